@@ -1,0 +1,203 @@
+"""The control API for tests, the demo and benchmarks: look in, seed, switch, break. Plain HTTP; no part of Marketo."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from local.marketo.activities import INTERESTING_MOMENT
+from local.marketo.errors import MarketoError
+from local.marketo.fields import Field
+from local.marketo.instance import Instance
+from local.marketo.objects import LEADS
+from local.marketo.store import Record
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Control:
+    """The control API of one instance.
+
+    GET  /stats               counters, limits used, duplicate keys, records stored
+    POST /stats/reset         start counting anew (the used-up quota is forgotten too)
+    POST /clear               delete all records and activities
+    GET  /switches            every switch; POST changes those named
+    GET  /limits              calls_per_20s, concurrency, daily; POST changes those named
+    GET  /faults              queued faults; POST adds one or a list, DELETE drops all
+    POST /seed                {object: [records]} created as they are, unchecked relations, system fields allowed
+    GET  /records/{object}    every record as it is stored; PATCH changes records (found by id or key) and logs it
+    POST /fields/{object}     add custom fields: [{"name", "data_type", "length", "searchable"}]
+    POST /activities          log activities: [{"leadId" or a lead's key, "activityTypeId", ...}]
+    POST /clock/advance       {"seconds": n}
+    POST /token/revoke        make all tokens invalid
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+
+    def application(self) -> web.Application:
+        """Return the aiohttp application."""
+        app = web.Application(middlewares=[_explain_errors], client_max_size=256 * 1024 * 1024)
+        app.add_routes(
+            [
+                web.get("/stats", self._stats),
+                web.post("/stats/reset", self._reset_stats),
+                web.post("/clear", self._clear),
+                web.get("/switches", self._switches),
+                web.post("/switches", self._set_switches),
+                web.get("/limits", self._limits),
+                web.post("/limits", self._set_limits),
+                web.get("/faults", self._faults),
+                web.post("/faults", self._add_faults),
+                web.delete("/faults", self._clear_faults),
+                web.post("/seed", self._seed),
+                web.get("/records/{object}", self._records),
+                web.patch("/records/{object}", self._patch),
+                web.post("/fields/{object}", self._add_fields),
+                web.post("/activities", self._add_activities),
+                web.post("/clock/advance", self._advance),
+                web.post("/token/revoke", self._revoke),
+            ]
+        )
+        return app
+
+    async def _stats(self, _request: web.Request) -> web.Response:
+        instance = self._instance
+        leads = instance.tables[LEADS]
+        duplicates = {LEADS: {key: leads.repeated((key,)) for key in ("externalPersonId", "email")}}
+        return web.json_response(
+            {
+                **instance.stats.as_json(),
+                "counted_today": instance.limits.used_today(),
+                "peak_concurrency": instance.limits.peak_executing,
+                "max_calls_in_20s": instance.limits.peak_in_window,
+                "duplicates": duplicates,
+                "stored": {name: len(table) for name, table in instance.tables.items()},
+            }
+        )
+
+    async def _reset_stats(self, _request: web.Request) -> web.Response:
+        self._instance.stats.reset()
+        self._instance.limits.reset()
+        return _done()
+
+    async def _clear(self, _request: web.Request) -> web.Response:
+        self._instance.clear()
+        return _done()
+
+    async def _switches(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._instance.switches.as_json())
+
+    async def _set_switches(self, request: web.Request) -> web.Response:
+        if self._instance.switches.change(await request.json()):
+            self._instance.build_schemas()
+        return web.json_response(self._instance.switches.as_json())
+
+    async def _limits(self, _request: web.Request) -> web.Response:
+        limits = self._instance.limits
+        return web.json_response(
+            {"calls_per_20s": limits.calls_per_window, "concurrency": limits.concurrency, "daily": limits.daily}
+        )
+
+    async def _set_limits(self, request: web.Request) -> web.Response:
+        wanted = await request.json()
+        limits = self._instance.limits
+        limits.calls_per_window = int(wanted.get("calls_per_20s", limits.calls_per_window))
+        limits.concurrency = int(wanted.get("concurrency", limits.concurrency))
+        limits.daily = int(wanted.get("daily", limits.daily))
+        return await self._limits(request)
+
+    async def _faults(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._instance.faults.as_json())
+
+    async def _add_faults(self, request: web.Request) -> web.Response:
+        given = await request.json()
+        self._instance.faults.add(given if isinstance(given, list) else [given])
+        return web.json_response(self._instance.faults.as_json())
+
+    async def _clear_faults(self, _request: web.Request) -> web.Response:
+        self._instance.faults.clear()
+        return _done()
+
+    async def _seed(self, request: web.Request) -> web.Response:
+        ids: dict[str, list[Any]] = {}
+        now = self._instance.clock.stamp()
+        for name, records in (await request.json()).items():
+            schema, table = self._instance.schemas[name], self._instance.tables[name]
+            values = [schema.read(record) for record in records]
+            stored = [table.insert({"createdAt": now, "updatedAt": now, **entry}) for entry in values]
+            ids[name] = [record[schema.kind.id_field] for record in stored]
+        return web.json_response(ids)
+
+    async def _records(self, request: web.Request) -> web.Response:
+        return web.json_response(list(self._instance.tables[request.match_info["object"]]))
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        name = request.match_info["object"]
+        changed = 0
+        for entry in await request.json():
+            record = self._find(name, entry)
+            values = self._instance.schemas[name].read(entry)
+            changes = self._instance.tables[name].update(record, values)
+            changed += len(changes)
+            if name == LEADS:
+                self._instance.log.changed(record, changes)
+        return web.json_response({"changed": changed})
+
+    async def _add_fields(self, request: web.Request) -> web.Response:
+        fields = [Field(**{"custom": True, **entry}) for entry in await request.json()]
+        self._instance.add_fields(request.match_info["object"], fields)
+        return _done()
+
+    async def _add_activities(self, request: web.Request) -> web.Response:
+        given = await request.json()
+        numbers = [self._log(entry) for entry in (given if isinstance(given, list) else [given])]
+        return web.json_response({"ids": numbers})
+
+    def _log(self, entry: dict[str, Any]) -> int:
+        lead = self._find(LEADS, {**entry, "id": entry.get("leadId")})
+        type_id = int(entry["activityTypeId"])
+        attributes = dict(entry.get("attributes") or {})
+        primary = entry.get("primaryAttributeValue")
+        date = entry.get("activityDate") or self._instance.clock.stamp()
+        if type_id == INTERESTING_MOMENT and self._instance.switches.msi_non_native:
+            moment = {
+                "Type": primary,
+                "Date": date,
+                "Desc": attributes.get("Description"),
+                "Source": attributes.get("Source"),
+            }
+            values = {f"msiLastInterestingMoment{part}": value for part, value in moment.items()}
+            self._instance.tables[LEADS].update(lead, self._instance.schemas[LEADS].read(values))
+        return self._instance.log.add(lead["id"], type_id, date=date, primary=primary, attributes=attributes).number
+
+    def _find(self, name: str, entry: dict[str, Any]) -> Record:
+        kind = self._instance.schemas[name].kind
+        keys = [(kind.id_field,), *([("externalPersonId",), ("email",)] if kind.is_lead else [kind.dedupe_fields])]
+        for names in keys:
+            values = [entry.get(part) for part in names]
+            if None not in values:
+                found = self._instance.tables[name].find(names, values[0] if len(values) == 1 else tuple(values))
+                if found:
+                    return found[0]
+        raise ValueError(f"no record in {name} for {entry}")
+
+    async def _advance(self, request: web.Request) -> web.Response:
+        self._instance.clock.advance(float((await request.json())["seconds"]))
+        return web.json_response({"now": self._instance.clock.stamp()})
+
+    async def _revoke(self, _request: web.Request) -> web.Response:
+        self._instance.identity.revoke()
+        return _done()
+
+
+@web.middleware
+async def _explain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (ValueError, KeyError, TypeError, MarketoError) as error:
+        return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
+
+
+def _done() -> web.Response:
+    return web.json_response({"ok": True})

@@ -1,0 +1,121 @@
+"""One Marketo instance: its clock, switches, limits, fields, records and log."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from local.marketo.activities import ActivityLog
+from local.marketo.clock import Clock
+from local.marketo.errors import CallError
+from local.marketo.faults import Faults
+from local.marketo.fields import Field
+from local.marketo.identity import Identity
+from local.marketo.limits import Limits
+from local.marketo.objects import object_types
+from local.marketo.schema import Schema
+from local.marketo.stats import Stats
+from local.marketo.store import Table
+from local.marketo.switches import Switches
+
+MAX_BATCH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One admitted call: its effective verb (that of `_method`), its parameters and its JSON body."""
+
+    verb: str
+    path: str
+    params: dict[str, str]
+    body: Any = None
+
+    def text(self, name: str) -> str:
+        """Return a required parameter.
+
+        Raises:
+            CallError: 701, it is missing or empty.
+        """
+        value = self.params.get(name, "")
+        if not value:
+            raise CallError("701", f"{name} cannot be blank")
+        return value
+
+    def listed(self, name: str) -> list[str]:
+        """Return the parts of a comma-separated parameter."""
+        return [part for part in self.params.get(name, "").split(",") if part]
+
+    def batch_size(self) -> int:
+        """Return the page size asked for.
+
+        Raises:
+            CallError: 1001, it is no number from 1 to 300.
+        """
+        wanted = self.params.get("batchSize", "") or str(MAX_BATCH)
+        if not wanted.isdecimal() or not 1 <= int(wanted) <= MAX_BATCH:
+            raise CallError("1001", f"Invalid value '{wanted}'. Required of type 'integer from 1 to {MAX_BATCH}'")
+        return int(wanted)
+
+
+class Instance:
+    """Everything that one subscription holds. Times come from `now`."""
+
+    def __init__(
+        self,
+        *,
+        calls_per_window: int = 100,
+        concurrency: int = 10,
+        daily: int = 50_000,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.clock = Clock(now)
+        self.switches = Switches()
+        self.identity = Identity(self.clock)
+        self.limits = Limits(self.clock, calls_per_window=calls_per_window, concurrency=concurrency, daily=daily)
+        self.faults = Faults()
+        self.stats = Stats()
+        self.log = ActivityLog(self.clock)
+        self._custom: dict[str, list[Field]] = {}
+        self.schemas: dict[str, Schema] = {}
+        self.tables: dict[str, Table] = {}
+        # Sales persons of deleted companies stay "in use" (sales-persons.md).
+        self.owners_of_deleted_companies: set[str] = set()
+        self.build_schemas()
+        self.clear()
+
+    def build_schemas(self) -> None:
+        """Derive the objects' fields from the switches and the custom fields."""
+        kinds = object_types(msi=self.switches.msi_non_native, relative_score=self.switches.relative_score_field)
+        strictness = self.switches.strictness
+        self.schemas = {name: Schema(kind, self._custom.get(name, ()), strictness) for name, kind in kinds.items()}
+
+    def add_fields(self, name: str, fields: list[Field]) -> None:
+        """Add custom fields to an object.
+
+        Raises:
+            ValueError: the object is not extensible.
+        """
+        if not self.schemas[name].kind.extensible:
+            raise ValueError(f"{name} takes no custom fields")
+        self._custom.setdefault(name, []).extend(fields)
+        self.build_schemas()
+        for field in fields:
+            if field.searchable:
+                self.tables[name].add_index(field.name)
+
+    def clear(self) -> None:
+        """Delete all records and activities; switches, limits and counters stay."""
+        # Tables are built with Sales Insight's fields, so that the feature can be switched without losing records.
+        self.tables = {name: Table(kind) for name, kind in object_types(msi=True).items()}
+        for name, fields in self._custom.items():
+            for field in fields:
+                if field.searchable:
+                    self.tables[name].add_index(field.name)
+        self.owners_of_deleted_companies.clear()
+        self.log.clear()
+
+    async def work(self, milliseconds: float) -> None:
+        """Execute for a while, as a call does; other calls go on meanwhile."""
+        if milliseconds > 0:
+            await asyncio.sleep(milliseconds / 1000)

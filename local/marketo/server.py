@@ -1,0 +1,213 @@
+"""Marketo's two HTTP services, identity and REST, as Marketo's gateway presents them."""
+
+import asyncio
+import gzip
+import json
+import secrets
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from local.marketo.errors import UNCOUNTED, CallError
+from local.marketo.faults import Fault
+from local.marketo.identity import API_USER, InvalidClientError
+from local.marketo.instance import Call, Instance
+from local.marketo.limits import Slot
+from local.marketo.routes import check_allowed, endpoint_for, operation_for
+
+IDENTITY_PATH = "/identity/oauth/token"
+MAX_URI = 8 * 1024
+MAX_BODY = 1024 * 1024
+# Marketo compresses nothing smaller (performance.md).
+_GZIP_FROM = 1024
+
+
+class _ResetError(Exception):
+    """The connection is to be closed without an answer."""
+
+
+class _HttpError(Exception):
+    """The gateway answers with an HTTP status and no JSON."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        self.text = text
+        super().__init__(text)
+
+
+class Gateway:
+    """Judges every request in the order in which Marketo does: size, token, limits, path and verb, body, permission."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+
+    def application(self) -> web.Application:
+        """Return the aiohttp application."""
+        app = web.Application(client_max_size=MAX_BODY + 1)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
+        if path == IDENTITY_PATH:
+            return await self._identify(request)
+        verb = request.method
+        if verb == "POST":
+            verb = request.query.get("_method", verb).upper()
+        slot: Slot | None = None
+        result = "reset"
+        response: web.Response | None = None
+        try:
+            body = await self._receive(request, path)
+            self._authorise(request)
+            slot = self._instance.limits.admit()
+            response, result = _json(request, await self._execute(request, verb, path, body)), "ok"
+        except CallError as error:
+            response, result = _json(request, _failure(error)), error.code
+        except _HttpError as error:
+            response, result = web.Response(status=error.status, text=error.text), f"http {error.status}"
+        except _ResetError:
+            pass
+        finally:
+            # Also when the host shuts down in the middle of a call: the place must be free again.
+            if response is not None:
+                await _send(request, response)
+            if slot is not None:
+                self._instance.limits.release(slot, counted=result not in UNCOUNTED)
+            self._instance.stats.call(self._instance.limits.today(), verb, path, result)
+        if response is None:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        return response
+
+    async def _receive(self, request: web.Request, path: str) -> bytes:
+        if len(request.raw_path) > MAX_URI:
+            raise _HttpError(414, "Request-URI Too Long")
+        # Adobe: double slashes in gateway URLs are no longer forgiven.
+        if "//" in path:
+            raise _HttpError(404, json.dumps(_failure(CallError("610"))))
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise _HttpError(413, "Request Entity Too Large") from None
+        if len(body) > MAX_BODY:
+            raise _HttpError(413, "Request Entity Too Large")
+        return body
+
+    def _authorise(self, request: web.Request) -> None:
+        """Accept a bearer token; the query parameter access_token is no longer one (authentication.md)."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise CallError("600")
+        self._instance.identity.check(token.strip())
+
+    async def _execute(self, request: web.Request, verb: str, path: str, body: bytes) -> dict[str, Any]:
+        endpoint = endpoint_for(path)
+        operation = operation_for(endpoint, verb)
+        call = _call(request, verb, path, body)
+        check_allowed(self._instance, endpoint, verb)
+        fault = self._instance.faults.take(verb, path)
+        if fault is not None and fault.when == "before":
+            await _strike(fault)
+        answer = await operation(self._instance, endpoint.argument or endpoint.kind, call)
+        if fault is not None and fault.when == "after":
+            await _strike(fault)
+        return {"requestId": _request_id(self._instance), "success": True, **answer}
+
+    async def _identify(self, request: web.Request) -> web.Response:
+        self._instance.stats.identity_calls += 1
+        if request.method not in {"GET", "POST"}:
+            return web.Response(status=405, text="Method Not Allowed")
+        given = dict(request.query)
+        if request.method == "POST":
+            given |= {name: str(value) for name, value in (await request.post()).items()}
+        if given.get("grant_type") != "client_credentials":
+            error = {"error": "unsupported_grant_type", "error_description": "grant_type must be client_credentials"}
+            return web.json_response(error, status=400)
+        switches = self._instance.switches
+        try:
+            token, seconds = self._instance.identity.issue(
+                given.get("client_id", ""), given.get("client_secret", ""), lifetime=switches.token_lifetime
+            )
+        except InvalidClientError:
+            error = {"error": "invalid_client", "error_description": "Bad client credentials"}
+            return web.json_response(error, status=401)
+        if switches.reported_expires_in is not None:
+            seconds = switches.reported_expires_in
+        return web.json_response(
+            {"access_token": token, "token_type": "bearer", "expires_in": seconds, "scope": API_USER}
+        )
+
+
+def _call(request: web.Request, verb: str, path: str, body: bytes) -> Call:
+    """Read parameters and body: JSON for writes, a form or (for compound keys) JSON behind `_method=GET`."""
+    params = _joined([(name, value) for name, value in request.query.items() if name != "_method"])
+    if request.method == "GET":
+        return Call(verb, path, params)
+    if verb == "GET" and request.content_type == "application/x-www-form-urlencoded":
+        try:
+            return Call(verb, path, params | _joined(parse_qsl(body.decode(), keep_blank_values=True)))
+        except UnicodeDecodeError:
+            raise CallError("609") from None
+    if request.content_type != "application/json":
+        raise CallError("612")
+    try:
+        content = json.loads(body)
+    except ValueError:  # UnicodeDecodeError is one too
+        raise CallError("609") from None
+    if verb == "GET" and isinstance(content, dict):
+        listed = {name: ",".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in content.items()}
+        params |= {name: value for name, value in listed.items() if name != "input"}
+    return Call(verb, path, params, content)
+
+
+def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the parameters; one given several times (as in activities.md) is a list."""
+    params: dict[str, str] = {}
+    for name, value in pairs:
+        params[name] = f"{params[name]},{value}" if name in params else value
+    return params
+
+
+async def _strike(fault: Fault) -> None:
+    if fault.kind == "code":
+        raise CallError(fault.code, fault.message)
+    if fault.kind == "status":
+        raise _HttpError(fault.status, fault.message or "")
+    if fault.kind == "malformed":
+        raise _HttpError(200, "<html><body>We are sorry")
+    if fault.kind == "reset":
+        raise _ResetError
+    await asyncio.sleep(fault.seconds)
+
+
+async def _send(request: web.Request, response: web.Response) -> None:
+    """Send the whole answer, because a call executes until it has been answered."""
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+    except ConnectionError:
+        pass  # the client has gone; that does not concern the call
+
+
+def _failure(error: CallError) -> dict[str, Any]:
+    return {"requestId": _random_id(), "success": False, "errors": [error.as_json()]}
+
+
+def _request_id(instance: Instance) -> str:
+    return f"{_random_id()}#{int(instance.clock() * 1000):x}"
+
+
+def _random_id() -> str:
+    return secrets.token_hex(2)
+
+
+def _json(request: web.Request, answer: dict[str, Any]) -> web.Response:
+    body = json.dumps(answer).encode()
+    headers = {"Content-Type": "application/json;charset=UTF-8"}
+    if len(body) >= _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+        body = gzip.compress(body, compresslevel=1)
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body, headers=headers)

@@ -1,0 +1,48 @@
+"""What the simulator has seen, for tests and benchmarks."""
+
+from collections import Counter
+from datetime import date
+from typing import Any
+
+
+class Stats:
+    """Calls by endpoint, verb and result; records by object and outcome; errors by day."""
+
+    def __init__(self) -> None:
+        self._calls: Counter[tuple[str, str, str]] = Counter()
+        self._records: Counter[tuple[str, str]] = Counter()
+        self._errors: Counter[tuple[date, str]] = Counter()
+        self.identity_calls = 0
+
+    def call(self, day: date, verb: str, path: str, result: str) -> None:
+        """Count one call. `result` is "ok", a Marketo code, or "http" and a status, or what the network did."""
+        self._calls[path, verb, result] += 1
+        if result != "ok":
+            self._errors[day, result] += 1
+
+    def records(self, kind: str, outcomes: Counter[str]) -> None:
+        """Count what became of the records of one write; "received" counts them all."""
+        for outcome, count in outcomes.items():
+            self._records[kind, outcome] += count
+
+    def errors_by_day(self) -> dict[date, dict[str, int]]:
+        """Return the errors of each day by code, oldest day first."""
+        found: dict[date, dict[str, int]] = {}
+        for (day, code), count in sorted(self._errors.items()):
+            found.setdefault(day, {})[code] = count
+        return found
+
+    def reset(self) -> None:
+        """Start counting anew."""
+        self.__init__()  # type: ignore[misc]  # the constructor holds nothing but empty counters
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all counters, nested by endpoint, verb and result, and by object and outcome."""
+        calls: dict[str, dict[str, dict[str, int]]] = {}
+        for (path, verb, result), count in sorted(self._calls.items()):
+            calls.setdefault(path, {}).setdefault(verb, {})[result] = count
+        records: dict[str, dict[str, int]] = {}
+        for (kind, outcome), count in sorted(self._records.items()):
+            records.setdefault(kind, {})[outcome] = count
+        total = sum(self._calls.values())
+        return {"calls": calls, "calls_total": total, "identity_calls": self.identity_calls, "records": records}
