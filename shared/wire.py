@@ -1,0 +1,77 @@
+"""Values as Dataverse writes them into the JSON of a notification.
+
+Dataverse (dataverse.md 1.3): the body is made by .NET's DataContractJsonSerializer. Dictionaries are arrays of
+``{"key": …, "value": …}``, a date is ``/Date(milliseconds)/``, an absent identifier is null or all zeros.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_ZEROS: Final = "00000000-0000-0000-0000-000000000000"
+_GUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# The offset is for display only: the milliseconds are UTC already.
+_DATE: Final = re.compile(r"/Date\((-?[0-9]{1,18})(?:[+-][0-9]{4})?\)/")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def guid(value: object) -> str | None:
+    """The identifier in lower case without braces; None when there is none (null, empty, all zeros).
+
+    Raises ValueError when there is something else than an identifier.
+    """
+    if not isinstance(value, str):
+        value = _unboxed(value)
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        if _GUID.fullmatch(value):
+            return None if value == _ZEROS else value
+        found = value.strip().removeprefix("{").removesuffix("}").lower()
+        if _GUID.fullmatch(found):
+            return None if found == _ZEROS else found
+    raise ValueError("not a GUID")
+
+
+def moment(value: object) -> datetime | None:
+    """The point in time in UTC, from ``/Date(ms)/``, ``/Date(ms+0100)/`` or ISO 8601; None when it is none of these."""
+    if not isinstance(value, str):
+        value = _unboxed(value)
+    if not isinstance(value, str):
+        return None
+    try:
+        if match := _DATE.fullmatch(value):
+            return _EPOCH + timedelta(milliseconds=int(match[1]))
+        found = datetime.fromisoformat(value)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def lookup(pairs: object, key: str) -> object:
+    """The value under a key of a dictionary in either of its JSON forms; None when it is not there."""
+    if isinstance(pairs, list):
+        for pair in pairs:
+            if isinstance(pair, dict) and pair.get("key") == key:
+                return pair.get("value")
+    elif isinstance(pairs, dict):
+        return pairs.get(key)
+    return None
+
+
+def keys(pairs: object) -> frozenset[str] | None:
+    """The keys of a dictionary in either of its JSON forms, lower case; None when it has none or is no dictionary."""
+    if not pairs or not isinstance(pairs, list | dict):
+        return None
+    try:
+        names = pairs if isinstance(pairs, dict) else [pair["key"] for pair in pairs]
+        return frozenset([name.lower() for name in names])
+    except (TypeError, KeyError, AttributeError):
+        return None
+
+
+def _unboxed(value: object) -> object:
+    """The content of ``{"__type": "Guid:#System", "__value": …}``, .NET's form for a value declared as ``object``."""
+    return value.get("__value", value) if isinstance(value, dict) else value
