@@ -1,0 +1,108 @@
+"""Wires the product together, once per process and on first use: nothing here runs at import."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from functools import cache
+
+import httpx
+
+from shared import config, settings
+from shared.bus import Bus
+from shared.dataverse.auth import DataverseAuth
+from shared.dataverse.client import TIMEOUT_SECONDS as DATAVERSE_TIMEOUT
+from shared.dataverse.client import DataverseClient
+from shared.known import Known
+from shared.marketo.auth import MarketoAuth
+from shared.marketo.client import TIMEOUT_SECONDS as MARKETO_TIMEOUT
+from shared.marketo.client import MarketoClient
+from shared.marketo.pacing import Pacer
+from shared.parking import Parking
+from shared.pipeline import Pipeline
+from shared.references import References
+from shared.schema import Schema
+from shared.settings import DataverseSettings, MarketoSettings
+from shared.settle import Settler
+from shared.store import Store
+from shared.sync import Engine
+
+CONNECT_SECONDS = 10.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@cache
+def pipeline() -> Pipeline:
+    """The one pipeline of this process. Raises ConfigurationError with every problem of settings and sync.toml."""
+    given = settings.load()
+    rules = config.load(given.sync.config)
+    clock = time.monotonic
+    dataverse = _dataverse(given.dataverse)
+    marketo = _marketo(given.marketo)
+    known = Known(clock=clock)
+    bus = Bus(given.bus)
+    parking = Parking(
+        Store(given.storage),
+        bus,
+        given.queues,
+        now=_now,
+        check_after=given.sync.parent_check,
+        max_wait=given.sync.parent_wait,
+    )
+    engine = Engine(
+        dataverse=dataverse,
+        marketo=marketo,
+        schema=Schema(rules, dataverse, marketo, clock=clock),
+        references=References(dataverse, rules, clock=clock),
+        known=known,
+        tables=list(rules.tables),
+        clock=clock,
+        now=_now,
+        time_budget=given.sync.time_budget,
+        parent_wait=given.sync.parent_wait,
+    )
+    return Pipeline(
+        given,
+        bus=bus,
+        engine=engine,
+        settler=Settler(bus, parking, given.queues, now=_now, max_attempts=given.sync.max_attempts),
+        parking=parking,
+        marketo=marketo,
+        known=known,
+        tables=list(rules.tables),
+        organization_id=_Organization(given.dataverse, dataverse).id,
+        now=_now,
+    )
+
+
+def _dataverse(given: DataverseSettings) -> DataverseClient:
+    http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(DATAVERSE_TIMEOUT, connect=CONNECT_SECONDS))
+    auth = DataverseAuth(given, http, clock=time.monotonic)
+    return DataverseClient(http, auth, clock=time.monotonic, sleep=asyncio.sleep)
+
+
+def _marketo(given: MarketoSettings) -> MarketoClient:
+    http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(MARKETO_TIMEOUT, connect=CONNECT_SECONDS))
+    auth = MarketoAuth(http, given.client_id, given.client_secret, clock=time.monotonic, sleep=asyncio.sleep)
+    pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=time.monotonic, sleep=asyncio.sleep)
+    return MarketoClient(http, auth, pacer, clock=time.monotonic, sleep=asyncio.sleep)
+
+
+class _Organization:
+    """The organisation that may post: as set, else the one that the credentials sign in to, asked once."""
+
+    def __init__(self, given: DataverseSettings, dataverse: DataverseClient) -> None:
+        self._id = given.organization_id.lower()
+        self._dataverse = dataverse
+        self._lock = asyncio.Lock()
+
+    async def id(self) -> str:
+        """Its id, lower case."""
+        async with self._lock:
+            if not self._id:
+                self._id = await self._dataverse.organization_id()
+            return self._id

@@ -1,0 +1,1 @@
+"""Adapter to Dataverse: sign-in and Web API."""

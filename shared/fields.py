@@ -1,0 +1,168 @@
+"""Mapping: from a Dataverse row to a Marketo record. Pure; compiled once per table, then run per row.
+
+Values follow marketo.md 5.3: null clears, what is left out stays as it is, a wrong type would refuse the whole record,
+text is cut to the length that describe gives (30,000 bytes for text areas).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.config import Condition, FieldRule, TableConfig
+
+Row = Mapping[str, Any]
+Labels = Mapping[str, Mapping[int, str]]
+TEXT_BYTES = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class MarketoField:
+    """What describe says of a field: its data type, and its length where it has one."""
+
+    data_type: str
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMap:
+    """A compiled table: the columns to read, and the function that maps a row. `dropped` fields are not in Marketo."""
+
+    columns: tuple[str, ...]
+    dropped: tuple[str, ...]
+    _steps: tuple[tuple[str, tuple[_Step, ...], Callable[[Any], Any]], ...]
+
+    def map(self, row: Row, labels: Labels) -> dict[str, Any]:
+        """The Marketo fields of one row. `labels` are the choice labels of its table by column and value."""
+        record: dict[str, Any] = {}
+        for name, steps, fit in self._steps:
+            for step in steps:
+                if step.when and not all(_holds(row.get(c), wanted) for c, wanted in step.when):
+                    continue
+                value = step.read(row, labels)
+                if value is _LEAVE:
+                    continue
+                record[name] = fit(value) if value is not None else None
+                if value is not None:
+                    break
+        return record
+
+
+class _Step:
+    """One alternative of a field: when it applies and how it reads the row."""
+
+    __slots__ = ("read", "when")
+
+    def __init__(self, rule: FieldRule) -> None:
+        self.when: tuple[tuple[str, Condition], ...] = tuple(rule.when.items())
+        self.read = _reader(rule)
+
+
+_LEAVE = object()
+
+
+def compile_table(config: TableConfig, marketo_fields: Mapping[str, MarketoField]) -> FieldMap:
+    """Prepare the mapping of a table for the fields that this Marketo instance has (names as describe spells them).
+
+    A field that Marketo does not know is dropped: one unknown name would refuse every record (1006).
+    """
+    known = {name.lower(): (name, field) for name, field in marketo_fields.items()}
+    columns: set[str] = set()
+    steps = []
+    dropped = []
+    for name, rules in config.fields.items():
+        if name.lower() not in known:
+            dropped.append(name)
+            continue
+        spelled, field = known[name.lower()]
+        columns.update(c for rule in rules for c in (*rule.columns, *rule.when))
+        steps.append((spelled, tuple(_Step(rule) for rule in rules), fitter(field)))
+    return FieldMap(tuple(sorted(columns)), tuple(dropped), tuple(steps))
+
+
+def label_columns(config: TableConfig) -> frozenset[str]:
+    """The choice columns whose labels the mapping needs."""
+    return frozenset(rule.columns[0] for rules in config.fields.values() for rule in rules if rule.convert == "label")
+
+
+def _reader(rule: FieldRule) -> Callable[[Row, Labels], Any]:
+    column = rule.columns[0]
+    if rule.convert == "label":
+        return lambda row, labels: _label(row.get(column), labels.get(column, {}))
+    if rule.convert == "lines":
+        return lambda row, _: "\n".join(str(row[c]) for c in rule.columns if row.get(c)) or None
+    if rule.convert == "is":
+        return lambda row, _: None if row.get(column) is None else row[column] in rule.values
+    if rule.convert == "true_only":
+        return lambda row, _: True if row.get(column) is True else _LEAVE
+    return lambda row, _: _plain(row.get(column))
+
+
+def _plain(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _label(value: Any, labels: Mapping[int, str]) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):  # multi-select choices come as "1,3"
+        found = [labels.get(int(part)) for part in value.split(",") if part.strip().lstrip("-").isdigit()]
+        return ";".join(label for label in found if label) or None
+    return labels.get(int(value))
+
+
+def _holds(value: Any, wanted: Condition) -> bool:
+    if wanted == "empty":
+        return value is None or value == ""
+    if wanted == "present":
+        return value is not None and value != ""
+    return value in wanted
+
+
+def fitter(field: MarketoField) -> Callable[[Any], Any]:
+    """How a value becomes one that Marketo accepts in a field of this type."""
+    fit = _FIT.get(field.data_type)
+    if fit:
+        return fit
+    length = field.length
+    return lambda value: _string(value)[:length] if length else _string(value)
+
+
+def _string(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else str(value)
+
+
+def _text(value: Any) -> str:
+    text = _string(value)
+    if len(text) <= TEXT_BYTES // 4:
+        return text
+    return text.encode()[:TEXT_BYTES].decode(errors="ignore")
+
+
+def _integer(value: Any) -> Any:
+    return round(value) if isinstance(value, float) else value
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, bool) else value
+
+
+def _datetime(value: Any) -> str:
+    text = str(value)
+    return f"{text}T00:00:00Z" if len(text) == len("2025-03-04") else text
+
+
+_FIT: dict[str, Callable[[Any], Any]] = {
+    "integer": _integer,
+    "score": _integer,
+    "percent": _integer,
+    "float": _number,
+    "currency": _number,
+    "boolean": bool,
+    "date": lambda value: str(value)[:10],
+    "datetime": _datetime,
+    "text": _text,
+}

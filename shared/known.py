@@ -1,0 +1,75 @@
+"""What this process knows of Marketo without asking: which records are there, with which id, and what was sent last.
+
+A cache, never the truth: entries expire, the number is bounded, and a wrong one costs a call or a short wait, no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MAX_ENTRIES = 100_000
+#: How long a record counts as being in Marketo.
+PRESENT_SECONDS = 3600.0
+#: How long a record counts as not being there; its own sync ends this at once.
+ABSENT_SECONDS = 30.0
+#: How long the same content is not sent again: bursts of edits and duplicates fall within, lost updates do not last.
+SENT_SECONDS = 600.0
+
+
+@dataclass(slots=True)
+class _Entry:
+    id: int
+    expires: float
+    digest: bytes = b""
+    digest_expires: float = 0.0
+
+
+class Known:
+    """Records of Marketo by (entity, external key)."""
+
+    def __init__(self, *, clock: Callable[[], float], max_entries: int = MAX_ENTRIES) -> None:
+        self._clock = clock
+        self._max = max_entries
+        self._present: dict[tuple[str, str], _Entry] = {}
+        self._absent: dict[tuple[str, str], float] = {}
+
+    def add(self, entity: str, key: str, id_: int, digest: bytes = b"") -> None:
+        """Marketo has this record (id 0 where the object has no number), with the content of `digest` if given."""
+        now = self._clock()
+        entry = self._present.pop((entity, key), None)
+        if entry is None:
+            self._absent.pop((entity, key), None)
+            if len(self._present) >= self._max:
+                del self._present[next(iter(self._present))]
+            entry = _Entry(id_, 0.0)
+        entry.id = id_ or entry.id
+        entry.expires = now + PRESENT_SECONDS
+        if digest:
+            entry.digest, entry.digest_expires = digest, now + SENT_SECONDS
+        self._present[entity, key] = entry
+
+    def id_of(self, entity: str, key: str) -> int | None:
+        """The record's Marketo id (0 where it has none), or None when it is not known to be there."""
+        entry = self._present.get((entity, key))
+        return entry.id if entry and entry.expires > self._clock() else None
+
+    def was_sent(self, entity: str, key: str, digest: bytes) -> bool:
+        """Whether this very content was the last one sent, a short while ago."""
+        entry = self._present.get((entity, key))
+        return bool(entry and entry.digest == digest and entry.digest_expires > self._clock())
+
+    def add_absent(self, entity: str, key: str) -> None:
+        """Marketo does not have this record now."""
+        if len(self._absent) >= self._max:
+            del self._absent[next(iter(self._absent))]
+        self._absent[entity, key] = self._clock() + ABSENT_SECONDS
+
+    def is_absent(self, entity: str, key: str) -> bool:
+        """Whether Marketo said a moment ago that it does not have this record."""
+        return self._absent.get((entity, key), 0.0) > self._clock()
+
+    def forget(self, entity: str, key: str) -> None:
+        """Marketo's answers contradict what is known of this record."""
+        self._present.pop((entity, key), None)
+        self._absent.pop((entity, key), None)

@@ -1,0 +1,1 @@
+"""Adapter to Marketo Engage's REST API."""

@@ -1,0 +1,189 @@
+"""Marketo's REST API, as far as the product uses it: describe, look up by external key, upsert.
+
+One place turns an answer into a value or a MarketoError: HTTP status, response level and, for upserts, one result per
+record, matched by position (marketo.md 3 and 5.1).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from shared import codes
+from shared.codes import Kind
+from shared.entities import Entity
+from shared.errors import MarketoError
+from shared.fields import MarketoField
+from shared.marketo.auth import MarketoAuth
+from shared.marketo.pacing import WINDOW_SECONDS, Pacer
+
+log = logging.getLogger(__name__)
+
+#: Longer than Marketo's own limit for a sync call (90 s): a call that we give up too early still runs over there.
+TIMEOUT_SECONDS = 100.0
+#: Tries of one call while the vendor is unwell, all within the same invocation.
+TRANSIENT_TRIES = 3
+MAX_FILTER_VALUES = 300
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What Marketo did with one record. `code` is empty unless it was skipped; `id` is 0 where none was given."""
+
+    status: str
+    id: int = 0
+    code: str = ""
+    message: str = ""
+
+
+class MarketoClient:
+    """Calls of one Marketo instance, paced, authorised and classified."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, auth: MarketoAuth, pacer: Pacer, *, clock: Callable[[], float], sleep: Sleep
+    ) -> None:
+        self._http = http
+        self._auth = auth
+        self._pacer = pacer
+        self._clock = clock
+        self._sleep = sleep
+
+    async def describe(self, entity: Entity) -> dict[str, MarketoField]:
+        """The fields of an object by name, with type and length; without those of a lead that are read-only."""
+        if entity.is_lead:
+            answer = await self._call("GET", "/rest/v1/leads/describe2.json")
+        else:
+            answer = await self._call("GET", f"/rest/v1/{entity.path}/describe.json")
+        described = (answer.get("result") or [{}])[0].get("fields", [])
+        return {
+            field["name"]: MarketoField(field.get("dataType", "string"), field.get("length"))
+            for field in described
+            if not entity.is_lead or field.get("updateable", True)
+        }
+
+    async def find(self, entity: Entity, keys: Sequence[str]) -> dict[str, int]:
+        """Which of these external keys (at most 300) Marketo has: key in lower case → Marketo id (0 where none).
+
+        By POST with `_method=GET`: 300 GUIDs do not fit into Marketo's 8 KB of URL.
+        """
+        wanted = f"id,{entity.key}" if entity.is_lead else entity.key
+        form = {
+            "filterType": entity.key,
+            "filterValues": ",".join(keys),
+            "fields": wanted,
+            "batchSize": str(MAX_FILTER_VALUES),
+        }
+        found: dict[str, int] = {}
+        while True:
+            answer = await self._call("POST", f"/rest/v1/{entity.path}.json?_method=GET", form=form)
+            rows = answer.get("result") or []
+            for row in rows:
+                key = str(row.get(entity.key) or "").lower()
+                found[key] = min(found.get(key) or row.get("id") or 0, row.get("id") or 0)
+            if not rows or not answer.get("nextPageToken") or len(found) >= len(keys):
+                return found
+            form["nextPageToken"] = answer["nextPageToken"]
+
+    async def upsert(self, entity: Entity, bodies: Sequence[bytes], *, deadline: float) -> list[Result]:
+        """Create or update at most 300 records, each already encoded. One result per record, in the same order."""
+        how = {"action": "createOrUpdate"}
+        how |= {"lookupField": entity.key} if entity.is_lead else {"dedupeBy": "dedupeFields"}
+        content = json.dumps(how)[:-1].encode() + b',"input":[' + b",".join(bodies) + b"]}"
+        answer = await self._call("POST", f"/rest/v1/{entity.path}.json", content=content, deadline=deadline)
+        results = answer.get("result") or []
+        if len(results) != len(bodies):
+            raise MarketoError(
+                "ResultCount", f"{len(results)} results for {len(bodies)} records", kind=Kind.TRANSIENT,
+                request_id=str(answer.get("requestId", "")),
+            )  # fmt: skip
+        return [_result(row) for row in results]
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        deadline: float | None = None,
+    ) -> dict[str, Any]:
+        """One call, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
+        deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
+        refreshed = False
+        tries = 0
+        while True:
+            token = await self._auth.token()
+            try:
+                async with self._pacer.admitted():
+                    return await self._send(method, path, token, form, content)
+            except MarketoError as error:
+                tries += 1
+                if error.kind is Kind.TOKEN and not refreshed:
+                    refreshed = True
+                    self._auth.refuse(token)
+                    continue
+                wait = self._wait(error, tries)
+                if wait is None or self._clock() + wait >= deadline:
+                    raise
+                log.info("marketo_wait path=%s code=%s seconds=%.1f", path.partition("?")[0], error.code, wait)
+                await self._sleep(wait)
+
+    def _wait(self, error: MarketoError, tries: int) -> float | None:
+        if error.kind is Kind.THROTTLED:
+            wait = random.uniform(0.2, 1.0) if error.code == "615" else WINDOW_SECONDS  # noqa: S311  (jitter)
+            self._pacer.close_for(wait)
+            return wait
+        if (error.kind is Kind.TRANSIENT or error.code == "611") and tries < TRANSIENT_TRIES:
+            return random.uniform(0.5, 1.0) * (1 << tries)  # noqa: S311  (jitter)
+        return None
+
+    async def _send(
+        self, method: str, path: str, token: str, form: Mapping[str, str] | None, content: bytes | None
+    ) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {token}"}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            response = await self._http.request(method, path, headers=headers, data=form, content=content)
+        except httpx.HTTPError as error:
+            raise MarketoError("Unreachable", f"no answer: {type(error).__name__}", kind=Kind.TRANSIENT) from None
+        return _answer(response)
+
+
+def _answer(response: httpx.Response) -> dict[str, Any]:
+    if response.status_code != 200:
+        status = response.status_code
+        raise MarketoError(f"HTTP {status}", "Marketo's gateway refused the call", kind=codes.http_status(status))
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise MarketoError("NotJson", "HTTP 200 without a JSON object", kind=Kind.TRANSIENT)
+    if answer.get("success"):
+        return answer
+    error = (answer.get("errors") or [{}])[0]
+    code = str(error.get("code", "unknown"))
+    kind = codes.marketo_response(code)
+    if kind is Kind.OK:
+        return {**answer, "result": []}
+    raise MarketoError(code, str(error.get("message", "")), kind=kind, request_id=str(answer.get("requestId", "")))
+
+
+def _result(row: Mapping[str, Any]) -> Result:
+    reason = (row.get("reasons") or [{}])[0]
+    skipped = row.get("status") == "skipped"
+    return Result(
+        status=str(row.get("status", "")),
+        id=row.get("id") or 0,
+        code=str(reason.get("code", "unknown")) if skipped else "",
+        message=str(reason.get("message", "")) if skipped else "",
+    )

@@ -1,0 +1,154 @@
+"""The unit of work, and the message that carries it on an entity queue (contract: docs/messages.md, version 1)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from shared.errors import MessageError
+
+VERSION = 1
+#: Record ids in one message. Few messages with many ids: the trigger's converter costs milliseconds per message.
+MAX_RECORDS = 100
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row to be synced: table and id, and what must travel with it between tries.
+
+    `first_seen`: when the oldest change that is not in Marketo yet reached the queue. `attempt`: counted tries so far.
+    `requested`: children are parked until this record is in Marketo. `parked_since`: it has itself waited for a parent
+    since then.
+    """
+
+    table: str
+    id: str
+    first_seen: datetime
+    operation: Literal["upsert", "delete"] = "upsert"
+    correlation_id: str = ""
+    attempt: int = 0
+    requested: bool = False
+    parked_since: datetime | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes two records the same one."""
+        return self.table, self.id
+
+    def merge(self, newer: Record) -> Record:
+        """Two mentions of one row are one record: the row is read again anyway.
+
+        Any upsert wins over a delete, because reading decides whether the row exists.
+        """
+        waits = [t for t in (self.parked_since, newer.parked_since) if t]
+        return replace(
+            newer,
+            first_seen=min(self.first_seen, newer.first_seen),
+            operation="delete" if self.operation == newer.operation == "delete" else "upsert",
+            correlation_id=newer.correlation_id or self.correlation_id,
+            attempt=min(self.attempt, newer.attempt),
+            requested=self.requested or newer.requested,
+            parked_since=min(waits) if waits else None,
+        )
+
+
+def coalesce(records: Iterable[Record]) -> list[Record]:
+    """One record per row, in order of first mention."""
+    unique: dict[tuple[str, str], Record] = {}
+    for record in records:
+        known = unique.get(record.key)
+        unique[record.key] = known.merge(record) if known else record
+    return list(unique.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    version: int
+    entity: str
+    records: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _WireRecord:
+    table: str
+    id: str
+    seen: datetime
+    op: Literal["upsert", "delete"] = "upsert"
+    correlation: str = ""
+    attempt: int = 0
+    requested: bool = False
+    parked: datetime | None = None
+
+
+_RECORDS = TypeAdapter(list[_WireRecord])
+
+
+def encode(entity: str, records: Sequence[Record]) -> bytes:
+    """The body of one message for at most `MAX_RECORDS` records. What has its default value is left out."""
+    return json.dumps(
+        {"version": VERSION, "entity": entity, "records": [_wire(r) for r in records]}, separators=(",", ":")
+    ).encode()
+
+
+def _wire(record: Record) -> dict[str, Any]:
+    wire: dict[str, Any] = {"table": record.table, "id": record.id, "seen": timestamp(record.first_seen)}
+    if record.operation != "upsert":
+        wire["op"] = record.operation
+    if record.correlation_id:
+        wire["correlation"] = record.correlation_id
+    if record.attempt:
+        wire["attempt"] = record.attempt
+    if record.requested:
+        wire["requested"] = True
+    if record.parked_since:
+        wire["parked"] = timestamp(record.parked_since)
+    return wire
+
+
+def decode(body: bytes, entity: str) -> list[Record]:
+    """The records of a message on the queue of `entity`.
+
+    Raises MessageError when the body is not a message of this version for this entity.
+    """
+    try:
+        message = json.loads(body)
+        if not isinstance(message, dict) or message.get("version") != VERSION:
+            raise MessageError("MessageVersion", f"not a message of version {VERSION}; see docs/messages.md")
+        if message.get("entity") != entity:
+            raise MessageError("WrongEntity", f"a message for {message.get('entity')!r:.40} on the queue of {entity}")
+        wires = _RECORDS.validate_python(message.get("records"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise MessageError("BadMessage", f"records.{where}: {first['msg']}; see docs/messages.md") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, MessageError):
+            raise
+        raise MessageError("BadMessage", "the body is not JSON; see docs/messages.md") from None
+    return [_record(w) for w in wires]
+
+
+def _record(wire: _WireRecord) -> Record:
+    if not _GUID.match(wire.id):
+        raise MessageError("BadMessage", f"{wire.id!r:.60} is not a lower-case GUID; see docs/messages.md")
+    return Record(
+        wire.table, wire.id, _aware(wire.seen), wire.op, wire.correlation, wire.attempt, wire.requested,
+        _aware(wire.parked) if wire.parked else None,
+    )  # fmt: skip
+
+
+def timestamp(moment: datetime) -> str:
+    """UTC, to the millisecond, as every message and store of this product writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,156 @@
+"""The rules that turn a row's lookups into Marketo relations: owner, company, role (dataverse.md 7.2 to 7.6). Pure.
+
+`Rules` holds the rows that the rules need besides the record's own; shared/references.py reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.config import OwnerPolicy
+from shared.entities import TABLES
+from shared.outcomes import Parent, Skipped
+
+#: How far up a chain of contacts the account is looked for; a chain may be a circle.
+MAX_CONTACT_STEPS = 3
+#: Length of Marketo's role field (marketo.md 4.7).
+ROLE_LENGTH = 50
+
+LOOKUP_TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
+_ROLE_OF = {"record1": "_record1roleid_value", "record2": "_record2roleid_value"}
+
+Row = Mapping[str, Any]
+Reference = tuple[str, str]  # (table, id)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What the owner rules ask of a user."""
+
+    has_mail: bool
+    disabled: bool = False
+    interactive: bool = True
+
+    @property
+    def usable(self) -> bool:
+        """Whether the user may be the sales person of a record."""
+        return self.has_mail and not self.disabled
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The policies, and the reference rows known for the rows at hand (ids in lower case; None: no such row)."""
+
+    policy: OwnerPolicy
+    default_role: str
+    users: Mapping[str, User | None] = field(default_factory=dict)
+    administrators: Mapping[str, str | None] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
+    contact_parents: Mapping[str, Reference | None] = field(default_factory=dict)
+
+    def parents(self, table: str, row: Row) -> dict[str, Parent | None] | Skipped:
+        """The parent behind each link field of the record's entity, or why the row is nothing to sync."""
+        entity, _ = TABLES[table]
+        match entity.name:
+            case "sales_person":
+                return skip_user(row) or {}
+            case "company":
+                return {"externalSalesPersonId": self.sales_person(row)}
+            case "opportunity_role":
+                return role_ends(table, row)
+            case _:
+                return {"externalSalesPersonId": self.sales_person(row), "externalCompanyId": self.company(table, row)}
+
+    def sales_person(self, row: Row) -> Parent | None:
+        """The user who stands for the row's owner, or None (policies of [owner] in sync.toml)."""
+        owner = lookup(row, "_ownerid_value")
+        if owner is None:
+            return None
+        table, id_ = owner
+        chosen = self._of_team(id_) if table == "team" else self._of_user(id_)
+        return Parent("sales_person", "systemuser", chosen) if chosen else None
+
+    def _of_team(self, team: str) -> str | None:
+        if self.policy.team == "fixed":
+            return self.policy.fixed
+        admin = self.administrators.get(team) if self.policy.team == "administrator" else None
+        user = self.users.get(admin) if admin else None
+        return admin if user and user.usable and user.interactive else None
+
+    def _of_user(self, id_: str) -> str | None:
+        user = self.users.get(id_)
+        if user and user.usable:
+            return id_
+        if self.policy.unusable_user == "fixed":
+            return self.policy.fixed
+        return id_ if self.policy.unusable_user == "keep" and user and user.has_mail else None
+
+    def company(self, table: str, row: Row) -> Parent | None:
+        """The account that a person or an opportunity belongs to, or None."""
+        candidates = {
+            "lead": ("_parentaccountid_value",),
+            "contact": ("_parentcustomerid_value",),
+            "opportunity": ("_customerid_value", "_parentaccountid_value"),
+        }[table]
+        references = [ref for column in candidates if (ref := lookup(row, column))]
+        accounts = [id_ for kind, id_ in references if kind == "account"]
+        accounts += [id_ for kind, ref in references if kind == "contact" and (id_ := self._account_of(ref))]
+        return Parent("company", "account", accounts[0]) if accounts else None
+
+    def _account_of(self, contact: str) -> str | None:
+        for _ in range(MAX_CONTACT_STEPS):
+            parent = self.contact_parents.get(contact)
+            if parent is None:
+                return None
+            kind, contact = parent
+            if kind == "account":
+                return contact
+        return None
+
+    def role(self, table: str, row: Row) -> str:
+        """The name of the role that the person plays, cut to Marketo's 50 characters."""
+        if table == "connection":
+            ends = role_ends(table, row)
+            person = ends.get("leadId") if isinstance(ends, dict) else None
+            side = "record1" if person and lookup(row, "_record1id_value") == (person.table, person.id) else "record2"
+            reference = lookup(row, _ROLE_OF[side])
+        else:
+            reference = lookup(row, "_opportunityroleid_value")
+        name = self.roles.get(reference[1]) if reference else None
+        return (name or self.default_role)[:ROLE_LENGTH]
+
+
+def lookup(row: Row, column: str) -> Reference | None:
+    """(table, id) that a lookup column such as `_ownerid_value` points to, or None when it is empty."""
+    value = row.get(column)
+    return (str(row.get(column + LOOKUP_TABLE, "")), str(value).lower()) if value else None
+
+
+def skip_user(row: Row) -> Skipped | None:
+    """Application users and users without e-mail are no sales persons; disabled ones stay what they were."""
+    if row.get("applicationid"):
+        return Skipped("ApplicationUser")
+    return None if row.get("internalemailaddress") else Skipped("UserWithoutMail")
+
+
+def role_ends(table: str, row: Row) -> dict[str, Parent | None] | Skipped:
+    """The opportunity and the person that a connection or a legacy role joins.
+
+    A connection is two mirrored rows: both give the same ends, whichever comes first (dataverse.md 7.6).
+    """
+    if row.get("statecode") == 1:
+        return Skipped("Inactive")
+    if table == "connection":
+        ends = [lookup(row, "_record1id_value"), lookup(row, "_record2id_value")]
+    else:
+        ends = [lookup(row, "_opportunityid_value"), lookup(row, "_customerid_value")]
+    opportunity = next((end for end in ends if end and end[0] == "opportunity"), None)
+    person = next((end for end in ends if end and end[0] in ("lead", "contact")), None)
+    if opportunity is None or person is None:
+        return Skipped("NotAStakeholder")
+    return {
+        "externalOpportunityId": Parent("opportunity", "opportunity", opportunity[1]),
+        "leadId": Parent("person", person[0], person[1]),
+    }

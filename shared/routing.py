@@ -1,0 +1,71 @@
+"""From notifications to work: which records changed, for which entity, in how few messages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from shared.changes import Notification
+from shared.entities import TABLES
+from shared.records import MAX_RECORDS, Record, coalesce
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A notification that is not routed, with the reason that the operator reads."""
+
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Routed:
+    """The work of one batch of notifications: records by entity, coalesced."""
+
+    records: dict[str, list[Record]] = field(default_factory=dict)
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take over the records of one notification."""
+        for record in records:
+            self.records.setdefault(TABLES[record.table][0].name, []).append(record)
+
+    def groups(self) -> list[tuple[str, list[Record]]]:
+        """(entity, at most MAX_RECORDS records) per message to send, parents' entities first."""
+        return [
+            (entity, group)
+            for entity in sorted(self.records, key=lambda name: _TIER[name])
+            for group in chunked(coalesce(self.records[entity]), MAX_RECORDS)
+        ]
+
+
+_TIER = {entity.name: entity.tier for entity, _ in TABLES.values()}
+
+
+def records_of(
+    notification: Notification, *, enqueued: datetime, organization_id: str, tables: Collection[str]
+) -> list[Record] | Refusal:
+    """The records that a notification asks for, or why it is refused.
+
+    `tables` are the tables that sync.toml maps; `organization_id` is the one organisation that may post here (a
+    copied sandbox keeps posting to the production queue, dataverse.md 6.5).
+    """
+    if notification.organization_id and notification.organization_id != organization_id:
+        return Refusal(
+            "WrongOrganization",
+            f"posted by organisation {notification.organization_id} ({notification.organization_name or 'unnamed'}), "
+            f"but this app serves {organization_id}: remove the service endpoint from that environment",
+        )
+    known = [change for change in notification.changes if change.table in tables]
+    if not known:
+        named = ", ".join(sorted({change.table for change in notification.changes})) or "none"
+        return Refusal(
+            "UnknownTable",
+            f"no mapped table among: {named}; remove the step in Dynamics, or map the table in sync.toml",
+        )
+    return [Record(c.table, c.id, enqueued, c.operation, notification.correlation_id) for c in known]
+
+
+def chunked(records: Sequence[Record], size: int) -> list[list[Record]]:
+    """Slices of at most `size`, in order."""
+    return [list(records[i : i + size]) for i in range(0, len(records), size)]

@@ -1,0 +1,167 @@
+"""App settings: read from the environment, validated at once, every problem listed. Secrets never show in a repr."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import httpx
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from shared.config import problems
+from shared.errors import ConfigurationError
+
+#: Hosts of Dataverse environments (dataverse.md 6.4). Another host must be allowed by DATAVERSE_AUTHORITY being set.
+DYNAMICS_SUFFIXES = (".dynamics.com", ".dynamics.cn", ".microsoftdynamics.us", ".appsplatform.us")
+
+
+def _root(url: str) -> str:
+    """People paste any page of the environment: scheme and host are what counts."""
+    parsed = httpx.URL(url.strip() if "://" in url else f"https://{url.strip()}")
+    if parsed.scheme != "https" or not parsed.host:
+        raise ValueError("must be an https:// address")
+    return f"https://{parsed.netloc.decode()}"
+
+
+def _organization_root(url: str) -> str:
+    """`org.api.crm4.dynamics.com` is the same environment as `org.crm4.dynamics.com`."""
+    return _root(url).replace(".api.crm", ".crm", 1)
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class DataverseSettings(_Settings):
+    """Where Dynamics is and who signs in."""
+
+    url: Annotated[str, BeforeValidator(_organization_root)] = Field(alias="DATAVERSE_URL")
+    auth: Literal["password", "client_secret"] = Field("password", alias="DATAVERSE_AUTH")
+    tenant_id: str = Field("", alias="DATAVERSE_TENANT_ID")
+    authority: str = Field("", alias="DATAVERSE_AUTHORITY", pattern=r"^(https://.+)?$")
+    client_id: str = Field(alias="DATAVERSE_CLIENT_ID", min_length=1)
+    client_secret: SecretStr = Field(alias="DATAVERSE_CLIENT_SECRET", min_length=1)
+    username: str = Field("", alias="DATAVERSE_USERNAME")
+    password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_PASSWORD")
+    organization_id: str = Field("", alias="DATAVERSE_ORGANIZATION_ID", pattern=r"^([0-9a-fA-F-]{36})?$")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataverseSettings:
+        host = httpx.URL(self.url).host
+        if not host.endswith(DYNAMICS_SUFFIXES) and not self.authority:
+            raise ValueError(
+                f"DATAVERSE_URL: {host} is no Dynamics host; if it is right, set DATAVERSE_AUTHORITY as well"
+            )
+        if self.auth == "password":
+            if not self.username or not self.password.get_secret_value():
+                raise ValueError("DATAVERSE_AUTH=password needs DATAVERSE_USERNAME and DATAVERSE_PASSWORD")
+            if "\\" in self.username:
+                raise ValueError("DATAVERSE_USERNAME: DOMAIN\\user cannot sign in to Entra; use the UPN, user@domain")
+        return self
+
+
+class MarketoSettings(_Settings):
+    """Where Marketo is, who signs in, and our share of its limits."""
+
+    url: Annotated[str, BeforeValidator(_root)] = Field(alias="MARKETO_URL")
+    client_id: str = Field(alias="MARKETO_CLIENT_ID", min_length=1)
+    client_secret: SecretStr = Field(alias="MARKETO_CLIENT_SECRET", min_length=1)
+    calls_per_20_seconds: int = Field(50, alias="MARKETO_CALLS_PER_20_SECONDS", ge=1, le=100)
+    concurrency: int = Field(5, alias="MARKETO_CONCURRENCY", ge=1, le=10)
+
+
+class QueueSettings(_Settings):
+    """Names of the queues: the same settings that the triggers of function_app.py name."""
+
+    changes: str = Field(alias="CHANGES_QUEUE", min_length=1)
+    sales_person: str = Field(alias="SALES_PERSON_QUEUE", min_length=1)
+    company: str = Field(alias="COMPANY_QUEUE", min_length=1)
+    person: str = Field(alias="PERSON_QUEUE", min_length=1)
+    opportunity: str = Field(alias="OPPORTUNITY_QUEUE", min_length=1)
+    opportunity_role: str = Field(alias="OPPORTUNITY_ROLE_QUEUE", min_length=1)
+    dead_letters: str = Field(alias="DEAD_LETTER_QUEUE", min_length=1)
+
+    def of(self, entity: str) -> str:
+        """The queue of one of the five entities."""
+        return str(getattr(self, entity))
+
+
+class BusSettings(_Settings):
+    """Service Bus: a connection string, or a namespace with an identity."""
+
+    connection: SecretStr = Field(SecretStr(""), alias="ServiceBusConnection")
+    namespace: str = Field("", alias="ServiceBusConnection__fullyQualifiedNamespace")
+    identity_client_id: str = Field("", alias="ServiceBusConnection__clientId")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> BusSettings:
+        if not self.connection.get_secret_value() and not self.namespace:
+            raise ValueError("ServiceBusConnection or ServiceBusConnection__fullyQualifiedNamespace must be set")
+        return self
+
+
+class StorageSettings(_Settings):
+    """Table Storage: a connection string, or an account's table endpoint with an identity."""
+
+    connection: SecretStr = Field(SecretStr(""), alias="AzureWebJobsStorage")
+    table_uri: str = Field("", alias="AzureWebJobsStorage__tableServiceUri")
+    identity_client_id: str = Field("", alias="AzureWebJobsStorage__clientId")
+    parked_table: str = Field("parked", alias="PARKED_TABLE", pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> StorageSettings:
+        if not self.connection.get_secret_value() and not self.table_uri:
+            raise ValueError("AzureWebJobsStorage or AzureWebJobsStorage__tableServiceUri must be set")
+        return self
+
+
+class SyncSettings(_Settings):
+    """How the sync behaves. Times in seconds."""
+
+    config: Path = Field(Path("sync.toml"), alias="SYNC_CONFIG")
+    burst_batch: int = Field(50, alias="BURST_BATCH", ge=1)
+    burst_window: float = Field(10.0, alias="BURST_WINDOW_SECONDS", ge=0, le=60)
+    time_budget: float = Field(180.0, alias="TIME_BUDGET_SECONDS", ge=10, le=270)
+    parent_wait: float = Field(86_400.0, alias="PARENT_WAIT_SECONDS", ge=1)
+    parent_check: float = Field(60.0, alias="PARENT_CHECK_SECONDS", ge=1)
+    max_attempts: int = Field(8, alias="MAX_ATTEMPTS", ge=1)
+
+
+class Settings(_Settings):
+    """All of them."""
+
+    dataverse: DataverseSettings
+    marketo: MarketoSettings
+    queues: QueueSettings
+    bus: BusSettings
+    storage: StorageSettings
+    sync: SyncSettings
+
+
+_GROUPS: dict[str, type[_Settings]] = {
+    "dataverse": DataverseSettings,
+    "marketo": MarketoSettings,
+    "queues": QueueSettings,
+    "bus": BusSettings,
+    "storage": StorageSettings,
+    "sync": SyncSettings,
+}
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from the environment. Raises ConfigurationError that lists every problem by setting name."""
+    given = {name: value for name, value in environment.items() if value != ""}
+    groups: dict[str, _Settings] = {}
+    wrong: list[str] = []
+    for name, group in _GROUPS.items():
+        try:
+            groups[name] = group.model_validate(given)
+        except ValidationError as error:
+            wrong.extend(problems(error, "app settings"))
+    if wrong:
+        raise ConfigurationError(
+            "BadSettings", "\n".join([*wrong, "local.settings.example.json explains each of them"])
+        )
+    return Settings.model_validate(groups)

@@ -1,0 +1,153 @@
+"""Carries outcomes out. Everything is durable before it returns; only then may the broker's messages be completed.
+
+Synced and Skipped need nothing more, except that children of a synced record that was asked for are released. The
+others become parked rows, scheduled copies or dead letters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.bus import Bus, Outgoing
+from shared.entities import Entity
+from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Synced
+from shared.parking import Parking
+from shared.records import MAX_RECORDS, Record, encode, timestamp
+from shared.routing import chunked
+from shared.settings import QueueSettings
+
+log = logging.getLogger(__name__)
+
+#: Seconds between counted tries.
+BACKOFF = (60, 120, 300, 900, 3600)
+#: Longest text of an application property of a dead letter.
+PROPERTY_LENGTH = 1024
+
+
+class Settler:
+    """Makes outcomes durable."""
+
+    def __init__(
+        self, bus: Bus, parking: Parking, queues: QueueSettings, *, now: Callable[[], datetime], max_attempts: int
+    ) -> None:
+        self._bus = bus
+        self._parking = parking
+        self._queues = queues
+        self._now = now
+        self._max_attempts = max_attempts
+
+    async def settle(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
+        """Park, send again, dead-letter and release, as each outcome says. Raises when the broker or storage fails."""
+        deferred = [(record, outcome.parents) for record, outcome in outcomes if isinstance(outcome, Deferred)]
+        arrived = [
+            Parent(entity.name, record.table, record.id)
+            for record, outcome in outcomes
+            if record.requested and isinstance(outcome, Synced)
+        ]
+        messages = [*self._retries(entity, outcomes), *self._dead_letters(entity, outcomes)]
+        await asyncio.gather(
+            self._parking.park(entity, deferred) if deferred else _nothing(),
+            self._parking.release(arrived) if arrived else _nothing(),
+            self._bus.send(messages),
+        )
+        counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
+        log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
+
+    def _retries(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[Outgoing]:
+        """Copies to be seen later: records with the same wait share messages."""
+        waits: dict[float, list[Record]] = {}
+        for record, outcome in outcomes:
+            if isinstance(outcome, Retry) and not self._is_last(record, outcome):
+                again = replace(record, attempt=record.attempt + 1) if outcome.counted else record
+                waits.setdefault(_wait(record, outcome), []).append(again)
+        now = self._now()
+        return [
+            Outgoing(
+                self._queues.of(entity.name),
+                encode(entity.name, group),
+                session=entity.name,
+                at=now + timedelta(seconds=wait) if wait else None,
+            )
+            for wait, records in waits.items()
+            for group in chunked(records, MAX_RECORDS)
+        ]
+
+    def _is_last(self, record: Record, outcome: Retry) -> bool:
+        return outcome.counted and record.attempt + 1 >= self._max_attempts
+
+    def _dead_letters(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[Outgoing]:
+        letters = []
+        for record, outcome in outcomes:
+            failed = outcome if isinstance(outcome, Failed) else None
+            if isinstance(outcome, Retry) and self._is_last(record, outcome):
+                failed = Failed(outcome.code, f"{outcome.message} (after {self._max_attempts} tries)", "marketo")
+            if failed:
+                letters.append(self._dead_letter(entity, record, failed))
+        return letters
+
+    def _dead_letter(self, entity: Entity, record: Record, failed: Failed) -> Outgoing:
+        log.warning(
+            "dead_letter entity=%s table=%s id=%s code=%s message=%s correlation=%s",
+            entity.name, record.table, record.id, failed.code, failed.message, record.correlation_id,
+        )  # fmt: skip
+        return dead_letter(
+            self._queues,
+            encode(entity.name, [record]),
+            code=failed.code,
+            message=failed.message,
+            system=failed.source,
+            source_queue=self._queues.of(entity.name),
+            first_seen=record.first_seen,
+            correlation_id=record.correlation_id,
+            properties={
+                "entity": entity.name,
+                "table": record.table,
+                "record_id": record.id,
+                "attempts": record.attempt + 1,
+            },
+        )
+
+
+def dead_letter(
+    queues: QueueSettings,
+    body: bytes,
+    *,
+    code: str,
+    message: str,
+    system: str,
+    source_queue: str,
+    first_seen: datetime,
+    correlation_id: str = "",
+    content_type: str = "application/json",
+    properties: dict[str, str | int] | None = None,
+) -> Outgoing:
+    """A message for dead-letters: the body as it was, and what an operator asks as application properties."""
+    return Outgoing(
+        queues.dead_letters,
+        body,
+        content_type=content_type,
+        correlation_id=correlation_id or None,
+        properties={
+            "code": code,
+            "message": message[:PROPERTY_LENGTH],
+            "system": system,
+            "source_queue": source_queue,
+            "first_seen": timestamp(first_seen),
+            **(properties or {}),
+        },
+    )
+
+
+def _wait(record: Record, outcome: Retry) -> float:
+    if not outcome.counted or record.attempt == 0:
+        return outcome.after
+    return max(outcome.after, BACKOFF[min(record.attempt - 1, len(BACKOFF) - 1)])
+
+
+async def _nothing() -> None:
+    return None

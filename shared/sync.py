@@ -1,0 +1,318 @@
+"""The engine: records in, one outcome per record out, for each of the five entities alike.
+
+    coalesce ▸ read the current rows ▸ map ▸ are the parents in Marketo? ▸ upsert in chunks ▸ outcomes
+
+It writes nothing but Marketo records; what becomes of the outcomes is shared/settle.py's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.codes import Kind, marketo_record
+from shared.dataverse.client import MAX_IDS, DataverseClient
+from shared.entities import ENTITIES, TABLES, Entity
+from shared.errors import MsiSyncError, VendorError
+from shared.known import Known
+from shared.marketo.chunks import chunks
+from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient, Result
+from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
+from shared.records import Record, coalesce, timestamp
+from shared.references import References
+from shared.relations import Rules
+from shared.routing import chunked
+from shared.schema import Schema, TableSchema
+
+log = logging.getLogger(__name__)
+
+#: Seconds until the next try, by the kind of error; other kinds are final for the record.
+RETRY_SECONDS = {
+    Kind.THROTTLED: 20.0,
+    Kind.DAILY: 900.0,
+    Kind.TRANSIENT: 60.0,
+    Kind.TOKEN: 300.0,
+    Kind.CONFIGURATION: 300.0,
+}
+#: Until a record whose parent turned out to be missing after all is looked at again.
+RECHECK_SECONDS = 5.0
+#: Rows are read by so many requests at a time.
+READERS = 4
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A record on its way to Marketo. `records` are all that stand for it: a connection has two mirrored rows."""
+
+    records: list[Record]
+    fields: dict[str, Any]
+    parents: dict[str, Parent | None]
+    key: str = ""
+    body: bytes = b""
+    digest: bytes = b""
+
+
+@dataclass(slots=True)
+class Batch:
+    """The records of one invocation and what has been decided so far."""
+
+    entity: Entity
+    deadline: float
+    open: dict[tuple[str, str], Record]
+    outcomes: list[tuple[Record, Outcome]] = field(default_factory=list)
+
+    def decide(self, records: Iterable[Record], outcome: Outcome) -> None:
+        """Settle the fate of these records; the first decision stands."""
+        for record in records:
+            if self.open.pop(record.key, None):
+                self.outcomes.append((record, outcome))
+
+
+class Engine:
+    """Syncs batches of records of one entity."""
+
+    def __init__(
+        self,
+        *,
+        dataverse: DataverseClient,
+        marketo: MarketoClient,
+        schema: Schema,
+        references: References,
+        known: Known,
+        tables: Sequence[str],
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        time_budget: float,
+        parent_wait: float,
+    ) -> None:
+        self._dataverse = dataverse
+        self._marketo = marketo
+        self._schema = schema
+        self._references = references
+        self._known = known
+        self._tables = frozenset(tables)
+        self._clock = clock
+        self._now = now
+        self._time_budget = time_budget
+        self._parent_wait = timedelta(seconds=parent_wait)
+        self._readers = asyncio.Semaphore(READERS)
+
+    async def sync(self, entity: Entity, records: Iterable[Record]) -> list[tuple[Record, Outcome]]:
+        """One outcome for each distinct record. Raises nothing that is about a record or a vendor."""
+        unique = coalesce(records)
+        batch = Batch(entity, self._clock() + self._time_budget, {record.key: record for record in unique})
+        batch.decide([r for r in unique if r.operation == "delete"], Skipped("Deleted"))
+        batch.decide(
+            [r for r in unique if r.table not in self._tables or TABLES[r.table][0] is not entity],
+            Failed("UnknownTable", "the table is not mapped for this entity in sync.toml"),
+        )
+        candidates = await self._read(batch)
+        if candidates:
+            await self._find_parents(batch, candidates)
+            await self._upsert(batch, self._ready(batch, candidates))
+        batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
+        return batch.outcomes
+
+    # -- reading and mapping ------------------------------------------------------------------------------------
+
+    async def _read(self, batch: Batch) -> list[Candidate]:
+        """Current rows, mapped, with their parents' identities. Rows that are gone or not to be synced are decided."""
+        by_table: dict[str, list[Record]] = {}
+        for record in batch.open.values():
+            by_table.setdefault(record.table, []).append(record)
+        slices = [part for records in by_table.values() for part in chunked(records, MAX_IDS)]
+        read = await asyncio.gather(*(self._guarded(batch, part, self._read_slice(batch, part)) for part in slices))
+        return [candidate for part in read for candidate in part or ()]
+
+    async def _read_slice(self, batch: Batch, records: list[Record]) -> list[Candidate]:
+        """One request: at most 300 records of one table."""
+        table = TABLES[records[0].table][1]
+        async with self._readers:
+            if self._clock() >= batch.deadline:
+                return []
+            schema = await self._schema.of(table.name)
+            ids = [record.id for record in records]
+            rows = await self._dataverse.rows(table.entity_set, table.key, ids, schema.columns, deadline=batch.deadline)
+            rules = await self._references.rules_for(table.name, list(rows.values()), batch.deadline)
+        batch.decide([r for r in records if r.id not in rows], Skipped("RowGone"))
+        found = [(record, rows[record.id]) for record in records if record.id in rows]
+        candidates = []
+        for record, row in found:
+            candidate = _candidate(batch.entity, record, row, schema, rules)
+            if isinstance(candidate, Skipped):
+                batch.decide([record], candidate)
+            else:
+                candidates.append(candidate)
+        return candidates
+
+    # -- parents ------------------------------------------------------------------------------------------------
+
+    async def _find_parents(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """Ask Marketo for the parents that nobody knows of: one call per 300 of an entity, none on a warm cache."""
+        unknown: dict[str, set[str]] = {}
+        for candidate in candidates:
+            for parent in candidate.parents.values():
+                if parent and self._known.id_of(parent.entity, parent.id) is None:
+                    unknown.setdefault(parent.entity, set()).add(parent.id)
+        for name, keys in unknown.items():
+            asked = sorted(key for key in keys if not self._known.is_absent(name, key))
+            for start in range(0, len(asked), MAX_FILTER_VALUES):
+                part = asked[start : start + MAX_FILTER_VALUES]
+                waiting = [r for c in candidates if _needs(c, name, set(part)) for r in c.records]
+                await self._guarded(batch, waiting, self._find(ENTITIES[name], part))
+
+    async def _find(self, entity: Entity, keys: list[str]) -> None:
+        found = await self._marketo.find(entity, keys)
+        for key in keys:
+            if key in found:
+                self._known.add(entity.name, key, found[key])
+            else:
+                self._known.add_absent(entity.name, key)
+
+    def _ready(self, batch: Batch, candidates: list[Candidate]) -> list[Candidate]:
+        """Candidates that can be sent now: parents known, encoded, each key once, not just sent with this content."""
+        ready: dict[str, Candidate] = {}
+        for candidate in candidates:
+            if candidate.records[0].key not in batch.open:
+                continue
+            missing = [p for p in candidate.parents.values() if p and self._known.id_of(p.entity, p.id) is None]
+            if missing:
+                self._defer(batch, candidate, missing)
+                continue
+            self._encode(batch.entity, candidate)
+            twin = ready.get(candidate.key)
+            if twin:
+                twin.records.extend(candidate.records)
+            elif self._known.was_sent(batch.entity.name, candidate.key, candidate.digest):
+                batch.decide(candidate.records, Synced("unchanged"))
+            else:
+                ready[candidate.key] = candidate
+        return list(ready.values())
+
+    def _defer(self, batch: Batch, candidate: Candidate, missing: list[Parent]) -> None:
+        missing.sort(key=lambda parent: ENTITIES[parent.entity].tier)
+        for record in candidate.records:
+            since = record.parked_since
+            if since and self._now() - since >= self._parent_wait:
+                last = missing[-1]
+                message = (
+                    f"waited since {timestamp(since)} for {last.entity} {last.id} (table {last.table}), which is not "
+                    "in Marketo; see why it does not sync, then replay this record"
+                )
+                batch.decide([record], Failed("ParentMissing", message))
+            else:
+                batch.decide([record], Deferred(tuple(missing)))
+
+    def _encode(self, entity: Entity, candidate: Candidate) -> None:
+        """Complete the Marketo record with its relations, in Marketo's terms."""
+        for link in entity.links:
+            parent = candidate.parents.get(link.field)
+            if parent:
+                candidate.fields[link.field] = self._known.id_of(parent.entity, parent.id) if link.by_id else parent.id
+            elif link.clears:
+                candidate.fields[link.field] = None
+        if entity.key:
+            candidate.fields[entity.key] = candidate.records[0].id
+        candidate.key = "|".join(str(candidate.fields[name]) for name in entity.dedupe_fields)
+        candidate.body = json.dumps(candidate.fields, ensure_ascii=False, separators=(",", ":")).encode()
+        candidate.digest = hashlib.blake2b(candidate.body, digest_size=8).digest()
+
+    # -- upserting ----------------------------------------------------------------------------------------------
+
+    async def _upsert(self, batch: Batch, ready: list[Candidate]) -> None:
+        """Chunks run concurrently: they hold different records, and the pacer bounds how many calls there are."""
+        await asyncio.gather(*(self._upsert_chunk(batch, chunk) for chunk in chunks(ready)))
+
+    async def _upsert_chunk(self, batch: Batch, chunk: list[Candidate]) -> None:
+        """One call; in halves when Marketo refuses the whole for what may be the fault of one record."""
+        if self._clock() >= batch.deadline:
+            return
+        try:
+            results = await self._marketo.upsert(batch.entity, [c.body for c in chunk], deadline=batch.deadline)
+        except MsiSyncError as error:
+            await self._refused(batch, chunk, error)
+            return
+        for candidate, result in zip(chunk, results, strict=True):
+            batch.decide(candidate.records, self._outcome(batch.entity, candidate, result))
+
+    async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError) -> None:
+        kind = error.kind if isinstance(error, VendorError) else Kind.CONFIGURATION
+        first_try = all(record.attempt == 0 for candidate in chunk for record in candidate.records)
+        if kind is Kind.MISSING_PARENT and first_try:
+            self._forget_parents(chunk)  # the next try looks them up again
+        elif kind in (Kind.SPLIT, Kind.MISSING_PARENT) and len(chunk) > 1:
+            middle = len(chunk) // 2
+            await self._upsert_chunk(batch, chunk[:middle])
+            await self._upsert_chunk(batch, chunk[middle:])
+            return
+        batch.decide([r for c in chunk for r in c.records], outcome_of(error))
+
+    def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
+        """What Marketo's result for one record means."""
+        kind = marketo_record(result.code) if result.code else Kind.OK
+        match kind:
+            case Kind.OK:
+                self._known.add(entity.name, candidate.key, result.id, candidate.digest)
+                return Synced(result.status)
+            case Kind.MISSING_PARENT:
+                self._forget_parents([candidate])
+                return Retry(RECHECK_SECONDS, result.code, result.message, counted=True)
+            case Kind.TRANSIENT | Kind.SPLIT:
+                return Retry(RETRY_SECONDS[Kind.TRANSIENT], result.code, result.message, counted=True)
+            case Kind.CONFIGURATION:
+                log.error("marketo_configuration entity=%s code=%s: %s", entity.name, result.code, result.message)
+                return Retry(RETRY_SECONDS[kind], result.code, result.message)
+            case _:
+                return Failed(result.code, result.message, "marketo")
+
+    def _forget_parents(self, candidates: list[Candidate]) -> None:
+        for candidate in candidates:
+            for parent in candidate.parents.values():
+                if parent:
+                    self._known.forget(parent.entity, parent.id)
+
+    async def _guarded(self, batch: Batch, records: list[Record], work: Awaitable[Any]) -> Any:
+        """Do `work`; when a vendor refuses it, that decides these records and nothing else."""
+        try:
+            return await work
+        except MsiSyncError as error:
+            batch.decide(records, outcome_of(error))
+            return None
+
+
+def outcome_of(error: MsiSyncError) -> Outcome:
+    """What an error that concerned a whole call means for each of its records."""
+    if not isinstance(error, VendorError):  # credentials or configuration: an operator must act, nothing is lost
+        log.error("cannot_sync %s", error)
+        return Retry(RETRY_SECONDS[Kind.CONFIGURATION], error.code, error.message)
+    if error.kind is Kind.MISSING_PARENT or (error.kind is Kind.SPLIT and error.code == "611"):
+        return Retry(RECHECK_SECONDS, error.code, error.message, counted=True)
+    if error.kind in RETRY_SECONDS:
+        log.log(
+            logging.ERROR if error.kind is Kind.CONFIGURATION else logging.WARNING,
+            "vendor_error system=%s kind=%s %s request=%s", error.system, error.kind.value, error, error.request_id,
+        )  # fmt: skip
+        return Retry(max(RETRY_SECONDS[error.kind], error.retry_after or 0), error.code, error.message)
+    return Failed(error.code, error.message, error.system)
+
+
+def _candidate(
+    entity: Entity, record: Record, row: dict[str, Any], schema: TableSchema, rules: Rules
+) -> Candidate | Skipped:
+    parents = rules.parents(record.table, row)
+    if isinstance(parents, Skipped):
+        return parents
+    fields = schema.fields.map(row, schema.labels)
+    if not entity.key:
+        fields["role"] = rules.role(record.table, row)
+    return Candidate([record], fields, parents)
+
+
+def _needs(candidate: Candidate, entity: str, keys: set[str]) -> bool:
+    return any(p and p.entity == entity and p.id in keys for p in candidate.parents.values())
