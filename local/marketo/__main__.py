@@ -8,26 +8,10 @@ import signal
 import ssl
 import sys
 
-from aiohttp import web
-
 from local.marketo.control import Control
 from local.marketo.instance import Instance
-from local.marketo.server import Gateway
+from local.marketo.server import Gateway, listen
 from local.processes import die_with_parent
-
-HOST = "127.0.0.1"
-# Long request lines must reach the gateway, which refuses them as Marketo does.
-_MAX_LINE = 1024 * 1024
-
-
-async def listen(app: web.Application, port: int, tls: ssl.SSLContext | None = None) -> tuple[web.AppRunner, int]:
-    """Serve an application and return its runner and the port in fact bound (0 chooses a free one)."""
-    runner = web.AppRunner(
-        app, access_log=None, max_line_size=_MAX_LINE, max_field_size=_MAX_LINE, shutdown_timeout=0.2
-    )
-    await runner.setup()
-    await web.TCPSite(runner, HOST, port, ssl_context=tls).start()
-    return runner, int(runner.addresses[0][1])
 
 
 async def _serve(options: argparse.Namespace) -> None:

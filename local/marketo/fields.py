@@ -66,11 +66,20 @@ def coercion(field: Field, strictness: Strictness) -> Coerce:
     return _string(field, strictness)
 
 
+def plain_length(field: Field) -> int:
+    """Return the length up to which any string is a value of the field as it is; -1 if its content matters."""
+    if field.data_type == "text":
+        return TEXT_BYTES // 4  # a character takes four bytes at most
+    if field.data_type in {"string", "phone"}:
+        return field.length if field.length is not None else 255
+    return -1
+
+
 def _text(truncate: bool) -> Coerce:
     def coerce(value: Any) -> str:
         if not isinstance(value, str):
             raise ValueError
-        if len(value) * 4 > TEXT_BYTES and len(value.encode()) > TEXT_BYTES:
+        if len(value.encode()) > TEXT_BYTES:
             if not truncate:
                 raise ValueError
             return value.encode()[:TEXT_BYTES].decode(errors="ignore")
@@ -87,15 +96,14 @@ def _string(field: Field, strictness: Strictness) -> Coerce:
     def coerce(value: Any) -> str:
         if not isinstance(value, str):
             raise ValueError
-        if len(value) > limit:
-            if not strictness.truncate:
-                raise ValueError
-            value = value[:limit]
-        if is_email and not _EMAIL.match(value):
+        if len(value) > limit and not strictness.truncate:
             raise ValueError
-        if needs_protocol and "://" not in value:
+        text = value[:limit]
+        if is_email and not _EMAIL.match(text):
             raise ValueError
-        return value
+        if needs_protocol and "://" not in text:
+            raise ValueError
+        return text
 
     return coerce
 

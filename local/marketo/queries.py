@@ -69,12 +69,12 @@ def _filter_names(schema: Schema, wanted: str) -> Names:
         return (kind.id_field,)
     if not kind.is_lead and wanted == "dedupeFields":
         return kind.dedupe_fields
-    bound = schema.find(wanted)
-    if bound is None:
+    field = schema.find(wanted)
+    if field is None:
         raise CallError("1006", f"Lookup field '{wanted}' not found")
-    if not bound.field.searchable:
+    if not field.searchable:
         raise CallError("1011", f"Field '{wanted}' not supported")
-    return (bound.field.name,)
+    return (field.name,)
 
 
 def _filter_values(schema: Schema, name: str, call: Call) -> list[Any]:
@@ -83,8 +83,8 @@ def _filter_values(schema: Schema, name: str, call: Call) -> list[Any]:
     # The limit of 300 is documented, its code is not.
     if len(texts) > MAX_BATCH:
         raise CallError("1003", f"Too many filterValues: {len(texts)}, the limit is {MAX_BATCH}")
-    bound = schema.find(name)
-    if bound is None or bound.field.data_type != "integer":
+    field = schema.find(name)
+    if field is None or field.data_type != "integer":
         return texts
     return [int(text) for text in texts if text.isdecimal()]
 

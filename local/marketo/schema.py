@@ -1,22 +1,19 @@
 """An object's fields at work: finding them by name and reading records out of JSON."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from local.marketo.errors import CallError, RecordError
-from local.marketo.fields import Coerce, Field, Strictness, coercion
+from local.marketo.fields import Coerce, Field, Strictness, coercion, plain_length
 from local.marketo.objects import ObjectType
 
 Values = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class BoundField:
-    """A field together with the function that checks and converts its values."""
-
-    field: Field
-    coerce: Coerce
+# What reading a value needs: the field's proper name, its conversion, and the length up to which a string is stored as
+# it is, without asking the conversion (-1: never). A tuple and that shortcut, because this runs once per value.
+Reader = tuple[str, Coerce, int]
 
 
 class Schema:
@@ -24,10 +21,10 @@ class Schema:
 
     def __init__(self, kind: ObjectType, custom: Iterable[Field], strictness: Strictness) -> None:
         self.kind = replace(kind, fields=(*kind.fields, *custom))
-        self._bound = {field.name: BoundField(field, coercion(field, strictness)) for field in self.kind.fields}
         # Names are matched without case on input. Spellings seen are remembered, to fold each of them only once.
-        self._folded = {name.lower(): bound for name, bound in self._bound.items()}
-        self._spelt = dict(self._bound)
+        self._folded = {field.name.lower(): field for field in self.kind.fields}
+        self._readers: dict[str, Reader] = {}
+        self._strictness = strictness
         self._booleans = frozenset(field.name for field in self.kind.fields if field.data_type == "boolean")
         self.protected = frozenset(field.name for field in self.kind.fields if not field.writable)
         self.required = tuple(field.name for field in self.kind.fields if field.required)
@@ -38,14 +35,9 @@ class Schema:
         """Return the names of the fields a query may filter by."""
         return tuple(field.name for field in self.kind.fields if field.searchable)
 
-    def find(self, name: str) -> BoundField | None:
+    def find(self, name: str) -> Field | None:
         """Return the field of that name, whatever its case."""
-        bound = self._spelt.get(name)
-        if bound is None:
-            bound = self._folded.get(name.lower())
-            if bound is not None:
-                self._spelt[name] = bound
-        return bound
+        return self._folded.get(name.lower())
 
     def names(self, requested: Iterable[str]) -> list[str]:
         """Return the proper spelling of the requested field names.
@@ -53,13 +45,13 @@ class Schema:
         Raises:
             CallError: 1006 for a name that the object does not have.
         """
-        return [self._known(name).field.name for name in requested]
-
-    def _known(self, name: str) -> BoundField:
-        bound = self.find(name)
-        if bound is None:
-            raise CallError("1006", f"Field '{name}' not found")
-        return bound
+        found = []
+        for name in requested:
+            field = self.find(name)
+            if field is None:
+                raise CallError("1006", f"Field '{name}' not found")
+            found.append(field.name)
+        return found
 
     def empty(self, name: str) -> bool | None:
         """Return what the field holds when nothing was stored: null, but false for a boolean."""
@@ -72,15 +64,24 @@ class Schema:
             RecordError: 1006 for an unknown field, 1003 for a value of the wrong type or length.
         """
         values: Values = {}
-        for name, value in record.items():
-            bound = self._spelt.get(name) or self.find(name)
-            if bound is None:
-                raise RecordError("1006", f"Field '{name}' not found")
+        readers = self._readers
+        for spelling, value in record.items():
+            name, coerce, plain_up_to = readers.get(spelling) or self._reader(spelling)
             if value is None or value == "":
-                values[bound.field.name] = self.empty(bound.field.name)
-                continue
-            try:
-                values[bound.field.name] = bound.coerce(value)
-            except (ValueError, OverflowError):
-                raise RecordError("1003", f"Invalid value for field '{bound.field.name}' and value '{value}'") from None
+                values[name] = self.empty(name)
+            elif type(value) is str and len(value) <= plain_up_to:
+                values[name] = value
+            else:
+                try:
+                    values[name] = coerce(value)
+                except (ValueError, OverflowError):
+                    raise RecordError("1003", f"Invalid value for field '{name}' and value '{value}'") from None
         return values
+
+    def _reader(self, spelling: str) -> Reader:
+        field = self.find(spelling)
+        if field is None:
+            raise RecordError("1006", f"Field '{spelling}' not found")
+        reader = (field.name, coercion(field, self._strictness), plain_length(field))
+        self._readers[spelling] = reader
+        return reader

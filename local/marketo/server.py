@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import secrets
+import ssl
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,6 +17,9 @@ from local.marketo.instance import Call, Instance
 from local.marketo.limits import Slot
 from local.marketo.routes import check_allowed, endpoint_for, operation_for
 
+HOST = "127.0.0.1"
+# Long request lines must reach the gateway, which refuses them as Marketo does.
+_MAX_LINE = 1024 * 1024
 IDENTITY_PATH = "/identity/oauth/token"
 MAX_URI = 8 * 1024
 MAX_BODY = 1024 * 1024
@@ -211,3 +215,13 @@ def _json(request: web.Request, answer: dict[str, Any]) -> web.Response:
         body = gzip.compress(body, compresslevel=1)
         headers["Content-Encoding"] = "gzip"
     return web.Response(body=body, headers=headers)
+
+
+async def listen(app: web.Application, port: int, tls: ssl.SSLContext | None = None) -> tuple[web.AppRunner, int]:
+    """Serve an application and return its runner and the port in fact bound (0 chooses a free one)."""
+    runner = web.AppRunner(
+        app, access_log=None, max_line_size=_MAX_LINE, max_field_size=_MAX_LINE, shutdown_timeout=0.2
+    )
+    await runner.setup()
+    await web.TCPSite(runner, HOST, port, ssl_context=tls).start()
+    return runner, int(runner.addresses[0][1])

@@ -64,7 +64,8 @@ async def upsert(instance: Instance, name: str, call: Call) -> Answer:
     steps = [planner.step(record) for record in records]
     switches = instance.switches
     await instance.work(switches.write_latency_ms + switches.write_latency_ms_per_record * len(records))
-    result = [_carry_out(instance, schema, request, step) for step in steps]
+    now = instance.clock.stamp()
+    result = [_carry_out(instance, schema, request, step, now) for step in steps]
     instance.stats.records(name, Counter({"received": len(records), **Counter(entry["status"] for entry in result)}))
     if schema.kind.is_lead and call.body.get("asyncProcessing") is True:
         return {}
@@ -114,10 +115,9 @@ def _lead_request(schema: Schema, body: Mapping[str, Any], instance: Instance) -
     if partition is not None and partition not in instance.switches.partitions:
         raise CallError("1008", f"Access denied to partition '{partition}'")
     lookup = str(body.get("lookupField") or "email")
-    bound = schema.find(lookup)
-    if bound is None:
+    field = schema.find(lookup)
+    if field is None:
         raise CallError("1006", f"Lookup field '{lookup}' not found")
-    field = bound.field
     usable = field.custom or field.name in {"email", "externalPersonId", "id"}
     if not usable or not field.searchable:
         raise CallError("1011", f"Lookup field '{lookup}' not supported")
@@ -208,7 +208,7 @@ def key_of(names: Names, values: Mapping[str, Any]) -> Any:
     return values[names[0]] if len(names) == 1 else tuple(values[name] for name in names)
 
 
-def _carry_out(instance: Instance, schema: Schema, request: Request, step: Step | RecordError) -> Answer:
+def _carry_out(instance: Instance, schema: Schema, request: Request, step: Step | RecordError, now: str) -> Answer:
     if isinstance(step, RecordError):
         return {"status": "skipped", "reasons": [step.as_json()]}
     table = instance.tables[schema.kind.name]
@@ -216,7 +216,6 @@ def _carry_out(instance: Instance, schema: Schema, request: Request, step: Step 
     if step.existing is not None and existing is None:
         gone = RecordError("1004") if schema.kind.is_lead else RecordError("1013", "Record not found")
         return {"status": "skipped", "reasons": [gone.as_json()]}
-    now = instance.clock.stamp()
     if step.company is not None and not instance.tables[COMPANIES].has(COMPANY_KEY, step.company):
         instance.tables[COMPANIES].insert({COMPANY_KEY: step.company, "createdAt": now, "updatedAt": now})
     if existing is None:
