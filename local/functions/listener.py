@@ -11,7 +11,7 @@ from azure.servicebus.aio import AutoLockRenewer, ServiceBusClient, ServiceBusRe
 from azure.servicebus.exceptions import OperationTimeoutError
 
 from local.functions.channel import FunctionError, WorkerChannel
-from local.functions.metadata import batch_invocation, message_invocation
+from local.functions.metadata import QueueMessage, batch_invocation, message_invocation
 from local.functions.settings import ServiceBusOptions
 from local.functions.triggers import QueueTrigger
 
@@ -181,10 +181,11 @@ class QueueListener:
     async def _process(self, receiver: ServiceBusReceiver, batch: Sequence[ServiceBusReceivedMessage]) -> None:
         trigger = self._trigger
         try:
+            messages = [QueueMessage.of(message) for message in batch]
             if trigger.many:
-                invocation = batch_invocation(trigger.function, batch, binary=trigger.binary)
+                invocation = batch_invocation(trigger.function, messages, binary=trigger.binary)
             else:
-                invocation = message_invocation(trigger.function, batch[0], binary=trigger.binary)
+                invocation = message_invocation(trigger.function, messages[0], binary=trigger.binary)
             await self._worker.invoke(invocation, messages=len(batch))
         except (FunctionError, TypeError) as error:
             logger.warning("function %s: %d messages abandoned: %s", trigger.function, len(batch), error)

@@ -8,8 +8,10 @@ GrpcMessageConversionExtensions; Microsoft.Azure.WebJobs.Extensions.ServiceBus, 
 """
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from azure.servicebus import ServiceBusReceivedMessage
@@ -20,75 +22,107 @@ from local.functions.wire import Invocation, Typed
 _NEVER = datetime.max  # noqa: DTZ901 (dates travel without a zone)
 
 
-def batch_invocation(function: str, messages: Sequence[ServiceBusReceivedMessage], *, binary: bool) -> Invocation:
+@dataclass(frozen=True, kw_only=True)
+class QueueMessage:
+    """What a trigger shows of a message. `delivery_count` is 1 at the first delivery, as .NET counts."""
+
+    body: bytes
+    application_properties: Mapping[str, Any] = field(default_factory=dict)
+    message_id: str | None = field(default_factory=lambda: uuid.uuid4().hex)
+    content_type: str | None = None
+    correlation_id: str | None = None
+    session_id: str | None = None
+    subject: str | None = None
+    to: str | None = None
+    reply_to: str | None = None
+    reply_to_session_id: str | None = None
+    partition_key: str | None = None
+    dead_letter_source: str | None = None
+    lock_token: str = field(default_factory=lambda: str(uuid.uuid4()))
+    sequence_number: int | None = 1
+    delivery_count: int = 1
+    enqueued_time: datetime | None = field(default_factory=lambda: datetime.now(UTC))
+    expires_at: datetime | None = None
+
+    @classmethod
+    def of(cls, message: ServiceBusReceivedMessage) -> "QueueMessage":
+        """Read a received message. Raises TypeError for AMQP value and sequence bodies, which cannot be bound."""
+        return cls(
+            body=_body(message),
+            application_properties={
+                _plain(name): _plain(value) for name, value in (message.application_properties or {}).items()
+            },
+            message_id=message.message_id,
+            content_type=message.content_type,
+            correlation_id=message.correlation_id,
+            session_id=message.session_id,
+            subject=message.subject,
+            to=message.to,
+            reply_to=message.reply_to,
+            reply_to_session_id=message.reply_to_session_id,
+            partition_key=message.partition_key,
+            dead_letter_source=message.dead_letter_source,
+            lock_token=str(message.lock_token),
+            sequence_number=message.sequence_number,
+            # The SDK shows the broker's count of earlier deliveries; .NET counts this one too.
+            delivery_count=(message.delivery_count or 0) + 1,
+            enqueued_time=message.enqueued_time_utc,
+            expires_at=message.expires_at_utc,
+        )
+
+
+#: Metadata that are strings, in both cardinalities.
+_STRINGS: Mapping[str, Callable[[QueueMessage], str | None]] = {
+    "DeadLetterSource": lambda message: message.dead_letter_source,
+    "LockToken": lambda message: message.lock_token,
+    "MessageId": lambda message: message.message_id,
+    "ContentType": lambda message: message.content_type,
+    "ReplyTo": lambda message: message.reply_to,
+    "To": lambda message: message.to,
+    "Subject": lambda message: message.subject,
+    "Label": lambda message: message.subject,
+    "CorrelationId": lambda message: message.correlation_id,
+    "SessionId": lambda message: message.session_id,
+    "ReplyToSessionId": lambda message: message.reply_to_session_id,
+    "PartitionKey": lambda message: message.partition_key,
+}
+#: Metadata that travel as JSON, in both cardinalities.
+_DOCUMENTS: Mapping[str, Callable[[QueueMessage], Any]] = {
+    "DeliveryCount": lambda message: message.delivery_count,
+    "ExpiresAtUtc": lambda message: _date(message.expires_at),
+    "ExpiresAt": lambda message: _date(message.expires_at) + "+00:00",
+    "EnqueuedTimeUtc": lambda message: _date(message.enqueued_time),
+    "EnqueuedTime": lambda message: _date(message.enqueued_time) + "+00:00",
+    "ApplicationProperties": lambda message: message.application_properties,
+    "UserProperties": lambda message: message.application_properties,
+}
+
+
+def batch_invocation(function: str, messages: Sequence[QueueMessage], *, binary: bool = False) -> Invocation:
     """Describe one call with a batch (cardinality MANY)."""
-    bodies = [body_of(message) for message in messages]
+    bodies = [message.body for message in messages]
+    metadata = {f"{name}Array": _strings([get(each) for each in messages]) for name, get in _STRINGS.items()}
+    metadata |= {f"{name}Array": _json([get(each) for each in messages]) for name, get in _DOCUMENTS.items()}
+    metadata["SequenceNumberArray"] = Typed("collection_sint64", [message.sequence_number for message in messages])
+    # The extension puts the partition keys here too.
+    metadata["TransactionPartitionKeyArray"] = metadata["PartitionKeyArray"]
     data = Typed("collection_bytes", bodies) if binary else _strings([_text(body) for body in bodies])
-    properties = _json([_properties(message) for message in messages])
-    subjects = _strings([message.subject for message in messages])
-    metadata = {
-        "DeliveryCountArray": _json([_delivery_count(message) for message in messages]),
-        "DeadLetterSourceArray": _strings([message.dead_letter_source for message in messages]),
-        "LockTokenArray": _strings([str(message.lock_token) for message in messages]),
-        "ExpiresAtUtcArray": _json([_date(message.expires_at_utc) for message in messages]),
-        "ExpiresAtArray": _json([_date(message.expires_at_utc) + "+00:00" for message in messages]),
-        "EnqueuedTimeUtcArray": _json([_date(message.enqueued_time_utc) for message in messages]),
-        "EnqueuedTimeArray": _json([_date(message.enqueued_time_utc) + "+00:00" for message in messages]),
-        "MessageIdArray": _strings([message.message_id for message in messages]),
-        "ContentTypeArray": _strings([message.content_type for message in messages]),
-        "ReplyToArray": _strings([message.reply_to for message in messages]),
-        "SequenceNumberArray": Typed("collection_sint64", [message.sequence_number for message in messages]),
-        "ToArray": _strings([message.to for message in messages]),
-        "SubjectArray": subjects,
-        "LabelArray": subjects,
-        "CorrelationIdArray": _strings([message.correlation_id for message in messages]),
-        "ApplicationPropertiesArray": properties,
-        "UserPropertiesArray": properties,
-        "SessionIdArray": _strings([message.session_id for message in messages]),
-        "ReplyToSessionIdArray": _strings([message.reply_to_session_id for message in messages]),
-        "PartitionKeyArray": _strings([message.partition_key for message in messages]),
-        # The extension puts the partition keys here too.
-        "TransactionPartitionKeyArray": _strings([message.partition_key for message in messages]),
-    }
     return Invocation(function, data, metadata)
 
 
-def message_invocation(function: str, message: ServiceBusReceivedMessage, *, binary: bool) -> Invocation:
+def message_invocation(function: str, message: QueueMessage, *, binary: bool = False) -> Invocation:
     """Describe one call with one message (cardinality ONE)."""
-    body = body_of(message)
-    properties = _json(_properties(message))
-    strings = {
-        "DeadLetterSource": message.dead_letter_source,
-        "LockToken": str(message.lock_token),
-        "MessageId": message.message_id,
-        "ContentType": message.content_type,
-        "ReplyTo": message.reply_to,
-        "To": message.to,
-        "Subject": message.subject,
-        "Label": message.subject,
-        "CorrelationId": message.correlation_id,
-        "SessionId": message.session_id,
-        "ReplyToSessionId": message.reply_to_session_id,
-        "PartitionKey": message.partition_key,
-    }
-    metadata = {
-        "DeliveryCount": _json(_delivery_count(message)),
-        "ExpiresAtUtc": _json(_date(message.expires_at_utc)),
-        "ExpiresAt": _json(_date(message.expires_at_utc) + "+00:00"),
-        "EnqueuedTimeUtc": _json(_date(message.enqueued_time_utc)),
-        "EnqueuedTime": _json(_date(message.enqueued_time_utc) + "+00:00"),
-        "SequenceNumber": _json(message.sequence_number),
-        "ApplicationProperties": properties,
-        "UserProperties": properties,
-        **{name: Typed("string", value) for name, value in strings.items() if value is not None},
-    }
-    return Invocation(function, Typed("bytes", body) if binary else Typed("string", _text(body)), metadata)
+    metadata = {name: Typed("string", value) for name, get in _STRINGS.items() if (value := get(message)) is not None}
+    metadata |= {name: _json(get(message)) for name, get in _DOCUMENTS.items()}
+    metadata["SequenceNumber"] = _json(message.sequence_number)
+    return Invocation(
+        function, Typed("bytes", message.body) if binary else Typed("string", _text(message.body)), metadata
+    )
 
 
-def body_of(message: ServiceBusReceivedMessage) -> bytes:
-    """Return the data sections of a message as one. Raises TypeError for AMQP value and sequence bodies."""
+def _body(message: ServiceBusReceivedMessage) -> bytes:
     body = message.body
-    if isinstance(body, str | bytes) or not hasattr(body, "__iter__"):
+    if isinstance(body, str | bytes | Mapping) or not hasattr(body, "__iter__"):
         msg = f"message {message.message_id}: only data bodies can be bound, not {message.body_type}"
         raise TypeError(msg)
     return b"".join(bytes(section) for section in body)
@@ -106,17 +140,8 @@ def _text(body: bytes) -> str:
     return body.decode("utf-8", errors="replace")
 
 
-def _delivery_count(message: ServiceBusReceivedMessage) -> int:
-    # The broker counts earlier deliveries; .NET, unlike the Python SDK, counts this one too.
-    return (message.delivery_count or 0) + 1
-
-
 def _date(moment: datetime | None) -> str:
     return (moment or _NEVER).replace(tzinfo=None).isoformat()
-
-
-def _properties(message: ServiceBusReceivedMessage) -> dict[str, Any]:
-    return {_plain(name): _plain(value) for name, value in (message.application_properties or {}).items()}
 
 
 def _plain(value: Any) -> Any:

@@ -46,7 +46,7 @@ Trigger = QueueTrigger | HttpTrigger | TimerTrigger
 
 
 def read_triggers(functions: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], settings: AppSettings) -> list[Trigger]:
-    """Turn each function's bindings (as `Binding.get_dict_repr` gives them) into a trigger.
+    """Turn each function's bindings (as the worker reports them: function.json's keys) into a trigger.
 
     Raises HostError for a binding that this host does not have, and for settings that are missing.
     """
@@ -95,7 +95,7 @@ def _http_trigger(function: str, binding: Mapping[str, Any], settings: AppSettin
     return HttpTrigger(
         function=function,
         route=settings.resolve(str(binding.get("route") or function), function).strip("/"),
-        methods=frozenset(str(getattr(method, "value", method)).upper() for method in methods),
+        methods=frozenset(str(method).upper() for method in methods),
         level=_word(binding, "authLevel") or "function",
     )
 
@@ -117,5 +117,4 @@ def _timer_trigger(function: str, binding: Mapping[str, Any], settings: AppSetti
 
 
 def _word(binding: Mapping[str, Any], name: str) -> str:
-    value = binding.get(name)
-    return str(getattr(value, "value", value) or "").lower()
+    return str(binding.get(name) or "").lower()

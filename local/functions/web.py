@@ -9,9 +9,10 @@ from aiohttp import web
 
 from local.functions import usage
 from local.functions.channel import Counters, FunctionError, WorkerChannel
+from local.functions.metadata import QueueMessage, batch_invocation, message_invocation
 from local.functions.routes import Keys, Routes
 from local.functions.timers import timer_invocation
-from local.functions.triggers import HttpTrigger, TimerTrigger, Trigger
+from local.functions.triggers import HttpTrigger, QueueTrigger, TimerTrigger, Trigger
 from local.functions.wire import Invocation, Typed
 
 logger = logging.getLogger("local.functions.http")
@@ -65,9 +66,9 @@ class WebSide:
             return web.Response(status=401)
         if not self.accepting:
             return web.Response(status=503)
-        body = await request.read()
+        invocation = await _http_invocation(trigger.function, request, parameters)
         try:
-            result = await self._worker.invoke(_http_invocation(trigger.function, request, parameters, body))
+            result = await self._worker.invoke(invocation)
         except FunctionError as error:
             logger.warning("function %s failed: %s", trigger.function, error)
             return web.Response(status=500)
@@ -139,25 +140,48 @@ class WebSide:
         return web.json_response({"samples": samples or {}})
 
 
+async def _admin_invocation(trigger: QueueTrigger | TimerTrigger, request: web.Request) -> Invocation:
+    """Make up what starts the function: the clock, or one message whose body is `input` of the request."""
+    if isinstance(trigger, TimerTrigger):
+        return timer_invocation(trigger.function, past_due=False, last=None, following=None)
+    document = await request.json() if request.can_read_body else {}
+    message = QueueMessage(body=str(document.get("input", "")).encode())
+    if trigger.many:
+        return batch_invocation(trigger.function, [message], binary=trigger.binary)
+    return message_invocation(trigger.function, message, binary=trigger.binary)
+
+
 def _shown_key(request: web.Request) -> str | None:
     return request.headers.get("x-functions-key") or request.query.get("code")
 
 
-def _http_invocation(function: str, request: web.Request, parameters: Mapping[str, str], body: bytes) -> Invocation:
-    headers: dict[str, Typed] = {}
-    for name in request.headers:
-        headers[name.lower()] = Typed("string", ",".join(request.headers.getall(name)))
-    # The real host leaves out query parameters without a value.
-    query = {name: ",".join(request.query.getall(name)) for name in request.query}
+def http_value(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    query: Mapping[str, str] | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> Typed:
+    """Describe a request as the real host does: header names in lower case, no query parameters without a value."""
     value = {
-        "method": Typed("string", request.method),
-        "url": Typed("string", str(request.url)),
-        "headers": headers,
-        "query": {name: Typed("string", text) for name, text in query.items() if text},
-        "params": {name: Typed("string", text) for name, text in parameters.items()},
+        "method": Typed("string", method),
+        "url": Typed("string", url),
+        "headers": {name.lower(): Typed("string", text) for name, text in headers.items()},
+        "query": {name: Typed("string", text) for name, text in (query or {}).items() if text},
+        "params": {name: Typed("string", text) for name, text in (parameters or {}).items()},
         "body": Typed("bytes", body),
     }
-    return Invocation(function, Typed("http", value))
+    return Typed("http", value)
+
+
+async def _http_invocation(function: str, request: web.Request, parameters: Mapping[str, str]) -> Invocation:
+    headers = {name: ",".join(request.headers.getall(name)) for name in request.headers}
+    query = {name: ",".join(request.query.getall(name)) for name in request.query}
+    body = await request.read()
+    value = http_value(request.method, str(request.url), headers, body, query=query, parameters=parameters)
+    return Invocation(function, value)
 
 
 def _response(result: Typed | None) -> web.Response:

@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 import importlib
 import inspect
+import json
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+import typing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -108,7 +110,7 @@ def _describe(indexed: Any) -> Function:
     if trigger is None:
         msg = f"function '{indexed.get_function_name()}' has no trigger"
         raise ValueError(msg)
-    bindings = [dict(binding.get_dict_repr()) for binding in indexed.get_bindings()]
+    bindings = [json.loads(raw) for raw in indexed.get_raw_bindings()]
     parameters = set(inspect.signature(call).parameters)
     wants_context = "context" in parameters and trigger.name != "context"
     expected = {trigger.name, "context"} if wants_context else {trigger.name}
@@ -117,11 +119,17 @@ def _describe(indexed: Any) -> Function:
             f"function '{indexed.get_function_name()}' takes {sorted(parameters)}, its trigger gives {sorted(expected)}"
         )
         raise ValueError(msg)
+    converter = _converter(trigger.type)
+    annotation = typing.get_type_hints(call).get(trigger.name)
+    if annotation is not None and converter is not None and not converter.check_input_type_annotation(annotation):
+        # The platform's worker refuses the builtin list[…] in the same way: it wants typing.List[…].
+        msg = f"function '{indexed.get_function_name()}': parameter '{trigger.name}' cannot be annotated {annotation}"
+        raise ValueError(msg)
     return Function(
         name=indexed.get_function_name(),
         call=call,
         parameter=trigger.name,
-        converter=_converter(trigger.type),
+        converter=converter,
         wants_context=wants_context,
         answers_http=any(binding["type"] == "http" for binding in bindings),
         bindings=bindings,

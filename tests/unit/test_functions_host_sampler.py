@@ -1,0 +1,44 @@
+import asyncio
+import sysconfig
+from pathlib import Path
+
+import azure.servicebus
+import httpx
+
+from local.functions import host
+from local.functions.sampler import HOST, OWN, STDLIB, Sampler
+
+
+def test_code_is_told_apart(tmp_path: Path) -> None:
+    sampler = Sampler(tmp_path)
+    assert sampler.class_of(str(tmp_path / "shared" / "sync.py")) == OWN
+    assert sampler.class_of(str(httpx.__file__)) == "httpx"
+    assert sampler.class_of(str(azure.servicebus.__file__)) == "azure.servicebus"
+    assert sampler.class_of(str(host.__file__)) == HOST
+    assert sampler.class_of(str(asyncio.__file__)) is None
+    assert sampler.class_of(sysconfig.get_paths()["stdlib"] + "/json/decoder.py") is None
+    assert sampler.class_of("<frozen importlib._bootstrap>") is None
+
+
+def test_packages_installed_inside_the_app_are_not_the_app_s(tmp_path: Path) -> None:
+    installed = tmp_path / ".venv" / "lib" / "python3.13" / "site-packages"
+    assert Sampler(tmp_path).class_of(str(installed / "httpx" / "_client.py")) == "httpx"
+    assert Sampler(tmp_path).class_of(str(installed / "typing_extensions.py")) == "typing_extensions"
+
+
+def test_busy_code_is_counted_for_its_owner(tmp_path: Path) -> None:
+    (tmp_path / "busy.py").write_text(
+        "import json\ndef work(text):\n    for _ in range(3000):\n        json.loads(text)\n"
+    )
+    scope: dict[str, object] = {}
+    source = (tmp_path / "busy.py").read_text()
+    exec(compile(source, str(tmp_path / "busy.py"), "exec"), scope)  # noqa: S102 (code with a file name of its own)
+    work = scope["work"]
+    assert callable(work)
+    sampler = Sampler(tmp_path)
+    sampler.start()
+    for _ in range(50):
+        work('{"a": [1, 2, 3, 4]}')
+    counts = sampler.stop()
+    assert counts.get(OWN, 0) > 10
+    assert counts[OWN] > 0.9 * (sum(counts.values()) - counts.get(STDLIB, 0))

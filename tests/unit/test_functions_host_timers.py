@@ -1,0 +1,117 @@
+import asyncio
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from local.functions.channel import FunctionError, WorkerChannel
+from local.functions.schedule import Schedule
+from local.functions.timers import TimerListener
+from local.functions.triggers import TimerTrigger
+from local.functions.wire import Invocation
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """Time that passes only by sleeping, until `end`."""
+
+    def __init__(self, start: datetime = START, *, seconds: float) -> None:
+        self.now = start
+        self.end = start + timedelta(seconds=seconds)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        if self.now + timedelta(seconds=seconds) > self.end:
+            raise asyncio.CancelledError
+        self.now += timedelta(seconds=seconds)
+
+
+class FakeWorker:
+    """Remembers when it was called and whether past due; a call may take time or fail."""
+
+    def __init__(self, clock: Clock, *, takes: float = 0, fails: bool = False) -> None:
+        self.calls: list[tuple[float, bool]] = []
+        self._clock = clock
+        self._takes = takes
+        self._fails = fails
+
+    async def invoke(self, invocation: Invocation) -> None:
+        past_due = json.loads(invocation.data.value)["IsPastDue"]
+        self.calls.append(((self._clock.now - START).total_seconds(), past_due))
+        self._clock.now += timedelta(seconds=self._takes)
+        if self._fails:
+            msg = "no"
+            raise FunctionError(msg)
+
+
+async def run(clock: Clock, worker: FakeWorker, lock_dir: Path | None = None, **trigger: Any) -> None:
+    fields = {"run_on_startup": False, "monitor": True, **trigger}
+    timer = TimerTrigger(function="tick", schedule=Schedule.parse("*/10 * * * * *"), **fields)
+    listener = TimerListener(timer, cast("WorkerChannel", worker), lock_dir, clock=clock, sleep=clock.sleep)
+    with contextlib.suppress(asyncio.CancelledError):
+        await listener.run()
+
+
+async def test_runs_come_on_schedule() -> None:
+    clock = Clock(seconds=35)
+    worker = FakeWorker(clock)
+    await run(clock, worker)
+    assert worker.calls == [(10, False), (20, False), (30, False)]
+
+
+async def test_a_failed_run_does_not_end_the_schedule() -> None:
+    clock = Clock(seconds=25)
+    worker = FakeWorker(clock, fails=True)
+    await run(clock, worker)
+    assert worker.calls == [(10, False), (20, False)]
+
+
+async def test_runs_do_not_overlap() -> None:
+    clock = Clock(seconds=65)
+    worker = FakeWorker(clock, takes=25)
+    await run(clock, worker)
+    assert worker.calls == [(10, False), (40, False)]
+
+
+async def test_run_on_startup() -> None:
+    clock = Clock(seconds=5)
+    worker = FakeWorker(clock)
+    await run(clock, worker, run_on_startup=True)
+    assert worker.calls == [(0, False)]
+
+
+async def test_a_run_that_was_missed_is_made_up_for_once_as_past_due(tmp_path: Path) -> None:
+    await run(clock := Clock(seconds=15), FakeWorker(clock), tmp_path)
+    clock = Clock(START + timedelta(seconds=47), seconds=8)
+    worker = FakeWorker(clock)
+    await run(clock, worker, tmp_path)
+    assert worker.calls == [(47, True), (50, False)]
+
+
+async def test_nothing_is_made_up_for_without_the_monitor(tmp_path: Path) -> None:
+    await run(clock := Clock(seconds=15), FakeWorker(clock), tmp_path, monitor=False)
+    clock = Clock(START + timedelta(seconds=47), seconds=8)
+    worker = FakeWorker(clock)
+    await run(clock, worker, tmp_path, monitor=False)
+    assert worker.calls == [(50, False)]
+
+
+@contextlib.contextmanager
+def someone_else_has(lock_dir: Path) -> Iterator[None]:
+    with (lock_dir / "timer-tick.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+async def test_only_one_instance_runs_a_timer(tmp_path: Path) -> None:
+    clock = Clock(seconds=35)
+    worker = FakeWorker(clock)
+    with someone_else_has(tmp_path):
+        await run(clock, worker, tmp_path)
+    assert worker.calls == []
