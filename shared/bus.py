@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from shared.settings import BusSettings
 
 if TYPE_CHECKING:
     from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
+
+#: Application properties, of the types that AMQP allows.
+Properties = Mapping[str | bytes, int | float | bytes | bool | str | UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Outgoing:
     at: datetime | None = None
     content_type: str = "application/json"
     correlation_id: str | None = None
-    properties: Mapping[str, str | int] = field(default_factory=dict)
+    properties: Properties = field(default_factory=dict)
 
 
 class Bus:
@@ -59,7 +63,7 @@ class Bus:
                     session_id=message.session,
                     scheduled_enqueue_time_utc=message.at,
                     correlation_id=message.correlation_id,
-                    application_properties={**message.properties},
+                    application_properties=dict(message.properties),
                 )
                 try:
                     batch.add_message(wire)

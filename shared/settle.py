@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared.bus import Bus, Outgoing
+from shared.bus import Bus, Outgoing, Properties
 from shared.entities import Entity
 from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Synced
 from shared.parking import Parking
@@ -124,7 +124,7 @@ def dead_letter(
     first_seen: datetime,
     correlation_id: str = "",
     content_type: str = "application/json",
-    properties: dict[str, str | int] | None = None,
+    properties: Properties | None = None,
 ) -> Outgoing:
     """A message for dead-letters: the body as it was, and what an operator asks as application properties."""
     return Outgoing(
