@@ -280,3 +280,16 @@ def test_a_webhook_body_and_a_queue_message_give_the_same_notification() -> None
 
 def test_a_merge_without_the_loser_still_counts_for_the_winner() -> None:
     assert rows(parsed(without_parameter(loaded("contact_merge"), "SubordinateId"))) == [("contact", CONTACT)]
+
+
+def test_a_merge_without_its_target_counts_for_both() -> None:
+    body = without_parameter(loaded("contact_merge"), "Target")
+
+    assert rows(parsed(body)) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
+
+
+@pytest.mark.parametrize("nothing", [None, [], {"Entities": None}, {"Entities": []}])
+def test_a_lead_may_be_qualified_without_creating_anything(nothing: object) -> None:
+    body = loaded("lead_qualify") | {"OutputParameters": [{"key": "CreatedEntities", "value": nothing}]}
+
+    assert rows(parsed(body)) == [("lead", LEAD)]

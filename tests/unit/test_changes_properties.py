@@ -73,7 +73,7 @@ def mutate(tree: Any, where: int, how: str, junk: Any) -> None:
 
 def written(tree: Any) -> bytes:
     text = json.dumps(tree)
-    return text.replace(f'"{DEEP}"', "[" * 60_000 + "]" * 60_000).replace(f'"{LONG}"', "9" * 5_000).encode()
+    return text.replace(f'"{DEEP}"', "[" * 20_000 + "]" * 20_000).replace(f'"{LONG}"', "9" * 5_000).encode()
 
 
 def damaged(body: bytes, how: str, where: int) -> bytes:
