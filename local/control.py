@@ -1,0 +1,76 @@
+"""Driving a running stack from another process: one small HTTP server in the stack, one call to it from the shell.
+
+`POST /start/azurite`, `POST /kill-functions/b`, and `GET /` for what control.json holds.
+"""
+
+import http.client
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from local.processes import StackError
+
+LONGEST_COMMAND = 120.0
+
+
+class ControlServer:
+    """Listens on 127.0.0.1 and runs `commands`, each of which gets the name of what it acts on."""
+
+    def __init__(
+        self, commands: Mapping[str, Callable[[str], Awaitable[None]]], state: Callable[[], dict[str, Any]]
+    ) -> None:
+        self.url: str | None = None
+        self._commands = commands
+        self._state = state
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen on a free port; `url` is set from then on."""
+        app = web.Application()
+        app.add_routes([web.get("/", self._show), web.post("/{command}/{name}", self._run)])
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _show(self, _: web.Request) -> web.Response:
+        return web.json_response(self._state())
+
+    async def _run(self, request: web.Request) -> web.Response:
+        command = self._commands.get(request.match_info["command"])
+        if command is None:
+            return web.json_response({"error": f"the commands are {', '.join(self._commands)}"}, status=404)
+        try:
+            await command(request.match_info["name"])
+        except StackError as error:
+            return web.json_response({"error": str(error)}, status=409)
+        return web.json_response(self._state())
+
+
+def send_command(control_file: Path, command: str, name: str) -> None:
+    """Have the stack that wrote `control_file` run a command, and wait until it is done.
+
+    Raises StackError when no stack is running there, or with what the stack answers.
+    """
+    try:
+        address = json.loads(control_file.read_text())["stack"].removeprefix("http://")
+        connection = http.client.HTTPConnection(address, timeout=LONGEST_COMMAND)
+        connection.request("POST", f"/{command}/{name}")
+        answer = connection.getresponse()
+        content = json.loads(answer.read())
+        connection.close()
+    except (OSError, KeyError, ValueError) as error:
+        raise StackError(f"no stack is running in {control_file.parent} ({error})") from error
+    if answer.status != http.client.OK:
+        raise StackError(content["error"])

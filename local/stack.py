@@ -1,0 +1,301 @@
+"""The embedded stack: every part a process, started together, stopped together, killed and restarted one by one.
+
+async with Stack() as stack:
+    await stack.kill_functions()
+    await stack.start_functions()
+"""
+
+import argparse
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from local import azurite
+from local.certificates import write_certificates
+from local.control import ControlServer, send_command
+from local.endpoints import HOSTS, Addresses, Ports, inherited_environment, write_private_json
+from local.parts import SUBSCRIPTION, MarketoLimits, functions_command, neighbour_commands, write_queues
+from local.processes import Child, StackError, announces_ready, free_ports
+
+ROOT = Path(__file__).resolve().parent.parent
+DIRECTORY = ROOT / ".local"
+FUNCTIONS = "functions-"
+
+
+class Stack:
+    """All parts on free ports of this machine, with their state in `directory`; two stacks need two directories.
+
+    `empty` leaves the organization without sample records. `with_functions=False` starts the neighbours only.
+    `functions_environment` goes over the app settings of every Functions host. `queues` changes queues by name, in
+    the fields of the emulator's QueueSettings: `{"persons": {"lock_seconds": 5}}`. `profile` runs the hosts under
+    cProfile, which leaves `<directory>/functions-a.prof` when they are stopped. `report` gets a line for each event.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Path = DIRECTORY,
+        empty: bool = False,
+        with_functions: bool = True,
+        app_directory: Path = ROOT,
+        marketo: MarketoLimits = SUBSCRIPTION,
+        functions_environment: Mapping[str, str] | None = None,
+        queues: Mapping[str, Mapping[str, Any]] | None = None,
+        profile: bool = False,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.directory = directory.resolve()
+        self.addresses = Addresses(ports=Ports.choose(), ca_bundle=self.directory / "certificates" / "ca.pem")
+        self.parts: dict[str, Child] = {}
+        self._empty = empty
+        self._with_functions = with_functions
+        self._app_directory = app_directory
+        self._marketo = marketo
+        self._functions_environment = dict(functions_environment or {})
+        self._queues = queues or {}
+        self._profile = profile
+        self._report = report
+        self._functions_ports: dict[str, int] = {"a": self.addresses.ports.functions}
+        commands = {"start": self.start_part, "stop": self.stop_part, "kill": self.kill_part}
+        hosts = {"start-functions": self.start_functions, "kill-functions": self.kill_functions}
+        self._control = ControlServer({**commands, **hosts}, self.control)
+        self._lock: IO[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def endpoints_file(self) -> Path:
+        """Where clients find addresses and credentials."""
+        return self.directory / "endpoints.json"
+
+    @property
+    def control_file(self) -> Path:
+        """Where tests, demo and benchmark find control addresses, process ids and logs."""
+        return self.directory / "control.json"
+
+    async def start(self) -> None:
+        """Start every part, from an empty state.
+
+        Raises ChildError when a part does not start and StackError when another stack uses the directory. Nothing
+        is left running then.
+        """
+        self._take_directory()
+        try:
+            self._prepare()
+            await self._control.start()
+            await _all(self.start_part(name) for name in list(self.parts))
+            if self._with_functions:
+                await self.start_functions()
+            write_private_json(self.endpoints_file, self.addresses.endpoints())
+            self._write_control()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop every part, the Functions hosts first, and remove the files that point to them."""
+        self._remove_pointers()
+        hosts = [part for name, part in self.parts.items() if name.startswith(FUNCTIONS)]
+        neighbours = [part for name, part in self.parts.items() if not name.startswith(FUNCTIONS)]
+        for group in (hosts, neighbours):
+            await _all(part.stop() for part in group)
+        await self._control.stop()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    async def start_part(self, name: str) -> None:
+        """Start a part (again), on the port it always has, and wait until it is ready."""
+        part = self._part(name)
+        began = time.monotonic()
+        await part.start()
+        self._report(f"{name:<12} ready in {time.monotonic() - began:.1f} s (process {part.pid}, log {part.log})")
+        self._note_change()
+
+    async def stop_part(self, name: str) -> None:
+        """Let a part leave. Only Azurite keeps its state on disk; what the others hold is gone."""
+        await self._part(name).stop()
+        self._report(f"{name:<12} stopped")
+        self._note_change()
+
+    async def kill_part(self, name: str) -> None:
+        """SIGKILL a part's whole process group."""
+        await self._part(name).kill()
+        self._report(f"{name:<12} killed")
+        self._note_change()
+
+    async def start_functions(self, name: str = "a") -> None:
+        """Start the Functions host `a` again, or another instance beside it."""
+        if FUNCTIONS + name not in self.parts:
+            port = self._functions_ports.setdefault(name, free_ports(1)[0])
+            command = functions_command(
+                name, port, app=self._app_directory, directory=self.directory, profile=self._profile
+            )
+            environment = {**self.addresses.functions_environment(), **self._functions_environment}
+            self._add(FUNCTIONS + name, command, environment)
+        await self.start_part(FUNCTIONS + name)
+
+    async def stop_functions(self, name: str = "a") -> None:
+        """Let a Functions host finish and leave."""
+        await self.stop_part(FUNCTIONS + name)
+
+    async def kill_functions(self, name: str = "a") -> None:
+        """SIGKILL a Functions host, wherever it is."""
+        await self.kill_part(FUNCTIONS + name)
+
+    def control(self) -> dict[str, Any]:
+        """Return what control.json holds."""
+        ports = self.addresses.ports
+        return {
+            "pid": os.getpid(),
+            "stack": self._control.url,
+            "dataverse": f"http://127.0.0.1:{ports.dataverse_control}",
+            "marketo": f"http://127.0.0.1:{ports.marketo_control}",
+            "functions": {name: f"http://127.0.0.1:{port}" for name, port in self._functions_ports.items()},
+            "ports": asdict(ports),
+            "parts": {
+                name: {"running": part.running, "pid": part.pid, "log": str(part.log)}
+                for name, part in self.parts.items()
+            },
+        }
+
+    def _part(self, name: str) -> Child:
+        if name not in self.parts:
+            raise StackError(f"there is no part {name!r}; there are {', '.join(self.parts)}")
+        return self.parts[name]
+
+    def _take_directory(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        lock = (self.directory / "stack.lock").open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise StackError(f"another stack is running in {self.directory}") from None
+        self._lock = lock
+
+    def _prepare(self) -> None:
+        self._remove_pointers()
+        for leftover in ("azurite", "logs", "locks"):
+            shutil.rmtree(self.directory / leftover, ignore_errors=True)
+        certificates = write_certificates(self.addresses.ca_bundle.parent, HOSTS)
+        write_queues(self.directory, self._queues)
+        commands = neighbour_commands(
+            self.addresses, self.directory, certificates, limits=self._marketo, empty=self._empty
+        )
+        for name, command in commands.items():
+            is_ready = azurite.is_listening if name == "azurite" else announces_ready
+            self._add(name, command, inherited_environment(), is_ready)
+
+    def _remove_pointers(self) -> None:
+        for file in (self.endpoints_file, self.control_file):
+            file.unlink(missing_ok=True)
+
+    def _add(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        is_ready: Callable[[str], bool] = announces_ready,
+    ) -> None:
+        self.parts[name] = Child(
+            name,
+            command,
+            log=self.directory / "logs" / f"{name}.log",
+            environment=environment,
+            directory=ROOT,
+            is_ready=is_ready,
+            on_death=self._report_death,
+        )
+
+    def _report_death(self, part: Child, code: int) -> None:
+        self._report(f"{part.name:<12} DIED with exit code {code}. The end of {part.log}:\n{part.log_tail()}")
+        self._note_change()
+
+    def _note_change(self) -> None:
+        if self.control_file.exists():
+            self._write_control()
+
+    def _write_control(self) -> None:
+        write_private_json(self.control_file, self.control())
+
+
+async def _all(tasks: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all at the same time. The first failure cancels the others and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(task)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _up(stack: Stack, say: Callable[[str], None]) -> None:
+    task = asyncio.current_task()
+    asked: list[bool] = []
+
+    def leave() -> None:
+        # A second Ctrl-C must not cut the tidying-up short.
+        if task is not None and not asked:
+            asked.append(True)
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, leave)
+    try:
+        async with stack:
+            say(f"The stack is up. Addresses and credentials: {stack.endpoints_file}")
+            say("From another terminal: python3 dev.py stack kill-functions | start-functions [--name b] | stop PART")
+            say("Ctrl-C stops everything.")
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        say("Everything is stopped.")
+
+
+def main() -> int:
+    """Run the stack in the foreground, or drive the one that is running. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local.stack", description=main.__doc__)
+    parser.add_argument("--directory", type=Path, default=DIRECTORY, help="where the stack keeps its state")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start every part and run until Ctrl-C")
+    up.add_argument("--empty", action="store_true", help="an organization without sample records")
+    for command in ("kill-functions", "start-functions"):
+        host = commands.add_parser(command, help=f"{command.split('-')[0]} a Functions host of the running stack")
+        host.add_argument("--name", default="a", help="which instance; the first one is a")
+    for command in ("start", "stop", "kill"):
+        commands.add_parser(command, help=f"{command} a part of the running stack").add_argument("name")
+    options = parser.parse_args()
+
+    def say(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    try:
+        if options.command == "up":
+            asyncio.run(_up(Stack(directory=options.directory, empty=options.empty, report=say), say))
+        else:
+            send_command(options.directory / "control.json", options.command, options.name)
+    except StackError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
