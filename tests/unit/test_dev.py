@@ -1,0 +1,295 @@
+"""dev.py on machines of all kinds: which Python it takes, what it finds complete, how it reports a failing tier."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import dev
+
+FakePython = Callable[..., Path]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePython:
+    """A machine without any Python but those that the test puts there."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}:{tmp_path / 'bin'}")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PYENV_ROOT", raising=False)
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+
+    def add(place: str, version: str, *, headers: bool = True, venv: bool = True, runs: bool = True) -> Path:
+        path = tmp_path / place / f"python{version.rpartition('.')[0]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        facts = {
+            "version": [int(part) for part in version.split(".")],
+            "implementation": "cpython",
+            "headers": headers,
+            "venv": venv,
+        }
+        action = f"echo '{json.dumps(facts)}'" if runs else "exit 127"
+        path.write_text(f"#!/bin/sh\n{action}\n")
+        path.chmod(0o755)
+        return path
+
+    return add
+
+
+def test_the_deployed_version_is_preferred(machine: FakePython) -> None:
+    machine("bin", "3.11.9")
+    machine("bin", "3.12.4")
+    wanted = machine("bin", "3.13.1")
+    assert dev.find_python() == dev.Interpreter(wanted, (3, 13, 1))
+
+
+def test_a_shim_that_does_not_run_hides_no_python_behind_it(machine: FakePython) -> None:
+    machine("shims", "3.13.1", runs=False)
+    wanted = machine("bin", "3.13.1")
+    assert dev.find_python().path == wanted
+
+
+@pytest.mark.parametrize(
+    "folder", ["home/.pyenv/versions/3.13.0/bin", "home/.local/share/uv/python/cpython-3.13.0-linux-x86_64-gnu/bin"]
+)
+def test_version_managers_are_looked_into(machine: FakePython, folder: str) -> None:
+    machine("shims", "3.13.0", runs=False)
+    machine("bin", "3.12.4")
+    wanted = machine(folder, "3.13.0")
+    assert dev.find_python().path == wanted
+
+
+@pytest.mark.parametrize("version", ["3.12.4", "3.11.2"])
+def test_an_older_version_serves_where_nothing_better_is(machine: FakePython, version: str) -> None:
+    machine("bin", version)
+    assert str(dev.find_python()) == version
+
+
+def test_a_python_without_headers_is_passed_over_aloud(machine: FakePython, capsys: pytest.CaptureFixture[str]) -> None:
+    machine("bin", "3.13.1", headers=False)
+    machine("bin", "3.12.4")
+    assert str(dev.find_python()) == "3.12.4"
+    assert "Python 3.13.1" in (said := capsys.readouterr().out)
+    assert "headers (Python.h) are missing" in said
+
+
+def test_without_any_usable_python_every_reason_is_given_with_its_remedy(
+    machine: FakePython, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    machine("bin", "3.13.1", venv=False)
+    machine("bin", "3.11.2", headers=False)
+    with pytest.raises(dev.SetupError) as error:
+        dev.find_python()
+    assert "virtual environments (apt-get install python3.13-venv)" in str(error.value)
+    assert "Python.h) are missing (apt-get install python3.11-dev)" in str(error.value)
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_machine_without_python_is_told_what_to_install() -> None:
+    with pytest.raises(dev.SetupError, match=r"Python 3\.13 is missing\. Remedy: "):
+        dev.find_python()
+
+
+@pytest.mark.parametrize(
+    ("platform", "apt", "expected"),
+    [
+        ("linux", "/usr/bin/apt-get", "apt-get install gcc"),
+        ("linux", None, "install what Debian calls gcc"),
+        ("darwin", None, "xcode-select --install"),
+    ],
+)
+def test_a_missing_compiler_is_named_with_the_platform_s_remedy(
+    monkeypatch: pytest.MonkeyPatch, platform: str, apt: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(shutil, "which", {"apt-get": apt}.get)
+    with pytest.raises(dev.SetupError, match=f"C compiler is missing.*{expected}$"):
+        dev.check_compiler()
+
+
+@pytest.mark.parametrize(("variable", "present"), [("", "gcc"), ("", "clang"), ("ccache tcc", "ccache")])
+def test_any_compiler_will_do(monkeypatch: pytest.MonkeyPatch, variable: str, present: str) -> None:
+    monkeypatch.setenv("CC", variable)
+    monkeypatch.setattr(shutil, "which", {present: f"/usr/bin/{present}"}.get)
+    dev.check_compiler()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout in which everything is installed."""
+    monkeypatch.setattr(dev, "ROOT", tmp_path)
+    monkeypatch.setattr(dev, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(dev, "PYTHON", tmp_path / ".venv/bin/python")
+    monkeypatch.setattr(dev, "NODE_MODULES", tmp_path / "local/node_modules")
+    monkeypatch.setattr(dev, "LOG", tmp_path / ".local/setup.log")
+    monkeypatch.setenv("PATH", "")
+    for name in (*dev.REQUIREMENTS, dev.AZURITE_LOCK, ".venv/bin/python", ".venv/bin/node", "local/node_modules/x"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+        path.chmod(0o755)
+    dev.write_stamp(dev.VENV, python="3.13.0", root=str(tmp_path), fingerprint=dev.fingerprint(*dev.REQUIREMENTS))
+    dev.write_stamp(dev.NODE_MODULES, fingerprint=dev.fingerprint(dev.AZURITE_LOCK))
+    return tmp_path
+
+
+@pytest.fixture
+def installed(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that a set-up in that checkout runs; each leaves what the real one would."""
+    commands: list[list[str]] = []
+
+    def install(_: str, command: Sequence[str | Path], folder: Path = checkout) -> None:
+        words = [str(part) for part in command]
+        commands.append(words)
+        for made in (dev.PYTHON, dev.VENV / "bin/node") if "venv" in words else (folder / "node_modules/x",):
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.touch(mode=0o755)
+
+    monkeypatch.setattr(dev, "install", install)
+    monkeypatch.setattr(dev, "find_python", lambda: dev.Interpreter(Path("/usr/bin/python3.13"), (3, 13, 1)))
+    monkeypatch.setattr(dev, "node_is_usable", lambda: dev.machine_node() is not None)
+    monkeypatch.setattr(dev, "check_compiler", lambda: None)
+    return commands
+
+
+def test_a_complete_checkout_starts_without_any_process(installed: list[list[str]]) -> None:
+    dev.set_up()
+    assert installed == []
+
+
+def test_changed_requirements_bring_the_environment_up_to_date(checkout: Path, installed: list[list[str]]) -> None:
+    (checkout / "requirements.txt").write_text("httpx==0.28.1")
+    dev.set_up()
+    assert [command[1:4] for command in installed] == [["-m", "pip", "install"]]
+    installed.clear()
+    dev.set_up()
+    assert installed == []
+
+
+@pytest.mark.parametrize("damage", ["half-built", "no interpreter", "moved here", "older Python"])
+def test_a_broken_environment_is_built_anew(checkout: Path, installed: list[list[str]], damage: str) -> None:
+    facts = dev.read_stamp(dev.VENV)
+    if damage == "half-built":
+        (dev.VENV / dev.STAMP).unlink()
+    elif damage == "no interpreter":
+        dev.PYTHON.unlink()
+    elif damage == "moved here":
+        dev.write_stamp(dev.VENV, **{**facts, "root": "/elsewhere"})
+    else:
+        dev.write_stamp(dev.VENV, **{**facts, "python": "3.12.9"})
+    (checkout / ".venv/leftover").touch()
+    dev.set_up()
+    assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"]]
+    assert not (checkout / ".venv/leftover").exists()
+    assert dev.venv_version() == (3, 13, 1)
+
+
+def test_an_interrupted_installation_is_repeated(installed: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    (dev.ROOT / "requirements.txt").write_text("httpx==0.28.1")
+
+    def fail(*_: Any) -> None:
+        raise dev.SetupError("no network")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(dev, "install", fail)
+        with pytest.raises(dev.SetupError, match="no network"):
+            dev.set_up()
+    dev.set_up()
+    assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"]]
+
+
+def test_node_comes_from_pypi_where_the_machine_has_none(installed: list[list[str]]) -> None:
+    (dev.VENV / "bin/node").unlink()
+    dev.set_up()
+    assert [command[-1] for command in installed] == [dev.NODE_WHEEL]
+
+
+def test_a_new_azurite_is_installed(checkout: Path, installed: list[list[str]]) -> None:
+    (checkout / dev.AZURITE_LOCK).write_text("another version")
+    dev.set_up()
+    assert [command[1] for command in installed] == ["ci"]
+    assert dev.is_complete()
+
+
+def test_an_environment_of_another_python_than_the_deployed_one_is_named_aloud(
+    checkout: Path,
+    installed: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(dev, "find_python", lambda: dev.Interpreter(Path("/usr/bin/python3.11"), (3, 11, 2)))
+    fingerprint = dev.fingerprint(*dev.REQUIREMENTS)
+    dev.write_stamp(dev.VENV, python="3.11.2", root=str(checkout), fingerprint=fingerprint)
+    dev.set_up()
+    assert installed == []
+    assert "!!! PYTHON 3.13, WHICH IS DEPLOYED, IS NOT HERE" in capsys.readouterr().out
+
+
+def test_a_failing_installer_shows_the_end_of_its_output(checkout: Path) -> None:
+    (checkout / ".local").mkdir()
+    program = [sys.executable, "-c", "import sys; print('no such package'); sys.exit(3)"]
+    with pytest.raises(dev.SetupError, match=r"no such package[\s\S]*Packages failed with exit code 3"):
+        dev.install("Packages", program)
+
+
+class Tiers:
+    """Stands for the programs that the tiers run: ends those that contain a key of `codes` with its value."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self.ran: list[str] = []
+
+    def run(self, command: Sequence[str], **_: Any) -> SimpleNamespace:
+        self.ran.append(" ".join(command[1:]))
+        return SimpleNamespace(returncode=next((code for part, code in self.codes.items() if part in self.ran[-1]), 0))
+
+
+@pytest.fixture
+def tiers(monkeypatch: pytest.MonkeyPatch) -> Tiers:
+    programs = Tiers()
+    monkeypatch.setattr(subprocess, "run", programs.run)
+    return programs
+
+
+def test_every_tier_runs_in_order(tiers: Tiers, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dev.run_tests([]) == 0
+    assert tiers.ran == [
+        "-m ruff check",
+        "-m ruff format --check",
+        "-m mypy",
+        "-m pytest tests/unit",
+        "-m pytest tests/integration",
+        "-m pytest tests/e2e",
+    ]
+    said = capsys.readouterr().out
+    assert [line.split()[:2] for line in said.splitlines()[-5:]] == [[name, "passed"] for name in dev.TIERS]
+
+
+def test_the_first_tier_that_fails_is_the_last_that_runs(tiers: Tiers, capsys: pytest.CaptureFixture[str]) -> None:
+    tiers.codes["tests/unit"] = 1
+    assert dev.run_tests([]) == 1
+    assert "-m pytest tests/integration" not in tiers.ran
+    said = capsys.readouterr().out
+    assert "unit         FAILED" in said
+    assert said.endswith("The tier unit failed; the tiers after it did not run.\n")
+
+
+def test_a_tier_can_be_chosen_with_arguments_for_pytest(tiers: Tiers) -> None:
+    assert dev.run_tests(["unit", "e2e", "-k", "routing"]) == 0
+    assert tiers.ran == ["-m pytest tests/unit -k routing", "-m pytest tests/e2e -k routing"]
+
+
+def test_a_selection_may_miss_a_tier_but_a_tier_without_tests_fails(tiers: Tiers) -> None:
+    tiers.codes["tests/"] = 5
+    assert dev.run_tests(["unit", "-k", "routing"]) == 0
+    assert dev.run_tests(["unit"]) == 1
+    assert len(tiers.ran) == 2
