@@ -1,5 +1,6 @@
 """An instance in this process with a client at hand, for tests."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,12 +52,14 @@ class Marketo:
 async def running(instance: Instance) -> AsyncIterator[Marketo]:
     """Serve the instance on free ports without TLS, calls taking no time, and authorise a client."""
     instance.switches.change({"write_latency_ms": 0, "write_latency_ms_per_record": 0, "read_latency_ms": 0})
+    # Loading the trusted certificates for nothing would cost more than most tests.
+    no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     gateway, port = await listen(Gateway(instance).application(), 0)
     control, control_port = await listen(Control(instance).application(), 0)
     try:
         async with (
-            httpx.AsyncClient(base_url=f"http://{HOST}:{port}", trust_env=False) as rest,
-            httpx.AsyncClient(base_url=f"http://{HOST}:{control_port}", trust_env=False) as controls,
+            httpx.AsyncClient(base_url=f"http://{HOST}:{port}", trust_env=False, verify=no_tls) as rest,
+            httpx.AsyncClient(base_url=f"http://{HOST}:{control_port}", trust_env=False, verify=no_tls) as controls,
         ):
             marketo = Marketo(instance, rest, controls)
             await marketo.authorise()

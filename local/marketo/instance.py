@@ -94,15 +94,18 @@ class Instance:
         """Add custom fields to an object.
 
         Raises:
-            ValueError: the object is not extensible.
+            ValueError: the object is not extensible, or has the field already.
         """
-        if not self.schemas[name].kind.extensible:
+        schema = self.schemas[name]
+        if not schema.kind.extensible:
             raise ValueError(f"{name} takes no custom fields")
+        if any(schema.find(field.name) for field in fields):
+            raise ValueError(f"{name} has a field of that name")
         self._custom.setdefault(name, []).extend(fields)
         self.build_schemas()
         for field in fields:
             if field.searchable:
-                self.tables[name].add_index(field.name)
+                self.tables[name].add_index(field)
 
     def clear(self) -> None:
         """Delete all records and activities; switches, limits and counters stay."""
@@ -111,7 +114,7 @@ class Instance:
         for name, fields in self._custom.items():
             for field in fields:
                 if field.searchable:
-                    self.tables[name].add_index(field.name)
+                    self.tables[name].add_index(field)
         self.owners_of_deleted_companies.clear()
         self.log.clear()
 

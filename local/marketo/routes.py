@@ -13,6 +13,7 @@ from local.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SALES_
 # An operation gets the object's name, or the id that is part of the path.
 Operation = Callable[[Instance, str, Call], Awaitable[dict[str, Any]]]
 _LEAD_PATH = re.compile(r"/rest/v1/lead/(\d{1,10})\.json\Z", re.ASCII)
+_LEAD_BY_ID_PATH = "/rest/v1/lead/{id}.json"
 ANY = ""
 
 
@@ -75,7 +76,12 @@ def endpoint_for(path: str) -> Endpoint:
     match = _LEAD_PATH.match(path)
     if match is None:
         raise CallError("610")
-    return Endpoint("/rest/v1/lead/{id}.json", LEADS, _LEAD_BY_ID, match[1])
+    return Endpoint(_LEAD_BY_ID_PATH, LEADS, _LEAD_BY_ID, match[1])
+
+
+def template(path: str) -> str:
+    """Return the path with its variable part named, as statistics count it."""
+    return _LEAD_BY_ID_PATH if _LEAD_PATH.match(path) else path
 
 
 def operation_for(endpoint: Endpoint, verb: str) -> Operation:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import logging
 import secrets
 import ssl
 from typing import Any
@@ -15,8 +16,9 @@ from local.marketo.faults import Fault
 from local.marketo.identity import API_USER, InvalidClientError
 from local.marketo.instance import Call, Instance
 from local.marketo.limits import Slot
-from local.marketo.routes import check_allowed, endpoint_for, operation_for
+from local.marketo.routes import check_allowed, endpoint_for, operation_for, template
 
+_log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 # Long request lines must reach the gateway, which refuses them as Marketo does.
 _MAX_LINE = 1024 * 1024
@@ -59,32 +61,41 @@ class Gateway:
         verb = request.method
         if verb == "POST":
             verb = request.query.get("_method", verb).upper()
-        slot: Slot | None = None
+        booked: list[Slot] = []
         result = "reset"
-        response: web.Response | None = None
+        try:
+            response, result = await self._respond(request, verb, path, booked)
+            if response is not None:
+                await _send(request, response)
+        finally:
+            # Also when the host shuts down in the middle of a call: the place must be free again.
+            for slot in booked:
+                self._instance.limits.release(slot, counted=result not in UNCOUNTED)
+            self._instance.stats.call(self._instance.limits.today(), verb, template(path), result)
+        if response is not None:
+            return response
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+
+    async def _respond(
+        self, request: web.Request, verb: str, path: str, booked: list[Slot]
+    ) -> tuple[web.Response | None, str]:
+        """Return the answer (None: none at all) and the result to count; note in `booked` the place it occupies."""
         try:
             body = await self._receive(request, path)
             self._authorise(request)
-            slot = self._instance.limits.admit()
-            response, result = _json(request, await self._execute(request, verb, path, body)), "ok"
+            booked.append(self._instance.limits.admit())
+            return _json(request, await self._execute(request, verb, path, body)), "ok"
         except CallError as error:
-            response, result = _json(request, _failure(error)), error.code
+            return _json(request, _failure(error)), error.code
         except _HttpError as error:
-            response, result = web.Response(status=error.status, text=error.text), f"http {error.status}"
+            return web.Response(status=error.status, text=error.text), f"http {error.status}"
         except _ResetError:
-            pass
-        finally:
-            # Also when the host shuts down in the middle of a call: the place must be free again.
-            if response is not None:
-                await _send(request, response)
-            if slot is not None:
-                self._instance.limits.release(slot, counted=result not in UNCOUNTED)
-            self._instance.stats.call(self._instance.limits.today(), verb, path, result)
-        if response is None:
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response()
-        return response
+            return None, "reset"
+        except Exception:  # noqa: BLE001 (Marketo's 611 stands for every unhandled exception)
+            _log.exception("%s %s", verb, path)
+            return _json(request, _failure(CallError("611"))), "611"
 
     async def _receive(self, request: web.Request, path: str) -> bytes:
         if len(request.raw_path) > MAX_URI:
@@ -158,13 +169,18 @@ def _call(request: web.Request, verb: str, path: str, body: bytes) -> Call:
     if request.content_type != "application/json":
         raise CallError("612")
     try:
-        content = json.loads(body)
+        content = json.loads(body, parse_constant=_refuse_constant)
     except ValueError:  # UnicodeDecodeError is one too
         raise CallError("609") from None
     if verb == "GET" and isinstance(content, dict):
         listed = {name: ",".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in content.items()}
         params |= {name: value for name, value in listed.items() if name != "input"}
     return Call(verb, path, params, content)
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which Python reads but JSON does not know."""
+    raise ValueError(name)
 
 
 def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -220,7 +236,7 @@ def _json(request: web.Request, answer: dict[str, Any]) -> web.Response:
 async def listen(app: web.Application, port: int, tls: ssl.SSLContext | None = None) -> tuple[web.AppRunner, int]:
     """Serve an application and return its runner and the port in fact bound (0 chooses a free one)."""
     runner = web.AppRunner(
-        app, access_log=None, max_line_size=_MAX_LINE, max_field_size=_MAX_LINE, shutdown_timeout=0.2
+        app, access_log=None, max_line_size=_MAX_LINE, max_field_size=_MAX_LINE, shutdown_timeout=0.05
     )
     await runner.setup()
     await web.TCPSite(runner, HOST, port, ssl_context=tls).start()

@@ -34,7 +34,9 @@ class Stats:
 
     def reset(self) -> None:
         """Start counting anew."""
-        self.__init__()  # type: ignore[misc]  # the constructor holds nothing but empty counters
+        for counter in (self._calls, self._records, self._errors):
+            counter.clear()
+        self.identity_calls = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return all counters, nested by endpoint, verb and result, and by object and outcome."""

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from local.marketo.fields import Field
 from local.marketo.objects import ObjectType
 
 Record = dict[str, Any]
@@ -120,12 +121,11 @@ class Table:
                 self._indexes[names].add(value, row)
         return changes
 
-    def add_index(self, name: str) -> None:
-        """Make a field searchable that was added later."""
-        index = self._indexes.setdefault((name,), Index())
-        for row, record in self._records.items():
-            if record.get(name) is not None:
-                index.add(record[name], row)
+    def add_index(self, field: Field) -> None:
+        """Make a custom field searchable. No record has a value in it yet."""
+        if field.data_type == "email":
+            self._emails.add(field.name)
+        self._indexes[field.name,] = Index()
 
     def delete(self, record: Record) -> None:
         """Remove the record."""

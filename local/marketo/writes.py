@@ -216,6 +216,8 @@ def _carry_out(instance: Instance, schema: Schema, request: Request, step: Step 
     if step.existing is not None and existing is None:
         gone = RecordError("1004") if schema.kind.is_lead else RecordError("1013", "Record not found")
         return {"status": "skipped", "reasons": [gone.as_json()]}
+    if existing is not None and request.action == "createOnly":
+        return {"status": "skipped", "reasons": [RecordError("1017").as_json()]}
     if step.company is not None and not instance.tables[COMPANIES].has(COMPANY_KEY, step.company):
         instance.tables[COMPANIES].insert({COMPANY_KEY: step.company, "createdAt": now, "updatedAt": now})
     if existing is None:

@@ -1,0 +1,173 @@
+"""The faults and the control API of the Marketo simulator, and its command line."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+
+from local.marketo.harness import Marketo, running
+from local.marketo.identity import CLIENT_ID, CLIENT_SECRET
+from local.marketo.instance import Instance
+
+PERSON = [{"externalPersonId": "p"}]
+BY_PERSON = {"lookupField": "externalPersonId"}
+HOST_NAME = "123-abc-456.mktorest.com"
+
+
+@pytest.fixture
+async def marketo() -> AsyncIterator[Marketo]:
+    async with running(Instance()) as marketo:
+        yield marketo
+
+
+async def leads(marketo: Marketo) -> int:
+    """Return how many leads are stored."""
+    return len((await marketo.control.get("/records/leads")).json())
+
+
+async def test_a_response_level_code_strikes_as_often_as_asked(marketo: Marketo) -> None:
+    await marketo.fault("code", code="713", path="/rest/v1/leads.json", verb="POST", count=2)
+    assert (await marketo.get("leads", filterType="email", filterValues="a@x.example"))["success"]
+    answers = [await marketo.sync("leads", PERSON, **BY_PERSON) for _ in range(3)]
+    assert [answer["success"] for answer in answers] == [False, False, True]
+    assert answers[0]["errors"] == [{"code": "713", "message": "Transient Error"}]
+    assert await leads(marketo) == 1
+
+
+async def test_an_http_status_after_the_write_was_applied(marketo: Marketo) -> None:
+    await marketo.fault("status", status=502, when="after")
+    response = await marketo.rest.post("/rest/v1/leads.json", json={**BY_PERSON, "input": PERSON})
+    assert response.status_code == 502
+    assert await leads(marketo) == 1
+
+
+@pytest.mark.parametrize(("when", "stored"), [("before", 0), ("after", 1)])
+async def test_a_connection_reset(marketo: Marketo, when: str, stored: int) -> None:
+    await marketo.fault("reset", when=when)
+    with pytest.raises(httpx.TransportError):
+        await marketo.sync("leads", PERSON, **BY_PERSON)
+    assert await leads(marketo) == stored
+    assert (await marketo.sync("leads", PERSON, **BY_PERSON))["success"]
+    calls = (await marketo.control.get("/stats")).json()["calls"]
+    assert calls["/rest/v1/leads.json"]["POST"] == {"ok": 1, "reset": 1}
+
+
+async def test_an_answer_that_does_not_come(marketo: Marketo) -> None:
+    await marketo.fault("hang", when="after", seconds=30)
+    with pytest.raises(httpx.ReadTimeout):
+        await marketo.rest.post("/rest/v1/leads.json", json={**BY_PERSON, "input": PERSON}, timeout=0.1)
+    assert await leads(marketo) == 1
+
+
+async def test_an_answer_that_is_not_json(marketo: Marketo) -> None:
+    await marketo.fault("malformed")
+    response = await marketo.rest.get("/rest/v1/stats/usage.json")
+    assert response.status_code == 200
+    with pytest.raises(json.JSONDecodeError):
+        response.json()
+
+
+async def test_a_record_fault_and_a_poison_record(marketo: Marketo) -> None:
+    people = [{"externalPersonId": key} for key in ("p", "q")]
+    await marketo.fault("record", code="1014", field="externalPersonId", value="q")
+    result = (await marketo.sync("leads", people, **BY_PERSON))["result"]
+    assert result[0]["status"] == "created"
+    assert result[1] == {"status": "skipped", "reasons": [{"code": "1014", "message": "Failed to create object"}]}
+    await marketo.fault("poison", field="externalPersonId", value="q", count=None)
+    for _ in range(2):
+        assert (await marketo.sync("leads", people, **BY_PERSON))["errors"][0]["code"] == "611"
+    assert (await marketo.sync("leads", people[:1], **BY_PERSON))["success"]
+    await marketo.control.delete("/faults")
+    assert (await marketo.sync("leads", people, **BY_PERSON))["success"]
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/switches", {"missing_company": "perhaps"}),
+        ("/switches", {"no_such_switch": True}),
+        ("/switches", {"msi_non_native": "yes"}),
+        ("/faults", {"kind": "flood"}),
+        ("/faults", {"kind": "code", "colour": "red"}),
+        ("/seed", {"leads": [{"noSuchField": 1}]}),
+        ("/activities", {"leadId": 9, "activityTypeId": 46}),
+    ],
+)
+async def test_control_explains_what_it_refuses(marketo: Marketo, path: str, content: dict[str, Any]) -> None:
+    response = await marketo.control.post(path, json=content)
+    assert response.status_code == 400
+    assert response.json()["error"]
+
+
+async def test_statistics(marketo: Marketo) -> None:
+    await marketo.sync("leads", [*PERSON, {"externalPersonId": "q", "noSuch": 1}], **BY_PERSON)
+    await marketo.sync("leads", PERSON, **BY_PERSON)
+    await marketo.get("nothing")
+    stats = (await marketo.control.get("/stats")).json()
+    assert stats["records"]["leads"] == {"received": 3, "created": 1, "updated": 1, "skipped": 1}
+    assert stats["calls"]["/rest/v1/leads.json"] == {"POST": {"ok": 2}}
+    assert stats["calls"]["/rest/v1/nothing.json"] == {"GET": {"610": 1}}
+    assert stats["calls_total"] == stats["counted_today"] == stats["max_calls_in_20s"] == 3
+    assert (stats["identity_calls"], stats["peak_concurrency"]) == (1, 1)
+    await marketo.control.post("/stats/reset")
+    stats = (await marketo.control.get("/stats")).json()
+    assert (stats["calls_total"], stats["counted_today"], stats["stored"]["leads"]) == (0, 0, 1)
+
+
+async def test_changing_records_and_clearing(marketo: Marketo) -> None:
+    await marketo.sync("leads", PERSON, **BY_PERSON)
+    change = [{"externalPersonId": "p", "priority": 5, "relativeUrgency": 3}]
+    response = await marketo.control.request("PATCH", "/records/leads", json=change)
+    assert response.json() == {"changed": 2}
+    query = {"filterType": "externalPersonId", "filterValues": "p", "fields": "priority,relativeUrgency"}
+    assert (await marketo.get("leads", **query))["result"] == [{"priority": 5, "relativeUrgency": 3}]
+    await marketo.control.post("/clear")
+    assert (await marketo.get("leads", **query))["result"] == []
+
+
+async def test_the_command_serves_tls_and_leaves_on_sigterm(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert(HOST_NAME)
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    pem = str(tmp_path / "server.pem")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "local.marketo", "--cert", pem, "--key", pem, "--daily", "1"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        assert line.startswith(b"READY ")
+        ports = json.loads(line.removeprefix(b"READY "))
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+            form = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+            named = {"sni_hostname": HOST_NAME}
+            url = f"https://127.0.0.1:{ports['port']}"
+            token = (await client.post(f"{url}/identity/oauth/token", data=form, extensions=named)).json()[
+                "access_token"
+            ]
+            bearer = {"Authorization": f"Bearer {token}"}
+            usage = f"{url}/rest/v1/stats/usage.json"
+            answers = [(await client.get(usage, headers=bearer, extensions=named)).json() for _ in range(2)]
+            assert [answer["success"] for answer in answers] == [True, False]
+            assert answers[1]["errors"][0]["code"] == "607"
+            stats = (await client.get(f"http://127.0.0.1:{ports['control_port']}/stats")).json()
+            assert stats["counted_today"] == 2
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await process.stdout.read() == b""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
