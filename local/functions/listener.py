@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
 
 from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceivedMessage
 from azure.servicebus.aio import AutoLockRenewer, ServiceBusClient, ServiceBusReceiver
@@ -12,6 +11,7 @@ from azure.servicebus.exceptions import OperationTimeoutError
 
 from local.functions.channel import FunctionError, WorkerChannel
 from local.functions.metadata import QueueMessage, batch_invocation, message_invocation
+from local.functions.sdk import abandon_all, complete_all, withdraw_credit
 from local.functions.settings import ServiceBusOptions
 from local.functions.triggers import QueueTrigger
 
@@ -26,6 +26,8 @@ SOCKET_TIMEOUT = 0.04
 #: How long the broker is asked to wait for the next session with messages.
 ACCEPT_WAIT = 30.0
 BACKOFF = (0.1, 0.2, 0.5, 1.0)
+#: A connection that lasted so long before it failed was a good one: the next try is quick again.
+HEALTHY = 5.0
 
 
 class QueueListener:
@@ -42,6 +44,7 @@ class QueueListener:
         self._options = options
         self._worker = worker
         self._stopping = asyncio.Event()
+        self._closing: set[asyncio.Future[None]] = set()
         auto_complete = trigger.auto_complete
         self._settles = options.auto_complete_messages if auto_complete is None else auto_complete
         self._batch_size = options.max_message_batch_size if trigger.many else 1
@@ -62,17 +65,20 @@ class QueueListener:
         await asyncio.gather(*(self._persist(serve) for _ in range(loops)))
 
     async def _persist(self, serve: Callable[[ServiceBusClient], Awaitable[None]]) -> None:
+        loop = asyncio.get_running_loop()
         failures = 0
         while not self._stopping.is_set():
+            started = loop.time()
             try:
                 # A client of its own after each failure: connections that a broker left behind are not trusted again.
                 async with ServiceBusClient.from_connection_string(
-                    self._trigger.connection_string, retry_total=0, socket_timeout=SOCKET_TIMEOUT
+                    self._trigger.connection_string, retry_total=0
                 ) as client:
                     while not self._stopping.is_set():
                         await serve(client)
-                        failures = 0
+                    await asyncio.gather(*self._closing)
             except Exception as error:  # noqa: BLE001 (the SDK lets socket, AMQP and its own errors through)
+                failures = 0 if loop.time() - started > HEALTHY else failures
                 delay = BACKOFF[min(failures, len(BACKOFF) - 1)]
                 failures += 1
                 logger.warning(
@@ -83,7 +89,7 @@ class QueueListener:
 
     async def _serve_batches(self, client: ServiceBusClient) -> None:
         async with client.get_queue_receiver(
-            self._trigger.queue, prefetch_count=self._options.prefetch_count
+            self._trigger.queue, prefetch_count=self._options.prefetch_count, socket_timeout=SOCKET_TIMEOUT
         ) as receiver:
             while not self._stopping.is_set():
                 batch = await self._receive(receiver, POLL)
@@ -108,6 +114,7 @@ class QueueListener:
             max_wait_time=ACCEPT_WAIT,
             prefetch_count=self._options.prefetch_count,
             auto_lock_renewer=renewer,
+            socket_timeout=SOCKET_TIMEOUT,
         )
         accept = asyncio.ensure_future(receiver.__aenter__())
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -123,31 +130,32 @@ class QueueListener:
         finally:
             if renewer is not None:
                 await renewer.close()
-            await receiver.close()
+            # The SDK takes a third of a second to close; the next session is asked for meanwhile.
+            closing = asyncio.ensure_future(receiver.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def _serve_single_messages(self, client: ServiceBusClient) -> None:
         renewer = AutoLockRenewer(self._options.max_auto_lock_renewal)
         running: set[asyncio.Task[None]] = set()
-        async with (
-            renewer,
-            client.get_queue_receiver(
-                self._trigger.queue, prefetch_count=self._options.prefetch_count, auto_lock_renewer=renewer
-            ) as receiver,
-        ):
-            while not self._stopping.is_set():
-                free = self._options.max_concurrent_calls - len(running)
-                messages = await receiver.receive_messages(max_message_count=free, max_wait_time=POLL)
-                running |= {asyncio.create_task(self._process(receiver, [message])) for message in messages}
-                full = len(running) >= self._options.max_concurrent_calls
-                done, running = (
-                    await asyncio.wait(running, timeout=None if full else 0, return_when=asyncio.FIRST_COMPLETED)
-                    if running
-                    else (set(), running)
-                )
-                for task in done:
-                    task.result()
-            if running:
-                await asyncio.wait(running)
+        receiver = client.get_queue_receiver(
+            self._trigger.queue,
+            prefetch_count=self._options.prefetch_count,
+            auto_lock_renewer=renewer,
+            socket_timeout=SOCKET_TIMEOUT,
+        )
+        async with renewer, receiver:
+            try:
+                while not self._stopping.is_set():
+                    free = self._options.max_concurrent_calls - len(running)
+                    messages = await receiver.receive_messages(max_message_count=free, max_wait_time=POLL)
+                    running |= {asyncio.create_task(self._process(receiver, [message])) for message in messages}
+                    while len(running) >= self._options.max_concurrent_calls:
+                        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                        running = _still_running(running)
+                    running = _still_running(running)
+            finally:
+                await asyncio.gather(*running, return_exceptions=True)
 
     async def _receive(self, receiver: ServiceBusReceiver, wait: float) -> list[ServiceBusReceivedMessage]:
         """Return what is there, up to the batch size, as soon as there is something; nothing after `wait` seconds.
@@ -163,20 +171,11 @@ class QueueListener:
         while 0 < len(batch) < self._batch_size:
             more = await receiver.receive_messages(max_message_count=self._batch_size - len(batch), max_wait_time=GAP)
             if not more:
-                await self._withdraw_credit(receiver)
+                if self._options.prefetch_count == 0:
+                    await withdraw_credit(receiver)
                 break
             batch += more
         return batch
-
-    async def _withdraw_credit(self, receiver: ServiceBusReceiver) -> None:
-        """Ask the broker for no more messages while the function runs.
-
-        The SDK leaves the credit that a partial batch did not use with the broker. Messages that come on it later are
-        handed back one by one by the SDK, and come again: work for both sides, and deliveries that the broker counts.
-        """
-        if self._options.prefetch_count == 0:
-            reset: Any = receiver._amqp_transport.reset_link_credit_async
-            await reset(receiver._handler, 0)
 
     async def _process(self, receiver: ServiceBusReceiver, batch: Sequence[ServiceBusReceivedMessage]) -> None:
         trigger = self._trigger
@@ -189,22 +188,23 @@ class QueueListener:
             await self._worker.invoke(invocation, messages=len(batch))
         except (FunctionError, TypeError) as error:
             logger.warning("function %s: %d messages abandoned: %s", trigger.function, len(batch), error)
-            settle: Callable[[ServiceBusReceivedMessage], Awaitable[None]] = receiver.abandon_message
+            settle = abandon_all
         else:
-            settle = receiver.complete_message
+            settle = complete_all
         if self._settles:
-            await self._settle(settle, batch)
+            try:
+                await settle(receiver, batch)
+            except Exception:
+                logger.warning(
+                    "queue %s: not all of %d messages could be settled; the rest will come again",
+                    *(trigger.queue, len(batch)),
+                )
+                raise
 
-    async def _settle(
-        self,
-        settle: Callable[[ServiceBusReceivedMessage], Awaitable[None]],
-        batch: Sequence[ServiceBusReceivedMessage],
-    ) -> None:
-        results: list[Any] = await asyncio.gather(*map(settle, batch), return_exceptions=True)
-        errors = [result for result in results if isinstance(result, BaseException)]
-        if errors:
-            logger.warning(
-                "queue %s: %d of %d messages could not be settled and will come again",
-                *(self._trigger.queue, len(errors), len(batch)),
-            )
-            raise errors[0]
+
+def _still_running(tasks: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Drop the finished ones. Raises what one of them raised."""
+    for task in tasks:
+        if task.done():
+            task.result()
+    return {task for task in tasks if not task.done()}
