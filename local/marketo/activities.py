@@ -102,7 +102,8 @@ class ActivityLog:
         """Log one data value change per changed field."""
         for name, old, new in changes:
             attributes = {"Reason": "Web service API", "Source": "Web service API"}
-            self.add(lead["id"], DATA_VALUE_CHANGE, attributes=attributes, field=name, old=old, new=new)
+            details = {"field": name, "old": old, "new": new, "attributes": attributes}
+            self.add(lead["id"], DATA_VALUE_CHANGE, date=lead["updatedAt"], **details)
 
     def deleted(self, lead: Record) -> None:
         """Log a deletion."""

@@ -140,6 +140,7 @@ class Control:
             values = self._instance.schemas[name].read(entry)
             changes = self._instance.tables[name].update(record, values)
             changed += len(changes)
+            record["updatedAt"] = self._instance.clock.stamp()
             if name == LEADS:
                 self._instance.log.changed(record, changes)
         return web.json_response({"changed": changed})

@@ -82,7 +82,7 @@ async def test_the_101st_call_within_20_seconds_is_606(marketo: Marketo) -> None
 
 
 async def test_the_11th_concurrent_call_is_615_and_places_are_freed(marketo: Marketo) -> None:
-    await marketo.switch(read_latency_ms=150)
+    await marketo.switch(read_latency_ms=400)
     query = {"filterType": "email", "filterValues": "a@b.example"}
 
     async def call() -> str:
@@ -95,7 +95,7 @@ async def test_the_11th_concurrent_call_is_615_and_places_are_freed(marketo: Mar
 
 async def test_a_client_that_gives_up_still_occupies_its_place(marketo: Marketo) -> None:
     await marketo.control.post("/limits", json={"concurrency": 1})
-    await marketo.switch(read_latency_ms=400)
+    await marketo.switch(read_latency_ms=2000)
     query = {"filterType": "email", "filterValues": "a@b.example"}
     with pytest.raises(httpx.ReadTimeout):
         await marketo.rest.get("/rest/v1/leads.json", params=query, timeout=0.1)

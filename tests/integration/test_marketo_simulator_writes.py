@@ -238,7 +238,7 @@ async def test_the_same_key_twice_in_one_call(marketo: Marketo) -> None:
 
 
 async def test_overlapping_upserts_of_a_new_lead_make_duplicates(marketo: Marketo) -> None:
-    await marketo.switch(write_latency_ms=100)
+    await marketo.switch(write_latency_ms=300)
     person, company = [{"externalPersonId": "p"}], [{"externalCompanyId": "c"}]
     both = await asyncio.gather(*(marketo.sync("leads", person, **BY_PERSON) for _ in range(2)))
     assert [outcomes(answer) for answer in both] == [["created"], ["created"]]
