@@ -88,7 +88,8 @@ class MarketoClient:
             for row in rows:
                 key = str(row.get(entity.key) or "").lower()
                 found[key] = min(found.get(key) or row.get("id") or 0, row.get("id") or 0)
-            if not rows or not answer.get("nextPageToken") or len(found) >= len(keys):
+            more = rows and answer.get("nextPageToken") and answer.get("moreResult", True)  # a last page may have a token
+            if not more or len(found) >= len(keys):
                 return found
             form["nextPageToken"] = answer["nextPageToken"]
 
