@@ -88,7 +88,8 @@ class MarketoClient:
             for row in rows:
                 key = str(row.get(entity.key) or "").lower()
                 found[key] = min(found.get(key) or row.get("id") or 0, row.get("id") or 0)
-            more = rows and answer.get("nextPageToken") and answer.get("moreResult", True)  # a last page may have a token
+            # A last page may have a token too.
+            more = rows and answer.get("nextPageToken") and answer.get("moreResult", True)
             if not more or len(found) >= len(keys):
                 return found
             form["nextPageToken"] = answer["nextPageToken"]
