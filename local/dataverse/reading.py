@@ -1,0 +1,96 @@
+"""GET on rows: one, many, a count."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from local.dataverse import constants, errors
+from local.dataverse.columns import Table
+from local.dataverse.messages import ApiResponse, json_response
+from local.dataverse.query import PAGE_LIMIT, projector, run_query
+from local.dataverse.values import normalise_id
+
+if TYPE_CHECKING:
+    from local.dataverse.webapi import Call
+
+BASE_URL: Final = f"{constants.ORGANIZATION_URL}/api/data/v9.2/"
+
+
+def parse_key(table: Table, key: str) -> str:
+    """The id in a row's address. Raises ApiError when it is not a GUID."""
+    row_id = normalise_id(key.removeprefix(f"{table.primary_id}="))
+    if row_id is None:
+        raise errors.bad_query(f"Error in query syntax: '{key}' is not a key of {table.set_name}.")
+    return row_id
+
+
+def check_privilege(call: "Call", table: Table, verb: str) -> None:
+    """Raise ApiError 403 when the switch has taken the privilege away."""
+    switches = call.environment.switches
+    denied = switches.no_read_privilege if verb == "Read" else switches.no_write_privilege
+    if table.name in denied:
+        message = (
+            f"Principal user (Id={call.user}, type=8, roleCount=1, privilegeCount=512, accessMode='0 Read-Write') is "
+            f"missing prv{verb}{table.schema_name} privilege on OTC={table.type_code} for entity '{table.name}'."
+        )
+        raise errors.ApiError(403, "0x80040220", message)
+
+
+def _context(call: "Call", table: Table, suffix: str = "") -> str:
+    select = call.options.options.get("$select")
+    return f"{BASE_URL}$metadata#{table.set_name}{f'({select})' if select else ''}{suffix}"
+
+
+def _applied(call: "Call") -> dict[str, str]:
+    prefer = call.request.headers.get("prefer", "")
+    return {"Preference-Applied": prefer} if prefer else {}
+
+
+def read_row(call: "Call", table: Table, row_id: str) -> ApiResponse:
+    """One row by its id; 304 when If-None-Match names the version it has."""
+    check_privilege(call, table, "Read")
+    call.environment.stats.count("read", table.name)
+    row = call.environment.store.get(table.name, row_id)
+    project = projector(call.environment.store, table, call.options)
+    if row is None:
+        raise errors.not_found(table.name, row_id)
+    etag = f'W/"{row["versionnumber"]}"'
+    if call.request.headers.get("if-none-match") == etag:
+        return ApiResponse(304, {"ETag": etag, "OData-Version": "4.0"})
+    call.environment.stats.ids_read += 1
+    return row_response(call, table, project(row), 200)
+
+
+def row_response(call: "Call", table: Table, row: dict[str, Any], status: int) -> ApiResponse:
+    """An answer that shows one row."""
+    body = {"@odata.context": _context(call, table, "/$entity"), **row}
+    return json_response(body, status, {"ETag": row["@odata.etag"], **_applied(call)})
+
+
+def read_rows(call: "Call", table: Table) -> ApiResponse:
+    """The rows that a query finds, one page of them."""
+    check_privilege(call, table, "Read")
+    call.environment.stats.count("query", table.name)
+    store = call.environment.store
+    project = projector(store, table, call.options)
+    page = run_query(store, table, call.options)
+    call.environment.stats.ids_read += len(page.rows)
+    body: dict[str, Any] = {"@odata.context": _context(call, table)}
+    if call.options.options.get("$count") == "true":
+        body["@odata.count"] = min(page.total, PAGE_LIMIT)
+    body["value"] = [project(row) for row in page.rows]
+    if page.next_token is not None:
+        kept = [
+            part
+            for part in call.request.query.split("&")
+            if part and not part.startswith(("$skiptoken", "%24skiptoken"))
+        ]
+        query = "&".join([*kept, f"$skiptoken={page.next_token}"])
+        body["@odata.nextLink"] = f"{BASE_URL}{table.set_name}?{query}"
+    return json_response(body, headers=_applied(call))
+
+
+def count_rows(call: "Call", table: Table) -> ApiResponse:
+    """`/$count`: how many rows there are, at most 5000."""
+    check_privilege(call, table, "Read")
+    call.environment.stats.count("query", table.name)
+    total = min(run_query(call.environment.store, table, call.options).total, PAGE_LIMIT)
+    return ApiResponse(200, {"Content-Type": "text/plain", "OData-Version": "4.0"}, str(total).encode())

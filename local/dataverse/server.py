@@ -1,0 +1,108 @@
+"""Serves one environment: the two vendor hosts over TLS on one port, the control API over plain HTTP on another."""
+
+import asyncio
+import ssl
+from typing import Any, Final
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from local.dataverse import constants, control, errors, sample, seeding
+from local.dataverse.delivery import Delivery, QueueSender, ServiceBusQueueSender
+from local.dataverse.environment import Environment, Fault
+from local.dataverse.events import EventPipeline
+from local.dataverse.login import Login
+from local.dataverse.messages import ApiRequest, ApiResponse, error_response
+from local.dataverse.webapi import WebApi
+
+_LARGEST_LINE: Final = 256 * 1024  # so that too long URLs are answered by the API, not by the HTTP parser
+_LARGEST_BODY: Final = 128 * 1024 * 1024
+_HANG_SECONDS: Final = 3600
+
+
+class Simulator:
+    """An environment with everything that serves it. Start it, read the ports, stop it."""
+
+    def __init__(
+        self,
+        *,
+        service_bus: str | None = None,
+        empty: bool = False,
+        environment: Environment | None = None,
+        queues: QueueSender | None = None,
+    ) -> None:
+        self.environment = environment or Environment()
+        self._service_bus = service_bus
+        self._queues = queues
+        self._empty = empty
+        self._runners: list[web.ServerRunner | web.AppRunner] = []
+        self.port = 0
+        self.control_port = 0
+
+    async def start(self, tls: ssl.SSLContext, port: int = 0, control_port: int = 0) -> None:
+        """Fill the store and listen on 127.0.0.1; port 0 chooses a free one."""
+        if self._queues is None and self._service_bus is not None:
+            self._queues = ServiceBusQueueSender(self._service_bus)
+        self.delivery = Delivery(self.environment, self._queues)
+        self.login = Login(self.environment)
+        self.events = EventPipeline(self.environment, self.delivery)
+        self.web_api = WebApi(self.environment, self.login, self.events)
+        seeding.reset(self.environment)
+        if not self._empty:
+            sample.load(self.environment)
+        await self.delivery.start()
+        server = web.Server(
+            self._handle, request_factory=_large_request, max_line_size=_LARGEST_LINE, max_field_size=_LARGEST_LINE
+        )
+        self.port = await self._listen(web.ServerRunner(server, shutdown_timeout=0.5), port, tls)
+        application = control.application(self.environment, self.events, self.delivery)
+        runner = web.AppRunner(application, shutdown_timeout=0.5, access_log=None)
+        self.control_port = await self._listen(runner, control_port, None)
+
+    async def stop(self) -> None:
+        """Stop listening and posting."""
+        for runner in self._runners:
+            await runner.cleanup()
+        await self.delivery.stop()
+
+    async def _listen(self, runner: web.ServerRunner | web.AppRunner, port: int, tls: ssl.SSLContext | None) -> int:
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
+        bound: int = runner.addresses[0][1]
+        return bound
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        target = request.raw_path
+        fault = self.environment.fault_for(request.method, unquote(target))
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        body = await request.read()
+        if fault is not None:
+            return await _fail(request, fault)
+        response = await self._answer(ApiRequest(request.method, target, headers, body))
+        return web.Response(status=response.status, headers=dict(response.headers), body=response.body)
+
+    async def _answer(self, request: ApiRequest) -> ApiResponse:
+        host = request.headers.get("host", "").partition(":")[0].lower()
+        if host == constants.ORGANIZATION_HOST:
+            return await self.web_api.handle(request)
+        if host == constants.LOGIN_HOST:
+            return self.login.handle(request)
+        return ApiResponse(421, {"Content-Type": "text/plain"}, b"No such host")
+
+
+def _large_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY)
+
+
+async def _fail(request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
+    if fault.status == "hang":
+        await asyncio.sleep(_HANG_SECONDS)
+    if isinstance(fault.status, str):
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+    headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+    response = error_response(errors.ApiError(fault.status, fault.code, fault.message, headers))
+    return web.Response(status=response.status, headers=dict(response.headers), body=response.body)
