@@ -64,6 +64,13 @@ def receive_whole(link: Receiver, delivery: Delivery) -> bytes | None:
     return payload
 
 
+def settle_rejected(delivery: Delivery, fault: ServiceBusFault) -> None:
+    """Settle a delivery with the error that a client gets for it."""
+    delivery.local.condition = condition_of(fault)
+    delivery.update(Delivery.REJECTED)
+    delivery.settle()
+
+
 class ProducerLink(LinkEnd):
     """A client's sender: takes messages and batches, each wholly or not at all."""
 
@@ -89,11 +96,10 @@ class ProducerLink(LinkEnd):
                 raise MessageTooLarge(msg)
             self._entity.queue.send([parse_message(part) for part in split_batch(payload)])
         except ServiceBusFault as fault:
-            delivery.local.condition = condition_of(fault)
-            delivery.update(Delivery.REJECTED)
+            settle_rejected(delivery, fault)
         else:
             delivery.update(Delivery.ACCEPTED)
-        delivery.settle()
+            delivery.settle()
         if self._link.credit < SEND_CREDIT // 2:
             self._link.flow(SEND_CREDIT - self._link.credit)
 
@@ -174,10 +180,10 @@ class ConsumerLink(LinkEnd):
             self._entity.check_receives()
             self._apply(delivery.tag.encode(), outcome, delivery)
         except ServiceBusFault as fault:
-            delivery.local.condition = condition_of(fault)
-            outcome = Delivery.REJECTED
-        delivery.update(outcome)
-        delivery.settle()
+            settle_rejected(delivery, fault)
+        else:
+            delivery.update(outcome)
+            delivery.settle()
 
     def session_lost(self) -> None:
         """See Consumer."""

@@ -45,11 +45,12 @@ class MessageState(IntEnum):
 class Message:
     """One message in a queue. Times are seconds since the epoch."""
 
-    header: list[Any]
     annotations: list[bytes]
     properties: bytes
     application_properties: list[tuple[Any, bytes]]
     body: bytes
+    durable: bool = False
+    priority: int | None = None
     message_id: object = None
     session_id: str | None = None
     #: Time to live that the sender asked for, in seconds.
@@ -105,10 +106,9 @@ class Message:
         )
 
     def _encode_header(self) -> bytes:
-        durable, priority = self.header[0], self.header[1]
         fields = (
-            (b"\x41" if durable else b"\x42")
-            + (b"\x40" if priority is None else b"\x50" + bytes((priority,)))
+            (b"\x41" if self.durable else b"\x42")
+            + (b"\x40" if self.priority is None else b"\x50" + bytes((self.priority,)))
             + (b"\x40" if self.ttl is None else b"\x70" + struct.pack(">I", min(int(self.ttl * 1000), 0xFFFFFFFF)))
             + b"\x42\x70"
             + struct.pack(">I", self.delivery_count)
@@ -199,7 +199,8 @@ def parse_message(payload: bytes) -> Message:
     header += [None] * (5 - len(header))
     fields += [None] * (_PROPERTY_GROUP_ID + 1 - len(fields))
     return Message(
-        header=header,
+        durable=bool(header[0]),
+        priority=header[1],
         annotations=[raw for key, raw in annotations if key not in _BROKER_ANNOTATIONS],
         properties=properties,
         application_properties=application_properties,

@@ -9,8 +9,8 @@ from proton import Delivery, Link, Receiver
 
 from local.servicebus import amqp
 from local.servicebus.connection import AmqpConnection, LinkEnd
-from local.servicebus.errors import InvalidMessage, ServiceBusFault
-from local.servicebus.links import open_as_asked, receive_whole
+from local.servicebus.errors import ServiceBusFault
+from local.servicebus.links import open_as_asked, receive_whole, settle_rejected
 from local.servicebus.messages import APPLICATION_PROPERTIES, PROPERTIES, VALUE
 from local.servicebus.messages import sections as message_sections
 from local.servicebus.sas import check_token
@@ -56,10 +56,15 @@ class RequestLink(LinkEnd):
         payload = receive_whole(self._link, delivery)
         if payload is None:
             return
-        request = parse_request(payload)
+        try:
+            request = parse_request(payload)
+        except ServiceBusFault as fault:
+            settle_rejected(delivery, fault)
+            return
         delivery.update(Delivery.ACCEPTED)
         delivery.settle()
-        self._link.flow(1)
+        if self._link.credit < REQUEST_CREDIT // 2:
+            self._link.flow(REQUEST_CREDIT - self._link.credit)
         response_link = self._connection.response_links.get(self._path)
         answer = self._answer(request)
         if response_link is not None:
@@ -89,16 +94,13 @@ class ResponseLink(LinkEnd):
 def parse_request(payload: bytes) -> Request:
     """Read a request. Raises InvalidMessage."""
     message_id, properties, body = None, {}, None
-    try:
-        for code, _, start, _ in message_sections(payload):
-            if code == PROPERTIES:
-                message_id = next(iter(amqp.decode(payload, start)[0]), None)
-            elif code == APPLICATION_PROPERTIES:
-                properties = amqp.decode(payload, start)[0]
-            elif code == VALUE:
-                body = amqp.decode(payload, start)[0]
-    except ValueError as error:
-        raise InvalidMessage(str(error)) from error
+    for code, _, start, _ in message_sections(payload):
+        if code == PROPERTIES:
+            message_id = next(iter(amqp.decode(payload, start)[0]), None)
+        elif code == APPLICATION_PROPERTIES:
+            properties = amqp.decode(payload, start)[0]
+        elif code == VALUE:
+            body = amqp.decode(payload, start)[0]
     return Request(message_id, properties, body)
 
 

@@ -1,0 +1,38 @@
+"""An emulator in a process of its own, for tests."""
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from sys import executable
+
+from local.processes import Child
+from local.servicebus.settings import QueueSettings
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A running emulator."""
+
+    port: int
+    connection_string: str
+
+
+@asynccontextmanager
+async def running_emulator(
+    directory: Path, queues: Iterable[QueueSettings], *, cert: Path | None = None, key: Path | None = None
+) -> AsyncIterator[Emulator]:
+    """Run an emulator with these queues on a free port. `directory` takes its queue file and its log."""
+    queue_file = directory / "queues.json"
+    queue_file.write_text(json.dumps([asdict(queue) for queue in queues]))
+    command = [executable, "-m", "local.servicebus", "--port", "0", "--queues", str(queue_file)]
+    if cert is not None and key is not None:
+        command += ["--cert", str(cert), "--key", str(key)]
+    child = Child("service-bus", command, log=directory / "service-bus.log")
+    await child.start()
+    try:
+        ready = next(line for line in child.log.read_text().splitlines() if line.startswith("READY "))
+        yield Emulator(**json.loads(ready.removeprefix("READY ")))
+    finally:
+        await child.stop()

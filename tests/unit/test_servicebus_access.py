@@ -1,0 +1,117 @@
+"""Who may do what: shared access signatures; and what a queue file may say."""
+
+import json
+from pathlib import Path
+
+import pytest
+from azure.servicebus._pyamqp.utils import generate_sas_token
+
+from local.servicebus.deadlines import Deadlines
+from local.servicebus.errors import Unauthorized
+from local.servicebus.sas import POLICIES, ROOT_POLICY, Claim, check_token
+from local.servicebus.settings import QUEUES, QueueStatus, load_queues
+
+NOW = 1_000_000.0
+
+
+def token(policy: str, *, audience: str = "sb://127.0.0.1/persons", key: str | None = None, lives: int = 60) -> str:
+    key = key or POLICIES[policy].key
+    return str(generate_sas_token(audience, policy, key, int(NOW) + lives))  # type: ignore[no-untyped-call]  # SDK's
+
+
+def test_the_root_policy_may_do_everything_on_what_its_token_was_made_for() -> None:
+    grant = check_token(token(ROOT_POLICY), lambda: NOW)
+    for claim in Claim:
+        assert grant.allows(claim, "persons", NOW)
+        assert grant.allows(claim, "persons/$deadletterqueue", NOW)
+        assert not grant.allows(claim, "persons-other", NOW)
+
+
+def test_a_token_for_the_namespace_covers_every_queue() -> None:
+    grant = check_token(token(ROOT_POLICY, audience="https://127.0.0.1:5672"), lambda: NOW)
+    assert grant.allows(Claim.MANAGE, "persons", NOW)
+
+
+def test_dataverse_may_send_to_the_intake_queue_and_nothing_else() -> None:
+    grant = check_token(token("DataverseSend", audience="sb://127.0.0.1/dynamics-changes"), lambda: NOW)
+    assert grant.allows(Claim.SEND, "dynamics-changes", NOW)
+    assert not grant.allows(Claim.LISTEN, "dynamics-changes", NOW)
+    with pytest.raises(Unauthorized):
+        check_token(token("DataverseSend"), lambda: NOW)
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (token("Nobody", key="some-key"), "InvalidSignature"),
+        (token(ROOT_POLICY, key="wrong-key"), "InvalidSignature"),
+        (token(ROOT_POLICY, lives=0), "ExpiredToken"),
+        (token(ROOT_POLICY).replace("persons", "companies"), "InvalidSignature"),
+        ("SharedAccessSignature sr=x", "MalformedToken"),
+        ("Bearer abc", "MalformedToken"),
+        ("", "MalformedToken"),
+    ],
+)
+def test_a_wrong_token_is_refused_and_the_answer_says_why(bad: str, why: str) -> None:
+    with pytest.raises(Unauthorized, match=why):
+        check_token(bad, lambda: NOW)
+
+
+def test_a_grant_ends_with_its_token() -> None:
+    assert not check_token(token(ROOT_POLICY, lives=60), lambda: NOW).allows(Claim.SEND, "persons", NOW + 60)
+
+
+def test_the_built_in_queues_are_those_of_the_product() -> None:
+    assert {queue.name: queue.sessions for queue in QUEUES} == {
+        "dynamics-changes": False,
+        "sales-persons": True,
+        "companies": True,
+        "persons": True,
+        "opportunities": True,
+        "opportunity-roles": True,
+        "dead-letters": False,
+    }
+    assert {(queue.lock_seconds, queue.max_delivery_count) for queue in QUEUES} == {(300, 10)}
+
+
+def test_a_queue_file_replaces_them(tmp_path: Path) -> None:
+    file = tmp_path / "queues.json"
+    file.write_text(json.dumps([{"name": "q", "sessions": True, "lock_seconds": 1.5, "status": "SendDisabled"}]))
+    (queue,) = load_queues(file)
+    assert (queue.sessions, queue.lock_seconds, queue.status) == (True, 1.5, QueueStatus.SEND_DISABLED)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([{"name": "q", "lock": 5}], "unknown fields"),
+        ([{"sessions": True}], "known are"),
+        ([{"name": "q", "lock_seconds": 301}], "at most 300"),
+        ([{"name": "q", "max_delivery_count": 0}, {"name": "p"}], "1 to 2000"),
+        ([{"name": "q"}, {"name": "Q"}], "same name"),
+    ],
+)
+def test_a_wrong_queue_file_is_refused_with_the_reason(tmp_path: Path, entries: object, message: str) -> None:
+    file = tmp_path / "queues.json"
+    file.write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match=message):
+        load_queues(file)
+
+
+def test_deadlines_give_the_latest_word_on_each_key() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    for key, when in (("a", 5), ("b", 3), ("c", 4), ("a", 1)):
+        deadlines.set(key, when)
+    assert deadlines.cancel("c")
+    assert not deadlines.cancel("c")
+    assert deadlines.next() == 1
+    assert list(deadlines.take_due(3)) == ["a", "b"]
+    assert deadlines.next() is None
+
+
+def test_changed_deadlines_do_not_pile_up() -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    for number in range(10_000):
+        deadlines.set(number % 10, float(number))
+    assert len(deadlines) == 10
+    assert len(deadlines._heap) < 200
