@@ -21,6 +21,7 @@ class Control:
     GET  /stats               counters, limits used, duplicate keys, records stored
     POST /stats/reset         start counting anew (the used-up quota is forgotten too)
     POST /clear               delete all records and activities
+    GET  /stored              {object: {key: seconds since the epoch}}: when each record was first stored
     GET  /switches            every switch; POST changes those named
     GET  /limits              calls_per_20s, concurrency, daily; POST changes those named
     GET  /faults              queued faults; POST adds one or a list, DELETE drops all
@@ -43,6 +44,7 @@ class Control:
                 web.get("/stats", self._stats),
                 web.post("/stats/reset", self._reset_stats),
                 web.post("/clear", self._clear),
+                web.get("/stored", self._stored),
                 web.get("/switches", self._switches),
                 web.post("/switches", self._set_switches),
                 web.get("/limits", self._limits),
@@ -84,6 +86,9 @@ class Control:
     async def _clear(self, _request: web.Request) -> web.Response:
         self._instance.clear()
         return _done()
+
+    async def _stored(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._instance.stats.first_stored)
 
     async def _switches(self, _request: web.Request) -> web.Response:
         return web.json_response(self._instance.switches.as_json())

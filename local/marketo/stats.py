@@ -1,6 +1,7 @@
 """What the simulator has seen, for tests and benchmarks."""
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -13,6 +14,8 @@ class Stats:
         self._records: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[tuple[date, str]] = Counter()
         self.identity_calls = 0
+        #: By object, then by key (the parts of a compound one joined by "|"): when the record was first stored.
+        self.first_stored: dict[str, dict[str, float]] = {}
 
     def call(self, day: date, verb: str, path: str, result: str) -> None:
         """Count one call. `result` is "ok", a Marketo code, or "http" and a status, or what the network did."""
@@ -24,6 +27,12 @@ class Stats:
         """Count what became of the records of one write; "received" counts them all."""
         for outcome, count in outcomes.items():
             self._records[kind, outcome] += count
+
+    def stored(self, kind: str, keys: Iterable[str], at: float) -> None:
+        """Note when records were created, in seconds since the epoch."""
+        times = self.first_stored.setdefault(kind, {})
+        for key in keys:
+            times.setdefault(key, at)
 
     def errors_by_day(self) -> dict[date, dict[str, int]]:
         """Return the errors of each day by code, oldest day first."""
@@ -37,6 +46,7 @@ class Stats:
         for counter in (self._calls, self._records, self._errors):
             counter.clear()
         self.identity_calls = 0
+        self.first_stored.clear()
 
     def as_json(self) -> dict[str, Any]:
         """Return all counters, nested by endpoint, verb and result, and by object and outcome."""

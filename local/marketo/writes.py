@@ -1,7 +1,7 @@
 """Create, update and delete: look up at the start, carry out at the end, as Marketo does."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,7 @@ async def upsert(instance: Instance, name: str, call: Call) -> Answer:
     now = instance.clock.stamp()
     result = [_carry_out(instance, schema, request, step, now) for step in steps]
     instance.stats.records(name, Counter({"received": len(records), **Counter(entry["status"] for entry in result)}))
+    instance.stats.stored(name, _created_keys(request, steps, result), instance.clock())
     if schema.kind.is_lead and call.body.get("asyncProcessing") is True:
         return {}
     return {"result": _numbered(schema, result)}
@@ -230,6 +231,12 @@ def _carry_out(instance: Instance, schema: Schema, request: Request, step: Step 
     if schema.kind.is_lead:
         instance.log.changed(existing, changes)
     return {schema.kind.id_field: existing[schema.kind.id_field], "status": "updated"}
+
+
+def _created_keys(request: Request, steps: list[Step | RecordError], result: list[Answer]) -> Iterator[str]:
+    for step, entry in zip(steps, result, strict=True):
+        if entry["status"] == "created" and isinstance(step, Step):
+            yield "|".join(str(step.values.get(name)) for name in request.key)
 
 
 def _existing_now(instance: Instance, schema: Schema, request: Request, step: Step) -> Record | None:
