@@ -1,0 +1,285 @@
+"""What a Marketo record of each table holds, by the sync.toml that is delivered, and how values are made to fit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import config
+from shared.config import TableConfig
+from shared.fields import Labels, MarketoField, compile_table, fitter, label_columns
+
+ROOT = Path(__file__).parents[2]
+DELIVERED = config.load(ROOT / "sync.toml").tables
+
+STRING = MarketoField("string", 255)
+TEXT = MarketoField("text")
+TYPES = {  # marketo.md 4.7; everything else is string(255)
+    "billingStreet": TEXT, "address": TEXT, "mktoCompanyNotes": TEXT, "sicCode": MarketoField("string", 40),
+    "annualRevenue": MarketoField("currency"), "numberOfEmployees": MarketoField("integer"),
+    "email": MarketoField("email", 255), "website": MarketoField("url", 255), "phone": MarketoField("phone", 255),
+    "doNotCall": MarketoField("boolean"), "dateOfBirth": MarketoField("date"),
+    "description": MarketoField("string", 2000), "amount": MarketoField("currency"),
+    "probability": MarketoField("percent"), "closeDate": MarketoField("date"), "isClosed": MarketoField("boolean"),
+    "isWon": MarketoField("boolean"), "externalCreatedDate": MarketoField("datetime"),
+}  # fmt: skip
+LABELS: Labels = {
+    "industrycode": {1: "Accounting"},
+    "leadsourcecode": {8: "Web"},
+    "leadqualitycode": {1: "Hot"},
+    "statuscode": {1: "In Progress", 3: "Won", 4: "Canceled"},
+}
+PERSON_ROW = {
+    "emailaddress1": "a@b.com", "firstname": "Ann", "middlename": "M.", "lastname": "Lee", "salutation": "Ms",
+    "jobtitle": "CTO", "telephone1": "+1", "mobilephone": "+2", "fax": "+3", "address1_line1": "Main St 1",
+    "address1_city": "Bonn", "address1_stateorprovince": "NW", "address1_country": "Germany",
+    "address1_postalcode": "53111", "donotphone": False,
+}  # fmt: skip
+PERSON = {
+    "email": "a@b.com", "firstName": "Ann", "middleName": "M.", "lastName": "Lee", "salutation": "Ms", "title": "CTO",
+    "phone": "+1", "mobilePhone": "+2", "fax": "+3", "address": "Main St 1", "city": "Bonn", "state": "NW",
+    "country": "Germany", "postalCode": "53111", "doNotCall": False,
+}  # fmt: skip
+OPEN = {
+    "name": "Chairs", "description": "300 of them", "stepname": "2-Develop", "statuscode": 1, "statecode": 0,
+    "estimatedvalue": 1604.47, "actualvalue": None, "closeprobability": 60, "estimatedclosedate": "2026-09-30",
+    "actualclosedate": None, "createdon": "2026-01-05T10:00:00Z",
+}  # fmt: skip
+OPEN_MAPPED = {
+    "name": "Chairs", "description": "300 of them", "stage": "2-Develop", "amount": 1604.47, "probability": 60,
+    "closeDate": "2026-09-30", "isClosed": False, "isWon": False, "externalCreatedDate": "2026-01-05T10:00:00Z",
+}  # fmt: skip
+
+Values = dict[str, Any]
+
+
+def described(table: TableConfig) -> dict[str, MarketoField]:
+    return {name: TYPES.get(name, STRING) for name in table.fields}
+
+
+def mapped(table: str, row: Values, labels: Labels = LABELS) -> Values:
+    return compile_table(DELIVERED[table], described(DELIVERED[table])).map(row, labels)
+
+
+def one(rule: Any, row: Values, *, field: MarketoField = STRING, labels: Labels = LABELS) -> Values:
+    """The record that a table with the one field `x` makes of a row."""
+    return compile_table(TableConfig.model_validate({"fields": {"x": rule}}), {"x": field}).map(row, labels)
+
+
+def test_a_user_becomes_a_sales_person() -> None:
+    row = {
+        "internalemailaddress": "sam@x.com", "firstname": "Sam", "lastname": "S", "title": "Rep", "jobtitle": "Other",
+        "address1_telephone1": "+1", "mobilephone": "+2", "address1_fax": "+3",
+    }  # fmt: skip
+    expected = {
+        "email": "sam@x.com", "firstName": "Sam", "lastName": "S", "title": "Rep", "phone": "+1", "mobilePhone": "+2",
+        "fax": "+3",
+    }  # fmt: skip
+    assert mapped("systemuser", row) == expected
+    assert mapped("systemuser", row | {"title": None})["title"] == "Other"
+
+
+def test_an_account_becomes_a_company() -> None:
+    row = {
+        "name": "Contoso", "address1_line1": "Main St 1", "address1_line2": None, "address1_line3": "Hall C",
+        "address1_city": "Bonn", "address1_stateorprovince": "NW", "address1_country": "Germany",
+        "address1_postalcode": "53111", "telephone1": "+1", "websiteurl": "https://contoso.com", "industrycode": 1,
+        "sic": "7372", "revenue": 1_500_000.5, "numberofemployees": 120, "description": "Our best customer",
+    }  # fmt: skip
+    assert mapped("account", row) == {
+        "company": "Contoso", "billingStreet": "Main St 1\nHall C", "billingCity": "Bonn", "billingState": "NW",
+        "billingCountry": "Germany", "billingPostalCode": "53111", "mainPhone": "+1",
+        "website": "https://contoso.com", "industry": "Accounting", "sicCode": "7372", "annualRevenue": 1_500_000.5,
+        "numberOfEmployees": 120, "mktoCompanyNotes": "Our best customer",
+    }  # fmt: skip
+
+
+def test_a_lead_without_account_becomes_a_person_with_its_company_text() -> None:
+    row = PERSON_ROW | {
+        "companyname": "Contoso", "_parentaccountid_value": None, "leadsourcecode": 8, "leadqualitycode": 1,
+        "statuscode": 1,
+    }  # fmt: skip
+    expected = PERSON | {"company": "Contoso", "leadSource": "Web", "rating": "Hot", "leadStatus": "In Progress"}
+    assert mapped("lead", row) == expected
+
+
+def test_a_lead_with_account_says_nothing_of_its_company_text() -> None:
+    """Company fields of a linked person belong to the company (1021)."""
+    record = mapped("lead", PERSON_ROW | {"companyname": "Contoso", "_parentaccountid_value": "7a14b3c2"})
+    assert "company" not in record
+
+
+def test_a_contact_becomes_a_person() -> None:
+    row = PERSON_ROW | {"department": "IT", "birthdate": "1980-05-17", "donotphone": True}
+    expected = PERSON | {"department": "IT", "dateOfBirth": "1980-05-17", "doNotCall": True}
+    assert mapped("contact", row) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, {}),
+        ({"stepname": None}, {"stage": "In Progress"}),
+        (
+            {"statecode": 1, "statuscode": 3, "actualvalue": 1500.0, "actualclosedate": "2026-08-01"},
+            {"stage": "Won", "amount": 1500.0, "closeDate": "2026-08-01", "isClosed": True, "isWon": True},
+        ),
+        ({"statecode": 1, "statuscode": 3}, {"stage": "Won", "isClosed": True, "isWon": True}),
+        (
+            {"statecode": 2, "statuscode": 4, "actualvalue": 0.0},
+            {"stage": "Canceled", "isClosed": True},
+        ),
+    ],
+    ids=["open", "open without step", "won", "won without actual value", "lost"],
+)
+def test_an_opportunity_follows_its_state(change: Values, expected: Values) -> None:
+    assert mapped("opportunity", OPEN | change) == OPEN_MAPPED | expected
+
+
+def test_a_connection_gives_its_creation_date_to_the_role() -> None:
+    assert mapped("connection", {"createdon": "2026-01-05T10:00:00Z"}) == {
+        "externalCreatedDate": "2026-01-05T10:00:00Z"
+    }
+
+
+@pytest.mark.parametrize("table", DELIVERED)
+def test_empty_columns_clear_every_field_of_the_table(table: str) -> None:
+    columns = compile_table(DELIVERED[table], described(DELIVERED[table])).columns
+    record = mapped(table, dict.fromkeys(columns))
+    assert record == dict.fromkeys(DELIVERED[table].fields)
+
+
+@pytest.mark.parametrize("table", DELIVERED)
+def test_columns_that_are_absent_from_a_row_are_read_as_empty(table: str) -> None:
+    assert mapped(table, {}) == dict.fromkeys(DELIVERED[table].fields)
+
+
+def test_the_columns_to_read_are_those_of_all_rules_and_their_conditions() -> None:
+    columns = compile_table(DELIVERED["opportunity"], described(DELIVERED["opportunity"])).columns
+    assert set(columns) == set(OPEN)
+    assert list(columns) == sorted(columns)
+
+
+def test_the_labels_to_read_are_those_of_choices() -> None:
+    assert label_columns(DELIVERED["lead"]) == {"leadsourcecode", "leadqualitycode", "statuscode"}
+    assert label_columns(DELIVERED["contact"]) == frozenset()
+
+
+def test_a_field_that_marketo_does_not_have_is_dropped_and_its_columns_are_not_read() -> None:
+    table = TableConfig.model_validate({"fields": {"known": "a", "unknown": {"column": "b", "when": {"c": [1]}}}})
+    compiled = compile_table(table, {"known": STRING})
+    assert compiled.dropped == ("unknown",)
+    assert compiled.columns == ("a",)
+    assert compiled.map({"a": "1", "b": "2", "c": 1}, {}) == {"known": "1"}
+
+
+def test_fields_are_sent_with_the_spelling_of_describe() -> None:
+    table = TableConfig.model_validate({"fields": {"FIRSTname": "a"}})
+    assert compile_table(table, {"firstName": STRING}).map({"a": "Ann"}, {}) == {"firstName": "Ann"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "applies"),
+    [
+        ("empty", None, True), ("empty", "", True), ("empty", "x", False), ("empty", 0, False),
+        ("present", "x", True), ("present", 0, True), ("present", None, False), ("present", "", False),
+        ([1, 2], 2, True), ([1, 2], 3, False), ([1, 2], None, False), ([True], True, True), (["a"], "a", True),
+    ],
+)  # fmt: skip
+def test_a_condition_decides_whether_the_field_is_sent(wanted: Any, value: Any, applies: bool) -> None:
+    record = one({"column": "a", "when": {"b": wanted}}, {"a": "text", "b": value})
+    assert record == ({"x": "text"} if applies else {})
+
+
+def test_all_conditions_of_a_rule_must_hold() -> None:
+    rule = {"column": "a", "when": {"b": [1], "c": [2]}}
+    assert one(rule, {"a": "text", "b": 1, "c": 2}) == {"x": "text"}
+    assert one(rule, {"a": "text", "b": 1, "c": 3}) == {}
+
+
+def test_the_first_alternative_with_a_value_wins_and_none_clears() -> None:
+    assert one(["a", "b"], {"a": "1", "b": "2"}) == {"x": "1"}
+    assert one(["a", "b"], {"a": "", "b": "2"}) == {"x": "2"}
+    assert one(["a", "b"], {"a": None, "b": None}) == {"x": None}
+
+
+def test_lines_leave_empty_columns_out_and_clear_when_all_are_empty() -> None:
+    rule = {"columns": ["a", "b", "c"], "convert": "lines"}
+    assert one(rule, {"a": "1", "b": "", "c": "3"}, field=TEXT) == {"x": "1\n3"}
+    assert one(rule, {"a": None, "b": ""}, field=TEXT) == {"x": None}
+
+
+def test_is_tells_true_and_false_and_clears_without_value() -> None:
+    rule = {"column": "a", "convert": "is", "values": [1, 2]}
+    boolean = MarketoField("boolean")
+    assert one(rule, {"a": 2}, field=boolean) == {"x": True}
+    assert one(rule, {"a": 0}, field=boolean) == {"x": False}
+    assert one(rule, {"a": None}, field=boolean) == {"x": None}
+
+
+@pytest.mark.parametrize("value", [False, None, ""])
+def test_true_only_never_takes_an_opt_out_back(value: Any) -> None:
+    rule = {"column": "a", "convert": "true_only"}
+    assert one(rule, {"a": value}, field=MarketoField("boolean")) == {}
+    assert one(rule, {"a": True}, field=MarketoField("boolean")) == {"x": True}
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [(1, "Red"), (9, None), (None, None), ("1,3", "Red;Blue"), ("3", "Blue"), ("9", None), ("-1", "None of these")],
+)
+def test_a_choice_is_sent_as_its_label_and_several_joined(value: Any, label: str | None) -> None:
+    labels = {"a": {1: "Red", 3: "Blue", -1: "None of these"}}
+    assert one({"column": "a", "convert": "label"}, {"a": value}, labels=labels) == {"x": label}
+
+
+@pytest.mark.parametrize(
+    ("data_type", "value", "expected"),
+    [
+        ("string", 7, "7"), ("string", True, "true"), ("string", 1.5, "1.5"), ("email", "a@b.com", "a@b.com"),
+        ("phone", "+1", "+1"), ("url", "https://x", "https://x"), ("a new type", 7, "7"),
+        ("integer", 7, 7), ("integer", 7.6, 8), ("score", 3.0, 3), ("percent", 60.0, 60),
+        ("float", 7, 7), ("currency", 1604.47, 1604.47), ("float", True, 1.0),
+        ("boolean", True, True), ("boolean", 0, False), ("boolean", 1, True),
+        ("date", "2026-03-04", "2026-03-04"), ("date", "2026-03-04T10:00:00Z", "2026-03-04"),
+        ("datetime", "2026-03-04T10:00:00Z", "2026-03-04T10:00:00Z"),
+        ("datetime", "2026-03-04", "2026-03-04T00:00:00Z"),
+        ("text", "long", "long"), ("text", 7, "7"),
+    ],
+)  # fmt: skip
+def test_a_value_takes_the_type_that_describe_names(data_type: str, value: Any, expected: Any) -> None:
+    found = one("a", {"a": value}, field=MarketoField(data_type))["x"]
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@given(st.text(max_size=300), st.integers(1, 300))
+def test_a_string_is_cut_to_the_length_of_its_field(text: str, length: int) -> None:
+    found = fitter(MarketoField("string", length))(text)
+    assert found == text[:length]
+    assert len(found) <= length
+
+
+@given(st.text(max_size=20), st.integers(0, 30_010), st.sampled_from(["a", "é", "€", "😀"]))
+def test_a_text_area_is_cut_to_30000_bytes_of_whole_characters(start: str, count: int, character: str) -> None:
+    text = start + character * count
+    found = fitter(TEXT)(text)
+    assert text.startswith(found)
+    assert len(found.encode()) <= 30_000
+    assert found == text or len((found + text[len(found)]).encode()) > 30_000
+
+
+rows = st.dictionaries(
+    st.sampled_from(sorted({*OPEN, *PERSON_ROW, "companyname", "leadsourcecode", "birthdate", "revenue"})),
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
+)
+
+
+@given(st.sampled_from(sorted(DELIVERED)), rows)
+def test_whatever_a_row_holds_its_record_is_json_of_known_fields(table: str, row: Values) -> None:
+    record = mapped(table, row)
+    assert record.keys() <= DELIVERED[table].fields.keys()
+    assert json.loads(json.dumps(record)) == record

@@ -1,0 +1,116 @@
+"""The cache of what Marketo has: bounded, and never believed for long."""
+
+import pytest
+
+from shared.known import ABSENT_SECONDS, PRESENT_SECONDS, SENT_SECONDS, Known
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_record_is_known_by_entity_and_key_with_its_marketo_id(clock: Clock) -> None:
+    known = Known(clock=clock)
+    known.add("person", "a", 17)
+    assert known.id_of("person", "a") == 17
+    assert known.id_of("person", "b") is None
+    assert known.id_of("company", "a") is None
+
+
+def test_a_record_of_an_object_without_numbers_is_known_as_well(clock: Clock) -> None:
+    known = Known(clock=clock)
+    known.add("company", "a", 0)
+    assert known.id_of("company", "a") == 0
+
+
+def test_a_later_answer_without_id_does_not_take_the_id_away(clock: Clock) -> None:
+    known = Known(clock=clock)
+    known.add("person", "a", 17)
+    known.add("person", "a", 0)
+    assert known.id_of("person", "a") == 17
+
+
+def test_a_record_is_forgotten_after_an_hour_and_each_sight_renews_it(clock: Clock) -> None:
+    known = Known(clock=clock)
+    known.add("person", "a", 17)
+    clock.now += PRESENT_SECONDS - 1
+    known.add("person", "a", 17)
+    clock.now += PRESENT_SECONDS - 1
+    assert known.id_of("person", "a") == 17
+    clock.now += 1
+    assert known.id_of("person", "a") is None
+
+
+def test_absence_is_believed_for_seconds_only(clock: Clock) -> None:
+    known = Known(clock=clock)
+    known.add_absent("company", "a")
+    assert known.is_absent("company", "a")
+    clock.now += ABSENT_SECONDS
+    assert not known.is_absent("company", "a")
+    assert ABSENT_SECONDS <= 60
+
+
+def test_a_record_that_was_just_synced_is_no_longer_absent(clock: Clock) -> None:
+    known = Known(clock=clock)
+    known.add_absent("company", "a")
+    known.add("company", "a", 5)
+    assert not known.is_absent("company", "a")
+    assert known.id_of("company", "a") == 5
+
+
+def test_the_same_content_counts_as_sent_for_a_while_and_other_content_never(clock: Clock) -> None:
+    known = Known(clock=clock)
+    known.add("person", "a", 17, b"content")
+    assert known.was_sent("person", "a", b"content")
+    assert not known.was_sent("person", "a", b"other")
+    clock.now += SENT_SECONDS
+    assert not known.was_sent("person", "a", b"content")
+    assert known.id_of("person", "a") == 17
+
+
+def test_seeing_a_record_again_does_not_prolong_what_was_sent(clock: Clock) -> None:
+    known = Known(clock=clock)
+    known.add("person", "a", 17, b"content")
+    clock.now += SENT_SECONDS - 1
+    known.add("person", "a", 17)
+    assert known.was_sent("person", "a", b"content")
+    clock.now += 1
+    assert not known.was_sent("person", "a", b"content")
+
+
+def test_a_record_that_nothing_was_sent_of_counts_as_not_sent(clock: Clock) -> None:
+    known = Known(clock=clock)
+    known.add("person", "a", 17)
+    assert not known.was_sent("person", "a", b"content")
+
+
+def test_what_marketo_contradicts_is_forgotten_at_once(clock: Clock) -> None:
+    known = Known(clock=clock)
+    known.add("company", "a", 5, b"content")
+    known.add_absent("company", "b")
+    known.forget("company", "a")
+    known.forget("company", "b")
+    known.forget("company", "never seen")
+    assert known.id_of("company", "a") is None
+    assert not known.was_sent("company", "a", b"content")
+    assert not known.is_absent("company", "b")
+
+
+def test_the_number_is_bounded_and_the_longest_unseen_goes_first(clock: Clock) -> None:
+    known = Known(clock=clock, max_entries=3)
+    for key in "abc":
+        known.add("person", key, 1)
+        known.add_absent("company", key)
+    known.add("person", "a", 1)
+    known.add("person", "d", 1)
+    known.add_absent("company", "d")
+    assert [key for key in "abcd" if known.id_of("person", key) is not None] == ["a", "c", "d"]
+    assert [key for key in "abcd" if known.is_absent("company", key)] == ["b", "c", "d"]

@@ -1,0 +1,118 @@
+"""From a notification to the entity queues: who may post, what is mapped, how few messages."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.changes import Notification, parse
+from shared.records import MAX_RECORDS, Record
+from shared.routing import Refusal, Routed, records_of
+
+ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
+OTHER = "aa55bb66-0000-4000-8000-000000000002"
+ID = "4c8e7d15-2052-ef11-a316-000d3a5b7c8d"
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+TABLES = ["systemuser", "account", "lead", "contact", "opportunity", "connection"]
+
+
+def notification(table: str = "lead", message: str = "Update", organization: str | None = ORGANIZATION) -> Notification:
+    context = {
+        "MessageName": message,
+        "PrimaryEntityName": table,
+        "PrimaryEntityId": ID,
+        "OrganizationId": organization,
+        "OrganizationName": "unqsandbox",
+        "CorrelationId": OTHER,
+    }
+    return parse(json.dumps(context).encode())
+
+
+def asked(given_notification: Notification, tables: Iterable[str] = TABLES) -> list[Record] | Refusal:
+    return records_of(given_notification, enqueued=NOON, organization_id=ORGANIZATION, tables=set(tables))
+
+
+def record(number: int, table: str = "lead") -> Record:
+    return Record(table, str(UUID(int=number)), NOON)
+
+
+def test_a_change_becomes_a_record_that_carries_its_time_and_correlation() -> None:
+    assert asked(notification()) == [Record("lead", ID, NOON, "upsert", OTHER)]
+    assert asked(notification(message="Delete")) == [Record("lead", ID, NOON, "delete", OTHER)]
+
+
+def test_another_organisation_is_refused_and_told_by_id_and_name() -> None:
+    refusal = asked(notification(organization=OTHER))
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "WrongOrganization"
+    assert OTHER in refusal.message
+    assert "unqsandbox" in refusal.message
+    assert ORGANIZATION in refusal.message
+
+
+def test_an_organisation_in_upper_case_is_the_same_one() -> None:
+    assert asked(notification(organization=ORGANIZATION.upper())) == asked(notification())
+
+
+def test_a_notification_that_names_no_organisation_is_taken() -> None:
+    assert asked(notification(organization=None)) == asked(notification())
+
+
+def test_a_table_without_a_section_in_sync_toml_is_refused_by_name() -> None:
+    for table, mapped in (("incident", TABLES), ("lead", ["contact"])):
+        refusal = asked(notification(table), mapped)
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "UnknownTable"
+        assert table in refusal.message
+
+
+def test_of_several_rows_those_of_mapped_tables_are_taken() -> None:
+    context = {
+        "MessageName": "QualifyLead",
+        "PrimaryEntityName": "lead",
+        "PrimaryEntityId": ID,
+        "OutputParameters": [
+            {
+                "key": "CreatedEntities",
+                "value": [{"LogicalName": "contact", "Id": OTHER}, {"LogicalName": "incident", "Id": OTHER}],
+            }
+        ],
+    }
+    found = asked(parse(json.dumps(context).encode()))
+    assert isinstance(found, list)
+    assert [r.key for r in found] == [("lead", ID), ("contact", OTHER)]
+
+
+def test_parents_entities_are_sent_first_whatever_came_first() -> None:
+    routed = Routed()
+    routed.add(record(n, table) for n, table in enumerate(reversed(TABLES)))
+    assert [entity for entity, _ in routed.groups()] == [
+        "sales_person", "company", "person", "opportunity", "opportunity_role",
+    ]  # fmt: skip
+
+
+def test_leads_and_contacts_share_the_messages_of_persons() -> None:
+    routed = Routed()
+    routed.add([record(1, "lead"), record(1, "contact")])
+    assert routed.groups() == [("person", [record(1, "lead"), record(1, "contact")])]
+
+
+def test_edits_of_one_row_in_one_batch_are_one_record_with_the_oldest_time() -> None:
+    routed = Routed()
+    later = Record("lead", record(1).id, NOON + timedelta(minutes=1))
+    routed.add([later])
+    routed.add([record(1)])
+    assert routed.groups() == [("person", [record(1)])]
+
+
+@given(st.lists(st.integers(0, 400), max_size=500))
+def test_messages_are_few_and_full_and_hold_every_row_once(numbers: list[int]) -> None:
+    routed = Routed()
+    routed.add(record(n) for n in numbers)
+    groups = [group for _, group in routed.groups()]
+    assert [r.id for group in groups for r in group] == list(dict.fromkeys(record(n).id for n in numbers))
+    assert all(len(group) == MAX_RECORDS for group in groups[:-1])
+    assert all(0 < len(group) <= MAX_RECORDS for group in groups)
