@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local import azurite
+from local import azurite, servicebus
 from local.dataverse import constants as dataverse
 from local.marketo import identity as marketo
 from local.processes import free_ports
@@ -66,10 +66,12 @@ class Addresses:
     @property
     def service_bus(self) -> str:
         """Connection string for the unmodified SDK, both its AMQP and its management client."""
-        return (
-            f"Endpoint=sb://127.0.0.1:{self.ports.service_bus};SharedAccessKeyName=RootManageSharedAccessKey;"
-            "SharedAccessKey=bG9jYWwtc3RhY2s=;UseDevelopmentEmulator=true;"
-        )
+        return servicebus.connection_string(self.ports.service_bus)
+
+    @property
+    def service_bus_of_dataverse(self) -> str:
+        """What Dataverse posts with: it may send to the intake queue and nothing else."""
+        return servicebus.connection_string(self.ports.service_bus, "DataverseSend")
 
     @property
     def storage(self) -> str:

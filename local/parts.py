@@ -34,7 +34,7 @@ def neighbour_commands(
         "service-bus": _module("servicebus", port=ports.service_bus, queues=directory / "queues.json"),
         "dataverse": [
             *_module("dataverse", port=ports.dataverse, control_port=ports.dataverse_control, **tls),
-            *("--service-bus", addresses.service_bus),
+            *("--service-bus", addresses.service_bus_of_dataverse),
             *(["--empty"] if empty else []),
         ],
         "marketo": _module("marketo", port=ports.marketo, control_port=ports.marketo_control, **tls, **asdict(limits)),

@@ -1,0 +1,271 @@
+"""The whole stack as processes: its files, its parts stopped, killed and started again, and that it leaves nothing."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import ssl
+import stat
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from azure.data.tables.aio import TableServiceClient
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
+
+from local.control import send_command
+from local.processes import Child, ChildError, StackError
+from local.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+APP = """
+import json
+import os
+
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.route("settings")
+def settings(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(json.dumps(dict(os.environ)))
+"""
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and not only waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def with_descendants(pids: list[int]) -> list[int]:
+    """The processes and all others in their groups (each part leads a group)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            group = int(entry.read_text().rsplit(")", 1)[1].split()[2])
+            found += [int(entry.parent.name)] if group in pids else []
+    return found
+
+
+async def until_gone(pids: list[int]) -> None:
+    """Wait until none of the processes is left."""
+    async with asyncio.timeout(15):
+        while any(map(alive, pids)):  # noqa: ASYNC110 - a foreign process has no event to wait for
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("app")
+    (folder / "function_app.py").write_text(APP)
+    (folder / "host.json").write_text('{"version": "2.0"}')
+    return folder
+
+
+@pytest_asyncio.fixture(scope="module")
+async def lines() -> AsyncIterator[list[str]]:
+    """What the stack has reported."""
+    yield []
+
+
+@pytest_asyncio.fixture(scope="module")
+async def stack(app: Path, tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> AsyncIterator[Stack]:
+    async with Stack(
+        directory=tmp_path_factory.mktemp("stack"),
+        empty=True,
+        app_directory=app,
+        functions_environment={"MARKETO_CONCURRENCY": "7"},
+        queues={"persons": {"lock_seconds": 7}, "extra": {"sessions": True}},
+        report=lines.append,
+    ) as stack:
+        yield stack
+
+
+def endpoints(stack: Stack) -> Any:
+    """What a client reads."""
+    return json.loads(stack.endpoints_file.read_text())
+
+
+async def settings_seen_by(url: str) -> dict[str, str]:
+    """The environment of the app that answers at a Functions host."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"{url}/api/settings")
+    environment: dict[str, str] = answer.raise_for_status().json()
+    return environment
+
+
+async def test_clients_find_their_way_with_endpoints_json_alone(stack: Stack) -> None:
+    told = endpoints(stack)
+    assert stat.S_IMODE(stack.endpoints_file.stat().st_mode) == 0o600
+    tls = ssl.create_default_context(cafile=told["ca_bundle"])
+    async with httpx.AsyncClient(proxy=told["https_proxy"], verify=tls, trust_env=False) as client:
+        token = await client.post(
+            f"{told['dataverse']['authority']}/oauth2/v2.0/token",
+            data={
+                "grant_type": "password",
+                "client_id": told["dataverse"]["client_id"],
+                "client_secret": told["dataverse"]["client_secret"],
+                "username": told["dataverse"]["username"],
+                "password": told["dataverse"]["password"],
+                "scope": f"{told['dataverse']['url']}/.default",
+            },
+        )
+        headers = {"Authorization": f"Bearer {token.raise_for_status().json()['access_token']}"}
+        who = await client.get(f"{told['dataverse']['url']}/api/data/v9.2/WhoAmI", headers=headers)
+        assert "UserId" in who.raise_for_status().json()
+        credentials = {key: told["marketo"][key] for key in ("client_id", "client_secret")}
+        identity = await client.get(
+            f"{told['marketo']['url']}/identity/oauth/token",
+            params={"grant_type": "client_credentials", **credentials},
+        )
+        assert identity.raise_for_status().json()["access_token"]
+
+
+async def test_messages_pass_through_the_queues_that_are_told(stack: Stack) -> None:
+    told = endpoints(stack)["service_bus"]
+    async with ServiceBusClient.from_connection_string(told["connection_string"]) as client:
+        async with client.get_queue_sender(told["queues"]["changes"]) as sender:
+            await sender.send_messages(ServiceBusMessage("a change"))
+        async with client.get_queue_receiver(told["queues"]["changes"], max_wait_time=10) as receiver:
+            (message,) = await receiver.receive_messages()
+            assert str(message) == "a change"
+            await receiver.complete_message(message)
+
+
+async def test_the_app_runs_with_the_settings_of_a_deployed_one(stack: Stack) -> None:
+    told = endpoints(stack)
+    seen = await settings_seen_by(told["functions"]["url"])
+    assert seen["FUNCTIONS_WEBHOOK_KEY"] == told["functions"]["webhook_key"]
+    assert seen["SSL_CERT_FILE"] == told["ca_bundle"]
+    assert seen["MARKETO_CONCURRENCY"] == "7"
+    assert "SSL_CERT_DIR" not in seen
+
+
+async def test_every_part_is_reported_with_its_log(stack: Stack, lines: list[str]) -> None:
+    parts = {"service-bus", "dataverse", "marketo", "proxy", "azurite", "functions-a"}
+    assert set(stack.parts) >= parts
+    assert {line.split()[0] for line in lines if " ready in " in line} >= parts
+    assert all(stack.parts[name].log.is_file() for name in parts)
+
+
+async def test_a_killed_host_starts_again_on_its_own_with_the_same_address_and_keys(stack: Stack) -> None:
+    told = endpoints(stack)
+    others = {name: part.pid for name, part in stack.parts.items() if name != "functions-a"}
+    old = stack.parts["functions-a"].pid
+    assert old is not None
+    await stack.kill_functions()
+    await until_gone([old])
+    with pytest.raises(httpx.ConnectError):
+        await settings_seen_by(told["functions"]["url"])
+    await stack.start_functions()
+    assert (await settings_seen_by(told["functions"]["url"]))["FUNCTIONS_ADMIN_KEY"] == told["functions"]["admin_key"]
+    assert {name: stack.parts[name].pid for name in others} == others
+    assert endpoints(stack) == told
+
+
+async def test_a_second_instance_runs_beside_the_first(stack: Stack) -> None:
+    await stack.start_functions("b")
+    urls = json.loads(stack.control_file.read_text())["functions"]
+    assert urls["a"] != urls["b"]
+    assert await settings_seen_by(urls["a"]) == await settings_seen_by(urls["b"])
+    await stack.kill_functions("b")
+    await settings_seen_by(urls["a"])
+
+
+async def test_azurite_keeps_its_data_and_address_over_a_stop(stack: Stack) -> None:
+    connection = endpoints(stack)["storage"]["connection_string"]
+    async with TableServiceClient.from_connection_string(connection) as service:
+        table = await service.create_table("kept")
+        await table.create_entity({"PartitionKey": "p", "RowKey": "r"})
+        await stack.stop_part("azurite")
+        await stack.start_part("azurite")
+        assert (await table.get_entity("p", "r"))["RowKey"] == "r"
+
+
+async def test_another_process_drives_the_running_stack(stack: Stack) -> None:
+    def pid() -> int | None:
+        found: int | None = json.loads(stack.control_file.read_text())["parts"]["functions-a"]["pid"]
+        return found
+
+    before = pid()
+    await asyncio.to_thread(send_command, stack.control_file, "kill-functions", "a")
+    assert pid() is None
+    await asyncio.to_thread(send_command, stack.control_file, "start-functions", "a")
+    assert pid() not in {None, before}
+    with pytest.raises(StackError, match="there is no part 'nothing'; there are service-bus"):
+        await asyncio.to_thread(send_command, stack.control_file, "stop", "nothing")
+
+
+async def test_a_part_that_dies_is_reported(stack: Stack, lines: list[str]) -> None:
+    proxy = stack.parts["proxy"]
+    assert proxy.pid is not None
+    os.kill(proxy.pid, signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while proxy.running or "DIED" not in lines[-1]:  # noqa: ASYNC110 - a report is a line in a list
+            await asyncio.sleep(0.02)
+    assert lines[-1].startswith("proxy        DIED with exit code -9")
+    await stack.start_part("proxy")
+
+
+async def test_queues_can_be_changed_and_added(stack: Stack) -> None:
+    async with ServiceBusClient.from_connection_string(stack.addresses.service_bus) as client:
+        async with client.get_queue_sender("extra") as sender:
+            await sender.send_messages(ServiceBusMessage("hello", session_id="s"))
+        async with client.get_queue_receiver("extra", session_id="s", max_wait_time=10) as receiver:
+            assert str((await receiver.receive_messages())[0]) == "hello"
+
+
+async def test_a_directory_belongs_to_one_stack(stack: Stack) -> None:
+    with pytest.raises(StackError, match="another stack is running in"):
+        await Stack(directory=stack.directory).start()
+    assert stack.endpoints_file.exists()
+
+
+async def test_a_stack_of_which_one_part_cannot_start_leaves_nothing_running(tmp_path: Path) -> None:
+    stack = Stack(directory=tmp_path, with_functions=False, queues={"persons": {"no_such_field": 1}})
+    with pytest.raises(ChildError, match=r"service-bus ended at its start[\s\S]*no_such_field"):
+        await stack.start()
+    assert not any(part.running for part in stack.parts.values())
+    assert not (tmp_path / "endpoints.json").exists()
+
+
+@pytest_asyncio.fixture
+async def up(tmp_path: Path) -> AsyncIterator[Child]:
+    """`python -m local.stack up` in a process of its own."""
+    command = [sys.executable, "-m", "local.stack", "--directory", str(tmp_path / "state"), "up", "--empty"]
+
+    def is_ready(log: str) -> bool:
+        return "The stack is up." in log
+
+    child = Child("up", command, log=tmp_path / "up.log", directory=ROOT, is_ready=is_ready)
+    await child.start()
+    yield child
+    await child.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_nothing_outlives_up(up: Child, tmp_path: Path, number: signal.Signals) -> None:
+    parts = json.loads((tmp_path / "state" / "control.json").read_text())["parts"]
+    pids = with_descendants([part["pid"] for part in parts.values()])
+    assert len(pids) >= len(parts) == 6
+    assert up.pid is not None
+    os.kill(up.pid, number)
+    await until_gone([up.pid, *pids])
+    if number != signal.SIGKILL:
+        assert "Everything is stopped." in up.log_tail()
+        assert not (tmp_path / "state" / "endpoints.json").exists()
+
+
+def test_driving_a_stack_that_does_not_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="no stack is running in"):
+        send_command(tmp_path / "control.json", "start", "azurite")
