@@ -131,11 +131,12 @@ def _single(response: ApiResponse, content_id: str) -> bytes:
     lines = ["Content-Type: application/http", "Content-Transfer-Encoding: binary"]
     if content_id:
         lines.append(f"Content-ID: {content_id}")
+    headers = {"REQ_ID": str(uuid4()), **response.headers}
     reason = _REASONS.get(response.status, "Error")
     lines += [
         "",
         f"HTTP/1.1 {response.status} {reason}",
-        *(f"{name}: {value}" for name, value in response.headers.items()),
+        *(f"{name}: {value}" for name, value in headers.items()),
     ]
     return "\r\n".join([*lines, "", ""]).encode() + response.body
 

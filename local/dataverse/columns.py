@@ -115,6 +115,11 @@ class Table:
         return tuple(column for column in self.columns.values() if column.is_lookup)
 
     @cached_property
+    def required(self) -> tuple[Column, ...]:
+        """The columns that must have a value."""
+        return tuple(column for column in self.columns.values() if column.required)
+
+    @cached_property
     def navigations(self) -> Mapping[str, tuple[Column, str | None]]:
         """Navigation property -> its column and the one table it leads to (None: several, as with an owner)."""
         found: dict[str, tuple[Column, str | None]] = {}

@@ -107,8 +107,11 @@ class Environment:
         return None
 
     @contextmanager
-    def admitted(self, user: str) -> Iterator[None]:
-        """Let a request in under service protection. Raises ApiError 429 when one of the three limits is reached."""
+    def admitted(self, user: str) -> Iterator[dict[str, str]]:
+        """Let a request in under service protection, and give the headers that tell what is left of the limits.
+
+        Raises ApiError 429 when one of the three limits is reached.
+        """
         usage = self._users.setdefault(user, _Usage())
         started = self.now()
         usage.forget(started - self.switches.window)
@@ -118,7 +121,7 @@ class Environment:
             raise refusal
         usage.running += 1
         try:
-            yield
+            yield usage.remaining(self.switches)
         finally:
             usage.running -= 1
             usage.add_execution(started, self.now() - started)
@@ -146,6 +149,13 @@ class _Usage:
     def add_execution(self, at: float, seconds: float) -> None:
         self._executions.append((at, seconds))
         self._execution_seconds += seconds
+
+    def remaining(self, limits: Switches) -> dict[str, str]:
+        """The counters that Dataverse sends along for debugging."""
+        return {
+            "x-ms-ratelimit-burst-remaining-xrm-requests": str(max(limits.requests - len(self._requests), 0)),
+            "x-ms-ratelimit-time-remaining-xrm-requests": f"{limits.execution_seconds - self._execution_seconds:.2f}",
+        }
 
     def refusal(self, limits: Switches, now: float) -> errors.ApiError | None:
         """Count the request and tell why it is refused, if it is."""

@@ -61,6 +61,10 @@ class Login:
             return None
         return found
 
+    def access_token_for(self, username: str | None) -> str:
+        """An access token without a sign-in, for tests; None stands for the application."""
+        return str(self._issue(username, {})["access_token"])
+
     def handle(self, request: ApiRequest) -> ApiResponse:
         """Answer a request to the login host."""
         path = unquote(request.path)

@@ -129,7 +129,7 @@ def derive(store: Store, table: Table, row: Row, before: Row | None, values: Row
 
 def check_required(table: Table, row: Row) -> None:
     """Raise ApiError for a missing value of a column that the platform requires."""
-    for column in table.columns.values():
-        if column.required and row.get(column.key) is None:
+    for column in table.required:
+        if row.get(column.key) is None:
             message = f"Attribute '{column.name}' cannot be NULL."
             raise errors.invalid_argument(message)

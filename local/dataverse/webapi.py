@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
-from local.dataverse import batch, constants, errors, writing
+from local.dataverse import actions, batch, constants, errors, writing
 from local.dataverse.environment import Environment
 from local.dataverse.login import Login
 from local.dataverse.messages import ApiRequest, ApiResponse, error_response, json_response
 from local.dataverse.metadata import read_metadata
+from local.dataverse.notifications import new_id
 from local.dataverse.query import Options
 from local.dataverse.store import Transaction
 from local.dataverse.tables import BY_SET
@@ -63,11 +64,13 @@ class WebApi:
         """Answer one HTTP request."""
         try:
             user = self._authenticate(request)
-            with self._environment.admitted(user):
+            with self._environment.admitted(user) as remaining:
                 await asyncio.sleep(self._environment.switches.latency_ms / 1000)
-                return await self._answer(request, user)
+                response = await self._answer(request, user)
         except errors.ApiError as error:
-            return error_response(error)
+            response, remaining = error_response(error), {}
+        identity = {"x-ms-service-request-id": new_id()}
+        return ApiResponse(response.status, {**identity, **remaining, **response.headers}, response.body)
 
     def _authenticate(self, request: ApiRequest) -> str:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -242,4 +245,7 @@ def _current_organization(call: Call) -> ApiResponse:
 _UNBOUND: Final[Mapping[tuple[str, str], Callable[[Call], ApiResponse]]] = {
     ("GET", "WhoAmI"): _who_am_i,
     ("GET", "RetrieveCurrentOrganization"): _current_organization,
+    ("POST", "Merge"): actions.merge,
+    ("POST", "WinOpportunity"): actions.win_opportunity,
+    ("POST", "LoseOpportunity"): actions.lose_opportunity,
 }

@@ -41,11 +41,7 @@ def create(transaction: Transaction, table: Table, values: Row, row_id: str | No
 def _insert(transaction: Transaction, table: Table, row: Row) -> None:
     row_id = row[table.primary_id]
     transaction.put(table.name, row_id, row)
-    columns = tuple(column.name for column in table.columns.values() if column.key in row)
-    output = {"id": row_id}
-    transaction.changes.append(
-        Change(message="Create", table=table.name, id=row_id, row=row, columns=columns, output=output)
-    )
+    transaction.changes.append(Change(message="Create", table=table.name, id=row_id, row=row, output={"id": row_id}))
 
 
 def _standard(transaction: Transaction, table: Table) -> Row:
@@ -79,7 +75,7 @@ def update(transaction: Transaction, table: Table, row_id: str, values: Row) -> 
     if "modifiedon" in table.columns:
         row["modifiedon"] = transaction.now
         row |= lookup_value(table.columns["modifiedby"], "systemuser", transaction.user)
-    included = [column.name for column in table.columns.values() if column.key in values or column.key in derived]
+    included = [table.by_key[key].name for key in {**values, **derived} if key in table.by_key]
     _save(transaction, table, row, before, included)
     if table.name == "connection":
         _update_mirror(transaction, table, row, included)

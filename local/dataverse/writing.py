@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from local.dataverse import errors, reading, writes
+from local.dataverse import actions, errors, reading, writes
 from local.dataverse.columns import Table
 from local.dataverse.messages import ApiRequest, ApiResponse, json_response
 from local.dataverse.query import projector
@@ -28,6 +28,8 @@ def operate(call: "Call", table: Table, key: str | None, rest: str | None) -> Ap
         if method not in handlers:
             raise _not_allowed(method)
         return handlers[method](call, table, row_id)
+    if method == "POST" and (table.name, rest) == ("lead", f"{_NAMESPACE}QualifyLead"):
+        return actions.qualify_lead(call, row_id)
     if method == "DELETE" and rest.endswith("/$ref"):
         return _clear_reference(call, table, row_id, rest.removesuffix("/$ref"))
     raise errors.unknown_segment(rest)
