@@ -270,16 +270,17 @@ async def _up(stack: Stack, say: Callable[[str], None]) -> None:
 
 def main() -> int:
     """Run the stack in the foreground, or drive the one that is running. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m local.stack", description=main.__doc__)
-    parser.add_argument("--directory", type=Path, default=DIRECTORY, help="where the stack keeps its state")
+    parser = argparse.ArgumentParser(prog="python -m local.stack", description="Run the embedded stack, or drive it.")
     commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="start every part and run until Ctrl-C")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--directory", type=Path, default=DIRECTORY, help="where the stack keeps its state")
+    up = commands.add_parser("up", parents=[common], help="start every part and run until Ctrl-C")
     up.add_argument("--empty", action="store_true", help="an organization without sample records")
     for command in ("kill-functions", "start-functions"):
-        host = commands.add_parser(command, help=f"{command.split('-')[0]} a Functions host of the running stack")
+        host = commands.add_parser(command, parents=[common], help="… a Functions host of the running stack")
         host.add_argument("--name", default="a", help="which instance; the first one is a")
     for command in ("start", "stop", "kill"):
-        commands.add_parser(command, help=f"{command} a part of the running stack").add_argument("name")
+        commands.add_parser(command, parents=[common], help="… a part of the running stack").add_argument("name")
     options = parser.parse_args()
 
     def say(line: str) -> None:

@@ -23,6 +23,8 @@ from local.control import send_command
 from local.processes import Child, ChildError, StackError
 from local.stack import Stack
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
+
 ROOT = Path(__file__).parents[2]
 APP = """
 import json
@@ -242,7 +244,7 @@ async def test_a_stack_of_which_one_part_cannot_start_leaves_nothing_running(tmp
 @pytest_asyncio.fixture
 async def up(tmp_path: Path) -> AsyncIterator[Child]:
     """`python -m local.stack up` in a process of its own."""
-    command = [sys.executable, "-m", "local.stack", "--directory", str(tmp_path / "state"), "up", "--empty"]
+    command = [sys.executable, "-m", "local.stack", "up", "--empty", "--directory", str(tmp_path / "state")]
 
     def is_ready(log: str) -> bool:
         return "The stack is up." in log
@@ -264,6 +266,31 @@ async def test_nothing_outlives_up(up: Child, tmp_path: Path, number: signal.Sig
     if number != signal.SIGKILL:
         assert "Everything is stopped." in up.log_tail()
         assert not (tmp_path / "state" / "endpoints.json").exists()
+
+
+async def test_a_person_drives_up_from_the_command_line(up: Child, tmp_path: Path) -> None:
+    async def command(*words: str) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "local.stack", *words, "--directory", str(tmp_path / "state")),
+            cwd=ROOT,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await process.communicate()
+        return process.returncode, errors.decode()
+
+    assert await command("start-functions", "--name", "b") == (0, "")
+    assert await command("kill-functions") == (0, "")
+    assert await command("start-functions") == (0, "")
+    code, errors = await command("stop", "nothing")
+    assert code == 1
+    assert errors.startswith("there is no part 'nothing'")
+    events = [line.split()[:2] for line in up.log.read_text().splitlines() if line.startswith("functions-")]
+    assert events == [
+        ["functions-a", "ready"],
+        ["functions-b", "ready"],
+        ["functions-a", "killed"],
+        ["functions-a", "ready"],
+    ]
 
 
 def test_driving_a_stack_that_does_not_run_says_so(tmp_path: Path) -> None:

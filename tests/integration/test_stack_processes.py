@@ -14,6 +14,8 @@ import pytest_asyncio
 
 from local.processes import Child, ChildError, free_ports
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
+
 SLEEPER = """
     from local.processes import die_with_parent
     import time
@@ -144,7 +146,6 @@ async def test_starting_twice_keeps_the_running_process(sleeper: Child) -> None:
     assert sleeper.pid == pid
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 async def test_no_child_survives_the_sigkill_of_its_parent(tmp_path: Path) -> None:
     parent_program = f"""
         import asyncio, json, os, signal, sys
@@ -169,7 +170,6 @@ async def test_no_child_survives_the_sigkill_of_its_parent(tmp_path: Path) -> No
     await parent.kill()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 async def test_a_child_whose_parent_is_gone_before_it_looks_leaves_too(tmp_path: Path) -> None:
     program = f"import os; os.environ['LOCAL_STACK_PID'] = '1'{textwrap.dedent(SLEEPER)}"
     child = Child("orphan", _python(program), log=tmp_path / "orphan.log")
