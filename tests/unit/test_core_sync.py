@@ -1,0 +1,385 @@
+"""The engine: records in, one outcome per record out. Dataverse and Marketo are small worlds in memory."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.config import SyncConfig
+from shared.entities import ENTITIES, Entity
+from shared.fields import MarketoField
+from shared.known import Known
+from shared.marketo.client import Result
+from shared.outcomes import Deferred, Failed, Outcome, Parent, Skipped, Synced
+from shared.records import Record
+from shared.references import References
+from shared.relations import LOOKUP_TABLE
+from shared.schema import Schema
+from shared.sync import Engine
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+CONFIG = SyncConfig.model_validate(
+    {
+        "systemuser": {"fields": {"email": "internalemailaddress"}},
+        "account": {"fields": {"company": "name"}},
+        "lead": {"fields": {"firstName": "firstname"}},
+        "contact": {"fields": {"firstName": "firstname"}},
+        "opportunity": {"fields": {"name": "name"}},
+        "connection": {"fields": {}},
+    }
+)
+Row = dict[str, Any]
+SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables}
+
+
+def guid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def to(column: str, table: str, id_: str) -> Row:
+    """A lookup column as the Web API writes it."""
+    return {column: id_.upper(), column + LOOKUP_TABLE: table}
+
+
+def owned_by(user: str) -> Row:
+    return to("_ownerid_value", "systemuser", user)
+
+
+class Dataverse:
+    """Rows by table and id; every request is counted and may be refused."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[str, Row]] = {}
+        self.requests: list[tuple[str, int]] = []
+        self.error: Exception | None = None
+
+    def put(self, table: str, id_: str, **columns: Any) -> str:
+        self.tables.setdefault(table, {})[id_] = columns
+        return id_
+
+    async def rows(
+        self, entity_set: str, _key: str, ids: Sequence[str], columns: Iterable[str], **_: Any
+    ) -> dict[str, Row]:
+        assert len(ids) <= 300
+        table = SETS[entity_set]
+        self.requests.append((table, len(ids)))
+        if self.error:
+            raise self.error
+        asked = {*columns, *(column + LOOKUP_TABLE for column in columns)}
+        stored = self.tables.get(table, {})
+        return {id_: {k: v for k, v in stored[id_].items() if k in asked} for id_ in ids if id_ in stored}
+
+    async def all_rows(self, *_: Any) -> list[Row]:
+        return [{"connectionroleid": guid(900), "name": "Decision Maker"}]
+
+
+class Marketo:
+    """Records by entity and key, with the ids that Marketo gives out."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, dict[str, Row]] = {name: {} for name in ENTITIES}
+        self.finds: list[tuple[str, int]] = []
+        self.upserts: list[list[Row]] = []
+        self.ids = 100
+
+    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
+        return {name: MarketoField("string", 255) for name in ("email", "company", "firstName", "name")}
+
+    def has(self, entity: str, key: str) -> int:
+        self.ids += 1
+        self.stored[entity][key] = {"id": self.ids}
+        return self.ids
+
+    async def find(self, entity: Entity, keys: Sequence[str]) -> dict[str, int]:
+        assert len(set(keys)) == len(keys) <= 300
+        self.finds.append((entity.name, len(keys)))
+        return {key: self.stored[entity.name][key]["id"] for key in keys if key in self.stored[entity.name]}
+
+    async def upsert(self, entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+        sent = [json.loads(body) for body in bodies]
+        keys = ["|".join(str(row[name]) for name in entity.dedupe_fields) for row in sent]
+        assert len(set(keys)) == len(keys) <= 300, "Marketo refuses a key twice in one call (1036)"
+        self.upserts.append(sent)
+        return [self._store(entity, key, row) for key, row in zip(keys, sent, strict=True)]
+
+    def _store(self, entity: Entity, key: str, row: Row) -> Result:
+        status = "updated" if key in self.stored[entity.name] else "created"
+        id_ = self.stored[entity.name].get(key, {}).get("id") or self.has(entity.name, key)
+        self.stored[entity.name][key] = row | {"id": id_}
+        return Result(status, id_)
+
+
+class World:
+    """One instance of the app between the two systems."""
+
+    def __init__(self) -> None:
+        self.dataverse: Any = Dataverse()
+        self.marketo: Any = Marketo()
+        self.now = 1_000.0
+        self.user = self.dataverse.put("systemuser", guid(1), internalemailaddress="sam@x.com")
+        self.account = self.dataverse.put("account", guid(2), name="Contoso", **owned_by(self.user))
+        self.known = Known(clock=lambda: self.now)
+        self.engine = self.restarted(self.known)
+
+    def restarted(self, known: Known | None = None) -> Engine:
+        def clock() -> float:
+            return self.now
+
+        return Engine(
+            dataverse=self.dataverse,
+            marketo=self.marketo,
+            schema=Schema(CONFIG, self.dataverse, self.marketo, clock=clock),
+            references=References(self.dataverse, CONFIG, clock=clock),
+            known=known or Known(clock=clock),
+            tables=list(CONFIG.tables),
+            clock=clock,
+            now=lambda: NOON,
+            time_budget=180.0,
+            parent_wait=86_400.0,
+        )
+
+    def person(self, number: int, table: str = "contact") -> Record:
+        """A contact or lead that the user owns and that belongs to the account."""
+        column = "_parentcustomerid_value" if table == "contact" else "_parentaccountid_value"
+        row = owned_by(self.user) | to(column, "account", self.account)
+        self.dataverse.put(table, guid(number), firstname=f"Ann {number}", **row)
+        return Record(table, guid(number), NOON)
+
+    def parents(self) -> None:
+        self.marketo.has("sales_person", self.user)
+        self.marketo.has("company", self.account)
+
+    def connection(self, number: int, person: str, opportunity: str, *, role: str | None = None) -> list[Record]:
+        """The two mirrored rows of one stakeholder."""
+        ends = [("contact", person), ("opportunity", opportunity)]
+        for offset, (first, second) in enumerate([ends, ends[::-1]]):
+            row = to("_record1id_value", *first) | to("_record2id_value", *second) | {"statecode": 0}
+            if role:
+                row |= to(f"_record{offset + 1}roleid_value", "connectionrole", role)
+            self.dataverse.put("connection", guid(number + offset), **row)
+        return [Record("connection", guid(number + offset), NOON) for offset in (0, 1)]
+
+    async def sync(self, entity: str, *records: Record) -> list[Outcome]:
+        return [outcome for _, outcome in await self.engine.sync(ENTITIES[entity], records)]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_person_reaches_marketo_with_its_key_fields_and_relations(world: World) -> None:
+    world.parents()
+    assert await world.sync("person", world.person(10)) == [Synced("created")]
+    assert world.marketo.upserts == [
+        [
+            {
+                "firstName": "Ann 10",
+                "externalSalesPersonId": world.user,
+                "externalCompanyId": world.account,
+                "externalPersonId": guid(10),
+            }
+        ]
+    ]
+
+
+async def test_leads_and_contacts_of_one_batch_share_a_call(world: World) -> None:
+    world.parents()
+    assert await world.sync("person", world.person(10), world.person(11, "lead")) == [Synced("created")] * 2
+    assert len(world.marketo.upserts) == 1
+
+
+async def test_a_row_that_is_gone_is_skipped_and_its_neighbour_goes_on(world: World) -> None:
+    world.parents()
+    outcomes = await world.sync("person", Record("contact", guid(99), NOON), world.person(10))
+    assert sorted(map(repr, outcomes)) == sorted(map(repr, [Skipped("RowGone"), Synced("created")]))
+
+
+async def test_a_delete_is_recorded_and_costs_no_request(world: World) -> None:
+    assert await world.sync("person", Record("contact", guid(10), NOON, "delete")) == [Skipped("Deleted")]
+    assert world.dataverse.requests == world.marketo.finds == world.marketo.upserts == []
+
+
+async def test_a_delete_beside_an_edit_of_the_row_is_settled_by_reading_it(world: World) -> None:
+    world.parents()
+    edit = world.person(10)
+    assert await world.sync("person", edit, Record("contact", edit.id, NOON, "delete")) == [Synced("created")]
+
+
+@pytest.mark.parametrize("table", ["incident", "customeropportunityrole", "account"])
+async def test_a_table_that_is_not_mapped_or_of_another_entity_fails_by_name(world: World, table: str) -> None:
+    (outcome,) = await world.sync("person", Record(table, guid(2), NOON))
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "UnknownTable"
+
+
+async def test_both_missing_parents_are_named_and_the_later_one_is_waited_for(world: World) -> None:
+    assert await world.sync("person", world.person(10)) == [
+        Deferred((Parent("sales_person", "systemuser", world.user), Parent("company", "account", world.account)))
+    ]
+    assert world.marketo.upserts == []
+
+
+async def test_only_the_parent_that_is_missing_is_named(world: World) -> None:
+    world.marketo.has("sales_person", world.user)
+    assert await world.sync("person", world.person(10)) == [Deferred((Parent("company", "account", world.account),))]
+
+
+async def test_a_child_whose_parent_came_through_this_process_goes_on_without_a_call(world: World) -> None:
+    world.marketo.has("sales_person", world.user)
+    person = world.person(10)
+    assert isinstance((await world.sync("person", person))[0], Deferred)
+    assert await world.sync("company", Record("account", world.account, NOON)) == [Synced("created")]
+    calls = len(world.marketo.finds)
+    assert await world.sync("person", person) == [Synced("created")]
+    assert len(world.marketo.finds) == calls
+
+
+async def test_a_warm_batch_asks_marketo_for_no_parent(world: World) -> None:
+    world.parents()
+    await world.sync("person", world.person(10))
+    asked = len(world.marketo.finds)
+    await world.sync("person", world.person(11))
+    assert len(world.marketo.finds) == asked
+
+
+async def test_a_cold_batch_of_300_asks_marketo_twice_at_most(world: World) -> None:
+    people = [world.person(1000 + n) for n in range(300)]
+    for n, person in enumerate(people):
+        row = to("_ownerid_value", "systemuser", guid(5000 + n)) | to(
+            "_parentcustomerid_value", "account", guid(6000 + n)
+        )
+        world.dataverse.put("contact", person.id, firstname="Ann", **row)
+        world.dataverse.put("systemuser", guid(5000 + n), internalemailaddress="a@b.com")
+        world.marketo.has("sales_person", guid(5000 + n))
+        world.marketo.has("company", guid(6000 + n))
+    assert await world.sync("person", *people) == [Synced("created")] * 300
+    assert sorted(world.marketo.finds) == [("company", 300), ("sales_person", 300)]
+    assert len(world.marketo.upserts) == 1
+
+
+async def test_rows_are_read_300_at_a_time_and_sent_300_at_a_time(world: World) -> None:
+    world.parents()
+    await world.sync("person", *[world.person(1000 + n) for n in range(650)])
+    assert sorted(size for table, size in world.dataverse.requests if table == "contact") == [50, 300, 300]
+    assert sorted(map(len, world.marketo.upserts)) == [50, 300, 300]
+
+
+async def test_a_role_holds_the_marketo_id_of_its_person_and_both_mirror_rows_are_one_upsert(world: World) -> None:
+    world.marketo.has("opportunity", guid(30))
+    lead_id = world.marketo.has("person", guid(10))
+    mirrored = world.connection(40, guid(10), guid(30), role=guid(900))
+    assert await world.sync("opportunity_role", *mirrored) == [Synced("created")] * 2
+    assert world.marketo.upserts == [[{"role": "Decision Maker", "externalOpportunityId": guid(30), "leadId": lead_id}]]
+
+
+async def test_a_role_waits_for_its_opportunity_and_requests_its_person_too(world: World) -> None:
+    (outcome, _) = await world.sync("opportunity_role", *world.connection(40, guid(10), guid(30)))
+    assert isinstance(outcome, Deferred)
+    assert set(outcome.parents) == {
+        Parent("person", "contact", guid(10)),
+        Parent("opportunity", "opportunity", guid(30)),
+    }
+    assert outcome.parents[-1].entity == "opportunity"
+
+
+async def test_two_roles_of_one_person_are_two_upserts_of_one_call(world: World) -> None:
+    world.marketo.has("opportunity", guid(30))
+    world.marketo.has("person", guid(10))
+    rows = world.connection(40, guid(10), guid(30), role=guid(900)) + world.connection(50, guid(10), guid(30))
+    await world.sync("opportunity_role", *rows)
+    assert [sorted(row["role"] for row in sent) for sent in world.marketo.upserts] == [
+        ["Decision Maker", "Stakeholder"]
+    ]
+
+
+async def test_edits_of_one_row_are_one_upsert_and_one_outcome(world: World) -> None:
+    world.parents()
+    person = world.person(10)
+    assert await world.sync("person", person, person, person) == [Synced("created")]
+    assert [len(sent) for sent in world.marketo.upserts] == [1]
+
+
+async def test_content_that_was_just_sent_is_not_sent_again_but_new_content_is(world: World) -> None:
+    world.parents()
+    person = world.person(10)
+    await world.sync("person", person)
+    assert await world.sync("person", person) == [Synced("unchanged")]
+    assert len(world.marketo.upserts) == 1
+    world.dataverse.tables["contact"][person.id]["firstname"] = "Berta"
+    assert await world.sync("person", person) == [Synced("updated")]
+    assert world.marketo.stored["person"][person.id]["firstName"] == "Berta"
+
+
+async def test_a_row_without_owner_clears_the_owner_and_leaves_the_company(world: World) -> None:
+    """A person cannot be taken from a company in Marketo, only moved."""
+    world.dataverse.put("contact", guid(10), firstname="Ann", _ownerid_value=None, _parentcustomerid_value=None)
+    await world.sync("person", Record("contact", guid(10), NOON))
+    (sent,) = world.marketo.upserts[0]
+    assert sent["externalSalesPersonId"] is None
+    assert "externalCompanyId" not in sent
+
+
+async def test_users_that_are_no_sales_persons_are_skipped_with_the_reason(world: World) -> None:
+    app = world.dataverse.put("systemuser", guid(7), internalemailaddress="a@b.com", applicationid=guid(8))
+    nobody = world.dataverse.put("systemuser", guid(9), internalemailaddress=None)
+    outcomes = await world.sync("sales_person", Record("systemuser", app, NOON), Record("systemuser", nobody, NOON))
+    assert outcomes == [Skipped("ApplicationUser"), Skipped("UserWithoutMail")]
+
+
+@pytest.mark.parametrize(("waited", "failed"), [(86_399, False), (86_400, True)])
+async def test_a_child_that_waited_too_long_fails_naming_the_parent(world: World, waited: int, failed: bool) -> None:
+    since = NOON - timedelta(seconds=waited)
+    waiting = Record("contact", world.person(10).id, NOON, parked_since=since)
+    (outcome,) = await world.sync("person", waiting)
+    assert isinstance(outcome, Failed) == failed
+    if isinstance(outcome, Failed):
+        assert outcome.code == "ParentMissing"
+        assert f"company {world.account}" in outcome.message
+        assert "account" in outcome.message
+        assert "2026-03-03T12:00:00" in outcome.message
+
+
+async def test_a_child_that_waited_too_long_is_synced_if_its_parents_are_there_now(world: World) -> None:
+    world.parents()
+    waiting = Record("contact", world.person(10).id, NOON, parked_since=NOON - timedelta(days=9))
+    assert await world.sync("person", waiting) == [Synced("created")]
+
+
+situations = st.lists(
+    st.tuples(
+        st.integers(10, 20),
+        st.sampled_from(["lead", "contact", "account", "incident"]),
+        st.sampled_from(["upsert", "delete"]),
+        st.booleans(),
+        st.integers(0, 3),
+        st.sampled_from([None, NOON, NOON - timedelta(days=2)]),
+    ),
+    max_size=30,
+)
+
+
+@given(situations, st.booleans(), st.booleans())
+def test_whatever_comes_there_is_exactly_one_outcome_per_row(
+    mix: list[tuple[int, str, Any, bool, int, datetime | None]], owner: bool, company: bool
+) -> None:
+    world = World()
+    if owner:
+        world.marketo.has("sales_person", world.user)
+    if company:
+        world.marketo.has("company", world.account)
+    records = []
+    for number, table, operation, exists, attempt, since in mix:
+        if exists and table in ("lead", "contact"):
+            world.person(number, table)
+        records.append(Record(table, guid(number), NOON, operation, attempt=attempt, parked_since=since))
+    outcomes = asyncio.run(world.engine.sync(ENTITIES["person"], records))
+    assert sorted(record.key for record, _ in outcomes) == sorted({record.key for record in records})
+    sent = {row["externalPersonId"] for call in world.marketo.upserts for row in call}
+    assert sent == {record.id for record, outcome in outcomes if isinstance(outcome, Synced)}

@@ -1,0 +1,291 @@
+"""The engine when Marketo refuses: whom it concerns, what is tried again, and when. Companies without owner."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.codes import Kind
+from shared.config import SyncConfig
+from shared.entities import ENTITIES, Entity
+from shared.errors import DataverseError, MarketoError, MsiSyncError, SignInError
+from shared.fields import MarketoField
+from shared.known import Known
+from shared.marketo.client import Result
+from shared.outcomes import Deferred, Failed, Outcome, Retry, Synced
+from shared.records import Record
+from shared.references import References
+from shared.relations import LOOKUP_TABLE
+from shared.schema import Schema
+from shared.sync import Engine
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+CONFIG = SyncConfig.model_validate({"account": {"fields": {"company": "name"}}})
+COMPANY = ENTITIES["company"]
+OWNER = str(UUID(int=1))
+TIME_BUDGET = 180.0
+
+Sent = list[dict[str, Any]]
+
+
+def guid(number: int) -> str:
+    return str(UUID(int=1000 + number))
+
+
+class World:
+    """Dataverse has every account that is asked for; `answer` decides what Marketo does with a call."""
+
+    def __init__(self, answer: Callable[[Sent], list[Result]], *, owner: str | None = None) -> None:
+        self.answer = answer
+        self.calls: list[list[str]] = []
+        self.now = 0.0
+        self.seconds_per_call = 0.0
+        self.owner = owner
+        self.there = {OWNER}
+        self.finds = 0
+        self.read_error: MsiSyncError | None = None
+        self.find_error: MsiSyncError | None = None
+        self.seconds_per_read = 0.0
+        itself: Any = self
+        self.engine = Engine(
+            dataverse=itself,
+            marketo=itself,
+            schema=Schema(CONFIG, itself, itself, clock=lambda: self.now),
+            references=References(itself, CONFIG, clock=lambda: self.now),
+            known=Known(clock=lambda: self.now),
+            tables=["account"],
+            clock=lambda: self.now,
+            now=lambda: NOON,
+            time_budget=TIME_BUDGET,
+            parent_wait=86_400.0,
+        )
+
+    async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
+        if self.read_error:
+            raise self.read_error
+        self.now += self.seconds_per_read
+        if entity_set == "systemusers":
+            return {id_: {"internalemailaddress": "sam@x.com"} for id_ in ids}
+        owner = {"_ownerid_value": self.owner, "_ownerid_value" + LOOKUP_TABLE: "systemuser"}
+        return {id_: {"name": f"Company {id_}", **owner} for id_ in ids}
+
+    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
+        return {"company": MarketoField("string", 255)}
+
+    async def find(self, _entity: Entity, keys: Sequence[str]) -> dict[str, int]:
+        self.finds += 1
+        if self.find_error:
+            raise self.find_error
+        return dict.fromkeys(self.there & set(keys), 0)
+
+    async def upsert(self, _entity: Entity, bodies: Sequence[bytes], *, deadline: float) -> list[Result]:
+        assert deadline == TIME_BUDGET
+        self.now += self.seconds_per_call
+        sent = [json.loads(body) for body in bodies]
+        self.calls.append([row["externalCompanyId"] for row in sent])
+        return self.answer(sent)
+
+    async def sync(self, count: int, *, attempt: int = 0) -> dict[str, Outcome]:
+        records = [Record("account", guid(n), NOON, attempt=attempt) for n in range(count)]
+        outcomes = await self.engine.sync(COMPANY, records)
+        assert len(outcomes) == count
+        return {record.id: outcome for record, outcome in outcomes}
+
+
+def stored(sent: Sent) -> list[Result]:
+    return [Result("created")] * len(sent)
+
+
+def skipping(id_: str, code: str, message: str = "reason") -> Callable[[Sent], list[Result]]:
+    """Marketo skips this one record and stores the others."""
+    return lambda sent: [
+        Result("skipped", 0, code, message) if row["externalCompanyId"] == id_ else Result("created") for row in sent
+    ]
+
+
+def refusing(
+    error: MarketoError | SignInError, *, because_of: set[str] | None = None
+) -> Callable[[Sent], list[Result]]:
+    """Marketo refuses whole calls: all of them, or those that hold certain records."""
+
+    def answer(sent: Sent) -> list[Result]:
+        if because_of is None or because_of & {row["externalCompanyId"] for row in sent}:
+            raise error
+        return stored(sent)
+
+    return answer
+
+
+def system_error() -> MarketoError:
+    return MarketoError("611", "System error", kind=Kind.SPLIT)
+
+
+def no_owner() -> MarketoError:
+    return MarketoError("718", "ExternalSalesPersonID not found", kind=Kind.MISSING_PARENT)
+
+
+async def test_a_poison_record_is_found_and_the_other_299_are_stored() -> None:
+    world = World(refusing(system_error(), because_of={guid(137)}))
+    outcomes = await world.sync(300)
+    poison = outcomes.pop(guid(137))
+    assert set(outcomes.values()) == {Synced("created")}
+    assert isinstance(poison, Retry)
+    assert poison.counted
+    assert len(world.calls) <= 20
+
+
+async def test_every_half_holds_each_record_once() -> None:
+    world = World(refusing(system_error(), because_of={guid(0), guid(299)}))
+    outcomes = await world.sync(300)
+    assert sum(isinstance(outcome, Synced) for outcome in outcomes.values()) == 298
+    assert all(len(set(call)) == len(call) for call in world.calls)
+
+
+async def test_a_body_that_is_too_large_is_halved_and_a_record_too_large_alone_fails() -> None:
+    world = World(refusing(MarketoError("HTTP 413", "too large", kind=Kind.SPLIT), because_of={guid(5)}))
+    outcomes = await world.sync(10)
+    assert outcomes.pop(guid(5)) == Failed("HTTP 413", "too large", "marketo")
+    assert set(outcomes.values()) == {Synced("created")}
+
+
+async def test_an_owner_that_marketo_lost_is_looked_up_again_after_seconds() -> None:
+    world = World(refusing(no_owner()), owner=OWNER)
+    outcomes = await world.sync(20)
+    assert set(outcomes.values()) == {Retry(5.0, "718", "ExternalSalesPersonID not found", counted=True)}
+    assert len(world.calls) == 1
+    world.there.clear()
+    again = await world.sync(20, attempt=1)
+    assert all(isinstance(outcome, Deferred) for outcome in again.values())
+    assert world.finds == 2
+
+
+async def test_an_owner_that_marketo_refuses_again_costs_only_the_records_that_have_it() -> None:
+    world = World(refusing(no_owner(), because_of={guid(3)}), owner=OWNER)
+    outcomes = await world.sync(20, attempt=1)
+    refused = outcomes.pop(guid(3))
+    assert isinstance(refused, Retry)
+    assert refused.counted
+    assert set(outcomes.values()) == {Synced("created")}
+
+
+@pytest.mark.parametrize("code", ["1001", "1003", "1007", "1021", "1999"])
+async def test_a_record_that_marketo_will_never_take_fails_alone_with_its_code_and_text(code: str) -> None:
+    outcomes = await World(skipping(guid(7), code, "Invalid value for field 'x'")).sync(20)
+    assert outcomes.pop(guid(7)) == Failed(code, "Invalid value for field 'x'", "marketo")
+    assert set(outcomes.values()) == {Synced("created")}
+
+
+async def test_a_record_whose_parent_turns_out_to_be_missing_is_tried_again_soon_and_counted() -> None:
+    world = World(skipping(guid(7), "1004", "Lead not found"), owner=OWNER)
+    outcomes = await world.sync(20)
+    assert outcomes[guid(7)] == Retry(5.0, "1004", "Lead not found", counted=True)
+    finds = world.finds
+    await world.sync(20)
+    assert world.finds == finds + 1
+
+
+@pytest.mark.parametrize("code", ["1014", "1029", "1036"])
+async def test_a_passing_trouble_of_one_record_is_tried_again_and_counted(code: str) -> None:
+    outcome = (await World(skipping(guid(7), code)).sync(20))[guid(7)]
+    assert outcome == Retry(60.0, code, "reason", counted=True)
+
+
+async def test_a_record_that_fails_for_the_configuration_waits_for_the_operator(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        outcome = (await World(skipping(guid(7), "1006", "Field 'x' not found")).sync(20))[guid(7)]
+    assert outcome == Retry(300.0, "1006", "Field 'x' not found")
+    assert "Field 'x' not found" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        (MarketoError("606", "rate", kind=Kind.THROTTLED), 20.0),
+        (MarketoError("607", "quota", kind=Kind.DAILY), 900.0),
+        (MarketoError("502", "gateway", kind=Kind.TRANSIENT), 60.0),
+        (MarketoError("602", "expired", kind=Kind.TOKEN), 300.0),
+        (MarketoError("603", "access denied", kind=Kind.CONFIGURATION), 300.0),
+        (SignInError("MarketoSignIn", "wrong secret"), 300.0),
+    ],
+    ids=lambda value: getattr(value, "code", ""),
+)
+async def test_what_concerns_all_records_uses_up_no_attempt(error: MarketoError, after: float) -> None:
+    outcomes = await World(refusing(error)).sync(20)
+    assert set(outcomes.values()) == {Retry(after, error.code, error.message)}
+
+
+async def test_a_wait_that_the_vendor_names_is_kept() -> None:
+    world = World(stored)
+    world.read_error = DataverseError("0x80072322", "slow down", kind=Kind.THROTTLED, retry_after=120.0)
+    assert set((await world.sync(20)).values()) == {Retry(120.0, "0x80072322", "slow down")}
+
+
+@pytest.mark.parametrize("kind", [Kind.CONFIGURATION, Kind.TRANSIENT])
+async def test_a_vendor_error_is_logged_with_what_support_asks_for(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(refusing(MarketoError("603", "access denied", kind=kind, request_id="e42b#1")))
+    with caplog.at_level(logging.WARNING):
+        await world.sync(1)
+    assert "e42b#1" in caplog.text
+    assert "603" in caplog.text
+    assert "marketo" in caplog.text
+
+
+async def test_parents_that_cannot_be_looked_up_hold_their_children_for_a_while() -> None:
+    world = World(stored, owner=OWNER)
+
+    world.find_error = MarketoError("607", "quota", kind=Kind.DAILY)
+    assert set((await world.sync(20)).values()) == {Retry(900.0, "607", "quota")}
+    assert world.calls == []
+
+
+async def test_what_the_time_did_not_suffice_for_is_sent_again_at_once() -> None:
+    world = World(refusing(system_error(), because_of={guid(299)}))
+    world.seconds_per_call = 100.0
+    outcomes = await world.sync(300)
+    late = [outcome for outcome in outcomes.values() if not isinstance(outcome, Synced)]
+    assert len(world.calls) == 2
+    assert set(late) == {Retry(0, "OutOfTime", "the invocation's time was over")}
+    assert len(late) == 150
+
+
+async def test_no_call_begins_after_the_time_is_over() -> None:
+    world = World(stored)
+    world.seconds_per_read = TIME_BUDGET
+    outcomes = await world.sync(20)
+    assert set(outcomes.values()) == {Retry(0, "OutOfTime", "the invocation's time was over")}
+    assert world.calls == []
+
+
+codes_per_record = st.lists(
+    st.sampled_from(["", "1003", "1004", "1006", "1007", "1014", "1036", "999"]), min_size=1, max_size=40
+)
+
+
+@given(codes_per_record, st.sets(st.integers(0, 39), max_size=3), st.sampled_from(["611", "718", "HTTP 413"]))
+async def test_whatever_marketo_refuses_each_record_has_one_outcome_and_its_own(
+    given_codes: list[str], poison: set[int], poison_code: str
+) -> None:
+    kind = Kind.MISSING_PARENT if poison_code == "718" else Kind.SPLIT
+    poisoned = {guid(n) for n in poison}
+    numbers = {guid(n): code for n, code in enumerate(given_codes)}
+
+    def answer(sent: Sent) -> list[Result]:
+        ids = [row["externalCompanyId"] for row in sent]
+        if poisoned & set(ids):
+            raise MarketoError(poison_code, "", kind=kind)
+        return [Result("skipped", 0, numbers[i]) if numbers[i] else Result("created") for i in ids]
+
+    outcomes = await World(answer).sync(len(given_codes), attempt=1)
+    for id_, code in numbers.items():
+        expected = poison_code if id_ in poisoned else code
+        assert getattr(outcomes[id_], "code", "") == expected
