@@ -7,7 +7,6 @@ from proton import Condition, Delivery, Link, Receiver, Sender, Terminus, symbol
 
 from local.servicebus.connection import AmqpConnection, LinkEnd
 from local.servicebus.errors import (
-    EntityNotFound,
     MessageTooLarge,
     NotAllowed,
     ServiceBusFault,
@@ -74,16 +73,14 @@ def settle_rejected(delivery: Delivery, fault: ServiceBusFault) -> None:
 class ProducerLink(LinkEnd):
     """A client's sender: takes messages and batches, each wholly or not at all."""
 
-    def __init__(self, connection: AmqpConnection, link: Receiver, entity: Entity) -> None:
+    def __init__(self, link: Receiver, entity: Entity) -> None:
         entity.check_sends()
-        self._connection = connection
         self._link = link
         self._entity = entity
         open_as_asked(link)
         link.max_message_size = MAX_MESSAGE_BYTES
         link.open()
         link.flow(SEND_CREDIT)
-        entity.producers.add(self)
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Take what was sent, and answer with the outcome."""
@@ -91,6 +88,7 @@ class ProducerLink(LinkEnd):
         if payload is None:
             return
         try:
+            self._entity.check_sends()
             if len(payload) > MAX_MESSAGE_BYTES:
                 msg = f"The message (size: {len(payload)} bytes) exceeds the limit ({MAX_MESSAGE_BYTES} bytes)."
                 raise MessageTooLarge(msg)
@@ -102,23 +100,6 @@ class ProducerLink(LinkEnd):
             delivery.settle()
         if self._link.credit < SEND_CREDIT // 2:
             self._link.flow(SEND_CREDIT - self._link.credit)
-
-    def disable(self) -> None:
-        """See Producer."""
-        try:
-            self._entity.check_sends()
-        except ServiceBusFault as fault:
-            self._end(fault)
-        else:
-            self._end(EntityNotFound(f"The messaging entity '{self._entity.path}' was deleted."))
-
-    def on_closed(self) -> None:
-        """See LinkEnd."""
-        self._entity.producers.discard(self)
-
-    def _end(self, fault: ServiceBusFault) -> None:
-        self._link.condition = condition_of(fault)
-        self._connection.end_link(self._link)
 
 
 class ConsumerLink(LinkEnd):
@@ -195,8 +176,6 @@ class ConsumerLink(LinkEnd):
             self._entity.check_receives()
         except ServiceBusFault as fault:
             self._end(fault)
-        else:
-            self._end(EntityNotFound(f"The messaging entity '{self._entity.path}' was deleted."))
 
     def on_closed(self) -> None:
         """Give the session up. Locks of messages without a session stay until they expire, as in Service Bus."""

@@ -27,6 +27,7 @@ def answer_management(connection: AmqpConnection, entity: Entity, request: Reque
             raise NotAllowed(msg)
         claim, operation = _OPERATIONS[name]
         connection.check_claim(claim, entity.path)
+        entity.check_exists()
         body = request.body if isinstance(request.body, dict) else {}
         answer = operation(entity, body)
     except KeyError as missing:

@@ -16,13 +16,6 @@ from local.servicebus.settings import QueueSettings
 DEAD_LETTER_SUFFIX = "/$deadletterqueue"
 
 
-class Producer(Protocol):
-    """A link that messages come in on."""
-
-    def disable(self) -> None:
-        """End the link: the queue's status forbids sending now, or the queue is gone."""
-
-
 class Consumer(Protocol):
     """A link that messages go out on."""
 
@@ -46,7 +39,6 @@ class Entity:
         self.path = path
         self.queue = queue
         self.deleted = False
-        self.producers: set[Producer] = set()
         self.consumers: OrderedDict[Consumer, None] = OrderedDict()
         self.session_waiters: deque[Consumer] = deque()
         self._clock = clock
@@ -59,8 +51,15 @@ class Entity:
         """Whether this is a dead-letter sub-queue."""
         return self.queue.dead_letters is None
 
+    def check_exists(self) -> None:
+        """Raise EntityNotFound when the queue was deleted while a link was open."""
+        if self.deleted:
+            msg = f"The messaging entity '{self.path}' could not be found."
+            raise EntityNotFound(msg)
+
     def check_sends(self) -> None:
-        """Raise EntityDisabled, or NotAllowed for a dead-letter sub-queue: only the broker fills it."""
+        """Raise EntityNotFound, EntityDisabled, or NotAllowed for a dead-letter sub-queue: only the broker fills it."""
+        self.check_exists()
         if self.is_dead_letter_queue:
             msg = f"Cannot send to the dead-letter sub-queue '{self.path}'."
             raise NotAllowed(msg)
@@ -69,7 +68,8 @@ class Entity:
             raise EntityDisabled(msg)
 
     def check_receives(self) -> None:
-        """Raise EntityDisabled unless messages may be received and settled."""
+        """Raise EntityNotFound, or EntityDisabled unless messages may be received and settled."""
+        self.check_exists()
         if not self.queue.settings.status.receives:
             msg = f"Receiving from queue '{self.path}' is disabled."
             raise EntityDisabled(msg)
@@ -107,11 +107,12 @@ class Entity:
             delay = max(0.0, deadline - self._clock())
             self._timer = asyncio.get_running_loop().call_later(delay, self.wake)
 
-    def end_links(self, *, producers: bool, consumers: bool) -> None:
-        """End the links that the queue's status, or its removal, does not allow any more."""
-        for producer in list(self.producers) if producers else ():
-            producer.disable()
-        for consumer in [*self.consumers, *self.session_waiters] if consumers else ():
+    def end_consumers(self) -> None:
+        """End the receiving links: the queue's status, or its removal, does not allow them any more.
+
+        Senders keep their links and are refused message by message.
+        """
+        for consumer in [*self.consumers, *self.session_waiters]:
             consumer.disable()
         self.wake()
 
@@ -162,7 +163,9 @@ class Namespace:
         pair.dead_letters.queue.settings = _dead_letter_settings(settings)
         pair.updated_at = self.clock()
         for entity in (pair.main, pair.dead_letters):
-            entity.end_links(producers=not settings.status.sends, consumers=not settings.status.receives)
+            entity.wake()
+            if not settings.status.receives:
+                entity.end_consumers()
         return pair
 
     def delete(self, name: str) -> None:
@@ -171,7 +174,7 @@ class Namespace:
         del self._pairs[name.lower()]
         for entity in (pair.main, pair.dead_letters):
             entity.deleted = True
-            entity.end_links(producers=True, consumers=True)
+            entity.end_consumers()
 
     def pairs(self) -> list[QueuePair]:
         """Return all queues by name."""

@@ -1,0 +1,221 @@
+"""The unmodified azure-servicebus SDK against the emulator: sessions."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusMessage, ServiceBusSubQueue
+from azure.servicebus.aio import AutoLockRenewer, ServiceBusClient, ServiceBusReceiver
+from azure.servicebus.exceptions import (
+    OperationTimeoutError,
+    ServiceBusError,
+    SessionCannotBeLockedError,
+    SessionLockLostError,
+)
+
+from local.servicebus.harness import Emulator, running_emulator
+from local.servicebus.settings import QueueSettings
+
+WAIT = 5.0
+SHORT_LOCK = 1.5
+
+QUEUES = [
+    *[QueueSettings(f"s{number}", sessions=True) for number in range(9)],
+    QueueSettings("short", sessions=True, lock_seconds=SHORT_LOCK),
+    QueueSettings("short-renewed", sessions=True, lock_seconds=SHORT_LOCK),
+]
+
+
+@pytest.fixture(scope="module")
+async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emulator]:
+    async with running_emulator(tmp_path_factory.mktemp("servicebus"), QUEUES) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(emulator: Emulator) -> AsyncIterator[ServiceBusClient]:
+    async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as opened:
+        yield opened
+
+
+async def send(client: ServiceBusClient, queue: str, session: str, *bodies: str) -> None:
+    async with client.get_queue_sender(queue) as sender:
+        await sender.send_messages([ServiceBusMessage(body, session_id=session) for body in bodies])
+
+
+def next_session(client: ServiceBusClient, queue: str, wait: float = WAIT) -> ServiceBusReceiver:
+    return client.get_queue_receiver(queue, session_id=NEXT_AVAILABLE_SESSION, max_wait_time=wait)
+
+
+async def test_the_next_available_session_is_accepted_and_its_messages_come_in_order(client: ServiceBusClient) -> None:
+    await send(client, "s0", "A", "a1", "a2")
+    await send(client, "s0", "B", "b1")
+    async with next_session(client, "s0") as first, next_session(client, "s0") as second:
+        assert (first.session.session_id, second.session.session_id) == ("A", "B")
+        messages = await first.receive_messages(10, max_wait_time=WAIT)
+        assert [(str(message), message.session_id) for message in messages] == [("a1", "A"), ("a2", "A")]
+        for message in messages:
+            await first.complete_message(message)
+        assert not await first.receive_messages(1, max_wait_time=0.5)
+        (other,) = await second.receive_messages(10, max_wait_time=WAIT)
+        await second.complete_message(other)
+
+
+async def test_a_waiting_receiver_gets_the_session_that_appears(client: ServiceBusClient) -> None:
+    receiver = next_session(client, "s1")
+    waiting = asyncio.create_task(receiver.receive_messages(1, max_wait_time=WAIT))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    await send(client, "s1", "new", "hello")
+    async with receiver:
+        assert [str(message) for message in await waiting] == ["hello"]
+        assert receiver.session.session_id == "new"
+
+
+async def test_waiting_for_a_session_ends_with_a_timeout(client: ServiceBusClient) -> None:
+    started = time.monotonic()
+    with pytest.raises(OperationTimeoutError):
+        async with next_session(client, "s2", wait=0.5):
+            pass
+    assert 0.4 < time.monotonic() - started < WAIT
+
+
+async def test_a_receiver_that_left_while_waiting_gets_no_session(client: ServiceBusClient) -> None:
+    with pytest.raises(OperationTimeoutError):
+        async with next_session(client, "s2", wait=0.5):
+            pass
+    await send(client, "s2", "S", "x")
+    async with next_session(client, "s2") as receiver:
+        assert receiver.session.session_id == "S"
+
+
+async def test_a_session_has_one_receiver_at_a_time(client: ServiceBusClient) -> None:
+    async with client.get_queue_receiver("s3", session_id="S"):
+        with pytest.raises(SessionCannotBeLockedError):
+            async with client.get_queue_receiver("s3", session_id="S"):
+                pass
+    async with client.get_queue_receiver("s3", session_id="S") as receiver:
+        assert receiver.session.session_id == "S"
+
+
+async def test_closing_gives_the_session_and_its_messages_back_at_once(client: ServiceBusClient) -> None:
+    await send(client, "s4", "S", "one")
+    async with client.get_queue_receiver("s4", session_id="S") as receiver:
+        assert len(await receiver.receive_messages(1, max_wait_time=WAIT)) == 1
+    async with next_session(client, "s4") as receiver:
+        (message,) = await receiver.receive_messages(1, max_wait_time=WAIT)
+        assert message.delivery_count == 1
+        await receiver.complete_message(message)
+
+
+async def test_a_client_that_dies_loses_its_session_at_once(client: ServiceBusClient, emulator: Emulator) -> None:
+    await send(client, "s5", "S", "one", "two")
+    script = (
+        "import sys\n"
+        "from azure.servicebus import ServiceBusClient\n"
+        "client = ServiceBusClient.from_connection_string(sys.argv[1])\n"
+        "receiver = client.get_queue_receiver('s5', session_id='S')\n"
+        "print(len(receiver.receive_messages(2, max_wait_time=5)), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    victim = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, emulator.connection_string, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert victim.stdout is not None
+    assert await victim.stdout.readline() == b"2\n"
+    victim.kill()
+    await victim.communicate()
+    async with next_session(client, "s5") as receiver:
+        messages = await receiver.receive_messages(2, max_wait_time=WAIT)
+        assert [(str(message), message.delivery_count) for message in messages] == [("one", 1), ("two", 1)]
+        for message in messages:
+            await receiver.complete_message(message)
+
+
+async def test_a_session_lock_ends_when_it_is_not_renewed(client: ServiceBusClient) -> None:
+    await send(client, "short", "S", "one")
+    async with client.get_queue_receiver("short", session_id="S") as receiver:
+        until = receiver.session.locked_until_utc
+        assert until is not None
+        assert timedelta(0) < until - datetime.now(UTC) < timedelta(seconds=SHORT_LOCK)
+        (message,) = await receiver.receive_messages(1, max_wait_time=WAIT)
+        # The SDK checks its own clock first; this makes it ask the service.
+        receiver.session._locked_until_utc = datetime.now(UTC) + timedelta(minutes=1)
+        async with next_session(client, "short") as other:
+            assert other.session.session_id == "S"
+            with pytest.raises(SessionLockLostError):
+                await receiver.complete_message(message)
+            (again,) = await other.receive_messages(1, max_wait_time=WAIT)
+            assert again.delivery_count == 1
+            await other.complete_message(again)
+
+
+async def test_a_renewed_session_lock_holds(client: ServiceBusClient) -> None:
+    await send(client, "short-renewed", "S", "one")
+    async with (
+        AutoLockRenewer() as renewer,
+        client.get_queue_receiver("short-renewed", session_id="S", auto_lock_renewer=renewer) as receiver,
+    ):
+        (message,) = await receiver.receive_messages(1, max_wait_time=WAIT)
+        assert receiver.session.locked_until_utc is not None
+        first_end = receiver.session.locked_until_utc
+        # Long enough for the first lock to have ended without the renewer.
+        assert not await receiver.receive_messages(1, max_wait_time=SHORT_LOCK + 0.5)
+        assert datetime.now(UTC) > first_end
+        await receiver.complete_message(message)
+
+
+async def test_settling_deferring_and_dead_lettering_in_a_session(client: ServiceBusClient) -> None:
+    await send(client, "s6", "S", "abandon", "defer", "dead-letter")
+    async with client.get_queue_receiver("s6", session_id="S") as receiver:
+        abandon, defer, dead_letter = await receiver.receive_messages(3, max_wait_time=WAIT)
+        await receiver.abandon_message(abandon)
+        await receiver.defer_message(defer)
+        await receiver.dead_letter_message(dead_letter, reason="why")
+        (again,) = await receiver.receive_messages(3, max_wait_time=WAIT)
+        assert (str(again), again.delivery_count) == ("abandon", 1)
+        await receiver.complete_message(again)
+        assert defer.sequence_number is not None
+        (deferred,) = await receiver.receive_deferred_messages([defer.sequence_number])
+        await receiver.complete_message(deferred)
+        assert not await receiver.peek_messages(5)
+    async with client.get_queue_receiver("s6", sub_queue=ServiceBusSubQueue.DEAD_LETTER) as receiver:
+        (dead,) = await receiver.receive_messages(1, max_wait_time=WAIT)
+        assert (dead.session_id, dead.dead_letter_reason) == ("S", "why")
+        await receiver.complete_message(dead)
+
+
+async def test_scheduled_messages_of_a_session_make_it_available(client: ServiceBusClient) -> None:
+    due = datetime.now(UTC) + timedelta(seconds=1)
+    async with client.get_queue_sender("s7") as sender:
+        await sender.schedule_messages([ServiceBusMessage(str(n), session_id="S") for n in range(20)], due)
+    async with next_session(client, "s7") as receiver:
+        messages = await receiver.receive_messages(20, max_wait_time=WAIT)
+        assert len(messages) == 20
+        assert datetime.now(UTC) >= due
+        await asyncio.gather(*map(receiver.complete_message, messages))
+
+
+async def test_a_session_keeps_its_state(client: ServiceBusClient) -> None:
+    async with client.get_queue_receiver("s8", session_id="S") as receiver:
+        assert await receiver.session.get_state() is None
+        await receiver.session.set_state("half-way")
+    async with client.get_queue_receiver("s8", session_id="S") as receiver:
+        assert await receiver.session.get_state() == b"half-way"
+
+
+async def test_a_session_queue_takes_neither_messages_nor_receivers_without_a_session(client: ServiceBusClient) -> None:
+    async with client.get_queue_sender("s3") as sender:
+        with pytest.raises(ServiceBusError, match="SessionId was not set"):
+            await sender.send_messages(ServiceBusMessage("x"))
+        with pytest.raises(ServiceBusError, match="SessionId was not set"):
+            await sender.send_messages([ServiceBusMessage("x", session_id="S"), ServiceBusMessage("y")])
+    with pytest.raises(ServiceBusError, match="requires sessions"):
+        async with client.get_queue_receiver("s3"):
+            pass
+    async with client.get_queue_receiver("s3", session_id="S") as receiver:
+        assert not await receiver.peek_messages()
