@@ -49,6 +49,11 @@ class Entity:
     is_lead: bool = False
 
     @property
+    def is_parent(self) -> bool:
+        """Whether records of other entities may wait for one of this."""
+        return bool(self.key)  # only what has a key of its own can be referred to
+
+    @property
     def dedupe_fields(self) -> tuple[str, ...]:
         """What identifies a record within one call; Marketo refuses the same one twice (1036)."""
         return (self.key,) if self.key else ("externalOpportunityId", "leadId", "role")

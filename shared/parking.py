@@ -6,15 +6,16 @@ The order of steps makes it safe without locks, whatever process does them and w
 * A parent first takes its note away, then looks for children, then sends them on, then takes their rows away.
 
 So a child that found a note parked before the parent looked for children, and a child that found none requests the
-parent again. What a crash leaves over, the timer finds (`check`): it asks Marketo for the parents that are waited for,
-less and less often, and gives children that have waited too long their last look.
+parent again. A crash in between leaves the broker's message, and so the whole again. What still slips through, the
+timer finds (`check`): it asks Marketo for the parents that are waited for, less and less often, and gives children
+that have waited too long their last look.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -75,11 +76,16 @@ class Parking:
         await self._request({parent: first_seen[parent] for parent in new})
         await self._store.mark(Request(parent, since[parent], now + self._check_after) for parent in new)
 
-    async def release(self, parents: Iterable[Parent]) -> int:
-        """Send on everything that waits for these parents, page by page. Gives the number of records."""
-        parents = list(parents)
+    async def release(self, entity: Entity, synced: Sequence[Record]) -> int:
+        """Send on everything that waits for these records of `entity`, page by page. Gives the number sent.
+
+        Records that were asked for say so themselves. Others are looked up among the first 1,000 that are waited for:
+        so a parent that failed and was mended in Dynamics releases its children at once as well.
+        """
+        waited = await self._store.waited_for(entity.name)
+        parents = [Parent(entity.name, r.table, r.id) for r in synced if r.requested or r.id in waited]
         await self._store.unmark(parents)
-        return sum(await asyncio.gather(*(self._release(parent) for parent in parents)))
+        return sum([sent for sent, _ in await asyncio.gather(*(self._release(parent) for parent in parents))])
 
     async def check(self, marketo: MarketoClient, known: Known) -> dict[str, int]:
         """The timer's round: release children of parents that are there, and those that have waited too long.
@@ -94,48 +100,60 @@ class Parking:
                     found = await marketo.find(ENTITIES[name], [request.parent.id for request in part])
                     for key, id_ in found.items():
                         known.add(name, key, id_)
+                    present = [request for request in part if request.parent.id in found]
+                    absent = [request for request in part if request.parent.id not in found]
                     counts["checked"] += len(part)
-                    counts["released"] += await self.release(r.parent for r in part if r.parent.id in found)
-                    absent = [r for r in part if r.parent.id not in found]
-                    counts["expired"] += sum([await self._expire(r) for r in absent if self._is_old(r.since)])
-                    await self._look_again_later(absent)
+                    counts["released"] += sum([await self._let_go(request) for request in present])
+                    old = [request for request in absent if self._is_old(request.since)]
+                    counts["expired"] += sum([await self._let_go(request, only_old=True) for request in old])
+                    await self._look_again_later([request for request in absent if not self._is_old(request.since)])
         return counts
 
-    async def _release(self, parent: Parent, *, only_old: bool = False) -> int:
-        count = 0
-        async with self._releases:
-            async for page in self._store.children(parent):
-                leaving = [p for p in page if not only_old or self._is_old(p.record.parked_since)]
-                await self._send({p.entity: [q.record for q in leaving if q.entity == p.entity] for p in leaving})
-                await self._store.remove(leaving)
-                count += len(leaving)
-        return count
+    async def _let_go(self, request: Request, *, only_old: bool = False) -> int:
+        """Release the children of a parent that nobody announces, so that a crash leaves the note for the next round.
 
-    async def _expire(self, request: Request) -> int:
-        """Let the old children go: the engine reads them once more and fails those that still need this parent."""
-        count = await self._release(request.parent, only_old=True)
-        if count:
+        Children that have waited too long are read once more by the engine, which fails those that still need the
+        parent.
+        """
+        etag = await self._store.leave(request)
+        count, oldest_left = await self._release(request.parent, only_old=only_old)
+        if oldest_left is None:
+            await self._store.forget(request.parent, etag)
+        else:
+            await self._look_again_later([replace(request, since=oldest_left)])
+        if only_old and count:
             log.warning("parent_missing entity=%s id=%s children=%d", request.parent.entity, request.parent.id, count)
         return count
 
-    async def _look_again_later(self, requests: list[Request]) -> None:
-        """Every check doubles the time to the next one. A parent for which nobody waits any more is forgotten."""
-        waiting = []
-        for request in requests:
-            oldest = await self._oldest(request.parent) if self._is_old(request.since) else request.since
-            if oldest is None:
-                await self._store.unmark([request.parent])
-            else:
-                pause = min(self._check_after * (1 << min(request.checks + 1, 16)), MAX_CHECK)
-                waiting.append(
-                    replace(request, since=oldest, checks=request.checks + 1, next_check=self._now() + pause)
-                )
-        await self._request({r.parent: r.since for r in waiting if r.checks <= REQUESTS})
-        await self._store.mark(waiting)
+    async def _release(self, parent: Parent, *, only_old: bool = False) -> tuple[int, datetime | None]:
+        """Send on and remove, page by page. Gives how many, and since when the oldest of those that stay has waited."""
+        count = 0
+        oldest_left = None
+        async with self._releases:
+            async for page in self._store.children(parent):
+                leaving: list[Parked] = []
+                for child in page:
+                    since = child.record.parked_since or self._now()
+                    if only_old and not self._is_old(since):
+                        oldest_left = min(oldest_left or since, since)
+                    else:
+                        leaving.append(child)
+                by_entity: dict[str, list[Record]] = {}
+                for child in leaving:
+                    by_entity.setdefault(child.entity, []).append(child.record)
+                await self._send(by_entity)
+                await self._store.remove(leaving)
+                count += len(leaving)
+        return count, oldest_left
 
-    async def _oldest(self, parent: Parent) -> datetime | None:
-        times = [p.record.parked_since async for page in self._store.children(parent) for p in page]
-        return min((time for time in times if time), default=None)
+    async def _look_again_later(self, requests: list[Request]) -> None:
+        """Every check doubles the time to the next one."""
+        later = []
+        for request in requests:
+            pause = min(self._check_after * (1 << min(request.checks + 1, 16)), MAX_CHECK)
+            later.append(replace(request, checks=request.checks + 1, next_check=self._now() + pause, leaving=False))
+        await self._request({r.parent: r.since for r in later if r.checks <= REQUESTS})
+        await self._store.mark(later)
 
     def _is_old(self, since: datetime | None) -> bool:
         return since is not None and self._now() - since >= self._max_wait

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from shared.bus import Bus, Outgoing, Properties
 from shared.entities import Entity
-from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Synced
+from shared.outcomes import Deferred, Failed, Outcome, Retry, Synced
 from shared.parking import Parking
 from shared.records import MAX_RECORDS, Record, encode, timestamp
 from shared.routing import chunked
@@ -44,15 +44,11 @@ class Settler:
     async def settle(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
         """Park, send again, dead-letter and release, as each outcome says. Raises when the broker or storage fails."""
         deferred = [(record, outcome.parents) for record, outcome in outcomes if isinstance(outcome, Deferred)]
-        arrived = [
-            Parent(entity.name, record.table, record.id)
-            for record, outcome in outcomes
-            if record.requested and isinstance(outcome, Synced)
-        ]
+        synced = [record for record, outcome in outcomes if isinstance(outcome, Synced)] if entity.is_parent else []
         messages = [*self._retries(entity, outcomes), *self._dead_letters(entity, outcomes)]
         await asyncio.gather(
             self._parking.park(entity, deferred) if deferred else _nothing(),
-            self._parking.release(arrived) if arrived else _nothing(),
+            self._parking.release(entity, synced) if synced else _nothing(),
             self._bus.send(messages),
         )
         counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)

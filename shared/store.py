@@ -4,7 +4,7 @@
 PartitionKey        RowKey                        columns
 ==================  ============================  ==========================================================
 ``company``         ``<parent>|<table>|<id>``     a parked record: Entity, FirstSeen, Correlation, Attempt, Since
-``company!``        ``<parent>``                  a parent that was asked for: Table, Since, NextCheck, Checks
+``company!``        ``<parent>``                  a parent that was asked for: Table, Since, NextCheck, Checks, Leaving
 ==================  ============================  ==========================================================
 
 The first part is the parent's entity. Children of one parent lie side by side, and a transaction takes 100 rows of
@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -49,12 +49,16 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A parent that was asked for. `since`: its oldest child's wait; `checks`: looks of the timer so far."""
+    """A parent that was asked for. `since`: its oldest child's wait; `checks`: looks of the timer so far.
+
+    `leaving`: its children are being released, so a child that parks now must ask for it again.
+    """
 
     parent: Parent
     since: datetime
     next_check: datetime
     checks: int = 0
+    leaving: bool = False
 
 
 class Store:
@@ -96,8 +100,38 @@ class Store:
         await self._write("upsert", [_request_row(request) for request in requests])
 
     async def unmark(self, parents: Iterable[Parent]) -> None:
-        """These parents have come, or nobody waits for them."""
+        """These parents have come."""
         await self._write("delete", [{"PartitionKey": f"{p.entity}!", "RowKey": p.id} for p in parents])
+
+    async def leave(self, request: Request) -> str:
+        """Note that the children of this parent are being released. Gives the etag for `forget`."""
+        table = await self._open()
+        answer = await table.upsert_entity(_request_row(replace(request, leaving=True)))
+        return str(answer["etag"])
+
+    async def forget(self, parent: Parent, etag: str) -> None:
+        """Take the note of `leave` away, unless somebody has asked for the parent since then."""
+        from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
+        from azure.core.exceptions import ResourceModifiedError  # noqa: PLC0415
+
+        table = await self._open()
+        with suppress(ResourceModifiedError):
+            await table.delete_entity(
+                f"{parent.entity}!", parent.id, etag=etag, match_condition=MatchConditions.IfNotModified
+            )
+
+    async def waited_for(self, entity: str) -> set[str]:
+        """Ids of parents of this entity that are waited for: at most 1,000 of them, which is one request."""
+        table = await self._open()
+        found = table.query_entities(
+            "PartitionKey eq @partition",
+            parameters={"partition": f"{entity}!"},
+            select=["RowKey"],
+            results_per_page=PAGE,
+        )
+        async for page in found.by_page():
+            return {row["RowKey"] async for row in page}
+        return set()
 
     async def due(self, entity: str, now: datetime) -> AsyncIterator[list[Request]]:
         """Requests of one parent entity whose next check has come, by pages."""
@@ -121,10 +155,10 @@ class Store:
 
         table = await self._open()
         try:
-            await table.get_entity(f"{parent.entity}!", parent.id, select=["RowKey"])
+            row = await table.get_entity(f"{parent.entity}!", parent.id, select=["Leaving"])
         except ResourceNotFoundError:
             return False
-        return True
+        return not row["Leaving"]
 
     async def _write(self, operation: str, rows: Sequence[dict[str, Any]]) -> None:
         """Write or delete rows, 100 of one partition at a time."""
@@ -215,12 +249,13 @@ def _request_row(request: Request) -> dict[str, Any]:
         "Since": request.since,
         "NextCheck": request.next_check,
         "Checks": request.checks,
+        "Leaving": request.leaving,
     }
 
 
 def _request(entity: str, row: Any) -> Request:
     parent = Parent(entity, row["Table"], row["RowKey"])
-    return Request(parent, _utc(row["Since"]), _utc(row["NextCheck"]), row["Checks"])
+    return Request(parent, _utc(row["Since"]), _utc(row["NextCheck"]), row["Checks"], row["Leaving"])
 
 
 def _utc(moment: datetime) -> datetime:

@@ -154,14 +154,21 @@ class Engine:
     # -- parents ------------------------------------------------------------------------------------------------
 
     async def _find_parents(self, batch: Batch, candidates: list[Candidate]) -> None:
-        """Ask Marketo for the parents that nobody knows of: one call per 300 of an entity, none on a warm cache."""
+        """Ask Marketo for the parents that nobody knows of: one call per 300 of an entity, none on a warm cache.
+
+        That a parent was absent a moment ago does not count for a record that has just been released: another
+        instance may have synced the parent.
+        """
         unknown: dict[str, set[str]] = {}
         for candidate in candidates:
+            released = candidate.records[0].parked_since is not None
             for parent in candidate.parents.values():
-                if parent and self._known.id_of(parent.entity, parent.id) is None:
+                if parent is None or self._known.id_of(parent.entity, parent.id) is not None:
+                    continue
+                if released or not self._known.is_absent(parent.entity, parent.id):
                     unknown.setdefault(parent.entity, set()).add(parent.id)
         for name, keys in unknown.items():
-            asked = sorted(key for key in keys if not self._known.is_absent(name, key))
+            asked = sorted(keys)
             for start in range(0, len(asked), MAX_FILTER_VALUES):
                 part = asked[start : start + MAX_FILTER_VALUES]
                 waiting = [r for c in candidates if _needs(c, name, set(part)) for r in c.records]
