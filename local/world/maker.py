@@ -97,8 +97,8 @@ class Maker:
 
 
 def full_name(first: str | None, last: str | None) -> str | None:
-    """The name that the platform derives from its parts."""
-    return " ".join(filter(None, (first, last))) or None
+    """The name that the platform derives from its parts, of 160 characters at most."""
+    return " ".join(filter(None, (first, last)))[:160] or None
 
 
 def moment(at: datetime) -> str:
