@@ -1,0 +1,406 @@
+"""Parking: who waits for whom, what is requested, who is released, and that no order of events loses a child."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.bus import Outgoing
+from shared.entities import ENTITIES, Entity
+from shared.known import Known
+from shared.outcomes import Parent
+from shared.parking import REQUESTS, Parking
+from shared.records import MAX_RECORDS, Record, decode
+from shared.store import Parked, Request
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+EARLIER = NOON - timedelta(minutes=5)
+CHECK = 60.0
+WAIT = 3600.0
+QUEUES: Any = SimpleNamespace(of=lambda entity: entity)
+PERSON = ENTITIES["person"]
+COMPANY = Parent("company", "account", str(UUID(int=1)))
+USER = Parent("sales_person", "systemuser", str(UUID(int=2)))
+
+
+def child(number: int = 10, **facts: Any) -> Record:
+    return Record("contact", str(UUID(int=number)), EARLIER, **facts)
+
+
+async def crash() -> None:
+    raise ConnectionError
+
+
+class MemoryStore:
+    """The table in memory, with a hook after each step: there another instance may act."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.parked: dict[tuple[Parent, str], Parked] = {}
+        self.notes: dict[Parent, Request] = {}
+        self.log = log
+        self.after: dict[str, Callable[[], Awaitable[Any]]] = {}
+
+    async def _did(self, step: str) -> None:
+        self.log.append(step)
+        if act := self.after.pop(step, None):
+            await act()
+
+    async def park(self, parked: Iterable[Parked]) -> None:
+        self.parked |= {(p.parent, p.row_key): p for p in parked}
+        await self._did("park")
+
+    async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
+        found = [p for p in self.parked.values() if p.parent == parent]
+        await self._did("children")
+        for start in range(0, len(found), 1000):
+            yield found[start : start + 1000]
+
+    async def remove(self, parked: Iterable[Parked]) -> None:
+        for p in parked:
+            del self.parked[p.parent, p.row_key]
+        await self._did("remove")
+
+    async def requested(self, parents: Sequence[Parent]) -> set[Parent]:
+        found = {p for p in parents if p in self.notes and not self.notes[p].leaving}
+        await self._did("requested")
+        return found
+
+    async def waited_for(self, entity: str) -> set[str]:
+        return {parent.id for parent in self.notes if parent.entity == entity}
+
+    async def leave(self, request: Request) -> str:
+        self.notes[request.parent] = replace(request, leaving=True)
+        await self._did("leave")
+        return str(id(self.notes[request.parent]))
+
+    async def forget(self, parent: Parent, etag: str) -> None:
+        if parent in self.notes and str(id(self.notes[parent])) == etag:
+            del self.notes[parent]
+        await self._did("forget")
+
+    async def mark(self, requests: Iterable[Request]) -> None:
+        self.notes |= {r.parent: r for r in requests}
+        await self._did("mark")
+
+    async def unmark(self, parents: Iterable[Parent]) -> None:
+        for parent in parents:
+            self.notes.pop(parent, None)
+        await self._did("unmark")
+
+    async def due(self, entity: str, now: datetime) -> AsyncIterator[list[Request]]:
+        due = [r for r in self.notes.values() if r.parent.entity == entity and r.next_check <= now]
+        if due:
+            yield due
+
+
+class MemoryBus:
+    def __init__(self, log: list[str]) -> None:
+        self.sent: list[Outgoing] = []
+        self.log = log
+        self.after: Callable[[], Awaitable[Any]] | None = None
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        if messages:
+            self.log.append("send")
+        self.sent += messages
+        if act := self.after:
+            self.after = None
+            await act()
+
+    def take(self, queue: str) -> list[Record]:
+        """The records on a queue, which are then gone from it."""
+        found = [record for m in self.sent if m.queue == queue for record in decode(m.body, queue)]
+        self.sent = [m for m in self.sent if m.queue != queue]
+        return found
+
+
+class Marketo:
+    """Which parents are there, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, int] = {}
+        self.asked: list[int] = []
+
+    async def find(self, _entity: Entity, keys: Sequence[str]) -> dict[str, int]:
+        self.asked.append(len(keys))
+        return {key: self.there[key] for key in keys if key in self.there}
+
+
+class World:
+    def __init__(self, wait: float = WAIT) -> None:
+        self.now = NOON
+        self.log: list[str] = []
+        self.store = MemoryStore(self.log)
+        self.bus = MemoryBus(self.log)
+        self.marketo: Any = Marketo()
+        self.known = Known(clock=lambda: 0.0)
+        parts: list[Any] = [self.store, self.bus, QUEUES]
+        self.parking = Parking(*parts, now=lambda: self.now, check_after=CHECK, max_wait=wait)
+
+    async def park(self, *records: Record, parents: tuple[Parent, ...] = (COMPANY,)) -> None:
+        await self.parking.park(PERSON, [(record, parents) for record in records])
+
+    async def release(self, *parents: Parent, requested: bool = True) -> int:
+        """What the settler does when these parents have been synced."""
+        sent = 0
+        for parent in parents or (COMPANY,):
+            synced = Record(parent.table, parent.id, EARLIER, requested=requested)
+            sent += await self.parking.release(ENTITIES[parent.entity], [synced])
+        return sent
+
+    async def check(self) -> dict[str, int]:
+        return await self.parking.check(self.marketo, self.known)
+
+
+async def assert_all_leave(world: World, *children: Record) -> None:
+    """Each child is sent on: by now, or when a parent that was requested meanwhile is synced."""
+    if world.bus.take("company"):
+        await world.release()
+    assert sorted(r.id for r in world.bus.take("person")) == [r.id for r in children]
+    assert not world.store.parked
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_child_is_parked_before_anything_else_and_the_request_is_noted_last(world: World) -> None:
+    await world.park(child())
+    assert world.log == ["park", "requested", "send", "mark"]
+
+
+async def test_a_child_is_kept_under_the_parent_it_waits_for_with_all_that_travels_with_it(world: World) -> None:
+    await world.park(child(correlation_id="c", attempt=3, requested=True), parents=(USER, COMPANY))
+    (kept,) = world.store.parked.values()
+    assert kept.parent == COMPANY
+    assert kept.entity == "person"
+    assert kept.record == child(correlation_id="c", attempt=3, requested=True, parked_since=NOON)
+
+
+async def test_the_parents_are_requested_on_their_own_queues_with_the_age_of_their_oldest_child(world: World) -> None:
+    older = Record("contact", str(UUID(int=11)), EARLIER - timedelta(hours=1))
+    await world.park(child(), older, parents=(USER, COMPANY))
+    assert [(m.queue, m.session, m.at) for m in world.bus.sent] == [(n, n, None) for n in ("sales_person", "company")]
+    assert world.bus.take("company") == [Record("account", COMPANY.id, older.first_seen, requested=True)]
+    assert world.bus.take("sales_person") == [Record("systemuser", USER.id, older.first_seen, requested=True)]
+
+
+async def test_a_parent_is_requested_once_however_many_children_come(world: World) -> None:
+    await world.park(*[child(n) for n in range(500)])
+    await world.park(*[child(n) for n in range(500, 1000)])
+    assert len(world.bus.take("company")) == 1
+    assert len(world.store.parked) == 1000
+
+
+async def test_many_parents_are_requested_in_few_messages(world: World) -> None:
+    parents = [Parent("company", "account", str(UUID(int=5000 + n))) for n in range(250)]
+    await world.parking.park(PERSON, [(child(n), (parent,)) for n, parent in enumerate(parents)])
+    assert [len(json.loads(m.body)["records"]) for m in world.bus.sent] == [MAX_RECORDS, MAX_RECORDS, 50]
+
+
+async def test_released_children_go_to_their_queue_as_they_were(world: World) -> None:
+    waiting = child(correlation_id="c", attempt=3, requested=True, parked_since=EARLIER)
+    await world.park(waiting)
+    assert await world.release() == 1
+    assert world.bus.take("person") == [waiting]
+    assert world.store.parked == {}
+    assert world.store.notes == {}
+
+
+async def test_a_parent_takes_its_note_away_first_and_removes_children_only_when_they_are_sent(world: World) -> None:
+    await world.park(child())
+    world.log.clear()
+    await world.release()
+    assert world.log == ["unmark", "children", "send", "remove"]
+
+
+async def test_a_parent_that_changes_by_itself_releases_the_children_that_wait_for_it(world: World) -> None:
+    await world.park(child())
+    assert await world.release(requested=False) == 1
+
+
+async def test_a_parent_that_nobody_waits_for_costs_no_look_and_children_of_others_stay(world: World) -> None:
+    await world.park(child())
+    world.log.clear()
+    assert await world.release(USER, requested=False) == 0
+    assert "children" not in world.log
+    assert len(world.store.parked) == 1
+    assert world.store.notes.keys() == {COMPANY}
+
+
+async def test_children_of_several_entities_go_each_to_their_own_queue(world: World) -> None:
+    opportunity = Record("opportunity", str(UUID(int=20)), EARLIER)
+    await world.park(child())
+    await world.parking.park(ENTITIES["opportunity"], [(opportunity, (COMPANY,))])
+    assert await world.release() == 2
+    assert [r.table for r in world.bus.take("person")] == ["contact"]
+    assert [r.table for r in world.bus.take("opportunity")] == ["opportunity"]
+
+
+async def test_the_children_of_a_large_parent_leave_page_by_page_in_full_messages(world: World) -> None:
+    await world.park(*[child(n) for n in range(2500)])
+    world.log.clear()
+    assert await world.release() == 2500
+    assert world.log == ["unmark", "children", *["send", "remove"] * 3]
+    sizes = [len(json.loads(m.body)["records"]) for m in world.bus.sent if m.queue == "person"]
+    assert sizes == [MAX_RECORDS] * 25
+
+
+async def test_a_crash_between_sending_and_removing_sends_twice_and_loses_nothing(world: World) -> None:
+    await world.park(child())
+
+    world.store.after["children"] = crash
+    with pytest.raises(ConnectionError):
+        await world.release()
+    assert await world.release() == 1
+    assert [r.id for r in world.bus.take("person")] == [child().id]
+
+
+@pytest.mark.parametrize("step", ["park", "requested", "mark"])
+async def test_a_parent_that_comes_while_its_first_child_parks_does_not_leave_it_behind(
+    world: World, step: str
+) -> None:
+    """The parent's sync finishes right after this step of the child; a request still brings it once more."""
+
+    world.store.after[step] = world.release
+    await world.park(child())
+    await assert_all_leave(world, child())
+
+
+@pytest.mark.parametrize("step", ["park", "requested"])
+async def test_a_parent_that_comes_while_a_further_child_parks_does_not_leave_it_behind(
+    world: World, step: str
+) -> None:
+    """Another child has noted the request, so this one makes none if it finds the note."""
+    await world.park(child(10))
+    world.bus.take("company")
+
+    world.store.after[step] = world.release
+    await world.park(child(11))
+    await assert_all_leave(world, child(10), child(11))
+
+
+@pytest.mark.parametrize("step", ["unmark", "children", "remove"])
+async def test_a_child_that_parks_while_its_parent_releases_is_not_left_behind(world: World, step: str) -> None:
+    await world.park(child(10))
+    world.bus.take("company")
+
+    world.store.after[step] = lambda: world.park(child(11))
+    await world.release()
+    await assert_all_leave(world, child(10), child(11))
+
+
+@pytest.mark.parametrize("step", ["leave", "children", "remove", "forget"])
+async def test_a_child_that_parks_while_the_timer_releases_is_not_left_behind(world: World, step: str) -> None:
+    await world.park(child(10))
+    world.bus.take("company")
+    world.marketo.there = {COMPANY.id: 5}
+    world.now += timedelta(seconds=CHECK)
+
+    world.store.after[step] = lambda: world.park(child(11))
+    await world.check()
+    await assert_all_leave(world, child(10), child(11))
+
+
+async def test_a_crash_of_the_timer_leaves_the_children_to_its_next_round(world: World) -> None:
+    await world.park(child())
+    world.marketo.there = {COMPANY.id: 5}
+    world.now += timedelta(seconds=CHECK)
+
+    world.store.after["leave"] = crash
+    with pytest.raises(ConnectionError):
+        await world.check()
+    assert (await world.check())["released"] == 1
+    assert not world.store.parked
+    assert not world.store.notes
+
+
+async def test_a_note_that_outlives_its_parent_delays_a_later_child_until_the_timer_only(
+    world: World,
+) -> None:
+    world.bus.after = world.release
+    await world.park(child(10))
+    assert [r.id for r in world.bus.take("person")] == [child(10).id]
+    world.bus.take("company")
+    await world.park(child(11))
+    assert world.bus.sent == []
+    world.marketo.there = {COMPANY.id: 5}
+    world.now += timedelta(seconds=CHECK)
+    await world.check()
+    assert [r.id for r in world.bus.take("person")] == [child(11).id]
+    assert world.store.notes == {}
+
+
+async def test_the_timer_releases_what_the_parents_sync_did_not(world: World) -> None:
+    await world.park(child())
+    world.marketo.there = {COMPANY.id: 5}
+    world.now += timedelta(seconds=CHECK)
+    assert await world.check() == {"checked": 1, "released": 1, "expired": 0}
+    assert [r.id for r in world.bus.take("person")] == [child().id]
+    assert world.store.notes == {}
+    assert world.known.id_of("company", COMPANY.id) == 5
+
+
+async def test_the_timer_does_not_ask_before_the_time(world: World) -> None:
+    await world.park(child())
+    world.now += timedelta(seconds=CHECK - 1)
+    assert await world.check() == {"checked": 0, "released": 0, "expired": 0}
+    assert world.marketo.asked == []
+
+
+async def test_the_timer_asks_once_per_300_parents(world: World) -> None:
+    parents = [Parent("company", "account", str(UUID(int=5000 + n))) for n in range(650)]
+    await world.parking.park(PERSON, [(child(n), (parent,)) for n, parent in enumerate(parents)])
+    world.now += timedelta(seconds=CHECK)
+    await world.check()
+    assert sorted(world.marketo.asked) == [50, 300, 300]
+
+
+async def test_the_timer_asks_for_a_missing_parent_less_and_less_often_up_to_an_hour() -> None:
+    world = World(wait=86_400.0)
+    await world.park(child())
+    pauses = []
+    for _ in range(9):
+        (note,) = world.store.notes.values()
+        pauses.append((note.next_check - world.now).total_seconds())
+        world.now = note.next_check
+        await world.check()
+    assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+
+
+async def test_a_missing_parent_is_requested_again_at_the_first_checks_only(world: World) -> None:
+    await world.park(child())
+    world.bus.take("company")
+    requests = []
+    for _ in range(REQUESTS + 2):
+        (note,) = world.store.notes.values()
+        world.now = note.next_check
+        await world.check()
+        requests.append([(r.id, r.requested) for r in world.bus.take("company")])
+    assert requests == [[(COMPANY.id, True)]] * REQUESTS + [[], []]
+
+
+async def test_children_that_have_waited_too_long_get_a_last_look_and_younger_ones_stay(world: World) -> None:
+    await world.park(child(10))
+    world.now += timedelta(seconds=WAIT - 10)
+    await world.park(child(11))
+    world.now += timedelta(seconds=10)
+    assert (await world.check())["expired"] == 1
+    (leaving,) = world.bus.take("person")
+    assert leaving == child(10, parked_since=NOON)
+    assert [p.record.id for p in world.store.parked.values()] == [child(11).id]
+    assert world.store.notes[COMPANY].since == NOON + timedelta(seconds=WAIT - 10)
+
+
+async def test_a_parent_that_nobody_waits_for_any_more_is_forgotten(world: World) -> None:
+    await world.park(child())
+    world.now += timedelta(seconds=WAIT)
+    assert (await world.check())["expired"] == 1
+    assert world.store.parked == {}
+    assert world.store.notes == {}

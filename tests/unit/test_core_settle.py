@@ -1,0 +1,199 @@
+"""What becomes of outcomes: everything is durable before the trigger's messages are completed."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.bus import Outgoing
+from shared.entities import ENTITIES, Entity
+from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
+from shared.records import MAX_RECORDS, Record, decode
+from shared.settings import QueueSettings
+from shared.settle import BACKOFF, PROPERTY_LENGTH, Settler
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+SEEN = NOON - timedelta(minutes=5)
+PERSON = ENTITIES["person"]
+COMPANY = Parent("company", "account", str(UUID(int=1)))
+QUEUES = QueueSettings(
+    CHANGES_QUEUE="changes",
+    SALES_PERSON_QUEUE="sales-persons",
+    COMPANY_QUEUE="companies",
+    PERSON_QUEUE="persons",
+    OPPORTUNITY_QUEUE="opportunities",
+    OPPORTUNITY_ROLE_QUEUE="opportunity-roles",
+    DEAD_LETTER_QUEUE="dead-letters",
+)
+
+
+def record(number: int = 10, **facts: Any) -> Record:
+    return Record("contact", str(UUID(int=number)), SEEN, **facts)
+
+
+class World:
+    """Bus and parking at once; either may fail."""
+
+    def __init__(self, max_attempts: int = 3) -> None:
+        self.sent: list[Outgoing] = []
+        self.parked: list[tuple[Record, tuple[Parent, ...]]] = []
+        self.released: list[Record] = []
+        self.broken: str = ""
+        itself: Any = self
+        self.settler = Settler(itself, itself, QUEUES, now=lambda: NOON, max_attempts=max_attempts)
+
+    def _fail(self, part: str) -> None:
+        if self.broken == part:
+            raise ConnectionError(part)
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        self._fail("bus")
+        self.sent += messages
+
+    async def park(self, _entity: Entity, deferred: Sequence[tuple[Record, tuple[Parent, ...]]]) -> None:
+        self._fail("storage")
+        self.parked += deferred
+
+    async def release(self, _entity: Entity, synced: Sequence[Record]) -> int:
+        self._fail("storage")
+        self.released += synced
+        return 0
+
+    async def settle(self, *outcomes: tuple[Record, Outcome]) -> list[Outgoing]:
+        await self.settler.settle(PERSON, outcomes)
+        return self.sent
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_what_is_synced_or_skipped_is_sent_nowhere(world: World) -> None:
+    assert await world.settle((record(1), Synced("created")), (record(2), Skipped("RowGone"))) == []
+    assert world.parked == []
+
+
+async def test_children_of_what_is_in_marketo_now_are_released_and_of_nothing_else(world: World) -> None:
+    await world.settle(
+        (record(1, requested=True), Synced("created")),
+        (record(2), Synced("unchanged")),
+        (record(3, requested=True), Retry(60.0, "502", "")),
+        (record(4, requested=True), Skipped("RowGone")),
+    )
+    assert world.released == [record(1, requested=True), record(2)]
+
+
+async def test_nobody_waits_for_a_role(world: World) -> None:
+    role = Record("connection", str(UUID(int=10)), SEEN)
+    await world.settler.settle(ENTITIES["opportunity_role"], [(role, Synced("created"))])
+    assert world.released == []
+
+
+async def test_a_deferred_record_is_parked_with_its_parents(world: World) -> None:
+    assert await world.settle((record(), Deferred((COMPANY,)))) == []
+    assert world.parked == [(record(), (COMPANY,))]
+
+
+async def test_records_with_the_same_wait_share_messages_that_become_visible_then(world: World) -> None:
+    outcomes = [(record(n), Retry(20.0, "606", "rate")) for n in range(150)]
+    sent = await world.settle(*outcomes, (record(900), Retry(300.0, "603", "denied")))
+    assert [(m.queue, m.session, m.at, len(decode(m.body, "person"))) for m in sent] == [
+        ("persons", "person", NOON + timedelta(seconds=20), MAX_RECORDS),
+        ("persons", "person", NOON + timedelta(seconds=20), 50),
+        ("persons", "person", NOON + timedelta(seconds=300), 1),
+    ]
+
+
+async def test_what_the_time_did_not_suffice_for_is_visible_at_once_and_unchanged(world: World) -> None:
+    waiting = record(attempt=2, requested=True, parked_since=NOON, correlation_id="c")
+    (message,) = await world.settle((waiting, Retry(0, "OutOfTime", "")))
+    assert message.at is None
+    assert decode(message.body, "person") == [waiting]
+
+
+@pytest.mark.parametrize("attempt", [0, 50])
+async def test_throttling_and_outages_use_up_no_attempt_however_often(world: World, attempt: int) -> None:
+    (message,) = await world.settle((record(attempt=attempt), Retry(20.0, "606", "")))
+    assert message.queue == "persons"
+    assert message.at == NOON + timedelta(seconds=20)
+    assert decode(message.body, "person")[0].attempt == attempt
+
+
+async def test_counted_tries_are_counted_and_wait_longer_each_time() -> None:
+    waits = []
+    for attempt in range(7):
+        world = World(max_attempts=99)
+        (message,) = await world.settle((record(attempt=attempt), Retry(5.0, "1004", "", counted=True)))
+        assert message.at is not None
+        assert decode(message.body, "person")[0].attempt == attempt + 1
+        waits.append((message.at - NOON).total_seconds())
+    assert waits == [5.0, *BACKOFF, BACKOFF[-1]]
+
+
+async def test_a_wait_that_is_longer_than_the_pause_between_tries_is_kept(world: World) -> None:
+    (message,) = await world.settle((record(attempt=1), Retry(500.0, "1014", "", counted=True)))
+    assert message.at == NOON + timedelta(seconds=500)
+
+
+async def test_the_last_counted_try_becomes_a_dead_letter_with_the_vendors_code(world: World) -> None:
+    (letter,) = await world.settle((record(attempt=2), Retry(5.0, "1004", "Lead not found", counted=True)))
+    assert letter.queue == "dead-letters"
+    assert letter.properties["code"] == "1004"
+    assert "Lead not found" in str(letter.properties["message"])
+    assert "3 tries" in str(letter.properties["message"])
+    assert letter.properties["attempts"] == 3
+
+
+async def test_a_dead_letter_tells_an_operator_everything_and_can_be_replayed_as_it_is(world: World) -> None:
+    failed = record(attempt=1, correlation_id="c")
+    (letter,) = await world.settle((failed, Failed("1003", "Invalid value for field 'email'", "marketo")))
+    assert letter.properties == {
+        "code": "1003",
+        "message": "Invalid value for field 'email'",
+        "system": "marketo",
+        "source_queue": "persons",
+        "first_seen": "2026-03-04T11:55:00.000Z",
+        "entity": "person",
+        "table": "contact",
+        "record_id": failed.id,
+        "attempts": 2,
+    }
+    assert (letter.queue, letter.session, letter.at) == ("dead-letters", None, None)
+    assert letter.correlation_id == "c"
+    assert letter.content_type == "application/json"
+    assert decode(letter.body, "person") == [failed]
+
+
+async def test_each_failed_record_is_a_dead_letter_of_its_own(world: World) -> None:
+    letters = await world.settle(*[(record(n), Failed("1003", "bad")) for n in range(3)])
+    assert [json.loads(letter.body)["records"][0]["id"] for letter in letters] == [record(n).id for n in range(3)]
+
+
+async def test_a_long_message_of_a_vendor_is_cut_and_not_refused_by_the_broker(world: World) -> None:
+    (letter,) = await world.settle((record(), Failed("1003", "x" * 100_000)))
+    assert letter.properties["message"] == "x" * PROPERTY_LENGTH
+
+
+@pytest.mark.parametrize("part", ["bus", "storage"])
+async def test_the_trigger_fails_and_keeps_its_messages_when_something_cannot_be_made_durable(
+    world: World, part: str
+) -> None:
+    world.broken = part
+    with pytest.raises(ConnectionError, match=part):
+        await world.settle((record(1), Deferred((COMPANY,))), (record(2), Retry(20.0, "606", "")))
+
+
+async def test_every_kind_of_outcome_in_one_batch_is_carried_out(world: World) -> None:
+    sent = await world.settle(
+        (record(1), Synced("created")),
+        (record(2), Skipped("RowGone")),
+        (record(3), Deferred((COMPANY,))),
+        (record(4), Retry(20.0, "606", "")),
+        (record(5), Failed("1003", "")),
+    )
+    assert sorted(m.queue for m in sent) == ["dead-letters", "persons"]
+    assert [kept.id for kept, _ in world.parked] == [record(3).id]
