@@ -1,0 +1,190 @@
+"""A burst of changes through the whole stack, as fast as a client can post them, within Marketo's limits."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local.bench.marketo_side import Calls, calls_of, latencies, upserts
+from local.bench.observer import Observer
+from local.bench.population import ordered_changes, world_of
+from local.endpoints import inherited_environment
+from local.processes import PARENT_VARIABLE
+from local.stack import ROOT, Stack
+from local.world.expectations import expect
+from local.world.model import Reference
+from local.world.rest import verify
+
+#: The app's whole share of Marketo's limits: nobody else uses this subscription.
+FULL_SHARE = {"MARKETO_CALLS_PER_20_SECONDS": "100", "MARKETO_CONCURRENCY": "10"}
+POLL_SECONDS = 0.5
+#: Nothing new in Marketo for so long, and the run has failed: longer than any pause that the app may make.
+PATIENCE_SECONDS = 150.0
+
+Report = Callable[[str], None]
+
+
+class BenchError(Exception):
+    """The run gave no figures. The message says what happened, and where to look."""
+
+
+@dataclass(kw_only=True)
+class Burst:
+    """What one run has measured. Times in seconds, memory in bytes, processor time in seconds."""
+
+    order: str
+    records: int
+    seconds: float
+    posting_seconds: float
+    latencies: dict[str, list[float]]
+    calls: Calls
+    host: dict[str, Any]
+    dataverse: dict[str, Any]
+    cpu: dict[str, float]
+    dead_letters: int
+    #: Every upsert that created records: seconds after the first enqueue, entity, records created.
+    upserts: list[tuple[float, str, int]]
+    #: What is wrong in Marketo afterwards, one line each.
+    problems: list[str]
+    samples: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def all_latencies(self) -> list[float]:
+        """Of every record."""
+        return [latency for of_entity in self.latencies.values() for latency in of_entity]
+
+    @property
+    def worker_cpu(self) -> float:
+        """Processor seconds of the process that runs the functions and nothing else."""
+        return float(self.host["worker"]["cpu_seconds"])
+
+    @property
+    def own_share(self) -> float:
+        """The part of the worker's processor time that went to the app's own code, by sampling."""
+        total = sum(self.samples.values())
+        return self.samples.get("own", 0) / total if total else float("nan")
+
+
+async def run_burst(directory: Path, *, records: int, order: str, report: Report, sample: bool = False) -> Burst:
+    """Run one burst on a stack of its own and verify what arrived. Raises BenchError when it does not end."""
+    world = world_of(records)
+    expectations = expect(world)
+    async with (
+        _producer(records, order) as producer,
+        Stack(directory=directory, empty=True, functions_environment=FULL_SHARE) as stack,
+        Observer(stack) as observer,
+    ):
+        report("seeding Dataverse, preparing the notifications")
+        await observer.seed(world)
+        await producer.tell(stack.addresses.service_bus)
+        await producer.hear()
+        await observer.reset()
+        before = observer.cpu()
+        if sample:
+            await observer.start_sampling()
+        await producer.tell("go")
+        posting = asyncio.create_task(producer.hear())
+        await _until_stored(observer, sum(expectations.counts().values()), posting, report)
+        batches = json.loads(await posting)
+        await _until_idle(observer, report)
+        samples = await observer.stop_sampling() if sample else {}
+        used = {name: seconds - before.get(name, 0.0) for name, seconds in observer.cpu().items()}
+        host = await observer.host()
+        report("reading Marketo back")
+        stored, persons, stats = await observer.stored(), await observer.person_keys(), await observer.marketo()
+        enqueued = enqueue_times(ordered_changes(world, order), batches)
+        first = min(enqueued.values())
+        return Burst(
+            order=order,
+            records=len(enqueued),
+            seconds=max(at for times in stored.values() for at in times.values()) - first,
+            posting_seconds=batches[-1][0] - first,
+            latencies=latencies(expectations, stored, persons, enqueued),
+            calls=calls_of(stats),
+            host=host,
+            dataverse=await observer.dataverse(),
+            cpu=used,
+            dead_letters=(await observer.queues())["dead_letters"].active,
+            upserts=upserts(stored, first),
+            problems=list((await verify(expectations, stack.addresses.endpoints())).differences()),
+            samples=samples,
+        )
+
+
+def enqueue_times(changes: Sequence[Reference], batches: Sequence[tuple[float, int]]) -> dict[Reference, float]:
+    """When each change was posted, from the times and sizes of the batches that carried them in this order."""
+    times: dict[Reference, float] = {}
+    place = 0
+    for at, count in batches:
+        for change in changes[place : place + count]:
+            times[change] = at
+        place += count
+    return times
+
+
+async def _until_stored(observer: Observer, expected: int, posting: asyncio.Task[str], report: Report) -> None:
+    stored, progressed = 0, time.monotonic()
+    while stored < expected:
+        if posting.done():
+            posting.result()
+        await asyncio.sleep(POLL_SECONDS)
+        found = sum((await observer.marketo())["stored"].values())
+        if found > stored:
+            stored, progressed = found, time.monotonic()
+            report(f"{stored:,} of {expected:,} records are in Marketo")
+        elif time.monotonic() - progressed > PATIENCE_SECONDS:
+            msg = f"{stored:,} of {expected:,} records came to Marketo, then none for {PATIENCE_SECONDS:.0f} s"
+            raise BenchError(f"{msg}; queues: {await observer.queues()}")
+
+
+async def _until_idle(observer: Observer, report: Report) -> None:
+    """Wait until no queue but dead-letters has anything to be worked on."""
+    report("waiting for the queues to be empty")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while busy := [name for name, each in (await observer.queues()).items() if name != "dead_letters" and each.waiting]:
+        if time.monotonic() > deadline:
+            raise BenchError(f"every record is in Marketo, but these queues are not empty: {', '.join(busy)}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+class _Producer:
+    """The process that posts, spoken to line by line."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def tell(self, line: str) -> None:
+        assert self._process.stdin is not None  # noqa: S101  (narrows the type: it was started with a pipe)
+        self._process.stdin.write(f"{line}\n".encode())
+        await self._process.stdin.drain()
+
+    async def hear(self) -> str:
+        assert self._process.stdout is not None  # noqa: S101  (narrows the type: it was started with a pipe)
+        line = await self._process.stdout.readline()
+        if not line:
+            raise BenchError("the producer ended; its error is above")
+        return line.decode()
+
+
+@asynccontextmanager
+async def _producer(records: int, order: str) -> AsyncIterator[_Producer]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "local.bench.producer", "--records", str(records), "--order", order),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=16 * 1024 * 1024,
+        cwd=ROOT,
+        env={**inherited_environment(), PARENT_VARIABLE: str(os.getpid())},
+    )
+    try:
+        yield _Producer(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

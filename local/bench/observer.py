@@ -1,0 +1,105 @@
+"""Looks at a running stack from outside: the simulators' control APIs, the host's counters, the queues."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from local.bench.machine import cpu_by_session
+from local.bench.queue_counts import QueueCounts, counts_in, shared_access_token
+from local.endpoints import QUEUES
+from local.stack import Stack
+from local.world.model import World
+
+_LONGEST_ANSWER = aiohttp.ClientTimeout(total=300)
+
+
+class Observer:
+    """One client for every control API of a stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        addresses = stack.addresses
+        self._marketo = f"http://127.0.0.1:{addresses.ports.marketo_control}"
+        self._dataverse = f"http://127.0.0.1:{addresses.ports.dataverse_control}"
+        self._host = f"http://127.0.0.1:{addresses.ports.functions}/admin/local"
+        self._http = aiohttp.ClientSession(timeout=_LONGEST_ANSWER, raise_for_status=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def seed(self, world: World) -> None:
+        """Put a world's rows into Dataverse, without notifications."""
+        await self._ask("POST", f"{self._dataverse}/seed", json=world.seed_body())
+
+    async def marketo(self) -> dict[str, Any]:
+        """Marketo's counters: calls, records, limits used, how many records are stored."""
+        found: dict[str, Any] = await self._ask("GET", f"{self._marketo}/stats")
+        return found
+
+    async def stored(self) -> dict[str, dict[str, float]]:
+        """When each Marketo record was first stored, by object and key."""
+        found: dict[str, dict[str, float]] = await self._ask("GET", f"{self._marketo}/stored")
+        return found
+
+    async def person_keys(self) -> dict[str, str]:
+        """The external key of each lead by its Marketo id."""
+        leads: Any = await self._ask("GET", f"{self._marketo}/records/leads")
+        return {str(lead["id"]): str(lead.get("externalPersonId")) for lead in leads}
+
+    async def dataverse(self) -> dict[str, Any]:
+        """Dataverse's counters."""
+        found: dict[str, Any] = await self._ask("GET", f"{self._dataverse}/stats")
+        return found
+
+    async def host(self) -> dict[str, Any]:
+        """The Functions host's counters since the last reset: invocations, processor time and memory."""
+        found: dict[str, Any] = await self._ask("GET", f"{self._host}/stats", headers=self._key())
+        return found
+
+    async def reset(self) -> None:
+        """Count from zero everywhere."""
+        await self._ask("POST", f"{self._host}/stats/reset", headers=self._key())
+        for control in (self._marketo, self._dataverse):
+            await self._ask("POST", f"{control}/stats/reset")
+
+    async def start_sampling(self) -> None:
+        """Have the worker count whose code its processor time goes to."""
+        await self._ask("POST", f"{self._host}/profile/start", headers=self._key())
+
+    async def stop_sampling(self) -> dict[str, int]:
+        """End that, and return the samples by class of code; `own` is the app's."""
+        samples: dict[str, int] = (await self._ask("POST", f"{self._host}/profile/stop", headers=self._key()))[
+            "samples"
+        ]
+        return samples
+
+    async def queues(self) -> dict[str, QueueCounts]:
+        """What is in each queue, by its name in endpoints.json."""
+        port = self._stack.addresses.ports.service_bus
+        resource = f"http://127.0.0.1:{port}/$resources/queues"
+        token = shared_access_token(resource, self._stack.addresses.service_bus, now=time.time())
+        async with self._http.get(resource, headers={"Authorization": token}) as response:
+            found = counts_in(await response.text())
+        return {name: found[queue] for name, (_, queue) in QUEUES.items()}
+
+    def cpu(self) -> dict[str, float]:
+        """Processor seconds of each part of the stack so far, its children included."""
+        pids = {name: part.pid for name, part in self._stack.parts.items() if part.pid is not None}
+        used = cpu_by_session(pids.values())
+        return {name: used[pid] for name, pid in pids.items() if pid in used}
+
+    def _key(self) -> Mapping[str, str]:
+        return {"x-functions-key": self._stack.addresses.admin_key}
+
+    async def _ask(self, method: str, url: str, **options: Any) -> Any:
+        async with self._http.request(method, url, **options) as response:
+            text = await response.read()
+            return await response.json(content_type=None) if text else None
