@@ -1,0 +1,274 @@
+"""What each trigger does: a webhook is taken in, notifications are routed, messages are synced, refusals are kept."""
+
+import json
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.bus import Outgoing
+from shared.changes import parse
+from shared.entities import ENTITIES, Entity
+from shared.outcomes import Outcome, Synced
+from shared.pipeline import Incoming, Pipeline
+from shared.records import Record, decode, encode
+
+NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
+SEEN = NOON - timedelta(seconds=40)
+ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
+TABLES = ["systemuser", "account", "lead", "contact", "opportunity", "connection"]
+JSON = "application/json"
+
+
+class Queues:
+    """Queues are named as their entities."""
+
+    changes = "changes"
+    dead_letters = "dead-letters"
+
+    def of(self, entity: str) -> str:
+        return entity
+
+
+def guid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def context(number: int = 1, table: str = "lead", **facts: Any) -> dict[str, Any]:
+    return {
+        "MessageName": "Update",
+        "PrimaryEntityName": table,
+        "PrimaryEntityId": guid(number),
+        "OrganizationId": ORGANIZATION,
+        "CorrelationId": guid(77),
+        "InputParameters": [{"key": "Target", "value": {"Attributes": [], "Id": guid(number), "LogicalName": table}}],
+    } | facts
+
+
+def body(number: int = 1, table: str = "lead", **facts: Any) -> bytes:
+    return json.dumps(context(number, table, **facts)).encode()
+
+
+def incoming(sent: bytes, content_type: str | None = JSON) -> Incoming:
+    return Incoming(sent, SEEN, content_type, "correlation")
+
+
+class World:
+    """Everything around the pipeline at once: bus, engine and settler."""
+
+    def __init__(self, *, burst_batch: int = 3, burst_window: float = 10.0) -> None:
+        self.sent: list[Outgoing] = []
+        self.unreachable = False
+        self.synced: list[Record] = []
+        self.settled: list[tuple[Record, Outcome]] = []
+        sync = SimpleNamespace(burst_batch=burst_batch, burst_window=burst_window)
+        settings: Any = SimpleNamespace(queues=Queues(), sync=sync)
+        itself: Any = self
+        self.pipeline = Pipeline(
+            settings,
+            bus=itself,
+            engine=itself,
+            settler=itself,
+            parking=itself,
+            marketo=itself,
+            known=itself,
+            tables=TABLES,
+            organization_id=self.organization,
+            now=lambda: NOON,
+        )
+
+    async def organization(self) -> str:
+        return ORGANIZATION
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        if self.unreachable:
+            raise ConnectionError("no broker")
+        self.sent += messages
+
+    async def sync(self, _entity: Entity, records: Sequence[Record]) -> list[tuple[Record, Outcome]]:
+        self.synced += records
+        return [(record, Synced("created")) for record in records]
+
+    async def settle(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
+        assert entity is ENTITIES["person"]
+        self.settled += outcomes
+
+    async def check(self, *_: Any) -> dict[str, int]:
+        return {"checked": 5, "released": 2}
+
+    async def accept(self, sent: bytes, content_type: str = JSON) -> int:
+        status, text = await self.pipeline.accept(sent, content_type, {})
+        assert text
+        return status
+
+    def letters(self) -> list[Outgoing]:
+        return [message for message in self.sent if message.queue == "dead-letters"]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.mark.parametrize("content_type", [JSON, "application/json; charset=utf-8", "Application/JSON"])
+async def test_a_webhook_is_202_once_its_change_is_queued_as_it_came(world: World, content_type: str) -> None:
+    assert await world.accept(body(), content_type) == 202
+    (message,) = world.sent
+    assert (message.queue, message.body, message.session, message.at) == ("changes", body(), None, None)
+    assert message.correlation_id == guid(77)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/xml", "application/msbin1"])
+async def test_a_webhook_in_another_format_is_415(world: World, content_type: str) -> None:
+    assert await world.accept(body(), content_type) == 415
+    assert world.sent == []
+
+
+@pytest.mark.parametrize("sent", [b"", b"[]", b"{", b"{}", body(PrimaryEntityId="no guid")])
+async def test_a_webhook_that_names_no_row_is_400(world: World, sent: bytes) -> None:
+    assert await world.accept(sent) == 400
+    assert world.sent == []
+
+
+async def test_a_webhook_over_256_kb_is_413(world: World) -> None:
+    assert await world.accept(body(OrganizationName="x" * 262_144)) == 413
+    assert world.sent == []
+
+
+async def test_a_webhook_is_503_when_the_queue_cannot_be_reached(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.unreachable = True
+    with caplog.at_level(logging.ERROR):
+        assert await world.accept(body()) == 503
+    assert guid(77) in caplog.text
+
+
+@pytest.mark.parametrize("part", ["ParentContext", "PreEntityImages", "PostEntityImages"])
+async def test_a_webhook_of_250_kb_is_queued_without_its_bulk_and_names_the_same_change(
+    world: World, part: str
+) -> None:
+    large = json.dumps(context() | {part: [{"key": "x", "value": "é" * 40_000}]}).encode()
+    assert 192 * 1024 < len(large) <= 256 * 1024
+    assert await world.accept(large) == 202
+    (message,) = world.sent
+    assert len(message.body) <= 192 * 1024
+    before, after = parse(large), parse(message.body)
+    assert after.changes == before.changes
+    assert after.correlation_id == before.correlation_id
+    assert after.organization_id == before.organization_id
+
+
+async def test_a_body_with_bom_can_be_slimmed_too(world: World) -> None:
+    assert await world.accept(b"\xef\xbb\xbf" + body(ParentContext="x" * 200_000)) == 202
+    assert parse(world.sent[0].body).changes == parse(body()).changes
+
+
+async def test_a_lone_change_goes_to_its_queue_at_once(world: World) -> None:
+    await world.pipeline.route([incoming(body())])
+    (message,) = world.sent
+    assert (message.queue, message.session, message.at) == ("person", "person", None)
+    assert decode(message.body, "person") == [Record("lead", guid(1), SEEN, "upsert", guid(77))]
+
+
+async def test_changes_below_a_burst_go_at_once(world: World) -> None:
+    await world.pipeline.route([incoming(body(n)) for n in range(1, 3)])
+    assert [(message.queue, message.at) for message in world.sent] == [("person", None)]
+
+
+async def test_a_burst_waits_for_the_end_of_a_common_window_parents_first(world: World) -> None:
+    tables = ["opportunity", "contact", "account", "systemuser", "connection"]
+    await world.pipeline.route([incoming(body(n, table)) for n, table in enumerate(tables, 1)])
+    end = datetime(2026, 3, 4, 12, 0, 10, tzinfo=UTC)
+    assert [(message.queue, message.at) for message in world.sent] == [
+        ("sales_person", end),
+        ("company", end + timedelta(seconds=1)),
+        ("person", end + timedelta(seconds=2)),
+        ("opportunity", end + timedelta(seconds=3)),
+        ("opportunity_role", end + timedelta(seconds=4)),
+    ]
+
+
+async def test_a_window_of_zero_never_waits() -> None:
+    world = World(burst_window=0.0)
+    await world.pipeline.route([incoming(body(n)) for n in range(1, 9)])
+    assert [message.at for message in world.sent] == [None]
+
+
+async def test_edits_of_one_row_are_one_record_of_one_message(world: World) -> None:
+    await world.pipeline.route([incoming(body(1)), incoming(body(2)), incoming(body(1))])
+    (message,) = world.sent
+    assert [record.id for record in decode(message.body, "person")] == [guid(1), guid(2)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "content_type", "code"),
+    [
+        (b"{", JSON, "NotJson"),
+        (b"@\x06binary", "application/msbin1", "WrongFormat"),
+        (body(OrganizationId=guid(5)), JSON, "WrongOrganization"),
+        (body(table="incident"), JSON, "UnknownTable"),
+        (body(PrimaryEntityId="x"), JSON, "BadGuid"),
+    ],
+)
+async def test_what_is_refused_is_kept_with_its_reason_and_its_neighbours_go_on(
+    world: World, sent: bytes, content_type: str, code: str
+) -> None:
+    await world.pipeline.route([incoming(body(1)), incoming(sent, content_type), incoming(body(2))])
+    (letter,) = world.letters()
+    assert letter.body == sent
+    assert letter.content_type == content_type
+    assert letter.correlation_id == "correlation"
+    assert letter.properties["code"] == code
+    assert len(str(letter.properties["message"])) > 20
+    assert letter.properties["source_queue"] == "changes"
+    assert letter.properties["first_seen"] == "2026-03-04T11:59:23.000Z"
+    (work,) = [message for message in world.sent if message.queue == "person"]
+    assert [record.id for record in decode(work.body, "person")] == [guid(1), guid(2)]
+
+
+async def test_the_trigger_fails_and_keeps_its_messages_when_the_broker_is_away(world: World) -> None:
+    world.unreachable = True
+    with pytest.raises(ConnectionError):
+        await world.pipeline.route([incoming(body())])
+
+
+async def test_the_records_of_all_messages_are_synced_together_and_settled(world: World) -> None:
+    records = [Record("lead", guid(n), SEEN) for n in range(1, 5)]
+    await world.pipeline.sync("person", [incoming(encode("person", part)) for part in (records[:3], records[3:])])
+    assert world.synced == records
+    assert world.settled == [(record, Synced("created")) for record in records]
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(b"{", "BadMessage"), (b'{"version":9}', "MessageVersion"), (encode("company", []), "WrongEntity")],
+)
+async def test_a_message_that_cannot_be_read_is_kept_with_its_reason_and_its_neighbours_go_on(
+    world: World, sent: bytes, code: str
+) -> None:
+    good = Record("lead", guid(1), SEEN)
+    await world.pipeline.sync("person", [incoming(sent), incoming(encode("person", [good]))])
+    assert world.synced == [good]
+    (letter,) = world.letters()
+    assert letter.body == sent
+    assert letter.properties["code"] == code
+    assert letter.properties["source_queue"] == "person"
+    assert "docs/messages.md" in str(letter.properties["message"]) or code == "WrongEntity"
+
+
+async def test_nothing_is_synced_before_an_unreadable_message_is_safe(world: World) -> None:
+    world.unreachable = True
+    with pytest.raises(ConnectionError):
+        await world.pipeline.sync("person", [incoming(b"{"), incoming(encode("person", []))])
+    assert world.synced == []
+
+
+async def test_the_timer_tells_what_it_did(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        await world.pipeline.release()
+    assert "checked=5 released=2" in caplog.text
