@@ -30,7 +30,7 @@ def main() -> int:
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(arguments.cert, arguments.key)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,17 +1,15 @@
 """The actions of sales: merge two rows, qualify a lead, win or lose an opportunity."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from local.dataverse import errors, notifications, reading, writes
+from local.dataverse import constants, errors, notifications, writes
+from local.dataverse.calls import Call
 from local.dataverse.columns import LOOKUP_TABLE, Table
 from local.dataverse.messages import ApiResponse, json_response
 from local.dataverse.query import Options, projector
 from local.dataverse.store import Change, Row, lookup_value
 from local.dataverse.tables import TABLES
 from local.dataverse.values import normalise_id, parse_reference, read_payload
-
-if TYPE_CHECKING:
-    from local.dataverse.webapi import Call
 
 _NAMESPACE: Final = "Microsoft.Dynamics.CRM."
 _MERGEABLE: Final = ("account", "contact", "lead")
@@ -26,7 +24,7 @@ _PERSON: Final = (
 _NOT_CHILDREN: Final = frozenset({"masterid", "relatedconnectionid"})
 
 
-def merge(call: "Call") -> ApiResponse:
+def merge(call: Call) -> ApiResponse:
     """Merge: the subordinate is deactivated and tells its master, its children go to the target."""
     body = call.request.json()
     table, target_id = _entity_parameter(body, "Target")
@@ -63,7 +61,7 @@ def _entity_parameter(body: dict[str, Any], name: str) -> tuple[Table, str]:
     return table, row_id
 
 
-def _hand_over_children(call: "Call", table: Table, loser_id: str, target_id: str) -> None:
+def _hand_over_children(call: Call, table: Table, loser_id: str, target_id: str) -> None:
     store = call.transaction.store
     for child, child_id, column_name in list(store.referrers(loser_id)):
         if column_name in _NOT_CHILDREN or (child, child_id) == (table.name, target_id):
@@ -74,7 +72,7 @@ def _hand_over_children(call: "Call", table: Table, loser_id: str, target_id: st
             writes.update(call.transaction, TABLES[child], child_id, lookup_value(column, table.name, target_id))
 
 
-def qualify_lead(call: "Call", lead_id: str) -> ApiResponse:
+def qualify_lead(call: Call, lead_id: str) -> ApiResponse:
     """QualifyLead: creates what the caller asks for; the contact has a new id and names the lead it comes from."""
     call.environment.stats.count("qualify", "lead")
     body = call.request.json()
@@ -125,7 +123,7 @@ def _from_lead(table: str, lead: Row, made: dict[str, str]) -> Row:
     return {"name": lead.get("subject") or lead.get("fullname"), **origin, **linked, **owner}
 
 
-def _created_rows(call: "Call", made: list[tuple[str, str]]) -> ApiResponse:
+def _created_rows(call: Call, made: list[tuple[str, str]]) -> ApiResponse:
     store = call.transaction.store
     rows = []
     for name, row_id in made:
@@ -134,20 +132,20 @@ def _created_rows(call: "Call", made: list[tuple[str, str]]) -> ApiResponse:
         rows.append(
             {"@odata.type": f"#{_NAMESPACE}{name}", **projector(store, table, select)(store.rows[name][row_id])}
         )
-    return json_response({"@odata.context": f"{reading.BASE_URL}$metadata#Collection(crmbaseentity)", "value": rows})
+    return json_response({"@odata.context": f"{constants.API_URL}$metadata#Collection(crmbaseentity)", "value": rows})
 
 
-def win_opportunity(call: "Call") -> ApiResponse:
+def win_opportunity(call: Call) -> ApiResponse:
     """WinOpportunity: the opportunity takes state Won, the day and the actual revenue."""
     return _close(call, state=1, default_status=3)
 
 
-def lose_opportunity(call: "Call") -> ApiResponse:
+def lose_opportunity(call: Call) -> ApiResponse:
     """LoseOpportunity: the opportunity takes state Lost and the day."""
     return _close(call, state=2, default_status=4)
 
 
-def _close(call: "Call", *, state: int, default_status: int) -> ApiResponse:
+def _close(call: Call, *, state: int, default_status: int) -> ApiResponse:
     body = call.request.json()
     close = body.get("OpportunityClose")
     if not isinstance(close, dict):

@@ -62,7 +62,7 @@ def _parts(content_type: str, body: bytes) -> list[tuple[Mapping[str, str], byte
 
 
 def _headers(head: bytes) -> Mapping[str, str]:
-    pairs = (line.partition(":") for line in head.decode().split("\r\n") if line)
+    pairs = (line.partition(":") for line in head.decode(errors="replace").split("\r\n") if line)
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
@@ -73,9 +73,9 @@ def _operation(part: Mapping[str, str], content: bytes) -> ApiRequest:
         raise _malformed("A part's transfer encoding is not binary.")
     head, _, body = content.partition(b"\r\n\r\n")
     line, _, rest = head.partition(b"\r\n")
-    words = line.decode().split(" ")
+    words = line.decode(errors="replace").split(" ")
     if len(words) != 3 or words[2] != "HTTP/1.1":
-        raise _malformed(f"'{line.decode()[:100]}' is not a request line.")
+        raise _malformed(f"'{line[:100]!r}' is not a request line.")
     headers = {**_headers(rest), "content-id": part.get("content-id", "")}
     return ApiRequest(words[0], _target(words[1]), headers, body.removesuffix(b"\r\n"))
 

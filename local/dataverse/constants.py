@@ -4,6 +4,7 @@ from typing import Final
 
 ORGANIZATION_HOST: Final = "contoso.crm4.dynamics.com"
 ORGANIZATION_URL: Final = f"https://{ORGANIZATION_HOST}"
+API_URL: Final = f"{ORGANIZATION_URL}/api/data/v9.2/"
 LOGIN_HOST: Final = "login.microsoftonline.com"
 
 TENANT_ID: Final = "7c1e0a94-3d52-4f6b-9a87-21b5f0c6de38"

@@ -2,26 +2,24 @@
 
 import asyncio
 import logging
-import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import aiohttp
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
+from yarl import URL
 
 from local.dataverse import errors, registration
 from local.dataverse.environment import Environment
 from local.dataverse.notifications import QUEUE_LIMIT, WEBHOOK_LIMIT, Notification
+from local.dataverse.steps import Step
 from local.dataverse.store import Row, lookup_value
 from local.dataverse.tables import TABLES
 from local.dataverse.values import format_moment
-
-if TYPE_CHECKING:
-    from local.dataverse.events import Step
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +43,7 @@ class PostError(Exception):
 class Job:
     """One post: what, for which step, and how often it has been tried."""
 
-    step: "Step"
+    step: Step
     notification: Notification
     attempts: int = 0
     job_id: str | None = None
@@ -186,7 +184,7 @@ class Delivery:
         self.pending -= 1
         if job.step.keep_job:
             self._record(job, _SUCCEEDED, None)
-        elif job.job_id is not None:
+        elif job.job_id is not None and self._environment.store.get("asyncoperation", job.job_id) is not None:
             self._environment.store.remove("asyncoperation", job.job_id)
 
     def _failed(self, job: Job, error: PostError) -> None:
@@ -269,9 +267,9 @@ class Delivery:
         if self._http is None:
             raise PostError("The simulator is not running.", transient=False)
         try:
-            async with self._http.post(url, data=body, headers=headers) as response:
+            async with self._http.post(URL(url, encoded=True), data=body, headers=headers) as response:
                 return response.status
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise PostError(f"The webhook cannot be reached: {type(error).__name__}", transient=False) from error
 
 
@@ -282,8 +280,7 @@ def webhook_address(endpoint: Row, notification: Notification) -> tuple[str, dic
     if endpoint["authtype"] == registration.WEBHOOK_KEY:
         extra = {"code": endpoint["authvalue"]}
     else:
-        settings = ET.fromstring(endpoint["authvalue"])  # noqa: S314 - written by the developer who registers the endpoint
-        extra = {item.attrib["name"]: item.attrib["value"] for item in settings.iter("setting")}
+        extra = registration.webhook_settings(endpoint["authvalue"])
     if endpoint["authtype"] == registration.HTTP_HEADER:
         return url, {**headers, **extra}
     return f"{url}{'&' if '?' in url else '?'}{urlencode(extra)}", headers

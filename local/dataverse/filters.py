@@ -263,7 +263,10 @@ def literal(field: Property, token: Token) -> Any:
 
 
 def _moment(field: Property, text: str) -> str:
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise errors.bad_query(f"'{text}' is not a date.") from None
     if field.kind == Kind.DATE:
         return moment.date().isoformat()
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import httpx
@@ -91,7 +92,7 @@ class Running:
 
     def transport(self) -> VendorTransport:
         """An httpx transport to both vendor hosts."""
-        trust = ssl.create_default_context()
+        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._authority.configure_trust(trust)
         return VendorTransport(self.simulator.port, trust)
 
@@ -146,12 +147,18 @@ class Answer:
         return self.headers["OData-EntityId"].rpartition("(")[2].rstrip(")")
 
 
+@cache
+def _certificates() -> tuple[trustme.CA, ssl.SSLContext]:
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*HOSTS).configure_cert(tls)
+    return authority, tls
+
+
 @asynccontextmanager
 async def running(**options: Any) -> AsyncIterator[Running]:
     """Start a simulator on free ports; the options are those of `Simulator`."""
-    authority = trustme.CA()
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(*HOSTS).configure_cert(tls)
+    authority, tls = _certificates()
     simulator = Simulator(**options)
     await simulator.start(tls)
     try:

@@ -1,17 +1,13 @@
 """GET on rows: one, many, a count."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from local.dataverse import constants, errors
+from local.dataverse.calls import Call
 from local.dataverse.columns import Table
 from local.dataverse.messages import ApiResponse, json_response
 from local.dataverse.query import PAGE_LIMIT, projector, run_query
 from local.dataverse.values import normalise_id
-
-if TYPE_CHECKING:
-    from local.dataverse.webapi import Call
-
-BASE_URL: Final = f"{constants.ORGANIZATION_URL}/api/data/v9.2/"
 
 
 def parse_key(table: Table, key: str) -> str:
@@ -22,7 +18,7 @@ def parse_key(table: Table, key: str) -> str:
     return row_id
 
 
-def check_privilege(call: "Call", table: Table, verb: str) -> None:
+def check_privilege(call: Call, table: Table, verb: str) -> None:
     """Raise ApiError 403 when the switch has taken the privilege away."""
     switches = call.environment.switches
     denied = switches.no_read_privilege if verb == "Read" else switches.no_write_privilege
@@ -34,17 +30,17 @@ def check_privilege(call: "Call", table: Table, verb: str) -> None:
         raise errors.ApiError(403, "0x80040220", message)
 
 
-def _context(call: "Call", table: Table, suffix: str = "") -> str:
+def _context(call: Call, table: Table, suffix: str = "") -> str:
     select = call.options.options.get("$select")
-    return f"{BASE_URL}$metadata#{table.set_name}{f'({select})' if select else ''}{suffix}"
+    return f"{constants.API_URL}$metadata#{table.set_name}{f'({select})' if select else ''}{suffix}"
 
 
-def _applied(call: "Call") -> dict[str, str]:
+def _applied(call: Call) -> dict[str, str]:
     prefer = call.request.headers.get("prefer", "")
     return {"Preference-Applied": prefer} if prefer else {}
 
 
-def read_row(call: "Call", table: Table, row_id: str) -> ApiResponse:
+def read_row(call: Call, table: Table, row_id: str) -> ApiResponse:
     """One row by its id; 304 when If-None-Match names the version it has."""
     check_privilege(call, table, "Read")
     call.environment.stats.count("read", table.name)
@@ -59,13 +55,13 @@ def read_row(call: "Call", table: Table, row_id: str) -> ApiResponse:
     return row_response(call, table, project(row), 200)
 
 
-def row_response(call: "Call", table: Table, row: dict[str, Any], status: int) -> ApiResponse:
+def row_response(call: Call, table: Table, row: dict[str, Any], status: int) -> ApiResponse:
     """An answer that shows one row."""
     body = {"@odata.context": _context(call, table, "/$entity"), **row}
     return json_response(body, status, {"ETag": row["@odata.etag"], **_applied(call)})
 
 
-def read_rows(call: "Call", table: Table) -> ApiResponse:
+def read_rows(call: Call, table: Table) -> ApiResponse:
     """The rows that a query finds, one page of them."""
     check_privilege(call, table, "Read")
     call.environment.stats.count("query", table.name)
@@ -84,11 +80,11 @@ def read_rows(call: "Call", table: Table) -> ApiResponse:
             if part and not part.startswith(("$skiptoken", "%24skiptoken"))
         ]
         query = "&".join([*kept, f"$skiptoken={page.next_token}"])
-        body["@odata.nextLink"] = f"{BASE_URL}{table.set_name}?{query}"
+        body["@odata.nextLink"] = f"{constants.API_URL}{table.set_name}?{query}"
     return json_response(body, headers=_applied(call))
 
 
-def count_rows(call: "Call", table: Table) -> ApiResponse:
+def count_rows(call: Call, table: Table) -> ApiResponse:
     """`/$count`: how many rows there are, at most 5000."""
     check_privilege(call, table, "Read")
     call.environment.stats.count("query", table.name)

@@ -1,5 +1,6 @@
 """Rules of service endpoints, steps and images (dataverse.md 3)."""
 
+import xml.etree.ElementTree as ET
 from typing import Any, Final
 
 from local.dataverse import errors
@@ -42,9 +43,20 @@ def check_service_endpoint(_store: Store, row: Row, _before: Row | None, values:
             raise errors.invalid_argument(f"Attribute '{name}' cannot be NULL.")
     if webhook and not str(row["url"]).startswith(("https://", "http://")):
         raise errors.invalid_argument(f"The endpoint URL '{row['url']}' is not valid.")
+    if webhook and row["authtype"] != WEBHOOK_KEY:
+        webhook_settings(row["authvalue"])
     if not webhook and not str(row["namespaceaddress"]).startswith("sb://"):
         raise errors.invalid_argument(f"The namespace address '{row['namespaceaddress']}' is not valid.")
     return {flag: values[secret] is not None for secret, flag in _SECRETS.items() if secret in values}
+
+
+def webhook_settings(text: str) -> dict[str, str]:
+    """The names and values of `<settings><setting name="n" value="v" /></settings>`. Raises ApiError."""
+    try:
+        settings = ET.fromstring(text)  # noqa: S314 - written by the developer who registers the endpoint
+        return {item.attrib["name"]: item.attrib["value"] for item in settings.iter("setting")}
+    except (ET.ParseError, KeyError):
+        raise errors.invalid_argument("The authentication value is not a list of settings.") from None
 
 
 def check_step(store: Store, row: Row, _before: Row | None, _values: Row) -> Row:

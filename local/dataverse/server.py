@@ -32,8 +32,12 @@ class Simulator:
         queues: QueueSender | None = None,
     ) -> None:
         self.environment = environment or Environment()
-        self._service_bus = service_bus
-        self._queues = queues
+        if queues is None and service_bus is not None:
+            queues = ServiceBusQueueSender(service_bus)
+        self.delivery = Delivery(self.environment, queues)
+        self.login = Login(self.environment)
+        self.events = EventPipeline(self.environment, self.delivery)
+        self.web_api = WebApi(self.environment, self.login, self.events)
         self._empty = empty
         self._runners: list[web.ServerRunner | web.AppRunner] = []
         self.port = 0
@@ -41,12 +45,6 @@ class Simulator:
 
     async def start(self, tls: ssl.SSLContext, port: int = 0, control_port: int = 0) -> None:
         """Fill the store and listen on 127.0.0.1; port 0 chooses a free one."""
-        if self._queues is None and self._service_bus is not None:
-            self._queues = ServiceBusQueueSender(self._service_bus)
-        self.delivery = Delivery(self.environment, self._queues)
-        self.login = Login(self.environment)
-        self.events = EventPipeline(self.environment, self.delivery)
-        self.web_api = WebApi(self.environment, self.login, self.events)
         seeding.reset(self.environment)
         if not self._empty:
             sample.load(self.environment)

@@ -17,6 +17,7 @@ from local.dataverse.tables import BY_SET
 _REFERENCE = re.compile(r"^(?:https?://[^/]+)?/?(?:api/data/v9\.[0-2]/)?(?P<set>\w+)\((?P<id>[^()]+)\)$")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _FIRST_YEAR = 1753
+_LAST_YEAR = 9999
 
 
 def normalise_id(text: object) -> str | None:
@@ -110,7 +111,7 @@ def _moment(table: Table, column: Column, value: Any) -> str:
         parsed = None
     if parsed is None or parsed.tzinfo is None or "T" not in value:
         raise _wrong_type(table, column, value, "Edm.DateTimeOffset")
-    if parsed.year < _FIRST_YEAR:
+    if not _FIRST_YEAR <= parsed.year < _LAST_YEAR:
         raise _out_of_range(table, column, value)
     return parsed.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -3,24 +3,21 @@
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 from local.dataverse import actions, batch, constants, errors, writing
+from local.dataverse.calls import Call
 from local.dataverse.environment import Environment
 from local.dataverse.login import Login
 from local.dataverse.messages import ApiRequest, ApiResponse, error_response, json_response
 from local.dataverse.metadata import read_metadata
 from local.dataverse.notifications import new_id
-from local.dataverse.query import Options
 from local.dataverse.store import Transaction
 from local.dataverse.tables import BY_SET
 
 URL_LIMIT: Final = 32_768
 BATCH_URL_LIMIT: Final = 65_536
-BASE_URL: Final = f"{constants.ORGANIZATION_URL}/api/data/v9.2/"
 _BASE: Final = re.compile(r"^/api/data/v9\.[0-2]/(?P<rest>.*)$", re.DOTALL)
 _SEGMENT: Final = re.compile(r"^(?P<set>\w+)(?:\((?P<key>[^()]*)\))?(?:/(?P<rest>.+))?$")
 _STEP_BYPASS_LIMIT: Final = 3
@@ -35,21 +32,6 @@ class Events(Protocol):
 
     async def commit(self, transaction: Transaction) -> None:
         """Run the synchronous steps and queue the others. Raises ApiError when a synchronous one fails."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One operation on its way through: the request, the caller's row id, and the state it works on."""
-
-    environment: Environment
-    request: ApiRequest
-    user: str
-    transaction: Transaction
-
-    @cached_property
-    def options(self) -> Options:
-        """The query options and preferences."""
-        return Options.parse(self.request.query, self.request.prefer, self.environment.switches.language)
 
 
 class WebApi:
@@ -207,7 +189,7 @@ def _who_am_i(call: Call) -> ApiResponse:
     call.environment.stats.count("whoami")
     return json_response(
         {
-            "@odata.context": f"{BASE_URL}$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse",
+            "@odata.context": f"{constants.API_URL}$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse",
             "BusinessUnitId": constants.BUSINESS_UNIT_ID,
             "UserId": call.user,
             "OrganizationId": constants.ORGANIZATION_ID,
@@ -238,7 +220,7 @@ def _current_organization(call: Call) -> ApiResponse:
             "Values": [f"{constants.ORGANIZATION_URL}/", f"{service}.svc", f"{service}Data.svc"],
         },
     }
-    context = f"{BASE_URL}$metadata#Microsoft.Dynamics.CRM.RetrieveCurrentOrganizationResponse"
+    context = f"{constants.API_URL}$metadata#Microsoft.Dynamics.CRM.RetrieveCurrentOrganizationResponse"
     return json_response({"@odata.context": context, "Detail": detail})
 
 

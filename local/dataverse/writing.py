@@ -1,23 +1,21 @@
 """POST, PATCH and DELETE on rows, the bulk messages, and which of these a request means."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from local.dataverse import actions, errors, reading, writes
+from local.dataverse import actions, constants, errors, reading, writes
+from local.dataverse.calls import Call
 from local.dataverse.columns import Table
 from local.dataverse.messages import ApiRequest, ApiResponse, json_response
 from local.dataverse.query import projector
 from local.dataverse.store import Row, lookup_value
 from local.dataverse.values import normalise_id, read_payload
 
-if TYPE_CHECKING:
-    from local.dataverse.webapi import Call
-
 _NAMESPACE: Final = "Microsoft.Dynamics.CRM."
-Bound = Callable[["Call", Table, str], ApiResponse]
+Bound = Callable[[Call, Table, str], ApiResponse]
 
 
-def operate(call: "Call", table: Table, key: str | None, rest: str | None) -> ApiResponse:
+def operate(call: Call, table: Table, key: str | None, rest: str | None) -> ApiResponse:
     """Do what a request to a table asks for. Raises ApiError."""
     method = call.request.method
     if key is None:
@@ -35,7 +33,7 @@ def operate(call: "Call", table: Table, key: str | None, rest: str | None) -> Ap
     raise errors.unknown_segment(rest)
 
 
-def _on_set(call: "Call", table: Table, method: str, rest: str | None) -> ApiResponse:
+def _on_set(call: Call, table: Table, method: str, rest: str | None) -> ApiResponse:
     if rest is None and method == "GET":
         return reading.read_rows(call, table)
     if rest == "$count" and method == "GET":
@@ -55,7 +53,7 @@ def _not_allowed(method: str) -> errors.ApiError:
     return errors.ApiError(405, "0x80060888", f"The requested resource does not support http method '{method}'.")
 
 
-def _check_write(call: "Call", table: Table, verb: str, row_id: str | None = None) -> None:
+def _check_write(call: Call, table: Table, verb: str, row_id: str | None = None) -> None:
     reading.check_privilege(call, table, verb)
     if row_id is not None and row_id in call.environment.switches.no_row_access:
         message = (
@@ -64,7 +62,7 @@ def _check_write(call: "Call", table: Table, verb: str, row_id: str | None = Non
         raise errors.ApiError(403, "0x80048306", message)
 
 
-def _post(call: "Call", table: Table) -> ApiResponse:
+def _post(call: Call, table: Table) -> ApiResponse:
     _check_write(call, table, "Create")
     call.environment.stats.count("create", table.name)
     values = read_payload(table, call.request.json(), call.environment.store, creating=True)
@@ -72,7 +70,7 @@ def _post(call: "Call", table: Table) -> ApiResponse:
     return _written(call, table, row_id, created=True)
 
 
-def _patch(call: "Call", table: Table, row_id: str) -> ApiResponse:
+def _patch(call: Call, table: Table, row_id: str) -> ApiResponse:
     """Dataverse: an upsert, unless If-Match or If-None-Match says otherwise."""
     store = call.environment.store
     existing = store.get(table.name, row_id)
@@ -102,8 +100,8 @@ def check_version(request: ApiRequest, row: Row) -> None:
         raise errors.version_mismatch()
 
 
-def _written(call: "Call", table: Table, row_id: str, *, created: bool) -> ApiResponse:
-    address = {"OData-EntityId": f"{reading.BASE_URL}{table.set_name}({row_id})", "OData-Version": "4.0"}
+def _written(call: Call, table: Table, row_id: str, *, created: bool) -> ApiResponse:
+    address = {"OData-EntityId": f"{constants.API_URL}{table.set_name}({row_id})", "OData-Version": "4.0"}
     if call.request.prefer.get("return") != "representation":
         return ApiResponse(204, address)
     reading.check_privilege(call, table, "Read")
@@ -113,7 +111,7 @@ def _written(call: "Call", table: Table, row_id: str, *, created: bool) -> ApiRe
     return ApiResponse(response.status, {**response.headers, **address}, response.body)
 
 
-def _delete(call: "Call", table: Table, row_id: str) -> ApiResponse:
+def _delete(call: Call, table: Table, row_id: str) -> ApiResponse:
     _check_write(call, table, "Delete", row_id)
     existing = call.environment.store.get(table.name, row_id)
     if existing is not None:
@@ -123,7 +121,7 @@ def _delete(call: "Call", table: Table, row_id: str) -> ApiResponse:
     return ApiResponse(204, {"OData-Version": "4.0"})
 
 
-def _clear_reference(call: "Call", table: Table, row_id: str, navigation: str) -> ApiResponse:
+def _clear_reference(call: Call, table: Table, row_id: str, navigation: str) -> ApiResponse:
     if navigation not in table.navigations:
         raise errors.unknown_segment(navigation)
     _check_write(call, table, "Write", row_id)
@@ -134,7 +132,7 @@ def _clear_reference(call: "Call", table: Table, row_id: str, navigation: str) -
     return ApiResponse(204, {"OData-Version": "4.0"})
 
 
-def _targets(call: "Call", table: Table) -> list[dict[str, Any]]:
+def _targets(call: Call, table: Table) -> list[dict[str, Any]]:
     targets = call.request.json().get("Targets")
     if not isinstance(targets, list) or not targets or not all(isinstance(target, dict) for target in targets):
         raise errors.bad_payload(table.set_name, "The parameter 'Targets' must be a list of rows.")
@@ -145,7 +143,7 @@ def _targets(call: "Call", table: Table) -> list[dict[str, Any]]:
     return targets
 
 
-def _create_multiple(call: "Call", table: Table) -> ApiResponse:
+def _create_multiple(call: Call, table: Table) -> ApiResponse:
     """Dataverse, standard tables: one bad row rolls all back."""
     _check_write(call, table, "Create")
     call.environment.stats.count("createmultiple", table.name)
@@ -153,11 +151,11 @@ def _create_multiple(call: "Call", table: Table) -> ApiResponse:
     for target in _targets(call, table):
         values = read_payload(table, target, call.environment.store, creating=True)
         ids.append(writes.create(call.transaction, table, values))
-    context = f"{reading.BASE_URL}$metadata#Microsoft.Dynamics.CRM.CreateMultipleResponse"
+    context = f"{constants.API_URL}$metadata#Microsoft.Dynamics.CRM.CreateMultipleResponse"
     return json_response({"@odata.context": context, "Ids": ids})
 
 
-def _update_multiple(call: "Call", table: Table) -> ApiResponse:
+def _update_multiple(call: Call, table: Table) -> ApiResponse:
     call.environment.stats.count("updatemultiple", table.name)
     for target in _targets(call, table):
         row_id = normalise_id(target.get(table.primary_id))

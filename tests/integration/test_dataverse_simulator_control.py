@@ -1,0 +1,161 @@
+"""The control API, the sample company, and the simulator as a process."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+
+from local.dataverse import constants
+from local.dataverse.harness import HOSTS, RecordingQueues, Running, running
+
+TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
+
+
+@pytest.fixture
+async def started() -> AsyncIterator[Running]:
+    async with running(empty=True, queues=RecordingQueues()) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def control(started: Running) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=started.control_url) as client:
+        yield client
+
+
+async def rows(control: httpx.AsyncClient, table: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await control.get(f"/rows/{table}")).json()
+    return found
+
+
+async def test_an_empty_environment_has_the_sync_user_and_the_roles(control: httpx.AsyncClient) -> None:
+    assert [row["systemuserid"] for row in await rows(control, "systemuser")] == [constants.SYNC_USER_ID]
+    assert "Stakeholder" in {row["name"] for row in await rows(control, "connectionrole")}
+    assert await rows(control, "account") == []
+    assert await rows(control, "sdkmessageprocessingstep") == []
+
+
+async def test_the_sample_company_is_believable() -> None:
+    async with running() as started:
+        store = started.environment.store
+        sizes = {name: len(found) for name, found in store.rows.items()}
+        users = store.rows["systemuser"].values()
+        endpoint = next(iter(store.rows["serviceendpoint"].values()))
+        assert (sizes["systemuser"], sizes["team"], sizes["account"]) == (10, 2, 20)
+        assert (sizes["lead"], sizes["contact"], sizes["opportunity"], sizes["connection"]) == (60, 60, 25, 60)
+        assert sum(bool(user.get("isdisabled")) for user in users) == 1
+        assert sum(user.get("applicationid") is not None for user in users) == 1
+        assert (endpoint["path"], endpoint["messageformat"]) == ("dynamics-changes", 2)
+        steps = {row["name"] for row in store.rows["sdkmessageprocessingstep"].values()}
+        assert {"Marketo sync: lead Create", "Marketo sync: connection Delete"} <= steps
+        assert started.simulator.delivery.pending == 0
+
+
+async def test_seeding_takes_rows_in_any_order_and_posts_nothing(started: Running, control: httpx.AsyncClient) -> None:
+    account, contact = "ac000000-0000-4000-a000-000000000001", "c0000000-0000-4000-a000-000000000001"
+    body = {
+        "account": [{"accountid": account, "name": "Acme", "_primarycontactid_value": contact}],
+        "contact": [
+            {
+                "contactid": contact,
+                "firstname": "Anna",
+                "createdon": "2020-01-01T00:00:00Z",
+                "_parentcustomerid_value": account.upper(),
+                "_parentcustomerid_value" + TABLE: "account",
+            },
+            {"lastname": "Unnamed", "parentcustomerid_account@odata.bind": f"/accounts({account})"},
+        ],
+    }
+    answer = await control.post("/seed", json=body)
+    assert answer.json()["account"] == [account]
+    assert answer.json()["contact"][0] == contact
+    found = {row["contactid"]: row for row in await rows(control, "contact")}
+    assert found[contact]["_parentcustomerid_value"] == account
+    assert (found[contact]["fullname"], found[contact]["createdon"]) == ("Anna", "2020-01-01T00:00:00Z")
+    assert len(found) == 2
+    assert started.simulator.delivery.pending == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"contact": [{"lastname": "x" * 51}]},
+        {"contact": [{"surname": "x"}]},
+        {"contact": [{"_parentcustomerid_value": "ac000000-0000-4000-a000-000000000001"}]},
+        {
+            "contact": [
+                {
+                    "_parentcustomerid_value": "ac000000-0000-4000-a000-000000000001",
+                    "_parentcustomerid_value" + TABLE: "account",
+                }
+            ]
+        },
+        {"kontakt": [{}]},
+    ],
+)
+async def test_a_wrong_seed_leaves_nothing_behind(control: httpx.AsyncClient, wrong: dict[str, Any]) -> None:
+    answer = await control.post("/seed", json={"account": [{"name": "Acme"}], **wrong})
+    assert answer.status_code in {400, 404}
+    assert await rows(control, "account") == []
+    assert await rows(control, "contact") == []
+
+
+async def test_clear_empties_and_keeps_the_registration_on_request(control: httpx.AsyncClient) -> None:
+    await control.post("/sample")
+    await control.post("/switches", json={"latency_ms": 1})
+    await control.post("/clear", json={"keep_registration": True})
+    assert await rows(control, "contact") == []
+    assert len(await rows(control, "sdkmessageprocessingstep")) > 20
+    assert (await control.get("/switches")).json()["latency_ms"] == 0
+    await control.post("/clear")
+    assert await rows(control, "sdkmessageprocessingstep") == []
+
+
+async def test_switches_are_checked(control: httpx.AsyncClient) -> None:
+    assert (await control.post("/switches", json={"token_lifetim": 5})).status_code == 400
+    assert (await control.post("/switches", json={"token_lifetime": 5})).json()["token_lifetime"] == 5
+    assert (await control.post("/switches", json={"latency_ms": 2})).json()["token_lifetime"] == 5
+
+
+async def test_statistics_count_kinds_tables_and_rows(started: Running, control: httpx.AsyncClient) -> None:
+    await control.post("/seed", json={"contact": [{"lastname": "A"}, {"lastname": "B"}]})
+    await control.post("/stats/reset")
+    await started.call("GET", "contacts?$select=lastname")
+    await started.call("POST", "accounts", {"name": "Acme"})
+    stats = (await control.get("/stats")).json()
+    assert stats["requests"] == {"create": 1, "create account": 1, "query": 1, "query contact": 1}
+    assert (stats["ids_read"], stats["throttled"], stats["pending_posts"]) == (2, 0, 0)
+
+
+async def test_secrets_are_never_shown(control: httpx.AsyncClient) -> None:
+    await control.post("/sample")
+    endpoints = await rows(control, "serviceendpoint")
+    assert endpoints[0]["issaskeyset"] is True
+    assert "saskey" not in endpoints[0]
+
+
+async def test_the_process_announces_its_ports_and_leaves_when_asked(tmp_path: Path) -> None:
+    certificate = trustme.CA().issue_cert(*HOSTS)
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "local.dataverse", "--empty"),
+        *("--cert", str(tmp_path / "server.pem"), "--key", str(tmp_path / "server.pem")),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
+    assert line.startswith("READY ")
+    ports = json.loads(line.removeprefix("READY "))
+    async with httpx.AsyncClient() as client:
+        stats = await client.get(f"http://127.0.0.1:{ports['control_port']}/stats")
+    assert stats.status_code == 200
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert await process.stdout.read() == b""
