@@ -47,7 +47,14 @@ async def run_host(arguments: Arguments) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings = AppSettings.load(arguments.app_dir)
     options = HostOptions.load(arguments.app_dir, settings)
-    worker, functions = await WorkerChannel.start(arguments.app_dir, settings, options.function_timeout)
+    loading = asyncio.ensure_future(WorkerChannel.start(arguments.app_dir, settings, options.function_timeout))
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({loading, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not loading.done():
+        # The worker sees our end of its socket close, and ends.
+        return 0
+    worker, functions = await loading
     try:
         triggers = {trigger.function: trigger for trigger in read_triggers(functions, settings)}
         keys = Keys(settings.values.get(FUNCTION_KEY), settings.values.get(MASTER_KEY))

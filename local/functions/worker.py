@@ -247,7 +247,9 @@ async def serve(app_dir: Path, link: socket.socket) -> None:
 def main() -> None:
     """Run the worker process."""
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Whoever stops the whole process group stops the host, and the host lets running calls finish.
+        signal.signal(number, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="local.functions.worker")
     parser.add_argument("--app-dir", type=Path, required=True)
     parser.add_argument("--socket", type=int, required=True)

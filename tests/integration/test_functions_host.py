@@ -306,16 +306,28 @@ async def test_one_of_two_instances_runs_a_timer_and_the_other_takes_over(tmp_pa
 
 
 async def test_a_stop_lets_running_calls_finish(tmp_path: Path) -> None:
+    deaths: list[int] = []
     app_dir = write_app(tmp_path / "app")
     child = host_child(app_dir)
+    child._on_death = lambda _child, code: deaths.append(code)
     await child.start()
+    assert child.pid is not None
     async with client_of(child) as client:
         call = asyncio.create_task(client.get("/api/slow?seconds=1"))
         await until(lambda: "slow begins" in notes(app_dir))
-        stopping = asyncio.create_task(child.stop(15))
+        os.killpg(child.pid, signal.SIGTERM)  # the worker too, as a service manager does it
         assert (await call).text == "done"
-        await stopping
-    assert "did not finish" not in child.log.read_text()
+    await until(lambda: bool(deaths))
+    assert deaths == [0]
+    await child.kill()
+
+
+async def test_a_stop_while_the_app_loads_is_prompt(tmp_path: Path) -> None:
+    app_dir = write_app(tmp_path / "app", "import time\nopen('loading', 'w').close()\ntime.sleep(60)\n")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "local.functions", "--app-dir", str(app_dir))
+    await until((app_dir / "loading").exists, within=30)
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 5) == 0
 
 
 async def test_the_worker_dies_with_a_killed_host(tmp_path: Path) -> None:
