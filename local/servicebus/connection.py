@@ -50,7 +50,7 @@ class AmqpConnection(asyncio.Protocol):
         self._connection.collect(self._collector)
         self._engine = Transport(Transport.SERVER)
         self._engine.max_frame_size = MAX_FRAME_BYTES
-        self._engine.sasl().allowed_mechs("ANONYMOUS MSSBCBS")
+        self._engine.sasl().allowed_mechs("ANONYMOUS")
         self._engine.bind(self._connection)
         self._reactions: dict[EventType, Callable[[Any], None]] = {
             Event.CONNECTION_REMOTE_OPEN: self._on_connection_open,

@@ -1,6 +1,7 @@
 """The links that carry messages: senders that clients open, and receivers with or without a session."""
 
 import asyncio
+import contextlib
 from typing import Any, cast
 
 from proton import Condition, Delivery, Link, Receiver, Sender, Terminus, symbol
@@ -113,6 +114,7 @@ class ConsumerLink(LinkEnd):
         self._queue = entity.queue
         self._lock: SessionLock | None = None
         self._wait: asyncio.TimerHandle | None = None
+        self._closed = False
         self._deletes = link.remote_snd_settle_mode == Link.SND_SETTLED
         filters = _filters(link)
         if self._queue.settings.sessions != (SESSION_FILTER in filters):
@@ -141,9 +143,11 @@ class ConsumerLink(LinkEnd):
     def pump(self) -> None:
         """See Consumer."""
         credit = self._link.credit
-        if credit > 0:
-            for message in self._queue.receive(credit, lock=self._lock, delete=self._deletes):
-                self._send(message)
+        # The session's lock may end at this very moment; `session_lost` follows then.
+        with contextlib.suppress(SessionLockLost):
+            if credit > 0:
+                for message in self._queue.receive(credit, lock=self._lock, delete=self._deletes):
+                    self._send(message)
         if self._link.drain_mode:
             self._link.drained()
         self._connection.transmit_soon()
@@ -179,6 +183,7 @@ class ConsumerLink(LinkEnd):
 
     def on_closed(self) -> None:
         """Give the session up. Locks of messages without a session stay until they expire, as in Service Bus."""
+        self._closed = True
         self._stop_waiting()
         self._entity.consumers.pop(self, None)
         if self._lock is not None:
@@ -227,6 +232,8 @@ class ConsumerLink(LinkEnd):
         self._end(WaitTimeout("The operation did not complete within the allotted timeout: no session is available."))
 
     def _end(self, fault: ServiceBusFault) -> None:
+        if self._closed:
+            return
         if self in self._entity.consumers:
             self._link.condition = condition_of(fault)
         else:

@@ -2,8 +2,6 @@
 
 import heapq
 import itertools
-from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ from local.servicebus.errors import MessageLockLost, MessageNotFound, NotAllowed
 from local.servicebus.messages import Message, MessageState
 from local.servicebus.sessions import SessionHolder, SessionLock, Sessions
 from local.servicebus.settings import QueueSettings
+from local.servicebus.store import MessageStore, SeenIds
 
 # Service Bus: a peek returns 250 messages at most.
 MAX_PEEK = 250
@@ -52,18 +51,14 @@ class MessageQueue:
         self.on_change: Callable[[], None] = lambda: None
         self.dead_letters = dead_letters
         self.sessions = Sessions()
-        self.size_bytes = 0
         self._clock = clock
-        self._sequence = iter(sequence_numbers if sequence_numbers is not None else itertools.count(1))
-        #: In the order of sequence numbers, because each new message gets a higher one.
-        self._messages: dict[int, Message] = {}
-        self._order: list[int] = []
+        self._messages = MessageStore(iter(sequence_numbers if sequence_numbers is not None else itertools.count(1)))
+        self._seen_ids = SeenIds()
         self._ready: list[int] = []
         self._locked: dict[bytes, Message] = {}
         self._scheduled: Deadlines[int] = Deadlines()
         self._expiring: Deadlines[int] = Deadlines()
         self._lock_ends: Deadlines[bytes] = Deadlines()
-        self._seen_ids: OrderedDict[object, float] = OrderedDict()
 
     # Sending
 
@@ -87,37 +82,28 @@ class MessageQueue:
     def cancel_scheduled(self, sequence_numbers: Iterable[int]) -> None:
         """Remove scheduled messages. Raises MessageNotFound, and removes none, when one of them is not scheduled."""
         self.advance()
-        messages = [self._find(number, MessageState.SCHEDULED) for number in sequence_numbers]
+        messages = [self._find(number, MessageState.SCHEDULED) for number in dict.fromkeys(sequence_numbers)]
         for message in messages:
             self._scheduled.cancel(message.sequence_number)
             self._forget(message)
 
     def _accept(self, message: Message, now: float) -> int:
-        if self._is_duplicate(message, now):
+        window = self.settings.duplicate_detection_seconds
+        named = message.message_id is not None
+        if window is not None and named and self._seen_ids.is_duplicate(message.message_id, now, window):
             return 0
         if message.scheduled_for is not None and message.scheduled_for > now:
             message.state = MessageState.SCHEDULED
             message.enqueued_at = now
-            self._store(message)
+            self._messages.add(message)
             self._scheduled.set(message.sequence_number, message.scheduled_for)
         else:
             self._enqueue(message, now)
         return message.sequence_number
 
-    def _is_duplicate(self, message: Message, now: float) -> bool:
-        window = self.settings.duplicate_detection_seconds
-        if window is None or message.message_id is None:
-            return False
-        while self._seen_ids and next(iter(self._seen_ids.values())) <= now - window:
-            self._seen_ids.popitem(last=False)
-        if message.message_id in self._seen_ids:
-            return True
-        self._seen_ids[message.message_id] = now
-        return False
-
     def _enqueue(self, message: Message, now: float) -> None:
         message.enqueued_at = now
-        self._store(message)
+        self._messages.add(message)
         lives = [ttl for ttl in (message.ttl, self.settings.ttl_seconds) if ttl is not None]
         if lives and self.dead_letters is not None:
             message.ttl = min(lives)
@@ -125,18 +111,9 @@ class MessageQueue:
             self._expiring.set(message.sequence_number, message.expires_at)
         self._make_ready(message)
 
-    def _store(self, message: Message) -> None:
-        message.sequence_number = next(self._sequence)
-        self._messages[message.sequence_number] = message
-        self._order.append(message.sequence_number)
-        self.size_bytes += message.size
-
     def _forget(self, message: Message) -> None:
-        del self._messages[message.sequence_number]
+        self._messages.remove(message)
         self._expiring.cancel(message.sequence_number)
-        self.size_bytes -= message.size
-        if len(self._order) > 2 * len(self._messages) + 64:
-            self._order = list(self._messages)
 
     def _make_ready(self, message: Message) -> None:
         message.state = MessageState.READY
@@ -171,7 +148,7 @@ class MessageQueue:
         now = self.advance()
         if lock is not None:
             self.sessions.check(lock)
-        messages = [self._find(number, MessageState.DEFERRED) for number in sequence_numbers]
+        messages = [self._find(number, MessageState.DEFERRED) for number in dict.fromkeys(sequence_numbers)]
         if lock is not None and any(message.session_id != lock.session.id for message in messages):
             msg = "A deferred message belongs to another session."
             raise MessageNotFound(msg)
@@ -182,14 +159,9 @@ class MessageQueue:
     def peek(self, from_sequence_number: int, limit: int, session_id: str | None = None) -> list[Message]:
         """Return messages in any state from a sequence number on, without locking them."""
         self.advance()
-        found: list[Message] = []
-        for number in itertools.islice(self._order, bisect_left(self._order, from_sequence_number), None):
-            message = self._messages.get(number)
-            if message is not None and (session_id is None or message.session_id == session_id):
-                found.append(message)
-                if len(found) >= min(limit, MAX_PEEK):
-                    break
-        return found
+        messages = self._messages.since(from_sequence_number)
+        wanted = (message for message in messages if session_id is None or message.session_id == session_id)
+        return list(itertools.islice(wanted, min(limit, MAX_PEEK)))
 
     def _hand_out(self, message: Message, now: float, lock: SessionLock | None, *, delete: bool) -> None:
         message.lock_token = new_lock_token()
@@ -306,7 +278,7 @@ class MessageQueue:
         """Add a message that the main queue gave up. It keeps its delivery count and gets a new sequence number."""
         message.enqueued_sequence_number = message.enqueued_sequence_number or message.sequence_number
         message.expires_at, message.deferred = None, False
-        self._store(message)
+        self._messages.add(message)
         self._make_ready(message)
         self.on_change()
 
@@ -350,7 +322,7 @@ class MessageQueue:
         """Bring the queue up to the clock: activate, unlock and expire what is due. Returns the time used."""
         now = self._clock()
         for number in self._scheduled.take_due(now):
-            message = self._messages[number]
+            message = self._find(number, MessageState.SCHEDULED)
             self._forget(message)
             self._enqueue(message, now)
         for token in self._lock_ends.take_due(now):
@@ -358,17 +330,22 @@ class MessageQueue:
         for lock in self.sessions.take_expired(now):
             self._return_session(lock, now)
         for number in self._expiring.take_due(now):
-            message = self._messages[number]
-            if message.state is MessageState.READY:
+            expired = self._messages.get(number)
+            if expired is not None and expired.state is MessageState.READY:
                 if self.settings.sessions:
-                    self.sessions.take_ready(message)
-                self._expire(message)
+                    self.sessions.take_ready(expired)
+                self._expire(expired)
         return now
 
     def next_deadline(self) -> float | None:
         """Return when `advance` has something to do next."""
         ends = (self._scheduled.next(), self._lock_ends.next(), self._expiring.next(), self.sessions.next_deadline())
         return min((end for end in ends if end is not None), default=None)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the messages were when they were sent."""
+        return self._messages.size_bytes
 
     def counts(self) -> QueueCounts:
         """Return how many messages there are now."""

@@ -58,6 +58,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.ids = itertools.count()
         self.expected: set[int] = set()
         self.in_hands: dict[int, Held] = {}
+        self.closed: list[SessionLock] = []
 
     @rule(
         count=st.integers(1, 4),
@@ -103,8 +104,9 @@ class QueueMachine(RuleBasedStateMachine):
         try:
             messages = self.queue.receive(limit, lock=lock)
         except SessionLockLost:
-            assert lock.locked_until <= self.now or lock.session.lock is not lock
+            assert self._is_over(lock)
             return multiple()
+        assert not self._is_over(lock)
         assert {message.session_id for message in messages} <= {lock.session.id}
         return multiple(*[self._hold(self.queue, message, lock) for message in messages])
 
@@ -113,7 +115,9 @@ class QueueMachine(RuleBasedStateMachine):
         try:
             until = self.queue.renew_session(lock)
         except SessionLockLost:
+            assert self._is_over(lock)
             return
+        assert not self._is_over(lock)
         assert until == self.now + LOCK_SECONDS
         for item in self.in_hands.values():
             if item.lock is lock:
@@ -122,6 +126,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(lock=consumes(locks))
     def close_session(self, lock: SessionLock) -> None:
         self.queue.close_session(lock)
+        self.closed.append(lock)
         for item in self.in_hands.values():
             if item.lock is lock:
                 item.ends = self.now
@@ -169,6 +174,30 @@ class QueueMachine(RuleBasedStateMachine):
     def counts_agree_with_a_peek(self) -> None:
         counts = self.queue.counts()
         assert counts.active + counts.scheduled == len(self.queue.peek(0, 250))
+
+    def teardown(self) -> None:
+        """When all clients are gone and time has passed, every message can be had again."""
+        self.now += 10_000
+        deferred = [item.sequence_number for item in self.queue.peek(0, 250) if item.state is MessageState.DEFERRED]
+        found = self.dead.receive(250)
+        if self.sessions:
+            held = []
+            while (lock := self.queue.accept_session(None, Holder())) is not None:
+                held.append(lock)
+                messages = self.queue.receive(250, lock=lock)
+                assert messages, "a session without messages was offered"
+                found += messages
+            for name in "AB":
+                own = [item.sequence_number for item in self.queue.peek(0, 250, name)]
+                locks = [lock for lock in held if lock.session.id == name]
+                lock = locks[0] if locks else self.queue.accept_session(name, Holder())
+                found += self.queue.receive_deferred([number for number in own if number in deferred], lock=lock)
+        else:
+            found += self.queue.receive(250) + self.queue.receive_deferred(deferred)
+        assert sorted(message.message_id for message in found) == sorted(self.expected)  # type: ignore[type-var]  # ints
+
+    def _is_over(self, lock: SessionLock) -> bool:
+        return lock in self.closed or lock.locked_until <= self.now
 
     def _hold(self, queue: MessageQueue, message: Message, lock: SessionLock | None) -> Held:
         number = message.message_id
