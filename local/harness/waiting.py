@@ -1,0 +1,30 @@
+"""Waiting for what other processes do: bounded, and with words for what was seen instead."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+POLL = 0.05
+_SHOWN = 2000
+
+
+async def eventually(
+    look: Callable[[], Awaitable[T]],
+    is_right: Callable[[T], Any] = bool,
+    *,
+    seconds: float = 20.0,
+    what: str = "what was waited for",
+) -> T:
+    """Look again and again until the sight is right, and return it. Raises AssertionError that tells the last one."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        seen = await look()
+        if is_right(seen):
+            return seen
+        if loop.time() > deadline:
+            msg = f"{what} did not come within {seconds:g} s; last seen: {seen!r:.{_SHOWN}}"
+            raise AssertionError(msg)
+        await asyncio.sleep(POLL)

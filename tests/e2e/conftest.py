@@ -1,0 +1,52 @@
+"""One running stack for the tests that break nothing for good, and a clean table for each of them."""
+
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from local.harness import System, running_system
+from local.marketo.switches import Switches
+from local.parts import MarketoLimits
+
+if sys.platform != "linux":
+    collect_ignore_glob = ["test_*.py"]
+
+#: Seconds that a host's messages of dynamics-changes stay locked when it is killed.
+CHANGES_LOCK_SECONDS = 10
+#: The timer runs when a test asks for it, waiting times are short, and Marketo's budget is not what is tested.
+ENVIRONMENT = {
+    "RELEASE_SCHEDULE": "0 0 0 1 1 *",
+    "BURST_WINDOW_SECONDS": "2",
+    "PARENT_CHECK_SECONDS": "1",
+    "MARKETO_CALLS_PER_20_SECONDS": "100",
+}
+LIMITS = MarketoLimits(calls_per_20s=10_000, concurrency=100, daily=1_000_000)
+
+
+@pytest.fixture(scope="session")
+async def shared_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    async with running_system(
+        tmp_path_factory.mktemp("e2e"),
+        marketo=LIMITS,
+        functions_environment=ENVIRONMENT,
+        queues={"dynamics-changes": {"lock_seconds": CHANGES_LOCK_SECONDS}},
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+async def system(shared_system: System) -> AsyncIterator[System]:
+    """The shared stack with every part running, no faults, all switches in their usual place, no dead letters."""
+    running = shared_system
+    for name, part in running.stack.parts.items():
+        if not part.running and name != "functions-b":
+            await running.stack.start_part(name)
+    await running.marketo("/switches", Switches().as_json())
+    await running.http.delete(f"{running.stack.control()['marketo']}/faults")
+    await running.dataverse("/faults", [])
+    await running.dataverse("/switches", {"latency_ms": 0.0, "requests": 6000, "concurrent": 52})
+    await running.forget_dead_letters()
+    yield running
+    duplicates = (await running.marketo("/stats"))["duplicates"]["leads"]["externalPersonId"]
+    assert not duplicates, f"Marketo has persons twice: {duplicates}"

@@ -1,0 +1,132 @@
+"""Children that come before their parents: for every relation, and for all of them at once. The timer never runs."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from local.harness import Made, Rows, System
+from local.harness.system import body_of
+
+
+@dataclass
+class Family:
+    """One row of each kind, each with every parent that it can have."""
+
+    seller: Made
+    account: Made
+    contact: Made
+    lead: Made
+    deal: Made
+    role_of_contact: Made
+    role_of_lead: Made
+
+
+def family(rows: Rows) -> Family:
+    seller = rows.user()
+    account = rows.account(seller)
+    contact = rows.contact(account, seller)
+    lead = rows.lead(account, seller)
+    deal = rows.opportunity(account, seller)
+    roles = rows.connection(deal, contact, "Decision Maker"), rows.connection(deal, lead)
+    return Family(seller, account, contact, lead, deal, *roles)
+
+
+async def are_related(system: System, kin: Family) -> None:
+    """Wait until all of a family is in Marketo, with every relation right."""
+    owned = {"externalSalesPersonId": kin.seller.id}
+    placed = {**owned, "externalCompanyId": kin.account.id}
+    await system.synced(kin.seller)
+    await system.changed(kin.account, **owned)
+    for made in (kin.contact, kin.lead, kin.deal):
+        await system.changed(made, **placed)
+    await system.has_roles(kin.deal, (kin.contact, "Decision Maker"), (kin.lead, "Stakeholder"))
+
+
+# (child, its parent that is not in Marketo, the parents that are)
+RELATIONS = {
+    "company before sales person": ("account", "seller", []),
+    "contact before sales person": ("contact", "seller", []),
+    "contact before company": ("contact", "account", ["seller"]),
+    "lead before sales person": ("lead", "seller", []),
+    "lead before company": ("lead", "account", ["seller"]),
+    "opportunity before sales person": ("deal", "seller", []),
+    "opportunity before company": ("deal", "account", ["seller"]),
+    "role before opportunity": ("role_of_contact", "deal", ["account", "contact"]),
+    "role before contact": ("role_of_contact", "contact", ["account", "deal"]),
+    "role before lead": ("role_of_lead", "lead", ["account", "deal"]),
+}
+
+
+@pytest.mark.parametrize(("child", "parent", "there"), RELATIONS.values(), ids=RELATIONS.keys())
+async def test_a_child_brings_its_parent_and_follows_it(
+    system: System, child: str, parent: str, there: list[str]
+) -> None:
+    rows = Rows()
+    kin = family(rows)
+    await system.seed(rows)
+    before = [getattr(kin, name) for name in there]
+    await system.notify(*before)
+    await system.synced(*before)
+    sent_before = await system.received(getattr(kin, parent).table)
+    await system.notify(getattr(kin, child))
+    if child == "role_of_contact":
+        await system.has_roles(kin.deal, (kin.contact, "Decision Maker"))
+    elif child == "role_of_lead":
+        await system.has_roles(kin.deal, (kin.lead, "Stakeholder"))
+    else:
+        link = "externalSalesPersonId" if parent == "seller" else "externalCompanyId"
+        await system.changed(getattr(kin, child), **{link: getattr(kin, parent).id})
+    assert await system.record(getattr(kin, parent))
+    assert await system.received(getattr(kin, parent).table) == sent_before + 1
+    await system.nothing_parked()
+    assert not await system.dead_letters()
+
+
+async def test_a_whole_family_arrives_in_the_worst_order(system: System) -> None:
+    rows = Rows()
+    kin = family(rows)
+    await system.seed(rows)
+    await system.notify(kin.role_of_lead, kin.role_of_contact, kin.deal, kin.lead, kin.contact, kin.account, kin.seller)
+    await are_related(system, kin)
+    await system.nothing_parked()
+    assert not await system.dead_letters()
+
+
+async def test_a_role_alone_brings_the_whole_family(system: System) -> None:
+    rows = Rows()
+    kin = family(rows)
+    await system.seed(rows)
+    await system.notify(kin.role_of_contact)
+    await system.has_roles(kin.deal, (kin.contact, "Decision Maker"))
+    await system.changed(kin.deal, externalCompanyId=kin.account.id, externalSalesPersonId=kin.seller.id)
+    await system.changed(kin.account, externalSalesPersonId=kin.seller.id)
+    await system.nothing_parked()
+    assert await system.record(kin.lead) is None  # nobody asked for the lead
+    assert not await system.dead_letters()
+
+
+async def test_a_parent_is_requested_once_however_many_children_wait(system: System) -> None:
+    rows = Rows()
+    seller = rows.user()
+    account = rows.account(seller)
+    children = [rows.contact(account, seller) for _ in range(240)]
+    await system.seed(rows)
+    sellers, companies, persons = [await system.received(table) for table in ("systemuser", "account", "contact")]
+    await system.post("changes", [body_of(child) for child in children])
+    await system.synced(*children, seconds=30)
+    await system.nothing_parked()
+    assert await system.received("systemuser") == sellers + 1
+    assert await system.received("account") == companies + 1
+    assert await system.received("contact") == persons + len(children)
+    assert not await system.dead_letters()
+
+
+async def test_several_families_interleaved_backwards(system: System) -> None:
+    rows = Rows()
+    families = [family(rows) for _ in range(12)]
+    await system.seed(rows)
+    await system.notify(*reversed(rows.made))
+    for kin in families:
+        await are_related(system, kin)
+    await system.nothing_parked()
+    assert not await system.dead_letters()
