@@ -1,0 +1,331 @@
+"""Marketo's client and sign-in against a small app behind a mock transport: what is sent, and what answers mean."""
+
+import json
+import logging
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from shared.codes import Kind
+from shared.entities import ENTITIES
+from shared.errors import MarketoError, MsiSyncError, SignInError
+from shared.fields import MarketoField
+from shared.marketo.auth import MarketoAuth
+from shared.marketo.client import MarketoClient, Result
+
+SECRET = "mk-s3cret-0003"
+PERSON, COMPANY, ROLE = ENTITIES["person"], ENTITIES["company"], ENTITIES["opportunity_role"]
+FAR = 10_000.0
+
+Reply = httpx.Response | Exception
+
+
+def ok(result: list[Any] | None = None, **more: Any) -> httpx.Response:
+    return httpx.Response(200, json={"requestId": "e42b#1", "success": True, "result": result or []} | more)
+
+
+def refusal(code: str, message: str = "") -> httpx.Response:
+    error = {"code": code, "message": message}
+    return httpx.Response(200, json={"requestId": "e42b#2", "success": False, "errors": [error]})
+
+
+def token(value: str, expires_in: float = 3599) -> httpx.Response:
+    return httpx.Response(200, json={"access_token": value, "token_type": "bearer", "expires_in": expires_in})
+
+
+class World:
+    """A Marketo that gives the prepared replies in turn, a clock that sleeping moves, a pacer that admits everyone."""
+
+    def __init__(self, *replies: Reply, tokens: list[Reply] | None = None) -> None:
+        self.replies = list(replies)
+        self.tokens = tokens or []
+        self.requests: list[httpx.Request] = []
+        self.sign_ins: list[httpx.Request] = []
+        self.now = 0.0
+        self.slept: list[float] = []
+        self.closed: list[float] = []
+        http = httpx.AsyncClient(base_url="https://123-abc-456.mktorest.com", transport=httpx.MockTransport(self._app))
+        self.auth = MarketoAuth(http, "client-id", SecretStr(SECRET), clock=lambda: self.now, sleep=self._sleep)
+        pacer: Any = self
+        self.client = MarketoClient(http, self.auth, pacer, clock=lambda: self.now, sleep=self._sleep)
+
+    def _app(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/identity/oauth/token":
+            self.sign_ins.append(request)
+            reply = self.tokens.pop(0) if self.tokens else token(f"token-{len(self.sign_ins)}")
+        else:
+            self.requests.append(request)
+            reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        yield
+
+    def close_for(self, seconds: float) -> None:
+        self.closed.append(seconds)
+
+    async def upsert(self, *bodies: bytes, deadline: float = FAR) -> list[Result]:
+        return await self.client.upsert(COMPANY, bodies or (b"{}",), deadline=deadline)
+
+    async def refused(self, **given: Any) -> MarketoError:
+        with pytest.raises(MarketoError) as refused:
+            await self.upsert(**given)
+        return refused.value
+
+    @property
+    def bearers(self) -> list[str]:
+        return [request.headers["Authorization"] for request in self.requests]
+
+
+@pytest.mark.parametrize(
+    ("entity", "path", "how"),
+    [
+        (PERSON, "/rest/v1/leads.json", {"lookupField": "externalPersonId"}),
+        (COMPANY, "/rest/v1/companies.json", {"dedupeBy": "dedupeFields"}),
+        (ROLE, "/rest/v1/opportunities/roles.json", {"dedupeBy": "dedupeFields"}),
+    ],
+)
+async def test_an_upsert_is_exactly_the_call_that_marketo_documents(
+    entity: Any, path: str, how: dict[str, str]
+) -> None:
+    world = World(ok([{"status": "created"}, {"status": "updated"}]))
+    await world.client.upsert(entity, ['{"a":"é"}'.encode(), b'{"a":null}'], deadline=FAR)
+    (request,) = world.requests
+    assert (request.method, request.url.path, request.url.query) == ("POST", path, b"")
+    assert json.loads(request.content) == {"action": "createOrUpdate", **how, "input": [{"a": "é"}, {"a": None}]}
+    assert request.headers["Content-Type"] == "application/json"
+
+
+async def test_each_record_has_its_result_by_position() -> None:
+    skipped = {"seq": 1, "status": "skipped", "reasons": [{"code": "1003", "message": "Invalid value"}]}
+    world = World(ok([{"id": 7, "status": "created"}, skipped, {"marketoGUID": "dff", "status": "updated"}]))
+    assert await world.upsert(b"{}", b"{}", b"{}") == [
+        Result("created", 7),
+        Result("skipped", 0, "1003", "Invalid value"),
+        Result("updated"),
+    ]
+
+
+async def test_results_that_cannot_be_matched_by_position_are_not_matched_at_all() -> None:
+    world = World(ok([{"status": "created"}]))
+    with pytest.raises(MarketoError) as refused:
+        await world.upsert(b"{}", b"{}")
+    assert (refused.value.code, refused.value.kind) == ("ResultCount", Kind.TRANSIENT)
+
+
+async def test_the_token_travels_in_the_header_only_and_the_secret_in_the_form_only() -> None:
+    world = World(ok([{}]), ok())
+    await world.upsert()
+    await world.client.find(PERSON, ["a"])
+    assert world.bearers == ["Bearer token-1", "Bearer token-1"]
+    (sign_in,) = world.sign_ins
+    assert parse_qs(sign_in.content.decode()) == {
+        "grant_type": ["client_credentials"], "client_id": ["client-id"], "client_secret": [SECRET],
+    }  # fmt: skip
+    for request in (*world.requests, sign_in):
+        assert "token-1" not in str(request.url)
+        assert SECRET not in str(request.url)
+
+
+async def test_300_keys_are_looked_up_by_a_form_that_needs_no_long_url() -> None:
+    keys = [f"4c8e7d15-2052-ef11-a316-{n:012d}" for n in range(300)]
+    world = World(ok([{"id": n, "externalPersonId": key.upper()} for n, key in enumerate(keys, 1)]))
+    found = await world.client.find(PERSON, keys)
+    assert found == {key: n for n, key in enumerate(keys, 1)}
+    (request,) = world.requests
+    assert (request.method, str(request.url)) == (
+        "POST",
+        "https://123-abc-456.mktorest.com/rest/v1/leads.json?_method=GET",
+    )
+    assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    form = parse_qs(request.content.decode())
+    assert form["filterType"] == ["externalPersonId"]
+    assert form["filterValues"] == [",".join(keys)]
+    assert form["fields"] == ["id,externalPersonId"]
+
+
+async def test_objects_without_number_are_found_with_the_number_zero() -> None:
+    world = World(ok([{"externalCompanyId": "a"}]))
+    assert await world.client.find(COMPANY, ["a", "b"]) == {"a": 0}
+    assert parse_qs(world.requests[0].content.decode())["fields"] == ["externalCompanyId"]
+
+
+async def test_further_pages_are_read_with_their_token_until_one_is_empty() -> None:
+    world = World(
+        ok([{"id": 1, "externalPersonId": "a"}], nextPageToken="next", moreResult=True),
+        ok([], nextPageToken="next again", moreResult=True),
+    )
+    assert await world.client.find(PERSON, ["a", "b"]) == {"a": 1}
+    assert parse_qs(world.requests[1].content.decode())["nextPageToken"] == ["next"]
+    assert parse_qs(world.requests[1].content.decode())["filterValues"] == ["a,b"]
+
+
+async def test_no_page_is_read_after_the_last_one_or_once_all_are_found() -> None:
+    for more in ({}, {"nextPageToken": "next", "moreResult": True}):
+        world = World(ok([{"id": 1, "externalPersonId": "a"}, {"id": 2, "externalPersonId": "b"}], **more))
+        assert await world.client.find(PERSON, ["a", "b"]) == {"a": 1, "b": 2}
+        assert len(world.requests) == 1
+
+
+async def test_of_two_records_with_one_key_the_older_is_meant() -> None:
+    world = World(ok([{"id": 9, "externalPersonId": "a"}, {"id": 4, "externalPersonId": "A"}]))
+    assert await world.client.find(PERSON, ["a"]) == {"a": 4}
+
+
+async def test_no_data_found_is_an_empty_answer() -> None:
+    assert await World(refusal("702", "No data found")).client.find(PERSON, ["a"]) == {}
+
+
+async def test_describe_gives_types_and_lengths_without_the_read_only_fields_of_leads() -> None:
+    fields = [
+        {"name": "email", "dataType": "email", "length": 255, "updateable": True},
+        {"name": "createdAt", "dataType": "datetime", "updateable": False},
+    ]
+    world = World(ok([{"name": "API Lead", "fields": fields}]), ok([{"name": "company", "fields": fields}]))
+    assert await world.client.describe(PERSON) == {"email": MarketoField("email", 255)}
+    assert set(await world.client.describe(COMPANY)) == {"email", "createdAt"}
+    assert [request.url.path for request in world.requests] == [
+        "/rest/v1/leads/describe2.json",
+        "/rest/v1/companies/describe.json",
+    ]
+
+
+@pytest.mark.parametrize("code", ["601", "602"])
+async def test_a_refused_token_is_replaced_once_whatever_its_clock_says(code: str) -> None:
+    world = World(refusal(code), ok([{"status": "created"}]))
+    assert await world.upsert() == [Result("created")]
+    assert world.bearers == ["Bearer token-1", "Bearer token-2"]
+    assert world.slept == []
+
+
+@pytest.mark.parametrize("code", ["601", "602"])
+async def test_a_second_token_that_is_refused_ends_the_call(code: str) -> None:
+    world = World(refusal(code), refusal(code))
+    error = await world.refused()
+    assert (error.code, error.kind) == (code, Kind.TOKEN)
+    assert len(world.sign_ins) == 2
+
+
+async def test_a_token_is_used_until_shortly_before_its_end_and_then_asked_for_again() -> None:
+    world = World(*[ok([{}]) for _ in range(3)], tokens=[token("a", 100), token("b", 100)])
+    for moment in (0.0, 80.0, 90.0):
+        world.now = moment
+        await world.upsert()
+    assert world.bearers == ["Bearer a", "Bearer a", "Bearer b"]
+
+
+async def test_a_token_that_is_dying_is_waited_for_and_never_used() -> None:
+    world = World(ok([{}]), tokens=[token("dying", 0), token("dying", 1), token("fresh", 3599)])
+    await world.upsert()
+    assert world.bearers == ["Bearer fresh"]
+    assert len(world.slept) == 2
+
+
+async def test_an_identity_that_gives_dying_tokens_only_is_given_up() -> None:
+    error = await World(tokens=[token("dying", 0)] * 9).refused()
+    assert error.kind is Kind.TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("code", "least", "most"), [("606", 20.0, 20.0), ("615", 0.2, 1.0)], ids=["rate", "concurrency"]
+)
+async def test_throttling_holds_every_sender_of_the_process_and_then_goes_on(
+    code: str, least: float, most: float
+) -> None:
+    world = World(*[refusal(code)] * 5, ok([{"status": "created"}]))
+    assert await world.upsert() == [Result("created")]
+    assert len(world.closed) == 5
+    assert all(least <= seconds <= most for seconds in world.closed)
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (refusal("611"), "611"), (refusal("500"), "500"), (refusal("502"), "502"), (refusal("604"), "604"),
+        (httpx.Response(503), "HTTP 503"), (httpx.Response(502, text="<html>"), "HTTP 502"),
+        (httpx.Response(200, text="<html>"), "NotJson"), (httpx.Response(200, json=[1]), "NotJson"),
+        (httpx.ReadTimeout("slow"), "Unreachable"), (httpx.ConnectError("down"), "Unreachable"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+async def test_a_passing_trouble_is_tried_three_times_with_growing_pauses(reply: Reply, code: str) -> None:
+    world = World(reply, reply, ok([{"status": "created"}]))
+    assert await world.upsert() == [Result("created")]
+    assert 1.0 <= world.slept[0] <= 2.0 <= world.slept[1] <= 4.0
+    error = await World(*[reply] * 9).refused()
+    assert error.code == code
+    assert error.kind in (Kind.TRANSIENT, Kind.SPLIT)
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "kind"),
+    [
+        (refusal("607"), "607", Kind.DAILY), (refusal("603"), "603", Kind.CONFIGURATION),
+        (refusal("610"), "610", Kind.CONFIGURATION), (refusal("718"), "718", Kind.MISSING_PARENT),
+        (refusal("1003"), "1003", Kind.CONFIGURATION), (httpx.Response(413), "HTTP 413", Kind.SPLIT),
+        (httpx.Response(414), "HTTP 414", Kind.SPLIT), (httpx.Response(404), "HTTP 404", Kind.CONFIGURATION),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+async def test_what_waiting_does_not_mend_is_not_tried_again(reply: Reply, code: str, kind: Kind) -> None:
+    world = World(reply)
+    error = await world.refused()
+    assert (error.code, error.kind) == (code, kind)
+    assert world.slept == []
+
+
+async def test_an_error_tells_what_marketos_support_asks_for() -> None:
+    error = await World(refusal("603", "Access denied")).refused()
+    assert (error.message, error.request_id, error.system) == ("Access denied", "e42b#2", "marketo")
+
+
+@pytest.mark.parametrize("code", ["606", "502"])
+async def test_no_wait_goes_past_the_deadline(code: str) -> None:
+    world = World(*[refusal(code)] * 50)
+    error = await world.refused(deadline=45.0)
+    assert error.code == code
+    assert world.now < 45.0
+
+
+@pytest.mark.parametrize("status", [400, 401])
+async def test_refused_credentials_tell_the_operator_which_settings_to_compare(status: int) -> None:
+    world = World(tokens=[httpx.Response(status, json={"error": "invalid_client"})])
+    with pytest.raises(SignInError, match=r"MARKETO_CLIENT_ID.*MARKETO_CLIENT_SECRET") as refused:
+        await world.upsert()
+    assert refused.value.code == "MarketoSignIn"
+    assert world.requests == []
+
+
+SECRETIVE: list[Callable[[], World]] = [
+    lambda: World(tokens=[httpx.Response(401, text=SECRET)]),
+    lambda: World(tokens=[httpx.Response(500, text=SECRET)]),
+    lambda: World(tokens=[httpx.Response(200, json={"access_token": SECRET})]),
+    lambda: World(tokens=[httpx.ConnectError(SECRET)]),
+    lambda: World(httpx.ConnectError(SECRET), httpx.ReadError(SECRET), httpx.ReadError(SECRET), tokens=[token(SECRET)]),
+    lambda: World(*[httpx.Response(200, text=SECRET)] * 3, tokens=[token(SECRET)]),
+    lambda: World(*[refusal("602")] * 2, tokens=[token(SECRET)] * 2),
+]
+
+
+@pytest.mark.parametrize("world", SECRETIVE)
+async def test_no_secret_or_token_shows_in_errors_tracebacks_or_logs(
+    world: Callable[[], World], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG), pytest.raises(MsiSyncError) as refused:
+        await world().upsert()
+    error = refused.value
+    for text in (str(error), repr(error), "".join(traceback.format_exception(error)), caplog.text):
+        assert SECRET not in text
