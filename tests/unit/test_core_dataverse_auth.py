@@ -1,0 +1,278 @@
+"""Signing in to Dynamics: MSAL as a small fake, the tenant's discovery against a mock transport."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.codes import Kind
+from shared.dataverse.auth import REFUSAL_SECONDS, REMEDIES, DataverseAuth
+from shared.errors import DataverseError, MsiSyncError, SignInError
+from shared.settings import DataverseSettings
+
+URL = "https://contoso.crm4.dynamics.com"
+TENANT = "11112222-0000-4000-8000-000000000003"
+CHALLENGE = f"Bearer authorization_uri=https://login.microsoftonline.com/{TENANT}/oauth2/authorize, resource_id={URL}/"
+SECRETS = ("dv-s3cret-0001", "dv-pa55word-0002")
+
+Answer = dict[str, Any] | Exception
+
+
+def granted(token: str, expires_in: int = 3600) -> dict[str, Any]:
+    return {"access_token": token, "expires_in": expires_in}
+
+
+def denied(error: str, *numbers: int) -> dict[str, Any]:
+    return {"error": error, "error_codes": list(numbers), "error_description": f"AADSTS: {SECRETS[1]}"}
+
+
+class Msal:
+    """What MSAL offers a confidential client: prepared answers, and a log of what was asked."""
+
+    def __init__(self, *answers: Answer, silent: Answer | None = None) -> None:
+        self.answers = list(answers)
+        self.silent = silent
+        self.asked: list[str] = []
+        self.signed_in = False
+
+    def get_accounts(self, username: str) -> list[dict[str, str]]:
+        return [{"username": username}] if self.signed_in else []
+
+    def acquire_token_silent(self, scopes: list[str], _account: Any, *, force_refresh: bool) -> dict[str, Any] | None:
+        assert scopes == [f"{URL}/.default"]
+        self.asked.append("forced refresh" if force_refresh else "cache")
+        return self._given(self.silent) if self.silent else None
+
+    def acquire_token_by_username_password(self, username: str, password: str, scopes: list[str]) -> dict[str, Any]:
+        assert (username, password, scopes) == ("sync@contoso.com", SECRETS[1], [f"{URL}/.default"])
+        self.asked.append("password")
+        answer = self._given(self.answers.pop(0))
+        self.signed_in = "access_token" in answer
+        return answer
+
+    def remove_tokens_for_client(self) -> None:
+        self.asked.append("forget")
+
+    def acquire_token_for_client(self, scopes: list[str]) -> dict[str, Any]:
+        assert scopes == [f"{URL}/.default"]
+        self.asked.append("client")
+        return self._given(self.answers.pop(0))
+
+    def _given(self, answer: Answer) -> dict[str, Any]:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class World:
+    def __init__(self, msal: Msal, reply: httpx.Response | Exception | None = None, **given: str) -> None:
+        self.msal = msal
+        self.reply = reply or httpx.Response(401, headers={"WWW-Authenticate": CHALLENGE})
+        self.requests: list[httpx.Request] = []
+        self.authorities: list[str] = []
+        self.now = 0.0
+        settings = DataverseSettings.model_validate(
+            {
+                "DATAVERSE_URL": URL, "DATAVERSE_CLIENT_ID": "app", "DATAVERSE_CLIENT_SECRET": SECRETS[0],
+                "DATAVERSE_USERNAME": "sync@contoso.com", "DATAVERSE_PASSWORD": SECRETS[1],
+            } | given
+        )  # fmt: skip
+        http = httpx.AsyncClient(base_url=URL, transport=httpx.MockTransport(self._app))
+        self.auth = DataverseAuth(settings, http, clock=lambda: self.now)
+        self.auth._create_app = self._create_app  # type: ignore[method-assign]  # MSAL itself would go to the network
+
+    def _app(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply
+
+    def _create_app(self, authority: str) -> Msal:
+        self.authorities.append(authority)
+        return self.msal
+
+
+async def test_user_and_password_give_a_token_that_is_used_until_two_minutes_before_its_end() -> None:
+    world = World(Msal(granted("a")))
+    for moment in (0.0, 1000.0, 3479.0):
+        world.now = moment
+        assert await world.auth.token() == "a"
+    assert world.msal.asked == ["password"]
+
+
+async def test_a_token_is_renewed_by_the_cache_and_not_by_the_password() -> None:
+    world = World(Msal(granted("a"), silent=granted("b")))
+    await world.auth.token()
+    world.now = 3480.0
+    assert await world.auth.token() == "b"
+    assert world.msal.asked == ["password", "cache"]
+
+
+async def test_a_token_that_dataverse_refused_is_not_taken_from_the_cache_again() -> None:
+    world = World(Msal(granted("a"), silent=granted("b")))
+    world.auth.refuse(await world.auth.token())
+    assert await world.auth.token() == "b"
+    assert world.msal.asked == ["password", "forced refresh"]
+
+
+async def test_refusing_an_older_token_does_not_cost_the_present_one() -> None:
+    world = World(Msal(granted("a")))
+    await world.auth.token()
+    world.auth.refuse("older")
+    assert await world.auth.token() == "a"
+    assert world.msal.asked == ["password"]
+
+
+async def test_when_the_renewal_is_refused_the_password_is_asked_once() -> None:
+    world = World(Msal(granted("a"), granted("c"), silent=denied("invalid_grant", 700082)))
+    await world.auth.token()
+    world.now = 3600.0
+    assert await world.auth.token() == "c"
+    assert world.msal.asked == ["password", "cache", "password"]
+
+
+async def test_the_client_secret_sign_in_needs_no_user() -> None:
+    world = World(Msal(granted("a"), granted("b")), DATAVERSE_AUTH="client_secret")
+    assert await world.auth.token() == "a"
+    world.auth.refuse("a")
+    assert await world.auth.token() == "b"
+    assert world.msal.asked == ["forget", "client", "forget", "client"]
+
+
+async def test_many_who_ask_at_once_share_one_sign_in() -> None:
+    world = World(Msal(granted("a")))
+    assert await asyncio.gather(*(world.auth.token() for _ in range(20))) == ["a"] * 20
+    assert world.msal.asked == ["password"]
+    assert len(world.requests) == 1
+
+
+async def test_a_refused_sign_in_is_not_repeated_within_five_minutes() -> None:
+    world = World(Msal(denied("invalid_grant", 50126), denied("invalid_grant", 50126), granted("a")))
+    for moment in (0.0, 1.0, REFUSAL_SECONDS - 1, REFUSAL_SECONDS, REFUSAL_SECONDS + 1):
+        world.now = moment
+        with pytest.raises(SignInError):
+            await world.auth.token()
+    assert world.msal.asked == ["password"] * 2
+    assert REFUSAL_SECONDS >= 300
+    world.now = 3 * REFUSAL_SECONDS
+    assert await world.auth.token() == "a"
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (50126, "user@domain"), (50034, "tenant"), (50053, "unlock"), (50055, "expired"), (50076, "client_secret"),
+        (53003, "Conditional Access"), (65001, "consent"), (700016, "DATAVERSE_CLIENT_ID"),
+        (7000215, "the secret's value"), (7000222, "expired"), (500011, "DATAVERSE_URL"),
+        (90002, "DATAVERSE_TENANT_ID"), (50105, "enterprise application"), (50196, "wait"),
+    ],
+)  # fmt: skip
+async def test_a_refusal_tells_the_operator_what_to_do(number: int, told: str) -> None:
+    with pytest.raises(SignInError) as refused:
+        await World(Msal(denied("invalid_grant", number))).auth.token()
+    assert refused.value.code == f"AADSTS{number}"
+    assert told in refused.value.message
+
+
+def test_each_number_that_the_reference_lists_has_its_remedy() -> None:
+    listed = {
+        50126, 50034, 51004, 50053, 50055, 50056, 50057, 50076, 50079, 50072, 50074, 50078, 53003, 530035, 50158,
+        65001, 700016, 7000215, 7000222, 7000218, 500011, 50059, 50128, 90002, 50194, 70011, 28002, 50105, 50196,
+    }  # fmt: skip
+    assert listed == REMEDIES.keys()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [(denied("invalid_grant", 99999), "AADSTS99999"), (denied("unauthorized_client"), "unauthorized_client")],
+)
+async def test_an_unknown_refusal_tells_its_number_or_its_word(answer: dict[str, Any], code: str) -> None:
+    with pytest.raises(SignInError, match=answer["error"]) as refused:
+        await World(Msal(answer)).auth.token()
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("answer", [denied("temporarily_unavailable", 90033), OSError("network")])
+async def test_an_entra_that_is_unwell_is_asked_again_the_next_time(answer: Answer) -> None:
+    world = World(Msal(answer, granted("a")))
+    with pytest.raises(DataverseError) as unwell:
+        await world.auth.token()
+    assert unwell.value.kind is Kind.TRANSIENT
+    assert await world.auth.token() == "a"
+
+
+@pytest.mark.parametrize(
+    ("given", "authority"),
+    [
+        ({}, f"https://login.microsoftonline.com/{TENANT}"),
+        ({"DATAVERSE_TENANT_ID": "contoso.com"}, "https://login.microsoftonline.com/contoso.com"),
+        ({"DATAVERSE_AUTHORITY": "https://login.example.com/t"}, "https://login.example.com/t"),
+    ],
+    ids=["discovered", "tenant", "authority"],
+)
+async def test_the_tenant_is_the_one_that_is_set_or_the_one_that_dataverse_names(
+    given: dict[str, Any], authority: str
+) -> None:
+    world = World(Msal(granted("a")), **given)
+    await world.auth.token()
+    assert world.authorities == [authority]
+    assert len(world.requests) == (0 if given else 1)
+    assert all("Authorization" not in request.headers for request in world.requests)
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        CHALLENGE.replace("login.microsoftonline.com", "login.evil.example"),
+        CHALLENGE.replace("login.microsoftonline.com", "login.microsoftonline.com.evil.example"),
+        CHALLENGE.replace("login.microsoftonline.com", "login.microsoftonline.com@evil.example"),
+        CHALLENGE.replace("https://login", "http://login"),
+        "Bearer",
+        "",
+    ],
+)
+async def test_no_credentials_go_to_a_host_that_is_no_known_login_host(challenge: str) -> None:
+    world = World(Msal(granted("a")), httpx.Response(401, headers={"WWW-Authenticate": challenge}))
+    with pytest.raises(SignInError, match="DATAVERSE_TENANT_ID") as refused:
+        await world.auth.token()
+    assert refused.value.code == "NoTenant"
+    assert world.msal.asked == world.authorities == []
+
+
+@pytest.mark.parametrize("host", ["login.microsoftonline.us", "login.windows.net", "login.partner.microsoftonline.cn"])
+@pytest.mark.parametrize("form", ['Bearer authorization_uri="https://{}/{}/oauth2/authorize"', CHALLENGE])
+async def test_each_form_of_challenge_and_each_login_host_is_understood(host: str, form: str) -> None:
+    challenge = form.format(host, TENANT).replace("login.microsoftonline.com", host)
+    world = World(Msal(granted("a")), httpx.Response(401, headers={"WWW-Authenticate": challenge}))
+    await world.auth.token()
+    assert world.authorities == [f"https://{host}/{TENANT}"]
+
+
+async def test_an_environment_that_cannot_be_reached_is_tried_again_later() -> None:
+    with pytest.raises(DataverseError) as unreachable:
+        await World(Msal(), httpx.ConnectError("down")).auth.token()
+    assert unreachable.value.kind is Kind.TRANSIENT
+
+
+SECRETIVE: list[Callable[[], World]] = [
+    lambda: World(Msal(denied("invalid_grant", 50126))),
+    lambda: World(Msal(denied("temporarily_unavailable"))),
+    lambda: World(Msal(RuntimeError(f"WS-Trust: {SECRETS[1]}"))),
+    lambda: World(Msal(), httpx.ConnectError(SECRETS[0])),
+    lambda: World(Msal(), httpx.Response(401, headers={"WWW-Authenticate": SECRETS[0]})),
+]
+
+
+@pytest.mark.parametrize("world", SECRETIVE)
+async def test_no_secret_shows_in_errors_tracebacks_or_logs(
+    world: Callable[[], World], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG), pytest.raises(MsiSyncError) as refused:
+        await world().auth.token()
+    error = refused.value
+    for text in (str(error), repr(error), "".join(traceback.format_exception(error)), caplog.text):
+        assert not any(secret in text for secret in SECRETS)
