@@ -1,0 +1,94 @@
+"""The compiled mapping of a table: loaded once for all who wait, kept for a day, honest about what Marketo lacks."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from shared.codes import Kind
+from shared.config import SyncConfig
+from shared.entities import Entity
+from shared.errors import MarketoError
+from shared.fields import MarketoField
+from shared.schema import KEEP_SECONDS, Schema
+
+CONFIG = SyncConfig.model_validate(
+    {
+        "language": 1031,
+        "account": {"fields": {"industry": {"column": "industrycode", "convert": "label"}, "company": "name"}},
+        "lead": {"fields": {"firstName": "firstname", "newInSpring": "x"}},
+        "contact": {"fields": {"firstName": "firstname"}},
+    }
+)
+
+
+class World:
+    """Both systems at once, counting what they are asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.fields = {"firstName", "company", "industry"}
+        self.error: MarketoError | None = None
+        self.now = 0.0
+        itself: Any = self
+        self.schema = Schema(CONFIG, itself, itself, clock=lambda: self.now)
+
+    async def describe(self, entity: Entity) -> dict[str, MarketoField]:
+        self.asked.append(f"describe {entity.name}")
+        await asyncio.sleep(0)
+        if self.error:
+            raise self.error
+        return {name: MarketoField("string", 255) for name in self.fields}
+
+    async def labels(self, table: str, columns: frozenset[str], language: int) -> dict[str, dict[int, str]]:
+        self.asked.append(f"labels {table} {','.join(columns)} {language}")
+        return {"industrycode": {1: "Buchhaltung"}}
+
+
+async def test_the_columns_are_those_of_the_map_and_of_the_rules() -> None:
+    found = await World().schema.of("account")
+    assert found.columns == {"industrycode", "name", "_ownerid_value"}
+
+
+async def test_labels_are_read_in_the_configured_language_and_only_where_they_are_mapped() -> None:
+    world = World()
+    found = await world.schema.of("account")
+    assert found.fields.map({"industrycode": 1, "name": "Contoso"}, found.labels) == {
+        "industry": "Buchhaltung",
+        "company": "Contoso",
+    }
+    await world.schema.of("contact")
+    assert world.asked == ["describe company", "labels account industrycode 1031", "describe person"]
+
+
+async def test_many_who_need_it_at_once_wait_for_one_load_and_leads_and_contacts_share_the_description() -> None:
+    world = World()
+    await asyncio.gather(*(world.schema.of(table) for table in ["lead", "contact"] * 10))
+    assert world.asked == ["describe person"]
+
+
+async def test_a_new_field_shows_after_a_day() -> None:
+    world = World()
+    assert (await world.schema.of("lead")).fields.dropped == ("newInSpring",)
+    world.fields.add("newInSpring")
+    world.now = KEEP_SECONDS - 1
+    assert (await world.schema.of("lead")).fields.dropped == ("newInSpring",)
+    world.now = KEEP_SECONDS
+    assert (await world.schema.of("lead")).fields.dropped == ()
+
+
+async def test_fields_that_marketo_lacks_are_told_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        await World().schema.of("lead")
+    assert "table=lead" in caplog.text
+    assert "newInSpring" in caplog.text
+
+
+async def test_a_load_that_failed_is_tried_again_by_the_next() -> None:
+    world = World()
+    world.error = MarketoError("502", "gateway", kind=Kind.TRANSIENT)
+    with pytest.raises(MarketoError):
+        await world.schema.of("lead")
+    world.error = None
+    assert (await world.schema.of("lead")).columns >= {"firstname"}
