@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from local.bench import BenchError
 from local.bench.marketo_side import Calls, calls_of, latencies, upserts
 from local.bench.observer import Observer
 from local.bench.population import ordered_changes, world_of
@@ -28,10 +29,6 @@ POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 150.0
 
 Report = Callable[[str], None]
-
-
-class BenchError(Exception):
-    """The run gave no figures. The message says what happened, and where to look."""
 
 
 @dataclass(kw_only=True)
