@@ -145,13 +145,10 @@ class World:
     async def park(self, *records: Record, parents: tuple[Parent, ...] = (COMPANY,)) -> None:
         await self.parking.park(PERSON, [(record, parents) for record in records])
 
-    async def release(self, *parents: Parent, requested: bool = True) -> int:
-        """What the settler does when these parents have been synced."""
-        sent = 0
-        for parent in parents or (COMPANY,):
-            synced = Record(parent.table, parent.id, EARLIER, requested=requested)
-            sent += await self.parking.release(ENTITIES[parent.entity], [synced])
-        return sent
+    async def release(self, parent: Parent = COMPANY, *, requested: bool = True) -> int:
+        """What the settler does when this parent has been synced."""
+        synced = Record(parent.table, parent.id, EARLIER, requested=requested)
+        return await self.parking.release(ENTITIES[parent.entity], [synced])
 
     async def check(self) -> dict[str, int]:
         return await self.parking.check(self.marketo, self.known)
