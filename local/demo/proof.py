@@ -11,9 +11,9 @@ from local.world.compare import Report
 from local.world.expectations import KEPT, Expectations
 from local.world.relations import Reason
 
-NOTHING_TO_KEEP = "nowhere: there is nothing to do"
+NOTHING_TO_KEEP = "nowhere (nothing to do)"
 _NOTES = {
-    Reason.WAITS: "table parked, until the parent comes; after 24 h a dead letter, ParentMissing",
+    Reason.WAITS: "table parked, till the parent comes or 24 h pass (then dead-letters, ParentMissing)",
     Reason.REFUSED: "queue dead-letters",
     Reason.UNASKED: "Dynamics; its next change brings it",
 }
@@ -111,7 +111,7 @@ def _check_malformed(script: Script, letters: Sequence[Letter], problems: list[s
     found = Counter(letter.code for letter in letters if letter.source is None)
     if found != script.refusals:
         problems.append(f"malformed notifications: dead letters {dict(found)}, expected {dict(script.refusals)}")
-    texts = {letter.code: letter.message for letter in letters if letter.source is None}
+    texts = {letter.code: letter.message.partition(";")[0] for letter in letters if letter.source is None}
     return [
         AbsenceLine(f"notification: {code}", count, found[code], texts.get(code, ""), KEPT[Reason.REFUSED])
         for code, count in sorted(script.refusals.items())

@@ -88,6 +88,8 @@ async def _play(
             snapshot = await watch.look()
             elapsed = time.monotonic() - began
             progress = Progress(snapshot, posted, script.posted(), expectations.counts(), elapsed)
+            if posting.done():
+                posting.result()  # raises what went wrong
             quiet = quiet + 1 if posting.done() and _is_finished(snapshot, expectations, script) else 0
             last = quiet >= QUIET_LOOKS or elapsed > DEADLINE_SECONDS
             screen.show(progress, last=last)

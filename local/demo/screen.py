@@ -47,9 +47,9 @@ class Progress:
     def table(self) -> RenderableType:
         """The progress as a table."""
         table = Table(title="Dynamics → Service Bus → Functions → Marketo", title_style="bold", expand=True)
-        table.add_column("entity", ratio=2)
-        for name in ("notifications posted", "messages queued", "parked", "dead letters", "in Marketo"):
-            table.add_column(name, justify="right", ratio=2)
+        table.add_column("entity", no_wrap=True)
+        for name in ("posted", "messages queued", "parked", "dead letters", "in Marketo"):
+            table.add_column(name, justify="right", ratio=1)
         for entity in ENTITIES:
             stored, expected = self.snapshot.stored.get(entity, 0), self.expected[entity]
             table.add_row(
@@ -114,16 +114,18 @@ class Screen:
 
 def proof_tables(proof: Proof, calls: Mapping[str, int]) -> list[RenderableType]:
     """The tables of the proof and of the calls that the run took."""
-    records = Table(title="Marketo, read back through its REST API", title_style="bold", expand=True)
-    records.add_column("entity", ratio=2)
-    for name in ("expected", "right, relations included", "wrong", "missing", "unexpected", "duplicates"):
-        records.add_column(name, justify="right", ratio=2)
+    records = Table(
+        title="Marketo, read back through its REST API: every field and every relation", title_style="bold", expand=True
+    )
+    records.add_column("entity", no_wrap=True)
+    for name in ("expected", "right", "wrong", "missing", "unexpected", "duplicates"):
+        records.add_column(name, justify="right", ratio=1)
     for entity, found in proof.report.entities.items():
         faults = (len(found.wrong), len(found.missing), len(found.unexpected), len(found.duplicates))
         right = _of(found.right, found.expected, "green" if found.ok else "red")
         records.add_row(_LABELS[entity], str(found.expected), right, *(_count(fault, "red") for fault in faults))
     absences = Table(title="Why the others are not there", title_style="bold", expand=True)
-    for name, ratio in (("reason", 4), ("rows", 1), ("for example", 5), ("kept in", 3)):
+    for name, ratio in (("reason", 9), ("rows", 2), ("for example", 14), ("kept in", 8)):
         absences.add_column(name, ratio=ratio, justify="right" if name == "rows" else "left")
     for line in proof.absences:
         count = _of(line.found, line.expected, "" if line.found == line.expected else "red")

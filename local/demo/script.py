@@ -100,10 +100,15 @@ def _silent_rows(world: World) -> set[Reference]:
     )
     owners = Counter(found for row in world.rows["account"].values() if (found := reference(row, "ownerid")))
     busiest = [("account", account) for account, _ in accounts.most_common(3)]
-    users = [owner for owner, _ in owners.most_common(3) if owner[0] == "systemuser"][:1]
+    users = [owner for owner, _ in owners.most_common() if _sells(world, owner)][:1]
     wanted = {reference(row, f"{end}id") for row in world.rows["connection"].values() for end in ("record1", "record2")}
     lonely = [("lead", lead) for lead in world.rows["lead"] if ("lead", lead) not in wanted][:2]
     return {*busiest, *users, *lonely}
+
+
+def _sells(world: World, owner: Reference) -> bool:
+    user = world.rows["systemuser"].get(owner[1], {})
+    return bool(user.get("internalemailaddress")) and not user["isdisabled"] and not user["applicationid"]
 
 
 def _of_table(world: World, table: str, ids: list[str], now: float, chance: random.Random) -> Iterable[Posting]:
