@@ -1,8 +1,9 @@
 """Every trigger of the app, a few lines each: the map of the system. What they do is in shared/pipeline.py."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import List  # noqa: UP035  (see Messages)
+from typing import Any, List  # noqa: UP035  (see Messages)
 
 import azure.functions as func
 
@@ -11,9 +12,19 @@ from shared.pipeline import Incoming
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
-MANY = func.Cardinality.MANY
-CONNECTION = "ServiceBusConnection"
 Messages = List[func.ServiceBusMessage]  # noqa: UP006  (the platform's indexer refuses the builtin list[…])
+
+
+def on_messages(queue: str, *, sessions: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A batch of messages of a queue, their bodies as the bytes that were sent."""
+    return app.service_bus_queue_trigger(
+        "messages",
+        "ServiceBusConnection",
+        queue,
+        data_type=func.DataType.BINARY,
+        cardinality=func.Cardinality.MANY,
+        is_sessions_enabled=sessions,
+    )
 
 
 def incoming(messages: Messages) -> list[Incoming]:
@@ -21,9 +32,7 @@ def incoming(messages: Messages) -> list[Incoming]:
     return [
         Incoming(
             message.get_body(),
-            message.enqueued_time_utc or datetime.now(UTC),
-            message.content_type,
-            message.correlation_id or "",
+            (message.enqueued_time_utc or datetime.now(UTC)).replace(tzinfo=UTC),  # the SDK leaves the zone out
             message.application_properties or {},
         )
         for message in messages
@@ -38,43 +47,37 @@ async def receive_webhook(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(json.dumps({"status": text}), status_code=status, mimetype="application/json")
 
 
-@app.service_bus_queue_trigger("messages", CONNECTION, "%CHANGES_QUEUE%", cardinality=MANY)
+@on_messages("%CHANGES_QUEUE%")
 async def route_changes(messages: Messages) -> None:
     """Turn notifications into records to sync, on their entities' queues."""
     await pipeline().route(incoming(messages))
 
 
-@app.service_bus_queue_trigger(
-    "messages", CONNECTION, "%SALES_PERSON_QUEUE%", cardinality=MANY, is_sessions_enabled=True
-)
+@on_messages("%SALES_PERSON_QUEUE%", sessions=True)
 async def sync_sales_persons(messages: Messages) -> None:
     """Users of Dynamics to sales persons of Marketo."""
     await pipeline().sync("sales_person", incoming(messages))
 
 
-@app.service_bus_queue_trigger("messages", CONNECTION, "%COMPANY_QUEUE%", cardinality=MANY, is_sessions_enabled=True)
+@on_messages("%COMPANY_QUEUE%", sessions=True)
 async def sync_companies(messages: Messages) -> None:
     """Accounts to companies."""
     await pipeline().sync("company", incoming(messages))
 
 
-@app.service_bus_queue_trigger("messages", CONNECTION, "%PERSON_QUEUE%", cardinality=MANY, is_sessions_enabled=True)
+@on_messages("%PERSON_QUEUE%", sessions=True)
 async def sync_persons(messages: Messages) -> None:
     """Leads and contacts to persons."""
     await pipeline().sync("person", incoming(messages))
 
 
-@app.service_bus_queue_trigger(
-    "messages", CONNECTION, "%OPPORTUNITY_QUEUE%", cardinality=MANY, is_sessions_enabled=True
-)
+@on_messages("%OPPORTUNITY_QUEUE%", sessions=True)
 async def sync_opportunities(messages: Messages) -> None:
     """Opportunities to opportunities."""
     await pipeline().sync("opportunity", incoming(messages))
 
 
-@app.service_bus_queue_trigger(
-    "messages", CONNECTION, "%OPPORTUNITY_ROLE_QUEUE%", cardinality=MANY, is_sessions_enabled=True
-)
+@on_messages("%OPPORTUNITY_ROLE_QUEUE%", sessions=True)
 async def sync_opportunity_roles(messages: Messages) -> None:
     """Connections to opportunity roles."""
     await pipeline().sync("opportunity_role", incoming(messages))

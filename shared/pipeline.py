@@ -35,12 +35,14 @@ TIER_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message from the trigger, without the SDK's types."""
+    """A message from the trigger, without the SDK's types.
+
+    Content type and correlation id are left out on purpose: in a batch, the platform drops empty values from their
+    lists, so a message may be given its neighbour's. The body tells both.
+    """
 
     body: bytes
     enqueued: datetime
-    content_type: str | None = None
-    correlation_id: str = ""
     properties: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -128,7 +130,7 @@ class Pipeline:
 
     def _read(self, message: Incoming, organization: str) -> list[Record] | Refusal:
         try:
-            notification = parse(message.body, content_type=message.content_type, properties=message.properties)
+            notification = parse(message.body, properties=message.properties)
         except NotificationError as error:
             return Refusal(error.code, error.message)
         return records_of(notification, enqueued=message.enqueued, organization_id=organization, tables=self._tables)
@@ -162,8 +164,6 @@ class Pipeline:
             system="msisync",
             source_queue=queue,
             first_seen=message.enqueued,
-            correlation_id=message.correlation_id,
-            content_type=message.content_type or "application/json",
         )
 
 

@@ -119,14 +119,12 @@ def dead_letter(
     source_queue: str,
     first_seen: datetime,
     correlation_id: str = "",
-    content_type: str = "application/json",
     properties: Properties | None = None,
 ) -> Outgoing:
     """A message for dead-letters: the body as it was, and what an operator asks as application properties."""
     return Outgoing(
         queues.dead_letters,
         body,
-        content_type=content_type,
         correlation_id=correlation_id or None,
         properties={
             "code": code,
