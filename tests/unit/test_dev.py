@@ -56,12 +56,16 @@ def test_a_shim_that_does_not_run_hides_no_python_behind_it(machine: FakePython)
 
 
 @pytest.mark.parametrize(
-    "folder", ["home/.pyenv/versions/3.13.0/bin", "home/.local/share/uv/python/cpython-3.13.0-linux-x86_64-gnu/bin"]
+    "folder",
+    [
+        Path(".pyenv", "versions", "3.13.0", "bin"),
+        Path(".local", "share", "uv", "python", "cpython-3.13.0-linux-x86_64-gnu", "bin"),
+    ],
 )
-def test_version_managers_are_looked_into(machine: FakePython, folder: str) -> None:
+def test_version_managers_are_looked_into(machine: FakePython, folder: Path) -> None:
     machine("shims", "3.13.0", runs=False)
     machine("bin", "3.12.4")
-    wanted = machine(folder, "3.13.0")
+    wanted = machine(f"home/{folder}", "3.13.0")
     assert dev.find_python().path == wanted
 
 
