@@ -89,7 +89,8 @@ async def run_burst(directory: Path, *, records: int, order: str, report: Report
         posting = asyncio.create_task(producer.hear())
         await _until_stored(observer, sum(expectations.counts().values()), posting, report)
         batches = json.loads(await posting)
-        await _until_idle(observer, report)
+        report("waiting for the queues to be empty")
+        await until_idle(observer)
         samples = await observer.stop_sampling() if sample else {}
         used = {name: seconds - before.get(name, 0.0) for name, seconds in observer.cpu().items()}
         host = await observer.host()
@@ -140,9 +141,8 @@ async def _until_stored(observer: Observer, expected: int, posting: asyncio.Task
             raise BenchError(f"{msg}; queues: {await observer.queues()}")
 
 
-async def _until_idle(observer: Observer, report: Report) -> None:
-    """Wait until no queue but dead-letters has anything to be worked on."""
-    report("waiting for the queues to be empty")
+async def until_idle(observer: Observer) -> None:
+    """Wait until no queue but dead-letters has anything to be worked on. Raises BenchError when that does not come."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while busy := [name for name, each in (await observer.queues()).items() if name != "dead_letters" and each.waiting]:
         if time.monotonic() > deadline:
