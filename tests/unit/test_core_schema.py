@@ -64,8 +64,8 @@ async def test_labels_are_read_in_the_configured_language_and_only_where_they_ar
 
 async def test_many_who_need_it_at_once_wait_for_one_load_and_leads_and_contacts_share_the_description() -> None:
     world = World()
-    await asyncio.gather(*(world.schema.of(table) for table in ["lead", "contact"] * 10))
-    assert world.asked == ["describe person"]
+    await asyncio.gather(*(world.schema.of(table) for table in ["lead", "contact", "account"] * 10))
+    assert world.asked == ["describe person", "describe company", "labels account industrycode 1031"]
 
 
 async def test_a_new_field_shows_after_a_day() -> None:

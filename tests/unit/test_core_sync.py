@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -239,6 +240,14 @@ async def test_a_child_whose_parent_came_through_this_process_goes_on_without_a_
     calls = len(world.marketo.finds)
     assert await world.sync("person", person) == [Synced("created")]
     assert len(world.marketo.finds) == calls
+
+
+async def test_a_released_child_does_not_believe_what_this_instance_last_heard_of_its_parent(world: World) -> None:
+    world.marketo.has("sales_person", world.user)
+    person = world.person(10)
+    assert isinstance((await world.sync("person", person))[0], Deferred)
+    await world.restarted().sync(ENTITIES["company"], [Record("account", world.account, NOON)])
+    assert await world.sync("person", replace(person, parked_since=NOON)) == [Synced("created")]
 
 
 async def test_a_warm_batch_asks_marketo_for_no_parent(world: World) -> None:
