@@ -104,6 +104,16 @@ class System:
         """Queue a fault in Marketo."""
         await self.marketo("/faults", {"kind": kind, **details})
 
+    async def forget_faults(self) -> None:
+        """Drop all faults of Marketo and Dataverse that have not struck."""
+        (await self.http.delete(f"{self.stack.control()['marketo']}/faults")).raise_for_status()
+        await self.dataverse("/faults", [])
+
+    async def dataverse_faults(self) -> list[dict[str, Any]]:
+        """The faults of Dataverse that have not struck as often as they should."""
+        nothing = {"match": "^$", "times": 0}  # the simulator tells its faults only to who adds one
+        return [fault for fault in await self.dataverse("/faults", nothing) if fault["times"] > 0]
+
     async def restart_service_bus(self) -> None:
         """Let the broker come back after it was stopped, with empty queues."""
         await self.drop_connections()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from local.dataverse.seeding import fixed_id
 from local.harness import System, running_system
 from local.marketo.switches import Switches
 from local.parts import MarketoLimits
@@ -13,7 +14,7 @@ if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]
 
 #: Seconds that a host's messages of dynamics-changes stay locked when it is killed.
-CHANGES_LOCK_SECONDS = 10
+CHANGES_LOCK_SECONDS = 5
 #: The timer runs when a test asks for it, waiting times are short, and Marketo's budget is not what is tested.
 ENVIRONMENT = {
     "RELEASE_SCHEDULE": "0 0 0 1 1 *",
@@ -21,6 +22,8 @@ ENVIRONMENT = {
     "PARENT_CHECK_SECONDS": "1",
     "MARKETO_CALLS_PER_20_SECONDS": "100",
 }
+#: A role whose name is longer than Marketo's 50 characters.
+LONG_ROLE = "Executive sponsor of the whole digital transformation programme"
 LIMITS = MarketoLimits(calls_per_20s=10_000, concurrency=100, daily=1_000_000)
 
 
@@ -32,6 +35,9 @@ async def shared_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
         functions_environment=ENVIRONMENT,
         queues={"dynamics-changes": {"lock_seconds": CHANGES_LOCK_SECONDS}},
     ) as running:
+        # The names of roles are read once an hour: this one must be there from the beginning.
+        role = {"connectionroleid": fixed_id("connectionrole", LONG_ROLE), "name": LONG_ROLE, "category": 1000}
+        await running.dataverse("/seed", {"connectionrole": [role]})
         yield running
 
 
@@ -43,8 +49,7 @@ async def system(shared_system: System) -> AsyncIterator[System]:
         if not part.running and name != "functions-b":
             await running.stack.start_part(name)
     await running.marketo("/switches", Switches().as_json())
-    await running.http.delete(f"{running.stack.control()['marketo']}/faults")
-    await running.dataverse("/faults", [])
+    await running.forget_faults()
     await running.dataverse("/switches", {"latency_ms": 0.0, "requests": 6000, "concurrent": 52})
     await running.forget_dead_letters()
     yield running

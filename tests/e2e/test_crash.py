@@ -1,0 +1,153 @@
+"""The Functions host is killed (SIGKILL) in the middle of its work and started again: nothing lost, nothing twice."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+
+from local.harness import Made, Rows, System, eventually
+from local.harness.system import OBJECTS, body_of
+
+LEADS = "/rest/v1/leads.json"
+COMPANIES = "/rest/v1/companies.json"
+
+
+async def answered(system: System, path: str, verb: str) -> int:
+    """How many calls of this kind Marketo has answered."""
+    stats = await system.marketo("/stats")
+    return int(sum(stats["calls"].get(path, {}).get(verb, {}).values()))
+
+
+async def crash_and_restart(system: System) -> None:
+    await system.stack.kill_functions()
+    await system.stack.start_functions()
+
+
+@contextlib.asynccontextmanager
+async def halted(system: System, part: str) -> AsyncIterator[None]:
+    """Let a part of the stack stand still: who calls it waits."""
+    pid = system.stack.parts[part].pid
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def each_once(system: System, rows: Rows) -> None:
+    """Wait until every row is in Marketo, and see that nothing is there twice, left over or dead-lettered."""
+    await system.synced(*rows, seconds=40)
+    await system.nothing_parked(seconds=20)
+    await system.idle(seconds=40)
+    for table in {made.table for made in rows}:
+        name, key = OBJECTS[table]
+        times = Counter(record.get(key) for record in await system.marketo(f"/records/{name}"))
+        assert {made.id: times[made.id] for made in rows if times[made.id] > 1} == {}
+    assert not await system.dead_letters()
+    assert {name: counts.dead for name, counts in (await system.queue_counts()).items() if counts.dead} == {}
+
+
+def people(rows: Rows, count: int = 30) -> list[Made]:
+    seller = rows.user()
+    account = rows.account(seller)
+    return [rows.contact(account, seller) for _ in range(count)]
+
+
+async def test_while_routing(system: System) -> None:
+    rows = Rows()
+    persons = people(rows)
+    await system.seed(rows)
+    await system.stack.kill_functions()
+    # A new host first asks Dataverse which organisation it serves.
+    await system.dataverse("/faults", [{"match": "WhoAmI", "status": "hang"}])
+    await system.stack.start_functions()
+    await system.notify(*persons)
+    await eventually(system.dataverse_faults, lambda faults: not faults, what="the hanging question")
+    await crash_and_restart(system)
+    await each_once(system, rows)
+
+
+async def test_between_reading_and_upserting(system: System) -> None:
+    rows = Rows()
+    persons = people(rows)
+    await system.seed(rows)
+    await system.notify(*rows.made[:2])
+    await system.synced(*rows.made[:2])
+    await system.fault("status", path=LEADS, verb="POST", when="before", status=503, count=None)
+    before = await answered(system, LEADS, "POST")
+    await system.notify(*persons)
+    await eventually(lambda: answered(system, LEADS, "POST"), lambda now: now > before, what="an upsert")
+    await system.stack.kill_functions()
+    await system.forget_faults()
+    assert not await system.records("contact", of=persons)
+    await system.stack.start_functions()
+    await each_once(system, rows)
+
+
+async def test_after_the_upsert_and_before_its_answer(system: System) -> None:
+    rows = Rows()
+    persons = people(rows)
+    await system.seed(rows)
+    await system.notify(*rows.made[:2])
+    await system.synced(*rows.made[:2])
+    await system.fault("hang", path=LEADS, verb="POST", when="after", seconds=60)
+    await system.notify(*persons)
+    await eventually(lambda: system.records("contact", of=persons), what="the first upsert")
+    await crash_and_restart(system)
+    await each_once(system, rows)
+
+
+async def test_while_parking(system: System) -> None:
+    rows = Rows()
+    persons = people(rows)
+    await system.seed(rows)
+    async with halted(system, "azurite"):
+        before = await answered(system, COMPANIES, "GET")
+        await system.notify(*persons)
+        await eventually(
+            lambda: answered(system, COMPANIES, "GET"), lambda now: now > before, what="a look for parents"
+        )
+        await system.stack.kill_functions()
+    await system.stack.start_functions()
+    await each_once(system, rows)
+
+
+async def test_while_releasing(system: System) -> None:
+    rows = Rows()
+    persons = people(rows, 150)
+    seller, account = rows.made[:2]
+    await system.seed(rows)
+    await system.notify(seller)
+    await system.synced(seller)
+    before = await answered(system, COMPANIES, "POST")
+    await system.fault("hang", path=COMPANIES, verb="POST", when="after", seconds=1.5)
+    await system.notify(*persons)
+    await system.synced(account)
+    async with halted(system, "azurite"):
+        # Once the parent's upsert is answered, its release meets a store that does not answer.
+        await eventually(lambda: answered(system, COMPANIES, "POST"), lambda now: now > before, what="the answer")
+        await system.stack.kill_functions()
+    await system.stack.start_functions()
+    await each_once(system, rows)
+
+
+async def test_again_and_again_in_a_burst(system: System) -> None:
+    chance = random.Random(20)
+    rows = Rows()
+    sellers = [rows.user() for _ in range(5)]
+    accounts = [rows.account(chance.choice(sellers)) for _ in range(20)]
+    persons = [rows.contact(chance.choice(accounts), chance.choice(sellers)) for _ in range(400)]
+    deals = [rows.opportunity(chance.choice(accounts), chance.choice(sellers)) for _ in range(75)]
+    assert len(persons) + len(deals) + len(accounts) + len(sellers) == 500
+    await system.seed(rows)
+    messages = [body_of(made) for made in rows]
+    chance.shuffle(messages)
+    await system.post("changes", messages)
+    for _ in range(5):
+        await asyncio.sleep(chance.uniform(0.0, 3.0))  # a crash comes at no moment that a test could wait for
+        await crash_and_restart(system)
+    await each_once(system, rows)
