@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -57,7 +58,8 @@ async def _demo(options: argparse.Namespace, console: Console) -> bool:
             sys.stdout.flush()
         if options.keep:
             console.print(f"The stack keeps running; its addresses: {stack.endpoints_file}. Ctrl-C ends it.")
-            await asyncio.Event().wait()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
     return outcome.proof.ok
 
 

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any
 
 from local.demo.script import Script
 from local.demo.watch import OBJECTS, Letter, Waiting
 from local.world.compare import Report
-from local.world.expectations import KEPT, Expectations
+from local.world.expectations import KEPT, Absent, Expectations
 from local.world.relations import Reason
 
 NOTHING_TO_KEEP = "nowhere (nothing to do)"
@@ -69,12 +70,18 @@ def prove(
         proof.problems.append(f"the webhook answered {dict(statuses)}")
     found = {Reason.REFUSED: refused, Reason.WAITS: waiting}
     for reason, count in expectations.reasons().most_common():
-        example = expectations.absent_for(reason)[-1]
-        shown = f"{example.source[0]} {example.source[1]}" + (f" ({example.detail})" if example.detail else "")
+        example = _shown(expectations.absent_for(reason)[-1])
         kept = _NOTES.get(reason, NOTHING_TO_KEEP)
-        proof.absences.append(AbsenceLine(str(reason), count, found.get(reason, count), shown, kept))
+        proof.absences.append(AbsenceLine(str(reason), count, found.get(reason, count), example, kept))
     proof.absences += malformed
     return proof
+
+
+def _shown(absent: Absent) -> str:
+    """A row, with the code of its refusal or the beginnings of its parents' ids."""
+    parents = ", ".join(f"{entity} {key[:8]}…" for entity, key in sorted(absent.parents))
+    detail = parents or absent.detail
+    return " ".join(absent.source) + (f" ({detail})" if detail else "")
 
 
 def _check_refused(expectations: Expectations, letters: Sequence[Letter], problems: list[str]) -> int:
@@ -111,7 +118,7 @@ def _check_malformed(script: Script, letters: Sequence[Letter], problems: list[s
     found = Counter(letter.code for letter in letters if letter.source is None)
     if found != script.refusals:
         problems.append(f"malformed notifications: dead letters {dict(found)}, expected {dict(script.refusals)}")
-    texts = {letter.code: letter.message.partition(";")[0] for letter in letters if letter.source is None}
+    texts = {letter.code: shorten(letter.message, 90, placeholder=" …") for letter in letters if letter.source is None}
     return [
         AbsenceLine(f"notification: {code}", count, found[code], texts.get(code, ""), KEPT[Reason.REFUSED])
         for code, count in sorted(script.refusals.items())

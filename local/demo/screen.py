@@ -125,7 +125,7 @@ def proof_tables(proof: Proof, calls: Mapping[str, int]) -> list[RenderableType]
         right = _of(found.right, found.expected, "green" if found.ok else "red")
         records.add_row(_LABELS[entity], str(found.expected), right, *(_count(fault, "red") for fault in faults))
     absences = Table(title="Why the others are not there", title_style="bold", expand=True)
-    for name, ratio in (("reason", 9), ("rows", 2), ("for example", 14), ("kept in", 8)):
+    for name, ratio in (("reason", 8), ("rows", 2), ("for example", 15), ("kept in", 7)):
         absences.add_column(name, ratio=ratio, justify="right" if name == "rows" else "left")
     for line in proof.absences:
         count = _of(line.found, line.expected, "" if line.found == line.expected else "red")
