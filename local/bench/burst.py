@@ -62,6 +62,21 @@ class Burst:
         return float(self.host["worker"]["cpu_seconds"])
 
     @property
+    def converter_cpu(self) -> float:
+        """What azure-functions' converter took of it."""
+        return float(self.host["worker"]["converter_cpu_seconds"])
+
+    @property
+    def host_cpu(self) -> float:
+        """Processor seconds of the process that talks to the broker and starts the functions."""
+        return float(self.host["host"]["cpu_seconds"])
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Highest resident memory of the two processes."""
+        return {name: int(self.host[name]["peak_rss_bytes"]) for name in ("host", "worker")}
+
+    @property
     def own_share(self) -> float:
         """The part of the worker's processor time that went to the app's own code, by sampling."""
         total = sum(self.samples.values())

@@ -8,6 +8,8 @@ from local.world.model import LOOKUP_TABLE, SYNCED_TABLES, Reference, Row, Size,
 
 #: Within so many changes of an import anything may overtake anything: Dataverse posts from many workers.
 DISORDER = 200
+#: The smallest world with every special case in it.
+LEAST_RECORDS = 600
 #: Rows of these tables come after the rows of tables before them.
 TIERS: Mapping[str, int] = {
     "systemuser": 0, "account": 1, "contact": 2, "lead": 2, "opportunity": 3, "connection": 4
@@ -28,7 +30,7 @@ def size_of(records: int) -> Size:
 def world_of(records: int, seed: int = 1) -> World:
     """The world of a burst, in which no row has anything that Marketo refuses.
 
-    Raises ValueError for fewer records than a world with every special case needs (some 600).
+    Raises ValueError for fewer than LEAST_RECORDS.
     """
     world = build(seed, size_of(records), troubles=False)
     for user in world.rows["systemuser"].values():

@@ -1,0 +1,154 @@
+"""Measure the app on the embedded stack and compare with what it has to reach.
+
+A table, and a JSON file with every detail. The exit code is 0 when every target is met, 1 when one is not.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from local.bench import BenchError, machine, report
+from local.bench.burst import Burst, Report, run_burst
+from local.bench.engine import run_engine
+from local.bench.figures import Figure, all_met, table
+from local.bench.lone import run_lone
+from local.bench.population import LEAST_RECORDS, ORDERS
+from local.bench.startup import median_import_seconds
+from local.processes import StackError
+from local.stack import DIRECTORY, ROOT
+
+SECTIONS = ("import", "lone", "engine", "burst")
+FIRST_ORDER = "import"
+PROGRESS_SECONDS = 3.0
+
+
+@dataclass
+class Bench:
+    """One benchmark: what to measure, and what has been measured so far."""
+
+    console: Console
+    records: int
+    orders: Sequence[str]
+    directory: Path
+    figures: list[Figure] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    async def run(self, sections: Sequence[str]) -> None:
+        """Measure the sections one after another; one that fails does not stop the others."""
+        measure = {"import": self.startup, "lone": self.lone, "engine": self.engine, "burst": self.burst}
+        for section in SECTIONS:
+            if section not in sections:
+                continue
+            try:
+                await measure[section]()
+            except (BenchError, StackError) as error:
+                self.failures.append(f"{section}: {error}")
+                self.console.print(f"[bold red]{section} failed[/]: {error}", highlight=False)
+
+    async def startup(self) -> None:
+        """How long the app takes to import."""
+        self.say("import: five fresh processes")
+        self.figures += report.import_figures(await asyncio.to_thread(median_import_seconds, ROOT))
+
+    async def lone(self) -> None:
+        """Lone changes on an idle system."""
+        run = await run_lone(self.directory / "lone", report=self.progress("lone"))
+        latencies = [latency for of_entity in run.latencies.values() for latency in of_entity]
+        self.figures += report.lone_figures(latencies, run.problems)
+        self.details["lone"] = asdict(run)
+
+    async def engine(self) -> None:
+        """The engine alone."""
+        run = await run_engine(self.directory / "engine", records=self.records, report=self.progress("engine"))
+        self.figures += report.engine_figures(run)
+        self.details["engine"] = report.details(run)
+
+    async def burst(self) -> None:
+        """Bursts: every order at full size, the first order also at a tenth of it, and once more with sampling."""
+        for order in self.orders:
+            large = await self._burst(self.records, order)
+            if order != self.orders[0]:
+                self.figures += report.burst_figures(large)
+                continue
+            small = await self._burst(max(LEAST_RECORDS, self.records // 10), order)
+            sampled = await self._burst(self.records, order, sample=True)
+            self.figures += report.burst_figures(large, sampled)
+            self.figures += report.growth_figures(small, large)
+
+    async def _burst(self, records: int, order: str, *, sample: bool = False) -> Burst:
+        name = f"burst-{order}-{records}" + ("-sampled" if sample else "")
+        run = await run_burst(
+            self.directory / name, records=records, order=order, sample=sample, report=self.progress(name)
+        )
+        self.details[name] = report.details(run)
+        return run
+
+    def say(self, line: str) -> None:
+        """Tell what begins."""
+        self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {line}", highlight=False)
+
+    def progress(self, name: str) -> Report:
+        """A function that shows what happens in a run, a line every few seconds at most."""
+        shown = float("-inf")
+
+        def show(line: str) -> None:
+            nonlocal shown
+            if time.monotonic() - shown >= PROGRESS_SECONDS:
+                shown = time.monotonic()
+                self.say(f"{name}: {line}")
+
+        return show
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of the report file."""
+        return {
+            "machine": machine.description(),
+            "figures": [figure.as_json() for figure in self.figures],
+            "failures": self.failures,
+            "runs": self.details,
+        }
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
+    parser.add_argument("--only", default=",".join(SECTIONS), help=f"parts to measure, of {','.join(SECTIONS)}")
+    parser.add_argument("--records", type=int, default=20_000, help=f"changes in a burst, {LEAST_RECORDS} or more")
+    parser.add_argument("--orders", default=FIRST_ORDER, help=f"orders of the bursts, of {','.join(ORDERS)}")
+    parser.add_argument("--json", type=Path, default=DIRECTORY / "bench.json", help="the report file")
+    options = parser.parse_args(given)
+    options.only, options.orders = options.only.split(","), options.orders.split(",")
+    for name, known in (("only", SECTIONS), ("orders", ORDERS)):
+        unknown = [word for word in getattr(options, name) if word not in known]
+        if unknown:
+            parser.error(f"--{name}: {', '.join(unknown)} is not one of {', '.join(known)}")
+    if options.records < LEAST_RECORDS:
+        parser.error(f"--records must be at least {LEAST_RECORDS}")
+    return options
+
+
+def main() -> int:
+    """Run the benchmark and return the exit code."""
+    options = arguments()
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    bench = Bench(console, options.records, options.orders, DIRECTORY / "bench")
+    asyncio.run(bench.run(options.only))
+    described = machine.description()
+    console.print(table(bench.figures, title=f"{described['cores']} cores, Python {described['python']}"))
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(bench.as_json(), indent=1) + "\n")
+    console.print(f"Every detail: {options.json}", highlight=False)
+    return 0 if all_met(bench.figures) and not bench.failures else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Turns what the runs have measured into figures with the targets that they have to reach. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from local.bench.burst import Burst
+from local.bench.engine import EngineRun
+from local.bench.figures import Figure, Target, percentile, ratio
+
+UPSERTS_PER_1000 = Target(limit=3.7)
+CALLS_PER_1000 = Target(limit=4.5)
+CPU_MS_PER_RECORD = Target(limit=1.5)
+OWN_MS_PER_RECORD = Target(limit=0.5)
+ENGINE_RECORDS_PER_SECOND = Target(limit=1350, at_least=True)
+MEMORY_GROWTH = Target(limit=1.2)
+LONE_P95_SECONDS = Target(limit=2)
+IMPORT_SECONDS = Target(limit=1)
+#: Records or fields of Marketo that are not as they must be after a run.
+DIFFERENCES = Target(limit=0)
+
+_MB = 1024 * 1024
+
+
+def burst_figures(burst: Burst, sampled: Burst | None = None) -> Iterator[Figure]:
+    """One burst. `sampled` is another run of it, in which the app's own share was counted."""
+    group = f"burst of {burst.records:,}, {burst.order} order"
+    latencies, calls, per_1000 = burst.all_latencies, burst.calls, burst.records / 1000
+
+    def figure(name: str, value: float, unit: str = "", target: Target | None = None) -> Figure:
+        return Figure(group=group, name=name, value=value, unit=unit, target=target)
+
+    yield figure("changes, first enqueue to last upsert", ratio(burst.records, burst.seconds), "records/s")
+    yield figure("enqueue to upserted, p50", percentile(latencies, 50), "s")
+    yield figure("enqueue to upserted, p95", percentile(latencies, 95), "s")
+    yield figure("enqueue to upserted, longest", max(latencies, default=float("nan")), "s")
+    yield figure("upsert calls", calls.of("upsert") / per_1000, "per 1,000", UPSERTS_PER_1000)
+    yield figure("find calls", calls.of("find") / per_1000, "per 1,000")
+    yield figure("describe calls", calls.of("describe") / per_1000, "per 1,000")
+    yield figure("all Marketo calls", calls.total / per_1000, "per 1,000", CALLS_PER_1000)
+    yield figure("calls that Marketo refused", sum(calls.refused.values()))
+    yield figure("identity calls", calls.identity)
+    yield figure("inside invocations, CPU", _ms(burst.worker_cpu, burst), "ms/record", CPU_MS_PER_RECORD)
+    yield figure("  of it azure-functions' converter", _ms(burst.converter_cpu, burst), "ms/record")
+    if sampled is not None:
+        own = sampled.own_share * burst.worker_cpu
+        yield figure("  of it the app's own code", _ms(own, burst), "ms/record", OWN_MS_PER_RECORD)
+    yield figure("local host with its broker client, CPU", _ms(burst.host_cpu, burst), "ms/record")
+    for part in ("service-bus", "dataverse", "marketo", "proxy", "azurite"):
+        if part in burst.cpu:
+            yield figure(f"{part}, CPU", _ms(burst.cpu[part], burst), "ms/record")
+    yield figure("peak memory of the host process", burst.memory["host"] / _MB, "MB")
+    yield figure("peak memory of its worker", burst.memory["worker"] / _MB, "MB")
+    yield figure("dead letters", burst.dead_letters)
+    yield figure("differences in Marketo afterwards", len(burst.problems), "", DIFFERENCES)
+
+
+def growth_figures(small: Burst, large: Burst) -> Iterator[Figure]:
+    """What ten times the records cost, per record; memory as a whole."""
+    group = f"{large.records:,} against {small.records:,}"
+    for process, name in (("host", "memory of the host process"), ("worker", "memory of its worker")):
+        grown = ratio(large.memory[process], small.memory[process])
+        yield Figure(group=group, name=name, value=grown, unit="times", target=MEMORY_GROWTH)
+    calls = ratio(large.calls.total / large.records, small.calls.total / small.records)
+    yield Figure(group=group, name="Marketo calls per record", value=calls, unit="times")
+    cpu = ratio(large.worker_cpu / large.records, small.worker_cpu / small.records)
+    yield Figure(group=group, name="CPU per record inside invocations", value=cpu, unit="times")
+
+
+def lone_figures(latencies: Sequence[float], problems: Sequence[str]) -> Iterator[Figure]:
+    """Lone changes on an idle system."""
+    group = f"{len(latencies)} lone changes"
+    yield Figure(group=group, name="enqueue to upserted, p50", value=percentile(latencies, 50), unit="s")
+    p95 = percentile(latencies, 95)
+    yield Figure(group=group, name="enqueue to upserted, p95", value=p95, unit="s", target=LONE_P95_SECONDS)
+    yield Figure(group=group, name="enqueue to upserted, longest", value=max(latencies, default=float("nan")), unit="s")
+    yield Figure(group=group, name="differences in Marketo afterwards", value=len(problems), target=DIFFERENCES)
+
+
+def engine_figures(run: EngineRun) -> Iterator[Figure]:
+    """The engine alone."""
+    group = f"engine alone, {run.records:,}"
+    rate = ratio(run.records, run.seconds)
+    yield Figure(group=group, name="speed", value=rate, unit="records/s", target=ENGINE_RECORDS_PER_SECOND)
+    yield Figure(group=group, name="CPU", value=1000 * ratio(run.cpu_seconds, run.records), unit="ms/record")
+    upserts = 1000 * ratio(run.calls.of("upsert"), run.records)
+    yield Figure(group=group, name="upsert calls", value=upserts, unit="per 1,000")
+    yield Figure(group=group, name="differences in Marketo afterwards", value=len(run.problems), target=DIFFERENCES)
+
+
+def import_figures(seconds: float) -> Iterator[Figure]:
+    """The cold start."""
+    yield Figure(group="cold start", name="import function_app", value=seconds, unit="s", target=IMPORT_SECONDS)
+
+
+def details(run: Burst | EngineRun) -> dict[str, Any]:
+    """Everything about a run for the report file, the single latencies left out."""
+    found = asdict(run)
+    for entity, latencies in found.pop("latencies", {}).items():
+        found.setdefault("latency_seconds", {})[entity] = {
+            f"p{percent}": percentile(latencies, percent) for percent in (50, 95, 100) if latencies
+        }
+    return found
+
+
+def _ms(seconds: float, burst: Burst) -> float:
+    return 1000 * ratio(seconds, burst.records)
