@@ -1,7 +1,8 @@
 """What the simulator has seen, for tests and benchmarks."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -14,6 +15,9 @@ class Stats:
         self._records: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[tuple[date, str]] = Counter()
         self.identity_calls = 0
+        self._writing: Counter[str] = Counter()
+        #: By object: the most upserts that executed at the same time.
+        self.peak_writes: dict[str, int] = {}
         #: By object, then by key (the parts of a compound one joined by "|"): when the record was first stored.
         self.first_stored: dict[str, dict[str, float]] = {}
 
@@ -27,6 +31,16 @@ class Stats:
         """Count what became of the records of one write; "received" counts them all."""
         for outcome, count in outcomes.items():
             self._records[kind, outcome] += count
+
+    @contextmanager
+    def writing(self, kind: str) -> Iterator[None]:
+        """Count an upsert as executing."""
+        self._writing[kind] += 1
+        self.peak_writes[kind] = max(self.peak_writes.get(kind, 0), self._writing[kind])
+        try:
+            yield
+        finally:
+            self._writing[kind] -= 1
 
     def stored(self, kind: str, keys: Iterable[str], at: float) -> None:
         """Note when records were created, in seconds since the epoch."""
@@ -46,6 +60,7 @@ class Stats:
         for counter in (self._calls, self._records, self._errors):
             counter.clear()
         self.identity_calls = 0
+        self.peak_writes.clear()
         self.first_stored.clear()
 
     def as_json(self) -> dict[str, Any]:
@@ -57,4 +72,10 @@ class Stats:
         for (kind, outcome), count in sorted(self._records.items()):
             records.setdefault(kind, {})[outcome] = count
         total = sum(self._calls.values())
-        return {"calls": calls, "calls_total": total, "identity_calls": self.identity_calls, "records": records}
+        return {
+            "calls": calls,
+            "calls_total": total,
+            "identity_calls": self.identity_calls,
+            "records": records,
+            "peak_writes": self.peak_writes,
+        }

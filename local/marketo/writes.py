@@ -63,7 +63,8 @@ async def upsert(instance: Instance, name: str, call: Call) -> Answer:
     planner = _Planner(instance, schema, request, call)
     steps = [planner.step(record) for record in records]
     switches = instance.switches
-    await instance.work(switches.write_latency_ms + switches.write_latency_ms_per_record * len(records))
+    with instance.stats.writing(name):
+        await instance.work(switches.write_latency_ms + switches.write_latency_ms_per_record * len(records))
     now = instance.clock.stamp()
     result = [_carry_out(instance, schema, request, step, now) for step in steps]
     instance.stats.records(name, Counter({"received": len(records), **Counter(entry["status"] for entry in result)}))

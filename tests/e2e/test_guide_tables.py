@@ -61,7 +61,8 @@ async def test_owners_become_sales_persons(system: System) -> None:
         "a user without mail": (mailless, None),
         "an application": (application, None),
     }
-    expected, children = {}, []
+    expected: dict[str, str | None] = {}
+    children = []
     for name, (owner, sales_person) in owners.items():
         made = [rows.account(owner, name=name), rows.lead(None, owner), rows.contact(None, owner)]
         made.append(rows.opportunity(None, owner))

@@ -1,0 +1,97 @@
+"""Two Functions hosts at once: everything once, one writer of an entity at a time, and the one takes over."""
+
+import json
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from local.harness import Made, Rows, System, eventually
+from local.harness.system import OBJECTS, body_of
+
+
+@pytest.fixture
+async def hosts(system: System) -> AsyncIterator[System]:
+    await system.stack.start_functions("b")
+    await system.marketo("/switches", {"write_latency_ms": 300})
+    yield system
+    await system.stack.stop_functions("b")
+
+
+def organisation(rows: Rows, chance: random.Random, persons: int) -> None:
+    sellers = [rows.user() for _ in range(4)]
+    accounts = [rows.account(chance.choice(sellers)) for _ in range(persons // 20)]
+    for _ in range(persons):
+        rows.contact(chance.choice(accounts), chance.choice(sellers))
+        if chance.random() < 0.2:
+            rows.opportunity(chance.choice(accounts), chance.choice(sellers))
+
+
+def one_message_each(rows: list[Made], entity: str) -> list[bytes]:
+    seen = datetime.now(UTC).isoformat()
+    records = [{"table": made.table, "id": made.id, "seen": seen} for made in rows]
+    return [json.dumps({"version": 1, "entity": entity, "records": [record]}).encode() for record in records]
+
+
+async def invocations(system: System, function: str) -> dict[str, int]:
+    running = [name for name in ("a", "b") if system.stack.parts[f"functions-{name}"].running]
+    return {name: (await system.host_stats(name))["functions"][function]["invocations"] for name in running}
+
+
+async def all_there(system: System, rows: Rows) -> None:
+    await system.synced(*rows, seconds=60)
+    await system.nothing_parked(seconds=20)
+    await system.idle(seconds=40)
+    assert not await system.dead_letters()
+    assert not (await system.marketo("/stats"))["duplicates"]["leads"]["externalPersonId"]
+
+
+async def test_an_entity_has_one_writer_at_a_time(hosts: System) -> None:
+    rows = Rows()
+    seller = rows.user()
+    accounts = [rows.account(seller) for _ in range(250)]
+    persons = [rows.contact(None, seller) for _ in range(250)]
+    await hosts.seed(rows)
+    await hosts.notify(seller)
+    await hosts.synced(seller)
+    await hosts.marketo("/stats/reset", {})
+    # Up to 100 messages come to one invocation, and 100 records are one call: two calls at once are two invocations.
+    await hosts.post("company", one_message_each(accounts, "company"), session="company")
+    await hosts.post("person", one_message_each(persons, "person"), session="person")
+    await all_there(hosts, rows)
+    peaks = (await hosts.marketo("/stats"))["peak_writes"]
+    assert (peaks["companies"], peaks["leads"]) == (1, 1)
+
+
+async def test_a_burst_reaches_marketo_once_whoever_works_on_it(hosts: System) -> None:
+    chance = random.Random(7)  # noqa: S311
+    rows = Rows()
+    organisation(rows, chance, persons=300)
+    await hosts.seed(rows)
+    messages = [body_of(made) for made in rows]
+    chance.shuffle(messages)
+    before = {table: await hosts.received(table) for table in OBJECTS}
+    await hosts.post("changes", messages)
+    await all_there(hosts, rows)
+    for table in ("systemuser", "account", "contact", "opportunity"):
+        made = [row for row in rows if row.table == table]
+        assert await hosts.received(table) - before[table] == len(made), table
+    worked = (await hosts.host_stats("b"))["functions"].values()
+    assert sum(function["invocations"] for function in worked), "the second host has taken nothing"
+
+
+async def test_a_host_takes_over_from_one_that_is_killed(hosts: System) -> None:
+    rows = Rows()
+    organisation(rows, random.Random(8), persons=300)  # noqa: S311
+    before = await invocations(hosts, "sync_persons")
+    await hosts.seed(rows)
+    await hosts.post("changes", [body_of(made) for made in reversed(rows.made)])
+    now = await eventually(
+        lambda: invocations(hosts, "sync_persons"), lambda seen: seen != before, what="a batch of persons"
+    )
+    victim = next(name for name in now if now[name] != before[name])
+    await hosts.stack.kill_functions(victim)
+    await all_there(hosts, rows)
+    survivor = "b" if victim == "a" else "a"
+    assert (await invocations(hosts, "sync_persons"))[survivor] > before[survivor]
