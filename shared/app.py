@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from datetime import UTC, datetime
 from functools import cache
@@ -27,6 +28,7 @@ from shared.settings import DataverseSettings, MarketoSettings
 from shared.settle import Settler
 from shared.store import Store
 from shared.sync import Engine
+from shared.windows import Windows
 
 CONNECT_SECONDS = 10.0
 
@@ -38,6 +40,7 @@ def _now() -> datetime:
 @cache
 def pipeline() -> Pipeline:
     """The one pipeline of this process. Raises ConfigurationError with every problem of settings and sync.toml."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and those with 300 ids have 14 KB
     given = settings.load()
     rules = config.load(given.sync.config)
     clock = time.monotonic
@@ -45,10 +48,12 @@ def pipeline() -> Pipeline:
     marketo = _marketo(given.marketo)
     known = Known(clock=clock)
     bus = Bus(given.bus)
+    windows = Windows(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now)
     parking = Parking(
         Store(given.storage),
         bus,
         given.queues,
+        windows,
         now=_now,
         check_after=given.sync.parent_check,
         max_wait=given.sync.parent_wait,
@@ -66,7 +71,8 @@ def pipeline() -> Pipeline:
         parent_wait=given.sync.parent_wait,
     )
     return Pipeline(
-        given,
+        given.queues,
+        windows=windows,
         bus=bus,
         engine=engine,
         settler=Settler(bus, parking, given.queues, now=_now, max_attempts=given.sync.max_attempts),

@@ -13,7 +13,11 @@ from shared.entities import TABLES
 from shared.errors import ConfigurationError
 
 Column = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*$")]
-Guid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", to_lower=True)]
+Guid = Annotated[
+    str,
+    BeforeValidator(lambda given: given.strip("{}").lower() if isinstance(given, str) else given),
+    StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"),
+]
 Condition = Literal["empty", "present"] | list[int | str | bool]
 
 
@@ -111,4 +115,4 @@ def problems(error: ValidationError, source: str) -> Iterator[str]:
     """One line per problem: where, and what is wrong. Values are left out: they may be secrets."""
     for problem in error.errors(include_input=False, include_url=False):
         where = ".".join(str(part) for part in problem["loc"] if part != "tables")
-        yield f"{source}: {where or 'file'}: {problem['msg'].removeprefix('Value error, ')}"
+        yield ": ".join(filter(None, (source, where, problem["msg"].removeprefix("Value error, "))))

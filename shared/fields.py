@@ -89,7 +89,7 @@ def label_columns(config: TableConfig) -> frozenset[str]:
 def _reader(rule: FieldRule) -> Callable[[Row, Labels], Any]:
     column = rule.columns[0]
     if rule.convert == "label":
-        return lambda row, labels: _label(row.get(column), labels.get(column, {}))
+        return lambda row, labels: _label(row.get(column), labels[column]) if column in labels else _LEAVE
     if rule.convert == "lines":
         return lambda row, _: "\n".join(str(row[c]) for c in rule.columns if row.get(c)) or None
     if rule.convert == "is":
@@ -139,7 +139,7 @@ def _text(value: Any) -> str:
     text = _string(value)
     if len(text) <= TEXT_BYTES // 4:
         return text
-    return text.encode()[:TEXT_BYTES].decode(errors="ignore")
+    return text.encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")
 
 
 def _integer(value: Any) -> Any:

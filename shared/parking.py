@@ -28,11 +28,10 @@ from shared.records import MAX_RECORDS, Record, encode
 from shared.routing import chunked
 from shared.settings import QueueSettings
 from shared.store import Parked, Request, Store
+from shared.windows import Windows
 
 log = logging.getLogger(__name__)
 
-#: A parent that does not come is requested again at the first checks only; after that it has its own dead letter.
-REQUESTS = 3
 MAX_CHECK = timedelta(hours=1)
 RELEASES = 8
 
@@ -45,6 +44,7 @@ class Parking:
         store: Store,
         bus: Bus,
         queues: QueueSettings,
+        windows: Windows,
         *,
         now: Callable[[], datetime],
         check_after: float,
@@ -53,6 +53,7 @@ class Parking:
         self._store = store
         self._bus = bus
         self._queues = queues
+        self._windows = windows
         self._now = now
         self._check_after = timedelta(seconds=check_after)
         self._max_wait = timedelta(seconds=max_wait)
@@ -152,7 +153,6 @@ class Parking:
         for request in requests:
             pause = min(self._check_after * (1 << min(request.checks + 1, 16)), MAX_CHECK)
             later.append(replace(request, checks=request.checks + 1, next_check=self._now() + pause, leaving=False))
-        await self._request({r.parent: r.since for r in later if r.checks <= REQUESTS})
         await self._store.mark(later)
 
     def _is_old(self, since: datetime | None) -> bool:
@@ -168,7 +168,7 @@ class Parking:
     async def _send(self, records: dict[str, list[Record]]) -> None:
         await self._bus.send(
             [
-                Outgoing(self._queues.of(entity), encode(entity, group), session=entity)
+                Outgoing(self._queues.of(entity), encode(entity, group), session=entity, at=self._windows.turn(entity))
                 for entity, all_of_it in records.items()
                 for group in chunked(all_of_it, MAX_RECORDS)
             ]

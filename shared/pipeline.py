@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from shared.bus import Bus, Outgoing
-from shared.changes import parse
+from shared.changes import Notification, parse
 from shared.entities import ENTITIES
-from shared.errors import MessageError, NotificationError
+from shared.errors import MessageError, MsiSyncError, NotificationError
 from shared.known import Known
 from shared.marketo.client import MarketoClient
 from shared.parking import Parking
-from shared.records import Record, decode, encode
+from shared.records import Record, decode, encode, timestamp
 from shared.routing import Refusal, Routed, records_of
-from shared.settings import Settings
+from shared.settings import QueueSettings
 from shared.settle import Settler, dead_letter
 from shared.sync import Engine
+from shared.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,12 @@ log = logging.getLogger(__name__)
 MAX_WEBHOOK_BYTES = 256 * 1024
 #: A Service Bus message of the Standard tier takes 256 KB with its properties; Dynamics itself strips at 192 KB.
 MAX_BODY_BYTES = 192 * 1024
-_BULKY = ("ParentContext", "InputParameters", "PreEntityImages", "PostEntityImages")
-#: In a burst, each tier's messages become visible so long after those of its parents' tier.
-TIER_SECONDS = 1.0
+#: What Dynamics strips, in the order in which it is missed least.
+_BULKY = (("ParentContext", "PreEntityImages", "PostEntityImages"), ("InputParameters",))
+#: How long notifications wait when Dataverse cannot be asked whose they are.
+ORGANIZATION_SECONDS = 60
+#: Application property of a notification that is sent again: when it first came.
+FIRST_SEEN = "first_seen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,9 @@ class Pipeline:
 
     def __init__(
         self,
-        settings: Settings,
+        queues: QueueSettings,
         *,
+        windows: Windows,
         bus: Bus,
         engine: Engine,
         settler: Settler,
@@ -63,8 +67,8 @@ class Pipeline:
         organization_id: Callable[[], Awaitable[str]],
         now: Callable[[], datetime],
     ) -> None:
-        self._settings = settings
-        self._queues = settings.queues
+        self._queues = queues
+        self._windows = windows
         self._bus = bus
         self._engine = engine
         self._settler = settler
@@ -85,9 +89,12 @@ class Pipeline:
             notification = parse(body, content_type=content_type, properties=headers)
         except NotificationError as error:
             return 400, str(error)
+        slim = _slim(body, notification)
+        if slim is None:
+            return 413, "names more rows than fit into a message of 192 KB: send them in several requests"
         try:
             await self._bus.send(
-                [Outgoing(self._queues.changes, _slim(body), correlation_id=notification.correlation_id or None)]
+                [Outgoing(self._queues.changes, slim, correlation_id=notification.correlation_id or None)]
             )
         except Exception as error:
             log.exception("webhook_not_queued correlation=%s", notification.correlation_id, exc_info=error)
@@ -96,7 +103,12 @@ class Pipeline:
 
     async def route(self, messages: Sequence[Incoming]) -> None:
         """Send each notification's records to their entities' queues; refused ones to dead-letters."""
-        organization = await self._organization_id()
+        try:
+            organization = await self._organization_id()
+        except MsiSyncError as error:  # without it nothing can be checked: later, not ten times at once
+            log.warning("routing_waits %s", error)
+            await self._bus.send([self._later(message) for message in messages])
+            return
         routed = Routed()
         letters = []
         for message in messages:
@@ -106,7 +118,8 @@ class Pipeline:
                 letters.append(self._refused(message, found, self._queues.changes))
             else:
                 routed.add(found)
-        await self._bus.send([*self._work(routed, burst=len(messages) >= self._settings.sync.burst_batch), *letters])
+        self._windows.note(len(messages))
+        await self._bus.send([*self._work(routed), *letters])
         log.info("routed notifications=%d refused=%d", len(messages), len(letters))
 
     async def sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
@@ -128,29 +141,30 @@ class Pipeline:
         counts = await self._parking.check(self._marketo, self._known)
         log.info("release_deferred %s", " ".join(f"{name}={n}" for name, n in counts.items()))
 
+    def _later(self, message: Incoming) -> Outgoing:
+        return Outgoing(
+            self._queues.changes,
+            message.body,
+            at=self._now() + timedelta(seconds=ORGANIZATION_SECONDS),
+            properties={FIRST_SEEN: timestamp(_first_seen(message))},
+        )
+
     def _read(self, message: Incoming, organization: str) -> list[Record] | Refusal:
         try:
             notification = parse(message.body, properties=message.properties)
         except NotificationError as error:
             return Refusal(error.code, error.message)
-        return records_of(notification, enqueued=message.enqueued, organization_id=organization, tables=self._tables)
+        return records_of(
+            notification, enqueued=_first_seen(message), organization_id=organization, tables=self._tables
+        )
 
-    def _work(self, routed: Routed, *, burst: bool) -> list[Outgoing]:
-        """A full batch means that more is waiting: then messages wait for the end of a common window, parents first.
-
-        So bursts fill calls of 300 records instead of making many small ones, and a lone change goes at once.
-        """
-        window = self._settings.sync.burst_window
-        start = None
-        if burst and window:
-            seconds = math.ceil(self._now().timestamp() / window) * window
-            start = datetime.fromtimestamp(seconds, UTC)
+    def _work(self, routed: Routed) -> list[Outgoing]:
         return [
             Outgoing(
                 self._queues.of(entity),
                 encode(entity, group),
                 session=entity,
-                at=start + timedelta(seconds=TIER_SECONDS * ENTITIES[entity].tier) if start else None,
+                at=self._windows.turn(entity),
             )
             for entity, group in routed.groups()
         ]
@@ -163,13 +177,33 @@ class Pipeline:
             message=refusal.message,
             system="msisync",
             source_queue=queue,
-            first_seen=message.enqueued,
+            first_seen=_first_seen(message),
         )
 
 
-def _slim(body: bytes) -> bytes:
-    """What fits into a Service Bus message: larger bodies lose what Dynamics itself would strip."""
+def _slim(body: bytes, notification: Notification) -> bytes | None:
+    """What fits into a Service Bus message and still names the same rows; None when nothing does."""
     if len(body) <= MAX_BODY_BYTES:
         return body
-    context = json.loads(body.decode("utf-8-sig"))
-    return json.dumps({key: value for key, value in context.items() if key not in _BULKY}).encode()
+    context = json.loads(body)
+    for keys in _BULKY:
+        context = {key: value for key, value in context.items() if key not in keys}
+        slim = json.dumps(context, ensure_ascii=False).encode(errors="replace")
+        if len(slim) <= MAX_BODY_BYTES and _names_the_same(slim, notification):
+            return slim
+    return None
+
+
+def _names_the_same(body: bytes, notification: Notification) -> bool:
+    try:
+        return parse(body).changes == notification.changes
+    except NotificationError:
+        return False
+
+
+def _first_seen(message: Incoming) -> datetime:
+    carried = message.properties.get(FIRST_SEEN)
+    try:
+        return datetime.fromisoformat(str(carried)) if carried else message.enqueued
+    except ValueError:
+        return message.enqueued

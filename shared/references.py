@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from shared.config import SyncConfig
 from shared.dataverse.client import MAX_IDS, DataverseClient
-from shared.relations import MAX_CONTACT_STEPS, Reference, Row, Rules, User, lookup
+from shared.relations import Reference, Row, Rules, User, contact_steps, lookup
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class References:
         column = {"contact": "_parentcustomerid_value", "opportunity": "_customerid_value"}.get(table, "")
         ahead = {ref[1] for row in rows if column and (ref := lookup(row, column)) and ref[0] == "contact"}
         parents: dict[str, Reference | None] = {}
-        for _ in range(MAX_CONTACT_STEPS):
+        for _ in range(contact_steps(table)):
             if not ahead:
                 break
             found = await self._read("contacts", "contactid", sorted(ahead), ("_parentcustomerid_value",), deadline)

@@ -96,11 +96,12 @@ class Rules:
         }[table]
         references = [ref for column in candidates if (ref := lookup(row, column))]
         accounts = [id_ for kind, id_ in references if kind == "account"]
-        accounts += [id_ for kind, ref in references if kind == "contact" and (id_ := self._account_of(ref))]
+        steps = contact_steps(table)
+        accounts += [id_ for kind, ref in references if kind == "contact" and (id_ := self._account_of(ref, steps))]
         return Parent("company", "account", accounts[0]) if accounts else None
 
-    def _account_of(self, contact: str) -> str | None:
-        for _ in range(MAX_CONTACT_STEPS):
+    def _account_of(self, contact: str, steps: int) -> str | None:
+        for _ in range(steps):
             parent = self.contact_parents.get(contact)
             if parent is None:
                 return None
@@ -126,6 +127,11 @@ def lookup(row: Row, column: str) -> Reference | None:
     """(table, id) that a lookup column such as `_ownerid_value` points to, or None when it is empty."""
     value = row.get(column)
     return (str(row.get(column + LOOKUP_TABLE, "")), str(value).lower()) if value else None
+
+
+def contact_steps(table: str) -> int:
+    """How many contacts may stand between a row and its account: an opportunity has its customer's account."""
+    return MAX_CONTACT_STEPS + (table == "opportunity")
 
 
 def skip_user(row: Row) -> Skipped | None:

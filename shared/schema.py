@@ -57,6 +57,11 @@ class Schema:
             self._tables[table] = (self._clock() + KEEP_SECONDS, schema)
             return schema
 
+    def forget(self) -> None:
+        """Load everything anew at its next use."""
+        self._tables.clear()
+        self._described.clear()
+
     async def _load(self, table: str) -> TableSchema:
         entity, source = TABLES[table]
         config = self._config.tables[table]

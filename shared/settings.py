@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import httpx
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from shared.config import problems
 from shared.errors import ConfigurationError
@@ -16,11 +27,16 @@ from shared.errors import ConfigurationError
 #: Hosts of Dataverse environments (dataverse.md 6.4). Another host must be allowed by DATAVERSE_AUTHORITY being set.
 DYNAMICS_SUFFIXES = (".dynamics.com", ".dynamics.cn", ".microsoftdynamics.us", ".appsplatform.us")
 
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
 
 def _root(url: str) -> str:
     """People paste any page of the environment: scheme and host are what counts."""
-    parsed = httpx.URL(url.strip() if "://" in url else f"https://{url.strip()}")
-    if parsed.scheme != "https" or not parsed.host:
+    try:
+        parsed = httpx.URL(url.strip() if "://" in url else f"https://{url.strip()}")
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme != "https" or not _HOST.fullmatch(parsed.host):
         raise ValueError("must be an https:// address")
     return f"https://{parsed.netloc.decode()}"
 
@@ -31,7 +47,7 @@ def _organization_root(url: str) -> str:
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True)
 
 
 class DataverseSettings(_Settings):
@@ -43,8 +59,8 @@ class DataverseSettings(_Settings):
     authority: str = Field("", alias="DATAVERSE_AUTHORITY", pattern=r"^(https://.+)?$")
     client_id: str = Field(alias="DATAVERSE_CLIENT_ID", min_length=1)
     client_secret: SecretStr = Field(alias="DATAVERSE_CLIENT_SECRET", min_length=1)
-    username: str = Field("", alias="DATAVERSE_USERNAME")
-    password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_PASSWORD")
+    username: str = Field("", alias="DATAVERSE_USERNAME", validate_default=True)
+    password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_PASSWORD", validate_default=True)
     organization_id: str = Field("", alias="DATAVERSE_ORGANIZATION_ID", pattern=r"^([0-9a-fA-F-]{36})?$")
 
     @model_validator(mode="after")
@@ -54,12 +70,19 @@ class DataverseSettings(_Settings):
             raise ValueError(
                 f"DATAVERSE_URL: {host} is no Dynamics host; if it is right, set DATAVERSE_AUTHORITY as well"
             )
-        if self.auth == "password":
-            if not self.username or not self.password.get_secret_value():
-                raise ValueError("DATAVERSE_AUTH=password needs DATAVERSE_USERNAME and DATAVERSE_PASSWORD")
-            if "\\" in self.username:
-                raise ValueError("DATAVERSE_USERNAME: DOMAIN\\user cannot sign in to Entra; use the UPN, user@domain")
         return self
+
+    @field_validator("username", "password")
+    @classmethod
+    def _needed_for_password(cls, given: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
+        """Checked field by field, so that each is listed even when others are wrong as well."""
+        if info.data.get("auth", "password") == "password":
+            text = given.get_secret_value() if isinstance(given, SecretStr) else given
+            if not text:
+                raise ValueError(f"DATAVERSE_{str(info.field_name).upper()} is needed for DATAVERSE_AUTH=password")
+            if info.field_name == "username" and "\\" in text:
+                raise ValueError("DOMAIN\\user cannot sign in to Entra; use the UPN, user@domain")
+        return given
 
 
 class MarketoSettings(_Settings):
@@ -122,7 +145,7 @@ class SyncSettings(_Settings):
 
     config: Path = Field(Path("sync.toml"), alias="SYNC_CONFIG")
     burst_batch: int = Field(50, alias="BURST_BATCH", ge=1)
-    burst_window: float = Field(10.0, alias="BURST_WINDOW_SECONDS", ge=0, le=60)
+    burst_window: float = Field(20.0, alias="BURST_WINDOW_SECONDS", ge=1, le=60)
     time_budget: float = Field(180.0, alias="TIME_BUDGET_SECONDS", ge=10, le=270)
     parent_wait: float = Field(86_400.0, alias="PARENT_WAIT_SECONDS", ge=1)
     parent_check: float = Field(60.0, alias="PARENT_CHECK_SECONDS", ge=1)

@@ -6,10 +6,9 @@ others become parked rows, scheduled copies or dead letters.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -25,6 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between counted tries.
 BACKOFF = (60, 120, 300, 900, 3600)
+STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer")
 #: Longest text of an application property of a dead letter.
 PROPERTY_LENGTH = 1024
 
@@ -42,17 +42,38 @@ class Settler:
         self._max_attempts = max_attempts
 
     async def settle(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
-        """Park, send again, dead-letter and release, as each outcome says. Raises when the broker or storage fails."""
-        deferred = [(record, outcome.parents) for record, outcome in outcomes if isinstance(outcome, Deferred)]
-        synced = [record for record, outcome in outcomes if isinstance(outcome, Synced)] if entity.is_parent else []
-        messages = [*self._retries(entity, outcomes), *self._dead_letters(entity, outcomes)]
-        await asyncio.gather(
-            self._parking.park(entity, deferred) if deferred else _nothing(),
-            self._parking.release(entity, synced) if synced else _nothing(),
-            self._bus.send(messages),
-        )
+        """Park, release, send again and dead-letter, as each outcome says. Raises when the broker fails.
+
+        When storage fails, what needed it is tried again later: as a message, which the broker keeps.
+        """
+        later = [*await self._park(entity, outcomes), *await self._release(entity, outcomes)]
+        await self._bus.send([*self._retries(entity, [*outcomes, *later]), *self._dead_letters(entity, outcomes)])
         counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
         log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
+
+    async def _park(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
+        deferred = [(record, outcome.parents) for record, outcome in outcomes if isinstance(outcome, Deferred)]
+        failed = deferred and await self._storage_fails(self._parking.park(entity, deferred))
+        return [(record, STORAGE_AWAY) for record, _ in deferred] if failed else []
+
+    async def _release(
+        self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]
+    ) -> list[tuple[Record, Outcome]]:
+        """Records that others are known to wait for come again; for the rest the timer stands in."""
+        synced = [record for record, outcome in outcomes if isinstance(outcome, Synced)] if entity.is_parent else []
+        failed = synced and await self._storage_fails(self._parking.release(entity, synced))
+        return [(record, STORAGE_AWAY) for record in synced if record.requested] if failed else []
+
+    @staticmethod
+    async def _storage_fails(work: Awaitable[object]) -> bool:
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        try:
+            await work
+        except AzureError as error:
+            log.warning("storage_away error=%s", type(error).__name__)
+            return True
+        return False
 
     def _retries(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[Outgoing]:
         """Copies to be seen later: records with the same wait share messages."""
@@ -141,7 +162,3 @@ def _wait(record: Record, outcome: Retry) -> float:
     if not outcome.counted or record.attempt == 0:
         return outcome.after
     return max(outcome.after, BACKOFF[min(record.attempt - 1, len(BACKOFF) - 1)])
-
-
-async def _nothing() -> None:
-    return None

@@ -40,6 +40,7 @@ class Parked:
     parent: Parent
     entity: str
     record: Record
+    etag: str = ""
 
     @property
     def row_key(self) -> str:
@@ -86,8 +87,8 @@ class Store:
             yield [_parked(parent, row) async for row in page]
 
     async def remove(self, parked: Iterable[Parked]) -> None:
-        """These records wait no more."""
-        rows = [{"PartitionKey": child.parent.entity, "RowKey": child.row_key} for child in parked]
+        """These records wait no more, except those that have been parked again since they were read."""
+        rows = [{"PartitionKey": child.parent.entity, "RowKey": child.row_key, "etag": child.etag} for child in parked]
         await self._write("delete", rows)
 
     async def requested(self, parents: Sequence[Parent]) -> set[Parent]:
@@ -173,18 +174,21 @@ class Store:
         await asyncio.gather(*(self._limited(self._transact(operation, part)) for part in parts))
 
     async def _transact(self, operation: str, rows: list[dict[str, Any]]) -> None:
-        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
-        from azure.data.tables import TableTransactionError  # noqa: PLC0415
+        from azure.core.exceptions import HttpResponseError, ResourceModifiedError  # noqa: PLC0415
 
         table = await self._open()
         try:
-            await table.submit_transaction([(operation, row) for row in rows])
-        except (ResourceNotFoundError, TableTransactionError) as error:
-            # Deleting what another instance has deleted already undoes the whole transaction: then one by one.
-            if operation != "delete" or not (isinstance(error, ResourceNotFoundError) or error.status_code == 404):
+            if operation == "upsert":
+                await table.submit_transaction([("upsert", row) for row in rows])
+            else:
+                await table.submit_transaction([("delete", _key(row), _unless_modified(row)) for row in rows])
+        except HttpResponseError as error:
+            # One row that is gone or was written anew undoes the whole transaction: then one by one.
+            if operation == "upsert" or error.status_code not in (404, 412):
                 raise
             for row in rows:
-                await table.delete_entity(row["PartitionKey"], row["RowKey"])
+                with suppress(ResourceModifiedError):
+                    await table.delete_entity(_key(row), **_unless_modified(row))
 
     async def _limited(self, work: Awaitable[Any]) -> Any:
         async with self._slots:
@@ -238,7 +242,17 @@ def _parked(parent: Parent, row: Any) -> Parked:
         requested=row["Requested"],
         parked_since=_utc(row["Since"]),
     )
-    return Parked(parent, row["Entity"], record)
+    return Parked(parent, row["Entity"], record, row.metadata["etag"])
+
+
+def _key(row: dict[str, Any]) -> dict[str, Any]:
+    return {"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"]}
+
+
+def _unless_modified(row: dict[str, Any]) -> dict[str, Any]:
+    from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
+
+    return {"etag": row["etag"], "match_condition": MatchConditions.IfNotModified} if row.get("etag") else {}
 
 
 def _request_row(request: Request) -> dict[str, Any]:

@@ -145,7 +145,7 @@ class Engine:
         candidates = []
         for record, row in found:
             candidate = _candidate(batch.entity, record, row, schema, rules)
-            if isinstance(candidate, Skipped):
+            if isinstance(candidate, Skipped | Failed):
                 batch.decide([record], candidate)
             else:
                 candidates.append(candidate)
@@ -171,8 +171,11 @@ class Engine:
             asked = sorted(keys)
             for start in range(0, len(asked), MAX_FILTER_VALUES):
                 part = asked[start : start + MAX_FILTER_VALUES]
-                waiting = [r for c in candidates if _needs(c, name, set(part)) for r in c.records]
-                await self._guarded(batch, waiting, self._find(ENTITIES[name], part))
+                try:
+                    await self._find(ENTITIES[name], part)
+                except MsiSyncError as error:
+                    lost = set(part)
+                    batch.decide((r for c in candidates if _needs(c, name, lost) for r in c.records), outcome_of(error))
 
     async def _find(self, entity: Entity, keys: list[str]) -> None:
         found = await self._marketo.find(entity, keys)
@@ -227,7 +230,8 @@ class Engine:
         if entity.key:
             candidate.fields[entity.key] = candidate.records[0].id
         candidate.key = "|".join(str(candidate.fields[name]) for name in entity.dedupe_fields)
-        candidate.body = json.dumps(candidate.fields, ensure_ascii=False, separators=(",", ":")).encode()
+        text = json.dumps(candidate.fields, ensure_ascii=False, separators=(",", ":"))
+        candidate.body = text.encode(errors="replace")  # half an emoji is no reason to lose the record
         candidate.digest = hashlib.blake2b(candidate.body, digest_size=8).digest()
 
     # -- upserting ----------------------------------------------------------------------------------------------
@@ -274,6 +278,7 @@ class Engine:
                 return Retry(RETRY_SECONDS[Kind.TRANSIENT], result.code, result.message, counted=True)
             case Kind.CONFIGURATION:
                 log.error("marketo_configuration entity=%s code=%s: %s", entity.name, result.code, result.message)
+                self._schema.forget()  # a field may have disappeared: describe again before the next try
                 return Retry(RETRY_SECONDS[kind], result.code, result.message)
             case _:
                 return Failed(result.code, result.message, "marketo")
@@ -311,13 +316,18 @@ def outcome_of(error: MsiSyncError) -> Outcome:
 
 def _candidate(
     entity: Entity, record: Record, row: dict[str, Any], schema: TableSchema, rules: Rules
-) -> Candidate | Skipped:
-    parents = rules.parents(record.table, row)
-    if isinstance(parents, Skipped):
-        return parents
-    fields = schema.fields.map(row, schema.labels)
-    if not entity.key:
-        fields["role"] = rules.role(record.table, row)
+) -> Candidate | Skipped | Failed:
+    try:
+        parents = rules.parents(record.table, row)
+        if isinstance(parents, Skipped):
+            return parents
+        fields = schema.fields.map(row, schema.labels)
+        if not entity.key:
+            fields["role"] = rules.role(record.table, row)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # one odd row must not stop its neighbours
+        log.exception("cannot_map table=%s id=%s", record.table, record.id)
+        message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
+        return Failed("CannotMap", message)
     return Candidate([record], fields, parents)
 
 

@@ -78,7 +78,7 @@ class DataverseAuth:
         self._app: Any = None
         self._token = ""
         self._expires = 0.0
-        self._refusal: tuple[float, SignInError] | None = None
+        self._refusal: tuple[float, str, str] | None = None
 
     async def token(self) -> str:
         """A token that is good for two minutes at least.
@@ -89,7 +89,7 @@ class DataverseAuth:
             if self._token and self._clock() < self._expires:
                 return self._token
             if self._refusal and self._clock() < self._refusal[0]:
-                raise self._refusal[1]
+                raise SignInError(*self._refusal[1:])
             if self._app is None:
                 authority = await self._authority()
                 self._app = await asyncio.to_thread(self._create_app, authority)
@@ -114,11 +114,13 @@ class DataverseAuth:
         advice = next(
             (REMEDIES[n] for n in numbers if n in REMEDIES), "see the code in Microsoft's list of AADSTS codes"
         )
-        refusal = SignInError(
-            f"AADSTS{numbers[0]}" if numbers else error, f"Entra refused the sign-in ({error}): {advice}"
-        )
-        self._refusal = (self._clock() + REFUSAL_SECONDS, refusal)
-        raise refusal
+        code = f"AADSTS{numbers[0]}" if numbers else error
+        raise self._refused(code, f"Entra refused the sign-in ({error}): {advice}")
+
+    def _refused(self, code: str, message: str) -> SignInError:
+        """Remember the refusal, so that nobody asks again at once."""
+        self._refusal = (self._clock() + REFUSAL_SECONDS, code, message)
+        return SignInError(code, message)
 
     def _create_app(self, authority: str) -> Any:
         import msal  # noqa: PLC0415  (with requests it costs a tenth of a second: only a cold sign-in pays it)
@@ -149,8 +151,11 @@ class DataverseAuth:
                     settings.username, settings.password.get_secret_value(), scopes
                 )
             )
-        except Exception as error:  # noqa: BLE001  (federated realms raise RuntimeError and ValueError, networks requests' own)
+        except OSError as error:  # what requests raises: nobody answered, or with nonsense
             raise DataverseError("SignInUnavailable", f"Entra: {type(error).__name__}", kind=Kind.TRANSIENT) from None
+        except (RuntimeError, ValueError) as error:  # so a federated realm refuses: asking again could lock the account
+            advice = "the federation server refused the sign-in: see DATAVERSE_AUTH=client_secret"
+            raise self._refused(type(error).__name__, advice) from None
 
     async def _authority(self) -> str:
         """The tenant's authority: as set, by tenant id, or from Dataverse's own 401 challenge (dataverse.md 6.4)."""
@@ -163,6 +168,8 @@ class DataverseAuth:
             response = await self._http.get("/api/data/v9.2/WhoAmI")
         except httpx.HTTPError as error:
             raise DataverseError("Unreachable", f"no answer: {type(error).__name__}", kind=Kind.TRANSIENT) from None
+        if response.status_code == 429 or response.status_code >= 500:
+            raise DataverseError(f"HTTP {response.status_code}", "no challenge to sign in", kind=Kind.TRANSIENT)
         found = _CHALLENGE.search(response.headers.get("WWW-Authenticate", ""))
         authority = found.group(1) if found else ""
         if httpx.URL(authority).host not in LOGIN_HOSTS:

@@ -34,7 +34,12 @@ _HEADERS = {
     "If-None-Match": "null",
     "Prefer": 'odata.include-annotations="Microsoft.Dynamics.CRM.lookuplogicalname"',
 }
-_CHOICE_KINDS = ("Picklist", "State", "Status", "MultiSelectPicklist")
+_CHOICE_KINDS = ("Picklist", "State", "Status", "MultiSelectPicklist", "Boolean")
+_OPTIONS = {
+    "Picklist": "OptionSet($select=Options),GlobalOptionSet($select=Options)",
+    "MultiSelectPicklist": "OptionSet($select=Options),GlobalOptionSet($select=Options)",
+    "Boolean": "OptionSet($select=TrueOption,FalseOption)",
+}
 
 
 class DataverseClient:
@@ -75,15 +80,16 @@ class DataverseClient:
                 break
             answer = await self._get(
                 f"{API}/EntityDefinitions(LogicalName='{table}')/Attributes"
-                f"/Microsoft.Dynamics.CRM.{kind}AttributeMetadata?$select=LogicalName&$expand=OptionSet($select=Options)"
-                + (",GlobalOptionSet($select=Options)" if kind.endswith("Picklist") else ""),
+                f"/Microsoft.Dynamics.CRM.{kind}AttributeMetadata?$select=LogicalName&$expand="
+                + _OPTIONS.get(kind, "OptionSet($select=Options)"),
                 None,
             )
             for attribute in answer["value"]:
                 if attribute["LogicalName"] in columns:
                     options = attribute.get("OptionSet") or attribute.get("GlobalOptionSet") or {}
+                    both = [option for name in ("TrueOption", "FalseOption") if (option := options.get(name))]
                     labels[attribute["LogicalName"]] = {
-                        option["Value"]: _label(option["Label"], language) for option in options.get("Options") or []
+                        option["Value"]: _label(option["Label"], language) for option in options.get("Options") or both
                     }
         return labels
 

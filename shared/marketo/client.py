@@ -125,6 +125,8 @@ class MarketoClient:
             token = await self._auth.token()
             try:
                 async with self._pacer.admitted():
+                    if self._clock() >= deadline:  # the queue before this call was too long
+                        raise MarketoError("OutOfTime", "no time was left for this call", kind=Kind.THROTTLED)
                     return await self._send(method, path, token, form, content)
             except MarketoError as error:
                 tries += 1
@@ -139,6 +141,8 @@ class MarketoClient:
                 await self._sleep(wait)
 
     def _wait(self, error: MarketoError, tries: int) -> float | None:
+        if error.code == "OutOfTime":
+            return None
         if error.kind is Kind.THROTTLED:
             wait = random.uniform(0.2, 1.0) if error.code == "615" else WINDOW_SECONDS  # noqa: S311  (jitter)
             self._pacer.close_for(wait)

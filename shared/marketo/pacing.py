@@ -49,7 +49,7 @@ class Pacer:
 
     def _wait(self) -> float:
         now = self._clock()
-        while self._started and self._started[0] <= now - WINDOW_SECONDS:
+        while self._started and self._started[0] + WINDOW_SECONDS <= now:
             self._started.popleft()
-        full = self._started[0] + WINDOW_SECONDS - now if len(self._started) >= self._limit else 0.0
+        full = self._started[-self._limit] + WINDOW_SECONDS - now if len(self._started) >= self._limit else 0.0
         return max(full, self._closed_until - now)
