@@ -31,7 +31,7 @@ def neighbour_commands(
     ports = addresses.ports
     tls = {"cert": certificates.certificate, "key": certificates.key}
     return {
-        "service-bus": _module("servicebus", port=ports.service_bus, queues=directory / "queues.json"),
+        "service-bus": _module("servicebus", port=ports.service_bus, queues=directory / "queues.json", **tls),
         "dataverse": [
             *_module("dataverse", port=ports.dataverse, control_port=ports.dataverse_control, **tls),
             *("--service-bus", addresses.service_bus_of_dataverse),

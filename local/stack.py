@@ -29,6 +29,7 @@ from local.processes import Child, StackError, announces_ready, free_ports
 ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = ROOT / ".local"
 FUNCTIONS = "functions-"
+LOOPBACK = "127.0.0.1"  # Service Bus' administration client speaks TLS to it
 
 
 class Stack:
@@ -194,7 +195,7 @@ class Stack:
         self._remove_pointers()
         for leftover in ("azurite", "logs", "locks"):
             shutil.rmtree(self.directory / leftover, ignore_errors=True)
-        certificates = write_certificates(self.addresses.ca_bundle.parent, HOSTS)
+        certificates = write_certificates(self.addresses.ca_bundle.parent, (*HOSTS, LOOPBACK))
         write_queues(self.directory, self._queues)
         commands = neighbour_commands(
             self.addresses, self.directory, certificates, limits=self._marketo, empty=self._empty
