@@ -1,0 +1,176 @@
+"""What cannot be synced is kept in dead-letters with its reason, and its neighbours in the same batch arrive."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from azure.servicebus import ServiceBusMessage
+
+from local.dataverse.notifications import Origin, association, notification
+from local.harness import Made, Rows, System, eventually
+from local.harness.system import DeadLetter, body_of, notification_of
+
+OTHER_ORGANISATION = "9f0c1c3e-0d5e-4a2b-8f2e-51c1b7a2d001"
+
+
+async def letters(system: System, count: int) -> list[DeadLetter]:
+    return await eventually(system.dead_letters, lambda seen: len(seen) >= count, what=f"{count} dead letters")
+
+
+def without(made: Made, key: str) -> bytes:
+    context = dict(notification_of(made).context)
+    del context[key]
+    return json.dumps(context).encode()
+
+
+async def test_malformed_notifications_in_the_middle_of_good_ones(system: System) -> None:
+    rows = Rows()
+    good = [rows.user() for _ in range(6)]
+    spoilt = rows.user()
+    await system.seed(rows)
+    malformed: dict[str, list[bytes]] = {
+        "NotJson": [b"hello", b'{"MessageName": "Upda', b"\x00\xff\xfe", b""],
+        "NotAnObject": [b"[]", b'"text"', b"null"],
+        "NoRoutingTriple": [
+            b"{}",
+            without(spoilt, "MessageName"),
+            b'{"MessageName": "Update", "PrimaryEntityName": "contact"}',
+        ],
+        "BadGuid": [body_of(spoilt).replace(spoilt.id.encode(), b"not-a-guid")],
+        "WrongFormat": [b"<RemoteExecutionContext/>", b"@\x06string\x08http://schemas.microsoft.com/2003/10/\xb5"],
+    }
+    bodies = [body for group in malformed.values() for body in group]
+    mixed = [*bodies]
+    for number, made in enumerate(good):
+        mixed.insert(3 * number, body_of(made))
+    await system.post("changes", mixed)
+    await system.synced(*good)
+    found = await letters(system, len(bodies))
+    assert sorted(each.code for each in found) == sorted(code for code, group in malformed.items() for _ in group)
+    assert sorted(each.body for each in found) == sorted(bodies)  # as they came
+    for each in found:
+        assert each.properties["source_queue"] == system.queue("changes")
+        assert each.properties["system"] == "msisync"
+        assert len(each.properties["message"]) > 20
+        assert datetime.fromisoformat(each.properties["first_seen"]).tzinfo is not None
+    assert await system.record(spoilt) is None
+
+
+async def test_good_notifications_are_not_taken_for_their_neighbours(system: System) -> None:
+    rows = Rows()
+    first, second = rows.user(), rows.user()
+    await system.seed(rows)
+    # The platform drops empty values from the lists of a batch's content types and correlation ids.
+    await system.post(
+        "changes",
+        [
+            ServiceBusMessage(body_of(first)),
+            ServiceBusMessage(b"@\x06binary", content_type="application/msbin1", correlation_id=str(uuid4())),
+            ServiceBusMessage(body_of(second)),
+        ],
+    )
+    await system.synced(first, second)
+    assert [each.code for each in await letters(system, 1)] == ["WrongFormat"]
+
+
+async def test_notifications_that_are_not_for_this_app(system: System) -> None:
+    rows = Rows()
+    seller = rows.user()
+    stranger = rows.user()
+    await system.seed(rows)
+    foreign = Origin(at=1_700_000_000, organization_id=OTHER_ORGANISATION, organization_name="sandbox")
+    # Of rows that are not there (any more): nothing to do, and nothing wrong.
+    gone = association(("contact", str(uuid4())), "contactleads_association", [("lead", str(uuid4()))])
+    await system.post(
+        "changes",
+        [
+            body_of(stranger, origin=foreign),
+            body_of(Made("team", str(uuid4()), {})),
+            body_of(seller),
+            notification("Associate", "none", {}, Origin(at=1_700_000_000), parameters=gone).json().encode(),
+        ],
+    )
+    await system.synced(seller)
+    found = await letters(system, 2)
+    by_code = {each.code: each for each in found}
+    assert OTHER_ORGANISATION in by_code["WrongOrganization"].properties["message"]
+    assert "team" in by_code["UnknownTable"].properties["message"]
+    assert json.loads(by_code["WrongOrganization"].body)["PrimaryEntityId"] == stranger.id
+    await system.idle()
+    assert await system.record(stranger) is None
+
+
+async def test_records_that_marketo_refuses(system: System) -> None:
+    rows = Rows()
+    seller = rows.user()
+    good = [rows.contact(None, seller) for _ in range(5)]
+    umlaut = rows.contact(None, seller, emailaddress1="jürgen@example.com")
+    nameless = rows.opportunity(None, seller, name=None)
+    fine = rows.opportunity(None, seller)
+    await system.seed(rows)
+    await system.notify(*good[:3], umlaut, *good[3:], nameless, fine)
+    await system.synced(*good, fine)
+    refused = await system.dead_letter_of(umlaut.id)
+    missing = await system.dead_letter_of(nameless.id)
+    assert (refused.code, missing.code) == ("1003", "1002")
+    assert "email" in refused.properties["message"]
+    expected = {
+        "entity": "person",
+        "table": "contact",
+        "record_id": umlaut.id,
+        "system": "marketo",
+        "source_queue": system.queue("person"),
+        "attempts": 1,
+    }
+    assert {name: refused.properties[name] for name in expected} == expected
+    message = json.loads(refused.body)
+    assert (message["version"], message["entity"]) == (1, "person")
+    assert [record["id"] for record in message["records"]] == [umlaut.id]
+    assert refused.properties["first_seen"] == message["records"][0]["seen"]
+    assert len(await system.dead_letters()) == 2
+
+
+async def test_a_dead_letter_can_be_sent_again_once_the_row_is_mended(system: System) -> None:
+    rows = Rows()
+    contact = rows.contact(None, rows.user(), emailaddress1="bad address")
+    await system.seed(rows)
+    await system.notify(contact)
+    letter = await system.dead_letter_of(contact.id)
+    contact.values["emailaddress1"] = "good@customer.example"
+    await system.seed(rows)
+    await system.post("person", [letter.body], session="person")
+    await system.changed(contact, email="good@customer.example")
+
+
+async def test_bad_messages_on_an_entity_queue(system: System) -> None:
+    rows = Rows()
+    contact, seller = rows.contact(None, rows.user()), rows.made[0]
+    await system.seed(rows)
+    await system.notify(seller)
+    await system.synced(seller)
+    seen = datetime.now(UTC).isoformat()
+
+    def message(records: Any, **parts: Any) -> bytes:
+        return json.dumps({"version": 1, "entity": "person", "records": records, **parts}).encode()
+
+    good = {"table": "contact", "id": contact.id, "seen": seen}
+    bad: list[tuple[str, bytes]] = [
+        ("BadMessage", b"no JSON"),
+        ("BadMessage", b""),
+        ("MessageVersion", message([good], version=2)),
+        ("MessageVersion", b"[]"),
+        ("WrongEntity", message([good], entity="company")),
+        ("BadMessage", message("none")),
+        ("BadMessage", message([{"table": "contact", "id": contact.id}])),
+        ("BadMessage", message([{**good, "id": contact.id.upper()}])),
+    ]
+    bodies = [body for _, body in bad]
+    await system.post("person", [*bodies[:4], message([good]), *bodies[4:]], session="person")
+    await system.synced(contact)
+    found = await letters(system, len(bad))
+    assert sorted(each.code for each in found) == sorted(code for code, _ in bad)
+    assert {each.properties["source_queue"] for each in found} == {system.queue("person")}
+    await system.post("person", [message([{"table": "account", "id": str(uuid4()), "seen": seen}])], session="person")
+    assert "UnknownTable" in [each.code for each in await letters(system, len(bad) + 1)]
+    assert (await system.queue_counts())[system.queue("person")].dead == 0
