@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import httpx
 from azure.core.exceptions import ResourceNotFoundError
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableClient
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient
@@ -29,14 +28,6 @@ OBJECTS = {
     "opportunity": "opportunities",
     "opportunity_role": "roles",
 }
-
-
-class _PlainHttp(AioHttpTransport):  # type: ignore[misc]  # azure.core loads the class lazily, untyped
-    """The SDK asks for HTTPS; the emulator answers its management API over HTTP as well, without a certificate."""
-
-    async def send(self, request: Any, **options: Any) -> Any:
-        request.url = request.url.replace("https://", "http://", 1)
-        return await super().send(request, **options)
 
 
 class WatchError(Exception):
@@ -87,7 +78,7 @@ class Watch:
         self._queues: dict[str, str] = bus["queues"]
         self._controls = stack.control()
         self._admin = ServiceBusAdministrationClient.from_connection_string(
-            bus["connection_string"], transport=_PlainHttp()
+            bus["connection_string"], connection_verify=endpoints["ca_bundle"]
         )
         self._bus = ServiceBusClient.from_connection_string(bus["connection_string"])
         self._dead_letters = self._bus.get_queue_receiver(self._queues["dead_letters"])
