@@ -32,10 +32,7 @@ def world_of(records: int, seed: int = 1) -> World:
 
     Raises ValueError for fewer than LEAST_RECORDS.
     """
-    world = build(seed, size_of(records), troubles=False)
-    for user in world.rows["systemuser"].values():
-        user["fullname"] = user["fullname"][:200]
-    return world
+    return build(seed, size_of(records), troubles=False)
 
 
 def in_import_order(world: World, chance: random.Random) -> list[Reference]:
