@@ -46,6 +46,13 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """Comes again in the next cycle of a burst: with its parents, or to fill a call."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """Wrong for good: the record goes to dead-letters with the code and message of `source`."""
 
@@ -54,4 +61,4 @@ class Failed:
     source: str = "msisync"
 
 
-Outcome = Synced | Skipped | Deferred | Retry | Failed
+Outcome = Synced | Skipped | Deferred | Retry | Later | Failed

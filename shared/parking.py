@@ -141,7 +141,7 @@ class Parking:
                         leaving.append(child)
                 by_entity: dict[str, list[Record]] = {}
                 for child in leaving:
-                    by_entity.setdefault(child.entity, []).append(child.record)
+                    by_entity.setdefault(child.entity, []).append(replace(child.record, released=True))
                 await self._send(by_entity)
                 await self._store.remove(leaving)
                 count += len(leaving)
@@ -168,7 +168,9 @@ class Parking:
     async def _send(self, records: dict[str, list[Record]]) -> None:
         await self._bus.send(
             [
-                Outgoing(self._queues.of(entity), encode(entity, group), session=entity, at=self._windows.turn(entity))
+                Outgoing(
+                    self._queues.of(entity), encode(entity, group), session=entity, at=self._windows.next_turn(entity)
+                )
                 for entity, all_of_it in records.items()
                 for group in chunked(all_of_it, MAX_RECORDS)
             ]

@@ -164,7 +164,7 @@ class Pipeline:
                 self._queues.of(entity),
                 encode(entity, group),
                 session=entity,
-                at=self._windows.turn(entity),
+                at=self._windows.next_cycle(entity),
             )
             for entity, group in routed.groups()
         ]

@@ -26,7 +26,7 @@ class Record:
 
     `first_seen`: when the oldest change that is not in Marketo yet reached the queue. `attempt`: counted tries so far.
     `requested`: children are parked until this record is in Marketo. `parked_since`: it has itself waited for a parent
-    since then.
+    since then. `released`: it has just come back from that. `collected`: it has waited a cycle to fill a call.
     """
 
     table: str
@@ -37,6 +37,8 @@ class Record:
     attempt: int = 0
     requested: bool = False
     parked_since: datetime | None = None
+    released: bool = False
+    collected: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -57,6 +59,8 @@ class Record:
             attempt=min(self.attempt, newer.attempt),
             requested=self.requested or newer.requested,
             parked_since=min(waits) if waits else None,
+            released=self.released or newer.released,
+            collected=self.collected or newer.collected,
         )
 
 
@@ -86,6 +90,8 @@ class _WireRecord:
     attempt: int = 0
     requested: bool = False
     parked: datetime | None = None
+    released: bool = False
+    collected: bool = False
 
 
 _RECORDS = TypeAdapter(list[_WireRecord])
@@ -110,6 +116,10 @@ def _wire(record: Record) -> dict[str, Any]:
         wire["requested"] = True
     if record.parked_since:
         wire["parked"] = timestamp(record.parked_since)
+    if record.released:
+        wire["released"] = True
+    if record.collected:
+        wire["collected"] = True
     return wire
 
 
@@ -140,9 +150,17 @@ def _record(wire: _WireRecord) -> Record:
     if not _GUID.match(wire.id):
         raise MessageError("BadMessage", f"{wire.id!r:.60} is not a lower-case GUID; see docs/messages.md")
     return Record(
-        wire.table, wire.id, _aware(wire.seen), wire.op, wire.correlation, wire.attempt, wire.requested,
-        _aware(wire.parked) if wire.parked else None,
-    )  # fmt: skip
+        wire.table,
+        wire.id,
+        _aware(wire.seen),
+        operation=wire.op,
+        correlation_id=wire.correlation,
+        attempt=wire.attempt,
+        requested=wire.requested,
+        parked_since=_aware(wire.parked) if wire.parked else None,
+        released=wire.released,
+        collected=wire.collected,
+    )
 
 
 def timestamp(moment: datetime) -> str:

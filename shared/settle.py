@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 
 from shared.bus import Bus, Outgoing, Properties
 from shared.entities import Entity
-from shared.outcomes import Deferred, Failed, Outcome, Retry, Synced
+from shared.outcomes import Deferred, Failed, Later, Outcome, Retry, Synced
 from shared.parking import Parking
 from shared.records import MAX_RECORDS, Record, encode, timestamp
 from shared.routing import chunked
 from shared.settings import QueueSettings
+from shared.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,19 @@ class Settler:
     """Makes outcomes durable."""
 
     def __init__(
-        self, bus: Bus, parking: Parking, queues: QueueSettings, *, now: Callable[[], datetime], max_attempts: int
+        self,
+        bus: Bus,
+        parking: Parking,
+        queues: QueueSettings,
+        windows: Windows,
+        *,
+        now: Callable[[], datetime],
+        max_attempts: int,
     ) -> None:
         self._bus = bus
         self._parking = parking
         self._queues = queues
+        self._windows = windows
         self._now = now
         self._max_attempts = max_attempts
 
@@ -92,6 +101,14 @@ class Settler:
             )
             for wait, records in waits.items()
             for group in chunked(records, MAX_RECORDS)
+        ] + [
+            Outgoing(
+                self._queues.of(entity.name),
+                encode(entity.name, group),
+                session=entity.name,
+                at=self._windows.next_cycle(entity.name),
+            )
+            for group in chunked([record for record, outcome in outcomes if isinstance(outcome, Later)], MAX_RECORDS)
         ]
 
     def _is_last(self, record: Record, outcome: Retry) -> bool:

@@ -174,14 +174,17 @@ class Store:
         await asyncio.gather(*(self._limited(self._transact(operation, part)) for part in parts))
 
     async def _transact(self, operation: str, rows: list[dict[str, Any]]) -> None:
-        from azure.core.exceptions import HttpResponseError, ResourceModifiedError  # noqa: PLC0415
+        from azure.core.exceptions import HttpResponseError, ResourceModifiedError, ServiceRequestError  # noqa: PLC0415
 
         table = await self._open()
+        steps: list[Any] = [("upsert", row) for row in rows]
+        if operation == "delete":
+            steps = [("delete", _key(row), _unless_modified(row)) for row in rows]
         try:
-            if operation == "upsert":
-                await table.submit_transaction([("upsert", row) for row in rows])
-            else:
-                await table.submit_transaction([("delete", _key(row), _unless_modified(row)) for row in rows])
+            try:
+                await table.submit_transaction(steps)
+            except ServiceRequestError:  # an idle connection that the server has closed: the SDK does not try again
+                await table.submit_transaction(steps)
         except HttpResponseError as error:
             # One row that is gone or was written anew undoes the whole transaction: then one by one.
             if operation == "upsert" or error.status_code not in (404, 412):

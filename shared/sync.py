@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,14 +21,15 @@ from shared.dataverse.client import MAX_IDS, DataverseClient
 from shared.entities import ENTITIES, TABLES, Entity
 from shared.errors import MsiSyncError, VendorError
 from shared.known import Known
-from shared.marketo.chunks import chunks
+from shared.marketo.chunks import MAX_RECORDS, chunks
 from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient, Result
-from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
+from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
 from shared.records import Record, coalesce, timestamp
 from shared.references import References
 from shared.relations import Rules
 from shared.routing import chunked
 from shared.schema import Schema, TableSchema
+from shared.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,10 @@ RETRY_SECONDS = {
 RECHECK_SECONDS = 5.0
 #: Rows are read by so many requests at a time.
 READERS = 4
+#: Records that are in memory with all their values at a time.
+GROUP = 5 * MAX_RECORDS
+#: From this tier on, what does not fill a call waits for the next cycle of a burst; few records wait for those.
+COLLECTED_TIER = 2
 
 
 @dataclass(slots=True)
@@ -85,6 +90,7 @@ class Engine:
         schema: Schema,
         references: References,
         known: Known,
+        windows: Windows,
         tables: Sequence[str],
         clock: Callable[[], float],
         now: Callable[[], datetime],
@@ -96,6 +102,7 @@ class Engine:
         self._schema = schema
         self._references = references
         self._known = known
+        self._windows = windows
         self._tables = frozenset(tables)
         self._clock = clock
         self._now = now
@@ -112,19 +119,23 @@ class Engine:
             [r for r in unique if r.table not in self._tables or TABLES[r.table][0] is not entity],
             Failed("UnknownTable", "the table is not mapped for this entity in sync.toml"),
         )
-        candidates = await self._read(batch)
-        if candidates:
+        ready: dict[str, Candidate] = {}
+        for group in chunked(list(batch.open.values()), GROUP):  # so memory is bounded by a group, not by the batch
+            candidates = await self._read(batch, group)
             await self._find_parents(batch, candidates)
-            await self._upsert(batch, self._ready(batch, candidates))
+            self._ready(batch, candidates, ready)
+            await self._upsert(batch, ready, MAX_RECORDS)
+        if not self._collect(batch, list(ready.values())):
+            await self._upsert(batch, ready, 1)
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
         return batch.outcomes
 
     # -- reading and mapping ------------------------------------------------------------------------------------
 
-    async def _read(self, batch: Batch) -> list[Candidate]:
+    async def _read(self, batch: Batch, records: list[Record]) -> list[Candidate]:
         """Current rows, mapped, with their parents' identities. Rows that are gone or not to be synced are decided."""
         by_table: dict[str, list[Record]] = {}
-        for record in batch.open.values():
+        for record in records:
             by_table.setdefault(record.table, []).append(record)
         slices = [part for records in by_table.values() for part in chunked(records, MAX_IDS)]
         read = await asyncio.gather(*(self._guarded(batch, part, self._read_slice(batch, part)) for part in slices))
@@ -156,16 +167,19 @@ class Engine:
     async def _find_parents(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Ask Marketo for the parents that nobody knows of: one call per 300 of an entity, none on a warm cache.
 
-        That a parent was absent a moment ago does not count for a record that has just been released: another
-        instance may have synced the parent.
+        In a burst the parent is most likely part of it: then Marketo is asked only for records that have waited a
+        cycle. That a parent was absent a moment ago does not count for a record that has just been released, because
+        another instance may have synced the parent.
         """
         unknown: dict[str, set[str]] = {}
         for candidate in candidates:
-            released = candidate.records[0].parked_since is not None
+            record = candidate.records[0]
+            if self._windows.is_burst and record.parked_since is None:
+                continue
             for parent in candidate.parents.values():
                 if parent is None or self._known.id_of(parent.entity, parent.id) is not None:
                     continue
-                if released or not self._known.is_absent(parent.entity, parent.id):
+                if record.released or not self._known.is_absent(parent.entity, parent.id):
                     unknown.setdefault(parent.entity, set()).add(parent.id)
         for name, keys in unknown.items():
             asked = sorted(keys)
@@ -185,9 +199,8 @@ class Engine:
             else:
                 self._known.add_absent(entity.name, key)
 
-    def _ready(self, batch: Batch, candidates: list[Candidate]) -> list[Candidate]:
-        """Candidates that can be sent now: parents known, encoded, each key once, not just sent with this content."""
-        ready: dict[str, Candidate] = {}
+    def _ready(self, batch: Batch, candidates: list[Candidate], ready: dict[str, Candidate]) -> None:
+        """Add what can be sent now: parents known, encoded, each key once, not just sent with this content."""
         for candidate in candidates:
             if candidate.records[0].key not in batch.open:
                 continue
@@ -203,7 +216,6 @@ class Engine:
                 batch.decide(candidate.records, Synced("unchanged"))
             else:
                 ready[candidate.key] = candidate
-        return list(ready.values())
 
     def _defer(self, batch: Batch, candidate: Candidate, missing: list[Parent]) -> None:
         missing.sort(key=lambda parent: ENTITIES[parent.entity].tier)
@@ -216,6 +228,8 @@ class Engine:
                     "in Marketo; see why it does not sync, then replay this record"
                 )
                 batch.decide([record], Failed("ParentMissing", message))
+            elif since is None and self._windows.is_burst:
+                batch.decide([replace(record, parked_since=self._now())], Later("MeetsItsParents"))
             else:
                 batch.decide([record], Deferred(tuple(missing)))
 
@@ -233,12 +247,30 @@ class Engine:
         text = json.dumps(candidate.fields, ensure_ascii=False, separators=(",", ":"))
         candidate.body = text.encode(errors="replace")  # half an emoji is no reason to lose the record
         candidate.digest = hashlib.blake2b(candidate.body, digest_size=8).digest()
+        candidate.fields = {}
 
     # -- upserting ----------------------------------------------------------------------------------------------
 
-    async def _upsert(self, batch: Batch, ready: list[Candidate]) -> None:
-        """Chunks run concurrently: they hold different records, and the pacer bounds how many calls there are."""
-        await asyncio.gather(*(self._upsert_chunk(batch, chunk) for chunk in chunks(ready)))
+    def _collect(self, batch: Batch, rest: list[Candidate]) -> bool:
+        """In a burst, let what does not fill a call wait for the next cycle: once, and not what many wait for."""
+        records = [record for candidate in rest for record in candidate.records]
+        again = any(record.collected for record in records)
+        if again or not self._windows.is_burst or batch.entity.tier < COLLECTED_TIER:
+            return False
+        for record in records:
+            batch.decide([replace(record, collected=True)], Later("FillsACall"))
+        return True
+
+    async def _upsert(self, batch: Batch, ready: dict[str, Candidate], at_least: int) -> None:
+        """Send what fills calls of `at_least` records, the oldest first, and take it out of `ready`.
+
+        Chunks run concurrently: they hold different records, and the pacer bounds how many calls there are.
+        """
+        count = len(ready) if at_least == 1 else len(ready) - len(ready) % at_least
+        going = sorted(ready.values(), key=_age)[:count]
+        for candidate in going:
+            del ready[candidate.key]
+        await asyncio.gather(*(self._upsert_chunk(batch, chunk) for chunk in chunks(going)))
 
     async def _upsert_chunk(self, batch: Batch, chunk: list[Candidate]) -> None:
         """One call; in halves when Marketo refuses the whole for what may be the fault of one record."""
@@ -329,6 +361,10 @@ def _candidate(
         message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
         return Failed("CannotMap", message)
     return Candidate([record], fields, parents)
+
+
+def _age(candidate: Candidate) -> datetime:
+    return min(record.first_seen for record in candidate.records)
 
 
 def _needs(candidate: Candidate, entity: str, keys: set[str]) -> bool:

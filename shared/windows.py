@@ -1,8 +1,8 @@
 """Collects the work of a burst, so that calls to Marketo are full; lone changes go at once.
 
-While a burst lasts, each entity's messages become visible together, once in a window, parents before children: with a
-window of 20 s, sales persons at 0 s, companies at 4 s, persons at 8 s, opportunities at 12 s, roles at 16 s. So one
-window carries a change through all its parents, and every entity has at most one call per window that is not full.
+While a burst lasts, time is cut into cycles, and in each cycle every entity has its turn, parents before children: with
+cycles of 20 s, sales persons at 0 s, companies at 4 s, persons at 8 s, opportunities at 12 s, roles at 16 s. What is
+routed during a cycle waits for the turns of the next one, so it meets its parents there.
 """
 
 from __future__ import annotations
@@ -28,11 +28,23 @@ class Windows:
         if waiting >= self._burst_batch:
             self._until = self._now() + timedelta(seconds=self._seconds)
 
-    def turn(self, entity: str) -> datetime | None:
-        """When a message for this entity should become visible; None: at once."""
-        now = self._now()
-        if now >= self._until:
-            return None
-        offset = self._seconds * ENTITIES[entity].tier / len(ENTITIES)
-        windows = math.ceil((now.timestamp() - offset) / self._seconds)
-        return datetime.fromtimestamp(windows * self._seconds + offset, UTC)
+    @property
+    def is_burst(self) -> bool:
+        """Whether work is being collected."""
+        return self._now() < self._until
+
+    def next_cycle(self, entity: str) -> datetime | None:
+        """The entity's turn in the next cycle: for changes, beside their parents'. None: at once."""
+        return self._turn(entity, self._now()) if self.is_burst else None
+
+    def next_turn(self, entity: str) -> datetime | None:
+        """The entity's next turn, perhaps in this cycle: for what other records wait for. None: at once."""
+        offset = self._offset(entity)
+        return self._turn(entity, self._now() - offset) if self.is_burst else None
+
+    def _turn(self, entity: str, moment: datetime) -> datetime:
+        start = math.ceil(moment.timestamp() / self._seconds) * self._seconds
+        return datetime.fromtimestamp(start, UTC) + self._offset(entity)
+
+    def _offset(self, entity: str) -> timedelta:
+        return timedelta(seconds=self._seconds * ENTITIES[entity].tier / len(ENTITIES))
