@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +11,13 @@ import pytest
 
 from shared.bus import Outgoing
 from shared.changes import parse
+from shared.codes import Kind
 from shared.entities import ENTITIES, Entity
+from shared.errors import DataverseError, MsiSyncError, SignInError
 from shared.outcomes import Outcome, Synced
 from shared.pipeline import Incoming, Pipeline
 from shared.records import Record, decode, encode
+from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
 SEEN = NOON - timedelta(seconds=40)
@@ -60,16 +62,17 @@ def incoming(sent: bytes) -> Incoming:
 class World:
     """Everything around the pipeline at once: bus, engine and settler."""
 
-    def __init__(self, *, burst_batch: int = 3, burst_window: float = 10.0) -> None:
+    def __init__(self) -> None:
         self.sent: list[Outgoing] = []
         self.unreachable = False
         self.synced: list[Record] = []
         self.settled: list[tuple[Record, Outcome]] = []
-        sync = SimpleNamespace(burst_batch=burst_batch, burst_window=burst_window)
-        settings: Any = SimpleNamespace(queues=Queues(), sync=sync)
+        self.refusal: MsiSyncError | None = None
+        queues: Any = Queues()
         itself: Any = self
         self.pipeline = Pipeline(
-            settings,
+            queues,
+            windows=Windows(burst_batch=3, seconds=20.0, now=lambda: NOON),
             bus=itself,
             engine=itself,
             settler=itself,
@@ -82,6 +85,8 @@ class World:
         )
 
     async def organization(self) -> str:
+        if self.refusal:
+            raise self.refusal
         return ORGANIZATION
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
@@ -163,6 +168,49 @@ async def test_a_webhook_of_250_kb_is_queued_without_its_bulk_and_names_the_same
     assert after.organization_id == before.organization_id
 
 
+async def test_parameters_that_are_bulk_alone_are_left_out_as_dynamics_does(world: World) -> None:
+    target = {"Attributes": [{"key": "description", "value": "x" * 220_000}], "Id": guid(1), "LogicalName": "lead"}
+    large = body(InputParameters=[{"key": "Target", "value": target}])
+    assert 192 * 1024 < len(large) <= 256 * 1024
+    assert await world.accept(large) == 202
+    (message,) = world.sent
+    assert len(message.body) < 1024
+    assert parse(message.body).changes == parse(large).changes
+
+
+async def test_a_bulk_update_that_fits_no_message_is_refused_and_never_shortened(world: World) -> None:
+    """Its parameters are the only place that names its rows."""
+    rows = [{"Id": guid(n), "LogicalName": "lead", "Attributes": [{"key": "x" * 3000}]} for n in range(1, 71)]
+    targets = [{"key": "Targets", "value": {"EntityName": "lead", "Entities": rows}}]
+    large = body(MessageName="UpdateMultiple", PrimaryEntityId=guid(0), InputParameters=targets)
+    assert 192 * 1024 < len(large) <= 256 * 1024
+    assert len(parse(large).changes) == 70
+    assert await world.accept(large) == 413
+    assert world.sent == []
+
+
+async def test_a_bulk_update_beside_large_images_is_queued_with_all_its_rows(world: World) -> None:
+    rows = [{"Id": guid(n), "LogicalName": "lead", "Attributes": []} for n in range(1, 71)]
+    targets = [{"key": "Targets", "value": {"EntityName": "lead", "Entities": rows}}]
+    facts: dict[str, Any] = {"MessageName": "UpdateMultiple", "PrimaryEntityId": guid(0), "InputParameters": targets}
+    large = body(**facts, PreEntityImages=[{"key": "x", "value": "x" * 200_000}])
+    assert await world.accept(large) == 202
+    assert parse(world.sent[0].body).changes == parse(large).changes
+
+
+@pytest.mark.parametrize(("encoding", "bytes_each"), [("utf-16", 2), ("utf-16-be", 2), ("utf-32", 4)])
+async def test_a_large_body_in_another_encoding_is_slimmed_too(world: World, encoding: str, bytes_each: int) -> None:
+    large = json.dumps(context(ParentContext="x" * (220_000 // bytes_each))).encode(encoding)
+    assert 192 * 1024 < len(large) <= 256 * 1024
+    assert await world.accept(large) == 202
+    assert parse(world.sent[0].body).changes == parse(body()).changes
+
+
+async def test_half_an_emoji_in_a_large_body_is_no_unhandled_error(world: World) -> None:
+    assert await world.accept(body(ParentContext="x" * 200_000, OrganizationName="Contoso \ud83d")) == 202
+    assert parse(world.sent[0].body).changes == parse(body()).changes
+
+
 async def test_a_body_with_bom_can_be_slimmed_too(world: World) -> None:
     assert await world.accept(b"\xef\xbb\xbf" + body(ParentContext="x" * 200_000)) == 202
     assert parse(world.sent[0].body).changes == parse(body()).changes
@@ -180,23 +228,27 @@ async def test_changes_below_a_burst_go_at_once(world: World) -> None:
     assert [(message.queue, message.at) for message in world.sent] == [("person", None)]
 
 
-async def test_a_burst_waits_for_the_end_of_a_common_window_parents_first(world: World) -> None:
+async def test_in_a_burst_each_entity_waits_for_its_turn(world: World) -> None:
     tables = ["opportunity", "contact", "account", "systemuser", "connection"]
     await world.pipeline.route([incoming(body(n, table)) for n, table in enumerate(tables, 1)])
-    end = datetime(2026, 3, 4, 12, 0, 10, tzinfo=UTC)
+    minute = NOON.replace(second=0)
     assert [(message.queue, message.at) for message in world.sent] == [
-        ("sales_person", end),
-        ("company", end + timedelta(seconds=1)),
-        ("person", end + timedelta(seconds=2)),
-        ("opportunity", end + timedelta(seconds=3)),
-        ("opportunity_role", end + timedelta(seconds=4)),
+        ("sales_person", minute + timedelta(seconds=20)),
+        ("company", minute + timedelta(seconds=4)),
+        ("person", minute + timedelta(seconds=8)),
+        ("opportunity", minute + timedelta(seconds=12)),
+        ("opportunity_role", minute + timedelta(seconds=16)),
     ]
 
 
-async def test_a_window_of_zero_never_waits() -> None:
-    world = World(burst_window=0.0)
-    await world.pipeline.route([incoming(body(n)) for n in range(1, 9)])
-    assert [message.at for message in world.sent] == [None]
+async def test_a_lone_change_within_a_burst_waits_with_the_others_and_a_refusal_does_not(world: World) -> None:
+    await world.pipeline.route([incoming(body(n)) for n in range(1, 4)])
+    world.sent.clear()
+    await world.pipeline.route([incoming(body(4)), incoming(b"{")])
+    assert [(message.queue, message.at) for message in world.sent] == [
+        ("person", NOON.replace(second=8)),
+        ("dead-letters", None),
+    ]
 
 
 async def test_edits_of_one_row_are_one_record_of_one_message(world: World) -> None:
@@ -227,6 +279,46 @@ async def test_what_is_refused_is_kept_with_its_reason_and_its_neighbours_go_on(
     assert letter.properties["first_seen"] == "2026-03-04T11:59:23.000Z"
     (work,) = [message for message in world.sent if message.queue == "person"]
     assert [record.id for record in decode(work.body, "person")] == [guid(1), guid(2)]
+
+
+OUTAGES = [
+    DataverseError("Unreachable", "no answer", kind=Kind.TRANSIENT),
+    DataverseError("0x80040220", "no privilege", kind=Kind.CONFIGURATION),
+    SignInError("AADSTS50126", "wrong password"),
+]
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: outage.code)
+async def test_notifications_wait_outside_the_broker_s_count_while_nobody_tells_whose_they_are(
+    world: World, outage: MsiSyncError
+) -> None:
+    world.refusal = outage
+    await world.pipeline.route([incoming(body(1)), incoming(b"{")])
+    assert [(m.queue, m.body, m.session, m.at) for m in world.sent] == [
+        ("changes", sent, None, NOON + timedelta(seconds=60)) for sent in (body(1), b"{")
+    ]
+
+
+async def test_a_notification_that_waited_keeps_the_time_when_it_first_came(world: World) -> None:
+    world.refusal = OUTAGES[0]
+    waiting = [incoming(body(1)), incoming(b"{")]
+    for minute in range(1, 4):
+        await world.pipeline.route(waiting)
+        carried: list[dict[str, object]] = [{str(k): v for k, v in m.properties.items()} for m in world.sent]
+        later = NOON + timedelta(minutes=minute)
+        waiting = [Incoming(m.body, later, facts) for m, facts in zip(world.sent, carried, strict=True)]
+        world.sent.clear()
+    world.refusal = None
+    await world.pipeline.route(waiting)
+    work, letter = world.sent
+    assert decode(work.body, "person") == [Record("lead", guid(1), SEEN, "upsert", guid(77))]
+    assert letter.properties["first_seen"] == "2026-03-04T11:59:23.000Z"
+
+
+@pytest.mark.parametrize("carried", ["", "yesterday", 5, None])
+async def test_a_first_time_that_cannot_be_read_is_the_time_of_the_queue(world: World, carried: object) -> None:
+    await world.pipeline.route([Incoming(body(1), SEEN, {"first_seen": carried})])
+    assert decode(world.sent[0].body, "person")[0].first_seen == SEEN
 
 
 async def test_the_trigger_fails_and_keeps_its_messages_when_the_broker_is_away(world: World) -> None:
