@@ -50,8 +50,8 @@ async def system(shared_system: System) -> AsyncIterator[System]:
             await running.stack.start_part(name)
     await running.marketo("/switches", Switches().as_json())
     await running.forget_faults()
-    await running.dataverse("/switches", {"latency_ms": 0.0, "requests": 6000, "concurrent": 52})
-    await running.forget_dead_letters()
+    await running.dataverse("/switches", {"sign_in_errors": {}})
+    await running.broker.forget_dead_letters()
     yield running
     duplicates = (await running.marketo("/stats"))["duplicates"]["leads"]["externalPersonId"]
     assert not duplicates, f"Marketo has persons twice: {duplicates}"

@@ -79,7 +79,7 @@ async def test_a_child_brings_its_parent_and_follows_it(
     assert await system.record(getattr(kin, parent))
     assert await system.received(getattr(kin, parent).table) == sent_before + 1
     await system.nothing_parked()
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_a_whole_family_arrives_in_the_worst_order(system: System) -> None:
@@ -89,7 +89,7 @@ async def test_a_whole_family_arrives_in_the_worst_order(system: System) -> None
     await system.notify(kin.role_of_lead, kin.role_of_contact, kin.deal, kin.lead, kin.contact, kin.account, kin.seller)
     await are_related(system, kin)
     await system.nothing_parked()
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_a_role_alone_brings_the_whole_family(system: System) -> None:
@@ -102,7 +102,7 @@ async def test_a_role_alone_brings_the_whole_family(system: System) -> None:
     await system.changed(kin.account, externalSalesPersonId=kin.seller.id)
     await system.nothing_parked()
     assert await system.record(kin.lead) is None  # nobody asked for the lead
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_a_parent_is_requested_once_however_many_children_wait(system: System) -> None:
@@ -112,13 +112,13 @@ async def test_a_parent_is_requested_once_however_many_children_wait(system: Sys
     children = [rows.contact(account, seller) for _ in range(240)]
     await system.seed(rows)
     sellers, companies, persons = [await system.received(table) for table in ("systemuser", "account", "contact")]
-    await system.post("changes", [body_of(child) for child in children])
+    await system.broker.post("changes", [body_of(child) for child in children])
     await system.synced(*children, seconds=30)
     await system.nothing_parked()
     assert await system.received("systemuser") == sellers + 1
     assert await system.received("account") == companies + 1
     assert await system.received("contact") == persons + len(children)
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_several_families_interleaved_backwards(system: System) -> None:
@@ -129,4 +129,4 @@ async def test_several_families_interleaved_backwards(system: System) -> None:
     for kin in families:
         await are_related(system, kin)
     await system.nothing_parked()
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()

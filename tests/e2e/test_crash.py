@@ -42,13 +42,13 @@ async def each_once(system: System, rows: Rows) -> None:
     """Wait until every row is in Marketo, and see that nothing is there twice, left over or dead-lettered."""
     await system.synced(*rows, seconds=40)
     await system.nothing_parked(seconds=20)
-    await system.idle(seconds=40)
+    await system.broker.idle(seconds=40)
     for table in {made.table for made in rows}:
         name, key = OBJECTS[table]
         times = Counter(record.get(key) for record in await system.marketo(f"/records/{name}"))
         assert {made.id: times[made.id] for made in rows if times[made.id] > 1} == {}
-    assert not await system.dead_letters()
-    assert {name: counts.dead for name, counts in (await system.queue_counts()).items() if counts.dead} == {}
+    assert not await system.broker.dead_letters()
+    assert {name: counts.dead for name, counts in (await system.broker.counts()).items() if counts.dead} == {}
 
 
 def people(rows: Rows, count: int = 30) -> list[Made]:
@@ -146,7 +146,7 @@ async def test_again_and_again_in_a_burst(system: System) -> None:
     await system.seed(rows)
     messages = [body_of(made) for made in rows]
     chance.shuffle(messages)
-    await system.post("changes", messages)
+    await system.broker.post("changes", messages)
     for _ in range(5):
         await asyncio.sleep(chance.uniform(0.0, 3.0))  # a crash comes at no moment that a test could wait for
         await crash_and_restart(system)

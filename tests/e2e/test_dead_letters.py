@@ -8,14 +8,14 @@ from uuid import uuid4
 from azure.servicebus import ServiceBusMessage
 
 from local.dataverse.notifications import Origin, association, notification
-from local.harness import Made, Rows, System, eventually
-from local.harness.system import DeadLetter, body_of, notification_of
+from local.harness import DeadLetter, Made, Rows, System, eventually
+from local.harness.system import body_of, notification_of
 
 OTHER_ORGANISATION = "9f0c1c3e-0d5e-4a2b-8f2e-51c1b7a2d001"
 
 
 async def letters(system: System, count: int) -> list[DeadLetter]:
-    return await eventually(system.dead_letters, lambda seen: len(seen) >= count, what=f"{count} dead letters")
+    return await eventually(system.broker.dead_letters, lambda seen: len(seen) >= count, what=f"{count} dead letters")
 
 
 def without(made: Made, key: str) -> bytes:
@@ -44,13 +44,13 @@ async def test_malformed_notifications_in_the_middle_of_good_ones(system: System
     mixed = [*bodies]
     for number, made in enumerate(good):
         mixed.insert(3 * number, body_of(made))
-    await system.post("changes", mixed)
+    await system.broker.post("changes", mixed)
     await system.synced(*good)
     found = await letters(system, len(bodies))
     assert sorted(each.code for each in found) == sorted(code for code, group in malformed.items() for _ in group)
     assert sorted(each.body for each in found) == sorted(bodies)  # as they came
     for each in found:
-        assert each.properties["source_queue"] == system.queue("changes")
+        assert each.properties["source_queue"] == system.broker.queue("changes")
         assert each.properties["system"] == "msisync"
         assert len(each.properties["message"]) > 20
         assert datetime.fromisoformat(each.properties["first_seen"]).tzinfo is not None
@@ -62,7 +62,7 @@ async def test_good_notifications_are_not_taken_for_their_neighbours(system: Sys
     first, second = rows.user(), rows.user()
     await system.seed(rows)
     # The platform drops empty values from the lists of a batch's content types and correlation ids.
-    await system.post(
+    await system.broker.post(
         "changes",
         [
             ServiceBusMessage(body_of(first)),
@@ -82,7 +82,7 @@ async def test_notifications_that_are_not_for_this_app(system: System) -> None:
     foreign = Origin(at=1_700_000_000, organization_id=OTHER_ORGANISATION, organization_name="sandbox")
     # Of rows that are not there (any more): nothing to do, and nothing wrong.
     gone = association(("contact", str(uuid4())), "contactleads_association", [("lead", str(uuid4()))])
-    await system.post(
+    await system.broker.post(
         "changes",
         [
             body_of(stranger, origin=foreign),
@@ -97,7 +97,7 @@ async def test_notifications_that_are_not_for_this_app(system: System) -> None:
     assert OTHER_ORGANISATION in by_code["WrongOrganization"].properties["message"]
     assert "team" in by_code["UnknownTable"].properties["message"]
     assert json.loads(by_code["WrongOrganization"].body)["PrimaryEntityId"] == stranger.id
-    await system.idle()
+    await system.broker.idle()
     assert await system.record(stranger) is None
 
 
@@ -111,8 +111,8 @@ async def test_records_that_marketo_refuses(system: System) -> None:
     await system.seed(rows)
     await system.notify(*good[:3], umlaut, *good[3:], nameless, fine)
     await system.synced(*good, fine)
-    refused = await system.dead_letter_of(umlaut.id)
-    missing = await system.dead_letter_of(nameless.id)
+    refused = await system.broker.dead_letter_of(umlaut.id)
+    missing = await system.broker.dead_letter_of(nameless.id)
     assert (refused.code, missing.code) == ("1003", "1002")
     assert "email" in refused.properties["message"]
     expected = {
@@ -120,7 +120,7 @@ async def test_records_that_marketo_refuses(system: System) -> None:
         "table": "contact",
         "record_id": umlaut.id,
         "system": "marketo",
-        "source_queue": system.queue("person"),
+        "source_queue": system.broker.queue("person"),
         "attempts": 1,
     }
     assert {name: refused.properties[name] for name in expected} == expected
@@ -128,7 +128,7 @@ async def test_records_that_marketo_refuses(system: System) -> None:
     assert (message["version"], message["entity"]) == (1, "person")
     assert [record["id"] for record in message["records"]] == [umlaut.id]
     assert refused.properties["first_seen"] == message["records"][0]["seen"]
-    assert len(await system.dead_letters()) == 2
+    assert len(await system.broker.dead_letters()) == 2
 
 
 async def test_a_dead_letter_can_be_sent_again_once_the_row_is_mended(system: System) -> None:
@@ -136,10 +136,10 @@ async def test_a_dead_letter_can_be_sent_again_once_the_row_is_mended(system: Sy
     contact = rows.contact(None, rows.user(), emailaddress1="bad address")
     await system.seed(rows)
     await system.notify(contact)
-    letter = await system.dead_letter_of(contact.id)
+    letter = await system.broker.dead_letter_of(contact.id)
     contact.values["emailaddress1"] = "good@customer.example"
     await system.seed(rows)
-    await system.post("person", [letter.body], session="person")
+    await system.broker.post("person", [letter.body], session="person")
     await system.changed(contact, email="good@customer.example")
 
 
@@ -166,11 +166,13 @@ async def test_bad_messages_on_an_entity_queue(system: System) -> None:
         ("BadMessage", message([{**good, "id": contact.id.upper()}])),
     ]
     bodies = [body for _, body in bad]
-    await system.post("person", [*bodies[:4], message([good]), *bodies[4:]], session="person")
+    await system.broker.post("person", [*bodies[:4], message([good]), *bodies[4:]], session="person")
     await system.synced(contact)
     found = await letters(system, len(bad))
     assert sorted(each.code for each in found) == sorted(code for code, _ in bad)
-    assert {each.properties["source_queue"] for each in found} == {system.queue("person")}
-    await system.post("person", [message([{"table": "account", "id": str(uuid4()), "seen": seen}])], session="person")
+    assert {each.properties["source_queue"] for each in found} == {system.broker.queue("person")}
+    await system.broker.post(
+        "person", [message([{"table": "account", "id": str(uuid4()), "seen": seen}])], session="person"
+    )
     assert "UnknownTable" in [each.code for each in await letters(system, len(bad) + 1)]
-    assert (await system.queue_counts())[system.queue("person")].dead == 0
+    assert (await system.broker.counts())[system.broker.queue("person")].dead == 0

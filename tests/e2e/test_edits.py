@@ -14,7 +14,7 @@ async def edit(system: System, rows: Rows, made: Made, **values: object) -> None
     made.values.update(values)
     await system.seed(rows)
     named = [name for name in values if not name.startswith("_")]
-    await system.post("changes", [body_of(made, columns=named)])
+    await system.broker.post("changes", [body_of(made, columns=named)])
 
 
 def shown(record: dict[str, Any], *fields: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ async def test_the_current_row_is_sent_whatever_the_notification_names(system: S
     contact.values["telephone1"] = "2"
     await edit(system, rows, contact, jobtitle="Chief Buyer")
     await system.changed(contact, title="Chief Buyer", phone="2", department="East", doNotCall=True)
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_an_emptied_column_empties_the_field(system: System) -> None:
@@ -61,7 +61,7 @@ async def test_an_emptied_column_empties_the_field(system: System) -> None:
         await system.changed(made, **dict.fromkeys(names))
     # A boolean has no third state in Marketo.
     assert not (await system.record(contact) or {}).get("doNotCall")
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_text_that_is_too_long_for_marketo_is_cut(system: System) -> None:
@@ -72,7 +72,7 @@ async def test_text_that_is_too_long_for_marketo_is_cut(system: System) -> None:
     await system.notify(deal)
     await system.changed(deal, name="é" * 255, description="d" * 2000)
     await system.changed(seller, firstName="Ä" * 255)
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_choices_arrive_as_their_english_labels(system: System) -> None:
@@ -91,7 +91,7 @@ async def test_choices_arrive_as_their_english_labels(system: System) -> None:
     await system.changed(deal, stage="Won", isClosed=True, isWon=True, amount=11.0, closeDate="2026-03-04")
     await edit(system, rows, deal, statecode=2, statuscode=5)
     await system.changed(deal, stage="Out-Sold", isClosed=True, isWon=False, amount=10.0)
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_new_owners_and_new_accounts_are_followed(system: System) -> None:
@@ -111,7 +111,7 @@ async def test_new_owners_and_new_accounts_are_followed(system: System) -> None:
         await system.changed(made, externalCompanyId=new.id, externalSalesPersonId=second.id)
     await edit(system, rows, new, **lookup("ownerid", "systemuser", second.id))
     await system.changed(new, externalSalesPersonId=second.id)
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
     await system.nothing_parked()
 
 
@@ -134,20 +134,20 @@ async def test_a_burst_of_edits_to_one_row_costs_few_calls(system: System) -> No
     await system.seed(rows)
     await system.notify(contact)
     await system.synced(contact)
-    await system.idle()
+    await system.broker.idle()
     sent = await system.received("contact")
     for number in range(50):
         await edit(system, rows, contact, jobtitle=f"Job {number}")
     await system.changed(contact, title="Job 49")
-    await system.idle()
+    await system.broker.idle()
     assert 1 <= await system.received("contact") - sent <= 25
     together = [body_of(contact, columns=["jobtitle"]) for _ in range(50)]
     contact.values["jobtitle"] = "Last job"
     await system.seed(rows)
     sent = await system.received("contact")
-    await system.post("changes", together)
+    await system.broker.post("changes", together)
     await system.changed(contact, title="Last job")
-    await system.idle()
+    await system.broker.idle()
     assert await system.received("contact") - sent == 1
 
 
@@ -162,11 +162,11 @@ async def test_duplicates_and_old_notifications_that_come_late_change_nothing(sy
     await system.notify(contact, deal)
     await system.changed(contact, title="New job")
     await system.changed(deal, name="New name")
-    await system.idle()
+    await system.broker.idle()
     before = [await system.received(made.table) for made in (contact, deal)]
-    await system.post("changes", [*old, *old, *[body_of(made) for made in (contact, deal) for _ in range(5)]])
-    await system.idle()
+    await system.broker.post("changes", [*old, *old, *[body_of(made) for made in (contact, deal) for _ in range(5)]])
+    await system.broker.idle()
     assert shown(await system.record(contact) or {}, "title") == {"title": "New job"}
     assert shown(await system.record(deal) or {}, "name") == {"name": "New name"}
     assert [await system.received(made.table) for made in (contact, deal)] == before
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()

@@ -37,9 +37,9 @@ async def test_sales_persons_are_users_with_a_mail_address(system: System) -> No
     }
     assert {name: first.get(name) for name in expected} == expected
     assert (second["externalSalesPersonId"], second["title"]) == (disabled.id, "Seller")
-    await system.idle()
+    await system.broker.idle()
     assert set(await system.records("systemuser", of=[application, mailless])) == set()
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_owners_become_sales_persons(system: System) -> None:
@@ -73,7 +73,7 @@ async def test_owners_become_sales_persons(system: System) -> None:
     assert await linked(system, "externalSalesPersonId", *children) == expected
     assert set(await system.records("systemuser", of=rows)) == {seller.id, manager.id}
     await system.nothing_parked()
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_persons_belong_to_the_account_above_them(system: System) -> None:
@@ -99,7 +99,7 @@ async def test_persons_belong_to_the_account_above_them(system: System) -> None:
     names = await linked(system, "company", typed, bare)
     assert names == {typed.id: "as typed", bare.id: None}
     # A linked person takes its company's name from the company: sending one is refused by Marketo (1021).
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
     await system.nothing_parked()
 
 
@@ -125,7 +125,7 @@ async def test_opportunities_belong_to_their_customer(system: System) -> None:
     await system.notify(*expected)
     assert await linked(system, "externalCompanyId", *expected) == {made.id: key for made, key in expected.items()}
     assert set(await system.records("contact", of=rows)) == set()  # contacts on the way to an account are only read
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_a_connection_becomes_one_role_whichever_of_its_rows_comes_first(system: System) -> None:
@@ -149,10 +149,10 @@ async def test_a_connection_becomes_one_role_whichever_of_its_rows_comes_first(s
     await system.has_roles(deals[1], (contact, "Champion"))
     await system.has_roles(deals[2], (lead, "Stakeholder"))
     await system.notify(twins[1], ties[2])
-    await system.idle()
+    await system.broker.idle()
     await system.has_roles(deals[1], (contact, "Champion"))
     await system.has_roles(deals[2], (lead, "Stakeholder"))
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_roles_by_name_and_those_that_are_none(system: System) -> None:
@@ -182,9 +182,9 @@ async def test_roles_by_name_and_those_that_are_none(system: System) -> None:
     )
     await system.has_roles(second, (other, "Champion"))
     assert {role["externalOpportunityId"] for role in found} == {deal.id}
-    await system.idle()
+    await system.broker.idle()
     assert len(await system.roles(deal)) == 4
-    assert not await system.dead_letters()
+    assert not await system.broker.dead_letters()
 
 
 async def test_keys_are_lower_case_whatever_the_notification_says(system: System) -> None:

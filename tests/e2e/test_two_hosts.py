@@ -42,8 +42,8 @@ async def invocations(system: System, function: str) -> dict[str, int]:
 async def all_there(system: System, rows: Rows) -> None:
     await system.synced(*rows, seconds=60)
     await system.nothing_parked(seconds=20)
-    await system.idle(seconds=40)
-    assert not await system.dead_letters()
+    await system.broker.idle(seconds=40)
+    assert not await system.broker.dead_letters()
     assert not (await system.marketo("/stats"))["duplicates"]["leads"]["externalPersonId"]
 
 
@@ -57,8 +57,8 @@ async def test_an_entity_has_one_writer_at_a_time(hosts: System) -> None:
     await hosts.synced(seller)
     await hosts.marketo("/stats/reset", {})
     # Up to 100 messages come to one invocation, and 100 records are one call: two calls at once are two invocations.
-    await hosts.post("company", one_message_each(accounts, "company"), session="company")
-    await hosts.post("person", one_message_each(persons, "person"), session="person")
+    await hosts.broker.post("company", one_message_each(accounts, "company"), session="company")
+    await hosts.broker.post("person", one_message_each(persons, "person"), session="person")
     await all_there(hosts, rows)
     peaks = (await hosts.marketo("/stats"))["peak_writes"]
     assert (peaks["companies"], peaks["leads"]) == (1, 1)
@@ -72,7 +72,7 @@ async def test_a_burst_reaches_marketo_once_whoever_works_on_it(hosts: System) -
     messages = [body_of(made) for made in rows]
     chance.shuffle(messages)
     before = {table: await hosts.received(table) for table in OBJECTS}
-    await hosts.post("changes", messages)
+    await hosts.broker.post("changes", messages)
     await all_there(hosts, rows)
     for table in ("systemuser", "account", "contact", "opportunity"):
         made = [row for row in rows if row.table == table]
@@ -86,7 +86,7 @@ async def test_a_host_takes_over_from_one_that_is_killed(hosts: System) -> None:
     organisation(rows, random.Random(8), persons=300)  # noqa: S311
     before = await invocations(hosts, "sync_persons")
     await hosts.seed(rows)
-    await hosts.post("changes", [body_of(made) for made in reversed(rows.made)])
+    await hosts.broker.post("changes", [body_of(made) for made in reversed(rows.made)])
     now = await eventually(
         lambda: invocations(hosts, "sync_persons"), lambda seen: seen != before, what="a batch of persons"
     )

@@ -1,4 +1,4 @@
-"""receive_webhook: what it takes reaches Marketo, what it refuses says why, and it takes nothing that it cannot keep."""
+"""receive_webhook: what it takes reaches Marketo, what it refuses says why, what it cannot keep it does not take."""
 
 import json
 import time
@@ -87,7 +87,7 @@ async def test_nobody_gets_in_without_the_key(system: System, key: str) -> None:
     await system.seed(rows)
     answer = await call(system, notification_of(seller).json().encode(), key=key)
     assert answer.status_code == 401
-    await system.idle()
+    await system.broker.idle()
     assert await system.record(seller) is None
 
 

@@ -1,0 +1,203 @@
+"""A test's side of the broker: what it sends, and what it finds in the queues."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from azure.servicebus import (
+    ServiceBusMessage,
+    ServiceBusMessageState,
+    ServiceBusReceivedMessage,
+    ServiceBusReceiveMode,
+    ServiceBusSubQueue,
+)
+from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
+from azure.servicebus.exceptions import SessionCannotBeLockedError
+
+from local.bench.queue_counts import QueueCounts, counts_in, shared_access_token
+from local.harness.waiting import eventually
+
+_PAGE = 100
+_STATUS = (
+    '<entry xmlns="http://www.w3.org/2005/Atom"><content type="application/xml">'
+    '<QueueDescription xmlns="http://schemas.microsoft.com/netservices/2010/10/servicebus/connect">'
+    "<Status>{status}</Status></QueueDescription></content></entry>"
+)
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message of dead-letters: its body and its application properties."""
+
+    body: bytes
+    properties: dict[str, Any]
+
+    @property
+    def code(self) -> str:
+        """Why it is there."""
+        return str(self.properties.get("code"))
+
+
+class Broker:
+    """Queues by the names that endpoints.json gives them. `url` is the broker's own address, for its counts."""
+
+    def __init__(self, connection_string: str, queues: dict[str, str], url: str, http: httpx.AsyncClient) -> None:
+        self._connection_string = connection_string
+        self._queues = queues
+        self._url = url
+        self._http = http
+        self._client: ServiceBusClient | None = None
+        self._senders: dict[str, ServiceBusSender] = {}
+        self._peeker: ServiceBusReceiver | None = None
+        self._letters: list[DeadLetter] = []
+        self._next_letter = 0
+
+    def queue(self, name: str) -> str:
+        """A queue's name in the broker."""
+        return self._queues[name]
+
+    async def post(
+        self, queue: str, bodies: Sequence[bytes | ServiceBusMessage], *, session: str | None = None
+    ) -> None:
+        """Send messages, in this order."""
+        messages = [
+            body
+            if isinstance(body, ServiceBusMessage)
+            else ServiceBusMessage(body, content_type="application/json", session_id=session)
+            for body in bodies
+        ]
+        sender = self._sender(queue)
+        for start in range(0, len(messages), _PAGE):
+            await sender.send_messages(messages[start : start + _PAGE])
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Everything that has come to dead-letters since the last `forget_dead_letters`."""
+        if self._peeker is None:
+            self._peeker = self._connection().get_queue_receiver(self.queue("dead_letters"))
+        while batch := await self._peeker.peek_messages(_PAGE, sequence_number=self._next_letter):
+            self._letters += [DeadLetter(b"".join(each.body), _properties(each)) for each in batch]
+            self._next_letter = (batch[-1].sequence_number or 0) + 1
+        return self._letters
+
+    async def dead_letter_of(self, record_id: str) -> DeadLetter:
+        """Wait for the dead letter of a record."""
+
+        async def look() -> list[DeadLetter]:
+            return [each for each in await self.dead_letters() if each.properties.get("record_id") == record_id]
+
+        return (await eventually(look, what=f"a dead letter of {record_id}"))[0]
+
+    async def forget_dead_letters(self) -> None:
+        """Count only those that come from now on."""
+        await self.dead_letters()
+        self._letters.clear()
+
+    async def counts(self) -> dict[str, QueueCounts]:
+        """How many messages are in each queue, by its name in the broker."""
+        url = f"{self._url}/$Resources/queues"
+        token = shared_access_token(url, self._connection_string, now=time.time())
+        answer = await self._http.get(url, headers={"Authorization": token})
+        return counts_in(answer.raise_for_status().text)
+
+    async def set_status(self, queue: str, status: str) -> None:
+        """Change a queue's status: Active, SendDisabled, ReceiveDisabled or Disabled."""
+        url = f"{self._url}/{self.queue(queue)}"
+        token = shared_access_token(url, self._connection_string, now=time.time())
+        headers = {"Authorization": token, "If-Match": "*", "Content-Type": "application/atom+xml"}
+        content = _STATUS.format(status=status)
+        (await self._http.put(url, headers=headers, content=content)).raise_for_status()
+
+    async def idle(self, *, seconds: float = 30.0) -> None:
+        """Wait until no queue has anything to work on, not even later."""
+
+        async def look() -> dict[str, int]:
+            counts = await self.counts()
+            return {name: count.waiting for name, count in counts.items() if count.waiting}
+
+        dead = self.queue("dead_letters")
+        await eventually(look, lambda waiting: waiting.keys() <= {dead}, seconds=seconds, what="idle queues")
+
+    async def take_dead(self, queue: str) -> list[bytes]:
+        """Take the bodies of what the broker itself has dead-lettered in a queue."""
+        async with self._connection().get_queue_receiver(
+            self.queue(queue),
+            sub_queue=ServiceBusSubQueue.DEAD_LETTER,
+            receive_mode=ServiceBusReceiveMode.RECEIVE_AND_DELETE,
+        ) as receiver:
+            found = []
+            while batch := await receiver.receive_messages(_PAGE, max_wait_time=0.3):
+                found += [b"".join(each.body) for each in batch]
+            return found
+
+    async def hurry(self, name: str) -> int:
+        """Let the scheduled messages of a queue, named as the broker names it, come now. Gives their number.
+
+        The SDK cancels them and sends them again without a time.
+        """
+        async with await self._unoccupied(name) as receiver:
+            waiting: list[ServiceBusReceivedMessage] = []
+            position = 0
+            while batch := await receiver.peek_messages(_PAGE, sequence_number=position):
+                position = (batch[-1].sequence_number or 0) + 1
+                waiting += [each for each in batch if each.state is ServiceBusMessageState.SCHEDULED]
+        if waiting:
+            async with self._connection().get_queue_sender(name) as sender:
+                await sender.cancel_scheduled_messages([each.sequence_number or 0 for each in waiting])
+                await sender.send_messages([_copy(each) for each in waiting])
+        return len(waiting)
+
+    async def _unoccupied(self, name: str) -> ServiceBusReceiver:
+        """A receiver that can peek; of a session queue, once nobody else holds its only session."""
+        entity = next(key for key, queue in self._queues.items() if queue == name)
+        session = None if entity in {"changes", "dead_letters"} else entity
+
+        async def accept() -> ServiceBusReceiver | None:
+            receiver = self._connection().get_queue_receiver(name, session_id=session)
+            try:
+                return await receiver.__aenter__()
+            except SessionCannotBeLockedError:
+                await receiver.close()
+                return None
+
+        found = await eventually(accept, what=f"a free session of {name}")
+        assert found is not None  # noqa: S101  (eventually gives nothing else)
+        return found
+
+    async def disconnect(self) -> None:
+        """Close the connection; the next call opens another one."""
+        links = [*self._senders.values(), *([self._peeker] if self._peeker else [])]
+        await asyncio.gather(*(link.close() for link in links))
+        if self._client is not None:
+            await self._client.close()
+        self._client, self._peeker, self._next_letter = None, None, 0
+        self._senders.clear()
+
+    def _sender(self, queue: str) -> ServiceBusSender:
+        if queue not in self._senders:
+            self._senders[queue] = self._connection().get_queue_sender(self.queue(queue))
+        return self._senders[queue]
+
+    def _connection(self) -> ServiceBusClient:
+        if self._client is None:
+            self._client = ServiceBusClient.from_connection_string(self._connection_string)
+        return self._client
+
+
+def _copy(message: ServiceBusReceivedMessage) -> ServiceBusMessage:
+    return ServiceBusMessage(
+        b"".join(message.body),
+        session_id=message.session_id,
+        content_type=message.content_type,
+        application_properties=message.application_properties,
+    )
+
+
+def _properties(message: ServiceBusReceivedMessage) -> dict[str, Any]:
+    found = {}
+    for name, value in (message.application_properties or {}).items():
+        plain = value.decode() if isinstance(value, bytes) else value
+        found[name.decode() if isinstance(name, bytes) else name] = plain
+    return found

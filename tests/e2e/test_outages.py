@@ -1,0 +1,124 @@
+"""Neighbours that are away or unwell for a while: everything arrives when they are back, without anybody's help."""
+
+import asyncio
+
+from local.harness import Made, Rows, System, eventually
+
+LEADS = "/rest/v1/leads.json"
+ENTITIES = ("sales_person", "company", "person")
+
+
+def family(rows: Rows) -> list[Made]:
+    seller = rows.user()
+    account = rows.account(seller)
+    return [rows.contact(account, seller) for _ in range(10)]
+
+
+async def waits_for_later(system: System, queue: str) -> None:
+    """Wait until the broker keeps something of this queue for later."""
+
+    async def look() -> int:
+        return (await system.broker.counts())[system.broker.queue(queue)].scheduled
+
+    await eventually(look, seconds=60, what=f"a message of {queue} that is to come later")
+
+
+async def arrive(system: System, rows: Rows) -> None:
+    """Wait until everything is in Marketo; what is to be tried again later is tried now."""
+    arrived = asyncio.create_task(system.synced(*rows, seconds=60))
+    while not arrived.done():
+        for name, counts in (await system.broker.counts()).items():
+            if counts.scheduled:
+                await system.broker.hurry(name)
+        await asyncio.wait({arrived}, timeout=0.5)
+    await arrived
+    await system.nothing_parked()
+    assert not await system.broker.dead_letters()
+    assert {name: counts.dead for name, counts in (await system.broker.counts()).items() if counts.dead} == {}
+
+
+async def test_storage_is_away_when_children_must_wait(system: System) -> None:
+    rows = Rows()
+    contacts = family(rows)
+    await system.seed(rows)
+    await system.stack.stop_part("azurite")
+    await system.notify(*contacts)
+    await waits_for_later(system, "person")
+    await system.stack.start_part("azurite")
+    await arrive(system, rows)
+
+
+async def test_storage_is_away_when_children_are_to_be_released(system: System) -> None:
+    rows = Rows()
+    contacts = family(rows)
+    await system.seed(rows)
+    await system.fault("hang", path="/rest/v1/companies.json", verb="POST", when="after", seconds=2)
+    await system.notify(*contacts)
+    await system.synced(rows.made[1])
+    await system.stack.stop_part("azurite")
+    await waits_for_later(system, "company")
+    await system.stack.start_part("azurite")
+    await arrive(system, rows)
+
+
+async def test_marketo_is_down_for_a_moment(system: System) -> None:
+    rows = Rows()
+    contacts = family(rows)
+    await system.seed(rows)
+    await system.fault("status", status=503, count=2)
+    await system.fault("code", code="608", path=LEADS, count=2)
+    await system.notify(*contacts)
+    await system.synced(*rows)
+    await arrive(system, rows)
+
+
+async def test_marketo_is_down_for_longer(system: System) -> None:
+    rows = Rows()
+    contacts = family(rows)
+    await system.seed(rows)
+    await system.fault("status", status=502, count=None)
+    await system.notify(*contacts)
+    await waits_for_later(system, "person")
+    await system.forget_faults()
+    await arrive(system, rows)
+
+
+async def test_dataverse_asks_for_patience(system: System) -> None:
+    rows = Rows()
+    contacts = family(rows)
+    await system.seed(rows)
+    throttled = {"match": "/contacts", "status": 429, "code": "0x80072322", "retry_after": 2, "times": 2}
+    await system.dataverse("/faults", [throttled])
+    await system.notify(*contacts)
+    await arrive(system, rows)
+    assert not await system.dataverse_faults()
+
+
+async def test_dataverse_is_away_when_a_host_starts(system: System) -> None:
+    rows = Rows()
+    contacts = family(rows)
+    await system.seed(rows)
+    await system.stack.kill_functions()
+    await system.dataverse("/faults", [{"match": "/api/data", "status": 503, "times": 10_000}])
+    await system.stack.start_functions()
+    await system.notify(*contacts)
+    await waits_for_later(system, "changes")
+    await system.dataverse("/faults", [])
+    await arrive(system, rows)
+
+
+async def test_credentials_are_refused_when_a_host_starts(system: System) -> None:
+    rows = Rows()
+    contacts = family(rows)
+    await system.seed(rows)
+    await system.stack.kill_functions()
+    await system.dataverse("/switches", {"sign_in_errors": {system.endpoints["dataverse"]["username"]: 50126}})
+    await system.stack.start_functions()
+    await system.notify(*contacts)
+    await waits_for_later(system, "changes")
+    refused = (await system.dataverse("/stats"))["refused_sign_ins"]
+    assert refused == 1  # asking again would lock the account
+    await system.dataverse("/switches", {"sign_in_errors": {}})
+    await system.stack.stop_functions()
+    await system.stack.start_functions()
+    await arrive(system, rows)
