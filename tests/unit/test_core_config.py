@@ -1,5 +1,6 @@
 """sync.toml: what is delivered loads, and what is wrong in it is told by key, all at once."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,15 @@ def test_each_form_of_a_rule_that_the_file_explains_is_understood(tmp_path: Path
     assert [rule.columns for rule in fields["either"]] == [("a",), ("c",)]
 
 
+@pytest.mark.parametrize("form", ["{}", "{{{}}}"], ids=["bare", "in braces"])
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_the_fixed_owner_may_be_written_as_dynamics_shows_it(
+    tmp_path: Path, case: Callable[[str], str], form: str
+) -> None:
+    user = "9b7e41d2-904d-ee11-be6f-000d3a4f1b2c"
+    assert loaded(tmp_path, f'[owner]\nteam = "fixed"\nfixed = "{form.format(case(user))}"').owner.fixed == user
+
+
 @pytest.mark.parametrize(
     ("text", "key", "told"),
     [
@@ -87,6 +97,7 @@ def test_each_form_of_a_rule_that_the_file_explains_is_understood(tmp_path: Path
         ('[owner]\nteam = "fixed"', "owner", 'fixed = "<systemuserid>"'),
         ('[owner]\nunusable_user = "fixed"', "owner", 'fixed = "<systemuserid>"'),
         ('[owner]\nteam = "fixed"\nfixed = "sam"', "owner.fixed", "pattern"),
+        ('[owner]\nteam = "fixed"\nfixed = 5', "owner.fixed", "string"),
         ('[roles]\ndefault = ""', "roles.default", "1 character"),
         (f'[roles]\ndefault = "{"x" * 51}"', "roles.default", "50 characters"),
         ('[lead.fields]\nx = { column = "a", convert = "lable" }', "lead.fields.x.0.convert", "'label'"),

@@ -68,8 +68,7 @@ class Calls:
         asyncio.run(together())
 
 
-eighths = st.integers(0, 480).map(lambda n: n / 8)
-arrivals = st.lists(st.tuples(eighths, eighths), max_size=40)
+arrivals = st.lists(st.tuples(st.floats(0, 60), st.floats(0, 30)), max_size=40)
 
 
 @settings(deadline=None)

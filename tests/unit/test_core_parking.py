@@ -206,7 +206,7 @@ async def test_released_children_go_to_their_queue_as_they_were(world: World) ->
     waiting = child(correlation_id="c", attempt=3, requested=True, parked_since=EARLIER)
     await world.park(waiting)
     assert await world.release() == 1
-    assert world.bus.take("person") == [waiting]
+    assert world.bus.take("person") == [replace(waiting, released=True)]
     assert world.store.parked == {}
     assert world.store.notes == {}
 
@@ -387,7 +387,7 @@ async def test_children_that_have_waited_too_long_get_a_last_look_and_younger_on
     world.now += timedelta(seconds=10)
     assert (await world.check())["expired"] == 1
     (leaving,) = world.bus.take("person")
-    assert leaving == child(10, parked_since=NOON)
+    assert leaving == child(10, parked_since=NOON, released=True)
     assert [p.record.id for p in world.store.parked.values()] == [child(11).id]
     assert world.store.notes[COMPANY].since == NOON + timedelta(seconds=WAIT - 10)
 

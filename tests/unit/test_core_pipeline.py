@@ -228,16 +228,16 @@ async def test_changes_below_a_burst_go_at_once(world: World) -> None:
     assert [(message.queue, message.at) for message in world.sent] == [("person", None)]
 
 
-async def test_in_a_burst_each_entity_waits_for_its_turn(world: World) -> None:
+async def test_in_a_burst_each_entity_waits_for_its_turn_in_the_next_cycle_after_its_parents(world: World) -> None:
     tables = ["opportunity", "contact", "account", "systemuser", "connection"]
     await world.pipeline.route([incoming(body(n, table)) for n, table in enumerate(tables, 1)])
-    minute = NOON.replace(second=0)
+    start = NOON.replace(second=20)
     assert [(message.queue, message.at) for message in world.sent] == [
-        ("sales_person", minute + timedelta(seconds=20)),
-        ("company", minute + timedelta(seconds=4)),
-        ("person", minute + timedelta(seconds=8)),
-        ("opportunity", minute + timedelta(seconds=12)),
-        ("opportunity_role", minute + timedelta(seconds=16)),
+        ("sales_person", start),
+        ("company", start + timedelta(seconds=4)),
+        ("person", start + timedelta(seconds=8)),
+        ("opportunity", start + timedelta(seconds=12)),
+        ("opportunity_role", start + timedelta(seconds=16)),
     ]
 
 
@@ -246,7 +246,7 @@ async def test_a_lone_change_within_a_burst_waits_with_the_others_and_a_refusal_
     world.sent.clear()
     await world.pipeline.route([incoming(body(4)), incoming(b"{")])
     assert [(message.queue, message.at) for message in world.sent] == [
-        ("person", NOON.replace(second=8)),
+        ("person", NOON.replace(second=28)),
         ("dead-letters", None),
     ]
 

@@ -69,15 +69,31 @@ def test_the_least_that_must_be_set_is_enough() -> None:
     assert given.queues.of("opportunity_role") == "opportunity-roles"
 
 
-@pytest.mark.parametrize("name", [name for name in GOOD if name not in ("DATAVERSE_USERNAME", "DATAVERSE_PASSWORD")])
+@pytest.mark.parametrize("name", GOOD)
 def test_a_setting_that_is_missing_or_empty_is_told_by_name(name: str) -> None:
     assert name in refused(without(name))
     assert name in refused(GOOD | {name: ""})
 
 
+def test_an_empty_environment_is_told_everything_that_must_be_set_at_once() -> None:
+    told = refused({})
+    assert [name for name in GOOD if name not in told] == []
+
+
+def test_each_problem_is_told_by_the_setting_and_not_by_a_file() -> None:
+    for name in GOOD:
+        assert "file" not in "\n".join(refused(without(name)).splitlines()[:-1])
+
+
+def test_only_the_documented_names_are_settings() -> None:
+    given = loaded(auth="client_secret", namespace="evil.example.com", concurrency="9", burst_batch="7")
+    assert given == loaded()
+
+
 def test_the_password_sign_in_needs_user_and_password_and_the_client_secret_one_does_not() -> None:
-    for name in ("DATAVERSE_USERNAME", "DATAVERSE_PASSWORD"):
-        assert name in refused(without(name))
+    told = refused(without("DATAVERSE_USERNAME", "DATAVERSE_PASSWORD"))
+    assert "DATAVERSE_USERNAME is needed" in told
+    assert "DATAVERSE_PASSWORD is needed" in told
     given = settings.load(without("DATAVERSE_USERNAME", "DATAVERSE_PASSWORD") | {"DATAVERSE_AUTH": "client_secret"})
     assert given.dataverse.auth == "client_secret"
 
@@ -99,7 +115,8 @@ def test_all_problems_of_all_groups_are_listed_at_once_with_where_to_read_on() -
     [
         ("MARKETO_CALLS_PER_20_SECONDS", "0"), ("MARKETO_CALLS_PER_20_SECONDS", "101"), ("MARKETO_CONCURRENCY", "0"),
         ("MARKETO_CONCURRENCY", "11"), ("TIME_BUDGET_SECONDS", "9"), ("TIME_BUDGET_SECONDS", "271"),
-        ("MAX_ATTEMPTS", "0"), ("PARENT_WAIT_SECONDS", "0"), ("BURST_WINDOW_SECONDS", "61"), ("BURST_BATCH", "0"),
+        ("MAX_ATTEMPTS", "0"), ("PARENT_WAIT_SECONDS", "0"), ("BURST_WINDOW_SECONDS", "61"),
+        ("BURST_WINDOW_SECONDS", "0.9"), ("BURST_BATCH", "0"),
         ("DATAVERSE_ORGANIZATION_ID", "contoso"), ("DATAVERSE_AUTHORITY", "http://login.example.com"),
     ],
 )  # fmt: skip
@@ -140,7 +157,14 @@ def test_the_marketo_endpoint_is_understood_as_the_admin_page_shows_it(pasted: s
 
 
 @pytest.mark.parametrize("name", ["DATAVERSE_URL", "MARKETO_URL"])
-@pytest.mark.parametrize("value", ["http://contoso.crm4.dynamics.com", "https://", "ftp://contoso.crm4.dynamics.com"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://contoso.crm4.dynamics.com", "https://", "ftp://contoso.crm4.dynamics.com", "https://[::1",
+        "https://<org>.crm4.dynamics.com", "https://contoso.crm4.dynamics.com:port",
+        "https://con\ttoso.crm4.dynamics.com", "https://con toso.crm4.dynamics.com", "https://-.crm4.dynamics.com",
+    ],
+)  # fmt: skip
 def test_an_address_without_tls_or_host_is_refused(name: str, value: str) -> None:
     assert f"{name}: must be an https:// address" in refused(GOOD | {name: value})
 

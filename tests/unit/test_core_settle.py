@@ -1,19 +1,28 @@
 """What becomes of outcomes: everything is durable before the trigger's messages are completed."""
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
 
 from shared.bus import Outgoing
 from shared.entities import ENTITIES, Entity
-from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
+from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
 from shared.records import MAX_RECORDS, Record, decode
 from shared.settings import QueueSettings
 from shared.settle import BACKOFF, PROPERTY_LENGTH, Settler
+from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SEEN = NOON - timedelta(minutes=5)
@@ -35,30 +44,31 @@ def record(number: int = 10, **facts: Any) -> Record:
 
 
 class World:
-    """Bus and parking at once; either may fail."""
+    """Bus and parking at once; parts of them may fail: `away` is the error of each."""
 
     def __init__(self, max_attempts: int = 3) -> None:
         self.sent: list[Outgoing] = []
         self.parked: list[tuple[Record, tuple[Parent, ...]]] = []
         self.released: list[Record] = []
-        self.broken: str = ""
+        self.away: dict[str, Exception] = {}
         itself: Any = self
-        self.settler = Settler(itself, itself, QUEUES, now=lambda: NOON, max_attempts=max_attempts)
+        self.windows = Windows(burst_batch=50, seconds=20.0, now=lambda: NOON)
+        self.settler = Settler(itself, itself, QUEUES, self.windows, now=lambda: NOON, max_attempts=max_attempts)
 
-    def _fail(self, part: str) -> None:
-        if self.broken == part:
-            raise ConnectionError(part)
+    def _reach(self, part: str) -> None:
+        if part in self.away:
+            raise self.away[part]
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
-        self._fail("bus")
+        self._reach("bus")
         self.sent += messages
 
     async def park(self, _entity: Entity, deferred: Sequence[tuple[Record, tuple[Parent, ...]]]) -> None:
-        self._fail("storage")
+        self._reach("park")
         self.parked += deferred
 
     async def release(self, _entity: Entity, synced: Sequence[Record]) -> int:
-        self._fail("storage")
+        self._reach("release")
         self.released += synced
         return 0
 
@@ -113,6 +123,18 @@ async def test_what_the_time_did_not_suffice_for_is_visible_at_once_and_unchange
     (message,) = await world.settle((waiting, Retry(0, "OutOfTime", "")))
     assert message.at is None
     assert decode(message.body, "person") == [waiting]
+
+
+@pytest.mark.parametrize(("waiting", "wait"), [(50, 8), (1, None)], ids=["in a burst", "after it"])
+async def test_what_comes_later_has_its_turn_in_the_next_cycle_of_a_burst_as_it_is(
+    world: World, waiting: int, wait: float | None
+) -> None:
+    world.windows.note(waiting)
+    later = [record(n, attempt=2, parked_since=NOON, collected=True) for n in range(150)]
+    sent = await world.settle(*[(r, Later("FillsACall")) for r in later])
+    at = None if wait is None else NOON + timedelta(seconds=wait)
+    assert [(m.queue, m.session, m.at) for m in sent] == [("persons", "person", at)] * 2
+    assert [r for m in sent for r in decode(m.body, "person")] == later
 
 
 @pytest.mark.parametrize("attempt", [0, 50])
@@ -178,13 +200,72 @@ async def test_a_long_message_of_a_vendor_is_cut_and_not_refused_by_the_broker(w
     assert letter.properties["message"] == "x" * PROPERTY_LENGTH
 
 
-@pytest.mark.parametrize("part", ["bus", "storage"])
+@pytest.mark.parametrize("part", ["bus", "park", "release"])
 async def test_the_trigger_fails_and_keeps_its_messages_when_something_cannot_be_made_durable(
     world: World, part: str
 ) -> None:
-    world.broken = part
-    with pytest.raises(ConnectionError, match=part):
-        await world.settle((record(1), Deferred((COMPANY,))), (record(2), Retry(20.0, "606", "")))
+    world.away[part] = RuntimeError(part)
+    with pytest.raises(RuntimeError, match=part):
+        await world.settle(
+            (record(1), Deferred((COMPANY,))), (record(2), Retry(20.0, "606", "")), (record(3), Synced("created"))
+        )
+    assert world.sent == []
+
+
+STORAGE_ERRORS = [
+    ServiceRequestError("connection refused"),
+    ServiceResponseError("timed out"),
+    HttpResponseError("503 server busy"),
+    ClientAuthenticationError("403"),
+]
+
+
+@pytest.mark.parametrize("error", STORAGE_ERRORS, ids=lambda error: type(error).__name__)
+async def test_while_storage_is_away_what_needs_it_comes_again_in_a_minute_and_uses_up_no_attempt(
+    world: World, error: AzureError
+) -> None:
+    world.away = {"park": error, "release": error}
+    waiting = record(1, attempt=2, parked_since=SEEN, correlation_id="c")
+    waited_for = record(2, requested=True)
+    (message,) = await world.settle((waiting, Deferred((COMPANY,))), (waited_for, Synced("created")))
+    assert (message.queue, message.session, message.at) == ("persons", "person", NOON + timedelta(seconds=60))
+    assert decode(message.body, "person") == [waiting, waited_for]
+
+
+async def test_while_storage_is_away_the_rest_of_the_batch_is_settled_once(world: World) -> None:
+    world.away = {"park": STORAGE_ERRORS[0]}
+    sent = await world.settle(
+        (record(1), Deferred((COMPANY,))),
+        (record(2), Failed("1003", "bad")),
+        (record(3), Retry(20.0, "606", "")),
+        (record(4, requested=True), Synced("created")),
+        (record(5), Skipped("RowGone")),
+    )
+    assert sorted((m.queue, [r.id for r in decode(m.body, "person")]) for m in sent) == [
+        ("dead-letters", [record(2).id]),
+        ("persons", [record(1).id]),
+        ("persons", [record(3).id]),
+    ]
+    assert world.released == [record(4, requested=True)]
+
+
+async def test_while_storage_is_away_records_that_nobody_is_known_to_wait_for_go_on(world: World) -> None:
+    world.away = {"release": STORAGE_ERRORS[0]}
+    assert await world.settle((record(1), Synced("created")), (record(2), Synced("unchanged"))) == []
+
+
+async def test_an_outage_of_storage_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.away = {"park": STORAGE_ERRORS[0]}
+    with caplog.at_level(logging.WARNING):
+        await world.settle((record(1), Deferred((COMPANY,))))
+    assert "storage_away" in caplog.text
+    assert "ServiceRequestError" in caplog.text
+
+
+async def test_when_storage_and_broker_are_away_the_trigger_fails(world: World) -> None:
+    world.away = {"park": STORAGE_ERRORS[0], "bus": ConnectionError("bus")}
+    with pytest.raises(ConnectionError):
+        await world.settle((record(1), Deferred((COMPANY,))))
 
 
 async def test_every_kind_of_outcome_in_one_batch_is_carried_out(world: World) -> None:

@@ -1,0 +1,203 @@
+"""Bursts: each entity has its turn once in a cycle, parents before children; lone changes go at once."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.bus import Outgoing
+from shared.entities import ENTITIES
+from shared.outcomes import Parent
+from shared.parking import Parking
+from shared.records import Record
+from shared.store import Parked, Request
+from shared.windows import Windows
+
+MINUTE = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+NAMES = ["sales_person", "company", "person", "opportunity", "opportunity_role"]
+#: What a float of today's seconds and a datetime cannot tell apart.
+ROUNDING = timedelta(microseconds=2)
+
+moments = st.integers(0, 10**12).map(lambda milliseconds: MINUTE + timedelta(milliseconds=milliseconds))
+lengths = st.one_of(st.integers(1, 60), st.floats(1.0, 60.0))
+entities = st.sampled_from(NAMES)
+
+
+class Clock:
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def burst(now: datetime = MINUTE, seconds: float = 20.0) -> tuple[Windows, Clock]:
+    """Windows at this moment, with a burst that has just begun."""
+    clock = Clock(now)
+    windows = Windows(burst_batch=50, seconds=seconds, now=clock)
+    windows.note(50)
+    return windows, clock
+
+
+def turns(windows: Windows, which: str) -> list[datetime]:
+    """The turns of all entities, in the order of their tiers."""
+    found = [getattr(windows, which)(name) for name in NAMES]
+    assert all(found)
+    return found
+
+
+def seconds_of(times: Sequence[datetime]) -> list[float]:
+    return [(moment - MINUTE).total_seconds() for moment in times]
+
+
+def test_the_entities_are_in_the_order_of_their_tiers() -> None:
+    assert sorted(ENTITIES, key=lambda name: ENTITIES[name].tier) == NAMES
+    assert [ENTITIES[name].tier for name in NAMES] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("second", "cycle", "following"),
+    [
+        (0, [0, 4, 8, 12, 16], [0, 4, 8, 12, 16]),
+        (0.1, [20, 24, 28, 32, 36], [20, 4, 8, 12, 16]),
+        (4, [20, 24, 28, 32, 36], [20, 4, 8, 12, 16]),
+        (9.5, [20, 24, 28, 32, 36], [20, 24, 28, 12, 16]),
+        (19.9, [20, 24, 28, 32, 36], [20, 24, 28, 32, 36]),
+    ],
+)
+def test_a_cycle_of_20_seconds_has_a_turn_every_4(second: float, cycle: list[float], following: list[float]) -> None:
+    windows, _ = burst(MINUTE + timedelta(seconds=second))
+    assert seconds_of(turns(windows, "next_cycle")) == cycle
+    assert seconds_of(turns(windows, "next_turn")) == following
+
+
+@given(moments, lengths)
+def test_in_the_next_cycle_parents_come_before_their_children_with_the_same_pause(
+    now: datetime, seconds: float
+) -> None:
+    found = turns(burst(now, seconds)[0], "next_cycle")
+    step = timedelta(seconds=seconds / len(NAMES))
+    assert found == sorted(set(found))
+    assert all(abs(after - before - step) <= ROUNDING for before, after in pairwise(found))
+
+
+@given(moments, lengths)
+def test_the_next_cycle_begins_within_one_cycle_and_not_in_the_past(now: datetime, seconds: float) -> None:
+    start = turns(burst(now, seconds)[0], "next_cycle")[0]
+    assert -ROUNDING <= start - now <= timedelta(seconds=seconds) + ROUNDING
+
+
+@given(moments, lengths)
+def test_every_next_turn_is_within_one_cycle_and_not_in_the_past(now: datetime, seconds: float) -> None:
+    for moment in turns(burst(now, seconds)[0], "next_turn"):
+        assert -ROUNDING <= moment - now <= timedelta(seconds=seconds) + ROUNDING
+
+
+@given(moments, moments, lengths, st.sampled_from(["next_cycle", "next_turn"]))
+def test_the_turns_of_an_entity_are_whole_cycles_apart_in_every_process(
+    now: datetime, later: datetime, seconds: float, which: str
+) -> None:
+    for one, other in zip(
+        turns(burst(now, seconds)[0], which), turns(burst(later, seconds)[0], "next_turn"), strict=True
+    ):
+        rest = (other - one).total_seconds() % seconds
+        assert min(rest, seconds - rest) < 1e-4
+
+
+@given(moments, st.lists(st.floats(0.01, 1), min_size=2, max_size=5), lengths)
+def test_what_is_routed_during_one_cycle_becomes_visible_together(
+    now: datetime, parts: list[float], seconds: float
+) -> None:
+    windows, clock = burst(now, seconds)
+    start = turns(windows, "next_cycle")[0]
+    seen = []
+    for part in parts:
+        clock.now = start - timedelta(seconds=seconds * 0.99) * part
+        windows.note(50)
+        seen.append(turns(windows, "next_cycle"))
+    assert all(abs(a - b) <= ROUNDING for found in seen for a, b in zip(found, seen[0], strict=True))
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 49])
+def test_few_changes_are_no_burst_and_go_at_once(waiting: int) -> None:
+    windows = Windows(burst_batch=50, seconds=20.0, now=lambda: MINUTE)
+    for _ in range(10):
+        assert not windows.is_burst
+        assert [windows.next_cycle(name) for name in NAMES] == [None] * 5
+        assert [windows.next_turn(name) for name in NAMES] == [None] * 5
+        windows.note(waiting)
+
+
+@given(moments, lengths, entities)
+def test_a_burst_is_over_one_cycle_after_its_last_full_batch(now: datetime, seconds: float, entity: str) -> None:
+    windows, clock = burst(now, seconds)
+    clock.now = now + timedelta(seconds=seconds) - timedelta(milliseconds=1)
+    windows.note(3)
+    assert windows.is_burst
+    assert windows.next_turn(entity)
+    clock.now = now + timedelta(seconds=seconds)
+    assert not windows.is_burst
+    assert windows.next_turn(entity) is None
+    assert windows.next_cycle(entity) is None
+
+
+def test_each_full_batch_makes_the_burst_last_a_cycle_longer() -> None:
+    windows, clock = burst(MINUTE)
+    for _ in range(5):
+        clock.now += timedelta(seconds=19)
+        assert windows.is_burst
+        windows.note(50)
+    clock.now += timedelta(seconds=20)
+    assert not windows.is_burst
+
+
+CHILD = Record("contact", str(UUID(int=10)), MINUTE)
+COMPANY = Parent("company", "account", str(UUID(int=1)))
+
+
+class Around:
+    """What parking needs around it: a store with one child, and a bus."""
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        self.sent += messages
+
+    async def park(self, _parked: Any) -> None: ...
+    async def mark(self, _requests: Any) -> None: ...
+    async def unmark(self, _parents: Any) -> None: ...
+    async def remove(self, _parked: Any) -> None: ...
+    async def forget(self, *_: Any) -> None: ...
+
+    async def requested(self, _parents: Any) -> set[Parent]:
+        return set()
+
+    async def waited_for(self, _entity: str) -> set[str]:
+        return {COMPANY.id}
+
+    async def children(self, parent: Parent) -> Any:
+        yield [Parked(parent, "person", CHILD, "1")]
+
+    async def leave(self, _request: Request) -> str:
+        return "1"
+
+
+@pytest.mark.parametrize("is_burst", [False, True])
+async def test_in_a_burst_requested_parents_and_released_children_wait_for_their_turns(is_burst: bool) -> None:
+    around: Any = Around()
+    clock = Clock(MINUTE + timedelta(seconds=5))
+    windows = Windows(burst_batch=50, seconds=20.0, now=clock)
+    windows.note(50 if is_burst else 1)
+    queues: Any = SimpleNamespace(of=lambda entity: entity)
+    parking = Parking(around, around, queues, windows, now=clock, check_after=60.0, max_wait=3600.0)
+    await parking.park(ENTITIES["person"], [(CHILD, (COMPANY,))])
+    await parking.release(ENTITIES["company"], [Record("account", COMPANY.id, MINUTE)])
+    expected = [MINUTE + timedelta(seconds=24), MINUTE + timedelta(seconds=8)] if is_burst else [None, None]
+    assert [(m.queue, m.at) for m in around.sent] == list(zip(("company", "person"), expected, strict=True))
