@@ -258,6 +258,40 @@ async def test_an_environment_that_cannot_be_reached_is_tried_again_later() -> N
     assert unreachable.value.kind is Kind.TRANSIENT
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_dataverse_that_is_unwell_at_discovery_is_no_wrong_setting(status: int) -> None:
+    world = World(Msal(granted("a")), httpx.Response(status))
+    with pytest.raises(DataverseError) as unwell:
+        await world.auth.token()
+    assert unwell.value.kind is Kind.TRANSIENT
+    world.reply = httpx.Response(401, headers={"WWW-Authenticate": CHALLENGE})
+    assert await world.auth.token() == "a"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("WsTrust server returned error in RSTR"), ValueError("no endpoint")])
+async def test_a_federation_server_that_refuses_the_password_is_not_asked_again_at_once(error: Exception) -> None:
+    """AD FS locks accounts too; MSAL raises its refusals."""
+    world = World(Msal(error, granted("a")))
+    for moment in (0.0, 1.0, REFUSAL_SECONDS - 1):
+        world.now = moment
+        with pytest.raises(SignInError, match="client_secret") as refused:
+            await world.auth.token()
+        assert refused.value.code == type(error).__name__
+    assert world.msal.asked == ["password"]
+    world.now = REFUSAL_SECONDS
+    assert await world.auth.token() == "a"
+
+
+async def test_a_remembered_refusal_does_not_grow_with_each_that_hears_of_it() -> None:
+    world = World(Msal(denied("invalid_grant", 50126)))
+    lengths = []
+    for _ in range(20):
+        with pytest.raises(SignInError) as refused:
+            await world.auth.token()
+        lengths.append(len(traceback.extract_tb(refused.tb)))
+    assert lengths[-1] == lengths[1]
+
+
 SECRETIVE: list[Callable[[], World]] = [
     lambda: World(Msal(denied("invalid_grant", 50126))),
     lambda: World(Msal(denied("temporarily_unavailable"))),

@@ -223,3 +223,19 @@ async def test_labels_are_looked_for_in_each_kind_of_choice_until_all_are_found(
     kinds = [request.url.path.rpartition(".")[2] for request in world.requests]
     assert kinds == ["PicklistAttributeMetadata", "StateAttributeMetadata", "StatusAttributeMetadata"]
     assert all("EntityDefinitions(LogicalName='lead')" in request.url.path for request in world.requests)
+
+
+async def test_the_two_labels_of_a_yes_or_no_are_read_as_of_a_choice() -> None:
+    switch = {"TrueOption": option(1, None, _1033="Yes", _1031="Ja"), "FalseOption": option(0, None, _1033="No")}
+    world = World(*[page([])] * 4, page([{"LogicalName": "creditonhold", "OptionSet": switch}]))
+    found = await world.client.labels("account", frozenset({"creditonhold"}), 1031)
+    assert found == {"creditonhold": {1: "Ja", 0: "No"}}
+    last = world.requests[-1]
+    assert last.url.path.endswith("/Microsoft.Dynamics.CRM.BooleanAttributeMetadata")
+    assert parse_qs(last.url.query.decode())["$expand"] == ["OptionSet($select=TrueOption,FalseOption)"]
+
+
+async def test_a_column_without_choices_has_no_labels() -> None:
+    world = World(*[page([])] * 5)
+    assert await world.client.labels("account", frozenset({"name"}), 1033) == {}
+    assert len(world.requests) == 5

@@ -236,6 +236,24 @@ def test_a_choice_is_sent_as_its_label_and_several_joined(value: Any, label: str
     assert one({"column": "a", "convert": "label"}, {"a": value}, labels=labels) == {"x": label}
 
 
+@pytest.mark.parametrize(("value", "label"), [(True, "Yes"), (False, "No"), (None, None)])
+def test_a_yes_or_no_is_sent_as_its_label(value: bool | None, label: str | None) -> None:
+    assert one({"column": "a", "convert": "label"}, {"a": value}, labels={"a": {1: "Yes", 0: "No"}}) == {"x": label}
+
+
+@pytest.mark.parametrize("value", [1, "1,3", True, None])
+def test_a_field_is_left_alone_when_its_column_has_no_labels_at_all(value: Any) -> None:
+    rule = {"column": "a", "convert": "label"}
+    assert one(rule, {"a": value}, labels={}) == {}
+    assert one([rule, "b"], {"a": value, "b": "plain"}, labels={}) == {"x": "plain"}
+
+
+@pytest.mark.parametrize("position", [0, 20_000, 29_999, 40_000])
+def test_half_an_emoji_in_a_long_text_is_replaced(position: int) -> None:
+    text = "x" * position + "\ud83d" + "x" * (40_000 - position)
+    assert one("a", {"a": text}, field=TEXT) == {"x": text.replace("\ud83d", "?")[:30_000]}
+
+
 @pytest.mark.parametrize(
     ("data_type", "value", "expected"),
     [

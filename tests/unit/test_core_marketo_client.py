@@ -50,6 +50,7 @@ class World:
         self.now = 0.0
         self.slept: list[float] = []
         self.closed: list[float] = []
+        self.queue_seconds = 0.0
         http = httpx.AsyncClient(base_url="https://123-abc-456.mktorest.com", transport=httpx.MockTransport(self._app))
         self.auth = MarketoAuth(http, "client-id", SecretStr(SECRET), clock=lambda: self.now, sleep=self._sleep)
         pacer: Any = self
@@ -72,6 +73,7 @@ class World:
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
+        self.now += self.queue_seconds
         yield
 
     def close_for(self, seconds: float) -> None:
@@ -298,6 +300,22 @@ async def test_no_wait_goes_past_the_deadline(code: str) -> None:
     error = await world.refused(deadline=45.0)
     assert error.code == code
     assert world.now < 45.0
+
+
+@pytest.mark.parametrize(("queue_seconds", "in_time"), [(179.0, True), (180.0, False), (500.0, False)])
+async def test_no_call_begins_past_its_deadline_however_long_it_stood_in_the_queue(
+    queue_seconds: float, in_time: bool
+) -> None:
+    """It would still be running when the queue's lock is over, beside the next writer."""
+    world = World(ok([{"status": "created"}]))
+    world.queue_seconds = queue_seconds
+    if in_time:
+        assert await world.upsert(deadline=180.0) == [Result("created")]
+    else:
+        error = await world.refused(deadline=180.0)
+        assert (error.code, error.kind) == ("OutOfTime", Kind.THROTTLED)
+        assert world.requests == []
+        assert world.closed == world.slept == []
 
 
 @pytest.mark.parametrize("status", [400, 401])

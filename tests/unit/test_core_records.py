@@ -27,6 +27,8 @@ records = st.builds(
     attempt=st.integers(0, 20),
     requested=st.booleans(),
     parked_since=st.none() | moments,
+    released=st.booleans(),
+    collected=st.booleans(),
 )
 
 
@@ -50,7 +52,7 @@ def test_a_first_change_is_sent_without_the_facts_that_only_retries_have() -> No
 
 
 def test_a_full_message_of_retries_stays_below_64_kb() -> None:
-    full = Record("customeropportunityrole", ID, NOON, "delete", ID, 10, True, NOON)
+    full = Record("customeropportunityrole", ID, NOON, "delete", ID, 10, True, NOON, True, True)
     assert len(encode("opportunity_role", [full] * MAX_RECORDS)) < 64 * 1024
 
 

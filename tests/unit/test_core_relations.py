@@ -115,6 +115,16 @@ def test_a_contact_whose_chain_ends_runs_in_a_circle_or_is_too_long_has_no_compa
     assert company("contact", row, **long, _23=("account", ACCOUNT)) is None
 
 
+def test_an_opportunity_has_the_company_that_its_contact_has_however_long_the_chain_may_be() -> None:
+    chain: dict[str, Reference | None] = {f"_{n}": ("contact", guid(n + 1)) for n in range(20, 23)}
+    of_contact = to("_parentcustomerid_value", "contact", guid(21))
+    of_opportunity = to("_customerid_value", "contact", guid(20))
+    assert company("contact", of_contact, **chain, _23=("account", ACCOUNT)) == ACCOUNT
+    assert company("opportunity", of_opportunity, **chain, _23=("account", ACCOUNT)) == ACCOUNT
+    longer: dict[str, Reference | None] = chain | {"_23": ("contact", guid(24))}
+    assert company("opportunity", of_opportunity, **longer, _24=("account", ACCOUNT)) is None
+
+
 @pytest.mark.parametrize(
     ("customer", "parent", "expected"),
     [
@@ -290,6 +300,16 @@ async def test_chains_of_contacts_are_read_step_by_step_and_a_circle_ends() -> N
     rules = await world.rules("contact", *rows)
     assert [rules.company("contact", row) for row in rows] == [Parent("company", "account", ACCOUNT), None]
     assert world.dataverse.asked == [("contacts", 2), ("contacts", 2)]
+
+
+async def test_the_chain_of_an_opportunity_s_contact_is_read_as_far_as_the_rules_follow_it() -> None:
+    column = "_parentcustomerid_value"
+    chain: dict[str, Row] = {guid(n): to(column, "contact", guid(n + 1)) for n in range(20, 23)}
+    world = World(contacts=chain | {guid(23): to(column, "account", ACCOUNT)})
+    row = to("_customerid_value", "contact", guid(20))
+    rules = await world.rules("opportunity", row)
+    assert rules.company("opportunity", row) == Parent("company", "account", ACCOUNT)
+    assert world.dataverse.asked == [("contacts", 1)] * 4
 
 
 async def test_role_names_are_read_as_a_whole_once_and_only_for_roles() -> None:

@@ -78,6 +78,17 @@ async def test_a_new_field_shows_after_a_day() -> None:
     assert (await world.schema.of("lead")).fields.dropped == ()
 
 
+async def test_what_is_forgotten_is_read_anew_at_its_next_use_and_once() -> None:
+    world = World()
+    await world.schema.of("account")
+    world.fields.remove("company")
+    world.schema.forget()
+    assert len(world.asked) == 2
+    found = await asyncio.gather(*(world.schema.of("account") for _ in range(10)))
+    assert {schema.fields.dropped for schema in found} == {("company",)}
+    assert world.asked == ["describe company", "labels account industrycode 1031"] * 2
+
+
 async def test_fields_that_marketo_lacks_are_told_by_name(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         await World().schema.of("lead")

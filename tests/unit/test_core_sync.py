@@ -23,6 +23,7 @@ from shared.references import References
 from shared.relations import LOOKUP_TABLE
 from shared.schema import Schema
 from shared.sync import Engine
+from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate(
@@ -123,6 +124,7 @@ class World:
         self.dataverse: Any = Dataverse()
         self.marketo: Any = Marketo()
         self.now = 1_000.0
+        self.windows = Windows(burst_batch=50, seconds=20.0, now=lambda: NOON + timedelta(seconds=self.now))
         self.user = self.dataverse.put("systemuser", guid(1), internalemailaddress="sam@x.com")
         self.account = self.dataverse.put("account", guid(2), name="Contoso", **owned_by(self.user))
         self.known = Known(clock=lambda: self.now)
@@ -138,6 +140,7 @@ class World:
             schema=Schema(CONFIG, self.dataverse, self.marketo, clock=clock),
             references=References(self.dataverse, CONFIG, clock=clock),
             known=known or Known(clock=clock),
+            windows=self.windows,
             tables=list(CONFIG.tables),
             clock=clock,
             now=lambda: NOON,
@@ -247,7 +250,7 @@ async def test_a_released_child_does_not_believe_what_this_instance_last_heard_o
     person = world.person(10)
     assert isinstance((await world.sync("person", person))[0], Deferred)
     await world.restarted().sync(ENTITIES["company"], [Record("account", world.account, NOON)])
-    assert await world.sync("person", replace(person, parked_since=NOON)) == [Synced("created")]
+    assert await world.sync("person", replace(person, parked_since=NOON, released=True)) == [Synced("created")]
 
 
 async def test_a_warm_batch_asks_marketo_for_no_parent(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The engine when Marketo refuses: whom it concerns, what is tried again, and when. Companies without owner."""
+"""The engine when Marketo refuses or a row is odd: whom it concerns, what is tried again, and when. Companies."""
 
 import json
 import logging
@@ -24,9 +24,12 @@ from shared.references import References
 from shared.relations import LOOKUP_TABLE
 from shared.schema import Schema
 from shared.sync import Engine
+from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-CONFIG = SyncConfig.model_validate({"account": {"fields": {"company": "name"}}})
+CONFIG = SyncConfig.model_validate(
+    {"account": {"fields": {"company": "name", "industry": {"column": "industrycode", "convert": "label"}}}}
+)
 COMPANY = ENTITIES["company"]
 OWNER = str(UUID(int=1))
 TIME_BUDGET = 180.0
@@ -49,6 +52,8 @@ class World:
         self.owner = owner
         self.there = {OWNER}
         self.finds = 0
+        self.descriptions = 0
+        self.odd: dict[str, dict[str, Any]] = {}
         self.read_error: MsiSyncError | None = None
         self.find_error: MsiSyncError | None = None
         self.seconds_per_read = 0.0
@@ -59,6 +64,7 @@ class World:
             schema=Schema(CONFIG, itself, itself, clock=lambda: self.now),
             references=References(itself, CONFIG, clock=lambda: self.now),
             known=Known(clock=lambda: self.now),
+            windows=Windows(burst_batch=50, seconds=20.0, now=lambda: NOON),
             tables=["account"],
             clock=lambda: self.now,
             now=lambda: NOON,
@@ -73,10 +79,14 @@ class World:
         if entity_set == "systemusers":
             return {id_: {"internalemailaddress": "sam@x.com"} for id_ in ids}
         owner = {"_ownerid_value": self.owner, "_ownerid_value" + LOOKUP_TABLE: "systemuser"}
-        return {id_: {"name": f"Company {id_}", **owner} for id_ in ids}
+        return {id_: {"name": f"Company {id_}", **owner, **self.odd.get(id_, {})} for id_ in ids}
+
+    async def labels(self, *_: Any) -> dict[str, dict[int, str]]:
+        return {"industrycode": {1: "Accounting"}}
 
     async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
-        return {"company": MarketoField("string", 255)}
+        self.descriptions += 1
+        return {"company": MarketoField("string", 255), "industry": MarketoField("string", 255)}
 
     async def find(self, _entity: Entity, keys: Sequence[str]) -> dict[str, int]:
         self.finds += 1
@@ -203,6 +213,38 @@ async def test_a_record_that_fails_for_the_configuration_waits_for_the_operator(
         outcome = (await World(skipping(guid(7), "1006", "Field 'x' not found")).sync(20))[guid(7)]
     assert outcome == Retry(300.0, "1006", "Field 'x' not found")
     assert "Field 'x' not found" in caplog.text
+
+
+@pytest.mark.parametrize(("code", "descriptions"), [("1006", 2), ("1003", 1), ("1014", 1)])
+async def test_after_a_field_was_not_found_the_fields_are_read_anew_before_the_next_try(
+    code: str, descriptions: int
+) -> None:
+    world = World(skipping(guid(7), code))
+    await world.sync(20)
+    await world.sync(20)
+    assert world.descriptions == descriptions
+
+
+@pytest.mark.parametrize("value", [["no choice"], {"Value": 1}, object()], ids=lambda value: type(value).__name__)
+async def test_a_row_that_cannot_be_mapped_fails_alone_and_the_log_tells_which(
+    value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(stored)
+    world.odd = {guid(7): {"industrycode": value}}
+    outcomes = await world.sync(20)
+    failed = outcomes.pop(guid(7))
+    assert isinstance(failed, Failed)
+    assert (failed.code, failed.source) == ("CannotMap", "msisync")
+    assert "sync.toml" in failed.message
+    assert guid(7) in caplog.text
+    assert "account" in caplog.text
+    assert set(outcomes.values()) == {Synced("created")}
+
+
+async def test_half_an_emoji_costs_neither_the_record_nor_its_neighbours() -> None:
+    world = World(stored)
+    world.odd = {guid(7): {"name": "Contoso \ud83d"}}
+    assert set((await world.sync(20)).values()) == {Synced("created")}
 
 
 @pytest.mark.parametrize(

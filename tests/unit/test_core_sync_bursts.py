@@ -1,0 +1,191 @@
+"""The engine in a burst: parents are met before anybody asks for them, and calls to Marketo are full."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.config import SyncConfig
+from shared.entities import ENTITIES, Entity
+from shared.fields import MarketoField
+from shared.known import Known
+from shared.marketo.client import Result
+from shared.outcomes import Deferred, Later, Outcome, Parent, Synced
+from shared.records import Record
+from shared.references import References
+from shared.relations import LOOKUP_TABLE
+from shared.schema import Schema
+from shared.sync import GROUP, Engine
+from shared.windows import Windows
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+CONFIG = SyncConfig.model_validate(
+    {"account": {"fields": {"company": "name"}}, "contact": {"fields": {"firstName": "name"}}}
+)
+
+
+def guid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def contact(number: int, **facts: Any) -> Record:
+    return Record("contact", guid(number), NOON, **facts)
+
+
+class World:
+    """Both systems at once. Every row that is asked for exists; contacts belong to the account of `company_of`."""
+
+    def __init__(self, *, burst: bool = True) -> None:
+        self.company_of: dict[str, str] = {}
+        self.there: set[str] = set()
+        self.log: list[tuple[str, int]] = []
+        self.sent: list[list[str]] = []
+        self.now = NOON
+        self.windows = Windows(burst_batch=50, seconds=20.0, now=lambda: self.now)
+        self.windows.note(50 if burst else 1)
+        self.known = Known(clock=lambda: 0.0)
+        itself: Any = self
+        self.engine = Engine(
+            dataverse=itself,
+            marketo=itself,
+            schema=Schema(CONFIG, itself, itself, clock=lambda: 0.0),
+            references=References(itself, CONFIG, clock=lambda: 0.0),
+            known=self.known,
+            windows=self.windows,
+            tables=list(CONFIG.tables),
+            clock=lambda: 0.0,
+            now=lambda: self.now,
+            time_budget=180.0,
+            parent_wait=86_400.0,
+        )
+
+    async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
+        self.log += [(entity_set, len(ids))] if ids else []
+        column = "_parentcustomerid_value"
+        return {id_: {"name": id_, column: self.company_of.get(id_), column + LOOKUP_TABLE: "account"} for id_ in ids}
+
+    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
+        return {name: MarketoField("string", 255) for name in ("company", "firstName")}
+
+    async def find(self, _entity: Entity, keys: Sequence[str]) -> dict[str, int]:
+        self.log.append(("find", len(keys)))
+        return dict.fromkeys(self.there & set(keys), 0)
+
+    async def upsert(self, entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+        self.log.append(("upsert", len(bodies)))
+        self.sent.append([json.loads(body)[entity.key] for body in bodies])
+        return [Result("created", 7)] * len(bodies)
+
+    async def sync(self, *records: Record, entity: str = "person") -> list[tuple[Record, Outcome]]:
+        return await self.engine.sync(ENTITIES[entity], records)
+
+    def sizes(self, step: str) -> list[int]:
+        return [size for name, size in self.log if name == step]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_record_that_may_meet_its_parent_waits_a_cycle_and_costs_marketo_no_call(world: World) -> None:
+    world.company_of = {guid(1): guid(900)}
+    assert await world.sync(contact(1)) == [(contact(1, parked_since=NOON), Later("MeetsItsParents"))]
+    assert world.sizes("find") == world.sizes("upsert") == []
+
+
+async def test_a_record_that_met_its_parent_goes_on_without_a_question(world: World) -> None:
+    world.company_of = {guid(1): guid(900)}
+    ((waiting, _),) = await world.sync(contact(1))
+    await world.sync(Record("account", guid(900), NOON), entity="company")
+    ((_, outcome),) = await world.sync(replace(waiting, collected=True))
+    assert outcome == Synced("created")
+    assert world.sizes("find") == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_record_that_met_no_parent_asks_marketo_and_then_is_parked(world: World, there: bool) -> None:
+    world.company_of = {guid(1): guid(900)}
+    world.there = {guid(900)} if there else set()
+    ((_, outcome),) = await world.sync(contact(1, parked_since=NOON, collected=True))
+    assert outcome == (Synced("created") if there else Deferred((Parent("company", "account", guid(900)),)))
+    assert world.sizes("find") == [1]
+
+
+async def test_without_a_burst_the_parent_is_asked_for_at_once() -> None:
+    world = World(burst=False)
+    world.company_of = {guid(1): guid(900)}
+    assert await world.sync(contact(1)) == [(contact(1), Deferred((Parent("company", "account", guid(900)),)))]
+    assert world.sizes("find") == [1]
+
+
+async def test_what_fills_no_call_waits_a_cycle_and_the_oldest_go_first(world: World) -> None:
+    people = [replace(contact(n), first_seen=NOON - timedelta(seconds=n)) for n in range(650)]
+    outcomes = await world.sync(*people)
+    later = [(record, outcome) for record, outcome in outcomes if isinstance(outcome, Later)]
+    assert world.sizes("upsert") == [300, 300]
+    youngest = sorted(people, key=lambda record: record.first_seen)[600:]
+    assert sorted(later, key=lambda pair: pair[0].first_seen) == [
+        (replace(record, collected=True), Later("FillsACall")) for record in youngest
+    ]
+
+
+async def test_what_has_waited_a_cycle_goes_with_all_that_is_there(world: World) -> None:
+    outcomes = await world.sync(*[contact(n) for n in range(40)], contact(99, collected=True))
+    assert {outcome for _, outcome in outcomes} == {Synced("created")}
+    assert world.sizes("upsert") == [41]
+
+
+async def test_what_many_wait_for_never_waits_to_fill_a_call(world: World) -> None:
+    ((_, outcome),) = await world.sync(Record("account", guid(1), NOON), entity="company")
+    assert outcome == Synced("created")
+
+
+@pytest.mark.parametrize("after_it", [True, False])
+async def test_without_a_burst_nothing_waits_to_fill_a_call(after_it: bool) -> None:
+    world = World(burst=after_it)
+    world.now += timedelta(seconds=20)
+    assert {outcome for _, outcome in await world.sync(*[contact(n) for n in range(310)])} == {Synced("created")}
+    assert world.sizes("upsert") == [300, 10]
+
+
+async def test_a_large_batch_is_read_and_sent_group_by_group_in_full_calls() -> None:
+    world = World(burst=False)
+    await world.sync(*[contact(n) for n in range(2 * GROUP + 700)])
+    assert world.sizes("upsert") == [300] * 12 + [100]
+    in_memory = most = 0
+    for step, size in world.log:
+        in_memory += size if step == "contacts" else -size
+        most = max(most, in_memory)
+    assert most <= GROUP + 300
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.booleans(), st.booleans(), st.booleans()), max_size=400),
+    st.booleans(),
+    st.sets(st.integers(900, 903)),
+)
+def test_every_row_has_one_outcome_and_is_sent_once_at_most(
+    mix: list[tuple[int, bool, bool, bool]], burst: bool, there: set[int]
+) -> None:
+    world = World(burst=burst)
+    world.there = {guid(n) for n in there}
+    records = []
+    for number, has_company, waited, collected in mix:
+        if has_company:
+            world.company_of[guid(number)] = guid(900 + number % 4)
+        records.append(contact(number, parked_since=NOON if waited else None, collected=collected))
+    outcomes = asyncio.run(world.engine.sync(ENTITIES["person"], records))
+    assert sorted(record.key for record, _ in outcomes) == sorted({record.key for record in records})
+    sent = [id_ for call in world.sent for id_ in call]
+    assert sorted(sent) == sorted(record.id for record, outcome in outcomes if isinstance(outcome, Synced))
+    again = [record for record, outcome in outcomes if isinstance(outcome, Later)]
+    assert not again or burst
+    assert all(record.collected or record.parked_since for record in again), "nobody waits for a second cycle"
