@@ -1,0 +1,172 @@
+"""The sending half against the emulator: what arrives, when, in which session, and how much fits into a batch."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from azure.servicebus import ServiceBusReceivedMessage, ServiceBusReceiveMode
+from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
+from azure.servicebus.exceptions import MessageSizeExceededError, MessagingEntityNotFoundError
+
+from local.servicebus.harness import Emulator, running_emulator
+from local.servicebus.settings import QueueSettings
+from shared.bus import BATCH_BYTES, Bus, Outgoing
+from shared.settings import BusSettings
+
+WAIT = 5.0
+QUEUES = [
+    *[QueueSettings(f"q{number}") for number in range(9)],
+    QueueSettings("s0", sessions=True),
+    QueueSettings("s1", sessions=True),
+]
+
+
+@pytest.fixture(scope="module")
+async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emulator]:
+    async with running_emulator(tmp_path_factory.mktemp("servicebus"), QUEUES) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def bus(emulator: Emulator) -> AsyncIterator[Bus]:
+    bus = Bus(BusSettings.model_validate({"ServiceBusConnection": emulator.connection_string}))
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture(scope="module")
+async def client(emulator: Emulator) -> AsyncIterator[ServiceBusClient]:
+    async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as opened:
+        yield opened
+
+
+def receiver(client: ServiceBusClient, queue: str, session: str | None = None) -> ServiceBusReceiver:
+    return client.get_queue_receiver(queue, session_id=session, receive_mode=ServiceBusReceiveMode.RECEIVE_AND_DELETE)
+
+
+async def received(receiver: ServiceBusReceiver, count: int) -> list[ServiceBusReceivedMessage]:
+    found: list[ServiceBusReceivedMessage] = []
+    while len(found) < count:
+        more = await receiver.receive_messages(count - len(found), max_wait_time=WAIT)
+        assert more, f"only {len(found)} of {count} messages came"
+        found += more
+    return found
+
+
+def body(message: ServiceBusReceivedMessage) -> bytes:
+    return b"".join(message.body)
+
+
+async def test_a_message_arrives_with_everything_that_was_said_of_it(bus: Bus, client: ServiceBusClient) -> None:
+    properties: dict[str | bytes, str | int] = {"code": "1003", "message": "Ungültig: 'é'", "attempts": 3}
+    sent = Outgoing("q0", '{"a":"é"}'.encode(), correlation_id="c", properties=properties)
+    await bus.send([sent, Outgoing("q0", b"{}")])
+    async with receiver(client, "q0") as opened:
+        first, second = await received(opened, 2)
+    assert body(first) == sent.body
+    assert (first.content_type, first.correlation_id) == ("application/json", "c")
+    told = {
+        key.decode() if isinstance(key, bytes) else key: value.decode() if isinstance(value, bytes) else value
+        for key, value in (first.application_properties or {}).items()
+    }
+    assert told == properties
+    assert (second.correlation_id, second.session_id, second.application_properties or {}) == (None, None, {})
+
+
+async def test_messages_of_a_session_arrive_in_it_and_in_order(bus: Bus, client: ServiceBusClient) -> None:
+    await bus.send([Outgoing("s0", str(n).encode(), session="person" if n % 2 else "other") for n in range(20)])
+    for session, remainder in (("person", 1), ("other", 0)):
+        async with receiver(client, "s0", session) as opened:
+            found = await received(opened, 10)
+        assert [int(body(message)) for message in found] == [n for n in range(20) if n % 2 == remainder]
+        assert {message.session_id for message in found} == {session}
+
+
+async def test_a_message_becomes_visible_at_its_time_and_its_neighbours_of_one_batch_at_once(
+    bus: Bus, client: ServiceBusClient
+) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=1.5)
+    await bus.send([Outgoing("s1", b"later", session="a", at=at), Outgoing("s1", b"now", session="a")])
+    async with receiver(client, "s1", "a") as opened:
+        (first,) = await received(opened, 1)
+        assert body(first) == b"now"
+        assert datetime.now(UTC) < at
+        (second,) = await received(opened, 1)
+    assert body(second) == b"later"
+    assert datetime.now(UTC) >= at - timedelta(milliseconds=50)
+
+
+async def test_a_time_in_the_past_is_at_once(bus: Bus, client: ServiceBusClient) -> None:
+    """A turn that has come while the message was on its way."""
+    await bus.send([Outgoing("q1", b"x", at=datetime.now(UTC) - timedelta(seconds=30))])
+    async with receiver(client, "q1") as opened:
+        assert len(await received(opened, 1)) == 1
+
+
+async def test_more_than_one_batch_of_messages_arrives_whole_and_in_order(bus: Bus, client: ServiceBusClient) -> None:
+    bodies = [f"{n:04d}".encode().ljust(2048, b".") for n in range(300)]
+    await bus.send([Outgoing("q2", each, properties={"number": n}) for n, each in enumerate(bodies)])
+    async with receiver(client, "q2") as opened:
+        assert [body(message) for message in await received(opened, 300)] == bodies
+
+
+@pytest.mark.parametrize("size", [BATCH_BYTES - 1024, 192 * 1024, 100 * 1024])
+async def test_messages_that_fill_a_batch_each_or_nearly_so_arrive(
+    bus: Bus, client: ServiceBusClient, size: int
+) -> None:
+    await bus.send([Outgoing("q3", bytes([n]) * size) for n in range(3)])
+    async with receiver(client, "q3") as opened:
+        found = [body(message) for message in await received(opened, 3)]
+    assert [(len(each), each[0]) for each in found] == [(size, n) for n in range(3)]
+
+
+async def test_a_batch_that_is_filled_to_the_limit_is_within_that_of_the_broker(
+    bus: Bus, client: ServiceBusClient
+) -> None:
+    """The SDK's sum of a batch is some 60 bytes too low, so its last bytes matter: each round leaves others unused."""
+    many = [Outgoing("q4", b"." * 1900, properties={"first_seen": "2026-03-04T12:00:00.000Z"})] * 115
+    tiny = [Outgoing("q4", b"!")] * 400
+    for extra in range(0, 100, 10):
+        await bus.send([Outgoing("q4", b"!" * (1 + extra)), *many, *tiny])
+    async with receiver(client, "q4") as opened:
+        assert len(await received(opened, 10 * 516)) == 10 * 516
+
+
+async def test_a_message_that_fits_no_batch_is_refused_and_the_sender_goes_on(
+    bus: Bus, client: ServiceBusClient
+) -> None:
+    with pytest.raises(MessageSizeExceededError):
+        await bus.send([Outgoing("q5", b"." * (BATCH_BYTES + 1))])
+    await bus.send([Outgoing("q5", b"after")])
+    async with receiver(client, "q5") as opened:
+        assert body((await received(opened, 1))[0]) == b"after"
+
+
+async def test_several_queues_and_many_senders_at_once_mix_nothing_up(bus: Bus, client: ServiceBusClient) -> None:
+    sends = [
+        bus.send([Outgoing(queue, f"{queue} {n} {i}".encode()) for queue in ("q6", "q7") for i in range(5)])
+        for n in range(20)
+    ]
+    await asyncio.gather(*sends)
+    for queue in ("q6", "q7"):
+        async with receiver(client, queue) as opened:
+            found = {body(message).decode() for message in await received(opened, 100)}
+        assert found == {f"{queue} {n} {i}" for n in range(20) for i in range(5)}
+
+
+async def test_nothing_to_send_is_no_call(emulator: Emulator) -> None:
+    nowhere = emulator.connection_string.replace(str(emulator.port), "1")
+    bus = Bus(BusSettings.model_validate({"ServiceBusConnection": nowhere}))
+    await bus.send([])
+    await bus.close()
+
+
+async def test_a_queue_that_does_not_exist_is_an_error_and_the_others_are_served(
+    bus: Bus, client: ServiceBusClient
+) -> None:
+    with pytest.raises(MessagingEntityNotFoundError):
+        await bus.send([Outgoing("nowhere", b"x")])
+    await bus.send([Outgoing("q8", b"x")])
+    async with receiver(client, "q8") as opened:
+        assert len(await received(opened, 1)) == 1

@@ -1,0 +1,281 @@
+"""The table of parked records in the real Azurite: pages, transactions, and rows that change under one's hands."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from local.azurite import connection_string, is_listening
+from local.processes import Child, free_ports
+from shared.outcomes import Parent
+from shared.records import Record
+from shared.settings import StorageSettings
+from shared.store import PAGE, TRANSACTION, Parked, Request, Store
+
+NOON = datetime(2026, 3, 4, 12, 0, 0, 123_000, tzinfo=UTC)
+
+
+def guid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def company() -> Parent:
+    """A parent that no other test has."""
+    return Parent("company", "account", str(uuid4()))
+
+
+def parked(parent: Parent, number: int = 1, entity: str = "person", table: str = "contact") -> Parked:
+    return Parked(parent, entity, Record(table, guid(number), NOON, parked_since=NOON))
+
+
+def request(parent: Parent, minutes: float = 1.0, checks: int = 0) -> Request:
+    return Request(parent, NOON, NOON + timedelta(minutes=minutes), checks)
+
+
+@pytest.fixture(scope="module")
+async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    folder: Path = tmp_path_factory.mktemp("azurite")
+    blob, queue, table = free_ports(3)
+    command = [sys.executable, "-m", "local.azurite", "--location", str(folder / "data")]
+    command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
+    child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
+    await child.start()
+    yield connection_string(blob_port=blob, queue_port=queue, table_port=table)
+    await child.kill()
+
+
+def opened(connection: str, table: str) -> Store:
+    settings = {"AzureWebJobsStorage": connection, "PARKED_TABLE": table}
+    return Store(StorageSettings.model_validate(settings))
+
+
+@pytest.fixture
+async def store(azurite: str) -> AsyncIterator[Store]:
+    """A store with a table of its own."""
+    store = opened(azurite, f"t{uuid4().hex}")
+    yield store
+    await store.close()
+
+
+async def pages(store: Store, parent: Parent) -> list[list[Parked]]:
+    return [page async for page in store.children(parent)]
+
+
+async def children(store: Store, parent: Parent) -> list[Parked]:
+    return [child for page in await pages(store, parent) for child in page]
+
+
+async def ids(store: Store, parent: Parent) -> list[str]:
+    return sorted(child.record.id for child in await children(store, parent))
+
+
+async def due(store: Store, now: datetime) -> list[Request]:
+    return [found async for page in store.due("company", now) for found in page]
+
+
+async def test_a_record_comes_back_as_it_was_parked(store: Store) -> None:
+    parent = company()
+    waits = replace(
+        parked(parent).record, correlation_id="c é", attempt=3, requested=True, first_seen=NOON - timedelta(days=400)
+    )
+    await store.park([Parked(parent, "person", waits)])
+    (found,) = await children(store, parent)
+    assert replace(found, etag="") == Parked(parent, "person", waits)
+    assert found.etag
+
+
+async def test_what_a_record_is_released_for_is_not_kept(store: Store) -> None:
+    """Whoever parks again has to come back from parking again."""
+    parent = company()
+    await store.park([Parked(parent, "person", replace(parked(parent).record, released=True, collected=True))])
+    (found,) = await children(store, parent)
+    assert not found.record.released
+
+
+async def test_children_are_those_of_this_parent_and_of_every_table_and_entity(store: Store) -> None:
+    one, other = company(), company()
+    user = Parent("sales_person", "systemuser", one.id)
+    mixed = [parked(one, 1), parked(one, 1, table="lead"), parked(one, 1, "opportunity", "opportunity")]
+    await store.park([*mixed, parked(other, 2), parked(user, 3)])
+    assert {(c.entity, c.record.table, c.record.id) for c in await children(store, one)} == {
+        ("person", "contact", guid(1)), ("person", "lead", guid(1)), ("opportunity", "opportunity", guid(1)),
+    }  # fmt: skip
+    assert await ids(store, user) == [guid(3)]
+    assert await children(store, company()) == []
+
+
+async def test_a_record_that_parks_twice_waits_once_with_what_was_said_last(store: Store) -> None:
+    parent = company()
+    first = parked(parent)
+    await store.park([first])
+    await store.park([first, replace(first, record=replace(first.record, attempt=5))])
+    (found,) = await children(store, parent)
+    assert found.record.attempt == 5
+
+
+async def test_children_of_a_large_parent_come_in_pages_and_leave_in_transactions(store: Store) -> None:
+    parent = company()
+    count = PAGE + TRANSACTION + 7
+    await store.park(parked(parent, n) for n in range(count))
+    found = await pages(store, parent)
+    assert [len(page) for page in found if page] == [PAGE, TRANSACTION + 7]
+    assert len({child.record.id for page in found for child in page}) == count
+    for page in found:
+        await store.remove(page)
+    assert await children(store, parent) == []
+
+
+async def test_a_page_that_is_removed_while_the_next_one_is_read_makes_it_skip_nothing(store: Store) -> None:
+    """So a release goes: send, remove, next page."""
+    parent = company()
+    await store.park(parked(parent, n) for n in range(PAGE + 50))
+    seen: list[str] = []
+    async for page in store.children(parent):
+        seen += [child.record.id for child in page]
+        await store.remove(page)
+    assert len(seen) == len(set(seen)) == PAGE + 50
+    assert await children(store, parent) == []
+
+
+async def test_a_child_that_parks_anew_while_it_is_released_stays_and_its_neighbours_leave(store: Store) -> None:
+    parent = company()
+    await store.park(parked(parent, n) for n in range(150))
+    found = await children(store, parent)
+    await store.park([replace(parked(parent, 70), record=replace(parked(parent, 70).record, attempt=1))])
+    await store.remove(found)
+    (left,) = await children(store, parent)
+    assert (left.record.id, left.record.attempt) == (guid(70), 1)
+
+
+async def test_children_that_another_instance_has_removed_already_are_no_error(store: Store) -> None:
+    parent = company()
+    await store.park(parked(parent, n) for n in range(5))
+    found = await children(store, parent)
+    await store.remove(found[:2])
+    await asyncio.gather(store.remove(found), store.remove(found))
+    await store.remove(found)
+    assert await children(store, parent) == []
+
+
+async def test_nothing_to_park_or_remove_is_no_error(store: Store) -> None:
+    await store.park([])
+    await store.remove([])
+    await store.mark([])
+    await store.unmark([])
+    assert await store.requested([]) == set()
+
+
+async def test_a_parent_is_requested_from_its_note_on_until_it_comes(store: Store) -> None:
+    asked, other = company(), company()
+    assert await store.requested([asked, other]) == set()
+    await store.mark([request(asked)])
+    assert await store.requested([asked, other]) == {asked}
+    await store.unmark([asked])
+    assert await store.requested([asked, other]) == set()
+
+
+async def test_notes_that_are_gone_already_are_taken_away_with_those_that_are_not(store: Store) -> None:
+    parents = [company() for _ in range(120)]
+    await store.mark(request(parent) for parent in parents[::2])
+    await store.unmark(parents)
+    await store.unmark(parents)
+    assert await store.requested(parents) == set()
+
+
+async def test_a_parent_whose_children_are_leaving_must_be_asked_for_again(store: Store) -> None:
+    parent = company()
+    await store.mark([request(parent)])
+    etag = await store.leave(request(parent))
+    assert await store.requested([parent]) == set()
+    assert await store.waited_for("company") == {parent.id}, "a crash now leaves the note to the timer"
+    await store.forget(parent, etag)
+    assert await store.waited_for("company") == set()
+
+
+async def test_a_note_that_was_written_anew_is_not_forgotten(store: Store) -> None:
+    parent = company()
+    etag = await store.leave(request(parent))
+    await store.mark([request(parent)])
+    await store.forget(parent, etag)
+    assert await store.requested([parent]) == {parent}
+
+
+async def test_a_note_that_is_gone_is_forgotten_without_an_error(store: Store) -> None:
+    parent = company()
+    etag = await store.leave(request(parent))
+    await store.unmark([parent])
+    await store.forget(parent, etag)
+    assert await store.waited_for("company") == set()
+
+
+async def test_parents_of_one_entity_are_waited_for_a_thousand_at_most(store: Store) -> None:
+    parents = [company() for _ in range(PAGE + 5)]
+    await store.mark(request(parent) for parent in parents)
+    await store.mark([request(Parent("person", "contact", guid(1)))])
+    found = await store.waited_for("company")
+    assert len(found) == PAGE
+    assert found < {parent.id for parent in parents}
+    assert await store.waited_for("person") == {guid(1)}
+    assert await store.waited_for("opportunity") == set()
+
+
+async def test_requests_are_due_from_their_next_check_on_and_come_back_as_they_were(store: Store) -> None:
+    soon, later = company(), company()
+    await store.mark([request(soon, 1, checks=3), request(later, 2)])
+    assert await due(store, NOON + timedelta(seconds=59)) == []
+    assert await due(store, NOON + timedelta(minutes=1)) == [request(soon, 1, checks=3)]
+    assert {found.parent for found in await due(store, NOON + timedelta(minutes=2))} == {soon, later}
+
+
+async def test_a_request_whose_children_were_leaving_when_the_process_died_is_due_again(store: Store) -> None:
+    parent = company()
+    await store.leave(request(parent))
+    assert await due(store, NOON + timedelta(minutes=1)) == [replace(request(parent), leaving=True)]
+
+
+async def test_parked_records_are_no_requests_and_requests_no_children(store: Store) -> None:
+    parent = company()
+    await store.park([parked(parent)])
+    assert await store.waited_for("company") == set()
+    assert await due(store, NOON + timedelta(days=1)) == []
+    await store.mark([request(parent)])
+    assert await ids(store, parent) == [guid(1)]
+
+
+async def test_many_due_requests_come_in_pages_each_once_also_when_they_are_marked_meanwhile(store: Store) -> None:
+    parents = [company() for _ in range(PAGE + 20)]
+    await store.mark(request(parent) for parent in parents)
+    seen: list[str] = []
+    async for page in store.due("company", NOON + timedelta(minutes=1)):
+        seen += [found.parent.id for found in page]
+        await store.mark(replace(found, next_check=NOON + timedelta(hours=1)) for found in page)
+    assert sorted(seen) == sorted(parent.id for parent in parents)
+    assert await due(store, NOON + timedelta(minutes=1)) == []
+
+
+async def test_instances_share_the_table_and_the_first_use_by_many_at_once_makes_it(azurite: str) -> None:
+    table = f"t{uuid4().hex}"
+    stores = [opened(azurite, table) for _ in range(2)]
+    parents = [company() for _ in range(20)]
+    try:
+        await asyncio.gather(*(s.mark([request(p)]) for s in stores for p in parents))
+        for store in stores:
+            assert await store.requested(parents) == set(parents)
+    finally:
+        for store in stores:
+            await store.close()
+
+
+async def test_what_is_parked_is_there_after_the_process_that_parked_it_is_gone(azurite: str) -> None:
+    table = f"t{uuid4().hex}"
+    parent = company()
+    for number in (1, 2):
+        store = opened(azurite, table)
+        await store.park([parked(parent, number)])
+        assert len(await children(store, parent)) == number
+        await store.close()
