@@ -80,6 +80,18 @@ class System:
         nothing = {"match": "^$", "times": 0}  # the simulator tells its faults only to who adds one
         return [fault for fault in await self.dataverse("/faults", nothing) if fault["times"] > 0]
 
+    async def clear_away(self) -> None:
+        """Remove what an earlier test may have left: parked rows, and messages that wait."""
+        async with self.table() as table:
+            for row in await self.parked():
+                await table.delete_entity(row)
+        counts = await self.broker.counts()
+        if any(
+            count.waiting or count.dead for name, count in counts.items() if name != self.broker.queue("dead_letters")
+        ):
+            await self.stop_service_bus()
+            await self.restart_service_bus()
+
     async def restart_service_bus(self) -> None:
         """Let the broker come back after it was stopped, with empty queues."""
         await self.broker.disconnect()
@@ -166,6 +178,11 @@ class System:
         """The counters of a Functions host."""
         answer = await self.http.get(f"{self.hosts[host]}/admin/local/stats", headers=self._admin)
         return answer.raise_for_status().json()
+
+    async def reset_host_stats(self, host: str = "a") -> None:
+        """Let a host's counters and peaks begin anew."""
+        answer = await self.http.post(f"{self.hosts[host]}/admin/local/stats/reset", headers=self._admin)
+        answer.raise_for_status()
 
     @property
     def hosts(self) -> dict[str, str]:
