@@ -47,9 +47,10 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Comes again in the next cycle of a burst: with its parents, or to fill a call."""
+    """Comes again in a burst, to meet its parents or to fill a call: in the next cycle, or `soon`, in this turn."""
 
     reason: str
+    soon: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class SyncSettings(_Settings):
     """How the sync behaves. Times in seconds."""
 
     config: Path = Field(Path("sync.toml"), alias="SYNC_CONFIG")
-    burst_batch: int = Field(50, alias="BURST_BATCH", ge=1)
+    burst_batch: int = Field(32, alias="BURST_BATCH", ge=1)
     burst_window: float = Field(20.0, alias="BURST_WINDOW_SECONDS", ge=1, le=60)
     time_budget: float = Field(180.0, alias="TIME_BUDGET_SECONDS", ge=10, le=270)
     parent_wait: float = Field(86_400.0, alias="PARENT_WAIT_SECONDS", ge=1)

@@ -56,7 +56,8 @@ class Settler:
         When storage fails, what needed it is tried again later: as a message, which the broker keeps.
         """
         later = [*await self._park(entity, outcomes), *await self._release(entity, outcomes)]
-        await self._bus.send([*self._retries(entity, [*outcomes, *later]), *self._dead_letters(entity, outcomes)])
+        retries = self._retries(entity, [*outcomes, *later])
+        await self._bus.send([*retries, *self._laters(entity, outcomes), *self._dead_letters(entity, outcomes)])
         counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
         log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
 
@@ -101,14 +102,23 @@ class Settler:
             )
             for wait, records in waits.items()
             for group in chunked(records, MAX_RECORDS)
-        ] + [
+        ]
+
+    def _laters(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[Outgoing]:
+        """Copies for later in this turn, and for the next cycle of the burst."""
+        waits: dict[bool, list[Record]] = {}
+        for record, outcome in outcomes:
+            if isinstance(outcome, Later):
+                waits.setdefault(outcome.soon, []).append(record)
+        return [
             Outgoing(
                 self._queues.of(entity.name),
                 encode(entity.name, group),
                 session=entity.name,
-                at=self._windows.next_cycle(entity.name),
+                at=None if soon else self._windows.next_cycle(entity.name),
             )
-            for group in chunked([record for record, outcome in outcomes if isinstance(outcome, Later)], MAX_RECORDS)
+            for soon, records in waits.items()
+            for group in chunked(records, MAX_RECORDS)
         ]
 
     def _is_last(self, record: Record, outcome: Retry) -> bool:

@@ -47,7 +47,8 @@ RECHECK_SECONDS = 5.0
 READERS = 4
 #: Records that are in memory with all their values at a time.
 GROUP = 5 * MAX_RECORDS
-#: From this tier on, what does not fill a call waits for the next cycle of a burst; few records wait for those.
+#: From this tier on, what does not fill a call waits for the next cycle of a burst. Below, too many records would wait
+#: for it: it waits only until the messages that became visible with it are through.
 COLLECTED_TIER = 2
 
 
@@ -252,13 +253,13 @@ class Engine:
     # -- upserting ----------------------------------------------------------------------------------------------
 
     def _collect(self, batch: Batch, rest: list[Candidate]) -> bool:
-        """In a burst, let what does not fill a call wait for the next cycle: once, and not what many wait for."""
+        """In a burst, let what does not fill a call wait once: for the rest of this turn, or for the next cycle."""
         records = [record for candidate in rest for record in candidate.records]
-        again = any(record.collected for record in records)
-        if again or not self._windows.is_burst or batch.entity.tier < COLLECTED_TIER:
+        if not self._windows.is_burst or any(record.collected for record in records):
             return False
         for record in records:
-            batch.decide([replace(record, collected=True)], Later("FillsACall"))
+            waits = replace(record, collected=True)
+            batch.decide([waits], Later("FillsACall", soon=batch.entity.tier < COLLECTED_TIER))
         return True
 
     async def _upsert(self, batch: Batch, ready: dict[str, Candidate], at_least: int) -> None:

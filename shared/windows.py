@@ -13,6 +13,9 @@ from datetime import UTC, datetime, timedelta
 
 from shared.entities import ENTITIES
 
+#: A burst lasts so long after its last full batch: one cycle for what was routed, one for what waited for its parents.
+BURST_CYCLES = 2
+
 
 class Windows:
     """Knows whether there is a burst, and when an entity's turn comes."""
@@ -26,7 +29,7 @@ class Windows:
     def note(self, waiting: int) -> None:
         """So many notifications came in one batch: enough of them mean that more are waiting."""
         if waiting >= self._burst_batch:
-            self._until = self._now() + timedelta(seconds=self._seconds)
+            self._until = self._now() + timedelta(seconds=BURST_CYCLES * self._seconds)
 
     @property
     def is_burst(self) -> bool:

@@ -40,9 +40,9 @@ FUNCTIONS = {
     "opportunity": "sync_opportunities",
     "opportunity_role": "sync_opportunity_roles",
 }
-#: docs/messages.md: up to 100 records in a message. host.json: up to 100 messages in a batch.
+#: docs/messages.md: up to 100 records in a message. host.json: up to 32 messages in a batch.
 RECORDS_PER_MESSAGE = 100
-MESSAGES_PER_BATCH = 100
+MESSAGES_PER_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
