@@ -291,9 +291,9 @@ def test_peek_pages_by_sequence_number_and_shows_every_state(clock: Clock) -> No
     assert len(page) + len(rest) == 300
 
 
-def test_a_hundred_thousand_messages_are_no_problem(clock: Clock) -> None:
+def test_tens_of_thousands_of_messages_are_no_problem(clock: Clock) -> None:
     queue = queue_of(clock, sessions=True)
-    count = 100_000
+    count = 30_000
     started = time.perf_counter()
     queue.send([message(str(n), "S", scheduled_for=clock.now + n % 7) for n in range(count)])
     clock.now += 10
@@ -307,4 +307,4 @@ def test_a_hundred_thousand_messages_are_no_problem(clock: Clock) -> None:
         queue.peek(0, 1)
     assert done == count
     # Quadratic work would take minutes.
-    assert time.perf_counter() - started < 20
+    assert time.perf_counter() - started < 10
