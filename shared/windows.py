@@ -29,7 +29,7 @@ class Windows:
     def note(self, waiting: int) -> None:
         """So many notifications came in one batch: enough of them mean that more are waiting."""
         if waiting >= self._burst_batch:
-            self._until = self._now() + timedelta(seconds=BURST_CYCLES * self._seconds)
+            self._until = self._now() + BURST_CYCLES * timedelta(seconds=self._seconds)
 
     @property
     def is_burst(self) -> bool:

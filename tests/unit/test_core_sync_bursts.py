@@ -104,7 +104,7 @@ async def test_a_record_that_may_meet_its_parent_waits_a_cycle_and_costs_marketo
 async def test_a_record_that_met_its_parent_goes_on_without_a_question(world: World) -> None:
     world.company_of = {guid(1): guid(900)}
     ((waiting, _),) = await world.sync(contact(1))
-    await world.sync(Record("account", guid(900), NOON), entity="company")
+    await world.sync(Record("account", guid(900), NOON, collected=True), entity="company")
     ((_, outcome),) = await world.sync(replace(waiting, collected=True))
     assert outcome == Synced("created")
     assert world.sizes("find") == []
@@ -143,15 +143,17 @@ async def test_what_has_waited_a_cycle_goes_with_all_that_is_there(world: World)
     assert world.sizes("upsert") == [41]
 
 
-async def test_what_many_wait_for_never_waits_to_fill_a_call(world: World) -> None:
-    ((_, outcome),) = await world.sync(Record("account", guid(1), NOON), entity="company")
+async def test_what_many_wait_for_waits_for_this_turn_only(world: World) -> None:
+    ((waiting, outcome),) = await world.sync(Record("account", guid(1), NOON), entity="company")
+    assert outcome == Later("FillsACall", soon=True)
+    ((_, outcome),) = await world.sync(waiting, entity="company")
     assert outcome == Synced("created")
 
 
 @pytest.mark.parametrize("after_it", [True, False])
 async def test_without_a_burst_nothing_waits_to_fill_a_call(after_it: bool) -> None:
     world = World(burst=after_it)
-    world.now += timedelta(seconds=20)
+    world.now += timedelta(seconds=40)
     assert {outcome for _, outcome in await world.sync(*[contact(n) for n in range(310)])} == {Synced("created")}
     assert world.sizes("upsert") == [300, 10]
 

@@ -135,25 +135,25 @@ def test_few_changes_are_no_burst_and_go_at_once(waiting: int) -> None:
 
 
 @given(moments, lengths, entities)
-def test_a_burst_is_over_one_cycle_after_its_last_full_batch(now: datetime, seconds: float, entity: str) -> None:
+def test_a_burst_is_over_two_cycles_after_its_last_full_batch(now: datetime, seconds: float, entity: str) -> None:
     windows, clock = burst(now, seconds)
-    clock.now = now + timedelta(seconds=seconds) - timedelta(milliseconds=1)
+    clock.now = now + 2 * timedelta(seconds=seconds) - timedelta(milliseconds=1)
     windows.note(3)
     assert windows.is_burst
     assert windows.next_turn(entity)
-    clock.now = now + timedelta(seconds=seconds)
+    clock.now = now + 2 * timedelta(seconds=seconds)
     assert not windows.is_burst
     assert windows.next_turn(entity) is None
     assert windows.next_cycle(entity) is None
 
 
-def test_each_full_batch_makes_the_burst_last_a_cycle_longer() -> None:
+def test_each_full_batch_makes_the_burst_last_longer() -> None:
     windows, clock = burst(MINUTE)
     for _ in range(5):
-        clock.now += timedelta(seconds=19)
+        clock.now += timedelta(seconds=39)
         assert windows.is_burst
         windows.note(50)
-    clock.now += timedelta(seconds=20)
+    clock.now += timedelta(seconds=40)
     assert not windows.is_burst
 
 
