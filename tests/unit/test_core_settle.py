@@ -137,6 +137,16 @@ async def test_what_comes_later_has_its_turn_in_the_next_cycle_of_a_burst_as_it_
     assert [r for m in sent for r in decode(m.body, "person")] == later
 
 
+async def test_what_comes_later_in_this_turn_is_visible_at_once_and_apart_from_the_next_cycle(world: World) -> None:
+    world.windows.note(50)
+    soon, next_cycle = record(1, collected=True), record(2, parked_since=NOON)
+    sent = await world.settle((soon, Later("FillsACall", soon=True)), (next_cycle, Later("MeetsItsParents")))
+    assert [(m.queue, m.at, decode(m.body, "person")) for m in sent] == [
+        ("persons", None, [soon]),
+        ("persons", NOON + timedelta(seconds=8), [next_cycle]),
+    ]
+
+
 @pytest.mark.parametrize("attempt", [0, 50])
 async def test_throttling_and_outages_use_up_no_attempt_however_often(world: World, attempt: int) -> None:
     (message,) = await world.settle((record(attempt=attempt), Retry(20.0, "606", "")))
