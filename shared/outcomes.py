@@ -1,8 +1,28 @@
-"""What became of a record: one value per record, decided by the engine, carried out by shared/settle.py."""
+"""What became of a record: one value per record, decided by the engine, carried out by shared/settle.py.
+
+What a vendor's code means for a record follows from its kind (shared/codes.py) and is decided here.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+
+from shared.codes import Kind, marketo_record
+from shared.errors import MsiSyncError, VendorError
+
+log = logging.getLogger(__name__)
+
+#: Seconds until the next try, by the kind of error; other kinds are final for the record.
+RETRY_SECONDS = {
+    Kind.THROTTLED: 20.0,
+    Kind.DAILY: 900.0,
+    Kind.TRANSIENT: 60.0,
+    Kind.TOKEN: 300.0,
+    Kind.CONFIGURATION: 300.0,
+}
+#: Until a record whose parent turned out to be missing after all is looked at again.
+RECHECK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +83,31 @@ class Failed:
 
 
 Outcome = Synced | Skipped | Deferred | Retry | Later | Failed
+
+
+def of_error(error: MsiSyncError) -> Outcome:
+    """What an error that concerned a whole call means for each of its records."""
+    if not isinstance(error, VendorError):  # credentials or configuration: an operator must act, nothing is lost
+        log.error("cannot_sync %s", error)
+        return Retry(RETRY_SECONDS[Kind.CONFIGURATION], error.code, error.message)
+    if error.kind is Kind.MISSING_PARENT or (error.kind is Kind.SPLIT and error.code == "611"):
+        return Retry(RECHECK_SECONDS, error.code, error.message, counted=True)
+    if error.kind in RETRY_SECONDS:
+        level = logging.ERROR if error.kind is Kind.CONFIGURATION else logging.WARNING
+        log.log(level, "vendor_error system=%s %s request=%s", error.system, error, error.request_id)
+        return Retry(max(RETRY_SECONDS[error.kind], error.retry_after or 0), error.code, error.message)
+    return Failed(error.code, error.message, error.system)
+
+
+def of_skip(code: str, message: str) -> Outcome:
+    """What the reason for which Marketo skipped one record means for it."""
+    match marketo_record(code):
+        case Kind.MISSING_PARENT:
+            return Retry(RECHECK_SECONDS, code, message, counted=True)
+        case Kind.TRANSIENT | Kind.SPLIT:
+            return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True)
+        case Kind.CONFIGURATION:
+            log.error("marketo_configuration %s: %s", code, message)
+            return Retry(RETRY_SECONDS[Kind.CONFIGURATION], code, message)
+        case _:
+            return Failed(code, message, "marketo")

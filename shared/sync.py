@@ -8,14 +8,13 @@ It writes nothing but Marketo records; what becomes of the outcomes is shared/se
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.batch import Batch, Candidate
 from shared.codes import Kind, marketo_record
 from shared.dataverse.client import MAX_IDS, DataverseClient
 from shared.entities import ENTITIES, TABLES, Entity
@@ -23,7 +22,7 @@ from shared.errors import MsiSyncError, VendorError
 from shared.known import Known
 from shared.marketo.chunks import MAX_RECORDS, chunks
 from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient, Result
-from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
+from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, of_error, of_skip
 from shared.records import Record, coalesce, timestamp
 from shared.references import References
 from shared.relations import Rules
@@ -33,16 +32,6 @@ from shared.windows import Windows
 
 log = logging.getLogger(__name__)
 
-#: Seconds until the next try, by the kind of error; other kinds are final for the record.
-RETRY_SECONDS = {
-    Kind.THROTTLED: 20.0,
-    Kind.DAILY: 900.0,
-    Kind.TRANSIENT: 60.0,
-    Kind.TOKEN: 300.0,
-    Kind.CONFIGURATION: 300.0,
-}
-#: Until a record whose parent turned out to be missing after all is looked at again.
-RECHECK_SECONDS = 5.0
 #: Rows are read by so many requests at a time.
 READERS = 4
 #: Records that are in memory with all their values at a time.
@@ -50,34 +39,6 @@ GROUP = 5 * MAX_RECORDS
 #: From this tier on, what does not fill a call waits for the next cycle of a burst. Below, too many records would wait
 #: for it: it waits only until the messages that became visible with it are through.
 COLLECTED_TIER = 2
-
-
-@dataclass(slots=True)
-class Candidate:
-    """A record on its way to Marketo. `records` are all that stand for it: a connection has two mirrored rows."""
-
-    records: list[Record]
-    fields: dict[str, Any]
-    parents: dict[str, Parent | None]
-    key: str = ""
-    body: bytes = b""
-    digest: bytes = b""
-
-
-@dataclass(slots=True)
-class Batch:
-    """The records of one invocation and what has been decided so far."""
-
-    entity: Entity
-    deadline: float
-    open: dict[tuple[str, str], Record]
-    outcomes: list[tuple[Record, Outcome]] = field(default_factory=list)
-
-    def decide(self, records: Iterable[Record], outcome: Outcome) -> None:
-        """Settle the fate of these records; the first decision stands."""
-        for record in records:
-            if self.open.pop(record.key, None):
-                self.outcomes.append((record, outcome))
 
 
 class Engine:
@@ -177,9 +138,7 @@ class Engine:
             record = candidate.records[0]
             if self._windows.is_burst and record.parked_since is None:
                 continue
-            for parent in candidate.parents.values():
-                if parent is None or self._known.id_of(parent.entity, parent.id) is not None:
-                    continue
+            for parent in candidate.missing(self._known):
                 if record.released or not self._known.is_absent(parent.entity, parent.id):
                     unknown.setdefault(parent.entity, set()).add(parent.id)
         for name, keys in unknown.items():
@@ -190,7 +149,7 @@ class Engine:
                     await self._find(ENTITIES[name], part)
                 except MsiSyncError as error:
                     lost = set(part)
-                    batch.decide((r for c in candidates if _needs(c, name, lost) for r in c.records), outcome_of(error))
+                    batch.decide((r for c in candidates if _needs(c, name, lost) for r in c.records), of_error(error))
 
     async def _find(self, entity: Entity, keys: list[str]) -> None:
         found = await self._marketo.find(entity, keys)
@@ -205,11 +164,11 @@ class Engine:
         for candidate in candidates:
             if candidate.records[0].key not in batch.open:
                 continue
-            missing = [p for p in candidate.parents.values() if p and self._known.id_of(p.entity, p.id) is None]
+            missing = candidate.missing(self._known)
             if missing:
                 self._defer(batch, candidate, missing)
                 continue
-            self._encode(batch.entity, candidate)
+            candidate.encode(batch.entity, self._known)
             twin = ready.get(candidate.key)
             if twin:
                 twin.records.extend(candidate.records)
@@ -234,22 +193,6 @@ class Engine:
             else:
                 batch.decide([record], Deferred(tuple(missing)))
 
-    def _encode(self, entity: Entity, candidate: Candidate) -> None:
-        """Complete the Marketo record with its relations, in Marketo's terms."""
-        for link in entity.links:
-            parent = candidate.parents.get(link.field)
-            if parent:
-                candidate.fields[link.field] = self._known.id_of(parent.entity, parent.id) if link.by_id else parent.id
-            elif link.clears:
-                candidate.fields[link.field] = None
-        if entity.key:
-            candidate.fields[entity.key] = candidate.records[0].id
-        candidate.key = "|".join(str(candidate.fields[name]) for name in entity.dedupe_fields)
-        text = json.dumps(candidate.fields, ensure_ascii=False, separators=(",", ":"))
-        candidate.body = text.encode(errors="replace")  # half an emoji is no reason to lose the record
-        candidate.digest = hashlib.blake2b(candidate.body, digest_size=8).digest()
-        candidate.fields = {}
-
     # -- upserting ----------------------------------------------------------------------------------------------
 
     def _collect(self, batch: Batch, rest: list[Candidate]) -> bool:
@@ -268,7 +211,7 @@ class Engine:
         Chunks run concurrently: they hold different records, and the pacer bounds how many calls there are.
         """
         count = len(ready) if at_least == 1 else len(ready) - len(ready) % at_least
-        going = sorted(ready.values(), key=_age)[:count]
+        going = sorted(ready.values(), key=lambda candidate: candidate.since)[:count]
         for candidate in going:
             del ready[candidate.key]
         await asyncio.gather(*(self._upsert_chunk(batch, chunk) for chunk in chunks(going)))
@@ -295,26 +238,19 @@ class Engine:
             await self._upsert_chunk(batch, chunk[:middle])
             await self._upsert_chunk(batch, chunk[middle:])
             return
-        batch.decide([r for c in chunk for r in c.records], outcome_of(error))
+        batch.decide([r for c in chunk for r in c.records], of_error(error))
 
     def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
-        """What Marketo's result for one record means."""
+        """What Marketo's result for one record means, and what it teaches."""
         kind = marketo_record(result.code) if result.code else Kind.OK
-        match kind:
-            case Kind.OK:
-                self._known.add(entity.name, candidate.key, result.id, candidate.digest)
-                return Synced(result.status)
-            case Kind.MISSING_PARENT:
-                self._forget_parents([candidate])
-                return Retry(RECHECK_SECONDS, result.code, result.message, counted=True)
-            case Kind.TRANSIENT | Kind.SPLIT:
-                return Retry(RETRY_SECONDS[Kind.TRANSIENT], result.code, result.message, counted=True)
-            case Kind.CONFIGURATION:
-                log.error("marketo_configuration entity=%s code=%s: %s", entity.name, result.code, result.message)
-                self._schema.forget()  # a field may have disappeared: describe again before the next try
-                return Retry(RETRY_SECONDS[kind], result.code, result.message)
-            case _:
-                return Failed(result.code, result.message, "marketo")
+        if kind is Kind.OK:
+            self._known.add(entity.name, candidate.key, result.id, candidate.digest)
+            return Synced(result.status)
+        if kind is Kind.MISSING_PARENT:
+            self._forget_parents([candidate])
+        if kind is Kind.CONFIGURATION:
+            self._schema.forget()  # a field may have disappeared: describe again before the next try
+        return of_skip(result.code, result.message)
 
     def _forget_parents(self, candidates: list[Candidate]) -> None:
         for candidate in candidates:
@@ -327,24 +263,8 @@ class Engine:
         try:
             return await work
         except MsiSyncError as error:
-            batch.decide(records, outcome_of(error))
+            batch.decide(records, of_error(error))
             return None
-
-
-def outcome_of(error: MsiSyncError) -> Outcome:
-    """What an error that concerned a whole call means for each of its records."""
-    if not isinstance(error, VendorError):  # credentials or configuration: an operator must act, nothing is lost
-        log.error("cannot_sync %s", error)
-        return Retry(RETRY_SECONDS[Kind.CONFIGURATION], error.code, error.message)
-    if error.kind is Kind.MISSING_PARENT or (error.kind is Kind.SPLIT and error.code == "611"):
-        return Retry(RECHECK_SECONDS, error.code, error.message, counted=True)
-    if error.kind in RETRY_SECONDS:
-        log.log(
-            logging.ERROR if error.kind is Kind.CONFIGURATION else logging.WARNING,
-            "vendor_error system=%s kind=%s %s request=%s", error.system, error.kind.value, error, error.request_id,
-        )  # fmt: skip
-        return Retry(max(RETRY_SECONDS[error.kind], error.retry_after or 0), error.code, error.message)
-    return Failed(error.code, error.message, error.system)
 
 
 def _candidate(
@@ -362,10 +282,6 @@ def _candidate(
         message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
         return Failed("CannotMap", message)
     return Candidate([record], fields, parents)
-
-
-def _age(candidate: Candidate) -> datetime:
-    return min(record.first_seen for record in candidate.records)
 
 
 def _needs(candidate: Candidate, entity: str, keys: set[str]) -> bool:
