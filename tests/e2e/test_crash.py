@@ -148,6 +148,6 @@ async def test_again_and_again_in_a_burst(system: System) -> None:
     chance.shuffle(messages)
     await system.broker.post("changes", messages)
     for _ in range(5):
-        await asyncio.sleep(chance.uniform(0.0, 3.0))  # a crash comes at no moment that a test could wait for
+        await asyncio.sleep(chance.uniform(0.0, 2.0))  # a crash comes at no moment that a test could wait for
         await crash_and_restart(system)
     await each_once(system, rows)
