@@ -84,9 +84,12 @@ class Parking:
         so a parent that failed and was mended in Dynamics releases its children at once as well.
         """
         waited = await self._store.waited_for(entity.name)
-        parents = [Parent(entity.name, r.table, r.id) for r in synced if r.requested or r.id in waited]
-        await self._store.unmark(parents)
-        return sum([sent for sent, _ in await asyncio.gather(*(self._release(parent) for parent in parents))])
+        asked_for = [Parent(entity.name, record.table, record.id) for record in synced if record.requested]
+        await self._store.unmark(asked_for)  # after a crash, their message comes again
+        others = [waited[record.id] for record in synced if record.id in waited and not record.requested]
+        released = await asyncio.gather(*(self._release(parent) for parent in asked_for))
+        let_go = await asyncio.gather(*(self._let_go(request) for request in others))
+        return sum(let_go) + sum(count for count, _ in released)
 
     async def check(self, marketo: MarketoClient, known: Known) -> dict[str, int]:
         """The timer's round: release children of parents that are there, and those that have waited too long.

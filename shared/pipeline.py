@@ -204,6 +204,7 @@ def _names_the_same(body: bytes, notification: Notification) -> bool:
 def _first_seen(message: Incoming) -> datetime:
     carried = message.properties.get(FIRST_SEEN)
     try:
-        return datetime.fromisoformat(str(carried)) if carried else message.enqueued
+        moment = datetime.fromisoformat(str(carried)) if carried else message.enqueued
     except ValueError:
         return message.enqueued
+    return moment if moment.tzinfo else message.enqueued

@@ -77,9 +77,12 @@ class Settler:
     @staticmethod
     async def _storage_fails(work: Awaitable[object]) -> bool:
         from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+        from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
 
         try:
             await work
+        except ServiceBusError:  # requests and releases are messages: without the broker, nothing is durable
+            raise
         except AzureError as error:
             log.warning("storage_away error=%s", type(error).__name__)
             return True

@@ -121,18 +121,15 @@ class Store:
                 f"{parent.entity}!", parent.id, etag=etag, match_condition=MatchConditions.IfNotModified
             )
 
-    async def waited_for(self, entity: str) -> set[str]:
-        """Ids of parents of this entity that are waited for: at most 1,000 of them, which is one request."""
+    async def waited_for(self, entity: str) -> dict[str, Request]:
+        """Parents of this entity that are waited for, by id: at most 1,000 of them, which is one request."""
         table = await self._open()
         found = table.query_entities(
-            "PartitionKey eq @partition",
-            parameters={"partition": f"{entity}!"},
-            select=["RowKey"],
-            results_per_page=PAGE,
+            "PartitionKey eq @partition", parameters={"partition": f"{entity}!"}, results_per_page=PAGE
         )
         async for page in found.by_page():
-            return {row["RowKey"] async for row in page}
-        return set()
+            return {row["RowKey"]: _request(entity, row) async for row in page}
+        return {}
 
     async def due(self, entity: str, now: datetime) -> AsyncIterator[list[Request]]:
         """Requests of one parent entity whose next check has come, by pages."""

@@ -230,6 +230,8 @@ class Engine:
 
     async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError) -> None:
         kind = error.kind if isinstance(error, VendorError) else Kind.CONFIGURATION
+        if kind is Kind.CONFIGURATION:
+            self._schema.forget()  # a field may have disappeared: describe again before the next try
         first_try = all(record.attempt == 0 for candidate in chunk for record in candidate.records)
         if kind is Kind.MISSING_PARENT and first_try:
             self._forget_parents(chunk)  # the next try looks them up again
@@ -277,7 +279,13 @@ def _candidate(
         fields = schema.fields.map(row, schema.labels)
         if not entity.key:
             fields["role"] = rules.role(record.table, row)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:  # one odd row must not stop its neighbours
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:  # one odd row must not stop its neighbours
         log.exception("cannot_map table=%s id=%s", record.table, record.id)
         message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
         return Failed("CannotMap", message)
