@@ -192,9 +192,10 @@ async def test_a_parent_whose_children_are_leaving_must_be_asked_for_again(store
     await store.mark([request(parent)])
     etag = await store.leave(request(parent))
     assert await store.requested([parent]) == set()
-    assert await store.waited_for("company") == {parent.id}, "a crash now leaves the note to the timer"
+    left = {parent.id: replace(request(parent), leaving=True)}
+    assert await store.waited_for("company") == left, "a crash now leaves the note to the timer"
     await store.forget(parent, etag)
-    assert await store.waited_for("company") == set()
+    assert await store.waited_for("company") == {}
 
 
 async def test_a_note_that_was_written_anew_is_not_forgotten(store: Store) -> None:
@@ -210,18 +211,19 @@ async def test_a_note_that_is_gone_is_forgotten_without_an_error(store: Store) -
     etag = await store.leave(request(parent))
     await store.unmark([parent])
     await store.forget(parent, etag)
-    assert await store.waited_for("company") == set()
+    assert await store.waited_for("company") == {}
 
 
 async def test_parents_of_one_entity_are_waited_for_a_thousand_at_most(store: Store) -> None:
     parents = [company() for _ in range(PAGE + 5)]
+    person = Parent("person", "contact", guid(1))
     await store.mark(request(parent) for parent in parents)
-    await store.mark([request(Parent("person", "contact", guid(1)))])
+    await store.mark([request(person, 5, checks=3)])
     found = await store.waited_for("company")
     assert len(found) == PAGE
-    assert found < {parent.id for parent in parents}
-    assert await store.waited_for("person") == {guid(1)}
-    assert await store.waited_for("opportunity") == set()
+    assert found.items() <= {parent.id: request(parent) for parent in parents}.items()
+    assert await store.waited_for("person") == {person.id: request(person, 5, checks=3)}
+    assert await store.waited_for("opportunity") == {}
 
 
 async def test_requests_are_due_from_their_next_check_on_and_come_back_as_they_were(store: Store) -> None:
@@ -241,7 +243,7 @@ async def test_a_request_whose_children_were_leaving_when_the_process_died_is_du
 async def test_parked_records_are_no_requests_and_requests_no_children(store: Store) -> None:
     parent = company()
     await store.park([parked(parent)])
-    assert await store.waited_for("company") == set()
+    assert await store.waited_for("company") == {}
     assert await due(store, NOON + timedelta(days=1)) == []
     await store.mark([request(parent)])
     assert await ids(store, parent) == [guid(1)]

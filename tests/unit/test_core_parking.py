@@ -29,6 +29,10 @@ PERSON = ENTITIES["person"]
 COMPANY = Parent("company", "account", str(UUID(int=1)))
 USER = Parent("sales_person", "systemuser", str(UUID(int=2)))
 MANY = [Parent("company", "account", str(UUID(int=5000 + n))) for n in range(650)]
+LEAVING = ["leave", "children", "send", "remove", "forget"]
+#: How children leave: their parent is synced after it was requested, or changed by itself, or the timer finds it.
+STEPS = {"requested": ["unmark", "children", "send", "remove"], "itself": LEAVING, "timer": LEAVING}
+AGAIN = [("requested", "requested"), ("itself", "itself"), ("itself", "timer"), ("timer", "timer")]
 
 
 def child(number: int = 10, **facts: Any) -> Record:
@@ -77,8 +81,8 @@ class MemoryStore:
         await self.did("requested")
         return found
 
-    async def waited_for(self, entity: str) -> set[str]:
-        return set(sorted(parent.id for parent in self.notes if parent.entity == entity)[:PAGE])
+    async def waited_for(self, entity: str) -> dict[str, Request]:
+        return {parent.id: note for parent, note in self.notes.items() if parent.entity == entity}
 
     async def leave(self, request: Request) -> str:
         self.notes[request.parent] = replace(request, leaving=True)
@@ -155,6 +159,9 @@ class World:
     async def check(self) -> dict[str, int]:
         return await self.parking.check(self.marketo, self.known)
 
+    async def let_go(self, way: str) -> None:
+        await (self.check() if way == "timer" else self.release(requested=way == "requested"))
+
 
 async def assert_all_leave(world: World, *children: Record) -> None:
     """Each child is sent on: by now, or when a parent that was requested meanwhile is synced."""
@@ -215,12 +222,16 @@ async def test_a_parent_takes_its_note_away_first_and_removes_children_only_when
     await world.park(child())
     world.log.clear()
     await world.release()
-    assert world.log == ["unmark", "children", "send", "remove"]
+    assert world.log == STEPS["requested"]
 
 
-async def test_a_parent_that_changes_by_itself_releases_the_children_that_wait_for_it(world: World) -> None:
+async def test_a_parent_that_changes_by_itself_releases_children_too_and_its_note_goes_last(world: World) -> None:
+    """It need not come again after a crash: until then the note brings the timer."""
     await world.park(child())
+    world.log.clear()
     assert await world.release(requested=False) == 1
+    assert world.log[-5:] == LEAVING
+    assert world.store.notes == {}
 
 
 async def test_a_parent_that_nobody_waits_for_costs_no_look_and_children_of_others_stay(world: World) -> None:
@@ -250,16 +261,21 @@ async def test_the_children_of_a_large_parent_leave_page_by_page_in_full_message
     assert sizes == [MAX_RECORDS] * 25
 
 
-@pytest.mark.parametrize(("step", "sent"), [("unmark", 1), ("children", 1), ("send", 2), ("remove", 1)])
-async def test_a_crash_in_a_release_sends_a_child_twice_at_worst_and_loses_none(
-    world: World, step: str, sent: int
+@pytest.mark.parametrize(("way", "again", "step"), [(w, a, s) for w, a in AGAIN for s in STEPS[w]])
+async def test_a_crash_sends_a_child_twice_at_worst_and_loses_none(
+    world: World, way: str, again: str, step: str
 ) -> None:
+    """A parent that was requested comes again for sure; one that changed by itself may not, then the timer must do."""
     await world.park(child())
+    world.marketo.there = {COMPANY.id: 5}
+    world.now += timedelta(seconds=CHECK)
     world.store.after[step] = crash
     with pytest.raises(ConnectionError):
-        await world.release()
-    await world.release()
-    assert [r.id for r in world.bus.take("person")] == [child().id] * sent
+        await world.let_go(way)
+    await world.let_go(again)
+    assert [r.id for r in world.bus.take("person")] == [child().id] * (2 if step == "send" else 1)
+    assert not world.store.parked
+    assert not world.store.notes
 
 
 async def test_a_child_that_must_wait_again_while_it_is_being_released_is_not_lost(world: World) -> None:
@@ -293,33 +309,16 @@ async def test_a_parent_that_comes_while_a_child_parks_does_not_leave_it_behind(
     await assert_all_leave(world, *siblings, child(10))
 
 
-BY_PARENT, BY_TIMER = ("unmark", "children", "remove"), ("leave", "children", "remove", "forget")
-
-
-@pytest.mark.parametrize(("timer", "step"), [(False, s) for s in BY_PARENT] + [(True, s) for s in BY_TIMER])
-async def test_a_child_that_parks_while_others_are_released_is_not_left_behind(
-    world: World, timer: bool, step: str
-) -> None:
+@pytest.mark.parametrize(("way", "step"), [(way, step) for way, steps in STEPS.items() for step in steps])
+async def test_a_child_that_parks_while_others_leave_is_not_left_behind(world: World, way: str, step: str) -> None:
     await world.park(child(10))
     world.bus.take("company")
     world.marketo.there = {COMPANY.id: 5}
     world.now += timedelta(seconds=CHECK)
     world.store.after[step] = lambda: world.park(child(11))
-    await (world.check() if timer else world.release())
+    await world.let_go(way)
     assert not world.store.after, "the step was taken"
     await assert_all_leave(world, child(10), child(11))
-
-
-async def test_a_crash_of_the_timer_leaves_the_children_to_its_next_round(world: World) -> None:
-    await world.park(child())
-    world.marketo.there = {COMPANY.id: 5}
-    world.now += timedelta(seconds=CHECK)
-    world.store.after["leave"] = crash
-    with pytest.raises(ConnectionError):
-        await world.check()
-    assert (await world.check())["released"] == 1
-    assert not world.store.parked
-    assert not world.store.notes
 
 
 async def test_a_note_that_outlives_its_parent_delays_a_later_child_until_the_timer_only(world: World) -> None:

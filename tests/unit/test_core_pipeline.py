@@ -315,10 +315,15 @@ async def test_a_notification_that_waited_keeps_the_time_when_it_first_came(worl
     assert letter.properties["first_seen"] == "2026-03-04T11:59:23.000Z"
 
 
-@pytest.mark.parametrize("carried", ["", "yesterday", 5, None])
+@pytest.mark.parametrize("carried", ["", "yesterday", 5, None, "2026-03-04T11:00:00"])
 async def test_a_first_time_that_cannot_be_read_is_the_time_of_the_queue(world: World, carried: object) -> None:
     await world.pipeline.route([Incoming(body(1), SEEN, {"first_seen": carried})])
     assert decode(world.sent[0].body, "person")[0].first_seen == SEEN
+
+
+async def test_a_first_time_without_zone_does_not_stop_another_change_of_the_same_row(world: World) -> None:
+    await world.pipeline.route([incoming(body(1)), Incoming(body(1), SEEN, {"first_seen": "2026-03-04T11:00:00"})])
+    assert [record.first_seen for record in decode(world.sent[0].body, "person")] == [SEEN]
 
 
 async def test_the_trigger_fails_and_keeps_its_messages_when_the_broker_is_away(world: World) -> None:

@@ -15,6 +15,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
+from azure.servicebus.exceptions import ServiceBusError
 
 from shared.bus import Outgoing
 from shared.entities import ENTITIES, Entity
@@ -276,6 +277,15 @@ async def test_when_storage_and_broker_are_away_the_trigger_fails(world: World) 
     world.away = {"park": STORAGE_ERRORS[0], "bus": ConnectionError("bus")}
     with pytest.raises(ConnectionError):
         await world.settle((record(1), Deferred((COMPANY,))))
+
+
+@pytest.mark.parametrize("part", ["park", "release"])
+async def test_an_error_of_the_broker_is_no_outage_of_storage(world: World, part: str) -> None:
+    """Requests and releases are messages, and the SDK's ServiceBusError is an AzureError as well."""
+    world.away = {part: ServiceBusError("queue of the parent is disabled")}
+    with pytest.raises(ServiceBusError):
+        await world.settle((record(1), Deferred((COMPANY,))), (record(2, requested=True), Synced("created")))
+    assert world.sent == []
 
 
 async def test_every_kind_of_outcome_in_one_batch_is_carried_out(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.codes import Kind
+from shared.codes import Kind, marketo_response
 from shared.config import SyncConfig
 from shared.entities import ENTITIES, Entity
 from shared.errors import DataverseError, MarketoError, MsiSyncError, SignInError
@@ -225,7 +225,17 @@ async def test_after_a_field_was_not_found_the_fields_are_read_anew_before_the_n
     assert world.descriptions == descriptions
 
 
-@pytest.mark.parametrize("value", [["no choice"], {"Value": 1}, object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(("code", "descriptions"), [("1006", 2), ("502", 1)])
+async def test_a_field_not_found_may_be_said_of_the_whole_call_too(code: str, descriptions: int) -> None:
+    world = World(refusing(MarketoError(code, "Field 'x' not found", kind=marketo_response(code))))
+    await world.sync(20)
+    await world.sync(20)
+    assert world.descriptions == descriptions
+
+
+@pytest.mark.parametrize(
+    "value", [["no choice"], {"Value": 1}, object(), float("inf")], ids=lambda value: type(value).__name__
+)
 async def test_a_row_that_cannot_be_mapped_fails_alone_and_the_log_tells_which(
     value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -179,8 +179,8 @@ class Around:
     async def requested(self, _parents: Any) -> set[Parent]:
         return set()
 
-    async def waited_for(self, _entity: str) -> set[str]:
-        return {COMPANY.id}
+    async def waited_for(self, _entity: str) -> dict[str, Request]:
+        return {COMPANY.id: Request(COMPANY, MINUTE, MINUTE)}
 
     async def children(self, parent: Parent) -> Any:
         yield [Parked(parent, "person", CHILD, "1")]
