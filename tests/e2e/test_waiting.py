@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from local.harness import Made, Rows, System
+from local.harness import Made, Rows, System, eventually
 from local.marketo.objects import COMPANIES
 
 #: The default of PARENT_WAIT_SECONDS is a day.
@@ -103,16 +103,22 @@ async def test_a_child_parked_in_the_very_moment_its_parent_was_synced_is_found_
     await system.nothing_parked()
 
 
-async def test_a_round_of_the_timer_that_fails_in_the_middle_is_made_up_for_by_the_next(system: System) -> None:
+async def test_a_parent_that_cannot_send_its_children_on_comes_again(system: System) -> None:
     rows = Rows()
     account, contact = await parked_under(system, rows)
-    await system.marketo("/seed", {COMPANIES: [{"externalCompanyId": account.id, "company": "From elsewhere"}]})
-    await let_time_pass(system)
+    await system.forget_faults()
+    account.values["name"] = "Mended Ltd."
+    await system.seed(rows)
+    failures = await failed_batches(system)
     await system.broker.set_status("person", "SendDisabled")
-    await system.run_timer(expect=500)
+    await system.notify(account)
+    await eventually(lambda: failed_batches(system), lambda now: now > failures, seconds=40, what="a failed release")
     assert len(await waiting(system)) == 1
     await system.broker.set_status("person", "Active")
-    await let_time_pass(system)
-    await system.run_timer()
     await system.changed(contact, externalCompanyId=account.id)
     await system.nothing_parked()
+
+
+async def failed_batches(system: System) -> int:
+    failures: int = (await system.host_stats())["functions"]["sync_companies"]["failures"]
+    return failures
