@@ -1,0 +1,164 @@
+"""The local Functions host as a process: whose turn a timer is, apps that are refused, and how a host ends."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.functions.harness import ADMIN, client_of, host_child, ready, until, write_app
+from local.processes import Child, ChildError
+
+APP = """
+import asyncio
+from pathlib import Path
+
+import azure.functions as func
+
+app = func.FunctionApp()
+
+
+def note(text):
+    with (Path(__file__).parent / "notes.txt").open("a") as notes:
+        notes.write(text + "\\n")
+
+
+@app.route(route="slow", auth_level=func.AuthLevel.ANONYMOUS)
+async def slow(req: func.HttpRequest) -> str:
+    note("slow begins")
+    await asyncio.sleep(float(req.params["seconds"]))
+    note("slow ends")
+    return "done"
+"""
+TIMER = """
+@app.timer_trigger(arg_name="timer", schedule="%Schedule%")
+async def tick(timer: func.TimerRequest) -> None:
+    note("tick")
+"""
+
+
+def notes(app_dir: Path) -> list[str]:
+    path = app_dir / "notes.txt"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+async def ticks_of(host: Child) -> int:
+    async with client_of(host) as client:
+        stats = (await client.get("/admin/local/stats", headers=ADMIN)).json()
+    count: int = stats["functions"]["tick"]["invocations"]
+    return count
+
+
+async def test_one_of_two_instances_runs_a_timer_and_the_other_takes_over(tmp_path: Path) -> None:
+    locks = str(tmp_path / "locks")
+    folders = [write_app(tmp_path / name, APP + TIMER) for name in "ab"]
+    hosts = [host_child(each, "--lock-dir", locks, name=each.name, Schedule="* * * * * *") for each in folders]
+    await asyncio.gather(*(host.start() for host in hosts))
+    try:
+        await until(lambda: sum(len(notes(each)) for each in folders) >= 2)
+        keeper, other = sorted(zip(hosts, folders, strict=True), key=lambda pair: -len(notes(pair[1])))
+        assert await ticks_of(other[0]) == 0
+        await keeper[0].kill()
+        await until(lambda: len(notes(other[1])) >= 2)
+    finally:
+        await asyncio.gather(*(host.stop(15) for host in hosts))
+
+
+async def test_a_stop_lets_running_calls_finish(tmp_path: Path) -> None:
+    deaths: list[int] = []
+    app_dir = write_app(tmp_path / "app", APP)
+    child = host_child(app_dir)
+    child._on_death = lambda _child, code: deaths.append(code)
+    await child.start()
+    assert child.pid is not None
+    async with client_of(child) as client:
+        call = asyncio.create_task(client.get("/api/slow?seconds=1"))
+        await until(lambda: "slow begins" in notes(app_dir))
+        os.killpg(child.pid, signal.SIGTERM)  # the worker too, as a service manager does it
+        assert (await call).text == "done"
+    await until(lambda: bool(deaths))
+    assert deaths == [0]
+    await child.kill()
+
+
+async def test_a_stop_while_the_app_loads_is_prompt(tmp_path: Path) -> None:
+    app_dir = write_app(tmp_path / "app", "import time\nopen('loading', 'w').close()\ntime.sleep(60)\n")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "local.functions", "--app-dir", str(app_dir))
+    await until((app_dir / "loading").exists, within=30)
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 5) == 0
+
+
+async def test_the_worker_dies_with_a_killed_host(tmp_path: Path) -> None:
+    app_dir = write_app(tmp_path / "app", APP)
+    child = host_child(app_dir)
+    await child.start()
+    worker = ready(child)["worker_pid"]
+    assert child.pid is not None
+    async with client_of(child) as client:
+        call = asyncio.create_task(client.get("/api/slow?seconds=2"))
+        await until(lambda: "slow begins" in notes(app_dir))
+        os.kill(child.pid, signal.SIGKILL)
+        await until(lambda: not Path(f"/proc/{worker}").exists(), within=2)
+        with pytest.raises(httpx.HTTPError):
+            await call
+    await child.kill()
+    assert "slow ends" not in notes(app_dir)
+
+
+async def test_a_lost_worker_ends_the_host(tmp_path: Path) -> None:
+    deaths: list[int] = []
+    app_dir = write_app(tmp_path / "app", APP)
+    child = host_child(app_dir)
+    child._on_death = lambda _child, code: deaths.append(code)
+    await child.start()
+    os.kill(ready(child)["worker_pid"], signal.SIGKILL)
+    await until(lambda: bool(deaths))
+    assert deaths == [1]
+    await child.kill()
+
+
+async def test_a_call_out_of_time_ends_the_host(tmp_path: Path) -> None:
+    deaths: list[int] = []
+    app_dir = write_app(tmp_path / "app", APP, functionTimeout="00:00:00.2")
+    child = host_child(app_dir)
+    child._on_death = lambda _child, code: deaths.append(code)
+    await child.start()
+    async with client_of(child) as client:
+        assert (await client.get("/api/slow?seconds=5")).status_code == 500
+    await until(lambda: bool(deaths))
+    assert deaths == [1]
+    assert "functionTimeout" in child.log.read_text()
+    await child.kill()
+
+
+BUILTIN_LIST = """
+import azure.functions as func
+app = func.FunctionApp()
+
+@app.service_bus_queue_trigger(arg_name="messages", queue_name="q", connection="Bus", cardinality="many")
+def drain(messages: list[func.ServiceBusMessage]) -> None: ...
+"""
+TWO_APPS = "import azure.functions as func\none = func.FunctionApp()\ntwo = func.FunctionApp()\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "complaint"),
+    [
+        (APP + TIMER, {"Schedule": "whenever"}, "'whenever' is no NCRONTAB expression"),
+        (APP + TIMER, {"Schedule": ""}, "'Schedule' that %Schedule% refers to is not set"),
+        ("import nothing_of_that_name", {}, "No module named 'nothing_of_that_name'"),
+        (TWO_APPS, {}, "defines 2 function apps"),
+        (BUILTIN_LIST, {}, "'messages' cannot be annotated list"),
+    ],
+)
+async def test_an_app_that_cannot_run_is_refused(
+    tmp_path: Path, source: str, settings: dict[str, str], complaint: str
+) -> None:
+    child = host_child(write_app(tmp_path / "app", source), **settings)
+    with pytest.raises(ChildError, match="exit code 2"):
+        await child.start()
+    assert complaint in child.log.read_text()

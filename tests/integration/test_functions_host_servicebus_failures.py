@@ -1,0 +1,135 @@
+"""The local Functions host on the Service Bus emulator when something fails: no message is lost, none is held."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from local.functions.harness import until
+from local.functions.queue_harness import MANY, App, Bus, numbered, overlaps, start
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
+    started = Bus(tmp_path)
+    await started.child.start()
+    yield started
+    await started.hang_up()
+    await started.child.stop()
+
+
+@pytest.fixture
+async def apps() -> AsyncIterator[list[App]]:
+    """Hosts that a test starts; they are stopped after it."""
+    started: list[App] = []
+    yield started
+    await asyncio.gather(*(app.child.stop(15) for app in started))
+
+
+async def test_an_exception_gives_the_whole_batch_back(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
+    queue = bus.queue("few-deliveries")
+    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
+    app.behave(fails=True)
+    await bus.send(queue, *numbered(3))
+    await start(apps, app)
+    await until(lambda: len(app.bodies("begin")) == 6)
+    counts = [message["delivery_count"] for call in app.calls("begin") for message in call["messages"]]
+    assert counts == [1, 1, 1, 2, 2, 2]
+    # The queue allows two deliveries: now the broker has put them aside.
+    await bus.until_empty(queue)
+    assert (await app.stats())["failures"] == (await app.stats())["invocations"]
+    assert app.calls() == []
+
+
+async def test_a_lost_lock_brings_the_messages_again(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
+    queue = bus.queue("short-lock")
+    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
+    app.behave(takes=1.6)
+    await start(apps, app)
+    await bus.send(queue, *numbered(2))
+    await until(lambda: len(app.calls("begin")) == 1)
+    app.behave(takes=0)
+    await until(lambda: len(app.calls()) >= 2)
+    assert app.calls()[-1]["messages"][0]["delivery_count"] == 2
+    await bus.until_empty(queue)
+
+
+async def test_two_instances_never_work_on_one_session_at_once(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
+    queue = bus.queue("sessions")
+    pair = [App(tmp_path / "app", bus, queue, MANY.format(sessions=True), name) for name in "ab"]
+    pair[0].behave(takes=0.1)
+    for app in pair:
+        await start(apps, app)
+    for first in range(0, 60, 5):
+        await bus.send(queue, *numbered(5, "one", first))
+        await asyncio.sleep(0.05)
+    await until(lambda: len(pair[0].bodies()) >= 60)
+    assert not overlaps(pair[0].calls("begin") + pair[0].calls("end"))
+    assert pair[0].bodies() == [str(number) for number in range(60)]
+    # The holder is killed in the middle of a batch: the other one takes over, and nothing is lost.
+    pair[0].behave(takes=1)
+    await bus.send(queue, *numbered(5, "one", 60))
+    await until(lambda: bool(set(pair[0].bodies("begin")) & {"60"}))
+    holder = next(app for app in pair if app.child.name == pair[0].calls("begin")[-1]["host"])
+    assert holder.child.pid is not None
+    os.kill(holder.child.pid, signal.SIGKILL)
+    await until(lambda: set(pair[0].bodies()) >= {str(number) for number in range(65)}, within=30)
+    assert pair[0].calls()[-1]["host"] != holder.child.name
+    await bus.until_empty(queue)
+
+
+async def test_a_killed_host_loses_nothing(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
+    queue = bus.queue("short-lock")
+    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
+    app.behave(takes=30)
+    await start(apps, app)
+    await bus.send(queue, *numbered(20))
+    await until(lambda: len(app.bodies("begin")) >= 20)
+    await app.child.kill()
+    app.behave()
+    assert app.calls() == []
+    await app.child.start()
+    await until(lambda: sorted(map(int, app.bodies())) == list(range(20)))
+    await bus.until_empty(queue)
+
+
+async def test_a_stop_settles_the_batch_under_way(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
+    queue = bus.queue("plain")
+    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
+    app.behave(takes=1)
+    await start(apps, app)
+    await bus.send(queue, *numbered(3))
+    await until(lambda: len(app.calls("begin")) == 1)
+    await app.child.stop(15)
+    assert app.bodies() == ["0", "1", "2"]
+    assert await bus.left(queue) == 0
+
+
+@pytest.mark.parametrize(("kind", "session"), [("plain", None), ("sessions", "s")])
+async def test_a_broker_that_comes_back_is_used_again(
+    tmp_path: Path, bus: Bus, apps: list[App], kind: str, session: str | None
+) -> None:
+    queue = bus.queue(kind)
+    app = await start(apps, App(tmp_path / "app", bus, queue, MANY.format(sessions=session is not None)))
+    await bus.send(queue, *numbered(1, session))
+    await until(lambda: app.bodies() == ["0"])
+    await bus.hang_up()
+    await bus.child.kill()
+    await asyncio.sleep(0.5)
+    await bus.child.start()
+    await bus.send(queue, *numbered(1, session, first=1))
+    await until(lambda: app.bodies() == ["0", "1"])
+
+
+async def test_a_broker_may_start_after_the_host(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
+    queue = bus.queue("plain")
+    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
+    await bus.child.stop()
+    await start(apps, app)
+    await asyncio.sleep(0.3)
+    await bus.child.start()
+    await bus.send(queue, *numbered(1))
+    await until(lambda: app.bodies() == ["0"])
