@@ -179,7 +179,8 @@ class QueueMachine(RuleBasedStateMachine):
         """When all clients are gone and time has passed, every message can be had again."""
         self.now += 10_000
         deferred = [item.sequence_number for item in self.queue.peek(0, 250) if item.state is MessageState.DEFERRED]
-        found = self.dead.receive(250)
+        deferred_dead = [item.sequence_number for item in self.dead.peek(0, 250) if item.state is MessageState.DEFERRED]
+        found = self.dead.receive(250) + self.dead.receive_deferred(deferred_dead)
         if self.sessions:
             held = []
             while (lock := self.queue.accept_session(None, Holder())) is not None:
