@@ -125,14 +125,20 @@ def fitter(field: MarketoField) -> Callable[[Any], Any]:
     fit = _FIT.get(field.data_type)
     if fit:
         return fit
-    length = field.length
-    return lambda value: _string(value)[:length] if length else _string(value)
+    text = _address if field.data_type == "url" else _string
+    return lambda value: text(value)[: field.length]
 
 
 def _string(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else str(value)
+
+
+def _address(value: Any) -> str:
+    """Dynamics takes an address without its protocol; Marketo may refuse the whole record for it."""
+    text = _string(value)
+    return text if "://" in text else f"https://{text}"
 
 
 def _text(value: Any) -> str:

@@ -73,7 +73,7 @@ async def delete_in_marketo(system: System, path: str, records: list[dict[str, A
     assert [result["status"] for result in deleted["result"]] == ["deleted"] * len(records), deleted
 
 
-@pytest.mark.parametrize("level", ["call"])
+@pytest.mark.parametrize("level", CHOICES["opportunity_sales_person"])
 async def test_parents_that_vanished_from_marketo_are_brought_back(system: System, level: str) -> None:
     await system.marketo("/switches", {"opportunity_sales_person": level, "delete_with_children": "allow"})
     rows = Rows()
@@ -114,3 +114,14 @@ async def test_a_mail_address_that_marketo_does_not_let_change_is_told(system: S
     letter = await system.broker.dead_letter_of(seller.id)
     assert letter.code == "1003"
     assert "email" in letter.properties["message"]
+
+
+async def test_an_address_without_protocol_holds_nobody_up(system: System) -> None:
+    await system.marketo("/switches", {"url_without_protocol": "skip"})
+    rows = Rows()
+    seller = rows.user()
+    contact = rows.contact(rows.account(seller, websiteurl="www.customer.example"), seller)
+    await system.seed(rows)
+    await system.notify(contact)
+    await system.synced(contact)
+    assert not await system.broker.dead_letters()
