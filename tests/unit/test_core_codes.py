@@ -19,7 +19,8 @@ RESPONSE = {
 
 # marketo.md 3.3. Codes of calls that the product does not make are permanent for the record.
 RECORD = {
-    "1001": Kind.PERMANENT, "1002": Kind.PERMANENT, "1003": Kind.PERMANENT, "718": Kind.MISSING_PARENT, "1004": Kind.MISSING_PARENT,
+    "718": Kind.MISSING_PARENT,  # documented for whole calls; one skipped record says the same
+    "1001": Kind.PERMANENT, "1002": Kind.PERMANENT, "1003": Kind.PERMANENT, "1004": Kind.MISSING_PARENT,
     "1005": Kind.PERMANENT, "1006": Kind.CONFIGURATION, "1007": Kind.AMBIGUOUS, "1008": Kind.CONFIGURATION,
     "1009": Kind.CONFIGURATION, "1010": Kind.PERMANENT, "1011": Kind.CONFIGURATION, "1012": Kind.PERMANENT,
     "1013": Kind.MISSING_PARENT, "1014": Kind.TRANSIENT, "1015": Kind.OK, "1016": Kind.TRANSIENT,
