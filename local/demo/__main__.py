@@ -42,7 +42,8 @@ async def _demo(options: argparse.Namespace, console: Console) -> bool:
     """Run, show and return whether everything is right."""
     task = asyncio.current_task()
     if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in (signal.SIGINT, signal.SIGTERM):  # a job in the background would inherit an ignored SIGINT
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     console.print("Starting Service Bus, Dataverse, Marketo, Azurite and the Functions host …", highlight=False)
     async with Stack(directory=options.directory, empty=True) as stack:
         with Screen(console) as screen:

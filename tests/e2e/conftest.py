@@ -7,6 +7,7 @@ import pytest
 
 from local.dataverse.seeding import fixed_id
 from local.harness import System, running_system
+from local.harness.secrets import secrets_in_logs
 from local.marketo.switches import Switches
 from local.parts import MarketoLimits
 
@@ -28,11 +29,6 @@ LONG_ROLE = "Executive sponsor of the whole digital transformation programme"
 LIMITS = MarketoLimits(calls_per_20s=10_000, concurrency=100, daily=1_000_000)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The logs are searched when all the others have written into them."""
-    items.sort(key=lambda item: item.path.name == "test_redaction.py")
-
-
 @pytest.fixture(scope="session")
 async def shared_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     async with running_system(
@@ -45,6 +41,8 @@ async def shared_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
         role = {"connectionroleid": fixed_id("connectionrole", LONG_ROLE), "name": LONG_ROLE, "category": 1000}
         await running.dataverse("/seed", {"connectionrole": [role]})
         yield running
+        found = await secrets_in_logs(running)
+        assert not found, f"the hosts have logged {found}"
 
 
 @pytest.fixture
