@@ -26,10 +26,11 @@ SIZE = Size(users=12, accounts=150, persons=150, opportunities=60, connections=6
 #: What the changes are of, in turn.
 ENTITIES = ("person", "company", "person", "opportunity", "opportunity_role")
 PAUSE_SECONDS = (0.3, 1.0)
-#: Until then every function has let go of its session (host.json: sessionIdleTimeout).
-SETTLE_SECONDS = 7.0
+#: Until then the burst of the first load is over (two windows of BURST_WINDOW_SECONDS), and every function has let go
+#: of its session (host.json: sessionIdleTimeout).
+SETTLE_SECONDS = 45.0
 POLL_SECONDS = 0.02
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
