@@ -76,11 +76,13 @@ class Burst:
         """Highest resident memory of the two processes."""
         return {name: int(self.host[name]["peak_rss_bytes"]) for name in ("host", "worker")}
 
-    @property
-    def own_share(self) -> float:
-        """The part of the worker's processor time that went to the app's own code, by sampling."""
+    def share(self, whose: str) -> float:
+        """The part of the worker's processor time that went to code of this class, by sampling.
+
+        `own` is the app's, `host` the local host's, which carries messages between its two processes.
+        """
         total = sum(self.samples.values())
-        return self.samples.get("own", 0) / total if total else float("nan")
+        return self.samples.get(whose, 0) / total if total else float("nan")
 
 
 async def run_burst(directory: Path, *, records: int, order: str, report: Report, sample: bool = False) -> Burst:

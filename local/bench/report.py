@@ -40,11 +40,14 @@ def burst_figures(burst: Burst, sampled: Burst | None = None) -> Iterator[Figure
     yield figure("all Marketo calls", calls.total / per_1000, "per 1,000", CALLS_PER_1000)
     yield figure("calls that Marketo refused", sum(calls.refused.values()))
     yield figure("identity calls", calls.identity)
-    yield figure("inside invocations, CPU", _ms(burst.worker_cpu, burst), "ms/record", CPU_MS_PER_RECORD)
+    around = sampled.share("host") * burst.worker_cpu if sampled is not None else 0.0
+    inside = burst.worker_cpu - around
+    yield figure("inside invocations, CPU", _ms(inside, burst), "ms/record", CPU_MS_PER_RECORD)
     yield figure("  of it azure-functions' converter", _ms(burst.converter_cpu, burst), "ms/record")
     if sampled is not None:
-        own = sampled.own_share * burst.worker_cpu
+        own = sampled.share("own") * burst.worker_cpu
         yield figure("  of it the app's own code", _ms(own, burst), "ms/record", OWN_MS_PER_RECORD)
+    yield figure("local host in the worker's process, CPU", _ms(around, burst), "ms/record")
     yield figure("local host with its broker client, CPU", _ms(burst.host_cpu, burst), "ms/record")
     for part in ("service-bus", "dataverse", "marketo", "proxy", "azurite"):
         if part in burst.cpu:

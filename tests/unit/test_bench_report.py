@@ -50,11 +50,12 @@ def by_name(figures: list[Figure]) -> dict[str, Figure]:
 
 
 def test_a_bursts_calls_and_processor_time_are_per_record() -> None:
-    sampled = burst(1000, upserts=3, worker_cpu=9.0, samples={"own": 25, "azure.functions": 75})
+    sampled = burst(1000, upserts=3, worker_cpu=9.0, samples={"own": 25, "azure.functions": 65, "host": 10})
     found = by_name(list(report.burst_figures(burst(1000, upserts=3, worker_cpu=1.2), sampled)))
     assert (found["upsert calls"].value, found["upsert calls"].verdict) == (3, "met")
     assert (found["all Marketo calls"].value, found["all Marketo calls"].verdict) == (5, "missed")
-    assert found["inside invocations, CPU"].value == pytest.approx(1.2)
+    assert found["inside invocations, CPU"].value == pytest.approx(1.08)
+    assert found["local host in the worker's process, CPU"].value == pytest.approx(0.12)
     # The share comes from the sampled run, the processor time from the one that nothing disturbed.
     assert found["of it the app's own code"].value == pytest.approx(0.3)
     assert found["changes, first enqueue to last upsert"].value == 100
