@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import function_app
+from shared.settings import SyncSettings
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("msal", "azure.servicebus", "azure.data.tables", "azure.identity", "aiohttp", "requests")
@@ -63,6 +64,13 @@ def test_the_host_gives_an_entity_to_one_writer_at_a_time() -> None:
     host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
     assert host["extensions"]["serviceBus"]["maxConcurrentSessions"] == 1
     assert host["extensions"]["serviceBus"]["autoCompleteMessages"] is True
+
+
+def test_a_full_batch_of_the_host_is_a_burst_to_the_app() -> None:
+    """A smaller batch than BURST_BATCH would never be a burst: every trickle of calls would be small."""
+    host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
+    batch = host["extensions"]["serviceBus"]["maxMessageBatchSize"]
+    assert SyncSettings.model_validate({}).burst_batch <= batch
 
 
 def test_all_queues_are_of_one_connection_setting(triggers: dict[str, dict[str, Any]]) -> None:
