@@ -266,7 +266,7 @@ def _option_set(table: Table, column: Column) -> Item:
     if column.kind == Kind.BOOLEAN:
         false, true = column.options
         content |= {"FalseOption": _option(table, column, false), "TrueOption": _option(table, column, true)}
-        return {"DefaultValue": bool(column.default), "OptionSet": content, "GlobalOptionSet": None}
+        return {"DefaultValue": column.default, "OptionSet": content, "GlobalOptionSet": None}
     content["Options"] = [_option(table, column, option) for option in column.options]
     default = -1 if column.default is None else column.default
     return {"DefaultFormValue": default, "OptionSet": content, "GlobalOptionSet": None}

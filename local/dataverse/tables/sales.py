@@ -55,8 +55,8 @@ def _currency() -> tuple[Column, ...]:
 
 
 def _sync_flag() -> Column:
-    """The guide: the column must be called new_synctomkto."""
-    return flag("new_synctomkto", "Sync to Marketo", schema_name="new_synctomkto")
+    """The guide: it must be called new_synctomkto. No default: only an explicit No means not to sync."""
+    return flag("new_synctomkto", "Sync to Marketo", schema_name="new_synctomkto", default=None)
 
 
 def _insight() -> tuple[Column, ...]:
