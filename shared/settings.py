@@ -50,15 +50,28 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+#: What each way of signing in needs beside DATAVERSE_URL.
+SIGN_IN_NEEDS: dict[str, frozenset[str]] = {
+    "password": frozenset({"client_id", "client_secret", "username", "password"}),
+    "client_secret": frozenset({"client_id", "client_secret"}),
+    "certificate": frozenset({"client_id", "client_certificate"}),
+    "managed_identity": frozenset(),
+}
+
+
 class DataverseSettings(_Settings):
     """Where Dynamics is and who signs in."""
 
     url: Annotated[str, BeforeValidator(_organization_root)] = Field(alias="DATAVERSE_URL")
-    auth: Literal["password", "client_secret"] = Field("password", alias="DATAVERSE_AUTH")
+    auth: Literal["password", "client_secret", "certificate", "managed_identity"] = Field(
+        "password", alias="DATAVERSE_AUTH"
+    )
     tenant_id: str = Field("", alias="DATAVERSE_TENANT_ID")
     authority: str = Field("", alias="DATAVERSE_AUTHORITY", pattern=r"^(https://.+)?$")
-    client_id: str = Field(alias="DATAVERSE_CLIENT_ID", min_length=1)
-    client_secret: SecretStr = Field(alias="DATAVERSE_CLIENT_SECRET", min_length=1)
+    client_id: str = Field("", alias="DATAVERSE_CLIENT_ID", validate_default=True)
+    client_secret: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_SECRET", validate_default=True)
+    client_certificate: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_CERTIFICATE", validate_default=True)
+    client_certificate_password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_CERTIFICATE_PASSWORD")
     username: str = Field("", alias="DATAVERSE_USERNAME", validate_default=True)
     password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_PASSWORD", validate_default=True)
     organization_id: str = Field("", alias="DATAVERSE_ORGANIZATION_ID", pattern=r"^([0-9a-fA-F-]{36})?$")
@@ -72,16 +85,19 @@ class DataverseSettings(_Settings):
             )
         return self
 
-    @field_validator("username", "password")
+    @field_validator("client_id", "client_secret", "client_certificate", "username", "password")
     @classmethod
-    def _needed_for_password(cls, given: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
+    def _needed_for_sign_in(cls, given: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
         """Checked field by field, so that each is listed even when others are wrong as well."""
-        if info.data.get("auth", "password") == "password":
-            text = given.get_secret_value() if isinstance(given, SecretStr) else given
-            if not text:
-                raise ValueError(f"DATAVERSE_{str(info.field_name).upper()} is needed for DATAVERSE_AUTH=password")
-            if info.field_name == "username" and "\\" in text:
-                raise ValueError("DOMAIN\\user cannot sign in to Entra; use the UPN, user@domain")
+        auth = str(info.data.get("auth", "password"))
+        name = str(info.field_name)
+        if name not in SIGN_IN_NEEDS[auth]:
+            return given
+        text = given.get_secret_value() if isinstance(given, SecretStr) else given
+        if not text:
+            raise ValueError(f"DATAVERSE_{name.upper()} is needed for DATAVERSE_AUTH={auth}")
+        if name == "username" and "\\" in text:
+            raise ValueError("DOMAIN\\user cannot sign in to Entra; use the UPN, user@domain")
         return given
 
 
@@ -93,6 +109,7 @@ class MarketoSettings(_Settings):
     client_secret: SecretStr = Field(alias="MARKETO_CLIENT_SECRET", min_length=1)
     calls_per_20_seconds: int = Field(50, alias="MARKETO_CALLS_PER_20_SECONDS", ge=1, le=100)
     concurrency: int = Field(5, alias="MARKETO_CONCURRENCY", ge=1, le=10)
+    daily_calls: int = Field(50_000, alias="MARKETO_DAILY_CALLS", ge=1)
 
 
 class QueueSettings(_Settings):
@@ -123,6 +140,14 @@ class BusSettings(_Settings):
         if not self.connection.get_secret_value() and not self.namespace:
             raise ValueError("ServiceBusConnection or ServiceBusConnection__fullyQualifiedNamespace must be set")
         return self
+
+
+class RegistrationSettings(_Settings):
+    """What `msisync register` hands to Dynamics; the app itself needs none of it."""
+
+    send_connection: SecretStr = Field(SecretStr(""), alias="CHANGES_SEND_CONNECTION")
+    webhook_url: str = Field("", alias="WEBHOOK_URL", pattern=r"^(https?://.+)?$")
+    webhook_key: SecretStr = Field(SecretStr(""), alias="WEBHOOK_KEY")
 
 
 class StorageSettings(_Settings):
@@ -161,6 +186,7 @@ class Settings(_Settings):
     bus: BusSettings
     storage: StorageSettings
     sync: SyncSettings
+    registration: RegistrationSettings
 
 
 _GROUPS: dict[str, type[_Settings]] = {
@@ -170,6 +196,7 @@ _GROUPS: dict[str, type[_Settings]] = {
     "bus": BusSettings,
     "storage": StorageSettings,
     "sync": SyncSettings,
+    "registration": RegistrationSettings,
 }
 
 
