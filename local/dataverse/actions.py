@@ -7,6 +7,7 @@ from local.dataverse.calls import Call
 from local.dataverse.columns import LOOKUP_TABLE, Table
 from local.dataverse.messages import ApiResponse, json_response
 from local.dataverse.query import Options, projector
+from local.dataverse.schema import visible_row
 from local.dataverse.store import Change, Row, lookup_value
 from local.dataverse.tables import TABLES
 from local.dataverse.values import normalise_id, parse_reference, read_payload
@@ -27,8 +28,8 @@ _NOT_CHILDREN: Final = frozenset({"masterid", "relatedconnectionid"})
 def merge(call: Call) -> ApiResponse:
     """Merge: the subordinate is deactivated and tells its master, its children go to the target."""
     body = call.request.json()
-    table, target_id = _entity_parameter(body, "Target")
-    other_table, loser_id = _entity_parameter(body, "Subordinate")
+    table, target_id = _entity_parameter(call, body, "Target")
+    other_table, loser_id = _entity_parameter(call, body, "Subordinate")
     if table.name not in _MERGEABLE or other_table is not table or target_id == loser_id:
         raise errors.invalid_argument("Merge needs two different rows of one table: account, contact or lead.")
     call.environment.stats.count("merge", table.name)
@@ -51,10 +52,10 @@ def merge(call: Call) -> ApiResponse:
     return ApiResponse(204, {"OData-Version": "4.0"})
 
 
-def _entity_parameter(body: dict[str, Any], name: str) -> tuple[Table, str]:
+def _entity_parameter(call: Call, body: dict[str, Any], name: str) -> tuple[Table, str]:
     value = body.get(name)
     kind = str(value.get("@odata.type", "")).lstrip("#") if isinstance(value, dict) else ""
-    table = TABLES.get(kind.removeprefix(_NAMESPACE))
+    table = call.environment.store.tables.get(kind.removeprefix(_NAMESPACE))
     row_id = normalise_id(value.get(table.primary_id)) if table and isinstance(value, dict) else None
     if table is None or row_id is None:
         raise errors.bad_payload("", f"The parameter '{name}' needs an '@odata.type' and the key of its row.")
@@ -90,8 +91,9 @@ def qualify_lead(call: Call, lead_id: str) -> ApiResponse:
         ("opportunity", "CreateOpportunity"),
     ):
         if body.get(wanted) is True:
-            row = _from_lead(table, lead, dict(made))
-            made.append((table, writes.create(transaction, TABLES[table], row)))
+            row = _from_lead(table, visible_row(transaction.store, "lead", lead), dict(made))
+            row = visible_row(transaction.store, table, row)
+            made.append((table, writes.create(transaction, transaction.store.tables[table], row)))
     links = {"account": "parentaccountid", "contact": "parentcontactid", "opportunity": "qualifyingopportunityid"}
     for table, row_id in made:
         values |= lookup_value(TABLES["lead"].columns[links[table]], table, row_id)
@@ -150,7 +152,8 @@ def _close(call: Call, *, state: int, default_status: int) -> ApiResponse:
     close = body.get("OpportunityClose")
     if not isinstance(close, dict):
         raise errors.bad_payload("", "The parameter 'OpportunityClose' is missing.")
-    table, row_id = parse_reference(TABLES["opportunity"], close.get("opportunityid@odata.bind"))
+    opportunity = call.environment.store.tables["opportunity"]
+    table, row_id = parse_reference(opportunity, close.get("opportunityid@odata.bind"))
     if table.name != "opportunity":
         raise errors.bad_payload("", "The parameter 'OpportunityClose' names no opportunity.")
     call.environment.stats.count("close", "opportunity")
@@ -162,5 +165,6 @@ def _close(call: Call, *, state: int, default_status: int) -> ApiResponse:
     }
     if close.get("actualrevenue") is not None:
         values["actualvalue"] = close["actualrevenue"]
-    writes.update(call.transaction, table, row_id, read_payload(table, values, call.transaction.store, creating=False))
+    payload = read_payload(opportunity, values, call.transaction.store, creating=False)
+    writes.update(call.transaction, opportunity, row_id, payload)
     return ApiResponse(204, {"OData-Version": "4.0"})

@@ -1,5 +1,6 @@
 """The state around the rows: clock, switches that a test can turn, counters, planned faults, service protection."""
 
+import copy
 import re
 import time
 from collections import Counter, deque
@@ -8,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from local.dataverse import errors
+from local.dataverse.schema import ColumnNames, check_column_names, visible_tables
 from local.dataverse.store import Store
 from local.dataverse.values import format_moment
 
@@ -35,6 +37,13 @@ class Switches(BaseModel):
     language: int = 1033
     post_retry_seconds: list[float] = Field(default=[1.0, 5.0, 30.0, 120.0], description="gaps between post attempts")
     clock_offset: float = 0.0
+    removed_columns: ColumnNames = Field(default={}, description="table -> columns that do not exist")
+    unreadable_columns: ColumnNames = Field(default={}, description="table -> columns with IsValidForRead off")
+
+    @field_validator("removed_columns", "unreadable_columns")
+    @classmethod
+    def _known_columns(cls, names: ColumnNames) -> ColumnNames:
+        return check_column_names(names)
 
 
 class Fault(BaseModel):
@@ -89,6 +98,7 @@ class Environment:
         self.faults: list[Fault] = []
         self._clock = clock
         self._users: dict[str, _Usage] = {}
+        self._schema_switches: tuple[ColumnNames, ColumnNames] = ({}, {})
 
     def now(self) -> float:
         """Seconds since the epoch, shifted by the switch."""
@@ -97,6 +107,13 @@ class Environment:
     def moment(self) -> str:
         """The present as the Web API writes it."""
         return format_moment(self.now())
+
+    def refresh_schema(self) -> None:
+        """Let the store show the columns that the switches leave."""
+        wanted = (self.switches.removed_columns, self.switches.unreadable_columns)
+        if wanted != self._schema_switches:
+            self.store.tables = visible_tables(*wanted)
+            self._schema_switches = copy.deepcopy(wanted)
 
     def fault_for(self, method: str, path: str) -> Fault | None:
         """The fault planned for this request, used up by one."""

@@ -8,6 +8,7 @@ from local.dataverse import notifications, registration
 from local.dataverse.delivery import Delivery, Job
 from local.dataverse.environment import Environment
 from local.dataverse.notifications import NameOf, Notification, Origin
+from local.dataverse.schema import visible_change
 from local.dataverse.steps import Step, enabled_steps
 from local.dataverse.store import Change, Transaction
 
@@ -48,14 +49,16 @@ class EventPipeline:
     def _jobs(self, transaction: Transaction) -> Iterator[Job]:
         origin = Origin(at=self._environment.now(), user_id=transaction.user, tag=transaction.tag)
         origin = replace(origin, correlation_id=notifications.new_id(), request_id=notifications.new_id())
-        for change in transaction.changes:
+        store = self._environment.store
+        changes = [visible_change(store, change) for change in transaction.changes]
+        for change in changes:
             for step in self._matching(change.message, change.table):
                 if step.wants(change):
                     yield Job(step, self._notification(change, step, origin))
         for message, bulk in _BULK_OF.items():
-            for table in {change.table for change in transaction.changes if change.message == message}:
+            for table in {change.table for change in changes if change.message == message}:
                 for step in self._matching(bulk, table):
-                    rows = [c for c in transaction.changes if (c.message, c.table) == (message, table)]
+                    rows = [c for c in changes if (c.message, c.table) == (message, table)]
                     yield Job(step, self._bulk_notification(bulk, table, rows, step, origin))
 
     def _matching(self, message: str, table: str) -> Iterable[Step]:

@@ -32,15 +32,15 @@ _TYPES: Final[Mapping[Kind, str]] = {
 Item = dict[str, Any]
 
 
-def read_metadata(options: Options, path: str, method: str) -> ApiResponse:
-    """Answer a request below EntityDefinitions. Raises ApiError."""
+def read_metadata(tables: Mapping[str, Table], options: Options, path: str, method: str) -> ApiResponse:
+    """Answer a request below EntityDefinitions of these tables. Raises ApiError."""
     match = _PATH.match(path)
     if match is None or method != "GET":
         raise errors.unknown_segment(path)
     if match["table"] is None:
-        items = [_entity(table) for table in TABLES.values()]
+        items = [_entity(table) for table in tables.values()]
         return _collection(items, options, "EntityDefinitions", "EntityMetadata")
-    table = TABLES.get(_name(match["table"]))
+    table = tables.get(_name(match["table"]))
     if table is None:
         message = f"Could not find an entity with name {_name(match['table'])} in the metadata cache."
         raise errors.ApiError(404, "0x80060888", message)

@@ -13,7 +13,6 @@ from local.dataverse.annotations import Annotate, Wanted, annotator
 from local.dataverse.columns import LOOKUP_TABLE, Column, Kind, Table
 from local.dataverse.filters import Condition, Property, folded, parse_filter
 from local.dataverse.store import Row, Store
-from local.dataverse.tables import TABLES
 
 PAGE_LIMIT: Final = 5000
 _OPTIONS: Final = {"$select", "$filter", "$orderby", "$top", "$expand", "$count", "$skiptoken"}
@@ -124,7 +123,7 @@ def _expansion(store: Store, table: Table, name: str, inner: str, options: Optio
     if name not in table.navigations or table.navigations[name][1] is None:
         raise errors.unknown_property(name, table.name)
     column, target = table.navigations[name]
-    target_table = TABLES[str(target)]
+    target_table = store.tables[str(target)]
     select = dict(part.strip().partition("=")[::2] for part in filter(None, inner.split(";")))
     if select.keys() - {"$select"}:
         raise errors.bad_query(f"Only $select is supported inside $expand of '{name}'.")
@@ -191,7 +190,7 @@ def _related(store: Store, table: Table, navigation: str, name: str) -> Property
     if navigation not in table.navigations or table.navigations[navigation][1] is None:
         raise errors.unknown_property(navigation, table.name)
     column, target = table.navigations[navigation]
-    target_table = TABLES[str(target)]
+    target_table = store.tables[str(target)]
     related = target_table.by_key.get(name)
     if related is None:
         raise errors.unknown_property(name, target_table.name)

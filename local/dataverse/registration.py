@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from local.dataverse import errors
 from local.dataverse.store import Row, Store
-from local.dataverse.tables import TABLES
 
 QUEUE, TOPIC, WEBHOOK = 6, 5, 8
 SAS_KEY, SAS_TOKEN, WEBHOOK_KEY, HTTP_HEADER, HTTP_QUERY_STRING = 2, 3, 4, 5, 6
@@ -59,7 +58,7 @@ def webhook_settings(text: str) -> dict[str, str]:
         raise errors.invalid_argument("The authentication value is not a list of settings.") from None
 
 
-def check_step(store: Store, row: Row, _before: Row | None, _values: Row) -> Row:
+def check_step(store: Store, row: Row, _before: Row | None, values: Row) -> Row:
     """Dataverse: asynchronous only after the operation, filtering attributes only for Update."""
     if row["mode"] == ASYNCHRONOUS and row["stage"] != POST_OPERATION:
         raise errors.invalid_argument("Asynchronous steps are supported only in the post-operation stage.")
@@ -72,11 +71,12 @@ def check_step(store: Store, row: Row, _before: Row | None, _values: Row) -> Row
     if attributes:
         if message_name != "Update":
             raise errors.invalid_argument(f"Filtering attributes are not supported for the message {message_name}.")
-        _check_columns(attributes, message_filter["primaryobjecttypecode"] if message_filter else None)
+        if "filteringattributes" in values:
+            _check_columns(store, attributes, message_filter["primaryobjecttypecode"] if message_filter else None)
     return {}
 
 
-def check_image(store: Store, row: Row, _before: Row | None, _values: Row) -> Row:
+def check_image(store: Store, row: Row, _before: Row | None, values: Row) -> Row:
     """Dataverse: no pre-image for Create, no post-image for Delete, post-images only after the operation."""
     step = store.get("sdkmessageprocessingstep", row["_sdkmessageprocessingstepid_value"])
     if step is None:
@@ -92,8 +92,8 @@ def check_image(store: Store, row: Row, _before: Row | None, _values: Row) -> Ro
     if kind != PRE_IMAGE and step["stage"] != POST_OPERATION:
         raise errors.invalid_argument("PostImage is supported only in the post-operation stage.")
     message_filter = store.get("sdkmessagefilter", step.get("_sdkmessagefilterid_value") or "")
-    if row.get("attributes"):
-        _check_columns(row["attributes"], message_filter["primaryobjecttypecode"] if message_filter else None)
+    if values.get("attributes"):
+        _check_columns(store, row["attributes"], message_filter["primaryobjecttypecode"] if message_filter else None)
     return {}
 
 
@@ -112,8 +112,8 @@ def _message(store: Store, step: Row) -> str:
     return str(name)
 
 
-def _check_columns(names: str, table: str | None) -> None:
-    known = TABLES[table].columns if table is not None else None
+def _check_columns(store: Store, names: str, table: str | None) -> None:
+    known = store.tables[table].columns if table is not None else None
     for name in names.split(","):
         if name != name.strip() or (known is not None and name not in known):
             raise errors.invalid_argument(f"The attribute '{name}' does not exist on the entity '{table}'.")

@@ -1,10 +1,10 @@
 """Rows in memory, kept as they are served, with undo for transactions and an index of who refers to whom."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.dataverse.columns import LOOKUP_TABLE, Column
+from local.dataverse.columns import LOOKUP_TABLE, Column, Table
 from local.dataverse.tables import TABLES
 
 Row = dict[str, Any]
@@ -24,6 +24,8 @@ class Store:
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Row]] = {name: {} for name in TABLES}
+        #: The schema as clients see it; a switch can take columns away.
+        self.tables: Mapping[str, Table] = TABLES
         self.version = FIRST_VERSION
         self._referrers: dict[str, set[Reference]] = {}
 

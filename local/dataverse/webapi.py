@@ -73,6 +73,7 @@ class WebApi:
         return str(found[0]["systemuserid"])
 
     async def _answer(self, request: ApiRequest, user: str) -> ApiResponse:
+        self._environment.refresh_schema()
         path = _rest(request)
         if len(request.target) + len(constants.ORGANIZATION_URL) > URL_LIMIT:
             raise errors.ApiError(414, "0x80060888", "The request URL is too long.")
@@ -149,14 +150,15 @@ class WebApi:
         name = path.partition("(")[0].partition("/")[0]
         if name == "EntityDefinitions":
             self._environment.stats.count("metadata")
-            return read_metadata(call.options, path, request.method)
+            return read_metadata(self._environment.store.tables, call.options, path, request.method)
         unbound = _UNBOUND.get((request.method, name))
         if unbound is not None:
             return unbound(call)
         match = _SEGMENT.match(path)
         if match is None or match["set"] not in BY_SET:
             raise errors.unknown_segment(name or path)
-        return writing.operate(call, BY_SET[match["set"]], match["key"], match["rest"])
+        table = self._environment.store.tables[BY_SET[match["set"]].name]
+        return writing.operate(call, table, match["key"], match["rest"])
 
 
 def _rest(request: ApiRequest) -> str:
