@@ -6,6 +6,7 @@ from local.dataverse import constants, errors, notifications, writes
 from local.dataverse.calls import Call
 from local.dataverse.columns import LOOKUP_TABLE, Table
 from local.dataverse.messages import ApiResponse, json_response
+from local.dataverse.privileges import check_privilege
 from local.dataverse.query import Options, projector
 from local.dataverse.schema import visible_row
 from local.dataverse.store import Change, Row, lookup_value
@@ -32,6 +33,7 @@ def merge(call: Call) -> ApiResponse:
     other_table, loser_id = _entity_parameter(call, body, "Subordinate")
     if table.name not in _MERGEABLE or other_table is not table or target_id == loser_id:
         raise errors.invalid_argument("Merge needs two different rows of one table: account, contact or lead.")
+    check_privilege(call, table, "Write")
     call.environment.stats.count("merge", table.name)
     transaction = call.transaction
     for row_id in (target_id, loser_id):
@@ -75,6 +77,7 @@ def _hand_over_children(call: Call, table: Table, loser_id: str, target_id: str)
 
 def qualify_lead(call: Call, lead_id: str) -> ApiResponse:
     """QualifyLead: creates what the caller asks for; the contact has a new id and names the lead it comes from."""
+    check_privilege(call, TABLES["lead"], "Write")
     call.environment.stats.count("qualify", "lead")
     body = call.request.json()
     transaction = call.transaction
@@ -91,6 +94,7 @@ def qualify_lead(call: Call, lead_id: str) -> ApiResponse:
         ("opportunity", "CreateOpportunity"),
     ):
         if body.get(wanted) is True:
+            check_privilege(call, TABLES[table], "Create")
             row = _from_lead(table, visible_row(transaction.store, "lead", lead), dict(made))
             row = visible_row(transaction.store, table, row)
             made.append((table, writes.create(transaction, transaction.store.tables[table], row)))
@@ -156,6 +160,7 @@ def _close(call: Call, *, state: int, default_status: int) -> ApiResponse:
     table, row_id = parse_reference(opportunity, close.get("opportunityid@odata.bind"))
     if table.name != "opportunity":
         raise errors.bad_payload("", "The parameter 'OpportunityClose' names no opportunity.")
+    check_privilege(call, opportunity, "Write")
     call.environment.stats.count("close", "opportunity")
     status = body.get("Status", -1)
     values: Row = {

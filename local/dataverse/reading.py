@@ -6,6 +6,7 @@ from local.dataverse import constants, errors
 from local.dataverse.calls import Call
 from local.dataverse.columns import Table
 from local.dataverse.messages import ApiResponse, json_response
+from local.dataverse.privileges import check_reading
 from local.dataverse.query import PAGE_LIMIT, projector, run_query
 from local.dataverse.values import normalise_id
 
@@ -16,18 +17,6 @@ def parse_key(table: Table, key: str) -> str:
     if row_id is None:
         raise errors.bad_query(f"Error in query syntax: '{key}' is not a key of {table.set_name}.")
     return row_id
-
-
-def check_privilege(call: Call, table: Table, verb: str) -> None:
-    """Raise ApiError 403 when the switch has taken the privilege away."""
-    switches = call.environment.switches
-    denied = switches.no_read_privilege if verb == "Read" else switches.no_write_privilege
-    if table.name in denied:
-        message = (
-            f"Principal user (Id={call.user}, type=8, roleCount=1, privilegeCount=512, accessMode='0 Read-Write') is "
-            f"missing prv{verb}{table.schema_name} privilege on OTC={table.type_code} for entity '{table.name}'."
-        )
-        raise errors.ApiError(403, "0x80040220", message)
 
 
 def _context(call: Call, table: Table, suffix: str = "") -> str:
@@ -42,7 +31,7 @@ def _applied(call: Call) -> dict[str, str]:
 
 def read_row(call: Call, table: Table, row_id: str) -> ApiResponse:
     """One row by its id; 304 when If-None-Match names the version it has."""
-    check_privilege(call, table, "Read")
+    check_reading(call, table)
     call.environment.stats.count("read", table.name)
     row = call.environment.store.get(table.name, row_id)
     project = projector(call.environment.store, table, call.options)
@@ -63,7 +52,7 @@ def row_response(call: Call, table: Table, row: dict[str, Any], status: int) -> 
 
 def read_rows(call: Call, table: Table) -> ApiResponse:
     """The rows that a query finds, one page of them."""
-    check_privilege(call, table, "Read")
+    check_reading(call, table)
     call.environment.stats.count("query", table.name)
     store = call.environment.store
     project = projector(store, table, call.options)
@@ -86,7 +75,7 @@ def read_rows(call: Call, table: Table) -> ApiResponse:
 
 def count_rows(call: Call, table: Table) -> ApiResponse:
     """`/$count`: how many rows there are, at most 5000."""
-    check_privilege(call, table, "Read")
+    check_reading(call, table)
     call.environment.stats.count("query", table.name)
     total = min(run_query(call.environment.store, table, call.options).total, PAGE_LIMIT)
     return ApiResponse(200, {"Content-Type": "text/plain", "OData-Version": "4.0"}, str(total).encode())

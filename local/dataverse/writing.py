@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from local.dataverse import actions, constants, errors, reading, writes
+from local.dataverse import actions, constants, errors, privileges, reading, writes
 from local.dataverse.calls import Call
 from local.dataverse.columns import Table
 from local.dataverse.messages import ApiRequest, ApiResponse, json_response
@@ -28,6 +28,11 @@ def operate(call: Call, table: Table, key: str | None, rest: str | None) -> ApiR
         return handlers[method](call, table, row_id)
     if method == "POST" and (table.name, rest) == ("lead", f"{_NAMESPACE}QualifyLead"):
         return actions.qualify_lead(call, row_id)
+    if method == "GET" and (table.name, rest.removesuffix("()")) == (
+        "systemuser",
+        f"{_NAMESPACE}RetrieveUserPrivileges",
+    ):
+        return privileges.user_privileges(call, table, row_id)
     if method == "DELETE" and rest.endswith("/$ref"):
         return _clear_reference(call, table, row_id, rest.removesuffix("/$ref"))
     raise errors.unknown_segment(rest)
@@ -54,7 +59,7 @@ def _not_allowed(method: str) -> errors.ApiError:
 
 
 def _check_write(call: Call, table: Table, verb: str, row_id: str | None = None) -> None:
-    reading.check_privilege(call, table, verb)
+    privileges.check_privilege(call, table, verb)
     if row_id is not None and row_id in call.environment.switches.no_row_access:
         message = (
             f"Principal user (Id={call.user}, type=8) does not have {verb}Access right(s) for record with id {row_id}."
@@ -104,7 +109,7 @@ def _written(call: Call, table: Table, row_id: str, *, created: bool) -> ApiResp
     address = {"OData-EntityId": f"{constants.API_URL}{table.set_name}({row_id})", "OData-Version": "4.0"}
     if call.request.prefer.get("return") != "representation":
         return ApiResponse(204, address)
-    reading.check_privilege(call, table, "Read")
+    privileges.check_reading(call, table)
     store = call.environment.store
     row = projector(store, table, call.options)(store.rows[table.name][row_id])
     response = reading.row_response(call, table, row, 201 if created else 200)
