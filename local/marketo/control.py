@@ -7,7 +7,6 @@ from aiohttp import web
 
 from local.marketo.activities import INTERESTING_MOMENT
 from local.marketo.errors import MarketoError
-from local.marketo.fields import Field
 from local.marketo.instance import Instance
 from local.marketo.objects import LEADS
 from local.marketo.store import Record
@@ -27,7 +26,6 @@ class Control:
     GET  /faults              queued faults; POST adds one or a list, DELETE drops all
     POST /seed                {object: [records]} created as they are, unchecked relations, system fields allowed
     GET  /records/{object}    every record as it is stored; PATCH changes records (found by id or key) and logs it
-    POST /fields/{object}     add custom fields: [{"name", "data_type", "length", "searchable"}]
     POST /activities          log activities: [{"leadId" or a lead's key, "activityTypeId", ...}]
     POST /clock/advance       {"seconds": n}
     POST /token/revoke        make all tokens invalid
@@ -55,7 +53,6 @@ class Control:
                 web.post("/seed", self._seed),
                 web.get("/records/{object}", self._records),
                 web.patch("/records/{object}", self._patch),
-                web.post("/fields/{object}", self._add_fields),
                 web.post("/activities", self._add_activities),
                 web.post("/clock/advance", self._advance),
                 web.post("/token/revoke", self._revoke),
@@ -94,8 +91,7 @@ class Control:
         return web.json_response(self._instance.switches.as_json())
 
     async def _set_switches(self, request: web.Request) -> web.Response:
-        if self._instance.switches.change(await request.json()):
-            self._instance.build_schemas()
+        self._instance.switch(await request.json())
         return web.json_response(self._instance.switches.as_json())
 
     async def _limits(self, _request: web.Request) -> web.Response:
@@ -150,11 +146,6 @@ class Control:
                 self._instance.log.changed(record, changes)
         return web.json_response({"changed": changed})
 
-    async def _add_fields(self, request: web.Request) -> web.Response:
-        fields = [Field(**{"custom": True, **entry}) for entry in await request.json()]
-        self._instance.add_fields(request.match_info["object"], fields)
-        return _done()
-
     async def _add_activities(self, request: web.Request) -> web.Response:
         given = await request.json()
         numbers = [self._log(entry) for entry in (given if isinstance(given, list) else [given])]
@@ -173,8 +164,10 @@ class Control:
                 "Desc": attributes.get("Description"),
                 "Source": attributes.get("Source"),
             }
+            schema = self._instance.schemas[LEADS]
             values = {f"msiLastInterestingMoment{part}": value for part, value in moment.items()}
-            self._instance.tables[LEADS].update(lead, self._instance.schemas[LEADS].read(values))
+            values = {name: value for name, value in values.items() if schema.find(name) is not None}
+            self._instance.tables[LEADS].update(lead, schema.read(values))
         return self._instance.log.add(lead["id"], type_id, date=date, primary=primary, attributes=attributes).number
 
     def _find(self, name: str, entry: dict[str, Any]) -> Record:

@@ -158,3 +158,4 @@ _PLAIN: dict[str, Coerce] = {
     "date": _date,
     "datetime": _datetime,
 }
+DATA_TYPES = frozenset({"string", "text", "email", "phone", "url", *_PLAIN})

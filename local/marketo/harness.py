@@ -51,7 +51,7 @@ class Marketo:
 @asynccontextmanager
 async def running(instance: Instance) -> AsyncIterator[Marketo]:
     """Serve the instance on free ports without TLS, calls taking no time, and authorise a client."""
-    instance.switches.change({"write_latency_ms": 0, "write_latency_ms_per_record": 0, "read_latency_ms": 0})
+    instance.switch({"write_latency_ms": 0, "write_latency_ms_per_record": 0, "read_latency_ms": 0})
     # Loading the trusted certificates for nothing would cost more than most tests.
     no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     gateway, port = await listen(Gateway(instance).application(), 0)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.marketo.activities import ActivityLog
+from local.marketo.catalog import object_types_of
 from local.marketo.clock import Clock
 from local.marketo.errors import CallError
 from local.marketo.faults import Faults
-from local.marketo.fields import Field
 from local.marketo.identity import Identity
 from local.marketo.limits import Limits
 from local.marketo.objects import object_types
@@ -76,47 +76,37 @@ class Instance:
         self.faults = Faults()
         self.stats = Stats()
         self.log = ActivityLog(self.clock)
-        self._custom: dict[str, list[Field]] = {}
         self.schemas: dict[str, Schema] = {}
         self.tables: dict[str, Table] = {}
         # Sales persons of deleted companies stay "in use" (sales-persons.md).
         self.owners_of_deleted_companies: set[str] = set()
-        self.build_schemas()
+        self.switch({})
         self.clear()
 
-    def build_schemas(self) -> None:
-        """Derive the objects' fields from the switches and the custom fields."""
-        kinds = object_types(msi=self.switches.msi_non_native, relative_score=self.switches.relative_score_field)
-        strictness = self.switches.strictness
-        self.schemas = {name: Schema(kind, self._custom.get(name, ()), strictness) for name, kind in kinds.items()}
-
-    def add_fields(self, name: str, fields: list[Field]) -> None:
-        """Add custom fields to an object.
+    def switch(self, wanted: dict[str, Any]) -> None:
+        """Change the switches named in `wanted`, all or none.
 
         Raises:
-            ValueError: the object is not extensible, or has the field already.
+            ValueError: a switch or value that does not exist, or fields that Marketo would not have.
         """
-        schema = self.schemas[name]
-        if not schema.kind.extensible:
-            raise ValueError(f"{name} takes no custom fields")
-        if any(schema.find(field.name) for field in fields):
-            raise ValueError(f"{name} has a field of that name")
-        self._custom.setdefault(name, []).extend(fields)
-        self.build_schemas()
-        for field in fields:
-            if field.searchable:
-                self.tables[name].add_index(field)
+        switches = self.switches.changed(wanted)
+        kinds = object_types_of(switches)
+        self.schemas = {name: Schema(kind, switches.strictness) for name, kind in kinds.items()}
+        self.switches = switches
+        self._search_custom_fields()
 
     def clear(self) -> None:
         """Delete all records and activities; switches, limits and counters stay."""
         # Tables are built with Sales Insight's fields, so that the feature can be switched without losing records.
         self.tables = {name: Table(kind) for name, kind in object_types(msi=True).items()}
-        for name, fields in self._custom.items():
-            for field in fields:
-                if field.searchable:
-                    self.tables[name].add_index(field)
+        self._search_custom_fields()
         self.owners_of_deleted_companies.clear()
         self.log.clear()
+
+    def _search_custom_fields(self) -> None:
+        for name, table in self.tables.items():
+            fields = self.schemas[name].kind.fields
+            table.search_custom([field for field in fields if field.custom and field.searchable])
 
     async def work(self, milliseconds: float) -> None:
         """Execute for a while, as a call does; other calls go on meanwhile."""

@@ -1,7 +1,6 @@
 """An object's fields at work: finding them by name and reading records out of JSON."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from local.marketo.errors import CallError, RecordError
@@ -19,8 +18,8 @@ Reader = tuple[str, Coerce, int]
 class Schema:
     """The fields of one object on this instance, custom ones included."""
 
-    def __init__(self, kind: ObjectType, custom: Iterable[Field], strictness: Strictness) -> None:
-        self.kind = replace(kind, fields=(*kind.fields, *custom))
+    def __init__(self, kind: ObjectType, strictness: Strictness) -> None:
+        self.kind = kind
         # Names are matched without case on input. Spellings seen are remembered, to fold each of them only once.
         self._folded = {field.name.lower(): field for field in self.kind.fields}
         self._readers: dict[str, Reader] = {}

@@ -62,10 +62,12 @@ class Table:
         self._records: dict[int, Record] = {}
         self._row_of: dict[Any, int] = {}
         self._next_row = itertools.count(FIRST_ID)
-        self._emails = {field.name for field in kind.fields if field.data_type == "email"}
         keys = {(field.name,) for field in kind.fields if field.searchable} | {kind.dedupe_fields}
         keys.discard((kind.id_field,))
         self._indexes: dict[Names, Index] = {names: Index() for names in keys}
+        self._standard_emails = frozenset(field.name for field in kind.fields if field.data_type == "email")
+        self._emails = self._standard_emails
+        self._custom: list[Field] = []
 
     def __len__(self) -> int:
         return len(self._records)
@@ -121,11 +123,20 @@ class Table:
                 self._indexes[names].add(value, row)
         return changes
 
-    def add_index(self, field: Field) -> None:
-        """Make a custom field searchable. No record has a value in it yet."""
-        if field.data_type == "email":
-            self._emails.add(field.name)
-        self._indexes[field.name,] = Index()
+    def search_custom(self, fields: list[Field]) -> None:
+        """Make these custom fields searchable, and those of the last time no longer."""
+        if fields == self._custom:
+            return
+        for field in self._custom:
+            del self._indexes[field.name,]
+        self._custom = fields
+        self._emails = self._standard_emails | {field.name for field in fields if field.data_type == "email"}
+        for names in [(field.name,) for field in fields]:
+            index = self._indexes[names] = Index()
+            for row, record in self._records.items():
+                value = self._value(names, record)
+                if value is not None:
+                    index.add(value, row)
 
     def delete(self, record: Record) -> None:
         """Remove the record."""

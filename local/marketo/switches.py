@@ -1,10 +1,10 @@
 """What the vendor's documents leave open, and how an instance is set up: switchable while the simulator runs."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from local.marketo.fields import Strictness
-from local.marketo.objects import COMPANIES
+from local.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SALES_PERSONS
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "over_long_strings": ("skip", "truncate"),
@@ -21,12 +21,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "delete_with_children": ("refuse", "allow"),
     "relative_score_field": ("relativeScore", "relativeScoring"),
 }
-_SCHEMA_SWITCHES = {"msi_non_native", "relative_score_field", "over_long_strings", "url_without_protocol"}
+_OBJECTS = frozenset({LEADS, COMPANIES, SALES_PERSONS, OPPORTUNITIES, ROLES})
+# What the switches that list objects may name. The activity log has a permission of its own.
+_LISTABLE = {
+    "denied_objects": _OBJECTS | {"activities"},
+    "read_only_objects": _OBJECTS,
+    "token_on_last_page": _OBJECTS,
+}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Switches:
-    """The present setting of every switch. CHOICES lists the values of those that take words."""
+    """A setting of every switch. CHOICES lists the values of those that take words."""
 
     # The instance's set-up
     msi_non_native: bool = True
@@ -36,6 +42,11 @@ class Switches:
     denied_objects: list[str] = field(default_factory=list)
     read_only_objects: list[str] = field(default_factory=list)
     partitions: list[str] = field(default_factory=lambda: ["Default"])
+    # By object: the customer's own fields, as {"name", "dataType"} and perhaps "length" and "searchable". By default
+    # those are searchable of which Marketo says so. A company's field is read through its leads, too.
+    custom_fields: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    # By object: the names of fields that the instance does not have, or no longer.
+    removed_fields: dict[str, list[str]] = field(default_factory=dict)
 
     # Tokens: what identity reports as expires_in (None: the truth), and how long new tokens live
     reported_expires_in: int | None = None
@@ -73,8 +84,8 @@ class Switches:
             truncate=self.over_long_strings == "truncate", url_needs_protocol=self.url_without_protocol == "skip"
         )
 
-    def change(self, wanted: dict[str, Any]) -> bool:
-        """Set the switches named in `wanted`, all or none; return whether the fields must be built anew.
+    def changed(self, wanted: dict[str, Any]) -> "Switches":
+        """Return the switches with those named in `wanted` set.
 
         Raises:
             ValueError: a switch or value that does not exist.
@@ -87,9 +98,9 @@ class Switches:
                 raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}, not {value!r}")
             if name not in CHOICES and not _fits(value, getattr(Switches(), name)):
                 raise ValueError(f"{name} cannot be {value!r}")
-        for name, value in wanted.items():
-            setattr(self, name, value)
-        return not _SCHEMA_SWITCHES.isdisjoint(wanted)
+            if name in _LISTABLE and not _LISTABLE[name].issuperset(value):
+                raise ValueError(f"{name} lists any of {', '.join(sorted(_LISTABLE[name]))}, not {value!r}")
+        return replace(self, **wanted)
 
     def as_json(self) -> dict[str, Any]:
         """Return every switch and its value."""
@@ -103,4 +114,6 @@ def _fits(value: Any, default: Any) -> bool:
         return type(value) in (int, float) and value >= 0
     if isinstance(default, list):
         return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+    if isinstance(default, dict):
+        return isinstance(value, dict) and all(isinstance(entry, list) for entry in value.values())
     return type(value) is type(default)

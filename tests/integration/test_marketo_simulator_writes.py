@@ -283,12 +283,3 @@ async def test_deleting(marketo: Marketo) -> None:
     }.items():
         await marketo.sync(path, [record])
         assert outcomes(await marketo.sync(f"{path}/delete", [record, record])) == ["deleted", "1013"]
-
-
-async def test_custom_fields(marketo: Marketo) -> None:
-    field = {"name": "dynamicsGuid", "data_type": "string", "length": 36, "searchable": True}
-    await marketo.control.post("/fields/leads", json=[field])
-    records = [{"dynamicsGuid": "g", "firstName": "A"}]
-    assert outcomes(await marketo.sync("leads", records, lookupField="dynamicsGuid")) == ["created"]
-    assert outcomes(await marketo.sync("leads", records, lookupField="dynamicsGuid")) == ["updated"]
-    assert (await marketo.control.post("/fields/roles", json=[field])).status_code == 400
