@@ -35,7 +35,8 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-cli.txt", "requirements-dev.txt", "pyproject.toml")
+DEV_REQUIREMENTS = "requirements-dev.txt"
 AZURITE_LOCK = "local/package-lock.json"
 NODE_MODULES = ROOT / "local" / "node_modules"
 STAMP = "msisync-setup.json"
@@ -257,7 +258,9 @@ def install_venv() -> None:
     check_compiler()
     (VENV / STAMP).unlink(missing_ok=True)
     what = "Python packages (a minute or two: python-qpid-proton is compiled)"
-    install(what, [PYTHON, "-m", "pip", "install", "--no-input", "-r", REQUIREMENTS[-1]])
+    install(what, [PYTHON, "-m", "pip", "install", "--no-input", "-r", DEV_REQUIREMENTS])
+    command = [PYTHON, "-m", "pip", "install", "--no-input", "--no-deps", "--editable", "."]
+    install("The msisync command", command)
     version = ".".join(str(part) for part in present)
     write_stamp(VENV, python=version, root=str(ROOT), fingerprint=fingerprint(*REQUIREMENTS))
 

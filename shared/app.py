@@ -12,9 +12,12 @@ import httpx
 
 from shared import config, settings
 from shared.bus import Bus
+from shared.config import SyncConfig
 from shared.dataverse.auth import DataverseAuth
 from shared.dataverse.client import TIMEOUT_SECONDS as DATAVERSE_TIMEOUT
 from shared.dataverse.client import DataverseClient
+from shared.dataverse.metadata import Metadata
+from shared.entities import ENTITIES
 from shared.known import Known
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import TIMEOUT_SECONDS as MARKETO_TIMEOUT
@@ -44,8 +47,8 @@ def pipeline() -> Pipeline:
     given = settings.load()
     rules = config.load(given.sync.config)
     clock = time.monotonic
-    dataverse = _dataverse(given.dataverse)
-    marketo = _marketo(given.marketo)
+    dataverse = dataverse_client(given.dataverse)
+    marketo = marketo_client(given.marketo, rules)
     known = Known(clock=clock)
     bus = Bus(given.bus)
     windows = Windows(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now)
@@ -61,7 +64,7 @@ def pipeline() -> Pipeline:
     engine = Engine(
         dataverse=dataverse,
         marketo=marketo,
-        schema=Schema(rules, dataverse, marketo, clock=clock),
+        schema=Schema(rules, Metadata(dataverse), marketo, clock=clock),
         references=References(dataverse, rules, clock=clock),
         known=known,
         windows=windows,
@@ -86,17 +89,20 @@ def pipeline() -> Pipeline:
     )
 
 
-def _dataverse(given: DataverseSettings) -> DataverseClient:
+def dataverse_client(given: DataverseSettings) -> DataverseClient:
+    """A client of the environment, not yet connected."""
     http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(DATAVERSE_TIMEOUT, connect=CONNECT_SECONDS))
     auth = DataverseAuth(given, http, clock=time.monotonic)
     return DataverseClient(http, auth, clock=time.monotonic, sleep=asyncio.sleep)
 
 
-def _marketo(given: MarketoSettings) -> MarketoClient:
+def marketo_client(given: MarketoSettings, rules: SyncConfig) -> MarketoClient:
+    """A client of the Marketo instance, not yet connected, within this process's share of its limits."""
     http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(MARKETO_TIMEOUT, connect=CONNECT_SECONDS))
     auth = MarketoAuth(http, given.client_id, given.client_secret, clock=time.monotonic, sleep=asyncio.sleep)
     pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=time.monotonic, sleep=asyncio.sleep)
-    return MarketoClient(http, auth, pacer, clock=time.monotonic, sleep=asyncio.sleep)
+    keys = {name: fields[0] for name in ENTITIES if (fields := rules.key_fields(name))}
+    return MarketoClient(http, auth, pacer, clock=time.monotonic, sleep=asyncio.sleep, keys=keys)
 
 
 class _Organization:

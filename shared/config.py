@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from shared.entities import TABLES
+from shared.conditions import SyncFilter, Wanted
+from shared.entities import ENTITIES, TABLES
 from shared.errors import ConfigurationError
 
 Column = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*$")]
@@ -18,7 +19,31 @@ Guid = Annotated[
     BeforeValidator(lambda given: given.strip("{}").lower() if isinstance(given, str) else given),
     StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"),
 ]
-Condition = Literal["empty", "present"] | list[int | str | bool]
+MarketoName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+#: The tables whose rows the native connector's column keeps out (native-sync-features.md 5).
+FILTERED_TABLES = ("account", "lead", "contact", "opportunity")
+#: The Sales Insight fields of a lead, with the columns' names and labels of the guide (step 6 of its list).
+INSIGHT_PAIRS = {
+    "msiLastInterestingMomentType": ("Last_Interesting_Moment_Type__c", "Last Interesting Moment Type"),
+    "msiLastInterestingMomentDate": ("Last_Interesting_Moment_Date__c", "Last Interesting Moment Date"),
+    "msiLastInterestingMomentDesc": ("Last_Interesting_Moment_Desc__c", "Last Interesting Moment Description"),
+    "msiLastInterestingMomentSource": ("Last_Interesting_Moment_Source__c", "Last Interesting Moment Source"),
+    "priority": ("Priority__c", "Engagement"),
+    "relativeUrgency": ("Urgency_Value__c", "Relative Urgency Value"),
+    "relativeScoring": ("Relative_Score_Value__c", "Relative Scoring Value"),
+}
+
+
+def _as_wanted(given: Any) -> Any:
+    if isinstance(given, bool | int):
+        return [given]
+    if isinstance(given, str) and given not in ("empty", "present"):
+        raise ValueError(f'"empty", "present", or a list of values: ["{given}"]')
+    return given
+
+
+ColumnWanted = Annotated[Wanted, BeforeValidator(_as_wanted)]
 
 
 class _Strict(BaseModel):
@@ -31,7 +56,7 @@ class FieldRule(_Strict):
     columns: tuple[Column, ...] = Field(min_length=1)
     convert: Literal["plain", "label", "lines", "is", "true_only"] = "plain"
     values: tuple[int | str | bool, ...] = ()
-    when: dict[Column, Condition] = {}
+    when: dict[Column, ColumnWanted] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -58,10 +83,22 @@ def _as_list(given: Any) -> Any:
 FieldRules = Annotated[tuple[FieldRule, ...], BeforeValidator(_as_list), Field(min_length=1)]
 
 
-class TableConfig(_Strict):
-    """The fields of one Dataverse table."""
+Conditions = Annotated[tuple[dict[Column, ColumnWanted], ...], BeforeValidator(_as_list)]
+Names = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], BeforeValidator(_as_list)]
 
-    fields: dict[str, FieldRules]
+
+class TableConfig(_Strict):
+    """One Dataverse table: its fields, and which rows are synced."""
+
+    fields: dict[MarketoName, FieldRules]
+    filter: Conditions = ()
+
+
+class KeyFields(_Strict):
+    """Which Marketo fields hold the GUIDs (guide, last note: an instance may use fields of its own)."""
+
+    person: MarketoName = "externalPersonId"
+    company: MarketoName = "externalCompanyId"
 
 
 class OwnerPolicy(_Strict):
@@ -88,8 +125,13 @@ class SyncConfig(_Strict):
     """The whole of sync.toml."""
 
     language: int = 1033
+    empty: Literal["clear", "keep"] = "clear"
+    unsubscribe: Literal["never", "opt_out", "both"] = "never"
+    filter_column: Column | Literal[""] = "new_synctomkto"
+    keys: KeyFields = KeyFields()
     owner: OwnerPolicy = OwnerPolicy()
     roles: RolePolicy = RolePolicy()
+    write_back: dict[MarketoName, Names] = dict(INSIGHT_PAIRS)
     tables: dict[str, TableConfig] = {}
 
     @model_validator(mode="before")
@@ -97,6 +139,29 @@ class SyncConfig(_Strict):
     def _sections(cls, given: dict[str, Any]) -> dict[str, Any]:
         tables = {k: v for k, v in given.items() if k in TABLES}
         return {**{k: v for k, v in given.items() if k not in TABLES}, "tables": tables}
+
+    def fields_of(self, table: str) -> dict[str, tuple[FieldRule, ...]]:
+        """The field rules of a mapped table, with the one that the unsubscribe policy stands for."""
+        fields = dict(self.tables[table].fields)
+        if self.unsubscribe != "never" and table in ("lead", "contact"):
+            convert: Literal["plain", "true_only"] = "plain" if self.unsubscribe == "both" else "true_only"
+            fields.setdefault("unsubscribed", (FieldRule(columns=("donotbulkemail",), convert=convert),))
+        return fields
+
+    def filter_of(self, table: str) -> SyncFilter:
+        """Which rows of a table are synced; of a table that is not mapped, all."""
+        config = self.tables.get(table)
+        return SyncFilter(self.filter_column if table in FILTERED_TABLES else "", config.filter if config else ())
+
+    def key_fields(self, entity: str) -> tuple[str, ...]:
+        """The Marketo fields that hold a record's own GUID; the first is the key that Marketo finds it by.
+
+        Marketo finds a company by externalCompanyId alone (marketo.md 4.2): a field of one's own is filled beside it.
+        """
+        key = ENTITIES[entity].key
+        if entity == "person":
+            return (self.keys.person,)
+        return tuple(dict.fromkeys([key, self.keys.company])) if entity == "company" else (key,) if key else ()
 
 
 def load(path: Path) -> SyncConfig:

@@ -6,13 +6,13 @@ text is cut to the length that describe gives (30,000 bytes for text areas).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.config import Condition, FieldRule, TableConfig
+from shared.conditions import Row, holds
+from shared.config import FieldRule
 
-Row = Mapping[str, Any]
 Labels = Mapping[str, Mapping[int, str]]
 TEXT_BYTES = 30_000
 
@@ -23,14 +23,23 @@ class MarketoField:
 
     data_type: str
     length: int | None = None
+    label: str = ""
+    writable: bool = True
+    searchable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """A compiled table: the columns to read, and the function that maps a row. `dropped` fields are not in Marketo."""
+    """A compiled table: the columns to read, and the function that maps a row.
 
-    columns: tuple[str, ...]
+    `dropped` fields are not in Marketo or cannot be written there; of `dropped_columns`, one is missing in Dynamics.
+    An empty column clears its field only where `clears` says so.
+    """
+
+    columns: frozenset[str]
     dropped: tuple[str, ...]
+    dropped_columns: tuple[str, ...]
+    clears: bool
     _steps: tuple[tuple[str, tuple[_Step, ...], Callable[[Any], Any]], ...]
 
     def map(self, row: Row, labels: Labels) -> dict[str, Any]:
@@ -38,10 +47,10 @@ class FieldMap:
         record: dict[str, Any] = {}
         for name, steps, fit in self._steps:
             for step in steps:
-                if step.when and not all(_holds(row.get(c), wanted) for c, wanted in step.when):
+                if step.when and not holds(row, step.when):
                     continue
                 value = step.read(row, labels)
-                if value is _LEAVE:
+                if value is _LEAVE or (value is None and not self.clears):
                     continue
                 record[name] = fit(value) if value is not None else None
                 if value is not None:
@@ -55,35 +64,55 @@ class _Step:
     __slots__ = ("read", "when")
 
     def __init__(self, rule: FieldRule) -> None:
-        self.when: tuple[tuple[str, Condition], ...] = tuple(rule.when.items())
+        self.when = rule.when
         self.read = _reader(rule)
 
 
 _LEAVE = object()
 
 
-def compile_table(config: TableConfig, marketo_fields: Mapping[str, MarketoField]) -> FieldMap:
+def compile_table(
+    fields: Mapping[str, tuple[FieldRule, ...]],
+    marketo_fields: Mapping[str, MarketoField],
+    *,
+    columns: Collection[str] | None = None,
+    clears: bool = True,
+) -> FieldMap:
     """Prepare the mapping of a table for the fields that this Marketo instance has (names as describe spells them).
 
-    A field that Marketo does not know is dropped: one unknown name would refuse every record (1006).
+    A field that Marketo does not know, or a column that Dynamics does not have (`columns` are those that it has, None
+    when nobody knows), is left out: one unknown name would refuse every record (1006), every row (0x80060888).
     """
-    known = {name.lower(): (name, field) for name, field in marketo_fields.items()}
-    columns: set[str] = set()
+    known = {name.lower(): (name, field) for name, field in marketo_fields.items() if field.writable}
+    read: set[str] = set()
+    missing: set[str] = set()
     steps = []
     dropped = []
-    for name, rules in config.fields.items():
+    for name, rules in fields.items():
         if name.lower() not in known:
             dropped.append(name)
             continue
         spelled, field = known[name.lower()]
-        columns.update(c for rule in rules for c in (*rule.columns, *rule.when))
-        steps.append((spelled, tuple(_Step(rule) for rule in rules), fitter(field)))
-    return FieldMap(tuple(sorted(columns)), tuple(dropped), tuple(steps))
+        usable = []
+        for rule in rules:
+            absent = [c for c in needed_columns(rule) if columns is not None and c not in columns]
+            missing.update(absent)
+            if not absent:
+                usable.append(rule)
+                read.update(needed_columns(rule))
+        if usable:
+            steps.append((spelled, tuple(_Step(rule) for rule in usable), fitter(field)))
+    return FieldMap(frozenset(read), tuple(dropped), tuple(sorted(missing)), clears, tuple(steps))
 
 
-def label_columns(config: TableConfig) -> frozenset[str]:
+def needed_columns(rule: FieldRule) -> tuple[str, ...]:
+    """Every column that a rule looks at."""
+    return (*rule.columns, *rule.when)
+
+
+def label_columns(fields: Mapping[str, tuple[FieldRule, ...]]) -> frozenset[str]:
     """The choice columns whose labels the mapping needs."""
-    return frozenset(rule.columns[0] for rules in config.fields.values() for rule in rules if rule.convert == "label")
+    return frozenset(rule.columns[0] for rules in fields.values() for rule in rules if rule.convert == "label")
 
 
 def _reader(rule: FieldRule) -> Callable[[Row, Labels], Any]:
@@ -110,14 +139,6 @@ def _label(value: Any, labels: Mapping[int, str]) -> str | None:
         found = [labels.get(int(part)) for part in value.split(",") if part.strip().lstrip("-").isdigit()]
         return ";".join(label for label in found if label) or None
     return labels.get(int(value))
-
-
-def _holds(value: Any, wanted: Condition) -> bool:
-    if wanted == "empty":
-        return value is None or value == ""
-    if wanted == "present":
-        return value is not None and value != ""
-    return value in wanted
 
 
 def fitter(field: MarketoField) -> Callable[[Any], Any]:

@@ -1,18 +1,21 @@
-"""The compiled mapping of each table: sync.toml against Marketo's describe and Dataverse's choice labels.
+"""The compiled mapping of each table: sync.toml against Marketo's describe and Dataverse's metadata.
 
-Loaded on first use and kept for a day: one Marketo call per object and, where labels are mapped, a few to Dataverse.
+Loaded on first use and kept for a day: one Marketo call per object, one request to Dataverse per table and, where
+labels are mapped, a few more. A field or column that has disappeared is left out, and warned about once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 
+from shared.conditions import SyncFilter
 from shared.config import SyncConfig
-from shared.dataverse.client import DataverseClient
+from shared.dataverse.metadata import Metadata
 from shared.entities import TABLES, Entity
+from shared.errors import ConfigurationError
 from shared.fields import FieldMap, Labels, MarketoField, compile_table, label_columns
 from shared.marketo.client import MarketoClient
 
@@ -23,29 +26,32 @@ KEEP_SECONDS = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """How the rows of one table are read and mapped."""
+    """How the rows of one table are read, chosen and mapped. `id_fields` take the row's own id."""
 
     columns: frozenset[str]
     fields: FieldMap
     labels: Labels
+    id_fields: tuple[str, ...]
+    filter: SyncFilter
 
 
 class Schema:
     """Compiled tables by name, loaded once for all that wait for them."""
 
     def __init__(
-        self, config: SyncConfig, dataverse: DataverseClient, marketo: MarketoClient, *, clock: Callable[[], float]
+        self, config: SyncConfig, metadata: Metadata, marketo: MarketoClient, *, clock: Callable[[], float]
     ) -> None:
         self._config = config
-        self._dataverse = dataverse
+        self._metadata = metadata
         self._marketo = marketo
         self._clock = clock
         self._tables: dict[str, tuple[float, TableSchema]] = {}
         self._described: dict[str, tuple[float, dict[str, MarketoField]]] = {}
+        self._warned: set[tuple[str, str]] = set()
         self._lock = asyncio.Lock()
 
     async def of(self, table: str) -> TableSchema:
-        """The schema of a mapped table. Raises as the two clients do."""
+        """The schema of a mapped table. Raises as the two clients do, and ConfigurationError (`filter_for`)."""
         kept = self._tables.get(table)
         if kept and kept[0] > self._clock():
             return kept[1]
@@ -64,13 +70,26 @@ class Schema:
 
     async def _load(self, table: str) -> TableSchema:
         entity, source = TABLES[table]
-        config = self._config.tables[table]
-        fields = compile_table(config, await self._describe(entity))
-        if fields.dropped:
-            log.warning("fields_not_in_marketo table=%s fields=%s", table, ",".join(fields.dropped))
-        wanted = label_columns(config)
-        labels = await self._dataverse.labels(table, wanted, self._config.language) if wanted else {}
-        return TableSchema(frozenset({*fields.columns, *source.rule_columns}), fields, labels)
+        there = await self._metadata.readable_columns(table)
+        fields = compile_table(
+            self._config.fields_of(table),
+            await self._describe(entity),
+            columns=there,
+            clears=self._config.empty == "clear",
+        )
+        self._warn(table, "not writable in Marketo", fields.dropped)
+        self._warn(table, "not readable in Dynamics", fields.dropped_columns)
+        chosen = filter_for(self._config.filter_of(table), there, table)
+        wanted = label_columns(self._config.fields_of(table)) & fields.columns
+        labels = await self._metadata.labels(table, wanted, self._config.language) if wanted else {}
+        columns = {*fields.columns, *chosen.columns, *(there.intersection(source.rule_columns))}
+        return TableSchema(frozenset(columns), fields, labels, self._config.key_fields(entity.name), chosen)
+
+    def _warn(self, table: str, what: str, names: Iterable[str]) -> None:
+        for name in names:
+            if (table, name) not in self._warned:
+                self._warned.add((table, name))
+                log.warning("left_out table=%s name=%s: %s; see msisync fields check", table, name, what)
 
     async def _describe(self, entity: Entity) -> dict[str, MarketoField]:
         kept = self._described.get(entity.name)
@@ -78,3 +97,19 @@ class Schema:
             kept = (self._clock() + KEEP_SECONDS, await self._marketo.describe(entity))
             self._described[entity.name] = kept
         return kept[1]
+
+
+def filter_for(wanted: SyncFilter, columns: Collection[str], table: str) -> SyncFilter:
+    """The filter of a table that has these columns.
+
+    Without the native connector's column every row is synced. Without a column of a rule nobody can tell what may
+    leave Dynamics: ConfigurationError, and the rows wait.
+    """
+    missing = sorted({column for condition in wanted.rule for column in condition} - set(columns))
+    if missing:
+        raise ConfigurationError(
+            "FilterColumnMissing",
+            f"the filter of {table} in sync.toml names {', '.join(missing)}, which cannot be read in Dynamics; "
+            "mend the filter: until then nothing of this table is synced",
+        )
+    return wanted if wanted.flag in columns else replace(wanted, flag="")

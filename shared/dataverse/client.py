@@ -1,10 +1,11 @@
-"""Dataverse's Web API, as far as the product uses it: rows by id, small tables, choice labels, who am I."""
+"""Dataverse's Web API, as far as the product uses it: rows by id, small tables, single requests, who am I."""
 
 from __future__ import annotations
 
 import json
 import logging
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +26,7 @@ TRANSIENT_TRIES = 3
 TIMEOUT_SECONDS = 60.0
 
 Row = dict[str, Any]
+_CREATED = re.compile(r"\(([0-9a-fA-F-]{36})\)$")
 Sleep = Callable[[float], Awaitable[None]]
 
 _HEADERS = {
@@ -33,12 +35,6 @@ _HEADERS = {
     "OData-MaxVersion": "4.0",
     "If-None-Match": "null",
     "Prefer": 'odata.include-annotations="Microsoft.Dynamics.CRM.lookuplogicalname"',
-}
-_CHOICE_KINDS = ("Picklist", "State", "Status", "MultiSelectPicklist", "Boolean")
-_OPTIONS = {
-    "Picklist": "OptionSet($select=Options),GlobalOptionSet($select=Options)",
-    "MultiSelectPicklist": "OptionSet($select=Options),GlobalOptionSet($select=Options)",
-    "Boolean": "OptionSet($select=TrueOption,FalseOption)",
 }
 
 
@@ -72,47 +68,48 @@ class DataverseClient:
         """Every row of a small table."""
         return [row async for row in self._pages(f"{API}/{entity_set}?$select={','.join(sorted(columns))}", None)]
 
-    async def labels(self, table: str, columns: frozenset[str], language: int) -> dict[str, dict[int, str]]:
-        """Choice labels by column and value, in `language`, else in any language that has one (dataverse.md 8)."""
-        labels: dict[str, dict[int, str]] = {}
-        for kind in _CHOICE_KINDS:
-            if columns <= labels.keys():
-                break
-            answer = await self._get(
-                f"{API}/EntityDefinitions(LogicalName='{table}')/Attributes"
-                f"/Microsoft.Dynamics.CRM.{kind}AttributeMetadata?$select=LogicalName&$expand="
-                + _OPTIONS.get(kind, "OptionSet($select=Options)"),
-                None,
-            )
-            for attribute in answer["value"]:
-                if attribute["LogicalName"] in columns:
-                    options = attribute.get("OptionSet") or attribute.get("GlobalOptionSet") or {}
-                    both = [option for name in ("TrueOption", "FalseOption") if (option := options.get(name))]
-                    labels[attribute["LogicalName"]] = {
-                        option["Value"]: _label(option["Label"], language) for option in options.get("Options") or both
-                    }
-        return labels
-
     async def organization_id(self) -> str:
         """The id of the organisation that the credentials sign in to, lower case."""
-        return str((await self._get(f"{API}/WhoAmI", None))["OrganizationId"]).lower()
+        return str((await self.get(f"{API}/WhoAmI"))["OrganizationId"]).lower()
+
+    async def get(self, url: str) -> Any:
+        """The answer to any GET of the Web API (`url` from API on)."""
+        return await self._call("GET", url, None)
+
+    async def pages(self, url: str) -> list[Row]:
+        """All rows of any query of the Web API, page by page."""
+        return [row async for row in self._pages(url, None)]
+
+    async def write(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> str:
+        """POST, PATCH or DELETE of one row; gives the id of the row that a POST created. PATCH never creates one.
+
+        Not tried again when nobody answered: the row may have been created.
+        """
+        response = await self._call(method, url, None, body=body)
+        return str(response.get("id", ""))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
 
     async def _pages(self, url: str, deadline: float | None) -> Any:
         while url:
-            answer = await self._get(url, deadline)
+            answer = await self._call("GET", url, deadline)
             for row in answer["value"]:
                 yield row
             url = answer.get("@odata.nextLink", "")
 
-    async def _get(self, url: str, deadline: float | None) -> Any:
-        """One GET, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
+    async def _call(
+        self, method: str, url: str, deadline: float | None, *, body: Mapping[str, Any] | None = None
+    ) -> Any:
+        """One request, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
         deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
         refreshed = False
         tries = 0
         while True:
             token = await self._auth.token()
             try:
-                return await self._send(url, token)
+                return await self._send(method, url, token, body)
             except DataverseError as error:
                 tries += 1
                 if error.kind is Kind.TOKEN and not refreshed:
@@ -120,16 +117,22 @@ class DataverseClient:
                     self._auth.refuse(token)
                     continue
                 wait = _wait(error, tries)
-                if wait is None or self._clock() + wait >= deadline:
+                if wait is None or self._clock() + wait >= deadline or (method == "POST" and not error.retry_after):
                     raise
                 log.info("dataverse_wait code=%s seconds=%.1f", error.code, wait)
                 await self._sleep(wait)
 
-    async def _send(self, url: str, token: str) -> Any:
+    async def _send(self, method: str, url: str, token: str, body: Mapping[str, Any] | None) -> Any:
+        headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
+        if method == "PATCH":
+            headers["If-Match"] = "*"
         try:
-            response = await self._http.get(url, headers={**_HEADERS, "Authorization": f"Bearer {token}"})
+            response = await self._http.request(method, url, headers=headers, json=body)
         except httpx.HTTPError as error:
             raise DataverseError("Unreachable", f"no answer: {type(error).__name__}", kind=Kind.TRANSIENT) from None
+        if response.status_code == 204:
+            created = _CREATED.search(response.headers.get("OData-EntityId", ""))
+            return {"id": created.group(1).lower()} if created else {}
         if response.status_code == 200:
             try:
                 return response.json()
@@ -160,10 +163,3 @@ def _error(response: httpx.Response) -> DataverseError:
         retry_after=float(retry_after) if retry_after.replace(".", "", 1).isdigit() else None,
         request_id=response.headers.get("x-ms-service-request-id", ""),
     )
-
-
-def _label(label: Mapping[str, Any], language: int) -> str:
-    localized = label.get("LocalizedLabels") or []
-    wanted = [entry["Label"] for entry in localized if entry.get("LanguageCode") == language]
-    user = (label.get("UserLocalizedLabel") or {}).get("Label")
-    return str(next(iter(wanted), None) or user or next((e["Label"] for e in localized), ""))

@@ -30,6 +30,8 @@ TIMEOUT_SECONDS = 100.0
 #: Tries of one call while the vendor is unwell, all within the same invocation.
 TRANSIENT_TRIES = 3
 MAX_FILTER_VALUES = 300
+#: A key that no record has.
+NOBODY = "00000000-0000-0000-0000-000000000000"
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -48,8 +50,17 @@ class MarketoClient:
     """Calls of one Marketo instance, paced, authorised and classified."""
 
     def __init__(
-        self, http: httpx.AsyncClient, auth: MarketoAuth, pacer: Pacer, *, clock: Callable[[], float], sleep: Sleep
+        self,
+        http: httpx.AsyncClient,
+        auth: MarketoAuth,
+        pacer: Pacer,
+        *,
+        clock: Callable[[], float],
+        sleep: Sleep,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
+        """`keys`: the field that Marketo finds a record by, for entities where it is not the guide's."""
+        self._keys = keys or {}
         self._http = http
         self._auth = auth
         self._pacer = pacer
@@ -57,47 +68,85 @@ class MarketoClient:
         self._sleep = sleep
 
     async def describe(self, entity: Entity) -> dict[str, MarketoField]:
-        """The fields of an object by name, with type and length; without those of a lead that are read-only."""
-        if entity.is_lead:
-            answer = await self._call("GET", "/rest/v1/leads/describe2.json")
-        else:
-            answer = await self._call("GET", f"/rest/v1/{entity.path}/describe.json")
-        described = (answer.get("result") or [{}])[0].get("fields", [])
+        """The fields of an object by name.
+
+        Only a lead's `updateable` is believed: of the other objects it means "not after creation", and Adobe's own
+        samples write such fields (marketo.md 4.6).
+        """
+        name = "describe2" if entity.is_lead else "describe"
+        result = ((await self.get(f"/rest/v1/{entity.path}/{name}.json")).get("result") or [{}])[0]
+        searchable = {names[0] for names in result.get("searchableFields", []) if len(names) == 1}
         return {
-            field["name"]: MarketoField(field.get("dataType", "string"), field.get("length"))
-            for field in described
-            if not entity.is_lead or field.get("updateable", True)
+            field["name"]: MarketoField(
+                field.get("dataType", "string"),
+                field.get("length"),
+                str(field.get("displayName", "")),
+                writable=not entity.is_lead or field.get("updateable", True),
+                searchable=field["name"] in searchable,
+            )
+            for field in result.get("fields", [])
         }
 
+    async def get(self, path: str) -> dict[str, Any]:
+        """The answer to any GET, as one call."""
+        return await self._call("GET", path)
+
+    def key_of(self, entity: Entity) -> str:
+        """The field that Marketo finds a record of this entity by."""
+        return self._keys.get(entity.name, entity.key)
+
     async def find(self, entity: Entity, keys: Sequence[str]) -> dict[str, int]:
-        """Which of these external keys (at most 300) Marketo has: key in lower case → Marketo id (0 where none).
+        """Which of these external keys (at most 300) Marketo has: key in lower case → Marketo id (0 where none)."""
+        key = self.key_of(entity)
+        rows = await self.read(entity, key, keys, ("id", key) if entity.is_lead else (key,), unique=True)
+        found: dict[str, int] = {}
+        for row in rows:
+            name = str(row.get(key) or "").lower()
+            found[name] = min(found.get(name) or row.get("id") or 0, row.get("id") or 0)
+        return found
+
+    async def read(
+        self, entity: Entity, filter_type: str, values: Sequence[str], fields: Sequence[str], *, unique: bool = False
+    ) -> list[dict[str, Any]]:
+        """Records whose `filter_type` has one of these values (at most 300). `unique`: one record for each is enough.
 
         By POST with `_method=GET`: 300 GUIDs do not fit into Marketo's 8 KB of URL.
         """
-        wanted = f"id,{entity.key}" if entity.is_lead else entity.key
         form = {
-            "filterType": entity.key,
-            "filterValues": ",".join(keys),
-            "fields": wanted,
+            "filterType": filter_type,
+            "filterValues": ",".join(values),
+            "fields": ",".join(fields),
             "batchSize": str(MAX_FILTER_VALUES),
         }
-        found: dict[str, int] = {}
+        found: list[dict[str, Any]] = []
         while True:
             answer = await self._call("POST", f"/rest/v1/{entity.path}.json?_method=GET", form=form)
             rows = answer.get("result") or []
-            for row in rows:
-                key = str(row.get(entity.key) or "").lower()
-                found[key] = min(found.get(key) or row.get("id") or 0, row.get("id") or 0)
+            found += rows
             # A last page may have a token too.
             more = rows and answer.get("nextPageToken") and answer.get("moreResult", True)
-            if not more or len(found) >= len(keys):
+            if not more or (unique and len({str(row.get(filter_type)).lower() for row in found}) >= len(values)):
                 return found
             form["nextPageToken"] = answer["nextPageToken"]
 
     async def upsert(self, entity: Entity, bodies: Sequence[bytes], *, deadline: float) -> list[Result]:
         """Create or update at most 300 records, each already encoded. One result per record, in the same order."""
-        how = {"action": "createOrUpdate"}
-        how |= {"lookupField": entity.key} if entity.is_lead else {"dedupeBy": "dedupeFields"}
+        return await self._write(entity, "createOrUpdate", bodies, deadline)
+
+    async def probe_write(self, entity: Entity) -> None:
+        """Find out whether records of this entity may be written, without writing: an update of one that cannot exist.
+
+        Raises MarketoError when Marketo refuses the call as such: 603 permission, 1018 native CRM sync.
+        """
+        names = entity.dedupe_fields if not entity.is_lead else (self.key_of(entity),)
+        nobody = {name: 0 if name == "leadId" else NOBODY for name in names}
+        await self._write(entity, "updateOnly", [json.dumps(nobody).encode()], None)
+
+    async def _write(
+        self, entity: Entity, action: str, bodies: Sequence[bytes], deadline: float | None
+    ) -> list[Result]:
+        how = {"action": action}
+        how |= {"lookupField": self.key_of(entity)} if entity.is_lead else {"dedupeBy": "dedupeFields"}
         content = json.dumps(how)[:-1].encode() + b',"input":[' + b",".join(bodies) + b"]}"
         answer = await self._call("POST", f"/rest/v1/{entity.path}.json", content=content, deadline=deadline)
         results = answer.get("result") or []
@@ -107,6 +156,10 @@ class MarketoClient:
                 request_id=str(answer.get("requestId", "")),
             )  # fmt: skip
         return [_result(row) for row in results]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
 
     async def _call(
         self,

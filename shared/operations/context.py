@@ -1,0 +1,109 @@
+"""What a command works with: settings, sync.toml and the clients, each made when a command first asks for it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared import config, settings
+from shared.app import dataverse_client, marketo_client
+from shared.config import SyncConfig
+from shared.dataverse.client import DataverseClient
+from shared.dataverse.metadata import Metadata
+from shared.errors import ConfigurationError
+from shared.marketo.client import MarketoClient
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from azure.servicebus.aio import ServiceBusClient
+    from azure.servicebus.aio.management import ServiceBusAdministrationClient
+
+SETTINGS_FILE = "local.settings.json"
+
+
+class Context:
+    """Settings and clients of one command. Reading an attribute raises ConfigurationError when it cannot be had."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The app settings; every problem of them is in the error."""
+        return settings.load(self._environment)
+
+    @cached_property
+    def config(self) -> SyncConfig:
+        """sync.toml."""
+        return config.load(self.settings.sync.config)
+
+    @cached_property
+    def dataverse(self) -> DataverseClient:
+        """A client of Dataverse."""
+        return dataverse_client(self.settings.dataverse)
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """The tables of Dataverse."""
+        return Metadata(self.dataverse)
+
+    @cached_property
+    def marketo(self) -> MarketoClient:
+        """A client of Marketo."""
+        return marketo_client(self.settings.marketo, self.config)
+
+    @cached_property
+    def bus(self) -> ServiceBusClient:
+        """A client of the Service Bus namespace."""
+        from azure.servicebus.aio import ServiceBusClient  # noqa: PLC0415  (a second that most commands need not pay)
+
+        given = self.settings.bus
+        if given.connection.get_secret_value():
+            return ServiceBusClient.from_connection_string(given.connection.get_secret_value())
+        return ServiceBusClient(given.namespace, self._credential)
+
+    @cached_property
+    def bus_administration(self) -> ServiceBusAdministrationClient:
+        """A client of the namespace's management; it needs the right to manage."""
+        from azure.servicebus.aio.management import ServiceBusAdministrationClient  # noqa: PLC0415
+
+        given = self.settings.bus
+        if given.connection.get_secret_value():
+            return ServiceBusAdministrationClient.from_connection_string(given.connection.get_secret_value())
+        return ServiceBusAdministrationClient(given.namespace, self._credential)
+
+    @cached_property
+    def _credential(self):  # type: ignore[no-untyped-def]
+        from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415
+
+        return DefaultAzureCredential()
+
+    async def close(self) -> None:
+        """Close every client that was opened."""
+        for name in ("dataverse", "marketo", "bus", "bus_administration", "_credential"):
+            if name in self.__dict__:
+                await self.__dict__[name].close()
+
+
+def read_settings_file(path: Path, *, required: bool) -> dict[str, str]:
+    """The app settings of a local.settings.json, as the Functions host reads it. Raises ConfigurationError.
+
+    A file that is not `required` may be missing.
+    """
+    if not path.exists() and not required:
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))["Values"]
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "NoSettings", f"{path} does not exist; copy local.settings.example.json and fill it in"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            "BadSettings", f'{path} is no settings file ({type(error).__name__}): JSON with "Values" is expected'
+        ) from None
+    return {name: str(value) for name, value in values.items() if not name.startswith("//")}
