@@ -121,7 +121,7 @@ class ActivityLog:
         except ValueError:
             raise CallError("704", "Invalid date format") from None
         moment = moment if moment.tzinfo else moment.astimezone()
-        return _encode(bisect_left(self._logged_at, moment.timestamp()))
+        return _encode(bisect_left(self._logged_at, self._clock.meant(moment)))
 
     def page(
         self,

@@ -22,12 +22,12 @@ class Control:
     POST /clear               delete all records and activities
     GET  /stored              {object: {key: seconds since the epoch}}: when each record was first stored
     GET  /switches            every switch; POST changes those named
-    GET  /limits              calls_per_20s, concurrency, daily; POST changes those named
+    GET  /limits              calls_per_20s, concurrency, daily, used_today; POST changes those named
     GET  /faults              queued faults; POST adds one or a list, DELETE drops all
     POST /seed                {object: [records]} created as they are, unchecked relations, system fields allowed
     GET  /records/{object}    every record as it is stored; PATCH changes records (found by id or key) and logs it
     POST /activities          log activities: [{"leadId" or a lead's key, "activityTypeId", ...}]
-    POST /clock/advance       {"seconds": n}
+    POST /clock/advance       {"seconds": n}, forward only; a clock that is wrong is the switch clock_offset
     POST /token/revoke        make all tokens invalid
     """
 
@@ -97,15 +97,25 @@ class Control:
     async def _limits(self, _request: web.Request) -> web.Response:
         limits = self._instance.limits
         return web.json_response(
-            {"calls_per_20s": limits.calls_per_window, "concurrency": limits.concurrency, "daily": limits.daily}
+            {
+                "calls_per_20s": limits.calls_per_window,
+                "concurrency": limits.concurrency,
+                "daily": limits.daily,
+                "used_today": limits.used_today(),
+            }
         )
 
     async def _set_limits(self, request: web.Request) -> web.Response:
         wanted = await request.json()
         limits = self._instance.limits
+        known = {"calls_per_20s", "concurrency", "daily", "used_today"}
+        if not known.issuperset(wanted):
+            raise ValueError(f"limits are {', '.join(sorted(known))}")
         limits.calls_per_window = int(wanted.get("calls_per_20s", limits.calls_per_window))
         limits.concurrency = int(wanted.get("concurrency", limits.concurrency))
         limits.daily = int(wanted.get("daily", limits.daily))
+        if "used_today" in wanted:
+            limits.use_today(int(wanted["used_today"]))
         return await self._limits(request)
 
     async def _faults(self, _request: web.Request) -> web.Response:

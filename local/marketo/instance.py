@@ -93,6 +93,7 @@ class Instance:
         kinds = object_types_of(switches)
         self.schemas = {name: Schema(kind, switches.strictness) for name, kind in kinds.items()}
         self.switches = switches
+        self.clock.offset = switches.clock_offset
         self._search_custom_fields()
 
     def clear(self) -> None:

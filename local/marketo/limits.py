@@ -64,13 +64,24 @@ class Limits:
         """Free the place of a finished call; take the call back where its result code is not counted."""
         self._executing -= 1
         if not counted:
-            self._by_day[slot.day] -= 1
+            # The count may have been set anew while the call executed.
+            self._by_day[slot.day] = max(0, self._by_day.get(slot.day, 0) - 1)
             if slot.at in self._recent:
                 self._recent.remove(slot.at)
 
     def used_today(self) -> int:
         """Return the calls booked on the present quota day."""
         return self._by_day.get(self.today(), 0)
+
+    def use_today(self, calls: int) -> None:
+        """Set how many calls of the present quota day are used up.
+
+        Raises:
+            ValueError: `calls` is negative.
+        """
+        if calls < 0:
+            raise ValueError(f"{calls} calls cannot be used up")
+        self._by_day[self.today()] = calls
 
     def used_by_day(self) -> dict[date, int]:
         """Return the calls of every day seen, oldest first."""

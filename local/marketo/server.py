@@ -52,7 +52,11 @@ class Gateway:
         """Return the aiohttp application."""
         app = web.Application(client_max_size=MAX_BODY + 1)
         app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_response_prepare.append(self._date)
         return app
+
+    async def _date(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = self._instance.clock.http_date()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]

@@ -48,6 +48,9 @@ class Switches:
     # By object: the names of fields that the instance does not have, or no longer.
     removed_fields: dict[str, list[str]] = field(default_factory=dict)
 
+    # By how many seconds the clock is ahead, or behind if negative, in what it tells: the Date header, time stamps
+    clock_offset: float = 0.0
+
     # Tokens: what identity reports as expires_in (None: the truth), and how long new tokens live
     reported_expires_in: int | None = None
     token_lifetime: float = 3600.0
@@ -96,7 +99,7 @@ class Switches:
                 raise ValueError(f"no switch {name!r}; there are {', '.join(sorted(known))}")
             if name in CHOICES and value not in CHOICES[name]:
                 raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}, not {value!r}")
-            if name not in CHOICES and not _fits(value, getattr(Switches(), name)):
+            if name not in CHOICES and not _fits(value, getattr(Switches(), name), signed=name == "clock_offset"):
                 raise ValueError(f"{name} cannot be {value!r}")
             if name in _LISTABLE and not _LISTABLE[name].issuperset(value):
                 raise ValueError(f"{name} lists any of {', '.join(sorted(_LISTABLE[name]))}, not {value!r}")
@@ -107,11 +110,11 @@ class Switches:
         return asdict(self)
 
 
-def _fits(value: Any, default: Any) -> bool:
+def _fits(value: Any, default: Any, *, signed: bool) -> bool:
     if default is None:
         return value is None or type(value) is int
     if isinstance(default, float):
-        return type(value) in (int, float) and value >= 0
+        return type(value) in (int, float) and (signed or value >= 0)
     if isinstance(default, list):
         return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
     if isinstance(default, dict):

@@ -112,6 +112,38 @@ async def test_the_day_ends_at_midnight_in_chicago(marketo: Marketo) -> None:
     assert code(await marketo.rest.get(USAGE)) == "ok"
 
 
+async def test_the_days_use_can_be_set(marketo: Marketo) -> None:
+    async def use(calls: int) -> httpx.Response:
+        return await marketo.control.post("/limits", json={"used_today": calls})
+
+    assert (await use(45_000)).json()["used_today"] == 45_000
+    (today,) = (await marketo.get("stats/usage"))["result"]
+    assert (today["total"], today["users"][0]["count"]) == (45_001, 45_001)
+    await use(49_999)
+    assert [code(await marketo.rest.get(USAGE)) for _ in range(2)] == ["ok", "607"]
+    assert (await use(-1)).status_code == 400
+    assert (await marketo.control.post("/limits", json={"dayly": 5})).status_code == 400
+    marketo.instance.clock.advance(12 * 3600)
+    await marketo.authorise()
+    assert (await marketo.get("stats/usage"))["result"][0]["total"] == 1
+
+
+async def test_counting_may_start_anew_while_a_call_that_will_not_count_executes(marketo: Marketo) -> None:
+    async def used() -> int:
+        return int((await marketo.control.get("/limits")).json()["used_today"])
+
+    await marketo.switch(read_latency_ms=500)
+    await marketo.fault("code", code="611", when="after")
+    query = {"filterType": "email", "filterValues": "a@b.example"}
+    call = asyncio.create_task(marketo.rest.get("/rest/v1/leads.json", params=query))
+    async with asyncio.timeout(5):
+        while await used() == 0:
+            await asyncio.sleep(0.01)
+    await marketo.control.post("/stats/reset")
+    assert code(await call) == "611"
+    assert await used() == 0
+
+
 async def test_codes_with_an_asterisk_and_identity_calls_are_not_counted(marketo: Marketo) -> None:
     async def used() -> int:
         return int((await marketo.control.get("/stats")).json()["counted_today"])
