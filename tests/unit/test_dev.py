@@ -170,10 +170,18 @@ def test_a_complete_checkout_starts_without_any_process(installed: list[list[str
     assert installed == []
 
 
-def test_changed_requirements_bring_the_environment_up_to_date(checkout: Path, installed: list[list[str]]) -> None:
-    (checkout / "requirements.txt").write_text("httpx==0.28.1")
+@pytest.mark.parametrize(
+    "changed", ["requirements.txt", "requirements-cli.txt", "requirements-dev.txt", "pyproject.toml"]
+)
+def test_changed_requirements_bring_the_environment_and_the_command_up_to_date(
+    checkout: Path, installed: list[list[str]], changed: str
+) -> None:
+    (checkout / changed).write_text("httpx==0.28.1")
     dev.set_up()
-    assert [command[1:4] for command in installed] == [["-m", "pip", "install"]]
+    assert [(command[1:4], command[-2:]) for command in installed] == [
+        (["-m", "pip", "install"], ["-r", "requirements-dev.txt"]),
+        (["-m", "pip", "install"], ["--editable", "."]),
+    ]
     installed.clear()
     dev.set_up()
     assert installed == []
@@ -192,7 +200,7 @@ def test_a_broken_environment_is_built_anew(checkout: Path, installed: list[list
         dev.write_stamp(dev.VENV, **{**facts, "python": "3.12.9"})
     (checkout / ".venv/leftover").touch()
     dev.set_up()
-    assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"]]
+    assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"], ["-m", "pip"]]
     assert not (checkout / ".venv/leftover").exists()
     assert dev.venv_version() == (3, 13, 1)
 
@@ -208,7 +216,7 @@ def test_an_interrupted_installation_is_repeated(installed: list[list[str]], mon
         with pytest.raises(dev.SetupError, match="no network"):
             dev.set_up()
     dev.set_up()
-    assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"]]
+    assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"], ["-m", "pip"]]
 
 
 def test_node_comes_from_pypi_where_the_machine_has_none(installed: list[list[str]]) -> None:
