@@ -103,6 +103,53 @@ async def test_further_pages_are_read_by_the_link_as_it_is() -> None:
     assert str(world.requests[1].url) == link
 
 
+async def test_any_query_is_read_page_by_page_and_any_other_answer_as_it_is() -> None:
+    link = f"{URL}{API}/sdkmessageprocessingsteps?$skiptoken=2"
+    world = World(page([{"name": "A"}], **{"@odata.nextLink": link}), page([{"name": "B"}]), page([], a=1))
+    assert await world.client.pages(f"{API}/sdkmessageprocessingsteps") == [{"name": "A"}, {"name": "B"}]
+    assert await world.client.get(f"{API}/x") == {"value": [], "a": 1}
+    assert [request.method for request in world.requests] == ["GET"] * 3
+
+
+async def test_a_row_that_is_created_gives_its_id() -> None:
+    created = httpx.Response(204, headers={"OData-EntityId": f"{URL}{API}/serviceendpoints({IDS[1].upper()})"})
+    world = World(created)
+    assert await world.client.write("POST", f"{API}/serviceendpoints", {"name": "x"}) == IDS[1]
+    (request,) = world.requests
+    assert (request.method, json.loads(request.content)) == ("POST", {"name": "x"})
+    assert "If-Match" not in request.headers
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+async def test_a_row_that_is_changed_or_deleted_gives_none(method: str) -> None:
+    world = World(httpx.Response(204))
+    assert await world.client.write(method, f"{API}/contacts({IDS[0]})") == ""
+    assert world.requests[0].method == method
+
+
+async def test_a_change_of_a_row_that_is_gone_creates_none() -> None:
+    """Dataverse: PATCH without If-Match is an upsert."""
+    world = World(httpx.Response(204))
+    await world.client.write("PATCH", f"{API}/contacts({IDS[0]})", {"firstname": "Ann"})
+    assert world.requests[0].headers["If-Match"] == "*"
+
+
+@pytest.mark.parametrize("reply", [httpx.ReadTimeout("slow"), httpx.Response(502)], ids=str)
+async def test_what_may_have_been_created_is_not_created_twice(reply: Reply) -> None:
+    world = World(reply)
+    with pytest.raises(DataverseError) as refused:
+        await world.client.write("POST", f"{API}/serviceendpoints", {})
+    assert refused.value.kind is Kind.TRANSIENT
+    assert len(world.requests) == 1
+
+
+async def test_a_creation_that_was_throttled_or_unauthorised_did_not_happen_and_is_tried_again() -> None:
+    world = World(refusal(429, Retry_After="2"), httpx.Response(401), httpx.Response(204))
+    await world.client.write("POST", f"{API}/serviceendpoints", {})
+    assert world.slept == [2.0]
+    assert len(world.requests) == 3
+
+
 async def test_throttling_is_waited_out_as_dataverse_says() -> None:
     world = World(refusal(429, "0x80072322", Retry_After="17"), refusal(429, "0x80072321", Retry_After="3.5"), page([]))
     assert await world.rows() == {}
@@ -189,53 +236,3 @@ async def test_the_organisation_is_told_in_lower_case() -> None:
     world = World(httpx.Response(200, json={"OrganizationId": "AA55BB66-0000-4000-8000-00000000000A"}))
     assert await world.client.organization_id() == "aa55bb66-0000-4000-8000-00000000000a"
     assert world.requests[0].url.path == f"{API}/WhoAmI"
-
-
-def option(value: int, user: str | None, **languages: str) -> dict[str, Any]:
-    localized = [{"Label": label, "LanguageCode": int(name[1:])} for name, label in languages.items()]
-    label = {"LocalizedLabels": localized, "UserLocalizedLabel": {"Label": user} if user else None}
-    return {"Value": value, "Label": label}
-
-
-def attributes(**options: list[dict[str, Any]]) -> httpx.Response:
-    return page([{"LogicalName": name, "OptionSet": {"Options": given}} for name, given in options.items()])
-
-
-async def test_labels_are_of_the_language_asked_for_else_of_any_that_has_one() -> None:
-    options = [
-        option(1, "Benutzer", _1033="English", _1031="Deutsch"),
-        option(2, "Benutzer", _1031="Deutsch"),
-        option(3, None, _1036="Français"),
-        option(4, None),
-    ]
-    world = World(attributes(industrycode=options, other=options))
-    assert await world.client.labels("account", frozenset({"industrycode"}), 1033) == {
-        "industrycode": {1: "English", 2: "Benutzer", 3: "Français", 4: ""}
-    }
-    assert len(world.requests) == 1
-
-
-async def test_labels_are_looked_for_in_each_kind_of_choice_until_all_are_found() -> None:
-    shared = {"LogicalName": "rating", "OptionSet": None, "GlobalOptionSet": {"Options": [option(1, "Hot")]}}
-    world = World(page([shared]), page([]), attributes(statuscode=[option(3, "Won")]))
-    found = await world.client.labels("lead", frozenset({"rating", "statuscode"}), 1033)
-    assert found == {"rating": {1: "Hot"}, "statuscode": {3: "Won"}}
-    kinds = [request.url.path.rpartition(".")[2] for request in world.requests]
-    assert kinds == ["PicklistAttributeMetadata", "StateAttributeMetadata", "StatusAttributeMetadata"]
-    assert all("EntityDefinitions(LogicalName='lead')" in request.url.path for request in world.requests)
-
-
-async def test_the_two_labels_of_a_yes_or_no_are_read_as_of_a_choice() -> None:
-    switch = {"TrueOption": option(1, None, _1033="Yes", _1031="Ja"), "FalseOption": option(0, None, _1033="No")}
-    world = World(*[page([])] * 4, page([{"LogicalName": "creditonhold", "OptionSet": switch}]))
-    found = await world.client.labels("account", frozenset({"creditonhold"}), 1031)
-    assert found == {"creditonhold": {1: "Ja", 0: "No"}}
-    last = world.requests[-1]
-    assert last.url.path.endswith("/Microsoft.Dynamics.CRM.BooleanAttributeMetadata")
-    assert parse_qs(last.url.query.decode())["$expand"] == ["OptionSet($select=TrueOption,FalseOption)"]
-
-
-async def test_a_column_without_choices_has_no_labels() -> None:
-    world = World(*[page([])] * 5)
-    assert await world.client.labels("account", frozenset({"name"}), 1033) == {}
-    assert len(world.requests) == 5

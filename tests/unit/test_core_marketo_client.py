@@ -5,6 +5,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,7 +18,7 @@ from shared.entities import ENTITIES
 from shared.errors import MarketoError, MsiSyncError, SignInError
 from shared.fields import MarketoField
 from shared.marketo.auth import MarketoAuth
-from shared.marketo.client import MarketoClient, Result
+from shared.marketo.client import NOBODY, MarketoClient, Result
 
 SECRET = "mk-s3cret-0003"
 PERSON, COMPANY, ROLE = ENTITIES["person"], ENTITIES["company"], ENTITIES["opportunity_role"]
@@ -42,7 +43,7 @@ def token(value: str, expires_in: float = 3599) -> httpx.Response:
 class World:
     """A Marketo that gives the prepared replies in turn, a clock that sleeping moves, a pacer that admits everyone."""
 
-    def __init__(self, *replies: Reply, tokens: list[Reply] | None = None) -> None:
+    def __init__(self, *replies: Reply, tokens: list[Reply] | None = None, keys: dict[str, str] | None = None) -> None:
         self.replies = list(replies)
         self.tokens = tokens or []
         self.requests: list[httpx.Request] = []
@@ -54,7 +55,7 @@ class World:
         http = httpx.AsyncClient(base_url="https://123-abc-456.mktorest.com", transport=httpx.MockTransport(self._app))
         self.auth = MarketoAuth(http, "client-id", SecretStr(SECRET), clock=lambda: self.now, sleep=self._sleep)
         pacer: Any = self
-        self.client = MarketoClient(http, self.auth, pacer, clock=lambda: self.now, sleep=self._sleep)
+        self.client = MarketoClient(http, self.auth, pacer, clock=lambda: self.now, sleep=self._sleep, keys=keys)
 
     def _app(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/identity/oauth/token":
@@ -191,18 +192,65 @@ async def test_no_data_found_is_an_empty_answer() -> None:
     assert await World(refusal("702", "No data found")).client.find(PERSON, ["a"]) == {}
 
 
-async def test_describe_gives_types_and_lengths_without_the_read_only_fields_of_leads() -> None:
+async def test_describe_gives_types_and_lengths_and_believes_updateable_of_leads_only() -> None:
+    """Of the other objects it means "not after creation" (marketo.md 4.6)."""
     fields = [
-        {"name": "email", "dataType": "email", "length": 255, "updateable": True},
-        {"name": "createdAt", "dataType": "datetime", "updateable": False},
+        {"name": "email", "displayName": "Email Address", "dataType": "email", "length": 255, "updateable": True},
+        {"name": "createdAt", "displayName": "Created At", "dataType": "datetime", "updateable": False},
     ]
-    world = World(ok([{"name": "API Lead", "fields": fields}]), ok([{"name": "company", "fields": fields}]))
-    assert await world.client.describe(PERSON) == {"email": MarketoField("email", 255)}
-    assert set(await world.client.describe(COMPANY)) == {"email", "createdAt"}
+    searchable = [["email"], ["externalOpportunityId", "leadId"]]
+    lead = {"name": "API Lead", "fields": fields, "searchableFields": searchable}
+    world = World(ok([lead]), ok([{"name": "company", "fields": fields}]))
+    email, created = MarketoField("email", 255, "Email Address"), MarketoField("datetime", None, "Created At")
+    assert await world.client.describe(PERSON) == {
+        "email": replace(email, searchable=True),
+        "createdAt": replace(created, writable=False),
+    }
+    assert await world.client.describe(COMPANY) == {"email": email, "createdAt": created}
     assert [request.url.path for request in world.requests] == [
         "/rest/v1/leads/describe2.json",
         "/rest/v1/companies/describe.json",
     ]
+
+
+async def test_a_lead_is_found_and_stored_by_the_field_that_holds_its_guid() -> None:
+    world = World(ok([{"id": 7, "crmGuid": "A"}]), ok([{"status": "updated"}]), keys={"person": "crmGuid"})
+    assert await world.client.find(PERSON, ["a"]) == {"a": 7}
+    form = parse_qs(world.requests[0].content.decode())
+    assert (form["filterType"], form["fields"]) == (["crmGuid"], ["id,crmGuid"])
+    await world.client.upsert(PERSON, [b"{}"], deadline=FAR)
+    assert json.loads(world.requests[1].content)["lookupField"] == "crmGuid"
+    assert (world.client.key_of(PERSON), world.client.key_of(COMPANY)) == ("crmGuid", "externalCompanyId")
+
+
+async def test_records_are_read_by_any_field_with_all_that_have_the_value() -> None:
+    both = [{"id": 1, "email": "a@b.com"}, {"id": 2, "email": "a@b.com"}]
+    world = World(ok(both[:1], nextPageToken="next", moreResult=True), ok(both[1:], moreResult=False))
+    assert await world.client.read(PERSON, "email", ["a@b.com"], ["id", "email"]) == both
+    form = parse_qs(world.requests[1].content.decode())
+    assert form["nextPageToken"] == ["next"]
+    assert (form["filterType"], form["filterValues"], form["fields"]) == (["email"], ["a@b.com"], ["id,email"])
+
+
+@pytest.mark.parametrize(
+    ("entity", "how", "record"),
+    [
+        (PERSON, {"lookupField": "externalPersonId"}, {"externalPersonId": NOBODY}),
+        (COMPANY, {"dedupeBy": "dedupeFields"}, {"externalCompanyId": NOBODY}),
+        (ROLE, {"dedupeBy": "dedupeFields"}, {"externalOpportunityId": NOBODY, "leadId": 0, "role": NOBODY}),
+    ],
+)
+async def test_whether_writing_is_allowed_is_asked_without_writing(
+    entity: Any, how: dict[str, str], record: dict[str, Any]
+) -> None:
+    world = World(ok([{"status": "skipped", "reasons": [{"code": "1004", "message": "Lead not found"}]}]))
+    await world.client.probe_write(entity)
+    assert json.loads(world.requests[0].content) == {"action": "updateOnly", **how, "input": [record]}
+
+
+async def test_a_probe_tells_why_writing_is_refused() -> None:
+    with pytest.raises(MarketoError, match="1018"):
+        await World(refusal("1018", "CRM Enabled")).client.probe_write(COMPANY)
 
 
 @pytest.mark.parametrize("code", ["601", "602"])
