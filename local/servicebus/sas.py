@@ -33,6 +33,10 @@ POLICIES = {
     ROOT_POLICY: Policy("bG9jYWwtc3RhY2stcm9vdC1rZXktMDAwMDAwMDAwMDA=", Claim.SEND | Claim.LISTEN | Claim.MANAGE),
     # What Dataverse's service endpoint is registered with: it may send to the intake queue and nothing else.
     "DataverseSend": Policy("bG9jYWwtc3RhY2stZGF0YXZlcnNlLWtleS0wMDAwMDA=", Claim.SEND, "dynamics-changes"),
+    # What a client may hold that has no claim to manage queues.
+    "SendOnly": Policy("bG9jYWwtc3RhY2stc2VuZC1rZXktMDAwMDAwMDAwMDA=", Claim.SEND),
+    "ListenOnly": Policy("bG9jYWwtc3RhY2stbGlzdGVuLWtleS0wMDAwMDAwMDA=", Claim.LISTEN),
+    "SendAndListen": Policy("bG9jYWwtc3RhY2stYXBwLWtleS0wMDAwMDAwMDAwMDA=", Claim.SEND | Claim.LISTEN),
 }
 
 

@@ -94,7 +94,7 @@ async def test_a_message_comes_as_it_was_sent(client: ServiceBusClient) -> None:
         assert message.enqueued_time_utc is not None
         assert abs((datetime.now(UTC) - message.enqueued_time_utc).total_seconds()) < WAIT
         await receiver.complete_message(message)
-        assert not await receiver.peek_messages()
+        assert not await receiver.peek_messages(sequence_number=1)
 
 
 async def test_waiting_messages_come_as_one_full_batch(client: ServiceBusClient) -> None:
@@ -105,7 +105,7 @@ async def test_waiting_messages_come_as_one_full_batch(client: ServiceBusClient)
             batch = await receiver.receive_messages(100, max_wait_time=WAIT)
             assert [str(message) for message in batch] == [str(number) for number in range(start, start + 100)]
             await asyncio.gather(*map(receiver.complete_message, batch))
-        assert not await receiver.peek_messages()
+        assert not await receiver.peek_messages(sequence_number=1)
 
 
 async def test_a_lone_message_reaches_a_waiting_receiver_at_once(client: ServiceBusClient) -> None:
@@ -161,7 +161,7 @@ async def test_receive_and_delete_removes_what_it_hands_out(client: ServiceBusCl
     async with client.get_queue_receiver("q4", receive_mode=mode) as receiver:
         assert [str(message) for message in await receive(receiver)] == ["once"]
     async with client.get_queue_receiver("q4") as receiver:
-        assert not await receiver.peek_messages()
+        assert not await receiver.peek_messages(sequence_number=1)
 
 
 async def test_a_lock_that_expired_is_lost_and_too_many_deliveries_dead_letter(client: ServiceBusClient) -> None:

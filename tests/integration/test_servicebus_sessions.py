@@ -182,7 +182,7 @@ async def test_settling_deferring_and_dead_lettering_in_a_session(client: Servic
         assert defer.sequence_number is not None
         (deferred,) = await receiver.receive_deferred_messages([defer.sequence_number])
         await receiver.complete_message(deferred)
-        assert not await receiver.peek_messages(5)
+        assert not await receiver.peek_messages(5, sequence_number=1)
     async with client.get_queue_receiver("s6", sub_queue=ServiceBusSubQueue.DEAD_LETTER) as receiver:
         (dead,) = await receiver.receive_messages(1, max_wait_time=WAIT)
         assert (dead.session_id, dead.dead_letter_reason) == ("S", "why")
@@ -218,4 +218,4 @@ async def test_a_session_queue_takes_neither_messages_nor_receivers_without_a_se
         async with client.get_queue_receiver("s3"):
             pass
     async with client.get_queue_receiver("s3", session_id="S") as receiver:
-        assert not await receiver.peek_messages()
+        assert not await receiver.peek_messages(sequence_number=1)

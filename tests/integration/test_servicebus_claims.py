@@ -1,0 +1,81 @@
+"""What the unmodified SDK may do with keys that lack a claim: Send, Listen or Manage."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError
+from azure.core.pipeline.transport import RequestsTransport
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
+from azure.servicebus.exceptions import ServiceBusAuthorizationError
+from azure.servicebus.management import ServiceBusAdministrationClient
+
+from local.certificates import write_certificates
+from local.servicebus import connection_string
+from local.servicebus.harness import Emulator, running_emulator
+from local.servicebus.settings import QueueSettings
+
+WAIT = 5.0
+QUEUES = [QueueSettings("dynamics-changes"), QueueSettings("sessions", sessions=True)]
+WITHOUT_MANAGE = ["SendOnly", "ListenOnly", "SendAndListen", "DataverseSend"]
+
+
+@pytest.fixture(scope="module")
+async def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="module")
+async def emulator(tmp_path_factory: pytest.TempPathFactory, tls: Path) -> AsyncIterator[Emulator]:
+    files = write_certificates(tls, ["127.0.0.1"])
+    directory = tmp_path_factory.mktemp("servicebus")
+    async with running_emulator(directory, QUEUES, cert=files.certificate, key=files.key) as running:
+        yield running
+
+
+def client(emulator: Emulator, policy: str) -> ServiceBusClient:
+    return ServiceBusClient.from_connection_string(connection_string(emulator.port, policy), retry_total=0)
+
+
+@pytest.mark.parametrize("policy", WITHOUT_MANAGE)
+def test_managing_queues_needs_the_manage_claim(emulator: Emulator, tls: Path, policy: str) -> None:
+    transport = RequestsTransport(connection_verify=str(tls / "ca.pem"))
+    with ServiceBusAdministrationClient.from_connection_string(
+        connection_string(emulator.port, policy), transport=transport, retry_total=0
+    ) as admin:
+        for request in (
+            lambda: admin.get_queue("dynamics-changes"),
+            lambda: admin.get_queue_runtime_properties("dynamics-changes"),
+            lambda: admin.get_queue("no-such-queue"),
+            lambda: list(admin.list_queues()),
+            lambda: admin.create_queue("new"),
+            lambda: admin.delete_queue("sessions"),
+        ):
+            with pytest.raises(ClientAuthenticationError) as refused:
+                request()
+            assert refused.value.status_code == 401
+
+
+async def test_a_send_key_sends_and_does_not_receive_or_peek(emulator: Emulator) -> None:
+    async with client(emulator, "SendOnly") as sends:
+        async with sends.get_queue_sender("sessions") as sender:
+            await sender.send_messages(ServiceBusMessage("x", session_id="S"))
+        with pytest.raises(ServiceBusAuthorizationError):
+            async with sends.get_queue_receiver("sessions", session_id="S"):
+                pass
+        with pytest.raises(ServiceBusAuthorizationError):
+            await sends.get_queue_receiver("dynamics-changes").peek_messages()
+
+
+async def test_a_listen_key_receives_and_peeks_and_does_not_send(emulator: Emulator) -> None:
+    async with client(emulator, "SendAndListen") as both, both.get_queue_sender("dynamics-changes") as sender:
+        await sender.send_messages(ServiceBusMessage("x"))
+    async with client(emulator, "ListenOnly") as listens:
+        with pytest.raises(ServiceBusAuthorizationError):
+            async with listens.get_queue_sender("dynamics-changes"):
+                pass
+        async with listens.get_queue_receiver("dynamics-changes") as receiver:
+            assert [str(message) for message in await receiver.peek_messages()] == ["x"]
+            (message,) = await receiver.receive_messages(1, max_wait_time=WAIT)
+            await receiver.complete_message(message)
