@@ -1,4 +1,7 @@
-"""Certificates for the vendors' host names, from an authority made on this machine at every start of the stack."""
+"""Certificates that are made on this machine at every start of the stack.
+
+One for the vendors' host names, from an authority of its own, and one that the app registration signs in with.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +28,23 @@ def write_certificates(directory: Path, hosts: Sequence[str]) -> Certificates:
     authority = trustme.CA(organization_name="msisync embedded stack")
     server = authority.issue_cert(*hosts)
     files.certificate.write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))
-    files.key.touch(mode=0o600)
-    files.key.write_bytes(server.private_key_pem.bytes())
+    _write_private(files.key, server.private_key_pem.bytes())
     authority.cert_pem.write_to_path(str(files.bundle))
     return files
+
+
+def write_client_certificate(path: Path) -> None:
+    """Make key and certificate of the app registration and write both into one file.
+
+    Entra takes a certificate of any issuer, but only with an RSA key.
+    """
+    authority = trustme.CA(organization_name="msisync app registration")
+    client = authority.issue_cert(common_name="msisync", key_type=trustme.KeyType.RSA)
+    _write_private(path, client.private_key_pem.bytes() + client.cert_chain_pems[0].bytes())
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file that nobody but its owner can read, at no time."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(content)

@@ -81,6 +81,16 @@ class Addresses:
         )
 
     @property
+    def client_certificate(self) -> Path:
+        """Private key and certificate of the app registration, in one PEM file."""
+        return self.ca_bundle.with_name("client.pem")
+
+    @property
+    def identity_endpoint(self) -> str:
+        """What App Service gives to an app with a managed identity as IDENTITY_ENDPOINT."""
+        return f"http://127.0.0.1:{self.ports.dataverse_control}{dataverse.IDENTITY_PATH}"
+
+    @property
     def proxy(self) -> str:
         """URL of the CONNECT proxy."""
         return f"http://127.0.0.1:{self.ports.proxy}"
@@ -100,6 +110,10 @@ class Addresses:
                 "client_secret": dataverse.CLIENT_SECRET,
                 "username": dataverse.USERNAME,
                 "password": dataverse.PASSWORD,
+                "client_certificate": str(self.client_certificate),
+                "identity_endpoint": self.identity_endpoint,
+                "identity_header": dataverse.IDENTITY_HEADER,
+                "managed_identity_client_id": dataverse.MANAGED_IDENTITY_CLIENT_ID,
             },
             "marketo": {
                 "url": f"https://{MARKETO_HOST}",

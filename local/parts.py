@@ -35,6 +35,7 @@ def neighbour_commands(
         "dataverse": [
             *_module("dataverse", port=ports.dataverse, control_port=ports.dataverse_control, **tls),
             *("--service-bus", addresses.service_bus_of_dataverse),
+            *("--client-certificate", str(addresses.client_certificate)),
             *(["--empty"] if empty else []),
         ],
         "marketo": _module("marketo", port=ports.marketo, control_port=ports.marketo_control, **tls, **asdict(limits)),

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from local import azurite
-from local.certificates import write_certificates
+from local.certificates import write_certificates, write_client_certificate
 from local.control import ControlServer, send_command
 from local.endpoints import HOSTS, Addresses, Ports, inherited_environment, write_private_json
 from local.parts import SUBSCRIPTION, MarketoLimits, functions_command, neighbour_commands, write_queues
@@ -196,6 +196,7 @@ class Stack:
         for leftover in ("azurite", "logs", "locks"):
             shutil.rmtree(self.directory / leftover, ignore_errors=True)
         certificates = write_certificates(self.addresses.ca_bundle.parent, (*HOSTS, LOOPBACK))
+        write_client_certificate(self.addresses.client_certificate)
         write_queues(self.directory, self._queues)
         commands = neighbour_commands(
             self.addresses, self.directory, certificates, limits=self._marketo, empty=self._empty

@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--cert", type=Path, required=True, help="certificate chain (PEM) for both host names")
     parser.add_argument("--key", type=Path, required=True, help="its private key (PEM)")
     parser.add_argument("--service-bus", help="connection string of the Service Bus that events are posted to")
+    parser.add_argument("--client-certificate", type=Path, help="certificate (PEM) of the app registration")
     parser.add_argument("--empty", action="store_true", help="start without the sample company and its steps")
     arguments = parser.parse_args()
     die_with_parent()
@@ -36,7 +37,12 @@ async def _serve(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    simulator = Simulator(service_bus=arguments.service_bus, empty=arguments.empty)
+    certificate = arguments.client_certificate
+    simulator = Simulator(
+        service_bus=arguments.service_bus,
+        empty=arguments.empty,
+        client_certificate=None if certificate is None else certificate.read_bytes(),
+    )
     await simulator.start(tls, arguments.port, arguments.control_port)
     ready = {"port": simulator.port, "control_port": simulator.control_port}
     print(f"READY {json.dumps(ready)}", flush=True)  # noqa: T201 - the line that the stack waits for

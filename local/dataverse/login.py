@@ -1,6 +1,7 @@
 """The Microsoft Entra endpoints that MSAL calls, for one tenant with one app registration.
 
-Endpoints: OpenID configuration, instance discovery, user realm, token (password, client credentials, refresh token).
+Endpoints: OpenID configuration, instance discovery, user realm, token (password, client credentials, refresh token; the
+client shows its secret or an assertion signed with its certificate's key).
 Error texts and numbers are those of the AADSTS reference; programmes are to branch on `error`.
 """
 
@@ -8,6 +9,7 @@ import base64
 import json
 import re
 import secrets
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,9 +17,10 @@ from urllib.parse import parse_qs, unquote
 from uuid import uuid4
 
 from local.dataverse import constants
+from local.dataverse.assertions import ASSERTION_TYPE, ClientCertificate
 from local.dataverse.environment import Environment
 from local.dataverse.messages import ApiRequest, ApiResponse
-from local.dataverse.sign_in_errors import ERRORS
+from local.dataverse.sign_in_errors import ERRORS, SignInError
 from local.dataverse.values import format_moment
 
 _OPENID: Final = re.compile(r"^/(?P<tenant>[^/]+)/v2\.0/\.well-known/openid-configuration$")
@@ -28,28 +31,21 @@ _SCOPE: Final = f"{constants.ORGANIZATION_URL}/.default"
 _REFRESH_LIFETIME: Final = 90 * 24 * 3600.0
 
 
-class SignInError(Exception):
-    """A refused sign-in, by its AADSTS number."""
-
-    def __init__(self, number: int, **details: str) -> None:
-        super().__init__(number)
-        self.number = number
-        self.details = details
-
-
 @dataclass(frozen=True, slots=True)
 class Session:
     """Whom an access token stands for: a user by name, or the application itself."""
 
     username: str | None
+    client: str
     expires: float
 
 
 class Login:
     """Signs in, and knows whom an access token was given to."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, certificate: ClientCertificate | None = None) -> None:
         self._environment = environment
+        self._certificate = certificate
         self._sessions: dict[str, Session] = {}
         self._refresh: dict[str, Session] = {}
 
@@ -63,7 +59,15 @@ class Login:
 
     def access_token_for(self, username: str | None) -> str:
         """An access token without a sign-in, for tests; None stands for the application."""
-        return str(self._issue(username, {})["access_token"])
+        return self.issue_token(username)[0]
+
+    def issue_token(self, username: str | None, client: str = constants.CLIENT_ID) -> tuple[str, float]:
+        """An access token for a user or, without a name, for an application, and when it expires."""
+        now = self._environment.now()
+        lifetime = self._environment.switches.token_lifetime
+        token = _jwt(_claims(username, client, now, lifetime))
+        self._sessions[token] = Session(username, client, now + lifetime)
+        return token, now + lifetime
 
     def handle(self, request: ApiRequest) -> ApiResponse:
         """Answer a request to the login host."""
@@ -140,11 +144,23 @@ class Login:
         client = form.get("client_id", "")
         if client.lower() != constants.CLIENT_ID:
             raise SignInError(700016)
-        if "client_secret" not in form:
+        if "client_assertion" in form:
+            self._check_assertion(tenant, form)
+        elif "client_secret" not in form:
             raise SignInError(7000218)
-        if form["client_secret"] != constants.CLIENT_SECRET:
+        elif form["client_secret"] != constants.CLIENT_SECRET:
             raise SignInError(7000215)
         self._check_planned(constants.CLIENT_ID)
+
+    def _check_assertion(self, tenant: str, form: Mapping[str, str]) -> None:
+        if form.get("client_assertion_type") != ASSERTION_TYPE:
+            raise SignInError(900144, parameter="client_assertion_type")
+        if self._certificate is None:
+            raise SignInError(700027, reason="The key was not found.")
+        audiences = {
+            f"https://{constants.LOGIN_HOST}/{name}/oauth2/v2.0/token" for name in (tenant, constants.TENANT_ID)
+        }
+        self._certificate.check(form["client_assertion"], constants.CLIENT_ID, audiences, self._environment.now())
 
     def _check_planned(self, name: str) -> None:
         planned = self._environment.switches.sign_in_errors
@@ -163,10 +179,9 @@ class Login:
             raise SignInError(50126)
 
     def _issue(self, username: str | None, form: Mapping[str, str]) -> dict[str, Any]:
-        now = self._environment.now()
+        token, expires = self.issue_token(username)
         lifetime = self._environment.switches.token_lifetime
-        token = _jwt(_claims(username, now, lifetime))
-        self._sessions[token] = Session(username, now + lifetime)
+        now = expires - lifetime
         answer: dict[str, Any] = {
             "token_type": "Bearer",
             "expires_in": lifetime,
@@ -179,9 +194,11 @@ class Login:
         answer["scope"] = f"{constants.ORGANIZATION_URL}/user_impersonation {_SCOPE}"
         if "offline_access" in scopes:
             answer["refresh_token"] = f"1.{secrets.token_urlsafe(48)}"
-            self._refresh[answer["refresh_token"]] = Session(username, now + _REFRESH_LIFETIME)
+            self._refresh[answer["refresh_token"]] = Session(username, constants.CLIENT_ID, now + _REFRESH_LIFETIME)
         if "openid" in scopes:
-            answer["id_token"] = _jwt({**_claims(username, now, lifetime), "aud": constants.CLIENT_ID})
+            answer["id_token"] = _jwt(
+                {**_claims(username, constants.CLIENT_ID, now, lifetime), "aud": constants.CLIENT_ID}
+            )
         if form.get("client_info"):
             info = {"uid": constants.SYNC_USER_ID, "utid": constants.TENANT_ID}
             answer["client_info"] = _base64(json.dumps(info).encode())
@@ -205,7 +222,7 @@ class Login:
         body: dict[str, Any] = {
             "error": error or name,
             "error_description": (
-                f"AADSTS{refusal.number}: {text.format(**{'grant': '', 'parameter': '', **details})} Trace ID: {trace} "
+                f"AADSTS{refusal.number}: {text.format_map(defaultdict(str, details))} Trace ID: {trace} "
                 f"Correlation ID: {correlation} Timestamp: {stamp}"
             ),
             "error_codes": [refusal.number],
@@ -237,17 +254,17 @@ def _check_scope(form: Mapping[str, str], *, reserved: bool) -> None:
             raise SignInError(28002)
 
 
-def _claims(username: str | None, now: float, lifetime: int) -> dict[str, Any]:
+def _claims(username: str | None, client: str, now: float, lifetime: int) -> dict[str, Any]:
     claims = {
         "aud": constants.ORGANIZATION_URL,
         "iss": f"https://sts.windows.net/{constants.TENANT_ID}/",
         "iat": int(now),
         "nbf": int(now),
         "exp": int(now) + lifetime,
-        "appid": constants.CLIENT_ID,
+        "appid": client,
         "tid": constants.TENANT_ID,
-        "sub": username or constants.CLIENT_ID,
-        "oid": constants.SYNC_USER_ID if username else constants.APPLICATION_USER_ID,
+        "sub": username or client,
+        "oid": constants.SYNC_USER_ID if username else client,
         "uti": secrets.token_urlsafe(12),
         "ver": "1.0",
     }

@@ -125,17 +125,6 @@ def _users() -> list[Row]:
                 "_businessunitid_value": constants.BUSINESS_UNIT_ID,
             }
         )
-    found.append(
-        {
-            "systemuserid": constants.APPLICATION_USER_ID,
-            "domainname": f"{constants.CLIENT_ID}@{constants.TENANT_DOMAIN}",
-            "applicationid": constants.CLIENT_ID,
-            "firstname": "#",
-            "lastname": "Marketo sync application",
-            "accessmode": 4,
-            "_businessunitid_value": constants.BUSINESS_UNIT_ID,
-        }
-    )
     return found
 
 

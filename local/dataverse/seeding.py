@@ -59,6 +59,21 @@ def base_rows() -> dict[str, list[Row]]:
         "azureactivedirectoryobjectid": fixed_id("entra", constants.USERNAME),
         **unit,
     }
+    applications = [
+        {
+            "systemuserid": user_id,
+            "domainname": f"{client}@{constants.TENANT_DOMAIN}",
+            "applicationid": client,
+            "firstname": "#",
+            "lastname": name,
+            "accessmode": 4,
+            **unit,
+        }
+        for user_id, client, name in (
+            (constants.APPLICATION_USER_ID, constants.CLIENT_ID, "Marketo sync application"),
+            (constants.MANAGED_IDENTITY_USER_ID, constants.MANAGED_IDENTITY_CLIENT_ID, "Marketo sync managed identity"),
+        )
+    ]
     roles = [
         {"connectionroleid": fixed_id("connectionrole", name), "name": name, "category": category}
         for name, category in CONNECTION_ROLES
@@ -80,7 +95,7 @@ def base_rows() -> dict[str, list[Row]]:
                 "_basecurrencyid_value": constants.CURRENCY_ID,
             }
         ],
-        "systemuser": [user],
+        "systemuser": [user, *applications],
         "connectionrole": roles,
         **_messages(),
     }

@@ -1,4 +1,7 @@
-"""Serves one environment: the two vendor hosts over TLS on one port, the control API over plain HTTP on another."""
+"""Serves one environment: the two vendor hosts over TLS on one port, the control API over plain HTTP on another.
+
+The app's identity endpoint, which App Service offers over plain HTTP too, is on the control port.
+"""
 
 import asyncio
 import ssl
@@ -7,7 +10,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from local.dataverse import constants, control, errors, sample, seeding
+from local.dataverse import constants, control, errors, managed_identity, sample, seeding
+from local.dataverse.assertions import ClientCertificate
 from local.dataverse.delivery import Delivery, QueueSender, ServiceBusQueueSender
 from local.dataverse.environment import Environment, Fault
 from local.dataverse.events import EventPipeline
@@ -21,7 +25,10 @@ _HANG_SECONDS: Final = 3600
 
 
 class Simulator:
-    """An environment with everything that serves it. Start it, read the ports, stop it."""
+    """An environment with everything that serves it. Start it, read the ports, stop it.
+
+    `client_certificate` is the PEM of the certificate that the app registration has beside its secret.
+    """
 
     def __init__(
         self,
@@ -30,12 +37,14 @@ class Simulator:
         empty: bool = False,
         environment: Environment | None = None,
         queues: QueueSender | None = None,
+        client_certificate: bytes | None = None,
     ) -> None:
         self.environment = environment or Environment()
         if queues is None and service_bus is not None:
             queues = ServiceBusQueueSender(service_bus)
         self.delivery = Delivery(self.environment, queues)
-        self.login = Login(self.environment)
+        certificate = None if client_certificate is None else ClientCertificate(client_certificate)
+        self.login = Login(self.environment, certificate)
         self.events = EventPipeline(self.environment, self.delivery)
         self.web_api = WebApi(self.environment, self.login, self.events)
         self._empty = empty
@@ -54,6 +63,7 @@ class Simulator:
         )
         self.port = await self._listen(web.ServerRunner(server, shutdown_timeout=0.5), port, tls)
         application = control.application(self.environment, self.events, self.delivery)
+        application.router.add_get(constants.IDENTITY_PATH, managed_identity.IdentityEndpoint(self.login).token)
         runner = web.AppRunner(application, shutdown_timeout=0.5, access_log=None)
         self.control_port = await self._listen(runner, control_port, None)
 

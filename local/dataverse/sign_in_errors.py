@@ -3,9 +3,20 @@
 from collections.abc import Mapping
 from typing import Final
 
+
+class SignInError(Exception):
+    """A refused sign-in, by its AADSTS number."""
+
+    def __init__(self, number: int, **details: str) -> None:
+        super().__init__(number)
+        self.number = number
+        self.details = details
+
+
 # AADSTS code -> HTTP status, `error`, `suberror`, text.
 ERRORS: Final[Mapping[int, tuple[int, str, str | None, str]]] = {
     28002: (400, "invalid_scope", None, "The provided value for the input parameter 'scope' is not valid."),
+    50027: (401, "invalid_client", None, "JWT token is invalid or malformed. {reason}"),
     50034: (
         400,
         "invalid_grant",
@@ -82,6 +93,35 @@ ERRORS: Final[Mapping[int, tuple[int, str, str | None, str]]] = {
         "unauthorized_client",
         None,
         "Application with identifier '{client}' was not found in the directory '{tenant}'.",
+    ),
+    700021: (
+        401,
+        "invalid_client",
+        None,
+        "Client assertion application identifier doesn't match 'client_id' parameter.",
+    ),
+    700023: (401, "invalid_client", None, "Client assertion audience claim does not match Realm issuer."),
+    700024: (
+        401,
+        "invalid_client",
+        None,
+        "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {start}, "
+        "expiry time of assertion {end}.",
+    ),
+    700027: (
+        401,
+        "invalid_client",
+        None,
+        "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - "
+        "{reason}, Thumbprint of key used by client: '{thumbprint}', Please visit the Azure Portal, Graph Explorer or "
+        "directly use MS Graph to see configured keys for app Id '{client}'.]",
+    ),
+    5002723: (
+        401,
+        "invalid_client",
+        None,
+        "Invalid JWT token. No certificate SHA-1 thumbprint, certificate SHA-256 thumbprint, nor keyId specified in "
+        "token header.",
     ),
     7000215: (
         401,

@@ -63,7 +63,7 @@ class WebApi:
             )
         users = self._environment.store.rows["systemuser"].values()
         if session.username is None:
-            found = [user for user in users if user.get("applicationid") == constants.CLIENT_ID]
+            found = [user for user in users if user.get("applicationid") == session.client]
         else:
             found = [user for user in users if str(user.get("domainname")).lower() == session.username.lower()]
         if not found:

@@ -35,8 +35,12 @@ async def rows(control: httpx.AsyncClient, table: str) -> list[dict[str, Any]]:
     return found
 
 
-async def test_an_empty_environment_has_the_sync_user_and_the_roles(control: httpx.AsyncClient) -> None:
-    assert [row["systemuserid"] for row in await rows(control, "systemuser")] == [constants.SYNC_USER_ID]
+async def test_an_empty_environment_has_the_sync_users_and_the_roles(control: httpx.AsyncClient) -> None:
+    assert [row["systemuserid"] for row in await rows(control, "systemuser")] == [
+        constants.SYNC_USER_ID,
+        constants.APPLICATION_USER_ID,
+        constants.MANAGED_IDENTITY_USER_ID,
+    ]
     assert "Stakeholder" in {row["name"] for row in await rows(control, "connectionrole")}
     assert await rows(control, "account") == []
     assert await rows(control, "sdkmessageprocessingstep") == []
@@ -48,10 +52,10 @@ async def test_the_sample_company_is_believable() -> None:
         sizes = {name: len(found) for name, found in store.rows.items()}
         users = store.rows["systemuser"].values()
         endpoint = next(iter(store.rows["serviceendpoint"].values()))
-        assert (sizes["systemuser"], sizes["team"], sizes["account"]) == (10, 2, 20)
+        assert (sizes["systemuser"], sizes["team"], sizes["account"]) == (11, 2, 20)
         assert (sizes["lead"], sizes["contact"], sizes["opportunity"], sizes["connection"]) == (60, 60, 25, 60)
         assert sum(bool(user.get("isdisabled")) for user in users) == 1
-        assert sum(user.get("applicationid") is not None for user in users) == 1
+        assert sum(user.get("applicationid") is not None for user in users) == 2
         assert (endpoint["path"], endpoint["messageformat"]) == ("dynamics-changes", 2)
         steps = {row["name"] for row in store.rows["sdkmessageprocessingstep"].values()}
         assert {"Marketo sync: lead Create", "Marketo sync: connection Delete"} <= steps

@@ -73,6 +73,7 @@ async def test_who_am_i_and_the_organisation(api: Running) -> None:
 
 async def test_an_application_without_its_user_is_no_member(api: Running) -> None:
     token = api.simulator.login.access_token_for(None)
+    del api.environment.store.rows["systemuser"][constants.APPLICATION_USER_ID]
     answer = await api.call("GET", "WhoAmI", token=token)
     assert (answer.status, answer.code) == (403, "0x80072560")
     user = {"domainname": "app", "applicationid": constants.CLIENT_ID, "lastname": "app"}

@@ -26,6 +26,7 @@ def _keys(content: dict[str, Any], prefix: str = "") -> set[str]:
 def test_endpoints_hold_exactly_the_promised_keys(addresses: Addresses) -> None:
     queues = ["changes", "sales_person", "company", "person", "opportunity", "opportunity_role", "dead_letters"]
     dataverse = ["url", "authority", "tenant_id", "client_id", "client_secret", "username", "password"]
+    dataverse += ["client_certificate", "identity_endpoint", "identity_header", "managed_identity_client_id"]
     assert _keys(addresses.endpoints()) == {
         "service_bus.connection_string",
         *(f"service_bus.queues.{name}" for name in queues),
