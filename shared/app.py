@@ -12,6 +12,7 @@ import httpx
 
 from shared import config, settings
 from shared.bus import Bus
+from shared.children import Children
 from shared.config import SyncConfig
 from shared.dataverse.auth import DataverseAuth
 from shared.dataverse.client import TIMEOUT_SECONDS as DATAVERSE_TIMEOUT
@@ -83,7 +84,8 @@ def pipeline() -> Pipeline:
         parking=parking,
         marketo=marketo,
         known=known,
-        tables=list(rules.tables),
+        children=Children(dataverse, rules.tables),
+        tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=_Organization(given.dataverse, dataverse).id,
         now=_now,
     )

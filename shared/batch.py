@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.entities import Entity
+from shared.errors import MsiSyncError
 from shared.known import Known
-from shared.outcomes import Outcome, Parent
+from shared.outcomes import Outcome, Parent, of_error
 from shared.records import Record
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -35,6 +38,20 @@ class Candidate:
         """The parents that are not known to be in Marketo."""
         return [p for p in self.parents.values() if p and known.id_of(p.entity, p.id) is None]
 
+    def unlink(self, parent: Parent) -> None:
+        """Do without this parent."""
+        self.parents = {field: None if p == parent else p for field, p in self.parents.items()}
+
+    def without(self, field: str) -> bool:
+        """Take a field that Marketo refuses out of the encoded record; false when it is not in it."""
+        fields = json.loads(self.body)
+        spelled = next((name for name in fields if name.lower() == field.lower()), None)
+        if spelled is None:
+            return False
+        del fields[spelled]
+        self._write(fields)
+        return True
+
     def encode(self, entity: Entity, known: Known) -> None:
         """Complete the Marketo record with its relations, in Marketo's terms; all parents must be known."""
         for link in entity.links:
@@ -43,13 +60,14 @@ class Candidate:
                 self.fields[link.field] = known.id_of(parent.entity, parent.id) if link.by_id else parent.id
             elif link.clears:
                 self.fields[link.field] = None
-        if entity.key:
-            self.fields[entity.key] = self.records[0].id
-        self.key = "|".join(str(self.fields[name]) for name in entity.dedupe_fields)
-        text = json.dumps(self.fields, ensure_ascii=False, separators=(",", ":"))
-        self.body = text.encode(errors="replace")  # half an emoji is no reason to lose the record
+        self.key = self.records[0].id if entity.key else "|".join(str(self.fields[n]) for n in entity.dedupe_fields)
+        self._write(self.fields)
         self.digest = hashlib.blake2b(self.body, digest_size=8).digest()
         self.fields = {}
+
+    def _write(self, fields: dict[str, Any]) -> None:
+        text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+        self.body = text.encode(errors="replace")  # half an emoji is no reason to lose the record
 
 
 @dataclass(slots=True)
@@ -66,3 +84,11 @@ class Batch:
         for record in records:
             if self.open.pop(record.key, None):
                 self.outcomes.append((record, outcome))
+
+    async def guard(self, records: list[Record], work: Awaitable[T]) -> T | None:
+        """Do `work`; when a vendor refuses it, that decides these records and nothing else."""
+        try:
+            return await work
+        except MsiSyncError as error:
+            self.decide(records, of_error(error))
+            return None

@@ -129,3 +129,17 @@ ENTITIES: dict[str, Entity] = {e.name: e for e in (SALES_PERSON, COMPANY, PERSON
 
 #: Which entity a Dataverse table feeds, and how to read it.
 TABLES: dict[str, tuple[Entity, Table]] = {t.name: (e, t) for e in ENTITIES.values() for t in e.tables}
+
+#: The rows that refer to a row, by its table: their table and lookup. A connection has a mirrored row, so one side is
+#: enough (dataverse.md 7.6).
+CHILDREN: dict[str, tuple[tuple[str, str], ...]] = {
+    "account": (
+        ("lead", "_parentaccountid_value"),
+        ("contact", "_parentcustomerid_value"),
+        ("opportunity", "_customerid_value"),
+        ("opportunity", "_parentaccountid_value"),
+    ),
+    "lead": (("connection", "_record1id_value"),),
+    "contact": (("connection", "_record1id_value"), ("customeropportunityrole", "_customerid_value")),
+    "opportunity": (("connection", "_record1id_value"), ("customeropportunityrole", "_opportunityid_value")),
+}

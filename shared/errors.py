@@ -79,6 +79,11 @@ class DataverseError(VendorError):
 
     system = "dataverse"
 
+    @property
+    def is_unknown_column(self) -> bool:
+        """Whether a query named a column that is not there; of the code we have no proof (dataverse.md 8)."""
+        return self.code == "0x80060888" or "Could not find a property" in self.message
+
 
 class MarketoError(VendorError):
     """Marketo refused a request at HTTP or response level, or could not be reached."""

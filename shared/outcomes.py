@@ -48,6 +48,10 @@ class Skipped:
     reason: str
 
 
+#: The sync filter keeps the row out of Marketo, or has it left there as it is.
+FILTERED = Skipped("Filtered")
+
+
 @dataclass(frozen=True, slots=True)
 class Deferred:
     """These parents are not in Marketo yet. The last one is the one to wait for; all of them are requested."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared.bus import Bus, Outgoing
 from shared.changes import Notification, parse
+from shared.children import Children
 from shared.entities import ENTITIES
 from shared.errors import MessageError, MsiSyncError, NotificationError
 from shared.known import Known
 from shared.marketo.client import MarketoClient
+from shared.outcomes import Outcome, Synced, of_error
 from shared.parking import Parking
 from shared.records import Record, decode, encode, timestamp
 from shared.routing import Refusal, Routed, records_of
@@ -63,10 +65,12 @@ class Pipeline:
         parking: Parking,
         marketo: MarketoClient,
         known: Known,
-        tables: Sequence[str],
+        children: Children,
+        tables: Mapping[str, Collection[str]],
         organization_id: Callable[[], Awaitable[str]],
         now: Callable[[], datetime],
     ) -> None:
+        """`tables`: those that sync.toml maps, each with the columns that decide whether a row is synced."""
         self._queues = queues
         self._windows = windows
         self._bus = bus
@@ -75,7 +79,8 @@ class Pipeline:
         self._parking = parking
         self._marketo = marketo
         self._known = known
-        self._tables = frozenset(tables)
+        self._children = children
+        self._tables = tables
         self._organization_id = organization_id
         self._now = now
 
@@ -134,7 +139,23 @@ class Pipeline:
                 letters.append(self._refused(message, refusal, self._queues.of(entity_name)))
         await self._bus.send(letters)
         entity = ENTITIES[entity_name]
-        await self._settler.settle(entity, await self._engine.sync(entity, records))
+        outcomes = await self._engine.sync(entity, records)
+        await self._settler.settle(entity, await self._relink(outcomes))
+
+    async def _relink(self, outcomes: list[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
+        """Sync the children of rows that may have been let in just now: they went without the link to them.
+
+        Gives the outcomes, with another try for those rows when their children cannot be read.
+        """
+        entered = [r for r, outcome in outcomes if r.filter_changed and isinstance(outcome, Synced)]
+        try:
+            async for page in self._children.of(entered):
+                routed = Routed()
+                routed.add(page)
+                await self._bus.send(self._work(routed))
+        except MsiSyncError as error:
+            return [(r, of_error(error) if r in entered else outcome) for r, outcome in outcomes]
+        return outcomes
 
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""

@@ -27,6 +27,7 @@ class Record:
     `first_seen`: when the oldest change that is not in Marketo yet reached the queue. `attempt`: counted tries so far.
     `requested`: children are parked until this record is in Marketo. `parked_since`: it has itself waited for a parent
     since then. `released`: it has just come back from that. `collected`: it has waited a cycle to fill a call.
+    `filter_changed`: a column that decides whether it is synced was written, so its children may lack their link.
     """
 
     table: str
@@ -39,6 +40,7 @@ class Record:
     parked_since: datetime | None = None
     released: bool = False
     collected: bool = False
+    filter_changed: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -61,6 +63,7 @@ class Record:
             parked_since=min(waits) if waits else None,
             released=self.released or newer.released,
             collected=self.collected or newer.collected,
+            filter_changed=self.filter_changed or newer.filter_changed,
         )
 
 
@@ -92,6 +95,7 @@ class _WireRecord:
     parked: datetime | None = None
     released: bool = False
     collected: bool = False
+    filter_changed: bool = False
 
 
 _RECORDS = TypeAdapter(list[_WireRecord])
@@ -120,6 +124,8 @@ def _wire(record: Record) -> dict[str, Any]:
         wire["released"] = True
     if record.collected:
         wire["collected"] = True
+    if record.filter_changed:
+        wire["filter_changed"] = True
     return wire
 
 
@@ -160,6 +166,7 @@ def _record(wire: _WireRecord) -> Record:
         parked_since=_aware(wire.parked) if wire.parked else None,
         released=wire.released,
         collected=wire.collected,
+        filter_changed=wire.filter_changed,
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from shared.changes import Notification
 from shared.entities import TABLES
 from shared.records import MAX_RECORDS, Record, coalesce
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,12 @@ _TIER = {entity.name: entity.tier for entity, _ in TABLES.values()}
 
 
 def records_of(
-    notification: Notification, *, enqueued: datetime, organization_id: str, tables: Collection[str]
+    notification: Notification, *, enqueued: datetime, organization_id: str, tables: Mapping[str, Collection[str]]
 ) -> list[Record] | Refusal:
     """The records that a notification asks for, or why it is refused.
 
-    `tables` are the tables that sync.toml maps; `organization_id` is the one organisation that may post here (a
-    copied sandbox keeps posting to the production queue, dataverse.md 6.5).
+    `tables` are the tables that sync.toml maps, each with the columns of its filter; `organization_id` is the one
+    organisation that may post here (a copied sandbox keeps posting to the production queue, dataverse.md 6.5).
     """
     if notification.organization_id and notification.organization_id != organization_id:
         return Refusal(
@@ -63,9 +66,19 @@ def records_of(
             "UnknownTable",
             f"no mapped table among: {named}; remove the step in Dynamics, or map the table in sync.toml",
         )
-    return [Record(c.table, c.id, enqueued, c.operation, notification.correlation_id) for c in known]
+    return [
+        Record(
+            change.table,
+            change.id,
+            enqueued,
+            change.operation,
+            notification.correlation_id,
+            filter_changed=not (notification.columns or frozenset()).isdisjoint(tables[change.table]),
+        )
+        for change in known
+    ]
 
 
-def chunked(records: Sequence[Record], size: int) -> list[list[Record]]:
+def chunked(items: Sequence[T], size: int) -> list[list[T]]:
     """Slices of at most `size`, in order."""
-    return [list(records[i : i + size]) for i in range(0, len(records), size)]
+    return [list(items[i : i + size]) for i in range(0, len(items), size)]

@@ -63,6 +63,11 @@ class Schema:
             self._tables[table] = (self._clock() + KEEP_SECONDS, schema)
             return schema
 
+    async def filter_of(self, table: str) -> SyncFilter:
+        """Which rows of a mapped table are synced; costs nothing where all are. Raises as `of`."""
+        wanted = self._config.filter_of(table)
+        return (await self.of(table)).filter if wanted.columns else wanted
+
     def forget(self) -> None:
         """Load everything anew at its next use."""
         self._tables.clear()

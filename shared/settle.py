@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from shared.bus import Bus, Outgoing, Properties
 from shared.entities import Entity
-from shared.outcomes import Deferred, Failed, Later, Outcome, Retry, Synced
+from shared.outcomes import FILTERED, Deferred, Failed, Later, Outcome, Retry, Synced
 from shared.parking import Parking
 from shared.records import MAX_RECORDS, Record, encode, timestamp
 from shared.routing import chunked
@@ -70,7 +70,8 @@ class Settler:
         self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]
     ) -> list[tuple[Record, Outcome]]:
         """Records that others are known to wait for come again; for the rest the timer stands in."""
-        synced = [record for record, outcome in outcomes if isinstance(outcome, Synced)] if entity.is_parent else []
+        synced = [r for r, outcome in outcomes if isinstance(outcome, Synced) or outcome == FILTERED]
+        synced = synced if entity.is_parent else []
         failed = synced and await self._storage_fails(self._parking.release(entity, synced))
         return [(record, STORAGE_AWAY) for record in synced if record.requested] if failed else []
 

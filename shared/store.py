@@ -3,7 +3,7 @@
 ==================  ============================  ==========================================================
 PartitionKey        RowKey                        columns
 ==================  ============================  ==========================================================
-``company``         ``<parent>|<table>|<id>``     a parked record: Entity, FirstSeen, Correlation, Attempt, Since
+``company``         ``<parent>|<table>|<id>``     a parked record: Entity, FirstSeen, Correlation, Attempt, Since, …
 ``company!``        ``<parent>``                  a parent that was asked for: Table, Since, NextCheck, Checks, Leaving
 ==================  ============================  ==========================================================
 
@@ -227,6 +227,7 @@ def _child_row(child: Parked) -> dict[str, Any]:
         "Correlation": record.correlation_id,
         "Attempt": record.attempt,
         "Requested": record.requested,
+        "FilterChanged": record.filter_changed,
         "Since": record.parked_since,
     }
 
@@ -240,6 +241,7 @@ def _parked(parent: Parent, row: Any) -> Parked:
         correlation_id=row["Correlation"],
         attempt=row["Attempt"],
         requested=row["Requested"],
+        filter_changed=row.get("FilterChanged", False),
         parked_since=_utc(row["Since"]),
     )
     return Parked(parent, row["Entity"], record, row.metadata["etag"])

@@ -9,25 +9,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from shared.batch import Batch, Candidate
-from shared.codes import Kind, marketo_record
-from shared.dataverse.client import MAX_IDS, DataverseClient
-from shared.entities import ENTITIES, TABLES, Entity
-from shared.errors import MsiSyncError, VendorError
+from shared.dataverse.client import MAX_IDS, DataverseClient, Row
+from shared.entities import ENTITIES, TABLES, Entity, Table
+from shared.errors import DataverseError
 from shared.known import Known
-from shared.marketo.chunks import MAX_RECORDS, chunks
-from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient, Result
-from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, of_error, of_skip
+from shared.marketo.chunks import MAX_RECORDS
+from shared.marketo.client import MarketoClient
+from shared.outcomes import (
+    FILTERED,
+    Deferred,
+    Failed,
+    Later,
+    Outcome,
+    Parent,
+    Retry,
+    Skipped,
+    Synced,
+)
+from shared.parents import Parents
 from shared.records import Record, coalesce, timestamp
 from shared.references import References
 from shared.relations import Rules
 from shared.routing import chunked
 from shared.schema import Schema, TableSchema
+from shared.upserts import Upserts
 from shared.windows import Windows
 
 log = logging.getLogger(__name__)
@@ -60,8 +71,9 @@ class Engine:
         parent_wait: float,
     ) -> None:
         self._dataverse = dataverse
-        self._marketo = marketo
         self._schema = schema
+        self._parents = Parents(dataverse, marketo, schema, known, windows, tables=frozenset(tables))
+        self._upserts = Upserts(marketo, schema, known, clock=clock)
         self._references = references
         self._known = known
         self._windows = windows
@@ -84,11 +96,12 @@ class Engine:
         ready: dict[str, Candidate] = {}
         for group in chunked(list(batch.open.values()), GROUP):  # so memory is bounded by a group, not by the batch
             candidates = await self._read(batch, group)
-            await self._find_parents(batch, candidates)
+            await self._parents.find(batch, candidates)
+            await self._parents.unlink_filtered(batch, candidates)
             self._ready(batch, candidates, ready)
-            await self._upsert(batch, ready, MAX_RECORDS)
+            await self._upserts.send(batch, ready, MAX_RECORDS)
         if not self._collect(batch, list(ready.values())):
-            await self._upsert(batch, ready, 1)
+            await self._upserts.send(batch, ready, 1)
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
         return batch.outcomes
 
@@ -100,7 +113,7 @@ class Engine:
         for record in records:
             by_table.setdefault(record.table, []).append(record)
         slices = [part for records in by_table.values() for part in chunked(records, MAX_IDS)]
-        read = await asyncio.gather(*(self._guarded(batch, part, self._read_slice(batch, part)) for part in slices))
+        read = await asyncio.gather(*(batch.guard(part, self._read_slice(batch, part)) for part in slices))
         return [candidate for part in read for candidate in part or ()]
 
     async def _read_slice(self, batch: Batch, records: list[Record]) -> list[Candidate]:
@@ -109,9 +122,7 @@ class Engine:
         async with self._readers:
             if self._clock() >= batch.deadline:
                 return []
-            schema = await self._schema.of(table.name)
-            ids = [record.id for record in records]
-            rows = await self._dataverse.rows(table.entity_set, table.key, ids, schema.columns, deadline=batch.deadline)
+            schema, rows = await self._rows(table, [record.id for record in records], batch.deadline)
             rules = await self._references.rules_for(table.name, list(rows.values()), batch.deadline)
         batch.decide([r for r in records if r.id not in rows], Skipped("RowGone"))
         found = [(record, rows[record.id]) for record in records if record.id in rows]
@@ -124,40 +135,18 @@ class Engine:
                 candidates.append(candidate)
         return candidates
 
-    # -- parents ------------------------------------------------------------------------------------------------
-
-    async def _find_parents(self, batch: Batch, candidates: list[Candidate]) -> None:
-        """Ask Marketo for the parents that nobody knows of: one call per 300 of an entity, none on a warm cache.
-
-        In a burst the parent is most likely part of it: then Marketo is asked only for records that have waited a
-        cycle. That a parent was absent a moment ago does not count for a record that has just been released, because
-        another instance may have synced the parent.
-        """
-        unknown: dict[str, set[str]] = {}
-        for candidate in candidates:
-            record = candidate.records[0]
-            if self._windows.is_burst and record.parked_since is None:
-                continue
-            for parent in candidate.missing(self._known):
-                if record.released or not self._known.is_absent(parent.entity, parent.id):
-                    unknown.setdefault(parent.entity, set()).add(parent.id)
-        for name, keys in unknown.items():
-            asked = sorted(keys)
-            for start in range(0, len(asked), MAX_FILTER_VALUES):
-                part = asked[start : start + MAX_FILTER_VALUES]
-                try:
-                    await self._find(ENTITIES[name], part)
-                except MsiSyncError as error:
-                    lost = set(part)
-                    batch.decide((r for c in candidates if _needs(c, name, lost) for r in c.records), of_error(error))
-
-    async def _find(self, entity: Entity, keys: list[str]) -> None:
-        found = await self._marketo.find(entity, keys)
-        for key in keys:
-            if key in found:
-                self._known.add(entity.name, key, found[key])
-            else:
-                self._known.add_absent(entity.name, key)
+    async def _rows(self, table: Table, ids: list[str], deadline: float) -> tuple[TableSchema, dict[str, Row]]:
+        schema = await self._schema.of(table.name)
+        try:
+            return schema, await self._dataverse.rows(
+                table.entity_set, table.key, ids, schema.columns, deadline=deadline
+            )
+        except DataverseError as error:
+            if not error.is_unknown_column:
+                raise
+        self._schema.forget()  # a column has disappeared since the schema was loaded
+        schema = await self._schema.of(table.name)
+        return schema, await self._dataverse.rows(table.entity_set, table.key, ids, schema.columns, deadline=deadline)
 
     def _ready(self, batch: Batch, candidates: list[Candidate], ready: dict[str, Candidate]) -> None:
         """Add what can be sent now: parents known, encoded, each key once, not just sent with this content."""
@@ -193,8 +182,6 @@ class Engine:
             else:
                 batch.decide([record], Deferred(tuple(missing)))
 
-    # -- upserting ----------------------------------------------------------------------------------------------
-
     def _collect(self, batch: Batch, rest: list[Candidate]) -> bool:
         """In a burst, let what does not fill a call wait once: for the rest of this turn, or for the next cycle."""
         records = [record for candidate in rest for record in candidate.records]
@@ -205,80 +192,20 @@ class Engine:
             batch.decide([waits], Later("FillsACall", soon=batch.entity.tier < COLLECTED_TIER))
         return True
 
-    async def _upsert(self, batch: Batch, ready: dict[str, Candidate], at_least: int) -> None:
-        """Send what fills calls of `at_least` records, the oldest first, and take it out of `ready`.
-
-        Chunks run concurrently: they hold different records, and the pacer bounds how many calls there are.
-        """
-        count = len(ready) if at_least == 1 else len(ready) - len(ready) % at_least
-        going = sorted(ready.values(), key=lambda candidate: candidate.since)[:count]
-        for candidate in going:
-            del ready[candidate.key]
-        await asyncio.gather(*(self._upsert_chunk(batch, chunk) for chunk in chunks(going)))
-
-    async def _upsert_chunk(self, batch: Batch, chunk: list[Candidate]) -> None:
-        """One call; in halves when Marketo refuses the whole for what may be the fault of one record."""
-        if self._clock() >= batch.deadline:
-            return
-        try:
-            results = await self._marketo.upsert(batch.entity, [c.body for c in chunk], deadline=batch.deadline)
-        except MsiSyncError as error:
-            await self._refused(batch, chunk, error)
-            return
-        for candidate, result in zip(chunk, results, strict=True):
-            batch.decide(candidate.records, self._outcome(batch.entity, candidate, result))
-
-    async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError) -> None:
-        kind = error.kind if isinstance(error, VendorError) else Kind.CONFIGURATION
-        if kind is Kind.CONFIGURATION:
-            self._schema.forget()  # a field may have disappeared: describe again before the next try
-        first_try = all(record.attempt == 0 for candidate in chunk for record in candidate.records)
-        if kind is Kind.MISSING_PARENT and first_try:
-            self._forget_parents(chunk)  # the next try looks them up again
-        elif kind in (Kind.SPLIT, Kind.MISSING_PARENT) and len(chunk) > 1:
-            middle = len(chunk) // 2
-            await self._upsert_chunk(batch, chunk[:middle])
-            await self._upsert_chunk(batch, chunk[middle:])
-            return
-        batch.decide([r for c in chunk for r in c.records], of_error(error))
-
-    def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
-        """What Marketo's result for one record means, and what it teaches."""
-        kind = marketo_record(result.code) if result.code else Kind.OK
-        if kind is Kind.OK:
-            self._known.add(entity.name, candidate.key, result.id, candidate.digest)
-            return Synced(result.status)
-        if kind is Kind.MISSING_PARENT:
-            self._forget_parents([candidate])
-        if kind is Kind.CONFIGURATION:
-            self._schema.forget()  # a field may have disappeared: describe again before the next try
-        return of_skip(result.code, result.message)
-
-    def _forget_parents(self, candidates: list[Candidate]) -> None:
-        for candidate in candidates:
-            for parent in candidate.parents.values():
-                if parent:
-                    self._known.forget(parent.entity, parent.id)
-
-    async def _guarded(self, batch: Batch, records: list[Record], work: Awaitable[Any]) -> Any:
-        """Do `work`; when a vendor refuses it, that decides these records and nothing else."""
-        try:
-            return await work
-        except MsiSyncError as error:
-            batch.decide(records, of_error(error))
-            return None
-
 
 def _candidate(
     entity: Entity, record: Record, row: dict[str, Any], schema: TableSchema, rules: Rules
 ) -> Candidate | Skipped | Failed:
     try:
+        if schema.filter.excludes(row):
+            return FILTERED
         parents = rules.parents(record.table, row)
         if isinstance(parents, Skipped):
             return parents
         fields = schema.fields.map(row, schema.labels)
         if not entity.key:
             fields["role"] = rules.role(record.table, row)
+        fields.update(dict.fromkeys(schema.id_fields, record.id))
     except (
         ValueError,
         TypeError,
@@ -290,7 +217,3 @@ def _candidate(
         message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
         return Failed("CannotMap", message)
     return Candidate([record], fields, parents)
-
-
-def _needs(candidate: Candidate, entity: str, keys: set[str]) -> bool:
-    return any(p and p.entity == entity and p.id in keys for p in candidate.parents.values())

@@ -6,7 +6,7 @@ import json
 import logging
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -92,7 +92,14 @@ class DataverseClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def _pages(self, url: str, deadline: float | None) -> Any:
+    async def by_page(self, url: str) -> AsyncIterator[list[Row]]:
+        """The same, one page at a time."""
+        while url:
+            answer = await self.get(url)
+            yield answer["value"]
+            url = answer.get("@odata.nextLink", "")
+
+    async def _pages(self, url: str, deadline: float | None) -> AsyncIterator[Row]:
         while url:
             answer = await self._call("GET", url, deadline)
             for row in answer["value"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ MAX_FILTER_VALUES = 300
 #: A key that no record has.
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
+_FIELD = re.compile(r"'([^']+)'")
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -44,6 +46,12 @@ class Result:
     id: int = 0
     code: str = ""
     message: str = ""
+
+    @property
+    def refused_field(self) -> str:
+        """The field for whose absence in Marketo the record was skipped (1006), or nothing."""
+        found = _FIELD.search(self.message) if self.code == "1006" else None
+        return found.group(1) if found else ""
 
 
 class MarketoClient:

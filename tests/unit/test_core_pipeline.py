@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from shared.changes import parse
 from shared.codes import Kind
 from shared.entities import ENTITIES, Entity
 from shared.errors import DataverseError, MsiSyncError, SignInError
-from shared.outcomes import Outcome, Synced
+from shared.outcomes import Outcome, Retry, Synced
 from shared.pipeline import Incoming, Pipeline
 from shared.records import Record, decode, encode
 from shared.windows import Windows
@@ -51,6 +52,15 @@ def context(number: int = 1, table: str = "lead", **facts: Any) -> dict[str, Any
     } | facts
 
 
+def update_of(number: int, table: str, columns: Sequence[str]) -> bytes:
+    target = {
+        "Attributes": [{"key": name, "value": None} for name in columns],
+        "Id": guid(number),
+        "LogicalName": table,
+    }
+    return body(number, table, InputParameters=[{"key": "Target", "value": target}])
+
+
 def body(number: int = 1, table: str = "lead", **facts: Any) -> bytes:
     return json.dumps(context(number, table, **facts)).encode()
 
@@ -68,6 +78,8 @@ class World:
         self.synced: list[Record] = []
         self.settled: list[tuple[Record, Outcome]] = []
         self.refusal: MsiSyncError | None = None
+        self.children: list[Record] = []
+        self.children_error: MsiSyncError | None = None
         queues: Any = Queues()
         itself: Any = self
         self.pipeline = Pipeline(
@@ -79,10 +91,17 @@ class World:
             parking=itself,
             marketo=itself,
             known=itself,
-            tables=TABLES,
+            children=itself,
+            tables={table: {"new_synctomkto"} for table in TABLES},
             organization_id=self.organization,
             now=lambda: NOON,
         )
+
+    async def of(self, parents: Sequence[Record]) -> AsyncIterator[list[Record]]:
+        if parents and self.children_error:
+            raise self.children_error
+        for parent in parents:
+            yield [replace(child, first_seen=parent.first_seen) for child in self.children]
 
     async def organization(self) -> str:
         if self.refusal:
@@ -354,6 +373,38 @@ async def test_a_message_that_cannot_be_read_is_kept_with_its_reason_and_its_nei
     assert letter.properties["code"] == code
     assert letter.properties["source_queue"] == "person"
     assert "docs/messages.md" in str(letter.properties["message"]) or code == "WrongEntity"
+
+
+async def test_a_change_of_the_filter_s_column_is_remembered_and_lets_the_children_be_synced_again(
+    world: World,
+) -> None:
+    await world.pipeline.route([incoming(update_of(1, "account", ["new_synctomkto", "name"]))])
+    (message,) = world.sent
+    (account,) = decode(message.body, "company")
+    assert account.filter_changed
+    world.sent.clear()
+    world.children = [Record("contact", guid(5), NOON), Record("opportunity", guid(6), NOON)]
+    await world.pipeline.sync("person", [incoming(encode("person", [replace(account, table="lead")]))])
+    assert {message.queue: [r.id for r in decode(message.body, message.queue)] for message in world.sent} == {
+        "person": [guid(5)], "opportunity": [guid(6)],
+    }  # fmt: skip
+
+
+async def test_any_other_change_costs_no_look_for_children(world: World) -> None:
+    await world.pipeline.route([incoming(update_of(1, "account", ["name"]))])
+    (account,) = decode(world.sent.pop().body, "company")
+    assert not account.filter_changed
+    world.children_error = DataverseError("0x80044150", "SQL", kind=Kind.TRANSIENT)
+    await world.pipeline.sync("person", [incoming(encode("person", [replace(account, table="lead")]))])
+    assert [outcome for _, outcome in world.settled] == [Synced("created")]
+
+
+async def test_children_that_cannot_be_read_mean_another_try_of_their_parent(world: World) -> None:
+    world.children_error = DataverseError("0x80044150", "SQL", kind=Kind.TRANSIENT)
+    entered = Record("lead", guid(1), SEEN, filter_changed=True)
+    await world.pipeline.sync("person", [incoming(encode("person", [entered, Record("lead", guid(2), SEEN)]))])
+    outcomes = {record.id: outcome for record, outcome in world.settled}
+    assert outcomes == {guid(1): Retry(60.0, "0x80044150", "SQL"), guid(2): Synced("created")}
 
 
 async def test_nothing_is_synced_before_an_unreadable_message_is_safe(world: World) -> None:

@@ -32,7 +32,7 @@ def notification(table: str = "lead", message: str = "Update", organization: str
 
 
 def asked(given_notification: Notification, tables: Iterable[str] = TABLES) -> list[Record] | Refusal:
-    return records_of(given_notification, enqueued=NOON, organization_id=ORGANIZATION, tables=set(tables))
+    return records_of(given_notification, enqueued=NOON, organization_id=ORGANIZATION, tables=dict.fromkeys(tables, ()))
 
 
 def record(number: int, table: str = "lead") -> Record:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.config import SyncConfig
-from shared.entities import ENTITIES, Entity
+from shared.entities import ENTITIES, TABLES, Entity
 from shared.fields import MarketoField
 from shared.known import Known
 from shared.marketo.client import Result
@@ -76,6 +76,9 @@ class Dataverse:
         asked = {*columns, *(column + LOOKUP_TABLE for column in columns)}
         stored = self.tables.get(table, {})
         return {id_: {k: v for k, v in stored[id_].items() if k in asked} for id_ in ids if id_ in stored}
+
+    async def readable_columns(self, table: str) -> frozenset[str]:
+        return frozenset(["name", "firstname", "internalemailaddress", *TABLES[table][1].rule_columns])
 
     async def all_rows(self, *_: Any) -> list[Row]:
         return [{"connectionroleid": guid(900), "name": "Decision Maker"}]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.config import SyncConfig
-from shared.entities import ENTITIES, Entity
+from shared.entities import ENTITIES, TABLES, Entity
 from shared.fields import MarketoField
 from shared.known import Known
 from shared.marketo.client import Result
@@ -70,6 +70,9 @@ class World:
         self.log += [(entity_set, len(ids))] if ids else []
         column = "_parentcustomerid_value"
         return {id_: {"name": id_, column: self.company_of.get(id_), column + LOOKUP_TABLE: "account"} for id_ in ids}
+
+    async def readable_columns(self, table: str) -> frozenset[str]:
+        return frozenset(["name", "firstname", *TABLES[table][1].rule_columns])
 
     async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
         return {name: MarketoField("string", 255) for name in ("company", "firstName")}

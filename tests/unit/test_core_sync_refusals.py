@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.codes import Kind, marketo_response
 from shared.config import SyncConfig
-from shared.entities import ENTITIES, Entity
+from shared.entities import ENTITIES, TABLES, Entity
 from shared.errors import DataverseError, MarketoError, MsiSyncError, SignInError
 from shared.fields import MarketoField
 from shared.known import Known
@@ -65,7 +65,7 @@ class World:
             references=References(itself, CONFIG, clock=lambda: self.now),
             known=Known(clock=lambda: self.now),
             windows=Windows(burst_batch=50, seconds=20.0, now=lambda: NOON),
-            tables=["account"],
+            tables=["account", "systemuser"],
             clock=lambda: self.now,
             now=lambda: NOON,
             time_budget=TIME_BUDGET,
@@ -80,6 +80,9 @@ class World:
             return {id_: {"internalemailaddress": "sam@x.com"} for id_ in ids}
         owner = {"_ownerid_value": self.owner, "_ownerid_value" + LOOKUP_TABLE: "systemuser"}
         return {id_: {"name": f"Company {id_}", **owner, **self.odd.get(id_, {})} for id_ in ids}
+
+    async def readable_columns(self, table: str) -> frozenset[str]:
+        return frozenset(["name", "industrycode", *TABLES[table][1].rule_columns])
 
     async def labels(self, *_: Any) -> dict[str, dict[int, str]]:
         return {"industrycode": {1: "Accounting"}}

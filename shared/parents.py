@@ -1,0 +1,116 @@
+"""Which parents of a batch's records are in Marketo, and which of the others will never come."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from shared.batch import Batch, Candidate
+from shared.dataverse.client import MAX_IDS, DataverseClient
+from shared.entities import ENTITIES, TABLES, Entity
+from shared.errors import DataverseError, MsiSyncError
+from shared.known import Known
+from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
+from shared.outcomes import Parent, Skipped, of_error
+from shared.routing import chunked
+from shared.schema import Schema
+from shared.windows import Windows
+
+
+class Parents:
+    """Finds the parents of candidates, and takes the links away that lead nowhere."""
+
+    def __init__(
+        self,
+        dataverse: DataverseClient,
+        marketo: MarketoClient,
+        schema: Schema,
+        known: Known,
+        windows: Windows,
+        *,
+        tables: Collection[str],
+    ) -> None:
+        self._dataverse = dataverse
+        self._marketo = marketo
+        self._schema = schema
+        self._known = known
+        self._windows = windows
+        self._tables = tables
+
+    async def find(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """Ask Marketo for the parents that nobody knows of: one call per 300 of an entity, none on a warm cache.
+
+        In a burst the parent is most likely part of it: then Marketo is asked only for records that have waited a
+        cycle. That a parent was absent a moment ago does not count for a record that has just been released, because
+        another instance may have synced the parent.
+        """
+        unknown: dict[str, set[str]] = {}
+        for candidate in candidates:
+            record = candidate.records[0]
+            if self._windows.is_burst and record.parked_since is None:
+                continue
+            for parent in candidate.missing(self._known):
+                if record.released or not self._known.is_absent(parent.entity, parent.id):
+                    unknown.setdefault(parent.entity, set()).add(parent.id)
+        for name, keys in unknown.items():
+            asked = sorted(keys)
+            for start in range(0, len(asked), MAX_FILTER_VALUES):
+                part = asked[start : start + MAX_FILTER_VALUES]
+                try:
+                    await self._ask(ENTITIES[name], part)
+                except MsiSyncError as error:
+                    lost = set(part)
+                    batch.decide((r for c in candidates if _needs(c, name, lost) for r in c.records), of_error(error))
+
+    async def unlink_filtered(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """A parent that the filter keeps out, or whose table is not mapped, never comes: its children go without it.
+
+        Where it is in Marketo already, from before, the link stays. In a burst nobody has asked Marketo yet.
+        """
+        missing: dict[Parent, list[Candidate]] = {}
+        for candidate in candidates:
+            record = candidate.records[0]
+            if record.key in batch.open and not (self._windows.is_burst and record.parked_since is None):
+                for parent in candidate.missing(self._known):
+                    missing.setdefault(parent, []).append(candidate)
+        for table in sorted({parent.table for parent in missing}):
+            parents = [parent for parent in missing if parent.table == table]
+            waiting = [record for parent in parents for c in missing[parent] for record in c.records]
+            kept_out = await batch.guard(waiting, self._kept_out(table, parents, batch.deadline))
+            for parent in kept_out or ():
+                for candidate in missing[parent]:
+                    if batch.entity.key:
+                        candidate.unlink(parent)
+                    else:  # a role is nothing but its links
+                        batch.decide(candidate.records, Skipped("ParentFiltered"))
+
+    async def _kept_out(self, table: str, parents: list[Parent], deadline: float) -> list[Parent]:
+        """Those of these rows of one table that are not to be synced."""
+        if table not in self._tables:
+            return parents
+        chosen = await self._schema.filter_of(table)
+        if not chosen.columns:
+            return []
+        source = TABLES[table][1]
+        kept_out: list[Parent] = []
+        for part in chunked(parents, MAX_IDS):
+            ids = [parent.id for parent in part]
+            try:
+                rows = await self._dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
+            except DataverseError as error:
+                if error.is_unknown_column:
+                    self._schema.forget()  # the next try finds out which columns are left
+                raise
+            kept_out += [parent for parent in part if parent.id in rows and chosen.excludes(rows[parent.id])]
+        return kept_out
+
+    async def _ask(self, entity: Entity, keys: list[str]) -> None:
+        found = await self._marketo.find(entity, keys)
+        for key in keys:
+            if key in found:
+                self._known.add(entity.name, key, found[key])
+            else:
+                self._known.add_absent(entity.name, key)
+
+
+def _needs(candidate: Candidate, entity: str, keys: set[str]) -> bool:
+    return any(p and p.entity == entity and p.id in keys for p in candidate.parents.values())

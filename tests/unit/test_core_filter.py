@@ -1,0 +1,300 @@
+"""The sync filter in the engine: rows that are kept out, their children, and columns and fields that disappear."""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.children import Children
+from shared.codes import Kind
+from shared.config import SyncConfig
+from shared.entities import ENTITIES, TABLES, Entity
+from shared.errors import DataverseError
+from shared.fields import MarketoField
+from shared.known import Known
+from shared.marketo.client import Result
+from shared.outcomes import FILTERED, Deferred, Outcome, Retry, Skipped, Synced
+from shared.records import Record
+from shared.references import References
+from shared.relations import LOOKUP_TABLE
+from shared.schema import Schema
+from shared.sync import Engine
+from shared.windows import Windows
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables}
+TABLES_OF_FILE: dict[str, dict[str, Any]] = {
+    "systemuser": {"fields": {"email": "internalemailaddress"}},
+    "account": {"fields": {"company": "name"}},
+    "contact": {"fields": {"firstName": "firstname", "title": "jobtitle"}},
+    "opportunity": {"fields": {"name": "name"}},
+    "connection": {"fields": {}},
+}
+Row = dict[str, Any]
+
+
+def guid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def to(column: str, table: str, number: int) -> Row:
+    return {column: guid(number), column + LOOKUP_TABLE: table}
+
+
+class World:
+    """Dynamics with the native connector's column, a Marketo, and the engine between them."""
+
+    def __init__(self, *, without: str = "", **options: Any) -> None:
+        tables = {table: rest for table, rest in TABLES_OF_FILE.items() if table != without}
+        self.config = SyncConfig.model_validate({**tables, **options})
+        self.rows_of: dict[str, dict[str, Row]] = {table: {} for table in [*TABLES, "connectionrole"]}
+        self.columns = {"name", "firstname", "jobtitle", "internalemailaddress", "new_synctomkto", "statecode"}
+        self.fields = {"email", "company", "firstName", "title", "name"}
+        self.believed_fields: set[str] | None = None
+        self.stored: dict[str, dict[str, Row]] = {name: {} for name in ENTITIES}
+        self.requests: list[str] = []
+        self.now = 0.0
+        itself: Any = self
+        self.schema = Schema(self.config, itself, itself, clock=lambda: self.now)
+        self.windows = Windows(burst_batch=50, seconds=20.0, now=lambda: NOON)
+        self.engine = Engine(
+            dataverse=itself,
+            marketo=itself,
+            schema=self.schema,
+            references=References(itself, self.config, clock=lambda: self.now),
+            known=Known(clock=lambda: self.now),
+            windows=self.windows,
+            tables=list(self.config.tables),
+            clock=lambda: self.now,
+            now=lambda: NOON + timedelta(seconds=self.now),
+            time_budget=180.0,
+            parent_wait=86_400.0,
+        )
+
+    def put(self, table: str, number: int, **columns: Any) -> Record:
+        self.rows_of[table][guid(number)] = columns
+        return Record(table, guid(number), NOON)
+
+    async def readable_columns(self, table: str) -> frozenset[str]:
+        return frozenset([*self.columns, *TABLES[table][1].rule_columns])
+
+    async def rows(
+        self, entity_set: str, _key: str, ids: Sequence[str], columns: Iterable[str], **_: Any
+    ) -> dict[str, Row]:
+        table = SETS[entity_set]
+        self.requests.append(table)
+        for column in columns:
+            if column not in self.columns and column not in TABLES[table][1].rule_columns:
+                message = f"Could not find a property named '{column}' on type 'Microsoft.Dynamics.CRM.{table}'."
+                raise DataverseError("0x80060888", message, kind=Kind.CONFIGURATION)
+        asked = {*columns, *(column + LOOKUP_TABLE for column in columns)}
+        stored = self.rows_of[table]
+        return {i: {k: v for k, v in stored[i].items() if k in asked} for i in ids if i in stored}
+
+    async def all_rows(self, *_: Any) -> list[Row]:
+        return []
+
+    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
+        fields = self.fields if self.believed_fields is None else self.believed_fields
+        return {name: MarketoField("string", 255) for name in fields}
+
+    async def find(self, entity: Entity, keys: Sequence[str]) -> dict[str, int]:
+        return {key: 7 for key in keys if key in self.stored[entity.name]}
+
+    async def upsert(self, entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+        return [self._store(entity, json.loads(body)) for body in bodies]
+
+    def _store(self, entity: Entity, sent: Row) -> Result:
+        known = {*self.fields, *(link.field for link in entity.links), *self.config.key_fields(entity.name), "role"}
+        unknown = sorted(sent.keys() - known)
+        if unknown:
+            return Result("skipped", 0, "1006", f"Field '{unknown[0]}' not found")
+        self.stored[entity.name]["|".join(str(sent[name]) for name in entity.dedupe_fields if name in sent)] = sent
+        return Result("created", 7)
+
+    async def sync(self, *records: Record) -> list[Outcome]:
+        entity = TABLES[records[0].table][0]
+        return [outcome for _, outcome in await self.engine.sync(entity, records)]
+
+    def company_of(self, number: int) -> str | None:
+        found: str | None = self.stored["person"][guid(number)].get("externalCompanyId")
+        return found
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"), [(None, Synced("created")), (True, Synced("created")), (False, FILTERED)]
+)
+async def test_only_an_explicit_no_keeps_a_row_out(value: bool | None, outcome: Outcome) -> None:
+    world = World()
+    assert await world.sync(world.put("contact", 1, firstname="A", new_synctomkto=value)) == [outcome]
+    assert (guid(1) in world.stored["person"]) == (outcome != FILTERED)
+
+
+async def test_without_the_column_every_row_is_synced() -> None:
+    world = World()
+    world.columns.remove("new_synctomkto")
+    assert await world.sync(world.put("contact", 1, firstname="A", new_synctomkto=False)) == [Synced("created")]
+
+
+async def test_users_are_not_filtered() -> None:
+    world = World()
+    user = world.put("systemuser", 1, internalemailaddress="a@b.example", new_synctomkto=False)
+    assert await world.sync(user) == [Synced("created")]
+
+
+async def test_yes_to_no_leaves_the_record_as_it_is() -> None:
+    world = World()
+    await world.sync(world.put("contact", 1, firstname="A"))
+    assert await world.sync(world.put("contact", 1, firstname="B", new_synctomkto=False)) == [FILTERED]
+    assert world.stored["person"][guid(1)]["firstName"] == "A"
+
+
+async def test_a_rule_of_columns_and_the_column_must_both_let_a_row_through() -> None:
+    contact = {"filter": [{"jobtitle": "present"}, {"firstname": ["VIP"]}], **TABLES_OF_FILE["contact"]}
+    world = World(contact=contact)
+    rows = [
+        world.put("contact", 1, jobtitle="Buyer"),
+        world.put("contact", 2, firstname="VIP"),
+        world.put("contact", 3, firstname="Nobody"),
+        world.put("contact", 4, jobtitle="Buyer", new_synctomkto=False),
+    ]
+    outcomes = [(await world.sync(row))[0] for row in rows]
+    assert outcomes == [Synced("created"), Synced("created"), FILTERED, FILTERED]
+
+
+async def test_a_rule_that_cannot_be_judged_lets_nothing_out_and_loses_nothing() -> None:
+    world = World(contact={"filter": {"new_consent": [True]}, **TABLES_OF_FILE["contact"]})
+    (outcome,) = await world.sync(world.put("contact", 1, firstname="A"))
+    assert isinstance(outcome, Retry)
+    assert outcome.code == "FilterColumnMissing"
+    assert "new_consent" in outcome.message
+    assert world.stored["person"] == {}
+
+
+async def test_a_child_of_a_filtered_parent_is_synced_without_the_link_and_never_parked() -> None:
+    world = World()
+    world.put("account", 2, name="Secret Ltd", new_synctomkto=False)
+    contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
+    assert await world.sync(contact) == [Synced("created")]
+    assert world.company_of(1) is None
+
+
+async def test_a_child_of_a_parent_that_is_merely_late_waits_for_it() -> None:
+    world = World()
+    world.put("account", 2, name="Contoso")
+    contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
+    (outcome,) = await world.sync(contact)
+    assert isinstance(outcome, Deferred)
+
+
+async def test_the_link_to_a_parent_that_is_in_marketo_from_before_stays() -> None:
+    world = World()
+    await world.sync(world.put("account", 2, name="Contoso"))
+    world.put("account", 2, name="Contoso", new_synctomkto=False)
+    contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
+    await world.sync(contact)
+    assert world.company_of(1) == guid(2)
+
+
+async def test_a_parent_of_a_table_that_is_not_mapped_is_no_reason_to_wait() -> None:
+    world = World(without="account")
+    contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
+    assert await world.sync(contact) == [Synced("created")]
+    assert world.company_of(1) is None
+
+
+async def test_a_role_of_a_filtered_person_is_skipped() -> None:
+    world = World()
+    await world.sync(world.put("opportunity", 3, name="Deal"))
+    world.put("contact", 1, firstname="A", new_synctomkto=False)
+    ends = {**to("_record1id_value", "opportunity", 3), **to("_record2id_value", "contact", 1)}
+    assert await world.sync(world.put("connection", 9, **ends)) == [Skipped("ParentFiltered")]
+
+
+async def test_in_a_burst_a_child_meets_its_parents_first_and_then_goes_without_the_filtered_one() -> None:
+    world = World()
+    world.windows.note(50)
+    world.put("account", 2, name="Secret Ltd", new_synctomkto=False)
+    world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
+    waited = Record("contact", guid(1), NOON, parked_since=NOON, collected=True)
+    assert await world.sync(waited) == [Synced("created")]
+    assert world.company_of(1) is None
+
+
+async def test_a_column_that_disappears_from_dynamics_costs_its_field_and_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    await world.sync(world.put("contact", 1, firstname="A", jobtitle="Buyer"))
+    world.columns.remove("jobtitle")
+    with caplog.at_level(logging.WARNING):
+        outcomes = [await world.sync(world.put("contact", n, firstname="B")) for n in range(2, 5)]
+        world.schema.forget()
+        await world.sync(world.put("contact", 9, firstname="B"))
+    assert outcomes == [[Synced("created")]] * 3
+    assert world.stored["person"][guid(2)] == {
+        "firstName": "B",
+        "externalPersonId": guid(2),
+        "externalSalesPersonId": None,
+    }
+    assert [r.getMessage() for r in caplog.records if "jobtitle" in r.getMessage()] == [
+        "left_out table=contact name=jobtitle: not readable in Dynamics; see msisync fields check"
+    ]
+
+
+async def test_a_field_that_disappears_from_marketo_is_left_out_of_the_record_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    await world.sync(world.put("contact", 1, firstname="A", jobtitle="Buyer"))
+    world.fields.remove("title")
+    with caplog.at_level(logging.WARNING):
+        assert await world.sync(world.put("contact", 2, firstname="B", jobtitle="Buyer")) == [Synced("created")]
+    assert "title" not in world.stored["person"][guid(2)]
+    assert "Field 'title' not found" in caplog.text
+    assert await world.sync(world.put("contact", 3, firstname="C", jobtitle="Buyer")) == [Synced("created")]
+
+
+async def test_a_field_that_describe_still_names_is_left_out_of_every_record_all_the_same() -> None:
+    world = World()
+    world.believed_fields = set(world.fields)
+    world.fields -= {"title", "firstName"}
+    assert await world.sync(world.put("contact", 1, firstname="A", jobtitle="Buyer")) == [Synced("created")]
+    assert world.stored["person"][guid(1)] == {"externalPersonId": guid(1), "externalSalesPersonId": None}
+
+
+async def test_keys_of_one_s_own_take_the_ids() -> None:
+    world = World(keys={"person": "dynamicsId", "company": "accountGuid"})
+    await world.sync(world.put("account", 2, name="Contoso"))
+    await world.sync(world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2)))
+    assert world.stored["company"][guid(2)]["accountGuid"] == guid(2)
+    (person,) = world.stored["person"].values()
+    assert person["dynamicsId"] == guid(1)
+    assert person["externalCompanyId"] == guid(2)
+    assert "externalPersonId" not in person
+
+
+class Referring:
+    """Answers the queries for children: every parent has one in each table."""
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+
+    async def by_page(self, url: str) -> Any:
+        self.urls.append(url)
+        key = url.partition("$select=")[2].partition("&")[0]
+        yield [{key: guid(100 + n).upper()} for n in range(url.count(" eq "))]
+
+
+async def test_the_children_of_a_row_are_found_in_every_mapped_table_that_refers_to_it() -> None:
+    dataverse: Any = Referring()
+    parents = [Record("account", guid(n), NOON + timedelta(hours=n)) for n in range(60)]
+    pages = [page async for page in Children(dataverse, ["contact", "opportunity"]).of(parents)]
+    assert len(dataverse.urls) == 2 * 3, "two queries of at most 50 parents for each of three lookups"
+    assert {record.table for page in pages for record in page} == {"contact", "opportunity"}
+    assert pages[0][0] == Record("contact", guid(100), NOON)
+    assert max(len(url) for url in dataverse.urls) < 8_000
