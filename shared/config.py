@@ -153,6 +153,10 @@ class SyncConfig(_Strict):
         config = self.tables.get(table)
         return SyncFilter(self.filter_column if table in FILTERED_TABLES else "", config.filter if config else ())
 
+    def filter_columns(self, table: str) -> frozenset[str]:
+        """The columns of a table's filter as notifications name them: a lookup `_x_value` is `x` there."""
+        return frozenset(c.removeprefix("_").removesuffix("_value") for c in self.filter_of(table).columns)
+
     def key_fields(self, entity: str) -> tuple[str, ...]:
         """The Marketo fields that hold a record's own GUID; the first is the key that Marketo finds it by.
 
