@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import httpx
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,29 +22,9 @@ from pydantic import (
     model_validator,
 )
 
+from shared import forms
 from shared.config import problems
 from shared.errors import ConfigurationError
-
-#: Hosts of Dataverse environments (dataverse.md 6.4). Another host must be allowed by DATAVERSE_AUTHORITY being set.
-DYNAMICS_SUFFIXES = (".dynamics.com", ".dynamics.cn", ".microsoftdynamics.us", ".appsplatform.us")
-
-_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-
-
-def _root(url: str) -> str:
-    """People paste any page of the environment: scheme and host are what counts."""
-    try:
-        parsed = httpx.URL(url.strip() if "://" in url else f"https://{url.strip()}")
-    except httpx.InvalidURL:
-        parsed = httpx.URL()
-    if parsed.scheme != "https" or not _HOST.fullmatch(parsed.host):
-        raise ValueError("must be an https:// address")
-    return f"https://{parsed.netloc.decode()}"
-
-
-def _organization_root(url: str) -> str:
-    """`org.api.crm4.dynamics.com` is the same environment as `org.crm4.dynamics.com`."""
-    return _root(url).replace(".api.crm", ".crm", 1)
 
 
 class _Settings(BaseModel):
@@ -62,12 +43,14 @@ SIGN_IN_NEEDS: dict[str, frozenset[str]] = {
 class DataverseSettings(_Settings):
     """Where Dynamics is and who signs in."""
 
-    url: Annotated[str, BeforeValidator(_organization_root)] = Field(alias="DATAVERSE_URL")
+    url: Annotated[str, BeforeValidator(forms.organization_root)] = Field(alias="DATAVERSE_URL")
     auth: Literal["password", "client_secret", "certificate", "managed_identity"] = Field(
         "password", alias="DATAVERSE_AUTH"
     )
-    tenant_id: str = Field("", alias="DATAVERSE_TENANT_ID")
-    authority: str = Field("", alias="DATAVERSE_AUTHORITY", pattern=r"^(https://.+)?$")
+    tenant_id: Annotated[str, AfterValidator(forms.tenant)] = Field("", alias="DATAVERSE_TENANT_ID")
+    authority: Annotated[str, AfterValidator(forms.authority)] = Field(
+        "", alias="DATAVERSE_AUTHORITY", validate_default=True
+    )
     client_id: str = Field("", alias="DATAVERSE_CLIENT_ID", validate_default=True)
     client_secret: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_SECRET", validate_default=True)
     client_certificate: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_CERTIFICATE", validate_default=True)
@@ -76,40 +59,51 @@ class DataverseSettings(_Settings):
     password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_PASSWORD", validate_default=True)
     organization_id: str = Field("", alias="DATAVERSE_ORGANIZATION_ID", pattern=r"^([0-9a-fA-F-]{36})?$")
 
-    @model_validator(mode="after")
-    def _consistent(self) -> DataverseSettings:
-        host = httpx.URL(self.url).host
-        if not host.endswith(DYNAMICS_SUFFIXES) and not self.authority:
+    @field_validator("authority")
+    @classmethod
+    def _vouches_for_a_foreign_host(cls, given: str, info: ValidationInfo) -> str:
+        host = httpx.URL(info.data.get("url", "")).host
+        if host and not host.endswith(forms.DYNAMICS_SUFFIXES) and not given:
             raise ValueError(
                 f"DATAVERSE_URL: {host} is no Dynamics host; if it is right, set DATAVERSE_AUTHORITY as well"
             )
-        return self
+        return given
 
     @field_validator("client_id", "client_secret", "client_certificate", "username", "password")
     @classmethod
     def _needed_for_sign_in(cls, given: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
         """Checked field by field, so that each is listed even when others are wrong as well."""
-        auth = str(info.data.get("auth", "password"))
+        auth = str(info.data.get("auth", ""))  # empty: DATAVERSE_AUTH itself is wrong
         name = str(info.field_name)
-        if name not in SIGN_IN_NEEDS[auth]:
+        if name not in SIGN_IN_NEEDS.get(auth, ()):
             return given
         text = given.get_secret_value() if isinstance(given, SecretStr) else given
         if not text:
             raise ValueError(f"DATAVERSE_{name.upper()} is needed for DATAVERSE_AUTH={auth}")
+        if name != "client_certificate":
+            forms.no_blanks(text)
         if name == "username" and "\\" in text:
             raise ValueError("DOMAIN\\user cannot sign in to Entra; use the UPN, user@domain")
+        if name == "username" and not re.fullmatch(r"[^@\s]+@[^@\s]+", text):
+            raise ValueError("must be the UPN, user@domain")
         return given
 
 
 class MarketoSettings(_Settings):
     """Where Marketo is, who signs in, and our share of its limits."""
 
-    url: Annotated[str, BeforeValidator(_root)] = Field(alias="MARKETO_URL")
-    client_id: str = Field(alias="MARKETO_CLIENT_ID", min_length=1)
+    url: Annotated[str, BeforeValidator(forms.root)] = Field(alias="MARKETO_URL")
+    client_id: Annotated[str, AfterValidator(forms.no_blanks)] = Field(alias="MARKETO_CLIENT_ID", min_length=1)
     client_secret: SecretStr = Field(alias="MARKETO_CLIENT_SECRET", min_length=1)
     calls_per_20_seconds: int = Field(50, alias="MARKETO_CALLS_PER_20_SECONDS", ge=1, le=100)
     concurrency: int = Field(5, alias="MARKETO_CONCURRENCY", ge=1, le=10)
     daily_calls: int = Field(50_000, alias="MARKETO_DAILY_CALLS", ge=1)
+
+    @field_validator("client_secret")
+    @classmethod
+    def _as_given(cls, given: SecretStr) -> SecretStr:
+        forms.no_blanks(given.get_secret_value())
+        return given
 
 
 class QueueSettings(_Settings):
@@ -135,6 +129,11 @@ class BusSettings(_Settings):
     namespace: str = Field("", alias="ServiceBusConnection__fullyQualifiedNamespace")
     identity_client_id: str = Field("", alias="ServiceBusConnection__clientId")
 
+    @field_validator("connection")
+    @classmethod
+    def _opens_every_queue(cls, given: SecretStr) -> SecretStr:
+        return forms.service_bus(given, of_one_queue=False)
+
     @model_validator(mode="after")
     def _one_way(self) -> BusSettings:
         if not self.connection.get_secret_value() and not self.namespace:
@@ -148,6 +147,11 @@ class RegistrationSettings(_Settings):
     send_connection: SecretStr = Field(SecretStr(""), alias="CHANGES_SEND_CONNECTION")
     webhook_url: str = Field("", alias="WEBHOOK_URL", pattern=r"^(https?://.+)?$")
     webhook_key: SecretStr = Field(SecretStr(""), alias="WEBHOOK_KEY")
+
+    @field_validator("send_connection")
+    @classmethod
+    def _opens_a_queue(cls, given: SecretStr) -> SecretStr:
+        return forms.service_bus(given, of_one_queue=True)
 
 
 class StorageSettings(_Settings):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -10,15 +9,18 @@ from pydantic import SecretStr
 
 from shared.codes import Kind
 from shared.errors import MarketoError, SignInError
+from shared.tokens import SharedToken
 
 #: Ask again this long before expiry. Asking earlier only returns the same token with what is left of its life.
 MARGIN_SECONDS = 15.0
+#: A wrong id or secret stays wrong until an operator mends it; a minute spares identity hundreds of calls.
+REFUSAL_SECONDS = 60.0
 #: A token that is about to die is handed out until it is dead: wait and ask again, this often.
 TRIES = 5
 
 
-class MarketoAuth:
-    """The one token of this client id, shared by all calls of the process."""
+class MarketoAuth(SharedToken):
+    """The one token of this client id: Marketo gives the same to all who ask, until it expires."""
 
     def __init__(
         self,
@@ -29,36 +31,19 @@ class MarketoAuth:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
+        super().__init__(clock=clock, margin=MARGIN_SECONDS, refusal_seconds=REFUSAL_SECONDS)
         self._http = http
         self._client_id = client_id
         self._client_secret = client_secret
-        self._clock = clock
         self._sleep = sleep
-        self._lock = asyncio.Lock()
-        self._token = ""
-        self._expires = 0.0
 
-    async def token(self) -> str:
-        """A token that is good for some seconds at least.
-
-        Raises SignInError when Marketo refuses the credentials, MarketoError when it does not answer.
-        """
-        async with self._lock:
-            for _ in range(TRIES):
-                if self._token and self._clock() < self._expires:
-                    return self._token
-                token, lifetime = await self._request()
-                if lifetime > 1:
-                    self._token = token
-                    self._expires = self._clock() + max(lifetime - MARGIN_SECONDS, lifetime / 2)
-                else:
-                    await self._sleep(1 + lifetime)
-            raise MarketoError("DyingToken", "identity keeps returning an expired token", kind=Kind.TRANSIENT)
-
-    def refuse(self, token: str) -> None:
-        """Marketo said 601 or 602 to this token: never use it again, whatever its clock says."""
-        if token == self._token:
-            self._token = ""
+    async def _sign_in(self) -> tuple[str, float]:
+        for _ in range(TRIES):
+            token, lifetime = await self._request()
+            if lifetime > 1:
+                return token, lifetime
+            await self._sleep(1 + max(lifetime, 0.0))
+        raise MarketoError("DyingToken", "identity keeps returning an expired token", kind=Kind.TRANSIENT)
 
     async def _request(self) -> tuple[str, float]:
         form = {

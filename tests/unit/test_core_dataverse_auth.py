@@ -8,11 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
+from msal.exceptions import MsalError
 
 from shared.codes import Kind
-from shared.dataverse.auth import REFUSAL_SECONDS, REMEDIES, DataverseAuth
+from shared.dataverse import identity
+from shared.dataverse.auth import REFUSAL_SECONDS, Acquire, DataverseAuth
+from shared.dataverse.remedies import REMEDIES
 from shared.errors import DataverseError, MsiSyncError, SignInError
 from shared.settings import DataverseSettings
+from shared.tokens import RENEWAL_SECONDS
 
 URL = "https://contoso.crm4.dynamics.com"
 TENANT = "11112222-0000-4000-8000-000000000003"
@@ -33,7 +37,8 @@ def denied(error: str, *numbers: int) -> dict[str, Any]:
 class Msal:
     """What MSAL offers a confidential client: prepared answers, and a log of what was asked."""
 
-    def __init__(self, *answers: Answer, silent: Answer | None = None) -> None:
+    def __init__(self, *answers: Answer, silent: Answer | None = None, url: str = URL) -> None:
+        self.scopes = [f"{url}/.default"]
         self.answers = list(answers)
         self.silent = silent
         self.asked: list[str] = []
@@ -43,12 +48,13 @@ class Msal:
         return [{"username": username}] if self.signed_in else []
 
     def acquire_token_silent(self, scopes: list[str], _account: Any, *, force_refresh: bool) -> dict[str, Any] | None:
-        assert scopes == [f"{URL}/.default"]
-        self.asked.append("forced refresh" if force_refresh else "cache")
+        assert scopes == self.scopes
+        assert force_refresh
+        self.asked.append("refresh")
         return self._given(self.silent) if self.silent else None
 
     def acquire_token_by_username_password(self, username: str, password: str, scopes: list[str]) -> dict[str, Any]:
-        assert (username, password, scopes) == ("sync@contoso.com", SECRETS[1], [f"{URL}/.default"])
+        assert (username, password, scopes) == ("sync@contoso.com", SECRETS[1], self.scopes)
         self.asked.append("password")
         answer = self._given(self.answers.pop(0))
         self.signed_in = "access_token" in answer
@@ -58,7 +64,7 @@ class Msal:
         self.asked.append("forget")
 
     def acquire_token_for_client(self, scopes: list[str]) -> dict[str, Any]:
-        assert scopes == [f"{URL}/.default"]
+        assert scopes == self.scopes
         self.asked.append("client")
         return self._given(self.answers.pop(0))
 
@@ -82,8 +88,7 @@ class World:
             } | given
         )  # fmt: skip
         http = httpx.AsyncClient(base_url=URL, transport=httpx.MockTransport(self._app))
-        self.auth = DataverseAuth(settings, http, clock=lambda: self.now)
-        self.auth._create_app = self._create_app  # type: ignore[method-assign]  # MSAL itself would go to the network
+        self.auth = DataverseAuth(settings, http, clock=lambda: self.now, connect=self._connect)
 
     def _app(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -91,9 +96,10 @@ class World:
             raise self.reply
         return self.reply
 
-    def _create_app(self, authority: str) -> Msal:
+    def _connect(self, settings: DataverseSettings, authority: str) -> Acquire:
         self.authorities.append(authority)
-        return self.msal
+        ways = {"password": identity.by_password, "client_secret": identity.by_application}
+        return ways[settings.auth](self.msal, settings)
 
 
 async def test_user_and_password_give_a_token_that_is_used_until_two_minutes_before_its_end() -> None:
@@ -104,19 +110,44 @@ async def test_user_and_password_give_a_token_that_is_used_until_two_minutes_bef
     assert world.msal.asked == ["password"]
 
 
-async def test_a_token_is_renewed_by_the_cache_and_not_by_the_password() -> None:
+async def test_a_token_is_renewed_by_the_refresh_token_and_not_by_the_password() -> None:
     world = World(Msal(granted("a"), silent=granted("b")))
     await world.auth.token()
     world.now = 3480.0
     assert await world.auth.token() == "b"
-    assert world.msal.asked == ["password", "cache"]
+    assert world.msal.asked == ["password", "refresh"]
 
 
 async def test_a_token_that_dataverse_refused_is_not_taken_from_the_cache_again() -> None:
     world = World(Msal(granted("a"), silent=granted("b")))
     world.auth.refuse(await world.auth.token())
     assert await world.auth.token() == "b"
-    assert world.msal.asked == ["password", "forced refresh"]
+    assert world.msal.asked == ["password", "refresh"]
+
+
+async def test_a_renewed_token_that_is_refused_as_well_is_not_renewed_for_each_of_its_callers() -> None:
+    world = World(Msal(granted("a"), granted("b"), granted("c")), DATAVERSE_AUTH="client_secret")
+    for _ in range(50):
+        world.auth.refuse(await world.auth.token())
+    assert await world.auth.token() == "b"
+    world.now = RENEWAL_SECONDS
+    world.auth.refuse("b")
+    assert await world.auth.token() == "c"
+
+
+async def test_who_asked_while_entra_failed_to_answer_hears_of_it_without_asking_again() -> None:
+    world = World(Msal(granted("a")))
+
+    def wait_in_vain(_settings: DataverseSettings, _authority: str) -> Acquire:
+        world.now += 40.0
+        raise DataverseError("SignInUnreachable", "Entra: ReadTimeout", kind=Kind.TRANSIENT)
+
+    connect, world.auth._connect = world.auth._connect, wait_in_vain
+    answers = await asyncio.gather(*(world.auth.token() for _ in range(200)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {DataverseError}
+    assert world.now == 40.0
+    world.auth._connect = connect
+    assert await world.auth.token() == "a"
 
 
 async def test_refusing_an_older_token_does_not_cost_the_present_one() -> None:
@@ -132,7 +163,7 @@ async def test_when_the_renewal_is_refused_the_password_is_asked_once() -> None:
     await world.auth.token()
     world.now = 3600.0
     assert await world.auth.token() == "c"
-    assert world.msal.asked == ["password", "cache", "password"]
+    assert world.msal.asked == ["password", "refresh", "password"]
 
 
 async def test_the_client_secret_sign_in_needs_no_user() -> None:
@@ -169,6 +200,7 @@ async def test_a_refused_sign_in_is_not_repeated_within_five_minutes() -> None:
         (53003, "Conditional Access"), (65001, "consent"), (700016, "DATAVERSE_CLIENT_ID"),
         (7000215, "the secret's value"), (7000222, "expired"), (500011, "DATAVERSE_URL"),
         (90002, "DATAVERSE_TENANT_ID"), (50105, "enterprise application"), (50196, "wait"),
+        (700027, "Certificates & secrets"), (700024, "clock"), (7000229, "enterprise application"),
     ],
 )  # fmt: skip
 async def test_a_refusal_tells_the_operator_what_to_do(number: int, told: str) -> None:
@@ -183,7 +215,14 @@ def test_each_number_that_the_reference_lists_has_its_remedy() -> None:
         50126, 50034, 51004, 50053, 50055, 50056, 50057, 50076, 50079, 50072, 50074, 50078, 53003, 530035, 50158,
         65001, 700016, 7000215, 7000222, 7000218, 500011, 50059, 50128, 90002, 50194, 70011, 28002, 50105, 50196,
     }  # fmt: skip
-    assert listed == REMEDIES.keys()
+    assert listed <= REMEDIES.keys()
+    assert len(set(REMEDIES.values())) == len(REMEDIES), "each has a sentence of its own"
+
+
+async def test_of_several_numbers_the_one_that_is_known_is_told() -> None:
+    with pytest.raises(SignInError, match="MFA") as refused:
+        await World(Msal(denied("invalid_grant", 99999, 50076))).auth.token()
+    assert refused.value.code == "AADSTS50076"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +235,7 @@ async def test_an_unknown_refusal_tells_its_number_or_its_word(answer: dict[str,
     assert refused.value.code == code
 
 
-@pytest.mark.parametrize("answer", [denied("temporarily_unavailable", 90033), OSError("network")])
+@pytest.mark.parametrize("answer", [denied("temporarily_unavailable", 90033), MsalError("HTTP 500")])
 async def test_an_entra_that_is_unwell_is_asked_again_the_next_time(answer: Answer) -> None:
     world = World(Msal(answer, granted("a")))
     with pytest.raises(DataverseError) as unwell:
@@ -211,13 +250,17 @@ async def test_an_entra_that_is_unwell_is_asked_again_the_next_time(answer: Answ
         ({}, f"https://login.microsoftonline.com/{TENANT}"),
         ({"DATAVERSE_TENANT_ID": "contoso.com"}, "https://login.microsoftonline.com/contoso.com"),
         ({"DATAVERSE_AUTHORITY": "https://login.example.com/t"}, "https://login.example.com/t"),
+        (
+            {"DATAVERSE_TENANT_ID": "contoso.us", "DATAVERSE_URL": "https://contoso.crm.microsoftdynamics.us"},
+            "https://login.microsoftonline.us/contoso.us",
+        ),
     ],
-    ids=["discovered", "tenant", "authority"],
+    ids=["discovered", "tenant", "authority", "cloud"],
 )
 async def test_the_tenant_is_the_one_that_is_set_or_the_one_that_dataverse_names(
     given: dict[str, Any], authority: str
 ) -> None:
-    world = World(Msal(granted("a")), **given)
+    world = World(Msal(granted("a"), url=given.get("DATAVERSE_URL", URL)), **given)
     await world.auth.token()
     assert world.authorities == [authority]
     assert len(world.requests) == (0 if given else 1)
@@ -231,6 +274,11 @@ async def test_the_tenant_is_the_one_that_is_set_or_the_one_that_dataverse_names
         CHALLENGE.replace("login.microsoftonline.com", "login.microsoftonline.com.evil.example"),
         CHALLENGE.replace("login.microsoftonline.com", "login.microsoftonline.com@evil.example"),
         CHALLENGE.replace("https://login", "http://login"),
+        CHALLENGE.replace("microsoftonline.com", "microsoftonline.com:8443"),
+        CHALLENGE.replace("https://login", "https://user:word@login"),
+        CHALLENGE.replace(f"/{TENANT}", ""),
+        CHALLENGE.replace(TENANT, "common"),
+        CHALLENGE.replace(TENANT, f"{TENANT}/deeper"),
         "Bearer",
         "",
     ],

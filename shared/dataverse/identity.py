@@ -1,0 +1,176 @@
+"""The four ways to sign in to Entra, each by its MSAL client. Import it late: MSAL and what it needs load slowly.
+
+MSAL keeps the refresh token; the access token is kept by shared/tokens.py alone, so each call here asks Entra.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import msal
+import requests
+from msal.exceptions import MsalError
+from msal.managed_identity import DEFAULT_TO_VM, get_managed_identity_source
+
+from shared.codes import Kind
+from shared.dataverse import certificate
+from shared.dataverse.auth import Acquire
+from shared.dataverse.authority import allowed_hosts
+from shared.errors import DataverseError, SignInError
+from shared.settings import DataverseSettings
+
+#: Seconds to connect and to answer. MSAL itself would wait for ever.
+TIMEOUT = (10.0, 30.0)
+#: The identity endpoint of a virtual machine is on the machine's own link, or not at all.
+LINK_TIMEOUT = (2.0, 30.0)
+
+_UNWELL = frozenset({429, 502, 503, 504})
+
+
+def connect(settings: DataverseSettings, authority: str) -> Acquire:
+    """A client for the way of signing in that is set. Talks to the authority, which is not needed for an identity.
+
+    Raises as its result does: SignInError, ConfigurationError (the certificate), DataverseError (nobody answers).
+    """
+    if settings.auth == "managed_identity":
+        return managed_identity(settings)
+    session = Session(allowed_hosts(authority))
+    credential: Any = settings.client_secret.get_secret_value()
+    if settings.auth == "certificate":
+        credential = certificate.read(
+            settings.client_certificate.get_secret_value(),
+            settings.client_certificate_password.get_secret_value(),
+            now=datetime.now(UTC),
+        )
+    app = _application(settings.client_id, credential, authority, session)
+    return by_password(app, settings) if settings.auth == "password" else by_application(app, settings)
+
+
+def by_password(app: Any, settings: DataverseSettings) -> Acquire:
+    """Resource owner password: the refresh token while there is one, since MSAL's password call always asks anew."""
+    scopes = [f"{settings.url}/.default"]
+
+    def acquire() -> dict[str, Any]:
+        with _refusals():
+            accounts = app.get_accounts(settings.username)
+            renewed = accounts and app.acquire_token_silent(scopes, accounts[0], force_refresh=True)
+            if renewed and "access_token" in renewed:
+                return dict(renewed)
+            password = settings.password.get_secret_value()
+            return dict(app.acquire_token_by_username_password(settings.username, password, scopes))
+
+    return acquire
+
+
+def by_application(app: Any, settings: DataverseSettings) -> Acquire:
+    """Client credentials, with a secret or a certificate."""
+
+    def acquire() -> dict[str, Any]:
+        with _refusals():
+            app.remove_tokens_for_client()  # else MSAL would return the one that Dataverse has refused
+            return dict(app.acquire_token_for_client([f"{settings.url}/.default"]))
+
+    return acquire
+
+
+def managed_identity(settings: DataverseSettings) -> Acquire:
+    """The identity that Azure gives the app. Its endpoint keeps tokens itself, so a renewal may give the same one."""
+    given: Any = msal.SystemAssignedManagedIdentity()
+    if settings.client_id:
+        given = msal.UserAssignedManagedIdentity(client_id=settings.client_id)
+    on_machine = get_managed_identity_source() is DEFAULT_TO_VM
+    session = Session(None, LINK_TIMEOUT if on_machine else TIMEOUT)
+    session.trust_env = False  # the endpoint is on this machine: never through a proxy
+
+    def acquire() -> dict[str, Any]:
+        client = msal.ManagedIdentityClient(given, http_client=session)  # with an empty cache
+        try:
+            with _refusals():
+                return dict(client.acquire_token_for_client(resource=settings.url))
+        except DataverseError as error:
+            if not on_machine or error.code != "SignInUnreachable":
+                raise
+        raise SignInError(
+            "NoManagedIdentity",
+            "there is no managed identity here (IDENTITY_ENDPOINT is not set): in Azure, switch the app's identity on; "
+            "elsewhere use DATAVERSE_AUTH=client_secret, certificate or password",
+        )
+
+    return acquire
+
+
+class Session(requests.Session):
+    """What MSAL asks with: within a time, and nobody but `hosts` (None: whoever Azure names as identity endpoint)."""
+
+    def __init__(self, hosts: frozenset[str] | None, timeout: tuple[float, float] = TIMEOUT) -> None:
+        super().__init__()
+        self.headers["Connection"] = "close"  # the next sign-in is an hour away
+        self._hosts = hosts
+        self._timeout = timeout
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send one request or follow one redirect. Raises SignInError (a foreign host), DataverseError (no answer)."""
+        url = urlsplit(str(request.url))
+        if self._hosts is not None and (url.scheme != "https" or url.hostname not in self._hosts):
+            raise SignInError(
+                "ForeignHost",
+                f"the login host leads on to {url.hostname}, which is no known Microsoft login host and gets no "
+                "credentials. A user of a federated domain cannot sign in like this: use a cloud-only account "
+                "(user@<tenant>.onmicrosoft.com), or DATAVERSE_AUTH=client_secret or certificate",
+            )
+        kwargs["timeout"] = kwargs.get("timeout") or self._timeout
+        try:
+            response = super().send(request, **kwargs)
+        except OSError as error:
+            raise _unwell("SignInUnreachable", type(error).__name__) from None
+        if response.status_code in _UNWELL:
+            wait = response.headers.get("Retry-After", "")
+            raise _unwell(
+                "SignInUnavailable", f"HTTP {response.status_code}", retry_after=float(wait) if wait.isdigit() else None
+            )
+        return response
+
+
+def _application(client_id: str, credential: Any, authority: str, session: Session) -> Any:
+    try:
+        return msal.ConfidentialClientApplication(
+            client_id,
+            authority=authority,
+            client_credential=credential,
+            http_client=session,
+            # Both would lead to hosts that neither Microsoft's list nor the operator names.
+            instance_discovery=False,
+            azure_region=msal.ConfidentialClientApplication.DISABLE_MSAL_FORCE_REGION,
+        )
+    except ValueError as error:
+        if isinstance(error.__context__, json.JSONDecodeError):
+            raise _unwell("SignInUnavailable", "no JSON") from None
+        raise SignInError(
+            "UnknownTenant", "the login host knows no such tenant: check DATAVERSE_TENANT_ID or DATAVERSE_AUTHORITY"
+        ) from None
+    except (MsalError, KeyError, TypeError, AttributeError) as error:
+        raise _unwell("SignInUnavailable", type(error).__name__) from None
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """MSAL returns Entra's refusals as values, but raises those of a federated realm, and nonsense."""
+    try:
+        yield
+    except (MsalError, json.JSONDecodeError) as error:
+        raise _unwell("SignInUnavailable", type(error).__name__) from None
+    except (RuntimeError, ValueError) as error:  # asking again could lock the account
+        raise SignInError(
+            type(error).__name__,
+            "the sign-in cannot be done like this (a federated user?): use a cloud-only account "
+            "(user@<tenant>.onmicrosoft.com), or DATAVERSE_AUTH=client_secret or certificate",
+        ) from None
+
+
+def _unwell(code: str, what: str, retry_after: float | None = None) -> DataverseError:
+    return DataverseError(code, f"Entra: {what}", kind=Kind.TRANSIENT, retry_after=retry_after)
