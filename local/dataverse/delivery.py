@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _CHUNK: Final = 100  # messages sent together
 _CHUNK_BYTES: Final = 200 * 1024
 _WEBHOOK_TIMEOUT: Final = aiohttp.ClientTimeout(total=60)  # Dataverse waits 60 s
+_ADDRESS: Final = frozenset({"Endpoint", "UseDevelopmentEmulator"})  # of a connection string
 _TRY_AGAIN: Final = frozenset({502, 503, 504})
 _WAITING, _SUCCEEDED, _FAILED = (1, 10), (3, 30), (3, 31)  # state and status of a system job
 _POST_FAILED: Final = -2147200935
@@ -50,41 +51,60 @@ class Job:
 
 
 class QueueSender(Protocol):
-    """Sends bodies with their properties to a queue or topic."""
+    """Sends bodies with their properties to the queue or topic that a service endpoint names."""
 
-    async def send(self, path: str, notifications: Sequence[Notification]) -> None:
+    async def send(self, endpoint: Row, notifications: Sequence[Notification]) -> None:
         """Send, or raise PostError."""
 
     async def close(self) -> None:
-        """Let the connection go."""
+        """Let the connections go."""
 
 
 class ServiceBusQueueSender:
-    """Sends with the azure-servicebus SDK, whatever address the registered endpoint names."""
+    """Sends with the azure-servicebus SDK, by the path and the key of the registered endpoint.
+
+    Only the address is that of `connection_string`, whatever namespace the endpoint names.
+    """
 
     def __init__(self, connection_string: str) -> None:
-        self._client = ServiceBusClient.from_connection_string(connection_string, retry_total=1, retry_backoff_max=2)
-        self._senders: dict[str, ServiceBusSender] = {}
+        parts = (part.partition("=") for part in connection_string.split(";"))
+        self._address = {name: value for name, _, value in parts if name in _ADDRESS}
+        self._clients: dict[str, ServiceBusClient] = {}
+        self._senders: dict[tuple[str, str], ServiceBusSender] = {}
 
-    async def send(self, path: str, notifications: Sequence[Notification]) -> None:
+    async def send(self, endpoint: Row, notifications: Sequence[Notification]) -> None:
         """Send all of them in one transfer. Raises PostError when Service Bus does not take them."""
         messages = [_message(notification) for notification in notifications]
-        sender = self._senders.get(path)
+        key = (self._credential(endpoint), endpoint["path"])
+        sender = self._senders.get(key)
         try:
             if sender is None:
-                sender = self._senders[path] = self._client.get_queue_sender(path)
+                sender = self._senders[key] = self._client(key[0]).get_queue_sender(key[1])
             await sender.send_messages(messages)
         except Exception as error:
-            self._senders.pop(path, None)
+            self._senders.pop(key, None)
             if sender is not None:
                 await sender.close()
             raise PostError(f"{type(error).__name__}: {error}", transient=True) from error
 
     async def close(self) -> None:
-        """Close senders and connection."""
+        """Close senders and connections."""
         for sender in self._senders.values():
             await sender.close()
-        await self._client.close()
+        for client in self._clients.values():
+            await client.close()
+
+    def _credential(self, endpoint: Row) -> str:
+        if endpoint["authtype"] == registration.SAS_TOKEN:
+            return f"SharedAccessSignature={endpoint['sastoken']}"
+        return f"SharedAccessKeyName={endpoint['saskeyname']};SharedAccessKey={endpoint['saskey']}"
+
+    def _client(self, credential: str) -> ServiceBusClient:
+        if credential not in self._clients:
+            text = ";".join([*(f"{name}={value}" for name, value in self._address.items()), credential])
+            client = ServiceBusClient.from_connection_string(text, retry_total=0)
+            self._clients[credential] = client
+        return self._clients[credential]
 
 
 def _message(notification: Notification) -> ServiceBusMessage:
@@ -170,11 +190,12 @@ class Delivery:
         try:
             await self._post(jobs)
         except PostError as error:
-            if len(jobs) > 1:
+            if len(jobs) > 1 and not error.transient:
                 for job in jobs:
                     await self._attempt([job])
                 return
-            self._failed(jobs[0], error)
+            for job in jobs:
+                self._failed(job, error)
         else:
             for job in jobs:
                 self._environment.stats.posted += 1
@@ -233,6 +254,8 @@ class Delivery:
 
     async def _post(self, jobs: list[Job]) -> None:
         endpoint = jobs[0].step.endpoint
+        # A job that waited goes by what the endpoint says now: a new key helps it.
+        endpoint = self._environment.store.get("serviceendpoint", endpoint["serviceendpointid"]) or endpoint
         if endpoint["contract"] == registration.WEBHOOK:
             for job in jobs:
                 await self._post_webhook(endpoint, job.notification.fitted(WEBHOOK_LIMIT))
@@ -247,11 +270,11 @@ class Delivery:
             if length > QUEUE_LIMIT:
                 raise PostError("The message exceeds the maximum size even without its parameters.", transient=False)
             if chunk and size + length > _CHUNK_BYTES:
-                await self._queues.send(endpoint["path"], chunk)
+                await self._queues.send(endpoint, chunk)
                 chunk, size = [], 0
             chunk.append(fitted)
             size += length
-        await self._queues.send(endpoint["path"], chunk)
+        await self._queues.send(endpoint, chunk)
 
     async def _post_webhook(self, endpoint: Row, notification: Notification) -> None:
         """Dataverse: any answer but 2xx has failed; on 502, 503 and 504 exactly one more try."""

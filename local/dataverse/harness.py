@@ -18,6 +18,7 @@ from local.dataverse.delivery import PostError
 from local.dataverse.messages import ApiRequest, ApiResponse
 from local.dataverse.notifications import Notification
 from local.dataverse.server import Simulator
+from local.dataverse.store import Row
 
 HOSTS = (constants.LOGIN_HOST, constants.ORGANIZATION_HOST)
 
@@ -29,12 +30,12 @@ class RecordingQueues:
     sent: list[tuple[str, Notification]] = field(default_factory=list)
     failures: int = 0
 
-    async def send(self, path: str, notifications: Sequence[Notification]) -> None:
+    async def send(self, endpoint: Row, notifications: Sequence[Notification]) -> None:
         """Keep the notifications, or raise PostError."""
         if self.failures > 0:
             self.failures -= 1
             raise PostError("The queue is not available.", transient=True)
-        self.sent += [(path, notification) for notification in notifications]
+        self.sent += [(endpoint["path"], notification) for notification in notifications]
 
     async def close(self) -> None:
         """Nothing to let go."""

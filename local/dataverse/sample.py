@@ -9,6 +9,7 @@ from local.dataverse.environment import Environment
 from local.dataverse.seeding import fixed_id, message_id, seed
 from local.dataverse.store import Row
 from local.dataverse.tables import MAPPED_TABLES, TABLES
+from local.servicebus.sas import POLICIES
 
 _FIRST: Final = [
     "Åsa",
@@ -81,6 +82,7 @@ _CITIES: Final = (
 _JOBS: Final = ("Head of Procurement", "CFO", "Plant Manager", "IT Director", "Marketing Lead", "Buyer")
 _TOPICS: Final = ("Packing robots", "Sensor retrofit", "Service contract", "Line extension", "Pilot project")
 # Columns that change without concerning anyone outside, so that writing them posts nothing.
+_POLICY: Final = "DataverseSend"  # of the Service Bus emulator
 _UNWATCHED: Final = ("new_last_interesting_moment", "new_priority", "new_urgency", "new_relative")
 
 
@@ -256,8 +258,8 @@ def registration_rows(environment: Environment) -> dict[str, list[Row]]:
         "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
         "solutionnamespace": "contoso-sync",
         "path": constants.QUEUE,
-        "saskeyname": "dataverse-send",
-        "saskey": "local-stack-sas-key",
+        "saskeyname": _POLICY,
+        "saskey": POLICIES[_POLICY].key,
         "userclaim": 2,
     }
     known = environment.store.rows["sdkmessagefilter"]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from local.harness import Made, Rows, System, eventually
+from local.servicebus.sas import POLICIES
 
 API = "/api/data/v9.2"
 TABLES = {
@@ -107,8 +108,8 @@ QUEUE = {
     "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
     "solutionnamespace": "contoso-sync",
     "path": "dynamics-changes",
-    "saskeyname": "dataverse-send",
-    "saskey": "a key of this test only",
+    "saskeyname": "DataverseSend",
+    "saskey": POLICIES["DataverseSend"].key,
     "userclaim": 2,
 }
 

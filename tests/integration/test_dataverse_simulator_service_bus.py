@@ -1,0 +1,124 @@
+"""Posts to a real queue: by the key and the path that the registered service endpoint names."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import pytest_asyncio
+from azure.servicebus import ServiceBusReceivedMessage
+from azure.servicebus.aio import ServiceBusClient
+
+from local.dataverse.harness import Running, running
+from local.dataverse.notifications import CLAIMS
+from local.servicebus.sas import POLICIES
+
+WRONG_KEY = "d3Jvbmcta2V5LXdyb25nLWtleS13cm9uZy1rZXktd3I="
+
+
+@pytest_asyncio.fixture(scope="module")
+async def broker() -> AsyncIterator[str]:
+    """The connection string of a running emulator."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "local.servicebus", "--port", "0"), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    ready = json.loads((await process.stdout.readline()).decode().removeprefix("READY "))
+    yield ready["connection_string"]
+    process.terminate()
+    await process.wait()
+
+
+@pytest.fixture
+async def api(broker: str) -> AsyncIterator[Running]:
+    """The sample company, with its endpoint and steps."""
+    async with running(service_bus=broker) as started:
+        started.environment.switches.post_retry_seconds = []
+        yield started
+
+
+async def settled(api: Running) -> tuple[int, int]:
+    """How many posts went through and how many failed, once none is on its way."""
+    async with asyncio.timeout(20):
+        while api.simulator.delivery.pending:  # noqa: ASYNC110 - the counter is no event
+            await asyncio.sleep(0.01)
+    return api.environment.stats.posted, api.environment.stats.failed_posts
+
+
+async def received(broker: str) -> list[ServiceBusReceivedMessage]:
+    async with (
+        ServiceBusClient.from_connection_string(broker) as client,
+        client.get_queue_receiver("dynamics-changes", max_wait_time=0.5) as receiver,
+    ):
+        messages = await receiver.receive_messages(max_message_count=50)
+        for message in messages:
+            await receiver.complete_message(message)
+    return messages
+
+
+async def set_endpoint(api: Running, **changes: Any) -> None:
+    (row,) = (await api.call("GET", "serviceendpoints?$select=name")).json()["value"]
+    assert (await api.call("PATCH", f"serviceendpoints({row['serviceendpointid']})", changes)).status == 204
+
+
+async def jobs(api: Running) -> list[dict[str, Any]]:
+    query = "asyncoperations?$select=statuscode,message&$filter=" + quote("statuscode ne 30")
+    found: list[dict[str, Any]] = (await api.call("GET", query)).json()["value"]
+    return found
+
+
+async def test_the_samples_endpoint_reaches_its_queue(api: Running, broker: str) -> None:
+    answer = await api.call("POST", "contacts", {"lastname": "Berg", "description": "x" * 1900})
+    assert await settled(api) == (1, 0)
+    (message,) = await received(broker)
+    text = b"".join(message.body).decode()
+    assert message.content_type == "application/json"
+    assert message.session_id is None
+    assert (message.application_properties or {})[f"{CLAIMS}RequestName".encode()] == b"Create"
+    assert "http:\\/\\/schemas.microsoft.com\\/xrm" in text
+    assert json.loads(text)["PrimaryEntityId"] == answer.row_id
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"saskey": WRONG_KEY}, "Authentic"),
+        ({"saskeyname": "NoSuchPolicy"}, "Authentic"),
+        ({"path": "persons"}, "Authentic"),
+        (
+            {
+                "path": "no-such-queue",
+                "saskeyname": "RootManageSharedAccessKey",
+                "saskey": POLICIES["RootManageSharedAccessKey"].key,
+            },
+            "NotFound",
+        ),
+    ],
+)
+async def test_an_endpoint_that_is_registered_wrong_leaves_failed_jobs(
+    api: Running, broker: str, change: dict[str, Any], reason: str
+) -> None:
+    await set_endpoint(api, **change)
+    for number in range(3):
+        assert (await api.call("POST", "contacts", {"lastname": f"Berg {number}"})).status == 204
+    assert await settled(api) == (0, 3)
+    failed = await jobs(api)
+    assert [job["statuscode"] for job in failed] == [31, 31, 31]
+    assert reason in failed[0]["message"]
+    assert WRONG_KEY not in json.dumps(failed)
+    assert await received(broker) == []
+
+
+async def test_a_waiting_job_goes_by_the_key_that_is_registered_meanwhile(api: Running, broker: str) -> None:
+    api.environment.switches.post_retry_seconds = [0.1] * 50
+    await set_endpoint(api, saskey=WRONG_KEY)
+    await api.call("POST", "contacts", {"lastname": "Berg"})
+    async with asyncio.timeout(20):
+        while [job["statuscode"] for job in await jobs(api)] != [10]:  # noqa: ASYNC110 - a row is no event
+            await asyncio.sleep(0.01)
+    await set_endpoint(api, saskey=POLICIES["DataverseSend"].key)
+    assert await settled(api) == (1, 0)
+    assert len(await received(broker)) == 1
