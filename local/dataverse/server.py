@@ -5,6 +5,8 @@ The app's identity endpoint, which App Service offers over plain HTTP too, is on
 
 import asyncio
 import ssl
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -86,9 +88,11 @@ class Simulator:
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = await request.read()
         if fault is not None:
-            return await _fail(request, fault)
-        response = await self._answer(ApiRequest(request.method, target, headers, body))
-        return web.Response(status=response.status, headers=dict(response.headers), body=response.body)
+            response = await _fail(request, fault)
+        else:
+            response = await self._answer(ApiRequest(request.method, target, headers, body))
+        date = _http_date(int(self.environment.now()))
+        return web.Response(status=response.status, headers={"Date": date, **response.headers}, body=response.body)
 
     async def _answer(self, request: ApiRequest) -> ApiResponse:
         host = request.headers.get("host", "").partition(":")[0].lower()
@@ -104,13 +108,18 @@ def _large_request(message: Any, payload: Any, protocol: Any, writer: Any, task:
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY)
 
 
-async def _fail(request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
+async def _fail(request: web.BaseRequest, fault: Fault) -> ApiResponse:
     if fault.status == "hang":
         await asyncio.sleep(_HANG_SECONDS)
     if isinstance(fault.status, str):
         if request.transport is not None:
             request.transport.abort()
-        return web.Response()
+        return ApiResponse(200)
     headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-    response = error_response(errors.ApiError(fault.status, fault.code, fault.message, headers))
-    return web.Response(status=response.status, headers=dict(response.headers), body=response.body)
+    return error_response(errors.ApiError(fault.status, fault.code, fault.message, headers))
+
+
+@lru_cache(maxsize=1)
+def _http_date(epoch: int) -> str:
+    """The Date header, by the simulator's clock; many requests share a second."""
+    return formatdate(epoch, usegmt=True)

@@ -1,7 +1,9 @@
 """Sign-in through the unmodified MSAL, and the simulator over real TLS under the vendors' host names."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import msal
 import pytest
 
 from local.dataverse import constants
+from local.dataverse.environment import Fault
 from local.dataverse.harness import Running, running
 
 AUTHORITY = f"https://{constants.LOGIN_HOST}/{constants.TENANT_ID}"
@@ -130,6 +133,20 @@ async def test_a_sign_in_can_be_made_to_fail(started: Running, tmp_path: Path, n
         result = await client.by_password()
         assert (result["error_codes"], result["suberror"]) == ([number], suberror)
         assert "access_token" in await client.call("acquire_token_for_client", SCOPES)
+
+
+@pytest.mark.parametrize("offset", [0.0, -900.0, 86_400.0])
+async def test_both_hosts_tell_the_time_of_the_simulators_clock(started: Running, offset: float) -> None:
+    started.environment.switches.clock_offset = offset
+    started.environment.faults.append(Fault(match="Planned", status=503))
+    async with httpx.AsyncClient(transport=started.transport()) as client:
+        for url in (
+            f"{AUTHORITY}/v2.0/.well-known/openid-configuration",
+            WHO_AM_I,
+            f"{constants.ORGANIZATION_URL}/api/data/v9.2/Planned",
+        ):
+            told = (await client.get(url)).headers.get_list("Date")
+            assert abs(parsedate_to_datetime(*told).timestamp() - time.time() - offset) < 5
 
 
 async def test_other_hosts_are_not_served(started: Running) -> None:
