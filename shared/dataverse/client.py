@@ -80,12 +80,19 @@ class DataverseClient:
         """All rows of any query of the Web API, page by page."""
         return [row async for row in self._pages(url, None)]
 
-    async def write(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> str:
+    async def write(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
         """POST, PATCH or DELETE of one row; gives the id of the row that a POST created. PATCH never creates one.
 
         Not tried again when nobody answered: the row may have been created.
         """
-        response = await self._call(method, url, None, body=body)
+        response = await self._call(method, url, None, body=body, headers=headers)
         return str(response.get("id", ""))
 
     async def close(self) -> None:
@@ -107,7 +114,13 @@ class DataverseClient:
             url = answer.get("@odata.nextLink", "")
 
     async def _call(
-        self, method: str, url: str, deadline: float | None, *, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        url: str,
+        deadline: float | None,
+        *,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """One request, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
         deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
@@ -116,7 +129,7 @@ class DataverseClient:
         while True:
             token = await self._auth.token()
             try:
-                return await self._send(method, url, token, body)
+                return await self._send(method, url, token, body, headers or {})
             except DataverseError as error:
                 tries += 1
                 if error.kind is Kind.TOKEN and not refreshed:
@@ -129,8 +142,10 @@ class DataverseClient:
                 log.info("dataverse_wait code=%s seconds=%.1f", error.code, wait)
                 await self._sleep(wait)
 
-    async def _send(self, method: str, url: str, token: str, body: Mapping[str, Any] | None) -> Any:
-        headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
+    async def _send(
+        self, method: str, url: str, token: str, body: Mapping[str, Any] | None, more: Mapping[str, str]
+    ) -> Any:
+        headers = {**_HEADERS, **more, "Authorization": f"Bearer {token}"}
         if method == "PATCH":
             headers["If-Match"] = "*"
         try:
