@@ -21,8 +21,9 @@ from rich.markup import escape
 from shared.errors import MsiSyncError
 from shared.operations.command import Command, Exit, Result
 from shared.operations.context import SETTINGS_FILE, Context, read_settings_file
+from shared.operations.register import REGISTER, UNREGISTER
 
-COMMANDS: tuple[Command, ...] = ()
+COMMANDS: tuple[Command, ...] = (REGISTER, UNREGISTER)
 
 _MORE = """\
 Settings are read from the environment, then from local.settings.json (see --settings).
