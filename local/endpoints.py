@@ -1,6 +1,7 @@
-"""What the stack tells the product and other clients: addresses and credentials, the same facts in two forms.
+"""What the stack tells the product and other clients: addresses and credentials, the same facts in several forms.
 
-`endpoints` is the file `.local/endpoints.json`; `functions_environment` holds the app settings of the Functions host.
+`endpoints` is the file `.local/endpoints.json`, `local_settings` the file `.local/local.settings.json`;
+`functions_environment` holds the app settings of the Functions host.
 """
 
 import json
@@ -130,11 +131,10 @@ class Addresses:
             "ca_bundle": str(self.ca_bundle),
         }
 
-    def functions_environment(self) -> dict[str, str]:
-        """Return the environment of a Functions host: the settings of a deployed app, and the way to the simulators."""
+    def app_settings(self) -> dict[str, str]:
+        """Return the settings of a deployed app, and the way to the simulators."""
         bundle = str(self.ca_bundle)
         return {
-            **inherited_environment(),
             "ServiceBusConnection": self.service_bus,
             "AzureWebJobsStorage": self.storage,
             **dict(QUEUES.values()),
@@ -159,6 +159,19 @@ class Addresses:
             "REQUESTS_CA_BUNDLE": bundle,
             "CURL_CA_BUNDLE": bundle,
         }
+
+    def functions_environment(self) -> dict[str, str]:
+        """Return the whole environment of a Functions host."""
+        return {**inherited_environment(), **self.app_settings()}
+
+    def local_settings(self, changes: Mapping[str, str]) -> dict[str, Any]:
+        """Return what local.settings.json holds: the app settings with `changes`, and what registering needs."""
+        registering = {
+            "CHANGES_SEND_CONNECTION": self.service_bus_of_dataverse,
+            "WEBHOOK_URL": f"http://127.0.0.1:{self.ports.functions}/api/receive_webhook",
+            "WEBHOOK_KEY": self.webhook_key,
+        }
+        return {"IsEncrypted": False, "Values": {**self.app_settings(), **registering, **changes}}
 
 
 def inherited_environment() -> dict[str, str]:

@@ -86,6 +86,11 @@ class Stack:
         return self.directory / "endpoints.json"
 
     @property
+    def settings_file(self) -> Path:
+        """The app settings of the Functions hosts, in the form that `msisync --settings` and `func` read."""
+        return self.directory / "local.settings.json"
+
+    @property
     def control_file(self) -> Path:
         """Where tests, demo and benchmark find control addresses, process ids and logs."""
         return self.directory / "control.json"
@@ -104,6 +109,8 @@ class Stack:
             if self._with_functions:
                 await self.start_functions()
             write_private_json(self.endpoints_file, self.addresses.endpoints())
+            settings = self.addresses.local_settings(self._functions_environment)
+            write_private_json(self.settings_file, settings)
             self._write_control()
         except BaseException:
             await self.stop()
@@ -206,7 +213,7 @@ class Stack:
             self._add(name, command, inherited_environment(), is_ready)
 
     def _remove_pointers(self) -> None:
-        for file in (self.endpoints_file, self.control_file):
+        for file in (self.endpoints_file, self.settings_file, self.control_file):
             file.unlink(missing_ok=True)
 
     def _add(

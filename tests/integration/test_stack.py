@@ -153,6 +153,17 @@ async def test_the_app_runs_with_the_settings_of_a_deployed_one(stack: Stack) ->
     assert "SSL_CERT_DIR" not in seen
 
 
+async def test_local_settings_hold_what_the_app_runs_with(stack: Stack) -> None:
+    assert stat.S_IMODE(stack.settings_file.stat().st_mode) == 0o600
+    values = json.loads(stack.settings_file.read_text())["Values"]
+    seen = await settings_seen_by(endpoints(stack)["functions"]["url"])
+    only_for_commands = {"CHANGES_SEND_CONNECTION", "WEBHOOK_URL", "WEBHOOK_KEY"}
+    assert {name: seen.get(name) for name in values.keys() - only_for_commands} == {
+        name: values[name] for name in values.keys() - only_for_commands
+    }
+    assert values["MARKETO_CONCURRENCY"] == "7"
+
+
 async def test_every_part_is_reported_with_its_log(stack: Stack, lines: list[str]) -> None:
     parts = {"service-bus", "dataverse", "marketo", "proxy", "azurite", "functions-a"}
     assert set(stack.parts) >= parts
@@ -266,6 +277,7 @@ async def test_nothing_outlives_up(up: Child, tmp_path: Path, number: signal.Sig
     if number != signal.SIGKILL:
         assert "Everything is stopped." in up.log_tail()
         assert not (tmp_path / "state" / "endpoints.json").exists()
+        assert not (tmp_path / "state" / "local.settings.json").exists()
 
 
 async def test_a_person_drives_up_from_the_command_line(up: Child, tmp_path: Path) -> None:

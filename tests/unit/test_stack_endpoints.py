@@ -62,6 +62,24 @@ def test_the_app_and_its_clients_are_told_the_same(addresses: Addresses) -> None
     assert environment["FUNCTIONS_WEBHOOK_KEY"] == endpoints["functions"]["webhook_key"]
 
 
+def test_local_settings_are_those_of_the_app_and_what_registering_needs(addresses: Addresses) -> None:
+    settings = addresses.local_settings({"MARKETO_CONCURRENCY": "7"})
+    values, environment = settings["Values"], addresses.functions_environment()
+    assert settings.keys() == {"IsEncrypted", "Values"}
+    assert settings["IsEncrypted"] is False
+    assert not values.keys() & {"HOME", "PATH", "TMPDIR", "PYTHONUNBUFFERED"}
+    registering = {"CHANGES_SEND_CONNECTION", "WEBHOOK_URL", "WEBHOOK_KEY"}
+    assert values.keys() - environment.keys() == {*registering, "MARKETO_CONCURRENCY"}
+    assert {name: environment[name] for name in values.keys() & environment.keys()} == {
+        name: values[name] for name in values.keys() & environment.keys()
+    }
+    proxied = ("HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    assert all(values[name] for name in proxied)
+    assert parse_connection_string(values["CHANGES_SEND_CONNECTION"]).shared_access_key_name == "DataverseSend"
+    assert values["WEBHOOK_URL"] == f"{addresses.endpoints()['functions']['url']}/api/receive_webhook"
+    assert values["WEBHOOK_KEY"] == addresses.webhook_key
+
+
 def test_keys_are_new_for_every_stack_and_not_in_its_repr(addresses: Addresses) -> None:
     other = Addresses(ports=addresses.ports, ca_bundle=addresses.ca_bundle)
     assert other.webhook_key != addresses.webhook_key
