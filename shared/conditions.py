@@ -47,6 +47,6 @@ class SyncFilter:
 
     def excludes(self, row: Row) -> bool:
         """Whether the row is kept out."""
-        if self.flag and row.get(self.flag) is not None and not row[self.flag]:
+        if self.flag and row.get(self.flag) in (False, 0):
             return True
         return bool(self.rule) and not any(holds(row, condition) for condition in self.rule)

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
+from shared import config_checks as checks
 from shared.conditions import SyncFilter, Wanted
 from shared.entities import ENTITIES, TABLES
 from shared.errors import ConfigurationError
+from shared.problems import problems, quoted
 
-Column = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*$")]
-Guid = Annotated[
-    str,
-    BeforeValidator(lambda given: given.strip("{}").lower() if isinstance(given, str) else given),
-    StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"),
-]
-MarketoName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Column = Annotated[str, AfterValidator(checks.column)]
+Guid = Annotated[str, AfterValidator(checks.guid)]
+MarketoName = Annotated[str, AfterValidator(checks.marketo_name)]
+Values = Annotated[tuple[int | str | bool, ...], PlainValidator(checks.values)]
+ColumnWanted = Annotated[Wanted, PlainValidator(checks.wanted)]
+Condition = Annotated[dict[Column, ColumnWanted], BeforeValidator(checks.condition)]
 
 #: The tables whose rows the native connector's column keeps out (native-sync-features.md 5).
 FILTERED_TABLES = ("account", "lead", "contact", "opportunity")
@@ -35,17 +48,6 @@ INSIGHT_PAIRS = {
 }
 
 
-def _as_wanted(given: Any) -> Any:
-    if isinstance(given, bool | int):
-        return [given]
-    if isinstance(given, str) and given not in ("empty", "present"):
-        raise ValueError(f'"empty", "present", or a list of values: ["{given}"]')
-    return given
-
-
-ColumnWanted = Annotated[Wanted, BeforeValidator(_as_wanted)]
-
-
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,38 +55,44 @@ class _Strict(BaseModel):
 class FieldRule(_Strict):
     """Where a Marketo field's value comes from (the forms are shown at the top of sync.toml)."""
 
-    columns: tuple[Column, ...] = Field(min_length=1)
+    columns: Annotated[tuple[Column, ...], BeforeValidator(checks.as_list)]
     convert: Literal["plain", "label", "lines", "is", "true_only"] = "plain"
-    values: tuple[int | str | bool, ...] = ()
-    when: dict[Column, ColumnWanted] = {}
+    values: Values = ()
+    when: Condition = {}
 
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, given: Any) -> Any:
         if isinstance(given, str):
             return {"columns": (given,)}
-        if isinstance(given, dict) and "column" in given:
-            return {"columns": (given["column"],), **{k: v for k, v in given.items() if k != "column"}}
-        return given
+        if not isinstance(given, dict):
+            raise ValueError(
+                'must be a column in quotes, or a rule such as { column = "statuscode", convert = "label" }, '
+                f"not {quoted(given)}"
+            )
+        if "column" not in given:
+            return given
+        if isinstance(given["column"], list) or "columns" in given:
+            raise ValueError('write one column = "a", or several as columns = ["a", "b"]')
+        return {"columns": (given["column"],), **{k: v for k, v in given.items() if k != "column"}}
 
     @model_validator(mode="after")
     def _fits(self) -> FieldRule:
-        if (self.convert == "is") != bool(self.values):
-            raise ValueError('convert = "is" and values = [...] go together')
-        if self.convert != "lines" and len(self.columns) != 1:
-            raise ValueError('several columns go with convert = "lines"; alternatives are a list of rules')
+        if self.convert == "is" and not self.values:
+            raise ValueError('convert = "is" needs the values that mean true: values = [1, 2]')
+        if self.values and self.convert != "is":
+            raise ValueError('values = [...] needs convert = "is"')
+        if len(self.columns) > 1 and self.convert != "lines":
+            raise ValueError(
+                'several columns need convert = "lines"; if one stands in for the other, write a list: ["a", "b"]'
+            )
         return self
 
 
-def _as_list(given: Any) -> Any:
-    return given if isinstance(given, list | tuple) else (given,)
-
-
-FieldRules = Annotated[tuple[FieldRule, ...], BeforeValidator(_as_list), Field(min_length=1)]
-
-
-Conditions = Annotated[tuple[dict[Column, ColumnWanted], ...], BeforeValidator(_as_list)]
-Names = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], BeforeValidator(_as_list)]
+FieldRules = Annotated[tuple[FieldRule, ...], BeforeValidator(checks.as_list)]
+Conditions = Annotated[tuple[Condition, ...], BeforeValidator(checks.as_list)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(checks.as_list)]
 
 
 class TableConfig(_Strict):
@@ -118,16 +126,16 @@ class OwnerPolicy(_Strict):
 class RolePolicy(_Strict):
     """How connections become opportunity roles (dataverse.md 7.6)."""
 
-    default: Annotated[str, StringConstraints(min_length=1, max_length=50)] = "Stakeholder"
+    default: Annotated[Text, StringConstraints(max_length=50)] = "Stakeholder"
 
 
 class SyncConfig(_Strict):
     """The whole of sync.toml."""
 
-    language: int = 1033
+    language: Annotated[StrictInt, Field(ge=1)] = 1033
     empty: Literal["clear", "keep"] = "clear"
     unsubscribe: Literal["never", "opt_out", "both"] = "never"
-    filter_column: Column | Literal[""] = "new_synctomkto"
+    filter_column: Annotated[str, AfterValidator(lambda given: given and checks.column(given))] = "new_synctomkto"
     keys: KeyFields = KeyFields()
     owner: OwnerPolicy = OwnerPolicy()
     roles: RolePolicy = RolePolicy()
@@ -137,6 +145,8 @@ class SyncConfig(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _sections(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if "tables" in given:
+            raise ValueError("unknown section tables; each table has its own: [contact.fields]")
         tables = {k: v for k, v in given.items() if k in TABLES}
         return {**{k: v for k, v in given.items() if k not in TABLES}, "tables": tables}
 
@@ -145,7 +155,8 @@ class SyncConfig(_Strict):
         fields = dict(self.tables[table].fields)
         if self.unsubscribe != "never" and table in ("lead", "contact"):
             convert: Literal["plain", "true_only"] = "plain" if self.unsubscribe == "both" else "true_only"
-            fields.setdefault("unsubscribed", (FieldRule(columns=("donotbulkemail",), convert=convert),))
+            if "unsubscribed" not in {name.lower() for name in fields}:
+                fields["unsubscribed"] = (FieldRule(columns=("donotbulkemail",), convert=convert),)
         return fields
 
     def filter_of(self, table: str) -> SyncFilter:
@@ -155,7 +166,7 @@ class SyncConfig(_Strict):
 
     def filter_columns(self, table: str) -> frozenset[str]:
         """The columns of a table's filter as notifications name them: a lookup `_x_value` is `x` there."""
-        return frozenset(c.removeprefix("_").removesuffix("_value") for c in self.filter_of(table).columns)
+        return frozenset(c[1:].removesuffix("_value") if c[0] == "_" else c for c in self.filter_of(table).columns)
 
     def key_fields(self, entity: str) -> tuple[str, ...]:
         """The Marketo fields that hold a record's own GUID; the first is the key that Marketo finds it by.
@@ -168,20 +179,55 @@ class SyncConfig(_Strict):
         return tuple(dict.fromkeys([key, self.keys.company])) if entity == "company" else (key,) if key else ()
 
 
+#: The keys of each section, for what is said of others.
+_KEYS = {
+    "": [*(name for name in SyncConfig.model_fields if name != "tables"), *TABLES],
+    "keys": list(KeyFields.model_fields),
+    "owner": list(OwnerPolicy.model_fields),
+    "roles": list(RolePolicy.model_fields),
+    "write_back": [],
+    "table": list(TableConfig.model_fields),
+    "rule": ["column", *FieldRule.model_fields],
+}
+
+
 def load(path: Path) -> SyncConfig:
     """Read and validate sync.toml. Raises ConfigurationError with every problem, one a line."""
+    given = _read(path)
+    wrong: list[str] = []
+    config = SyncConfig()
     try:
-        return SyncConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        config = SyncConfig.model_validate(given)
+    except ValidationError as error:
+        wrong += problems(error, str(path), given=given, words=partial(checks.words, names=_KEYS))
+    wrong += [f"{path}: {problem}" for problem in checks.misplaced(given, INSIGHT_PAIRS)]
+    if wrong:
+        raise ConfigurationError("BadSyncConfig", "\n".join(wrong))
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # editors on Windows begin a file with a mark
+        return tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigurationError("NoSyncConfig", f"{path} does not exist; set SYNC_CONFIG or add the file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError("BadSyncConfig", f"{path} is not valid TOML: {error}") from None
-    except ValidationError as error:
-        raise ConfigurationError("BadSyncConfig", "\n".join(problems(error, str(path)))) from None
+    except OSError as error:
+        what = "is a directory" if path.is_dir() else f"cannot be read ({error.strerror})"
+        raise ConfigurationError("NoSyncConfig", f"{path} {what}; set SYNC_CONFIG to a file that can be read") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigurationError("BadSyncConfig", f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError("BadSyncConfig", f"{path}: {_syntax(str(error), text)}") from None
 
 
-def problems(error: ValidationError, source: str) -> Iterator[str]:
-    """One line per problem: where, and what is wrong. Values are left out: they may be secrets."""
-    for problem in error.errors(include_input=False, include_url=False):
-        where = ".".join(str(part) for part in problem["loc"] if part != "tables")
-        yield ": ".join(filter(None, (source, where, problem["msg"].removeprefix("Value error, "))))
+def _syntax(message: str, text: str) -> str:
+    """What tomllib says, with the line that it stopped at and what is usually the matter."""
+    at = re.search(r"line (\d+)", message)
+    number = int(at.group(1)) if at else len(text.splitlines())
+    line = text.splitlines()[number - 1].strip() if text else ""
+    remedy = "text needs quotes, and [section] stands on a line of its own"
+    if re.match(r"Cannot (overwrite|declare|mutate)", message):
+        remedy = "this key or section is there twice; delete one of the two"
+    return f"line {number} is no valid TOML ({message.partition(' (')[0]}): {line[:80]}; {remedy}"

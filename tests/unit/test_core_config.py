@@ -1,14 +1,20 @@
-"""sync.toml: what is delivered loads, and what is wrong in it is told by key, all at once."""
+"""sync.toml: what is delivered shows every option with its default, and each option does what it says."""
 
+import json
+import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from shared import config
-from shared.config import SyncConfig
+from shared.conditions import Condition, SyncFilter
+from shared.config import INSIGHT_PAIRS, FieldRule, OwnerPolicy, SyncConfig
 from shared.entities import TABLES
-from shared.errors import ConfigurationError
+from shared.fields import MarketoField, compile_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,33 +25,66 @@ def loaded(folder: Path, text: str) -> SyncConfig:
     return config.load(path)
 
 
-def refused(folder: Path, text: str) -> list[str]:
-    with pytest.raises(ConfigurationError) as refusal:
-        loaded(folder, text)
-    assert refusal.value.code == "BadSyncConfig"
-    return refusal.value.message.splitlines()
-
-
 def test_the_delivered_file_maps_every_table_but_the_legacy_roles() -> None:
     delivered = config.load(ROOT / "sync.toml")
     assert set(delivered.tables) == TABLES.keys() - {"customeropportunityrole"}
     assert delivered.language == 1033
 
 
-def test_the_delivered_policies_are_the_defaults() -> None:
-    delivered = config.load(ROOT / "sync.toml")
-    assert delivered.owner == SyncConfig().owner
-    assert delivered.roles == SyncConfig().roles
+OPTIONS = [name for name in SyncConfig.model_fields if name != "tables"]
 
 
-def test_every_line_that_the_delivered_file_offers_behind_a_hash_can_be_turned_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_delivered_policies_are_the_defaults(option: str) -> None:
+    assert getattr(config.load(ROOT / "sync.toml"), option) == getattr(SyncConfig(), option)
+
+
+def test_the_delivered_file_shows_every_option() -> None:
+    text = (ROOT / "sync.toml").read_text(encoding="utf-8")
+    shown = tomllib.loads(text)
+    for option in OPTIONS:
+        section = getattr(SyncConfig(), option)
+        assert option in shown
+        for name in type(section).model_fields if isinstance(section, BaseModel) else ():
+            assert name in shown[option] or f"\n# {name} = " in text
+    assert set(shown["write_back"]) == set(INSIGHT_PAIRS)
+    explained = [f"convert = {json.dumps(name)}" for name in get_args(FieldRule.model_fields["convert"].annotation)]
+    for word in (*explained[1:], *FieldRule.model_fields, "filter = ", '"present"', '"empty"'):
+        assert word in text
+    for model, option in (
+        (SyncConfig, "empty"), (SyncConfig, "unsubscribe"), (OwnerPolicy, "team"), (OwnerPolicy, "unusable_user")
+    ):  # fmt: skip
+        for word in get_args(model.model_fields[option].annotation):
+            assert f'"{word}"' in text
+
+
+def examples() -> list[tuple[int, ...]]:
+    """The lines that become one example when their # is taken away: a key, or a section and a key of it."""
+    found: list[tuple[int, ...]] = []
+    section: tuple[int, ...] = ()
+    for number, line in enumerate((ROOT / "sync.toml").read_text(encoding="utf-8").splitlines()):
+        if re.match(r"# \[[\w.]+\]$", line):
+            section = (number,)
+        elif re.match(r"# \w+ = ", line):
+            found.append((*section, number))
+        else:
+            section = ()
+    return found
+
+
+@pytest.mark.parametrize("example", examples())
+def test_every_example_that_the_delivered_file_has_behind_a_hash_can_be_turned_on(
+    tmp_path: Path, example: tuple[int, ...]
+) -> None:
     lines = (ROOT / "sync.toml").read_text(encoding="utf-8").splitlines()
-    offered = ("# unsubscribed =", "# [customeropportunityrole.fields]", "# externalCreatedDate =")
-    text = "\n".join(line[2:] if line.startswith(offered) else line for line in lines)
-    turned_on = loaded(tmp_path, text)
-    assert "customeropportunityrole" in turned_on.tables
-    assert "unsubscribed" in turned_on.tables["lead"].fields
-    assert "unsubscribed" in turned_on.tables["contact"].fields
+    text = "\n".join(line.removeprefix("# ") if n in example else line for n, line in enumerate(lines))
+    assert loaded(tmp_path, text) != config.load(ROOT / "sync.toml")
+
+
+def test_the_delivered_file_has_an_example_of_a_filter_of_custom_fields_and_of_a_fixed_owner() -> None:
+    lines = (ROOT / "sync.toml").read_text(encoding="utf-8").splitlines()
+    names = [lines[example[-1]].split()[1] for example in examples()]
+    assert names == ["fixed", "favoriteColor", "filter", "filter", "campaignGuid", "externalCreatedDate"]
 
 
 def test_an_empty_file_syncs_nothing_with_the_default_policies(tmp_path: Path) -> None:
@@ -84,61 +123,83 @@ def test_the_fixed_owner_may_be_written_as_dynamics_shows_it(
     assert loaded(tmp_path, f'[owner]\nteam = "fixed"\nfixed = "{form.format(case(user))}"').owner.fixed == user
 
 
+def test_a_file_that_an_editor_on_windows_wrote_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sync.toml"
+    path.write_bytes('language = 1031\r\n[roles]\r\ndefault = "Entscheider für alles"\r\n'.encode("utf-8-sig"))
+    found = config.load(path)
+    assert (found.language, found.roles.default) == (1031, "Entscheider für alles")
+
+
+@pytest.mark.parametrize("table", ["lead", "contact"])
 @pytest.mark.parametrize(
-    ("text", "key", "told"),
+    ("policy", "opted_out", "opted_in"),
     [
-        ('languages = "x"', "languages", "not permitted"),
-        ('language = "English"', "language", "integer"),
-        ("[acount.fields]", "acount", "not permitted"),
-        ("[account.field]", "account.field", "not permitted"),
-        ("[account]", "account.fields", "required"),
-        ('[owner]\nteams = "none"', "owner.teams", "not permitted"),
-        ('[owner]\nteam = "boss"', "owner.team", "'administrator', 'none' or 'fixed'"),
-        ('[owner]\nteam = "fixed"', "owner", 'fixed = "<systemuserid>"'),
-        ('[owner]\nunusable_user = "fixed"', "owner", 'fixed = "<systemuserid>"'),
-        ('[owner]\nteam = "fixed"\nfixed = "sam"', "owner.fixed", "pattern"),
-        ('[owner]\nteam = "fixed"\nfixed = 5', "owner.fixed", "string"),
-        ('[roles]\ndefault = ""', "roles.default", "1 character"),
-        (f'[roles]\ndefault = "{"x" * 51}"', "roles.default", "50 characters"),
-        ('[lead.fields]\nx = { column = "a", convert = "lable" }', "lead.fields.x.0.convert", "'label'"),
-        ('[lead.fields]\nx = { column = "a", convert = "is" }', "lead.fields.x.0", "values = [...] go together"),
-        ('[lead.fields]\nx = { column = "a", values = [1] }', "lead.fields.x.0", "values = [...] go together"),
-        ('[lead.fields]\nx = { columns = ["a", "b"] }', "lead.fields.x.0", "lines"),
-        ('[lead.fields]\nx = { columns = [], convert = "lines" }', "lead.fields.x.0.columns", "at least 1"),
-        ('[lead.fields]\nx = { columm = "a" }', "lead.fields.x.0.columm", "not permitted"),
-        ('[lead.fields]\nx = "Upper Case"', "lead.fields.x.0.columns.0", "pattern"),
-        ("[lead.fields]\nx = []", "lead.fields.x", "at least 1"),
-        ("[lead.fields]\nx = 5", "lead.fields.x.0", "dictionary"),
-        ('[lead.fields]\nx = { column = "a", when = { b = "full" } }', "lead.fields.x.0.when.b", "'present'"),
+        ("never", {}, {}),
+        ("opt_out", {"unsubscribed": True}, {}),
+        ("both", {"unsubscribed": True}, {"unsubscribed": False}),
     ],
 )
-def test_a_wrong_line_is_told_by_file_and_key(tmp_path: Path, text: str, key: str, told: str) -> None:
-    lines = refused(tmp_path, text)
-    assert any(line.startswith(f"{tmp_path / 'sync.toml'}: {key}") and told in line for line in lines), lines
+def test_opting_out_unsubscribes_as_the_policy_says(
+    tmp_path: Path, table: str, policy: str, opted_out: dict[str, bool], opted_in: dict[str, bool]
+) -> None:
+    rules = loaded(tmp_path, f'unsubscribe = "{policy}"\n[{table}.fields]').fields_of(table)
+    fields = compile_table(rules, {"unsubscribed": MarketoField("boolean")})
+    assert fields.columns == ({"donotbulkemail"} if policy != "never" else set())
+    assert fields.map({"donotbulkemail": True}, {}) == opted_out
+    assert fields.map({"donotbulkemail": False}, {}) == opted_in
 
 
-def test_all_problems_are_listed_at_once_one_a_line(tmp_path: Path) -> None:
-    lines = refused(tmp_path, 'languages = 1\n[owner]\nteam = "boss"\n[lead.fields]\nx = 5\ny = "A"')
-    for key in ("languages", "owner.team", "lead.fields.x", "lead.fields.y"):
-        assert any(f": {key}" in line for line in lines), key
+def test_the_unsubscribe_policy_concerns_persons_only_and_gives_way_to_a_rule_of_the_operator(tmp_path: Path) -> None:
+    text = 'unsubscribe = "both"\n[account.fields]\n[lead.fields]\nUnsubscribed = "new_optout"'
+    found = loaded(tmp_path, text)
+    assert found.fields_of("account") == {}
+    assert {name: rules[0].columns for name, rules in found.fields_of("lead").items()} == {
+        "Unsubscribed": ("new_optout",)
+    }
 
 
-def test_broken_toml_is_told_with_its_place(tmp_path: Path) -> None:
-    (line,) = refused(tmp_path, "language = 1033\n[owner\n")
-    assert str(tmp_path / "sync.toml") in line
-    assert "line 2" in line
+@pytest.mark.parametrize(
+    ("text", "person", "company"),
+    [
+        ("", ("externalPersonId",), ("externalCompanyId",)),
+        ('[keys]\nperson = "crmGuid"', ("crmGuid",), ("externalCompanyId",)),
+        ('[keys]\ncompany = "crmAccount"', ("externalPersonId",), ("externalCompanyId", "crmAccount")),
+    ],
+)
+def test_the_guids_are_held_by_the_fields_that_the_operator_names(
+    tmp_path: Path, text: str, person: tuple[str, ...], company: tuple[str, ...]
+) -> None:
+    found = loaded(tmp_path, text)
+    assert found.key_fields("person") == person
+    assert found.key_fields("company") == company
+    assert found.key_fields("sales_person") == ("externalSalesPersonId",)
+    assert found.key_fields("opportunity") == ("externalOpportunityId",)
+    assert found.key_fields("opportunity_role") == ()
 
 
-def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "sync.toml"
-    path.write_bytes('[roles]\ndefault = "Entscheider für alles"'.encode("latin-1"))
-    with pytest.raises(ConfigurationError, match="not valid TOML"):
-        config.load(path)
+FILTERED = """
+filter_column = "new_tomarketo"
+[contact]
+filter = { new_region = ["EMEA"], _parentcustomerid_value = "present" }
+[contact.fields]
+[account]
+filter = [{ new_value = [true] }, { statecode = 0 }]
+[account.fields]
+[systemuser.fields]
+"""
 
 
-def test_a_missing_file_is_told_with_the_setting_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError) as refusal:
-        config.load(tmp_path / "nowhere.toml")
-    assert refusal.value.code == "NoSyncConfig"
-    assert "nowhere.toml" in refusal.value.message
-    assert "SYNC_CONFIG" in refusal.value.message
+def test_a_filter_is_the_column_of_four_tables_and_the_rule_of_each(tmp_path: Path) -> None:
+    found = loaded(tmp_path, FILTERED)
+    rule: Condition = {"new_region": ["EMEA"], "_parentcustomerid_value": "present"}
+    assert found.filter_of("contact") == SyncFilter("new_tomarketo", (rule,))
+    assert found.filter_of("account") == SyncFilter("new_tomarketo", ({"new_value": [True]}, {"statecode": [0]}))
+    assert found.filter_of("lead") == found.filter_of("opportunity") == SyncFilter("new_tomarketo")
+    assert found.filter_of("systemuser") == found.filter_of("connection") == SyncFilter()
+    assert loaded(tmp_path, 'filter_column = ""').filter_of("contact") == SyncFilter()
+
+
+def test_the_columns_of_a_filter_are_told_as_notifications_name_them(tmp_path: Path) -> None:
+    found = loaded(tmp_path, FILTERED)
+    assert found.filter_columns("contact") == {"new_tomarketo", "new_region", "parentcustomerid"}
+    assert found.filter_columns("account") == {"new_tomarketo", "new_value", "statecode"}
