@@ -76,11 +76,9 @@ class Schema:
     async def _load(self, table: str) -> TableSchema:
         entity, source = TABLES[table]
         there = await self._metadata.readable_columns(table)
+        described = await self._describe(entity)
         fields = compile_table(
-            self._config.fields_of(table),
-            await self._describe(entity),
-            columns=there,
-            clears=self._config.empty == "clear",
+            self._config.fields_of(table), described, columns=there, clears=self._config.empty == "clear"
         )
         self._warn(table, "not writable in Marketo", fields.dropped)
         self._warn(table, "not readable in Dynamics", fields.dropped_columns)
@@ -88,7 +86,14 @@ class Schema:
         wanted = label_columns(self._config.fields_of(table)) & fields.columns
         labels = await self._metadata.labels(table, wanted, self._config.language) if wanted else {}
         columns = {*fields.columns, *chosen.columns, *(there.intersection(source.rule_columns))}
-        return TableSchema(frozenset(columns), fields, labels, self._config.key_fields(entity.name), chosen)
+        return TableSchema(frozenset(columns), fields, labels, self._id_fields(table, described), chosen)
+
+    def _id_fields(self, table: str, described: Collection[str]) -> tuple[str, ...]:
+        """Without the first nothing can be synced; one beside it may be missing."""
+        names = self._config.key_fields(TABLES[table][0].name)
+        missing = [name for name in names[1:] if name not in described]
+        self._warn(table, "not in Marketo", missing)
+        return tuple(name for name in names if name not in missing)
 
     def _warn(self, table: str, what: str, names: Iterable[str]) -> None:
         for name in names:

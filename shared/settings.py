@@ -23,8 +23,8 @@ from pydantic import (
 )
 
 from shared import forms
-from shared.config import problems
 from shared.errors import ConfigurationError
+from shared.problems import problems
 
 
 class _Settings(BaseModel):

@@ -182,6 +182,41 @@ def test_a_field_that_marketo_does_not_have_is_dropped_and_its_columns_are_not_r
     assert compiled.map({"a": "1", "b": "2", "c": 1}, {}) == {"known": "1"}
 
 
+def test_a_field_that_marketo_lets_nobody_write_is_dropped() -> None:
+    compiled = compile_table(fields_of(x="a", y="b"), {"x": MarketoField("string", writable=False), "y": STRING})
+    assert compiled.dropped == ("x",)
+    assert compiled.columns == {"b"}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "gone", {"column": "a", "when": {"gone": [1]}}, {"columns": ["a", "gone"], "convert": "lines"},
+        {"column": "gone", "convert": "label"}, ["gone", {"column": "gone", "when": {"a": "present"}}],
+    ],
+)  # fmt: skip
+def test_a_field_whose_column_dynamics_does_not_have_is_left_as_it_is_in_marketo(rule: Any) -> None:
+    compiled = compile_table(fields_of(x=rule, y="b"), {"x": STRING, "y": STRING}, columns={"a", "b"})
+    assert compiled.dropped_columns == ("gone",)
+    assert compiled.columns == {"b"}
+    assert compiled.map({"a": "1", "b": "2", "gone": "3"}, {}) == {"y": "2"}
+
+
+def test_of_alternatives_only_those_whose_column_is_missing_are_left_out() -> None:
+    compiled = compile_table(fields_of(x=["gone", "a"]), {"x": STRING}, columns={"a"})
+    assert (compiled.dropped, compiled.dropped_columns) == ((), ("gone",))
+    assert compiled.map({"a": "1"}, {}) == {"x": "1"}
+
+
+def test_where_empty_columns_are_not_to_clear_only_values_are_sent() -> None:
+    lines, label = {"columns": ["d"], "convert": "lines"}, {"column": "e", "convert": "label"}
+    fields = fields_of(x="a", y=["b", "c"], z=lines, w=label)
+    compiled = compile_table(fields, dict.fromkeys("xyzw", STRING), clears=False)
+    row = {"a": "", "b": None, "c": "1", "d": "", "e": None}
+    assert compiled.map(row, {"e": {}}) == {"y": "1"}
+    assert compiled.map(dict.fromkeys("abcde"), {"e": {}}) == {}
+
+
 def test_fields_are_sent_with_the_spelling_of_describe() -> None:
     assert compile_table(fields_of(FIRSTname="a"), {"firstName": STRING}).map({"a": "Ann"}, {}) == {"firstName": "Ann"}
 
@@ -307,3 +342,32 @@ def test_whatever_a_row_holds_its_record_is_json_of_known_fields(table: str, row
     record = mapped(table, row)
     assert record.keys() <= DELIVERED[table].keys()
     assert json.loads(json.dumps(record)) == record
+
+
+names = st.sampled_from("abcdef")
+conditions = st.dictionaries(names, st.sampled_from(["empty", "present", [1], ["x"]]), min_size=1)
+rules = st.one_of(
+    names,
+    st.fixed_dictionaries({"column": names, "when": conditions}),
+    st.fixed_dictionaries({"columns": st.lists(names, min_size=1), "convert": st.just("lines")}),
+    st.fixed_dictionaries({"column": names, "convert": st.sampled_from(["label", "true_only"])}),
+)
+mappings = st.dictionaries(st.sampled_from("xyz"), st.one_of(rules, st.lists(rules, min_size=1)))
+cells = st.one_of(st.none(), st.just(""), st.just(1), st.just("x"), st.booleans())
+
+
+@given(mappings, st.sets(names), st.sets(st.sampled_from("xyz")), st.dictionaries(names, cells), st.booleans())
+def test_no_column_is_read_and_no_field_sent_that_is_not_there(
+    given_fields: Values, columns: set[str], in_marketo: set[str], row: Values, clears: bool
+) -> None:
+    compiled = compile_table(
+        fields_of(**given_fields), dict.fromkeys(in_marketo, STRING), columns=columns, clears=clears
+    )
+    assert compiled.columns <= columns
+    assert columns.isdisjoint(compiled.dropped_columns)
+    assert set(compiled.dropped) == given_fields.keys() - in_marketo
+    record = compiled.map(row, {})
+    assert record.keys() <= in_marketo & given_fields.keys()
+    assert clears or None not in record.values()
+    there = {column: value for column, value in row.items() if column in columns}
+    assert compiled.map(there, {}) == record

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from shared.codes import Kind
+from shared.conditions import SyncFilter
 from shared.config import SyncConfig
 from shared.entities import Entity
-from shared.errors import MarketoError
+from shared.errors import ConfigurationError, MarketoError
 from shared.fields import MarketoField
 from shared.schema import KEEP_SECONDS, Schema
 
@@ -29,14 +30,14 @@ LOAD_ACCOUNT = ["columns account", "describe company", "labels account industryc
 class World:
     """Both systems at once, counting what they are asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: SyncConfig = CONFIG) -> None:
         self.asked: list[str] = []
         self.fields = {"firstName", "company", "industry"}
         self.columns = {"name", "industrycode", "firstname", "x", "_ownerid_value", "_parentaccountid_value"}
         self.error: MarketoError | None = None
         self.now = 0.0
         itself: Any = self
-        self.schema = Schema(CONFIG, itself, itself, clock=lambda: self.now)
+        self.schema = Schema(config, itself, itself, clock=lambda: self.now)
 
     async def describe(self, entity: Entity) -> dict[str, MarketoField]:
         self.asked.append(f"describe {entity.name}")
@@ -118,3 +119,74 @@ async def test_a_load_that_failed_is_tried_again_by_the_next() -> None:
         await world.schema.of("lead")
     world.error = None
     assert (await world.schema.of("lead")).columns >= {"firstname"}
+
+
+async def test_what_is_missing_on_either_side_is_left_out_and_told_once_over_all_reloads(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    world.columns.remove("industrycode")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            for table in ("account", "lead"):
+                found = await world.schema.of(table)
+                assert not {"industrycode", "x"} & found.columns
+            world.schema.forget()
+    assert [record.getMessage() for record in caplog.records] == [
+        "left_out table=account name=industrycode: not readable in Dynamics; see msisync fields check",
+        "left_out table=lead name=newInSpring: not writable in Marketo; see msisync fields check",
+    ]
+    assert not [asked for asked in world.asked if asked.startswith("labels")]
+
+
+async def test_an_empty_column_is_left_alone_in_marketo_where_the_policy_says_so() -> None:
+    kept = SyncConfig.model_validate({"empty": "keep", "contact": {"fields": {"firstName": "firstname"}}})
+    for config, record in ((CONFIG, {"firstName": None}), (kept, {})):
+        assert (await World(config).schema.of("contact")).fields.map({"firstname": None}, {}) == record
+
+
+def filtered(**filters: Any) -> SyncConfig:
+    return SyncConfig.model_validate({table: {"fields": {}, "filter": given} for table, given in filters.items()})
+
+
+async def test_the_native_connectors_column_is_read_where_it_exists_and_else_every_row_is_synced() -> None:
+    world = World(filtered(contact=({"firstname": "present"},)))
+    found = await world.schema.of("contact")
+    assert found.filter == SyncFilter("", ({"firstname": "present"},))
+    assert "new_synctomkto" not in found.columns
+    world.columns.add("new_synctomkto")
+    world.schema.forget()
+    found = await world.schema.of("contact")
+    assert found.filter.flag == "new_synctomkto"
+    assert {"new_synctomkto", "firstname"} <= found.columns
+
+
+async def test_without_a_column_of_its_rule_nothing_of_a_table_may_leave_dynamics() -> None:
+    either = ({"firstname": "present", "new_region": ["EMEA"]}, {"new_vip": [True]})
+    world = World(filtered(lead=either, contact=({"x": [1]},)))
+    with pytest.raises(ConfigurationError, match=r"filter of lead in sync.toml names new_region, new_vip") as refused:
+        await world.schema.of("lead")
+    assert refused.value.code == "FilterColumnMissing"
+    assert (await world.schema.of("contact")).filter.rule == ({"x": [1]},)
+    world.columns |= {"new_region", "new_vip"}
+    assert (await world.schema.of("lead")).columns >= {"firstname", "new_region", "new_vip"}
+
+
+async def test_a_table_that_no_filter_can_concern_costs_no_request() -> None:
+    world = World(SyncConfig.model_validate({"systemuser": {"fields": {}}, "contact": {"fields": {}}}))
+    assert await world.schema.filter_of("systemuser") == SyncFilter()
+    assert world.asked == []
+    assert await world.schema.filter_of("contact") == SyncFilter()
+    assert world.asked == ["columns contact", "describe person"]
+
+
+async def test_a_field_of_ones_own_for_the_accounts_guid_stands_beside_marketos_and_may_be_missing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(SyncConfig.model_validate({"keys": {"company": "crmAccount"}, "account": {"fields": {}}}))
+    with caplog.at_level(logging.WARNING):
+        assert (await world.schema.of("account")).id_fields == ("externalCompanyId",)
+    assert "name=crmAccount: not in Marketo" in caplog.text
+    world.fields.add("crmAccount")
+    world.schema.forget()
+    assert (await world.schema.of("account")).id_fields == ("externalCompanyId", "crmAccount")
