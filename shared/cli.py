@@ -21,20 +21,18 @@ from rich.markup import escape
 from shared.errors import MsiSyncError
 from shared.operations.command import Command, Exit, Result
 from shared.operations.context import SETTINGS_FILE, Context, read_settings_file
-from shared.operations.doctor import COMMAND as DOCTOR
 from shared.operations.fields import COMMANDS as FIELDS
 from shared.operations.fields import GROUP as FIELDS_HELP
 from shared.operations.register import REGISTER, UNREGISTER
-from shared.operations.show import COMMAND as SHOW_PERSON
 
-COMMANDS: tuple[Command, ...] = (DOCTOR, *FIELDS, REGISTER, UNREGISTER, SHOW_PERSON)
+COMMANDS: tuple[Command, ...] = (*FIELDS, REGISTER, UNREGISTER)
 
 _MORE = """\
 Settings are read from the environment, then from local.settings.json (see --settings).
 Exit codes: 0 all is well; 1 something needs attention; 2 something does not work; 64 wrong usage.
 Begin with: msisync doctor"""
 #: Groups of commands, with what their help says.
-GROUPS: dict[str, str] = {"fields": FIELDS_HELP, "show": "look at one record in every system"}
+GROUPS: dict[str, str] = {"fields": FIELDS_HELP}
 
 
 class _Parser(argparse.ArgumentParser):
