@@ -19,6 +19,7 @@ from shared.marketo.client import MarketoClient
 from shared.settings import Settings
 
 if TYPE_CHECKING:
+    from azure.data.tables.aio import TableClient
     from azure.servicebus.aio import ServiceBusClient
     from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
@@ -77,6 +78,18 @@ class Context:
         return ServiceBusAdministrationClient(given.namespace, self._credential)
 
     @cached_property
+    def parked_table(self) -> TableClient:
+        """The table of parked records. An operator waits for the answer: few tries."""
+        from azure.data.tables.aio import TableClient  # noqa: PLC0415
+
+        given = self.settings.storage
+        if given.connection.get_secret_value():
+            return TableClient.from_connection_string(
+                given.connection.get_secret_value(), given.parked_table, retry_total=1
+            )
+        return TableClient(given.table_uri, given.parked_table, credential=self._credential, retry_total=1)
+
+    @cached_property
     def _credential(self):  # type: ignore[no-untyped-def]
         from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415
 
@@ -84,7 +97,7 @@ class Context:
 
     async def close(self) -> None:
         """Close every client that was opened."""
-        for name in ("dataverse", "marketo", "bus", "bus_administration", "_credential"):
+        for name in ("dataverse", "marketo", "bus", "bus_administration", "parked_table", "_credential"):
             if name in self.__dict__:
                 await self.__dict__[name].close()
 

@@ -1,0 +1,157 @@
+"""Checks of what is registered in Dynamics: the plan of `msisync register` must be empty; no post has failed lately."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from shared.codes import Kind
+from shared.dataverse.client import API
+from shared.errors import DataverseError
+from shared.operations.checks import Check, Finding, Subject, attention, failed, ok
+from shared.operations.checks_fields import columns
+from shared.operations.registration import (
+    NAME,
+    WEBHOOK,
+    Endpoint,
+    Step,
+    Target,
+    place,
+    places_of,
+    queue_values,
+    wanted,
+)
+from shared.operations.registration_plan import Action, Plan, plan
+from shared.operations.registration_rows import read_endpoints
+
+GROUP = "Registration in Dynamics"
+#: Days that failed system jobs are looked for.
+DAYS = 7
+_MESSAGE = 300
+_REGISTER = "msisync register shows what it would write, msisync register --apply mends it"
+_SECRET = re.compile(r"(?i)\b(sig|sharedaccesskey|saskey|code)=[^&;,\s]+")
+#: Dataverse: asyncoperation.statuscode of a job that has failed.
+_FAILED = 31
+
+
+async def _endpoints(subject: Subject) -> list[Endpoint]:
+    context = subject.context
+    return await subject.once("endpoints", lambda: read_endpoints(context.dataverse, NAME, places_of(context.settings)))
+
+
+def _target(subject: Subject, endpoints: Iterable[Endpoint]) -> Target:
+    """The webhook where that is what posts to us, else the queue."""
+    settings = subject.context.settings
+    places = places_of(settings)
+    here = [endpoint for endpoint in endpoints if endpoint.place in places]
+    if here and all(endpoint.values.get("contract") == WEBHOOK for endpoint in here):
+        return Target({"contract": WEBHOOK, "authtype": 4, "url": here[0].values.get("url")})
+    # Which policy it posts with is left open: whether that works shows in the system jobs.
+    host = next(p for p in places if p.startswith("sb://")).removeprefix("sb://").partition("/")[0]
+    values = queue_values(host, settings.queues.changes)
+    return Target({name: value for name, value in values.items() if name != "solutionnamespace"})
+
+
+async def _plan(subject: Subject) -> Plan:
+    config = subject.context.config
+    endpoints = await _endpoints(subject)
+    present = {table: (await columns(subject, table)).values() for table in config.tables}
+    needed = wanted(config, present, _target(subject, endpoints), places=places_of(subject.context.settings))
+    return plan(needed, endpoints)
+
+
+def _lines(actions: Iterable[Action]) -> list[str]:
+    return [f"{action.what}: {action.why}" for action in actions]
+
+
+async def _endpoint(subject: Subject) -> Finding:
+    try:
+        found = await _plan(subject)
+    except DataverseError as error:
+        if error.kind not in (Kind.CONFIGURATION, Kind.PERMANENT):
+            raise
+        return attention(
+            f"it cannot be seen ({error.code})",
+            "sign in as a user that may read service endpoints and SDK message processing steps to check it; the sync "
+            "itself does not need that",
+            [error.message],
+            blocks=True,
+        )
+    wrong = [a for a in found.actions if a.kind == "endpoint" and a.verb != "delete"]
+    if wrong:
+        return failed("changes do not come from Dynamics", _REGISTER, _lines(wrong))
+    name = found.endpoint.name if found.endpoint else ""
+    return ok(f"{name} posts JSON to {place(found.endpoint.values) if found.endpoint else ''}")
+
+
+async def _steps(subject: Subject) -> Finding:
+    found = await _plan(subject)
+    steps = found.endpoint.steps if found.endpoint else ()
+    wrong = [
+        action
+        for action in found.actions
+        if action.kind != "endpoint" and not _is_superfluous(action) and not await _is_idle(subject, action, steps)
+    ]
+    if wrong:
+        missing = any(a.verb in ("create", "enable") for a in wrong)
+        text = "changes of some rows do not come" if missing else "some steps are not as they must be"
+        return failed(text, _REGISTER, _lines(wrong))
+    return ok(f"{len(steps)} enabled, with the right columns")
+
+
+async def _is_idle(subject: Subject, action: Action, steps: Iterable[Step]) -> bool:
+    """Whether an update would only take columns away that are gone or cannot be read: they never fire a step."""
+    if action.values.keys() != {"filteringattributes"}:
+        return False
+    step = next(step for step in steps if step.id == action.id)
+    present, needed = (
+        set(str(values.get("filteringattributes") or "").split(",")) for values in (step.values, action.values)
+    )
+    there = {name for name, column in (await columns(subject, step.table)).items() if column.readable}
+    return needed <= present and not (present - needed) & there and "" not in present
+
+
+def _is_superfluous(action: Action) -> bool:
+    return action.verb == "delete" and (action.kind != "image" or action.why != "not the one that is needed")
+
+
+async def _once_each(subject: Subject) -> Finding:
+    found = await _plan(subject)
+    lines = [*_lines(a for a in found.actions if _is_superfluous(a)), *found.attention]
+    if lines:
+        return attention("some changes are posted twice, or for nothing", _REGISTER, lines)
+    return ok()
+
+
+async def _jobs(subject: Subject) -> Finding:
+    found = await _plan(subject)
+    steps = found.endpoint.steps if found.endpoint else ()
+    since = (datetime.now(UTC) - timedelta(days=DAYS)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ours = " or ".join(f"_owningextensionid_value eq {step.id}" for step in steps)
+    if not ours:
+        return ok("there are no steps")
+    answer = await subject.context.dataverse.get(
+        f"{API}/asyncoperations?$select=friendlymessage,message,createdon&$count=true&$top=1&$orderby=createdon desc"
+        f"&$filter=statuscode eq {_FAILED} and createdon ge {since} and ({ours})"
+    )
+    if not answer["value"]:
+        return ok(f"none has failed in the last {DAYS} days")
+    newest = answer["value"][0]
+    message = _SECRET.sub(r"\1=…", str(newest.get("message") or newest.get("friendlymessage") or ""))
+    count = int(answer.get("@odata.count", 1))
+    return attention(
+        f"{count} failed in the last {DAYS} days: their changes have not come",
+        "see the newest message; a wrong key is mended by msisync register --new-key --apply. Save those rows again in "
+        "Dynamics once it is mended",
+        [f"{newest.get('createdon')}: {' '.join(message.split())[:_MESSAGE]}"],
+    )
+
+
+_NEEDS = ("endpoint",)
+CHECKS = (
+    Check("endpoint", GROUP, "Service endpoint", _endpoint, needs=("dynamics-read",)),
+    Check("steps", GROUP, "Steps", _steps, needs=_NEEDS),
+    Check("posted-once", GROUP, "Posted once", _once_each, needs=_NEEDS),
+    Check("system-jobs", GROUP, "System jobs", _jobs, needs=_NEEDS),
+)

@@ -1,0 +1,86 @@
+"""How the product's queues must be, and what is wrong with a queue that is otherwise. One table.
+
+Sessions guarantee one writer per entity; the lock of 5 minutes, Service Bus' longest, must outlast an invocation
+(functionTimeout of host.json), for the host does not renew it in batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from shared.entities import ENTITIES
+from shared.settings import QueueSettings
+
+LOCK = timedelta(minutes=5)
+#: Service Bus' default. Fewer, and an outage of some minutes fills the dead-letter sub-queues.
+DELIVERIES = 10
+#: "Never" is written as the longest duration that .NET knows.
+NEVER = timedelta(days=365 * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDesign:
+    """A queue: the field of QueueSettings that names it, and whether it has sessions."""
+
+    setting: str
+    sessions: bool
+
+
+QUEUES = (
+    QueueDesign("changes", sessions=False),
+    *(QueueDesign(entity, sessions=True) for entity in ENTITIES),
+    QueueDesign("dead_letters", sessions=False),
+)
+
+
+class Described(Protocol):
+    """A queue as its management describes it (azure.servicebus.management.QueueProperties)."""
+
+    requires_session: bool | None
+    lock_duration: timedelta | None
+    max_delivery_count: int | None
+    default_message_time_to_live: timedelta | None
+    dead_lettering_on_message_expiration: bool | None
+    forward_to: str | None
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What is wrong with a queue. `grave`: records are lost, or not synced at all."""
+
+    text: str
+    remedy: str
+    grave: bool = True
+
+
+def name_of(design: QueueDesign, settings: QueueSettings) -> str:
+    """The queue's name in the namespace."""
+    return str(getattr(settings, design.setting))
+
+
+def flaws(design: QueueDesign, queue: Described) -> Iterator[Flaw]:
+    """Everything about a queue that is not as designed."""
+    if str(queue.status) != "Active" and getattr(queue.status, "value", "") != "Active":
+        yield Flaw(f"it is {getattr(queue.status, 'value', queue.status)}", "set its status to Active")
+    if bool(queue.requires_session) is not design.sessions:
+        how = "--enable-session true" if design.sessions else "without sessions"
+        text = (
+            "it has no sessions: two writers could overlap" if design.sessions else "it has sessions: nothing reads it"
+        )
+        yield Flaw(text, f"sessions cannot be changed: delete the queue when it is empty and create it {how}")
+    if (queue.lock_duration or LOCK) < LOCK:
+        seconds = (queue.lock_duration or LOCK).total_seconds()
+        yield Flaw(f"its lock lasts {seconds:.0f} s, not 300: work may be done twice", "set its lock duration to PT5M")
+    if (queue.max_delivery_count or DELIVERIES) < DELIVERIES:
+        text = f"it dead-letters after {queue.max_delivery_count} deliveries: an outage soon fills its dead letters"
+        yield Flaw(text, f"set its max delivery count to {DELIVERIES}", grave=False)
+    life = queue.default_message_time_to_live
+    if life and life < NEVER and not queue.dead_lettering_on_message_expiration:
+        text = f"messages vanish after {life}"
+        yield Flaw(text, "let messages expire never, or into the dead letters (dead lettering on message expiration)")
+    if queue.forward_to:
+        yield Flaw("it forwards its messages to another queue or topic", "take the forwarding away")
