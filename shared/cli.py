@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,18 +22,20 @@ from rich.markup import escape
 from shared.errors import MsiSyncError
 from shared.operations.command import Command, Exit, Result
 from shared.operations.context import SETTINGS_FILE, Context, read_settings_file
+from shared.operations.doctor import COMMAND as DOCTOR
 from shared.operations.fields import COMMANDS as FIELDS
 from shared.operations.fields import GROUP as FIELDS_HELP
 from shared.operations.register import REGISTER, UNREGISTER
+from shared.operations.show import COMMAND as SHOW_PERSON
 
-COMMANDS: tuple[Command, ...] = (*FIELDS, REGISTER, UNREGISTER)
+COMMANDS: tuple[Command, ...] = (DOCTOR, *FIELDS, REGISTER, UNREGISTER, SHOW_PERSON)
 
 _MORE = """\
 Settings are read from the environment, then from local.settings.json (see --settings).
 Exit codes: 0 all is well; 1 something needs attention; 2 something does not work; 64 wrong usage.
 Begin with: msisync doctor"""
 #: Groups of commands, with what their help says.
-GROUPS: dict[str, str] = {"fields": FIELDS_HELP}
+GROUPS: dict[str, str] = {"fields": FIELDS_HELP, "show": "look at one record in every system"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -85,6 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _show_error(error.code, error.message, as_json=as_json)
     except KeyboardInterrupt:
         return _show_error("Interrupted", "stopped by the keyboard", as_json=as_json)
+    except Exception as error:  # noqa: BLE001  (Python's own exit code, 1, would say that all works)
+        traceback.print_exc()
+        what = f"a defect of msisync, {type(error).__name__}; report it with the lines on standard error"
+        return _show_error("Defect", what, as_json=as_json)
     if as_json:
         print(json.dumps(result.data, indent=2, default=str))  # noqa: T201  (the command's output)
     else:
@@ -108,7 +115,8 @@ def _show_error(code: str, message: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": {"code": code, "message": message}}, indent=2))  # noqa: T201
     else:
-        Console(stderr=True, highlight=False).print(f"[red]{escape(code)}[/red]: {escape(message)}")
+        console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        console.print(f"[red]{escape(code)}[/red]: {escape(message)}")
     return int(Exit.FAILED)
 
 

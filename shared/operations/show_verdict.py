@@ -164,18 +164,18 @@ def _is_retry(waiting: Waiting, around: Surroundings) -> bool:
 
 def _waiting_for_parent(subject: Subject, parked: Parked, around: Surroundings, explain: bool) -> Verdict:
     named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
-    sentence = f"{subject} waits since {timestamp(parked.since)} for its {parked.parent.entity} {named}"
+    noun = parked.parent.entity.replace("_", " ")
+    sentence = f"{subject} waits since {timestamp(parked.since)} for its {noun}, {named}"
     if not explain:
-        return Verdict("WaitingForParent", Exit.ATTENTION, sentence)
+        return Verdict("WaitingForParent", Exit.ATTENTION, sentence, _AGAIN)
+    when = f" at {timestamp(parked.next_check)}" if parked.next_check else ""
+    if named.in_marketo:
+        found = f"{sentence}, which is in Marketo by now: the app finds that out at its next look{when}"
+        return Verdict("WaitingForParent", Exit.ATTENTION, found, _AGAIN)
+    if named.kept_out:
+        found = f"{sentence}, which is rightly not synced ({named.kept_out}): the app does without it at its next look"
+        return Verdict("WaitingForParent", Exit.ATTENTION, f"{found}{when}", _AGAIN)
     why = judge(named, around, explain=False)
-    if why.code in ("Synced", "Differs", "DuplicateInMarketo", "Filtered") or named.in_marketo:
-        when = f" at {timestamp(parked.next_check)}" if parked.next_check else ""
-        return Verdict(
-            "WaitingForParent",
-            Exit.ATTENTION,
-            f"{sentence}, which keeps nobody up any more: the app finds that out at its next look{when}",
-            _AGAIN,
-        )
     return Verdict(
         "WaitingForParent",
         Exit.ATTENTION if why.exit is Exit.ATTENTION else Exit.FAILED,

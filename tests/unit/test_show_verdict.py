@@ -1,0 +1,212 @@
+"""Where a record stands: each constellation of facts has one code, and a sentence that names what matters."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.operations.command import Exit
+from shared.operations.show_facts import Difference, Letter, Parked, Subject, Unseen, Waiting
+from shared.operations.show_verdict import Surroundings, Verdict, judge
+from shared.outcomes import Parent
+
+NOW = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
+ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
+ACCOUNT = Parent("company", "account", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01")
+USER = Parent("sales_person", "systemuser", "9b1d9f40-1c52-ef11-a316-000d3a5b7c02")
+
+TITLE = Difference("title", "Boss", None)
+NOTIFIED = Waiting("dynamics-changes", routed=False, notification="Update")
+QUEUED = Waiting("persons", routed=True, first_seen=NOW - timedelta(seconds=5))
+RETRIED = Waiting("persons", routed=True, first_seen=NOW, due=NOW + timedelta(seconds=60), attempt=2)
+THROTTLED = Waiting("persons", routed=True, first_seen=NOW, due=NOW + timedelta(minutes=5))
+PUT_OFF = Waiting("persons", routed=True, first_seen=NOW - timedelta(hours=1), due=NOW + timedelta(seconds=5))
+COLLECTED = Waiting("persons", routed=True, first_seen=NOW, due=NOW + timedelta(seconds=15))
+REFUSED = Letter("dead-letters", "persons", "1003", "Invalid value for field 'email'", "marketo", NOW, 1)
+PARKED = Parked(ACCOUNT, NOW - timedelta(minutes=3), NOW + timedelta(minutes=1))
+IN_USE = Unseen("persons", "the app is working on it now", 3, 1)
+EMPTY = Unseen("persons", "the app is working on it now", 0, 0)
+UNCOUNTED = Unseen("persons", "receiving is disabled")
+
+
+def person(**facts: Any) -> Subject:
+    return Subject("contact", ID, "Pat Doe", **{"exists": True, "in_marketo": 0, **facts})
+
+
+def verdict(subject: Subject, **around: Any) -> Verdict:
+    given: dict[str, Any] = {"now": NOW, "burst": timedelta(seconds=20), "parents": {}, **around}
+    return judge(subject, Surroundings(**given))
+
+
+CASES: dict[str, tuple[Subject, dict[str, Any], str, Exit, list[str]]] = {
+    "as it is in Dynamics": (person(in_marketo=1), {}, "Synced", Exit.OK, ["Pat Doe", ID]),
+    "synced, another change comes": (
+        person(in_marketo=1, waiting=[QUEUED]), {}, "Synced", Exit.OK, ["another change"],
+    ),
+    "an old dead letter of what was mended": (person(in_marketo=1, letters=[REFUSED]), {}, "Synced", Exit.OK, []),
+    "differs, and nothing comes": (
+        person(in_marketo=1, differences=[TITLE]), {}, "Differs", Exit.FAILED, ["title", "nothing waits"],
+    ),
+    "differs, and a change comes": (
+        person(in_marketo=1, differences=[TITLE], waiting=[QUEUED]), {}, "Queued", Exit.ATTENTION, ["persons"],
+    ),
+    "differs, as the dead letter says": (
+        person(in_marketo=1, differences=[TITLE], letters=[REFUSED]), {}, "DeadLettered", Exit.FAILED, ["1003"],
+    ),
+    "kept out": (person(kept_out="new_synctomkto is No"), {}, "Filtered", Exit.OK, ["new_synctomkto is No"]),
+    "kept out, still in Marketo": (
+        person(kept_out="new_synctomkto is No", in_marketo=1, differences=[TITLE]),
+        {}, "Filtered", Exit.OK, ["no longer updated"],
+    ),
+    "kept out while a change comes": (person(kept_out="No", waiting=[QUEUED]), {}, "Filtered", Exit.OK, []),
+    "not read by the app": (
+        person(waiting=[NOTIFIED]), {}, "NotSentYet", Exit.ATTENTION, ["dynamics-changes"],
+    ),
+    "routed as well": (person(waiting=[NOTIFIED, QUEUED]), {}, "Queued", Exit.ATTENTION, ["persons"]),
+    "collected in a burst": (person(waiting=[COLLECTED]), {}, "Queued", Exit.ATTENTION, []),
+    "tried before": (
+        person(waiting=[RETRIED]), {}, "Retrying", Exit.ATTENTION, ["2 counted tries", "2026-03-04T10:01:00.000Z"],
+    ),
+    "put off without a counted try": (person(waiting=[THROTTLED]), {}, "Retrying", Exit.ATTENTION, ["10:05:00"]),
+    "put off for an hour already": (person(waiting=[PUT_OFF]), {}, "Retrying", Exit.ATTENTION, []),
+    "tried again after a dead letter": (
+        person(waiting=[RETRIED], letters=[REFUSED]), {}, "Retrying", Exit.ATTENTION, [],
+    ),
+    "refused": (
+        person(letters=[REFUSED]), {}, "DeadLettered", Exit.FAILED, ["1003", "Invalid value for field 'email'"],
+    ),
+    "refused twice": (
+        person(letters=[Letter("dead-letters", "persons", "1001", "old"), REFUSED]),
+        {}, "DeadLettered", Exit.FAILED, ["1003"],
+    ),
+    "never posted": (person(), {}, "NotInMarketo", Exit.FAILED, ["never posted"]),
+    "the queue is worked on": (
+        person(), {"unseen": [IN_USE]}, "Queued", Exit.ATTENTION, ["4 messages of persons", "working on it"],
+    ),
+    "differs while the queue is worked on": (
+        person(in_marketo=1, differences=[TITLE]), {"unseen": [IN_USE]}, "Queued", Exit.ATTENTION, ["may be"],
+    ),
+    "the queue is held, but empty": (person(), {"unseen": [EMPTY]}, "NotInMarketo", Exit.FAILED, ["never posted"]),
+    "a queue that nobody can count": (
+        person(), {"unseen": [UNCOUNTED]}, "NotInMarketo", Exit.FAILED, ["not known", "receiving is disabled"],
+    ),
+    "the broker is away": (
+        person(), {"troubles": {"Service Bus": "cannot be reached"}}, "NotInMarketo", Exit.FAILED,
+        ["not known: Service Bus (cannot be reached)"],
+    ),
+    "storage is away": (
+        person(in_marketo=1, differences=[TITLE]), {"troubles": {"Table Storage": "no answer"}},
+        "Differs", Exit.FAILED, ["Table Storage (no answer)"],
+    ),
+    "the broker is away, and it does not matter": (
+        person(in_marketo=1), {"troubles": {"Service Bus": "cannot be reached"}}, "Synced", Exit.OK, [],
+    ),
+    "twice by key": (
+        person(in_marketo=2, letters=[REFUSED]), {}, "DuplicateInMarketo", Exit.FAILED, ["2 records"],
+    ),
+    "twice by e-mail": (
+        person(in_marketo=1, lookalikes=[77]), {}, "DuplicateInMarketo", Exit.FAILED, ["record 77"],
+    ),
+    "gone, with a record": (
+        person(exists=False, in_marketo=1), {}, "GoneInDynamics", Exit.FAILED, ["Marketo has its record"],
+    ),
+    "gone, with a message": (
+        person(exists=False, waiting=[NOTIFIED]), {}, "GoneInDynamics", Exit.FAILED, ["dynamics-changes"],
+    ),
+    "nowhere": (Subject("", ID, exists=False, in_marketo=0), {}, "NotFound", Exit.FAILED, [ID]),
+    "Dynamics is away": (
+        Subject("", ID, in_marketo=1), {"troubles": {"Dynamics": "AADSTS50126: …"}}, "Unknown", Exit.FAILED,
+        ["AADSTS50126"],
+    ),
+    "Dynamics is away, a message is there": (
+        Subject("", ID, in_marketo=1, waiting=[QUEUED]), {"troubles": {"Dynamics": "away"}},
+        "Queued", Exit.ATTENTION, [],
+    ),
+    "Marketo is away": (
+        person(in_marketo=None, differences=None), {"troubles": {"Marketo": "603: denied"}}, "Unknown", Exit.FAILED,
+        ["603"],
+    ),
+    "Marketo is away, the record is queued": (
+        person(in_marketo=None, waiting=[QUEUED]), {"troubles": {"Marketo": "603"}}, "Queued", Exit.ATTENTION, [],
+    ),
+    "Marketo is away, a dead letter is there": (
+        person(in_marketo=None, letters=[REFUSED]), {"troubles": {"Marketo": "603"}}, "DeadLettered", Exit.FAILED, [],
+    ),
+    "nobody knows the mapping": (
+        person(in_marketo=1, differences=None), {"troubles": {"the mapping": "FilterColumnMissing"}},
+        "Unknown", Exit.FAILED, ["FilterColumnMissing"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_constellation_has_its_verdict(name: str) -> None:
+    subject, around, code, exit_, words = CASES[name]
+    found = verdict(subject, **around)
+    assert (found.code, found.exit) == (code, exit_)
+    assert [word for word in words if word not in found.sentence] == []
+    assert bool(found.remedy) == (exit_ is not Exit.OK)
+
+
+def account(**facts: Any) -> Subject:
+    return Subject("account", ACCOUNT.id, "Acme", **{"exists": True, "in_marketo": 0, **facts})
+
+
+PARENTS: dict[str, tuple[Subject, Exit, str, list[str]]] = {
+    "refused": (account(letters=[REFUSED]), Exit.FAILED, "DeadLettered", ["1003"]),
+    "queued": (account(waiting=[QUEUED]), Exit.ATTENTION, "Queued", []),
+    "waiting itself": (
+        account(parked=[Parked(USER, NOW)]), Exit.ATTENTION, "WaitingForParent", ["sales person", USER.id],
+    ),
+    "gone": (account(exists=False), Exit.FAILED, "NotFound", []),
+    "never posted": (account(), Exit.FAILED, "NotInMarketo", ["never posted"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARENTS)
+def test_who_waits_for_a_parent_is_told_why_that_is_missing(name: str) -> None:
+    parent, exit_, code, words = PARENTS[name]
+    found = verdict(person(parked=[PARKED]), parents={ACCOUNT: parent})
+    assert (found.code, found.exit) == ("WaitingForParent", exit_)
+    wanted = ["Pat Doe", "its company, account Acme", ACCOUNT.id, "2026-03-04T09:57:00.000Z", f"[{code}]", *words]
+    assert [word for word in wanted if word not in found.sentence] == []
+    assert found.remedy
+
+
+@pytest.mark.parametrize("parent", [account(in_marketo=1), account(kept_out="new_synctomkto is No")])
+def test_a_parent_that_keeps_nobody_up_any_more(parent: Subject) -> None:
+    found = verdict(person(parked=[PARKED]), parents={ACCOUNT: parent})
+    assert (found.code, found.exit) == ("WaitingForParent", Exit.ATTENTION)
+    assert "2026-03-04T10:01:00.000Z" in found.sentence
+
+
+def test_a_queue_comes_before_parking_and_parking_before_dead_letters() -> None:
+    parents = {ACCOUNT: account()}
+    assert verdict(person(parked=[PARKED], waiting=[QUEUED]), parents=parents).code == "Queued"
+    assert verdict(person(parked=[PARKED], letters=[REFUSED]), parents=parents).code == "WaitingForParent"
+
+
+@pytest.mark.parametrize(
+    ("code", "system", "remedy"),
+    [
+        ("1007", "marketo", "merge the records in Marketo"),
+        ("ParentMissing", "msisync", "why the parent does not sync"),
+        ("UnknownTable", "msisync", "sync.toml"),
+        ("MaxDeliveryCountExceeded", "service bus", "the app's log"),
+        ("1018", "marketo", "msisync doctor"),
+        ("1003", "marketo", "correct the row"),
+        ("CannotMap", "msisync", "correct the row"),
+    ],
+)
+def test_a_dead_letter_says_what_to_do(code: str, system: str, remedy: str) -> None:
+    found = verdict(person(letters=[Letter("dead-letters", "persons", code, "…", system)]))
+    assert remedy in found.remedy
+
+
+def test_the_codes_are_those_that_the_documentation_lists() -> None:
+    judged: Callable[[str], str] = lambda name: verdict(CASES[name][0], **CASES[name][1]).code  # noqa: E731
+    assert {judged(name) for name in CASES} | {"WaitingForParent"} == {
+        "Synced", "Differs", "Filtered", "NotSentYet", "Queued", "Retrying", "WaitingForParent", "DeadLettered",
+        "NotInMarketo", "DuplicateInMarketo", "GoneInDynamics", "NotFound", "Unknown",
+    }  # fmt: skip
