@@ -66,9 +66,7 @@ class Plan:
 
 def plan(wanted: Wanted, endpoints: Sequence[Endpoint], *, new_key: bool = False) -> Plan:
     """What to do about these endpoints; nothing when all is right. `new_key` writes the secret even if one is set."""
-    ours, retired, foreign = sort_out(
-        endpoints, wanted.name, wanted.places, wanted.target.contract, wanted.target.place
-    )
+    ours, retired, foreign = sort_out(wanted, endpoints)
     actions = list(_endpoint_actions(wanted, ours, new_key=new_key))
     steps = ours.steps if ours else ()
     best, rest = _match(wanted, steps)
@@ -81,23 +79,26 @@ def plan(wanted: Wanted, endpoints: Sequence[Endpoint], *, new_key: bool = False
     return Plan(tuple(actions), (*_absent(wanted), *map(_attention, foreign)), ours)
 
 
-def sort_out(
-    endpoints: Iterable[Endpoint], name: str, places: frozenset[str], contract: int, place: str
-) -> tuple[Endpoint | None, list[Endpoint], list[Endpoint]]:
+def sort_out(wanted: Wanted, endpoints: Iterable[Endpoint]) -> tuple[Endpoint | None, list[Endpoint], list[Endpoint]]:
     """The endpoint that is ours; others of our name, which must go; other people's that post to us all the same.
 
     Ours is one that already posts to the right place, whoever made it, before one that only has the name: the latter
     set right beside the former would post every change twice.
     """
-    known = [e for e in endpoints if e.name == name or (e.place and e.place in places)]
-    fitting = [e for e in known if e.values.get("contract") == contract and (e.name == name or e.place == place)]
-    ours = max(fitting, key=lambda e: (e.place == place, e.name == name, len(e.steps), e.id), default=None)
+    name, target = wanted.name, wanted.target
+
+    def likeness(endpoint: Endpoint) -> tuple[bool, bool, int, str]:
+        # Steps that are needed are counted, not all: what a repair takes away must not turn the choice around.
+        needed = len({(step.table, step.message) for step in endpoint.steps} & wanted.steps.keys())
+        return (endpoint.place == target.place, endpoint.name == name, needed, endpoint.id)
+
+    known = [e for e in endpoints if e.name == name or (e.place and e.place in wanted.places)]
+    fitting = [
+        e for e in known if e.values.get("contract") == target.contract and (e.name == name or e.place == target.place)
+    ]
+    ours = max(fitting, key=likeness, default=None)
     rest = [e for e in known if e is not ours]
-    return (
-        ours,
-        [e for e in rest if e.name == name],
-        [e for e in rest if e.name != name and _fires(e)],
-    )
+    return ours, [e for e in rest if e.name == name], [e for e in rest if e.name != name and _fires(e)]
 
 
 def plan_removal(name: str, places: frozenset[str], endpoints: Sequence[Endpoint]) -> Plan:
