@@ -30,12 +30,12 @@ class Context:
     """Settings and clients of one command. Reading an attribute raises ConfigurationError when it cannot be had."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self._environment = environment
+        self.environment = environment
 
     @cached_property
     def settings(self) -> Settings:
         """The app settings; every problem of them is in the error."""
-        return settings.load(self._environment)
+        return settings.load(self.environment)
 
     @cached_property
     def config(self) -> SyncConfig:
@@ -110,12 +110,12 @@ def read_settings_file(path: Path, *, required: bool) -> dict[str, str]:
     if not path.exists() and not required:
         return {}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))["Values"]
+        values = dict(json.loads(path.read_text(encoding="utf-8"))["Values"].items())
     except FileNotFoundError:
         raise ConfigurationError(
             "NoSettings", f"{path} does not exist; copy local.settings.example.json and fill it in"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             "BadSettings", f'{path} is no settings file ({type(error).__name__}): JSON with "Values" is expected'
         ) from None

@@ -1,0 +1,258 @@
+"""The msisync command itself: what it understands, its exit codes, where settings come from, how errors look."""
+
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from shared import cli
+from shared.errors import ConfigurationError, SignInError
+from shared.operations.command import Command, Exit, Result
+from shared.operations.context import Context
+
+Run = Callable[[Context, Namespace, Console], Awaitable[Result]]
+NAMES = ("MSISYNC_TEST_A", "MSISYNC_TEST_B")
+
+
+def command(name: str, run: Run, arguments: Callable[[ArgumentParser], None] | None = None) -> Command:
+    more = {} if arguments is None else {"arguments": arguments}
+    return Command(name, f"{name} things", "Then: msisync doctor", run, **more)
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory, and an environment that is put back."""
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+Msisync = Callable[..., int]
+
+
+@pytest.fixture
+def msisync(monkeypatch: pytest.MonkeyPatch) -> Msisync:
+    """Runs the command line with these commands instead of the product's."""
+    understands = cli.parser
+    monkeypatch.setitem(cli.GROUPS, "things", "what there is of things")
+
+    def run(*words: str, does: Run, name: str = "look", arguments: Any = None) -> int:
+        monkeypatch.setattr(cli, "parser", partial(understands, (command(name, does, arguments),)))
+        return cli.main(words)
+
+    return run
+
+
+def result(exit_code: Exit = Exit.OK, **data: Any) -> Result:
+    return Result(exit_code, data, lambda console: console.print("[green]fine[/green]", data))
+
+
+async def look(_: Context, given: Namespace, progress: Console) -> Result:
+    progress.print("looking …")
+    return result(name=given.command.name)
+
+
+@pytest.mark.parametrize("code", [Exit.OK, Exit.ATTENTION, Exit.FAILED])
+@pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["text", "json"])
+def test_the_exit_code_is_that_of_the_result_however_it_is_shown(
+    msisync: Msisync, code: Exit, as_json: tuple[str, ...]
+) -> None:
+    async def done(*_: Any) -> Result:
+        return result(code)
+
+    assert msisync("look", *as_json, does=done) == code
+
+
+def test_people_get_text_and_progress_beside_it(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
+    assert msisync("look", does=look) == 0
+    said = capsys.readouterr()
+    assert said.out == "fine\n{'name': 'look'}\n"
+    assert said.err == "looking …\n"
+
+
+def test_programs_get_one_json_object_and_nothing_else(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
+    assert msisync("look", "--json", does=look) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"name": "look"}
+    assert said.err == ""
+
+
+def test_a_command_of_two_words_is_found_in_its_group(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
+    assert msisync("things", "look", "--json", does=look, name="things look") == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "things look"}
+
+
+@pytest.mark.parametrize("words", [(), ("lok",), ("look", "--jsn"), ("look", "more"), ("look", "--count", "x")])
+def test_a_wrong_command_line_has_an_exit_code_of_its_own_and_says_what_is_right(
+    msisync: Msisync, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    def count(leaf: ArgumentParser) -> None:
+        leaf.add_argument("--count", type=int)
+
+    with pytest.raises(SystemExit) as left:
+        msisync(*words, does=look, arguments=count)
+    assert left.value.code == Exit.USAGE
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("usage: msisync")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_is_told_by_code_and_remedy(
+    msisync: Msisync, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    async def refuse(*_: Any) -> Result:
+        raise SignInError("AADSTS50126", "check [DATAVERSE_USERNAME]")
+
+    assert msisync("look", *["--json"] * as_json, does=refuse) == Exit.FAILED
+    said = capsys.readouterr()
+    if as_json:
+        assert json.loads(said.out) == {"error": {"code": "AADSTS50126", "message": "check [DATAVERSE_USERNAME]"}}
+        assert said.err == ""
+    else:
+        assert (said.out, said.err) == ("", "AADSTS50126: check [DATAVERSE_USERNAME]\n")
+
+
+def test_the_lines_of_a_long_error_are_not_broken_in_a_pipe(
+    msisync: Msisync, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"/etc/msisync/sync.toml: lead.fields.{name}: {'must be a column in quotes, ' * 6}" for name in "xy"]
+
+    async def refuse(*_: Any) -> Result:
+        raise ConfigurationError("BadSyncConfig", "\n".join(lines))
+
+    assert msisync("look", does=refuse) == Exit.FAILED
+    assert capsys.readouterr().err == "BadSyncConfig: " + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_defect_is_no_attention_but_a_failure_with_its_traceback(
+    msisync: Msisync, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    async def stumble(*_: Any) -> Result:
+        raise ZeroDivisionError
+
+    assert msisync("look", *["--json"] * as_json, does=stumble) == Exit.FAILED
+    said = capsys.readouterr()
+    assert "Traceback" in said.err
+    assert "ZeroDivisionError" in (json.loads(said.out)["error"]["message"] if as_json else said.err)
+
+
+def test_ctrl_c_ends_without_a_traceback(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
+    async def interrupted(*_: Any) -> Result:
+        raise KeyboardInterrupt
+
+    assert msisync("look", does=interrupted) == Exit.FAILED
+    assert capsys.readouterr().err == "Interrupted: stopped by the keyboard\n"
+
+
+async def environment(*_: Any) -> Result:
+    return result(A=os.environ.get(NAMES[0]), B=os.environ.get(NAMES[1]))
+
+
+def settings_file(path: Path, **values: Any) -> Path:
+    path.write_text(json.dumps({"IsEncrypted": False, "Values": {"// MSISYNC_TEST_A": "what it is", **values}}))
+    return path
+
+
+def test_settings_of_the_current_directory_count_where_the_environment_has_none(
+    msisync: Msisync, nowhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings_file(nowhere / "local.settings.json", MSISYNC_TEST_A="file", MSISYNC_TEST_B=5)
+    monkeypatch.setenv("MSISYNC_TEST_A", "environment")
+    assert msisync("look", "--json", does=environment) == 0
+    assert json.loads(capsys.readouterr().out) == {"A": "environment", "B": "5"}
+
+
+def test_settings_may_be_in_any_file(msisync: Msisync, nowhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings_file(nowhere / "local.settings.json", MSISYNC_TEST_A="this directory's", MSISYNC_TEST_B="this directory's")
+    other = settings_file(nowhere / "other.json", MSISYNC_TEST_A="other")
+    assert msisync("look", "--json", "--settings", str(other), does=environment) == 0
+    assert json.loads(capsys.readouterr().out) == {"A": "other", "B": None}
+
+
+def test_without_any_file_the_environment_alone_counts(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
+    assert msisync("look", "--json", does=environment) == 0
+    assert json.loads(capsys.readouterr().out) == {"A": None, "B": None}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "NoSettings: {} does not exist; copy local.settings.example.json and fill it in"),
+        ("{", 'BadSettings: {} is no settings file (JSONDecodeError): JSON with "Values" is expected'),
+        ("[]", 'BadSettings: {} is no settings file (TypeError): JSON with "Values" is expected'),
+        ("{}", 'BadSettings: {} is no settings file (KeyError): JSON with "Values" is expected'),
+        (
+            '{"Values": ["s3cret"]}',
+            'BadSettings: {} is no settings file (AttributeError): JSON with "Values" is expected',
+        ),
+    ],
+)
+def test_a_settings_file_that_cannot_be_used_is_told_without_what_is_in_it(
+    msisync: Msisync, nowhere: Path, capsys: pytest.CaptureFixture[str], content: str | None, told: str
+) -> None:
+    path = nowhere / "given.json"
+    if content is not None:
+        path.write_text(content)
+    assert msisync("look", "--settings", str(path), does=environment) == Exit.FAILED
+    assert capsys.readouterr().err == f"{told.format(path)}\n"
+
+
+def test_a_command_that_needs_settings_says_which_are_missing(
+    msisync: Msisync, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DATAVERSE_URL", raising=False)
+
+    async def ask(context: Context, *_: Any) -> Result:
+        return result(url=context.settings.dataverse.url)
+
+    assert msisync("look", "--json", does=ask) == Exit.FAILED
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "BadSettings"
+    assert "app settings: DATAVERSE_URL: is missing\n" in error["message"]
+
+
+@pytest.mark.parametrize("name", [command.name for command in cli.COMMANDS])
+def test_the_help_of_each_command_says_what_it_does_and_what_to_do_next(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as left:
+        cli.main([*name.split(), "--help"])
+    assert left.value.code == 0
+    said = capsys.readouterr().out
+    (meant,) = (command for command in cli.COMMANDS if command.name == name)
+    assert said.startswith(f"usage: msisync {name} ")
+    assert "--json" in said
+    assert "--settings FILE" in said
+    assert meant.more
+    assert meant.more in said
+
+
+def test_the_help_of_all_lists_every_command_and_where_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    said = capsys.readouterr().out
+    for command in cli.COMMANDS:
+        assert f"    {command.name.split()[0]} " in said
+    assert "Begin with: msisync doctor" in said
+    assert "64 wrong usage" in said
+
+
+def test_each_group_of_commands_lists_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    for group in cli.GROUPS:
+        with pytest.raises(SystemExit):
+            cli.main([group, "--help"])
+        said = capsys.readouterr().out
+        for command in cli.COMMANDS:
+            if command.name.startswith(f"{group} "):
+                assert f"    {command.name.split()[1]} " in said
