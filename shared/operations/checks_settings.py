@@ -12,16 +12,22 @@ from shared.errors import ConfigurationError
 from shared.operations.checks import Check, Finding, Subject, attention, counted, failed, ok, skipped
 
 GROUP = "Set-up"
+#: Settings that function_app.py names in its triggers and nobody else reads.
+FOR_TRIGGERS = ("RELEASE_SCHEDULE",)
 #: Seconds that our clock may be wrong. Tokens and signatures are refused from some five minutes on.
 CLOCK_ATTENTION = 60.0
 CLOCK_FAILED = 300.0
 
 
 async def _settings(subject: Subject) -> Finding:
+    problems, remedy = [], "local.settings.example.json explains each of them"
     try:
         _ = subject.context.settings
     except ConfigurationError as error:
         *problems, remedy = error.message.splitlines()
+    missing = [name for name in FOR_TRIGGERS if not subject.context.environment.get(name)]
+    problems += [f"{name}: must be set, or the Functions host cannot load the app" for name in missing]
+    if problems:
         return failed(
             counted(len(problems), "problem"), remedy, (line.removeprefix("app settings: ") for line in problems)
         )

@@ -43,7 +43,10 @@ _MARKS = {
     Status.FAILED: ("✖", "x", "red"),
     Status.SKIPPED: ("·", "-", "dim"),
 }
-_INDENT = 4
+#: Columns that a text gets at least.
+_NARROW = 20
+#: Where details begin: below the titles.
+_BELOW = 15
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -126,24 +129,25 @@ def _show_one(console: Console, check: Check, finding: Finding, width: int) -> N
     text = f"because of {finding.because}" if finding.status is Status.SKIPPED else finding.text
     line.append(f"  {text}" if text else "", style="dim" if finding.status in (Status.OK, Status.SKIPPED) else "")
     line.rstrip()
-    _indented(console, line, 2, hanging=15)
+    _indented(console, line, 2, hanging=_BELOW - 2)
     if finding.status in (Status.ATTENTION, Status.FAILED):
         for detail in finding.details:
-            _indented(console, Text(f"- {detail}"), 15)
+            _indented(console, Text(f"- {detail}"), _BELOW)
         if finding.remedy:
-            _indented(console, Text.assemble(("To do: ", "bold"), finding.remedy), 15)
+            _indented(console, Text.assemble(("To do: ", "bold"), finding.remedy), _BELOW)
 
 
 def _indented(console: Console, text: Text, left: int, *, hanging: int = 0) -> None:
-    """Wrapped at the terminal's width; a line that goes on does so below its own beginning."""
+    """Wrapped at the terminal's width; a line that goes on does so `hanging` further in."""
     if console.soft_wrap:
         console.print(Text(" " * left) + text)
         return
-    room = max(console.width - left, 20)
-    first, *more = text.wrap(console, room) or [text]
+    first = text.wrap(console, max(console.width - left, _NARROW))[0]
+    rest = text[len(first) :]
     console.print(Padding(first, (0, 0, 0, left), expand=False))
-    for line in more:
-        console.print(Padding(line, (0, 0, 0, left + hanging), expand=False))
+    rest = rest[len(rest) - len(rest.plain.lstrip()) :]
+    if rest:
+        console.print(Padding(rest, (0, 0, 0, left + hanging), expand=False))
 
 
 COMMAND = Command(

@@ -67,7 +67,7 @@ def flaws(design: QueueDesign, queue: Described) -> Iterator[Flaw]:
     if str(queue.status) != "Active" and getattr(queue.status, "value", "") != "Active":
         yield Flaw(f"it is {getattr(queue.status, 'value', queue.status)}", "set its status to Active")
     if bool(queue.requires_session) is not design.sessions:
-        how = "--enable-session true" if design.sessions else "without sessions"
+        how = "with sessions" if design.sessions else "without sessions"
         text = (
             "it has no sessions: two writers could overlap" if design.sessions else "it has sessions: nothing reads it"
         )
