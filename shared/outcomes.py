@@ -18,7 +18,7 @@ RETRY_SECONDS = {
     Kind.THROTTLED: 20.0,
     Kind.DAILY: 900.0,
     Kind.TRANSIENT: 60.0,
-    Kind.TOKEN: 300.0,
+    Kind.TOKEN: 60.0,
     Kind.CONFIGURATION: 300.0,
 }
 #: Until a record whose parent turned out to be missing after all is looked at again.

@@ -8,22 +8,22 @@ from collections.abc import Callable
 
 from shared.errors import ConfigurationError, MsiSyncError, SignInError, VendorError
 
-#: A token that was fetched because the last one was refused is not thrown away again within this time: when the vendor
-#: refuses that one too, a third would not help, and hundreds of callers may each be about to ask for it.
-RENEWAL_SECONDS = 10.0
-
 
 class SharedToken(ABC):
     """Signs in once per token lifetime, however many ask, and remembers refusals.
 
-    `margin` is how long before its end a token is given up, `refusal_seconds` how long after a refusal nobody asks the
-    vendor again: repeated refusals lock accounts. Times in seconds of `clock`.
+    `margin` is how long before its end a token is given up, `refusal_seconds` how long after a refused sign-in nobody
+    asks again. A token that the vendor refuses is renewed, but not again within `renewal_seconds`: where it refuses
+    the new one too, a third would not help. Times in seconds of `clock`.
     """
 
-    def __init__(self, *, clock: Callable[[], float], margin: float, refusal_seconds: float) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float], margin: float, refusal_seconds: float, renewal_seconds: float
+    ) -> None:
         self._clock = clock
         self._margin = margin
         self._refusal_seconds = refusal_seconds
+        self._renewal_seconds = renewal_seconds
         self._lock = asyncio.Lock()
         self._token = ""
         self._good_until = 0.0
@@ -56,7 +56,7 @@ class SharedToken(ABC):
 
     def refuse(self, token: str) -> None:
         """The vendor refused this token: never use it again, whatever its clock says."""
-        if token == self._token and self._clock() - self._renewed >= RENEWAL_SECONDS:
+        if token == self._token and self._clock() - self._renewed >= self._renewal_seconds:
             self._renewed = self._clock()
             self._token = ""
 

@@ -20,6 +20,8 @@ from shared.tokens import SharedToken
 
 REFUSAL_SECONDS = 300.0
 MARGIN_SECONDS = 120.0
+#: Hundreds of callers may each be about to renew a token that Dataverse goes on refusing; every renewal is a sign-in.
+RENEWAL_SECONDS = 10.0
 #: Entra's tokens live for at least some minutes. One that seems to have ended already shows that this machine's clock
 #: is wrong (a managed identity's answer names the moment, not the seconds).
 SHORTEST_LIFE = 60.0
@@ -49,7 +51,12 @@ class DataverseAuth(SharedToken):
         connect: Callable[[DataverseSettings, str], Acquire] = _connect,
     ) -> None:
         """`http` is a client of the environment: its answer without a token names the tenant."""
-        super().__init__(clock=clock, margin=MARGIN_SECONDS, refusal_seconds=REFUSAL_SECONDS)
+        super().__init__(
+            clock=clock,
+            margin=MARGIN_SECONDS,
+            refusal_seconds=REFUSAL_SECONDS,
+            renewal_seconds=RENEWAL_SECONDS,
+        )
         self._settings = settings
         self._http = http
         self._connect = connect

@@ -31,7 +31,12 @@ class MarketoAuth(SharedToken):
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        super().__init__(clock=clock, margin=MARGIN_SECONDS, refusal_seconds=REFUSAL_SECONDS)
+        super().__init__(
+            clock=clock,
+            margin=MARGIN_SECONDS,
+            refusal_seconds=REFUSAL_SECONDS,
+            renewal_seconds=0.0,  # tokens are revoked at any time, and asking for another one locks nobody out
+        )
         self._http = http
         self._client_id = client_id
         self._client_secret = client_secret

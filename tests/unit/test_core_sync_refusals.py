@@ -266,7 +266,7 @@ async def test_half_an_emoji_costs_neither_the_record_nor_its_neighbours() -> No
         (MarketoError("606", "rate", kind=Kind.THROTTLED), 20.0),
         (MarketoError("607", "quota", kind=Kind.DAILY), 900.0),
         (MarketoError("502", "gateway", kind=Kind.TRANSIENT), 60.0),
-        (MarketoError("602", "expired", kind=Kind.TOKEN), 300.0),
+        (MarketoError("602", "expired", kind=Kind.TOKEN), 60.0),
         (MarketoError("603", "access denied", kind=Kind.CONFIGURATION), 300.0),
         (SignInError("MarketoSignIn", "wrong secret"), 300.0),
     ],
