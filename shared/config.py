@@ -225,8 +225,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _syntax(message: str, text: str) -> str:
     """What tomllib says, with the line that it stopped at and what is usually the matter."""
     at = re.search(r"line (\d+)", message)
-    number = int(at.group(1)) if at else len(text.splitlines())
-    line = text.splitlines()[number - 1].strip() if text else ""
+    number = int(at.group(1)) if at else len(text.rstrip().split("\n"))
+    line = text.split("\n")[number - 1].strip()
     remedy = "text needs quotes, and [section] stands on a line of its own"
     if re.match(r"Cannot (overwrite|declare|mutate)", message):
         remedy = "this key or section is there twice; delete one of the two"
