@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from shared.conditions import Condition
-from shared.config import INSIGHT_PAIRS, FieldRule, SyncConfig
+from shared.config import FieldRule, SyncConfig
 from shared.dataverse.metadata import Column
 from shared.entities import ENTITIES, TABLES
 from shared.fields import MarketoField
-from shared.insight import ALIASES, FoundBy, Reason, resolve
+from shared.insight import FoundBy, Reason, resolve
 from shared.operations.default_mapping import DEFAULT_MAPPING
 from shared.operations.field_rules import (
     RIGHT_VALUES,
@@ -30,8 +30,6 @@ from shared.operations.schemas import Schemas
 
 #: The tables whose rows take Sales Insight's fields.
 INSIGHT_TABLES = ("lead", "contact")
-#: Lead fields that Sales Insight calculates: they are read, never written (guide, step 6; marketo.md 7).
-CALCULATED = frozenset({*(name.lower() for name in INSIGHT_PAIRS), *ALIASES, "urgency"})
 _DEFAULT_FILTER_COLUMN = SyncConfig().filter_column
 _GUID_LENGTH = 36
 
@@ -83,16 +81,12 @@ def _refusals(schemas: Schemas) -> Found:
 def _field(
     table: str, name: str, rules: Sequence[FieldRule], columns: Columns, fields: Mapping[str, MarketoField]
 ) -> Found:
-    entity = TABLES[table][0]
     spelled = next((known for known in fields if known.lower() == name.lower()), None)
     if spelled is None:
-        text = f"Marketo has no field {name} for a {entity.name.replace('_', ' ')}: left out"
+        text = f"Marketo's {TABLES[table][0].path} have no field {name}: left out"
         yield attention(Code.FIELD_MISSING, text, nearest(name, fields, table))
     elif not fields[spelled].writable:
         yield attention(Code.FIELD_READ_ONLY, f"{spelled} cannot be written in Marketo: left out", "remove the line")
-    elif entity.is_lead and spelled.lower() in CALCULATED:
-        text = f"{spelled} is calculated by Sales Insight: Marketo may refuse every record that has it"
-        yield failed(Code.FIELD_READ_ONLY, text, "remove the line; [write_back] takes it to Dynamics")
     for rule in rules:
         absent = list(absent_columns(table, rule, columns))
         yield from absent

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 
+from shared import problems
 from shared.config import FieldRule
 from shared.dataverse.metadata import LOOKUP_KINDS, Column
 from shared.fields import MarketoField, needed_columns
@@ -109,10 +109,9 @@ def rule_problems(rule: FieldRule, columns: Mapping[str, Column], field: Marketo
 
 def nearest(name: str, known: Iterable[str], table: str) -> str:
     """A remedy for a name that is not known: the name that may be meant, or where to look."""
-    spelled = {each.lower(): each for each in known}
-    near = get_close_matches(name.lower(), spelled, n=1, cutoff=0.75)
-    if near:
-        return f"is {spelled[near[0]]} meant?"
+    meant = problems.nearest(name, list(known))
+    if meant:
+        return f"is {meant} meant?"
     return f"correct or remove it; msisync fields list {table} shows what there is"
 
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shared.config import FieldRule, SyncConfig
+from shared.config import INSIGHT_PAIRS, FieldRule, SyncConfig
 from shared.dataverse.metadata import Column
 from shared.entities import TABLES
 from shared.fields import MarketoField, needed_columns
-from shared.insight import FoundBy, Pair, bare, holds, lead_field, native_columns, resolve
+from shared.insight import ALIASES, FoundBy, Pair, bare, holds, lead_field, native_columns, resolve
 from shared.operations.default_mapping import DEFAULT_MAPPING
-from shared.operations.field_checks import CALCULATED, INSIGHT_TABLES
+from shared.operations.field_checks import INSIGHT_TABLES
 from shared.operations.field_rules import Code, rule_problems
 from shared.operations.field_types import Shape, has_labels, shape_of
 from shared.operations.schemas import Schemas
@@ -37,6 +37,9 @@ _OF_COMPANY = frozenset(
         *("website", "mainphone", "annualrevenue", "numberofemployees", "industry", "siccode", "mktocompanynotes"),
     }
 )
+#: Lead fields that Sales Insight calculates: they are read, never written (guide, step 6; marketo.md 7).
+_CALCULATED = frozenset({*(name.lower() for name in INSIGHT_PAIRS), *ALIASES, "urgency"})
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # sync.toml takes no other
 _PREFIX = re.compile(r"[a-z][a-z0-9]{1,7}_")
 
 
@@ -129,11 +132,11 @@ def _free_fields(config: SyncConfig, schemas: Schemas, table: str, mapped: set[s
     entity = TABLES[table][0]
     taken = mapped | _NEVER | {name.lower() for name in config.key_fields(entity.name)}
     if entity.is_lead:
-        taken = taken | CALCULATED | {name.lower() for name in schemas.fields.get("company", {})} - _OF_COMPANY
+        taken = taken | _CALCULATED | {name.lower() for name in schemas.fields.get("company", {})} - _OF_COMPANY
     return {
         name: field
         for name, field in schemas.fields[entity.name].items()
-        if field.writable and name.lower() not in taken
+        if field.writable and name.lower() not in taken and _NAME.fullmatch(name)
     }
 
 
@@ -269,9 +272,9 @@ def _rule_toml(rule: FieldRule) -> str:
 
 
 def _value(value: Any) -> str:
-    """A value as TOML writes it inline; JSON's strings, numbers and booleans are TOML's as well."""
+    """A value as TOML writes it inline: as JSON, but for braces, and for DEL, which TOML wants escaped."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_value(each)}" for key, each in value.items()) + " }"
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
