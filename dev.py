@@ -258,9 +258,9 @@ def install_venv() -> None:
     check_compiler()
     (VENV / STAMP).unlink(missing_ok=True)
     what = "Python packages (a minute or two: python-qpid-proton is compiled)"
-    install(what, [PYTHON, "-m", "pip", "install", "--no-input", "-r", DEV_REQUIREMENTS])
-    command = [PYTHON, "-m", "pip", "install", "--no-input", "--no-deps", "--editable", "."]
-    install("The msisync command", command)
+    pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--no-input"]
+    install(what, [*pip, "-r", DEV_REQUIREMENTS])
+    install("The msisync command", [*pip, "--no-deps", "--editable", "."])
     version = ".".join(str(part) for part in present)
     write_stamp(VENV, python=version, root=str(ROOT), fingerprint=fingerprint(*REQUIREMENTS))
 

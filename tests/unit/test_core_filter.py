@@ -269,6 +269,7 @@ async def test_a_field_that_describe_still_names_is_left_out_of_every_record_all
 
 async def test_keys_of_one_s_own_take_the_ids() -> None:
     world = World(keys={"person": "dynamicsId", "company": "accountGuid"})
+    world.fields.add("accountGuid")
     await world.sync(world.put("account", 2, name="Contoso"))
     await world.sync(world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2)))
     assert world.stored["company"][guid(2)]["accountGuid"] == guid(2)
