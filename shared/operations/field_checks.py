@@ -75,7 +75,7 @@ def _refusals(schemas: Schemas) -> Found:
             yield from _at(name, "fields", [failed(Code.NOT_DESCRIBED, text, remedy)])
         else:
             remedy = "give the role of Marketo's API user the permissions for this object"
-            yield from _at("", f"Marketo {ENTITIES[name].path}", [failed(Code.NOT_DESCRIBED, text, remedy)])
+            yield from _at("", name, [failed(Code.NOT_DESCRIBED, text, remedy)])
 
 
 def _field(

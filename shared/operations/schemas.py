@@ -21,7 +21,7 @@ T = TypeVar("T")
 class Schemas:
     """Columns by table and logical name, Marketo's fields by entity and name.
 
-    A table or entity that the vendor refuses to describe is in neither; `refused` has the vendor's answer.
+    What a vendor refuses to describe is in neither: `refused` has the answer, by table or by `in_marketo(entity)`.
     """
 
     columns: Mapping[str, Mapping[str, Column]]
@@ -54,11 +54,17 @@ async def load_schemas(
     )
     by_table = dict(zip(tables, columns, strict=True))
     by_entity = dict(zip(entities, fields, strict=True))
+    answers = [*by_table.items(), *((in_marketo(entity), found) for entity, found in by_entity.items())]
     return Schemas(
         {table: found for table, found in by_table.items() if isinstance(found, dict)},
         {entity: found for entity, found in by_entity.items() if isinstance(found, dict)},
-        {name: found for name, found in [*by_table.items(), *by_entity.items()] if not isinstance(found, dict)},
+        {name: found for name, found in answers if not isinstance(found, dict)},
     )
+
+
+def in_marketo(entity: str) -> str:
+    """What an entity's object is called, apart from the table that may have the same name."""
+    return f"Marketo {ENTITIES[entity].path}"
 
 
 async def _or_refusal(loading: Awaitable[dict[str, T]]) -> dict[str, T] | DataverseError | MarketoError:

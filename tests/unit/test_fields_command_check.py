@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from shared.codes import Kind
 from shared.config import SyncConfig
 from shared.dataverse.metadata import Column
-from shared.errors import DataverseError, MarketoError
+from shared.errors import DataverseError, MarketoError, VendorError
 from shared.fields import MarketoField, compile_table
 from shared.operations.field_checks import check_fields, worst
 from shared.operations.field_rules import Code, FieldFinding, Severity
-from shared.operations.schemas import Schemas
+from shared.operations.schemas import Schemas, in_marketo, load_schemas
 
 KINDS = {
     "words": "String",
@@ -287,11 +287,11 @@ def test_what_a_vendor_does_not_describe_is_one_finding_and_not_many() -> None:
     gone = DataverseError("0x80060888", "Could not find an entity with name lead", kind=Kind.CONFIGURATION)
     denied = MarketoError("603", "Access denied", kind=Kind.CONFIGURATION)
     settings = SyncConfig.model_validate({"lead": {"fields": {"email": "x"}}, "opportunity": {"fields": {"name": "y"}}})
-    schemas = Schemas({"opportunity": {}}, {"person": FIELDS}, {"lead": gone, "opportunity": denied})
+    schemas = Schemas({"opportunity": {}}, {"person": FIELDS}, {"lead": gone, in_marketo("opportunity"): denied})
     found = [f for f in check_fields(settings, schemas) if f.code is not Code.FILTER]
     assert [(f.severity, f.code) for f in found] == [(Severity.FAILED, Code.NOT_DESCRIBED)] * 2
     assert "lead" in found[0].table
-    assert "603" in found[1].text
+    assert found[1].key == "Marketo opportunities"
 
 
 def test_the_worst_counts() -> None:
@@ -334,3 +334,37 @@ def test_what_passes_the_check_is_mapped_to_what_marketo_takes(column: str, fiel
     value = mapped[field]
     assert isinstance(value, ACCEPTED[FIELDS[field].data_type])
     assert isinstance(value, bool) == (FIELDS[field].data_type == "boolean")
+
+
+class Asked:
+    """Stands for Dataverse's metadata and for Marketo: gives what it is told to, or raises it."""
+
+    def __init__(self, answer: dict[str, Any] | VendorError) -> None:
+        self._answer = answer
+
+    async def columns(self, *_: object) -> dict[str, Any]:
+        if isinstance(self._answer, VendorError):
+            raise self._answer
+        return self._answer
+
+    describe = columns
+
+
+async def loaded(dataverse: Any, marketo: Any) -> Schemas:
+    metadata: Any = Asked(dataverse)
+    client: Any = Asked(marketo)
+    return await load_schemas(metadata, client, ["opportunity"], 1033)
+
+
+async def test_a_vendor_that_refuses_is_a_finding_and_one_that_is_unwell_an_error() -> None:
+    refused = MarketoError("603", "Access denied", kind=Kind.CONFIGURATION)
+    schemas = await loaded(COLUMNS, refused)
+    assert (schemas.columns, schemas.fields, schemas.refused) == (
+        {"opportunity": COLUMNS},
+        {},
+        {"Marketo opportunities": refused},
+    )
+    assert (await loaded(DataverseError("x", "gone", kind=Kind.GONE), {})).refused.keys() == {"opportunity"}
+    for unwell in (Kind.TRANSIENT, Kind.THROTTLED, Kind.DAILY):
+        with pytest.raises(MarketoError):
+            await loaded(COLUMNS, MarketoError("608", "unavailable", kind=unwell))
