@@ -137,9 +137,9 @@ def _explained(role: Role, opportunities: Mapping[str, int]) -> Role:
 
 def differences(person: Person) -> Iterable[Difference]:
     """What Marketo's record has otherwise than the engine would send it now."""
-    record = person.records[0] if person.records else {}
-    if not record:
+    if not person.records:
         return
+    record = person.records[0]
     for name, value in (person.mapped or {}).items():
         if not same(value, record.get(name)):
             yield Difference(name, value, record.get(name))

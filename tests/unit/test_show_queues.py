@@ -1,0 +1,104 @@
+"""What a message says about a record: on its way, dead, or about somebody else."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.operations.peek import Peeked, Place
+from shared.operations.show_facts import Subject
+from shared.operations.show_queues import note, stages
+from shared.records import Record, encode
+from shared.settings import QueueSettings
+
+ID, OTHER = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01"
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+QUEUES = QueueSettings.model_validate(
+    {
+        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
+        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
+        "DEAD_LETTER_QUEUE": "dead-letters",
+    }
+)  # fmt: skip
+CHANGES, PERSONS, LETTERS = Place("changes"), Place("persons", "person"), Place("dead-letters")
+
+
+def notification(id_: str = ID, **more: Any) -> bytes:
+    context = {"MessageName": "Update", "PrimaryEntityName": "contact", "PrimaryEntityId": id_, **more}
+    return json.dumps({"InputParameters": [], **context}).encode()
+
+
+def records(*ids: str, **more: Any) -> bytes:
+    return encode("person", [Record("contact", id_, NOON, **more) for id_ in ids])
+
+
+def noted(place: Place, body: bytes, **message: Any) -> Subject:
+    subject = Subject("contact", ID)
+    note(subject, place, Peeked(7, body, NOON, **message), QUEUES)
+    return subject
+
+
+def test_a_notification_on_its_way() -> None:
+    (waiting,) = noted(CHANGES, notification("{" + ID.upper() + "}")).waiting
+    assert (waiting.queue, waiting.routed, waiting.notification, waiting.first_seen) == (
+        "changes", False, "Update", NOON,
+    )  # fmt: skip
+    (again,) = noted(CHANGES, notification(), properties={"first_seen": "2026-03-04T11:00:00.000Z"}).waiting
+    assert again.first_seen == NOON.replace(hour=11)
+
+
+def test_a_record_on_its_way() -> None:
+    due = NOON.replace(minute=5)
+    (waiting,) = noted(PERSONS, records(OTHER, ID, attempt=3), due=due).waiting
+    assert (waiting.queue, waiting.routed, waiting.attempt, waiting.due) == ("persons", True, 3, due)
+
+
+@pytest.mark.parametrize(
+    ("place", "body"),
+    [
+        (CHANGES, notification(OTHER, OwnerId=ID)),
+        (CHANGES, b"not JSON " + ID.encode()),
+        (PERSONS, records(OTHER)),
+        (PERSONS, b"{}"),
+        (Place("persons", dead=True), records(OTHER)),
+        (LETTERS, notification(OTHER, OwnerId=ID)),
+    ],
+)
+def test_messages_about_somebody_else(place: Place, body: bytes) -> None:
+    subject = noted(place, body)
+    assert (subject.waiting, subject.letters) == ([], [])
+
+
+def test_a_dead_letter_of_ours() -> None:
+    properties = {
+        "record_id": ID, "code": "1003", "message": "bad e-mail", "system": "marketo", "source_queue": "persons",
+        "first_seen": "2026-03-04T11:00:00.000Z", "attempts": 2,
+    }  # fmt: skip
+    (letter,) = noted(LETTERS, records(ID), properties=properties).letters
+    assert (letter.queue, letter.source_queue, letter.code, letter.message, letter.system, letter.attempts) == (
+        "dead-letters", "persons", "1003", "bad e-mail", "marketo", 2,
+    )  # fmt: skip
+    assert letter.first_seen == NOON.replace(hour=11)
+
+
+def test_a_dead_notification_has_no_record_id() -> None:
+    (letter,) = noted(LETTERS, notification(), properties={"code": "WrongOrganization"}).letters
+    assert (letter.code, letter.attempts) == ("WrongOrganization", 0)
+
+
+@pytest.mark.parametrize(("queue", "body"), [("changes", notification()), ("persons", records(ID))])
+def test_what_the_broker_gave_up(queue: str, body: bytes) -> None:
+    reason = {"dead_letter_reason": "MaxDeliveryCountExceeded", "dead_letter_description": "after 10 attempts"}
+    (letter,) = noted(Place(queue, dead=True), body, delivery_count=10, **reason).letters
+    assert (letter.queue, letter.source_queue) == (f"{queue}/$deadletterqueue", queue)
+    assert (letter.code, letter.message, letter.attempts) == ("MaxDeliveryCountExceeded", "after 10 attempts", 10)
+
+
+def test_places_are_looked_into_in_the_order_in_which_a_change_travels() -> None:
+    names = [sorted(map(str, stage)) for stage in stages(QUEUES, {"person", "company"})]
+    assert names == [
+        ["changes", "changes/$deadletterqueue", "companies/$deadletterqueue", "persons/$deadletterqueue"],
+        ["companies", "persons"],
+        ["dead-letters"],
+    ]
