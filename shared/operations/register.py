@@ -30,9 +30,7 @@ def _arguments(parser: ArgumentParser) -> None:
     _common_arguments(parser)
     parser.add_argument("--webhook", action="store_true", help="post to WEBHOOK_URL instead of the queue")
     parser.add_argument("--new-key", action="store_true", help="write the endpoint's key again, though one is set")
-    parser.add_argument(
-        "--solution", type=_solution, default="", metavar="NAME", help="unique name of the solution to add them to"
-    )
+    parser.add_argument("--solution", type=_solution, metavar="NAME", help="unique name of the solution to add them to")
 
 
 def _common_arguments(parser: ArgumentParser) -> None:

@@ -27,6 +27,7 @@ from shared.operations.registration_differences import different, said
 Verb = Literal["create", "update", "enable", "delete"]
 Kind = Literal["endpoint", "step", "image"]
 
+_TWICE = "posts to this app as well, so changes come twice"
 #: What cannot be changed in an image: another one takes its place.
 _FIXED_IN_IMAGES = ("imagetype", "messagepropertyname")
 
@@ -76,7 +77,7 @@ def plan(wanted: Wanted, endpoints: Sequence[Endpoint], *, new_key: bool = False
         actions += _step_removal(spare, why)
     for other in retired:
         actions += removal(other, f"another endpoint named {wanted.name}, made for {other.place or 'nothing'}")
-    return Plan(tuple(actions), (*_absent(wanted), *map(_attention, foreign)), ours)
+    return Plan(tuple(actions), (*_absent(wanted), *(_attention(e, _TWICE) for e in foreign)), ours)
 
 
 def sort_out(wanted: Wanted, endpoints: Iterable[Endpoint]) -> tuple[Endpoint | None, list[Endpoint], list[Endpoint]]:
@@ -102,12 +103,10 @@ def sort_out(wanted: Wanted, endpoints: Iterable[Endpoint]) -> tuple[Endpoint | 
 
 
 def plan_removal(name: str, places: frozenset[str], endpoints: Sequence[Endpoint]) -> Plan:
-    """How to take away what is ours: every endpoint of our name; where there is none, the only one that posts to us."""
-    known = [e for e in endpoints if e.name == name or (e.place and e.place in places)]
-    named = [e for e in known if e.name == name]
-    ours = named or (known if len(known) == 1 else [])
-    actions = [action for endpoint in ours for action in removal(endpoint, "no longer wanted")]
-    return Plan(tuple(actions), tuple(_attention(e) for e in known if e not in ours and _fires(e)), None)
+    """How to take every endpoint of a name away. What else posts to this app is reported: it may be meant to stay."""
+    actions = [a for e in endpoints if e.name == name for a in removal(e, "no longer wanted")]
+    staying = [e for e in endpoints if e.name != name and e.place in places and _fires(e)]
+    return Plan(tuple(actions), tuple(_attention(e, "still posts to this app") for e in staying), None)
 
 
 def removal(endpoint: Endpoint, why: str) -> Iterator[Action]:
@@ -121,10 +120,10 @@ def _fires(endpoint: Endpoint) -> bool:
     return any(step.enabled for step in endpoint.steps)
 
 
-def _attention(endpoint: Endpoint) -> str:
+def _attention(endpoint: Endpoint, why: str) -> str:
     return (
-        f"the endpoint {endpoint.name!r} ({endpoint.id}) posts to this app as well, so changes come twice; if nobody "
-        f"else needs it, take it away: msisync unregister --name {endpoint.name!r} --apply"
+        f"the endpoint {endpoint.name!r} ({endpoint.id}) {why}; if nobody needs it, take it away: "
+        f"msisync unregister --name {endpoint.name!r} --apply"
     )
 
 
@@ -178,7 +177,7 @@ def _match(wanted: Wanted, steps: Sequence[Step]) -> tuple[dict[StepKey, Step], 
             rest.append((step, "the same table and message are registered twice"))
         else:
             best[key] = step
-    return best, rest
+    return best, sorted(rest, key=lambda found: (found[0].table, found[0].message, found[0].id))
 
 
 def _likeness(wanted: Wanted, step: Step) -> int:

@@ -68,7 +68,7 @@ async def read_endpoints(dataverse: DataverseClient, name: str, places: frozense
             str(row["name"]),
             {column: row.get(column) for column in ENDPOINT_COLUMNS},
             any(row.get(flag) is True for contract, (_, flag) in SECRETS.items() if row["contract"] == contract),
-            tuple(steps.get(str(row["serviceendpointid"]), ())),
+            tuple(sorted(steps.get(str(row["serviceendpointid"]), ()), key=lambda s: (s.table, s.message, s.id))),
         )
         for row in known
     ]
@@ -117,7 +117,7 @@ async def _referring(dataverse: DataverseClient, query: str, lookup: str, ids: S
 class Writer:
     """Carries out actions in their order. `solution` takes what is written into a solution, by its unique name."""
 
-    def __init__(self, dataverse: DataverseClient, target: Target | None, *, solution: str = "") -> None:
+    def __init__(self, dataverse: DataverseClient, target: Target | None, *, solution: str | None = None) -> None:
         self._dataverse = dataverse
         self._target = target
         self._headers = {"MSCRM.SolutionUniqueName": solution} if solution else {}

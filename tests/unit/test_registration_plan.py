@@ -274,10 +274,10 @@ def test_unregister_takes_away_what_has_our_name_and_reports_what_still_posts() 
     assert plan_removal("msisync", WANTED.places, []).is_right
 
 
-def test_unregister_takes_away_the_only_one_that_posts_here_but_does_not_choose_between_two() -> None:
-    assert plan_removal("msisync", WANTED.places, [right("theirs")]).actions
-    found = plan_removal("msisync", WANTED.places, [right("theirs"), right("others")])
-    assert (found.actions, len(found.attention)) == ((), 2)
+def test_unregister_goes_by_the_name_alone() -> None:
+    found = plan_removal("msisync", WANTED.places, [right("theirs")])
+    assert not found.actions
+    assert "still posts to this app" in found.attention[0]
 
 
 # Whatever the damage.

@@ -1,0 +1,226 @@
+"""Registrations in Dataverse, damaged in each of their properties: read over TLS, planned, repaired, right again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from local.dataverse import constants
+from local.dataverse.harness import RecordingQueues, Running, running
+from local.dataverse.seeding import fixed_id, message_id
+from local.dataverse.store import Row
+from shared import config
+from shared.dataverse.client import DataverseClient
+from shared.dataverse.metadata import Metadata
+from shared.operations.registration import Target, Wanted, queue_target, wanted, webhook_target
+from shared.operations.registration_plan import Action, plan
+from shared.operations.registration_rows import Writer, read_columns, read_endpoints
+
+QUEUE = queue_target(
+    SecretStr("Endpoint=sb://contoso-sync.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=a2V5"),
+    "changes",
+)
+HOOK = webhook_target("https://contoso-sync.azurewebsites.net/api/receive_webhook", SecretStr("function-key"))
+RULES = config.load(Path(__file__).parents[2] / "sync.toml")
+WRITTEN = {"versionnumber", "modifiedon"}
+
+
+class Registrar:
+    """Reads, plans and writes as the command does. It signs in by `token`."""
+
+    def __init__(self, api: Running) -> None:
+        self.api = api
+        self.wanted: Wanted | None = None
+        http = httpx.AsyncClient(base_url=constants.ORGANIZATION_URL, transport=api.transport())
+        clock = asyncio.get_running_loop().time
+        self.client = DataverseClient(http, self, clock=clock, sleep=asyncio.sleep)  # type: ignore[arg-type]  # only token() is called
+
+    async def token(self) -> str:
+        return self.api.access_token()
+
+    async def want(self, target: Target) -> None:
+        self.wanted = wanted(RULES, await read_columns(RULES, Metadata(self.client)), target)
+        await self.repair()
+
+    async def planned(self) -> tuple[Action, ...]:
+        assert self.wanted
+        found = await read_endpoints(self.client, self.wanted.name, self.wanted.places)
+        return plan(self.wanted, found).actions
+
+    async def repair(self) -> None:
+        """Carry the plan out; afterwards there is nothing left to plan."""
+        assert self.wanted
+        actions = await self.planned()
+        writer = Writer(self.client, self.wanted.target)
+        await writer.prepare(actions)
+        for action in actions:
+            await writer.write(action)
+        assert await self.planned() == ()
+
+    def rows(self, table: str) -> list[Row]:
+        """The rows as they are stored, but for what every write changes."""
+        stored = self.api.environment.store.rows[table].values()
+        return [{name: value for name, value in row.items() if name not in WRITTEN} for row in stored]
+
+    def step(self, name: str) -> Row:
+        return next(row for row in self.rows("sdkmessageprocessingstep") if row["name"] == f"msisync: {name}")
+
+    async def call(self, method: str, path: str, body: Any = None) -> None:
+        answer = await self.api.call(method, path, body)
+        assert answer.status == 204, answer.body
+
+    async def damage(self, table: str, row: Row, **values: Any) -> None:
+        await self.call("PATCH", f"{table}s({row[f'{table}id']})", values)
+
+
+@pytest.fixture
+async def registrar() -> AsyncIterator[Registrar]:
+    async with running(empty=True, queues=RecordingQueues()) as api:
+        one = Registrar(api)
+        await one.want(QUEUE)
+        yield one
+        await one.client.close()
+
+
+ENDPOINT_DAMAGES: dict[str, dict[str, Any]] = {
+    "binary XML": {"messageformat": 1},
+    "character set": {"messagecharset": 0},
+    "another namespace": {"namespaceaddress": "sb://old.servicebus.windows.net/"},
+    "another queue": {"path": "persons"},
+    "another policy": {"saskeyname": "RootManageSharedAccessKey"},
+    "a token instead of a key": {"authtype": 3, "sastoken": "t"},
+    "federated": {"connectionmode": 2},
+    "a name instead of an address": {"namespaceformat": 1},
+    "another solution namespace": {"solutionnamespace": "old"},
+    "no user claim": {"userclaim": 1},
+}
+
+
+@pytest.mark.parametrize("damage", ENDPOINT_DAMAGES.values(), ids=ENDPOINT_DAMAGES.keys())
+async def test_a_damaged_endpoint_is_repaired(registrar: Registrar, damage: dict[str, Any]) -> None:
+    (before,) = registrar.rows("serviceendpoint")
+    await registrar.damage("serviceendpoint", before, **damage)
+    (action,) = await registrar.planned()
+    assert (action.verb, action.kind) == ("update", "endpoint")
+    assert next(iter(damage)) in action.why
+    await registrar.repair()
+    (after,) = registrar.rows("serviceendpoint")
+    assert after == before | {name: after[name] for name in ("sastoken", "issastokenset") if name in after}
+
+
+async def test_a_damaged_endpoint_gets_its_key_again_where_the_old_one_would_not_do(registrar: Registrar) -> None:
+    (endpoint,) = registrar.rows("serviceendpoint")
+    await registrar.damage("serviceendpoint", endpoint, saskeyname="old", saskey="b2xk")
+    await registrar.repair()
+    assert registrar.rows("serviceendpoint")[0]["saskey"] == "a2V5"
+
+
+@pytest.mark.parametrize(
+    "damage", [{"url": "https://old.example/hook", "authvalue": "old"}, {"authtype": 5, "authvalue": "<settings/>"}]
+)
+async def test_a_damaged_webhook_is_repaired_with_its_key(registrar: Registrar, damage: dict[str, Any]) -> None:
+    await registrar.want(HOOK)
+    (before,) = registrar.rows("serviceendpoint")
+    await registrar.damage("serviceendpoint", before, **damage)
+    (action,) = await registrar.planned()
+    assert action.verb == "update"
+    await registrar.repair()
+    assert registrar.rows("serviceendpoint") == [before]
+
+
+STEP_DAMAGES: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "disabled": (["enable"], {"statecode": 1, "statuscode": 2}),
+    "synchronous": (["update"], {"mode": 0}),
+    "before the operation": (["update"], {"mode": 0, "stage": 20}),
+    "keeps jobs": (["update"], {"asyncautodelete": False}),
+    "on clients": (["update"], {"supporteddeployment": 1}),
+    "every column": (["update"], {"filteringattributes": None}),
+    "too few columns": (["update"], {"filteringattributes": "firstname"}),
+    "a column of Sales Insight": (["update"], {"filteringattributes": "firstname,new_priority"}),
+    "several": (["update", "enable"], {"statecode": 1, "filteringattributes": "firstname", "mode": 0}),
+}
+
+
+@pytest.mark.parametrize(("verbs", "damage"), STEP_DAMAGES.values(), ids=STEP_DAMAGES.keys())
+async def test_a_damaged_step_is_repaired(registrar: Registrar, verbs: list[str], damage: dict[str, Any]) -> None:
+    before = registrar.step("contact Update")
+    await registrar.damage("sdkmessageprocessingstep", before, **damage)
+    actions = await registrar.planned()
+    assert [(action.verb, action.key) for action in actions] == [(verb, ("contact", "Update")) for verb in verbs]
+    await registrar.repair()
+    assert registrar.step("contact Update") == before
+
+
+async def test_steps_that_are_gone_are_made_again(registrar: Registrar) -> None:
+    await registrar.call(
+        "DELETE", f"sdkmessageprocessingsteps({registrar.step('lead Create')['sdkmessageprocessingstepid']})"
+    )
+    (action,) = await registrar.planned()
+    assert (action.verb, action.key) == ("create", ("lead", "Create"))
+    await registrar.repair()
+
+
+@pytest.mark.parametrize(
+    ("message", "table", "why"),
+    [
+        ("Create", "contact", "the same table and message are registered twice"),
+        ("Create", "team", "sync.toml does not map team"),
+        ("Assign", "contact", "Create, Update and Delete tell everything"),
+        ("CreateMultiple", "contact", "Create, Update and Delete tell everything"),
+        ("Create", "", "it posts changes of every table"),
+    ],
+)
+async def test_steps_that_are_not_needed_are_taken_away(
+    registrar: Registrar, message: str, table: str, why: str
+) -> None:
+    endpoint = registrar.rows("serviceendpoint")[0]["serviceendpointid"]
+    body = {
+        "name": "by hand",
+        "stage": 40,
+        "mode": 1,
+        "eventhandler_serviceendpoint@odata.bind": f"/serviceendpoints({endpoint})",
+        "sdkmessageid@odata.bind": f"/sdkmessages({message_id(message)})",
+    }
+    if table:
+        chosen = fixed_id("sdkmessagefilter", message, table)
+        body["sdkmessagefilterid@odata.bind"] = f"/sdkmessagefilters({chosen})"
+    await registrar.call("POST", "sdkmessageprocessingsteps", body)
+    (action,) = await registrar.planned()
+    assert (action.verb, action.why) == ("delete", why)
+    await registrar.repair()
+    assert len(registrar.rows("sdkmessageprocessingstep")) == 18
+
+
+@pytest.mark.parametrize("damage", [{"attributes": None}, {"attributes": "record1id"}, {"entityalias": "PreImage"}])
+async def test_a_damaged_image_is_repaired(registrar: Registrar, damage: dict[str, Any]) -> None:
+    (before,) = registrar.rows("sdkmessageprocessingstepimage")
+    await registrar.damage("sdkmessageprocessingstepimage", before, **damage)
+    (action,) = await registrar.planned()
+    assert (action.verb, action.kind) == ("update", "image")
+    await registrar.repair()
+    assert registrar.rows("sdkmessageprocessingstepimage") == [before]
+
+
+async def test_an_image_that_is_gone_is_made_again_and_one_that_nobody_needs_goes(registrar: Registrar) -> None:
+    (image,) = registrar.rows("sdkmessageprocessingstepimage")
+    await registrar.call("DELETE", f"sdkmessageprocessingstepimages({image['sdkmessageprocessingstepimageid']})")
+    body = {
+        "entityalias": "post",
+        "imagetype": 1,
+        "messagepropertyname": "Target",
+        "sdkmessageprocessingstepid@odata.bind": (
+            f"/sdkmessageprocessingsteps({registrar.step('contact Update')['sdkmessageprocessingstepid']})"
+        ),
+    }
+    await registrar.call("POST", "sdkmessageprocessingstepimages", body)
+    assert sorted((action.verb, action.key) for action in await registrar.planned()) == [
+        ("create", ("connection", "Delete")),
+        ("delete", ("contact", "Update")),
+    ]
+    await registrar.repair()
+    (made,) = registrar.rows("sdkmessageprocessingstepimage")
+    assert made["attributes"] == image["attributes"]
