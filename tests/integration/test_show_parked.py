@@ -1,0 +1,100 @@
+"""Looking up in Azurite whom a person waits for, and who waits for it, without leaving a trace."""
+
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from azure.data.tables.aio import TableServiceClient
+
+from local.azurite import connection_string, is_listening
+from local.processes import Child, free_ports
+from shared.operations.show_facts import Person, Search, Subject
+from shared.operations.show_parked import ParkedRows, StorageUnavailable, look
+from shared.outcomes import Parent
+from shared.records import Record
+from shared.settings import StorageSettings
+from shared.store import Parked, Request, Store
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+CHECK = NOON + timedelta(minutes=4)
+
+
+@pytest.fixture(scope="module")
+async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    folder: Path = tmp_path_factory.mktemp("azurite")
+    blob, queue, table = free_ports(3)
+    command = [sys.executable, "-m", "local.azurite", "--location", str(folder / "data")]
+    command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
+    child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
+    await child.start()
+    yield connection_string(blob_port=blob, queue_port=queue, table_port=table)
+    await child.kill()
+
+
+def settings(connection: str, table: str) -> StorageSettings:
+    return StorageSettings.model_validate({"AzureWebJobsStorage": connection, "PARKED_TABLE": table})
+
+
+async def looked(given: StorageSettings, search: Search) -> Search:
+    store = ParkedRows(given)
+    try:
+        await look(store, search)
+    finally:
+        await store.close()
+    return search
+
+
+def guid() -> str:
+    return str(uuid4())
+
+
+async def test_waits_are_found_by_the_possible_parents(azurite: str) -> None:
+    given = settings(azurite, f"t{uuid4().hex}")
+    seller, account = Parent("sales_person", "systemuser", guid()), Parent("company", "account", guid())
+    person, child = Subject("contact", guid()), Record("connection", guid(), NOON, parked_since=NOON)
+    store = Store(given)
+    try:
+        await store.park(
+            [
+                Parked(account, "person", Record("contact", person.id, NOON, parked_since=NOON)),
+                Parked(account, "person", Record("contact", guid(), NOON, parked_since=NOON)),
+                Parked(seller, "company", Record("account", account.id, NOON, parked_since=NOON)),
+                Parked(Parent("person", "contact", person.id), "opportunity_role", child),
+            ]
+        )
+        await store.mark([Request(account, NOON, CHECK, 3)])
+    finally:
+        await store.close()
+    parents = {
+        seller: Subject("systemuser", seller.id),
+        account: Subject("account", account.id, parents=[seller]),
+    }
+    found = await looked(given, Search([Person(person)], parents))
+    (wait,) = person.parked
+    assert (wait.parent, wait.since, wait.next_check, wait.checks) == (account, NOON, CHECK, 3)
+    assert found.persons[0].children == 1
+    (above,) = parents[account].parked
+    assert (above.parent, above.next_check) == (seller, None)
+    assert parents[seller].parked == []
+
+
+async def test_a_table_that_is_not_there_is_not_made(azurite: str) -> None:
+    given = settings(azurite, f"t{uuid4().hex}")
+    for _ in range(2):
+        subject = Subject("lead", guid())
+        parents = {Parent("company", "account", guid()): Subject("account", guid())}
+        found = await looked(given, Search([Person(subject)], parents))
+        assert (subject.parked, found.persons[0].children) == ([], 0)
+    async with TableServiceClient.from_connection_string(azurite) as service:
+        assert given.parked_table not in [table.name async for table in service.list_tables()]
+
+
+async def test_a_storage_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.operations.show_parked.ANSWER_SECONDS", 1.0)
+    blob, queue, table = free_ports(3)
+    away = settings(connection_string(blob_port=blob, queue_port=queue, table_port=table), "parked")
+    with pytest.raises(StorageUnavailable):
+        await looked(away, Search([Person(Subject("lead", guid()))]))
