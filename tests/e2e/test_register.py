@@ -1,0 +1,184 @@
+"""`msisync register` as an operator runs it: from an empty environment to changes that arrive, and back to none."""
+
+import asyncio
+import json
+import signal
+import ssl
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from local.endpoints import inherited_environment
+from local.harness import Made, Rows, System, eventually
+from local.servicebus.sas import POLICIES
+from local.stack import ROOT
+
+TABLES = ("serviceendpoint", "sdkmessageprocessingstep", "sdkmessageprocessingstepimage")
+#: Three steps for each of the six tables of sync.toml, and one image.
+REGISTERED = (1, 18, 1)
+WRITES = sum(REGISTERED)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Operator:
+    """Somebody who runs msisync in a terminal, and changes rows in Dynamics."""
+
+    def __init__(self, system: System, web_api: httpx.AsyncClient) -> None:
+        self.system = system
+        self._web_api = web_api
+
+    async def start(self, line: str) -> Process:
+        settings = str(self.system.stack.settings_file)
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "shared.cli", *line.split(), "--settings", settings),
+            cwd=ROOT,
+            env=inherited_environment(),
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+
+    async def msisync(self, line: str) -> Ended:
+        process = await self.start(line)
+        out, err = await process.communicate()
+        text = out.decode() + err.decode()
+        assert POLICIES["DataverseSend"].key not in text
+        assert self.system.webhook_key not in text
+        return Ended(process.returncode or 0, out.decode(), err.decode())
+
+    async def registered(self) -> list[Any]:
+        """The rows of endpoints, steps and images."""
+        return [await self.system.dataverse(f"/rows/{table}") for table in TABLES]
+
+    async def counted(self) -> tuple[int, ...]:
+        return tuple(map(len, await self.registered()))
+
+    async def posted(self) -> int:
+        """How many changes Dynamics has posted, once it has no more to post."""
+
+        async def look() -> Any:
+            return await self.system.dataverse("/stats")
+
+        stats = await eventually(look, lambda seen: seen["pending_posts"] == 0, what="the end of all posts")
+        assert stats["failed_posts"] == 0
+        return int(stats["posted"])
+
+    async def create(self, entity_set: str, content: dict[str, Any]) -> str:
+        answer = (await self._web_api.post(entity_set, json=content)).raise_for_status()
+        return str(answer.headers["OData-EntityId"]).rpartition("(")[2].rstrip(")")
+
+    async def update(self, contact: Made, **values: Any) -> None:
+        (await self._web_api.patch(f"contacts({contact.id})", json=values)).raise_for_status()
+
+
+@pytest.fixture
+async def operator(system: System) -> AsyncIterator[Operator]:
+    given = system.endpoints["dataverse"]
+    tls = ssl.create_default_context(cafile=system.endpoints["ca_bundle"])
+    names = ("client_id", "client_secret", "username", "password")
+    form = {"grant_type": "password", "scope": f"{given['url']}/.default", **{name: given[name] for name in names}}
+    async with httpx.AsyncClient(
+        base_url=f"{given['url']}/api/data/v9.2/", proxy=system.endpoints["https_proxy"], verify=tls, trust_env=False
+    ) as web_api:
+        token = (await web_api.post(f"{given['authority']}/oauth2/v2.0/token", data=form)).raise_for_status().json()
+        web_api.headers["Authorization"] = f"Bearer {token['access_token']}"
+        one = Operator(system, web_api)
+        yield one
+        await system.dataverse("/switches", {"latency_ms": 0})
+        await one.msisync("unregister --apply")
+
+
+async def new_contact(operator: Operator) -> Made:
+    """A contact that comes into being through the Web API, with an owner that Marketo may have already."""
+    rows = Rows()
+    seller = rows.user()
+    await operator.system.seed(rows)
+    content = {"firstname": "Ada", "lastname": "Byron", "ownerid@odata.bind": f"/systemusers({seller.id})"}
+    return Made("contact", await operator.create("contacts", content), {})
+
+
+@pytest.mark.parametrize("option", ["", "--webhook"])
+async def test_from_nothing_to_changes_that_arrive_and_back(operator: Operator, option: str) -> None:
+    system = operator.system
+    empty = await operator.registered()
+    assert (await operator.msisync("unregister")).code == 0
+    planned = await operator.msisync(f"register {option}")
+    assert planned.code == 1
+    assert planned.out.count("create ") == WRITES
+    assert "add --apply" in planned.out
+    assert await operator.registered() == empty == [[], [], []]
+
+    applied = await operator.msisync(f"register {option} --apply")
+    assert applied.code == 0, applied.err
+    assert f"{WRITES}/{WRITES}" in applied.err
+    assert await operator.counted() == REGISTERED
+    again = await operator.msisync(f"register {option} --json")
+    assert (again.code, json.loads(again.out)["actions"]) == (0, [])
+
+    contact = await new_contact(operator)
+    await system.changed(contact, firstName="Ada", lastName="Byron")
+    await operator.update(contact, jobtitle="Analyst")
+    await system.changed(contact, title="Analyst")
+    posted = await operator.posted()
+    await operator.update(contact, new_priority=5, new_last_interesting_moment_desc="Opened the email")
+    assert await operator.posted() == posted
+
+    taken = await operator.msisync("unregister --apply")
+    assert taken.code == 0, taken.err
+    assert await operator.registered() == [[], [], []]
+    await operator.update(contact, jobtitle="Countess")
+    assert await operator.posted() == posted
+
+
+@pytest.mark.parametrize("steps", [0, 7, 17])
+async def test_a_run_that_is_killed_is_completed_by_the_next(operator: Operator, steps: int) -> None:
+    await operator.system.dataverse("/switches", {"latency_ms": 100})
+    process = await operator.start("register --apply")
+
+    async def reached() -> bool:
+        endpoints, made, _ = await operator.counted()
+        return endpoints == 1 and made >= steps
+
+    await eventually(reached, what=f"{steps} steps")
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGKILL)
+    await process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    await operator.system.dataverse("/switches", {"latency_ms": 0})
+    left = await operator.msisync("register --json")
+    assert left.code == 1
+    assert 0 < len(json.loads(left.out)["actions"]) < WRITES
+    assert (await operator.msisync("register --apply")).code == 0
+    assert await operator.counted() == REGISTERED
+    assert (await operator.msisync("register")).code == 0
+
+
+async def test_from_queue_to_webhook_no_change_is_missed(operator: Operator) -> None:
+    assert (await operator.msisync("register --apply")).code == 0
+    contact = await new_contact(operator)
+    await operator.system.synced(contact)
+    await operator.system.dataverse("/switches", {"latency_ms": 20})
+    switching = asyncio.create_task(operator.msisync("register --webhook --apply"))
+    changes = 0
+    while not switching.done():
+        changes += 1
+        await operator.update(contact, jobtitle=f"Title {changes}")
+    ended = await switching
+    assert ended.code == 0, ended.err
+    assert changes > 1
+    await operator.system.changed(contact, title=f"Title {changes}")
+    (endpoint,) = (await operator.registered())[0]
+    assert endpoint["contract"] == 8
