@@ -1,6 +1,7 @@
 """The `msisync` command: finds the command that is meant, runs it, and shows what it gives.
 
-Settings come from the environment; what is not set there, from local.settings.json in the current directory.
+Settings come from the environment; what is not set there, from local.settings.json in the current directory. A file
+that is named with --settings goes over the environment.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from shared.operations.show import COMMAND as SHOW_PERSON
 COMMANDS: tuple[Command, ...] = (DOCTOR, *FIELDS, REGISTER, UNREGISTER, SHOW_PERSON)
 
 _MORE = """\
-Settings are read from the environment, then from local.settings.json (see --settings).
+Settings are read from the environment, then from local.settings.json; a file named with --settings goes first.
 Exit codes: 0 all is well; 1 something needs attention; 2 something does not work; 64 wrong usage.
 Begin with: msisync doctor"""
 #: Groups of commands, with what their help says.
@@ -100,9 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(given: argparse.Namespace) -> Result:
+    # Into the environment, as the Functions host does, so that proxies and certificates count as well.
     values = read_settings_file(given.settings or Path(SETTINGS_FILE), required=given.settings is not None)
     for name, value in values.items():
-        os.environ.setdefault(name, value)  # as the Functions host does, so proxies and certificates count as well
+        if given.settings or name not in os.environ:
+            os.environ[name] = value
     context = Context()
     try:
         result: Result = await given.command.run(context, given, Console(stderr=True, quiet=given.json))

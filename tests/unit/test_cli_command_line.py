@@ -172,7 +172,10 @@ def test_settings_of_the_current_directory_count_where_the_environment_has_none(
     assert json.loads(capsys.readouterr().out) == {"A": "environment", "B": "5"}
 
 
-def test_settings_may_be_in_any_file(msisync: Msisync, nowhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_may_be_in_any_file_which_then_goes_over_the_environment(
+    msisync: Msisync, nowhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MSISYNC_TEST_A", "environment")
     settings_file(nowhere / "local.settings.json", MSISYNC_TEST_A="this directory's", MSISYNC_TEST_B="this directory's")
     other = settings_file(nowhere / "other.json", MSISYNC_TEST_A="other")
     assert msisync("look", "--json", "--settings", str(other), does=environment) == 0
