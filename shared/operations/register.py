@@ -143,7 +143,7 @@ def _result(name: str, found: Plan, needed: Wanted | None, *, applied: bool, aft
     return Result(Exit.ATTENTION if todo or attention else Exit.OK, data, show)
 
 
-def _as_json(action: Action) -> dict[str, str]:
+def _as_json(action: Action) -> dict[str, Any]:
     table, message = action.key
     return {
         "action": action.verb,
@@ -152,6 +152,7 @@ def _as_json(action: Action) -> dict[str, str]:
         "message": message,
         "what": action.what,
         "why": action.why,
+        "values": dict(action.values),  # the secret is not among them
     }
 
 

@@ -71,10 +71,10 @@ class Admin:
             await context.close()
         return result
 
-    async def todo(self, line: str = "register") -> list[dict[str, str]]:
+    async def todo(self, line: str = "register") -> list[dict[str, Any]]:
         """What a dry run would do."""
         result = await self.run(line)
-        actions: list[dict[str, str]] = result.data["actions"]
+        actions: list[dict[str, Any]] = result.data["actions"]
         assert result.exit == (Exit.ATTENTION if actions or result.data["attention"] else Exit.OK)
         return actions
 
@@ -134,7 +134,10 @@ async def test_a_dry_run_writes_nothing_and_says_what_it_would_write(admin: Admi
     assert "+ create endpoint msisync" in text
     assert "+ create step contact Update: missing" in text
     assert "Nothing has been written" in text
-    assert json.loads(json.dumps(result.data))["actions"][0]["component"] == "endpoint"
+    first, *others = json.loads(json.dumps(result.data))["actions"]
+    assert (first["component"], first["values"]["path"]) == ("endpoint", "dynamics-changes")
+    watched = next(a["values"]["filteringattributes"] for a in others if a["what"] == "step contact Update")
+    assert {"firstname", "ownerid", "statecode"} <= set(watched.split(","))
 
 
 async def test_it_writes_endpoint_steps_and_the_image_and_then_has_nothing_to_do(admin: Admin) -> None:
