@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared import config, settings
 from shared.app import dataverse_client, marketo_client
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
 SETTINGS_FILE = "local.settings.json"
+#: An operator waits for the answer: the SDKs' own patience is too long.
+_FEW_TRIES: dict[str, Any] = {"retry_total": 1}
 
 
 class Context:
@@ -64,8 +66,8 @@ class Context:
 
         given = self.settings.bus
         if given.connection.get_secret_value():
-            return ServiceBusClient.from_connection_string(given.connection.get_secret_value())
-        return ServiceBusClient(given.namespace, self._credential)
+            return ServiceBusClient.from_connection_string(given.connection.get_secret_value(), **_FEW_TRIES)
+        return ServiceBusClient(given.namespace, self._credential, **_FEW_TRIES)
 
     @cached_property
     def bus_administration(self) -> ServiceBusAdministrationClient:
@@ -79,15 +81,15 @@ class Context:
 
     @cached_property
     def parked_table(self) -> TableClient:
-        """The table of parked records. An operator waits for the answer: few tries."""
+        """The table of parked records."""
         from azure.data.tables.aio import TableClient  # noqa: PLC0415
 
         given = self.settings.storage
         if given.connection.get_secret_value():
             return TableClient.from_connection_string(
-                given.connection.get_secret_value(), given.parked_table, retry_total=1
+                given.connection.get_secret_value(), given.parked_table, **_FEW_TRIES
             )
-        return TableClient(given.table_uri, given.parked_table, credential=self._credential, retry_total=1)
+        return TableClient(given.table_uri, given.parked_table, credential=self._credential, **_FEW_TRIES)
 
     @cached_property
     def _credential(self):  # type: ignore[no-untyped-def]

@@ -1,0 +1,256 @@
+"""`msisync doctor` as a user runs it: all green when healthy, cheap, silent about secrets; and what is ours, broken."""
+
+import asyncio
+import json
+import re
+import sys
+import time
+import warnings
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from azure.servicebus.management import EntityStatus
+
+from local.endpoints import inherited_environment
+from local.harness.operating import ROOT, Operator, operated_system
+from local.servicebus import connection_string
+from shared.operations.checks import Finding, Status, Subject, examine, with_needs
+from shared.operations.doctor import CHECKS
+
+SECONDS = 10.0
+MARKETO_CALLS = 16
+#: The checks of what is ours in Azure, and those that they need.
+OURS = with_needs(CHECKS, ["changes-key", "storage"])
+MARKETO_OBJECTS = ("salespersons", "companies", "leads", "opportunities", "roles")
+
+
+@pytest.fixture(scope="module")
+async def operator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Operator]:
+    queues = {"without-sessions": {"lock_seconds": 300}}
+    async with operated_system(tmp_path_factory.mktemp("doctor"), queues=queues) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+async def doctor(operator: Operator, *arguments: str, **changes: str) -> Run:
+    """The command in a process of its own, with the settings file of the stack, or one that differs in some."""
+    file = operator.settings_file
+    if changes:
+        values = json.loads(file.read_text())["Values"]
+        file = file.with_name("changed.settings.json")
+        file.write_text(json.dumps({"Values": {**values, **changes}}))
+    command = [sys.executable, "-m", "shared.cli", "doctor", "--settings", str(file), *arguments]
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env=inherited_environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return Run(process.returncode or 0, out.decode(), err.decode(), time.monotonic() - began)
+
+
+async def rows_of_both(operator: Operator) -> dict[str, Any]:
+    """What the vendors have."""
+    tables = ("systemuser", "account", "lead", "contact", "opportunity", "connection", "sdkmessageprocessingstep")
+    dynamics = {table: await operator.system.dataverse(f"/rows/{table}") for table in tables}
+    return dynamics | {name: await operator.system.marketo(f"/records/{name}") for name in MARKETO_OBJECTS}
+
+
+async def test_a_healthy_set_up_is_all_green_within_its_budget_and_is_left_as_it_was(operator: Operator) -> None:
+    before = await rows_of_both(operator)
+    await operator.system.marketo("/stats/reset", {})
+    await operator.system.dataverse("/stats/reset", {})
+    run = await doctor(operator, "--json")
+    data = json.loads(run.out)
+    not_green = {each["id"]: each["text"] for each in data["checks"] if each["status"] != "ok"}
+    assert (run.code, run.err, not_green) == (0, "", {})
+    assert len(data["checks"]) == len(CHECKS)
+    assert run.seconds < SECONDS
+    marketo, dataverse = await operator.system.marketo("/stats"), await operator.system.dataverse("/stats")
+    assert marketo["calls_total"] <= MARKETO_CALLS
+    assert (marketo["identity_calls"], dataverse["sign_ins"], dataverse["refused_sign_ins"]) == (1, 1, 0)
+    assert await rows_of_both(operator) == before
+    async with operator.system.table() as table:
+        assert [row async for row in table.list_entities()] == []
+
+
+async def test_people_get_it_in_groups_and_nothing_secret(operator: Operator) -> None:
+    run = await doctor(operator)
+    assert run.code == 0
+    assert run.out.splitlines()[0] == "Set-up"
+    assert f"{len(CHECKS)} ok, 0 attention, 0 failed, 0 skipped" in run.out
+    assert operator.secrets_in(run.out + run.err) == []
+
+
+async def test_a_failure_is_told_first_with_its_remedy_and_ends_with_2(operator: Operator) -> None:
+    run = await doctor(operator, MARKETO_CLIENT_SECRET="not-the-secret")
+    assert run.code == 2
+    assert "failed     Sign-in" in run.out
+    assert "To do: compare MARKETO_CLIENT_ID and MARKETO_CLIENT_SECRET" in run.out
+    assert "because of marketo-sign-in" in run.out
+    assert "Mend first: Marketo, Sign-in (marketo-sign-in)" in run.out
+    assert "not-the-secret" not in run.out + run.err
+    assert operator.secrets_in(run.out + run.err) == []
+
+
+async def test_attention_ends_with_1_and_a_choice_makes_only_what_it_needs(operator: Operator) -> None:
+    run = await doctor(operator, "--only", "marketo-quota", "--json", MARKETO_DAILY_CALLS="1000000")
+    assert run.code == 0
+    names = [each["id"] for each in json.loads(run.out)["checks"]]
+    assert names == ["settings", "sync-toml", "marketo-url", "marketo-sign-in", "marketo-quota"]
+    await operator.system.marketo("/limits", {"used_today": 45_000})
+    run = await doctor(operator, "--only", "marketo-quota")
+    await operator.system.marketo("/limits", {"used_today": 0})
+    assert (run.code, "attention  Calls" in run.out) == (1, True)
+
+
+async def test_a_check_that_there_is_not_is_wrong_usage(operator: Operator) -> None:
+    run = await doctor(operator, "--only", "nonsense")
+    assert (run.code, "marketo-quota" in run.err) == (64, True)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One broken thing of ours: which check must tell of it, with which words, and what is done to which queue."""
+
+    check: str
+    status: Status
+    words: tuple[str, ...]
+    settings: Callable[[int], Mapping[str, str]] = lambda _: {}
+    queue: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def wrong_key(connection: str) -> str:
+    """A connection string with a key that nobody gave."""
+    return re.sub(r"(Account|SharedAccess)Key=", r"\g<0>AAAA", connection)
+
+
+def policy(name: str, setting: str = "ServiceBusConnection") -> Callable[[int], Mapping[str, str]]:
+    """Another shared access policy of the namespace."""
+    return lambda port: {setting: connection_string(port, name)}
+
+
+FAILED, ATTENTION = Status.FAILED, Status.ATTENTION
+SEND = "CHANGES_SEND_CONNECTION"
+ROOT_POLICY = "RootManageSharedAccessKey"
+BREAKAGES = {
+    "nobody at the address": Broken(
+        "bus", FAILED, ("does not answer", "firewall"), lambda _: {"ServiceBusConnection": connection_string(1)}
+    ),
+    "wrong key": Broken(
+        "bus",
+        FAILED,
+        ("refuses the credentials", "Send and Listen"),
+        lambda port: {"ServiceBusConnection": wrong_key(connection_string(port))},
+    ),
+    "may not send": Broken("bus", FAILED, ("may not send",), policy("ListenOnly")),
+    "may not manage": Broken("queues", ATTENTION, ("may not look", "Manage"), policy("SendAndListen")),
+    "no such queue": Broken(
+        "queues", FAILED, ("nobody does not exist", "create"), lambda _: {"PERSON_QUEUE": "nobody"}
+    ),
+    "no sessions": Broken("queues", FAILED, ("no sessions",), lambda _: {"PERSON_QUEUE": "without-sessions"}),
+    "sessions": Broken("queues", FAILED, ("has sessions",), lambda _: {"DEAD_LETTER_QUEUE": "opportunities"}),
+    "short lock": Broken(
+        "queues",
+        FAILED,
+        ("persons: its lock lasts 30 s", "PT5M"),
+        queue="persons",
+        changes={"lock_duration": timedelta(seconds=30)},
+    ),
+    "few deliveries": Broken(
+        "queues", ATTENTION, ("companies", "3 deliveries"), queue="companies", changes={"max_delivery_count": 3}
+    ),
+    "messages vanish": Broken(
+        "queues",
+        FAILED,
+        ("dynamics-changes", "vanish", "dead letters"),
+        queue="dynamics-changes",
+        changes={"default_message_time_to_live": timedelta(days=1)},
+    ),
+    "disabled": Broken(
+        "queues", FAILED, ("dead-letters", "Disabled"), queue="dead-letters", changes={"status": EntityStatus.DISABLED}
+    ),
+    "Dynamics may manage": Broken(
+        "changes-key", ATTENTION, ("Listen", "Manage", "only Send"), policy(ROOT_POLICY, SEND)
+    ),
+    "Dynamics may listen": Broken("changes-key", ATTENTION, ("Listen",), policy("SendAndListen", SEND)),
+    "Dynamics may not send": Broken("changes-key", FAILED, ("cannot send",), policy("ListenOnly", SEND)),
+    "key of another queue": Broken(
+        "changes-key",
+        FAILED,
+        ("no connection string of dynamics-changes",),
+        lambda port: {SEND: connection_string(port, "DataverseSend") + "EntityPath=persons"},
+    ),
+    "wrong storage key": Broken(
+        "storage", FAILED, ("HTTP 403", "Storage Table Data Contributor"), lambda _: {"AzureWebJobsStorage": ""}
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+async def found_by_settings(operator: Operator) -> dict[str, dict[str, Finding]]:
+    """What is found with other settings. All at the same time: the SDK takes seconds, and mostly waits."""
+    port = operator.system.stack.addresses.ports.service_bus
+    storage = wrong_key(operator.values["AzureWebJobsStorage"])
+    settings = {name: dict(b.settings(port)) for name, b in BREAKAGES.items() if not b.queue}
+    settings["wrong storage key"] = {"AzureWebJobsStorage": storage}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Testing an element's truth value", DeprecationWarning)  # azure.data.tables
+        found = await asyncio.gather(*(examined(operator, changed) for changed in settings.values()))
+    return dict(zip(settings, found, strict=True))
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+async def test_one_broken_thing_of_ours_turns_exactly_one_check(
+    operator: Operator, found_by_settings: Mapping[str, Mapping[str, Finding]], name: str
+) -> None:
+    broken = BREAKAGES[name]
+    found = dict(found_by_settings[name] if not broken.queue else await found_with_changed_queue(operator, broken))
+    finding = found.pop(broken.check)
+    assert finding.status == broken.status, told(finding)
+    assert [word for word in broken.words if word not in told(finding)] == [], told(finding)
+    wrong = {n: told(f) for n, f in found.items() if f.status is not Status.OK and f.because != broken.check}
+    assert not wrong
+    assert operator.secrets_in(told(finding)) == []
+
+
+async def found_with_changed_queue(operator: Operator, broken: Broken) -> dict[str, Finding]:
+    before = await operator.change_queue(broken.queue, broken.changes)
+    try:
+        return await examined(operator, {})
+    finally:
+        await operator.change_queue(broken.queue, before)
+
+
+async def test_without_a_key_for_dynamics_nothing_is_wrong(operator: Operator) -> None:
+    found = await examined(operator, {SEND: ""})
+    assert {name: told(each) for name, each in found.items() if each.status is not Status.OK} == {}
+
+
+async def examined(operator: Operator, settings: Mapping[str, str]) -> dict[str, Finding]:
+    async with operator.context(**settings) as context:
+        subject = Subject(context)
+        try:
+            return await examine(OURS, subject, done=lambda _: None)
+        finally:
+            await subject.close()
+
+
+def told(finding: Finding) -> str:
+    return "\n".join([finding.text, *finding.details, finding.remedy])
