@@ -53,16 +53,16 @@ class Operator:
         finally:
             await context.close()
 
-    async def register(self) -> None:
-        """`msisync register --apply`."""
-        await self._run(REGISTER)
+    async def register(self, *options: str) -> None:
+        """`msisync register --apply`, with more options."""
+        await self._run(REGISTER, *options)
 
     async def unregister(self) -> None:
         """`msisync unregister --apply`."""
         await self._run(UNREGISTER)
 
-    async def _run(self, command: Any) -> None:
-        given = command_line(command, "--apply")
+    async def _run(self, command: Any, *options: str) -> None:
+        given = command_line(command, "--apply", *options)
         async with self.context() as context:
             await command.run(context, given, Console(quiet=True))
 

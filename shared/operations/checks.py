@@ -6,6 +6,7 @@ A check whose prerequisite is not met is skipped and names the culprit, so that 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -82,8 +83,9 @@ def shortened(lines: Iterable[str]) -> tuple[str, ...]:
 class Subject:
     """What is examined: a context, the clocks that were seen, and answers that several checks look at."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, clock: Callable[[], float] = time.time) -> None:
         self.context = context
+        self.clock = clock
         #: Seconds that each vendor's clock is ahead of ours.
         self.clocks: dict[str, float] = {}
         self._asked: dict[str, asyncio.Task[Any]] = {}

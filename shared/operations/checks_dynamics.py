@@ -123,7 +123,8 @@ async def _privileges(subject: Subject) -> dict[str, str] | None:
         if error.kind is Kind.CONFIGURATION:
             return None
         raise
-    return {str(p["PrivilegeName"]).lower(): str(p.get("Depth", "")) for p in answer["RolePrivileges"]}
+    held = {str(p.get("PrivilegeName") or "").lower(): str(p.get("Depth", "")) for p in answer["RolePrivileges"]}
+    return held if any(held) else None  # older environments leave the names out
 
 
 def _tables(mapped: Iterable[str]) -> list[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -50,9 +49,9 @@ async def _sync_toml(subject: Subject) -> Finding:
 async def knock(subject: Subject, vendor: str, url: str, path: str) -> httpx.Response:
     """Ask a vendor something without signing in, and note what its clock says. Raises httpx.HTTPError."""
     async with httpx.AsyncClient(base_url=url, timeout=15) as http:
-        before = time.time()
+        before = subject.clock()
         response = await http.get(path)
-        ours = (before + time.time()) / 2
+        ours = (before + subject.clock()) / 2
     try:
         theirs = parsedate_to_datetime(response.headers["Date"])
     except (KeyError, ValueError):
@@ -73,7 +72,7 @@ async def _clock(subject: Subject) -> Finding:
         for vendor, ahead in sorted(subject.clocks.items())
         if abs(ahead) > CLOCK_ATTENTION
     ]
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    now = datetime.fromtimestamp(subject.clock(), UTC).strftime("%Y-%m-%d %H:%M:%S")
     remedy = f"let this machine's clock be set by a time server; it says {now} UTC"
     if worst > CLOCK_FAILED:
         return failed(f"{worst:.0f} s wrong: tokens and signatures are refused", remedy, details)

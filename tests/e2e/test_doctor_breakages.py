@@ -305,6 +305,18 @@ def test_every_check_of_the_vendors_has_been_seen_broken() -> None:
     assert {broken.check for broken in BREAKAGES.values()} == {check.id for check in CHECKS} - BUS
 
 
+async def test_a_webhook_in_place_of_the_queue_is_as_good(operator: Operator) -> None:
+    await operator.unregister()
+    try:
+        await operator.register("--webhook")
+        found = await examined(operator, {})
+        assert "receive_webhook" in found["endpoint"].text
+        assert {name: told(each) for name, each in found.items() if each.status is not Status.OK} == {}
+    finally:
+        await operator.unregister()
+        await operator.register()
+
+
 async def test_after_all_that_everything_is_well_again(operator: Operator) -> None:
     found = await examined(operator, {})
     assert {name: told(each) for name, each in found.items() if each.status is not Status.OK} == {}

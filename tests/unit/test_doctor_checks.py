@@ -1,0 +1,183 @@
+"""Single checks of the doctor, on answers that a simulator does not give."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.codes import Kind
+from shared.config import SyncConfig
+from shared.errors import DataverseError
+from shared.operations.checks import Finding, Status, Subject
+from shared.operations.checks_settings import knock
+from shared.operations.doctor import CHECKS
+
+URL = "https://contoso.crm4.dynamics.com"
+ORGANIZATION = "3a6c9d12-7b4d-ee11-a81c-000d3a4f77c1"
+RULES = SyncConfig.model_validate({table: {"fields": {"a": "b"}} for table in ("lead", "contact", "account")})
+DENIED = DataverseError("0x80040220", "missing prvReadUser", kind=Kind.CONFIGURATION)
+
+
+class Dataverse:
+    """Gives the answer whose key is part of the address; an error is raised."""
+
+    def __init__(self, answers: Mapping[str, Any]) -> None:
+        self._answers = answers
+        self.asked: list[str] = []
+
+    async def get(self, url: str) -> Any:
+        self.asked.append(url)
+        answer: Any = next((found for part, found in self._answers.items() if part in url), {"value": []})
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def find(check: str, answers: Mapping[str, Any], *, organization_id: str = "", **more: Any) -> Finding:
+    """What a check finds with these answers of Dataverse."""
+    given = SimpleNamespace(url=URL, organization_id=organization_id)
+    dataverse = Dataverse({"WhoAmI": {"UserId": "u-1"}, **answers})
+    context: Any = SimpleNamespace(settings=SimpleNamespace(dataverse=given, **more), config=RULES, dataverse=dataverse)
+    run = next(each.run for each in CHECKS if each.id == check)
+    return await run(Subject(context))
+
+
+def organization(**changes: Any) -> dict[str, Any]:
+    endpoints = {"Keys": ["WebApplication"], "Values": [f"{URL}/"]}
+    detail = {"OrganizationId": ORGANIZATION, "FriendlyName": "Contoso", "State": "Enabled", "Endpoints": endpoints}
+    return {"RetrieveCurrentOrganization": {"Detail": {**detail, **changes}}}
+
+
+def privileges(**depths: str) -> dict[str, Any]:
+    everything = {f"prvRead{table}": "Global" for table in ("Lead", "Contact", "Account", "User", "Team")}
+    everything |= {"prvWriteLead": "Global", "prvWriteContact": "Global"}
+    held = {**everything, **depths}
+    named = [{"PrivilegeName": name, "Depth": depth} for name, depth in held.items() if depth]
+    return {"RetrieveUserPrivileges": {"RolePrivileges": named}}
+
+
+async def test_the_right_organisation_is_named() -> None:
+    found = await find("dynamics-organization", organization(), organization_id=ORGANIZATION.upper())
+    assert (found.status, "Contoso" in found.text) == (Status.OK, True)
+
+
+async def test_a_disabled_environment_fails() -> None:
+    found = await find("dynamics-organization", organization(State="Disabled"))
+    assert (found.status, "Disabled" in found.text) == (Status.FAILED, True)
+
+
+async def test_an_environment_that_has_another_address_should_be_called_by_it() -> None:
+    moved = {"Keys": ["WebApplication"], "Values": ["https://fabrikam.crm4.dynamics.com/"]}
+    found = await find("dynamics-organization", organization(Endpoints=moved))
+    assert found.status is Status.ATTENTION
+    assert "set DATAVERSE_URL to https://fabrikam.crm4.dynamics.com" in found.remedy
+
+
+async def test_rights_on_some_rows_only_are_told() -> None:
+    found = await find("dynamics-read", privileges(prvReadLead="Basic", prvReadAccount="Local"))
+    assert found.status is Status.ATTENTION
+    assert found.details == ("lead: only rows of the user's own", "account: only rows of its business unit")
+    found = await find("dynamics-write", privileges(prvWriteContact="Deep"))
+    assert (found.status, "contact" in found.details[0]) == (Status.ATTENTION, True)
+
+
+async def test_a_privilege_of_another_name_is_no_reason_to_complain_when_the_table_can_be_read() -> None:
+    found = await find("dynamics-read", privileges(prvReadTeam=""))
+    assert found.status is Status.OK
+
+
+async def test_a_table_that_is_not_there_is_told_from_one_that_may_not_be_read() -> None:
+    gone = DataverseError("0x80060888", "Resource not found for the segment 'leads'.", kind=Kind.GONE)
+    found = await find("dynamics-read", {**privileges(prvReadLead=""), "/leads?": gone})
+    assert "Dynamics 365 Sales app" in found.details[0]
+    found = await find("dynamics-read", {**privileges(prvReadLead=""), "/leads?": DENIED})
+    assert (found.status, found.details) == (Status.FAILED, ("lead: 0x80040220 missing prvReadUser",))
+
+
+@pytest.mark.parametrize("answer", [DENIED, {"RolePrivileges": [{"PrivilegeId": "p-1", "Depth": "Global"}]}])
+async def test_privileges_that_nobody_may_see_are_tried_by_reading_and_never_by_writing(answer: Any) -> None:
+    unseen = {"RetrieveUserPrivileges": answer}
+    assert (await find("dynamics-read", unseen)).status is Status.OK
+    found = await find("dynamics-write", unseen)
+    assert (found.status, "nothing is written to find out" in found.text) == (Status.ATTENTION, True)
+
+
+async def test_a_registration_that_may_not_be_seen_is_no_failure_but_hides_the_steps() -> None:
+    class Unseen(Dataverse):
+        async def pages(self, _: str) -> Any:
+            raise DENIED
+
+    context: Any = SimpleNamespace(
+        settings=SimpleNamespace(
+            bus=SimpleNamespace(namespace="contoso-sync.servicebus.windows.net", connection=Secret("")),
+            registration=SimpleNamespace(send_connection=Secret(""), webhook_url=""),
+            queues=SimpleNamespace(changes="dynamics-changes"),
+        ),
+        config=RULES,
+        dataverse=Unseen({}),
+    )
+    found = await next(each.run for each in CHECKS if each.id == "endpoint")(Subject(context))
+    assert (found.status, found.blocks) == (Status.ATTENTION, True)
+    assert "may read service endpoints" in found.remedy
+
+
+class Secret:
+    """A setting that is a secret."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def get_secret_value(self) -> str:
+        """Show it."""
+        return self._value
+
+
+@pytest.mark.parametrize(
+    ("response", "text"),
+    [
+        (httpx.Response(503), "is unwell (HTTP 503)"),
+        (httpx.Response(429), "is unwell (HTTP 429)"),
+        (httpx.Response(200, text="<html>"), "is no Dataverse environment"),
+        (httpx.Response(401), "is no Dataverse environment"),
+        (httpx.Response(401, headers={"WWW-Authenticate": "Bearer authorization_uri=https://login/x"}), URL),
+    ],
+)
+async def test_what_answers_at_the_address(
+    response: httpx.Response, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = httpx.AsyncClient
+
+    def with_mock(**options: Any) -> httpx.AsyncClient:
+        return client(transport=httpx.MockTransport(lambda _: response), **options)
+
+    monkeypatch.setattr("shared.operations.checks_settings.httpx.AsyncClient", with_mock)
+    found = await find("dynamics-url", {})
+    assert text in found.text
+    assert (found.status is Status.OK) is (text == URL)
+
+
+async def test_a_clock_is_compared_with_the_date_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    date = format_datetime(datetime.fromtimestamp(1_000_000_000, UTC), usegmt=True)
+    client = httpx.AsyncClient
+
+    def with_mock(**options: Any) -> httpx.AsyncClient:
+        transport = httpx.MockTransport(lambda _: httpx.Response(401, headers={"Date": date}))
+        return client(transport=transport, **options)
+
+    monkeypatch.setattr("shared.operations.checks_settings.httpx.AsyncClient", with_mock)
+    context: Any = SimpleNamespace()
+    subject = Subject(context, clock=lambda: 1_000_000_100.5)
+    await knock(subject, "Dynamics", URL, "/")
+    assert subject.clocks == {"Dynamics": -100.0}
+    found = await next(each.run for each in CHECKS if each.id == "clock")(subject)
+    assert (found.status, found.details) == (Status.ATTENTION, ("this machine is 100 s ahead of Dynamics",))
+
+
+async def test_without_any_time_told_the_clock_is_not_judged() -> None:
+    context: Any = SimpleNamespace()
+    found = await next(each.run for each in CHECKS if each.id == "clock")(Subject(context))
+    assert found.status is Status.SKIPPED
