@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from local.control import ControlServer, send_command
 from local.endpoints import HOSTS, Addresses, Ports, inherited_environment, write_private_json
 from local.parts import SUBSCRIPTION, MarketoLimits, functions_command, neighbour_commands, write_queues
 from local.processes import Child, StackError, announces_ready, free_ports
+from local.registration import register
 
 ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = ROOT / ".local"
@@ -39,6 +40,7 @@ class Stack:
     `functions_environment` goes over the app settings of every Functions host. `queues` changes queues by name, in
     the fields of the emulator's QueueSettings: `{"persons": {"lock_seconds": 5}}`. `profile` runs the hosts under
     cProfile, which leaves `<directory>/functions-a.prof` when they are stopped. `report` gets a line for each event.
+    `before_ready` gets the stack when every part runs, before endpoints.json tells clients that all is ready.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Stack:
         queues: Mapping[str, Mapping[str, Any]] | None = None,
         profile: bool = False,
         report: Callable[[str], None] = lambda _: None,
+        before_ready: "Callable[[Stack], Awaitable[None]] | None" = None,
     ) -> None:
         self.directory = directory.resolve()
         self.addresses = Addresses(ports=Ports.choose(), ca_bundle=self.directory / "certificates" / "ca.pem")
@@ -65,6 +68,7 @@ class Stack:
         self._queues = queues or {}
         self._profile = profile
         self._report = report
+        self._before_ready = before_ready
         self._functions_ports: dict[str, int] = {"a": self.addresses.ports.functions}
         commands = {"start": self.start_part, "stop": self.stop_part, "kill": self.kill_part}
         hosts = {"start-functions": self.start_functions, "kill-functions": self.kill_functions}
@@ -98,8 +102,8 @@ class Stack:
     async def start(self) -> None:
         """Start every part, from an empty state.
 
-        Raises ChildError when a part does not start and StackError when another stack uses the directory. Nothing
-        is left running then.
+        Raises ChildError when a part does not start and StackError when another stack uses the directory, and what
+        `before_ready` raises. Nothing is left running then.
         """
         self._take_directory()
         try:
@@ -108,9 +112,11 @@ class Stack:
             await _all(self.start_part(name) for name in list(self.parts))
             if self._with_functions:
                 await self.start_functions()
-            write_private_json(self.endpoints_file, self.addresses.endpoints())
             settings = self.addresses.local_settings(self._functions_environment)
             write_private_json(self.settings_file, settings)
+            if self._before_ready is not None:
+                await self._before_ready(self)
+            write_private_json(self.endpoints_file, self.addresses.endpoints())
             self._write_control()
         except BaseException:
             await self.stop()
@@ -284,7 +290,7 @@ def main() -> int:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--directory", type=Path, default=DIRECTORY, help="where the stack keeps its state")
     up = commands.add_parser("up", parents=[common], help="start every part and run until Ctrl-C")
-    up.add_argument("--empty", action="store_true", help="an organization without sample records")
+    up.add_argument("--empty", action="store_true", help="an organization without sample records and registration")
     for command in ("kill-functions", "start-functions"):
         host = commands.add_parser(command, parents=[common], help="… a Functions host of the running stack")
         host.add_argument("--name", default="a", help="which instance; the first one is a")
@@ -296,9 +302,14 @@ def main() -> int:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
+    async def post_changes(stack: Stack) -> None:
+        await register(stack.settings_file, say)
+
     try:
         if options.command == "up":
-            asyncio.run(_up(Stack(directory=options.directory, empty=options.empty, report=say), say))
+            before_ready = None if options.empty else post_changes
+            stack = Stack(directory=options.directory, empty=options.empty, report=say, before_ready=before_ready)
+            asyncio.run(_up(stack, say))
         else:
             send_command(options.directory / "control.json", options.command, options.name)
     except StackError as error:

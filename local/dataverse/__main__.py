@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--key", type=Path, required=True, help="its private key (PEM)")
     parser.add_argument("--service-bus", help="connection string of the Service Bus that events are posted to")
     parser.add_argument("--client-certificate", type=Path, help="certificate (PEM) of the app registration")
-    parser.add_argument("--empty", action="store_true", help="start without the sample company and its steps")
+    parser.add_argument("--empty", action="store_true", help="start without the sample company")
     arguments = parser.parse_args()
     die_with_parent()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")

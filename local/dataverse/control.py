@@ -62,7 +62,6 @@ class _Control:
     async def sample(self, _request: web.Request) -> web.Response:
         """Load the sample company into an environment that was started empty."""
         sample.load(self._environment)
-        self._events.forget_steps()
         return web.json_response({})
 
     async def clear(self, request: web.Request) -> web.Response:

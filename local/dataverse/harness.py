@@ -14,11 +14,14 @@ import trustme
 from requests.adapters import HTTPAdapter
 
 from local.dataverse import constants
+from local.dataverse.columns import LOOKUP_TABLE
 from local.dataverse.delivery import PostError
 from local.dataverse.messages import ApiRequest, ApiResponse
 from local.dataverse.notifications import Notification
+from local.dataverse.seeding import fixed_id, message_id
 from local.dataverse.server import Simulator
 from local.dataverse.store import Row
+from local.servicebus.sas import POLICIES
 
 HOSTS = (constants.LOGIN_HOST, constants.ORGANIZATION_HOST)
 
@@ -146,6 +149,58 @@ class Answer:
     def row_id(self) -> str:
         """The id in OData-EntityId."""
         return self.headers["OData-EntityId"].rpartition("(")[2].rstrip(")")
+
+
+def registration(table: str, *, watched: str = "") -> dict[str, list[Row]]:
+    """Rows for `seed`: an endpoint for the queue, and steps that post each change of a table's rows.
+
+    An update is posted when it touches one of the `watched` columns; without them, always. A deletion has a pre-image.
+    """
+    policy = "DataverseSend"
+    endpoint = {
+        "serviceendpointid": fixed_id("serviceendpoint"),
+        "name": "Changes",
+        "contract": 6,
+        "authtype": 2,
+        "connectionmode": 1,
+        "messageformat": 2,
+        "namespaceformat": 2,
+        "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
+        "solutionnamespace": "contoso-sync",
+        "path": constants.QUEUE,
+        "saskeyname": policy,
+        "saskey": POLICIES[policy].key,
+        "userclaim": 2,
+    }
+    steps = [
+        {
+            "sdkmessageprocessingstepid": fixed_id("step", message, table),
+            "name": f"{table} {message}",
+            "stage": 40,
+            "mode": 1,
+            "rank": 1,
+            "asyncautodelete": True,
+            "filteringattributes": watched if message == "Update" else "",
+            "_eventhandler_value": endpoint["serviceendpointid"],
+            "_eventhandler_value" + LOOKUP_TABLE: "serviceendpoint",
+            "_sdkmessageid_value": message_id(message),
+            "_sdkmessagefilterid_value": fixed_id("sdkmessagefilter", message, table),
+        }
+        for message in ("Create", "Update", "Delete")
+    ]
+    image = {
+        "sdkmessageprocessingstepimageid": fixed_id("image", table),
+        "name": "pre",
+        "entityalias": "pre",
+        "imagetype": 0,
+        "messagepropertyname": "Target",
+        "_sdkmessageprocessingstepid_value": fixed_id("step", "Delete", table),
+    }
+    return {
+        "serviceendpoint": [endpoint],
+        "sdkmessageprocessingstep": steps,
+        "sdkmessageprocessingstepimage": [image],
+    }
 
 
 @cache

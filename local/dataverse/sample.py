@@ -1,4 +1,4 @@
-"""A small company to look at: users, teams, accounts, leads, contacts, opportunities, connections, and the steps."""
+"""A small company to look at: users, teams, accounts, leads, contacts, opportunities and connections."""
 
 import random
 from typing import Final
@@ -6,10 +6,8 @@ from typing import Final
 from local.dataverse import constants
 from local.dataverse.columns import LOOKUP_TABLE
 from local.dataverse.environment import Environment
-from local.dataverse.seeding import fixed_id, message_id, seed
+from local.dataverse.seeding import fixed_id, seed
 from local.dataverse.store import Row
-from local.dataverse.tables import MAPPED_TABLES, TABLES
-from local.servicebus.sas import POLICIES
 
 _FIRST: Final = [
     "Åsa",
@@ -81,13 +79,10 @@ _CITIES: Final = (
 )
 _JOBS: Final = ("Head of Procurement", "CFO", "Plant Manager", "IT Director", "Marketing Lead", "Buyer")
 _TOPICS: Final = ("Packing robots", "Sensor retrofit", "Service contract", "Line extension", "Pilot project")
-# Columns that change without concerning anyone outside, so that writing them posts nothing.
-_POLICY: Final = "DataverseSend"  # of the Service Bus emulator
-_UNWATCHED: Final = ("new_last_interesting_moment", "new_priority", "new_urgency", "new_relative")
 
 
 def load(environment: Environment) -> None:
-    """Put the sample company in, with its service endpoint and steps. Nothing is posted."""
+    """Put the sample company in. Nothing is registered, and nothing is posted."""
     chance = random.Random(7)  # noqa: S311 - the same company every time
     users, teams = _users(), _teams()
     accounts = [_account(number, chance) for number in range(len(_COMPANIES))]
@@ -106,7 +101,6 @@ def load(environment: Environment) -> None:
             "relationshiprole": [{"relationshiproleid": fixed_id("relationshiprole", "Buyer"), "name": "Buyer"}],
         },
     )
-    seed(environment, registration_rows(environment))
 
 
 def _users() -> list[Row]:
@@ -243,71 +237,3 @@ def _connection(number: int, chance: random.Random, contacts: list[Row], opportu
         "_record2id_value" + LOOKUP_TABLE: "contact",
         "_record2roleid_value": fixed_id("connectionrole", role),
     }
-
-
-def registration_rows(environment: Environment) -> dict[str, list[Row]]:
-    """A queue endpoint and Create, Update and Delete steps for every mapped table."""
-    endpoint = {
-        "serviceendpointid": fixed_id("serviceendpoint", constants.QUEUE),
-        "name": "Marketo sync queue",
-        "contract": 6,
-        "authtype": 2,
-        "connectionmode": 1,
-        "messageformat": 2,
-        "namespaceformat": 2,
-        "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
-        "solutionnamespace": "contoso-sync",
-        "path": constants.QUEUE,
-        "saskeyname": _POLICY,
-        "saskey": POLICIES[_POLICY].key,
-        "userclaim": 2,
-    }
-    known = environment.store.rows["sdkmessagefilter"]
-    steps: list[Row] = []
-    for table in MAPPED_TABLES:
-        for message in ("Create", "Update", "Delete"):
-            filter_id = fixed_id("sdkmessagefilter", message, table)
-            if filter_id in known:
-                steps.append(_step(table, message, filter_id, str(endpoint["serviceendpointid"])))
-    return {"serviceendpoint": [endpoint], "sdkmessageprocessingstep": steps, **_images()}
-
-
-def _step(table: str, message: str, filter_id: str, endpoint_id: str) -> Row:
-    row = {
-        "sdkmessageprocessingstepid": fixed_id("step", message, table),
-        "name": f"Marketo sync: {table} {message}",
-        "stage": 40,
-        "mode": 1,
-        "rank": 1,
-        "asyncautodelete": True,
-        "_eventhandler_value": endpoint_id,
-        "_eventhandler_value" + LOOKUP_TABLE: "serviceendpoint",
-        "_sdkmessageid_value": message_id(message),
-        "_sdkmessagefilterid_value": filter_id,
-    }
-    if message == "Update":
-        row["filteringattributes"] = ",".join(watched_columns(table))
-    return row
-
-
-def watched_columns(table: str) -> list[str]:
-    """The writable columns of a table without those that Sales Insight writes."""
-    return [
-        name
-        for name, column in TABLES[table].columns.items()
-        if column.update and not name.startswith(_UNWATCHED) and name != TABLES[table].primary_id
-    ]
-
-
-def _images() -> dict[str, list[Row]]:
-    """Dataverse: only a pre-image tells what a deleted connection connected."""
-    image = {
-        "sdkmessageprocessingstepimageid": fixed_id("image", "connection"),
-        "name": "pre",
-        "entityalias": "pre",
-        "imagetype": 0,
-        "messagepropertyname": "Target",
-        "attributes": "record1id,record2id,record1roleid,record2roleid",
-        "_sdkmessageprocessingstepid_value": fixed_id("step", "Delete", "connection"),
-    }
-    return {"sdkmessageprocessingstepimage": [image]}

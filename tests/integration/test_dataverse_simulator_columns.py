@@ -9,7 +9,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from local.dataverse.harness import Answer, RecordingQueues, Running, running
+from local.dataverse.harness import Answer, RecordingQueues, Running, registration, running
+from local.dataverse.seeding import seed
 
 METADATA = "EntityDefinitions(LogicalName='contact')/Attributes"
 
@@ -21,8 +22,9 @@ def queues() -> RecordingQueues:
 
 @pytest.fixture
 async def api(queues: RecordingQueues) -> AsyncIterator[Running]:
-    """The sample company with its steps on every mapped table."""
+    """The sample company, whose changes of contacts are posted."""
     async with running(queues=queues) as started:
+        seed(started.environment, registration("contact", watched="lastname,jobtitle"))
         yield started
 
 
@@ -116,7 +118,7 @@ async def test_metadata_does_not_list_it(api: Running) -> None:
 async def test_a_step_cannot_filter_on_it_any_more(api: Running) -> None:
     steps = await api.call(
         "GET",
-        "sdkmessageprocessingsteps?$select=name&$filter=" + quote("name eq 'Marketo sync: contact Update'"),
+        "sdkmessageprocessingsteps?$select=name&$filter=" + quote("name eq 'contact Update'"),
     )
     address = f"sdkmessageprocessingsteps({steps.json()['value'][0]['sdkmessageprocessingstepid']})"
     await switch(api, removed_columns={"contact": ["jobtitle"]})

@@ -13,7 +13,8 @@ import pytest
 import trustme
 
 from local.dataverse import constants
-from local.dataverse.harness import HOSTS, RecordingQueues, Running, running
+from local.dataverse.harness import HOSTS, RecordingQueues, Running, registration, running
+from local.dataverse.seeding import REGISTRATION_TABLES
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 
@@ -51,14 +52,11 @@ async def test_the_sample_company_is_believable() -> None:
         store = started.environment.store
         sizes = {name: len(found) for name, found in store.rows.items()}
         users = store.rows["systemuser"].values()
-        endpoint = next(iter(store.rows["serviceendpoint"].values()))
         assert (sizes["systemuser"], sizes["team"], sizes["account"]) == (11, 2, 20)
         assert (sizes["lead"], sizes["contact"], sizes["opportunity"], sizes["connection"]) == (60, 60, 25, 60)
         assert sum(bool(user.get("isdisabled")) for user in users) == 1
         assert sum(user.get("applicationid") is not None for user in users) == 2
-        assert (endpoint["path"], endpoint["messageformat"]) == ("dynamics-changes", 2)
-        steps = {row["name"] for row in store.rows["sdkmessageprocessingstep"].values()}
-        assert {"Marketo sync: lead Create", "Marketo sync: connection Delete"} <= steps
+        assert not any(store.rows[name] for name in REGISTRATION_TABLES)
         assert started.simulator.delivery.pending == 0
 
 
@@ -113,13 +111,14 @@ async def test_a_wrong_seed_leaves_nothing_behind(control: httpx.AsyncClient, wr
 
 async def test_clear_empties_and_keeps_the_registration_on_request(control: httpx.AsyncClient) -> None:
     await control.post("/sample")
+    await control.post("/seed", json=registration("contact"))
     await control.post("/switches", json={"latency_ms": 1})
     await control.post("/clear", json={"keep_registration": True})
     assert await rows(control, "contact") == []
-    assert len(await rows(control, "sdkmessageprocessingstep")) > 20
+    assert [len(await rows(control, table)) for table in REGISTRATION_TABLES] == [1, 3, 1]
     assert (await control.get("/switches")).json()["latency_ms"] == 0
     await control.post("/clear")
-    assert await rows(control, "sdkmessageprocessingstep") == []
+    assert [await rows(control, table) for table in REGISTRATION_TABLES] == [[], [], []]
 
 
 async def test_switches_are_checked(control: httpx.AsyncClient) -> None:
@@ -139,7 +138,7 @@ async def test_statistics_count_kinds_tables_and_rows(started: Running, control:
 
 
 async def test_secrets_are_never_shown(control: httpx.AsyncClient) -> None:
-    await control.post("/sample")
+    await control.post("/seed", json=registration("contact"))
     endpoints = await rows(control, "serviceendpoint")
     assert endpoints[0]["issaskeyset"] is True
     assert "saskey" not in endpoints[0]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from local.dataverse import constants
-from local.dataverse.harness import RecordingQueues, Running, running
+from local.dataverse.harness import RecordingQueues, Running, registration, running
+from local.dataverse.seeding import seed
 from local.dataverse.tables import TABLES
 
 PLATFORM = [
@@ -23,6 +24,7 @@ PLATFORM = [
 @pytest.fixture
 async def api() -> AsyncIterator[Running]:
     async with running(queues=RecordingQueues()) as started:
+        seed(started.environment, registration("contact"))
         yield started
 
 

@@ -12,8 +12,9 @@ import pytest_asyncio
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient
 
-from local.dataverse.harness import Running, running
+from local.dataverse.harness import Running, registration, running
 from local.dataverse.notifications import CLAIMS
+from local.dataverse.seeding import seed
 from local.servicebus.sas import POLICIES
 
 WRONG_KEY = "d3Jvbmcta2V5LXdyb25nLWtleS13cm9uZy1rZXktd3I="
@@ -34,8 +35,9 @@ async def broker() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def api(broker: str) -> AsyncIterator[Running]:
-    """The sample company, with its endpoint and steps."""
-    async with running(service_bus=broker) as started:
+    """An organization whose changes of contacts are posted to the broker."""
+    async with running(empty=True, service_bus=broker) as started:
+        seed(started.environment, registration("contact"))
         started.environment.switches.post_retry_seconds = []
         yield started
 
@@ -70,7 +72,7 @@ async def jobs(api: Running) -> list[dict[str, Any]]:
     return found
 
 
-async def test_the_samples_endpoint_reaches_its_queue(api: Running, broker: str) -> None:
+async def test_a_registered_endpoint_reaches_its_queue(api: Running, broker: str) -> None:
     answer = await api.call("POST", "contacts", {"lastname": "Berg", "description": "x" * 1900})
     assert await settled(api) == (1, 0)
     (message,) = await received(broker)

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import ssl
 import stat
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
 from local.control import send_command
+from local.endpoints import inherited_environment
 from local.processes import Child, ChildError, StackError
+from local.registration import register
 from local.stack import Stack
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
@@ -106,31 +110,37 @@ async def settings_seen_by(url: str) -> dict[str, str]:
     return environment
 
 
-async def test_clients_find_their_way_with_endpoints_json_alone(stack: Stack) -> None:
-    told = endpoints(stack)
-    assert stat.S_IMODE(stack.endpoints_file.stat().st_mode) == 0o600
+@asynccontextmanager
+async def client_of(told: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that has nothing but endpoints.json, signed in to Dataverse."""
     tls = ssl.create_default_context(cafile=told["ca_bundle"])
+    names = ("client_id", "client_secret", "username", "password")
+    form = {"grant_type": "password", "scope": f"{told['dataverse']['url']}/.default"}
     async with httpx.AsyncClient(proxy=told["https_proxy"], verify=tls, trust_env=False) as client:
         token = await client.post(
             f"{told['dataverse']['authority']}/oauth2/v2.0/token",
-            data={
-                "grant_type": "password",
-                "client_id": told["dataverse"]["client_id"],
-                "client_secret": told["dataverse"]["client_secret"],
-                "username": told["dataverse"]["username"],
-                "password": told["dataverse"]["password"],
-                "scope": f"{told['dataverse']['url']}/.default",
-            },
+            data={**form, **{name: told["dataverse"][name] for name in names}},
         )
-        headers = {"Authorization": f"Bearer {token.raise_for_status().json()['access_token']}"}
-        who = await client.get(f"{told['dataverse']['url']}/api/data/v9.2/WhoAmI", headers=headers)
+        client.headers["Authorization"] = f"Bearer {token.raise_for_status().json()['access_token']}"
+        yield client
+
+
+async def marketo_token(client: httpx.AsyncClient, told: Any) -> str:
+    """Sign in to Marketo."""
+    credentials = {key: told["marketo"][key] for key in ("client_id", "client_secret")}
+    identity = await client.get(
+        f"{told['marketo']['url']}/identity/oauth/token", params={"grant_type": "client_credentials", **credentials}
+    )
+    return str(identity.raise_for_status().json()["access_token"])
+
+
+async def test_clients_find_their_way_with_endpoints_json_alone(stack: Stack) -> None:
+    told = endpoints(stack)
+    assert stat.S_IMODE(stack.endpoints_file.stat().st_mode) == 0o600
+    async with client_of(told) as client:
+        who = await client.get(f"{told['dataverse']['url']}/api/data/v9.2/WhoAmI")
         assert "UserId" in who.raise_for_status().json()
-        credentials = {key: told["marketo"][key] for key in ("client_id", "client_secret")}
-        identity = await client.get(
-            f"{told['marketo']['url']}/identity/oauth/token",
-            params={"grant_type": "client_credentials", **credentials},
-        )
-        assert identity.raise_for_status().json()["access_token"]
+        assert await marketo_token(client, told)
 
 
 async def test_messages_pass_through_the_queues_that_are_told(stack: Stack) -> None:
@@ -252,18 +262,80 @@ async def test_a_stack_of_which_one_part_cannot_start_leaves_nothing_running(tmp
     assert not (tmp_path / "endpoints.json").exists()
 
 
-@pytest_asyncio.fixture
-async def up(tmp_path: Path) -> AsyncIterator[Child]:
+async def test_without_registration_clients_are_told_nothing(tmp_path: Path, lines: list[str]) -> None:
+    async def register_without_proxy(stack: Stack) -> None:
+        assert not stack.endpoints_file.exists()
+        await stack.stop_part("proxy")
+        await register(stack.settings_file, lines.append)
+
+    stack = Stack(directory=tmp_path, with_functions=False, before_ready=register_without_proxy)
+    with pytest.raises(StackError, match=r"registration failed with exit code 2\. Unreachable: "):
+        await stack.start()
+    assert not any(part.running for part in stack.parts.values())
+    assert not stack.endpoints_file.exists()
+    assert not any(line.startswith("registration") for line in lines)
+
+
+@asynccontextmanager
+async def running_up(folder: Path, *options: str) -> AsyncIterator[Child]:
     """`python -m local.stack up` in a process of its own."""
-    command = [sys.executable, "-m", "local.stack", "up", "--empty", "--directory", str(tmp_path / "state")]
+    command = [sys.executable, "-m", "local.stack", "up", *options, "--directory", str(folder / "state")]
 
     def is_ready(log: str) -> bool:
         return "The stack is up." in log
 
-    child = Child("up", command, log=tmp_path / "up.log", directory=ROOT, is_ready=is_ready)
+    child = Child("up", command, log=folder / "up.log", directory=ROOT, is_ready=is_ready)
     await child.start()
-    yield child
-    await child.kill()
+    try:
+        yield child
+    finally:
+        await child.kill()
+
+
+@pytest_asyncio.fixture
+async def up(tmp_path: Path) -> AsyncIterator[Child]:
+    """An empty organization."""
+    async with running_up(tmp_path, "--empty") as child:
+        yield child
+
+
+async def test_the_sample_company_is_registered_and_healthy(tmp_path: Path) -> None:
+    async with running_up(tmp_path) as up:
+        settings = tmp_path / "state" / "local.settings.json"
+        doctor = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "shared.cli", "doctor", "--json", "--settings", str(settings)),
+            cwd=ROOT,
+            env=inherited_environment(),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        found = json.loads((await doctor.communicate())[0])
+        assert [check for check in found["checks"] if check["status"] != "ok"] == []
+        assert doctor.returncode == 0
+        (said,) = (line for line in up.log.read_text().splitlines() if line.startswith("registration"))
+        assert re.fullmatch(r"registration ready in \d+\.\d s \(18 steps\)", said)
+
+
+async def test_a_row_written_to_the_sample_company_arrives_in_marketo(tmp_path: Path) -> None:
+    async with running_up(tmp_path):
+        told = json.loads((tmp_path / "state" / "endpoints.json").read_text())
+        async with client_of(told) as client, asyncio.timeout(60):
+            written = await client.post(f"{told['dataverse']['url']}/api/data/v9.2/leads", json={"lastname": "Byron"})
+            lead = written.raise_for_status().headers["OData-EntityId"].rpartition("(")[2].rstrip(")")
+            client.headers["Authorization"] = f"Bearer {await marketo_token(client, told)}"
+            query = {"filterType": "externalPersonId", "filterValues": lead, "fields": "lastName"}
+            found: list[Any] = []
+            while not found:
+                answer = await client.get(f"{told['marketo']['url']}/rest/v1/leads.json", params=query)
+                found = answer.raise_for_status().json()["result"]
+                await asyncio.sleep(0.2)
+            assert [record["lastName"] for record in found] == ["Byron"]
+
+
+async def test_an_empty_organization_registers_nothing(up: Child, tmp_path: Path) -> None:
+    control = json.loads((tmp_path / "state" / "control.json").read_text())["dataverse"]
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"{control}/rows/serviceendpoint")).json() == []
+    assert "registration" not in up.log.read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
