@@ -25,8 +25,15 @@ _MANAGE = (
 )
 
 
+_NO_IDENTITY = (
+    "no identity could sign in to Azure",
+    "run az login as somebody with rights here, or use a connection string; in Azure, switch the managed identity on",
+)
+
+
 async def _reachable(subject: Subject) -> Finding:
     """Opens a link that could send, and sends nothing."""
+    from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415
     from azure.servicebus.exceptions import (  # noqa: PLC0415  (a second that other commands need not pay)
         MessagingEntityDisabledError,
         MessagingEntityNotFoundError,
@@ -40,6 +47,8 @@ async def _reachable(subject: Subject) -> Finding:
         await _open_sender(subject.context.bus, queue)
     except (MessagingEntityNotFoundError, MessagingEntityDisabledError):
         return ok("answers, and accepts the credentials")  # the queues have a check of their own
+    except ClientAuthenticationError:
+        return failed(*_NO_IDENTITY)
     except (ServiceBusAuthenticationError, ServiceBusAuthorizationError):
         return failed(
             "the namespace refuses the credentials, or they may not send",
@@ -177,6 +186,8 @@ async def _storage(subject: Subject) -> Finding:
             with suppress(AzureError):
                 await table.delete_entity(row)
     except HttpResponseError as error:
+        if error.status_code is None:  # raised before anything was sent
+            return failed(*_NO_IDENTITY)
         return failed(
             f"the table {table.table_name} cannot be written (HTTP {error.status_code})",
             "compare AzureWebJobsStorage with the account's keys; an identity needs the role Storage Table Data "

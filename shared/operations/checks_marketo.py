@@ -20,9 +20,9 @@ GROUP = "Marketo"
 QUOTA_ATTENTION = 0.8
 DENIED = "603"
 NATIVE_SYNC = "1018"
+HOST_SUFFIX = ".mktorest.com"
 
 _USAGE = "/rest/v1/stats/usage.json"
-_NO_TOKEN = frozenset({"600", "601", "602"})
 _OBJECTS = {
     "sales_person": ("sales persons", "Sales Person"),
     "company": ("companies", "Company"),
@@ -41,13 +41,19 @@ async def _url(subject: Subject) -> Finding:
         return failed(f"{url} does not answer ({type(error).__name__})", f"{remedy}; see DNS, proxy and firewall")
     if response.status_code >= 500:
         return failed(f"{url} is unwell (HTTP {response.status_code})", "try again in some minutes")
-    try:
-        code = str(response.json()["errors"][0]["code"])
-    except (ValueError, LookupError, TypeError):
-        code = ""
-    if code in _NO_TOKEN:
+    # What a gateway says to a call without a token is documented in part only: a host of Marketo's own is believed.
+    if _is_refusal(response) or httpx.URL(url).host.endswith(HOST_SUFFIX):
         return ok(url)
     return failed(f"{url} answers (HTTP {response.status_code}), but is no Marketo instance", remedy)
+
+
+def _is_refusal(response: httpx.Response) -> bool:
+    """Whether this is Marketo's envelope around an error."""
+    try:
+        answer = response.json()
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and answer.get("success") is False and "errors" in answer
 
 
 async def _usage(subject: Subject) -> dict[str, Any]:

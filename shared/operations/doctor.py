@@ -39,7 +39,7 @@ CHECKS: tuple[Check, ...] = (
 #: Mark, mark where the terminal knows ASCII only, and style of each status.
 _MARKS = {
     Status.OK: ("✔", "+", "green"),
-    Status.ATTENTION: ("▲", "!", "yellow"),
+    Status.ATTENTION: ("!", "!", "yellow"),
     Status.FAILED: ("✖", "x", "red"),
     Status.SKIPPED: ("·", "-", "dim"),
 }

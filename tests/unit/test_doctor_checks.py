@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 
 from shared.codes import Kind
 from shared.config import SyncConfig
@@ -181,3 +182,56 @@ async def test_without_any_time_told_the_clock_is_not_judged() -> None:
     context: Any = SimpleNamespace()
     found = await next(each.run for each in CHECKS if each.id == "clock")(Subject(context))
     assert found.status is Status.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("url", "response", "status"),
+    [
+        ("https://123-abc-456.mktorest.com", httpx.Response(403, text="Forbidden"), Status.OK),
+        ("https://123-abc-456.mktorest.com", httpx.Response(502), Status.FAILED),
+        (
+            "https://marketo.example",
+            httpx.Response(200, json={"success": False, "errors": [{"code": "600"}]}),
+            Status.OK,
+        ),
+        ("https://marketo.example", httpx.Response(200, json={"success": True}), Status.FAILED),
+        ("https://marketo.example", httpx.Response(200, text="<html>"), Status.FAILED),
+    ],
+)
+async def test_what_answers_at_marketo_address(
+    url: str, response: httpx.Response, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = httpx.AsyncClient
+
+    def with_mock(**options: Any) -> httpx.AsyncClient:
+        return client(transport=httpx.MockTransport(lambda _: response), **options)
+
+    monkeypatch.setattr("shared.operations.checks_settings.httpx.AsyncClient", with_mock)
+    context: Any = SimpleNamespace(settings=SimpleNamespace(marketo=SimpleNamespace(url=url)))
+    found = await next(each.run for each in CHECKS if each.id == "marketo-url")(Subject(context))
+    assert found.status is status
+
+
+async def test_without_an_identity_of_azure_that_is_what_is_told() -> None:
+    class Nobody:
+        table_name = "parked"
+
+        def get_queue_sender(self, _: str) -> "Nobody":
+            return self
+
+        async def __aenter__(self) -> "Nobody":
+            raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token")
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+        async def create_entity(self, _: Any) -> None:
+            raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token")
+
+        async def delete_entity(self, _: Any) -> None:
+            raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token")
+
+    queues = SimpleNamespace(dead_letters="dead-letters")
+    context: Any = SimpleNamespace(settings=SimpleNamespace(queues=queues), bus=Nobody(), parked_table=Nobody())
+    for name in ("bus", "storage"):
+        found = await next(each.run for each in CHECKS if each.id == name)(Subject(context))
+        assert (found.status, "az login" in found.remedy) == (Status.FAILED, True)

@@ -217,7 +217,7 @@ def test_people_get_one_line_a_check_and_below_it_what_to_do() -> None:
         "               To do: compare DATAVERSE_URL [x]",
         "  · skipped    Sign-in       because of address",
         "Marketo",
-        "  ▲ attention  Calls         45,000 of 50,000 used",
+        "  ! attention  Calls         45,000 of 50,000 used",
         "               To do: buy more",
         "",
         "Mend first: Dynamics, Address (address)",
