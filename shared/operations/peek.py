@@ -26,8 +26,9 @@ PAGE = 250
 #: How long is looked into a session at a time (taking and giving it back comes on top), and left alone in between.
 HOLD_SECONDS = 0.5
 PAUSE_SECONDS = 0.2
-#: How long an operator waits for a session that is held, or for a broker that does not answer.
+#: How long an operator waits for a session that is held, asking now and then, or for a broker that does not answer.
 SESSION_SECONDS = 3.0
+ASK_AGAIN_SECONDS = 0.5
 ANSWER_SECONDS = 15.0
 
 
@@ -80,8 +81,9 @@ async def peek(
 ) -> AsyncGenerator[list[Peeked], None]:
     """The messages of a place from a sequence number on, page by page, in any state.
 
-    The session of a session queue is held while a page is handled, so pages are to be handled at once. Close the
-    iterator (contextlib.aclosing) when it is left early. Raises QueueUnavailable.
+    `bus` is to try again seldom (`retry_total`), as Context's does: the SDK repeats what is refused as well. The
+    session of a session queue is held while a page is handled, so pages are to be handled at once. Close the iterator
+    (contextlib.aclosing) when it is left early. Raises QueueUnavailable.
     """
     while True:
         async with _receiver(bus, place) as receiver:
@@ -110,30 +112,47 @@ async def counts(administration: ServiceBusAdministrationClient, queue: str) -> 
 
 @asynccontextmanager
 async def _receiver(bus: ServiceBusClient, place: Place) -> AsyncIterator[ServiceBusReceiver]:
-    from azure.servicebus import ServiceBusSubQueue  # noqa: PLC0415  (half a second that most commands need not pay)
-
-    sub_queue = ServiceBusSubQueue.DEAD_LETTER if place.dead else None
-    receiver = bus.get_queue_receiver(place.queue, session_id=place.session, sub_queue=sub_queue)
+    with _explained():
+        receiver = await _open(bus, place, until=time.monotonic() + SESSION_SECONDS)
     try:
-        with _explained(held=place.session is not None):
-            # The SDK asks several times for a session that is held, seconds apart.
-            async with asyncio.timeout(SESSION_SECONDS if place.session else ANSWER_SECONDS):
-                await receiver.__aenter__()
         yield receiver
     finally:
         await receiver.close()
 
 
+async def _open(bus: ServiceBusClient, place: Place, *, until: float) -> ServiceBusReceiver:
+    """An open receiver. A session that is held is asked for again until the end of an operator's patience."""
+    from azure.servicebus import ServiceBusSubQueue  # noqa: PLC0415  (half a second that most commands need not pay)
+    from azure.servicebus.exceptions import SessionCannotBeLockedError  # noqa: PLC0415
+
+    sub_queue = ServiceBusSubQueue.DEAD_LETTER if place.dead else None
+    while True:
+        receiver = bus.get_queue_receiver(place.queue, session_id=place.session, sub_queue=sub_queue)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await receiver.__aenter__()
+        except SessionCannotBeLockedError:
+            await receiver.close()
+            if time.monotonic() >= until:
+                raise
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+        except BaseException:
+            await receiver.close()
+            raise
+
+
 @contextmanager
-def _explained(*, held: bool = False) -> Iterator[None]:
-    """What the SDK raises, in an operator's words. `held`: no answer in time means that the session is held."""
+def _explained() -> Iterator[None]:
+    """What the SDK raises, in an operator's words."""
     from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceNotFoundError  # noqa: PLC0415
     from azure.servicebus import exceptions as bus  # noqa: PLC0415
 
     try:
         yield
     except bus.SessionCannotBeLockedError:
-        raise QueueUnavailable("InUse", _IN_USE) from None
+        raise QueueUnavailable(
+            "InUse", "the app is working on it now, and it cannot be looked into meanwhile"
+        ) from None
     except bus.MessagingEntityDisabledError:
         raise QueueUnavailable("Disabled", "receiving is disabled, so nobody can look into it") from None
     except (bus.MessagingEntityNotFoundError, ResourceNotFoundError):
@@ -143,14 +162,9 @@ def _explained(*, held: bool = False) -> Iterator[None]:
             "NoPermission", "the credentials lack the right to listen, or to manage for counts"
         ) from None
     except TimeoutError:
-        if held:
-            raise QueueUnavailable("InUse", _IN_USE) from None
         raise QueueUnavailable("NoAnswer", "Service Bus does not answer") from None
     except (AzureError, OSError) as error:
         raise QueueUnavailable("NoAnswer", f"Service Bus cannot be reached ({type(error).__name__})") from None
-
-
-_IN_USE = "the app is working on it now, and it cannot be looked into meanwhile"
 
 
 def _peeked(message: ServiceBusReceivedMessage) -> Peeked:

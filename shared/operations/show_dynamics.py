@@ -121,9 +121,11 @@ class Dynamics:
 
     async def rows_of(self, table: str, ids: Collection[str], columns: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Rows of a table by id, with the columns of its filter, as far as they are there."""
+        if not ids:
+            return {}
         source = TABLES[table][1]
         wanted = {*columns, *self._filter_columns(table)} & await self._there(table)
-        return await self._dataverse.rows(source.entity_set, source.key, sorted(ids), wanted) if ids else {}
+        return await self._dataverse.rows(source.entity_set, source.key, sorted(ids), wanted)
 
     async def referring(self, table: str, columns: tuple[str, ...], id_: str) -> list[dict[str, Any]]:
         """Active rows of a table of which one of these lookups points to `id_`."""

@@ -47,12 +47,16 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """A queue that may hold more about the record than could be looked at. Counts are None when nobody knows them."""
+    """A queue that may hold more about the record than could be looked at. Counts are None when nobody knows them.
+
+    `moves`: what is in it moves by itself, unlike dead letters.
+    """
 
     queue: str
     why: str
     active: int | None = None
     scheduled: int | None = None
+    moves: bool = True
 
     @property
     def is_empty(self) -> bool:
@@ -94,8 +98,8 @@ class Subject:
     email: str = ""
 
     def __str__(self) -> str:
-        names = [self.table or "record", self.name, (self.id and self.name and f"({self.id})") or self.id]
-        return " ".join(filter(None, names))
+        id_ = f"({self.id})" if self.id and self.name else self.id
+        return " ".join(filter(None, [self.table or "record", self.name, id_]))
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from shared.changes import parse
 from shared.entities import ENTITIES
 from shared.errors import MessageError, NotificationError
-from shared.operations.peek import Peeked, Place, QueueUnavailable, counts, peek
+from shared.operations.peek import PAGE, Peeked, Place, QueueUnavailable, counts, peek
 from shared.operations.show_facts import Letter, Search, Subject, Unseen, Waiting
 from shared.records import Record, decode
 from shared.settings import QueueSettings
@@ -62,30 +62,30 @@ async def _look_into(context: Context, search: Search, place: Place, max_message
     subjects = search.subjects
     queues = context.settings.queues
     seen = 0
-    async with aclosing(peek(context.bus, place)) as pages:
+    async with aclosing(peek(context.bus, place, page=min(PAGE, max_messages))) as pages:
         async for page in pages:
+            if seen >= max_messages:
+                why = f"only its first {seen} messages were looked at (see --max-messages)"
+                search.unseen.append(await _unseen(context, place, why))
+                return
             for message in page:
                 named = {id_.decode() for id_ in _ID.findall(message.body.lower())} & subjects.keys()
                 for id_ in named | ({str(message.properties.get("record_id"))} & subjects.keys()):
                     note(subjects[id_], place, message, queues)
             seen += len(page)
             search.looked_at[str(place)] = seen
-            if seen >= max_messages:
-                why = f"only its first {seen} messages were looked at (see --max-messages)"
-                search.unseen.append(await _unseen(context, place, why))
-                return
     search.looked_at[str(place)] = seen
 
 
 async def _unseen(context: Context, place: Place, why: str) -> Unseen:
     """A queue that was not seen to its end, with the broker's own counts where the credentials give them."""
+    moves = not place.dead and place.queue != context.settings.queues.dead_letters
     try:
         found = await counts(context.bus_administration, place.queue)
     except QueueUnavailable:
-        return Unseen(str(place), why)
-    return (
-        Unseen(str(place), why, found.dead, 0) if place.dead else Unseen(str(place), why, found.active, found.scheduled)
-    )
+        return Unseen(str(place), why, moves=moves)
+    active, scheduled = (found.dead, 0) if place.dead else (found.active, found.scheduled)
+    return Unseen(str(place), why, active, scheduled, moves)
 
 
 def note(subject: Subject, place: Place, message: Peeked, queues: QueueSettings) -> None:

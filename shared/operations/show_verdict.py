@@ -189,7 +189,7 @@ def _stuck(subject: Subject, around: Surroundings) -> Verdict:
     if subject.letters:
         return _dead_lettered(subject, subject.letters[-1])
     hidden = [each for each in around.unseen if not each.is_empty]
-    counted = next((each for each in hidden if each.active is not None), None)
+    counted = next((each for each in hidden if each.moves and each.active is not None), None)
     if subject.in_marketo is not None and counted:
         number = (counted.active or 0) + (counted.scheduled or 0)
         return Verdict(

@@ -13,7 +13,7 @@ from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
 from local.processes import free_ports
 from local.servicebus.harness import Emulator, running_emulator
-from local.servicebus.settings import QueueSettings
+from local.servicebus.settings import QueueSettings, QueueStatus
 from shared.operations import peek as module
 from shared.operations.peek import Peeked, Place, QueueUnavailable, counts, peek
 
@@ -21,6 +21,7 @@ WAIT = 5.0
 QUEUES = [
     *(QueueSettings(f"plain{number}") for number in range(2)),
     *(QueueSettings(f"session{number}", sessions=True) for number in range(5)),
+    QueueSettings("disabled", sessions=True, status=QueueStatus.RECEIVE_DISABLED),
 ]
 
 
@@ -32,7 +33,7 @@ async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Em
 
 @pytest.fixture
 async def client(emulator: Emulator) -> AsyncIterator[ServiceBusClient]:
-    async with ServiceBusClient.from_connection_string(emulator.connection_string) as opened:
+    async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=1) as opened:
         yield opened
 
 
@@ -113,6 +114,15 @@ async def test_a_session_that_somebody_holds_is_left_alone(client: ServiceBusCli
         await holder.complete_message(message)
 
 
+async def test_a_queue_whose_messages_nobody_may_receive(client: ServiceBusClient) -> None:
+    for place in (Place("disabled", "person"), Place("disabled", dead=True)):
+        began = time.monotonic()
+        with pytest.raises(QueueUnavailable) as refusal:
+            await everything(client, place)
+        assert (refusal.value.code, refusal.value.concerns_all) == ("Disabled", False)
+        assert time.monotonic() - began < WAIT
+
+
 async def test_dead_letters_of_a_session_queue(client: ServiceBusClient) -> None:
     await send(client, "session4", "bad", session="person")
     async with client.get_queue_receiver("session4", session_id="person") as receiver:
@@ -134,7 +144,7 @@ async def test_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ANSWER_SECONDS", 2.0)
     (port,) = free_ports(1)
     away = f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=k;SharedAccessKey=eA==;UseDevelopmentEmulator=true;"
-    async with ServiceBusClient.from_connection_string(away) as nowhere:
+    async with ServiceBusClient.from_connection_string(away, retry_total=1) as nowhere:
         with pytest.raises(QueueUnavailable) as refusal:
             await everything(nowhere, Place("plain0"))
     assert refusal.value.concerns_all

@@ -91,6 +91,10 @@ CASES: dict[str, tuple[Subject, dict[str, Any], str, Exit, list[str]]] = {
     "a queue that nobody can count": (
         person(), {"unseen": [UNCOUNTED]}, "NotInMarketo", Exit.FAILED, ["not known", "receiving is disabled"],
     ),
+    "more dead letters than were looked at": (
+        person(), {"unseen": [Unseen("dead-letters", "only its first 5000", 9000, 0, moves=False)]},
+        "NotInMarketo", Exit.FAILED, ["not known", "dead-letters (only its first 5000)"],
+    ),
     "the broker is away": (
         person(), {"troubles": {"Service Bus": "cannot be reached"}}, "NotInMarketo", Exit.FAILED,
         ["not known: Service Bus (cannot be reached)"],

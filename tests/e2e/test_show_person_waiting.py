@@ -1,0 +1,151 @@
+"""`msisync show person` when records lie in queues, and when parts of the system are away."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
+
+from local.harness import Made, Rows, System
+from local.harness.showing import run, show, show_all, way_to
+from shared.records import Record, encode
+
+
+@pytest.fixture(autouse=True)
+def _network(system: System) -> Iterator[None]:
+    with way_to(system):
+        yield
+
+
+@pytest.fixture
+async def stopped(system: System) -> AsyncIterator[System]:
+    """The system without its Functions host, which starts again in the end."""
+    await system.stack.stop_functions()
+    yield system
+    if not system.stack.parts["functions-a"].running:
+        await system.stack.start_functions()
+
+
+async def test_messages_that_nobody_has_taken_yet(stopped: System) -> None:
+    system, rows = stopped, Rows()
+    unread, queued, hidden = (rows.lead() for _ in range(3))
+    await system.seed(rows)
+    await system.notify(unread)
+    await post_records(system, queued)
+    first, second, third = [await show(system, each.id) for each in (unread, queued, hidden)]
+    assert (first.exit, first.code) == (1, "NotSentYet")
+    (waiting,) = first.person["subject"]["waiting"]
+    assert (waiting["queue"], waiting["notification"]) == ("dynamics-changes", "Update")
+    assert (second.exit, second.code) == (1, "Queued")
+    assert third.code == "NotInMarketo"
+    await system.stack.start_functions()
+    await system.synced(unread, queued)
+
+
+async def test_it_stops_at_the_number_of_messages_that_was_given(stopped: System) -> None:
+    system, rows = stopped, Rows()
+    others, last = [rows.lead() for _ in range(2)], rows.lead()
+    await system.seed(rows)
+    for made in (*others, last):
+        await post_records(system, made)
+    short, whole = await show(system, last.id, "--max-messages", "1"), await show(system, last.id)
+    assert (short.code, short.data["looked_at"]["persons"]) == ("Queued", 1)
+    assert "may be among the 3 messages of persons" in short.sentence
+    assert (whole.code, whole.person["subject"]["waiting"][0]["queue"]) == ("Queued", "persons")
+    assert any(each["queue"] == "persons" and "--max-messages" in each["why"] for each in short.data["not_looked_at"])
+    await system.stack.start_functions()
+    await system.synced(last, *others)
+
+
+async def post_records(system: System, made: Made) -> None:
+    body = encode("person", [Record(made.table, made.id, datetime.now(UTC))])
+    await system.broker.post("person", [ServiceBusMessage(body, session_id="person")])
+
+
+@asynccontextmanager
+async def held_session(system: System) -> AsyncIterator[None]:
+    """Somebody works on the queue of persons, as a Functions host does."""
+    connection = system.endpoints["service_bus"]["connection_string"]
+    async with (
+        ServiceBusClient.from_connection_string(connection) as client,
+        client.get_queue_receiver(system.broker.queue("person"), session_id="person"),
+    ):
+        yield
+
+
+async def test_a_queue_that_cannot_be_looked_into_is_counted_instead(stopped: System) -> None:
+    system, rows = stopped, Rows()
+    lead = rows.lead()
+    await system.seed(rows)
+    async with held_session(system):
+        empty = await show(system, lead.id)
+        await post_records(system, lead)
+        busy = await show(system, lead.id)
+    await system.broker.set_status("person", "ReceiveDisabled")
+    try:
+        disabled = await show(system, lead.id)
+    finally:
+        await system.broker.set_status("person", "Active")
+    assert empty.code == "NotInMarketo"
+    for shown, why in ((busy, "working on it"), (disabled, "receiving is disabled")):
+        assert (shown.exit, shown.code) == (1, "Queued"), (shown.sentence, shown.data["not_looked_at"])
+        assert why in shown.sentence
+        (unseen,) = [each for each in shown.data["not_looked_at"] if each["queue"] == "persons"]
+        assert (unseen["active"], unseen["scheduled"]) == (1, 0)
+    await system.stack.start_functions()
+    await system.synced(lead)
+
+
+async def test_the_rest_is_shown_when_a_part_is_away(system: System) -> None:
+    rows = Rows()
+    synced, never = rows.lead(), rows.lead()
+    await system.seed(rows)
+    await system.notify(synced)
+    await system.synced(synced)
+    await system.broker.idle()
+
+    async def without(part: str, stop: Callable[[], Awaitable[None]], start: Callable[[], Awaitable[None]]) -> None:
+        await stop()
+        try:
+            first, second = await show_all(system, synced, never)
+        finally:
+            await start()
+        assert (first.exit, first.code) == (0, "Synced")
+        assert (second.exit, second.code) == (2, "NotInMarketo")
+        assert part in second.sentence
+        assert {each["queue"] for each in second.data["not_looked_at"]} == {part}
+        assert second.person["relations"]
+
+    await without(
+        "Table Storage",
+        lambda: system.stack.stop_part("azurite"),
+        lambda: system.stack.start_part("azurite"),
+    )
+    await without("Service Bus", system.stop_service_bus, system.restart_service_bus)
+
+
+async def test_marketo_or_dynamics_away(system: System) -> None:
+    rows = Rows()
+    lead = rows.lead()
+    await system.seed(rows)
+    await system.notify(lead)
+    await system.synced(lead)
+    await system.marketo("/switches", {"denied_objects": ["leads"]})
+    denied = await show(system, lead.id)
+    await system.marketo("/switches", {"denied_objects": []})
+    assert (denied.exit, denied.code) == (2, "Unknown")
+    assert "603" in denied.sentence
+    assert denied.person["row"]["leadid"] == lead.id
+    await system.dataverse("/faults", [{"match": "/leads", "status": 503, "times": 50}])
+    away = await show(system, lead.id)
+    assert (away.exit, away.code) == (2, "Unknown")
+    assert "Dynamics" in away.sentence
+    assert len(away.person["records"]) == 1
+
+
+async def test_what_is_no_person_is_wrong_usage(system: System) -> None:
+    code, _, errors = await run(system, "Pat Doe")
+    assert code == 64
+    assert "neither a GUID nor an e-mail address" in errors

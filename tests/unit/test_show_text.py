@@ -1,0 +1,91 @@
+"""What an operator reads: the verdict first, every fact on a line of its own, nothing taken for markup."""
+
+import io
+import json
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from shared.operations.command import Exit
+from shared.operations.show import as_json
+from shared.operations.show_facts import (
+    Difference,
+    Letter,
+    Parked,
+    Person,
+    Relation,
+    Role,
+    Search,
+    Subject,
+    Unseen,
+    Waiting,
+)
+from shared.operations.show_text import render
+from shared.operations.show_verdict import Verdict
+from shared.outcomes import Parent
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+ACCOUNT = Parent("company", "account", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01")
+VERDICT = Verdict("Differs", Exit.FAILED, "Pat [bold]Doe[/bold] is in Marketo, but …", "save the row")
+
+
+def everything() -> Search:
+    subject = Subject("contact", "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d", "Pat [bold]Doe[/bold]", exists=True)
+    subject.in_marketo = 1
+    subject.differences = [Difference("title", "Boss", None, "it was changed")]
+    subject.waiting = [Waiting("persons", routed=True, first_seen=NOON, due=NOON, attempt=2)]
+    subject.letters = [Letter("dead-letters", "persons", "1003", "Invalid value", "marketo", NOON, 3)]
+    subject.parked = [Parked(ACCOUNT, NOON, NOON)]
+    person = Person(
+        subject,
+        row={"contactid": subject.id},
+        details={"email": "pat@customer.example", "state": "active", "modifiedon": "2026-03-04T11:00:00Z"},
+        relations=[
+            Relation("externalSalesPersonId", None, "the row has no owner"),
+            Relation("externalCompanyId", ACCOUNT, "the row's account", "Acme", exists=True, in_marketo=None),
+        ],
+        records=[{"id": 17, "externalPersonId": subject.id, "email": "pat@customer.example"}],
+        same_email=[{"id": 18, "externalPersonId": None}],
+        roles=[Role("deal", "Influencer", True, False, "Big deal", "the opportunity is not in Marketo")],
+        children=1000,
+        notes=["a note"],
+    )
+    return Search(
+        [person], {ACCOUNT: Subject("account", ACCOUNT.id)}, {"persons": 7},
+        [Unseen("companies", "the app is working on it now", 3, 1)], {"Table Storage": "it does not answer"},
+    )  # fmt: skip
+
+
+def test_everything_is_printed_and_nothing_is_markup() -> None:
+    output = io.StringIO()
+    render(Console(file=output, width=40, soft_wrap=True, highlight=False), everything(), [VERDICT])
+    lines = [line.strip() for line in output.getvalue().splitlines()]
+    assert lines[:2] == ["Differs Pat [bold]Doe[/bold] is in Marketo, but …", "next: save the row"]
+    for expected in (
+        "active, modified 2026-03-04T11:00:00Z",
+        "sales person: none; the row has no owner",
+        f"company: Acme (account {ACCOUNT.id}), the row's account",
+        "in Dynamics: yes; in Marketo: unknown",
+        "persons: record, first seen 2026-03-04T12:00:00.000Z, not before 2026-03-04T12:00:00.000Z, 2 counted tries",
+        "dead-letters: 1003 (marketo), Invalid value",
+        f"parked since 2026-03-04T12:00:00.000Z under company {ACCOUNT.id}, next look at 2026-03-04T12:00:00.000Z",
+        "1000 or more records wait for this one",
+        "differs: title is empty, expected Boss (it was changed)",
+        "same e-mail: record 18: externalPersonId empty",
+        "Influencer in Big deal: in Dynamics; the opportunity is not in Marketo",
+        "a note",
+        "persons: 7",
+        "companies: the app is working on it now; the broker counts 3 waiting, 1 scheduled",
+        "Table Storage: it does not answer",
+    ):
+        assert expected in lines
+
+
+def test_the_json_has_json_types_only() -> None:
+    data = as_json("pat@customer.example", everything(), [VERDICT], VERDICT)
+    again = json.loads(json.dumps(data))
+    (person,) = again["persons"]
+    assert person["verdict"] == again["verdict"]
+    assert person["subject"]["parked"][0]["since"] == "2026-03-04T12:00:00.000Z"
+    assert again["parents"][0]["entity"] == "company"
+    assert [each["queue"] for each in again["not_looked_at"]] == ["companies", "Table Storage"]
