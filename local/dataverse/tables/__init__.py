@@ -13,14 +13,3 @@ TABLES: Final[Mapping[str, Table]] = {
     table.name: table for table in (*ORGANISATION_TABLES, *SALES_TABLES, *ROLE_TABLES, *PLATFORM_TABLES)
 }
 BY_SET: Final[Mapping[str, Table]] = {table.set_name: table for table in TABLES.values()}
-MAPPED_TABLES: Final = (
-    "systemuser",
-    "team",
-    "account",
-    "lead",
-    "contact",
-    "opportunity",
-    "connection",
-    "connectionrole",
-    "customeropportunityrole",
-)
