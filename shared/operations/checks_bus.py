@@ -133,7 +133,20 @@ async def _changes_key(subject: Subject) -> Finding:
     ]
     if too_much:
         return attention("it is handed to Dynamics and may do more than send", _SEND_ONLY, too_much)
+    theirs, ours = _host(connection), settings.bus.namespace or _host(settings.bus.connection.get_secret_value())
+    if theirs.lower() != ours.lower():
+        return attention(
+            f"Dynamics posts to {theirs}, the app reads from {ours}",
+            "if these are not two names of one namespace, set CHANGES_SEND_CONNECTION to one of the app's, then run "
+            "msisync register --apply",
+        )
     return ok(f"may send to {queue}, and nothing else")
+
+
+def _host(connection: str) -> str:
+    from azure.servicebus import parse_connection_string  # noqa: PLC0415
+
+    return str(parse_connection_string(connection).fully_qualified_namespace)
 
 
 async def _send_nothing(connection: str, queue: str) -> None:

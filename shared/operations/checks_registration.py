@@ -29,7 +29,6 @@ GROUP = "Registration in Dynamics"
 #: Days that failed system jobs are looked for.
 DAYS = 7
 _MESSAGE = 300
-_REGISTER = "msisync register shows what it would write, msisync register --apply mends it"
 _SECRET = re.compile(r"(?i)\b(sig|sharedaccesskey|saskey|code)=[^&;,\s]+")
 #: Dataverse: asyncoperation.statuscode of a job that has failed.
 _FAILED = 31
@@ -48,7 +47,9 @@ def _target(subject: Subject, endpoints: Iterable[Endpoint]) -> Target:
     if here and all(endpoint.values.get("contract") == WEBHOOK for endpoint in here):
         return Target({"contract": WEBHOOK, "authtype": 4, "url": here[0].values.get("url")})
     # Which policy it posts with is left open: whether that works shows in the system jobs.
-    host = next(p for p in places if p.startswith("sb://")).removeprefix("sb://").partition("/")[0]
+    queues = sorted(p for p in places if p.startswith("sb://"))
+    chosen = next((endpoint.place for endpoint in here if endpoint.place in queues), queues[0])
+    host = chosen.removeprefix("sb://").partition("/")[0]
     values = queue_values(host, settings.queues.changes)
     return Target({name: value for name, value in values.items() if name != "solutionnamespace"})
 
@@ -59,6 +60,11 @@ async def _plan(subject: Subject) -> Plan:
     present = {table: (await columns(subject, table)).values() for table in config.tables}
     needed = wanted(config, present, _target(subject, endpoints), places=places_of(subject.context.settings))
     return plan(needed, endpoints)
+
+
+def _remedy(found: Plan) -> str:
+    webhook = " --webhook" if found.endpoint and found.endpoint.values.get("contract") == WEBHOOK else ""
+    return f"msisync register{webhook} shows what it would write, msisync register{webhook} --apply mends it"
 
 
 def _lines(actions: Iterable[Action]) -> list[str]:
@@ -80,7 +86,7 @@ async def _endpoint(subject: Subject) -> Finding:
         )
     wrong = [a for a in found.actions if a.kind == "endpoint" and a.verb != "delete"]
     if wrong:
-        return failed("changes do not come from Dynamics", _REGISTER, _lines(wrong))
+        return failed("changes do not come from Dynamics", _remedy(found), _lines(wrong))
     name = found.endpoint.name if found.endpoint else ""
     return ok(f"{name} posts JSON to {place(found.endpoint.values) if found.endpoint else ''}")
 
@@ -96,7 +102,7 @@ async def _steps(subject: Subject) -> Finding:
     if wrong:
         missing = any(a.verb in ("create", "enable") for a in wrong)
         text = "changes of some rows do not come" if missing else "some steps are not as they must be"
-        return failed(text, _REGISTER, _lines(wrong))
+        return failed(text, _remedy(found), _lines(wrong))
     return ok(f"{len(steps)} enabled, with the right columns")
 
 
@@ -120,7 +126,7 @@ async def _once_each(subject: Subject) -> Finding:
     found = await _plan(subject)
     lines = [*_lines(a for a in found.actions if _is_superfluous(a)), *found.attention]
     if lines:
-        return attention("some changes are posted twice, or for nothing", _REGISTER, lines)
+        return attention("some changes are posted twice, or for nothing", _remedy(found), lines)
     return ok()
 
 

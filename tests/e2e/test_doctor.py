@@ -197,6 +197,12 @@ BREAKAGES = {
         ("no connection string of dynamics-changes",),
         lambda port: {SEND: connection_string(port, "DataverseSend") + "EntityPath=persons"},
     ),
+    "another namespace": Broken(
+        "changes-key",
+        ATTENTION,
+        ("Dynamics posts to localhost", "the app reads from 127.0.0.1"),
+        lambda port: {SEND: connection_string(port, "DataverseSend").replace("127.0.0.1", "localhost")},
+    ),
     "wrong storage key": Broken(
         "storage", FAILED, ("HTTP 403", "Storage Table Data Contributor"), lambda _: {"AzureWebJobsStorage": ""}
     ),

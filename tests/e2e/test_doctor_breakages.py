@@ -314,6 +314,10 @@ async def test_a_webhook_in_place_of_the_queue_is_as_good(operator: Operator) ->
         found = await examined(operator, {})
         assert "receive_webhook" in found["endpoint"].text
         assert {name: told(each) for name, each in found.items() if each.status is not Status.OK} == {}
+        path = f"sdkmessageprocessingsteps({(await operator.step('contact Update'))['sdkmessageprocessingstepid']})"
+        await operator.write("DELETE", path)
+        broken = await examined(operator, {})
+        assert "msisync register --webhook --apply" in broken["steps"].remedy
     finally:
         await operator.unregister()
         await operator.register()
