@@ -37,5 +37,5 @@ class Children:
         chosen = " or ".join(f"{column} eq {parent.id}" for parent in parents)
         url = f"{API}/{source.entity_set}?$select={source.key}&$filter={chosen}"
         seen = min(parent.first_seen for parent in parents)
-        async for page in self._dataverse.by_page(url):
+        async for page in self._dataverse.pages(url):
             yield [Record(table, str(row[source.key]).lower(), seen) for row in page]

@@ -23,11 +23,11 @@ from rich.markup import escape
 from shared.errors import MsiSyncError
 from shared.operations.command import Command, Exit, Result
 from shared.operations.context import SETTINGS_FILE, Context, read_settings_file
-from shared.operations.doctor import COMMAND as DOCTOR
-from shared.operations.fields import COMMANDS as FIELDS
-from shared.operations.fields import GROUP as FIELDS_HELP
-from shared.operations.register import REGISTER, UNREGISTER
-from shared.operations.show import COMMAND as SHOW_PERSON
+from shared.operations.doctor.command import COMMAND as DOCTOR
+from shared.operations.fields.command import COMMANDS as FIELDS
+from shared.operations.fields.command import GROUP as FIELDS_HELP
+from shared.operations.registration.command import REGISTER, UNREGISTER
+from shared.operations.show.command import COMMAND as SHOW_PERSON
 
 COMMANDS: tuple[Command, ...] = (DOCTOR, *FIELDS, REGISTER, UNREGISTER, SHOW_PERSON)
 

@@ -18,8 +18,8 @@ from local.harness.system import System, running_system
 from local.parts import MarketoLimits
 from shared.dataverse.client import API
 from shared.operations.context import Context
-from shared.operations.register import REGISTER, UNREGISTER
-from shared.operations.registration import NAME
+from shared.operations.registration.command import REGISTER, UNREGISTER
+from shared.operations.registration.wanted import NAME
 
 ROOT = Path(__file__).parents[2]
 #: What httpx, requests and the SDKs read from the process itself.

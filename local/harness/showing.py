@@ -19,7 +19,7 @@ from local.harness.rows import Made
 from local.harness.system import System
 from local.stack import ROOT
 from shared.operations.context import Context
-from shared.operations.show import COMMAND
+from shared.operations.show.command import COMMAND
 
 #: What httpx, requests and the SDKs read from the process itself.
 _NETWORK = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")

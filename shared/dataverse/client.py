@@ -76,8 +76,8 @@ class DataverseClient:
         """The answer to any GET of the Web API (`url` from API on)."""
         return await self._call("GET", url, None)
 
-    async def pages(self, url: str) -> list[Row]:
-        """All rows of any query of the Web API, page by page."""
+    async def query(self, url: str) -> list[Row]:
+        """All rows of any query of the Web API."""
         return [row async for row in self._pages(url, None)]
 
     async def write(
@@ -99,7 +99,7 @@ class DataverseClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def by_page(self, url: str) -> AsyncIterator[list[Row]]:
+    async def pages(self, url: str) -> AsyncIterator[list[Row]]:
         """The same, one page at a time."""
         while url:
             answer = await self.get(url)

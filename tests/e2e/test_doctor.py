@@ -17,8 +17,8 @@ from azure.servicebus.management import EntityStatus
 from local.endpoints import inherited_environment
 from local.harness.operating import ROOT, Operator, operated_system
 from local.servicebus import connection_string
-from shared.operations.checks import Finding, Status, Subject, examine, with_needs
-from shared.operations.doctor import CHECKS
+from shared.operations.doctor.command import CHECKS
+from shared.operations.doctor.runner import Finding, Status, Subject, examine, with_needs
 
 SECONDS = 10.0
 MARKETO_CALLS = 16

@@ -13,8 +13,8 @@ from local.dataverse.constants import USERNAME
 from local.harness.operating import Operator, operated_system
 from local.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SALES_PERSONS
 from local.marketo.switches import Switches
-from shared.operations.checks import Finding, Status, Subject, examine
-from shared.operations.doctor import CHECKS
+from shared.operations.doctor.command import CHECKS
+from shared.operations.doctor.runner import Finding, Status, Subject, examine
 
 ROOT = Path(__file__).parents[2]
 #: They depend on nothing of the vendors, take longer than all others together, and have a test file of their own.

@@ -16,7 +16,7 @@ from local.parts import MarketoLimits
 from local.stack import Stack
 from shared.operations.command import Exit, Result
 from shared.operations.context import Context
-from shared.operations.fields import check, list_fields, suggest
+from shared.operations.fields.command import check, list_fields, suggest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the embedded stack needs Linux")
 

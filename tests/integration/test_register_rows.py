@@ -16,9 +16,9 @@ from local.dataverse.store import Row
 from shared import config
 from shared.dataverse.client import DataverseClient
 from shared.dataverse.metadata import Metadata
-from shared.operations.registration import Target, Wanted, queue_target, wanted, webhook_target
-from shared.operations.registration_plan import Action, plan
-from shared.operations.registration_rows import Writer, read_columns, read_endpoints
+from shared.operations.registration.plan import Action, plan
+from shared.operations.registration.rows import Writer, read_columns, read_endpoints
+from shared.operations.registration.wanted import Target, Wanted, queue_target, wanted, webhook_target
 
 QUEUE = queue_target(
     SecretStr("Endpoint=sb://contoso-sync.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=a2V5"),

@@ -11,8 +11,8 @@ from azure.data.tables.aio import TableServiceClient
 
 from local.azurite import connection_string, is_listening
 from local.processes import Child, free_ports
-from shared.operations.show_facts import Person, Search, Subject
-from shared.operations.show_parked import ParkedRows, StorageUnavailable, look
+from shared.operations.show.facts import Person, Search, Subject
+from shared.operations.show.parked import ParkedRows, StorageUnavailable, look
 from shared.outcomes import Parent
 from shared.records import Record
 from shared.settings import StorageSettings
@@ -93,7 +93,7 @@ async def test_a_table_that_is_not_there_is_not_made(azurite: str) -> None:
 
 
 async def test_a_storage_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.operations.show_parked.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("shared.operations.show.parked.ANSWER_SECONDS", 1.0)
     blob, queue, table = free_ports(3)
     away = settings(connection_string(blob_port=blob, queue_port=queue, table_port=table), "parked")
     with pytest.raises(StorageUnavailable):

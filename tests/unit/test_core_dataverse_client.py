@@ -106,7 +106,7 @@ async def test_further_pages_are_read_by_the_link_as_it_is() -> None:
 async def test_any_query_is_read_page_by_page_and_any_other_answer_as_it_is() -> None:
     link = f"{URL}{API}/sdkmessageprocessingsteps?$skiptoken=2"
     world = World(page([{"name": "A"}], **{"@odata.nextLink": link}), page([{"name": "B"}]), page([], a=1))
-    assert await world.client.pages(f"{API}/sdkmessageprocessingsteps") == [{"name": "A"}, {"name": "B"}]
+    assert await world.client.query(f"{API}/sdkmessageprocessingsteps") == [{"name": "A"}, {"name": "B"}]
     assert await world.client.get(f"{API}/x") == {"value": [], "a": 1}
     assert [request.method for request in world.requests] == ["GET"] * 3
 

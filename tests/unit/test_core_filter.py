@@ -285,7 +285,7 @@ class Referring:
     def __init__(self) -> None:
         self.urls: list[str] = []
 
-    async def by_page(self, url: str) -> Any:
+    async def pages(self, url: str) -> Any:
         self.urls.append(url)
         key = url.partition("$select=")[2].partition("&")[0]
         yield [{key: guid(100 + n).upper()} for n in range(url.count(" eq "))]

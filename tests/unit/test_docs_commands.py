@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared import cli
-from shared.operations.doctor import CHECKS
+from shared.operations.doctor.command import CHECKS
 
 COMMANDS_PAGE = Path("docs/commands.md").read_text(encoding="utf-8")
 PAGES = {page.name: page.read_text(encoding="utf-8") for page in [*Path("docs").glob("*.md"), Path("README.md")]}

@@ -13,9 +13,9 @@ from azure.core.exceptions import ClientAuthenticationError
 from shared.codes import Kind
 from shared.config import SyncConfig
 from shared.errors import DataverseError
-from shared.operations.checks import Finding, Status, Subject
-from shared.operations.checks_settings import knock
-from shared.operations.doctor import CHECKS
+from shared.operations.doctor.command import CHECKS
+from shared.operations.doctor.runner import Finding, Status, Subject
+from shared.operations.doctor.settings import knock
 
 URL = "https://contoso.crm4.dynamics.com"
 ORGANIZATION = "3a6c9d12-7b4d-ee11-a81c-000d3a4f77c1"
@@ -109,7 +109,7 @@ async def test_privileges_that_nobody_may_see_are_tried_by_reading_and_never_by_
 
 async def test_a_registration_that_may_not_be_seen_is_no_failure_but_hides_the_steps() -> None:
     class Unseen(Dataverse):
-        async def pages(self, _: str) -> Any:
+        async def query(self, _: str) -> Any:
             raise DENIED
 
     context: Any = SimpleNamespace(
@@ -155,7 +155,7 @@ async def test_what_answers_at_the_address(
     def with_mock(**options: Any) -> httpx.AsyncClient:
         return client(transport=httpx.MockTransport(lambda _: response), **options)
 
-    monkeypatch.setattr("shared.operations.checks_settings.httpx.AsyncClient", with_mock)
+    monkeypatch.setattr("shared.operations.doctor.settings.httpx.AsyncClient", with_mock)
     found = await find("dynamics-url", {})
     assert text in found.text
     assert (found.status is Status.OK) is (text == URL)
@@ -169,7 +169,7 @@ async def test_a_clock_is_compared_with_the_date_of_an_answer(monkeypatch: pytes
         transport = httpx.MockTransport(lambda _: httpx.Response(401, headers={"Date": date}))
         return client(transport=transport, **options)
 
-    monkeypatch.setattr("shared.operations.checks_settings.httpx.AsyncClient", with_mock)
+    monkeypatch.setattr("shared.operations.doctor.settings.httpx.AsyncClient", with_mock)
     context: Any = SimpleNamespace()
     subject = Subject(context, clock=lambda: 1_000_000_100.5)
     await knock(subject, "Dynamics", URL, "/")
@@ -206,7 +206,7 @@ async def test_what_answers_at_marketo_address(
     def with_mock(**options: Any) -> httpx.AsyncClient:
         return client(transport=httpx.MockTransport(lambda _: response), **options)
 
-    monkeypatch.setattr("shared.operations.checks_settings.httpx.AsyncClient", with_mock)
+    monkeypatch.setattr("shared.operations.doctor.settings.httpx.AsyncClient", with_mock)
     context: Any = SimpleNamespace(settings=SimpleNamespace(marketo=SimpleNamespace(url=url)))
     found = await next(each.run for each in CHECKS if each.id == "marketo-url")(Subject(context))
     assert found.status is status

@@ -62,10 +62,12 @@ def test_the_lock_outlasts_an_invocation_of_the_host() -> None:
 
 def test_the_triggers_want_sessions_where_the_table_does() -> None:
     wanted = {}
-    for function in function_app.app.get_functions():
-        for binding in json.loads(json.dumps(function.get_dict_repr(), default=lambda enum: enum.value))["bindings"]:
-            if binding["type"] == "serviceBusTrigger":
-                wanted[NAMES[binding["queueName"].strip("%")]] = binding.get("isSessionsEnabled", False)
+    for builder in function_app.app._function_builders:  # get_functions() works once in a process
+        trigger = builder._function.get_trigger()
+        assert trigger
+        binding = trigger.get_dict_repr()
+        if binding["type"] == "serviceBusTrigger":
+            wanted[NAMES[binding["queueName"].strip("%")]] = binding.get("isSessionsEnabled", False)
     designed = {name_of(design, SETTINGS): design.sessions for design in QUEUES}
     assert wanted == {name: sessions for name, sessions in designed.items() if name != "dead-letters"}
 

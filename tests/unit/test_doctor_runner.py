@@ -12,10 +12,10 @@ from rich.console import Console
 
 from shared.codes import Kind
 from shared.errors import ConfigurationError, MarketoError
-from shared.operations.checks import Check, Finding, Status, Subject, attention, examine, failed, ok, with_needs
 from shared.operations.command import Exit, Result
 from shared.operations.context import Context
-from shared.operations.doctor import CHECKS, COMMAND, result
+from shared.operations.doctor.command import CHECKS, COMMAND, result
+from shared.operations.doctor.runner import Check, Finding, Status, Subject, attention, examine, failed, ok, with_needs
 
 Run = Callable[[Subject], Awaitable[Finding]]
 

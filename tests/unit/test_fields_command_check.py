@@ -11,9 +11,9 @@ from shared.config import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.errors import DataverseError, MarketoError, VendorError
 from shared.fields import MarketoField, compile_table
-from shared.operations.field_checks import check_fields, worst
-from shared.operations.field_rules import Code, FieldFinding, Severity
-from shared.operations.schemas import Schemas, in_marketo, load_schemas
+from shared.operations.fields.checks import check_fields, worst
+from shared.operations.fields.rules import Code, FieldFinding, Severity
+from shared.operations.fields.schemas import Schemas, in_marketo, load_schemas
 
 KINDS = {
     "words": "String",

@@ -12,11 +12,11 @@ from shared import config as sync_toml
 from shared.config import FieldRule, SyncConfig
 from shared.dataverse.metadata import Column
 from shared.fields import MarketoField
-from shared.operations.default_mapping import DEFAULT_MAPPING
-from shared.operations.field_checks import check_fields
-from shared.operations.field_rules import Code
-from shared.operations.schemas import Schemas
-from shared.operations.suggestions import Proposal, as_toml, suggest_fields, suggest_write_back, toml_of
+from shared.operations.fields.checks import check_fields
+from shared.operations.fields.default_mapping import DEFAULT_MAPPING
+from shared.operations.fields.rules import Code
+from shared.operations.fields.schemas import Schemas
+from shared.operations.fields.suggestions import Proposal, as_toml, suggest_fields, suggest_write_back, toml_of
 
 STRING = MarketoField("string", 255)
 EMPTY = SyncConfig.model_validate({"contact": {"fields": {}}})

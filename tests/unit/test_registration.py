@@ -11,7 +11,7 @@ from shared import config, settings
 from shared.config import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.errors import ConfigurationError
-from shared.operations.registration import (
+from shared.operations.registration.wanted import (
     Target,
     Wanted,
     logical,

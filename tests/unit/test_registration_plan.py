@@ -8,8 +8,18 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.operations.registration import ENABLED, WEBHOOK, Endpoint, Image, Step, StepKey, Target, Wanted, WantedStep
-from shared.operations.registration_plan import Action, plan, plan_removal
+from shared.operations.registration.plan import Action, plan, plan_removal
+from shared.operations.registration.wanted import (
+    ENABLED,
+    WEBHOOK,
+    Endpoint,
+    Image,
+    Step,
+    StepKey,
+    Target,
+    Wanted,
+    WantedStep,
+)
 
 HERE = "sb://contoso-sync.servicebus.windows.net/dynamics-changes"
 QUEUE = Target(

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from shared.operations.show_facts import Difference, Person, Relation, Role, Subject
-from shared.operations.show_marketo import SALES_PERSON_EMAIL, differences, merge_roles, same
+from shared.operations.show.facts import Difference, Person, Relation, Role, Subject
+from shared.operations.show.marketo import SALES_PERSON_EMAIL, differences, merge_roles, same
 from shared.outcomes import Parent
 
 USER = Parent("sales_person", "systemuser", "9b1d9f40-1c52-ef11-a316-000d3a5b7c02")

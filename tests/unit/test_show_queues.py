@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shared.operations.peek import Peeked, Place
-from shared.operations.show_facts import Subject
-from shared.operations.show_queues import note, stages
+from shared.operations.show.facts import Subject
+from shared.operations.show.queues import note, stages
 from shared.records import Record, encode
 from shared.settings import QueueSettings
 

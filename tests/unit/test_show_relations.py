@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.config import OwnerPolicy
-from shared.operations.show_relations import company_words, owner_words, possible_parents
+from shared.operations.show.relations import company_words, owner_words, possible_parents
 from shared.relations import LOOKUP_TABLE, Rules, User
 
 USER, ADMIN, FIXED, TEAM, ACCOUNT, ABOVE = (f"{number}e6d9f40-1c52-ef11-a316-000d3a5b7c8d" for number in range(6))

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from shared.operations.command import Exit
-from shared.operations.show import as_json
-from shared.operations.show_facts import (
+from shared.operations.show.command import as_json
+from shared.operations.show.facts import (
     Difference,
     Letter,
     Parked,
@@ -20,8 +20,8 @@ from shared.operations.show_facts import (
     Unseen,
     Waiting,
 )
-from shared.operations.show_text import render
-from shared.operations.show_verdict import Verdict
+from shared.operations.show.text import render
+from shared.operations.show.verdict import Verdict
 from shared.outcomes import Parent
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shared.operations.command import Exit
-from shared.operations.show_facts import Difference, Letter, Parked, Subject, Unseen, Waiting
-from shared.operations.show_verdict import Surroundings, Verdict, judge
+from shared.operations.show.facts import Difference, Letter, Parked, Subject, Unseen, Waiting
+from shared.operations.show.verdict import Surroundings, Verdict, judge
 from shared.outcomes import Parent
 
 NOW = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shared.config import SyncConfig
-from shared.operations.show_dynamics import Dynamics
-from shared.operations.show_facts import Person, Role
+from shared.operations.show.dynamics import Dynamics
+from shared.operations.show.facts import Person, Role
 from shared.outcomes import Skipped
 from shared.relations import Row, Rules, role_ends
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shared.operations.registration import (
+from shared.operations.registration.differences import different, said
+from shared.operations.registration.wanted import (
     ENABLED,
     SECRETS,
     STEP_COLUMNS,
@@ -22,7 +23,6 @@ from shared.operations.registration import (
     Wanted,
     WantedStep,
 )
-from shared.operations.registration_differences import different, said
 
 Verb = Literal["create", "update", "enable", "delete"]
 Kind = Literal["endpoint", "step", "image"]

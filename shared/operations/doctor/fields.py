@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from shared.dataverse.metadata import Column
 from shared.entities import ENTITIES, TABLES
-from shared.operations.checks import Check, Finding, Status, Subject, counted, ok, shortened
-from shared.operations.checks_marketo import READ_IDS, described
-from shared.operations.field_checks import check_fields, worst
-from shared.operations.field_rules import Code, FieldFinding, Severity
-from shared.operations.schemas import Schemas
+from shared.operations.doctor.marketo import READ_IDS, described
+from shared.operations.doctor.runner import Check, Finding, Status, Subject, counted, ok, shortened
+from shared.operations.fields.checks import check_fields, worst
+from shared.operations.fields.rules import Code, FieldFinding, Severity
+from shared.operations.fields.schemas import Schemas
 
 GROUP = "Fields"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.entities import PERSON
 from shared.errors import MsiSyncError
-from shared.operations.show_facts import Parked, Search, Subject
+from shared.operations.show.facts import Parked, Search, Subject
 from shared.outcomes import Parent
 from shared.store import Store
 

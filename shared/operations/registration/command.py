@@ -12,9 +12,9 @@ from rich.console import Console
 from shared.errors import ConfigurationError, DataverseError
 from shared.operations.command import Command, Exit, Result
 from shared.operations.context import Context
-from shared.operations.registration import NAME, Wanted, places_of, queue_target, wanted, webhook_target
-from shared.operations.registration_plan import Action, Plan, plan, plan_removal
-from shared.operations.registration_rows import Writer, read_columns, read_endpoints
+from shared.operations.registration.plan import Action, Plan, plan, plan_removal
+from shared.operations.registration.rows import Writer, read_columns, read_endpoints
+from shared.operations.registration.wanted import NAME, Wanted, places_of, queue_target, wanted, webhook_target
 
 _ROLE = (
     "the user that signs in needs the role System Customizer or System Administrator in this environment (Power "

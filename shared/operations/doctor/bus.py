@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from shared.operations.checks import Check, Finding, Subject, attention, failed, ok
+from shared.operations.doctor.runner import Check, Finding, Subject, attention, failed, ok
 from shared.operations.queues import QUEUES, Described, flaws, name_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from shared.changes import parse
 from shared.entities import ENTITIES
 from shared.errors import MessageError, NotificationError
 from shared.operations.peek import PAGE, Peeked, Place, QueueUnavailable, counts, peek
-from shared.operations.show_facts import Letter, Search, Subject, Unseen, Waiting
+from shared.operations.show.facts import Letter, Search, Subject, Unseen, Waiting
 from shared.records import Record, decode
 from shared.settings import QueueSettings
 from shared.wire import moment

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from shared.codes import Kind, marketo_record
 from shared.operations.command import Exit
-from shared.operations.show_facts import Letter, Parked, Subject, Unseen, Waiting
+from shared.operations.show.facts import Letter, Parked, Subject, Unseen, Waiting
 from shared.outcomes import Parent
 from shared.records import timestamp
 

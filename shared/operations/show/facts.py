@@ -1,4 +1,4 @@
-"""What `msisync show person` finds out, as values: collected by its neighbours, judged by show_verdict.py."""
+"""What `msisync show person` finds out, as values: collected by its neighbours, judged by verdict.py."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ from shared.dataverse.metadata import Column
 from shared.entities import TABLES
 from shared.fields import MarketoField, needed_columns
 from shared.insight import ALIASES, FoundBy, Pair, bare, holds, lead_field, native_columns, resolve
-from shared.operations.default_mapping import DEFAULT_MAPPING
-from shared.operations.field_checks import INSIGHT_TABLES
-from shared.operations.field_rules import Code, rule_problems
-from shared.operations.field_types import Shape, has_labels, shape_of
-from shared.operations.schemas import Schemas
+from shared.operations.fields.checks import INSIGHT_TABLES
+from shared.operations.fields.default_mapping import DEFAULT_MAPPING
+from shared.operations.fields.rules import Code, rule_problems
+from shared.operations.fields.schemas import Schemas
+from shared.operations.fields.types import Shape, has_labels, shape_of
 
 #: How sure a likeness must be to be proposed, of 100.
 LIKELY = 75

@@ -10,10 +10,10 @@ from shared.config import SyncConfig
 from shared.entities import ENTITIES, TABLES
 from shared.insight import resolve
 from shared.operations.command import Command, Exit, Result
-from shared.operations.field_checks import INSIGHT_TABLES, check_fields, worst
-from shared.operations.field_rules import FieldFinding, Severity
-from shared.operations.schemas import Schemas, load_schemas
-from shared.operations.suggestions import as_toml, suggest_fields, suggest_write_back, toml_of
+from shared.operations.fields.checks import INSIGHT_TABLES, check_fields, worst
+from shared.operations.fields.rules import FieldFinding, Severity
+from shared.operations.fields.schemas import Schemas, load_schemas
+from shared.operations.fields.suggestions import as_toml, suggest_fields, suggest_write_back, toml_of
 
 if TYPE_CHECKING:
     from rich.console import Console

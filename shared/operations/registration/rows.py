@@ -11,7 +11,8 @@ from shared.config import SyncConfig
 from shared.dataverse.client import API, DataverseClient
 from shared.dataverse.metadata import Column, Metadata
 from shared.errors import ConfigurationError, DataverseError
-from shared.operations.registration import (
+from shared.operations.registration.plan import Action
+from shared.operations.registration.wanted import (
     ENDPOINT_COLUMNS,
     IMAGE_COLUMNS,
     SECRETS,
@@ -23,7 +24,6 @@ from shared.operations.registration import (
     Target,
     place,
 )
-from shared.operations.registration_plan import Action
 
 #: Ids in one filter: each takes some 80 of the URL's 32,768 characters.
 _IDS = 100
@@ -59,7 +59,7 @@ async def read_endpoints(dataverse: DataverseClient, name: str, places: frozense
     Three requests. Raises as DataverseClient does.
     """
     columns = [*ENDPOINT_COLUMNS, *(flag for _, flag in SECRETS.values())]
-    rows = await dataverse.pages(f"{API}/serviceendpoints?$select=serviceendpointid,name,{','.join(columns)}")
+    rows = await dataverse.query(f"{API}/serviceendpoints?$select=serviceendpointid,name,{','.join(columns)}")
     known = [row for row in rows if row["name"] == name or (place(row) and place(row) in places)]
     steps = await _read_steps(dataverse, [str(row["serviceendpointid"]) for row in known])
     return [
@@ -110,7 +110,7 @@ async def _referring(dataverse: DataverseClient, query: str, lookup: str, ids: S
     found: list[Row] = []
     for start in range(0, len(ids), _IDS):
         chosen = " or ".join(f"{lookup} eq {id_}" for id_ in ids[start : start + _IDS])
-        found += await dataverse.pages(f"{API}/{query}&$filter={chosen}")
+        found += await dataverse.query(f"{API}/{query}&$filter={chosen}")
     return found
 
 
@@ -131,7 +131,7 @@ class Writer:
             return
         tables = " or ".join(f"primaryobjecttypecode eq '{table}'" for table in sorted({table for table, _ in keys}))
         names = " or ".join(f"sdkmessageid/name eq '{name}'" for name in sorted({name for _, name in keys}))
-        rows = await self._dataverse.pages(
+        rows = await self._dataverse.query(
             f"{API}/sdkmessagefilters?$select=sdkmessagefilterid,primaryobjecttypecode,_sdkmessageid_value"
             f"&$expand=sdkmessageid($select=name)&$filter=({tables}) and ({names})"
         )

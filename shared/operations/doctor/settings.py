@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from shared.errors import ConfigurationError
-from shared.operations.checks import Check, Finding, Subject, attention, counted, failed, ok, skipped
+from shared.operations.doctor.runner import Check, Finding, Subject, attention, counted, failed, ok, skipped
 
 GROUP = "Set-up"
 #: Settings that function_app.py names in its triggers and nobody else reads.

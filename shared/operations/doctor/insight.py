@@ -7,12 +7,12 @@ from shared.dataverse.client import API
 from shared.entities import ENTITIES, Entity
 from shared.errors import MarketoError
 from shared.insight import Reason, lead_field, resolve
-from shared.operations.checks import Check, Finding, Subject, attention, failed, ok
-from shared.operations.checks_dynamics import WRITTEN
-from shared.operations.checks_fields import columns
-from shared.operations.checks_marketo import described
-from shared.operations.field_checks import check_fields
-from shared.operations.schemas import Schemas
+from shared.operations.doctor.dynamics import WRITTEN
+from shared.operations.doctor.fields import columns
+from shared.operations.doctor.marketo import described
+from shared.operations.doctor.runner import Check, Finding, Subject, attention, failed, ok
+from shared.operations.fields.checks import check_fields
+from shared.operations.fields.schemas import Schemas
 
 GROUP = "Sales Insight"
 #: Users that are compared: one call of Marketo, one request to Dataverse.
@@ -82,7 +82,7 @@ async def _columns(subject: Subject) -> Finding:
 
 async def _mail(subject: Subject) -> Finding:
     """Guide, last paragraph: the two addresses must be the same, or the Marketo tab stays empty."""
-    users = await subject.context.dataverse.pages(
+    users = await subject.context.dataverse.query(
         f"{API}/systemusers?$select=systemuserid,internalemailaddress&$top={USERS}"
         "&$filter=isdisabled eq false and applicationid eq null and internalemailaddress ne null"
     )

@@ -10,7 +10,7 @@ from shared import problems
 from shared.config import FieldRule
 from shared.dataverse.metadata import LOOKUP_KINDS, Column
 from shared.fields import MarketoField, needed_columns
-from shared.operations.field_types import can_be, given_by, has_labels, is_guess, lengths, takes
+from shared.operations.fields.types import can_be, given_by, has_labels, is_guess, lengths, takes
 
 #: What to do about values that a column never has.
 RIGHT_VALUES = "name the values as the column has them: a choice has numbers, a Yes/No column true and false"

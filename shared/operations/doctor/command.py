@@ -13,27 +13,19 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from shared.operations import (
-    checks_bus,
-    checks_dynamics,
-    checks_fields,
-    checks_insight,
-    checks_marketo,
-    checks_registration,
-    checks_settings,
-)
-from shared.operations.checks import Check, Finding, Status, Subject, examine, with_needs
 from shared.operations.command import Command, Exit, Result
 from shared.operations.context import Context
+from shared.operations.doctor import bus, dynamics, fields, insight, marketo, registration, settings
+from shared.operations.doctor.runner import Check, Finding, Status, Subject, examine, with_needs
 
 CHECKS: tuple[Check, ...] = (
-    *checks_settings.CHECKS,
-    *checks_dynamics.CHECKS,
-    *checks_registration.CHECKS,
-    *checks_marketo.CHECKS,
-    *checks_fields.CHECKS,
-    *checks_insight.CHECKS,
-    *checks_bus.CHECKS,
+    *settings.CHECKS,
+    *dynamics.CHECKS,
+    *registration.CHECKS,
+    *marketo.CHECKS,
+    *fields.CHECKS,
+    *insight.CHECKS,
+    *bus.CHECKS,
 )
 
 #: Mark, mark where the terminal knows ASCII only, and style of each status.

@@ -14,8 +14,8 @@ from shared.dataverse.client import API, DataverseClient
 from shared.dataverse.metadata import Metadata
 from shared.entities import PERSON, TABLES
 from shared.fields import needed_columns
-from shared.operations.show_facts import Person, Relation, Search, Subject
-from shared.operations.show_relations import company_words, owner_words, possible_parents
+from shared.operations.show.facts import Person, Relation, Search, Subject
+from shared.operations.show.relations import company_words, owner_words, possible_parents
 from shared.outcomes import Parent, Skipped
 from shared.references import References
 from shared.relations import Row, Rules, lookup, skip_user
@@ -76,7 +76,7 @@ class Dynamics:
                 chosen = " or ".join(f"{column} eq '{text}'" for column in sorted(there.intersection(mails)))
                 select = ",".join(sorted({table.key, *wanted}))
                 url = f"{API}/{table.entity_set}?$select={select}&$filter={chosen}&$top={MAX_MATCHES + 1}"
-                rows = await self._dataverse.pages(url) if chosen else []
+                rows = await self._dataverse.query(url) if chosen else []
             persons += [await self._person(table.name, table.key, row) for row in rows[:MAX_MATCHES]]
             if len(rows) > MAX_MATCHES:
                 persons[-1].notes.append(f"more than {MAX_MATCHES} rows of {table.name} have this address")
@@ -132,7 +132,7 @@ class Dynamics:
         source = TABLES[table][1]
         wanted = ",".join(sorted({source.key, *source.rule_columns}))
         chosen = " or ".join(f"{column} eq {id_}" for column in columns)
-        return await self._dataverse.pages(
+        return await self._dataverse.query(
             f"{API}/{source.entity_set}?$select={wanted}&$filter=statecode eq 0 and ({chosen})"
         )
 

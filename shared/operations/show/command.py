@@ -16,13 +16,13 @@ from rich.console import Console
 
 from shared.entities import PERSON
 from shared.errors import MsiSyncError
-from shared.operations import show_marketo, show_parked, show_queues, show_roles
 from shared.operations.command import Command, Result
 from shared.operations.context import Context
-from shared.operations.show_dynamics import Dynamics, as_guid
-from shared.operations.show_facts import Person, Search, Subject, plain
-from shared.operations.show_text import render
-from shared.operations.show_verdict import Surroundings, Verdict, judge
+from shared.operations.show import marketo, parked, queues, roles
+from shared.operations.show.dynamics import Dynamics, as_guid
+from shared.operations.show.facts import Person, Search, Subject, plain
+from shared.operations.show.text import render
+from shared.operations.show.verdict import Surroundings, Verdict, judge
 from shared.schema import Schema
 
 MAX_MESSAGES = 5000
@@ -55,18 +55,18 @@ async def find_out(context: Context, query: str, max_messages: int, progress: Co
         found = await _asked(search, "Dynamics", dynamics.find(query))
         search.persons = found or [_stranger(query, exists=None if found is None else False)]
         await _asked(search, "Dynamics", dynamics.relate(search))
-        await _asked(search, "Dynamics", show_roles.look(dynamics, config, search.persons))
+        await _asked(search, "Dynamics", roles.look(dynamics, config, search.persons))
     with progress.status("Asking Table Storage"):
-        parked = show_parked.ParkedRows(context.settings.storage)
+        waiting = parked.ParkedRows(context.settings.storage)
         try:
-            await _asked(search, "Table Storage", show_parked.look(parked, search))
+            await _asked(search, "Table Storage", parked.look(waiting, search))
         finally:
-            await parked.close()
+            await waiting.close()
     with progress.status("Looking into the queues"):
-        await show_queues.look(context, search, _entities(search), max_messages)
+        await queues.look(context, search, _entities(search), max_messages)
     with progress.status("Asking Marketo"):
         schema = Schema(config, context.metadata, context.marketo, clock=time.monotonic)
-        await _asked(search, "Marketo", show_marketo.look(context.marketo, schema, config.tables.keys(), search, query))
+        await _asked(search, "Marketo", marketo.look(context.marketo, schema, config.tables.keys(), search, query))
     return search
 
 

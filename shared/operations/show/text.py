@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from shared.operations.command import Exit
-from shared.operations.show_facts import Person, Relation, Search, Subject
-from shared.operations.show_verdict import Verdict
+from shared.operations.show.facts import Person, Relation, Search, Subject
+from shared.operations.show.verdict import Verdict
 from shared.records import timestamp
 
 _COLOURS = {Exit.OK: "green", Exit.ATTENTION: "yellow", Exit.FAILED: "red"}

@@ -12,8 +12,8 @@ from shared.codes import Kind
 from shared.entities import ENTITIES, Entity
 from shared.errors import MarketoError, SignInError
 from shared.fields import MarketoField
-from shared.operations.checks import Check, Finding, Subject, attention, broken, failed, ok
-from shared.operations.checks_settings import knock
+from shared.operations.doctor.runner import Check, Finding, Subject, attention, broken, failed, ok
+from shared.operations.doctor.settings import knock
 
 GROUP = "Marketo"
 #: Share of the day's calls from which somebody should look.

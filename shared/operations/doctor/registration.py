@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from shared.codes import Kind
 from shared.dataverse.client import API
 from shared.errors import DataverseError
-from shared.operations.checks import Check, Finding, Subject, attention, failed, ok
-from shared.operations.checks_fields import columns
-from shared.operations.registration import (
+from shared.operations.doctor.fields import columns
+from shared.operations.doctor.runner import Check, Finding, Subject, attention, failed, ok
+from shared.operations.registration.plan import Action, Plan, plan
+from shared.operations.registration.rows import read_endpoints
+from shared.operations.registration.wanted import (
     NAME,
     WEBHOOK,
     Endpoint,
@@ -22,8 +24,6 @@ from shared.operations.registration import (
     queue_values,
     wanted,
 )
-from shared.operations.registration_plan import Action, Plan, plan
-from shared.operations.registration_rows import read_endpoints
 
 GROUP = "Registration in Dynamics"
 #: Days that failed system jobs are looked for.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.operations.registration import QUEUE, Values
+from shared.operations.registration.wanted import QUEUE, Values
 
 _MEANINGS: Mapping[tuple[str, Any], str] = {
     ("contract", 5): "a topic",

@@ -13,7 +13,7 @@ from typing import Any
 from shared.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, SALES_PERSON
 from shared.errors import ConfigurationError
 from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
-from shared.operations.show_facts import Difference, Person, Relation, Role, Search
+from shared.operations.show.facts import Difference, Person, Relation, Role, Search
 from shared.schema import Schema
 from shared.wire import moment
 

@@ -11,8 +11,8 @@ from shared.dataverse.metadata import Column
 from shared.entities import ENTITIES, TABLES
 from shared.fields import MarketoField
 from shared.insight import FoundBy, Reason, resolve
-from shared.operations.default_mapping import DEFAULT_MAPPING
-from shared.operations.field_rules import (
+from shared.operations.fields.default_mapping import DEFAULT_MAPPING
+from shared.operations.fields.rules import (
     RIGHT_VALUES,
     Code,
     FieldFinding,
@@ -25,8 +25,8 @@ from shared.operations.field_rules import (
     ok,
     rule_problems,
 )
-from shared.operations.field_types import can_be
-from shared.operations.schemas import Schemas
+from shared.operations.fields.schemas import Schemas
+from shared.operations.fields.types import can_be
 
 #: The tables whose rows take Sales Insight's fields.
 INSIGHT_TABLES = ("lead", "contact")

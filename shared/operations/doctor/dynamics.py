@@ -11,8 +11,8 @@ from shared.codes import Kind
 from shared.dataverse.client import API
 from shared.entities import TABLES
 from shared.errors import DataverseError, SignInError
-from shared.operations.checks import Check, Finding, Subject, attention, broken, failed, listed, ok
-from shared.operations.checks_settings import knock
+from shared.operations.doctor.runner import Check, Finding, Subject, attention, broken, failed, listed, ok
+from shared.operations.doctor.settings import knock
 
 GROUP = "Dynamics"
 #: 403 (dataverse.md 5.3, and the code of a user that is switched off): what it means for the one who signs in.

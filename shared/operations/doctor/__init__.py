@@ -1,0 +1,1 @@
+"""`msisync doctor`: the checks, one module per subject, and what runs them."""

@@ -1,0 +1,1 @@
+"""`msisync fields`: both sides' schema, proposals for sync.toml, and what is wrong with its mappings."""

@@ -1,0 +1,1 @@
+"""`msisync show`: one record in every system, and the verdict on it."""
