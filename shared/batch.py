@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -20,11 +20,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Candidate:
-    """A record on its way to Marketo. `records` are all that stand for it: a connection has two mirrored rows."""
+    """A record on its way to Marketo. `records` are all that stand for it: a connection has two mirrored rows.
+
+    `id_fields` hold the row's own id.
+    """
 
     records: list[Record]
     fields: dict[str, Any]
     parents: dict[str, Parent | None]
+    id_fields: tuple[str, ...] = ()
     key: str = ""
     body: bytes = b""
     digest: bytes = b""
@@ -42,15 +46,16 @@ class Candidate:
         """Do without this parent."""
         self.parents = {field: None if p == parent else p for field, p in self.parents.items()}
 
-    def without(self, field: str) -> bool:
-        """Take a field that Marketo refuses out of the encoded record; false when it is not in it."""
+    def without(self, refused: Collection[str], entity: Entity) -> bool:
+        """Take fields that Marketo refuses out of the encoded record; false when they are not in it, or must stay."""
         fields = json.loads(self.body)
-        spelled = next((name for name in fields if name.lower() == field.lower()), None)
-        if spelled is None:
-            return False
-        del fields[spelled]
+        stay = {*entity.dedupe_fields, *entity.essential, *(link.field for link in entity.links), *self.id_fields}
+        names = {name.lower() for name in refused}
+        gone = [name for name in fields if name.lower() in names and name not in stay]
+        for name in gone:
+            del fields[name]
         self._write(fields)
-        return True
+        return bool(gone)
 
     def encode(self, entity: Entity, known: Known) -> None:
         """Complete the Marketo record with its relations, in Marketo's terms; all parents must be known."""

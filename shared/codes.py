@@ -1,8 +1,7 @@
 """What each vendor code means to us: one table per level, one small set of kinds.
 
 Sources: marketo.md section 3 (Adobe's error-codes page and what other integrators saw), dataverse.md section 5.3
-(Microsoft's api-limits page). A code that is not in a table gets the table's default: unknown response-level codes are
-retried a bounded number of times, unknown record-level codes are permanent for that record.
+(Microsoft's api-limits page). What is in no table is UNKNOWN at Marketo; at Dataverse, the HTTP status decides.
 """
 
 from __future__ import annotations
@@ -18,12 +17,14 @@ class Kind(Enum):
     DAILY = "daily"  # the day's quota is gone: wait for midnight US Central
     TRANSIENT = "transient"  # the vendor is unwell: back off, then the same again
     SPLIT = "split"  # the same records in smaller calls
+    FIELD = "field"  # one field is refused: the same record without it, once
     MISSING_PARENT = "missing_parent"  # a record that this one refers to is not in Marketo
     AMBIGUOUS = "ambiguous"  # several Marketo records match: a person must choose
     PERMANENT = "permanent"  # wrong for this record, now and later
     CONFIGURATION = "configuration"  # wrong for every record until an operator mends it
     GONE = "gone"  # the row or record does not exist (any more)
     OK = "ok"  # reads like an error, is none
+    UNKNOWN = "unknown"  # in no document: tried again a bounded number of times, then kept with its code
 
 
 _BY_KIND_RESPONSE: dict[Kind, str] = {
@@ -43,8 +44,9 @@ _BY_KIND_RECORD: dict[Kind, str] = {
     Kind.SPLIT: "1036 1080",
     Kind.MISSING_PARENT: "718 1004 1013",
     Kind.AMBIGUOUS: "1007",
-    Kind.PERMANENT: "1001 1002 1003 1005 1010 1017 1021 1022 1024 1037 1042 1048 1049 1076 1077 1078 1079",
-    Kind.CONFIGURATION: "1006 1008 1009 1011 1018 1026 1035",
+    Kind.FIELD: "1003 1006 1021",
+    Kind.PERMANENT: "1001 1002 1005 1010 1012 1017 1020 1022 1024 1025 1037 1042 1048 1049 1076 1077 1078 1079",
+    Kind.CONFIGURATION: "1008 1009 1011 1018 1026 1035",
     Kind.OK: "1015",
 }
 
@@ -78,12 +80,12 @@ DATAVERSE = _invert(_BY_KIND_DATAVERSE)
 
 def marketo_response(code: str) -> Kind:
     """Classify a response-level code (HTTP 200, `success: false`)."""
-    return MARKETO_RESPONSE.get(code) or MARKETO_RECORD.get(code, Kind.TRANSIENT)
+    return MARKETO_RESPONSE.get(code) or MARKETO_RECORD.get(code, Kind.UNKNOWN)
 
 
 def marketo_record(code: str) -> Kind:
     """Classify the reason of one skipped record."""
-    return MARKETO_RECORD.get(code, Kind.PERMANENT)
+    return MARKETO_RECORD.get(code, Kind.UNKNOWN)
 
 
 def http_status(status: int) -> Kind:

@@ -45,6 +45,8 @@ class Entity:
     links: tuple[Link, ...] = ()
     #: Place in the order of operations of Adobe's CRM white paper: parents have a lower tier than their children.
     tier: int = 0
+    #: Fields without which a record is of no use: one that Marketo refuses is never left out (guide, last paragraph).
+    essential: tuple[str, ...] = ()
     #: Leads have an interface of their own: lookupField instead of dedupeBy, results without seq.
     is_lead: bool = False
 
@@ -74,6 +76,7 @@ SALES_PERSON = Entity(
     ),
     path="salespersons",
     key="externalSalesPersonId",
+    essential=("email",),
 )
 COMPANY = Entity(
     "company",
@@ -100,6 +103,7 @@ OPPORTUNITY = Entity(
     (Table("opportunity", "opportunities", "opportunityid", (_OWNER, "_customerid_value", "_parentaccountid_value")),),
     path="opportunities",
     key="externalOpportunityId",
+    essential=("name",),
     links=(_OWNED, Link("externalCompanyId", "company")),
     tier=3,
 )

@@ -96,6 +96,8 @@ def of_error(error: MsiSyncError) -> Outcome:
         return Retry(RETRY_SECONDS[Kind.CONFIGURATION], error.code, error.message)
     if error.kind is Kind.MISSING_PARENT or (error.kind is Kind.SPLIT and error.code == "611"):
         return Retry(RECHECK_SECONDS, error.code, error.message, counted=True)
+    if error.kind is Kind.UNKNOWN:
+        return Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=True)
     if error.kind in RETRY_SECONDS:
         level = logging.ERROR if error.kind is Kind.CONFIGURATION else logging.WARNING
         log.log(level, "vendor_error system=%s %s request=%s", error.system, error, error.request_id)
@@ -108,9 +110,9 @@ def of_skip(code: str, message: str) -> Outcome:
     match marketo_record(code):
         case Kind.MISSING_PARENT:
             return Retry(RECHECK_SECONDS, code, message, counted=True)
-        case Kind.TRANSIENT | Kind.SPLIT:
+        case Kind.TRANSIENT | Kind.SPLIT | Kind.UNKNOWN:
             return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True)
-        case Kind.CONFIGURATION:
+        case kind if kind is Kind.CONFIGURATION or code == "1006":  # a field that cannot be left out is not there
             log.error("marketo_configuration %s: %s", code, message)
             return Retry(RETRY_SECONDS[Kind.CONFIGURATION], code, message)
         case _:

@@ -216,4 +216,4 @@ def _candidate(
         log.exception("cannot_map table=%s id=%s", record.table, record.id)
         message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
         return Failed("CannotMap", message)
-    return Candidate([record], fields, parents)
+    return Candidate([record], fields, parents, schema.id_fields)

@@ -12,11 +12,20 @@ from shared.entities import Entity
 from shared.errors import MsiSyncError, VendorError
 from shared.known import Known
 from shared.marketo.chunks import chunks
-from shared.marketo.client import MarketoClient, Result
-from shared.outcomes import Outcome, Synced, of_error, of_skip
+from shared.marketo.client import TRANSIENT_TRIES, MarketoClient, Result
+from shared.outcomes import RETRY_SECONDS, Failed, Outcome, Retry, Synced, of_error, of_skip
 from shared.schema import Schema
 
 log = logging.getLogger(__name__)
+
+#: Kinds of refusals of a whole call that a single record may have caused.
+ISOLATED = frozenset({Kind.SPLIT, Kind.MISSING_PARENT, Kind.PERMANENT})
+#: Codes of calls that are too large.
+TOO_LARGE = frozenset({"HTTP 413", "HTTP 414", "1036", "1080"})
+#: The code of a field that is not there (any more).
+GONE_FIELD = "1006"
+#: How often records are sent again in one invocation, without a culprit or a refused field.
+ROUNDS = 3
 
 
 class Upserts:
@@ -39,39 +48,98 @@ class Upserts:
             del ready[candidate.key]
         await asyncio.gather(*(self._send_chunk(batch, chunk) for chunk in chunks(going)))
 
-    async def _send_chunk(self, batch: Batch, chunk: list[Candidate]) -> None:
-        """One call; in halves when Marketo refuses the whole for what may be the fault of one record."""
+    async def _send_chunk(self, batch: Batch, chunk: list[Candidate], rounds: int = ROUNDS) -> None:
+        """One call, and more of them where a part of the records spoils it for the others."""
         if self._clock() >= batch.deadline:
             return
         try:
-            results = await self._marketo.upsert(batch.entity, [c.body for c in chunk], deadline=batch.deadline)
+            again = await self._call(batch, chunk)
         except MsiSyncError as error:
-            await self._refused(batch, chunk, error)
+            await self._refused(batch, chunk, error, rounds)
             return
+        if again and rounds:
+            await self._send_chunk(batch, again, rounds - 1)
+        else:
+            refused = Failed(
+                "FieldsRefused", "Marketo refuses field after field of this record; see the log", "marketo"
+            )
+            batch.decide([r for c in again for r in c.records], refused)
+
+    async def _call(self, batch: Batch, chunk: list[Candidate], tries: int = TRANSIENT_TRIES) -> list[Candidate]:
+        """Upsert and decide; gives the candidates that are to be sent again, without a field that Marketo refuses."""
+        bodies = [candidate.body for candidate in chunk]
+        results = await self._marketo.upsert(batch.entity, bodies, deadline=batch.deadline, tries=tries)
         again: list[Candidate] = []
         for candidate, result in zip(chunk, results, strict=True):
-            if result.refused_field and candidate.without(result.refused_field):
+            if result.refused_fields and candidate.without(result.refused_fields, batch.entity):
                 log.warning("left_out entity=%s key=%s %s", batch.entity.name, candidate.key, result.message)
                 again.append(candidate)
+                if result.code == GONE_FIELD:
+                    self._schema.forget()
             else:
                 batch.decide(candidate.records, self._outcome(batch.entity, candidate, result))
-        if again:
-            self._schema.forget()
-            await self._send_chunk(batch, again)
+        return again
 
-    async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError) -> None:
+    async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError, rounds: int) -> None:
+        """Marketo refused a whole call. Where that may be the fault of one record, the others are sent all the same."""
         kind = error.kind if isinstance(error, VendorError) else Kind.CONFIGURATION
         if kind is Kind.CONFIGURATION:
             self._schema.forget()  # a field may have disappeared: describe again before the next try
         first_try = all(record.attempt == 0 for candidate in chunk for record in candidate.records)
         if kind is Kind.MISSING_PARENT and first_try:
             self._forget_parents(chunk)  # the next try looks them up again
-        elif kind in (Kind.SPLIT, Kind.MISSING_PARENT) and len(chunk) > 1:
+        elif len(chunk) > 1 and rounds and error.code in TOO_LARGE:
             middle = len(chunk) // 2
-            await self._send_chunk(batch, chunk[:middle])
-            await self._send_chunk(batch, chunk[middle:])
+            await self._send_chunk(batch, chunk[:middle], rounds)
+            await self._send_chunk(batch, chunk[middle:], rounds)
+            return
+        elif len(chunk) > 1 and rounds and (kind in ISOLATED or (kind is Kind.UNKNOWN and not first_try)):
+            await self._isolate(batch, chunk, error, rounds)
             return
         batch.decide([r for c in chunk for r in c.records], of_error(error))
+
+    async def _isolate(
+        self, batch: Batch, chunk: list[Candidate], error: MsiSyncError, rounds: int, *, works: bool = False
+    ) -> bool:
+        """Find the record that spoils a call by halving; what is stored on the way is done. Gives whether any was
+        (`works`: before as well).
+
+        Of two halves only the first is sent: the other one holds the culprit if that goes well. So one culprit among
+        300 costs nine calls, and a tenth for the records that were never sent. Where nothing can be stored, nobody can
+        tell: all of them try again some times, for hours.
+        """
+        suspects, unsent = chunk, list[Candidate]()
+        try:
+            while len(suspects) > 1 and self._clock() < batch.deadline:
+                middle = len(suspects) // 2
+                if await self._goes_well(batch, suspects[:middle], error):
+                    suspects, works = suspects[middle:], True
+                else:
+                    suspects, unsent = suspects[:middle], unsent + suspects[middle:]
+            if self._clock() >= batch.deadline:
+                return works  # what is not decided is sent again
+            if unsent and await self._goes_well(batch, unsent, error):
+                works = True
+            elif unsent and rounds > 1 and (works or rounds == ROUNDS):
+                works = await self._isolate(batch, unsent, error, rounds - 1, works=works)
+        except MsiSyncError as other:  # something else has happened: that is the next try's business
+            batch.decide([r for c in chunk for r in c.records], of_error(other))
+        later = Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=not works)
+        batch.decide([r for c in suspects for r in c.records], _of_culprit(suspects, error) if works else later)
+        batch.decide([r for c in unsent for r in c.records], later)
+        return works
+
+    async def _goes_well(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError) -> bool:
+        """Whether Marketo takes this part of a call that it refused with `error`; any other error is raised."""
+        try:
+            again = await self._call(batch, chunk, tries=1)
+        except MsiSyncError as other:
+            if other.code == error.code:
+                return False
+            raise
+        if again:
+            await self._send_chunk(batch, again, 1)
+        return True
 
     def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
         """What Marketo's result for one record means, and what it teaches."""
@@ -81,8 +149,8 @@ class Upserts:
             return Synced(result.status)
         if kind is Kind.MISSING_PARENT:
             self._forget_parents([candidate])
-        if kind is Kind.CONFIGURATION:
-            self._schema.forget()  # a field may have disappeared: describe again before the next try
+        if result.code == GONE_FIELD:
+            self._schema.forget()
         return of_skip(result.code, result.message)
 
     def _forget_parents(self, candidates: list[Candidate]) -> None:
@@ -90,3 +158,13 @@ class Upserts:
             for parent in candidate.parents.values():
                 if parent:
                     self._known.forget(parent.entity, parent.id)
+
+
+def _of_culprit(suspects: list[Candidate], error: MsiSyncError) -> Outcome:
+    """A record that spoils a call while others are stored gets one more chance, unless its fault is final."""
+    outcome = of_error(error)
+    first_try = all(record.attempt == 0 for candidate in suspects for record in candidate.records)
+    parent_missing = isinstance(error, VendorError) and error.kind is Kind.MISSING_PARENT
+    if isinstance(outcome, Failed) or first_try or parent_missing:
+        return outcome
+    return Failed(error.code, f"{error.message}; it spoils every call that it is in", "marketo")

@@ -34,7 +34,15 @@ MAX_FILTER_VALUES = 300
 #: A key that no record has.
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
-_FIELD = re.compile(r"'([^']+)'")
+#: "Field 'x' not found" (1006), "Invalid value for field 'x' and value 'y'" (1003): recorded texts.
+_FIELD = re.compile(r"[Ff]ield '([^']+)'")
+#: Fields of a company that a lead mirrors; they cannot be written through a linked lead (1021, marketo.md 4.7).
+COMPANY_FIELDS = frozenset(
+    {
+        *("company", "site", "website", "mainPhone", "annualRevenue", "numberOfEmployees", "industry", "sicCode"),
+        *("billingStreet", "billingCity", "billingState", "billingCountry", "billingPostalCode", "mktoCompanyNotes"),
+    }
+)
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -48,10 +56,12 @@ class Result:
     message: str = ""
 
     @property
-    def refused_field(self) -> str:
-        """The field for whose absence in Marketo the record was skipped (1006), or nothing."""
-        found = _FIELD.search(self.message) if self.code == "1006" else None
-        return found.group(1) if found else ""
+    def refused_fields(self) -> frozenset[str]:
+        """The fields for which the record was skipped, as far as Marketo's text names them."""
+        if self.code == "1021":
+            return COMPANY_FIELDS
+        found = _FIELD.search(self.message) if codes.marketo_record(self.code) is Kind.FIELD else None
+        return frozenset([found.group(1)]) if found else frozenset()
 
 
 class MarketoClient:
@@ -137,9 +147,14 @@ class MarketoClient:
                 return found
             form["nextPageToken"] = answer["nextPageToken"]
 
-    async def upsert(self, entity: Entity, bodies: Sequence[bytes], *, deadline: float) -> list[Result]:
-        """Create or update at most 300 records, each already encoded. One result per record, in the same order."""
-        return await self._write(entity, "createOrUpdate", bodies, deadline)
+    async def upsert(
+        self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int = TRANSIENT_TRIES
+    ) -> list[Result]:
+        """Create or update at most 300 records, each already encoded. One result per record, in the same order.
+
+        `tries` of the call while Marketo is unwell.
+        """
+        return await self._write(entity, "createOrUpdate", bodies, deadline, tries)
 
     async def probe_write(self, entity: Entity) -> None:
         """Find out whether records of this entity may be written, without writing: an update of one that cannot exist.
@@ -148,15 +163,22 @@ class MarketoClient:
         """
         names = entity.dedupe_fields if not entity.is_lead else (self.key_of(entity),)
         nobody = {name: 0 if name == "leadId" else NOBODY for name in names}
-        await self._write(entity, "updateOnly", [json.dumps(nobody).encode()], None)
+        await self._write(entity, "updateOnly", [json.dumps(nobody).encode()])
 
     async def _write(
-        self, entity: Entity, action: str, bodies: Sequence[bytes], deadline: float | None
+        self,
+        entity: Entity,
+        action: str,
+        bodies: Sequence[bytes],
+        deadline: float | None = None,
+        tries: int = TRANSIENT_TRIES,
     ) -> list[Result]:
         how = {"action": action}
         how |= {"lookupField": self.key_of(entity)} if entity.is_lead else {"dedupeBy": "dedupeFields"}
         content = json.dumps(how)[:-1].encode() + b',"input":[' + b",".join(bodies) + b"]}"
-        answer = await self._call("POST", f"/rest/v1/{entity.path}.json", content=content, deadline=deadline)
+        answer = await self._call(
+            "POST", f"/rest/v1/{entity.path}.json", content=content, deadline=deadline, tries=tries
+        )
         results = answer.get("result") or []
         if len(results) != len(bodies):
             raise MarketoError(
@@ -177,11 +199,12 @@ class MarketoClient:
         form: Mapping[str, str] | None = None,
         content: bytes | None = None,
         deadline: float | None = None,
+        tries: int = TRANSIENT_TRIES,
     ) -> dict[str, Any]:
         """One call, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
         deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
         refreshed = False
-        tries = 0
+        tried = 0
         while True:
             token = await self._auth.token()
             try:
@@ -190,26 +213,26 @@ class MarketoClient:
                         raise MarketoError("OutOfTime", "no time was left for this call", kind=Kind.THROTTLED)
                     return await self._send(method, path, token, form, content)
             except MarketoError as error:
-                tries += 1
+                tried += 1
                 if error.kind is Kind.TOKEN and not refreshed:
                     refreshed = True
                     self._auth.refuse(token)
                     continue
-                wait = self._wait(error, tries)
+                wait = self._wait(error, tried, tries)
                 if wait is None or self._clock() + wait >= deadline:
                     raise
                 log.info("marketo_wait path=%s code=%s seconds=%.1f", path.partition("?")[0], error.code, wait)
                 await self._sleep(wait)
 
-    def _wait(self, error: MarketoError, tries: int) -> float | None:
+    def _wait(self, error: MarketoError, tried: int, tries: int) -> float | None:
         if error.code == "OutOfTime":
             return None
         if error.kind is Kind.THROTTLED:
             wait = random.uniform(0.2, 1.0) if error.code == "615" else WINDOW_SECONDS  # noqa: S311  (jitter)
             self._pacer.close_for(wait)
             return wait
-        if (error.kind is Kind.TRANSIENT or error.code == "611") and tries < TRANSIENT_TRIES:
-            return random.uniform(0.5, 1.0) * (1 << tries)  # noqa: S311  (jitter)
+        if (error.kind is Kind.TRANSIENT or error.code == "611") and tried < tries:
+            return random.uniform(0.5, 1.0) * (1 << tried)  # noqa: S311  (jitter)
         return None
 
     async def _send(

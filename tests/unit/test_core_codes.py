@@ -20,12 +20,12 @@ RESPONSE = {
 # marketo.md 3.3. Codes of calls that the product does not make are permanent for the record.
 RECORD = {
     "718": Kind.MISSING_PARENT,  # documented for whole calls; one skipped record says the same
-    "1001": Kind.PERMANENT, "1002": Kind.PERMANENT, "1003": Kind.PERMANENT, "1004": Kind.MISSING_PARENT,
-    "1005": Kind.PERMANENT, "1006": Kind.CONFIGURATION, "1007": Kind.AMBIGUOUS, "1008": Kind.CONFIGURATION,
+    "1001": Kind.PERMANENT, "1002": Kind.PERMANENT, "1003": Kind.FIELD, "1004": Kind.MISSING_PARENT,
+    "1005": Kind.PERMANENT, "1006": Kind.FIELD, "1007": Kind.AMBIGUOUS, "1008": Kind.CONFIGURATION,
     "1009": Kind.CONFIGURATION, "1010": Kind.PERMANENT, "1011": Kind.CONFIGURATION, "1012": Kind.PERMANENT,
     "1013": Kind.MISSING_PARENT, "1014": Kind.TRANSIENT, "1015": Kind.OK, "1016": Kind.TRANSIENT,
     "1017": Kind.PERMANENT, "1018": Kind.CONFIGURATION, "1019": Kind.TRANSIENT, "1020": Kind.PERMANENT,
-    "1021": Kind.PERMANENT, "1022": Kind.PERMANENT, "1024": Kind.PERMANENT, "1025": Kind.PERMANENT,
+    "1021": Kind.FIELD, "1022": Kind.PERMANENT, "1024": Kind.PERMANENT, "1025": Kind.PERMANENT,
     "1026": Kind.CONFIGURATION, "1029": Kind.TRANSIENT, "1035": Kind.CONFIGURATION, "1036": Kind.SPLIT,
     "1037": Kind.PERMANENT, "1042": Kind.PERMANENT, "1048": Kind.PERMANENT, "1049": Kind.PERMANENT,
     "1076": Kind.PERMANENT, "1077": Kind.PERMANENT, "1078": Kind.PERMANENT, "1079": Kind.PERMANENT,
@@ -87,11 +87,10 @@ def test_each_dataverse_code_has_its_class_in_every_spelling(code: str, decimal:
         assert codes.normalise(spelling) == code.lower()
 
 
-def test_an_unknown_code_is_tried_again_at_response_level_and_final_for_a_record() -> None:
-    assert codes.marketo_response("699") is Kind.TRANSIENT
-    assert codes.marketo_response("unknown") is Kind.TRANSIENT
-    assert codes.marketo_record("1999") is Kind.PERMANENT
-    assert codes.marketo_record("unknown") is Kind.PERMANENT
+@pytest.mark.parametrize("code", ["699", "1999", "unknown"])
+def test_a_code_that_no_document_names_is_unknown_at_every_level(code: str) -> None:
+    assert codes.marketo_response(code) is Kind.UNKNOWN
+    assert codes.marketo_record(code) is Kind.UNKNOWN
 
 
 def test_a_code_of_the_record_level_keeps_its_class_at_response_level() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,7 @@ class World:
 
     def __init__(self, answer: Callable[[Sent], list[Result]], *, owner: str | None = None) -> None:
         self.answer = answer
+        self.tries = 0
         self.calls: list[list[str]] = []
         self.now = 0.0
         self.seconds_per_call = 0.0
@@ -97,17 +98,20 @@ class World:
             raise self.find_error
         return dict.fromkeys(self.there & set(keys), 0)
 
-    async def upsert(self, _entity: Entity, bodies: Sequence[bytes], *, deadline: float) -> list[Result]:
+    async def upsert(
+        self, _entity: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int = 3
+    ) -> list[Result]:
         assert deadline == TIME_BUDGET
+        self.tries += tries
         self.now += self.seconds_per_call
         sent = [json.loads(body) for body in bodies]
         self.calls.append([row["externalCompanyId"] for row in sent])
         return self.answer(sent)
 
-    async def sync(self, count: int, *, attempt: int = 0) -> dict[str, Outcome]:
-        records = [Record("account", guid(n), NOON, attempt=attempt) for n in range(count)]
-        outcomes = await self.engine.sync(COMPANY, records)
-        assert len(outcomes) == count
+    async def sync(self, count: int, *, attempt: int = 0, without: Collection[str] = ()) -> dict[str, Outcome]:
+        ids = [id_ for n in range(count) if (id_ := guid(n)) not in without]
+        outcomes = await self.engine.sync(COMPANY, [Record("account", id_, NOON, attempt=attempt) for id_ in ids])
+        assert len(outcomes) == len(ids)
         return {record.id: outcome for record, outcome in outcomes}
 
 
@@ -148,9 +152,50 @@ async def test_a_poison_record_is_found_and_the_other_299_are_stored() -> None:
     outcomes = await world.sync(300)
     poison = outcomes.pop(guid(137))
     assert set(outcomes.values()) == {Synced("created")}
-    assert isinstance(poison, Retry)
-    assert poison.counted
-    assert len(world.calls) <= 20
+    assert poison == Retry(5.0, "611", "System error", counted=True)
+    assert len(world.calls) <= 1 + 10
+
+
+@pytest.mark.parametrize("position", [0, 1, 149, 150, 298, 299])
+async def test_a_poison_record_costs_at_most_twelve_more_calls_wherever_it_is(position: int) -> None:
+    world = World(refusing(system_error(), because_of={guid(position)}))
+    outcomes = await world.sync(300)
+    assert sum(outcome == Synced("created") for outcome in outcomes.values()) == 299
+    assert len(world.calls) - 1 + 2 <= 12, "the first call is tried three times, the others once"
+
+
+async def test_a_record_that_spoils_a_call_again_is_kept_as_a_dead_letter() -> None:
+    world = World(refusing(system_error(), because_of={guid(137)}))
+    outcomes = await world.sync(300, attempt=1)
+    assert outcomes[guid(137)] == Failed("611", "System error; it spoils every call that it is in", "marketo")
+
+
+async def test_where_nothing_is_stored_all_try_again_and_few_calls_are_spent() -> None:
+    world = World(refusing(system_error()))
+    outcomes = await world.sync(300, attempt=5)
+    assert set(outcomes.values()) == {Retry(60.0, "611", "System error", counted=True)}
+    assert len(world.calls) <= 1 + 2 * 10
+
+
+@pytest.mark.parametrize("poison", [{3, 4}, {0, 299}, {10, 20, 30}, set(range(40, 60))])
+async def test_several_culprits_are_found_one_after_the_other_and_all_others_are_stored(poison: set[int]) -> None:
+    culprits = {guid(n) for n in poison}
+    world = World(refusing(system_error(), because_of=culprits))
+    done: set[str] = set()
+    for attempt in range(8):
+        outcomes = await world.sync(300, attempt=attempt, without=done)
+        assert {i for i, o in outcomes.items() if isinstance(o, Failed)} <= culprits
+        done |= {i for i, o in outcomes.items() if isinstance(o, Synced | Failed)}
+        if done >= outcomes.keys() - culprits:
+            return
+    pytest.fail(f"{300 - len(done)} records are still pending")
+
+
+async def test_a_call_refused_for_good_because_of_one_record_costs_the_others_nothing() -> None:
+    blank = MarketoError("701", "email cannot be blank", kind=Kind.PERMANENT)
+    outcomes = await World(refusing(blank, because_of={guid(9)})).sync(50)
+    assert outcomes.pop(guid(9)) == Failed("701", "email cannot be blank", "marketo")
+    assert set(outcomes.values()) == {Synced("created")}
 
 
 async def test_every_half_holds_each_record_once() -> None:
@@ -187,10 +232,34 @@ async def test_an_owner_that_marketo_refuses_again_costs_only_the_records_that_h
     assert set(outcomes.values()) == {Synced("created")}
 
 
-@pytest.mark.parametrize("code", ["1001", "1003", "1007", "1021", "1999"])
+async def test_a_code_that_no_document_names_is_tried_again_and_counted() -> None:
+    outcomes = await World(skipping(guid(7), "1999", "Sunspots")).sync(20)
+    assert outcomes.pop(guid(7)) == Retry(60.0, "1999", "Sunspots", counted=True)
+    whole = MarketoError("799", "Sunspots", kind=marketo_response("799"))
+    assert set((await World(refusing(whole)).sync(5)).values()) == {Retry(60.0, "799", "Sunspots", counted=True)}
+
+
+@pytest.mark.parametrize("message", ["Invalid value for field 'industry' and value 'x'", "Field 'industry' not found"])
+async def test_a_refused_field_is_left_out_warned_about_and_the_record_stored(
+    message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = "1006" if "not found" in message else "1003"
+
+    def answer(sent: Sent) -> list[Result]:
+        return [Result("skipped", 0, code, message) if "industry" in row else Result("created") for row in sent]
+
+    world = World(answer)
+    world.odd = {guid(7): {"industrycode": 1}}
+    outcomes = await world.sync(20)
+    assert outcomes[guid(7)] == Synced("created")
+    assert message in caplog.text
+
+
+@pytest.mark.parametrize("code", ["1001", "1003", "1007", "1021"])
 async def test_a_record_that_marketo_will_never_take_fails_alone_with_its_code_and_text(code: str) -> None:
-    outcomes = await World(skipping(guid(7), code, "Invalid value for field 'x'")).sync(20)
-    assert outcomes.pop(guid(7)) == Failed(code, "Invalid value for field 'x'", "marketo")
+    told = "Invalid value for field 'externalCompanyId'"
+    outcomes = await World(skipping(guid(7), code, told)).sync(20)
+    assert outcomes.pop(guid(7)) == Failed(code, told, "marketo")
     assert set(outcomes.values()) == {Synced("created")}
 
 
