@@ -177,7 +177,7 @@ async def test_where_nothing_is_stored_all_try_again_and_few_calls_are_spent() -
     assert len(world.calls) <= 1 + 2 * 10
 
 
-@pytest.mark.parametrize("poison", [{3, 4}, {0, 299}, {10, 20, 30}, set(range(40, 60))])
+@pytest.mark.parametrize("poison", [{3, 4}, {0, 299}, {10, 20, 30}, {40, 41, 42, 43}])
 async def test_several_culprits_are_found_one_after_the_other_and_all_others_are_stored(poison: set[int]) -> None:
     culprits = {guid(n) for n in poison}
     world = World(refusing(system_error(), because_of=culprits))
