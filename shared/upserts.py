@@ -24,6 +24,8 @@ ISOLATED = frozenset({Kind.SPLIT, Kind.MISSING_PARENT, Kind.PERMANENT})
 TOO_LARGE = frozenset({"HTTP 413", "HTTP 414", "1036", "1080"})
 #: The code of a field that is not there (any more).
 GONE_FIELD = "1006"
+#: So many suspects are tried one by one.
+FEW = 8
 #: How often records are sent again in one invocation, without a culprit or a refused field.
 ROUNDS = 3
 
@@ -110,7 +112,10 @@ class Upserts:
         """
         suspects, unsent = chunk, list[Candidate]()
         try:
-            while len(suspects) > 1 and self._clock() < batch.deadline:
+            if len(chunk) <= FEW:
+                alone = [c for c in chunk if not await self._goes_well(batch, [c], error)]
+                suspects, works = alone, works or len(alone) < len(chunk)
+            while len(suspects) > 1 and len(chunk) > FEW and self._clock() < batch.deadline:
                 middle = len(suspects) // 2
                 if await self._goes_well(batch, suspects[:middle], error):
                     suspects, works = suspects[middle:], True
