@@ -38,6 +38,11 @@ class Candidate:
         """When its oldest change was first seen."""
         return min(record.first_seen for record in self.records)
 
+    @property
+    def forced(self) -> bool:
+        """Whether an operator wants it sent even if nothing has changed."""
+        return any(record.forced for record in self.records)
+
     def missing(self, known: Known) -> list[Parent]:
         """The parents that are not known to be in Marketo."""
         return [p for p in self.parents.values() if p and known.id_of(p.entity, p.id) is None]

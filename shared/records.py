@@ -28,6 +28,7 @@ class Record:
     `requested`: children are parked until this record is in Marketo. `parked_since`: it has itself waited for a parent
     since then. `released`: it has just come back from that. `collected`: it has waited a cycle to fill a call.
     `filter_changed`: a column that decides whether it is synced was written, so its children may lack their link.
+    `forced`: an operator wants it sent even if nothing has changed. `replays`: times it came back from dead-letters.
     """
 
     table: str
@@ -41,6 +42,8 @@ class Record:
     released: bool = False
     collected: bool = False
     filter_changed: bool = False
+    forced: bool = False
+    replays: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -64,6 +67,8 @@ class Record:
             released=self.released or newer.released,
             collected=self.collected or newer.collected,
             filter_changed=self.filter_changed or newer.filter_changed,
+            forced=self.forced or newer.forced,
+            replays=max(self.replays, newer.replays),
         )
 
 
@@ -96,8 +101,12 @@ class _WireRecord:
     released: bool = False
     collected: bool = False
     filter_changed: bool = False
+    forced: bool = False
+    replays: int = 0
 
 
+#: Facts that are called the same on the wire, and are left out where they are false or 0.
+_AS_THEY_ARE = ("attempt", "requested", "released", "collected", "filter_changed", "forced", "replays")
 _RECORDS = TypeAdapter(list[_WireRecord])
 
 
@@ -112,20 +121,11 @@ def _wire(record: Record) -> dict[str, Any]:
     wire: dict[str, Any] = {"table": record.table, "id": record.id, "seen": timestamp(record.first_seen)}
     if record.operation != "upsert":
         wire["op"] = record.operation
-    if record.correlation_id:
-        wire["correlation"] = record.correlation_id
-    if record.attempt:
-        wire["attempt"] = record.attempt
-    if record.requested:
-        wire["requested"] = True
     if record.parked_since:
         wire["parked"] = timestamp(record.parked_since)
-    if record.released:
-        wire["released"] = True
-    if record.collected:
-        wire["collected"] = True
-    if record.filter_changed:
-        wire["filter_changed"] = True
+    if record.correlation_id:
+        wire["correlation"] = record.correlation_id
+    wire.update({name: value for name in _AS_THEY_ARE if (value := getattr(record, name))})
     return wire
 
 
@@ -161,12 +161,8 @@ def _record(wire: _WireRecord) -> Record:
         _aware(wire.seen),
         operation=wire.op,
         correlation_id=wire.correlation,
-        attempt=wire.attempt,
-        requested=wire.requested,
         parked_since=_aware(wire.parked) if wire.parked else None,
-        released=wire.released,
-        collected=wire.collected,
-        filter_changed=wire.filter_changed,
+        **{name: getattr(wire, name) for name in _AS_THEY_ARE},
     )
 
 

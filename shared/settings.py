@@ -98,6 +98,9 @@ class MarketoSettings(_Settings):
     calls_per_20_seconds: int = Field(50, alias="MARKETO_CALLS_PER_20_SECONDS", ge=1, le=100)
     concurrency: int = Field(5, alias="MARKETO_CONCURRENCY", ge=1, le=10)
     daily_calls: int = Field(50_000, alias="MARKETO_DAILY_CALLS", ge=1)
+    daily_share: float = Field(0.6, alias="MARKETO_DAILY_SHARE", gt=0, le=1)
+    trickle_share: float = Field(0.18, alias="TRICKLE_SHARE", gt=0, le=1)
+    trickle_window: float = Field(60.0, alias="TRICKLE_SECONDS", ge=0, le=120)
 
     @field_validator("client_secret")
     @classmethod
@@ -161,6 +164,7 @@ class StorageSettings(_Settings):
     table_uri: str = Field("", alias="AzureWebJobsStorage__tableServiceUri")
     identity_client_id: str = Field("", alias="AzureWebJobsStorage__clientId")
     parked_table: str = Field("parked", alias="PARKED_TABLE", pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$")
+    state_table: str = Field("state", alias="STATE_TABLE", pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$")
 
     @model_validator(mode="after")
     def _one_way(self) -> StorageSettings:

@@ -157,6 +157,7 @@ class Settler:
                 "table": record.table,
                 "record_id": record.id,
                 "attempts": record.attempt + 1,
+                **({"replay_count": record.replays} if record.replays else {}),
             },
         )
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from shared.outcomes import Parent
 from shared.records import Record
 from shared.settings import StorageSettings
+from shared.state import connect
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
@@ -199,22 +200,11 @@ class Store:
 
         async with self._opening:
             if self._table is None:
-                table = self._connect()
+                table = connect(self._settings, self._settings.parked_table)
                 with suppress(ResourceExistsError):
                     await table.create_table()
                 self._table = table
             return self._table
-
-    def _connect(self) -> TableClient:
-        from azure.data.tables.aio import TableClient  # noqa: PLC0415
-
-        settings = self._settings
-        if settings.connection.get_secret_value():
-            return TableClient.from_connection_string(settings.connection.get_secret_value(), settings.parked_table)
-        from azure.identity.aio import ManagedIdentityCredential  # noqa: PLC0415
-
-        credential = ManagedIdentityCredential(client_id=settings.identity_client_id or None)
-        return TableClient(settings.table_uri, settings.parked_table, credential=credential)
 
 
 def _child_row(child: Parked) -> dict[str, Any]:
@@ -228,6 +218,8 @@ def _child_row(child: Parked) -> dict[str, Any]:
         "Attempt": record.attempt,
         "Requested": record.requested,
         "FilterChanged": record.filter_changed,
+        "Forced": record.forced,
+        "Replays": record.replays,
         "Since": record.parked_since,
     }
 
@@ -242,6 +234,8 @@ def _parked(parent: Parent, row: Any) -> Parked:
         attempt=row["Attempt"],
         requested=row["Requested"],
         filter_changed=row.get("FilterChanged", False),
+        forced=row.get("Forced", False),
+        replays=row.get("Replays", 0),
         parked_since=_utc(row["Since"]),
     )
     return Parked(parent, row["Entity"], record, row.metadata["etag"])

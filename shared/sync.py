@@ -161,7 +161,7 @@ class Engine:
             twin = ready.get(candidate.key)
             if twin:
                 twin.records.extend(candidate.records)
-            elif self._known.was_sent(batch.entity.name, candidate.key, candidate.digest):
+            elif not candidate.forced and self._known.was_sent(batch.entity.name, candidate.key, candidate.digest):
                 batch.decide(candidate.records, Synced("unchanged"))
             else:
                 ready[candidate.key] = candidate

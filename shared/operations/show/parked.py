@@ -12,6 +12,7 @@ from shared.entities import PERSON
 from shared.errors import MsiSyncError
 from shared.operations.show.facts import Parked, Search, Subject
 from shared.outcomes import Parent
+from shared.state import connect
 from shared.store import Store
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class ParkedRows(Store):
             return None
 
     async def _open(self) -> TableClient:
-        self._table = self._table or self._connect()
+        self._table = self._table or connect(self._settings, self._settings.parked_table)
         return self._table
 
 

@@ -1,0 +1,118 @@
+"""What the instances of the app share, in Table Storage: the use of Marketo's day, counters, circuits, cursors.
+
+One table; a row holds one thing as JSON under (kind, name). A write says which version it has read and fails when
+another instance was faster: then the caller reads again. Nothing here is needed to sync: who cannot reach it goes on
+with what it knows.
+
+==================  ====================  ==============================================
+PartitionKey        RowKey                columns
+==================  ====================  ==============================================
+``budget``          ``marketo``           Value: JSON of shared/budget.py
+``circuit``         entity                Value: JSON of shared/circuit.py
+``counts``          ``<hour>|<entity>``   Value: JSON of shared/counts.py
+==================  ====================  ==============================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from shared.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableClient
+
+Value = dict[str, Any]
+#: Writers of one row are few; each of them reads again at most so often.
+TRIES = 20
+
+
+class State:
+    """The table. Raises azure.core's AzureError when storage does not answer."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._settings = settings
+        self._table: TableClient | None = None
+        self._opening = asyncio.Lock()
+
+    async def read(self, kind: str, name: str) -> Value:
+        """The value of a row, empty when there is none."""
+        return (await self._read(kind, name))[0]
+
+    async def all(self, kind: str) -> AsyncIterator[tuple[str, Value]]:
+        """(name, value) of every row of a kind."""
+        table = await self._open()
+        async for row in table.query_entities("PartitionKey eq @kind", parameters={"kind": kind}):
+            yield row["RowKey"], json.loads(row["Value"])
+
+    async def change(self, kind: str, name: str, change: Callable[[Value], Mapping[str, Any] | None]) -> Value:
+        """Write what `change` makes of the row's value, of the newest one; None leaves it. Gives the value after that.
+
+        `change` may be called several times: it must not have effects.
+        """
+        from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
+        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError  # noqa: PLC0415
+
+        table = await self._open()
+        for _ in range(TRIES):
+            value, etag = await self._read(kind, name)
+            changed = change(value)
+            if changed is None:
+                return value
+            row = {"PartitionKey": kind, "RowKey": name, "Value": json.dumps(changed)}
+            with suppress(ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
+                if etag:
+                    await table.update_entity(row, etag=etag, match_condition=MatchConditions.IfNotModified)
+                else:
+                    await table.create_entity(row)
+                return dict(changed)
+        raise ResourceModifiedError(f"{kind}|{name} was changed by others {TRIES} times in a row")
+
+    async def remove(self, kind: str, name: str) -> None:
+        """Take a row away, if it is there."""
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
+
+        with suppress(ResourceNotFoundError):
+            await (await self._open()).delete_entity(kind, name)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._table:
+            await self._table.close()
+            self._table = None
+
+    async def _read(self, kind: str, name: str) -> tuple[Value, str]:
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
+
+        try:
+            row = await (await self._open()).get_entity(kind, name)
+        except ResourceNotFoundError:
+            return {}, ""
+        return json.loads(row["Value"]), str(row.metadata["etag"])
+
+    async def _open(self) -> TableClient:
+        from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415
+
+        async with self._opening:
+            if self._table is None:
+                table = connect(self._settings, self._settings.state_table)
+                with suppress(ResourceExistsError):
+                    await table.create_table()
+                self._table = table
+            return self._table
+
+
+def connect(settings: StorageSettings, table: str) -> TableClient:
+    """A client of a table, by connection string or with the app's identity."""
+    from azure.data.tables.aio import TableClient  # noqa: PLC0415
+
+    if settings.connection.get_secret_value():
+        return TableClient.from_connection_string(settings.connection.get_secret_value(), table)
+    from azure.identity.aio import ManagedIdentityCredential  # noqa: PLC0415
+
+    credential = ManagedIdentityCredential(client_id=settings.identity_client_id or None)
+    return TableClient(settings.table_uri, table, credential=credential)
