@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -137,13 +138,19 @@ async def test_a_renewed_token_that_is_refused_as_well_is_not_renewed_for_each_o
 async def test_who_asked_while_entra_failed_to_answer_hears_of_it_without_asking_again() -> None:
     world = World(Msal(granted("a")))
 
+    all_ask = threading.Event()
+
     def wait_in_vain(_settings: DataverseSettings, _authority: str) -> Acquire:
+        assert all_ask.wait(30)
         world.now += 40.0
         raise DataverseError("SignInUnreachable", "Entra: ReadTimeout", kind=Kind.TRANSIENT)
 
     connect, world.auth._connect = world.auth._connect, wait_in_vain
-    answers = await asyncio.gather(*(world.auth.token() for _ in range(200)), return_exceptions=True)
-    assert {type(answer) for answer in answers} == {DataverseError}
+    asking = asyncio.gather(*(world.auth.token() for _ in range(200)), return_exceptions=True)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    all_ask.set()
+    assert {type(answer) for answer in await asking} == {DataverseError}
     assert world.now == 40.0
     world.auth._connect = connect
     assert await world.auth.token() == "a"
