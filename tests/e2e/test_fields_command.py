@@ -46,12 +46,18 @@ class Operator:
     def write(self, text: str) -> None:
         self._config.write_text(text, encoding="utf-8")
 
-    async def fields(self, *arguments: str, **environment: str) -> Ended:
-        settings = str(self.system.stack.settings_file)
+    def _settings(self, changes: dict[str, str]) -> Path:
+        """The stack's settings file with other values; a named file goes over the environment."""
+        given = json.loads(self.system.stack.settings_file.read_text())["Values"]
+        file = self._config.with_name("settings.json")
+        file.write_text(json.dumps({"Values": {**given, "SYNC_CONFIG": str(self._config), **changes}}))
+        return file
+
+    async def fields(self, *arguments: str, **changes: str) -> Ended:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "shared.cli", "fields", *arguments, "--settings", settings),
+            *(sys.executable, "-m", "shared.cli", "fields", *arguments, "--settings", str(self._settings(changes))),
             cwd=ROOT,
-            env={**inherited_environment(), "SYNC_CONFIG": str(self._config), **environment},
+            env=inherited_environment(),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
