@@ -14,6 +14,7 @@ from shared import config, settings
 from shared.bus import Bus
 from shared.children import Children
 from shared.config import SyncConfig
+from shared.counts import Counts
 from shared.dataverse.auth import DataverseAuth
 from shared.dataverse.client import TIMEOUT_SECONDS as DATAVERSE_TIMEOUT
 from shared.dataverse.client import DataverseClient
@@ -30,6 +31,7 @@ from shared.references import References
 from shared.schema import Schema
 from shared.settings import DataverseSettings, MarketoSettings
 from shared.settle import Settler
+from shared.state import State
 from shared.store import Store
 from shared.sync import Engine
 from shared.windows import Windows
@@ -52,6 +54,7 @@ def pipeline() -> Pipeline:
     marketo = marketo_client(given.marketo, rules)
     known = Known(clock=clock)
     bus = Bus(given.bus)
+    state = State(given.storage)
     windows = Windows(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now)
     parking = Parking(
         Store(given.storage),
@@ -85,6 +88,7 @@ def pipeline() -> Pipeline:
         marketo=marketo,
         known=known,
         children=Children(dataverse, rules.tables),
+        counts=Counts(state, now=_now),
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=_Organization(given.dataverse, dataverse).id,
         now=_now,

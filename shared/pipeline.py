@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from shared.bus import Bus, Outgoing
 from shared.changes import Notification, parse
 from shared.children import Children
+from shared.counts import Counts
 from shared.entities import ENTITIES
 from shared.errors import MessageError, MsiSyncError, NotificationError
 from shared.known import Known
@@ -66,6 +67,7 @@ class Pipeline:
         marketo: MarketoClient,
         known: Known,
         children: Children,
+        counts: Counts,
         tables: Mapping[str, Collection[str]],
         organization_id: Callable[[], Awaitable[str]],
         now: Callable[[], datetime],
@@ -80,6 +82,7 @@ class Pipeline:
         self._marketo = marketo
         self._known = known
         self._children = children
+        self._counts = counts
         self._tables = tables
         self._organization_id = organization_id
         self._now = now
@@ -140,7 +143,8 @@ class Pipeline:
         await self._bus.send(letters)
         entity = ENTITIES[entity_name]
         outcomes = await self._engine.sync(entity, records)
-        await self._settler.settle(entity, await self._relink(outcomes))
+        settled = await self._settler.settle(entity, await self._relink(outcomes))
+        await self._counts.add(entity_name, settled)
 
     async def _relink(self, outcomes: list[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
         """Sync the children of rows that may have been let in just now: they went without the link to them.
@@ -159,6 +163,7 @@ class Pipeline:
 
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""
+        await self._counts.tend()
         counts = await self._parking.check(self._marketo, self._known)
         log.info("release_deferred %s", " ".join(f"{name}={n}" for name, n in counts.items()))
 

@@ -50,16 +50,20 @@ class Settler:
         self._now = now
         self._max_attempts = max_attempts
 
-    async def settle(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
+    async def settle(self, entity: Entity, decided: Sequence[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
         """Park, release, send again and dead-letter, as each outcome says. Raises when the broker fails.
 
-        When storage fails, what needed it is tried again later: as a message, which the broker keeps.
+        When storage fails, what needed it is tried again later: as a message, which the broker keeps. Gives the
+        outcomes as they were carried out: a last try has failed.
         """
+        outcomes = [(record, self._final(record, outcome)) for record, outcome in decided]
         later = [*await self._park(entity, outcomes), *await self._release(entity, outcomes)]
         retries = self._retries(entity, [*outcomes, *later])
         await self._bus.send([*retries, *self._laters(entity, outcomes), *self._dead_letters(entity, outcomes)])
         counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
         log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
+        again = {record.key for record, _ in later}
+        return [*later, *((record, outcome) for record, outcome in outcomes if record.key not in again)]
 
     async def _park(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
         deferred = [(record, outcome.parents) for record, outcome in outcomes if isinstance(outcome, Deferred)]
@@ -93,7 +97,7 @@ class Settler:
         """Copies to be seen later: records with the same wait share messages."""
         waits: dict[float, list[Record]] = {}
         for record, outcome in outcomes:
-            if isinstance(outcome, Retry) and not self._is_last(record, outcome):
+            if isinstance(outcome, Retry):
                 again = replace(record, attempt=record.attempt + 1) if outcome.counted else record
                 waits.setdefault(_wait(record, outcome), []).append(again)
         now = self._now()
@@ -125,18 +129,13 @@ class Settler:
             for group in chunked(records, MAX_RECORDS)
         ]
 
-    def _is_last(self, record: Record, outcome: Retry) -> bool:
-        return outcome.counted and record.attempt + 1 >= self._max_attempts
+    def _final(self, record: Record, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Retry) and outcome.counted and record.attempt + 1 >= self._max_attempts:
+            return Failed(outcome.code, f"{outcome.message} (after {self._max_attempts} tries)", "marketo")
+        return outcome
 
     def _dead_letters(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[Outgoing]:
-        letters = []
-        for record, outcome in outcomes:
-            failed = outcome if isinstance(outcome, Failed) else None
-            if isinstance(outcome, Retry) and self._is_last(record, outcome):
-                failed = Failed(outcome.code, f"{outcome.message} (after {self._max_attempts} tries)", "marketo")
-            if failed:
-                letters.append(self._dead_letter(entity, record, failed))
-        return letters
+        return [self._dead_letter(entity, record, found) for record, found in outcomes if isinstance(found, Failed)]
 
     def _dead_letter(self, entity: Entity, record: Record, failed: Failed) -> Outgoing:
         log.warning(

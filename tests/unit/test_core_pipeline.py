@@ -77,6 +77,7 @@ class World:
         self.unreachable = False
         self.synced: list[Record] = []
         self.settled: list[tuple[Record, Outcome]] = []
+        self.counted: list[tuple[str, int]] = []
         self.refusal: MsiSyncError | None = None
         self.children: list[Record] = []
         self.children_error: MsiSyncError | None = None
@@ -92,6 +93,7 @@ class World:
             marketo=itself,
             known=itself,
             children=itself,
+            counts=itself,
             tables={table: {"new_synctomkto"} for table in TABLES},
             organization_id=self.organization,
             now=lambda: NOON,
@@ -117,9 +119,19 @@ class World:
         self.synced += records
         return [(record, Synced("created")) for record in records]
 
-    async def settle(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
+    async def settle(
+        self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]
+    ) -> Sequence[tuple[Record, Outcome]]:
         assert entity is ENTITIES["person"]
         self.settled += outcomes
+        return outcomes
+
+    async def add(self, entity_name: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
+        assert outcomes == self.settled, "counted before it was settled"
+        self.counted.append((entity_name, len(outcomes)))
+
+    async def tend(self) -> None:
+        self.counted.append(("tended", 0))
 
     async def check(self, *_: Any) -> dict[str, int]:
         return {"checked": 5, "released": 2}
@@ -356,6 +368,7 @@ async def test_the_records_of_all_messages_are_synced_together_and_settled(world
     await world.pipeline.sync("person", [incoming(encode("person", part)) for part in (records[:3], records[3:])])
     assert world.synced == records
     assert world.settled == [(record, Synced("created")) for record in records]
+    assert world.counted == [("person", len(records))]
 
 
 @pytest.mark.parametrize(
@@ -417,4 +430,5 @@ async def test_nothing_is_synced_before_an_unreadable_message_is_safe(world: Wor
 async def test_the_timer_tells_what_it_did(world: World, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         await world.pipeline.release()
+    assert world.counted == [("tended", 0)]
     assert "checked=5 released=2" in caplog.text

@@ -1,0 +1,158 @@
+"""What became of records is counted by entity and hour; storage that is away costs nothing but a line of the log."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ServiceRequestError
+
+from shared import counts
+from shared.counts import Counts, last_error, row_name, totals
+from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
+from shared.records import Record
+
+NOON = datetime(2026, 3, 4, 12, 7, 30, tzinfo=UTC)
+ALL_KINDS: list[Outcome] = [
+    Synced("created"),
+    Skipped("Filtered"),
+    Deferred((Parent("company", "account", "a"),)),
+    Retry(20, "606", "Max rate limit exceeded"),
+    Failed("1003", "Value too long", "marketo"),
+]
+
+
+class World:
+    """The table of State in memory, and a clock."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.now = NOON
+        self.away = False
+        self.slow = False
+        self.asked = 0
+        itself: Any = self
+        self.counts = Counts(itself, now=lambda: self.now)
+
+    async def change(self, kind: str, name: str, change: Callable[[Any], Any]) -> Any:
+        assert kind == "counts"
+        self.asked += 1
+        if self.slow:
+            await asyncio.sleep(60)
+        if self.away:
+            raise ServiceRequestError("no storage")
+        self.rows[name] = change(self.rows.get(name, {}))
+        return self.rows[name]
+
+    async def all(self, kind: str) -> AsyncIterator[tuple[str, Any]]:
+        assert kind == "counts"
+        for row in list(self.rows.items()):
+            yield row
+
+    async def remove(self, kind: str, name: str) -> None:
+        assert kind == "counts"
+        del self.rows[name]
+
+    async def add(self, *outcomes: Outcome, entity: str = "person", **record: Any) -> None:
+        await self.counts.add(
+            entity, [(Record("contact", str(n), self.now, **record), o) for n, o in enumerate(outcomes)]
+        )
+
+    def since(self, age: timedelta, entity: str = "person") -> dict[str, int]:
+        return totals(self.rows, entity, self.now - age)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+async def test_each_outcome_is_counted_for_its_entity(world: World) -> None:
+    await world.add(*ALL_KINDS, Synced("updated"))
+    assert list(world.rows) == ["2026-03-04T12|person"]
+    assert world.since(HOUR) == {"synced": 2, "skipped": 1, "parked": 1, "retried": 1, "failed": 1}
+    assert set(world.since(HOUR, "company").values()) == {0}
+
+
+async def test_invocations_add_up_over_hours_and_what_is_older_is_left_out(world: World) -> None:
+    for minutes in (0, 30, 59, 61, 24 * 60):
+        world.now = NOON + timedelta(minutes=minutes)
+        await world.add(Synced("created"))
+    assert world.since(HOUR)["synced"] == 1
+    assert world.since(DAY)["synced"] == 5
+    world.now += timedelta(minutes=6)
+    assert world.since(DAY)["synced"] == 4
+
+
+async def test_what_goes_on_at_once_is_not_counted(world: World) -> None:
+    await world.add(Later("FillsACall"), Retry(0, "OutOfTime", "the invocation's time was over"))
+    assert world.asked == 0
+
+
+async def test_the_newest_error_is_kept_with_its_record(world: World) -> None:
+    await world.add(Failed("1003", "m" * 1000, "marketo"))
+    world.now += timedelta(minutes=1)
+    await world.add(Synced("created"), Retry(60, "1029", "Too many jobs"), Synced("created"))
+    error = last_error(world.rows, "person")
+    assert error == {
+        "code": "1029", "message": "Too many jobs", "at": "2026-03-04T12:08:30.000Z",
+        "table": "contact", "id": "1", "final": False,
+    }  # fmt: skip
+    world.now += HOUR
+    await world.add(Failed("1003", "m" * 1000, "marketo"))
+    newest = last_error(world.rows, "person")
+    assert newest
+    assert (newest["code"], len(newest["message"]), newest["final"]) == ("1003", 300, True)
+    assert last_error(world.rows, "company") is None
+
+
+async def test_storage_that_is_away_costs_a_line_and_what_it_missed_is_written_later(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.away = True
+    for _ in range(10):
+        await world.add(Synced("created"), Failed("1003", "too long"))
+    assert world.asked == 1
+    assert [record.getMessage() for record in caplog.records] == ["counts_not_written error=ServiceRequestError"]
+    world.away = False
+    world.now += timedelta(seconds=61)
+    await world.counts.tend()
+    assert world.since(HOUR)["synced"] == 10
+    assert last_error(world.rows, "person")
+    await world.counts.tend()
+    assert world.since(HOUR)["synced"] == 10
+
+
+async def test_storage_that_hangs_holds_nobody_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "PATIENCE_SECONDS", 0.01)
+    world.slow = True
+    await asyncio.wait_for(world.add(Synced("created")), 5)
+    world.slow = False
+    world.now += timedelta(seconds=61)
+    await world.add(Synced("created"))
+    assert world.since(HOUR)["synced"] == 2
+
+
+async def test_two_processes_share_a_row(world: World) -> None:
+    itself: Any = world
+    other = Counts(itself, now=lambda: world.now)
+    await world.add(Synced("created"))
+    await other.add("person", [(Record("lead", "x", NOON), Synced("created"))])
+    assert world.since(HOUR)["synced"] == 2
+
+
+async def test_the_timer_removes_what_is_older_than_two_days_once_an_hour(world: World) -> None:
+    for hours in (72, 49, 47, 0):
+        world.rows[row_name(NOON - timedelta(hours=hours), "person")] = {}
+    await world.counts.tend()
+    assert sorted(world.rows) == ["2026-03-02T13|person", "2026-03-04T12|person"]
+    world.rows[row_name(NOON - timedelta(hours=72), "person")] = {}
+    await world.counts.tend()
+    assert len(world.rows) == 3
+    world.now += 2 * HOUR
+    await world.counts.tend()
+    assert sorted(world.rows) == ["2026-03-04T12|person"]
