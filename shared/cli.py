@@ -26,10 +26,11 @@ from shared.operations.context import SETTINGS_FILE, Context, read_settings_file
 from shared.operations.doctor.command import COMMAND as DOCTOR
 from shared.operations.fields.command import COMMANDS as FIELDS
 from shared.operations.fields.command import GROUP as FIELDS_HELP
+from shared.operations.pause import PAUSE, RESUME
 from shared.operations.registration.command import REGISTER, UNREGISTER
 from shared.operations.show.command import COMMAND as SHOW_PERSON
 
-COMMANDS: tuple[Command, ...] = (DOCTOR, *FIELDS, REGISTER, UNREGISTER, SHOW_PERSON)
+COMMANDS: tuple[Command, ...] = (DOCTOR, *FIELDS, REGISTER, UNREGISTER, SHOW_PERSON, PAUSE, RESUME)
 
 _MORE = """\
 Settings are read from the environment, then from local.settings.json; a file named with --settings goes first.

@@ -90,7 +90,7 @@ async def peek(
             until = time.monotonic() + HOLD_SECONDS
             held = True
             while held:
-                with _explained():
+                with explained():
                     found = await receiver.peek_messages(page, sequence_number=start, timeout=ANSWER_SECONDS)
                 if not found:
                     return
@@ -102,7 +102,7 @@ async def peek(
 
 async def counts(administration: ServiceBusAdministrationClient, queue: str) -> Counts:
     """What the broker counts in a queue. Raises QueueUnavailable; the right to manage is needed."""
-    with _explained():
+    with explained():
         async with asyncio.timeout(ANSWER_SECONDS):
             found = await administration.get_queue_runtime_properties(queue)
     return Counts(
@@ -112,7 +112,7 @@ async def counts(administration: ServiceBusAdministrationClient, queue: str) -> 
 
 @asynccontextmanager
 async def _receiver(bus: ServiceBusClient, place: Place) -> AsyncIterator[ServiceBusReceiver]:
-    with _explained():
+    with explained():
         receiver = await _open(bus, place, until=time.monotonic() + SESSION_SECONDS)
     try:
         yield receiver
@@ -142,7 +142,7 @@ async def _open(bus: ServiceBusClient, place: Place, *, until: float) -> Service
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """What the SDK raises, in an operator's words."""
     from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceNotFoundError  # noqa: PLC0415
     from azure.servicebus import exceptions as bus  # noqa: PLC0415

@@ -17,6 +17,8 @@ from shared.settings import QueueSettings
 LOCK = timedelta(minutes=5)
 #: Service Bus' default. Fewer, and an outage of some minutes fills the dead-letter sub-queues.
 DELIVERIES = 10
+#: A queue's status, as its management says it: as it should be, and after msisync pause.
+ACTIVE, PAUSED = "Active", "ReceiveDisabled"
 #: "Never" is written as the longest duration that .NET knows.
 NEVER = timedelta(days=365 * 1000)
 
@@ -62,10 +64,20 @@ def name_of(design: QueueDesign, settings: QueueSettings) -> str:
     return str(getattr(settings, design.setting))
 
 
+def resume_line(setting: str) -> str:
+    """What ends the pause of a queue, by the field of QueueSettings that names it."""
+    return f"msisync resume {'--routing' if setting == 'changes' else setting}"
+
+
 def flaws(design: QueueDesign, queue: Described) -> Iterator[Flaw]:
     """Everything about a queue that is not as designed."""
-    if str(queue.status) != "Active" and getattr(queue.status, "value", "") != "Active":
-        yield Flaw(f"it is {getattr(queue.status, 'value', queue.status)}", "set its status to Active")
+    status = getattr(queue.status, "value", queue.status)
+    if status == PAUSED and design.setting != "dead_letters":
+        yield Flaw(
+            "it is paused: changes keep queueing, and nothing takes them", resume_line(design.setting), grave=False
+        )
+    elif status != ACTIVE:
+        yield Flaw(f"it is {status}", "set its status to Active")
     if bool(queue.requires_session) is not design.sessions:
         how = "with sessions" if design.sessions else "without sessions"
         text = (

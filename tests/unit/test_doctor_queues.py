@@ -87,6 +87,7 @@ def test_a_queue_as_designed_has_no_flaw() -> None:
         ({"forward_to": "elsewhere"}, "forwards", "forwarding", True),
         ({"status": EntityStatus.DISABLED}, "Disabled", "Active", True),
         ({"status": EntityStatus.SEND_DISABLED}, "SendDisabled", "Active", True),
+        ({"status": EntityStatus.RECEIVE_DISABLED}, "paused", f"msisync resume {SESSIONS.setting}", False),
     ],
 )
 def test_each_flaw_is_told_with_its_remedy(change: dict[str, Any], text: str, remedy: str, *, grave: bool) -> None:

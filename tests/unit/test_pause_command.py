@@ -1,0 +1,140 @@
+"""`msisync pause` and `resume`: what they set at the broker, what they leave alone, and what they say."""
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError
+from azure.servicebus.management import EntityStatus
+from rich.console import Console
+
+from shared.cli import parser
+from shared.entities import ENTITIES
+from shared.operations.command import Result
+from shared.operations.pause import PAUSE, RESUME
+from shared.settings import QueueSettings
+
+QUEUES = QueueSettings.model_validate(
+    {
+        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
+        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
+        "DEAD_LETTER_QUEUE": "dead-letters",
+    }
+)  # fmt: skip
+FIVE = ["sellers", "companies", "persons", "deals", "roles"]
+
+
+class Broker:
+    """The namespace's management."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, Any] = dict.fromkeys(("changes", *FIVE, "dead-letters"), EntityStatus.ACTIVE)
+        self.updates: list[str] = []
+        self.waiting = 0
+        self.refuses = False
+
+    async def get_queue(self, name: str) -> Any:
+        if self.refuses:
+            raise ClientAuthenticationError("401")
+        if name not in self.queues:
+            raise ResourceNotFoundError(name)
+        return SimpleNamespace(name=name, status=self.queues[name])
+
+    async def update_queue(self, queue: Any) -> None:
+        self.updates.append(queue.name)
+        self.queues[queue.name] = queue.status
+
+    async def get_queue_runtime_properties(self, _name: str) -> Any:
+        return SimpleNamespace(active_message_count=self.waiting, scheduled_message_count=1 if self.waiting else 0)
+
+    async def run(self, line: str) -> tuple[Result, str]:
+        given = parser((PAUSE, RESUME)).parse_args(line.split())
+        context: Any = SimpleNamespace(settings=SimpleNamespace(queues=QUEUES), bus_administration=self)
+        result = await given.command.run(context, given, Console(quiet=True))
+        shown = io.StringIO()
+        result.show(Console(file=shown, highlight=False, width=200))
+        return result, shown.getvalue()
+
+    @property
+    def paused(self) -> list[str]:
+        return [name for name, status in self.queues.items() if status == EntityStatus.RECEIVE_DISABLED]
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.mark.parametrize(
+    ("line", "queues"),
+    [
+        ("pause", FIVE),
+        ("pause person", ["persons"]),
+        ("pause sales-person", ["sellers"]),
+        ("pause --routing", ["changes"]),
+        ("pause company --routing", ["changes", "companies"]),
+    ],
+)
+async def test_the_queues_that_are_meant_are_paused_and_resumed(broker: Broker, line: str, queues: list[str]) -> None:
+    result, text = await broker.run(line)
+    assert (result.exit, broker.paused) == (0, queues)
+    undo = next(part for part in text.splitlines() if part.startswith("To undo: "))
+    for command in undo.removeprefix("To undo: msisync ").split(" and msisync "):
+        await broker.run(command)
+    assert broker.paused == []
+
+
+async def test_it_can_be_said_twice(broker: Broker) -> None:
+    await broker.run("pause person")
+    result, text = await broker.run("pause person")
+    assert (result.exit, broker.updates, broker.paused) == (0, ["persons"], ["persons"])
+    assert "paused, as it was before" in text
+    await broker.run("resume person")
+    result, text = await broker.run("resume")
+    assert (result.exit, broker.updates, broker.paused) == (0, ["persons", "persons"], [])
+    assert "persons: active, as it was before" in text
+
+
+async def test_it_says_how_much_waits_and_what_is_next(broker: Broker) -> None:
+    broker.waiting = 2
+    result, text = await broker.run("pause person")
+    assert "persons: paused; 3 messages in it" in text
+    assert "Changes keep queueing." in text
+    (queue,) = result.data["queues"]
+    assert queue == {
+        "setting": "person", "queue": "persons", "was": "Active", "now": "ReceiveDisabled", "waiting": 3, "error": "",
+    }  # fmt: skip
+    assert "msisync status --watch" in (await broker.run("resume"))[1]
+
+
+@pytest.mark.parametrize("status", [EntityStatus.DISABLED, EntityStatus.SEND_DISABLED])
+@pytest.mark.parametrize("line", ["pause", "resume"])
+async def test_what_somebody_else_has_disabled_stays(broker: Broker, status: EntityStatus, line: str) -> None:
+    broker.queues["persons"] = status
+    result, text = await broker.run(line)
+    assert (result.exit, broker.queues["persons"]) == (1, status)
+    assert f"persons: left as it is, {status.value}" in text
+
+
+async def test_a_queue_that_is_missing_does_not_keep_the_others(broker: Broker) -> None:
+    del broker.queues["companies"]
+    result, text = await broker.run("pause")
+    assert (result.exit, broker.paused) == (2, ["sellers", "persons", "deals", "roles"])
+    assert "companies: NoQueue" in text
+
+
+async def test_without_the_right_to_manage_it_says_so(broker: Broker) -> None:
+    broker.refuses = True
+    result, text = await broker.run("pause person")
+    assert result.exit == 2
+    assert "NoPermission" in text
+
+
+@pytest.mark.parametrize("entity", ["persons", "contact", "dead_letters", "changes"])
+def test_what_is_no_entity_is_wrong_usage(entity: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parser((PAUSE,)).parse_args(["pause", entity])
+    assert stopped.value.code == 64
+    said = capsys.readouterr().err
+    assert all(name in said for name in ENTITIES)
