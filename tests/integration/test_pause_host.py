@@ -1,0 +1,72 @@
+"""A queue that is paused and resumed under a running Functions host: it stops, and goes on by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.functions.harness import ready, until
+from local.functions.queue_harness import MANY, App, Bus, numbered, start
+from local.harness.broker import Broker
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
+    started = Bus(tmp_path)
+    await started.child.start()
+    yield started
+    await started.hang_up()
+    await started.child.stop()
+
+
+@pytest.fixture
+async def apps() -> AsyncIterator[list[App]]:
+    """Hosts that a test starts; they are stopped after it."""
+    started: list[App] = []
+    yield started
+    await asyncio.gather(*(app.child.stop(15) for app in started))
+
+
+async def set_status(bus: Bus, queue: str, status: str) -> None:
+    url = f"http://127.0.0.1:{ready(bus.child)['port']}"
+    async with httpx.AsyncClient(trust_env=False) as http:
+        await Broker(bus.connection_string, {queue: queue}, url, http).set_status(queue, status)
+
+
+async def test_a_pause_lasts_until_the_queue_is_resumed(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
+    async def one(kind: str, session: str | None) -> None:
+        queue = bus.queue(kind)
+        app = App(tmp_path / kind, bus, queue, MANY.format(sessions=session is not None), kind)
+        await start(apps, app)
+        await bus.send(queue, *numbered(1, session))
+        await until(lambda: app.bodies() == ["0"])
+        await bus.until_empty(queue)
+        await set_status(bus, queue, "ReceiveDisabled")
+        await bus.send(queue, *numbered(3, session, first=1))
+        await asyncio.sleep(1)
+        assert app.bodies("begin") == ["0"]
+        assert await bus.left(queue) == 3
+        await set_status(bus, queue, "Active")
+        await until(lambda: sorted(app.bodies()) == ["0", "1", "2", "3"], within=5)
+        await bus.until_empty(queue)
+
+    await asyncio.gather(one("plain", None), one("sessions", "person"))
+
+
+async def test_a_batch_under_way_is_done_once_more_after_the_pause(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
+    queue = bus.queue("sessions")
+    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=True))
+    app.behave(takes=1)
+    await start(apps, app)
+    await bus.send(queue, *numbered(2, "person"))
+    await until(lambda: len(app.bodies("begin")) == 2)
+    await set_status(bus, queue, "ReceiveDisabled")
+    await until(lambda: len(app.bodies()) == 2)
+    assert await bus.left(queue) == 2
+    app.behave(takes=0)
+    await set_status(bus, queue, "Active")
+    await until(lambda: len(app.bodies()) == 4, within=5)
+    await bus.until_empty(queue)
+    assert [message["delivery_count"] for message in app.calls()[-1]["messages"]] == [2, 2]
