@@ -16,6 +16,7 @@ from shared import codes
 from shared.codes import Kind
 from shared.dataverse.auth import DataverseAuth
 from shared.errors import DataverseError
+from shared.guard import Guard, Unguarded
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,15 @@ class DataverseClient:
     """Reads of one environment, authorised, tried again where that helps, classified where it does not."""
 
     def __init__(
-        self, http: httpx.AsyncClient, auth: DataverseAuth, *, clock: Callable[[], float], sleep: Sleep
+        self,
+        http: httpx.AsyncClient,
+        auth: DataverseAuth,
+        *,
+        clock: Callable[[], float],
+        sleep: Sleep,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard or Unguarded()
         self._http = http
         self._auth = auth
         self._clock = clock
@@ -123,20 +131,33 @@ class DataverseClient:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """One request, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
+        async with self._guard.call("dataverse") as most:
+            return await self._tried(method, url, body, headers or {}, deadline, most=min(TRANSIENT_TRIES, most))
+
+    async def _tried(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+        deadline: float | None,
+        *,
+        most: int,
+    ) -> Any:
         deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
         refreshed = False
         tries = 0
         while True:
             token = await self._auth.token()
             try:
-                return await self._send(method, url, token, body, headers or {})
+                return await self._send(method, url, token, body, headers)
             except DataverseError as error:
                 tries += 1
                 if error.kind is Kind.TOKEN and not refreshed:
                     refreshed = True
                     self._auth.refuse(token)
                     continue
-                wait = _wait(error, tries)
+                wait = _wait(error, tries, most)
                 if wait is None or self._clock() + wait >= deadline or (method == "POST" and not error.retry_after):
                     raise
                 log.info("dataverse_wait code=%s seconds=%.1f", error.code, wait)
@@ -163,10 +184,10 @@ class DataverseClient:
         raise _error(response)
 
 
-def _wait(error: DataverseError, tries: int) -> float | None:
+def _wait(error: DataverseError, tries: int, most: int) -> float | None:
     if error.kind is Kind.THROTTLED:
         return error.retry_after or 5.0
-    if error.kind is Kind.TRANSIENT and tries < TRANSIENT_TRIES:
+    if error.kind is Kind.TRANSIENT and tries < most:
         return random.uniform(0.5, 1.0) * (1 << tries)  # noqa: S311  (jitter)
     return None
 

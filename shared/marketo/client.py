@@ -21,6 +21,7 @@ from shared.codes import Kind
 from shared.entities import Entity
 from shared.errors import MarketoError
 from shared.fields import MarketoField
+from shared.guard import Guard, Unguarded
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.pacing import WINDOW_SECONDS, Pacer
 
@@ -76,9 +77,11 @@ class MarketoClient:
         clock: Callable[[], float],
         sleep: Sleep,
         keys: Mapping[str, str] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """`keys`: the field that Marketo finds a record by, for entities where it is not the guide's."""
         self._keys = keys or {}
+        self._guard = guard or Unguarded()
         self._http = http
         self._auth = auth
         self._pacer = pacer
@@ -202,6 +205,19 @@ class MarketoClient:
         tries: int = TRANSIENT_TRIES,
     ) -> dict[str, Any]:
         """One call, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
+        async with self._guard.call("marketo") as most:
+            return await self._tried(method, path, form, content, deadline, tries=min(tries, most))
+
+    async def _tried(
+        self,
+        method: str,
+        path: str,
+        form: Mapping[str, str] | None,
+        content: bytes | None,
+        deadline: float | None,
+        *,
+        tries: int,
+    ) -> dict[str, Any]:
         deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
         refreshed = False
         tried = 0

@@ -1,0 +1,26 @@
+"""What a client asks before each call: whether its vendor is known to be away. shared/circuit.py answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+#: More tries than any call makes by itself.
+UNLIMITED = 1_000
+
+
+class Guard(Protocol):
+    """Watches over the calls of a client."""
+
+    def call(self, system: str) -> AbstractAsyncContextManager[int]:
+        """Around a call of `system` with all its tries: gives how many it may have. Raises VendorError for none."""
+
+
+class Unguarded:
+    """For clients that call whenever they are told to: those of an operator's commands."""
+
+    @asynccontextmanager
+    async def call(self, system: str) -> AsyncIterator[int]:  # noqa: ARG002  (the protocol's parameter)
+        """Any number of tries."""
+        yield UNLIMITED
