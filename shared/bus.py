@@ -36,11 +36,11 @@ class Outgoing:
 
 
 class Bus:
-    """Sends messages; one open sender per queue."""
+    """Sends messages; one open sender per queue. `client`: of somebody who is signed in otherwise, as operators are."""
 
-    def __init__(self, settings: BusSettings) -> None:
+    def __init__(self, settings: BusSettings, client: ServiceBusClient | None = None) -> None:
         self._settings = settings
-        self._client: ServiceBusClient | None = None
+        self._client = client
         self._senders: dict[str, tuple[ServiceBusSender, asyncio.Lock]] = {}
 
     async def send(self, messages: Sequence[Outgoing]) -> None:

@@ -28,9 +28,10 @@ from shared.operations.fields.command import COMMANDS as FIELDS
 from shared.operations.fields.command import GROUP as FIELDS_HELP
 from shared.operations.pause import PAUSE, RESUME
 from shared.operations.registration.command import REGISTER, UNREGISTER
+from shared.operations.resync import COMMAND as RESYNC
 from shared.operations.show.command import COMMAND as SHOW_PERSON
 
-COMMANDS: tuple[Command, ...] = (DOCTOR, *FIELDS, REGISTER, UNREGISTER, SHOW_PERSON, PAUSE, RESUME)
+COMMANDS: tuple[Command, ...] = (DOCTOR, *FIELDS, REGISTER, UNREGISTER, SHOW_PERSON, PAUSE, RESUME, RESYNC)
 
 _MORE = """\
 Settings are read from the environment, then from local.settings.json; a file named with --settings goes first.

@@ -66,9 +66,10 @@ class Request:
 class Store:
     """The table of parked records. Raises azure.core's AzureError when storage does not answer."""
 
-    def __init__(self, settings: StorageSettings) -> None:
+    def __init__(self, settings: StorageSettings, table: TableClient | None = None) -> None:
+        """`table`: of somebody who is signed in otherwise, as operators are; it is not created."""
         self._settings = settings
-        self._table: TableClient | None = None
+        self._table = table
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._opening = asyncio.Lock()
 
@@ -86,6 +87,15 @@ class Store:
         )
         async for page in found.by_page():
             yield [_parked(parent, row) async for row in page]
+
+    async def everybody(self, entity: str) -> AsyncIterator[list[Parked]]:
+        """The records that wait for any parent of this entity, by pages; the parents' tables are not told."""
+        table = await self._open()
+        found = table.query_entities(
+            "PartitionKey eq @partition", parameters={"partition": entity}, results_per_page=PAGE
+        )
+        async for page in found.by_page():
+            yield [_parked(Parent(entity, "", row["RowKey"].partition("|")[0]), row) async for row in page]
 
     async def remove(self, parked: Iterable[Parked]) -> None:
         """These records wait no more, except those that have been parked again since they were read."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import config, settings
 from shared.app import dataverse_client, marketo_client
+from shared.bus import Bus
 from shared.config import SyncConfig
 from shared.dataverse.client import DataverseClient
 from shared.dataverse.metadata import Metadata
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 SETTINGS_FILE = "local.settings.json"
 #: An operator waits for the answer: the SDKs' own patience is too long.
 _FEW_TRIES: dict[str, Any] = {"retry_total": 1}
+#: What is closed in the end, if it was opened, in this order.
+_CLOSED = (
+    *("dataverse", "marketo", "outgoing", "bus", "bus_administration", "parked_table", "state_table", "_credential"),
+)
 
 
 class Context:
@@ -70,6 +75,11 @@ class Context:
         return ServiceBusClient(given.namespace, self._credential, **_FEW_TRIES)
 
     @cached_property
+    def outgoing(self) -> Bus:
+        """Sends messages to the queues, as the app does."""
+        return Bus(self.settings.bus, self.bus)
+
+    @cached_property
     def bus_administration(self) -> ServiceBusAdministrationClient:
         """A client of the namespace's management; it needs the right to manage."""
         from azure.servicebus.aio.management import ServiceBusAdministrationClient  # noqa: PLC0415
@@ -82,14 +92,20 @@ class Context:
     @cached_property
     def parked_table(self) -> TableClient:
         """The table of parked records."""
+        return self._table(self.settings.storage.parked_table)
+
+    @cached_property
+    def state_table(self) -> TableClient:
+        """The table of what the app's instances share."""
+        return self._table(self.settings.storage.state_table)
+
+    def _table(self, name: str) -> TableClient:
         from azure.data.tables.aio import TableClient  # noqa: PLC0415
 
         given = self.settings.storage
         if given.connection.get_secret_value():
-            return TableClient.from_connection_string(
-                given.connection.get_secret_value(), given.parked_table, **_FEW_TRIES
-            )
-        return TableClient(given.table_uri, given.parked_table, credential=self._credential, **_FEW_TRIES)
+            return TableClient.from_connection_string(given.connection.get_secret_value(), name, **_FEW_TRIES)
+        return TableClient(given.table_uri, name, credential=self._credential, **_FEW_TRIES)
 
     @cached_property
     def _credential(self):  # type: ignore[no-untyped-def]
@@ -99,7 +115,7 @@ class Context:
 
     async def close(self) -> None:
         """Close every client that was opened."""
-        for name in ("dataverse", "marketo", "bus", "bus_administration", "parked_table", "_credential"):
+        for name in _CLOSED:
             if name in self.__dict__:
                 await self.__dict__[name].close()
 

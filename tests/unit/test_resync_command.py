@@ -1,0 +1,186 @@
+"""`msisync resync`: which records it sends, in which messages, what it only shows, and what it refuses."""
+
+import io
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import unquote
+from uuid import UUID
+
+import pytest
+from azure.servicebus.exceptions import ServiceBusConnectionError
+from rich.console import Console
+
+from shared.bus import Outgoing
+from shared.cli import parser
+from shared.errors import ConfigurationError, MsiSyncError
+from shared.operations.command import Result
+from shared.operations.resync import COMMAND, marketo_calls
+from shared.records import Record, decode
+
+
+def guid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+class World:
+    """Dynamics, the bus and the settings of one command."""
+
+    def __init__(self) -> None:
+        self.rows_by_set: dict[str, list[str]] = {}
+        self.urls: list[str] = []
+        self.asked: list[int] = []
+        self.sent: list[Outgoing] = []
+        self.before_page: list[int] = []
+        self.away = False
+        self.tables = ["systemuser", "account", "lead", "contact", "opportunity", "connection"]
+
+    async def rows(self, entity_set: str, key: str, ids: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+        assert list(columns) == [key]
+        self.asked.append(len(ids))
+        return {id_: {key: id_} for id_ in ids if id_ in self.rows_by_set.get(entity_set, [])}
+
+    async def pages(self, url: str) -> AsyncIterator[list[dict[str, Any]]]:
+        self.urls.append(url)
+        entity_set = url.rsplit("/", maxsplit=1)[-1].partition("?")[0]
+        rows = self.rows_by_set.get(entity_set, [])
+        for start in range(0, len(rows), 5000):
+            self.before_page.append(len(self.sent))
+            yield [{"contactid": id_.upper()} for id_ in rows[start : start + 5000]]
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        if self.away:
+            raise ServiceBusConnectionError(message="no broker")
+        self.sent += messages
+
+    async def run(self, *words: str) -> tuple[Result, str]:
+        itself: Any = self
+        queues = SimpleNamespace(of=lambda entity: f"{entity}s")
+        context: Any = SimpleNamespace(
+            settings=SimpleNamespace(queues=queues, storage=None),
+            config=SimpleNamespace(tables=dict.fromkeys(self.tables)),
+            dataverse=itself,
+            outgoing=itself,
+        )
+        given = parser((COMMAND,)).parse_args(["resync", *words])
+        result = await COMMAND.run(context, given, Console(quiet=True))
+        shown = io.StringIO()
+        result.show(Console(file=shown, highlight=False, width=200))
+        return result, shown.getvalue()
+
+    def records(self) -> list[Record]:
+        return [record for message in self.sent for record in decode(message.body, str(message.session))]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_ids_are_sent_at_once_however_they_are_written(world: World) -> None:
+    ids = [str(UUID(int=0xABCDEF0123456789ABCDEF0123456700 + number)) for number in range(4)]
+    world.rows_by_set["contacts"] = ids
+    before = datetime.now(UTC)
+    spelt = [ids[0].upper(), f"{{{ids[1]}}}", ids[2].replace("-", ""), f"({ids[3]})", ids[0]]
+    result, text = await world.run("contact", *spelt)
+    assert (result.exit, [record.id for record in world.records()]) == (0, ids)
+    assert all(record.forced and record.table == "contact" for record in world.records())
+    assert abs(world.records()[0].first_seen - before).total_seconds() < 60
+    assert [(message.queue, message.session, message.at) for message in world.sent] == [("persons", "person", None)]
+    assert "contact: 4 sent" in text
+    assert result.data == {
+        "applied": True, "records": {"contact": 4}, "unknown": [], "marketo_calls": {"least": 1, "most": 3},
+    }  # fmt: skip
+
+
+async def test_an_entity_stands_for_all_its_tables(world: World) -> None:
+    world.rows_by_set = {"leads": [guid(1)], "contacts": [guid(2)]}
+    await world.run("person", guid(2), guid(1))
+    assert {(record.table, record.id) for record in world.records()} == {("lead", guid(1)), ("contact", guid(2))}
+    world.tables.remove("lead")
+    result, _ = await world.run("person", guid(1))
+    assert (result.exit, result.data["unknown"]) == (2, [guid(1)])
+
+
+async def test_unknown_ids_are_told_and_the_others_sent(world: World) -> None:
+    world.rows_by_set["contacts"] = [guid(1)]
+    result, text = await world.run("contact", guid(1), guid(2))
+    assert (result.exit, [record.id for record in world.records()]) == (1, [guid(1)])
+    assert f"Not in Dynamics: {guid(2)}" in text
+    world.sent.clear()
+    result, _ = await world.run("contact", guid(3))
+    assert (result.exit, world.sent) == (2, [])
+
+
+async def test_many_ids_are_read_by_300_and_sent_by_100(world: World) -> None:
+    ids = [guid(number) for number in range(1, 652)]
+    world.rows_by_set["contacts"] = ids
+    await world.run("contact", *ids)
+    assert world.asked == [300, 300, 51]
+    assert [len(decode(message.body, "person")) for message in world.sent] == [*[100] * 6, 51]
+
+
+async def test_a_query_is_shown_before_it_is_sent_page_by_page(world: World) -> None:
+    world.rows_by_set["contacts"] = [guid(number) for number in range(1, 12_002)]
+    result, text = await world.run("contact", "--query", "statecode eq 0 and lastname eq 'O''Hara'")
+    assert (result.exit, world.sent) == (1, [])
+    assert "contact: 12,001 to be sent" in text
+    assert "About 41 to 123 Marketo calls" in text
+    assert "--apply" in text
+    (url,) = world.urls
+    assert unquote(url).endswith("/contacts?$select=contactid&$filter=statecode eq 0 and lastname eq 'O''Hara'")
+    result, text = await world.run("contact", "--query", "statecode eq 0", "--apply")
+    assert (result.exit, len(world.records())) == (0, 12_001)
+    assert world.before_page[-3:] == [0, 50, 100]  # a page is with the broker before the next one is read
+    assert world.records()[0].id == guid(1)
+
+
+async def test_a_query_without_rows_needs_no_apply(world: World) -> None:
+    result, text = await world.run("contact", "--query", "statecode eq 7")
+    assert (result.exit, text) == (0, "No row matches.\n")
+
+
+async def test_a_table_that_is_not_mapped_is_a_matter_of_the_settings(world: World) -> None:
+    with pytest.raises(ConfigurationError, match="customeropportunityrole"):
+        await world.run("customeropportunityrole", guid(1))
+
+
+async def test_a_broker_that_is_away_is_an_error_with_a_remedy(world: World) -> None:
+    world.rows_by_set["contacts"] = [guid(1)]
+    world.away = True
+    with pytest.raises(MsiSyncError, match="msisync doctor"):
+        await world.run("contact", guid(1))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["contact"], "give ids, or --query, or --all-parked"),
+        ([], "give ids"),
+        (["contact", guid(1), "--query", "a eq 1"], "give ids, or --query"),
+        (["contact", "--all-parked"], "takes no table"),
+        (["person", "--query", "a eq 1"], "needs a table, not an entity: lead, contact"),
+        (["phonecall", guid(1)], "'phonecall' is no table or entity; one of: account"),
+        (["contact", "nobody@contoso.example"], "is no GUID"),
+    ],
+)
+async def test_wrong_usage(world: World, words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        await world.run(*words)
+    assert stopped.value.code == 64
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("records", "least", "most"),
+    [
+        ({}, 0, 0),
+        ({"systemuser": 300}, 1, 1),
+        ({"systemuser": 301}, 2, 2),
+        ({"lead": 200, "contact": 101}, 2, 6),
+        ({"account": 1, "connection": 1}, 2, 5),
+    ],
+)
+def test_the_estimate_of_marketo_calls(records: dict[str, int], least: int, most: int) -> None:
+    assert marketo_calls(records) == (least, most)
