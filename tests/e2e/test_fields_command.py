@@ -1,34 +1,20 @@
-"""`msisync fields` as an operator runs it: a process of its own, on a running stack, healthy and broken."""
+"""`msisync fields` as an operator runs it, on a running stack, healthy and broken."""
 
 import asyncio
 import json
-import sys
 import tomllib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from local.endpoints import inherited_environment
 from local.harness import System
+from local.harness.commands import Ended, run, run_here
+from local.harness.showing import way_to
 from local.stack import ROOT
 
 SHIPPED = (ROOT / "sync.toml").read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Operator:
@@ -49,21 +35,13 @@ class Operator:
     def _settings(self, changes: dict[str, str]) -> Path:
         """The stack's settings file with other values; a named file goes over the environment."""
         given = json.loads(self.system.stack.settings_file.read_text())["Values"]
-        file = self._config.with_name("settings.json")
+        file = self._config.with_name(f"{uuid4()}.settings.json")
         file.write_text(json.dumps({"Values": {**given, "SYNC_CONFIG": str(self._config), **changes}}))
         return file
 
-    async def fields(self, *arguments: str, **changes: str) -> Ended:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "shared.cli", "fields", *arguments, "--settings", str(self._settings(changes))),
-            cwd=ROOT,
-            env=inherited_environment(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        ended = Ended(process.returncode, out.decode(), err.decode())
+    async def fields(self, *arguments: str, own_process: bool = False, **changes: str) -> Ended:
+        how = run if own_process else run_here
+        ended = await how(self._settings(changes), "fields", *arguments)
         vendors = (self.system.endpoints["dataverse"], self.system.endpoints["marketo"])
         secrets = [vendor[name] for vendor in vendors for name in ("client_secret", "password") if name in vendor]
         assert not [secret for secret in secrets if secret in ended.out + ended.err]
@@ -72,12 +50,15 @@ class Operator:
 
 @pytest.fixture
 async def operator(system: System, tmp_path: Path) -> AsyncIterator[Operator]:
-    yield Operator(system, tmp_path)
+    with way_to(system):
+        yield Operator(system, tmp_path)
     await system.dataverse("/switches", {"removed_columns": {}, "unreadable_columns": {}})
 
 
 async def test_healthy_check(operator: Operator) -> None:
-    ended, as_json = await asyncio.gather(operator.fields("check"), operator.fields("check", "--json"))
+    ended, as_json = await asyncio.gather(
+        operator.fields("check", own_process=True), operator.fields("check", "--json")
+    )
     assert (ended.code, ended.err) == (0, "")
     assert "all of them can be synced" in ended.out
     assert as_json.code == 0

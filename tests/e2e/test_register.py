@@ -1,37 +1,24 @@
 """`msisync register` as an operator runs it: from an empty environment to changes that arrive, and back to none."""
 
 import asyncio
-import json
 import signal
 import ssl
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
-from local.endpoints import inherited_environment
 from local.harness import Made, Rows, System, eventually
+from local.harness.commands import Ended, run_here, start
+from local.harness.showing import way_to
 from local.servicebus.sas import POLICIES
-from local.stack import ROOT
 
 TABLES = ("serviceendpoint", "sdkmessageprocessingstep", "sdkmessageprocessingstepimage")
 #: Three steps for each of the six tables of sync.toml, and one image.
 REGISTERED = (1, 18, 1)
 WRITES = sum(REGISTERED)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 class Operator:
@@ -41,23 +28,12 @@ class Operator:
         self.system = system
         self._web_api = web_api
 
-    async def start(self, line: str) -> Process:
-        settings = str(self.system.stack.settings_file)
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "shared.cli", *line.split(), "--settings", settings),
-            cwd=ROOT,
-            env=inherited_environment(),
-            stdout=PIPE,
-            stderr=PIPE,
-        )
-
     async def msisync(self, line: str) -> Ended:
-        process = await self.start(line)
-        out, err = await process.communicate()
-        text = out.decode() + err.decode()
+        ended = await run_here(self.system.stack.settings_file, *line.split())
+        text = ended.out + ended.err
         assert POLICIES["DataverseSend"].key not in text
         assert self.system.webhook_key not in text
-        return Ended(process.returncode or 0, out.decode(), err.decode())
+        return ended
 
     async def registered(self) -> list[Any]:
         """The rows of endpoints, steps and images."""
@@ -96,9 +72,10 @@ async def operator(system: System) -> AsyncIterator[Operator]:
         token = (await web_api.post(f"{given['authority']}/oauth2/v2.0/token", data=form)).raise_for_status().json()
         web_api.headers["Authorization"] = f"Bearer {token['access_token']}"
         one = Operator(system, web_api)
-        yield one
-        await system.dataverse("/switches", {"latency_ms": 0})
-        await one.msisync("unregister --apply")
+        with way_to(system):
+            yield one
+            await system.dataverse("/switches", {"latency_ms": 0})
+            await one.msisync("unregister --apply")
 
 
 async def new_contact(operator: Operator) -> Made:
@@ -126,7 +103,7 @@ async def test_from_nothing_to_changes_that_arrive_and_back(operator: Operator, 
     assert f"{WRITES}/{WRITES}" in applied.err
     assert await operator.counted() == REGISTERED
     again = await operator.msisync(f"register {option} --json")
-    assert (again.code, json.loads(again.out)["actions"]) == (0, [])
+    assert (again.code, again.json["actions"]) == (0, [])
 
     contact = await new_contact(operator)
     await system.changed(contact, firstName="Ada", lastName="Byron")
@@ -143,10 +120,10 @@ async def test_from_nothing_to_changes_that_arrive_and_back(operator: Operator, 
     assert await operator.posted() == posted
 
 
-@pytest.mark.parametrize("steps", [0, 7, 17])
+@pytest.mark.parametrize("steps", [0, 11])
 async def test_a_run_that_is_killed_is_completed_by_the_next(operator: Operator, steps: int) -> None:
     await operator.system.dataverse("/switches", {"latency_ms": 100})
-    process = await operator.start("register --apply")
+    process = await start(operator.system.stack.settings_file, "register", "--apply")
 
     async def reached() -> bool:
         endpoints, made, _ = await operator.counted()
@@ -160,7 +137,7 @@ async def test_a_run_that_is_killed_is_completed_by_the_next(operator: Operator,
     await operator.system.dataverse("/switches", {"latency_ms": 0})
     left = await operator.msisync("register --json")
     assert left.code == 1
-    assert 0 < len(json.loads(left.out)["actions"]) < WRITES
+    assert 0 < len(left.json["actions"]) < WRITES
     assert (await operator.msisync("register --apply")).code == 0
     assert await operator.counted() == REGISTERED
     assert (await operator.msisync("register")).code == 0
