@@ -161,7 +161,7 @@ async def _parked(context: Context, *, applied: bool) -> AsyncIterator[list[Reco
                 async for requests in store.due(name, _ANY_TIME):
                     await store.mark(replace(request, leaving=True) for request in requests)
             async for page in store.everybody(name):
-                if applied:
+                if applied and page:
                     await _send(context, [replace(child.record, released=True, forced=True) for child in page])
                     await store.remove(page)
                 yield [child.record for child in page]
