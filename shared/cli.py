@@ -23,6 +23,8 @@ from rich.markup import escape
 from shared.errors import MsiSyncError
 from shared.operations.command import Command, Exit, Result
 from shared.operations.context import SETTINGS_FILE, Context, read_settings_file
+from shared.operations.dead_letters.command import COMMANDS as DEAD_LETTERS
+from shared.operations.dead_letters.command import GROUP as DEAD_LETTERS_HELP
 from shared.operations.doctor.command import COMMAND as DOCTOR
 from shared.operations.fields.command import COMMANDS as FIELDS
 from shared.operations.fields.command import GROUP as FIELDS_HELP
@@ -31,14 +33,28 @@ from shared.operations.registration.command import REGISTER, UNREGISTER
 from shared.operations.resync import COMMAND as RESYNC
 from shared.operations.show.command import COMMAND as SHOW_PERSON
 
-COMMANDS: tuple[Command, ...] = (DOCTOR, *FIELDS, REGISTER, UNREGISTER, SHOW_PERSON, PAUSE, RESUME, RESYNC)
+COMMANDS: tuple[Command, ...] = (
+    DOCTOR,
+    *FIELDS,
+    REGISTER,
+    UNREGISTER,
+    SHOW_PERSON,
+    *DEAD_LETTERS,
+    PAUSE,
+    RESUME,
+    RESYNC,
+)
 
 _MORE = """\
 Settings are read from the environment, then from local.settings.json; a file named with --settings goes first.
 Exit codes: 0 all is well; 1 something needs attention; 2 something does not work; 64 wrong usage.
 Begin with: msisync doctor"""
 #: Groups of commands, with what their help says.
-GROUPS: dict[str, str] = {"fields": FIELDS_HELP, "show": "look at one record in every system"}
+GROUPS: dict[str, str] = {
+    "fields": FIELDS_HELP,
+    "show": "look at one record in every system",
+    "dead-letters": DEAD_LETTERS_HELP,
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -55,7 +55,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Peeked:
-    """A message as it lies in its queue, without the SDK's types. `due`: it is scheduled for that time."""
+    """A message as it lies in its queue, without the SDK's types. `due`: it is scheduled for that time.
+
+    Of `properties`, text is text; the SDK does not tell it from binary, so what is no UTF-8 stays bytes.
+    """
 
     sequence_number: int
     body: bytes
@@ -65,6 +68,8 @@ class Peeked:
     properties: Mapping[str, object] = field(default_factory=dict)
     dead_letter_reason: str = ""
     dead_letter_description: str = ""
+    correlation_id: str = ""
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ async def peek(
                 if not found:
                     return
                 start = (found[-1].sequence_number or start) + 1
-                yield [_peeked(message) for message in found]
+                yield [as_peeked(message) for message in found]
                 held = place.session is None or time.monotonic() < until
         await asyncio.sleep(PAUSE_SECONDS)
 
@@ -167,23 +172,38 @@ def explained() -> Iterator[None]:
         raise QueueUnavailable("NoAnswer", f"Service Bus cannot be reached ({type(error).__name__})") from None
 
 
-def _peeked(message: ServiceBusReceivedMessage) -> Peeked:
+def as_peeked(message: ServiceBusReceivedMessage) -> Peeked:
+    """A message of the SDK, peeked or received, without the SDK's types."""
     properties = {_text(name): _plain(value) for name, value in (message.application_properties or {}).items()}
     due = _utc(message.scheduled_enqueue_time_utc)
     return Peeked(
         message.sequence_number or 0,
-        b"".join(message.body),
+        _body(message),
         _utc(message.enqueued_time_utc),
         due if due and due > datetime.now(UTC) else None,
         message.delivery_count or 0,
         properties,
         message.dead_letter_reason or "",
         message.dead_letter_error_description or "",
+        _text(message.correlation_id or ""),
+        _text(message.content_type or ""),
     )
 
 
+def _body(message: ServiceBusReceivedMessage) -> bytes:
+    try:
+        return b"".join(message.body)
+    except TypeError:  # a foreign sender's, with AMQP values in place of data
+        return str(message).encode()
+
+
 def _plain(value: object) -> object:
-    return _text(value) if isinstance(value, bytes) else value
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _text(value: object) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.codes import Kind, marketo_record
 from shared.operations.command import Exit
+from shared.operations.remedies import remedy
 from shared.operations.show.facts import Letter, Parked, Subject, Unseen, Waiting
 from shared.outcomes import Parent
 from shared.records import timestamp
@@ -41,20 +41,6 @@ class Surroundings:
 _SAVE = "save the row in Dynamics, which sends it again"
 _DOCTOR = "run msisync doctor to check the steps, then save the row in Dynamics, which sends it again"
 _AGAIN = "run this command again in a moment"
-
-#: What to do about a dead letter, by its code; others by their kind.
-_REMEDIES = {
-    "ParentMissing": f"see why the parent does not sync, then {_SAVE}",
-    "WrongOrganization": "remove the service endpoint from the environment that posted it",
-    "UnknownTable": "map the table in sync.toml, or remove its step in Dynamics",
-    "MaxDeliveryCountExceeded": f"see the app's log for what failed each time, mend it, then {_SAVE}",
-    "TTLExpiredException": f"see whether the app runs (msisync doctor), then {_SAVE}",
-}
-_REMEDIES_BY_KIND = {
-    Kind.AMBIGUOUS: f"merge the records in Marketo, then {_SAVE}",
-    Kind.CONFIGURATION: f"mend the set-up (msisync doctor), then {_SAVE}",
-    Kind.TRANSIENT: f"if Marketo is well again, {_SAVE}",
-}
 
 
 def judge(subject: Subject, around: Surroundings, *, explain: bool = True) -> Verdict:
@@ -219,13 +205,11 @@ def _stuck(subject: Subject, around: Surroundings) -> Verdict:
 
 
 def _dead_lettered(subject: Subject, letter: Letter) -> Verdict:
-    kind = marketo_record(letter.code) if letter.system == "marketo" else Kind.PERMANENT
-    remedy = _REMEDIES.get(letter.code) or _REMEDIES_BY_KIND.get(kind, f"correct the row in Dynamics, or {_SAVE}")
     return Verdict(
         "DeadLettered",
         Exit.FAILED,
         f"{subject} is a dead letter in {letter.queue}: {letter.code}, {letter.message}",
-        remedy,
+        remedy(letter.code, letter.system, f"--id {subject.id}"),
     )
 
 

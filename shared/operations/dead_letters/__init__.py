@@ -1,0 +1,1 @@
+"""`msisync dead-letters`: the queue of dead letters and every queue's own dead-letter sub-queue, as one list."""

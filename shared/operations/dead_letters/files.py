@@ -1,0 +1,98 @@
+"""`msisync dead-letters export` and `import`: dead letters into a file, and from it to where they belong."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from rich.console import Console
+
+from shared.bus import Bus, Outgoing
+from shared.operations.command import Exit, Result
+from shared.operations.context import Context
+from shared.operations.dead_letters.archive import letters_in, line_of, writing
+from shared.operations.dead_letters.filters import given_filters
+from shared.operations.dead_letters.move import Tally, fault
+from shared.operations.dead_letters.plan import Plan
+from shared.operations.dead_letters.replay import counting, result
+from shared.operations.dead_letters.resend import OFTEN, Stamp, resend
+from shared.operations.dead_letters.survey import Survey
+from shared.operations.dead_letters.text import say, show_unseen
+from shared.routing import Refusal, chunked
+
+#: Messages of an import that are on their way at once.
+_AT_ONCE = 500
+
+
+async def export(context: Context, given: Namespace, progress: Console) -> Result:
+    """Write dead letters to a new file; they stay where they are. Raises ArchiveError, and QueueUnavailable."""
+    filters, now, survey = given_filters(given), datetime.now(UTC), Survey(context)
+    count = size = 0
+    with writing(given.file) as file, progress.status("Writing the dead letters"):
+        async with aclosing(survey.pages()) as pages:
+            async for page in pages:
+                for letter in page:
+                    if filters.fit(letter, now):
+                        size += file.write(line_of(letter))
+                        count += 1
+    data = {"file": str(given.file), "written": count, "characters": size, "not_looked_at": survey.unseen}
+
+    def show(console: Console) -> None:
+        say(console, f"{count} dead letters written to {given.file}; they are still in their queues.", "green")
+        say(console, f"To remove them there: msisync dead-letters discard --exported {given.file} --max 0 --apply")
+        show_unseen(console, survey.unseen)
+
+    return Result(Exit.ATTENTION if survey.unseen else Exit.OK, data, show)
+
+
+async def import_(context: Context, given: Namespace, progress: Console) -> Result:
+    """Send the dead letters of a file to where they belong. Raises ArchiveError before anything is sent."""
+    stamp, now, found, tally = Stamp(datetime.now(UTC), str(uuid4())), datetime.now(UTC), Plan(), Tally()
+    for _ in _outgoing(context, given, stamp, now, found):
+        pass
+    if given.apply:
+        bus = Bus(context.settings.bus)
+        try:
+            with counting(progress, "import", found.count) as report:
+                batch: list[Outgoing] = []
+                for outgoing in _outgoing(context, given, stamp, now, Plan()):
+                    batch.append(outgoing)
+                    if len(batch) >= _AT_ONCE:
+                        await _send(bus, batch, tally)
+                        report(len(batch))
+                        batch = []
+                await _send(bus, batch, tally)
+        finally:
+            await bus.close()
+    return result("import", found, tally, applied=given.apply, stamp=stamp, unseen={})
+
+
+def _outgoing(context: Context, given: Namespace, stamp: Stamp, now: datetime, found: Plan) -> Iterator[Outgoing]:
+    """What is to be sent, one by one; `found` takes the rest."""
+    queues, filters = context.settings.queues, given_filters(given)
+    for letter in letters_in(given.file, queues):
+        if not filters.fit(letter, now):
+            continue
+        if letter.replays >= OFTEN and not given.again:
+            found.often += 1
+        elif isinstance(prepared := resend(letter, queues, stamp), Refusal):
+            found.refuse(letter, prepared)
+        else:
+            found.count += 1
+            found.groups.add(letter)
+            yield prepared
+
+
+async def _send(bus: Bus, batch: list[Outgoing], tally: Tally) -> None:
+    """Send a batch. When it fails, each message is tried alone: one may be to blame."""
+    if not batch or await fault(bus.send(batch)) is None:
+        tally.went += len(batch)
+        return
+    for (message,) in chunked(batch, 1):
+        why = await fault(bus.send([message]))
+        tally.went += why is None
+        if why:
+            tally.failures[why] += 1

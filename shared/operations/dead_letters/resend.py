@@ -1,0 +1,90 @@
+"""What is sent for a replay: the dead letter's message back to where it belongs, stamped. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from shared.bus import Outgoing, Properties
+from shared.changes import parse
+from shared.entities import ENTITIES
+from shared.errors import MessageError, NotificationError
+from shared.operations.dead_letters.letter import DeadLetter
+from shared.records import decode, encode, timestamp
+from shared.routing import Refusal
+from shared.settings import QueueSettings
+
+#: Replayed this often without success: once more hardly helps.
+OFTEN = 3
+#: The broker's own: it writes them anew when it gives a message up again.
+_BROKERS = frozenset({"DeadLetterReason", "DeadLetterErrorDescription"})
+_INT32 = range(-(2**31), 2**31)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What all messages of one replay carry: when it was, and its id."""
+
+    at: datetime
+    id: str
+
+
+def resend(letter: DeadLetter, queues: QueueSettings, stamp: Stamp) -> Outgoing | Refusal:
+    """The message to send, or why nobody would understand it.
+
+    A notification goes back to the queue of changes, records to the queue of their entity. Application properties are
+    kept, except the broker's own. Records begin anew: no tries so far, no parent waited for.
+    """
+    replays = letter.replays + 1
+    properties = _stamped(letter.message.properties, stamp, replays)
+    entity = _entity(letter, queues)
+    try:
+        if not entity:
+            parse(letter.message.body)
+            return _outgoing(letter, queues.changes, letter.message.body, None, properties)
+        records = [
+            replace(record, attempt=0, parked_since=None, released=False, collected=False, replays=replays)
+            for record in decode(letter.message.body, entity)
+        ]
+    except (MessageError, NotificationError) as error:
+        return Refusal(error.code, error.message)
+    return _outgoing(letter, queues.of(entity), encode(entity, records), entity, properties)
+
+
+def _entity(letter: DeadLetter, queues: QueueSettings) -> str:
+    """Whose queue the body belongs to; empty for a notification."""
+    source = next((entity for entity in ENTITIES if queues.of(entity) == letter.source_queue), "")
+    if source or letter.source_queue == queues.changes:
+        return source
+    given = letter.message.properties  # a queue that has another name by now
+    return letter.entity if "record_id" in given and letter.entity in ENTITIES else ""
+
+
+def _outgoing(letter: DeadLetter, queue: str, body: bytes, session: str | None, properties: Properties) -> Outgoing:
+    return Outgoing(
+        queue,
+        body,
+        session=session,
+        content_type=letter.message.content_type or "application/json",
+        correlation_id=letter.message.correlation_id or None,
+        properties=properties,
+    )
+
+
+def _stamped(given: Mapping[str, object], stamp: Stamp, replays: int) -> Properties:
+    stamps: Properties = {"replay_count": replays, "replayed_at": timestamp(stamp.at), "replay_id": stamp.id}
+    return {**dict(_kept(given)), **stamps}
+
+
+def _kept(given: Mapping[str, object]) -> Iterator[tuple[str, int | float | bytes | bool | str | UUID]]:
+    for name, value in given.items():
+        if name in _BROKERS or value is None:
+            continue
+        if isinstance(value, int) and value not in _INT32:
+            yield name, str(value)  # the SDK sends no 64-bit numbers
+        elif isinstance(value, int | float | bytes | str | UUID):
+            yield name, value
+        else:
+            yield name, timestamp(value) if isinstance(value, datetime) else str(value)
