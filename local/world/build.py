@@ -15,7 +15,7 @@ _APPLICATION = "0b8c1f6a-52f1-4a55-9d3c-6f0d2f3f6a01"
 def build(seed: int = 1, size: Size = FULL, *, troubles: bool = True) -> World:
     """Build the organisation of this seed and size; the same arguments give the same rows.
 
-    `troubles` adds what cannot reach Marketo as it is: two persons with an e-mail address that Marketo refuses, an
+    `troubles` adds what cannot reach Marketo as it is: two persons with an e-mail address that it does not take, an
     opportunity without a name, and an account with children of its own (`World.troubled_account`), which Marketo
     accepts unless it is made to refuse it. Raises ValueError for a size too small to hold every special case.
     """

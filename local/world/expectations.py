@@ -3,7 +3,6 @@
 From the guide, the vendors' documents and the rules that sync.toml states; nothing here is the product's code.
 """
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +22,6 @@ KEY_FIELDS = {
     "person": "externalPersonId",
     "opportunity": "externalOpportunityId",
 }
-# Marketo: only ASCII, and an address at all (marketo.md 5.3).
-_EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +153,6 @@ def _role_candidate(source: Reference, stake: Stake, row: Row) -> _Candidate:
 
 def _refusal(table: str, row: Row) -> str:
     """The code with which Marketo refuses the row's values, or an empty text."""
-    mail = row.get("emailaddress1") if table in {"lead", "contact"} else None
-    if mail and not _EMAIL.fullmatch(mail):
-        return "1003"
     return "1002" if table == "opportunity" and not row.get("name") else ""
 
 

@@ -53,7 +53,7 @@ def add_persons(maker: Maker, accounts: list[str], count: int) -> People:
 
 
 def add_troubled_persons(maker: Maker, account: str, other_account: str) -> list[Reference]:
-    """Three children of the troubled account, then a lead and a contact whose e-mail addresses Marketo refuses."""
+    """Three children of the troubled account, then a lead and a contact with addresses that Marketo does not take."""
     contact = _contact(maker, 0, "account", account)
     beneath = _contact(maker, 1, "contact", contact["contactid"])
     lead = _lead(maker, 1, "account", account)

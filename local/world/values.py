@@ -3,6 +3,7 @@
 Written out by hand, so that it shares nothing with the product's mapping. None stands for an empty field.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,8 +22,9 @@ _LENGTHS: Final = {
     "billingStreet": 30_000,
     "mktoCompanyNotes": 30_000,
 }
+# Marketo: only ASCII, and an address at all (marketo.md 5.3). A person with another one goes without.
+_EMAIL: Final = re.compile(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+")
 _PERSON_COLUMNS: Final = {
-    "email": "emailaddress1",
     "firstName": "firstname",
     "middleName": "middlename",
     "lastName": "lastname",
@@ -71,9 +73,11 @@ def _account(row: Row) -> Fields:
 
 
 def _person(row: Row) -> Fields:
-    # Marketo: an emptied boolean reads as false.
-    return {field: row.get(column) for field, column in _PERSON_COLUMNS.items()} | {
-        "doNotCall": bool(row["donotphone"])
+    mail = row.get("emailaddress1")
+    return {
+        "email": mail if mail and _EMAIL.fullmatch(mail) else None,
+        **{field: row.get(column) for field, column in _PERSON_COLUMNS.items()},
+        "doNotCall": bool(row["donotphone"]),  # Marketo: an emptied boolean reads as false
     }
 
 

@@ -105,20 +105,23 @@ async def test_records_that_marketo_refuses(system: System) -> None:
     rows = Rows()
     seller = rows.user()
     good = [rows.contact(None, seller) for _ in range(5)]
-    umlaut = rows.contact(None, seller, emailaddress1="jürgen@example.com")
+    twice = rows.contact(None, seller)
     nameless = rows.opportunity(None, seller, name=None)
     fine = rows.opportunity(None, seller)
     await system.seed(rows)
-    await system.notify(*good[:3], umlaut, *good[3:], nameless, fine)
+    await system.fault(
+        "record", path="/rest/v1/leads.json", field="externalPersonId", value=twice.id, code="1007", message="several"
+    )
+    await system.notify(*good[:3], twice, *good[3:], nameless, fine)
     await system.synced(*good, fine)
-    refused = await system.broker.dead_letter_of(umlaut.id)
+    refused = await system.broker.dead_letter_of(twice.id)
     missing = await system.broker.dead_letter_of(nameless.id)
-    assert (refused.code, missing.code) == ("1003", "1002")
-    assert "email" in refused.properties["message"]
+    assert (refused.code, missing.code) == ("1007", "1002")
+    assert "several" in refused.properties["message"]
     expected = {
         "entity": "person",
         "table": "contact",
-        "record_id": umlaut.id,
+        "record_id": twice.id,
         "system": "marketo",
         "source_queue": system.broker.queue("person"),
         "attempts": 1,
@@ -126,21 +129,33 @@ async def test_records_that_marketo_refuses(system: System) -> None:
     assert {name: refused.properties[name] for name in expected} == expected
     message = json.loads(refused.body)
     assert (message["version"], message["entity"]) == (1, "person")
-    assert [record["id"] for record in message["records"]] == [umlaut.id]
+    assert [record["id"] for record in message["records"]] == [twice.id]
     assert refused.properties["first_seen"] == message["records"][0]["seen"]
     assert len(await system.broker.dead_letters()) == 2
 
 
+async def test_a_value_that_marketo_does_not_take_is_left_out(system: System) -> None:
+    rows = Rows()
+    good, umlaut = rows.contact(), rows.contact(emailaddress1="jürgen@example.com")
+    await system.seed(rows)
+    await system.notify(umlaut, good)
+    await system.synced(umlaut, good)
+    await system.changed(umlaut, email=None, lastName=umlaut.values["lastname"])
+    await system.changed(good, email=good.values["emailaddress1"])
+    await system.broker.idle()
+    assert not await system.broker.dead_letters()
+
+
 async def test_a_dead_letter_can_be_sent_again_once_the_row_is_mended(system: System) -> None:
     rows = Rows()
-    contact = rows.contact(None, rows.user(), emailaddress1="bad address")
+    deal = rows.opportunity(None, rows.user(), name=None)
     await system.seed(rows)
-    await system.notify(contact)
-    letter = await system.broker.dead_letter_of(contact.id)
-    contact.values["emailaddress1"] = "good@customer.example"
+    await system.notify(deal)
+    letter = await system.broker.dead_letter_of(deal.id)
+    deal.values["name"] = "Pumps"
     await system.seed(rows)
-    await system.broker.post("person", [letter.body], session="person")
-    await system.changed(contact, email="good@customer.example")
+    await system.broker.post("opportunity", [letter.body], session="opportunity")
+    await system.changed(deal, name="Pumps")
 
 
 async def test_bad_messages_on_an_entity_queue(system: System) -> None:

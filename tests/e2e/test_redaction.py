@@ -6,7 +6,7 @@ from local.harness.secrets import logged, secrets_in_logs
 
 async def test_no_secret_is_in_the_logs(system: System) -> None:
     rows = Rows()
-    bad = rows.contact(None, rows.user(), emailaddress1="nonsense")
+    bad = rows.opportunity(None, rows.user(), name=None)
     await system.seed(rows)
     await system.marketo("/token/revoke", {})
     await system.notify(bad)

@@ -203,11 +203,11 @@ def test_what_marketo_refuses_keeps_its_children_waiting() -> None:
     assert absent == {
         "account a": (Reason.REFUSED, "1003"),
         "contact c": (Reason.WAITS, "company a"),
-        "contact d": (Reason.REFUSED, "1003"),
         "opportunity nameless": (Reason.REFUSED, "1002"),
         "connection x": (Reason.WAITS, "person c"),
     }
     assert found.absent["contact", "c"].parents == {("company", "a")}
+    assert found.records["person"]["d"].fields["email"] is None
 
 
 def test_parents_are_asked_for_by_their_children_and_nobody_else_comes_unannounced() -> None:
