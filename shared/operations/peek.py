@@ -159,7 +159,9 @@ def explained() -> Iterator[None]:
             "InUse", "the app is working on it now, and it cannot be looked into meanwhile"
         ) from None
     except bus.MessagingEntityDisabledError:
-        raise QueueUnavailable("Disabled", "receiving is disabled (msisync resume ends a pause), so nobody can look into it") from None
+        raise QueueUnavailable(
+            "Disabled", "receiving is disabled (msisync resume ends a pause), so nobody can look into it"
+        ) from None
     except (bus.MessagingEntityNotFoundError, ResourceNotFoundError):
         raise QueueUnavailable("NoQueue", "there is no such queue; see msisync doctor") from None
     except (bus.ServiceBusAuthenticationError, bus.ServiceBusAuthorizationError, ClientAuthenticationError):
