@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET  # read from the clients of this machine
 
 from aiohttp import web
 
+from local.servicebus import faults
 from local.servicebus.errors import EntityNotFound, Unauthorized
 from local.servicebus.namespace import Namespace, QueuePair
 from local.servicebus.sas import Claim, check_token
@@ -48,7 +49,7 @@ class AdminApi:
         if path.lower() == "$resources/queues" and request.method == "GET":
             return self._list(request)
         if path.startswith("$"):
-            return _error(404, f"'{path}' is not there.")
+            return web.json_response({"count": faults.bring_about(self._namespace, path)})
         if request.method == "GET":
             return self._get(path)
         if request.method == "PUT":

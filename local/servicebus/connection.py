@@ -69,6 +69,7 @@ class AmqpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start: the client is there."""
         self._socket = cast("asyncio.Transport", transport)
+        self.namespace.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Feed the engine and answer."""
@@ -89,6 +90,7 @@ class AmqpConnection(asyncio.Protocol):
         """End all links: sessions are given up, messages locked without a session stay locked."""
         del exc
         self._socket = None
+        self.namespace.connections.discard(self)
         for link in list(self._links):
             self._forget(link)
         self._engine.unbind()
@@ -107,6 +109,11 @@ class AmqpConnection(asyncio.Protocol):
         link.close()
         self._forget(link)
         self.transmit_soon()
+
+    def abort(self) -> None:
+        """Break off, without a word to the client."""
+        if self._socket is not None:
+            self._socket.abort()
 
     def check_claim(self, claim: Claim, path: str) -> None:
         """Raise Unauthorized unless a token put on this connection grants `claim` on the entity at `path`."""

@@ -161,6 +161,9 @@ class ConsumerLink(LinkEnd):
         if not delivery.updated:
             return
         outcome = delivery.remote_state
+        if self._connection.namespace.loses_settlement(self._entity):
+            self._connection.abort()
+            return
         try:
             self._entity.check_receives()
             self._apply(delivery.tag.encode(), outcome, delivery)

@@ -32,6 +32,13 @@ class Consumer(Protocol):
         """End the link: the queue's status forbids receiving now, or the queue is gone."""
 
 
+class Breakable(Protocol):
+    """A client's connection."""
+
+    def abort(self) -> None:
+        """Break it off."""
+
+
 class Entity:
     """A queue, or its dead-letter sub-queue, with the links that hang on it."""
 
@@ -137,7 +144,10 @@ class Namespace:
 
     def __init__(self, queues: Iterable[QueueSettings], clock: Callable[[], float]) -> None:
         self.clock = clock
+        #: Clients that are connected.
+        self.connections: set[Breakable] = set()
         self._pairs: dict[str, QueuePair] = {}
+        self._lost_settlements: set[str] = set()
         for settings in queues:
             self.create(settings)
 
@@ -175,6 +185,24 @@ class Namespace:
         for entity in (pair.main, pair.dead_letters):
             entity.deleted = True
             entity.end_consumers()
+
+    def drop_connections(self) -> int:
+        """Break every connection off; gives how many there were."""
+        broken = list(self.connections)
+        for connection in broken:
+            connection.abort()
+        return len(broken)
+
+    def lose_settlement(self, name: str) -> int:
+        """Let the next settlement of a message of this queue be lost, with its connection. Raises EntityNotFound."""
+        self._lost_settlements.add(self.entity(name).path)
+        return 1
+
+    def loses_settlement(self, entity: Entity) -> bool:
+        """Say whether the settlement at hand is lost."""
+        lost = entity.path in self._lost_settlements
+        self._lost_settlements.discard(entity.path)
+        return lost
 
     def pairs(self) -> list[QueuePair]:
         """Return all queues by name."""

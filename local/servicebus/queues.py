@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -321,14 +322,8 @@ class MessageQueue:
     def advance(self) -> float:
         """Bring the queue up to the clock: activate, unlock and expire what is due. Returns the time used."""
         now = self._clock()
-        for number in self._scheduled.take_due(now):
-            message = self._find(number, MessageState.SCHEDULED)
-            self._forget(message)
-            self._enqueue(message, now)
-        for token in self._lock_ends.take_due(now):
-            self._return(self._unlock(self._locked[token]), now, failed=True)
-        for lock in self.sessions.take_expired(now):
-            self._return_session(lock, now)
+        self._activate(now, due=now)
+        self._end_locks(now, due=now)
         for number in self._expiring.take_due(now):
             expired = self._messages.get(number)
             if expired is not None and expired.state is MessageState.READY:
@@ -336,6 +331,32 @@ class MessageQueue:
                     self.sessions.take_ready(expired)
                 self._expire(expired)
         return now
+
+    def hurry(self) -> int:
+        """Make all scheduled messages active now, as if their time had come; gives how many."""
+        now, count = self.advance(), len(self._scheduled)
+        self._activate(now, due=math.inf)
+        self.on_change()
+        return count
+
+    def lose_locks(self) -> int:
+        """End all locks on messages and sessions now, as if their time had passed; gives how many messages return."""
+        now, count = self.advance(), len(self._locked)
+        self._end_locks(now, due=math.inf)
+        self.on_change()
+        return count
+
+    def _activate(self, now: float, *, due: float) -> None:
+        for number in self._scheduled.take_due(due):
+            message = self._find(number, MessageState.SCHEDULED)
+            self._forget(message)
+            self._enqueue(message, now)
+
+    def _end_locks(self, now: float, *, due: float) -> None:
+        for token in self._lock_ends.take_due(due):
+            self._return(self._unlock(self._locked[token]), now, failed=True)
+        for lock in self.sessions.take_expired(due):
+            self._return_session(lock, now)
 
     def next_deadline(self) -> float | None:
         """Return when `advance` has something to do next."""

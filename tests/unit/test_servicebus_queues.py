@@ -308,3 +308,25 @@ def test_tens_of_thousands_of_messages_are_no_problem(clock: Clock) -> None:
     assert done == count
     # Quadratic work would take minutes.
     assert time.perf_counter() - started < 10
+
+
+def test_scheduled_messages_can_be_hurried(clock: Clock) -> None:
+    queue = queue_of(clock)
+    queue.send([message("later", scheduled_for=clock.now + 60), message("last", scheduled_for=clock.now + 3600)])
+    assert queue.receive(2) == []
+    assert queue.hurry() == 2
+    assert names(queue.receive(2)) == ["later", "last"]
+    assert queue.counts().scheduled == 0
+
+
+@pytest.mark.parametrize("session", [None, "s"])
+def test_locks_that_are_lost_bring_the_messages_again(clock: Clock, session: str | None) -> None:
+    queue = queue_of(clock, sessions=session is not None)
+    queue.send([message("a", session), message("b", session)])
+    lock = queue.accept_session("s", Holder()) if session else None
+    held = queue.receive(2, lock=lock)
+    assert queue.lose_locks() == 2
+    with pytest.raises(SessionLockLost if session else MessageLockLost):
+        queue.complete(held[0].lock_token)
+    again = queue.receive(2, lock=queue.accept_session("s", Holder()) if session else None)
+    assert [(each.message_id, each.delivery_count) for each in again] == [("a", 1), ("b", 1)]

@@ -1,0 +1,87 @@
+"""Faults that a test brings about in the emulator, as the unmodified SDK sees them."""
+
+import gc
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from azure.servicebus.aio import ServiceBusClient
+from azure.servicebus.exceptions import ServiceBusError
+
+from local.harness.broker import Broker
+from local.servicebus.harness import Emulator, running_emulator
+from local.servicebus.settings import QueueSettings
+
+#: The SDK leaves the socket of a broken connection to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+WAIT = 5.0
+QUEUES = [QueueSettings("plain", lock_seconds=60), QueueSettings("sessions", sessions=True, lock_seconds=60)]
+
+
+@pytest.fixture(scope="module")
+async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emulator]:
+    async with running_emulator(tmp_path_factory.mktemp("servicebus"), QUEUES) as running:
+        yield running
+
+
+@pytest.fixture
+async def broker(emulator: Emulator) -> AsyncIterator[Broker]:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        names = {queue.name: queue.name for queue in QUEUES}
+        broker = Broker(emulator.connection_string, names, f"http://127.0.0.1:{emulator.port}", http)
+        yield broker
+        await broker.disconnect()
+        gc.collect()
+
+
+async def test_a_lost_settlement_breaks_the_connection_and_brings_the_messages_again(
+    emulator: Emulator, broker: Broker
+) -> None:
+    await broker.post("sessions", [b"one", b"two"], session="s")
+    for deliveries in range(2):
+        async with (
+            ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as client,
+            client.get_queue_receiver("sessions", session_id="s") as receiver,
+        ):
+            messages = await receiver.receive_messages(2, max_wait_time=WAIT)
+            assert [(str(each), each.delivery_count) for each in messages] == [("one", deliveries), ("two", deliveries)]
+            if not deliveries:
+                await broker.fault("lose-settlement", "sessions")
+                with pytest.raises(ServiceBusError):
+                    await receiver.complete_message(messages[0])
+            else:
+                for message in messages:
+                    await receiver.complete_message(message)
+    assert (await broker.counts())["sessions"].waiting == 0
+
+
+async def test_dropped_connections_and_lost_locks(emulator: Emulator, broker: Broker) -> None:
+    await broker.post("plain", [b"x"])
+    async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as client:
+        receiver = client.get_queue_receiver("plain")
+        assert len(await receiver.receive_messages(1, max_wait_time=WAIT)) == 1
+        assert await broker.fault("drop-connections") >= 2
+        with pytest.raises(ServiceBusError):
+            await receiver.receive_messages(1, max_wait_time=WAIT)
+        await receiver.close()
+    async with (
+        ServiceBusClient.from_connection_string(emulator.connection_string) as client,
+        client.get_queue_receiver("plain") as receiver,
+    ):
+        # A message without a session stays locked when its connection breaks.
+        assert not await receiver.receive_messages(1, max_wait_time=0.5)
+        assert await broker.fault("lose-locks", "plain") == 1
+        (again,) = await receiver.receive_messages(1, max_wait_time=WAIT)
+        assert (str(again), again.delivery_count) == ("x", 1)
+        await receiver.complete_message(again)
+
+
+async def test_only_who_may_manage_brings_faults_about_and_only_those_there_are(
+    emulator: Emulator, broker: Broker
+) -> None:
+    url = f"http://127.0.0.1:{emulator.port}/$local/drop-connections"
+    async with httpx.AsyncClient(trust_env=False) as http:
+        assert (await http.post(url)).status_code == 401
+    for what, queue in (("lose-locks", "nobody"), ("burn", "plain")):
+        with pytest.raises(httpx.HTTPStatusError, match="404"):
+            await broker.fault(what, queue)
