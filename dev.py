@@ -69,9 +69,9 @@ TIERS = {
     "lint": (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"]),
     "types": (["-m", "mypy"],),
     "unit": (["-m", "pytest", "tests/unit"],),
-    # These wait for processes and for the SDK's own pauses most of the time: several files at once on two cores.
-    "integration": (["-m", "pytest", "tests/integration", "-n", "4", "--dist", "loadfile"],),
-    "e2e": (["-m", "pytest", "tests/e2e", "-n", "3", "--dist", "loadfile"],),
+    # These wait for processes and for the SDK's own pauses most of the time: many at once on two cores.
+    "integration": (["-m", "pytest", "tests/integration", "-n", "6", "--dist", "loadfile"],),
+    "e2e": (["-m", "pytest", "tests/e2e", "-n", "5", "--dist", "loadgroup"],),
 }
 NO_TESTS_SELECTED = 5
 

@@ -29,6 +29,14 @@ LONG_ROLE = "Executive sponsor of the whole digital transformation programme"
 LIMITS = MarketoLimits(calls_per_20s=10_000, concurrency=100, daily=1_000_000)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the shared stack go to any process, which has its own; those of a file with a stack stay together."""
+    for item in items:
+        if "shared_system" not in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session")
 async def shared_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     async with running_system(

@@ -279,8 +279,8 @@ def test_every_tier_runs_in_order(tiers: Tiers, capsys: pytest.CaptureFixture[st
         "-m ruff format --check",
         "-m mypy",
         "-m pytest tests/unit",
-        "-m pytest tests/integration -n 4 --dist loadfile",
-        "-m pytest tests/e2e -n 3 --dist loadfile",
+        "-m pytest tests/integration -n 6 --dist loadfile",
+        "-m pytest tests/e2e -n 5 --dist loadgroup",
     ]
     said = capsys.readouterr().out
     assert [line.split()[:2] for line in said.splitlines()[-5:]] == [[name, "passed"] for name in dev.TIERS]
@@ -297,7 +297,7 @@ def test_the_first_tier_that_fails_is_the_last_that_runs(tiers: Tiers, capsys: p
 
 def test_a_tier_can_be_chosen_with_arguments_for_pytest(tiers: Tiers) -> None:
     assert dev.run_tests(["unit", "e2e", "-k", "routing"]) == 0
-    assert tiers.ran == ["-m pytest tests/unit -k routing", "-m pytest tests/e2e -n 3 --dist loadfile -k routing"]
+    assert tiers.ran == ["-m pytest tests/unit -k routing", "-m pytest tests/e2e -n 5 --dist loadgroup -k routing"]
 
 
 def test_a_selection_may_miss_a_tier_but_a_tier_without_tests_fails(tiers: Tiers) -> None:
