@@ -13,6 +13,7 @@ import httpx
 from shared import config, settings
 from shared.bus import Bus
 from shared.children import Children
+from shared.circuit import Circuits
 from shared.config import SyncConfig
 from shared.counts import Counts
 from shared.dataverse.auth import DataverseAuth
@@ -20,6 +21,7 @@ from shared.dataverse.client import TIMEOUT_SECONDS as DATAVERSE_TIMEOUT
 from shared.dataverse.client import DataverseClient
 from shared.dataverse.metadata import Metadata
 from shared.entities import ENTITIES
+from shared.guard import Guard
 from shared.known import Known
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import TIMEOUT_SECONDS as MARKETO_TIMEOUT
@@ -50,11 +52,12 @@ def pipeline() -> Pipeline:
     given = settings.load()
     rules = config.load(given.sync.config)
     clock = time.monotonic
-    dataverse = dataverse_client(given.dataverse)
-    marketo = marketo_client(given.marketo, rules)
+    state = State(given.storage)
+    circuits = Circuits(state, seconds=given.sync.circuit, now=_now)
+    dataverse = dataverse_client(given.dataverse, circuits)
+    marketo = marketo_client(given.marketo, rules, circuits)
     known = Known(clock=clock)
     bus = Bus(given.bus)
-    state = State(given.storage)
     windows = Windows(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now)
     parking = Parking(
         Store(given.storage),
@@ -72,6 +75,7 @@ def pipeline() -> Pipeline:
         references=References(dataverse, rules, clock=clock),
         known=known,
         windows=windows,
+        circuits=circuits,
         tables=list(rules.tables),
         clock=clock,
         now=_now,
@@ -81,6 +85,7 @@ def pipeline() -> Pipeline:
     return Pipeline(
         given.queues,
         windows=windows,
+        circuits=circuits,
         bus=bus,
         engine=engine,
         settler=Settler(bus, parking, given.queues, windows, now=_now, max_attempts=given.sync.max_attempts),
@@ -95,20 +100,20 @@ def pipeline() -> Pipeline:
     )
 
 
-def dataverse_client(given: DataverseSettings) -> DataverseClient:
+def dataverse_client(given: DataverseSettings, guard: Guard | None = None) -> DataverseClient:
     """A client of the environment, not yet connected."""
     http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(DATAVERSE_TIMEOUT, connect=CONNECT_SECONDS))
     auth = DataverseAuth(given, http, clock=time.monotonic)
-    return DataverseClient(http, auth, clock=time.monotonic, sleep=asyncio.sleep)
+    return DataverseClient(http, auth, clock=time.monotonic, sleep=asyncio.sleep, guard=guard)
 
 
-def marketo_client(given: MarketoSettings, rules: SyncConfig) -> MarketoClient:
+def marketo_client(given: MarketoSettings, rules: SyncConfig, guard: Guard | None = None) -> MarketoClient:
     """A client of the Marketo instance, not yet connected, within this process's share of its limits."""
     http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(MARKETO_TIMEOUT, connect=CONNECT_SECONDS))
     auth = MarketoAuth(http, given.client_id, given.client_secret, clock=time.monotonic, sleep=asyncio.sleep)
     pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=time.monotonic, sleep=asyncio.sleep)
     keys = {name: fields[0] for name in ENTITIES if (fields := rules.key_fields(name))}
-    return MarketoClient(http, auth, pacer, clock=time.monotonic, sleep=asyncio.sleep, keys=keys)
+    return MarketoClient(http, auth, pacer, clock=time.monotonic, sleep=asyncio.sleep, keys=keys, guard=guard)
 
 
 class _Organization:

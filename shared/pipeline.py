@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from shared.bus import Bus, Outgoing
 from shared.changes import Notification, parse
 from shared.children import Children
+from shared.circuit import DATAVERSE, Circuits
 from shared.counts import Counts
 from shared.entities import ENTITIES
 from shared.errors import MessageError, MsiSyncError, NotificationError
@@ -60,6 +61,7 @@ class Pipeline:
         queues: QueueSettings,
         *,
         windows: Windows,
+        circuits: Circuits,
         bus: Bus,
         engine: Engine,
         settler: Settler,
@@ -75,6 +77,7 @@ class Pipeline:
         """`tables`: those that sync.toml maps, each with the columns that decide whether a row is synced."""
         self._queues = queues
         self._windows = windows
+        self._circuits = circuits
         self._bus = bus
         self._engine = engine
         self._settler = settler
@@ -115,8 +118,10 @@ class Pipeline:
             organization = await self._organization_id()
         except MsiSyncError as error:  # without it nothing can be checked: later, not ten times at once
             log.warning("routing_waits %s", error)
-            await self._bus.send([self._later(message) for message in messages])
+            waits = self._circuits.delays(len(messages), DATAVERSE)
+            await self._bus.send([self._later(message, wait) for message, wait in zip(messages, waits, strict=True)])
             return
+        await self._windows.adapt()
         routed = Routed()
         letters = []
         for message in messages:
@@ -164,14 +169,18 @@ class Pipeline:
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""
         await self._counts.tend()
-        counts = await self._parking.check(self._marketo, self._known)
+        try:
+            counts = await self._parking.check(self._marketo, self._known)
+        except MsiSyncError as error:
+            log.warning("release_waits %s", error)
+            return
         log.info("release_deferred %s", " ".join(f"{name}={n}" for name, n in counts.items()))
 
-    def _later(self, message: Incoming) -> Outgoing:
+    def _later(self, message: Incoming, wait: float) -> Outgoing:
         return Outgoing(
             self._queues.changes,
             message.body,
-            at=self._now() + timedelta(seconds=ORGANIZATION_SECONDS),
+            at=self._now() + timedelta(seconds=max(wait, ORGANIZATION_SECONDS)),
             properties={FIRST_SEEN: timestamp(_first_seen(message))},
         )
 

@@ -183,6 +183,7 @@ class SyncSettings(_Settings):
     parent_wait: float = Field(86_400.0, alias="PARENT_WAIT_SECONDS", ge=1)
     parent_check: float = Field(60.0, alias="PARENT_CHECK_SECONDS", ge=1)
     max_attempts: int = Field(8, alias="MAX_ATTEMPTS", ge=1)
+    circuit: float = Field(60.0, alias="CIRCUIT_SECONDS", ge=1, le=600)
 
 
 class Settings(_Settings):

@@ -7,6 +7,7 @@ others become parked rows, scheduled copies or dead letters.
 from __future__ import annotations
 
 import logging
+import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -23,8 +24,10 @@ from shared.windows import Windows
 
 log = logging.getLogger(__name__)
 
-#: Seconds between counted tries.
+#: Seconds between counted tries. A first try that may well succeed in a moment is sooner than that.
 BACKOFF = (60, 120, 300, 900, 3600)
+#: A counted wait is longer by up to this part, so that what failed together does not come together every time.
+JITTER = 0.1
 STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer")
 #: Longest text of an application property of a dead letter.
 PROPERTY_LENGTH = 1024
@@ -42,13 +45,16 @@ class Settler:
         *,
         now: Callable[[], datetime],
         max_attempts: int,
+        chance: Callable[[], float] = random.random,
     ) -> None:
+        """`chance`: for jitter, from 0 to 1."""
         self._bus = bus
         self._parking = parking
         self._queues = queues
         self._windows = windows
         self._now = now
         self._max_attempts = max_attempts
+        self._chance = chance
 
     async def settle(self, entity: Entity, decided: Sequence[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
         """Park, release, send again and dead-letter, as each outcome says. Raises when the broker fails.
@@ -95,20 +101,20 @@ class Settler:
 
     def _retries(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[Outgoing]:
         """Copies to be seen later: records with the same wait share messages."""
-        waits: dict[float, list[Record]] = {}
+        waits: dict[tuple[float, bool], list[Record]] = {}
         for record, outcome in outcomes:
             if isinstance(outcome, Retry):
                 again = replace(record, attempt=record.attempt + 1) if outcome.counted else record
-                waits.setdefault(_wait(record, outcome), []).append(again)
+                waits.setdefault((_wait(record, outcome), outcome.counted), []).append(again)
         now = self._now()
         return [
             Outgoing(
                 self._queues.of(entity.name),
                 encode(entity.name, group),
                 session=entity.name,
-                at=now + timedelta(seconds=wait) if wait else None,
+                at=now + timedelta(seconds=wait * (1 + counted * JITTER * self._chance())) if wait else None,
             )
-            for wait, records in waits.items()
+            for (wait, counted), records in waits.items()
             for group in chunked(records, MAX_RECORDS)
         ]
 
@@ -190,6 +196,7 @@ def dead_letter(
 
 
 def _wait(record: Record, outcome: Retry) -> float:
-    if not outcome.counted or record.attempt == 0:
+    sooner = outcome.after < BACKOFF[0]
+    if not outcome.counted or (sooner and record.attempt == 0):
         return outcome.after
-    return max(outcome.after, BACKOFF[min(record.attempt - 1, len(BACKOFF) - 1)])
+    return max(outcome.after, BACKOFF[min(record.attempt - sooner, len(BACKOFF) - 1)])

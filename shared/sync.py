@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.batch import Batch, Candidate
+from shared.circuit import DATAVERSE, Circuits, Turn
 from shared.dataverse.client import MAX_IDS, DataverseClient, Row
 from shared.entities import ENTITIES, TABLES, Entity, Table
 from shared.errors import DataverseError
@@ -50,6 +51,7 @@ GROUP = 5 * MAX_RECORDS
 #: From this tier on, what does not fill a call waits for the next cycle of a burst. Below, too many records would wait
 #: for it: it waits only until the messages that became visible with it are through.
 COLLECTED_TIER = 2
+CIRCUIT_OPEN = Retry(0, "CircuitOpen", "the other system is away; see msisync status")
 
 
 class Engine:
@@ -64,6 +66,7 @@ class Engine:
         references: References,
         known: Known,
         windows: Windows,
+        circuits: Circuits,
         tables: Sequence[str],
         clock: Callable[[], float],
         now: Callable[[], datetime],
@@ -73,7 +76,8 @@ class Engine:
         self._dataverse = dataverse
         self._schema = schema
         self._parents = Parents(dataverse, marketo, schema, known, windows, tables=frozenset(tables))
-        self._upserts = Upserts(marketo, schema, known, clock=clock)
+        self._upserts = Upserts(marketo, schema, known, circuits, clock=clock)
+        self._circuits = circuits
         self._references = references
         self._known = known
         self._windows = windows
@@ -93,17 +97,45 @@ class Engine:
             [r for r in unique if r.table not in self._tables or TABLES[r.table][0] is not entity],
             Failed("UnknownTable", "the table is not mapped for this entity in sync.toml"),
         )
+        async with self._circuits.turn(entity.name) as turn:
+            await self._work(batch, turn)
+        batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
+        return self._postponed(batch)
+
+    async def _work(self, batch: Batch, turn: Turn) -> None:
+        """Decide as much as time and the vendors' health allow."""
         ready: dict[str, Candidate] = {}
-        for group in chunked(list(batch.open.values()), GROUP):  # so memory is bounded by a group, not by the batch
+        waiting = list(batch.open.values())
+        while waiting and self._clock() < batch.deadline:
+            # In groups, so memory is bounded by a group, not by the batch.
+            group, waiting = await self._circuits.admit(turn, waiting, GROUP)
+            if not group:
+                batch.decide(waiting, CIRCUIT_OPEN)
+                break
+            going = {} if turn.probes else ready
             candidates = await self._read(batch, group)
             await self._parents.find(batch, candidates)
             await self._parents.unlink_filtered(batch, candidates)
-            self._ready(batch, candidates, ready)
-            await self._upserts.send(batch, ready, MAX_RECORDS)
+            self._ready(batch, candidates, going)
+            if turn.probes:
+                await self._upserts.send(batch, going, 1, calls=1)
+                await self._circuits.probed(turn)
+                ready |= going
+            else:
+                await self._upserts.send(batch, going, MAX_RECORDS)
         if not self._collect(batch, list(ready.values())):
             await self._upserts.send(batch, ready, 1)
-        batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
-        return batch.outcomes
+
+    def _postponed(self, batch: Batch) -> list[tuple[Record, Outcome]]:
+        """The outcomes; while a circuit is open, nothing is tried again before it may close."""
+        retries = sum(isinstance(outcome, Retry) for _, outcome in batch.outcomes)
+        delays = iter(self._circuits.delays(retries, DATAVERSE, batch.entity.name))
+        return [
+            (record, replace(outcome, after=max(outcome.after, next(delays))))
+            if isinstance(outcome, Retry)
+            else (record, outcome)
+            for record, outcome in batch.outcomes
+        ]
 
     # -- reading and mapping ------------------------------------------------------------------------------------
 

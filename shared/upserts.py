@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable
 
 from shared.batch import Batch, Candidate
+from shared.circuit import Circuits
 from shared.codes import Kind, marketo_record
 from shared.entities import Entity
 from shared.errors import MsiSyncError, VendorError
 from shared.known import Known
-from shared.marketo.chunks import chunks
+from shared.marketo.chunks import MAX_RECORDS, chunks
 from shared.marketo.client import TRANSIENT_TRIES, MarketoClient, Result
 from shared.outcomes import RETRY_SECONDS, Failed, Outcome, Retry, Synced, of_error, of_skip
 from shared.schema import Schema
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 ISOLATED = frozenset({Kind.SPLIT, Kind.MISSING_PARENT, Kind.PERMANENT})
 #: Codes of calls that are too large.
 TOO_LARGE = frozenset({"HTTP 413", "HTTP 414", "1036", "1080"})
+#: Marketo's own limit of time: after tries of the same size, smaller calls may go through (marketo.md 3.2).
+TIMED_OUT = "604"
+#: Refusals that tell nothing: where they hit everything, Marketo is as good as away.
+UNEXPLAINED = frozenset({Kind.SPLIT, Kind.UNKNOWN})
 #: The code of a field that is not there (any more).
 GONE_FIELD = "1006"
 #: So many suspects are tried one by one.
@@ -33,22 +38,34 @@ ROUNDS = 3
 class Upserts:
     """Upserts of one process."""
 
-    def __init__(self, marketo: MarketoClient, schema: Schema, known: Known, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        marketo: MarketoClient,
+        schema: Schema,
+        known: Known,
+        circuits: Circuits,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._circuits = circuits
+        self._limits: dict[str, int] = {}
         self._marketo = marketo
         self._schema = schema
         self._known = known
         self._clock = clock
 
-    async def send(self, batch: Batch, ready: dict[str, Candidate], at_least: int) -> None:
+    async def send(self, batch: Batch, ready: dict[str, Candidate], at_least: int, *, calls: int | None = None) -> None:
         """Send what fills calls of `at_least` records, the oldest first, and take it out of `ready`.
 
-        Chunks run concurrently: they hold different records, and the pacer bounds how many calls there are.
+        Chunks run concurrently: they hold different records, and the pacer bounds how many calls there are; `calls`
+        is how many of them are sent at most.
         """
         count = len(ready) if at_least == 1 else len(ready) - len(ready) % at_least
-        going = sorted(ready.values(), key=lambda candidate: candidate.since)[:count]
-        for candidate in going:
+        oldest = sorted(ready.values(), key=lambda candidate: candidate.since)[:count]
+        going = list(chunks(oldest, self._limits.get(batch.entity.name, MAX_RECORDS)))[:calls]
+        for candidate in (c for chunk in going for c in chunk):
             del ready[candidate.key]
-        await asyncio.gather(*(self._send_chunk(batch, chunk) for chunk in chunks(going)))
+        await asyncio.gather(*(self._send_chunk(batch, chunk) for chunk in going))
 
     async def _send_chunk(self, batch: Batch, chunk: list[Candidate], rounds: int = ROUNDS) -> None:
         """One call, and more of them where a part of the records spoils it for the others."""
@@ -71,6 +88,7 @@ class Upserts:
         """Upsert and decide; gives the candidates that are to be sent again, without a field that Marketo refuses."""
         bodies = [candidate.body for candidate in chunk]
         results = await self._marketo.upsert(batch.entity, bodies, deadline=batch.deadline, tries=tries)
+        self._grow(batch.entity, len(chunk))
         again: list[Candidate] = []
         for candidate, result in zip(chunk, results, strict=True):
             if result.refused_fields and candidate.without(result.refused_fields, batch.entity):
@@ -87,6 +105,12 @@ class Upserts:
         kind = error.kind if isinstance(error, VendorError) else Kind.CONFIGURATION
         if kind is Kind.CONFIGURATION:
             self._schema.forget()  # a field may have disappeared: describe again before the next try
+        if kind in UNEXPLAINED and error.code not in TOO_LARGE and self._circuits.is_probe(batch.entity.name):
+            await self._open(batch, error)
+            batch.decide([r for c in chunk for r in c.records], of_error(error))
+            return
+        if error.code == TIMED_OUT and len(chunk) > FEW:
+            self._limits[batch.entity.name] = len(chunk) // 2
         first_try = all(record.attempt == 0 for candidate in chunk for record in candidate.records)
         if kind is Kind.MISSING_PARENT and first_try:
             self._forget_parents(chunk)  # the next try looks them up again
@@ -129,10 +153,17 @@ class Upserts:
                 works = await self._isolate(batch, unsent, error, rounds - 1, works=works)
         except MsiSyncError as other:  # something else has happened: that is the next try's business
             batch.decide([r for c in chunk for r in c.records], of_error(other))
+        if not works and len(chunk) > FEW:
+            await self._open(batch, error)
         later = Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=not works)
         batch.decide([r for c in suspects for r in c.records], _of_culprit(suspects, error) if works else later)
         batch.decide([r for c in unsent for r in c.records], later)
         return works
+
+    async def _open(self, batch: Batch, error: MsiSyncError) -> None:
+        """A refusal without a reason hits everything: Marketo is as good as away."""
+        if isinstance(error, VendorError) and error.kind in UNEXPLAINED:
+            await self._circuits.open(batch.entity.name, error)
 
     async def _goes_well(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError) -> bool:
         """Whether Marketo takes this part of a call that it refused with `error`; any other error is raised."""
@@ -157,6 +188,12 @@ class Upserts:
         if result.code == GONE_FIELD:
             self._schema.forget()
         return of_skip(result.code, result.message)
+
+    def _grow(self, entity: Entity, size: int) -> None:
+        """Calls that timed out were halved; each that goes well lets the next be a little larger."""
+        limit = self._limits.get(entity.name)
+        if limit and size >= limit:
+            self._limits[entity.name] = min(MAX_RECORDS, limit + limit // 10 + 1)
 
     def _forget_parents(self, candidates: list[Candidate]) -> None:
         for candidate in candidates:

@@ -1,4 +1,4 @@
-"""Collects the work of a burst, so that calls to Marketo are full; lone changes go at once.
+"""Collects the work of a burst, so that calls to Marketo are full; lone changes go at once, or with the trickle.
 
 While a burst lasts, time is cut into cycles, and in each cycle every entity has its turn, parents before children: with
 cycles of 20 s, sales persons at 0 s, companies at 4 s, persons at 8 s, opportunities at 12 s, roles at 16 s. What is
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from shared.entities import ENTITIES
+from shared.trickle import Trickle
 
 #: A burst lasts so long after its last full batch: one cycle for what was routed, one for what waited for its parents.
 BURST_CYCLES = 2
@@ -20,7 +21,10 @@ BURST_CYCLES = 2
 class Windows:
     """Knows whether there is a burst, and when an entity's turn comes."""
 
-    def __init__(self, *, burst_batch: int, seconds: float, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, *, burst_batch: int, seconds: float, now: Callable[[], datetime], trickle: Trickle | None = None
+    ) -> None:
+        self._trickle = trickle
         self._burst_batch = burst_batch
         self._seconds = seconds
         self._now = now
@@ -36,9 +40,16 @@ class Windows:
         """Whether work is being collected."""
         return self._now() < self._until
 
+    async def adapt(self) -> None:
+        """Look how much of Marketo's day is used: before changes are routed."""
+        if self._trickle:
+            await self._trickle.adapt()
+
     def next_cycle(self, entity: str) -> datetime | None:
-        """The entity's turn in the next cycle: for changes, beside their parents'. None: at once."""
-        return self._turn(entity, self._now()) if self.is_burst else None
+        """The entity's turn in the next cycle of a burst, or the end of its window: for changes. None: at once."""
+        if self.is_burst:
+            return self._turn(entity, self._now())
+        return self._trickle.end(entity) if self._trickle else None
 
     def next_turn(self, entity: str) -> datetime | None:
         """The entity's next turn, perhaps in this cycle: for what other records wait for. None: at once."""

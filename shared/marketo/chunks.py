@@ -22,8 +22,8 @@ class Sized(Protocol):
 T = TypeVar("T", bound=Sized)
 
 
-def chunks(items: Sequence[T]) -> Iterator[list[T]]:
-    """Cut `items` into calls, in order, each within both limits.
+def chunks(items: Sequence[T], at_most: int = MAX_RECORDS) -> Iterator[list[T]]:
+    """Cut `items` into calls of `at_most` records, in order, each within both limits.
 
     An item that is too large alone gets a chunk of its own: Marketo's answer then says so for that record only.
     """
@@ -31,7 +31,7 @@ def chunks(items: Sequence[T]) -> Iterator[list[T]]:
     size = 0
     for item in items:
         length = len(item.body) + 1  # the comma
-        if chunk and (len(chunk) == MAX_RECORDS or size + length > MAX_BYTES):
+        if chunk and (len(chunk) == at_most or size + length > MAX_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(item)

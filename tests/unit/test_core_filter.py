@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from shared.children import Children
+from shared.circuit import Circuits
 from shared.codes import Kind
 from shared.config import SyncConfig
 from shared.entities import ENTITIES, TABLES, Entity
@@ -68,6 +69,7 @@ class World:
             references=References(itself, self.config, clock=lambda: self.now),
             known=Known(clock=lambda: self.now),
             windows=self.windows,
+            circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
             tables=list(self.config.tables),
             clock=lambda: self.now,
             now=lambda: NOON + timedelta(seconds=self.now),

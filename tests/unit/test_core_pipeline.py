@@ -12,6 +12,7 @@ import pytest
 
 from shared.bus import Outgoing
 from shared.changes import parse
+from shared.circuit import Circuits
 from shared.codes import Kind
 from shared.entities import ENTITIES, Entity
 from shared.errors import DataverseError, MsiSyncError, SignInError
@@ -86,6 +87,7 @@ class World:
         self.pipeline = Pipeline(
             queues,
             windows=Windows(burst_batch=3, seconds=20.0, now=lambda: NOON),
+            circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
             bus=itself,
             engine=itself,
             settler=itself,

@@ -22,7 +22,7 @@ from shared.entities import ENTITIES, Entity
 from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
 from shared.records import MAX_RECORDS, Record, decode
 from shared.settings import QueueSettings
-from shared.settle import BACKOFF, PROPERTY_LENGTH, Settler
+from shared.settle import BACKOFF, JITTER, PROPERTY_LENGTH, Settler
 from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -47,14 +47,16 @@ def record(number: int = 10, **facts: Any) -> Record:
 class World:
     """Bus and parking at once; parts of them may fail: `away` is the error of each."""
 
-    def __init__(self, max_attempts: int = 3) -> None:
+    def __init__(self, max_attempts: int = 3, chance: float = 0.0) -> None:
         self.sent: list[Outgoing] = []
         self.parked: list[tuple[Record, tuple[Parent, ...]]] = []
         self.released: list[Record] = []
         self.away: dict[str, Exception] = {}
         itself: Any = self
         self.windows = Windows(burst_batch=50, seconds=20.0, now=lambda: NOON)
-        self.settler = Settler(itself, itself, QUEUES, self.windows, now=lambda: NOON, max_attempts=max_attempts)
+        self.settler = Settler(
+            itself, itself, QUEUES, self.windows, now=lambda: NOON, max_attempts=max_attempts, chance=lambda: chance
+        )
 
     def _reach(self, part: str) -> None:
         if part in self.away:
@@ -156,15 +158,31 @@ async def test_throttling_and_outages_use_up_no_attempt_however_often(world: Wor
     assert decode(message.body, "person")[0].attempt == attempt
 
 
-async def test_counted_tries_are_counted_and_wait_longer_each_time() -> None:
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [(5.0, [5.0, 60, 120, 300, 900, 3600, 3600]), (60.0, [60, 120, 300, 900, 3600, 3600, 3600])],
+    ids=["what may pass in a moment", "anything else"],
+)
+async def test_counted_tries_are_counted_and_wait_longer_each_time(after: float, expected: list[float]) -> None:
     waits = []
     for attempt in range(7):
         world = World(max_attempts=99)
-        (message,) = await world.settle((record(attempt=attempt), Retry(5.0, "1004", "", counted=True)))
+        (message,) = await world.settle((record(attempt=attempt), Retry(after, "1004", "", counted=True)))
         assert message.at is not None
         assert decode(message.body, "person")[0].attempt == attempt + 1
         waits.append((message.at - NOON).total_seconds())
-    assert waits == [5.0, *BACKOFF, BACKOFF[-1]]
+    assert waits == expected
+    assert sorted({*waits} - {5.0}) == list(BACKOFF)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.4, 1.0])
+async def test_counted_waits_are_jittered_and_the_others_are_kept_to_the_moment(chance: float) -> None:
+    sent = await World(chance=chance).settle(
+        (record(1), Retry(60.0, "1014", "", counted=True)), (record(2), Retry(60.0, "CircuitOpen", ""))
+    )
+    counted, other = ((m.at - NOON).total_seconds() for m in sent if m.at)
+    assert counted == pytest.approx(60 * (1 + JITTER * chance))
+    assert other == 60.0
 
 
 async def test_a_wait_that_is_longer_than_the_pause_between_tries_is_kept(world: World) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.circuit import Circuits
 from shared.config import SyncConfig
 from shared.entities import ENTITIES, TABLES, Entity
 from shared.fields import MarketoField
@@ -144,6 +145,7 @@ class World:
             references=References(self.dataverse, CONFIG, clock=clock),
             known=known or Known(clock=clock),
             windows=self.windows,
+            circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
             tables=list(CONFIG.tables),
             clock=clock,
             now=lambda: NOON,

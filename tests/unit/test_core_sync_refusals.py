@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.circuit import Circuits
 from shared.codes import Kind, marketo_response
 from shared.config import SyncConfig
 from shared.entities import ENTITIES, TABLES, Entity
@@ -66,6 +67,7 @@ class World:
             references=References(itself, CONFIG, clock=lambda: self.now),
             known=Known(clock=lambda: self.now),
             windows=Windows(burst_batch=50, seconds=20.0, now=lambda: NOON),
+            circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
             tables=["account", "systemuser"],
             clock=lambda: self.now,
             now=lambda: NOON,

@@ -1,0 +1,401 @@
+"""Circuits: what opens and closes them, that a probe is one, how long records wait, what instances tell each other."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ServiceRequestError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.circuit import DATAVERSE, KIND, PER_SECOND, Circuits, Outage
+from shared.codes import Kind
+from shared.errors import DataverseError, MarketoError, VendorError
+from shared.guard import UNLIMITED
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+MINUTE = 60.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def tick(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Storage:
+    """The shared state in memory, as shared/state.py gives it; it may be away."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+        self.writes = 0
+        self.away = False
+
+    def _reach(self, kind: str) -> None:
+        assert kind == KIND
+        if self.away:
+            raise ServiceRequestError("connection refused")
+
+    async def all(self, kind: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        self._reach(kind)
+        for name, value in list(self.rows.items()):
+            await asyncio.sleep(0)
+            yield name, json.loads(value)
+
+    async def change(
+        self, kind: str, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any] | None]
+    ) -> dict[str, Any]:
+        self._reach(kind)
+        await asyncio.sleep(0)  # so that others come in between
+        while True:
+            before = self.rows.get(name)
+            after = change(json.loads(before) if before else {})
+            await asyncio.sleep(0)
+            if self.rows.get(name) != before:
+                continue  # another instance was faster
+            if after is not None:
+                self.writes += 1
+                self.rows[name] = json.dumps(after)
+            return dict(after or {})
+
+    async def remove(self, kind: str, name: str) -> None:
+        self._reach(kind)
+        self.rows.pop(name, None)
+
+
+class World:
+    """A vendor that is away or not, and instances of the app that call it."""
+
+    def __init__(self, instances: int = 1, *, shared: bool = True) -> None:
+        self.clock = Clock()
+        self.storage = Storage()
+        self.error: VendorError | None = gateway()
+        state: Any = self.storage if shared else None
+        self.instances = [Circuits(state, seconds=MINUTE, now=self.clock) for _ in range(instances)]
+        self.calls: list[tuple[datetime, int]] = []
+
+    async def call(self, circuits: Circuits, system: str = "marketo") -> None:
+        async with circuits.call(system) as tries:
+            self.calls.append((self.clock.now, min(tries, 3)))
+            await asyncio.sleep(0)
+            if self.error:
+                raise self.error
+
+    async def work(
+        self, instance: int = 0, entity: str = "person", *, system: str = "marketo", count: int = 1000
+    ) -> int:
+        """One invocation that makes a call for the records that it may work on. Gives how many went through."""
+        circuits = self.instances[instance]
+        done, waiting = 0, list(range(count))
+        async with circuits.turn(entity) as turn:
+            while waiting:
+                group, waiting = await circuits.admit(turn, waiting, 300)
+                if not group:
+                    break
+                try:
+                    await self.call(circuits, system)
+                    done += len(group)
+                except VendorError:
+                    continue
+                finally:
+                    await circuits.probed(turn)
+        return done
+
+
+def gateway(kind: Kind = Kind.TRANSIENT, **facts: Any) -> MarketoError:
+    return MarketoError("502", "bad gateway", kind=kind, **facts)
+
+
+async def test_a_failed_call_opens_the_circuit_and_nobody_calls_for_a_minute() -> None:
+    world = World()
+    assert await world.work() == 0
+    assert world.calls == [(NOON, 3)]
+    world.error = None
+    for _ in range(3):
+        assert await world.work() == 0
+        world.clock.tick(19.9)
+    assert len(world.calls) == 1
+
+
+async def test_a_probe_is_one_call_with_one_try_and_closes_the_circuit_for_all_that_waits() -> None:
+    world = World()
+    await world.work()
+    world.error = None
+    world.clock.tick(MINUTE)
+    assert await world.work() == 1000
+    assert [tries for _, tries in world.calls] == [3, 1, 3, 3, 3]
+    assert world.storage.rows == {}
+
+
+async def test_the_time_between_probes_doubles_up_to_five_minutes() -> None:
+    world = World()
+    for _ in range(3 * 3600):
+        await world.work()
+        world.clock.tick(1)
+    times = [at for at, _ in world.calls]
+    pauses = [(after - before).total_seconds() for before, after in pairwise(times)]
+    assert pauses[:4] == [60, 120, 240, 300]
+    assert set(pauses[3:]) == {300}
+    assert [tries for _, tries in world.calls[1:]] == [1] * len(pauses)
+
+
+async def test_each_failed_probe_takes_fewer_records_and_not_always_the_same() -> None:
+    world = World()
+    await world.work()
+    circuits = world.instances[0]
+    seen: list[list[int]] = []
+    for _ in range(11):
+        world.clock.tick(5 * MINUTE)
+        async with circuits.turn("person") as turn:
+            group, rest = await circuits.admit(turn, list(range(1000)), 300)
+            assert sorted([*group, *rest]) == list(range(1000))
+            assert group == sorted(group)
+            seen.append(group)
+            with pytest.raises(MarketoError):
+                await world.call(circuits)
+    assert [len(group) for group in seen] == [300, 150, 75, 37, 18, 9, 4, 2, 1, 1, 1]
+    assert len({tuple(group) for group in seen}) > 8
+
+
+@pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.TOKEN, Kind.CONFIGURATION, Kind.DAILY])
+async def test_what_hits_every_call_of_marketo_opens(kind: Kind) -> None:
+    world = World()
+    world.error = gateway(kind)
+    await world.work()
+    assert "person" in world.storage.rows
+
+
+@pytest.mark.parametrize("kind", [Kind.THROTTLED, Kind.SPLIT, Kind.PERMANENT, Kind.MISSING_PARENT, Kind.UNKNOWN])
+async def test_throttling_and_refusals_of_records_open_nothing(kind: Kind) -> None:
+    world = World()
+    world.error = gateway(kind)
+    await world.work(count=300)
+    assert world.storage.rows == {}
+    world.error = None
+    assert await world.work() == 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "closes"), [(Kind.PERMANENT, True), (Kind.MISSING_PARENT, True), (Kind.THROTTLED, False)]
+)
+async def test_a_probe_that_is_answered_closes_even_if_its_records_are_refused(kind: Kind, closes: bool) -> None:
+    world = World()
+    await world.work()
+    world.clock.tick(MINUTE)
+    world.error = gateway(kind)
+    await world.work(count=10)
+    world.error = None
+    assert (await world.work() > 0) is closes
+    world.clock.tick(MINUTE)
+    assert await world.work() == 1000
+
+
+async def test_a_probe_in_which_nothing_was_called_is_none() -> None:
+    world = World()
+    await world.work()
+    world.clock.tick(MINUTE)
+    circuits = world.instances[0]
+    async with circuits.turn("person") as turn:
+        group, _ = await circuits.admit(turn, [1, 2, 3], 300)
+        assert group
+    world.error = None
+    assert await world.work() == 1000
+
+
+async def test_entities_have_circuits_of_their_own_and_dataverse_has_one_for_all() -> None:
+    world = World()
+    await world.work(entity="person")
+    world.error = None
+    assert await world.work(entity="company") == 1000
+    world.error = DataverseError("503", "", kind=Kind.TRANSIENT)
+    await world.work(entity="company", system="dataverse")
+    world.error = None
+    assert await world.work(entity="opportunity") == 0
+    assert sorted(world.storage.rows) == ["dataverse", "person"]
+
+
+async def test_a_call_outside_of_any_turn_probes_for_itself() -> None:
+    world = World()
+    circuits = world.instances[0]
+    away = world.error = DataverseError("503", "", kind=Kind.TRANSIENT)
+    for seconds, expected in ((0, away.code), (30, "CircuitOpen"), (30, away.code), (119, "CircuitOpen")):
+        world.clock.tick(seconds)
+        with pytest.raises(DataverseError) as refused:
+            await world.call(circuits, "dataverse")
+        assert refused.value.code == expected
+    world.clock.tick(1)
+    world.error = None
+    await world.call(circuits, "dataverse")
+    await world.call(circuits, "dataverse")
+    assert [tries for _, tries in world.calls] == [3, 1, 1, 3]
+
+
+async def test_who_meets_an_open_circuit_is_told_why_and_for_how_long() -> None:
+    world = World()
+    circuits = world.instances[0]
+    with pytest.raises(MarketoError):
+        await world.call(circuits)
+    world.clock.tick(20)
+    with pytest.raises(MarketoError, match="bad gateway") as refused:
+        await world.call(circuits)
+    assert (refused.value.kind, refused.value.retry_after) == (Kind.TRANSIENT, 40.0)
+
+
+async def test_the_day_that_is_used_up_is_waited_for_and_then_probed() -> None:
+    world = World()
+    world.error = gateway(Kind.DAILY, retry_after=7 * 3600.0)
+    await world.work()
+    world.error = None
+    world.clock.tick(7 * 3600 - 1)
+    assert await world.work() == 0
+    assert world.instances[0].delays(1, "person") == [1.0]
+    world.clock.tick(1)
+    assert await world.work() == 1000
+
+
+async def test_records_wait_until_the_circuit_may_close_spread_in_order_one_call_a_second() -> None:
+    world = World()
+    circuits = world.instances[0]
+    assert circuits.delays(2, DATAVERSE, "person") == [0.0, 0.0]
+    await world.work()
+    world.clock.tick(20)
+    first, second = circuits.delays(2 * PER_SECOND, DATAVERSE, "person"), circuits.delays(1, DATAVERSE, "person")
+    assert first == [40.0] * PER_SECOND + [41.0] * PER_SECOND
+    assert second == [42.0]
+
+
+async def test_the_state_tells_operators_since_when_until_when_and_why() -> None:
+    world = World()
+    await world.work()
+    world.clock.tick(MINUTE)
+    await world.work()
+    found = json.loads(world.storage.rows["person"])
+    assert found == {
+        "since": "2026-03-04T12:00:00.000Z",
+        "until": "2026-03-04T12:03:00.000Z",
+        "reason": "marketo 502: bad gateway",
+        "failures": 2,
+    }
+    assert Outage.from_json(found).as_json() == found
+
+
+async def test_only_transitions_are_written() -> None:
+    world = World()
+    for _ in range(100):
+        await world.work()
+    assert world.storage.writes == 1
+    world.error = None
+    world.clock.tick(MINUTE)
+    for _ in range(100):
+        await world.work()
+    assert world.storage.writes == 2
+
+
+async def test_another_instance_respects_what_it_finds_and_what_it_is_told_later() -> None:
+    world = World(2)
+    await world.work(0)
+    world.error = None
+    assert await world.work(1) == 0
+    world.clock.tick(MINUTE)
+    assert await world.work(0) == 1000
+    assert await world.work(1) == 1000
+
+
+async def test_an_instance_does_not_believe_that_this_apps_share_is_used_up_since_it_may_have_been_raised() -> None:
+    world = World(2)
+    world.error = MarketoError("DayShareSpent", "used up", kind=Kind.DAILY, retry_after=3600.0)
+    await world.work(0)
+    world.error = None
+    assert await world.work(0) == 0
+    assert await world.work(1) == 1000
+
+
+@pytest.mark.parametrize("error", ["away", "rubbish"])
+async def test_storage_that_fails_matters_to_nobody(error: str) -> None:
+    world = World()
+    if error == "away":
+        world.storage.away = True
+    else:
+        world.storage.rows["person"] = '{"since": 7}'
+    await world.work()
+    assert await world.work() == 0
+    world.clock.tick(MINUTE)
+    await world.work()
+    world.error = None
+    assert await world.work() == 0
+    world.clock.tick(2 * MINUTE)
+    assert await world.work() == 1000
+    assert [tries for _, tries in world.calls] == [3, 1, 1, 3, 3, 3]
+
+
+async def test_without_storage_it_works_for_this_process() -> None:
+    world = World(shared=False)
+    await world.work()
+    world.error = None
+    assert await world.work() == 0
+    world.clock.tick(MINUTE)
+    assert await world.work() == 1000
+
+
+@pytest.mark.parametrize("instances", [1, 3])
+async def test_of_many_that_come_at_the_same_moment_one_probes(instances: int) -> None:
+    world = World(instances)
+    error = world.error = DataverseError("503", "", kind=Kind.TRANSIENT)
+    for instance in range(instances):
+        await world.work(instance, system="dataverse")
+    opened = len(world.calls)
+    entities = ("sales_person", "company", "person", "opportunity", "opportunity_role")
+    for _ in range(5):
+        world.clock.tick(5 * MINUTE)
+        world.calls.clear()
+        await asyncio.gather(
+            *(world.work(n % instances, entities[n % 5], system="dataverse") for n in range(15)),
+            *(world.work(n, "person", system="dataverse") for n in range(instances)),
+        )
+        assert [tries for _, tries in world.calls] == [1]
+    assert opened == 1
+    assert error.kind is Kind.TRANSIENT
+
+
+moves = st.lists(
+    st.tuples(st.floats(0, 400), st.sampled_from(["up", "down", "same"]), st.integers(0, 1), st.booleans()), max_size=60
+)
+
+
+@given(moves)
+@settings(deadline=None, max_examples=60)
+async def test_whatever_happens_there_is_at_most_one_call_a_minute_while_all_fail_and_none_is_lost(
+    happenings: list[tuple[float, str, int, bool]],
+) -> None:
+    world = World(2)
+    failing: list[datetime] = []
+    for seconds, what, instance, storage_away in happenings:
+        world.clock.tick(seconds)
+        world.storage.away = storage_away
+        if what != "same":
+            world.error = gateway() if what == "down" else None
+        before = len(world.calls)
+        await world.work(instance, count=300)
+        if world.error and not storage_away:
+            failing += [at for at, _ in world.calls[before:]]
+            assert len(world.calls) - before <= 1
+    world.error, world.storage.away = None, False
+    world.clock.tick(5 * MINUTE)
+    for instance in (0, 1):
+        world.clock.tick(MINUTE)
+        assert await world.work(instance) == 1000
+    assert world.storage.rows == {}
+
+
+async def test_the_one_that_waits_has_more_tries_than_any_call_makes() -> None:
+    async with World().instances[0].call("marketo") as tries:
+        assert tries == UNLIMITED
