@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 Value = dict[str, Any]
 #: Writers of one row are few; each of them reads again at most so often.
 TRIES = 20
+#: Seconds that they get out of each other's way, at most the longer: after each try twice as far.
+ASIDE_SECONDS = (0.01, 0.3)
 
 
 class State:
@@ -38,10 +41,11 @@ class State:
         self._settings = settings
         self._table: TableClient | None = None
         self._opening = asyncio.Lock()
+        self._written: dict[tuple[str, str], tuple[str, str]] = {}
 
     async def read(self, kind: str, name: str) -> Value:
         """The value of a row, empty when there is none."""
-        return (await self._read(kind, name))[0]
+        return _value((await self._read(kind, name))[0])
 
     async def all(self, kind: str) -> AsyncIterator[tuple[str, Value]]:
         """(name, value) of every row of a kind."""
@@ -49,28 +53,32 @@ class State:
         async for row in table.query_entities("PartitionKey eq @kind", parameters={"kind": kind}):
             yield row["RowKey"], json.loads(row["Value"])
 
-    async def change(self, kind: str, name: str, change: Callable[[Value], Mapping[str, Any] | None]) -> Value:
+    async def change(
+        self, kind: str, name: str, change: Callable[[Value], Mapping[str, Any] | None], *, alone: bool = False
+    ) -> Value:
         """Write what `change` makes of the row's value, of the newest one; None leaves it. Gives the value after that.
 
-        `change` may be called several times: it must not have effects.
+        `change` may be called several times: it must not have effects. `alone`: the caller believes that nobody else
+        writes the row, so what was written last is tried before it is read again: one request instead of two.
         """
-        from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
-        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError  # noqa: PLC0415
-
-        table = await self._open()
-        for _ in range(TRIES):
-            value, etag = await self._read(kind, name)
-            changed = change(value)
-            if changed is None:
-                return value
-            row = {"PartitionKey": kind, "RowKey": name, "Value": json.dumps(changed)}
-            with suppress(ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
+        row = kind, name
+        for tried in range(TRIES):
+            remembered = self._written.pop(row, None) if alone else None
+            text, etag = remembered or await self._read(kind, name)
+            changed = change(_value(text))
+            if changed is not None:
+                text = json.dumps(changed)
+                etag = await self._write(kind, name, text, etag)
+                if etag and alone:
+                    self._written[row] = text, etag
                 if etag:
-                    await table.update_entity(row, etag=etag, match_condition=MatchConditions.IfNotModified)
-                else:
-                    await table.create_entity(row)
-                return dict(changed)
-        raise ResourceModifiedError(f"{kind}|{name} was changed by others {TRIES} times in a row")
+                    return dict(changed)
+                if remembered is None:
+                    first, longest = ASIDE_SECONDS
+                    await asyncio.sleep(random.uniform(0, min(longest, first * (1 << tried))))  # noqa: S311  (jitter)
+            elif remembered is None:
+                return _value(text)
+        raise _contested(kind, name)
 
     async def remove(self, kind: str, name: str) -> None:
         """Take a row away, if it is there."""
@@ -85,14 +93,31 @@ class State:
             await self._table.close()
             self._table = None
 
-    async def _read(self, kind: str, name: str) -> tuple[Value, str]:
+    async def _read(self, kind: str, name: str) -> tuple[str, str]:
+        """(JSON, etag) of a row; the etag is empty when there is none."""
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
 
         try:
             row = await (await self._open()).get_entity(kind, name)
         except ResourceNotFoundError:
-            return {}, ""
-        return json.loads(row["Value"]), str(row.metadata["etag"])
+            return "{}", ""
+        return row["Value"], str(row.metadata["etag"])
+
+    async def _write(self, kind: str, name: str, text: str, etag: str) -> str:
+        """The new etag; empty when the row is not (any more) the one with this etag."""
+        from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
+        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError  # noqa: PLC0415
+
+        table = await self._open()
+        row = {"PartitionKey": kind, "RowKey": name, "Value": text}
+        try:
+            if etag:
+                written = await table.update_entity(row, etag=etag, match_condition=MatchConditions.IfNotModified)
+            else:
+                written = await table.create_entity(row)
+        except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
+            return ""
+        return str(written["etag"])
 
     async def _open(self) -> TableClient:
         from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415
@@ -104,6 +129,16 @@ class State:
                     await table.create_table()
                 self._table = table
             return self._table
+
+
+def _value(text: str) -> Value:
+    return dict(json.loads(text))
+
+
+def _contested(kind: str, name: str) -> Exception:
+    from azure.core.exceptions import ResourceModifiedError  # noqa: PLC0415  (cold start)
+
+    return ResourceModifiedError(f"{kind}|{name} was changed by others {TRIES} times in a row")
 
 
 def connect(settings: StorageSettings, table: str) -> TableClient:

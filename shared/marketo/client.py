@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -25,6 +25,9 @@ from shared.guard import Guard, Unguarded
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.pacing import WINDOW_SECONDS, Pacer
 
+if TYPE_CHECKING:
+    from shared.budget import Budget
+
 log = logging.getLogger(__name__)
 
 #: Longer than Marketo's own limit for a sync call (90 s): a call that we give up too early still runs over there.
@@ -32,6 +35,8 @@ TIMEOUT_SECONDS = 100.0
 #: Tries of one call while the vendor is unwell, all within the same invocation.
 TRANSIENT_TRIES = 3
 MAX_FILTER_VALUES = 300
+#: The calls of today by everybody that uses this Marketo; a call itself.
+USAGE = "/rest/v1/stats/usage.json"
 #: A key that no record has.
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
@@ -78,9 +83,14 @@ class MarketoClient:
         sleep: Sleep,
         keys: Mapping[str, str] | None = None,
         guard: Guard | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """`keys`: the field that Marketo finds a record by, for entities where it is not the guide's."""
+        """`keys`: the field that Marketo finds a record by, for entities where it is not the guide's.
+
+        `budget`: the one of the pacer; it is told what Marketo says about its limits.
+        """
         self._keys = keys or {}
+        self._budget = budget
         self._guard = guard or Unguarded()
         self._http = http
         self._auth = auth
@@ -205,6 +215,8 @@ class MarketoClient:
         tries: int = TRANSIENT_TRIES,
     ) -> dict[str, Any]:
         """One call, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
+        if self._budget and self._budget.must_measure():
+            await self._measure(self._budget)
         async with self._guard.call("marketo") as most:
             return await self._tried(method, path, form, content, deadline, tries=min(tries, most))
 
@@ -230,6 +242,7 @@ class MarketoClient:
                     return await self._send(method, path, token, form, content)
             except MarketoError as error:
                 tried += 1
+                await self._tell(error)
                 if error.kind is Kind.TOKEN and not refreshed:
                     refreshed = True
                     self._auth.refuse(token)
@@ -239,6 +252,22 @@ class MarketoClient:
                     raise
                 log.info("marketo_wait path=%s code=%s seconds=%.1f", path.partition("?")[0], error.code, wait)
                 await self._sleep(wait)
+
+    async def _tell(self, error: MarketoError) -> None:
+        """Let all instances know what Marketo says about the limits that they share."""
+        if self._budget is None:
+            return
+        if error.kind is Kind.DAILY and error.retry_after is None:  # Marketo's own; the budget tells how long
+            raise await self._budget.exhausted() from error
+        if error.code == "606":
+            await self._budget.hold_back(WINDOW_SECONDS)
+
+    async def _measure(self, budget: Budget) -> None:
+        """Find out how much of the day everybody has used. A failure must not stop the sync."""
+        try:
+            await budget.measured(int((await self.get(USAGE))["result"][0]["total"]))
+        except (MarketoError, LookupError, TypeError, ValueError) as error:
+            log.warning("usage_not_measured error=%s", error)
 
     def _wait(self, error: MarketoError, tried: int, tries: int) -> float | None:
         if error.code == "OutOfTime":
