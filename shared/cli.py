@@ -32,9 +32,11 @@ from shared.operations.pause import PAUSE, RESUME
 from shared.operations.registration.command import REGISTER, UNREGISTER
 from shared.operations.resync import COMMAND as RESYNC
 from shared.operations.show.command import COMMAND as SHOW_PERSON
+from shared.operations.status.command import COMMAND as STATUS
 
 COMMANDS: tuple[Command, ...] = (
     DOCTOR,
+    STATUS,
     *FIELDS,
     REGISTER,
     UNREGISTER,

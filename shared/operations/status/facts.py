@@ -1,0 +1,166 @@
+"""What `msisync status` finds out, and what of it needs attention. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from shared.operations.command import Exit
+from shared.operations.queues import ACTIVE, PAUSED, resume_line
+
+if TYPE_CHECKING:
+    from shared.budget import Usage
+    from shared.circuit import Outage
+
+#: What is in storage.
+PARKED, STATE = "parked records", "counts, budget and circuits"
+#: Parked records that are counted. A thousand of them take storage some 30 ms.
+MAX_PARKED = 100_000
+#: Dead letters of the application that are told apart by entity; the broker counts all of them.
+MAX_LETTERS = 5000
+#: A change that waits longer than this needs attention.
+LONG = timedelta(minutes=15)
+
+
+@dataclass(slots=True)
+class Queue:
+    """A queue: its broker's counts, None when they could not be had, and the oldest change among its first messages.
+
+    `setting` is the field of QueueSettings that names it, `why` says why the oldest is not known.
+    """
+
+    setting: str
+    name: str
+    status: str = ""
+    waiting: int | None = None
+    scheduled: int | None = None
+    dead: int | None = None
+    oldest: datetime | None = None
+    why: str = ""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether `msisync pause` has been here."""
+        return self.status == PAUSED
+
+
+@dataclass(slots=True)
+class Parked:
+    """Records of one entity that wait for parents: how many by the parents' entity, and since when the oldest."""
+
+    by_parent: dict[str, int] = field(default_factory=dict)
+    oldest: datetime | None = None
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return sum(self.by_parent.values())
+
+
+@dataclass(slots=True)
+class Entity:
+    """One entity: totals of shared/counts.py of the last hour and day, and the application's dead letters of it."""
+
+    queue: Queue
+    last_hour: Mapping[str, int] = field(default_factory=dict)
+    last_day: Mapping[str, int] = field(default_factory=dict)
+    last_error: Mapping[str, Any] | None = None
+    parked: Parked = field(default_factory=Parked)
+    letters: int = 0
+
+    @property
+    def dead(self) -> int:
+        """The application's dead letters and the broker's."""
+        return self.letters + (self.queue.dead or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Something that an operator should look at, and how."""
+
+    text: str
+    remedy: str
+
+
+@dataclass(slots=True)
+class Status:
+    """Everything. `parked_more`, `letters_more`: there are more than were counted. `letters_elsewhere`: dead letters of
+    no entity. `unseen`: what could not be looked at, with the reason: a queue, PARKED or STATE.
+    """
+
+    at: datetime
+    changes: Queue
+    dead_letters: Queue
+    entities: dict[str, Entity]
+    letters_elsewhere: int = 0
+    letters_more: bool = False
+    parked_more: bool = False
+    budget: Usage | None = None
+    circuits: dict[str, Outage] = field(default_factory=dict)
+    unseen: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def queues(self) -> list[Queue]:
+        """All queues, in the way of a change."""
+        return [self.changes, *(entity.queue for entity in self.entities.values()), self.dead_letters]
+
+    @property
+    def dead(self) -> int:
+        """All dead letters, as the broker counts them: the application's and those of every queue."""
+        letters = self.dead_letters.waiting
+        if letters is None:
+            letters = self.letters_elsewhere + sum(entity.letters for entity in self.entities.values())
+        return letters + sum(queue.dead or 0 for queue in self.queues)
+
+    @property
+    def exit(self) -> Exit:
+        """Worse than something that needs attention is something that could not be looked at."""
+        if self.unseen:
+            return Exit.FAILED
+        return Exit.ATTENTION if self.attentions else Exit.OK
+
+    @property
+    def attentions(self) -> list[Attention]:
+        """What needs an operator, the causes first."""
+        return [*self._stopped(), *self._closed(), *self._waits(), *self._dead()]
+
+    def _stopped(self) -> Iterator[Attention]:
+        for queue in self.queues:
+            if queue.is_paused and queue is not self.dead_letters:
+                yield Attention(f"{queue.name} is paused", resume_line(queue.setting))
+            elif queue.status not in ("", ACTIVE):
+                yield Attention(f"{queue.name} is {queue.status}", "set its status to Active in the Azure portal")
+
+    def _closed(self) -> Iterator[Attention]:
+        for name, outage in self.circuits.items():
+            text = f"no calls for {name} since {_time(outage.since)} ({outage.reason})"
+            yield Attention(text, f"tried again by itself at {_time(outage.until)}; if it lasts, msisync doctor")
+        if self.budget and self.budget.closed_until:
+            text = f"Marketo is not called ({self.budget.closed_reason})"
+            yield Attention(text, f"goes on by itself at {_time(self.budget.closed_until)}; see MARKETO_DAILY_SHARE")
+
+    def _waits(self) -> Iterator[Attention]:
+        for queue in self.queues:
+            if queue.oldest and self.at - queue.oldest > LONG:
+                text = f"the oldest change in {queue.name} waits for {age(self.at - queue.oldest)}"
+                yield Attention(text, "see the lines above, the last error and the app's log; msisync doctor")
+
+    def _dead(self) -> Iterator[Attention]:
+        if self.dead:
+            number = f"{self.dead:,} dead letter{'s' if self.dead != 1 else ''}"
+            yield Attention(number, "msisync dead-letters summary")
+
+
+def age(duration: timedelta) -> str:
+    """A duration for people: 40 s, 12 min, 5 h, 3 d."""
+    seconds = max(0, int(duration.total_seconds()))
+    for unit, length, least in (("d", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 120)):
+        if seconds >= least:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,187 @@
+"""What `msisync status` asks: the broker for its counts, the first messages for their age, storage for the rest.
+
+Neither Marketo nor Dynamics is asked. What does not answer is noted, and the rest is looked at all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from shared import circuit, counts
+from shared.budget import Budget, limits_of
+from shared.circuit import Outage
+from shared.entities import ENTITIES
+from shared.errors import MessageError
+from shared.operations import peek
+from shared.operations.peek import ANSWER_SECONDS, Peeked, Place, QueueUnavailable, explained
+from shared.operations.status import parked
+from shared.operations.status.facts import MAX_LETTERS, PARKED, STATE, Entity, Queue, Status
+from shared.records import decode
+from shared.settings import StorageSettings
+from shared.state import State, Value
+from shared.wire import moment
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableClient
+
+    from shared.operations.context import Context
+
+#: Messages among which the oldest change is looked for.
+FIRST = 50
+#: States of a queue that tell all that there is to know, although nobody can look into it.
+_EXPLAINED = {"InUse", "Disabled"}
+#: How long storage may take: 100,000 parked rows take seconds.
+STORAGE_SECONDS = 60.0
+#: An open circuit that nobody has tried again for so long is a host's that is gone.
+FORGOTTEN = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+async def look(context: Context) -> Status:
+    """Everything. Raises ConfigurationError when settings cannot be used."""
+    names = context.settings.queues
+    status = Status(
+        datetime.now(UTC),
+        Queue("changes", names.changes),
+        Queue("dead_letters", names.dead_letters),
+        {name: Entity(Queue(name, names.of(name))) for name in ENTITIES},
+    )
+    await asyncio.gather(
+        *(_queue(context, status, queue) for queue in status.queues),
+        _asked(status, PARKED, _parked(context, status)),
+        _asked(status, STATE, _state(context, status)),
+    )
+    return status
+
+
+async def _asked(status: Status, what: str, work: Awaitable[None]) -> None:
+    """Do it, or note why storage does not answer."""
+    from azure.core.exceptions import AzureError, HttpResponseError  # noqa: PLC0415  (slow to import)
+
+    try:
+        async with asyncio.timeout(STORAGE_SECONDS):
+            await work
+    except HttpResponseError as error:
+        status.unseen[what] = f"storage answers HTTP {error.status_code}; see msisync doctor"
+    except (AzureError, OSError) as error:
+        status.unseen[what] = f"storage does not answer ({type(error).__name__}); see msisync doctor"
+
+
+# -- queues -----------------------------------------------------------------------------------------------------
+
+
+async def _queue(context: Context, status: Status, queue: Queue) -> None:
+    """The broker's counts, and what can be learned from its first messages."""
+    try:
+        await _count(context, queue)
+        if not (queue.waiting or queue.scheduled):
+            return
+    except QueueUnavailable as error:
+        status.unseen[queue.name] = error.message
+        if error.code != "NoPermission":  # who may not manage may still listen
+            return
+    try:
+        if queue.setting == "dead_letters":
+            await _letters(context, status)
+        else:
+            queue.oldest = await _oldest(context, queue)
+    except QueueUnavailable as error:
+        queue.why = "paused" if queue.is_paused else error.message
+        if error.code not in _EXPLAINED:
+            status.unseen.setdefault(queue.name, error.message)
+
+
+async def _count(context: Context, queue: Queue) -> None:
+    with explained():
+        async with asyncio.timeout(ANSWER_SECONDS):
+            found = await context.bus_administration.get_queue(queue.name)
+    queue.status = str(getattr(found.status, "value", found.status))
+    counted = await peek.counts(context.bus_administration, queue.name)
+    queue.waiting, queue.scheduled, queue.dead = counted.active, counted.scheduled, counted.dead
+
+
+async def _oldest(context: Context, queue: Queue) -> datetime | None:
+    """The oldest change among the first messages. Raises QueueUnavailable."""
+    entity = "" if queue.setting == "changes" else queue.setting
+    place = Place(queue.name, session=entity or None)
+    async with aclosing(peek.peek(context.bus, place, page=FIRST)) as pages:
+        async for page in pages:
+            return min((seen for message in page if (seen := first_seen(message, entity))), default=None)
+    return None
+
+
+def first_seen(message: Peeked, entity: str) -> datetime | None:
+    """When the oldest change of a message came; without `entity`, of a notification."""
+    if entity:
+        try:
+            return min((record.first_seen for record in decode(message.body, entity)), default=message.enqueued)
+        except MessageError:
+            return message.enqueued
+    return moment(str(message.properties.get("first_seen"))) or message.enqueued
+
+
+async def _letters(context: Context, status: Status) -> None:
+    """Dead letters of the application, by entity."""
+    seen = 0
+    async with aclosing(peek.peek(context.bus, Place(status.dead_letters.name))) as pages:
+        async for page in pages:
+            for message in page:
+                entity = status.entities.get(str(message.properties.get("entity")))
+                if entity:
+                    entity.letters += 1
+                else:
+                    status.letters_elsewhere += 1
+            seen += len(page)
+            if seen >= MAX_LETTERS:
+                status.letters_more = seen < (status.dead_letters.waiting or 0)
+                return
+
+
+# -- storage ----------------------------------------------------------------------------------------------------
+
+
+async def _parked(context: Context, status: Status) -> None:
+    found, status.parked_more = await parked.count(context.parked_table)
+    for name, waiting in found.items():
+        status.entities[name].parked = waiting
+
+
+async def _state(context: Context, status: Status) -> None:
+    state = _Rows(context.settings.storage, context.state_table)
+    first = counts.row_name(status.at - DAY, "")
+    rows = {name: value for name, value in (await _all(state, counts.KIND)).items() if name >= first}
+    for name, entity in status.entities.items():
+        entity.last_hour = counts.totals(rows, name, status.at - HOUR)
+        entity.last_day = counts.totals(rows, name, status.at - DAY)
+        entity.last_error = counts.last_error(rows, name)
+    for name, value in (await _all(state, circuit.KIND)).items():
+        with suppress(ValueError, TypeError, KeyError):  # written by another version
+            outage = Outage.from_json(value)
+            if outage.until > status.at - FORGOTTEN:
+                status.circuits[name] = outage
+    limits = limits_of(context.settings.marketo)
+    budget = Budget(state, limits, me="status", now=lambda: datetime.now(UTC), operator=True)
+    usage = await budget.refresh()
+    status.budget = usage if usage.as_of else None
+
+
+class _Rows(State):
+    """Rows of a table that is never created here, through a client that is signed in as the operator."""
+
+    def __init__(self, settings: StorageSettings, table: TableClient) -> None:
+        super().__init__(settings)
+        self._table = table
+
+
+async def _all(state: State, kind: str) -> dict[str, Value]:
+    """The rows of a kind; none when the app has not made the table yet."""
+    from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (slow to import)
+
+    try:
+        return {name: value async for name, value in state.all(kind)}
+    except ResourceNotFoundError:
+        return {}

@@ -1,0 +1,196 @@
+"""What status and resync do with Azurite: counts of several processes, parked records counted, and sent on safely."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from azure.data.tables.aio import TableClient
+from azure.servicebus.exceptions import ServiceBusConnectionError
+from rich.console import Console
+
+from local.azurite import connection_string, is_listening
+from local.processes import Child, free_ports
+from shared.bus import Outgoing
+from shared.cli import parser
+from shared.counts import KIND, Counts, last_error, row_name, totals
+from shared.errors import MsiSyncError
+from shared.operations.resync import COMMAND
+from shared.operations.status import parked
+from shared.outcomes import Failed, Outcome, Parent, Synced
+from shared.records import Record, decode
+from shared.settings import StorageSettings
+from shared.state import State
+from shared.store import Parked, Request, Store
+
+NOON = datetime(2026, 3, 4, 12, 7, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    folder: Path = tmp_path_factory.mktemp("azurite")
+    blob, queue, table = free_ports(3)
+    command = [sys.executable, "-m", "local.azurite", "--location", str(folder / "data")]
+    command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
+    child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
+    await child.start()
+    yield connection_string(blob_port=blob, queue_port=queue, table_port=table)
+    await child.kill()
+
+
+@pytest.fixture
+def storage(azurite: str) -> StorageSettings:
+    """Tables that no other test has."""
+    tables = {"PARKED_TABLE": f"t{uuid4().hex}", "STATE_TABLE": f"s{uuid4().hex}"}
+    return StorageSettings.model_validate({"AzureWebJobsStorage": azurite, **tables})
+
+
+@pytest.fixture
+async def table(storage: StorageSettings) -> AsyncIterator[TableClient]:
+    async with TableClient.from_connection_string(
+        storage.connection.get_secret_value(), storage.parked_table
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def store(storage: StorageSettings) -> AsyncIterator[Store]:
+    opened = Store(storage)
+    yield opened
+    await opened.close()
+
+
+def guid() -> str:
+    return str(uuid4())
+
+
+async def test_processes_count_into_the_same_rows_and_the_timer_removes_old_ones(storage: StorageSettings) -> None:
+    states = [State(storage) for _ in range(3)]
+    now = NOON
+    some = [Counts(state, now=lambda: now) for state in states]
+    record = Record("contact", guid(), NOON)
+    outcomes: list[tuple[Record, Outcome]] = [(record, Synced("created")), (record, Failed("1003", "too long"))]
+    await asyncio.gather(*(counts.add("person", outcomes) for counts in some for _ in range(5)))
+    await some[0].add("company", outcomes[:1])
+    for counts in some:
+        await counts.tend()
+    rows = {name: value async for name, value in states[0].all(KIND)}
+    assert totals(rows, "person", NOON - HOUR) | {"parked": 0} == {
+        "synced": 15, "failed": 15, "skipped": 0, "retried": 0, "parked": 0,
+    }  # fmt: skip
+    error = last_error(rows, "person")
+    assert error
+    assert (error["code"], error["id"]) == ("1003", record.id)
+    now = NOON + 50 * HOUR
+    await some[1].tend()
+    assert [name async for name, _ in states[0].all(KIND)] == []
+    await some[1].add("person", outcomes)
+    assert [name async for name, _ in states[0].all(KIND)] == [row_name(now, "person")]
+    for state in states:
+        await state.close()
+
+
+async def park(store: Store, parent: Parent, entity: str, record: Record) -> Record:
+    await store.park([Parked(parent, entity, record)])
+    await store.mark([Request(parent, NOON, NOON + HOUR)])
+    return record
+
+
+async def test_parked_records_are_counted_by_entity_and_parent(store: Store, table: TableClient) -> None:
+    assert await parked.count(table) == ({}, False)  # there is no table yet
+    account, seller = Parent("company", "account", guid()), Parent("sales_person", "systemuser", guid())
+    for minutes in range(3):
+        since = NOON + timedelta(minutes=minutes)
+        await park(store, account, "person", Record("contact", guid(), NOON, parked_since=since))
+    await park(store, seller, "person", Record("lead", guid(), NOON, parked_since=NOON - HOUR))
+    await park(store, seller, "company", Record("account", guid(), NOON, parked_since=NOON))
+    found, more = await parked.count(table)
+    assert (found["person"].by_parent, found["company"].by_parent) == (
+        {"sales_person": 1, "company": 3}, {"sales_person": 1},
+    )  # fmt: skip
+    assert (found["person"].oldest, found["company"].oldest, more) == (NOON - HOUR, NOON, False)
+
+
+async def test_counting_stops_at_its_bound(store: Store, table: TableClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parked, "MAX_PARKED", 3)
+    account = Parent("company", "account", guid())
+    for number in range(1, 5):
+        await park(store, account, "person", Record("contact", guid(), NOON, parked_since=NOON))
+        found, more = await parked.count(table)
+        assert (found["person"].count, more) == (min(number, 3), number > 3)
+
+
+class Outbox:
+    """The bus, and what was still parked when something was sent."""
+
+    def __init__(self, table: TableClient) -> None:
+        self.sent: list[Outgoing] = []
+        self.parked_meanwhile: list[int] = []
+        self.away = False
+        self._table = table
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        if self.away:
+            raise ServiceBusConnectionError(message="no broker")
+        self.parked_meanwhile.append(len(await children(self._table)))
+        self.sent += messages
+
+    def records(self) -> list[Record]:
+        return [record for message in self.sent for record in decode(message.body, str(message.session))]
+
+
+async def children(table: TableClient) -> list[str]:
+    return [row["RowKey"] async for row in table.list_entities() if "|" in row["RowKey"]]
+
+
+async def resync(storage: StorageSettings, table: TableClient, outbox: Outbox, *words: str) -> Any:
+    queues = SimpleNamespace(of=lambda entity: f"{entity}s")
+    settings = SimpleNamespace(queues=queues, storage=storage)
+    context: Any = SimpleNamespace(settings=settings, parked_table=table, outgoing=outbox)
+    given = parser((COMMAND,)).parse_args(["resync", "--all-parked", *words])
+    return await COMMAND.run(context, given, Console(quiet=True))
+
+
+async def test_all_parked_records_are_sent_and_only_then_removed(
+    storage: StorageSettings, store: Store, table: TableClient
+) -> None:
+    outbox = Outbox(table)
+    assert (await resync(storage, table, outbox)).data["records"] == {}  # there is no table yet
+    account, seller = Parent("company", "account", guid()), Parent("sales_person", "systemuser", guid())
+    waiting = [
+        await park(store, account, "person", Record("contact", guid(), NOON, attempt=2, parked_since=NOON)),
+        await park(store, seller, "company", Record("account", account.id, NOON, requested=True, parked_since=NOON)),
+    ]
+    shown = await resync(storage, table, outbox)
+    assert (shown.exit, shown.data["records"], outbox.sent) == (1, {"account": 1, "contact": 1}, [])
+    assert len(await children(table)) == 2
+    assert await store.requested([account, seller]) == {account, seller}
+    done = await resync(storage, table, outbox, "--apply")
+    assert (done.exit, done.data["applied"]) == (0, True)
+    assert outbox.parked_meanwhile == [2, 1]  # what is being sent is still there
+    by_id = {record.id: record for record in outbox.records()}
+    assert by_id == {record.id: replace(record, released=True, forced=True) for record in waiting}
+    assert {(message.queue, message.session) for message in outbox.sent} == {
+        ("companys", "company"), ("persons", "person"),
+    }  # fmt: skip
+    assert await children(table) == []
+    assert await store.requested([account, seller]) == set()  # who parks again asks anew
+
+
+async def test_what_the_broker_does_not_take_stays_parked(
+    storage: StorageSettings, store: Store, table: TableClient
+) -> None:
+    outbox = Outbox(table)
+    outbox.away = True
+    account = Parent("company", "account", guid())
+    await park(store, account, "person", Record("contact", guid(), NOON, parked_since=NOON))
+    with pytest.raises(MsiSyncError, match="Service Bus did not take"):
+        await resync(storage, table, outbox, "--apply")
+    assert len(await children(table)) == 1

@@ -1,0 +1,199 @@
+"""What `msisync status` asks, and what it makes of answers that do not come."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError, ServiceRequestError
+from azure.servicebus.management import EntityStatus
+
+from shared.counts import row_name
+from shared.operations import peek
+from shared.operations.command import Exit
+from shared.operations.peek import Peeked, Place, QueueUnavailable
+from shared.operations.status.facts import MAX_LETTERS, PARKED, STATE, Status
+from shared.operations.status.look import look
+from shared.records import Record, encode, timestamp
+from shared.settings import MarketoSettings, QueueSettings
+
+QUEUES = QueueSettings.model_validate(
+    {
+        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
+        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
+        "DEAD_LETTER_QUEUE": "dead-letters",
+    }
+)  # fmt: skip
+MARKETO = MarketoSettings.model_validate(
+    {"MARKETO_URL": "https://123-abc-456.mktorest.com", "MARKETO_CLIENT_ID": "i", "MARKETO_CLIENT_SECRET": "s"}
+)
+ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+class World:
+    """The broker's management, the queues' messages and both tables."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, list[Peeked]] = {}
+        self.dead: dict[str, int] = {}
+        self.status: dict[str, EntityStatus] = {}
+        self.unavailable: dict[str, QueueUnavailable] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.parked: list[dict[str, Any]] = []
+        self.may_manage = True
+        self.storage_away = self.bus_away = False
+        self.looked_into: list[str] = []
+
+    async def get_queue(self, name: str) -> Any:
+        if self.bus_away:
+            raise ServiceRequestError("no namespace")
+        if not self.may_manage:
+            raise ClientAuthenticationError("401")
+        return SimpleNamespace(status=self.status.get(name, EntityStatus.ACTIVE))
+
+    async def get_queue_runtime_properties(self, name: str) -> Any:
+        return SimpleNamespace(
+            active_message_count=len(self.messages.get(name, ())),
+            scheduled_message_count=0,
+            dead_letter_message_count=self.dead.get(name, 0),
+        )
+
+    async def peek(self, _bus: Any, place: Place, *, page: int = 250) -> AsyncGenerator[list[Peeked], None]:
+        self.looked_into.append(str(place))
+        if place.queue in self.unavailable:
+            raise self.unavailable[place.queue]
+        found = self.messages.get(place.queue, [])
+        for start in range(0, len(found), page):
+            yield found[start : start + page]
+
+    async def _pages(self, rows: list[dict[str, Any]], wanted: Any) -> AsyncIterator[Any]:
+        if self.storage_away:
+            raise ServiceRequestError("no storage")
+        for row in rows:
+            if row["PartitionKey"] == wanted:
+                yield row
+
+    @property
+    def parked_table(self) -> Any:
+        return SimpleNamespace(
+            query_entities=lambda _, parameters, **__: self._pages(self.parked, parameters["parent"])
+        )
+
+    @property
+    def state_table(self) -> Any:
+        async def get_entity(*_: Any, **__: Any) -> Any:
+            raise ResourceNotFoundError("no such row")
+
+        query = lambda _, parameters, **__: self._pages(self.rows, parameters["kind"])  # noqa: E731
+        return SimpleNamespace(query_entities=query, get_entity=get_entity)
+
+    async def look(self) -> Status:
+        settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, storage=None)
+        context: Any = SimpleNamespace(
+            settings=settings, bus_administration=self, bus=None,
+            parked_table=self.parked_table, state_table=self.state_table,
+        )  # fmt: skip
+        return await look(context)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World()
+    monkeypatch.setattr(peek, "peek", made.peek)
+    return made
+
+
+def message(*ages: int, number: int = 1) -> Peeked:
+    return Peeked(number, encode("person", [Record("lead", ID, NOW - timedelta(minutes=age)) for age in ages]), NOW)
+
+
+def row(kind: str, name: str, value: Any) -> dict[str, Any]:
+    return {"PartitionKey": kind, "RowKey": name, "Value": json.dumps(value)}
+
+
+async def test_an_empty_system_is_well_and_its_queues_are_left_alone(world: World) -> None:
+    status = await world.look()
+    assert (status.exit, status.unseen, world.looked_into) == (Exit.OK, {}, [])
+    assert status.budget
+    assert status.budget.used_today == 0
+
+
+async def test_the_oldest_change_is_the_oldest_record_of_the_first_messages(world: World) -> None:
+    world.messages["persons"] = [message(1, 7), message(2, 30, number=2)]
+    status = await world.look()
+    assert status.entities["person"].queue.oldest == NOW - timedelta(minutes=30)
+    assert world.looked_into == ["persons"]
+    assert status.exit == Exit.ATTENTION
+
+
+async def test_a_queue_that_the_app_works_on_is_no_trouble(world: World) -> None:
+    world.messages["persons"] = [message(1)]
+    world.unavailable["persons"] = QueueUnavailable("InUse", "the app is working on it now")
+    status = await world.look()
+    assert (status.exit, status.entities["person"].queue.oldest) == (Exit.OK, None)
+    assert status.entities["person"].queue.why == "the app is working on it now"
+
+
+async def test_a_paused_queue_says_so(world: World) -> None:
+    world.messages["persons"] = [message(90)]
+    world.status["persons"] = EntityStatus.RECEIVE_DISABLED
+    world.unavailable["persons"] = QueueUnavailable("Disabled", "receiving is disabled")
+    status = await world.look()
+    assert (status.exit, status.entities["person"].queue.why) == (Exit.ATTENTION, "paused")
+    assert status.unseen == {}
+
+
+async def test_who_may_not_manage_still_sees_what_waits(world: World) -> None:
+    world.may_manage = False
+    world.messages = {"persons": [message(3)], "dead-letters": [Peeked(1, b"", NOW, properties={"entity": "company"})]}
+    status = await world.look()
+    assert status.exit == Exit.FAILED
+    assert set(status.unseen) == {"changes", "sellers", "companies", "persons", "deals", "roles", "dead-letters"}
+    assert status.entities["person"].queue.oldest == NOW - timedelta(minutes=3)
+    assert status.entities["company"].letters == 1
+
+
+async def test_a_namespace_that_does_not_answer_is_not_asked_twice(world: World) -> None:
+    world.bus_away = True
+    status = await world.look()
+    assert (status.exit, len(status.unseen), world.looked_into) == (Exit.FAILED, 7, [])
+
+
+async def test_without_storage_the_queues_are_looked_at_all_the_same(world: World) -> None:
+    world.storage_away = True
+    world.messages["persons"] = [message(3)]
+    status = await world.look()
+    assert (status.exit, set(status.unseen)) == (Exit.FAILED, {PARKED, STATE})
+    assert status.entities["person"].queue.waiting == 1
+    assert "msisync doctor" in status.unseen[STATE]
+
+
+async def test_dead_letters_are_told_apart_by_entity_up_to_a_bound(world: World) -> None:
+    letters = [Peeked(n, b"", NOW, properties={"entity": "person"} if n % 2 else {}) for n in range(MAX_LETTERS + 300)]
+    world.messages["dead-letters"] = letters
+    world.dead["companies"] = 2
+    status = await world.look()
+    assert status.dead == MAX_LETTERS + 302
+    assert (status.entities["person"].letters, status.letters_elsewhere) == (MAX_LETTERS // 2, MAX_LETTERS // 2)
+    assert status.letters_more
+    assert status.entities["company"].dead == 2
+
+
+async def test_counts_and_circuits_are_read_and_what_is_old_or_odd_is_left_out(world: World) -> None:
+    soon, long_ago = timestamp(NOW + timedelta(minutes=1)), timestamp(NOW - timedelta(hours=9))
+    outage = {"since": timestamp(NOW), "until": soon, "reason": "marketo 503", "failures": 2}
+    world.rows = [
+        row("counts", row_name(NOW, "person"), {"synced": {str(NOW.minute - NOW.minute % 5): 7}}),
+        row("counts", row_name(NOW - timedelta(hours=30), "person"), {"synced": {"0": 100}}),
+        row("circuit", "company", outage),
+        row("circuit", "person", {**outage, "until": long_ago}),
+        row("circuit", "opportunity", {"of": "another version"}),
+    ]
+    world.parked = [{"PartitionKey": "company", "RowKey": "a|lead|b", "Entity": "person", "Since": NOW}]
+    status = await world.look()
+    assert status.entities["person"].last_hour["synced"] == status.entities["person"].last_day["synced"] == 7
+    assert list(status.circuits) == ["company"]
+    assert status.entities["person"].parked.by_parent == {"company": 1}
