@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import ctypes
+import fcntl
 import os
 import random
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +19,9 @@ PR_SET_PDEATHSIG = 1
 LOG_TAIL_LINES = 25
 # Below Linux's range for outgoing connections (from 32768): who stops and starts again finds the port still free.
 PORTS = range(15_000, 32_000)
+
+#: Locked files, one for each port that this process has chosen. They end with it.
+_reservations: list[BinaryIO] = []
 
 
 class StackError(Exception):
@@ -43,7 +48,11 @@ def die_with_parent() -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different TCP ports of 127.0.0.1 that nobody listens on at this moment."""
+    """Return `count` different TCP ports of 127.0.0.1 that nobody listens on at this moment.
+
+    No other process of this user gets them from here while this one lives: stacks that start at the same time choose
+    their ports before they listen on them.
+    """
     found: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
         if len(found) == count:
@@ -53,8 +62,22 @@ def free_ports(count: int) -> list[int]:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        found.append(port)
+        if _reserve(port):
+            found.append(port)
     return found
+
+
+def _reserve(port: int) -> bool:
+    folder = Path(tempfile.gettempdir()) / f"msisync-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    reservation = (folder / str(port)).open("wb")
+    try:
+        fcntl.flock(reservation, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        reservation.close()
+        return False
+    _reservations.append(reservation)
+    return True
 
 
 def announces_ready(log: str) -> bool:

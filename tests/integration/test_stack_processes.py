@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from local import processes
 from local.processes import Child, ChildError, free_ports
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 
+ROOT = Path(__file__).parents[2]
 SLEEPER = """
     from local.processes import die_with_parent
     import time
@@ -195,3 +198,19 @@ def test_free_ports_are_different_and_below_the_range_of_outgoing_connections() 
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert max(ports) < 32_768
+
+
+def test_two_processes_do_not_choose_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "from local import processes; processes.PORTS = range(15_000, 15_200); print(processes.free_ports(60))"
+    first = subprocess.Popen(
+        [sys.executable, "-uc", f"{command}; input()"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout
+    theirs = set(json.loads(first.stdout.readline()))
+    monkeypatch.setattr(processes, "PORTS", range(15_000, 15_200))
+    assert not theirs & set(free_ports(60))
+    first.communicate("\n")
