@@ -20,9 +20,6 @@ LOG_TAIL_LINES = 25
 # Below Linux's range for outgoing connections (from 32768): who stops and starts again finds the port still free.
 PORTS = range(15_000, 32_000)
 
-#: Locked files, one for each port that this process has chosen. They end with it.
-_reservations: list[BinaryIO] = []
-
 
 class StackError(Exception):
     """The stack cannot do what was asked. The message says why."""
@@ -70,13 +67,13 @@ def free_ports(count: int) -> list[int]:
 def _reserve(port: int) -> bool:
     folder = Path(tempfile.gettempdir()) / f"msisync-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    reservation = (folder / str(port)).open("wb")
+    # A bare descriptor: the lock is to end with the process, and with nothing before.
+    reservation = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(reservation, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        reservation.close()
+        os.close(reservation)
         return False
-    _reservations.append(reservation)
     return True
 
 

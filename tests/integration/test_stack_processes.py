@@ -201,14 +201,10 @@ def test_free_ports_are_different_and_below_the_range_of_outgoing_connections() 
 
 
 def test_two_processes_do_not_choose_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = "from local import processes; processes.PORTS = range(15_000, 15_200); print(processes.free_ports(60))"
-    first = subprocess.Popen(
-        [sys.executable, "-uc", f"{command}; input()"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    program = "from local import processes as p; p.PORTS = range(15_000, 15_200); print(p.free_ports(60)); input()"
+    command = [sys.executable, "-uc", program]
+    pipe = subprocess.PIPE
+    first = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)  # noqa: S603  (our own program)
     assert first.stdout
     theirs = set(json.loads(first.stdout.readline()))
     monkeypatch.setattr(processes, "PORTS", range(15_000, 15_200))
