@@ -7,10 +7,12 @@ import logging
 import time
 from datetime import UTC, datetime
 from functools import cache
+from uuid import uuid4
 
 import httpx
 
 from shared import config, settings
+from shared.budget import Budget, limits_of
 from shared.bus import Bus
 from shared.children import Children
 from shared.circuit import Circuits
@@ -36,6 +38,7 @@ from shared.settle import Settler
 from shared.state import State
 from shared.store import Store
 from shared.sync import Engine
+from shared.trickle import Trickle
 from shared.windows import Windows
 
 CONNECT_SECONDS = 10.0
@@ -49,16 +52,26 @@ def _now() -> datetime:
 def pipeline() -> Pipeline:
     """The one pipeline of this process. Raises ConfigurationError with every problem of settings and sync.toml."""
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and those with 300 ids have 14 KB
+    # It logs every header of every request to storage.
+    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     given = settings.load()
     rules = config.load(given.sync.config)
     clock = time.monotonic
     state = State(given.storage)
     circuits = Circuits(state, seconds=given.sync.circuit, now=_now)
     dataverse = dataverse_client(given.dataverse, circuits)
-    marketo = marketo_client(given.marketo, rules, circuits)
+    budget = Budget(state, limits_of(given.marketo), me=uuid4().hex[:12], now=_now)
+    marketo = marketo_client(given.marketo, rules, budget, circuits)
     known = Known(clock=clock)
     bus = Bus(given.bus)
-    windows = Windows(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now)
+    trickle = Trickle(
+        budget.refresh,
+        daily_calls=given.marketo.daily_calls,
+        share=given.marketo.trickle_share,
+        longest=given.marketo.trickle_window,
+        now=_now,
+    )
+    windows = Windows(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now, trickle=trickle)
     parking = Parking(
         Store(given.storage),
         bus,
@@ -107,13 +120,16 @@ def dataverse_client(given: DataverseSettings, guard: Guard | None = None) -> Da
     return DataverseClient(http, auth, clock=time.monotonic, sleep=asyncio.sleep, guard=guard)
 
 
-def marketo_client(given: MarketoSettings, rules: SyncConfig, guard: Guard | None = None) -> MarketoClient:
-    """A client of the Marketo instance, not yet connected, within this process's share of its limits."""
+def marketo_client(
+    given: MarketoSettings, rules: SyncConfig, budget: Budget | None = None, guard: Guard | None = None
+) -> MarketoClient:
+    """A client of the Marketo instance, not yet connected, that stays within the budget."""
     http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(MARKETO_TIMEOUT, connect=CONNECT_SECONDS))
-    auth = MarketoAuth(http, given.client_id, given.client_secret, clock=time.monotonic, sleep=asyncio.sleep)
-    pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=time.monotonic, sleep=asyncio.sleep)
+    clock, sleep = time.monotonic, asyncio.sleep
+    auth = MarketoAuth(http, given.client_id, given.client_secret, clock=clock, sleep=sleep)
+    pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=clock, sleep=sleep, budget=budget)
     keys = {name: fields[0] for name in ENTITIES if (fields := rules.key_fields(name))}
-    return MarketoClient(http, auth, pacer, clock=time.monotonic, sleep=asyncio.sleep, keys=keys, guard=guard)
+    return MarketoClient(http, auth, pacer, clock=clock, sleep=sleep, keys=keys, guard=guard, budget=budget)
 
 
 class _Organization:

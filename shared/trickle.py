@@ -16,9 +16,10 @@ from typing import Protocol
 from shared.entities import ENTITIES
 
 DAY_SECONDS = 86_400.0
-#: How far the use may be ahead of the pace, in parts of the day's calls, before changes are collected. The window
-#: grows by the time that the pace takes for one call, each time that the excess grows by this.
-DEAD_ZONE = 0.001
+#: How far the use may be ahead of the pace, in parts of the day's calls, before changes are collected.
+DEAD_ZONE = 0.003
+#: Beyond that, the window grows by the time that the pace takes for one call with each such part.
+STEP = 0.0005
 #: Windows end at multiples of this, or of their own width where that is less.
 GRID_SECONDS = 5.0
 
@@ -51,6 +52,7 @@ class Trickle:
         self._usage = usage
         self._pace = share * daily_calls
         self._dead_zone = DEAD_ZONE * daily_calls
+        self._step = STEP * daily_calls
         self._longest = longest
         self._now = now
         self._width = 0.0
@@ -64,9 +66,8 @@ class Trickle:
     async def adapt(self) -> None:
         """Let the width follow the use of the day."""
         usage = await self._usage()
-        over = usage.used_today - self._pace * usage.elapsed
-        excess = (over - self._dead_zone) / self._dead_zone
-        self._width = min(self._longest, max(0.0, excess * DAY_SECONDS / self._pace))
+        over = usage.used_today - self._pace * usage.elapsed - self._dead_zone
+        self._width = min(self._longest, max(0.0, over / self._step * DAY_SECONDS / self._pace))
 
     def end(self, entity: str) -> datetime | None:
         """When the entity's window ends, which a change opens if there is none. None: at once."""
