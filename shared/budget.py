@@ -94,7 +94,7 @@ class Budget:
         self._now = now
         self._operator = operator
         self._ledger = ledgers.read({}, self._time())
-        self._grant = Grant(0, 0.0, 0.0, limits.concurrency)
+        self._grant = Grant(0, 0.0, 0.0, 1)  # until it is known how many others there are
         self._used_of_block = 0
         self._made: list[float] = []  # calls of which the others were not told
         self._must_measure = False
@@ -245,7 +245,7 @@ class Budget:
         try:
             async with asyncio.timeout(STORAGE_SECONDS):
                 await self._storage.change(*ROW, change, alone=not others)
-        except (AzureError, TimeoutError) as error:
+        except (AzureError, TimeoutError, ValueError) as error:  # ValueError: a connection string that is none
             self._away_until = self._time() + STORAGE_RETRY_SECONDS
             if self._time() - self._warned_at >= WARN_SECONDS:
                 self._warned_at = self._time()
@@ -281,6 +281,8 @@ class Budget:
             self._learn(ledger)
             raise self._refusal(closed)
         self._made.append(now)
+        if not self._read_at:  # nothing was ever known of others
+            self._grant = replace(self._grant, places=self._limits.concurrency)
         return 0.0
 
     def _next_block(self) -> int:

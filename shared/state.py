@@ -20,6 +20,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared.settings import StorageSettings
@@ -37,8 +38,9 @@ ASIDE_SECONDS = (0.01, 0.3)
 class State:
     """The table. Raises azure.core's AzureError when storage does not answer."""
 
-    def __init__(self, settings: StorageSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: StorageSettings, client: Callable[[], TableClient] | None = None) -> None:
+        """`client`: makes the table's client, for who does not connect as the app does."""
+        self._client = client or partial(connect, settings, settings.state_table)
         self._table: TableClient | None = None
         self._opening = asyncio.Lock()
         self._written: dict[tuple[str, str], tuple[str, str]] = {}
@@ -124,7 +126,7 @@ class State:
 
         async with self._opening:
             if self._table is None:
-                table = connect(self._settings, self._settings.state_table)
+                table = self._client()
                 with suppress(ResourceExistsError):
                     await table.create_table()
                 self._table = table

@@ -126,7 +126,7 @@ class Ledger(BaseModel):
             self.close_share(limits, now)
         free = self._free(limits, now)
         if free > 0 and not self.closed:
-            mine.held = min(wanted, left, max(1, free // (2 * (len(others) + 1))))
+            mine.held = min(wanted, left, max(1, free // (2 * len(others) + 1)))
             mine.until = now + HOLD_SECONDS
         grant = Grant(mine.held, mine.until, 0.0 if mine.held else self._wait(now), mine.places)
         # Until the calls that run beyond its new part have ended, the places are not free for others.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared import config, settings
 from shared.app import dataverse_client, marketo_client
+from shared.budget import Budget, limits_of
 from shared.bus import Bus
 from shared.config import SyncConfig
 from shared.dataverse.client import DataverseClient
@@ -18,6 +20,7 @@ from shared.dataverse.metadata import Metadata
 from shared.errors import ConfigurationError
 from shared.marketo.client import MarketoClient
 from shared.settings import Settings
+from shared.state import State
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
@@ -61,8 +64,19 @@ class Context:
 
     @cached_property
     def marketo(self) -> MarketoClient:
-        """A client of Marketo."""
-        return marketo_client(self.settings.marketo, self.config)
+        """A client of Marketo. Its calls count as the app's, but the app's share does not bind them."""
+        return marketo_client(self.settings.marketo, self.config, self.budget)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The use of Marketo's day."""
+        limits = limits_of(self.settings.marketo)
+        return Budget(self.state, limits, me="operator", now=lambda: datetime.now(UTC), operator=True)
+
+    @cached_property
+    def state(self) -> State:
+        """What the app's instances share."""
+        return State(self.settings.storage, lambda: self.state_table)
 
     @cached_property
     def bus(self) -> ServiceBusClient:

@@ -1,0 +1,142 @@
+"""Time that passes only when everybody waits, and a table in memory: for simulations of hours within seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from azure.core.exceptions import (
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+)
+from azure.data.tables import TableEntity
+
+from shared.settings import StorageSettings
+from shared.state import State
+
+T = TypeVar("T")
+
+#: Seconds.
+SHORTEST = 1e-6
+
+
+class Time:
+    """A clock that jumps to the next timer whenever nothing is left to do: asyncio.sleep takes no time at all."""
+
+    def __init__(self, start: datetime) -> None:
+        self._start = start
+        #: Seconds since the start.
+        self.passed = 0.0
+
+    def now(self) -> datetime:
+        """Return the virtual time."""
+        return self._start + timedelta(seconds=self.passed)
+
+    def clock(self) -> float:
+        """Return the seconds since the start."""
+        return self.passed
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` in virtual time. It must not do real input or output."""
+        with asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner:
+            return runner.run(work)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self, time: Time) -> None:
+        self._virtual = time
+        super().__init__(_Jumps(time))
+
+    def time(self) -> float:
+        return self._virtual.passed
+
+    def call_at(  # type: ignore[override]  # the stubs' tuple of type variables says no more
+        self, when: float, callback: Callable[..., object], *arguments: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Let some time pass in every sleep, however short: else who waits for a rounding error waits for ever."""
+        return super().call_at(max(when, self.time() + SHORTEST), callback, *arguments, context=context)
+
+
+class _Jumps(selectors.DefaultSelector):
+    def __init__(self, time: Time) -> None:
+        super().__init__()
+        self._time = time
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise RuntimeError("everybody waits, and nothing is going to happen")
+        self._time.passed += timeout
+        return super().select(0)
+
+
+class MemoryTable:
+    """What shared/state.py uses of a table client. `seconds`: how long each request takes. `away`: none is answered."""
+
+    def __init__(self, seconds: float = 0.01) -> None:
+        self.seconds = seconds
+        self.away = False
+        self.requests = 0
+        self.conflicts = 0
+        self._rows: dict[tuple[str, str], tuple[str, int]] = {}  # JSON, version
+
+    async def get_entity(self, partition: str, row: str) -> TableEntity:
+        """Return a row with its etag, as the SDK does."""
+        await self._request()
+        if (partition, row) not in self._rows:
+            raise ResourceNotFoundError
+        text, version = self._rows[partition, row]
+        return _Entity({"RowKey": row, "Value": text}, str(version))
+
+    async def create_entity(self, entity: Mapping[str, str]) -> dict[str, str]:
+        """Create a row that is not there."""
+        await self._request()
+        if _key(entity) in self._rows:
+            self.conflicts += 1
+            raise ResourceExistsError
+        return self._store(entity, 1)
+
+    async def update_entity(self, entity: Mapping[str, str], *, etag: str, **_: Any) -> dict[str, str]:
+        """Write a row that still has this etag."""
+        await self._request()
+        version = self._rows.get(_key(entity), ("", 0))[1]
+        if str(version) != etag:
+            self.conflicts += 1
+            raise ResourceModifiedError
+        return self._store(entity, version + 1)
+
+    async def _request(self) -> None:
+        self.requests += 1
+        await asyncio.sleep(self.seconds)
+        if self.away:
+            raise ServiceRequestError("away")
+
+    def _store(self, entity: Mapping[str, str], version: int) -> dict[str, str]:
+        self._rows[_key(entity)] = entity["Value"], version
+        return {"etag": str(version)}
+
+
+class MemoryState(State):
+    """The state over a table in memory. Each instance has its own."""
+
+    def __init__(self, table: MemoryTable) -> None:
+        super().__init__(StorageSettings.model_validate({"AzureWebJobsStorage": "in memory"}))
+        self._memory = table
+
+    async def _open(self) -> Any:
+        return self._memory
+
+
+class _Entity(TableEntity):
+    def __init__(self, values: Mapping[str, str], etag: str) -> None:
+        super().__init__(values)
+        self._metadata = {"etag": etag, "timestamp": None}
+
+
+def _key(entity: Mapping[str, str]) -> tuple[str, str]:
+    return entity["PartitionKey"], entity["RowKey"]

@@ -1,0 +1,232 @@
+"""Marketo's limits belong to all instances together: the rate, the places and the day, whoever calls and when."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.virtual import MemoryState, MemoryTable, Time
+from shared.budget import Budget
+from shared.codes import Kind
+from shared.errors import MarketoError
+from shared.marketo.ledger import GRAIN, Limits
+from shared.marketo.pacing import WINDOW_SECONDS, Pacer
+
+#: Ten in the morning in Chicago.
+MORNING = datetime(2026, 3, 4, 16, 0, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 3, 5, 6, 5, tzinfo=UTC)
+
+
+class Instances:
+    """Processes of the app that share one table, and what they call."""
+
+    def __init__(
+        self, number: int, *, calls: int = 50, concurrency: int = 5, daily: int = 50_000, allowed: int = 30_000
+    ) -> None:
+        self.time = Time(MORNING)
+        self.run = self.time.run
+        self.table = MemoryTable()
+        self.limits = Limits(calls=calls, concurrency=concurrency, daily=daily, allowed=allowed)
+        self.began: list[float] = []
+        self.running = 0
+        self.most = 0
+        self.of: list[Pacer] = []
+        self.budgets: list[Budget] = []
+        for _ in range(number):
+            self.start()
+
+    def start(self, **options: Any) -> Budget:
+        budget = Budget(MemoryState(self.table), self.limits, me=f"i{len(self.of)}", now=self.time.now, **options)
+        pacer = Pacer(
+            self.limits.calls,
+            self.limits.concurrency,
+            clock=self.time.clock,
+            sleep=asyncio.sleep,
+            budget=budget,
+        )
+        self.of.append(pacer)
+        self.budgets.append(budget)
+        return budget
+
+    async def call(self, instance: int, takes: float = 0.0) -> None:
+        async with self.of[instance].admitted():
+            with self._runs():
+                await asyncio.sleep(takes)
+
+    async def calls(self, instance: int, number: int, takes: float = 0.0) -> None:
+        await asyncio.gather(*(self.call(instance, takes) for _ in range(number)))
+
+    async def until_refused(self, instance: int, at_most: int = 1000) -> MarketoError:
+        for _ in range(at_most):
+            try:
+                await self.call(instance)
+            except MarketoError as error:
+                return error
+        raise AssertionError("nobody was refused")
+
+    @contextmanager
+    def _runs(self) -> Iterator[None]:
+        self.began.append(self.time.passed)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        yield
+        self.running -= 1
+
+    def never_more_than(self, limit: int) -> None:
+        began = sorted(self.began)
+        for first, beyond in zip(began, began[limit:], strict=False):
+            assert beyond - first > WINDOW_SECONDS - 1e-6
+
+
+bursts = st.lists(st.tuples(st.integers(0, 3), st.floats(0, 50), st.integers(1, 25), st.floats(0, 8)), max_size=12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 40), bursts)
+def test_the_rate_holds_over_all_instances_in_every_20_seconds(
+    limit: int, work: list[tuple[int, float, int, float]]
+) -> None:
+    instances = Instances(4, calls=limit)
+
+    async def burst(instance: int, at: float, number: int, takes: float) -> None:
+        await asyncio.sleep(at)
+        await instances.calls(instance, number, takes)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(burst(*part) for part in work))
+
+    instances.run(all_of_them())
+    assert len(instances.began) == sum(number for _, _, number, _ in work)
+    instances.never_more_than(limit)
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_together_they_use_nearly_all_of_the_rate(number: int) -> None:
+    instances = Instances(number)
+
+    async def hammer() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(300):
+                await asyncio.gather(*(instances.calls(n, 2000) for n in range(number)))
+
+    instances.run(hammer())
+    instances.never_more_than(50)
+    windows = 300 / (WINDOW_SECONDS + 2 * GRAIN)
+    assert len(instances.began) > 0.9 * 50 * windows
+
+
+def test_the_places_are_shared_as_soon_as_everybody_has_asked_for_calls() -> None:
+    instances = Instances(2, concurrency=6, calls=100)
+
+    async def join() -> None:
+        first = asyncio.create_task(instances.calls(0, 60, takes=1.0))
+        await asyncio.sleep(2)
+        assert instances.most == 6
+        second = asyncio.create_task(instances.calls(1, 30, takes=1.0))
+        await asyncio.sleep(8)
+        assert instances.most <= 7  # who joins may run one call, whatever the others run
+        assert [budget.places for budget in instances.budgets] == [3, 3]
+        instances.most = instances.running
+        await asyncio.sleep(4)
+        assert instances.most == 6
+        await asyncio.gather(first, second)
+        await asyncio.sleep(61)
+        await instances.calls(0, 12)
+        assert instances.budgets[0].places == 6  # the other one is gone
+
+    instances.run(join())
+
+
+def test_storage_is_asked_once_for_several_calls() -> None:
+    instances = Instances(1)
+
+    async def work() -> None:
+        for _ in range(400):
+            await instances.call(0, takes=0.5)
+
+    instances.run(work())
+    assert instances.table.requests <= 60
+
+
+def test_the_share_of_the_day_holds_over_all_instances_to_the_call() -> None:
+    instances = Instances(3, allowed=120, daily=200)
+
+    async def spend() -> list[MarketoError]:
+        return await asyncio.gather(*(instances.until_refused(n) for n in range(3)))
+
+    async def spend_what_others_did_not_use() -> None:
+        refused = await spend()
+        assert {error.code for error in refused} == {"DayShareSpent"}
+        assert {error.kind for error in refused} == {Kind.DAILY}
+        for budget in instances.budgets:
+            await budget.refresh()
+
+    instances.run(spend_what_others_did_not_use())
+    assert 110 <= len(instances.began) <= 120
+    instances.never_more_than(50)
+
+
+def test_one_instance_uses_its_share_to_the_last_call() -> None:
+    instances = Instances(1, allowed=33)
+    refused = instances.run(instances.until_refused(0))
+    assert len(instances.began) == 33
+    assert refused.retry_after is not None
+    wait = (MIDNIGHT - MORNING).total_seconds()
+    assert wait - 60 <= refused.retry_after <= wait + 60
+
+
+def test_after_midnight_in_chicago_it_opens_by_itself() -> None:
+    instances = Instances(2, allowed=20)
+
+    async def days() -> None:
+        await instances.until_refused(0)
+        usage = await instances.budgets[1].refresh()
+        assert (usage.used_today, usage.allowed_today, usage.closed_until) == (20, 20, MIDNIGHT)
+        assert usage.closed_code == "DayShareSpent"
+        assert usage.closed_since is not None
+        requests = instances.table.requests
+        for _ in range(100):
+            await instances.until_refused(0)
+        assert instances.table.requests == requests  # nobody is asked while it is closed
+        await asyncio.sleep((MIDNIGHT - instances.time.now()).total_seconds() - 1)
+        await instances.until_refused(0)
+        await asyncio.sleep(1)
+        await instances.call(0)
+        usage = instances.budgets[0].usage
+        assert (usage.used_today, usage.closed_until, usage.day) == (1, None, MIDNIGHT.date())
+        assert usage.elapsed < 0.001
+
+    instances.run(days())
+
+
+def test_what_is_left_of_a_block_goes_back() -> None:
+    instances = Instances(2)
+
+    async def work() -> None:
+        for _ in range(9):  # blocks of 2, 4 and 8 calls
+            await instances.call(0)
+        assert (await instances.budgets[1].refresh()).used_today == 14
+        await asyncio.sleep(11)
+        assert instances.budgets[0].usage.used_today == 9
+        assert (await instances.budgets[0].refresh()).used_today == 9
+        assert (await instances.budgets[1].refresh()).used_today == 9
+
+    instances.run(work())
+
+
+def test_calls_that_a_killed_instance_held_count_as_made() -> None:
+    instances = Instances(2)
+
+    async def work() -> None:
+        await instances.call(0)
+        await asyncio.sleep(70)
+        await instances.call(1)
+        usage = await instances.budgets[1].refresh()
+        assert (usage.used_today, usage.instances) == (3, 1)
+
+    instances.run(work())
