@@ -29,6 +29,9 @@ _BROKER_ANNOTATIONS = frozenset(
         SCHEDULED_ENQUEUE_TIME,
     )
 )
+# Format codes that a map may have; null stands for none.
+_NULL = b"\x40"
+_MAPS = b"\x40\xc1\xd1"
 _REASON, _DESCRIPTION = "DeadLetterReason", "DeadLetterErrorDescription"
 
 
@@ -43,11 +46,14 @@ class MessageState(IntEnum):
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One message in a queue. Times are seconds since the epoch."""
+    """One message in a queue. Times are seconds since the epoch.
+
+    `application_properties` are the encoded map: only what is dead-lettered has its map taken apart.
+    """
 
     annotations: list[bytes]
     properties: bytes
-    application_properties: list[tuple[Any, bytes]]
+    application_properties: bytes
     body: bytes
     durable: bool = False
     priority: int | None = None
@@ -71,11 +77,12 @@ class Message:
 
     def mark_dead(self, reason: str | None, description: str | None) -> None:
         """Write why the message was dead-lettered into its application properties, as Service Bus does."""
-        kept = [pair for pair in self.application_properties if pair[0] not in {_REASON, _DESCRIPTION}]
+        given = amqp.split_map(self.application_properties, 0) if self.application_properties else []
+        kept = [raw for key, raw in given if key not in {_REASON, _DESCRIPTION}]
         for key, text in ((_REASON, reason), (_DESCRIPTION, description)):
             if text is not None:
-                kept.append((key, amqp.encode(key) + amqp.encode(text)))
-        self.application_properties = kept
+                kept.append(amqp.encode(key) + amqp.encode(text))
+        self.application_properties = amqp.join_map(kept)
 
     def encode(self) -> bytes:
         """Return the message as a receiver gets it, with the broker's header fields and annotations."""
@@ -93,8 +100,7 @@ class Message:
             annotations.append(_pair("x-opt-locked-until", _timestamp(self.locked_until)))
         application_properties = b""
         if self.application_properties:
-            pairs = [raw for _, raw in self.application_properties]
-            application_properties = _section(APPLICATION_PROPERTIES, amqp.join_map(pairs))
+            application_properties = _section(APPLICATION_PROPERTIES, self.application_properties)
         return b"".join(
             (
                 self._encode_header(),
@@ -178,7 +184,7 @@ def parse_message(payload: bytes) -> Message:
     header: list[Any] = []
     annotations: list[tuple[Any, bytes]] = []
     properties = b""
-    application_properties: list[tuple[Any, bytes]] = []
+    application_properties = b""
     body = []
     fields: list[Any] = []
     try:
@@ -190,7 +196,7 @@ def parse_message(payload: bytes) -> Message:
             elif code == PROPERTIES:
                 properties, fields = payload[start:end], amqp.decode(payload, value_start)[0]
             elif code == APPLICATION_PROPERTIES:
-                application_properties = amqp.split_map(payload, value_start)
+                application_properties = _checked_map(payload[value_start:end])
             elif code != DELIVERY_ANNOTATIONS:
                 body.append(payload[start:end])
     except (IndexError, ValueError, struct.error) as error:
@@ -211,6 +217,13 @@ def parse_message(payload: bytes) -> Message:
         scheduled_for=_scheduled_time(annotations),
         size=len(payload),
     )
+
+
+def _checked_map(encoded: bytes) -> bytes:
+    if encoded[0] not in _MAPS:
+        msg = "the application properties are no map"
+        raise DecodeError(msg)
+    return b"" if encoded == _NULL else encoded
 
 
 def _checked_id(what: str, value: Any) -> Any:
