@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from shared.operations.dead_letters.settlement import Outcome, settle
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 RENEW_BEFORE = timedelta(seconds=150)
 #: How long giving back may take: what stays locked comes back by itself when its lock ends.
 GIVE_BACK_SECONDS = 20.0
-#: Settlements on their way at once.
-_AT_ONCE = 250
 
 
 class Held:
@@ -38,7 +38,7 @@ class Held:
         """Remove messages from their queue. Gives how many the broker has confirmed; none of them is held any more."""
         for message in messages:
             self._messages.pop(message.sequence_number or 0, None)
-        return await self._settle(self._receiver.complete_message, messages)
+        return await settle(self._receiver, messages, Outcome.REMOVED)
 
     async def renew(self) -> None:
         """Keep what is held locked."""
@@ -56,25 +56,8 @@ class Held:
         """Let others have what is held, at once."""
         with suppress(TimeoutError):
             async with asyncio.timeout(GIVE_BACK_SECONDS):
-                await self._settle(self._receiver.abandon_message, list(self._messages.values()))
+                await settle(self._receiver, list(self._messages.values()), Outcome.GIVEN_BACK)
         self._messages.clear()
-
-    async def _settle(
-        self,
-        settle: Callable[[ServiceBusReceivedMessage], Awaitable[None]],
-        messages: Sequence[ServiceBusReceivedMessage],
-    ) -> int:
-        from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
-
-        confirmed = 0
-        for start in range(0, len(messages), _AT_ONCE):
-            some = messages[start : start + _AT_ONCE]
-            results = await asyncio.gather(*(settle(message) for message in some), return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException) and not isinstance(result, ServiceBusError | OSError | ValueError):
-                    raise result
-            confirmed += sum(result is None for result in results)
-        return confirmed
 
 
 def _ends(message: ServiceBusReceivedMessage) -> datetime:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.operations.dead_letters.filters import Filters
 from shared.operations.dead_letters.grouping import Groups
-from shared.operations.dead_letters.job import Prepare
 from shared.operations.dead_letters.letter import DeadLetter
 from shared.operations.dead_letters.resend import OFTEN
 from shared.operations.dead_letters.survey import Survey
@@ -58,9 +58,12 @@ async def make(
     *,
     most: int,
     again: bool,
-    prepare: Prepare,
+    check: Callable[[DeadLetter], Refusal | None],
 ) -> Plan:
-    """Look at everything once. `most`: how many may go, 0 for all; `again`: also what was replayed often."""
+    """Look at everything once. `most`: how many may go, 0 for all; `again`: also what was replayed often.
+
+    `check` says why a dead letter must stay. Raises QueueUnavailable when Service Bus does not answer.
+    """
     plan = Plan()
     async with aclosing(survey.pages()) as pages:
         async for page in pages:
@@ -70,7 +73,7 @@ async def make(
                     continue
                 if letter.replays >= OFTEN and not again:
                     plan.often += 1
-                elif isinstance(refusal := prepare(letter), Refusal):
+                elif refusal := check(letter):
                     plan.refuse(letter, refusal)
                 elif most and plan.count >= most:
                     plan.beyond += 1

@@ -16,10 +16,10 @@ from shared.operations.context import Context
 from shared.operations.dead_letters import crew, plan
 from shared.operations.dead_letters.archive import letters_in
 from shared.operations.dead_letters.filters import given_filters
-from shared.operations.dead_letters.job import Job, preparing
+from shared.operations.dead_letters.job import Job
 from shared.operations.dead_letters.move import MAX_HELD, Tally
 from shared.operations.dead_letters.plan import Plan
-from shared.operations.dead_letters.resend import OFTEN, Stamp
+from shared.operations.dead_letters.resend import OFTEN, Stamp, refusal
 from shared.operations.dead_letters.survey import Survey
 from shared.operations.dead_letters.text import group_json, say, show_groups, show_unseen
 
@@ -57,7 +57,7 @@ async def _run(
             datetime.now(UTC),
             most=given.max,
             again=again,
-            prepare=preparing(context.settings.queues, stamp),
+            check=lambda letter: refusal(letter, context.settings.queues) if stamp else None,
         )
     tally = Tally()
     if given.apply:

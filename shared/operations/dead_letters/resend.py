@@ -12,7 +12,7 @@ from shared.changes import parse
 from shared.entities import ENTITIES
 from shared.errors import MessageError, NotificationError
 from shared.operations.dead_letters.letter import DeadLetter
-from shared.records import decode, encode, timestamp
+from shared.records import Record, decode, encode, timestamp
 from shared.routing import Refusal
 from shared.settings import QueueSettings
 
@@ -37,20 +37,36 @@ def resend(letter: DeadLetter, queues: QueueSettings, stamp: Stamp) -> Outgoing 
     A notification goes back to the queue of changes, records to the queue of their entity. Application properties are
     kept, except the broker's own. Records begin anew: no tries so far, no parent waited for.
     """
+    entity = _entity(letter, queues)
+    understood = _understood(letter, entity)
+    if isinstance(understood, Refusal):
+        return understood
     replays = letter.replays + 1
     properties = _stamped(letter.message.properties, stamp, replays)
-    entity = _entity(letter, queues)
+    if not entity:
+        return _outgoing(letter, queues.changes, letter.message.body, None, properties)
+    records = [
+        replace(record, attempt=0, parked_since=None, released=False, collected=False, replays=replays)
+        for record in understood
+    ]
+    return _outgoing(letter, queues.of(entity), encode(entity, records), entity, properties)
+
+
+def refusal(letter: DeadLetter, queues: QueueSettings) -> Refusal | None:
+    """Why nobody would understand the message if it were sent; None when it can be replayed."""
+    understood = _understood(letter, _entity(letter, queues))
+    return understood if isinstance(understood, Refusal) else None
+
+
+def _understood(letter: DeadLetter, entity: str) -> list[Record] | Refusal:
+    """The records of an entity's message; none, where the body is a notification."""
     try:
-        if not entity:
-            parse(letter.message.body)
-            return _outgoing(letter, queues.changes, letter.message.body, None, properties)
-        records = [
-            replace(record, attempt=0, parked_since=None, released=False, collected=False, replays=replays)
-            for record in decode(letter.message.body, entity)
-        ]
+        if entity:
+            return decode(letter.message.body, entity)
+        parse(letter.message.body)
     except (MessageError, NotificationError) as error:
         return Refusal(error.code, error.message)
-    return _outgoing(letter, queues.of(entity), encode(entity, records), entity, properties)
+    return []
 
 
 def _entity(letter: DeadLetter, queues: QueueSettings) -> str:
