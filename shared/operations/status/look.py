@@ -173,7 +173,7 @@ class _Rows(State):
     """Rows of a table that is never created here, through a client that is signed in as the operator."""
 
     def __init__(self, settings: StorageSettings, table: TableClient) -> None:
-        super().__init__(settings)
+        super().__init__(settings, lambda: table)
         self._table = table
 
 
