@@ -83,20 +83,20 @@ class MemoryTable:
         self.away = False
         self.requests = 0
         self.conflicts = 0
-        self._rows: dict[tuple[str, str], tuple[str, int]] = {}  # JSON, version
+        self.rows: dict[tuple[str, str], tuple[str, int]] = {}  # JSON, version
 
     async def get_entity(self, partition: str, row: str) -> TableEntity:
         """Return a row with its etag, as the SDK does."""
         await self._request()
-        if (partition, row) not in self._rows:
+        if (partition, row) not in self.rows:
             raise ResourceNotFoundError
-        text, version = self._rows[partition, row]
+        text, version = self.rows[partition, row]
         return _Entity({"RowKey": row, "Value": text}, str(version))
 
     async def create_entity(self, entity: Mapping[str, str]) -> dict[str, str]:
         """Create a row that is not there."""
         await self._request()
-        if _key(entity) in self._rows:
+        if _key(entity) in self.rows:
             self.conflicts += 1
             raise ResourceExistsError
         return self._store(entity, 1)
@@ -104,7 +104,7 @@ class MemoryTable:
     async def update_entity(self, entity: Mapping[str, str], *, etag: str, **_: Any) -> dict[str, str]:
         """Write a row that still has this etag."""
         await self._request()
-        version = self._rows.get(_key(entity), ("", 0))[1]
+        version = self.rows.get(_key(entity), ("", 0))[1]
         if str(version) != etag:
             self.conflicts += 1
             raise ResourceModifiedError
@@ -117,7 +117,7 @@ class MemoryTable:
             raise ServiceRequestError("away")
 
     def _store(self, entity: Mapping[str, str], version: int) -> dict[str, str]:
-        self._rows[_key(entity)] = entity["Value"], version
+        self.rows[_key(entity)] = entity["Value"], version
         return {"etag": str(version)}
 
 

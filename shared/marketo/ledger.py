@@ -83,7 +83,7 @@ class Measured(BaseModel):
 
     at: float
     total: int | None = None
-    used: int = 0
+    taken: int = 0
 
 
 class Ledger(BaseModel):
@@ -163,9 +163,9 @@ class Ledger(BaseModel):
         """Whether everybody's use is to be measured now, and by the caller."""
         at_the_end = limits.allowed - MEASURE_BEFORE_END
         due = (
-            self.used - self.measured.used >= MEASURE_CALLS
+            self.taken - self.measured.taken >= MEASURE_CALLS
             or now - self.measured.at >= MEASURE_SECONDS
-            or self.measured.used < at_the_end <= self.taken
+            or self.measured.taken < at_the_end <= self.taken
         )
         if not due or now < self.measuring_until:
             return False
@@ -174,7 +174,7 @@ class Ledger(BaseModel):
 
     def measure(self, total: int, limits: Limits, now: float) -> None:
         """Everybody together has made `total` calls today."""
-        self.measured = Measured(at=now, total=total, used=self.used)
+        self.measured = Measured(at=now, total=total, taken=self.taken)
         self.measuring_until = 0.0
         if total >= limits.daily:
             self.close(QUOTA_SPENT, f"all that call this Marketo have used {total:,} of its {limits.daily:,}", now)

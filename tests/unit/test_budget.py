@@ -1,86 +1,25 @@
 """Marketo's limits belong to all instances together: the rate, the places and the day, whoever calls and when."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.virtual import MemoryState, MemoryTable, Time
-from shared.budget import Budget
+from local.instances import MORNING, Instances
 from shared.codes import Kind
 from shared.errors import MarketoError
-from shared.marketo.ledger import GRAIN, Limits
-from shared.marketo.pacing import WINDOW_SECONDS, Pacer
+from shared.marketo.ledger import GRAIN
+from shared.marketo.pacing import WINDOW_SECONDS
 
-#: Ten in the morning in Chicago.
-MORNING = datetime(2026, 3, 4, 16, 0, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 5, 6, 5, tzinfo=UTC)
 
 
-class Instances:
-    """Processes of the app that share one table, and what they call."""
-
-    def __init__(
-        self, number: int, *, calls: int = 50, concurrency: int = 5, daily: int = 50_000, allowed: int = 30_000
-    ) -> None:
-        self.time = Time(MORNING)
-        self.run = self.time.run
-        self.table = MemoryTable()
-        self.limits = Limits(calls=calls, concurrency=concurrency, daily=daily, allowed=allowed)
-        self.began: list[float] = []
-        self.running = 0
-        self.most = 0
-        self.of: list[Pacer] = []
-        self.budgets: list[Budget] = []
-        for _ in range(number):
-            self.start()
-
-    def start(self, **options: Any) -> Budget:
-        budget = Budget(MemoryState(self.table), self.limits, me=f"i{len(self.of)}", now=self.time.now, **options)
-        pacer = Pacer(
-            self.limits.calls,
-            self.limits.concurrency,
-            clock=self.time.clock,
-            sleep=asyncio.sleep,
-            budget=budget,
-        )
-        self.of.append(pacer)
-        self.budgets.append(budget)
-        return budget
-
-    async def call(self, instance: int, takes: float = 0.0) -> None:
-        async with self.of[instance].admitted():
-            with self._runs():
-                await asyncio.sleep(takes)
-
-    async def calls(self, instance: int, number: int, takes: float = 0.0) -> None:
-        await asyncio.gather(*(self.call(instance, takes) for _ in range(number)))
-
-    async def until_refused(self, instance: int, at_most: int = 1000) -> MarketoError:
-        for _ in range(at_most):
-            try:
-                await self.call(instance)
-            except MarketoError as error:
-                return error
-        raise AssertionError("nobody was refused")
-
-    @contextmanager
-    def _runs(self) -> Iterator[None]:
-        self.began.append(self.time.passed)
-        self.running += 1
-        self.most = max(self.most, self.running)
-        yield
-        self.running -= 1
-
-    def never_more_than(self, limit: int) -> None:
-        began = sorted(self.began)
-        for first, beyond in zip(began, began[limit:], strict=False):
-            assert beyond - first > WINDOW_SECONDS - 1e-6
+def never_more_than(instances: Instances, limit: int) -> None:
+    began = sorted(instances.began)
+    for first, beyond in zip(began, began[limit:], strict=False):
+        assert beyond - first > WINDOW_SECONDS - 1e-6
 
 
 bursts = st.lists(st.tuples(st.integers(0, 3), st.floats(0, 50), st.integers(1, 25), st.floats(0, 8)), max_size=12)
@@ -102,7 +41,7 @@ def test_the_rate_holds_over_all_instances_in_every_20_seconds(
 
     instances.run(all_of_them())
     assert len(instances.began) == sum(number for _, _, number, _ in work)
-    instances.never_more_than(limit)
+    never_more_than(instances, limit)
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])
@@ -115,7 +54,7 @@ def test_together_they_use_nearly_all_of_the_rate(number: int) -> None:
                 await asyncio.gather(*(instances.calls(n, 2000) for n in range(number)))
 
     instances.run(hammer())
-    instances.never_more_than(50)
+    never_more_than(instances, 50)
     windows = 300 / (WINDOW_SECONDS + 2 * GRAIN)
     assert len(instances.began) > 0.9 * 50 * windows
 
@@ -168,7 +107,7 @@ def test_the_share_of_the_day_holds_over_all_instances_to_the_call() -> None:
 
     instances.run(spend_what_others_did_not_use())
     assert 110 <= len(instances.began) <= 120
-    instances.never_more_than(50)
+    never_more_than(instances, 50)
 
 
 def test_one_instance_uses_its_share_to_the_last_call() -> None:
