@@ -1,0 +1,159 @@
+"""What instances share, in the real Azurite: rows that several write at once, and Marketo's limits over event loops."""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from local.azurite import connection_string, is_listening
+from local.processes import Child, free_ports
+from shared.budget import Budget
+from shared.marketo.ledger import Limits
+from shared.marketo.pacing import WINDOW_SECONDS, Pacer
+from shared.settings import StorageSettings
+from shared.state import State
+
+#: The instances' time runs so many times as fast as ours.
+FAST = 20.0
+RATE = 30
+EACH = 75
+
+
+@pytest.fixture(scope="module")
+async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    folder: Path = tmp_path_factory.mktemp("azurite")
+    blob, queue, table = free_ports(3)
+    command = [sys.executable, "-m", "local.azurite", "--location", str(folder / "data")]
+    command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
+    child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
+    await child.start()
+    yield connection_string(blob_port=blob, queue_port=queue, table_port=table)
+    await child.kill()
+
+
+@pytest.fixture
+def storage(azurite: str) -> StorageSettings:
+    """Settings with a table of its own."""
+    return StorageSettings.model_validate({"AzureWebJobsStorage": azurite, "STATE_TABLE": f"t{uuid4().hex}"})
+
+
+@pytest.fixture
+async def state(storage: StorageSettings) -> AsyncIterator[State]:
+    state = State(storage)
+    yield state
+    await state.close()
+
+
+def plus_one(value: dict[str, Any]) -> dict[str, Any]:
+    return {"count": value.get("count", 0) + 1}
+
+
+async def test_a_row_is_read_changed_left_and_removed(state: State) -> None:
+    assert await state.read("kind", "name") == {}
+    assert await state.change("kind", "name", plus_one) == {"count": 1}
+    assert await state.change("kind", "name", lambda _: None) == {"count": 1}
+    assert await state.change("kind", "name", plus_one) == {"count": 2}
+    assert await state.read("kind", "name") == {"count": 2}
+    assert {name: value async for name, value in state.all("kind")} == {"name": {"count": 2}}
+    await state.remove("kind", "name")
+    await state.remove("kind", "name")
+    assert await state.read("kind", "name") == {}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_no_change_is_lost_when_several_write_at_once(
+    storage: StorageSettings, state: State, alone: bool
+) -> None:
+    other = State(storage)
+
+    async def count(writer: State) -> None:
+        for _ in range(10):
+            await writer.change("kind", "name", plus_one, alone=alone)
+
+    await asyncio.gather(count(state), count(state), count(other))
+    assert await other.read("kind", "name") == {"count": 30}
+    await other.close()
+
+
+async def test_who_believes_to_be_alone_is_put_right(storage: StorageSettings, state: State) -> None:
+    other = State(storage)
+    await state.change("kind", "name", plus_one, alone=True)
+    await other.change("kind", "name", plus_one)
+    assert await state.change("kind", "name", lambda _: None, alone=True) == {"count": 2}
+    assert await state.change("kind", "name", plus_one, alone=True) == {"count": 3}
+    await other.remove("kind", "name")
+    assert await state.change("kind", "name", plus_one, alone=True) == {"count": 1}
+    await other.close()
+
+
+class Instance(threading.Thread):
+    """One instance of the app with an event loop of its own: makes its calls, then ends."""
+
+    def __init__(self, storage: StorageSettings, name: str, began: list[float]) -> None:
+        super().__init__(name=name)
+        self._storage = storage
+        self._began = began
+        self.seconds = 0.0
+
+    def run(self) -> None:
+        asyncio.run(self._work())
+
+    async def _work(self) -> None:
+        state = State(self._storage)
+        limits = Limits(calls=RATE, concurrency=4, daily=50_000, allowed=30_000)
+        budget = Budget(state, limits, me=self.name, now=lambda: datetime.fromtimestamp(fast(), UTC))
+        pacer = Pacer(RATE, 4, clock=fast, sleep=lambda seconds: asyncio.sleep(seconds / FAST), budget=budget)
+        await asyncio.gather(*(self._call(pacer) for _ in range(EACH)))
+        await state.close()
+
+    async def _call(self, pacer: Pacer) -> None:
+        async with pacer.admitted():
+            self._began.append(fast())
+
+
+def fast() -> float:
+    return time.time() * FAST
+
+
+async def test_the_rate_holds_over_event_loops(storage: StorageSettings) -> None:
+    began: list[float] = []
+    instances = [Instance(storage, f"i{number}", began) for number in range(2)]
+    for instance in instances:
+        instance.start()
+    for instance in instances:
+        await asyncio.to_thread(instance.join)
+    assert len(began) == 2 * EACH
+    began.sort()
+    # What is counted is the moment in which a call was taken: until it begins, some time may pass.
+    late = 0.2 * FAST
+    closest = min(beyond - first for first, beyond in zip(began, began[RATE:], strict=False))
+    assert closest > WINDOW_SECONDS - late
+
+
+async def test_a_block_costs_one_request(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Limits(calls=1000, concurrency=4, daily=50_000, allowed=30_000)
+    budget = Budget(state, limits, me="i0", now=lambda: datetime.now(UTC))
+    requests = 0
+
+    def counted(name: str) -> None:
+        original = getattr(State, name)
+
+        async def count(*given: Any) -> Any:
+            nonlocal requests
+            requests += 1
+            return await original(*given)
+
+        monkeypatch.setattr(State, name, count)
+
+    counted("_read")
+    counted("_write")
+    for _ in range(104):  # blocks of 2, 4, 8 and ten
+        assert await budget.take(1) == 0
+    assert requests == 1 + 3 + 9
