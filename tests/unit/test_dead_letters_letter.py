@@ -1,0 +1,167 @@
+"""What a dead letter says: of this app or of the broker, about a record or a notification, or about nothing known."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.operations.dead_letters.filters import Filters, Replays, age, replays
+from shared.operations.dead_letters.grouping import MAX_GROUPS, Groups
+from shared.operations.dead_letters.letter import DeadLetter, address, place_of, places, read
+from shared.operations.peek import Peeked, Place
+from shared.records import Record, encode
+from shared.settings import QueueSettings
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+EARLIER = NOON - timedelta(hours=2)
+ID, OTHER = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01"
+QUEUES = QueueSettings.model_validate(
+    {
+        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
+        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
+        "DEAD_LETTER_QUEUE": "dead-letters",
+    }
+)  # fmt: skip
+OURS, PERSONS, CHANGES = Place("dead-letters"), Place("persons", dead=True), Place("changes", dead=True)
+PROPERTIES: dict[str, object] = {
+    "code": "1003",
+    "message": "Invalid value for field 'email'",
+    "system": "marketo",
+    "source_queue": "persons",
+    "first_seen": "2026-03-04T10:00:00.000Z",
+    "entity": "person",
+    "table": "contact",
+    "record_id": ID,
+    "attempts": 3,
+}
+
+
+def notification(id_: str = ID, table: str = "contact") -> bytes:
+    context = {"MessageName": "Update", "PrimaryEntityName": table, "PrimaryEntityId": id_, "InputParameters": []}
+    return json.dumps(context).encode()
+
+
+def letter(place: Place = OURS, body: bytes = b"", number: int = 17, **message: Any) -> DeadLetter:
+    given = {"properties": PROPERTIES if place == OURS else {}, **message}
+    return read(
+        place, Peeked(number, body or encode("person", [Record("contact", ID, EARLIER)]), NOON, **given), QUEUES
+    )
+
+
+def test_a_dead_letter_of_this_app_says_everything_in_its_properties() -> None:
+    found = letter(body=b"not even looked at")
+    assert (found.code, found.reason, found.system) == ("1003", "Invalid value for field 'email'", "marketo")
+    assert (found.entity, found.ids, found.source_queue) == ("person", (("contact", ID),), "persons")
+    assert (found.first_seen, found.attempts, found.replays) == (EARLIER, 3, 0)
+    assert letter(properties={**PROPERTIES, "replay_count": 2}).replays == 2
+    assert found.address == "dead-letters/17"
+    assert f"msisync dead-letters replay --id {ID} --apply" in found.remedy
+
+
+def test_a_notification_that_this_app_refused_names_its_row() -> None:
+    refused = {"code": "UnknownTable", "message": "no mapped table", "system": "msisync", "source_queue": "changes"}
+    found = letter(body=notification(), properties=refused)
+    assert (found.entity, found.ids, found.first_seen) == ("person", (("contact", ID),), NOON)
+    assert letter(body=notification(table="team"), properties=refused).entity == ""
+
+
+def test_a_dead_letter_of_the_broker_names_its_records() -> None:
+    records = [Record("contact", ID, EARLIER, replays=1), Record("lead", OTHER, EARLIER)]
+    given: dict[str, Any] = {"dead_letter_reason": "MaxDeliveryCountExceeded", "delivery_count": 10}
+    # What an earlier replay has kept in the properties is not about this.
+    found = letter(PERSONS, encode("person", records), properties=PROPERTIES, **given)
+    assert (found.code, found.system, found.source_queue) == ("MaxDeliveryCountExceeded", "service bus", "persons")
+    assert (found.ids, found.attempts, found.replays) == ((("contact", ID), ("lead", OTHER)), 10, 1)
+    assert found.address == "persons/dead/17"
+
+
+def test_what_the_broker_gave_up_before_it_was_routed() -> None:
+    found = letter(CHANGES, notification(), properties={"replay_count": 1}, dead_letter_reason="TTLExpiredException")
+    assert (found.entity, found.ids, found.code, found.replays) == (
+        "person",
+        (("contact", ID),),
+        "TTLExpiredException",
+        1,
+    )
+
+
+@given(st.binary(), st.dictionaries(st.text(max_size=8) | st.sampled_from(sorted(PROPERTIES)), st.none() | st.text()))
+def test_every_message_can_be_read(body: bytes, properties: dict[str, object]) -> None:
+    for place in places(QUEUES):
+        found = letter(place, body or b"x", properties=properties)
+        assert found.code
+        assert found.source_queue
+        assert found.remedy
+
+
+def test_an_address_names_its_message_and_nothing_else() -> None:
+    for place in places(QUEUES):
+        assert place_of(address(place, 5), QUEUES) == (place, 5)
+    for wrong in ("dead-letters", "dead-letters/", "nowhere/5", "persons/5", "dead-letters/-1", "dead-letters/x"):
+        assert place_of(wrong, QUEUES) is None
+
+
+@pytest.mark.parametrize(
+    ("filters", "fits"),
+    [
+        (Filters(), True),
+        (Filters(entity="person", id=ID, code="1003", source_queue="persons", reason="FIELD 'email"), True),
+        (Filters(entity="company"), False),
+        (Filters(id=OTHER), False),
+        (Filters(code="1004"), False),
+        (Filters(reason="phone"), False),
+        (Filters(source_queue="companies"), False),
+        (Filters(older_than=timedelta(minutes=59)), True),
+        (Filters(older_than=timedelta(hours=1)), False),
+        (Filters(newer_than=timedelta(hours=1)), False),
+        (Filters(newer_than=timedelta(minutes=61)), True),
+        (Filters(replayed=Replays(2)), True),
+        (Filters(replayed=Replays(1)), False),
+        (Filters(replayed=Replays(1, or_more=True)), True),
+        (Filters(replayed=Replays(3, or_more=True)), False),
+        (Filters(only=frozenset({"dead-letters/17@2026-03-04T12:00:00.000Z"})), True),
+        (Filters(only=frozenset({"dead-letters/17@2026-03-04T11:00:00.000Z"})), False),
+    ],
+)
+def test_every_filter_that_is_given_must_fit(filters: Filters, *, fits: bool) -> None:
+    found = letter(properties={**PROPERTIES, "replay_count": 2})
+    assert filters.fit(found, NOON + timedelta(hours=1)) is fits
+
+
+def test_ages_and_numbers_of_replays_as_they_are_typed() -> None:
+    assert [age(text) for text in ("90s", "30m", "2h", "3d", "1w")] == [
+        timedelta(seconds=90), timedelta(minutes=30), timedelta(hours=2), timedelta(days=3), timedelta(weeks=1),
+    ]  # fmt: skip
+    assert (replays("0"), replays("3+")) == (Replays(0), Replays(3, or_more=True))
+    for wrong in ("", "3", "h", "-1h", "1y", "1.5h"):
+        with pytest.raises(Exception, match="no age"):
+            age(wrong)
+    for wrong in ("", "+", "x", "-1"):
+        with pytest.raises(Exception, match="no number of replays"):
+            replays(wrong)
+
+
+def test_groups_are_told_by_entity_queue_and_code() -> None:
+    groups = Groups()
+    for number in range(3):
+        groups.add(letter(number=number))
+    newer = Peeked(9, b"", NOON + timedelta(hours=1), properties={**PROPERTIES, "message": "newer", "replay_count": 1})
+    groups.add(read(OURS, newer, QUEUES))
+    groups.add(letter(properties={**PROPERTIES, "code": "1007"}))
+    largest, other = groups.largest_first()
+    assert (largest.count, largest.code, largest.entity, largest.source_queue) == (4, "1003", "person", "persons")
+    assert (largest.oldest, largest.newest, largest.reason, largest.replayed) == (NOON, newer.enqueued, "newer", 1)
+    assert "--code 1003 --entity person" in largest.remedy
+    assert (other.count, other.code) == (1, "1007")
+
+
+def test_codes_that_are_no_codes_do_not_fill_the_memory() -> None:
+    groups = Groups()
+    for number in range(MAX_GROUPS + 500):
+        groups.add(letter(properties={**PROPERTIES, "code": f"code {number}"}))
+    found = groups.largest_first()
+    assert len(found) <= MAX_GROUPS + 1
+    assert sum(group.count for group in found) == MAX_GROUPS + 500

@@ -1,0 +1,179 @@
+"""What a replay sends, and what is written to a file: nothing is lost on either way."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.bus import Outgoing
+from shared.operations.dead_letters.archive import ArchiveError, letters_in, line_of, writing
+from shared.operations.dead_letters.job import Job
+from shared.operations.dead_letters.letter import DeadLetter, read
+from shared.operations.dead_letters.resend import Stamp, refusal, resend
+from shared.operations.dead_letters.settlement import runs
+from shared.operations.peek import Peeked, Place
+from shared.records import Record, decode, encode
+from shared.routing import Refusal
+from shared.settings import QueueSettings
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+SEEN = NOON - timedelta(hours=30)
+ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
+QUEUES = QueueSettings.model_validate(
+    {
+        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
+        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
+        "DEAD_LETTER_QUEUE": "dead-letters",
+    }
+)  # fmt: skip
+STAMP = Stamp(NOON, "5f0c")
+STAMPS = {"replayed_at": "2026-03-04T12:00:00.000Z", "replay_id": "5f0c"}
+OURS, PERSONS, CHANGES = Place("dead-letters"), Place("persons", dead=True), Place("changes", dead=True)
+OF_RECORD: dict[str, object] = {"source_queue": "persons", "entity": "person", "table": "contact", "record_id": ID}
+NOTIFICATION = json.dumps({"MessageName": "Update", "PrimaryEntityName": "contact", "PrimaryEntityId": ID}).encode()
+
+
+def letter(place: Place, body: bytes, properties: dict[str, object] | None = None, **message: Any) -> DeadLetter:
+    return read(place, Peeked(5, body, NOON, properties=properties or {}, **message), QUEUES)
+
+
+def sent(found: DeadLetter) -> Outgoing:
+    prepared = resend(found, QUEUES, STAMP)
+    assert isinstance(prepared, Outgoing)
+    assert refusal(found, QUEUES) is None
+    return prepared
+
+
+def test_a_record_begins_anew_and_keeps_what_it_is() -> None:
+    record = Record(
+        "contact", ID, SEEN, correlation_id="c0", attempt=8, requested=True, parked_since=SEEN, released=True,
+        collected=True, filter_changed=True, forced=True, replays=1,
+    )  # fmt: skip
+    properties = {**OF_RECORD, "code": "ParentMissing", "replay_count": 1, "somebody's": "own"}
+    found = sent(letter(OURS, encode("person", [record]), properties, correlation_id="c0", content_type="text/json"))
+    assert (found.queue, found.session, found.at) == ("persons", "person", None)
+    assert (found.correlation_id, found.content_type) == ("c0", "text/json")
+    assert found.properties == {**properties, **STAMPS, "replay_count": 2}
+    (again,) = decode(found.body, "person")
+    assert again == Record(
+        "contact", ID, SEEN, correlation_id="c0", requested=True, filter_changed=True, forced=True, replays=2
+    )
+
+
+def test_a_notification_goes_back_as_it_came() -> None:
+    found = sent(letter(OURS, NOTIFICATION, {"source_queue": "changes", "first_seen": "2026-03-01T00:00:00.000Z"}))
+    assert (found.queue, found.session, found.body) == ("changes", None, NOTIFICATION)
+    assert found.properties["first_seen"] == "2026-03-01T00:00:00.000Z"
+    assert found.properties["replay_count"] == 1
+
+
+def test_what_the_broker_gave_up_goes_back_without_the_broker_s_own_words() -> None:
+    records = [Record("contact", ID, SEEN, attempt=1), Record("lead", ID, SEEN, replays=2)]
+    given = {"DeadLetterReason": "x", "DeadLetterErrorDescription": "y", "kept": True}
+    found = sent(letter(PERSONS, encode("person", records), given, dead_letter_reason="x"))
+    assert found.properties == {"kept": True, **STAMPS, "replay_count": 3}
+    assert [(record.attempt, record.replays) for record in decode(found.body, "person")] == [(0, 3), (0, 3)]
+    assert sent(letter(CHANGES, NOTIFICATION)).queue == "changes"
+
+
+def test_a_record_whose_queue_has_another_name_by_now() -> None:
+    given = {**OF_RECORD, "source_queue": "people-of-last-year"}
+    assert sent(letter(OURS, encode("person", [Record("contact", ID, SEEN)]), given)).queue == "persons"
+
+
+@pytest.mark.parametrize(
+    ("place", "body", "properties", "code"),
+    [
+        (OURS, b"hello", {"source_queue": "changes", "code": "NotJson"}, "NotJson"),
+        (OURS, b"hello", {}, "NotJson"),
+        (OURS, b"hello", OF_RECORD, "BadMessage"),
+        (OURS, b'{"version": 2}', OF_RECORD, "MessageVersion"),
+        (PERSONS, encode("company", []), {}, "WrongEntity"),
+        (CHANGES, b"{}", {}, "NoRoutingTriple"),
+    ],
+)
+def test_what_nobody_would_understand_is_refused(
+    place: Place, body: bytes, properties: dict[str, object], code: str
+) -> None:
+    found = letter(place, body, properties)
+    refused = resend(found, QUEUES, STAMP)
+    assert isinstance(refused, Refusal)
+    assert refused.code == code
+    assert refusal(found, QUEUES) == refused
+
+
+_VALUES = (
+    st.text() | st.booleans() | st.binary() | st.uuids() | st.integers() | st.floats(allow_nan=False) | st.none()
+    | st.datetimes(timezones=st.just(UTC))
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=9), _VALUES))
+def test_properties_are_kept_in_a_form_that_can_be_sent(properties: dict[str, object]) -> None:
+    kept = sent(letter(CHANGES, NOTIFICATION, properties)).properties
+    for name, value in properties.items():
+        if value is not None and name not in STAMPS and name != "replay_count":
+            assert str(kept[name]) == str(value) or isinstance(value, datetime)
+    for value in kept.values():
+        assert isinstance(value, str | bytes | float | UUID) or -(2**31) <= value < 2**31
+
+
+@given(st.binary(), st.dictionaries(st.text(max_size=9), st.text() | st.booleans() | st.binary() | st.integers()))
+def test_a_file_gives_back_what_was_written(tmp_path_factory: Any, body: bytes, properties: dict[str, object]) -> None:
+    path = tmp_path_factory.mktemp("archive") / "letters.jsonl"
+    written = [
+        letter(OURS, body, properties, correlation_id="c", content_type="t"),
+        letter(PERSONS, body, properties, dead_letter_reason="r", dead_letter_description="d", delivery_count=3),
+    ]
+    with writing(path) as file:
+        file.writelines(map(line_of, written))
+    assert list(letters_in(path, QUEUES)) == written
+
+
+def test_a_file_is_never_overwritten_and_never_half_there(tmp_path: Path) -> None:
+    path = tmp_path / "letters.jsonl"
+    unfinished = writing(path)
+    unfinished.__enter__().write("half")
+    with pytest.raises(KeyboardInterrupt):
+        unfinished.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert not list(tmp_path.iterdir())
+    path.write_text("precious")
+    with pytest.raises(ArchiveError, match="exists already"), writing(path):
+        pass
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("line", ["{}", "x", "[]", '{"queue": "q", "dead": false, "sequence": 1, "body_base64": "%"}'])
+def test_a_line_that_is_no_dead_letter_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "letters.jsonl"
+    path.write_text(f"{line_of(letter(OURS, b'x'))}\n{line}\n")
+    with pytest.raises(ArchiveError, match="line 3"):
+        list(letters_in(path, QUEUES))
+    with pytest.raises(ArchiveError, match="cannot be read"):
+        list(letters_in(tmp_path / "nowhere", QUEUES))
+
+
+def test_a_job_travels_to_another_process() -> None:
+    for stamp in (STAMP, None):
+        job = Job.from_json(Job(PERSONS, [3, 5, 2**60], stamp).as_json())
+        assert (job.place, list(job.numbers), job.stamp) == (PERSONS, [3, 5, 2**60], stamp)
+
+
+@given(st.sets(st.integers(0, 60)))
+def test_deliveries_that_follow_one_another_are_settled_together(deliveries: set[int]) -> None:
+    class Message:
+        def __init__(self, delivery: int) -> None:
+            self._delivery_id = delivery
+
+    found = [[each._delivery_id for each in run] for run in runs([Message(each) for each in deliveries])]  # type: ignore[misc]
+    assert sorted(each for run in found for each in run) == sorted(deliveries)
+    for run in found:
+        assert run == list(range(run[0], run[-1] + 1))
+    for before, after in pairwise(found):
+        assert after[0] > before[-1] + 1
