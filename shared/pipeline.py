@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from shared.bus import Bus, Outgoing
+from shared.bus import Bus, Outgoing, Properties
 from shared.changes import Notification, parse
 from shared.children import Children
 from shared.circuit import DATAVERSE, Circuits
@@ -38,6 +38,8 @@ _BULKY = (("ParentContext", "PreEntityImages", "PostEntityImages"), ("InputParam
 ORGANIZATION_SECONDS = 60
 #: Application property of a notification that is sent again: when it first came.
 FIRST_SEEN = "first_seen"
+#: Application property of a notification that has come back from dead-letters: how often.
+REPLAY_COUNT = "replay_count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ class Pipeline:
             self._queues.changes,
             message.body,
             at=self._now() + timedelta(seconds=max(wait, ORGANIZATION_SECONDS)),
-            properties={FIRST_SEEN: timestamp(_first_seen(message))},
+            properties={FIRST_SEEN: timestamp(_first_seen(message)), **_replayed(message)},
         )
 
     def _read(self, message: Incoming, organization: str) -> list[Record] | Refusal:
@@ -189,9 +191,13 @@ class Pipeline:
             notification = parse(message.body, properties=message.properties)
         except NotificationError as error:
             return Refusal(error.code, error.message)
-        return records_of(
+        found = records_of(
             notification, enqueued=_first_seen(message), organization_id=organization, tables=self._tables
         )
+        replays = _replays(message)
+        if isinstance(found, Refusal) or not replays:
+            return found
+        return [replace(record, replays=replays) for record in found]
 
     def _work(self, routed: Routed) -> list[Outgoing]:
         return [
@@ -213,6 +219,7 @@ class Pipeline:
             system="msisync",
             source_queue=queue,
             first_seen=_first_seen(message),
+            properties=_replayed(message),
         )
 
 
@@ -243,3 +250,14 @@ def _first_seen(message: Incoming) -> datetime:
     except ValueError:
         return message.enqueued
     return moment if moment.tzinfo else message.enqueued
+
+
+def _replays(message: Incoming) -> int:
+    given = str(message.properties.get(REPLAY_COUNT, ""))
+    return int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else 0
+
+
+def _replayed(message: Incoming) -> Properties:
+    """The count of replays as a property; nothing where there were none."""
+    replays = _replays(message)
+    return {REPLAY_COUNT: replays} if replays else {}
