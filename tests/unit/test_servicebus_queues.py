@@ -38,7 +38,7 @@ def queue_of(clock: Clock, **options: object) -> MessageQueue:
 
 
 def message(name: str, session: str | None = None, **fields: object) -> Message:
-    made = Message(b"", b"", [], b"\x00\x53\x75\xa0\x00", message_id=name, session_id=session)
+    made = Message([], b"", b"", b"\x00\x53\x75\xa0\x00", message_id=name, session_id=session)
     for field, value in fields.items():
         setattr(made, field, value)
     return made
