@@ -69,7 +69,7 @@ class QueueMachine(RuleBasedStateMachine):
     def send(self, count: int, delay: int | None, ttl: int | None, session: str) -> None:
         messages = []
         for _ in range(count):
-            message = Message([], b"", [], b"", message_id=next(self.ids), session_id=session, ttl=ttl)
+            message = Message([], b"", b"", b"", message_id=next(self.ids), session_id=session, ttl=ttl)
             message.scheduled_for = None if delay is None else self.now + delay
             messages.append(message)
         self.queue.send(messages)
