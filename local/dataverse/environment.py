@@ -57,6 +57,7 @@ class Fault(BaseModel):
     code: str = "0x80044150"
     message: str = "A planned fault of the simulator."
     retry_after: float | None = None
+    seconds: float = Field(default=3600.0, description="how long `hang` holds the request before the connection ends")
     times: int = 1
 
     def applies(self, method: str, path: str) -> bool:

@@ -23,7 +23,6 @@ from local.dataverse.webapi import WebApi
 
 _LARGEST_LINE: Final = 256 * 1024  # so that too long URLs are answered by the API, not by the HTTP parser
 _LARGEST_BODY: Final = 128 * 1024 * 1024
-_HANG_SECONDS: Final = 3600
 
 
 class Simulator:
@@ -110,7 +109,7 @@ def _large_request(message: Any, payload: Any, protocol: Any, writer: Any, task:
 
 async def _fail(request: web.BaseRequest, fault: Fault) -> ApiResponse:
     if fault.status == "hang":
-        await asyncio.sleep(_HANG_SECONDS)
+        await asyncio.sleep(fault.seconds)
     if isinstance(fault.status, str):
         if request.transport is not None:
             request.transport.abort()

@@ -141,13 +141,14 @@ class Broker:
         answer = await self._http.post(url, headers={"Authorization": token})
         return int(answer.raise_for_status().json()["count"])
 
-    async def disconnect(self) -> None:
-        """Close the connection; the next call opens another one."""
+    async def disconnect(self, *, emptied: bool = True) -> None:
+        """Close the connection; the next call opens another one. `emptied`: the broker is stopped, or will be."""
         links = [*self._senders.values(), *([self._peeker] if self._peeker else [])]
         await asyncio.gather(*(link.close() for link in links))
         if self._client is not None:
             await self._client.close()
-        self._client, self._peeker, self._next_letter = None, None, 0
+        self._client, self._peeker = None, None
+        self._next_letter = 0 if emptied else self._next_letter
         self._senders.clear()
 
     def _sender(self, queue: str) -> ServiceBusSender:

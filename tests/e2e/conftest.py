@@ -10,6 +10,7 @@ from local.harness import System, running_system
 from local.harness.secrets import secrets_in_logs
 from local.marketo.switches import Switches
 from local.parts import MarketoLimits
+from local.world import words
 
 if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]
@@ -21,11 +22,10 @@ ENVIRONMENT = {
     "RELEASE_SCHEDULE": "0 0 0 1 1 *",
     "BURST_WINDOW_SECONDS": "1",
     "PARENT_CHECK_SECONDS": "1",
+    "CIRCUIT_SECONDS": "1",
     "MARKETO_CALLS_PER_20_SECONDS": "100",
     "AzureFunctionsJobHost__extensions__serviceBus__sessionIdleTimeout": "00:00:01",
 }
-#: A role whose name is longer than Marketo's 50 characters.
-LONG_ROLE = "Executive sponsor of the whole digital transformation programme"
 LIMITS = MarketoLimits(calls_per_20s=10_000, concurrency=100, daily=1_000_000)
 
 
@@ -45,9 +45,12 @@ async def shared_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
         functions_environment=ENVIRONMENT,
         queues={"dynamics-changes": {"lock_seconds": CHANGES_LOCK_SECONDS}},
     ) as running:
-        # The names of roles are read once an hour: this one must be there from the beginning.
-        role = {"connectionroleid": fixed_id("connectionrole", LONG_ROLE), "name": LONG_ROLE, "category": 1000}
-        await running.dataverse("/seed", {"connectionrole": [role]})
+        # The names of roles are read once an hour: these must be there from the beginning.
+        roles = [
+            {"connectionroleid": fixed_id("connectionrole", name), "name": name, "category": category}
+            for name, category in (*words.ROLES, words.SALES_TEAM_ROLE, words.OWN_ROLE)
+        ]
+        await running.dataverse("/seed", {"connectionrole": roles})
         yield running
         found = await secrets_in_logs(running)
         assert not found, f"the hosts have logged {found}"

@@ -147,7 +147,7 @@ async def test_again_and_again_in_a_burst(system: System) -> None:
     messages = [body_of(made) for made in rows]
     chance.shuffle(messages)
     await system.broker.post("changes", messages)
-    for _ in range(5):
+    for _ in range(3):
         await asyncio.sleep(chance.uniform(0.0, 2.0))  # a crash comes at no moment that a test could wait for
         await crash_and_restart(system)
     await each_once(system, rows)

@@ -1,10 +1,12 @@
-"""Neighbours that are away or unwell for a while: everything arrives when they are back, without anybody's help."""
+"""Neighbours that are away when a host starts, or when records must wait: everything arrives when they are back.
+
+What happens to records on their way is in test_fault_matrix.py.
+"""
 
 import asyncio
 
 from local.harness import Made, Rows, System, eventually
 
-LEADS = "/rest/v1/leads.json"
 ENTITIES = ("sales_person", "company", "person")
 
 
@@ -51,43 +53,6 @@ async def test_storage_is_away_when_children_must_wait_and_when_they_are_to_be_r
     await waits_for_later(system, "person")
     await system.stack.start_part("azurite")
     await arrive(system, rows)
-
-
-async def test_marketo_is_down_for_a_moment(system: System) -> None:
-    rows = Rows()
-    contacts = family(rows)
-    await system.seed(rows)
-    await system.fault("status", status=503)
-    await system.fault("code", code="608", path=LEADS)
-    await system.fault("reset", path=LEADS)
-    await system.notify(*contacts)
-    await system.synced(*rows)
-    await arrive(system, rows)
-    assert not await system.marketo("/faults")
-
-
-async def test_marketo_is_down_for_longer(system: System) -> None:
-    rows = Rows()
-    contacts = family(rows)
-    await system.seed(rows)
-    await system.notify(*rows.made[:2])
-    await system.synced(*rows.made[:2])
-    await system.fault("status", status=502, path=LEADS, count=None)
-    await system.notify(*contacts)
-    await waits_for_later(system, "person")
-    await system.forget_faults()
-    await arrive(system, rows)
-
-
-async def test_dataverse_asks_for_patience(system: System) -> None:
-    rows = Rows()
-    contacts = family(rows)
-    await system.seed(rows)
-    throttled = {"match": "/contacts", "status": 429, "code": "0x80072322", "retry_after": 2, "times": 2}
-    await system.dataverse("/faults", [throttled])
-    await system.notify(*contacts)
-    await arrive(system, rows)
-    assert not await system.dataverse_faults()
 
 
 async def test_dataverse_is_away_when_a_host_starts(system: System) -> None:
