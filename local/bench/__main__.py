@@ -21,11 +21,14 @@ from local.bench.engine import run_engine
 from local.bench.figures import Figure, all_met, table
 from local.bench.lone import run_lone
 from local.bench.population import LEAST_RECORDS, ORDERS
+from local.bench.replay import replay_figures, run_replay
 from local.bench.startup import median_import_seconds
 from local.processes import StackError
 from local.stack import DIRECTORY, ROOT
 
-SECTIONS = ("import", "lone", "engine", "burst")
+SECTIONS = ("import", "lone", "engine", "burst", "replay")
+#: 100,000 dead letters to 20,000 records.
+LETTERS_PER_RECORD = 5
 FIRST_ORDER = "import"
 PROGRESS_SECONDS = 3.0
 
@@ -44,7 +47,13 @@ class Bench:
 
     async def run(self, sections: Sequence[str]) -> None:
         """Measure the sections one after another; one that fails does not stop the others."""
-        measure = {"import": self.startup, "lone": self.lone, "engine": self.engine, "burst": self.burst}
+        measure = {
+            "import": self.startup,
+            "lone": self.lone,
+            "engine": self.engine,
+            "burst": self.burst,
+            "replay": self.replay,
+        }
         for section in SECTIONS:
             if section not in sections:
                 continue
@@ -91,6 +100,14 @@ class Bench:
         )
         self.details[name] = report.details(run)
         return run
+
+    async def replay(self) -> None:
+        """Dead letters: as many as five bursts have records, listed, exported and replayed."""
+        run = await run_replay(
+            self.directory / "replay", letters=LETTERS_PER_RECORD * self.records, report=self.progress("replay")
+        )
+        self.figures += replay_figures(run)
+        self.details["replay"] = asdict(run)
 
     def say(self, line: str) -> None:
         """Tell what begins."""

@@ -17,6 +17,7 @@ class Emulator:
 
     port: int
     connection_string: str
+    pid: int
 
 
 @asynccontextmanager
@@ -33,6 +34,6 @@ async def running_emulator(
     await child.start()
     try:
         ready = next(line for line in child.log.read_text().splitlines() if line.startswith("READY "))
-        yield Emulator(**json.loads(ready.removeprefix("READY ")))
+        yield Emulator(**json.loads(ready.removeprefix("READY ")), pid=child.pid or 0)
     finally:
         await child.stop()

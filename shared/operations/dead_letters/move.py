@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage
     from azure.servicebus.aio import ServiceBusReceiver
 
-#: Receivers side by side: each waits for the broker while another works.
-WORKERS = 4
+#: Receivers side by side in one process: one waits for the broker while the other works.
+WORKERS = 2
 #: Messages that a worker takes at a time; their locks last 5 minutes, and a slice takes seconds.
 SLICE = 250
 #: Messages that are held at most because others behind them are wanted.
