@@ -128,3 +128,37 @@ def test_a_call_that_fails_gives_its_place_back() -> None:
 
     calls.run(failing(), calls.call(0.5, 0.0))
     assert calls.began == [0.0, 1.0]
+
+
+async def test_who_gives_up_waiting_takes_nobodys_place() -> None:
+    pacer = Pacer(50, 1, clock=lambda: 0.0, sleep=asyncio.sleep)
+    order: list[str] = []
+
+    async def call(name: str) -> None:
+        async with pacer.admitted():
+            order.append(name)
+            await asyncio.sleep(0)
+
+    async with pacer.admitted():
+        calls = {name: asyncio.create_task(call(name)) for name in ("first", "gives up", "second")}
+        await asyncio.sleep(0)
+        calls["gives up"].cancel()
+    await asyncio.sleep(0)
+    await asyncio.wait(calls.values())
+    assert order == ["first", "second"]
+
+
+async def test_a_place_that_was_given_at_the_moment_of_giving_up_goes_to_the_next() -> None:
+    pacer = Pacer(50, 1, clock=lambda: 0.0, sleep=asyncio.sleep)
+    order: list[str] = []
+
+    async def call(name: str) -> None:
+        async with pacer.admitted():
+            order.append(name)
+
+    async with pacer.admitted():
+        calls = {name: asyncio.create_task(call(name)) for name in ("gives up", "next")}
+        await asyncio.sleep(0)
+    calls["gives up"].cancel()  # it was let in, and has not run since
+    await asyncio.wait(calls.values())
+    assert order == ["next"]
