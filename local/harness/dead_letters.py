@@ -103,22 +103,22 @@ def refused(count: int = 1, *, code: str = "1003", **properties: str | int) -> I
     now = datetime.now(UTC)
     for _ in range(count):
         record = Record("contact", str(uuid4()), now, correlation_id=str(uuid4()), attempt=2)
+        facts: dict[Any, Any] = {
+            "code": code,
+            "message": "Invalid value for field 'email'",
+            "system": "marketo",
+            "source_queue": QUEUES["PERSON_QUEUE"],
+            "first_seen": now.isoformat(),
+            "entity": "person",
+            "table": "contact",
+            "record_id": record.id,
+            "attempts": 3,
+        }
         yield ServiceBusMessage(
             encode("person", [record]),
             content_type="application/json",
             correlation_id=record.correlation_id,
-            application_properties={
-                "code": code,
-                "message": "Invalid value for field 'email'",
-                "system": "marketo",
-                "source_queue": QUEUES["PERSON_QUEUE"],
-                "first_seen": now.isoformat(),
-                "entity": "person",
-                "table": "contact",
-                "record_id": record.id,
-                "attempts": 3,
-                **properties,
-            },
+            application_properties={**facts, **properties},
         )
 
 

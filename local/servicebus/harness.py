@@ -33,7 +33,7 @@ async def running_emulator(
     child = Child("service-bus", command, log=directory / "service-bus.log")
     await child.start()
     try:
-        ready = next(line for line in child.log.read_text().splitlines() if line.startswith("READY "))
+        *_, ready = (line for line in child.log.read_text().splitlines() if line.startswith("READY "))
         yield Emulator(**json.loads(ready.removeprefix("READY ")), pid=child.pid or 0)
     finally:
         await child.stop()
