@@ -43,9 +43,9 @@ class Candidate:
         """Whether an operator wants it sent even if nothing has changed."""
         return any(record.forced for record in self.records)
 
-    def missing(self, known: Known) -> list[Parent]:
-        """The parents that are not known to be in Marketo."""
-        return [p for p in self.parents.values() if p and known.id_of(p.entity, p.id) is None]
+    def missing(self, known: Known, *, still: float = 0.0) -> list[Parent]:
+        """The parents that will not be known to be in Marketo in `still` seconds."""
+        return [p for p in self.parents.values() if p and known.id_of(p.entity, p.id, still=still) is None]
 
     def unlink(self, parent: Parent) -> None:
         """Do without this parent."""

@@ -41,8 +41,11 @@ DATAVERSE = "dataverse"
 TIMER = "release_deferred"
 #: The longest time to the next probe, in times of the first one.
 LONGEST = 5
-#: Records that come again in the same second when a circuit may close: they fill a call.
+#: Records that come again in the same second when a circuit may close: they fill a call. The longer the vendor has been
+#: away, the more slowly they come, so that those at the end meet fewer probes that fail: half as many after the first
+#: probe, and so on down to a quarter.
 PER_SECOND = MAX_RECORDS
+SLOWEST = 4
 #: The longest time over which they are spread.
 SPREAD_SECONDS = 900
 #: How often an instance looks what others have found out, and how long it waits for that.
@@ -94,10 +97,14 @@ class Outage:
 
 @dataclass(slots=True)
 class Circuit:
-    """One circuit as this process knows it. `shared`: the state has it too; `waiting`: records that wait for it."""
+    """One circuit as this process knows it. `waiting`: records that wait for its end.
+
+    `shared`: the state says the same; `stored`: the state has a row, perhaps an older one.
+    """
 
     outage: Outage | None = None
     shared: bool = False
+    stored: bool = False
     waiting: int = 0
 
     def open(self, outage: Outage) -> None:
@@ -106,7 +113,7 @@ class Circuit:
 
     def close(self) -> None:
         """Let everybody call."""
-        self.outage, self.shared, self.waiting = None, False, 0
+        self.outage, self.shared, self.stored, self.waiting = None, False, False, 0
 
     def until(self, now: datetime) -> datetime | None:
         """When it may close; None when it is closed, or waits for a probe."""
@@ -117,9 +124,10 @@ class Circuit:
         until = self.until(now)
         if until is None:
             return 0.0
-        place = min(self.waiting // PER_SECOND, SPREAD_SECONDS)
+        failures = self.outage.failures if self.outage else 1
+        place = self.waiting * min(failures, SLOWEST) // PER_SECOND
         self.waiting += 1
-        return (until - now).total_seconds() + place
+        return (until - now).total_seconds() + min(place, SPREAD_SECONDS)
 
 
 @dataclass(slots=True)
@@ -300,10 +308,10 @@ class Circuits:
 
     async def _close(self, name: str) -> None:
         circuit = self._circuit(name)
-        was_shared = circuit.shared
+        was_stored = circuit.stored
         circuit.close()
         log.warning("circuit_closed name=%s", name)
-        if was_shared:
+        if was_stored:
             await self._storage(lambda state: state.remove(KIND, name))
 
     async def _write(self, name: str) -> None:
@@ -311,6 +319,7 @@ class Circuits:
         if circuit.outage and name != TIMER:
             value = circuit.outage.as_json()
             circuit.shared = await self._storage(lambda state: state.change(KIND, name, lambda _: value))
+            circuit.stored |= circuit.shared
 
     async def _refresh(self) -> None:
         """Believe other instances: what they opened is open here, what they closed is closed."""
@@ -330,7 +339,7 @@ class Circuits:
             circuit = self._circuit(name)
             if (circuit.outage is None or theirs.until > circuit.outage.until) and OWN_SHARE not in theirs.reason:
                 circuit.open(theirs)
-                circuit.shared = True
+                circuit.shared = circuit.stored = True
         for name, circuit in self._circuits.items():
             if circuit.shared and name not in found:
                 circuit.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 MAX_ENTRIES = 100_000
 #: How long a record counts as being in Marketo.
-PRESENT_SECONDS = 3600.0
+PRESENT_SECONDS = 4 * 3600.0
 #: How long a record counts as not being there; its own sync ends this at once.
 ABSENT_SECONDS = 30.0
 #: How long the same content is not sent again: bursts of edits and duplicates fall within, lost updates do not last.
@@ -49,10 +49,21 @@ class Known:
             entry.digest, entry.digest_expires = digest, now + SENT_SECONDS
         self._present[entity, key] = entry
 
-    def id_of(self, entity: str, key: str) -> int | None:
-        """The record's Marketo id (0 where it has none), or None when it is not known to be there."""
+    def id_of(self, entity: str, key: str, *, still: float = 0.0) -> int | None:
+        """The record's Marketo id (0 where it has none), or None when it will not be known in `still` seconds."""
         entry = self._present.get((entity, key))
-        return entry.id if entry and entry.expires > self._clock() else None
+        return entry.id if entry and entry.expires > self._clock() + still else None
+
+    def expiring(self, entity: str, count: int) -> list[str]:
+        """Keys of the entity that will not be known much longer, the oldest first: to be asked for on occasion."""
+        now = self._clock()
+        keys: list[str] = []
+        for (name, key), entry in self._present.items():  # in the order in which they expire
+            if len(keys) == count or entry.expires > now + PRESENT_SECONDS / 2:
+                break
+            if name == entity and entry.expires > now:
+                keys.append(key)
+        return keys
 
     def was_sent(self, entity: str, key: str, digest: bytes) -> bool:
         """Whether this very content was the last one sent, a short while ago."""

@@ -15,6 +15,9 @@ from shared.routing import chunked
 from shared.schema import Schema
 from shared.windows import Windows
 
+#: What is forgotten before an invocation has used it is looked up again.
+STILL_SECONDS = 300.0
+
 
 class Parents:
     """Finds the parents of candidates, and takes the links away that lead nowhere."""
@@ -48,7 +51,7 @@ class Parents:
             record = candidate.records[0]
             if self._windows.is_burst and record.parked_since is None:
                 continue
-            for parent in candidate.missing(self._known):
+            for parent in candidate.missing(self._known, still=STILL_SECONDS):
                 if record.released or not self._known.is_absent(parent.entity, parent.id):
                     unknown.setdefault(parent.entity, set()).add(parent.id)
         for name, keys in unknown.items():
@@ -104,11 +107,14 @@ class Parents:
         return kept_out
 
     async def _ask(self, entity: Entity, keys: list[str]) -> None:
+        """One call; what it has room for is asked again before it is forgotten, which spares calls for one parent."""
+        keys = list(dict.fromkeys([*keys, *self._known.expiring(entity.name, MAX_FILTER_VALUES)]))[:MAX_FILTER_VALUES]
         found = await self._marketo.find(entity, keys)
         for key in keys:
             if key in found:
                 self._known.add(entity.name, key, found[key])
             else:
+                self._known.forget(entity.name, key)
                 self._known.add_absent(entity.name, key)
 
 

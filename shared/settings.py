@@ -99,7 +99,7 @@ class MarketoSettings(_Settings):
     concurrency: int = Field(5, alias="MARKETO_CONCURRENCY", ge=1, le=10)
     daily_calls: int = Field(50_000, alias="MARKETO_DAILY_CALLS", ge=1)
     daily_share: float = Field(0.6, alias="MARKETO_DAILY_SHARE", gt=0, le=1)
-    trickle_share: float = Field(0.18, alias="TRICKLE_SHARE", gt=0, le=1)
+    trickle_share: float = Field(0.185, alias="TRICKLE_SHARE", gt=0, le=1)
     trickle_window: float = Field(60.0, alias="TRICKLE_SECONDS", ge=0, le=120)
 
     @field_validator("client_secret")

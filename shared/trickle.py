@@ -16,12 +16,16 @@ from typing import Protocol
 from shared.entities import ENTITIES
 
 DAY_SECONDS = 86_400.0
-#: How far the use may be ahead of the pace, in parts of the day's calls, before changes are collected.
+#: How far the use may be ahead of the pace, in parts of the day's calls, before changes are collected. With each
+#: further such part the window grows by the time that the pace takes for one call: slowly, so that a costly hour, such
+#: as the first one after a start, widens it little.
 DEAD_ZONE = 0.003
-#: Beyond that, the window grows by the time that the pace takes for one call with each such part.
-STEP = 0.0005
+#: How often the use is looked at.
+LOOK_SECONDS = 5.0
+#: Whose windows are wider: they are the fewest, and of least use alone.
+WIDER = {"opportunity_role": 2.0}
 #: Windows end at multiples of this, or of their own width where that is less.
-GRID_SECONDS = 5.0
+GRID_SECONDS = 2.0
 
 
 class Usage(Protocol):
@@ -52,10 +56,10 @@ class Trickle:
         self._usage = usage
         self._pace = share * daily_calls
         self._dead_zone = DEAD_ZONE * daily_calls
-        self._step = STEP * daily_calls
         self._longest = longest
         self._now = now
         self._width = 0.0
+        self._looked = datetime.min.replace(tzinfo=UTC)
         self._ends: dict[str, datetime] = {}
 
     @property
@@ -65,9 +69,13 @@ class Trickle:
 
     async def adapt(self) -> None:
         """Let the width follow the use of the day."""
+        if self._now() - self._looked < timedelta(seconds=LOOK_SECONDS):
+            return
+        self._looked = self._now()
         usage = await self._usage()
-        over = usage.used_today - self._pace * usage.elapsed - self._dead_zone
-        self._width = min(self._longest, max(0.0, over / self._step * DAY_SECONDS / self._pace))
+        over = usage.used_today - self._pace * usage.elapsed
+        excess = (over - self._dead_zone) / self._dead_zone
+        self._width = min(self._longest, max(0.0, excess * DAY_SECONDS / self._pace))
 
     def end(self, entity: str) -> datetime | None:
         """When the entity's window ends, which a change opens if there is none. None: at once."""
@@ -77,8 +85,9 @@ class Trickle:
             return end
         if not self._width:
             return None
-        grid = min(GRID_SECONDS, self._width)
+        width = min(self._longest, self._width * WIDER.get(entity, 1.0))
+        grid = min(GRID_SECONDS, width)
         offset = grid * ENTITIES[entity].tier / len(ENTITIES)
-        last = now.timestamp() + self._width - offset
+        last = now.timestamp() + width - offset
         self._ends[entity] = datetime.fromtimestamp(math.floor(last / grid) * grid, UTC) + timedelta(seconds=offset)
         return self._ends[entity]

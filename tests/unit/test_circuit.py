@@ -1,10 +1,11 @@
 """Circuits: what opens and closes them, that a probe is one, how long records wait, what instances tell each other."""
 
 import asyncio
+import heapq
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from shared.circuit import DATAVERSE, KIND, PER_SECOND, Circuits, Outage
 from shared.codes import Kind
 from shared.errors import DataverseError, MarketoError, VendorError
 from shared.guard import UNLIMITED
+from shared.routing import chunked
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MINUTE = 60.0
@@ -271,6 +273,35 @@ async def test_records_wait_until_the_circuit_may_close_spread_in_order_one_call
     first, second = circuits.delays(2 * PER_SECOND, DATAVERSE, "person"), circuits.delays(1, DATAVERSE, "person")
     assert first == [40.0] * PER_SECOND + [41.0] * PER_SECOND
     assert second == [42.0]
+
+
+@pytest.mark.parametrize(("minutes", "calls"), [(0, 1), (60, 14)])
+async def test_an_hours_outage_does_not_send_a_large_backlog_again_and_again(minutes: int, calls: int) -> None:
+    """100,000 records in messages of 100, each sent again as often as it comes while the circuit is open."""
+    world = World()
+    circuits = world.instances[0]
+    backlog = [(0.0, 100)] * 1000
+    messages = records = 0
+    while backlog[0][0] <= minutes * MINUTE:
+        moment = backlog[0][0]
+        world.clock.now = NOON + timedelta(seconds=moment)
+        batch = 0
+        while batch < 3200 and backlog and backlog[0][0] <= moment:
+            batch += heapq.heappop(backlog)[1]
+        await world.work(count=batch)
+        for delay, group in groupby(circuits.delays(batch, DATAVERSE, "person")):
+            for part in chunked(list(group), 100):
+                heapq.heappush(backlog, (round(moment + delay, 3), len(part)))
+                messages += 1
+                records += len(part)
+        if minutes == 0 and backlog[0][0] > 0:
+            break
+    assert sum(count for _, count in backlog) == 100_000
+    assert len(world.calls) == calls
+    assert records / 100_000 <= (1 if minutes == 0 else 9)
+    assert messages / 1000 <= (1.1 if minutes == 0 else 10)
+    last = max(backlog)[0] - minutes * MINUTE
+    assert last <= 5 * MINUTE + 900, "when Marketo is back, the last of them comes within some minutes"
 
 
 async def test_the_state_tells_operators_since_when_until_when_and_why() -> None:

@@ -38,7 +38,7 @@ def test_a_later_answer_without_id_does_not_take_the_id_away(clock: Clock) -> No
     assert known.id_of("person", "a") == 17
 
 
-def test_a_record_is_forgotten_after_an_hour_and_each_sight_renews_it(clock: Clock) -> None:
+def test_a_record_is_forgotten_after_hours_and_each_sight_renews_it(clock: Clock) -> None:
     known = Known(clock=clock)
     known.add("person", "a", 17)
     clock.now += PRESENT_SECONDS - 1
@@ -114,3 +114,18 @@ def test_the_number_is_bounded_and_the_longest_unseen_goes_first(clock: Clock) -
     known.add_absent("company", "d")
     assert [key for key in "abcd" if known.id_of("person", key) is not None] == ["a", "c", "d"]
     assert [key for key in "abcd" if known.is_absent("company", key)] == ["b", "c", "d"]
+
+
+def test_what_will_be_forgotten_first_is_named_first_and_only_in_the_second_half_of_its_time(clock: Clock) -> None:
+    known = Known(clock=clock)
+    for entity, key in (("company", "a"), ("person", "p"), ("company", "b"), ("company", "c")):
+        known.add(entity, key, 1)
+        clock.now += 10
+    assert known.expiring("company", 300) == []
+    clock.now += PRESENT_SECONDS / 2 - 20
+    assert known.expiring("company", 300) == ["a", "b"]
+    assert known.expiring("company", 1) == ["a"]
+    known.add("company", "a", 1)
+    assert known.expiring("company", 300) == ["b"]
+    clock.now += PRESENT_SECONDS / 2
+    assert "b" not in known.expiring("company", 300), "forgotten already: nobody has asked for it in all the time"

@@ -1,0 +1,247 @@
+"""A day of changes, one every second, in virtual time: what trickle windows and circuits make of it.
+
+The app's own pipeline, its budget and its clients run against local/bench/small_world.py, with the rows of the demo's
+organisation. For an hour Marketo may be away.
+"""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import SecretStr
+
+from local.bench.small_world import Dataverse, Marketo, Nobody, Queues
+from local.stack import ROOT
+from local.virtual import MemoryState, MemoryTable, Time
+from local.world.build import build
+from local.world.expectations import expect
+from local.world.model import Reference
+from shared import config
+from shared.budget import Budget, limits_of
+from shared.circuit import Circuits
+from shared.config import SyncConfig
+from shared.entities import ENTITIES, Entity
+from shared.known import Known
+from shared.marketo.auth import MarketoAuth
+from shared.marketo.client import MarketoClient
+from shared.marketo.pacing import Pacer
+from shared.outcomes import Outcome, Synced
+from shared.pipeline import Pipeline
+from shared.records import Record
+from shared.references import References
+from shared.schema import Schema
+from shared.settings import MarketoSettings, QueueSettings, SyncSettings
+from shared.settle import Settler
+from shared.sync import Engine
+from shared.trickle import Trickle
+from shared.windows import Windows
+
+DAY_SECONDS = 86_400
+HOUR = 3600.0
+#: The streams by name: each entity's share of the changes.
+STREAMS = {
+    "mixed": {"person": 0.7, "company": 0.15, "opportunity": 0.1, "opportunity_role": 0.05},
+    "persons": {"person": 1.0},
+}
+#: Where Marketo's day begins for the budget, on a day without a change of clocks.
+START = datetime(2026, 3, 4, 6, 5, tzinfo=UTC)
+ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
+NEVER = (-1.0, -1.0)
+_CHANGES = "changes"
+_SETTINGS = {"MARKETO_URL": "https://marketo", "MARKETO_CLIENT_ID": "id", "MARKETO_CLIENT_SECRET": "secret"}
+
+
+@dataclass(kw_only=True)
+class Day:
+    """What one simulated day has shown. Times in seconds."""
+
+    stream: str
+    changes: int
+    daily_calls: int
+    calls: dict[str, int]
+    latencies: list[float]
+    #: The time from Marketo's return until the last change from before was in it.
+    recovery: float
+    #: Calls while Marketo was away, and messages that the entities' queues were sent again then.
+    refused: int
+    sent_again: int
+    dead_letters: int
+    #: Changes that are not in Marketo an hour after the last one.
+    missing: int
+
+    @property
+    def share(self) -> float:
+        """The part of Marketo's day that was used."""
+        return sum(self.calls.values()) / self.daily_calls
+
+
+@dataclass
+class _Timed:
+    """The engine, with a look at when each change was done."""
+
+    engine: Engine
+    time: Time
+    latencies: list[float] = field(default_factory=list)
+    pending: dict[Reference, float] = field(default_factory=dict)
+    #: (when it was changed, when it was done), of the slowest ones.
+    late: list[tuple[float, float]] = field(default_factory=list)
+
+    async def sync(self, entity: Entity, records: Sequence[Record]) -> list[tuple[Record, Outcome]]:
+        """As the engine."""
+        outcomes = await self.engine.sync(entity, records)
+        for record, outcome in outcomes:
+            if isinstance(outcome, Synced):
+                seen = (record.first_seen - START).total_seconds()
+                self.latencies.append(self.time.passed - seen)
+                self.late.append((seen, self.time.passed))
+                self.pending.pop(record.key, None)
+        return outcomes
+
+
+def simulate(stream: str, *, seconds: int = DAY_SECONDS, away: tuple[float, float] = NEVER) -> Day:
+    """One day of a stream, as long as `seconds`; `away`: from when to when Marketo is."""
+    logger = logging.getLogger("shared")
+    before, logger.level = logger.level, logging.CRITICAL  # an outage is what is simulated
+    time = Time(START)
+    try:
+        return time.run(_day(time, stream, seconds, away))
+    finally:
+        logger.level = before
+
+
+async def _day(time: Time, stream: str, seconds: int, away: tuple[float, float]) -> Day:
+    chance = random.Random(1)  # noqa: S311  (the same day every time)
+    world = build(1)
+    rules = config.load(ROOT / "sync.toml")
+    limits = MarketoSettings.model_validate(_SETTINGS)
+    marketo = Marketo(time, _fields(rules), away)
+    queues = Queues(time)
+    around: tuple[Any, Any, Any] = marketo, Dataverse(world, time), queues
+    pipeline, timed = _app(time, limits, rules, around)
+    work = [asyncio.create_task(_route(queues, pipeline))]
+    work += [asyncio.create_task(_sync(queues, pipeline, name)) for name in ENTITIES]
+    by_entity = {name: [r.sources[0] for r in records.values()] for name, records in expect(world).records.items()}
+    names, weights = list(STREAMS[stream]), list(STREAMS[stream].values())
+    sent_again = 0
+    for _ in range(seconds):
+        change = chance.choice(by_entity[chance.choices(names, weights)[0]])
+        timed.pending.setdefault(change, time.passed)
+        queues.put(_CHANGES, _notification(change))
+        sent, was_away = sum(queues.sent[name] for name in ENTITIES), marketo.is_away
+        await asyncio.sleep(1.0)
+        sent_again += (sum(queues.sent[name] for name in ENTITIES) - sent - 1) * was_away
+    end = time.passed + HOUR
+    while timed.pending and time.passed < end:  # noqa: ASYNC110  (time is virtual)
+        await asyncio.sleep(1.0)
+    for task in work:
+        task.cancel()
+    failures = [
+        r for r in await asyncio.gather(*work, return_exceptions=True) if not isinstance(r, asyncio.CancelledError)
+    ]
+    assert not failures, failures  # noqa: S101  (the app raises nothing here)
+    return Day(
+        stream=stream,
+        changes=seconds,
+        daily_calls=limits.daily_calls,
+        calls=dict(marketo.calls),
+        latencies=timed.latencies,
+        recovery=max((done - away[1] for seen, done in timed.late if seen < away[1] <= done), default=0.0),
+        refused=marketo.refused,
+        sent_again=sent_again,
+        dead_letters=queues.sent["dead-letters"],
+        missing=len(timed.pending),
+    )
+
+
+def _fields(rules: SyncConfig) -> set[str]:
+    keys = {name for entity in ENTITIES.values() for name in entity.dedupe_fields}
+    return keys | {name for table in rules.tables for name in rules.fields_of(table)}
+
+
+def _app(
+    time: Time, given: MarketoSettings, rules: SyncConfig, around: tuple[Any, Any, Any]
+) -> tuple[Pipeline, _Timed]:
+    """The app as shared/app.py puts it together, in virtual time. `around` it: Marketo, Dataverse, queues."""
+    now, clock, sleep = time.now, time.clock, asyncio.sleep
+    marketo_http, rows, queues = around
+    sync = SyncSettings.model_validate({})
+    nobody: Any = Nobody()
+    budget = Budget(MemoryState(MemoryTable()), limits_of(given), me="simulated", now=now)
+    circuits = Circuits(None, seconds=sync.circuit, now=now)
+    trickle = Trickle(
+        budget.refresh, daily_calls=given.daily_calls, share=given.trickle_share, longest=given.trickle_window, now=now
+    )
+    windows = Windows(burst_batch=sync.burst_batch, seconds=sync.burst_window, now=now, trickle=trickle)
+    auth = MarketoAuth(marketo_http, "id", SecretStr("secret"), clock=clock, sleep=sleep)
+    pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=clock, sleep=sleep, budget=budget)
+    marketo = MarketoClient(marketo_http, auth, pacer, clock=clock, sleep=sleep, guard=circuits, budget=budget)
+    known = Known(clock=clock)
+    names = QueueSettings.model_construct(
+        None, changes=_CHANGES, dead_letters="dead-letters", **{name: name for name in ENTITIES}
+    )
+    engine = Engine(
+        dataverse=rows,
+        marketo=marketo,
+        schema=Schema(rules, rows, marketo, clock=clock),
+        references=References(rows, rules, clock=clock),
+        known=known,
+        windows=windows,
+        circuits=circuits,
+        tables=list(rules.tables),
+        clock=clock,
+        now=now,
+        time_budget=sync.time_budget,
+        parent_wait=sync.parent_wait,
+    )
+    timed = _Timed(engine, time)
+    pipeline = Pipeline(
+        names,
+        windows=windows,
+        circuits=circuits,
+        bus=queues,
+        engine=timed,  # type: ignore[arg-type]  # looks like an engine
+        settler=Settler(queues, nobody, names, windows, now=now, max_attempts=sync.max_attempts),
+        parking=nobody,
+        marketo=marketo,
+        known=known,
+        children=nobody,
+        counts=nobody,
+        tables={table: rules.filter_columns(table) for table in rules.tables},
+        organization_id=_organization,
+        now=now,
+    )
+    return pipeline, timed
+
+
+async def _organization() -> str:
+    return ORGANIZATION
+
+
+async def _route(queues: Queues, pipeline: Pipeline) -> None:
+    while True:
+        await pipeline.route(await queues.take(_CHANGES))
+
+
+async def _sync(queues: Queues, pipeline: Pipeline, entity: str) -> None:
+    while True:
+        await pipeline.sync(entity, await queues.take(entity))
+
+
+def _notification(change: Reference) -> bytes:
+    table, row_id = change
+    target = {"key": "Target", "value": {"Attributes": [], "Id": row_id, "LogicalName": table}}
+    return json.dumps(
+        {
+            "MessageName": "Update",
+            "PrimaryEntityName": table,
+            "PrimaryEntityId": row_id,
+            "OrganizationId": ORGANIZATION,
+            "CorrelationId": row_id,
+            "InputParameters": [target],
+        }
+    ).encode()

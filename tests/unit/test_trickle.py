@@ -1,0 +1,179 @@
+"""A steady stream of single changes: at once while the day's use is ahead of the pace, else collected for seconds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.entities import ENTITIES
+from shared.trickle import GRID_SECONDS, LOOK_SECONDS, WIDER, Trickle
+from shared.windows import Windows
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+DAILY = 50_000
+SHARE = 0.18
+LONGEST = 60.0
+#: Calls that are right at half of the day.
+PACE = int(SHARE * DAILY / 2)
+
+
+@dataclass
+class Use:
+    used_today: int
+    elapsed: float = 0.5
+    asked: int = 0
+
+
+class Clock:
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def tick(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def trickle_of(use: Use, now: Callable[[], datetime], longest: float = LONGEST) -> Trickle:
+    async def usage() -> Use:
+        use.asked += 1
+        return use
+
+    return Trickle(usage, daily_calls=DAILY, share=SHARE, longest=longest, now=now)
+
+
+async def wide(seconds: float, clock: Clock) -> Trickle:
+    """A trickle whose windows are this wide (60 at most)."""
+    trickle = trickle_of(Use(PACE + 150 + round(150 * seconds / 9.6)), clock)
+    await trickle.adapt()
+    return trickle
+
+
+@pytest.mark.parametrize("used", [0, PACE, PACE + 150])
+async def test_while_the_day_is_ahead_of_the_pace_changes_go_at_once(used: int) -> None:
+    trickle = trickle_of(Use(used), Clock())
+    await trickle.adapt()
+    assert trickle.width == 0
+    assert [trickle.end(entity) for entity in ENTITIES] == [None] * 5
+
+
+@pytest.mark.parametrize(("over", "width"), [(75, 4.8), (150, 9.6), (450, 28.8), (930, 59.52), (940, 60), (40_000, 60)])
+async def test_the_more_the_pace_is_exceeded_the_wider_up_to_the_setting(over: int, width: float) -> None:
+    trickle = trickle_of(Use(PACE + 150 + over), Clock())
+    await trickle.adapt()
+    assert trickle.width == pytest.approx(width)
+
+
+async def test_a_setting_of_0_collects_nothing() -> None:
+    trickle = trickle_of(Use(40_000), Clock(), longest=0.0)
+    await trickle.adapt()
+    assert trickle.end("person") is None
+
+
+async def test_the_use_is_looked_at_every_few_seconds_only_and_the_width_follows() -> None:
+    use, clock = Use(0), Clock()
+    trickle = trickle_of(use, clock)
+    for _ in range(100):
+        await trickle.adapt()
+    assert use.asked == 1
+    use.used_today = 40_000
+    clock.tick(LOOK_SECONDS)
+    await trickle.adapt()
+    assert (use.asked, trickle.width) == (2, LONGEST)
+    use.used_today = 0
+    clock.tick(LOOK_SECONDS)
+    await trickle.adapt()
+    assert trickle.width == 0
+
+
+seconds = st.floats(0, 100_000)
+entities = st.sampled_from(list(ENTITIES))
+
+
+@given(seconds, st.floats(1, 60), entities)
+async def test_a_window_ends_in_time_and_never_later_than_the_setting(later: float, width: float, entity: str) -> None:
+    clock = Clock(NOON + timedelta(seconds=later))
+    trickle = await wide(width, clock)
+    end = trickle.end(entity)
+    assert end is not None
+    own = min(LONGEST, trickle.width * WIDER.get(entity, 1.0))
+    wait = (end - clock.now).total_seconds()
+    assert own - min(GRID_SECONDS, own) - 1e-4 <= wait <= own + 1e-4
+    assert wait <= LONGEST + 1e-4
+
+
+@given(seconds, st.lists(st.floats(0, 20), max_size=30), entities)
+async def test_changes_of_an_entity_go_with_the_window_that_the_first_one_opened(
+    later: float, pauses: list[float], entity: str
+) -> None:
+    clock = Clock(NOON + timedelta(seconds=later))
+    trickle = await wide(30, clock)
+    end = trickle.end(entity)
+    assert end is not None
+    for pause in pauses:
+        clock.tick(pause)
+        before, end = end, trickle.end(entity)
+        assert end is not None
+        assert end == before or before <= clock.now < end
+
+
+@given(seconds, st.floats(0, 0.5), st.floats(5, 60))
+async def test_instances_that_open_a_window_at_about_the_same_time_mostly_let_go_together(
+    later: float, apart: float, width: float
+) -> None:
+    first, second = Clock(NOON + timedelta(seconds=later)), Clock(NOON + timedelta(seconds=later + apart))
+    ends = [(await wide(width, clock)).end("person") for clock in (first, second)]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert round((ends[1] - ends[0]).total_seconds(), 3) in (0, GRID_SECONDS)
+
+
+@given(seconds)
+async def test_of_what_ends_in_the_same_place_of_the_grid_parents_come_first(later: float) -> None:
+    clock = Clock(NOON + timedelta(seconds=later))
+    trickle = await wide(30, clock)
+    offsets = []
+    for entity in ENTITIES:
+        end = trickle.end(entity)
+        assert end is not None
+        offsets.append(round(end.timestamp() % GRID_SECONDS, 3) % GRID_SECONDS)
+    assert offsets == pytest.approx([0.0, 0.4, 0.8, 1.2, 1.6], abs=1e-3)
+
+
+async def test_a_window_that_is_open_keeps_its_end_when_the_day_is_ahead_again() -> None:
+    use, clock = Use(40_000), Clock()
+    trickle = trickle_of(use, clock)
+    await trickle.adapt()
+    end = trickle.end("person")
+    assert end is not None
+    use.used_today = 0
+    clock.tick(LOOK_SECONDS)
+    await trickle.adapt()
+    assert trickle.end("person") == end
+    assert trickle.end("company") is None
+    clock.now = end
+    assert trickle.end("person") is None
+
+
+async def test_in_a_burst_the_cycle_decides_and_after_it_the_trickle() -> None:
+    clock = Clock(NOON + timedelta(seconds=1))
+    windows = Windows(burst_batch=50, seconds=20.0, now=clock, trickle=trickle_of(Use(40_000), clock))
+    await windows.adapt()
+    windows.note(50)
+    assert windows.next_cycle("person") == NOON + timedelta(seconds=28)
+    assert windows.next_turn("person") == NOON + timedelta(seconds=8)
+    clock.tick(40)
+    assert windows.next_turn("person") is None, "what others wait for goes at once"
+    end = windows.next_cycle("person")
+    assert end is not None
+    assert 58 <= (end - clock.now).total_seconds() <= 60
+
+
+async def test_without_a_trickle_lone_changes_go_at_once() -> None:
+    windows = Windows(burst_batch=50, seconds=20.0, now=Clock())
+    await windows.adapt()
+    assert windows.next_cycle("person") is None
