@@ -113,12 +113,13 @@ def refused(count: int = 1, *, code: str = "1003", **properties: str | int) -> I
             "table": "contact",
             "record_id": record.id,
             "attempts": 3,
+            **properties,
         }
         yield ServiceBusMessage(
             encode("person", [record]),
             content_type="application/json",
             correlation_id=record.correlation_id,
-            application_properties={**facts, **properties},
+            application_properties=facts,
         )
 
 
