@@ -41,10 +41,9 @@ DATAVERSE = "dataverse"
 TIMER = "release_deferred"
 #: The longest time to the next probe, in times of the first one.
 LONGEST = 5
-#: Records that come again in the same second when a circuit may close: they fill a call. The longer the vendor has been
-#: away, the more slowly they come, so that those at the end meet fewer probes that fail: half as many after the first
-#: probe, and so on down to a quarter.
-PER_SECOND = MAX_RECORDS
+#: Records that come again at the same moment when a circuit may close: they fill a call. The next ones come a second
+#: later for each call that has failed, up to so many: the longer the vendor has been away, the fewer meet each probe.
+TOGETHER = MAX_RECORDS
 SLOWEST = 4
 #: The longest time over which they are spread.
 SPREAD_SECONDS = 900
@@ -120,12 +119,12 @@ class Circuit:
         return self.outage.until if self.outage and self.outage.until > now else None
 
     def delay(self, now: datetime) -> float:
-        """Seconds until the next record of those that wait may come, whole seconds apart; 0 when nothing waits."""
+        """Seconds until the next one of the records that wait may come; 0 when the circuit is closed."""
         until = self.until(now)
         if until is None:
             return 0.0
         failures = self.outage.failures if self.outage else 1
-        place = self.waiting * min(failures, SLOWEST) // PER_SECOND
+        place = self.waiting // TOGETHER * min(failures, SLOWEST)
         self.waiting += 1
         return (until - now).total_seconds() + min(place, SPREAD_SECONDS)
 

@@ -13,7 +13,7 @@ from azure.core.exceptions import ServiceRequestError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.circuit import DATAVERSE, KIND, PER_SECOND, Circuits, Outage
+from shared.circuit import DATAVERSE, KIND, TOGETHER, Circuits, Outage
 from shared.codes import Kind
 from shared.errors import DataverseError, MarketoError, VendorError
 from shared.guard import UNLIMITED
@@ -270,8 +270,8 @@ async def test_records_wait_until_the_circuit_may_close_spread_in_order_one_call
     assert circuits.delays(2, DATAVERSE, "person") == [0.0, 0.0]
     await world.work()
     world.clock.tick(20)
-    first, second = circuits.delays(2 * PER_SECOND, DATAVERSE, "person"), circuits.delays(1, DATAVERSE, "person")
-    assert first == [40.0] * PER_SECOND + [41.0] * PER_SECOND
+    first, second = circuits.delays(2 * TOGETHER, DATAVERSE, "person"), circuits.delays(1, DATAVERSE, "person")
+    assert first == [40.0] * TOGETHER + [41.0] * TOGETHER
     assert second == [42.0]
 
 
