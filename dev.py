@@ -65,12 +65,13 @@ TASKS = {
     "setup": "only install what is missing",
 }
 MODULES = {"demo": "local.demo", "bench": "local.bench", "up": "local.stack", "stack": "local.stack"}
+WHOLE_FILES = ("--dist", "loadfile", "--no-loadscope-reorder")
 TIERS = {
     "lint": (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"]),
     "types": (["-m", "mypy"],),
-    "unit": (["-m", "pytest", "tests/unit"],),
+    "unit": (["-m", "pytest", "tests/unit", "-n", "2", *WHOLE_FILES],),
     # These wait for processes and for the SDK's own pauses most of the time: many at once on two cores.
-    "integration": (["-m", "pytest", "tests/integration", "-n", "6", "--dist", "loadfile"],),
+    "integration": (["-m", "pytest", "tests/integration", "-n", "5", *WHOLE_FILES],),
     "e2e": (["-m", "pytest", "tests/e2e", "-n", "5", "--dist", "loadgroup"],),
 }
 NO_TESTS_SELECTED = 5

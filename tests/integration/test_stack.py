@@ -338,7 +338,7 @@ async def test_an_empty_organization_registers_nothing(up: Child, tmp_path: Path
     assert "registration" not in up.log.read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_nothing_outlives_up(up: Child, tmp_path: Path, number: signal.Signals) -> None:
     parts = json.loads((tmp_path / "state" / "control.json").read_text())["parts"]
     pids = with_descendants([part["pid"] for part in parts.values()])
@@ -352,7 +352,7 @@ async def test_nothing_outlives_up(up: Child, tmp_path: Path, number: signal.Sig
         assert not (tmp_path / "state" / "local.settings.json").exists()
 
 
-async def test_a_person_drives_up_from_the_command_line(up: Child, tmp_path: Path) -> None:
+async def test_a_person_drives_up_from_the_command_line_and_ends_it(up: Child, tmp_path: Path) -> None:
     async def command(*words: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "local.stack", *words, "--directory", str(tmp_path / "state")),
@@ -375,6 +375,11 @@ async def test_a_person_drives_up_from_the_command_line(up: Child, tmp_path: Pat
         ["functions-a", "killed"],
         ["functions-a", "ready"],
     ]
+    parts = json.loads((tmp_path / "state" / "control.json").read_text())["parts"]
+    assert up.pid is not None
+    os.kill(up.pid, signal.SIGINT)
+    await until_gone([up.pid, *(part["pid"] for part in parts.values())])
+    assert "Everything is stopped." in up.log_tail()
 
 
 def test_driving_a_stack_that_does_not_run_says_so(tmp_path: Path) -> None:
