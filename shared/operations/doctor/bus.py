@@ -185,7 +185,12 @@ async def _may_manage(connection: str, queue: str) -> bool:
 
 async def _storage(subject: Subject) -> Finding:
     """Writes a row of its own into the table of parked records and takes it away again."""
-    from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError  # noqa: PLC0415
+    from azure.core.exceptions import (  # noqa: PLC0415
+        AzureError,
+        HttpResponseError,
+        ResourceExistsError,
+        ResourceNotFoundError,
+    )
 
     table = subject.context.parked_table
     row = {"PartitionKey": "doctor", "RowKey": str(uuid4())}
@@ -193,7 +198,8 @@ async def _storage(subject: Subject) -> Finding:
         try:
             await table.create_entity(row)
         except ResourceNotFoundError:  # the app makes the table when it first parks a record; so can we
-            await table.create_table()
+            with suppress(ResourceExistsError):  # somebody else was faster
+                await table.create_table()
             await table.create_entity(row)
         finally:
             with suppress(AzureError):
