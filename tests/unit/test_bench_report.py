@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.bench import report
-from local.bench.__main__ import arguments
+from local.bench.__main__ import SECTIONS, arguments
 from local.bench.burst import Burst
 from local.bench.engine import EngineRun
 from local.bench.figures import Figure
@@ -113,5 +113,5 @@ def test_what_cannot_be_measured_is_refused(given: list[str], capsys: pytest.Cap
 
 def test_everything_is_measured_by_default() -> None:
     options = arguments([])
-    assert set(options.only) == {"import", "lone", "engine", "burst"}
+    assert set(options.only) == set(SECTIONS)
     assert (options.records, options.orders) == (20_000, ["import"])
