@@ -20,7 +20,7 @@ from shared.codes import Kind
 from shared.errors import MarketoError
 from shared.marketo import ledger as ledgers
 from shared.marketo.day import day_of
-from shared.marketo.ledger import QUOTA_SPENT, Closed, Grant, Ledger, Limits
+from shared.marketo.ledger import Closed, Grant, Ledger, Limits
 from shared.settings import MarketoSettings
 
 log = logging.getLogger(__name__)
@@ -60,8 +60,8 @@ class Usage:
     """The use of Marketo's day as far as this process knows; `as_of` is when it last saw what all instances share.
 
     `used_today` of `allowed_today` calls of this app; `elapsed`: the fraction of Marketo's day that is over;
-    `everybody`: the calls of all that use this Marketo, as Marketo told at `measured_at`. The closing has a code
-    (607 or DayShareSpent) and a reason for people.
+    `everybody`: the calls of all that use this Marketo, as Marketo told at `measured_at`. The closing has a code (607:
+    Marketo refused; DayShareSpent: our share, or the whole day, is used up) and a reason for people.
     """
 
     day: date
@@ -135,9 +135,8 @@ class Budget:
 
     async def exhausted(self) -> MarketoError:
         """Marketo has answered 607: close for all instances. Gives the error to raise."""
-        reason = "Marketo refuses every further call today"
-        await self._tell(lambda ledger, now: ledger.close(QUOTA_SPENT, reason, now))
-        return self._refusal(self._ledger.closed or self._ledger.close(QUOTA_SPENT, reason, self._time()))
+        await self._tell(lambda ledger, now: ledger.close_quota(now))
+        return self._refusal(self._ledger.closed or self._ledger.close_quota(self._time()))
 
     async def hold_back(self, seconds: float) -> None:
         """Let no instance reserve calls for a while: Marketo has answered 606."""

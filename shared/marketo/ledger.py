@@ -32,10 +32,12 @@ MEASURE_SECONDS = 900.0
 MEASURE_BEFORE_END = 20
 #: Whoever has taken the measuring over must be done by then.
 MEASURING_SECONDS = 120.0
-#: A 607 this early in the day may be the day before's: Adobe writes "12:00 AM CST", in summer an hour later.
+#: What Marketo says this early in the day may be about the day before: Adobe writes "12:00 AM CST", in summer an
+#: hour later.
 EARLY_SECONDS = 7200.0
 EARLY_WAIT_SECONDS = 900.0
 
+#: By our own count, or by Marketo's count of everybody; and by Marketo's refusal.
 SHARE_SPENT = "DayShareSpent"
 QUOTA_SPENT = "607"
 
@@ -120,8 +122,8 @@ class Ledger(BaseModel):
         places = min(limits.concurrency // (len(others) + 1), limits.concurrency - sum(o.places for o in others))
         mine = Instance(seen=now, places=max(1, places))
         left = limits.allowed - self.taken
-        if self.closed and self.closed.code == SHARE_SPENT and left > 0:
-            self.closed = None  # the share was raised, or calls that were held came back
+        if self.closed and self.closed.code == SHARE_SPENT and left > 0 and (self.measured.total or 0) < limits.daily:
+            self.closed = None  # the settings allow more now, or calls that were held came back
         if left <= 0 and not self.closed:
             self.close_share(limits, now)
         free = self._free(limits, now)
@@ -140,15 +142,19 @@ class Ledger(BaseModel):
         self.report("", [now])
         return Grant(1, now + HOLD_SECONDS, 0.0, limits.concurrency)
 
-    def close(self, code: str, reason: str, now: float) -> Closed:
-        """Let nobody call before the next day, or not for a while when the day is so young that it may not count."""
+    def close(self, code: str, reason: str, now: float, *, doubtful: bool = False) -> Closed:
+        """Let nobody call before the next day; `doubtful`: early in the day, only for a while."""
         today = _day(self.day)
         until = today.end.timestamp()
-        if code == QUOTA_SPENT and now - today.start.timestamp() < EARLY_SECONDS:
+        if doubtful and now - today.start.timestamp() < EARLY_SECONDS:
             until = now + EARLY_WAIT_SECONDS
         since = self.closed.since if self.closed else now
         self.closed = Closed(until=until, since=since, code=code, reason=reason)
         return self.closed
+
+    def close_quota(self, now: float) -> Closed:
+        """Marketo has answered 607."""
+        return self.close(QUOTA_SPENT, "Marketo refuses every further call today", now, doubtful=True)
 
     def close_share(self, limits: Limits, now: float) -> Closed:
         """Our share of the day is used up."""
@@ -177,7 +183,10 @@ class Ledger(BaseModel):
         self.measured = Measured(at=now, total=total, taken=self.taken)
         self.measuring_until = 0.0
         if total >= limits.daily:
-            self.close(QUOTA_SPENT, f"all that call this Marketo have used {total:,} of its {limits.daily:,}", now)
+            reason = (
+                f"all that call this Marketo have used {total:,} of its {limits.daily:,} calls (MARKETO_DAILY_CALLS)"
+            )
+            self.close(SHARE_SPENT, reason, now, doubtful=True)
 
     def at(self, now: float) -> Ledger:
         """A copy as it is at this moment: without what is over, and of the day that it is then."""

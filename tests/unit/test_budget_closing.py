@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_everybodys_use_is_measured_by_one_instance_at_a_time_and_closes_when_it
         return await instances.budgets[0].refresh(), error
 
     told, error = instances.run(work())
-    assert (told.closed_until, told.closed_code, error.code) == (MIDNIGHT, "607", "607")
+    assert (told.closed_until, told.closed_code, error.code) == (MIDNIGHT, "DayShareSpent", "DayShareSpent")
     assert "50,000 of its 50,000" in told.closed_reason
     assert instances.paths.count(USAGE) == 2
     assert told.used_today < 600
@@ -192,13 +193,34 @@ def test_a_606_holds_every_instance_back() -> None:
     instances.run(work())
 
 
-def test_a_raised_share_opens_at_the_next_start() -> None:
+@pytest.mark.parametrize(
+    ("share", "opens"), [({"allowed": 20}, True), ({"daily": 60_000}, False), ({"allowed": 20, "daily": 60_000}, True)]
+)
+def test_a_raised_share_opens_at_the_next_start(share: dict[str, int], opens: bool) -> None:
     instances = Instances(1, allowed=10)
 
     async def work() -> None:
         await instances.until_refused(0)
-        instances.limits = type(instances.limits)(calls=50, concurrency=5, daily=50_000, allowed=20)
-        await instances.call(instances.start())
+        instances.limits = replace(instances.limits, **share)
+        raised = instances.start()
+        if opens:
+            await instances.call(raised)
+        else:
+            assert (await instances.until_refused(raised)).code == "DayShareSpent"
+
+    instances.run(work())
+    assert len(instances.began) == (11 if opens else 10)
+
+
+def test_a_larger_day_opens_at_the_next_start() -> None:
+    instances = Instances(1, calls=1000)
+    instances.answer = lambda path: usage(50_000) if path == USAGE else FINE
+
+    async def work() -> None:
+        await until_refused(instances, 0)
+        await until_refused(instances, instances.start())
+        instances.limits = replace(instances.limits, daily=60_000)
+        await instances.ask(instances.start())
 
     instances.run(work())
 
