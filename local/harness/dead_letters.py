@@ -15,7 +15,7 @@ from azure.servicebus.aio import ServiceBusClient
 
 from local.servicebus.harness import running_emulator
 from local.servicebus.settings import QueueSettings
-from shared.records import Record, encode
+from shared.records import Record, encode, timestamp
 
 QUEUES = {
     "CHANGES_QUEUE": "dynamics-changes",
@@ -99,28 +99,32 @@ async def running_letters(directory: Path, **queue: Any) -> AsyncIterator[Letter
 
 
 def refused(count: int = 1, *, code: str = "1003", **properties: str | int) -> Iterator[ServiceBusMessage]:
-    """Dead letters as the app writes them when Marketo refuses a person."""
-    now = datetime.now(UTC)
+    """Dead letters as the app writes them when Marketo refuses persons; of rows that do not exist."""
     for _ in range(count):
-        record = Record("contact", str(uuid4()), now, correlation_id=str(uuid4()), attempt=2)
-        facts: dict[Any, Any] = {
-            "code": code,
-            "message": "Invalid value for field 'email'",
-            "system": "marketo",
-            "source_queue": QUEUES["PERSON_QUEUE"],
-            "first_seen": now.isoformat(),
-            "entity": "person",
-            "table": "contact",
-            "record_id": record.id,
-            "attempts": 3,
-            **properties,
-        }
-        yield ServiceBusMessage(
-            encode("person", [record]),
-            content_type="application/json",
-            correlation_id=record.correlation_id,
-            application_properties=facts,
-        )
+        yield refused_contact(str(uuid4()), code=code, **properties)
+
+
+def refused_contact(id_: str, *, code: str = "1003", **properties: str | int) -> ServiceBusMessage:
+    """The same of one contact."""
+    record = Record("contact", id_, datetime.now(UTC), correlation_id=str(uuid4()), attempt=2)
+    facts: dict[Any, Any] = {
+        "code": code,
+        "message": "Invalid value for field 'email'",
+        "system": "marketo",
+        "source_queue": QUEUES["PERSON_QUEUE"],
+        "first_seen": timestamp(record.first_seen),
+        "entity": "person",
+        "table": "contact",
+        "record_id": id_,
+        "attempts": 3,
+        **properties,
+    }
+    return ServiceBusMessage(
+        encode("person", [record]),
+        content_type="application/json",
+        correlation_id=record.correlation_id,
+        application_properties=facts,
+    )
 
 
 def environment(settings: dict[str, str]) -> dict[str, str]:

@@ -45,12 +45,14 @@ class Held:
         from azure.servicebus.exceptions import MessageLockLostError  # noqa: PLC0415  (half a second)
 
         soon = datetime.now(UTC) + RENEW_BEFORE
-        # In the order in which their locks end: what is renewed goes to the end.
-        while self._messages and _ends(message := next(iter(self._messages.values()))) < soon:
-            del self._messages[message.sequence_number or 0]
+        # In the order in which their locks end: what is renewed goes to the end, and is not looked at again.
+        for number, message in list(self._messages.items()):
+            if _ends(message) >= soon:
+                return
+            del self._messages[number]
             with suppress(MessageLockLostError):  # then it is in the queue again
                 await self._receiver.renew_message_lock(message)
-                self._messages[message.sequence_number or 0] = message
+                self._messages[number] = message
 
     async def give_back(self) -> None:
         """Let others have what is held, at once."""
