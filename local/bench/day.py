@@ -8,13 +8,14 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import SecretStr
 
+from local.bench.figures import Figure, Target, percentile
 from local.bench.small_world import Dataverse, Marketo, Nobody, Queues
 from local.stack import ROOT
 from local.virtual import MemoryState, MemoryTable, Time
@@ -52,6 +53,14 @@ STREAMS = {
 START = datetime(2026, 3, 4, 6, 5, tzinfo=UTC)
 ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
 NEVER = (-1.0, -1.0)
+#: The hour without Marketo, in a run of its own.
+AWAY = (HOUR, 2 * HOUR)
+AWAY_RUN_SECONDS = 4 * int(HOUR)
+DAY_SHARE = Target(limit=0.2)
+LATENCY_P95 = Target(limit=30)
+#: One probe a minute and entity, at most.
+CALLS_AWAY = Target(limit=4 * 60)
+NOTHING = Target(limit=0)
 _CHANGES = "changes"
 _SETTINGS = {"MARKETO_URL": "https://marketo", "MARKETO_CLIENT_ID": "id", "MARKETO_CLIENT_SECRET": "secret"}
 
@@ -112,6 +121,27 @@ def simulate(stream: str, *, seconds: int = DAY_SECONDS, away: tuple[float, floa
         return time.run(_day(time, stream, seconds, away))
     finally:
         logger.level = before
+
+
+def day_figures(day: Day) -> Iterator[Figure]:
+    """What a day has to reach: a fifth of the calls, half a minute, nothing lost."""
+    hours = day.changes / HOUR
+    group = f"{hours:.0f} h of a change a second, {day.stream}"
+
+    def figure(name: str, value: float, unit: str = "", target: Target | None = None) -> Figure:
+        return Figure(group=group, name=name, value=value, unit=unit, target=target)
+
+    if day.refused:
+        group += ", an hour without Marketo"
+        yield figure("calls in that hour", day.refused, "", CALLS_AWAY)
+        yield figure("messages sent again in that hour", day.sent_again)
+        yield figure("everything in Marketo after its return", day.recovery, "s")
+    else:
+        yield figure("calls of Marketo's day", day.share, "of 50,000", DAY_SHARE)
+        yield figure("change to upserted, p50", percentile(day.latencies, 50), "s")
+        yield figure("change to upserted, p95", percentile(day.latencies, 95), "s", LATENCY_P95)
+        yield figure("change to upserted, longest", max(day.latencies, default=float("nan")), "s")
+    yield figure("changes that did not arrive", day.missing + day.dead_letters, "", NOTHING)
 
 
 async def _day(time: Time, stream: str, seconds: int, away: tuple[float, float]) -> Day:
