@@ -145,7 +145,11 @@ async def test_persons_that_are_not_in_marketo_and_why(system: System) -> None:
     assert (letter["queue"], letter["source_queue"], letter["attempts"]) == ("dead-letters", "persons", 1)
     assert (out.exit, out.code) == (0, "Filtered")
     assert "new_synctomkto is No" in out.sentence
-    assert (never.exit, never.code) == (2, "NotInMarketo")
+    if never.code != "NotInMarketo":  # a held queue may have hidden for a moment that nothing waits for it
+        never = await eventually(
+            lambda: show(system, unannounced.id), lambda shown: shown.code == "NotInMarketo", what="the verdict"
+        )
+    assert never.exit == 2
     assert "msisync doctor" in never.data["verdict"]["remedy"]
     assert (again.exit, again.code) == (1, "Retrying")
     (waiting,) = again.person["subject"]["waiting"]
