@@ -6,6 +6,7 @@ A table, and a JSON file with every detail. The exit code is 0 when every target
 import argparse
 import asyncio
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -21,14 +22,18 @@ from local.bench.engine import run_engine
 from local.bench.figures import Figure, all_met, table
 from local.bench.lone import run_lone
 from local.bench.population import LEAST_RECORDS, ORDERS
+from local.bench.quota import quota_figures, simulate
 from local.bench.replay import replay_figures, run_replay
 from local.bench.startup import median_import_seconds
 from local.processes import StackError
 from local.stack import DIRECTORY, ROOT
 
-SECTIONS = ("import", "lone", "engine", "burst", "replay")
+SECTIONS = ("import", "lone", "engine", "burst", "replay", "quota")
 #: 100,000 dead letters to 20,000 records.
 LETTERS_PER_RECORD = 5
+#: A burst of 100,000 changes when 100 calls of the day's share are left.
+CHANGES_PER_RECORD = 5
+CHANGES_PER_CALL_LEFT = 1000
 FIRST_ORDER = "import"
 PROGRESS_SECONDS = 3.0
 
@@ -53,6 +58,7 @@ class Bench:
             "engine": self.engine,
             "burst": self.burst,
             "replay": self.replay,
+            "quota": self.quota,
         }
         for section in SECTIONS:
             if section not in sections:
@@ -108,6 +114,14 @@ class Bench:
         )
         self.figures += replay_figures(run)
         self.details["replay"] = asdict(run)
+
+    async def quota(self) -> None:
+        """A burst at the end of a day whose share is nearly used, in virtual time."""
+        self.say("quota: a night in virtual time")
+        changes = CHANGES_PER_RECORD * self.records
+        run = await asyncio.to_thread(simulate, changes, left=math.ceil(changes / CHANGES_PER_CALL_LEFT))
+        self.figures += quota_figures(run)
+        self.details["quota"] = asdict(run)
 
     def say(self, line: str) -> None:
         """Tell what begins."""
