@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from itertools import islice
 from uuid import uuid4
 
 from rich.console import Console
@@ -15,13 +16,14 @@ from shared.operations.command import Exit, Result
 from shared.operations.context import Context
 from shared.operations.dead_letters.archive import letters_in, line_of, writing
 from shared.operations.dead_letters.filters import given_filters
-from shared.operations.dead_letters.move import Tally, fault
+from shared.operations.dead_letters.move import Tally
 from shared.operations.dead_letters.plan import Plan
 from shared.operations.dead_letters.replay import counting, result
 from shared.operations.dead_letters.resend import OFTEN, Stamp, resend
+from shared.operations.dead_letters.sending import send
 from shared.operations.dead_letters.survey import Survey
 from shared.operations.dead_letters.text import say, show_unseen
-from shared.routing import Refusal, chunked
+from shared.routing import Refusal
 
 #: Messages of an import that are on their way at once.
 _AT_ONCE = 500
@@ -57,14 +59,14 @@ async def import_(context: Context, given: Namespace, progress: Console) -> Resu
         bus = Bus(context.settings.bus)
         try:
             with counting(progress, "import", found.count) as report:
-                batch: list[Outgoing] = []
-                for outgoing in _outgoing(context, given, stamp, now, Plan()):
-                    batch.append(outgoing)
-                    if len(batch) >= _AT_ONCE:
-                        await _send(bus, batch, tally)
-                        report(len(batch))
-                        batch = []
-                await _send(bus, batch, tally)
+                messages = _outgoing(context, given, stamp, now, Plan())
+                while batch := list(islice(messages, _AT_ONCE)):
+                    sent = await send(bus, batch)
+                    tally.failures.update(filter(None, sent.failures))
+                    tally.went += sum(not why for why in sent.failures)
+                    report(len(batch))
+                    if sent.hopeless:
+                        break
         finally:
             await bus.close()
     return result("import", found, tally, applied=given.apply, stamp=stamp, unseen={})
@@ -84,15 +86,3 @@ def _outgoing(context: Context, given: Namespace, stamp: Stamp, now: datetime, f
             found.count += 1
             found.groups.add(letter)
             yield prepared
-
-
-async def _send(bus: Bus, batch: list[Outgoing], tally: Tally) -> None:
-    """Send a batch. When it fails, each message is tried alone: one may be to blame."""
-    if not batch or await fault(bus.send(batch)) is None:
-        tally.went += len(batch)
-        return
-    for (message,) in chunked(batch, 1):
-        why = await fault(bus.send([message]))
-        tally.went += why is None
-        if why:
-            tally.failures[why] += 1

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shared.bus import Bus, Outgoing
+from shared.bus import Bus
 from shared.operations.context import Context
 from shared.operations.dead_letters.holding import Held
 from shared.operations.dead_letters.job import Job, preparing
 from shared.operations.dead_letters.letter import read
+from shared.operations.dead_letters.sending import send, short
 from shared.operations.peek import as_peeked
 from shared.routing import Refusal
 
@@ -98,8 +99,9 @@ class Mover:
                     return await self._connected(bus)
                 except (ServiceBusError, OSError) as error:
                     if attempt + 1 == TRIES:
-                        self.tally.failures[f"{self._place}: {_short(error)}"] += 1
-                    await asyncio.sleep(attempt)
+                        self.tally.failures[f"{self._place}: {short(error)}"] += 1
+                    else:
+                        await asyncio.sleep(attempt)
         finally:
             await bus.close()
 
@@ -132,54 +134,33 @@ class Mover:
                 self._stop.set()
 
     async def _carry(self, chosen: Sequence[ServiceBusReceivedMessage], held: Held, bus: Bus) -> None:
-        """Send and remove these."""
-        outgoing: list[tuple[ServiceBusReceivedMessage, Outgoing | None]] = []
+        """Send these, and remove what the broker has."""
+        gone, originals, messages = [], [], []
         for message in chosen:
             prepared = self._prepare(read(self._place, as_peeked(message), self._context.settings.queues))
             if isinstance(prepared, Refusal):
                 self._failed(message, f"{prepared.code}: {prepared.message}")
+            elif prepared is None:
+                gone.append(message)
             else:
-                outgoing.append((message, prepared))
-        sent = [message for message, _ in await self._send(outgoing, bus)]
-        removed = await held.complete(sent)
-        self._wanted.difference_update(message.sequence_number or 0 for message in sent)
-        self.tally.went += removed
-        self.tally.doubtful += len(sent) - removed
-        if sent:
-            self._report(len(sent))
-
-    async def _send(
-        self, outgoing: list[tuple[ServiceBusReceivedMessage, Outgoing | None]], bus: Bus
-    ) -> list[tuple[ServiceBusReceivedMessage, Outgoing | None]]:
-        """Those that the broker has now. When a batch fails, each is tried alone: one may be to blame."""
-        messages = [message for _, message in outgoing if message]
-        if not messages or await fault(bus.send(messages)) is None:
-            return outgoing
-        sent = []
-        for original, message in outgoing:
-            why = await fault(bus.send([message])) if message else None
+                originals.append(message)
+                messages.append(prepared)
+        sent = await send(bus, messages)
+        if sent.hopeless:
+            self._stop.set()
+        for message, why in zip(originals, sent.failures, strict=True):
             if why:
-                self._failed(original, why)
+                self._failed(message, why)
             else:
-                sent.append((original, message))
-        return sent
+                gone.append(message)
+        removed = await held.complete(gone)
+        self._wanted.difference_update(message.sequence_number or 0 for message in gone)
+        self.tally.went += removed
+        self.tally.doubtful += len(gone) - removed
+        if gone:
+            self._report(len(gone))
 
     def _failed(self, message: ServiceBusReceivedMessage, why: str) -> None:
         self._wanted.discard(message.sequence_number or 0)
         self.tally.failures[why] += 1
         self._report(1)
-
-
-async def fault(work: Awaitable[None]) -> str | None:
-    """Why a send failed; None when the broker has everything."""
-    from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
-
-    try:
-        await work
-    except (ServiceBusError, OSError, ValueError) as error:  # ValueError: the SDK cannot encode it
-        return _short(error)
-    return None
-
-
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}".rstrip(": ")

@@ -158,7 +158,11 @@ def _left_out(data: dict[str, Any]) -> list[str]:
             "well (fewer filters), or export them to a file, discard them and import the file later",
         ),
         (
-            data["not_given_out"] and not data["too_many_before_them"],
+            data["not_given_out"] and data["failed"],
+            f"{data['not_given_out']} were not tried because of that failure: run it again when it is mended",
+        ),
+        (
+            data["not_given_out"] and not data["failed"] and not data["too_many_before_them"],
             f"{data['not_given_out']} were not given out: somebody else works on them, or a run that was killed did. "
             "They come back within 5 minutes: run it again then",
         ),
