@@ -2,13 +2,14 @@
 
 The order of steps makes it safe without locks, whatever process does them and wherever it is killed:
 
-* A child first parks, then looks whether its parent is requested, then requests it, then notes the request.
+* A child first parks, which leaves a note of its parent as well; then it looks whether the note says that the parent
+  is requested, then requests it, then notes that.
 * A parent first takes its note away, then looks for children, then sends them on, then takes their rows away.
 
 So a child that found a note parked before the parent looked for children, and a child that found none requests the
-parent again. A crash in between leaves the broker's message, and so the whole again. What still slips through, the
-timer finds (`check`): it asks Marketo for the parents that are waited for, less and less often, and gives children
-that have waited too long their last look.
+parent again. A crash in between leaves the broker's message, and so the whole again; should that find the parent there
+and the child go at once, its row has a note still. What slips through, the timer finds (`check`): it asks Marketo for
+the parents that are noted, less and less often, and gives children that have waited too long their last look.
 """
 
 from __future__ import annotations
@@ -62,10 +63,11 @@ class Parking:
     async def park(self, entity: Entity, deferred: Sequence[tuple[Record, tuple[Parent, ...]]]) -> None:
         """Keep these records until their last parent comes, and request all parents that nobody has requested."""
         now = self._now()
-        await self._store.park(
+        parked = [
             Parked(parents[-1], entity.name, replace(record, parked_since=record.parked_since or now))
             for record, parents in deferred
-        )
+        ]
+        await self._store.park(parked, now + self._check_after)
         since: dict[Parent, datetime] = {}
         first_seen: dict[Parent, datetime] = {}
         for record, parents in deferred:

@@ -1,14 +1,15 @@
 """Table Storage: who waits for whom. One table, two kinds of rows.
 
-==================  ============================  ==========================================================
+==================  ============================  ==============================================================
 PartitionKey        RowKey                        columns
-==================  ============================  ==========================================================
+==================  ============================  ==============================================================
 ``company``         ``<parent>|<table>|<id>``     a parked record: Entity, FirstSeen, Correlation, Attempt, Since, …
-``company!``        ``<parent>``                  a parent that was asked for: Table, Since, NextCheck, Checks, Leaving
-==================  ============================  ==========================================================
+``company``         ``!<parent>``                 a parent's note: Table, Since, NextCheck, Checks, Leaving, Unasked
+==================  ============================  ==============================================================
 
-The first part is the parent's entity. Children of one parent lie side by side, and a transaction takes 100 rows of
-one partition, whatever their parents: parking and releasing cost one request per 100 records.
+The partition is the parent's entity. Children of one parent lie side by side, and a transaction takes 100 rows of
+one partition, whatever their parents: parking and releasing cost one request per 100 records. A record and the note
+of its parent are written in one transaction, so no row is ever left without a note, by which the timer finds it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 TRANSACTION = 100
 PAGE = 1000
 CONCURRENCY = 16
+#: What a query asks for: the parked records (their keys begin with a GUID), and the notes, of one parent's entity.
+RECORDS = "PartitionKey eq @entity and RowKey ge '0'"
+_NOTES = "PartitionKey eq @entity and RowKey ge '!' and RowKey lt '0'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,9 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A parent that was asked for. `since`: its oldest child's wait; `checks`: looks of the timer so far.
+    """A parent that is waited for. `since`: its oldest child's wait; `checks`: looks of the timer so far.
 
-    `leaving`: its children are being released, so a child that parks now must ask for it again.
+    `leaving`: who waits must ask for it, as nobody has yet, or its children are being released.
     """
 
     parent: Parent
@@ -73,16 +77,24 @@ class Store:
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._opening = asyncio.Lock()
 
-    async def park(self, parked: Iterable[Parked]) -> None:
-        """Keep these records. A record that is parked already under the same parent is overwritten."""
-        await self._write("upsert", [_child_row(child) for child in parked])
+    async def park(self, parked: Iterable[Parked], next_check: datetime) -> None:
+        """Keep these records. A record that is parked already under the same parent is overwritten.
+
+        Each parent has a note from the same moment on: one that is new says that nobody has asked for it, and that the
+        timer is to look at it at `next_check`.
+        """
+        by_partition: dict[str, dict[str, Parked]] = {}
+        for child in parked:
+            by_partition.setdefault(child.parent.entity, {})[child.row_key] = child
+        parts = [part for unique in by_partition.values() for part in _with_notes(sorted(unique.items()), next_check)]
+        await asyncio.gather(*(self._limited(self._transact("upsert", part)) for part in parts))
 
     async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
         """The records that wait for a parent, by pages of at most 1,000."""
         table = await self._open()
         found = table.query_entities(
-            "PartitionKey eq @partition and RowKey gt @low and RowKey lt @high",
-            parameters={"partition": parent.entity, "low": f"{parent.id}|", "high": f"{parent.id}}}"},
+            "PartitionKey eq @entity and RowKey gt @low and RowKey lt @high",
+            parameters={"entity": parent.entity, "low": f"{parent.id}|", "high": f"{parent.id}}}"},
             results_per_page=PAGE,
         )
         async for page in found.by_page():
@@ -91,9 +103,7 @@ class Store:
     async def everybody(self, entity: str) -> AsyncIterator[list[Parked]]:
         """The records that wait for any parent of this entity, by pages; the parents' tables are not told."""
         table = await self._open()
-        found = table.query_entities(
-            "PartitionKey eq @partition", parameters={"partition": entity}, results_per_page=PAGE
-        )
+        found = table.query_entities(RECORDS, parameters={"entity": entity}, results_per_page=PAGE)
         async for page in found.by_page():
             yield [_parked(Parent(entity, "", row["RowKey"].partition("|")[0]), row) async for row in page]
 
@@ -113,7 +123,7 @@ class Store:
 
     async def unmark(self, parents: Iterable[Parent]) -> None:
         """These parents have come."""
-        await self._write("delete", [{"PartitionKey": f"{p.entity}!", "RowKey": p.id} for p in parents])
+        await self._write("delete", [note_key(parent) for parent in parents])
 
     async def leave(self, request: Request) -> str:
         """Note that the children of this parent are being released. Gives the etag for `forget`."""
@@ -128,30 +138,26 @@ class Store:
 
         table = await self._open()
         with suppress(ResourceModifiedError):
-            await table.delete_entity(
-                f"{parent.entity}!", parent.id, etag=etag, match_condition=MatchConditions.IfNotModified
-            )
+            await table.delete_entity(note_key(parent), etag=etag, match_condition=MatchConditions.IfNotModified)
 
     async def waited_for(self, entity: str) -> dict[str, Request]:
         """Parents of this entity that are waited for, by id: at most 1,000 of them, which is one request."""
         table = await self._open()
-        found = table.query_entities(
-            "PartitionKey eq @partition", parameters={"partition": f"{entity}!"}, results_per_page=PAGE
-        )
+        found = table.query_entities(_NOTES, parameters={"entity": entity}, results_per_page=PAGE)
         async for page in found.by_page():
-            return {row["RowKey"]: _request(entity, row) async for row in page}
+            return {request.parent.id: request for request in [_request(row) async for row in page]}
         return {}
 
     async def due(self, entity: str, now: datetime) -> AsyncIterator[list[Request]]:
         """Requests of one parent entity whose next check has come, by pages."""
         table = await self._open()
         found = table.query_entities(
-            "PartitionKey eq @partition and NextCheck le @now",
-            parameters={"partition": f"{entity}!", "now": now},
+            f"{_NOTES} and (NextCheck le @now or Unasked le @now )",  # the SDK looks for parameters between blanks
+            parameters={"entity": entity, "now": now},
             results_per_page=PAGE,
         )
         async for page in found.by_page():
-            yield [_request(entity, row) async for row in page]
+            yield [request async for row in page if (request := _request(row)).next_check <= now]
 
     async def close(self) -> None:
         """Close the connection."""
@@ -164,10 +170,10 @@ class Store:
 
         table = await self._open()
         try:
-            row = await table.get_entity(f"{parent.entity}!", parent.id, select=["Leaving"])
+            row = await table.get_entity(*note_key(parent).values(), select=["Leaving"])
         except ResourceNotFoundError:
             return False
-        return not row["Leaving"]
+        return not row.get("Leaving", True)
 
     async def _write(self, operation: str, rows: Sequence[dict[str, Any]]) -> None:
         """Write or delete rows, 100 of one partition at a time."""
@@ -217,6 +223,26 @@ class Store:
             return self._table
 
 
+def note_key(parent: Parent) -> dict[str, str]:
+    """Where the note of a parent lies."""
+    return {"PartitionKey": parent.entity, "RowKey": f"!{parent.id}"}
+
+
+def _with_notes(children: Sequence[tuple[str, Parked]], next_check: datetime) -> list[list[dict[str, Any]]]:
+    """The rows of these children (of one partition, parent by parent) and of their parents' notes, by transactions."""
+    parts: list[list[dict[str, Any]]] = []
+    noted: Parent | None = None
+    for _, child in children:
+        if not parts or len(parts[-1]) > TRANSACTION - 2:
+            parts.append([])
+            noted = None
+        if child.parent != noted:
+            noted = child.parent
+            parts[-1].append({**note_key(noted), "Table": noted.table, "Unasked": next_check})
+        parts[-1].append(_child_row(child))
+    return parts
+
+
 def _child_row(child: Parked) -> dict[str, Any]:
     record = child.record
     return {
@@ -263,19 +289,22 @@ def _unless_modified(row: dict[str, Any]) -> dict[str, Any]:
 
 def _request_row(request: Request) -> dict[str, Any]:
     return {
-        "PartitionKey": f"{request.parent.entity}!",
-        "RowKey": request.parent.id,
+        **note_key(request.parent),
         "Table": request.parent.table,
         "Since": request.since,
         "NextCheck": request.next_check,
+        "Unasked": request.next_check,  # what was parked meanwhile needs no look of its own
         "Checks": request.checks,
         "Leaving": request.leaving,
     }
 
 
-def _request(entity: str, row: Any) -> Request:
-    parent = Parent(entity, row["Table"], row["RowKey"])
-    return Request(parent, _utc(row["Since"]), _utc(row["NextCheck"]), row["Checks"], row["Leaving"])
+def _request(row: Any) -> Request:
+    parent = Parent(row["PartitionKey"], row["Table"], row["RowKey"][1:])
+    next_check = _utc(row.get("NextCheck", row["Unasked"]))  # who was killed before asking has noted no more
+    return Request(
+        parent, _utc(row.get("Since", next_check)), next_check, row.get("Checks", 0), row.get("Leaving", True)
+    )
 
 
 def _utc(moment: datetime) -> datetime:

@@ -143,7 +143,7 @@ class Watch:
             rows = [row async for row in self._table.list_entities(select=["PartitionKey", "RowKey", "Entity"])]
         except ResourceNotFoundError:  # the app makes the table when it first parks
             return []
-        return [_waiting(row) for row in rows if not row["PartitionKey"].endswith("!")]
+        return [_waiting(row) for row in rows if not row["RowKey"].startswith("!")]
 
     async def _count(self, name: str) -> int:
         found = await self._admin.get_queue_runtime_properties(self._queues[name])

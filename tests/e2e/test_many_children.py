@@ -21,7 +21,7 @@ async def park(table: TableClient, parent: str, children: list[str]) -> None:
     record: dict[str, Any] = {"Entity": "person", "FirstSeen": now, "Correlation": "", "Attempt": 0}
     record |= {"Requested": False, "Since": now}
     await table.upsert_entity(
-        {"PartitionKey": "company!", "RowKey": parent, "Table": "account", "Since": now, "NextCheck": now}
+        {"PartitionKey": "company", "RowKey": f"!{parent}", "Table": "account", "Since": now, "NextCheck": now}
         | {"Checks": 0, "Leaving": False}
     )
     for start in range(0, len(children), 100):

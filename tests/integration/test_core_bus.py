@@ -90,10 +90,11 @@ async def test_a_message_becomes_visible_at_its_time_and_its_neighbours_of_one_b
     await bus.send([Outgoing("s1", b"later", session="a", at=at), Outgoing("s1", b"now", session="a")])
     async with receiver(client, "s1", "a") as opened:
         (first,) = await received(opened, 1)
-        assert body(first) == b"now"
-        assert datetime.now(UTC) < at
         (second,) = await received(opened, 1)
-    assert body(second) == b"later"
+    assert [body(first), body(second)] == [b"now", b"later"]
+    assert first.enqueued_time_utc
+    assert second.enqueued_time_utc
+    assert first.enqueued_time_utc < at <= second.enqueued_time_utc + timedelta(milliseconds=50)
     assert datetime.now(UTC) >= at - timedelta(milliseconds=50)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -62,6 +62,10 @@ async def store(azurite: str) -> AsyncIterator[Store]:
     await store.close()
 
 
+async def keep(store: Store, parked: Iterable[Parked]) -> None:
+    await store.park(parked, NOON + timedelta(minutes=1))
+
+
 async def pages(store: Store, parent: Parent) -> list[list[Parked]]:
     return [page async for page in store.children(parent)]
 
@@ -83,7 +87,7 @@ async def test_a_record_comes_back_as_it_was_parked(store: Store) -> None:
     waits = replace(
         parked(parent).record, correlation_id="c é", attempt=3, requested=True, first_seen=NOON - timedelta(days=400)
     )
-    await store.park([Parked(parent, "person", waits)])
+    await keep(store, [Parked(parent, "person", waits)])
     (found,) = await children(store, parent)
     assert replace(found, etag="") == Parked(parent, "person", waits)
     assert found.etag
@@ -92,7 +96,7 @@ async def test_a_record_comes_back_as_it_was_parked(store: Store) -> None:
 async def test_what_a_record_is_released_for_is_not_kept(store: Store) -> None:
     """Whoever parks again has to come back from parking again."""
     parent = company()
-    await store.park([Parked(parent, "person", replace(parked(parent).record, released=True, collected=True))])
+    await keep(store, [Parked(parent, "person", replace(parked(parent).record, released=True, collected=True))])
     (found,) = await children(store, parent)
     assert not found.record.released
 
@@ -101,7 +105,7 @@ async def test_children_are_those_of_this_parent_and_of_every_table_and_entity(s
     one, other = company(), company()
     user = Parent("sales_person", "systemuser", one.id)
     mixed = [parked(one, 1), parked(one, 1, table="lead"), parked(one, 1, "opportunity", "opportunity")]
-    await store.park([*mixed, parked(other, 2), parked(user, 3)])
+    await keep(store, [*mixed, parked(other, 2), parked(user, 3)])
     assert {(c.entity, c.record.table, c.record.id) for c in await children(store, one)} == {
         ("person", "contact", guid(1)), ("person", "lead", guid(1)), ("opportunity", "opportunity", guid(1)),
     }  # fmt: skip
@@ -112,8 +116,8 @@ async def test_children_are_those_of_this_parent_and_of_every_table_and_entity(s
 async def test_a_record_that_parks_twice_waits_once_with_what_was_said_last(store: Store) -> None:
     parent = company()
     first = parked(parent)
-    await store.park([first])
-    await store.park([first, replace(first, record=replace(first.record, attempt=5))])
+    await keep(store, [first])
+    await keep(store, [first, replace(first, record=replace(first.record, attempt=5))])
     (found,) = await children(store, parent)
     assert found.record.attempt == 5
 
@@ -121,7 +125,7 @@ async def test_a_record_that_parks_twice_waits_once_with_what_was_said_last(stor
 async def test_children_of_a_large_parent_come_in_pages_and_leave_in_transactions(store: Store) -> None:
     parent = company()
     count = PAGE + TRANSACTION + 7
-    await store.park(parked(parent, n) for n in range(count))
+    await keep(store, (parked(parent, n) for n in range(count)))
     found = await pages(store, parent)
     assert [len(page) for page in found if page] == [PAGE, TRANSACTION + 7]
     assert len({child.record.id for page in found for child in page}) == count
@@ -133,7 +137,7 @@ async def test_children_of_a_large_parent_come_in_pages_and_leave_in_transaction
 async def test_a_page_that_is_removed_while_the_next_one_is_read_makes_it_skip_nothing(store: Store) -> None:
     """So a release goes: send, remove, next page."""
     parent = company()
-    await store.park(parked(parent, n) for n in range(PAGE + 50))
+    await keep(store, (parked(parent, n) for n in range(PAGE + 50)))
     seen: list[str] = []
     async for page in store.children(parent):
         seen += [child.record.id for child in page]
@@ -144,9 +148,9 @@ async def test_a_page_that_is_removed_while_the_next_one_is_read_makes_it_skip_n
 
 async def test_a_child_that_parks_anew_while_it_is_released_stays_and_its_neighbours_leave(store: Store) -> None:
     parent = company()
-    await store.park(parked(parent, n) for n in range(150))
+    await keep(store, (parked(parent, n) for n in range(150)))
     found = await children(store, parent)
-    await store.park([replace(parked(parent, 70), record=replace(parked(parent, 70).record, attempt=1))])
+    await keep(store, [replace(parked(parent, 70), record=replace(parked(parent, 70).record, attempt=1))])
     await store.remove(found)
     (left,) = await children(store, parent)
     assert (left.record.id, left.record.attempt) == (guid(70), 1)
@@ -154,7 +158,7 @@ async def test_a_child_that_parks_anew_while_it_is_released_stays_and_its_neighb
 
 async def test_children_that_another_instance_has_removed_already_are_no_error(store: Store) -> None:
     parent = company()
-    await store.park(parked(parent, n) for n in range(5))
+    await keep(store, (parked(parent, n) for n in range(5)))
     found = await children(store, parent)
     await store.remove(found[:2])
     await asyncio.gather(store.remove(found), store.remove(found))
@@ -163,7 +167,7 @@ async def test_children_that_another_instance_has_removed_already_are_no_error(s
 
 
 async def test_nothing_to_park_or_remove_is_no_error(store: Store) -> None:
-    await store.park([])
+    await keep(store, [])
     await store.remove([])
     await store.mark([])
     await store.unmark([])
@@ -242,11 +246,42 @@ async def test_a_request_whose_children_were_leaving_when_the_process_died_is_du
 
 async def test_parked_records_are_no_requests_and_requests_no_children(store: Store) -> None:
     parent = company()
-    await store.park([parked(parent)])
+    await keep(store, [parked(parent)])
+    await store.unmark([parent])
     assert await store.waited_for("company") == {}
     assert await due(store, NOON + timedelta(days=1)) == []
     await store.mark([request(parent)])
     assert await ids(store, parent) == [guid(1)]
+    assert [child.record.id async for page in store.everybody("company") for child in page] == [guid(1)]
+
+
+async def test_a_parent_has_a_note_as_soon_as_a_record_is_parked_under_it(store: Store) -> None:
+    parents = [company() for _ in range(TRANSACTION + 20)]
+    await keep(store, [parked(parent, n) for parent in parents for n in range(2)])
+    assert await store.requested(parents) == set()
+    assert await due(store, NOON + timedelta(seconds=59)) == []
+    found = await due(store, NOON + timedelta(minutes=1))
+    assert {request.parent for request in found} == set(parents)
+    assert all(request.leaving for request in found)
+
+
+@pytest.mark.parametrize("minutes", [0.5, 60])
+async def test_parking_under_a_parent_that_was_asked_for_leaves_its_note(store: Store, minutes: float) -> None:
+    parent = company()
+    await store.mark([request(parent, minutes, checks=4)])
+    await keep(store, [parked(parent)])
+    assert await store.requested([parent]) == {parent}
+    at = NOON + timedelta(minutes=minutes)
+    assert await due(store, at - timedelta(seconds=1)) == []
+    assert await due(store, at) == [request(parent, minutes, checks=4)]
+
+
+async def test_parking_while_a_parents_children_leave_keeps_its_note(store: Store) -> None:
+    parent = company()
+    etag = await store.leave(request(parent))
+    await keep(store, [parked(parent)])
+    await store.forget(parent, etag)
+    assert (await store.waited_for("company")).keys() == {parent.id}
 
 
 async def test_many_due_requests_come_in_pages_each_once_also_when_they_are_marked_meanwhile(store: Store) -> None:
@@ -278,6 +313,6 @@ async def test_what_is_parked_is_there_after_the_process_that_parked_it_is_gone(
     parent = company()
     for number in (1, 2):
         store = opened(azurite, table)
-        await store.park([parked(parent, number)])
+        await keep(store, [parked(parent, number)])
         assert len(await children(store, parent)) == number
         await store.close()

@@ -63,7 +63,8 @@ async def test_waits_are_found_by_the_possible_parents(azurite: str) -> None:
                 Parked(account, "person", Record("contact", guid(), NOON, parked_since=NOON)),
                 Parked(seller, "company", Record("account", account.id, NOON, parked_since=NOON)),
                 Parked(Parent("person", "contact", person.id), "opportunity_role", child),
-            ]
+            ],
+            CHECK,
         )
         await store.mark([Request(account, NOON, CHECK, 3)])
     finally:
@@ -77,7 +78,7 @@ async def test_waits_are_found_by_the_possible_parents(azurite: str) -> None:
     assert (wait.parent, wait.since, wait.next_check, wait.checks) == (account, NOON, CHECK, 3)
     assert found.persons[0].children == 1
     (above,) = parents[account].parked
-    assert (above.parent, above.next_check) == (seller, None)
+    assert (above.parent, above.next_check, above.checks) == (seller, CHECK, 0)
     assert parents[seller].parked == []
 
 

@@ -98,7 +98,7 @@ async def test_processes_count_into_the_same_rows_and_the_timer_removes_old_ones
 
 
 async def park(store: Store, parent: Parent, entity: str, record: Record) -> Record:
-    await store.park([Parked(parent, entity, record)])
+    await store.park([Parked(parent, entity, record)], NOON + HOUR)
     await store.mark([Request(parent, NOON, NOON + HOUR)])
     return record
 

@@ -59,8 +59,11 @@ class MemoryStore:
         if act := self.after.pop(step, None):
             await act()
 
-    async def park(self, parked: Iterable[Parked]) -> None:
-        self.parked |= {(p.parent.entity, p.row_key): replace(p, etag=next(self._etags)) for p in parked}
+    async def park(self, parked: Iterable[Parked], next_check: datetime) -> None:
+        for p in parked:
+            self.parked[p.parent.entity, p.row_key] = replace(p, etag=next(self._etags))
+            note = self.notes.get(p.parent, Request(p.parent, next_check, next_check, leaving=True))
+            self.notes[p.parent] = replace(note)
         await self.did("park")
 
     async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
@@ -276,6 +279,30 @@ async def test_a_crash_sends_a_child_twice_at_worst_and_loses_none(
     assert [r.id for r in world.bus.take("person")] == [child().id] * (2 if step == "send" else 1)
     assert not world.store.parked
     assert not world.store.notes
+
+
+@pytest.mark.parametrize("step", ["park", "requested", "send"])
+async def test_a_child_that_dies_while_it_parks_leaves_no_row_behind_when_it_goes_without_waiting_later(
+    world: World, step: str
+) -> None:
+    """Its message comes again, and finds the parent there: then nobody but the timer knows of the row."""
+    world.store.after[step] = crash
+    with pytest.raises(ConnectionError):
+        await world.park(child())
+    world.marketo.there = {COMPANY.id: 5}
+    world.now += timedelta(seconds=CHECK)
+    await world.check()
+    assert not world.store.parked
+    assert not world.store.notes
+
+
+async def test_a_child_that_dies_before_it_asks_asks_when_it_comes_again(world: World) -> None:
+    world.store.after["park"] = crash
+    with pytest.raises(ConnectionError):
+        await world.park(child())
+    assert not world.bus.take("company")
+    await world.park(child())
+    assert [r.id for r in world.bus.take("company")] == [COMPANY.id]
 
 
 async def test_a_child_that_must_wait_again_while_it_is_being_released_is_not_lost(world: World) -> None:

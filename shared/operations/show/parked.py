@@ -13,7 +13,7 @@ from shared.errors import MsiSyncError
 from shared.operations.show.facts import Parked, Search, Subject
 from shared.outcomes import Parent
 from shared.state import connect
-from shared.store import Store
+from shared.store import Store, note_key
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
@@ -34,9 +34,9 @@ class ParkedRows(Store):
         row = await self._row(parent.entity, f"{parent.id}|{subject.table}|{subject.id}")
         if row is None:
             return None
-        asked = await self._row(f"{parent.entity}!", parent.id)
-        next_check = _utc(asked["NextCheck"]) if asked else None
-        return Parked(parent, _utc(row["Since"]), next_check, int(asked["Checks"]) if asked else 0)
+        asked = await self._row(*note_key(parent).values())
+        next_check = _utc(asked.get("NextCheck", asked["Unasked"])) if asked else None
+        return Parked(parent, _utc(row["Since"]), next_check, int(asked.get("Checks", 0)) if asked else 0)
 
     async def number_of_children(self, parent: Parent) -> int:
         """How many records wait for this one: at most a page of 1,000 is counted."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shared.entities import ENTITIES
 from shared.operations.status.facts import MAX_PARKED, Parked
-from shared.store import PAGE
+from shared.store import PAGE, RECORDS
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
@@ -22,10 +22,7 @@ async def count(table: TableClient) -> tuple[dict[str, Parked], bool]:
     try:
         for parent in ENTITIES:
             rows = table.query_entities(
-                "PartitionKey eq @parent",
-                parameters={"parent": parent},
-                select=["Entity", "Since"],
-                results_per_page=PAGE,
+                RECORDS, parameters={"entity": parent}, select=["Entity", "Since"], results_per_page=PAGE
             )
             async for row in rows:
                 if seen == MAX_PARKED:
