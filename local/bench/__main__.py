@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from local.bench import BenchError, machine, report
+from local.bench import BenchError, day, machine, report
 from local.bench.burst import Burst, Report, run_burst
 from local.bench.engine import run_engine
 from local.bench.figures import Figure, all_met, table
@@ -28,7 +28,7 @@ from local.bench.startup import median_import_seconds
 from local.processes import StackError
 from local.stack import DIRECTORY, ROOT
 
-SECTIONS = ("import", "lone", "engine", "burst", "replay", "quota")
+SECTIONS = ("import", "lone", "engine", "burst", "replay", "day", "quota")
 #: 100,000 dead letters to 20,000 records.
 LETTERS_PER_RECORD = 5
 #: A burst of 100,000 changes when 100 calls of the day's share are left.
@@ -58,6 +58,7 @@ class Bench:
             "engine": self.engine,
             "burst": self.burst,
             "replay": self.replay,
+            "day": self.day,
             "quota": self.quota,
         }
         for section in SECTIONS:
@@ -114,6 +115,16 @@ class Bench:
         )
         self.figures += replay_figures(run)
         self.details["replay"] = asdict(run)
+
+    async def day(self) -> None:
+        """A day of single changes, one a second, and hours of it in one of which Marketo is away: in virtual time."""
+        runs = [(stream, day.DAY_SECONDS, day.NEVER) for stream in day.STREAMS]
+        for stream, seconds, away in [*runs, ("mixed", day.AWAY_RUN_SECONDS, day.AWAY)]:
+            name = f"day-{stream}" + ("" if away == day.NEVER else "-away")
+            self.say(f"{name}: {seconds / day.HOUR:.0f} hours in virtual time")
+            run = await asyncio.to_thread(day.simulate, stream, seconds=seconds, away=away)
+            self.figures += day.day_figures(run)
+            self.details[name] = asdict(run)
 
     async def quota(self) -> None:
         """A burst at the end of a day whose share is nearly used, in virtual time."""
