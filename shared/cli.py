@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from shared.errors import MsiSyncError
-from shared.operations.command import Command, Exit, Result
+from shared.operations.command import SELDOM, Command, Exit, Result
 from shared.operations.context import SETTINGS_FILE, Context, read_settings_file
 from shared.operations.dead_letters.command import COMMANDS as DEAD_LETTERS
 from shared.operations.dead_letters.command import GROUP as DEAD_LETTERS_HELP
@@ -101,6 +102,7 @@ def _parser(places: Any, name: str, text: str, more: str) -> argparse.ArgumentPa
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     given = parser().parse_args(arguments)
+    gc.set_threshold(SELDOM)
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
     as_json: bool = given.json
     try:

@@ -79,7 +79,7 @@ class World:
     @property
     def parked_table(self) -> Any:
         return SimpleNamespace(
-            query_entities=lambda _, parameters, **__: self._pages(self.parked, parameters["parent"])
+            query_entities=lambda _, parameters, **__: self._pages(self.parked, parameters["entity"])
         )
 
     @property

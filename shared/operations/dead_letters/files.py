@@ -58,7 +58,8 @@ async def import_(context: Context, given: Namespace, progress: Console) -> Resu
     if given.apply:
         bus = Bus(context.settings.bus)
         try:
-            with counting(progress, "import", found.count) as report:
+            bar = counting(progress, "import", found.count)
+            with bar as report:
                 messages = _outgoing(context, given, stamp, now, Plan())
                 while batch := list(islice(messages, _AT_ONCE)):
                     sent = await send(bus, batch)
@@ -67,6 +68,7 @@ async def import_(context: Context, given: Namespace, progress: Console) -> Resu
                     report(len(batch))
                     if sent.hopeless:
                         break
+            tally.seconds = bar.seconds
         finally:
             await bus.close()
     return result("import", found, tally, applied=given.apply, stamp=stamp, unseen={})

@@ -15,12 +15,10 @@ import threading
 from contextlib import suppress
 from dataclasses import asdict
 
+from shared.operations.command import SELDOM
 from shared.operations.context import Context
 from shared.operations.dead_letters.job import Job
 from shared.operations.dead_letters.move import Mover
-
-#: Objects between two collections. Messages have no cycles: looking for some costs a sixth of the time.
-SELDOM = 100_000
 
 
 async def work(job: Job, context: Context) -> None:

@@ -46,12 +46,14 @@ class Tally:
 
     `doubtful`: sent, but the broker did not confirm the removal. `failures` counts by reason what could not be sent.
     `blocked`: too many others lie before the rest. What is in none of them was not given out: somebody else holds it.
+    `seconds` are those of the whole job, without the look before it.
     """
 
     went: int = 0
     doubtful: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     blocked: bool = False
+    seconds: float = 0.0
 
     def add(self, other: Tally) -> None:
         """Take another one's counts over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -61,15 +62,19 @@ async def _run(
         )
     tally = Tally()
     if given.apply:
-        with counting(progress, action, found.count) as report:
+        bar = counting(progress, action, found.count)
+        with bar as report:
             for place, numbers in found.chosen.items():
                 job = Job(place, numbers, stamp)
                 tally.add(await crew.do(context, job, report, shared=len(numbers) < found.seen[place]))
+        tally.seconds = bar.seconds
     return result(action, found, tally, applied=given.apply, stamp=stamp, unseen=survey.unseen)
 
 
 class counting:  # noqa: N801  (reads as a verb in a with statement)
-    """A progress bar; entering gives the function that takes what is newly done."""
+    """A progress bar; entering gives the function that takes what is newly done. `seconds` it took, in the end."""
+
+    seconds = 0.0
 
     def __init__(self, console: Console, action: str, total: int) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -77,11 +82,13 @@ class counting:  # noqa: N801  (reads as a verb in a with statement)
         self._task = self._bar.add_task(action, total=total)
 
     def __enter__(self) -> Callable[[int], None]:
+        self._began = time.monotonic()
         self._bar.start()
         return lambda done: self._bar.advance(self._task, done)
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+        self.seconds = time.monotonic() - self._began
 
 
 def result(
@@ -97,6 +104,7 @@ def result(
         "selected": found.count,
         "groups": [group_json(group) for group in found.groups.largest_first()],
         "went": tally.went,
+        "seconds": round(tally.seconds, 1),
         "not_confirmed": tally.doubtful,
         "failed": dict(tally.failures),
         "not_given_out": max(left, 0),
@@ -126,7 +134,7 @@ def _show(console: Console, data: dict[str, Any]) -> None:
             say(console, f"Nothing has been changed. To {action} {_these(count)}, add --apply.")
     elif count:
         style = "green" if data["went"] == count else "yellow"
-        say(console, f"{data['went']} of {count} {_DONE[action]}.", style)
+        say(console, f"{data['went']} of {count} {_DONE[action]} in {data['seconds']:.0f} s.", style)
     if not count:
         say(console, f"Nothing to {action}.", "green")
     for text in _left_out(data):
