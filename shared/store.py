@@ -301,7 +301,7 @@ def _request_row(request: Request) -> dict[str, Any]:
 
 def _request(row: Any) -> Request:
     parent = Parent(row["PartitionKey"], row["Table"], row["RowKey"][1:])
-    next_check = _utc(row.get("NextCheck", row["Unasked"]))  # who was killed before asking has noted no more
+    next_check = _utc(row.get("NextCheck") or row["Unasked"])  # who was killed before asking has noted no more
     return Request(
         parent, _utc(row.get("Since", next_check)), next_check, row.get("Checks", 0), row.get("Leaving", True)
     )

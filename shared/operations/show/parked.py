@@ -35,7 +35,7 @@ class ParkedRows(Store):
         if row is None:
             return None
         asked = await self._row(*note_key(parent).values())
-        next_check = _utc(asked.get("NextCheck", asked["Unasked"])) if asked else None
+        next_check = _utc(asked.get("NextCheck") or asked["Unasked"]) if asked else None
         return Parked(parent, _utc(row["Since"]), next_check, int(asked.get("Checks", 0)) if asked else 0)
 
     async def number_of_children(self, parent: Parent) -> int:
