@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shared.settings import BusSettings
+from shared.telemetry import spans
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage
@@ -108,5 +109,5 @@ def _wire(message: Outgoing) -> ServiceBusMessage:
         session_id=message.session,
         scheduled_enqueue_time_utc=message.at,
         correlation_id=message.correlation_id,
-        application_properties=dict(message.properties),
+        application_properties={**spans.carried(), **message.properties},
     )
