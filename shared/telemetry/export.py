@@ -58,7 +58,7 @@ def _set_up() -> None:
 
     configure_azure_monitor(
         logger_name="",
-        log_record_processors=[_redactor()],
+        log_record_processors=[redactor()],
         instrumentation_options={name: {"enabled": False} for name in INSTRUMENTATIONS},
         enable_live_metrics=False,  # the host has them
         enable_performance_counters=False,
@@ -75,7 +75,7 @@ def is_ours(line: logging.LogRecord) -> bool:
     return line.name.startswith("shared.") or (line.levelno >= logging.WARNING and not line.name.startswith(_EXPORTERS))
 
 
-def _redactor() -> LogRecordProcessor:
+def redactor() -> LogRecordProcessor:
     """Takes out of each log record what is nobody's business, before it is exported."""
     from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord  # noqa: PLC0415  (see above)
 
