@@ -35,9 +35,10 @@ MESSAGES = "msisync.messages"
 CORRELATION = "msisync.correlation_ids"
 SYSTEM = "msisync.system"
 ENDPOINT = "msisync.endpoint"
+METHOD = "msisync.method"  # not http.request.method: the exporter would then name the span POST /
 CODE = "msisync.code"
 REQUEST_ID = "msisync.request_id"
-SPAN_ATTRIBUTES = (ENTITY, MESSAGES, CORRELATION, SYSTEM, ENDPOINT, CODE, REQUEST_ID)
+SPAN_ATTRIBUTES = (ENTITY, MESSAGES, CORRELATION, SYSTEM, ENDPOINT, METHOD, CODE, REQUEST_ID)
 
 _W3C = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer(SCOPE)
@@ -114,7 +115,7 @@ class Call:
 def calling(system: str, method: str, url: str) -> Iterator[Call]:
     """Around one request of a vendor: a span, and one more of `msisync.calls`."""
     endpoint = endpoint_of(url)
-    attributes = {SYSTEM: system, ENDPOINT: endpoint, "http.request.method": method, "peer.service": system}
+    attributes = {SYSTEM: system, ENDPOINT: endpoint, METHOD: method, "peer.service": system}
     result = "ok"
     with _span(f"{system} {endpoint}", SpanKind.CLIENT, attributes) as span:
         call = Call(span)

@@ -223,7 +223,7 @@ async def test_a_change_is_one_trace_from_the_webhook_to_marketos_answer(told: T
     assert is_child(rows, sync)
     assert is_child(upsert, sync)
     assert dict(upsert.attributes or {}) | {"peer.service": ""} == {
-        spans.SYSTEM: "marketo", spans.ENDPOINT: "leads", "http.request.method": "POST", "peer.service": "",
+        spans.SYSTEM: "marketo", spans.ENDPOINT: "leads", spans.METHOD: "POST", "peer.service": "",
         spans.REQUEST_ID: "r#2",
     }  # fmt: skip
     assert (rows.attributes or {})[spans.REQUEST_ID] == "svc-1"
