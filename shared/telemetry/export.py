@@ -57,6 +57,8 @@ def _set_up() -> None:
     # Decided by a hash of the trace's id, alike in the host and in all instances: a trace is kept or left out as a
     # whole. The package's own choice, five spans a second of each process, leaves out parts of it.
     os.environ.setdefault("OTEL_TRACES_SAMPLER", "microsoft.fixed_percentage")
+    os.environ.setdefault("APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED", "true")  # nobody looks at it
+    os.environ.setdefault("OTEL_METRICS_EXEMPLAR_FILTER", "always_off")  # the exporter has no use for them
     from azure.monitor.opentelemetry import configure_azure_monitor  # noqa: PLC0415  (half a second of cold start)
 
     configure_azure_monitor(
