@@ -55,5 +55,8 @@ def written_back(table: str, outcomes: Mapping[str, int]) -> None:
 
 
 def write_back_is_at(moment: datetime, now: datetime) -> None:
-    """Up to which moment Marketo's activities have been read and written back."""
+    """Up to which moment Marketo's activities have been written back.
+
+    For the minute timer to tell, not for the runs themselves: a write-back that does not run at all is late as well.
+    """
     record(WRITE_BACK_AGE, (now - moment).total_seconds())

@@ -25,7 +25,7 @@ class Kind(Enum):
 
     COUNTER = "counter"
     HISTOGRAM = "histogram"  # Application Insights keeps sum, count, smallest and largest, no percentiles
-    GAUGE = "gauge"  # of what all instances share: read by the timer alone
+    GAUGE = "gauge"  # of what all instances share: read by timers alone, which run in one instance at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,10 @@ WRITE_BACK = Metric(
     "Rows of Dynamics by what the write-back did with them", ("table", "outcome"),
 )  # fmt: skip
 WRITE_BACK_AGE = Metric(
-    "msisync.write_back.age", Kind.GAUGE, "s", "How far Marketo's activities have been read: now less that moment"
+    "msisync.write_back.age",
+    Kind.GAUGE,
+    "s",
+    "How long ago the moment is up to which Marketo's activities have been written back",
 )
 
 METRICS = (
