@@ -48,10 +48,10 @@ def refused(letters: Iterable[Outgoing], entity: str = CHANGES) -> None:
         record(DEAD_LETTERS, number, entity, code)
 
 
-def written_back(table: str, outcomes: Mapping[str, int]) -> None:
-    """Rows of Dynamics that a run of the write-back has dealt with, by outcome."""
+def written_back(record_type: str, outcomes: Mapping[str, int]) -> None:
+    """Leads or contacts that a run of the write-back has dealt with, by outcome."""
     for outcome, number in outcomes.items():
-        record(WRITE_BACK, number, table, outcome)
+        record(WRITE_BACK, number, record_type, outcome)
 
 
 def write_back_is_at(moment: datetime, now: datetime) -> None:

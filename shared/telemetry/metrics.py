@@ -76,7 +76,7 @@ CIRCUIT_OPEN = Metric(
 )  # fmt: skip
 WRITE_BACK = Metric(
     "msisync.write_back", Kind.COUNTER, "{row}",
-    "Rows of Dynamics by what the write-back did with them", ("table", "outcome"),
+    "Leads and contacts of Dynamics by what the write-back did with them", ("record_type", "outcome"),
 )  # fmt: skip
 WRITE_BACK_AGE = Metric(
     "msisync.write_back.age",

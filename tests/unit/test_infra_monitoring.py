@@ -129,3 +129,25 @@ def test_the_guide_has_every_metric_as_it_is() -> None:
     assert [(name, kind, what, tuple(re.findall(r"`(\w+)`", attributes))) for name, kind, what, attributes in rows] == [
         (metric.name, metric.kind.value, metric.description, metric.attributes) for metric in METRICS
     ]
+
+
+def test_no_column_has_the_name_of_a_word_of_the_query_language() -> None:
+    words = {
+        "of",
+        "table",
+        "kind",
+        "limit",
+        "on",
+        "by",
+        "in",
+        "with",
+        "to",
+        "from",
+        "order",
+        "sort",
+        "top",
+        "count",
+        "where",
+    }
+    for query in (parameter.values[0] for parameter in queries()):
+        assert not words & set(re.findall(r"(?<=[\s,])(\w+) = ", str(query)))
