@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from local.harness.telemetry import in_memory
 from shared.telemetry import export
-from shared.telemetry.redaction import redacted
+from shared.telemetry.redaction import LONGEST, redacted
 
 ROOT = Path(__file__).parents[2]
 CONNECTION = "InstrumentationKey=00000000-0000-4000-8000-000000000001;IngestionEndpoint=http://127.0.0.1:9/"
@@ -119,3 +120,11 @@ def test_own_lines_are_exported_and_warnings_of_others(name: str, level: int, is
 )
 def test_personal_data_and_secrets_are_taken_out(text: str, left: str | None) -> None:
     assert redacted(text) == (left or text)
+
+
+@pytest.mark.parametrize("piece", ["a", "http://", "value '", "eyJ", "a%", "@", "Bearer ", "sig="])
+def test_no_text_takes_long(piece: str) -> None:
+    """A pattern that goes back over what it has read takes minutes for one of these."""
+    began = time.process_time()
+    assert len(redacted(piece * 20_000)) <= LONGEST
+    assert time.process_time() - began < 1
