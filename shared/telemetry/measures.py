@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.bus import Outgoing
 from shared.counts import WHATS, is_counted
-from shared.outcomes import Deferred, Failed, Later, Outcome, Retry, Synced
+from shared.outcomes import Failed, Later, Outcome, Retry, Synced
 from shared.records import Record
 from shared.telemetry.metrics import (
     DEAD_LETTERS,
@@ -34,10 +34,11 @@ def settled(entity: str, outcomes: Sequence[tuple[Record, Outcome]], now: dateti
         record(RETRIES, number, entity, code)
     for code, number in Counter(outcome.code for outcome in counted if isinstance(outcome, Failed)).items():
         record(DEAD_LETTERS, number, entity, code)
-    for each, outcome in outcomes:
-        if isinstance(outcome, Synced) and not each.replays:  # a replay's change is as old as its dead letter
-            record(LATENCY, (now - each.first_seen).total_seconds(), entity)
-    waiting = [each.first_seen for each, outcome in outcomes if isinstance(outcome, Retry | Later | Deferred)]
+    aged = [(each.first_seen, outcome) for each, outcome in outcomes if not each.replays]  # those are as old as can be
+    for seen, outcome in aged:
+        if isinstance(outcome, Synced):
+            record(LATENCY, (now - seen).total_seconds(), entity)
+    waiting = [seen for seen, outcome in aged if isinstance(outcome, Retry | Later)]  # the parked have a gauge
     if waiting:
         record(WAITING, (now - min(waiting)).total_seconds(), entity)
 
