@@ -49,7 +49,8 @@ LATENCY = Metric(
 )  # fmt: skip
 WAITING = Metric(
     "msisync.waiting", Kind.HISTOGRAM, "s",
-    "The age of the oldest change of a batch that has to be tried again; replays and parked records left out", ("entity",),
+    "The age of the oldest change of a batch that has to be tried again; replays and parked records left out",
+    ("entity",),
 )  # fmt: skip
 RETRIES = Metric("msisync.retries", Kind.COUNTER, "{record}", "Records to be tried again, by code", ("entity", "code"))
 DEAD_LETTERS = Metric(

@@ -83,9 +83,9 @@ async def test_a_record_comes_back_as_it_was_parked(store: Store) -> None:
     waits = replace(
         parked(parent).record, correlation_id="c é", attempt=3, requested=True, first_seen=NOON - timedelta(days=400)
     )
-    await store.park([Parked(parent, "person", waits)])
+    await store.park([Parked(parent, "person", waits, trace="00-1-2-01")])
     (found,) = await children(store, parent)
-    assert replace(found, etag="") == Parked(parent, "person", waits)
+    assert replace(found, etag="") == Parked(parent, "person", waits, trace="00-1-2-01")
     assert found.etag
 
 
