@@ -38,6 +38,8 @@ from shared.settle import Settler
 from shared.state import State
 from shared.store import Store
 from shared.sync import Engine
+from shared.telemetry import export
+from shared.telemetry.gauges import Gauges
 from shared.trickle import Trickle
 from shared.windows import Windows
 
@@ -54,6 +56,7 @@ def pipeline() -> Pipeline:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and those with 300 ids have 14 KB
     # It logs every header of every request to storage.
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
+    export.start()
     given = settings.load()
     rules = config.load(given.sync.config)
     clock = time.monotonic
@@ -72,8 +75,9 @@ def pipeline() -> Pipeline:
         now=_now,
     )
     windows = Windows(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now, trickle=trickle)
+    store = Store(given.storage)
     parking = Parking(
-        Store(given.storage),
+        store,
         bus,
         given.queues,
         windows,
@@ -107,6 +111,7 @@ def pipeline() -> Pipeline:
         known=known,
         children=Children(dataverse, rules.tables),
         counts=Counts(state, now=_now),
+        gauges=Gauges(budget, state, store, daily_calls=given.marketo.daily_calls, now=_now),
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=_Organization(given.dataverse, dataverse).id,
         now=_now,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shared.settings import BusSettings
+from shared.telemetry import spans
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage
@@ -107,7 +108,7 @@ def _wire(message: Outgoing) -> ServiceBusMessage:
         content_type=message.content_type,
         session_id=message.session,
         correlation_id=message.correlation_id,
-        application_properties=dict(message.properties),
+        application_properties={**spans.carried(), **message.properties},
     )
     if message.at:  # setting it to nothing costs the SDK as much
         wire.scheduled_enqueue_time_utc = message.at

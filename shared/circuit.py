@@ -15,7 +15,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -47,6 +47,8 @@ TOGETHER = MAX_RECORDS
 SLOWEST = 4
 #: The longest time over which they are spread.
 SPREAD_SECONDS = 900
+#: An open circuit that nobody has tried again for so long is a host's that is gone.
+FORGOTTEN = timedelta(hours=1)
 #: How often an instance looks what others have found out, and how long it waits for that.
 REFRESH = timedelta(seconds=60)
 STATE_SECONDS = 3.0
@@ -356,6 +358,17 @@ class Circuits:
             log.warning("circuit_not_shared error=%s", type(error).__name__)
             return False
         return True
+
+
+def still_open(rows: Mapping[str, Mapping[str, Any]], now: datetime) -> dict[str, Outage]:
+    """The open circuits of the shared state's rows."""
+    found = {}
+    for name, value in rows.items():
+        with suppress(ValueError, TypeError, KeyError):  # written by another version
+            outage = Outage.from_json(value)
+            if outage.until > now - FORGOTTEN:
+                found[name] = outage
+    return found
 
 
 def _away(system: str, outage: Outage, now: datetime) -> VendorError:

@@ -66,7 +66,7 @@ class Counts:
     async def add(self, entity: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
         """Count these outcomes, as they were carried out. Raises nothing."""
         now = self._now()
-        found = [(record, outcome) for record, outcome in outcomes if _is_counted(outcome)]
+        found = [(record, outcome) for record, outcome in outcomes if is_counted(outcome)]
         if not found:
             return
         hour = self._unwritten.setdefault(row_name(now, entity), _Hour())
@@ -138,7 +138,8 @@ def last_error(rows: Mapping[str, Value], entity: str) -> dict[str, Any] | None:
     return max(errors, key=lambda error: str(error["at"]), default=None)
 
 
-def _is_counted(outcome: Outcome) -> bool:
+def is_counted(outcome: Outcome) -> bool:
+    """Whether it is an end, or a wait that somebody should know of."""
     if isinstance(outcome, Retry) and not outcome.after:
         return False  # goes on in the next invocation
     return type(outcome) in WHATS

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared.bus import Bus, Outgoing
+from shared.bus import Bus, Outgoing, Properties
 from shared.entities import ENTITIES, Entity
 from shared.known import Known
 from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
@@ -29,6 +29,7 @@ from shared.records import MAX_RECORDS, Record, encode
 from shared.routing import chunked
 from shared.settings import QueueSettings
 from shared.store import Parked, Request, Store
+from shared.telemetry import spans
 from shared.windows import Windows
 
 log = logging.getLogger(__name__)
@@ -62,9 +63,9 @@ class Parking:
 
     async def park(self, entity: Entity, deferred: Sequence[tuple[Record, tuple[Parent, ...]]]) -> None:
         """Keep these records until their last parent comes, and request all parents that nobody has requested."""
-        now = self._now()
+        now, here = self._now(), spans.here()
         parked = [
-            Parked(parents[-1], entity.name, replace(record, parked_since=record.parked_since or now))
+            Parked(parents[-1], entity.name, replace(record, parked_since=record.parked_since or now), trace=here)
             for record, parents in deferred
         ]
         await self._store.park(parked, now + self._check_after)
@@ -147,7 +148,7 @@ class Parking:
                 by_entity: dict[str, list[Record]] = {}
                 for child in leaving:
                     by_entity.setdefault(child.entity, []).append(replace(child.record, released=True))
-                await self._send(by_entity)
+                await self._send(by_entity, spans.carried(*(child.trace for child in leaving)))
                 await self._store.remove(leaving)
                 count += len(leaving)
         return count, oldest_left
@@ -170,11 +171,16 @@ class Parking:
             wanted.setdefault(parent.entity, []).append(Record(parent.table, parent.id, first_seen, requested=True))
         await self._send(wanted)
 
-    async def _send(self, records: dict[str, list[Record]]) -> None:
+    async def _send(self, records: dict[str, list[Record]], context: Properties | None = None) -> None:
+        """`context`: of the trace that these records go on with; else it is the one of whoever sends them."""
         await self._bus.send(
             [
                 Outgoing(
-                    self._queues.of(entity), encode(entity, group), session=entity, at=self._windows.next_turn(entity)
+                    self._queues.of(entity),
+                    encode(entity, group),
+                    session=entity,
+                    at=self._windows.next_turn(entity),
+                    properties=context or {},
                 )
                 for entity, all_of_it in records.items()
                 for group in chunked(all_of_it, MAX_RECORDS)

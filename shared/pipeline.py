@@ -24,6 +24,8 @@ from shared.routing import Refusal, Routed, records_of
 from shared.settings import QueueSettings
 from shared.settle import Settler, dead_letter
 from shared.sync import Engine
+from shared.telemetry import measures, spans
+from shared.telemetry.gauges import Gauges
 from shared.windows import Windows
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class Pipeline:
         known: Known,
         children: Children,
         counts: Counts,
+        gauges: Gauges,
         tables: Mapping[str, Collection[str]],
         organization_id: Callable[[], Awaitable[str]],
         now: Callable[[], datetime],
@@ -88,12 +91,17 @@ class Pipeline:
         self._known = known
         self._children = children
         self._counts = counts
+        self._gauges = gauges
         self._tables = tables
         self._organization_id = organization_id
         self._now = now
 
     async def accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
         """Take a webhook in: (HTTP status, text). 202 means that the change is in the queue for good."""
+        with spans.invocation("receive_webhook"):
+            return await self._accept(body, content_type, headers)
+
+    async def _accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
         if content_type.partition(";")[0].strip().lower() != "application/json":
             return 415, "Content-Type must be application/json, as Dynamics webhooks send it"
         if len(body) > MAX_WEBHOOK_BYTES:
@@ -116,6 +124,10 @@ class Pipeline:
 
     async def route(self, messages: Sequence[Incoming]) -> None:
         """Send each notification's records to their entities' queues; refused ones to dead-letters."""
+        with spans.invocation("route_changes", [message.properties for message in messages]):
+            await self._route(messages)
+
+    async def _route(self, messages: Sequence[Incoming]) -> None:
         try:
             organization = await self._organization_id()
         except MsiSyncError as error:  # without it nothing can be checked: later, not ten times at once
@@ -126,6 +138,7 @@ class Pipeline:
         await self._windows.adapt()
         routed = Routed()
         letters = []
+        seen: list[str] = []
         for message in messages:
             found = self._read(message, organization)
             if isinstance(found, Refusal):
@@ -133,12 +146,19 @@ class Pipeline:
                 letters.append(self._refused(message, found, self._queues.changes))
             else:
                 routed.add(found)
+                seen += [record.correlation_id for record in found]
+        spans.correlate(seen)
         self._windows.note(len(messages))
         await self._bus.send([*self._work(routed), *letters])
+        measures.refused(letters)
         log.info("routed notifications=%d refused=%d", len(messages), len(letters))
 
     async def sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         """Sync the records of these messages and make every outcome durable."""
+        with spans.invocation(f"sync_{entity_name}", [message.properties for message in messages], entity_name):
+            await self._sync(entity_name, messages)
+
+    async def _sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         records: list[Record] = []
         letters = []
         for message in messages:
@@ -148,10 +168,13 @@ class Pipeline:
                 refusal = Refusal(error.code, error.message)
                 letters.append(self._refused(message, refusal, self._queues.of(entity_name)))
         await self._bus.send(letters)
+        measures.refused(letters, entity_name)
+        spans.correlate(record.correlation_id for record in records)
         entity = ENTITIES[entity_name]
         outcomes = await self._engine.sync(entity, records)
         settled = await self._settler.settle(entity, await self._relink(outcomes))
         await self._counts.add(entity_name, settled)
+        measures.settled(entity_name, settled, self._now())
 
     async def _relink(self, outcomes: list[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
         """Sync the children of rows that may have been let in just now: they went without the link to them.
@@ -170,7 +193,12 @@ class Pipeline:
 
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""
+        with spans.invocation("release_deferred"):
+            await self._release()
+
+    async def _release(self) -> None:
         await self._counts.tend()
+        await self._gauges.tell()
         try:
             counts = await self._parking.check(self._marketo, self._known)
         except MsiSyncError as error:
@@ -183,7 +211,11 @@ class Pipeline:
             self._queues.changes,
             message.body,
             at=self._now() + timedelta(seconds=max(wait, ORGANIZATION_SECONDS)),
-            properties={FIRST_SEEN: timestamp(_first_seen(message)), **_replayed(message)},
+            properties={
+                FIRST_SEEN: timestamp(_first_seen(message)),
+                **_replayed(message),
+                **spans.passed_on(message.properties),
+            },
         )
 
     def _read(self, message: Incoming, organization: str) -> list[Record] | Refusal:
@@ -219,7 +251,7 @@ class Pipeline:
             system="msisync",
             source_queue=queue,
             first_seen=_first_seen(message),
-            properties=_replayed(message),
+            properties={**_replayed(message), **spans.passed_on(message.properties)},
         )
 
 

@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from shared import census
+from shared.census import PAGE, RECORDS
 from shared.outcomes import Parent
 from shared.records import Record
 from shared.settings import StorageSettings
@@ -31,21 +33,20 @@ if TYPE_CHECKING:
 
 #: Operations in one transaction, all of one partition (a limit of Table Storage).
 TRANSACTION = 100
-PAGE = 1000
 CONCURRENCY = 16
-#: What a query asks for: the parked records (their keys begin with a GUID), and the notes, of one parent's entity.
-RECORDS = "PartitionKey eq @entity and RowKey ge '0'"
+#: A query for the notes of one entity's parents.
 _NOTES = "PartitionKey eq @entity and RowKey ge '!' and RowKey lt '0'"
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A record that waits for `parent`; `entity` is its own."""
+    """A record that waits for `parent`; `entity` is its own. `trace`: the span that parked it."""
 
     parent: Parent
     entity: str
     record: Record
     etag: str = ""
+    trace: str = ""
 
     @property
     def row_key(self) -> str:
@@ -106,6 +107,10 @@ class Store:
         found = table.query_entities(RECORDS, parameters={"entity": entity}, results_per_page=PAGE)
         async for page in found.by_page():
             yield [_parked(Parent(entity, "", row["RowKey"].partition("|")[0]), row) async for row in page]
+
+    async def census(self, most: int) -> tuple[dict[str, census.Parked], bool]:
+        """How many records wait, by entity, of the first so many; and whether there are more."""
+        return await census.count(await self._open(), most)
 
     async def remove(self, parked: Iterable[Parked]) -> None:
         """These records wait no more, except those that have been parked again since they were read."""
@@ -257,6 +262,7 @@ def _child_row(child: Parked) -> dict[str, Any]:
         "Forced": record.forced,
         "Replays": record.replays,
         "Since": record.parked_since,
+        "Trace": child.trace,
     }
 
 
@@ -274,7 +280,7 @@ def _parked(parent: Parent, row: Any) -> Parked:
         replays=row.get("Replays", 0),
         parked_since=_utc(row["Since"]),
     )
-    return Parked(parent, row["Entity"], record, row.metadata["etag"])
+    return Parked(parent, row["Entity"], record, row.metadata["etag"], row.get("Trace", ""))
 
 
 def _key(row: dict[str, Any]) -> dict[str, Any]:

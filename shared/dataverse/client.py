@@ -17,6 +17,8 @@ from shared.codes import Kind
 from shared.dataverse.auth import DataverseAuth
 from shared.errors import DataverseError
 from shared.guard import Guard, Unguarded
+from shared.telemetry import spans
+from shared.telemetry.spans import Call
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +152,8 @@ class DataverseClient:
         while True:
             token = await self._auth.token()
             try:
-                return await self._send(method, url, token, body, headers)
+                with spans.calling("dataverse", method, url) as call:
+                    return await self._send(method, url, token, body, headers, call=call)
             except DataverseError as error:
                 tries += 1
                 if error.kind is Kind.TOKEN and not refreshed:
@@ -164,7 +167,7 @@ class DataverseClient:
                 await self._sleep(wait)
 
     async def _send(
-        self, method: str, url: str, token: str, body: Mapping[str, Any] | None, more: Mapping[str, str]
+        self, method: str, url: str, token: str, body: Mapping[str, Any] | None, more: Mapping[str, str], *, call: Call
     ) -> Any:
         headers = {**_HEADERS, **more, "Authorization": f"Bearer {token}"}
         if method == "PATCH":
@@ -173,6 +176,7 @@ class DataverseClient:
             response = await self._http.request(method, url, headers=headers, json=body)
         except httpx.HTTPError as error:
             raise DataverseError("Unreachable", f"no answer: {type(error).__name__}", kind=Kind.TRANSIENT) from None
+        call.answered(response.headers.get("x-ms-service-request-id", ""))
         if response.status_code == 204:
             created = _CREATED.search(response.headers.get("OData-EntityId", ""))
             return {"id": created.group(1).lower()} if created else {}

@@ -24,6 +24,7 @@ from shared.fields import MarketoField
 from shared.guard import Guard, Unguarded
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.pacing import WINDOW_SECONDS, Pacer
+from shared.telemetry import spans
 
 if TYPE_CHECKING:
     from shared.budget import Budget
@@ -239,7 +240,10 @@ class MarketoClient:
                 async with self._pacer.admitted():
                     if self._clock() >= deadline:  # the queue before this call was too long
                         raise MarketoError("OutOfTime", "no time was left for this call", kind=Kind.THROTTLED)
-                    return await self._send(method, path, token, form, content)
+                    with spans.calling("marketo", method, path) as call:
+                        answer = await self._send(method, path, token, form, content)
+                        call.answered(str(answer.get("requestId", "")))
+                        return answer
             except MarketoError as error:
                 tried += 1
                 await self._tell(error)

@@ -9,10 +9,12 @@ from azure.servicebus import ServiceBusReceivedMessage, ServiceBusReceiveMode
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import MessageSizeExceededError, MessagingEntityNotFoundError
 
+from local.harness.telemetry import in_memory
 from local.servicebus.harness import Emulator, running_emulator
 from local.servicebus.settings import QueueSettings
 from shared.bus import BATCH_BYTES, Bus, Outgoing
 from shared.settings import BusSettings
+from shared.telemetry import spans
 
 WAIT = 5.0
 QUEUES = [
@@ -72,6 +74,19 @@ async def test_a_message_arrives_with_everything_that_was_said_of_it(bus: Bus, c
     }
     assert told == properties
     assert (second.correlation_id, second.session_id, second.application_properties or {}) == (None, None, {})
+
+
+async def test_a_message_carries_the_span_that_sent_it_unless_it_has_a_context(
+    bus: Bus, client: ServiceBusClient
+) -> None:
+    with in_memory().listening(), spans.invocation("route_changes"):
+        here = spans.here()
+        await bus.send([Outgoing("q8", b"1"), Outgoing("q8", b"2", properties={spans.TRACEPARENT: "its own"})])
+    async with receiver(client, "q8") as opened:
+        found = await received(opened, 2)
+    told = [(message.application_properties or {})[spans.TRACEPARENT.encode()] for message in found]
+    assert told == [here.encode(), b"its own"]
+    assert here.startswith("00-")
 
 
 async def test_messages_of_a_session_arrive_in_it_and_in_order(bus: Bus, client: ServiceBusClient) -> None:

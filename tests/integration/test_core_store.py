@@ -12,10 +12,11 @@ import pytest
 
 from local.azurite import connection_string, is_listening
 from local.processes import Child, free_ports
+from shared.census import PAGE
 from shared.outcomes import Parent
 from shared.records import Record
 from shared.settings import StorageSettings
-from shared.store import PAGE, TRANSACTION, Parked, Request, Store
+from shared.store import TRANSACTION, Parked, Request, Store
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 123_000, tzinfo=UTC)
 
@@ -87,9 +88,9 @@ async def test_a_record_comes_back_as_it_was_parked(store: Store) -> None:
     waits = replace(
         parked(parent).record, correlation_id="c é", attempt=3, requested=True, first_seen=NOON - timedelta(days=400)
     )
-    await keep(store, [Parked(parent, "person", waits)])
+    await keep(store, [Parked(parent, "person", waits, trace="00-1-2-01")])
     (found,) = await children(store, parent)
-    assert replace(found, etag="") == Parked(parent, "person", waits)
+    assert replace(found, etag="") == Parked(parent, "person", waits, trace="00-1-2-01")
     assert found.etag
 
 

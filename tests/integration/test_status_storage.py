@@ -18,11 +18,11 @@ from rich.console import Console
 from local.azurite import connection_string, is_listening
 from local.processes import Child, free_ports
 from shared.bus import Outgoing
+from shared.census import count
 from shared.cli import parser
 from shared.counts import KIND, Counts, last_error, row_name, totals
 from shared.errors import MsiSyncError
 from shared.operations.resync import COMMAND
-from shared.operations.status import parked
 from shared.outcomes import Failed, Outcome, Parent, Synced
 from shared.records import Record, decode
 from shared.settings import StorageSettings
@@ -104,26 +104,25 @@ async def park(store: Store, parent: Parent, entity: str, record: Record) -> Rec
 
 
 async def test_parked_records_are_counted_by_entity_and_parent(store: Store, table: TableClient) -> None:
-    assert await parked.count(table) == ({}, False)  # there is no table yet
+    assert await count(table, 9) == ({}, False)  # there is no table yet
     account, seller = Parent("company", "account", guid()), Parent("sales_person", "systemuser", guid())
     for minutes in range(3):
         since = NOON + timedelta(minutes=minutes)
         await park(store, account, "person", Record("contact", guid(), NOON, parked_since=since))
     await park(store, seller, "person", Record("lead", guid(), NOON, parked_since=NOON - HOUR))
     await park(store, seller, "company", Record("account", guid(), NOON, parked_since=NOON))
-    found, more = await parked.count(table)
+    found, more = await count(table, 9)
     assert (found["person"].by_parent, found["company"].by_parent) == (
         {"sales_person": 1, "company": 3}, {"sales_person": 1},
     )  # fmt: skip
     assert (found["person"].oldest, found["company"].oldest, more) == (NOON - HOUR, NOON, False)
 
 
-async def test_counting_stops_at_its_bound(store: Store, table: TableClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parked, "MAX_PARKED", 3)
+async def test_counting_stops_at_its_bound(store: Store, table: TableClient) -> None:
     account = Parent("company", "account", guid())
     for number in range(1, 5):
         await park(store, account, "person", Record("contact", guid(), NOON, parked_since=NOON))
-        found, more = await parked.count(table)
+        found, more = await count(table, 3)
         assert (found["person"].count, more) == (min(number, 3), number > 3)
 
 

@@ -13,7 +13,16 @@ import function_app
 from shared.settings import SyncSettings
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("msal", "azure.servicebus", "azure.data.tables", "azure.identity", "aiohttp", "requests")
+HEAVY = (
+    "opentelemetry.sdk",
+    "azure.monitor",
+    "msal",
+    "azure.servicebus",
+    "azure.data.tables",
+    "azure.identity",
+    "aiohttp",
+    "requests",
+)
 
 SYNC = {
     "sync_sales_persons": "%SALES_PERSON_QUEUE%",

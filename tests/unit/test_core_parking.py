@@ -12,12 +12,13 @@ from uuid import UUID
 import pytest
 
 from shared.bus import Outgoing
+from shared.census import PAGE
 from shared.entities import ENTITIES, Entity
 from shared.known import Known
 from shared.outcomes import Parent
 from shared.parking import Parking
 from shared.records import MAX_RECORDS, Record, decode
-from shared.store import PAGE, Parked, Request
+from shared.store import Parked, Request
 from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

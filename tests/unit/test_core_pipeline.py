@@ -96,6 +96,7 @@ class World:
             known=itself,
             children=itself,
             counts=itself,
+            gauges=itself,
             tables={table: {"new_synctomkto"} for table in TABLES},
             organization_id=self.organization,
             now=lambda: NOON,
@@ -134,6 +135,9 @@ class World:
 
     async def tend(self) -> None:
         self.counted.append(("tended", 0))
+
+    async def tell(self) -> None:
+        self.counted.append(("told", 0))
 
     async def check(self, *_: Any) -> dict[str, int]:
         return {"checked": 5, "released": 2}
@@ -432,5 +436,5 @@ async def test_nothing_is_synced_before_an_unreadable_message_is_safe(world: Wor
 async def test_the_timer_tells_what_it_did(world: World, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         await world.pipeline.release()
-    assert world.counted == [("tended", 0)]
+    assert world.counted == [("tended", 0), ("told", 0)]
     assert "checked=5 released=2" in caplog.text

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from shared.budget import Usage
+from shared.census import Parked
 from shared.circuit import Outage
 from shared.cli import parser
 from shared.entities import ENTITIES
@@ -19,7 +20,7 @@ from shared.operations.command import Exit, Result
 from shared.operations.peek import Peeked
 from shared.operations.status import command
 from shared.operations.status.command import COMMAND, as_json
-from shared.operations.status.facts import PARKED, STATE, Entity, Parked, Queue, Status, age
+from shared.operations.status.facts import PARKED, STATE, Entity, Queue, Status, age
 from shared.operations.status.look import first_seen
 from shared.operations.status.text import frame
 from shared.records import Record, encode

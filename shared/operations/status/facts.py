@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.census import Parked
 from shared.operations.command import Exit
 from shared.operations.queues import ACTIVE, PAUSED, resume_line
 
@@ -44,19 +45,6 @@ class Queue:
     def is_paused(self) -> bool:
         """Whether `msisync pause` has been here."""
         return self.status == PAUSED
-
-
-@dataclass(slots=True)
-class Parked:
-    """Records of one entity that wait for parents: how many by the parents' entity, and since when the oldest."""
-
-    by_parent: dict[str, int] = field(default_factory=dict)
-    oldest: datetime | None = None
-
-    @property
-    def count(self) -> int:
-        """All of them."""
-        return sum(self.by_parent.values())
 
 
 @dataclass(slots=True)

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shared import circuit, counts
+from shared import census, circuit, counts
 from shared.budget import Budget, limits_of
-from shared.circuit import Outage
 from shared.entities import ENTITIES
 from shared.errors import MessageError
 from shared.operations import peek
 from shared.operations.peek import ANSWER_SECONDS, Peeked, Place, QueueUnavailable, explained
-from shared.operations.status import parked
-from shared.operations.status.facts import MAX_LETTERS, PARKED, STATE, Entity, Queue, Status
+from shared.operations.status.facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 from shared.records import decode
 from shared.settings import StorageSettings
 from shared.state import State, Value
@@ -36,8 +34,6 @@ FIRST = 50
 _EXPLAINED = {"InUse", "Disabled"}
 #: How long storage may take: 100,000 parked rows take seconds.
 STORAGE_SECONDS = 60.0
-#: An open circuit that nobody has tried again for so long is a host's that is gone.
-FORGOTTEN = timedelta(hours=1)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -145,7 +141,7 @@ async def _letters(context: Context, status: Status) -> None:
 
 
 async def _parked(context: Context, status: Status) -> None:
-    found, status.parked_more = await parked.count(context.parked_table)
+    found, status.parked_more = await census.count(context.parked_table, MAX_PARKED)
     for name, waiting in found.items():
         status.entities[name].parked = waiting
 
@@ -158,11 +154,7 @@ async def _state(context: Context, status: Status) -> None:
         entity.last_hour = counts.totals(rows, name, status.at - HOUR)
         entity.last_day = counts.totals(rows, name, status.at - DAY)
         entity.last_error = counts.last_error(rows, name)
-    for name, value in (await _all(state, circuit.KIND)).items():
-        with suppress(ValueError, TypeError, KeyError):  # written by another version
-            outage = Outage.from_json(value)
-            if outage.until > status.at - FORGOTTEN:
-                status.circuits[name] = outage
+    status.circuits = circuit.still_open(await _all(state, circuit.KIND), status.at)
     limits = limits_of(context.settings.marketo)
     budget = Budget(state, limits, me="status", now=lambda: datetime.now(UTC), operator=True)
     usage = await budget.refresh()

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shared.entities import ENTITIES
-from shared.operations.status.facts import MAX_PARKED, Parked
-from shared.store import PAGE, RECORDS
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
 
+#: Rows of one answer, the most that Table Storage gives.
+PAGE = 1000
+#: A query for the parked records of one parent's entity: their keys begin with a GUID (shared/store.py).
+RECORDS = "PartitionKey eq @entity and RowKey ge '0'"
 
-async def count(table: TableClient) -> tuple[dict[str, Parked], bool]:
-    """The parked records by entity, and whether there are more than were counted. Raises azure.core's AzureError."""
+
+@dataclass(slots=True)
+class Parked:
+    """Records of one entity that wait for parents: how many by the parents' entity, and since when the oldest."""
+
+    by_parent: dict[str, int] = field(default_factory=dict)
+    oldest: datetime | None = None
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return sum(self.by_parent.values())
+
+
+async def count(table: TableClient, most: int) -> tuple[dict[str, Parked], bool]:
+    """The parked records by entity, and whether there are more than the `most` that are counted.
+
+    Raises azure.core's AzureError.
+    """
     from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (slow to import)
 
     found: dict[str, Parked] = {}
@@ -25,7 +45,7 @@ async def count(table: TableClient) -> tuple[dict[str, Parked], bool]:
                 RECORDS, parameters={"entity": parent}, select=["Entity", "Since"], results_per_page=PAGE
             )
             async for row in rows:
-                if seen == MAX_PARKED:
+                if seen == most:
                     return found, True
                 seen += 1
                 _add(found.setdefault(row["Entity"], Parked()), parent, row.get("Since"))

@@ -1,0 +1,79 @@
+"""What all instances share, as the minute timer sees it: the budget, open circuits, parked records.
+
+The timer runs in one instance at a time, so each of these is told once a minute, whatever the number of instances.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from shared import circuit
+from shared.budget import Budget
+from shared.state import State
+from shared.store import Store
+from shared.telemetry.metrics import (
+    BUDGET_ALLOWED,
+    BUDGET_USED,
+    CIRCUIT_OPEN,
+    DAY_ALLOWED,
+    DAY_USED,
+    PARKED,
+    PARKED_AGE,
+    record,
+)
+
+log = logging.getLogger(__name__)
+
+#: Parked records that are counted, and the longest time for all of this: the timer has other work.
+MOST_PARKED = 10_000
+PATIENCE_SECONDS = 15.0
+
+
+class Gauges:
+    """Reads them and tells them."""
+
+    def __init__(
+        self, budget: Budget, state: State, store: Store, *, daily_calls: int, now: Callable[[], datetime]
+    ) -> None:
+        self._budget = budget
+        self._state = state
+        self._store = store
+        self._daily_calls = daily_calls
+        self._now = now
+
+    async def tell(self) -> None:
+        """Read and tell all of them. Raises nothing: what cannot be read is missing, and the log says why."""
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._tell_budget()
+                await self._tell_circuits()
+                await self._tell_parked()
+        except (AzureError, OSError, ValueError) as error:  # TimeoutError is an OSError
+            log.warning("gauges_not_read error=%s", type(error).__name__)
+
+    async def _tell_budget(self) -> None:
+        usage = await self._budget.refresh()
+        record(BUDGET_USED, usage.used_today)
+        record(BUDGET_ALLOWED, usage.allowed_today)
+        record(DAY_ALLOWED, self._daily_calls)
+        if usage.everybody is not None:
+            record(DAY_USED, usage.everybody)
+
+    async def _tell_circuits(self) -> None:
+        now = self._now()
+        rows = {name: value async for name, value in self._state.all(circuit.KIND)}
+        for name, outage in circuit.still_open(rows, now).items():
+            record(CIRCUIT_OPEN, (now - outage.since).total_seconds(), name)
+
+    async def _tell_parked(self) -> None:
+        now = self._now()
+        found, _ = await self._store.census(MOST_PARKED)
+        for entity, parked in found.items():
+            record(PARKED, parked.count, entity)
+            if parked.oldest:
+                record(PARKED_AGE, (now - parked.oldest).total_seconds(), entity)

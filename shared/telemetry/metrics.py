@@ -1,0 +1,132 @@
+"""Every metric of the app, as one table. The alerts and the workbook of infra/ name nothing that is not here.
+
+Only OpenTelemetry's API is used: without an SDK (shared/telemetry/export.py sets one up in Azure) nothing happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import TYPE_CHECKING
+
+from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Counter, Histogram
+
+#: The name under which metrics and spans are reported.
+SCOPE = "msisync"
+
+
+class Kind(Enum):
+    """How a metric's values add up."""
+
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"  # Application Insights keeps sum, count, smallest and largest, no percentiles
+    GAUGE = "gauge"  # of what all instances share: read by timers alone, which run in one instance at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric, and the names of its attributes in the order in which `record` takes them."""
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    attributes: tuple[str, ...] = ()
+
+
+RECORDS = Metric(
+    "msisync.records", Kind.COUNTER, "{record}",
+    "Records by what became of them: synced, skipped, parked, retried, failed", ("entity", "outcome"),
+)  # fmt: skip
+LATENCY = Metric(
+    "msisync.latency", Kind.HISTOGRAM, "s",
+    "From the moment a change reached the queue to Marketo's answer; replays of dead letters left out", ("entity",),
+)  # fmt: skip
+WAITING = Metric(
+    "msisync.waiting", Kind.HISTOGRAM, "s",
+    "The age of the oldest change of a batch that has to be tried again; replays and parked records left out",
+    ("entity",),
+)  # fmt: skip
+RETRIES = Metric("msisync.retries", Kind.COUNTER, "{record}", "Records to be tried again, by code", ("entity", "code"))
+DEAD_LETTERS = Metric(
+    "msisync.dead_letters", Kind.COUNTER, "{message}",
+    "Messages to dead-letters; the entity is changes for a notification", ("entity", "code"),
+)  # fmt: skip
+CALLS = Metric(
+    "msisync.calls", Kind.COUNTER, "{call}",
+    "Calls of Marketo and Dataverse; the result is ok or the vendor's code", ("system", "endpoint", "result"),
+)  # fmt: skip
+PARKED = Metric(
+    "msisync.parked", Kind.GAUGE, "{record}", "Records that wait for a parent, of the first 10,000", ("entity",)
+)
+PARKED_AGE = Metric("msisync.parked.age", Kind.GAUGE, "s", "How long the oldest of them has waited", ("entity",))
+BUDGET_USED = Metric("msisync.budget.used", Kind.GAUGE, "{call}", "Calls of this app in Marketo's day")
+BUDGET_ALLOWED = Metric(
+    "msisync.budget.allowed", Kind.GAUGE, "{call}", "This app's share of the day; also the sign that the timer runs"
+)
+DAY_USED = Metric("msisync.day.used", Kind.GAUGE, "{call}", "Calls of everybody in Marketo's day, as last measured")
+DAY_ALLOWED = Metric("msisync.day.allowed", Kind.GAUGE, "{call}", "The subscription's calls in a day")
+CIRCUIT_OPEN = Metric(
+    "msisync.circuit.open", Kind.GAUGE, "s",
+    "How long an open circuit has been open: dataverse, or the entity that is not sent to Marketo", ("circuit",),
+)  # fmt: skip
+WRITE_BACK = Metric(
+    "msisync.write_back", Kind.COUNTER, "{row}",
+    "Leads and contacts of Dynamics by what the write-back did with them", ("record_type", "outcome"),
+)  # fmt: skip
+WRITE_BACK_AGE = Metric(
+    "msisync.write_back.age",
+    Kind.GAUGE,
+    "s",
+    "How long ago the moment is up to which Marketo's activities have been written back",
+)
+
+METRICS = (
+    RECORDS, LATENCY, WAITING, RETRIES, DEAD_LETTERS, CALLS, PARKED, PARKED_AGE, BUDGET_USED, BUDGET_ALLOWED, DAY_USED,
+    DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE,
+)  # fmt: skip
+
+
+def record(metric: Metric, value: float, *attributes: str) -> None:
+    """Count, measure, or set until the next export; one value for each of the metric's attributes."""
+    named = dict(zip(metric.attributes, attributes, strict=True))
+    instrument = _instrument(metric)
+    if isinstance(instrument, _Gauge):
+        instrument.readings[attributes] = Observation(value, named)
+    elif metric.kind is Kind.COUNTER:
+        instrument.add(value, named)  # type: ignore[union-attr]  # the kind says which of the two it is
+    else:
+        instrument.record(value, named)  # type: ignore[union-attr]
+
+
+class _Gauge:
+    """Gives each reading to one export.
+
+    OpenTelemetry's own gauge repeats its last value for ever: an instance that ran the timer once would go on saying
+    that a circuit is open, long after another instance has closed it.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        self.readings: dict[tuple[str, ...], Observation] = {}
+        get_meter(SCOPE).create_observable_gauge(metric.name, [self._take], metric.unit, metric.description)
+
+    def _take(self, _: CallbackOptions) -> Iterable[Observation]:
+        return self._taken()
+
+    def _taken(self) -> Iterator[Observation]:
+        while self.readings:  # the exporter's thread takes what the app's sets
+            yield self.readings.popitem()[1]
+
+
+@cache
+def _instrument(metric: Metric) -> Counter | Histogram | _Gauge:
+    if metric.kind is Kind.GAUGE:
+        return _Gauge(metric)
+    meter = get_meter(SCOPE)
+    create = meter.create_counter if metric.kind is Kind.COUNTER else meter.create_histogram
+    return create(metric.name, metric.unit, metric.description)

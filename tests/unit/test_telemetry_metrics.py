@@ -1,0 +1,198 @@
+"""What is measured: the table, outcomes, dead letters, calls, and what the timer tells of all instances."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ServiceRequestError
+
+from local.harness.telemetry import Telemetry, in_memory
+from shared.budget import Usage
+from shared.bus import Outgoing
+from shared.census import Parked
+from shared.circuit import Outage
+from shared.codes import Kind as ErrorKind
+from shared.errors import MarketoError
+from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
+from shared.records import Record
+from shared.telemetry import measures, metrics, spans
+from shared.telemetry.gauges import MOST_PARKED, Gauges
+from shared.telemetry.metrics import METRICS, Kind, Metric, record
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+RECORD = Record("lead", "0b1c2d3e-2052-ef11-a316-000d3a5b7c01", NOON - timedelta(seconds=40))
+PARENT = Parent("company", "account", "0b1c2d3e-2052-ef11-a316-000d3a5b7c02")
+FAILED = Failed("1077", "no", "marketo")
+
+
+@pytest.fixture
+def told() -> Iterator[Telemetry]:
+    with in_memory().listening() as telemetry:
+        yield telemetry
+
+
+def values(told: Telemetry, *of: Metric) -> dict[tuple[str, ...], float]:
+    """What one export says: (name, attributes' values …) → value."""
+    names = {metric.name for metric in of}
+    return {
+        (p.name.removeprefix("msisync."), *p.attributes.values()): p.value for p in told.points() if p.name in names
+    }
+
+
+def test_names_are_unique_and_of_one_family() -> None:
+    assert len({metric.name for metric in METRICS}) == len(METRICS) >= 15
+    assert all(metric.name.startswith("msisync.") and metric.description for metric in METRICS)
+    in_module = {value for value in vars(metrics).values() if isinstance(value, Metric)}
+    assert in_module == set(METRICS), "a metric that is not in the table is in no alert's test either"
+
+
+def test_a_value_for_each_attribute_is_needed() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        record(metrics.RECORDS, 1, "person")
+
+
+def test_outcomes_are_counted_once_each(told: Telemetry) -> None:
+    outcomes: list[tuple[Record, Outcome]] = [
+        (RECORD, Synced("created")),
+        (replace(RECORD, first_seen=NOON - timedelta(seconds=20)), Synced("updated")),
+        (replace(RECORD, replays=1, first_seen=NOON - timedelta(days=2)), Synced("updated")),
+        (RECORD, Skipped("RowGone")),
+        (replace(RECORD, first_seen=NOON - timedelta(days=1)), Deferred((PARENT,))),
+        (replace(RECORD, replays=1, first_seen=NOON - timedelta(days=2)), Retry(60, "1029", "busy")),
+        (replace(RECORD, first_seen=NOON - timedelta(seconds=300)), Retry(60, "1029", "busy")),
+        (RECORD, Retry(0, "OutOfTime", "goes on at once")),
+        (RECORD, Later("FillsACall")),
+        (RECORD, FAILED),
+        (RECORD, FAILED),
+    ]
+    measures.settled("person", outcomes, NOON)
+    measures.settled("company", [(RECORD, FAILED)], NOON)
+    points = told.points()
+    assert {(p.name.removeprefix("msisync."), *p.attributes.values()): (p.value, p.number) for p in points} == {
+        ("records", "person", "synced"): (3, 1),
+        ("records", "person", "skipped"): (1, 1),
+        ("records", "person", "parked"): (1, 1),
+        ("records", "person", "retried"): (2, 1),
+        ("records", "person", "failed"): (2, 1),
+        ("records", "company", "failed"): (1, 1),
+        ("retries", "person", "1029"): (2, 1),
+        ("dead_letters", "person", "1077"): (2, 1),
+        ("dead_letters", "company", "1077"): (1, 1),
+        ("latency", "person"): (60, 2),  # a replay is as old as its dead letter
+        ("waiting", "person"): (300, 1),
+    }
+
+
+def test_refused_messages_are_dead_letters_of_their_queue(told: Telemetry) -> None:
+    letters = [Outgoing("dead-letters", b"", properties={"code": code}) for code in ("NotJson", "NotJson", "TooOld")]
+    measures.refused(letters)
+    measures.refused(letters[:1], "person")
+    assert values(told, metrics.DEAD_LETTERS) == {
+        ("dead_letters", "changes", "NotJson"): 2,
+        ("dead_letters", "changes", "TooOld"): 1,
+        ("dead_letters", "person", "NotJson"): 1,
+    }
+
+
+def test_a_run_of_the_write_back_says_what_it_did_and_how_far_it_has_come(told: Telemetry) -> None:
+    measures.written_back("lead", {"written": 3, "unchanged": 40})
+    measures.write_back_is_at(NOON - timedelta(minutes=7), NOON)
+    assert values(told, metrics.WRITE_BACK, metrics.WRITE_BACK_AGE) == {
+        ("write_back", "lead", "written"): 3,
+        ("write_back", "lead", "unchanged"): 40,
+        ("write_back.age",): 420,
+    }
+
+
+def test_calls_are_counted_by_what_came_of_them(told: Telemetry) -> None:
+    def call(error: BaseException | None = None) -> None:
+        with spans.calling("marketo", "GET", "/rest/v1/leads.json?email=ann@contoso.example"):
+            if error:
+                raise error
+
+    call()
+    call()
+    with pytest.raises(MarketoError):
+        call(MarketoError("606", "too fast", kind=ErrorKind.THROTTLED))
+    with pytest.raises(KeyboardInterrupt):
+        call(KeyboardInterrupt())
+    assert values(told, metrics.CALLS) == {
+        ("calls", "marketo", "leads", "ok"): 2,
+        ("calls", "marketo", "leads", "606"): 1,
+        ("calls", "marketo", "leads", "KeyboardInterrupt"): 1,
+    }
+
+
+def test_a_gauge_is_told_once_and_not_for_ever(told: Telemetry) -> None:
+    record(metrics.CIRCUIT_OPEN, 60, "person")
+    record(metrics.CIRCUIT_OPEN, 120, "person")
+    record(metrics.CIRCUIT_OPEN, 30, "dataverse")
+    assert values(told, metrics.CIRCUIT_OPEN) == {("circuit.open", "person"): 120, ("circuit.open", "dataverse"): 30}
+    assert values(told, metrics.CIRCUIT_OPEN) == {}
+
+
+class Shared:
+    """Budget, state and store of all instances."""
+
+    def __init__(self) -> None:
+        self.usage = Usage(NOON.date(), 700, 1000, 0.5, 2, None, None, "", "", 4000, NOON, NOON)
+        self.circuits: dict[str, dict[str, Any]] = {}
+        self.parked: dict[str, Parked] = {}
+        self.away = False
+
+    async def refresh(self) -> Usage:
+        return self.usage
+
+    async def all(self, kind: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        assert kind == "circuit"
+        if self.away:
+            raise ServiceRequestError("storage is away")
+        for name, value in self.circuits.items():
+            yield name, value
+
+    async def census(self, most: int) -> tuple[dict[str, Parked], bool]:
+        assert most == MOST_PARKED
+        return self.parked, False
+
+
+def gauges(shared: Any) -> Gauges:
+    return Gauges(shared, shared, shared, daily_calls=50_000, now=lambda: NOON)
+
+
+GAUGES = [metric for metric in METRICS if metric.kind is Kind.GAUGE]
+BUDGET = {("budget.used",): 700, ("budget.allowed",): 1000, ("day.used",): 4000, ("day.allowed",): 50_000}
+
+
+async def test_the_timer_tells_what_all_instances_share(told: Telemetry) -> None:
+    shared = Shared()
+    shared.parked = {
+        "person": Parked({"company": 3, "sales_person": 1}, NOON - timedelta(hours=2)),
+        "opportunity": Parked({"company": 1}, None),
+    }
+    outage = Outage(NOON - timedelta(minutes=9), NOON + timedelta(minutes=1), "marketo 502", 3)
+    forgotten = Outage(NOON - timedelta(days=9), NOON - timedelta(days=8), "marketo 502", 3)
+    shared.circuits = {"person": outage.as_json(), "company": forgotten.as_json(), "lead": {"of": "another version"}}
+    await gauges(shared).tell()
+    assert values(told, *GAUGES) == BUDGET | {
+        ("circuit.open", "person"): 540,
+        ("parked", "person"): 4,
+        ("parked.age", "person"): 7200,
+        ("parked", "opportunity"): 1,
+    }
+
+
+async def test_what_is_not_known_is_not_told(told: Telemetry) -> None:
+    shared = Shared()
+    shared.usage = replace(shared.usage, everybody=None)
+    await gauges(shared).tell()
+    assert values(told, *GAUGES) == {name: value for name, value in BUDGET.items() if name != ("day.used",)}
+
+
+async def test_the_timer_goes_on_when_storage_is_away(told: Telemetry) -> None:
+    shared = Shared()
+    shared.away = True
+    await gauges(shared).tell()
+    assert values(told, *GAUGES) == BUDGET
+    assert any("gauges_not_read error=ServiceRequestError" in line for line in told.lines)
