@@ -18,6 +18,7 @@ from rich.console import Console
 
 from local.bench import BenchError, day, machine, report
 from local.bench.burst import Burst, Report, run_burst
+from local.bench.doctor import doctor_figures, run_doctor
 from local.bench.engine import run_engine
 from local.bench.figures import Figure, all_met, table
 from local.bench.lone import run_lone
@@ -28,7 +29,7 @@ from local.bench.startup import median_import_seconds
 from local.processes import StackError
 from local.stack import DIRECTORY, ROOT
 
-SECTIONS = ("import", "lone", "engine", "burst", "replay", "day", "quota")
+SECTIONS = ("import", "doctor", "lone", "engine", "burst", "replay", "day", "quota")
 #: 100,000 dead letters to 20,000 records.
 LETTERS_PER_RECORD = 5
 #: A burst of 100,000 changes when 100 calls of the day's share are left.
@@ -54,6 +55,7 @@ class Bench:
         """Measure the sections one after another; one that fails does not stop the others."""
         measure = {
             "import": self.startup,
+            "doctor": self.doctor,
             "lone": self.lone,
             "engine": self.engine,
             "burst": self.burst,
@@ -74,6 +76,13 @@ class Bench:
         """How long the app takes to import."""
         self.say("import: five fresh processes")
         self.figures += report.import_figures(await asyncio.to_thread(median_import_seconds, ROOT))
+
+    async def doctor(self) -> None:
+        """The operators' first command."""
+        self.say("doctor: three times on a healthy system")
+        run = await run_doctor(self.directory / "doctor")
+        self.figures += doctor_figures(run)
+        self.details["doctor"] = asdict(run)
 
     async def lone(self) -> None:
         """Lone changes on an idle system."""
