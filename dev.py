@@ -35,8 +35,8 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-REQUIREMENTS = ("requirements.txt", "requirements-cli.txt", "requirements-dev.txt", "pyproject.toml")
-DEV_REQUIREMENTS = "requirements-dev.txt"
+DEV_LOCK = "requirements-dev.txt"
+REQUIREMENTS = (DEV_LOCK, "requirements.in", "requirements-cli.in", "pyproject.toml")
 AZURITE_LOCK = "local/package-lock.json"
 NODE_MODULES = ROOT / "local" / "node_modules"
 STAMP = "msisync-setup.json"
@@ -62,9 +62,18 @@ TASKS = {
     "up": "run the embedded stack until Ctrl-C; --empty leaves out the sample records",
     "stack": "drive the stack that runs: kill-functions, start-functions, stop PART, start PART",
     "bench": "measure",
+    "lock": "pin every package with its hash after a change of a requirements*.in; --check, --upgrade",
+    "generate": "write the files that are made from the code: queues, emulator configuration, licences; --check",
     "setup": "only install what is missing",
 }
-MODULES = {"demo": "local.demo", "bench": "local.bench", "up": "local.stack", "stack": "local.stack"}
+MODULES = {
+    "demo": "local.demo",
+    "bench": "local.bench",
+    "up": "local.stack",
+    "stack": "local.stack",
+    "lock": "tools.lock",
+    "generate": "tools.generate",
+}
 WHOLE_FILES = ("--dist", "loadfile", "--no-loadscope-reorder")
 TIERS = {
     "lint": (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"]),
@@ -260,7 +269,7 @@ def install_venv() -> None:
     (VENV / STAMP).unlink(missing_ok=True)
     what = "Python packages (a minute or two: python-qpid-proton is compiled)"
     pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--no-input"]
-    install(what, [*pip, "-r", DEV_REQUIREMENTS])
+    install(what, [*pip, "-r", DEV_LOCK])
     install("The msisync command", [*pip, "--no-deps", "--editable", "."])
     version = ".".join(str(part) for part in present)
     write_stamp(VENV, python=version, root=str(ROOT), fingerprint=fingerprint(*REQUIREMENTS))

@@ -171,7 +171,7 @@ def test_a_complete_checkout_starts_without_any_process(installed: list[list[str
 
 
 @pytest.mark.parametrize(
-    "changed", ["requirements.txt", "requirements-cli.txt", "requirements-dev.txt", "pyproject.toml"]
+    "changed", ["requirements-dev.txt", "requirements.in", "requirements-cli.in", "pyproject.toml"]
 )
 def test_changed_requirements_bring_the_environment_and_the_command_up_to_date(
     checkout: Path, installed: list[list[str]], changed: str
@@ -206,7 +206,7 @@ def test_a_broken_environment_is_built_anew(checkout: Path, installed: list[list
 
 
 def test_an_interrupted_installation_is_repeated(installed: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    (dev.ROOT / "requirements.txt").write_text("httpx==0.28.1")
+    (dev.ROOT / "requirements.in").write_text("httpx==0.28.1")
 
     def fail(*_: Any) -> None:
         raise dev.SetupError("no network")
