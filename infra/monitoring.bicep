@@ -11,15 +11,15 @@ param functionAppId string
 @description('Empty: nobody.')
 param alertEmail string
 
+var receivers = empty(alertEmail) ? [] : [{ name: 'operators', emailAddress: alertEmail, useCommonAlertSchema: true }]
+
 module group 'br/public:avm/res/insights/action-group:0.8.0' = {
   name: 'action-group'
   params: {
     name: 'ag-msisync-${token}'
     groupShortName: 'msisync'
     tags: tags
-    emailReceivers: empty(alertEmail)
-      ? []
-      : [{ name: 'operators', emailAddress: alertEmail, useCommonAlertSchema: true }]
+    emailReceivers: receivers
     enableTelemetry: false
   }
 }
