@@ -55,6 +55,7 @@ module namespace 'br/public:avm/res/service-bus/namespace:0.17.0' = {
         defaultMessageTimeToLive: queue.defaultMessageTimeToLive
         deadLetteringOnMessageExpiration: queue.deadLetteringOnMessageExpiration
         requiresDuplicateDetection: queue.requiresDuplicateDetection
+        maxSizeInMegabytes: queue.maxSizeInMegabytes
         authorizationRules: queue.setting == 'CHANGES_QUEUE' ? [{ name: 'dataverse-send', rights: ['Send'] }] : []
       }
     ]
