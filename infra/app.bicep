@@ -19,6 +19,9 @@ param storageEndpoints object
 param packageContainer string
 param vaultUri string
 
+@description('The subnet that the app calls from. Empty: from the internet.')
+param subnetId string
+
 param dataverseUrl string
 param dataverseAuth string
 param marketoUrl string
@@ -98,6 +101,7 @@ module site 'br/public:avm/res/web/site:0.24.0' = {
     serverFarmResourceId: plan.outputs.resourceId
     managedIdentities: { userAssignedResourceIds: [identityId] }
     keyVaultAccessIdentityResourceId: identityId
+    virtualNetworkSubnetResourceId: empty(subnetId) ? null : subnetId
     httpsOnly: true
     clientAffinityEnabled: false
     // For deployments, and for Dynamics' webhook where that is registered; it needs a function key.

@@ -57,6 +57,9 @@ param maximumInstanceCount int = 40
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GZRS'])
 param storageSku string = 'Standard_ZRS'
 
+@description('Storage and Key Vault without public addresses. Operators then work from inside the network.')
+param privateNetwork bool = false
+
 @description('Most telemetry a day in GB, as text: a bound for the bill, not for the sync.')
 param telemetryDailyGb string = '1'
 
@@ -78,6 +81,16 @@ module identity 'br/public:avm/res/managed-identity/user-assigned-identity:0.6.0
     location: location
     tags: tags
     enableTelemetry: false
+  }
+}
+
+module network 'network.bicep' = if (privateNetwork) {
+  name: 'network'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
   }
 }
 
@@ -114,6 +127,9 @@ module storage 'storage.bicep' = {
     token: token
     sku: storageSku
     tables: [settings.PARKED_TABLE, settings.STATE_TABLE]
+    endpointSubnetId: network.?outputs.endpointSubnetId ?? ''
+    blobZoneId: network.?outputs.blobZoneId ?? ''
+    tableZoneId: network.?outputs.tableZoneId ?? ''
     appPrincipalId: identity.outputs.principalId
     operators: operator
   }
@@ -126,6 +142,8 @@ module vault 'vault.bicep' = {
     location: location
     tags: tags
     token: token
+    endpointSubnetId: network.?outputs.endpointSubnetId ?? ''
+    zoneId: network.?outputs.vaultZoneId ?? ''
     appPrincipalId: identity.outputs.principalId
     operators: operator
   }
@@ -146,6 +164,7 @@ module app 'app.bicep' = {
     storageEndpoints: storage.outputs.endpoints
     packageContainer: storage.outputs.packageContainer
     vaultUri: vault.outputs.uri
+    subnetId: network.?outputs.appSubnetId ?? ''
     dataverseUrl: dataverseUrl
     dataverseAuth: dataverseAuth
     marketoUrl: marketoUrl

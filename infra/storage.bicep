@@ -8,6 +8,11 @@ param sku string
 @description('Names of the tables of parked records and of what the instances share.')
 param tables array
 
+@description('Where private endpoints go. Empty: the account has a public address.')
+param endpointSubnetId string
+param blobZoneId string
+param tableZoneId string
+
 @description('The app\'s identity.')
 param appPrincipalId string
 
@@ -34,6 +39,15 @@ var operatorRoles = [
   }
 ]
 
+var isPublic = empty(endpointSubnetId)
+var endpoints = [
+  for kind in [{ service: 'blob', zone: blobZoneId }, { service: 'table', zone: tableZoneId }]: {
+    service: kind.service
+    subnetResourceId: endpointSubnetId
+    privateDnsZoneGroup: { privateDnsZoneGroupConfigs: [{ privateDnsZoneResourceId: kind.zone }] }
+  }
+]
+
 module account 'br/public:avm/res/storage/storage-account:0.33.0' = {
   name: 'storage'
   params: {
@@ -45,10 +59,11 @@ module account 'br/public:avm/res/storage/storage-account:0.33.0' = {
     defaultToOAuthAuthentication: true
     allowBlobPublicAccess: false
     minimumTlsVersion: 'TLS1_2'
-    // Reachable by address, opened by Entra only: instances of Flex Consumption have no fixed addresses, and operators
-    // read the tables from where they are.
-    publicNetworkAccess: 'Enabled'
-    networkAcls: { defaultAction: 'Allow', bypass: 'AzureServices' }
+    // As shipped reachable by address, opened by Entra only: without a network, instances of Flex Consumption have no
+    // fixed addresses, and operators read the tables from where they are.
+    publicNetworkAccess: isPublic ? 'Enabled' : 'Disabled'
+    networkAcls: { defaultAction: isPublic ? 'Allow' : 'Deny', bypass: 'AzureServices' }
+    privateEndpoints: isPublic ? [] : endpoints
     blobServices: {
       containers: [{ name: packageContainer, publicAccess: 'None' }]
       deleteRetentionPolicyEnabled: true

@@ -4,6 +4,10 @@ param location string
 param tags object
 param token string
 
+@description('Where the private endpoint goes. Empty: the vault has a public address.')
+param endpointSubnetId string
+param zoneId string
+
 @description('The app\'s identity.')
 param appPrincipalId string
 
@@ -22,6 +26,13 @@ var operatorRoles = [
   }
 ]
 
+var isPublic = empty(endpointSubnetId)
+var endpoint = {
+  service: 'vault'
+  subnetResourceId: endpointSubnetId
+  privateDnsZoneGroup: { privateDnsZoneGroupConfigs: [{ privateDnsZoneResourceId: zoneId }] }
+}
+
 module vault 'br/public:avm/res/key-vault/vault:0.14.0' = {
   name: 'vault'
   params: {
@@ -35,9 +46,10 @@ module vault 'br/public:avm/res/key-vault/vault:0.14.0' = {
     enableVaultForDeployment: false
     enableVaultForDiskEncryption: false
     enableVaultForTemplateDeployment: false
-    // Reachable by address, opened by Entra only: App Service reads references from no fixed address.
-    publicNetworkAccess: 'Enabled'
-    networkAcls: { defaultAction: 'Allow', bypass: 'AzureServices' }
+    // As shipped reachable by address, opened by Entra only: App Service reads references from no fixed address.
+    publicNetworkAccess: isPublic ? 'Enabled' : 'Disabled'
+    networkAcls: { defaultAction: isPublic ? 'Allow' : 'Deny', bypass: 'AzureServices' }
+    privateEndpoints: isPublic ? [] : [endpoint]
     roleAssignments: concat(appRoles, operatorRoles)
     enableTelemetry: false
   }

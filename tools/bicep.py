@@ -41,10 +41,15 @@ def files() -> list[Path]:
 def calls() -> list[Call]:
     """Every module call of every file."""
     return [
-        Call(path.name, name, call["detail"]["full"], call["config"]["params"])
+        Call(path.name, name, call["detail"]["full"], _body(call["config"])["params"])
         for path in files()
         for name, call in parsed(path).get("modules", {}).items()
     ]
+
+
+def _body(config: dict[str, Any]) -> dict[str, Any]:
+    """What is in the braces, behind a loop or a condition."""
+    return config if "params" in config else _body(config["config"])
 
 
 def parameters(path: Path) -> dict[str, bool]:
@@ -59,5 +64,5 @@ def keys(path: Path, variable: str) -> dict[str, Any]:
 
 
 def outputs_used(path: Path) -> set[tuple[str, str]]:
-    """Each `module.outputs.name` of a file."""
-    return set(re.findall(r"\b(\w+)\.outputs\.(\w+)", path.read_text()))
+    """Each `module.outputs.name` of a file; `module.?outputs.name` and `modules[0].outputs.name` as well."""
+    return set(re.findall(r"\b(\w+)(?:\[\d+\])?\.\??outputs\.(\w+)", path.read_text()))

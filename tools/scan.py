@@ -60,7 +60,12 @@ RESOURCES = {
     "insights/component": Resource("Microsoft.Insights/components@2020-02-02", ("disableLocalAuth", "retentionInDays")),
 }
 #: Modules that make nothing a policy speaks of.
-WITHOUT_POLICY = {"managed-identity/user-assigned-identity", "insights/action-group"}
+WITHOUT_POLICY = {
+    "managed-identity/user-assigned-identity",
+    "insights/action-group",
+    "network/virtual-network",
+    "network/private-dns-zone",
+}
 
 _PUBLIC = "reachable by address, opened by Entra only: docs/security.md, what is public"
 _FLEX = "Flex Consumption has no such thing"
@@ -84,6 +89,13 @@ SKIPPED = {
 }
 
 
+def public(value: Any) -> Any:
+    """A parameter as it is where the network is public, which is what is shipped: isPublic ? this : that."""
+    if isinstance(value, dict) and value.get("operator", {}).get("type") == "conditional":
+        return value["operator"]["operands"]["true_value"]
+    return {name: public(inner) for name, inner in value.items()} if isinstance(value, dict) else value
+
+
 def written_out() -> Iterator[dict[str, Any]]:
     """Every verified module's call as the resource that it amounts to. Raises KeyError for a module not known here."""
     for call in bicep.calls():
@@ -92,7 +104,7 @@ def written_out() -> Iterator[dict[str, Any]]:
             continue
         known = RESOURCES[path]
         kind, _, version = known.type.partition("@")
-        given = {name: call.params[name] for name in known.properties if name in call.params}
+        given = {name: public(call.params[name]) for name in known.properties if name in call.params}
         moved = {new: call.params[old] for old, new in (known.renamed or {}).items() if old in call.params}
         beside = dict(known.beside or {})
         properties = {**beside.pop("properties", {}), **given, **moved}
