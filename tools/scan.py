@@ -1,4 +1,4 @@
-"""dev.py test infra: policies for what infra/ makes, for the workflows, and for secrets in files; no Azure needed.
+"""dev.py test infra: policies for what infra/ makes and for the workflows, secrets in files, schemas; without Azure.
 
 Scanners see resources, and infra/ calls verified modules. So each call is first written out as the resource that its
 parameters amount to, for checkov to judge. Every rule that is skipped has its reason in SKIPPED.
@@ -150,6 +150,11 @@ def checkov(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     return failed, unread
 
 
+def schema(name: str, path: Path) -> list[str]:
+    """The command that compares a file with a schema that the checker brings; nothing is fetched."""
+    return [str(BIN / "check-jsonschema"), "--builtin-schema", f"vendor.{name}", str(path)]
+
+
 def verdict(failed: Mapping[str, list[str]], unread: list[str]) -> list[str]:
     """What is wrong, in lines: findings without a reason, reasons without a finding, files that nobody looked at."""
     return [
@@ -164,10 +169,17 @@ def main() -> int:
     install()
     failed, unread = checkov(tree())
     lines = verdict(failed, unread)
-    zizmor = [str(BIN / "zizmor"), "--offline", "--quiet", ".github"]
-    done = subprocess.run(zizmor, cwd=ROOT, capture_output=True, text=True, check=False)
-    print("\n".join([*lines, done.stdout] if lines or done.returncode else ["no finding without its reason"]))
-    return 1 if lines or done.returncode else 0
+    commands = [
+        [str(BIN / "zizmor"), "--offline", "--quiet", ".github"],
+        *(schema("github-workflows", path) for path in sorted((ROOT / ".github/workflows").glob("*.yml"))),
+        schema("compose-spec", ROOT / "docker-compose.yml"),
+    ]
+    for command in commands:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            lines.append(f"{Path(command[0]).name}: {done.stdout}{done.stderr}")
+    print("\n".join(lines or ["no finding without its reason"]))
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

@@ -152,6 +152,21 @@ def test_bicep_gives_a_queue_every_property_that_is_designed() -> None:
     assert set(call.params["queues"]["config"]) - {"authorizationRules"} == properties - {"setting"}
 
 
+def test_the_host_s_file_has_what_the_host_knows() -> None:
+    """Its schema is to be had online only: these are names of the host.json reference, and of extension 5.x."""
+    assert HOST.keys() <= {"version", "telemetryMode", "functionTimeout", "extensionBundle", "extensions", "logging"}
+    assert HOST["version"] == "2.0"
+    assert HOST["extensions"].keys() <= {"http", "serviceBus"}
+    assert HOST["extensions"]["serviceBus"].keys() <= {
+        "autoCompleteMessages",
+        "maxMessageBatchSize",
+        "maxConcurrentSessions",
+        "sessionIdleTimeout",
+        "prefetchCount",
+    }
+    assert HOST["logging"].keys() <= {"logLevel"}
+
+
 def test_an_invocation_ends_before_its_lock_does() -> None:
     assert timedelta(seconds=seconds_of(HOST["functionTimeout"])) < LOCK
 
