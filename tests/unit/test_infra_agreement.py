@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 import dev
 from infra import operate
@@ -16,7 +17,7 @@ from local.functions.settings import seconds_of
 from local.servicebus import settings as emulator
 from shared.entities import ENTITIES
 from shared.operations.queues import DELIVERIES, LOCK, QUEUES
-from shared.settings import QueueSettings, Settings
+from shared.settings import SIGN_IN_NEEDS, DataverseSettings, QueueSettings, Settings
 from tools import bicep
 from tools.bicep import INFRA
 
@@ -106,6 +107,16 @@ def test_secrets_are_references_to_the_vault_and_nowhere_else() -> None:
     assert names & in_azure().keys() == set()
     assert text.count("@Microsoft.KeyVault(") == 1
     assert "secrets/${secret.value}" in text
+
+
+def test_each_way_to_sign_in_keeps_the_secrets_that_it_needs_in_the_vault() -> None:
+    secret = {name for name, field in DataverseSettings.model_fields.items() if field.annotation is SecretStr}
+    assert secrets() == {
+        way: {f"DATAVERSE_{name.upper()}": f"dataverse-{name.replace('_', '-')}" for name in needs & secret}
+        for way, needs in SIGN_IN_NEEDS.items()
+    }
+    decorators = bicep.parsed(MAIN)["parameters"]["dataverseAuth"]["decorators"]
+    assert {way for item in decorators if item["type"] == "allowed" for way in item["argument"]} == set(SIGN_IN_NEEDS)
 
 
 def test_the_script_keeps_the_secrets_that_the_app_refers_to() -> None:
