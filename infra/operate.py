@@ -121,9 +121,15 @@ def store(az: Run, vault: str, name: str, value: str) -> None:
 
 
 def dynamics_app(values: Mapping[str, str], az: Run = run) -> None:
-    """Make the app registration, keep its secret, tell azd its id, and say what an administrator of Dynamics does."""
-    application = az(["az", "ad", "app", "create", "--display-name", "msisync", "--query", "appId", "-o", "tsv"])
-    az(["az", "ad", "sp", "create", "--id", application, "-o", "none"])
+    """Make the app registration, keep a new secret of it, tell azd its id, say what an administrator of Dynamics does.
+
+    Can be run again, when the secret is about to end.
+    """
+    named = ["--display-name", "msisync", "-o", "tsv", "--query"]
+    application = az(["az", "ad", "app", "list", *named, "[0].appId"])
+    if not application:
+        application = az(["az", "ad", "app", "create", *named, "appId"])
+        az(["az", "ad", "sp", "create", "--id", application, "-o", "none"])
     made = ["az", "ad", "app", "credential", "reset", "--id", application, "--append", "--display-name", "msisync"]
     store(az, values["KEY_VAULT_NAME"], "dataverse-client-secret", az([*made, "--query", "password", "-o", "tsv"]))
     if values["DATAVERSE_AUTH"] == "password":

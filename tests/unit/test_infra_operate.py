@@ -89,6 +89,13 @@ def test_the_app_registration_s_secret_is_kept_and_not_shown(
     assert "the-secret" not in said
 
 
+def test_a_second_run_makes_a_new_secret_for_the_same_registration() -> None:
+    az = Az({"app list": "the-app", "credential reset": "newer"})
+    operate.dynamics_app(VALUES, az)
+    assert az.kept == {"dataverse-client-secret": "newer"}
+    assert not [command for command in az.commands if " create " in command]
+
+
 def test_msisync_gets_its_secrets_in_its_environment_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ran: dict[str, Any] = {}
 
