@@ -31,7 +31,7 @@ var operatorRoles = [
 ]
 
 module namespace 'br/public:avm/res/service-bus/namespace:0.17.0' = {
-  name: 'servicebus'
+  name: 'service-bus'
   params: {
     name: 'sb-msisync-${token}'
     location: location

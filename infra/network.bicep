@@ -12,7 +12,7 @@ var zones = [
 ]
 
 module network 'br/public:avm/res/network/virtual-network:0.10.1' = {
-  name: 'network'
+  name: 'virtual-network'
   params: {
     name: 'vnet-msisync-${token}'
     location: location

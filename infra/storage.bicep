@@ -49,7 +49,7 @@ var endpoints = [
 ]
 
 module account 'br/public:avm/res/storage/storage-account:0.33.0' = {
-  name: 'storage'
+  name: 'storage-account'
   params: {
     name: 'stmsisync${token}'
     location: location

@@ -34,7 +34,7 @@ var endpoint = {
 }
 
 module vault 'br/public:avm/res/key-vault/vault:0.14.0' = {
-  name: 'vault'
+  name: 'key-vault'
   params: {
     name: 'kv-msisync-${take(token, 13)}'
     location: location

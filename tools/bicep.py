@@ -18,6 +18,7 @@ class Call:
 
     file: str
     name: str
+    deployment: str
     source: str
     params: Mapping[str, Any]
 
@@ -40,11 +41,12 @@ def files() -> list[Path]:
 
 def calls() -> list[Call]:
     """Every module call of every file."""
-    return [
-        Call(path.name, name, call["detail"]["full"], _body(call["config"])["params"])
-        for path in files()
-        for name, call in parsed(path).get("modules", {}).items()
-    ]
+    found = []
+    for path in files():
+        for name, call in parsed(path).get("modules", {}).items():
+            body = _body(call["config"])
+            found.append(Call(path.name, name, body["name"], call["detail"]["full"], body["params"]))
+    return found
 
 
 def _body(config: dict[str, Any]) -> dict[str, Any]:

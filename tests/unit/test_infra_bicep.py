@@ -67,6 +67,12 @@ def test_a_module_gets_what_it_asks_for(call: Call) -> None:
     assert needed <= call.params.keys() <= declared.keys()
 
 
+def test_every_deployment_has_a_name_of_its_own() -> None:
+    """They share the resource group: one that is called like the one that it is part of waits for itself."""
+    names = [call.deployment for call in CALLS]
+    assert len(names) == len(set(names))
+
+
 def test_every_output_that_is_used_is_there() -> None:
     used = {(path.name, *pair) for path in bicep.files() for pair in bicep.outputs_used(path)}
     offered = {
