@@ -35,8 +35,8 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-REQUIREMENTS = ("requirements.txt", "requirements-cli.txt", "requirements-dev.txt", "pyproject.toml")
-DEV_REQUIREMENTS = "requirements-dev.txt"
+DEV_LOCK = "requirements-dev.txt"
+REQUIREMENTS = (DEV_LOCK, "requirements.in", "requirements-cli.in", "pyproject.toml")
 AZURITE_LOCK = "local/package-lock.json"
 NODE_MODULES = ROOT / "local" / "node_modules"
 STAMP = "msisync-setup.json"
@@ -58,18 +58,28 @@ print(json.dumps({
 
 TASKS = {
     "demo": "watch thousands of changes on their way, and the proof that every one arrived",
-    "test": "run every check; test lint|types|unit|integration|e2e [pytest arguments] runs a part",
+    "test": "run every check; test lint|types|unit|infra|integration|e2e [pytest arguments] runs a part",
     "up": "run the embedded stack until Ctrl-C; --empty leaves out the sample records",
     "stack": "drive the stack that runs: kill-functions, start-functions, stop PART, start PART",
     "bench": "measure",
+    "lock": "pin every package with its hash after a change of a requirements*.in; --check, --upgrade",
+    "generate": "write the files that are made from the code: queues, emulator configuration, licences; --check",
     "setup": "only install what is missing",
 }
-MODULES = {"demo": "local.demo", "bench": "local.bench", "up": "local.stack", "stack": "local.stack"}
+MODULES = {
+    "demo": "local.demo",
+    "bench": "local.bench",
+    "up": "local.stack",
+    "stack": "local.stack",
+    "lock": "tools.lock",
+    "generate": "tools.generate",
+}
 WHOLE_FILES = ("--dist", "loadfile", "--no-loadscope-reorder")
 TIERS = {
     "lint": (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"]),
     "types": (["-m", "mypy"],),
     "unit": (["-m", "pytest", "tests/unit", "-n", "2", *WHOLE_FILES],),
+    "infra": (["-m", "tools.scan"],),
     # These wait for processes and for the SDK's own pauses most of the time: many at once on two cores.
     "integration": (["-m", "pytest", "tests/integration", "-n", "5", *WHOLE_FILES],),
     "e2e": (["-m", "pytest", "tests/e2e", "-n", "5", "--dist", "loadgroup"],),
@@ -144,13 +154,19 @@ def remedy(debian_package: str) -> str:
     return f"install what Debian calls {debian_package}"
 
 
+def allowed_versions() -> "list[tuple[int, int]]":
+    """Return the Pythons that will do: all that we run on, or the one that the variable DEV_PYTHON names."""
+    only = os.environ.get("DEV_PYTHON")
+    return [version for version in VERSIONS if only in (None, "", "{}.{}".format(*version))]
+
+
 def find_python() -> Interpreter:
-    """Return the best Python here, 3.13 before 3.12 before 3.11.
+    """Return the best Python here, 3.13 before 3.12 before 3.11; with DEV_PYTHON=3.12, that one only.
 
     Raises SetupError when none can be used.
     """
     unusable: list[Interpreter] = []
-    for version in VERSIONS:
+    for version in allowed_versions():
         for path in candidates(version):
             found = probe(path, version)
             if found is not None and not found.problems:
@@ -260,7 +276,7 @@ def install_venv() -> None:
     (VENV / STAMP).unlink(missing_ok=True)
     what = "Python packages (a minute or two: python-qpid-proton is compiled)"
     pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--no-input"]
-    install(what, [*pip, "-r", DEV_REQUIREMENTS])
+    install(what, [*pip, "-r", DEV_LOCK])
     install("The msisync command", [*pip, "--no-deps", "--editable", "."])
     version = ".".join(str(part) for part in present)
     write_stamp(VENV, python=version, root=str(ROOT), fingerprint=fingerprint(*REQUIREMENTS))

@@ -13,7 +13,7 @@ param functionAppId string
 param alertEmail string
 
 @description('The queue where messages lie until a person has dealt with them: it is not meant to be drained.')
-param deadLetterQueue string = 'dead-letters'
+param deadLetterQueue string
 
 var receivers = empty(alertEmail) ? [] : [{ name: 'operators', emailAddress: alertEmail, useCommonAlertSchema: true }]
 var alerts = loadJsonContent('alerts.json')

@@ -63,14 +63,18 @@ class QueueSettings:
             raise ValueError(msg)
 
 
-QUEUES = (
-    QueueSettings("dynamics-changes", lock_seconds=300),
-    QueueSettings("sales-persons", sessions=True, lock_seconds=300),
-    QueueSettings("companies", sessions=True, lock_seconds=300),
-    QueueSettings("persons", sessions=True, lock_seconds=300),
-    QueueSettings("opportunities", sessions=True, lock_seconds=300),
-    QueueSettings("opportunity-roles", sessions=True, lock_seconds=300),
-    QueueSettings("dead-letters", lock_seconds=300),
+#: The product's, as shared/operations/queues.py designs them; tests/unit/test_infra_agreement.py compares.
+QUEUES = tuple(
+    QueueSettings(name, sessions=sessions, lock_seconds=300, dead_letter_on_expiration=True)
+    for name, sessions in {
+        "dynamics-changes": False,
+        "sales-persons": True,
+        "companies": True,
+        "persons": True,
+        "opportunities": True,
+        "opportunity-roles": True,
+        "dead-letters": False,
+    }.items()
 )
 
 

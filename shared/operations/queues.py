@@ -1,5 +1,6 @@
 """How the product's queues must be, and what is wrong with a queue that is otherwise. One table.
 
+`python3 dev.py generate` writes the queues of the Bicep files and of Microsoft's emulator from it.
 Sessions guarantee one writer per entity; the lock of 5 minutes, Service Bus' longest, must outlast an invocation
 (functionTimeout of host.json), for the host does not renew it in batches.
 """
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from shared.entities import ENTITIES
 from shared.settings import QueueSettings
 
 LOCK = timedelta(minutes=5)
@@ -25,16 +25,21 @@ NEVER = timedelta(days=365 * 1000)
 
 @dataclass(frozen=True, slots=True)
 class QueueDesign:
-    """A queue: the field of QueueSettings that names it, and whether it has sessions."""
+    """A queue: the field of QueueSettings that names it, its name unless that says otherwise, and its sessions."""
 
     setting: str
+    name: str
     sessions: bool
 
 
 QUEUES = (
-    QueueDesign("changes", sessions=False),
-    *(QueueDesign(entity, sessions=True) for entity in ENTITIES),
-    QueueDesign("dead_letters", sessions=False),
+    QueueDesign("changes", "dynamics-changes", sessions=False),
+    QueueDesign("sales_person", "sales-persons", sessions=True),
+    QueueDesign("company", "companies", sessions=True),
+    QueueDesign("person", "persons", sessions=True),
+    QueueDesign("opportunity", "opportunities", sessions=True),
+    QueueDesign("opportunity_role", "opportunity-roles", sessions=True),
+    QueueDesign("dead_letters", "dead-letters", sessions=False),
 )
 
 

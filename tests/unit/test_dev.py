@@ -23,6 +23,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePython:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("PYENV_ROOT", raising=False)
     monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("DEV_PYTHON", raising=False)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
 
     def add(place: str, version: str, *, headers: bool = True, venv: bool = True, runs: bool = True) -> Path:
@@ -73,6 +74,13 @@ def test_version_managers_are_looked_into(machine: FakePython, folder: Path) -> 
 def test_an_older_version_serves_where_nothing_better_is(machine: FakePython, version: str) -> None:
     machine("bin", version)
     assert str(dev.find_python()) == version
+
+
+def test_a_certain_python_can_be_asked_for(machine: FakePython, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine("bin", "3.13.1")
+    machine("bin", "3.11.4")
+    monkeypatch.setenv("DEV_PYTHON", "3.11")
+    assert str(dev.find_python()) == "3.11.4"
 
 
 def test_a_python_without_headers_is_passed_over_aloud(machine: FakePython, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +179,7 @@ def test_a_complete_checkout_starts_without_any_process(installed: list[list[str
 
 
 @pytest.mark.parametrize(
-    "changed", ["requirements.txt", "requirements-cli.txt", "requirements-dev.txt", "pyproject.toml"]
+    "changed", ["requirements-dev.txt", "requirements.in", "requirements-cli.in", "pyproject.toml"]
 )
 def test_changed_requirements_bring_the_environment_and_the_command_up_to_date(
     checkout: Path, installed: list[list[str]], changed: str
@@ -206,7 +214,7 @@ def test_a_broken_environment_is_built_anew(checkout: Path, installed: list[list
 
 
 def test_an_interrupted_installation_is_repeated(installed: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    (dev.ROOT / "requirements.txt").write_text("httpx==0.28.1")
+    (dev.ROOT / "requirements.in").write_text("httpx==0.28.1")
 
     def fail(*_: Any) -> None:
         raise dev.SetupError("no network")
@@ -279,11 +287,12 @@ def test_every_tier_runs_in_order(tiers: Tiers, capsys: pytest.CaptureFixture[st
         "-m ruff format --check",
         "-m mypy",
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder",
+        "-m tools.scan",
         "-m pytest tests/integration -n 5 --dist loadfile --no-loadscope-reorder",
         "-m pytest tests/e2e -n 5 --dist loadgroup",
     ]
     said = capsys.readouterr().out
-    assert [line.split()[:2] for line in said.splitlines()[-5:]] == [[name, "passed"] for name in dev.TIERS]
+    assert [line.split()[:2] for line in said.splitlines()[-6:]] == [[name, "passed"] for name in dev.TIERS]
 
 
 def test_the_first_tier_that_fails_is_the_last_that_runs(tiers: Tiers, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ NAMES = {
     "DEAD_LETTER_QUEUE": "dead-letters",
 }
 SETTINGS = QueueSettings.model_validate(NAMES)
-SESSIONS = QueueDesign("person", sessions=True)
+SESSIONS = QueueDesign("person", "q", sessions=True)
 
 
 @dataclass
@@ -74,7 +74,7 @@ def test_the_triggers_want_sessions_where_the_table_does() -> None:
 
 def test_a_queue_as_designed_has_no_flaw() -> None:
     assert list(flaws(SESSIONS, Queue())) == []
-    assert list(flaws(QueueDesign("changes", sessions=False), Queue(requires_session=False))) == []
+    assert list(flaws(QueueDesign("changes", "q", sessions=False), Queue(requires_session=False))) == []
 
 
 @pytest.mark.parametrize(
@@ -103,5 +103,5 @@ def test_messages_that_expire_into_the_dead_letters_are_all_right() -> None:
 
 
 def test_a_queue_with_sessions_that_needs_none_is_read_by_nobody() -> None:
-    (flaw,) = flaws(QueueDesign("dead_letters", sessions=False), Queue())
+    (flaw,) = flaws(QueueDesign("dead_letters", "q", sessions=False), Queue())
     assert "nothing reads it" in flaw.text

@@ -1,0 +1,140 @@
+// The function app on Flex Consumption, and every app setting that it runs with.
+
+param location string
+param tags object
+param token string
+
+@description('The identity that the app is, everywhere in Azure.')
+param identityId string
+param identityClientId string
+
+param insightsConnectionString string
+
+@description('The part of the traces that is kept, 0 to 1.')
+param tracesKept string
+param serviceBusHost string
+
+@description('Names of the queues by the setting that names them.')
+param queueSettings object
+
+@description('The storage account\'s endpoints: blob, queue, table.')
+param storageEndpoints object
+param packageContainer string
+param vaultUri string
+
+@description('The subnet that the app calls from. Empty: from the internet.')
+param subnetId string
+
+param dataverseUrl string
+param dataverseAuth string
+param marketoUrl string
+param marketoClientId string
+
+@description('The settings that have a default, by name.')
+param settings object
+
+param pythonVersion string
+param instanceMemoryMB int
+
+// Flex Consumption scales each Service Bus function by itself, up to this count each. It cannot break a limit of
+// Marketo's: an entity's queue has one session, so of its function one instance works and the others find nothing, and
+// the five share one budget in Table Storage (MARKETO_CALLS_PER_20_SECONDS, MARKETO_CONCURRENCY), whatever their number.
+// Only route_changes can use more than one. It is 32 notifications a batch and, measured, 1.5 ms of CPU for each
+// (docs/figures.md): one instance takes some 20,000 in 30 s of its CPU, so 40, the least that older API versions take,
+// is never reached. In all at most 40 + 5 + 1 (timer) + HTTP instances, and in a quiet hour none.
+param maximumInstanceCount int
+
+// What each way of signing in to Dynamics keeps in the Key Vault: setting and name of the secret.
+var dataverseSecrets = {
+  client_secret: { DATAVERSE_CLIENT_SECRET: 'dataverse-client-secret' }
+  password: { DATAVERSE_CLIENT_SECRET: 'dataverse-client-secret', DATAVERSE_PASSWORD: 'dataverse-password' }
+  certificate: { DATAVERSE_CLIENT_CERTIFICATE: 'dataverse-client-certificate' }
+  managed_identity: {}
+}
+var secrets = union({ MARKETO_CLIENT_SECRET: 'marketo-client-secret' }, dataverseSecrets[dataverseAuth])
+var references = toObject(
+  items(secrets),
+  secret => secret.key,
+  secret => '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/${secret.value})'
+)
+
+// Connections by identity: the names that the host and shared/settings.py read.
+var connections = {
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__clientId: identityClientId
+  AzureWebJobsStorage__blobServiceUri: storageEndpoints.blob
+  AzureWebJobsStorage__queueServiceUri: storageEndpoints.queue
+  AzureWebJobsStorage__tableServiceUri: storageEndpoints.table
+  ServiceBusConnection__credential: 'managedidentity'
+  ServiceBusConnection__clientId: identityClientId
+  ServiceBusConnection__fullyQualifiedNamespace: serviceBusHost
+  APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+  AZURE_CLIENT_ID: identityClientId
+}
+
+// What the app tells Application Insights; docs/operations.md says what it costs. The worker's own exporter stays off.
+var telemetry = {
+  PYTHON_ENABLE_OPENTELEMETRY: 'true'
+  OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
+  OTEL_TRACES_SAMPLER_ARG: tracesKept
+}
+
+var vendors = {
+  DATAVERSE_URL: dataverseUrl
+  DATAVERSE_AUTH: dataverseAuth
+  DATAVERSE_CLIENT_ID: dataverseAuth == 'managed_identity' ? identityClientId : settings.DATAVERSE_CLIENT_ID
+  MARKETO_URL: marketoUrl
+  MARKETO_CLIENT_ID: marketoClientId
+}
+
+module plan 'br/public:avm/res/web/serverfarm:0.7.0' = {
+  name: 'plan'
+  params: {
+    name: 'plan-msisync-${token}'
+    location: location
+    tags: tags
+    skuName: 'FC1'
+    reserved: true
+    enableTelemetry: false
+  }
+}
+
+module site 'br/public:avm/res/web/site:0.24.0' = {
+  name: 'site'
+  params: {
+    name: 'func-msisync-${token}'
+    location: location
+    // How azd finds where to deploy the service of azure.yaml.
+    tags: union(tags, { 'azd-service-name': 'msisync' })
+    kind: 'functionapp,linux'
+    serverFarmResourceId: plan.outputs.resourceId
+    managedIdentities: { userAssignedResourceIds: [identityId] }
+    keyVaultAccessIdentityResourceId: identityId
+    virtualNetworkSubnetResourceId: empty(subnetId) ? null : subnetId
+    httpsOnly: true
+    clientAffinityEnabled: false
+    // For deployments, and for Dynamics' webhook where that is registered; it needs a function key.
+    publicNetworkAccess: 'Enabled'
+    basicPublishingCredentialsPolicies: [{ name: 'ftp', allow: false }, { name: 'scm', allow: false }]
+    siteConfig: { alwaysOn: false, minTlsVersion: '1.2' }
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: '${storageEndpoints.blob}${packageContainer}'
+          authentication: { type: 'UserAssignedIdentity', userAssignedIdentityResourceId: identityId }
+        }
+      }
+      runtime: { name: 'python', version: pythonVersion }
+      scaleAndConcurrency: { instanceMemoryMB: instanceMemoryMB, maximumInstanceCount: maximumInstanceCount }
+    }
+    configs: [
+      { name: 'appsettings', properties: union(settings, queueSettings, connections, telemetry, vendors, references) }
+    ]
+    enableTelemetry: false
+  }
+}
+
+output id string = site.outputs.resourceId
+output name string = site.outputs.name

@@ -1,0 +1,70 @@
+// Service Bus: the seven queues, who may use them, and the one key that exists.
+
+param location string
+param tags object
+param token string
+
+@description('The app\'s identity.')
+param appPrincipalId string
+
+@description('Who operates from outside: objects with id and type.')
+param operators array
+
+// Written by `python3 dev.py generate` from shared/operations/queues.py, which says why each value is as it is.
+var queues = loadJsonContent('queues.json')
+
+// The app receives and sends. It never looks at a queue's description; operators do (msisync status, doctor, pause,
+// dead-letters), and that right is in no lesser role than Data Owner.
+var appRoles = [
+  for role in ['Azure Service Bus Data Receiver', 'Azure Service Bus Data Sender']: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionIdOrName: role
+  }
+]
+var operatorRoles = [
+  for operator in operators: {
+    principalId: operator.id
+    principalType: operator.type
+    roleDefinitionIdOrName: 'Azure Service Bus Data Owner'
+  }
+]
+
+module namespace 'br/public:avm/res/service-bus/namespace:0.17.0' = {
+  name: 'service-bus'
+  params: {
+    name: 'sb-msisync-${token}'
+    location: location
+    tags: tags
+    // Standard has sessions, scheduled messages and 256 KB a message; Dataverse cuts its own at 192 KB. Premium would
+    // add a private network, which Dataverse could not reach.
+    skuObject: { name: 'Standard' }
+    // Dataverse posts from Microsoft's network, from no fixed address, with a SAS key: its service endpoints know no
+    // other way. So the namespace is public, and keys stay switched on, for the one rule below and no other.
+    publicNetworkAccess: 'Enabled'
+    disableLocalAuth: false
+    minimumTlsVersion: '1.2'
+    // Every namespace has this rule. Nothing here reads its keys; take them from the people who can.
+    authorizationRules: [{ name: 'RootManageSharedAccessKey', rights: ['Listen', 'Manage', 'Send'] }]
+    queues: [
+      for queue in queues: {
+        name: queue.name
+        requiresSession: queue.requiresSession
+        lockDuration: queue.lockDuration
+        maxDeliveryCount: queue.maxDeliveryCount
+        defaultMessageTimeToLive: queue.defaultMessageTimeToLive
+        deadLetteringOnMessageExpiration: queue.deadLetteringOnMessageExpiration
+        requiresDuplicateDetection: queue.requiresDuplicateDetection
+        maxSizeInMegabytes: queue.maxSizeInMegabytes
+        authorizationRules: queue.setting == 'CHANGES_QUEUE' ? [{ name: 'dataverse-send', rights: ['Send'] }] : []
+      }
+    ]
+    roleAssignments: concat(appRoles, operatorRoles)
+    enableTelemetry: false
+  }
+}
+
+output namespaceId string = namespace.outputs.resourceId
+output name string = namespace.outputs.name
+output host string = '${namespace.outputs.name}.servicebus.windows.net'
+output queueSettings object = toObject(queues, queue => queue.setting, queue => queue.name)

@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""What azd leaves to be done: settings of the msisync command, the app registration, secrets. Standard library and az.
+
+    python3 infra/operate.py settings        writes .azure/<environment>/local.settings.json, no secrets (azd's hook)
+    python3 infra/operate.py dynamics-app    makes an app registration for Dynamics, its secret into the Key Vault
+    python3 infra/operate.py secrets         asks for the other secrets and puts them into the Key Vault
+    python3 infra/operate.py msisync doctor  any msisync command, its secrets from the Key Vault for this one run
+
+`az login` and `azd auth login` first. Secrets go to and from the Key Vault: never onto a command line, nor into a file
+for longer than az needs to read it.
+"""
+
+import getpass
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+#: What each way of signing in to Dynamics keeps in the Key Vault, as in app.bicep; and Marketo's, always.
+MARKETO_SECRETS = {"MARKETO_CLIENT_SECRET": "marketo-client-secret"}
+DATAVERSE_SECRETS = {
+    "client_secret": {"DATAVERSE_CLIENT_SECRET": "dataverse-client-secret"},
+    "password": {"DATAVERSE_CLIENT_SECRET": "dataverse-client-secret", "DATAVERSE_PASSWORD": "dataverse-password"},
+    "certificate": {"DATAVERSE_CLIENT_CERTIFICATE": "dataverse-client-certificate"},
+    "managed_identity": {},
+}
+#: The key in bus.bicep that Dynamics posts with.
+SEND_RULE = "dataverse-send"
+#: Dataverse's API in Entra, and its permission to act as the user who signs in.
+DATAVERSE_API = "00000007-0000-0000-c000-000000000000"
+USER_IMPERSONATION = "78ce3f0f-a1ce-49c2-8cde-64b5c0896db4=Scope"
+
+Run = Callable[[Sequence[str]], str]
+
+
+def run(command: Sequence[str]) -> str:
+    """Run az or azd and return what it prints. Exits with its own words when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command[:4])} … failed:\n{done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def azd_values(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The values of the azd environment: from azd's hook, or from the file of the default environment."""
+    if "KEY_VAULT_NAME" in environment:
+        return dict(environment)
+    try:
+        name = (
+            environment.get("AZURE_ENV_NAME")
+            or json.loads((root / ".azure/config.json").read_text())["defaultEnvironment"]
+        )
+        lines = (root / ".azure" / name / ".env").read_text().splitlines()
+    except (OSError, KeyError, ValueError):
+        sys.exit("There is no azd environment here yet: run azd up first.")
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    return {key: json.loads(value) if value.startswith('"') else value for key, value in found.items()}
+
+
+def settings(values: Mapping[str, str]) -> dict[str, str]:
+    """The app settings of the environment, for a person's own sign-in to Azure, without secrets."""
+    given = json.loads((ROOT / "infra/main.parameters.json").read_text())["parameters"]["settings"]["value"]
+    queues = json.loads((ROOT / "infra/queues.json").read_text())
+    auth = values["DATAVERSE_AUTH"]
+    return {
+        "ServiceBusConnection__fullyQualifiedNamespace": values["SERVICE_BUS_HOST"],
+        "AzureWebJobsStorage__tableServiceUri": values["STORAGE_TABLE_URI"],
+        **{queue["setting"]: queue["name"] for queue in queues},
+        **{name: substituted(text, values) for name, text in given.items()},
+        **{name: values[name] for name in ("DATAVERSE_URL", "MARKETO_URL", "MARKETO_CLIENT_ID")},
+        # No identity of Azure's is to be had on a person's machine.
+        "DATAVERSE_AUTH": "client_secret" if auth == "managed_identity" else auth,
+    }
+
+
+def substituted(text: str, values: Mapping[str, str]) -> str:
+    """A value of main.parameters.json as azd reads it: ${NAME=default}."""
+    return re.sub(r"\$\{(\w+)=([^}]*)\}", lambda match: values.get(match[1]) or match[2], text)
+
+
+def settings_file(values: Mapping[str, str], root: Path = ROOT) -> Path:
+    """Write local.settings.json of the environment and return where it is."""
+    path = root / ".azure" / values["AZURE_ENV_NAME"] / "local.settings.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"IsEncrypted": False, "Values": settings(values)}, indent=2) + "\n")
+    return path
+
+
+def secret_names(values: Mapping[str, str]) -> dict[str, str]:
+    """The settings that are secret in this environment, and the names of their secrets."""
+    return {**MARKETO_SECRETS, **DATAVERSE_SECRETS[values["DATAVERSE_AUTH"]]}
+
+
+def store(az: Run, vault: str, name: str, value: str) -> None:
+    """Put a secret into the Key Vault, through a file that only this user can read, for as long as that takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.touch(mode=0o600)
+        path.write_text(value)
+        az(
+            [
+                "az",
+                "keyvault",
+                "secret",
+                "set",
+                "--vault-name",
+                vault,
+                "--name",
+                name,
+                "--file",
+                str(path),
+                "-o",
+                "none",
+            ]
+        )
+
+
+def dynamics_app(values: Mapping[str, str], az: Run = run) -> None:
+    """Make the app registration, keep a new secret of it, tell azd its id, say what an administrator of Dynamics does.
+
+    Can be run again, when the secret is about to end.
+    """
+    named = ["--display-name", "msisync", "-o", "tsv", "--query"]
+    application = az(["az", "ad", "app", "list", *named, "[0].appId"])
+    if not application:
+        application = az(["az", "ad", "app", "create", *named, "appId"])
+        az(["az", "ad", "sp", "create", "--id", application, "-o", "none"])
+    made = ["az", "ad", "app", "credential", "reset", "--id", application, "--append", "--display-name", "msisync"]
+    store(az, values["KEY_VAULT_NAME"], "dataverse-client-secret", az([*made, "--query", "password", "-o", "tsv"]))
+    if values["DATAVERSE_AUTH"] == "password":
+        allow = ["--id", application, "--api", DATAVERSE_API, "--api-permissions", USER_IMPERSONATION]
+        az(["az", "ad", "app", "permission", "add", *allow])
+        az(["az", "ad", "app", "permission", "admin-consent", "--id", application])
+    az(["azd", "env", "set", "DATAVERSE_CLIENT_ID", application])
+    print(f"App registration msisync: {application}. Its secret is in the Key Vault and is valid for a year.")
+    if values["DATAVERSE_AUTH"] == "client_secret":
+        print(
+            "Now, as an administrator of the environment (admin.powerplatform.microsoft.com, the environment, Settings,"
+        )
+        print(f"Users + permissions, Application users, New app user): add {application}, with the role for msisync.")
+    print("Then: azd provision")
+
+
+def secrets(values: Mapping[str, str], az: Run = run, ask: Callable[[str], str] = getpass.getpass) -> None:
+    """Ask for each secret, keep it, and have the app read them again. An empty answer leaves one as it is."""
+    for setting, name in secret_names(values).items():
+        if setting == "DATAVERSE_CLIENT_CERTIFICATE":
+            path = ask("Path of a PEM file with private key and certificate (empty: leave it): ")
+            value = Path(path).read_text() if path else ""
+        else:
+            value = ask(f"{setting} (empty: leave it): ").strip()
+        if value:
+            store(az, values["KEY_VAULT_NAME"], name, value)
+    names = ["--name", values["FUNCTION_APP_NAME"], "--resource-group", values["AZURE_RESOURCE_GROUP"]]
+    az(["az", "functionapp", "restart", *names])
+
+
+def run_msisync(values: Mapping[str, str], arguments: Sequence[str], az: Run = run) -> int:
+    """Run one msisync command with the environment's settings and its secrets. Returns the command's exit code."""
+    show = [
+        "az",
+        "keyvault",
+        "secret",
+        "show",
+        "--query",
+        "value",
+        "-o",
+        "tsv",
+        "--vault-name",
+        values["KEY_VAULT_NAME"],
+    ]
+    known = {setting: az([*show, "--name", name]) for setting, name in secret_names(values).items()}
+    if "register" in arguments or "doctor" in arguments:
+        queue = settings(values)["CHANGES_QUEUE"]
+        place = ["--namespace-name", values["SERVICE_BUS_NAMESPACE"], "--queue-name", queue, "--name", SEND_RULE]
+        keys = ["az", "servicebus", "queue", "authorization-rule", "keys", "list", *place]
+        wanted = ["--resource-group", values["AZURE_RESOURCE_GROUP"], "--query", "primaryConnectionString", "-o", "tsv"]
+        known["CHANGES_SEND_CONNECTION"] = az([*keys, *wanted])
+    installed = ROOT / ".venv/bin/python"  # what dev.py makes; on Windows, the Python that runs this needs msisync
+    python = str(installed) if installed.exists() else sys.executable
+    command = [python, "-m", "shared.cli", *arguments, "--settings", str(settings_file(values))]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **known}, check=False).returncode
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that the first argument names. Returns the exit code."""
+    command, *rest = arguments or ["help"]
+    if command not in {"settings", "dynamics-app", "secrets", "msisync"}:
+        print(__doc__)
+        return 64
+    values = azd_values()
+    if command == "msisync":
+        return run_msisync(values, rest)
+    if command == "dynamics-app":
+        dynamics_app(values)
+    elif command == "secrets":
+        secrets(values)
+    else:
+        print(f"Settings for msisync: {settings_file(values).relative_to(ROOT)}")
+        print("Next: docs/first-day.md, from step 4 (python3 infra/operate.py dynamics-app, then secrets).")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,136 @@
+"""infra/operate.py: the settings it writes are complete and without secrets, which reach az in a private file only."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import operate
+from shared import settings
+
+VALUES = {
+    "AZURE_ENV_NAME": "prod",
+    "AZURE_RESOURCE_GROUP": "rg-msisync-prod",
+    "FUNCTION_APP_NAME": "func-msisync-x",
+    "KEY_VAULT_NAME": "kv-msisync-x",
+    "SERVICE_BUS_NAMESPACE": "sb-msisync-x",
+    "SERVICE_BUS_HOST": "sb-msisync-x.servicebus.windows.net",
+    "STORAGE_TABLE_URI": "https://stmsisyncx.table.core.windows.net/",
+    "DATAVERSE_AUTH": "client_secret",
+    "DATAVERSE_URL": "https://contoso.crm4.dynamics.com",
+    "DATAVERSE_CLIENT_ID": "5d1f0c3a-0000-4000-8000-000000000001",
+    "MARKETO_URL": "https://123-abc-456.mktorest.com",
+    "MARKETO_CLIENT_ID": "marketo-id",
+    "MARKETO_DAILY_CALLS": "20000",
+}
+
+
+class Az:
+    """Stands for az and azd: notes the commands, and what the files that they name hold."""
+
+    def __init__(self, answers: dict[str, str] | None = None) -> None:
+        self.answers = answers or {}
+        self.commands: list[str] = []
+        self.kept: dict[str, str] = {}
+
+    def __call__(self, command: Sequence[str]) -> str:
+        self.commands.append(" ".join(command))
+        if "--file" in command:
+            path = Path(command[command.index("--file") + 1])
+            assert path.stat().st_mode & 0o077 == 0
+            self.kept[command[command.index("--name") + 1]] = path.read_text()
+        return next((answer for part, answer in self.answers.items() if part in self.commands[-1]), "")
+
+
+def test_the_settings_file_is_all_that_the_app_s_settings_need_but_secrets(tmp_path: Path) -> None:
+    path = operate.settings_file(VALUES, tmp_path)
+    assert path == tmp_path / ".azure/prod/local.settings.json"
+    values = json.loads(path.read_text())["Values"]
+    loaded = settings.load({**values, "DATAVERSE_CLIENT_SECRET": "s", "MARKETO_CLIENT_SECRET": "s"})
+    assert loaded.bus.namespace == VALUES["SERVICE_BUS_HOST"]
+    assert loaded.queues.opportunity_role == "opportunity-roles"
+    assert loaded.dataverse.client_id == VALUES["DATAVERSE_CLIENT_ID"]
+    assert loaded.marketo.daily_calls == 20_000  # as azd has it
+    assert loaded.marketo.calls_per_20_seconds == 50  # as main.parameters.json has it
+    assert not [name for name in values if "SECRET" in name or "PASSWORD" in name]
+
+
+def test_an_operator_does_not_sign_in_as_the_app_s_identity() -> None:
+    assert operate.settings({**VALUES, "DATAVERSE_AUTH": "managed_identity"})["DATAVERSE_AUTH"] == "client_secret"
+
+
+def test_secrets_go_through_a_private_file_and_the_app_reads_them_again() -> None:
+    az = Az()
+    answers = {"MARKETO": " m-secret ", "DATAVERSE_CLIENT": "c-secret", "DATAVERSE_PASSWORD": ""}
+    operate.secrets(
+        {**VALUES, "DATAVERSE_AUTH": "password"},
+        az,
+        lambda prompt: next(answer for part, answer in answers.items() if part in prompt),
+    )
+    assert az.kept == {"marketo-client-secret": "m-secret", "dataverse-client-secret": "c-secret"}  # none for the empty
+    assert az.commands[-1] == "az functionapp restart --name func-msisync-x --resource-group rg-msisync-prod"
+    assert not [command for command in az.commands if "m-secret" in command or "c-secret" in command]
+
+
+@pytest.mark.parametrize(("auth", "consents"), [("client_secret", False), ("password", True)])
+def test_the_app_registration_s_secret_is_kept_and_not_shown(
+    auth: str, consents: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    az = Az({"app create": "the-app", "credential reset": "the-secret"})
+    operate.dynamics_app({**VALUES, "DATAVERSE_AUTH": auth}, az)
+    assert az.kept == {"dataverse-client-secret": "the-secret"}
+    assert "azd env set DATAVERSE_CLIENT_ID the-app" in az.commands
+    assert any("admin-consent" in command for command in az.commands) is consents
+    said = capsys.readouterr().out
+    assert "the-app" in said
+    assert "the-secret" not in said
+
+
+def test_a_second_run_makes_a_new_secret_for_the_same_registration() -> None:
+    az = Az({"app list": "the-app", "credential reset": "newer"})
+    operate.dynamics_app(VALUES, az)
+    assert az.kept == {"dataverse-client-secret": "newer"}
+    assert not [command for command in az.commands if " create " in command]
+
+
+def test_msisync_gets_its_secrets_in_its_environment_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: dict[str, Any] = {}
+
+    class Done:
+        returncode = 1
+
+    def run(command: list[str], **given: Any) -> Done:
+        ran.update(given, command=command)
+        return Done()
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(operate, "settings_file", lambda _: tmp_path / "local.settings.json")
+    az = Az({"secret show": "s3cret", "authorization-rule": "Endpoint=sb://x/;EntityPath=dynamics-changes"})
+    assert operate.run_msisync(VALUES, ["register", "--apply"], az) == 1
+    assert ran["command"][-4:] == ["register", "--apply", "--settings", str(tmp_path / "local.settings.json")]
+    assert "s3cret" not in " ".join(ran["command"])
+    assert {name: ran["env"][name] for name in ("MARKETO_CLIENT_SECRET", "DATAVERSE_CLIENT_SECRET")} == dict.fromkeys(
+        ("MARKETO_CLIENT_SECRET", "DATAVERSE_CLIENT_SECRET"), "s3cret"
+    )
+    assert ran["env"]["CHANGES_SEND_CONNECTION"].endswith("EntityPath=dynamics-changes")
+    assert any("--queue-name dynamics-changes --name dataverse-send" in command for command in az.commands)
+
+
+def test_the_values_come_from_azd_s_own_file(tmp_path: Path) -> None:
+    (tmp_path / ".azure/prod").mkdir(parents=True)
+    (tmp_path / ".azure/config.json").write_text('{"version": 1, "defaultEnvironment": "prod"}')
+    (tmp_path / ".azure/prod/.env").write_text('AZURE_ENV_NAME="prod"\nKEY_VAULT_NAME="kv=1"\n')
+    assert operate.azd_values(tmp_path, {}) == {"AZURE_ENV_NAME": "prod", "KEY_VAULT_NAME": "kv=1"}
+
+
+def test_without_an_environment_azd_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="run azd up first"):
+        operate.azd_values(tmp_path, {})
+
+
+def test_an_unknown_command_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert operate.main(["deploy"]) == 64
+    assert "infra/operate.py dynamics-app" in capsys.readouterr().out
