@@ -15,7 +15,7 @@ from tools import generate, lock
 ROOT = Path(__file__).parents[2]
 LOCKS = {name: (ROOT / name).read_text() for name in lock.LOCKS}
 #: Licences that ask nothing of those who run the app, in SPDX's words.
-PERMISSIVE = {"MIT", "MIT-0", "Apache-2.0", "BSD-3-Clause", "PSF-2.0", "MPL-2.0"}
+PERMISSIVE = {"MIT", "MIT-0", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "PSF-2.0", "MPL-2.0"}
 
 
 def wanted(name: str) -> Iterator[tuple[str, str]]:
