@@ -17,7 +17,7 @@ param serviceBusHost string
 @description('Names of the queues by the setting that names them.')
 param queueSettings object
 
-@description('The storage account\'s endpoints: blob, queue, table.')
+@description('The storage account\'s endpoints: blob and table are used.')
 param storageEndpoints object
 param packageContainer string
 param vaultUri string
@@ -63,7 +63,6 @@ var connections = {
   AzureWebJobsStorage__credential: 'managedidentity'
   AzureWebJobsStorage__clientId: identityClientId
   AzureWebJobsStorage__blobServiceUri: storageEndpoints.blob
-  AzureWebJobsStorage__queueServiceUri: storageEndpoints.queue
   AzureWebJobsStorage__tableServiceUri: storageEndpoints.table
   ServiceBusConnection__credential: 'managedidentity'
   ServiceBusConnection__clientId: identityClientId

@@ -91,9 +91,9 @@ def settings_file(values: Mapping[str, str], root: Path = ROOT) -> Path:
     return path
 
 
-def secret_names(values: Mapping[str, str]) -> dict[str, str]:
-    """The settings that are secret in this environment, and the names of their secrets."""
-    return {**MARKETO_SECRETS, **DATAVERSE_SECRETS[values["DATAVERSE_AUTH"]]}
+def secret_names(auth: str) -> dict[str, str]:
+    """The settings that are secret with a way to sign in to Dynamics, and the names of their secrets."""
+    return {**MARKETO_SECRETS, **DATAVERSE_SECRETS[auth]}
 
 
 def store(az: Run, vault: str, name: str, value: str) -> None:
@@ -102,22 +102,8 @@ def store(az: Run, vault: str, name: str, value: str) -> None:
         path = Path(folder) / name
         path.touch(mode=0o600)
         path.write_text(value)
-        az(
-            [
-                "az",
-                "keyvault",
-                "secret",
-                "set",
-                "--vault-name",
-                vault,
-                "--name",
-                name,
-                "--file",
-                str(path),
-                "-o",
-                "none",
-            ]
-        )
+        command = ["az", "keyvault", "secret", "set", "--vault-name", vault, "--name", name]
+        az([*command, "--file", str(path), "-o", "none"])
 
 
 def dynamics_app(values: Mapping[str, str], az: Run = run) -> None:
@@ -148,7 +134,7 @@ def dynamics_app(values: Mapping[str, str], az: Run = run) -> None:
 
 def secrets(values: Mapping[str, str], az: Run = run, ask: Callable[[str], str] = getpass.getpass) -> None:
     """Ask for each secret, keep it, and have the app read them again. An empty answer leaves one as it is."""
-    for setting, name in secret_names(values).items():
+    for setting, name in secret_names(values["DATAVERSE_AUTH"]).items():
         if setting == "DATAVERSE_CLIENT_CERTIFICATE":
             path = ask("Path of a PEM file with private key and certificate (empty: leave it): ")
             value = Path(path).read_text() if path else ""
@@ -162,25 +148,20 @@ def secrets(values: Mapping[str, str], az: Run = run, ask: Callable[[str], str] 
 
 def run_msisync(values: Mapping[str, str], arguments: Sequence[str], az: Run = run) -> int:
     """Run one msisync command with the environment's settings and its secrets. Returns the command's exit code."""
-    show = [
-        "az",
-        "keyvault",
-        "secret",
-        "show",
-        "--query",
-        "value",
-        "-o",
-        "tsv",
-        "--vault-name",
-        values["KEY_VAULT_NAME"],
-    ]
-    known = {setting: az([*show, "--name", name]) for setting, name in secret_names(values).items()}
+    given = settings(values)
+    show = ["az", "keyvault", "secret", "show", "--vault-name", values["KEY_VAULT_NAME"], "--query", "value"]
+    names = secret_names(given["DATAVERSE_AUTH"])
+    known = {setting: az([*show, "-o", "tsv", "--name", name]) for setting, name in names.items()}
     if "register" in arguments or "doctor" in arguments:
-        queue = settings(values)["CHANGES_QUEUE"]
-        place = ["--namespace-name", values["SERVICE_BUS_NAMESPACE"], "--queue-name", queue, "--name", SEND_RULE]
-        keys = ["az", "servicebus", "queue", "authorization-rule", "keys", "list", *place]
-        wanted = ["--resource-group", values["AZURE_RESOURCE_GROUP"], "--query", "primaryConnectionString", "-o", "tsv"]
-        known["CHANGES_SEND_CONNECTION"] = az([*keys, *wanted])
+        place = [
+            "--resource-group",
+            values["AZURE_RESOURCE_GROUP"],
+            "--namespace-name",
+            values["SERVICE_BUS_NAMESPACE"],
+        ]
+        rule = [*place, "--queue-name", given["CHANGES_QUEUE"], "--name", SEND_RULE]
+        keys = ["az", "servicebus", "queue", "authorization-rule", "keys", "list", *rule]
+        known["CHANGES_SEND_CONNECTION"] = az([*keys, "--query", "primaryConnectionString", "-o", "tsv"])
     installed = ROOT / ".venv/bin/python"  # what dev.py makes; on Windows, the Python that runs this needs msisync
     python = str(installed) if installed.exists() else sys.executable
     command = [python, "-m", "shared.cli", *arguments, "--settings", str(settings_file(values))]

@@ -176,7 +176,7 @@ BREAKAGES = {
         FAILED,
         ("dynamics-changes", "vanish", "dead letters"),
         queue="dynamics-changes",
-        changes={"default_message_time_to_live": timedelta(days=1)},
+        changes={"default_message_time_to_live": timedelta(days=1), "dead_lettering_on_message_expiration": False},
     ),
     "disabled": Broken(
         "queues", FAILED, ("dead-letters", "Disabled"), queue="dead-letters", changes={"status": EntityStatus.DISABLED}

@@ -41,7 +41,6 @@ NOT_IN_AZURE = {
 PLATFORM = {
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__blobServiceUri",
-    "AzureWebJobsStorage__queueServiceUri",
     "ServiceBusConnection__credential",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",

@@ -59,7 +59,9 @@ def test_the_settings_file_is_all_that_the_app_s_settings_need_but_secrets(tmp_p
 
 
 def test_an_operator_does_not_sign_in_as_the_app_s_identity() -> None:
-    assert operate.settings({**VALUES, "DATAVERSE_AUTH": "managed_identity"})["DATAVERSE_AUTH"] == "client_secret"
+    auth = operate.settings({**VALUES, "DATAVERSE_AUTH": "managed_identity"})["DATAVERSE_AUTH"]
+    assert auth == "client_secret"
+    assert "DATAVERSE_CLIENT_SECRET" in operate.secret_names(auth)
 
 
 def test_secrets_go_through_a_private_file_and_the_app_reads_them_again() -> None:
