@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from shared.bus import Outgoing
-from shared.changes import parse
+from shared.changes import Notification, parse
 from shared.circuit import Circuits
 from shared.codes import Kind
 from shared.entities import ENTITIES, Entity
@@ -82,6 +82,8 @@ class World:
         self.refusal: MsiSyncError | None = None
         self.children: list[Record] = []
         self.children_error: MsiSyncError | None = None
+        self.echoes: set[str] = set()
+        self.again: list[Record] = []
         queues: Any = Queues()
         itself: Any = self
         self.pipeline = Pipeline(
@@ -98,6 +100,8 @@ class World:
             counts=itself,
             tables={table: {"new_synctomkto"} for table in TABLES},
             organization_id=self.organization,
+            is_echo=self.is_echo,
+            written_again=self.written_again,
             now=lambda: NOON,
         )
 
@@ -106,6 +110,12 @@ class World:
             raise self.children_error
         for parent in parents:
             yield [replace(child, first_seen=parent.first_seen) for child in self.children]
+
+    async def is_echo(self, notification: Notification) -> bool:
+        return notification.tag in self.echoes
+
+    async def written_again(self, records: Sequence[Record]) -> None:
+        self.again += records
 
     async def organization(self) -> str:
         if self.refusal:
@@ -434,3 +444,19 @@ async def test_the_timer_tells_what_it_did(world: World, caplog: pytest.LogCaptu
         await world.pipeline.release()
     assert world.counted == [("tended", 0)]
     assert "checked=5 released=2" in caplog.text
+
+
+async def test_an_echo_of_our_own_write_is_dropped_and_its_neighbour_is_not() -> None:
+    world = World()
+    world.echoes.add("msisync")
+    echo = body(1, SharedVariables=[{"key": "tag", "value": "msisync"}])
+    await world.pipeline.route([incoming(echo), incoming(body(2))])
+    (message,) = world.sent
+    assert [record.id for record in decode(message.body, "person")] == [guid(2)]
+
+
+async def test_a_replayed_write_back_is_due_again_once_its_person_is_in_marketo() -> None:
+    world = World()
+    records = [Record("lead", guid(1), SEEN, write_back=True), Record("lead", guid(2), SEEN)]
+    await world.pipeline.sync("person", [incoming(encode("person", records))])
+    assert [record.id for record in world.again] == [guid(1)]
