@@ -120,13 +120,14 @@ class WriteBack:
         """Write what has changed since the last run, and what could not be written then."""
         return await self._run("changes", self._changes)
 
-    async def people(self, filter_type: str, values: Sequence[str]) -> Run:
+    async def people(self, ids: Sequence[str], mails: Sequence[str]) -> Run:
         """Write back to these persons, whatever happened to them before."""
 
         async def work(run: Run, plan: Plan) -> bool:
-            for part in chunked(values, SLICE):
-                known = await self._persons.by(filter_type, part, plan, self._last_moment)
-                await self._bring_all(run, plan, known, forced=True)
+            for filter_type, values in ((self._persons.key, ids), ("email", mails)):
+                for part in chunked(values, SLICE):
+                    known = await self._persons.by(filter_type, part, plan, self._last_moment)
+                    await self._bring_all(run, plan, known, forced=True)
             return True
 
         return await self._run("persons", work)
