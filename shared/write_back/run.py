@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -246,15 +245,15 @@ class WriteBack:
             waiting |= page
             full = len(waiting) // CALL * CALL if link else len(waiting)
             await self._compare(run, plan, table, waiting, full)
-            goes_on = whole or not (self._is_over or not self._sweeps.may_call(cursor))
+            calls = tally.made("marketo")
+            cursor, charged = self._sweeps.charged(cursor, calls - charged), calls
+            goes_on = whole or (self._sweeps.may_call(cursor) and not self._is_over)
             if not goes_on:
                 await self._compare(run, plan, table, waiting, len(waiting))
-            before, cursor = cursor, cursor.after(link)
             if not self._dry:
-                calls = tally.made("marketo")
                 # The rows that wait are of this page: it is where to go on, should the run be cut off.
-                stored = await self._sweeps.store(before if waiting else cursor, calls - charged)
-                cursor, charged = replace(cursor, day=stored.day, used=stored.used), calls
+                await self._sweeps.store(cursor if waiting else cursor.after(link))
+            cursor = cursor.after(link)
             if not goes_on:
                 break
         return not cursor.under_way

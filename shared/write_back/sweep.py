@@ -63,9 +63,9 @@ class Sweeps:
         The first night is the next one: who cannot wait asks for a sweep with the command.
         """
         value = await self._state.read(KIND, ROW)
+        cursor = _cursor(value) if value else Cursor(of=self.tonight)
         if not value:
-            return await self.store(Cursor(of=self.tonight), 0)
-        cursor = _cursor(value)
+            await self.store(cursor)
         if not cursor.under_way and (cursor.asked or cursor.of < self.tonight):
             cursor = self.begun(cursor, tables)
         return cursor
@@ -78,13 +78,14 @@ class Sweeps:
         """At the beginning of tonight's sweep."""
         return replace(cursor, of=self.tonight, tables=tables, link="", asked=False)
 
-    async def store(self, cursor: Cursor, calls: int) -> Cursor:
-        """What is before the cursor is written. `calls`: made since the last time."""
+    def charged(self, cursor: Cursor, calls: int) -> Cursor:
+        """With so many more calls on today's account."""
         today = day_of(self._now()).date.isoformat()
-        used = (cursor.used if cursor.day == today else 0) + calls
-        cursor = replace(cursor, day=today, used=used)
+        return replace(cursor, day=today, used=(cursor.used if cursor.day == today else 0) + calls)
+
+    async def store(self, cursor: Cursor) -> None:
+        """What is before the cursor is written."""
         await self._state.change(KIND, ROW, lambda _: asdict(cursor))
-        return cursor
 
     async def ask(self) -> None:
         """Changes may have been missed: sweep soon."""
