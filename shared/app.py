@@ -164,7 +164,7 @@ def write_back() -> WriteBack:
         dataverse=with_others.dataverse,
         marketo=with_others.marketo,
         send=with_others.bus.send,
-        turn=partial(with_others.circuits.turn, CIRCUIT),
+        turn=partial(with_others.circuits.attempt, CIRCUIT),
         time_budget=with_others.settings.sync.time_budget,
     )
 
