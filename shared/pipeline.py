@@ -17,7 +17,7 @@ from shared.entities import ENTITIES
 from shared.errors import MessageError, MsiSyncError, NotificationError
 from shared.known import Known
 from shared.marketo.client import MarketoClient
-from shared.outcomes import Outcome, Synced, of_error
+from shared.outcomes import Outcome, Skipped, Synced, of_error
 from shared.parking import Parking
 from shared.records import Record, decode, encode, timestamp
 from shared.routing import Refusal, Routed, records_of
@@ -161,7 +161,7 @@ class Pipeline:
         await self._bus.send(letters)
         entity = ENTITIES[entity_name]
         outcomes = await self._engine.sync(entity, records)
-        again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced)]
+        again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced | Skipped)]
         if again:
             await self._written_again(again)
         settled = await self._settler.settle(entity, await self._relink(outcomes))

@@ -26,6 +26,8 @@ API = "/api/data/v9.2"
 #: Ids in one In query: 300 of them take 14 KB of the 32 KB of URL (dataverse.md 4.3).
 MAX_IDS = 300
 TRANSIENT_TRIES = 3
+#: A deadlock, and a lock that was waited for in vain: of many rows written at once, one may be the cause.
+LOCKED = frozenset({"0x80044150", "0x80044151"})
 TIMEOUT_SECONDS = 60.0
 
 Row = dict[str, Any]
@@ -101,10 +103,13 @@ class DataverseClient:
     async def update_many(
         self, table: str, entity_set: str, targets: Sequence[Mapping[str, Any]], *, tag: str, deadline: float | None
     ) -> None:
-        """UpdateMultiple: all of these rows of a table, or, when one is refused, none (dataverse.md 4.5)."""
+        """UpdateMultiple: all of these rows of a table, or, when one is refused, none (dataverse.md 4.5).
+
+        A lock that was waited for in vain is such a refusal, too: not tried again, and no sign of an outage.
+        """
         body = {"Targets": [{"@odata.type": f"Microsoft.Dynamics.CRM.{table}", **target} for target in targets]}
         url = f"{API}/{entity_set}/Microsoft.Dynamics.CRM.UpdateMultiple?tag={tag}"
-        await self._call("POST", url, deadline, body=body, repeatable=True)
+        await self._call("POST", url, deadline, body=body, repeatable=True, refusals=LOCKED)
 
     async def query(self, url: str) -> list[Row]:
         """All rows of any query of the Web API."""
@@ -163,16 +168,24 @@ class DataverseClient:
         body: Mapping[str, Any] | bytes | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool = False,
+        refusals: frozenset[str] = frozenset(),
     ) -> Any:
         """One request, tried again as its kind of error allows, never past `deadline` (of the injected clock).
 
-        `repeatable`: a POST that may be done twice.
+        `repeatable`: a POST that may be done twice. `refusals`: codes with which Dataverse refuses no more than this.
         """
         repeatable |= method != "POST"
         async with self._guard.call("dataverse") as most:
-            return await self._tried(
-                method, url, body, headers or {}, deadline, most=min(TRANSIENT_TRIES, most), repeatable=repeatable
-            )
+            try:
+                return await self._tried(
+                    method, url, body, headers or {}, deadline,
+                    most=min(TRANSIENT_TRIES, most), repeatable=repeatable, refusals=refusals,
+                )  # fmt: skip
+            except DataverseError as error:
+                if error.code not in refusals:
+                    raise
+                refused = error
+        raise refused
 
     async def _tried(
         self,
@@ -184,6 +197,7 @@ class DataverseClient:
         *,
         most: int,
         repeatable: bool,
+        refusals: frozenset[str],
     ) -> Any:
         deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
         refreshed = False
@@ -198,7 +212,7 @@ class DataverseClient:
                     refreshed = True
                     self._auth.refuse(token)
                     continue
-                wait = _wait(error, tries, most)
+                wait = None if error.code in refusals else _wait(error, tries, most)
                 if wait is None or self._clock() + wait >= deadline or not (repeatable or error.retry_after):
                     raise
                 log.info("dataverse_wait code=%s seconds=%.1f", error.code, wait)

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared import codes
 from shared.codes import Kind
-from shared.dataverse.client import API, MAX_IDS, DataverseClient, Row, error_of, rows_url
+from shared.dataverse.client import API, LOCKED, MAX_IDS, DataverseClient, Row, error_of, rows_url
 from shared.dataverse.multipart import Answer, Part
 from shared.errors import DataverseError
 from shared.routing import chunked
@@ -163,7 +163,7 @@ class Rows:
         try:
             await self._dataverse.update_many(table, TABLES[table].entity_set, targets, tag=TAG, deadline=deadline)
         except DataverseError as error:
-            if error.kind in _VENDOR:
+            if error.kind in _VENDOR and error.code not in LOCKED:
                 raise
             log.info("update_many_refused table=%s rows=%d %s", table, len(updates), error)
             written = await self._write_each(updates, deadline)

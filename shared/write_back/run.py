@@ -227,8 +227,10 @@ class WriteBack:
         if not persons:
             return
         rows = await self._rows.find(persons, self._columns(plan), self._last_moment)
-        there = {id_ for _, id_ in rows}
-        run.gone += len(persons) - len(there)
+        gone = persons.keys() - {id_ for _, id_ in rows}
+        run.gone += len(gone)
+        if not self._dry:
+            await self._forget((table, id_) for table in plan.tables for id_ in gone)
         await self._bring(run, plan, persons, rows, forced=forced)
 
     # -- sweep --------------------------------------------------------------------------------------------------
@@ -296,7 +298,11 @@ class WriteBack:
         """Write what differs between these persons and their rows."""
         updates: list[Update] = []
         for (table, id_), row in rows.items():
-            if id_ not in persons or self._plans.filter_of(plan, table).excludes(row):
+            if id_ not in persons:
+                continue
+            if self._plans.filter_of(plan, table).excludes(row):
+                if not self._dry:
+                    await self._due.done((table, id_))
                 continue
             run.read += 1
             update = Update(table, id_, self._differences(run, plan, table, persons[id_], row))

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from azure.data.tables import TableEntity
 
 from shared.bus import Outgoing
 from shared.changes import Notification, parse
@@ -16,9 +17,10 @@ from shared.circuit import Circuits
 from shared.codes import Kind
 from shared.entities import ENTITIES, Entity
 from shared.errors import DataverseError, MsiSyncError, SignInError
-from shared.outcomes import Outcome, Retry, Synced
+from shared.outcomes import Outcome, Parent, Retry, Synced
 from shared.pipeline import Incoming, Pipeline
 from shared.records import Record, decode, encode
+from shared.store import Parked, _child_row, _parked
 from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
@@ -460,3 +462,14 @@ async def test_a_replayed_write_back_is_due_again_once_its_person_is_in_marketo(
     records = [Record("lead", guid(1), SEEN, write_back=True), Record("lead", guid(2), SEEN)]
     await world.pipeline.sync("person", [incoming(encode("person", records))])
     assert [record.id for record in world.again] == [guid(1)]
+
+
+def test_a_parked_record_keeps_what_must_travel_with_it() -> None:
+    record = Record(
+        "contact", guid(1), SEEN, correlation_id=guid(2), attempt=2, requested=True, parked_since=NOON,
+        filter_changed=True, forced=True, replays=3, write_back=True,
+    )  # fmt: skip
+    parent = Parent("company", "account", guid(9))
+    kept: Any = TableEntity(_child_row(Parked(parent, "person", record)))
+    kept._metadata = {"etag": "1"}
+    assert _parked(parent, kept).record == record

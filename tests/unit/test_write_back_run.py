@@ -592,3 +592,22 @@ async def test_where_the_row_was_is_remembered(world: World) -> None:
     world.log.append(1)
     second = await world.changes()
     assert (first.dataverse_requests, second.dataverse_requests) == (3, 2)
+
+
+@pytest.mark.parametrize("why", ["the row is gone", "the filter keeps it out", "the person is gone"])
+async def test_what_is_no_longer_to_be_written_is_no_longer_tried(world: World, why: str) -> None:
+    world.add(1, priority=1)
+    world.log.append(1)
+    world.refused = {guid(1): LOCKED}
+    await world.changes()
+    assert [kind for kind, _ in world.table.rows if kind == "write_back_due"]
+    if why == "the row is gone":
+        world.rows_of["contact"].clear()
+    elif why == "the person is gone":
+        world.people.clear()
+    else:
+        world.rows_of["contact"][guid(1)]["new_synctomkto"] = False
+        world.excluded = SyncFilter("new_synctomkto")
+    world.now += timedelta(hours=1)
+    await world.changes()
+    assert not [kind for kind, _ in world.table.rows if kind == "write_back_due"]
