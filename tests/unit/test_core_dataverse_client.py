@@ -1,7 +1,8 @@
 """Dataverse's Web API client against a small app behind a mock transport."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -268,6 +269,28 @@ async def test_all_rows_of_a_table_are_updated_at_once_with_a_tag() -> None:
         "Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.contact", "contactid": "a", "x": 1}]
     }
     assert world.slept == [3.0]
+
+
+@pytest.mark.parametrize("code", ["0x80044150", "-2147204783"])
+async def test_a_lock_among_many_rows_is_told_at_once_and_is_no_outage(code: str) -> None:
+    """Which row it is only finds out who writes each by itself."""
+    seen: list[type[BaseException] | None] = []
+
+    class Guard:
+        @asynccontextmanager
+        async def call(self, _system: str) -> AsyncIterator[int]:
+            try:
+                yield 3
+            except DataverseError as error:
+                seen.append(type(error))
+                raise
+            seen.append(None)
+
+    world = World(refusal(500, code, "locked"))
+    world.client._guard = Guard()
+    with pytest.raises(DataverseError, match="locked"):
+        await world.client.update_many("contact", "contacts", [{"contactid": "a"}], tag="t", deadline=FAR)
+    assert (seen, world.slept, len(world.requests)) == ([None], [], 1)
 
 
 async def test_a_page_gives_the_path_of_the_next_one_as_it_is() -> None:
