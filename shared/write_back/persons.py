@@ -33,6 +33,9 @@ RETENTION = timedelta(days=89)
 #: A paging token that is expired, too old or not one: of the code there is no proof, so it is asked for once more.
 _BAD_TOKEN = frozenset({"701", "704", "1001", "1003"})
 _NO_SUCH_FIELD = frozenset({"1006"})
+#: The user's role lacks Read-Only Activity: the sweep works all the same, so no circuit is opened.
+_NOT_ALLOWED = frozenset({"603"})
+_ANSWERED = _BAD_TOKEN | _NO_SUCH_FIELD | _NOT_ALLOWED
 
 Values = Mapping[str, Any]
 
@@ -122,7 +125,7 @@ class Feed:
                 if not token:
                     raise MarketoError("1003", "no token yet", kind=Kind.CONFIGURATION)
                 page = await self._marketo.get(
-                    f"{path}&nextPageToken={quote(token)}", refusals=_BAD_TOKEN | _NO_SUCH_FIELD, deadline=deadline
+                    f"{path}&nextPageToken={quote(token)}", refusals=_ANSWERED, deadline=deadline
                 )
             except MarketoError as error:
                 if renewed or error.code not in _BAD_TOKEN:
@@ -141,7 +144,7 @@ class Feed:
     async def _token(self, since: datetime, deadline: float) -> str:
         since = max(since - OVERLAP, self._now() - RETENTION)
         path = f"/rest/v1/activities/pagingtoken.json?sinceDatetime={quote(timestamp(since))}"
-        return str((await self._marketo.get(path, deadline=deadline))["nextPageToken"])
+        return str((await self._marketo.get(path, refusals=_ANSWERED, deadline=deadline))["nextPageToken"])
 
 
 def _streams(plan: Plan) -> dict[str, str]:

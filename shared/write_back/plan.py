@@ -19,6 +19,7 @@ from shared.conditions import SyncFilter
 from shared.config import SyncConfig
 from shared.dataverse.metadata import LOOKUP_KINDS, Column, Metadata
 from shared.entities import ENTITIES, Table
+from shared.errors import MarketoError
 from shared.fields import MarketoField
 from shared.insight import Pair, resolve
 from shared.marketo.client import MarketoClient
@@ -172,7 +173,16 @@ class Plans:
         )
 
     async def _activities(self) -> tuple[int, ...]:
-        known = (await self._marketo.get("/rest/v1/activities/types.json")).get("result") or []
+        """None where the user's role lacks Read-Only Activity: the sweep finds everything, only later."""
+        refused = "603"
+        try:
+            answer = await self._marketo.get("/rest/v1/activities/types.json", refusals=frozenset({refused}))
+        except MarketoError as error:
+            if error.code != refused:
+                raise
+            log.error("activities_refused %s; give the API user's role Read-Only Activity", error)
+            return ()
+        known = answer.get("result") or []
         return tuple(int(entry["id"]) for entry in known if entry.get("name") in ACTIVITIES)
 
 

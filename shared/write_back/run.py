@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -139,7 +140,10 @@ class WriteBack:
             return None
 
         async def work(run: Run, plan: Plan) -> bool:
-            return await self._sweep(run, plan, cursor, whole=whole)
+            nonlocal cursor
+            # A link names the columns that it gives: with a new plan, its table begins anew.
+            begins, cursor = cursor, replace(cursor, link="")
+            return await self._sweep(run, plan, begins, whole=whole)
 
         return await self._run("sweep", work)
 

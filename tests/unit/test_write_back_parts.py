@@ -56,6 +56,7 @@ class Systems:
         self.asked: list[str] = []
         self.now = NOON
         self.table = MemoryTable(seconds=0)
+        self.refusal = ""
 
     async def columns(self, table: str, _language: int) -> dict[str, Column]:
         self.asked.append(f"columns of {table}")
@@ -72,8 +73,11 @@ class Systems:
         self.asked.append("describe")
         return FIELDS
 
-    async def get(self, path: str) -> dict[str, Any]:
+    async def get(self, path: str, *, refusals: frozenset[str]) -> dict[str, Any]:
         self.asked.append(path)
+        if self.refusal:
+            assert self.refusal in refusals  # no circuit is opened for it
+            raise MarketoError(self.refusal, "Access denied", kind=Kind.CONFIGURATION)
         names = {12: "New Lead", 61: "Interesting Moment", 62: "Change Score"}
         return {"result": [{"id": id_, "name": name} for id_, name in names.items()]}
 
@@ -95,6 +99,14 @@ async def test_a_plan_names_what_both_systems_have_and_leaves_out_the_rest() -> 
     assert plan.activities == (61, 62)
     assert plan.logged == ("priority", "relativeScore")
     assert plan.flags == {"contact": "new_synctomkto"}
+
+
+async def test_without_the_right_to_see_activities_there_is_a_plan_for_the_sweep() -> None:
+    systems = Systems()
+    systems.refusal = "603"
+    plan = await systems.plans().current()
+    assert plan.activities == ()
+    assert plan.fields
 
 
 async def test_a_process_that_has_just_started_asks_nobody_for_the_plan() -> None:
@@ -231,9 +243,10 @@ class Streams:
         self.paths: list[str] = []
         self.entries: list[dict[str, Any]] = []
 
-    async def get(self, path: str, **_: Any) -> dict[str, Any]:
+    async def get(self, path: str, **more: Any) -> dict[str, Any]:
         name = path.partition("?")[0].rpartition("/")[2].removesuffix(".json")
         self.paths.append(name)
+        assert "603" in more["refusals"]  # no circuit is opened for it
         if name in self.refusals:
             raise MarketoError(self.refusals[name], "no", kind=Kind.CONFIGURATION)
         return {"nextPageToken": "T", "moreResult": False, "result": self.entries}

@@ -69,6 +69,7 @@ class World:
         self.has_bulk = True
         self.throttled = 0
         self.page_size = 300
+        self.stale_links = False
         self.excluded: SyncFilter = SyncFilter()
         self.sent: list[Outgoing] = []
         self.stop_after_writes = 0
@@ -209,6 +210,8 @@ class World:
     async def page(self, url: str, size: int, **_more: Any) -> tuple[list[dict[str, Any]], str]:
         tally.count("dataverse")
         assert size == PAGE
+        if "#" in url and self.stale_links:
+            raise DataverseError("0x80060888", "Could not find a property named 'old'", kind=Kind.CONFIGURATION)
         path, _, start = url.partition("#")
         rows = list(self.rows_of[SETS[path.split("/")[4].partition("?")[0]]].values())
         end = int(start or 0) + self.page_size
@@ -611,3 +614,17 @@ async def test_what_is_no_longer_to_be_written_is_no_longer_tried(world: World, 
     world.now += timedelta(hours=1)
     await world.changes()
     assert not [kind for kind, _ in world.table.rows if kind == "write_back_due"]
+
+
+async def test_a_sweep_whose_page_names_a_column_that_is_gone_begins_its_table_anew(world: World) -> None:
+    for number in range(1, 901):
+        world.add(number, priority=1)
+    work = world.write_back(share=1)
+    await work.tick()
+    world.now += timedelta(days=1)
+    await work.tick()
+    assert (await world.state("sweep"))["link"]
+    world.now += timedelta(days=1)
+    world.stale_links, world.page_size = True, 10_000
+    await work.tick()
+    assert set(world.priorities()) == {1}
