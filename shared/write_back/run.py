@@ -29,7 +29,7 @@ from shared.write_back.plan import TABLES, Plan, Plans
 from shared.write_back.results import Run, RunKind
 from shared.write_back.rows import Key, Rows, Update
 from shared.write_back.sweep import Cursor, Sweeps
-from shared.write_back.values import column_value, differs
+from shared.write_back.values import differences
 
 if TYPE_CHECKING:
     from shared.state import State
@@ -309,7 +309,11 @@ class WriteBack:
                     await self._due.done((table, id_))
                 continue
             run.read += 1
-            update = Update(table, id_, self._differences(run, plan, table, persons[id_], row))
+            values, unfit = differences(plan.tables[table], persons[id_], row)
+            if unfit:
+                run.unfit += len(unfit)
+                log.warning("does_not_fit table=%s id=%s columns=%s", table, id_, ", ".join(unfit))
+            update = Update(table, id_, values)
             if update.values:
                 run.differing += 1
                 updates.append(update)
@@ -334,19 +338,3 @@ class WriteBack:
     async def _forget(self, keys: Iterable[Key]) -> None:
         for key in keys:
             await self._due.done(key)
-
-    @staticmethod
-    def _differences(run: Run, plan: Plan, table: str, person: Values, row: Row) -> dict[str, object]:
-        different: dict[str, object] = {}
-        for target in plan.tables[table]:
-            if target.field not in person:
-                continue
-            try:
-                value = column_value(person[target.field], target)
-            except ValueError as error:
-                run.unfit += 1
-                log.warning("does_not_fit field=%s column=%s.%s: %s", target.field, table, target.column, error)
-                continue
-            if differs(value, row.get(target.column), target):
-                different[target.column] = value
-        return different

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
@@ -51,6 +51,25 @@ def differs(wanted: Any, present: Any, target: Target) -> bool:
         return not _SAME.get(target.kind, _same_text)(wanted, present)
     except ValueError:  # not the form that such a column has: whatever it is, it is not the same
         return True
+
+
+def differences(
+    targets: Sequence[Target], person: Mapping[str, Any], row: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """The columns of a row that are to have another value, and those that cannot hold the person's."""
+    different: dict[str, Any] = {}
+    unfit: list[str] = []
+    for target in targets:
+        if target.field not in person:  # it was not asked for, so nothing is known of it
+            continue
+        try:
+            value = column_value(person[target.field], target)
+        except ValueError as error:
+            unfit.append(f"{target.column} ({error})")
+            continue
+        if differs(value, row.get(target.column), target):
+            different[target.column] = value
+    return different, unfit
 
 
 def _number(given: Any) -> Decimal:
