@@ -7,7 +7,6 @@ Calls are counted by the simulators. The changes are written by the timer's func
 import asyncio
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -42,6 +41,7 @@ SMALL_PART = 10
 #: Runs by the clock would disturb.
 _SETTINGS = {**FULL_SHARE, "WRITE_BACK_SCHEDULE": "0 0 0 1 1 *", "RELEASE_SCHEDULE": "0 0 0 1 1 *"}
 _SEEDED_AT_ONCE = 10_000
+_POLL_SECONDS = 0.1
 _MB = 1024 * 1024
 #: What Marketo calls the guide's field.
 _ALIASES = {"relativeScoring": "relativeScore"}
@@ -164,14 +164,25 @@ def _command(settings: Path) -> tuple[dict[str, Any], int]:
     process = subprocess.Popen(  # noqa: S603  (our own command)
         (sys.executable, *words), cwd=ROOT, env=inherited_environment(), stdout=subprocess.PIPE
     )
-    assert process.stdout is not None  # noqa: S101  (narrows the type: it was started with a pipe)
-    with process.stdout:
-        output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    # Not its resource usage: that begins with the memory of who has started it.
+    memory = 0
+    while True:
+        try:
+            output, _ = process.communicate(timeout=_POLL_SECONDS)
+            break
+        except subprocess.TimeoutExpired:
+            memory = max(memory, _peak(process.pid))
     if process.returncode:
         raise BenchError(f"msisync write-back run --sweep ended with {process.returncode}: {output.decode()}")
-    return dict(json.loads(output)), usage.ru_maxrss * 1024
+    return dict(json.loads(output)), memory
+
+
+def _peak(pid: int) -> int:
+    """The most memory of a process so far, in bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 async def _differences(system: System) -> list[str]:
