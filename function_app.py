@@ -7,7 +7,7 @@ from typing import Any, List  # noqa: UP035  (see Messages)
 
 import azure.functions as func
 
-from shared.app import pipeline
+from shared.app import pipeline, write_back
 from shared.pipeline import Incoming
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -87,3 +87,9 @@ async def sync_opportunity_roles(messages: Messages) -> None:
 async def release_deferred(timer: func.TimerRequest) -> None:  # noqa: ARG001  (the trigger's own parameter)
     """Release records whose parent came without being noticed, and those that have waited too long."""
     await pipeline().release()
+
+
+@app.timer_trigger("timer", "%WRITE_BACK_SCHEDULE%")
+async def write_back_msi(timer: func.TimerRequest) -> None:  # noqa: ARG001  (the trigger's own parameter)
+    """Sales Insight's fields of Marketo's persons back into their leads and contacts."""
+    await write_back().tick()

@@ -139,6 +139,7 @@ class Addresses:
             "AzureWebJobsStorage": self.storage,
             **dict(QUEUES.values()),
             "RELEASE_SCHEDULE": "0 * * * * *",
+            "WRITE_BACK_SCHEDULE": "0 */10 * * * *",
             "DATAVERSE_URL": dataverse.ORGANIZATION_URL,
             "DATAVERSE_AUTH": "password",
             "DATAVERSE_CLIENT_ID": dataverse.CLIENT_ID,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextvars import Context
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -109,6 +109,19 @@ class MemoryTable:
             self.conflicts += 1
             raise ResourceModifiedError
         return self._store(entity, version + 1)
+
+    async def delete_entity(self, partition: str, row: str) -> None:
+        """Take a row away that is there."""
+        await self._request()
+        if self.rows.pop((partition, row), None) is None:
+            raise ResourceNotFoundError
+
+    async def query_entities(self, _query: str, *, parameters: Mapping[str, str]) -> AsyncIterator[dict[str, str]]:
+        """Return the rows of a kind."""
+        await self._request()
+        for (partition, row), (text, _) in list(self.rows.items()):
+            if partition == parameters["kind"]:
+                yield {"RowKey": row, "Value": text}
 
     async def _request(self) -> None:
         self.requests += 1

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from uuid import uuid4
 
 import httpx
 
 from shared import config, settings
 from shared.budget import Budget, limits_of
-from shared.bus import Bus
+from shared.bus import Bus, Outgoing
 from shared.children import Children
 from shared.circuit import Circuits
 from shared.config import SyncConfig
@@ -33,7 +36,7 @@ from shared.parking import Parking
 from shared.pipeline import Pipeline
 from shared.references import References
 from shared.schema import Schema
-from shared.settings import DataverseSettings, MarketoSettings
+from shared.settings import DataverseSettings, MarketoSettings, Settings
 from shared.settle import Settler
 from shared.state import State
 from shared.store import Store
@@ -42,6 +45,15 @@ from shared.telemetry import export
 from shared.telemetry.gauges import Gauges
 from shared.trickle import Trickle
 from shared.windows import Windows
+from shared.write_back import due
+from shared.write_back.echo import Echoes
+from shared.write_back.lease import Lease
+from shared.write_back.persons import Feed, Persons
+from shared.write_back.plan import Plans
+from shared.write_back.results import Run
+from shared.write_back.rows import Rows
+from shared.write_back.run import CIRCUIT, WriteBack
+from shared.write_back.sweep import Sweeps
 
 CONNECT_SECONDS = 10.0
 
@@ -50,25 +62,51 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the triggers of a process have in common: above all the clients, with their sign-ins and limits."""
+
+    settings: Settings
+    rules: SyncConfig
+    state: State
+    circuits: Circuits
+    dataverse: DataverseClient
+    budget: Budget
+    marketo: MarketoClient
+    bus: Bus
+
+    @property
+    def plans(self) -> Plans:
+        """What is written back where."""
+        return Plans(self.rules, Metadata(self.dataverse), self.marketo, self.state, now=_now)
+
+
 @cache
-def pipeline() -> Pipeline:
-    """The one pipeline of this process. Raises ConfigurationError with every problem of settings and sync.toml."""
+def _shared() -> _Shared:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and those with 300 ids have 14 KB
     # It logs every header of every request to storage.
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     export.start()
     given = settings.load()
     rules = config.load(given.sync.config)
-    clock = time.monotonic
     state = State(given.storage)
     circuits = Circuits(state, seconds=given.sync.circuit, now=_now)
     dataverse = dataverse_client(given.dataverse, circuits)
     budget = Budget(state, limits_of(given.marketo), me=uuid4().hex[:12], now=_now)
     marketo = marketo_client(given.marketo, rules, budget, circuits)
+    return _Shared(given, rules, state, circuits, dataverse, budget, marketo, Bus(given.bus))
+
+
+@cache
+def pipeline() -> Pipeline:
+    """The one pipeline of this process. Raises ConfigurationError with every problem of settings and sync.toml."""
+    with_others = _shared()
+    given, rules, circuits = with_others.settings, with_others.rules, with_others.circuits
+    dataverse, marketo, bus = with_others.dataverse, with_others.marketo, with_others.bus
+    clock = time.monotonic
     known = Known(clock=clock)
-    bus = Bus(given.bus)
     trickle = Trickle(
-        budget.refresh,
+        with_others.budget.refresh,
         daily_calls=given.marketo.daily_calls,
         share=given.marketo.trickle_share,
         longest=given.marketo.trickle_window,
@@ -110,11 +148,64 @@ def pipeline() -> Pipeline:
         marketo=marketo,
         known=known,
         children=Children(dataverse, rules.tables),
-        counts=Counts(state, now=_now),
-        gauges=Gauges(budget, state, store, daily_calls=given.marketo.daily_calls, now=_now),
+        counts=Counts(with_others.state, now=_now),
+        gauges=Gauges(with_others.budget, with_others.state, store, daily_calls=given.marketo.daily_calls, now=_now),
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=_Organization(given.dataverse, dataverse).id,
+        is_echo=Echoes(with_others.plans, dataverse.user_id).is_echo,
+        written_again=partial(due.again, with_others.state, now=_now),
         now=_now,
+    )
+
+
+@cache
+def write_back() -> WriteBack:
+    """The one write-back of this process. Raises ConfigurationError as `pipeline` does."""
+    with_others = _shared()
+    return write_back_of(
+        with_others.settings,
+        state=with_others.state,
+        plans=with_others.plans,
+        dataverse=with_others.dataverse,
+        marketo=with_others.marketo,
+        send=with_others.bus.send,
+        turn=partial(with_others.circuits.attempt, CIRCUIT),
+        time_budget=with_others.settings.sync.time_budget,
+    )
+
+
+def write_back_of(
+    given: Settings,
+    *,
+    state: State,
+    plans: Plans,
+    dataverse: DataverseClient,
+    marketo: MarketoClient,
+    send: Callable[[Sequence[Outgoing]], Awaitable[None]],
+    turn: Callable[[], AbstractAsyncContextManager[object]],
+    time_budget: float,
+    dry: bool = False,
+    told: Callable[[Run], None] = lambda _: None,
+) -> WriteBack:
+    """A write-back with these clients: the app's, or an operator's."""
+    clock = time.monotonic
+    share = limits_of(given.marketo).allowed * given.sync.sweep_share
+    return WriteBack(
+        state=state,
+        plans=plans,
+        persons=Persons(marketo),
+        feed=Feed(marketo, state, now=_now),
+        rows=Rows(dataverse, clock=clock, sleep=asyncio.sleep),
+        dataverse=dataverse,
+        due=due.DueRows(state, send, given.queues, now=_now, max_attempts=given.sync.max_attempts),
+        sweeps=Sweeps(state, hour=given.sync.sweep_hour, calls=int(share), now=_now),
+        lease=Lease(state, me=uuid4().hex[:12], now=_now),
+        turn=turn,
+        clock=clock,
+        now=_now,
+        time_budget=time_budget,
+        dry=dry,
+        told=told,
     )
 
 

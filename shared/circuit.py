@@ -181,6 +181,13 @@ class Circuits:
             _TURN.reset(token)
             await self.probed(turn)
 
+    @asynccontextmanager
+    async def attempt(self, name: str) -> AsyncIterator[Turn]:
+        """Around work that has no records to wait for it: when a circuit is open, it is the probe, or cannot call."""
+        async with self.turn(name) as turn:
+            await self.admit(turn, [name], 1)
+            yield turn
+
     async def admit(self, turn: Turn, records: list[T], at_most: int) -> tuple[list[T], list[T]]:
         """Divide records: those that may be worked on now (none while a circuit is open), and the others.
 

@@ -34,6 +34,8 @@ from shared.operations.registration.command import REGISTER, UNREGISTER
 from shared.operations.resync import COMMAND as RESYNC
 from shared.operations.show.command import COMMAND as SHOW_PERSON
 from shared.operations.status.command import COMMAND as STATUS
+from shared.operations.write_back import COMMAND as WRITE_BACK
+from shared.operations.write_back import GROUP as WRITE_BACK_HELP
 
 COMMANDS: tuple[Command, ...] = (
     DOCTOR,
@@ -46,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     PAUSE,
     RESUME,
     RESYNC,
+    WRITE_BACK,
 )
 
 _MORE = """\
@@ -57,6 +60,7 @@ GROUPS: dict[str, str] = {
     "fields": FIELDS_HELP,
     "show": "look at one record in every system",
     "dead-letters": DEAD_LETTERS_HELP,
+    "write-back": WRITE_BACK_HELP,
 }
 
 

@@ -17,7 +17,7 @@ from shared.entities import ENTITIES
 from shared.errors import MessageError, MsiSyncError, NotificationError
 from shared.known import Known
 from shared.marketo.client import MarketoClient
-from shared.outcomes import Outcome, Synced, of_error
+from shared.outcomes import Outcome, Skipped, Synced, of_error
 from shared.parking import Parking
 from shared.records import Record, decode, encode, timestamp
 from shared.routing import Refusal, Routed, records_of
@@ -77,9 +77,15 @@ class Pipeline:
         gauges: Gauges,
         tables: Mapping[str, Collection[str]],
         organization_id: Callable[[], Awaitable[str]],
+        is_echo: Callable[[Notification], Awaitable[bool]],
+        written_again: Callable[[Sequence[Record]], Awaitable[None]],
         now: Callable[[], datetime],
     ) -> None:
-        """`tables`: those that sync.toml maps, each with the columns that decide whether a row is synced."""
+        """`tables`: those that sync.toml maps, each with the columns that decide whether a row is synced.
+
+        `is_echo`: whether a notification tells of a write-back of our own. `written_again`: these records are to be
+        written back to, which had been given up.
+        """
         self._queues = queues
         self._windows = windows
         self._circuits = circuits
@@ -94,6 +100,8 @@ class Pipeline:
         self._gauges = gauges
         self._tables = tables
         self._organization_id = organization_id
+        self._is_echo = is_echo
+        self._written_again = written_again
         self._now = now
 
     async def accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
@@ -139,9 +147,12 @@ class Pipeline:
         routed = Routed()
         letters = []
         seen: list[str] = []
+        echoes = 0
         for message in messages:
-            found = self._read(message, organization)
-            if isinstance(found, Refusal):
+            found = await self._read(message, organization)
+            if found is None:
+                echoes += 1
+            elif isinstance(found, Refusal):
                 log.warning("refused code=%s message=%s", found.code, found.message)
                 letters.append(self._refused(message, found, self._queues.changes))
             else:
@@ -151,7 +162,7 @@ class Pipeline:
         self._windows.note(len(messages))
         await self._bus.send([*self._work(routed), *letters])
         measures.refused(letters)
-        log.info("routed notifications=%d refused=%d", len(messages), len(letters))
+        log.info("routed notifications=%d refused=%d echoes=%d", len(messages), len(letters), echoes)
 
     async def sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         """Sync the records of these messages and make every outcome durable."""
@@ -172,6 +183,9 @@ class Pipeline:
         spans.correlate(record.correlation_id for record in records)
         entity = ENTITIES[entity_name]
         outcomes = await self._engine.sync(entity, records)
+        again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced | Skipped)]
+        if again:
+            await self._written_again(again)
         settled = await self._settler.settle(entity, await self._relink(outcomes))
         await self._counts.add(entity_name, settled)
         measures.settled(entity_name, settled, self._now())
@@ -218,7 +232,8 @@ class Pipeline:
             },
         )
 
-    def _read(self, message: Incoming, organization: str) -> list[Record] | Refusal:
+    async def _read(self, message: Incoming, organization: str) -> list[Record] | Refusal | None:
+        """The records of a notification, or why it is refused; None for an echo."""
         try:
             notification = parse(message.body, properties=message.properties)
         except NotificationError as error:
@@ -226,6 +241,8 @@ class Pipeline:
         found = records_of(
             notification, enqueued=_first_seen(message), organization_id=organization, tables=self._tables
         )
+        if not isinstance(found, Refusal) and await self._is_echo(notification):
+            return None
         replays = _replays(message)
         if isinstance(found, Refusal) or not replays:
             return found

@@ -29,6 +29,7 @@ class Record:
     since then. `released`: it has just come back from that. `collected`: it has waited a cycle to fill a call.
     `filter_changed`: a column that decides whether it is synced was written, so its children may lack their link.
     `forced`: an operator wants it sent even if nothing has changed. `replays`: times it came back from dead-letters.
+    `write_back`: once it is in Marketo, Sales Insight's fields are to be written back, which had been given up.
     """
 
     table: str
@@ -44,6 +45,7 @@ class Record:
     filter_changed: bool = False
     forced: bool = False
     replays: int = 0
+    write_back: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -69,6 +71,7 @@ class Record:
             filter_changed=self.filter_changed or newer.filter_changed,
             forced=self.forced or newer.forced,
             replays=max(self.replays, newer.replays),
+            write_back=self.write_back or newer.write_back,
         )
 
 
@@ -103,10 +106,13 @@ class _WireRecord:
     filter_changed: bool = False
     forced: bool = False
     replays: int = 0
+    write_back: bool = False
 
 
 #: Facts that are called the same on the wire, and are left out where they are false or 0.
-_AS_THEY_ARE = ("attempt", "requested", "released", "collected", "filter_changed", "forced", "replays")
+_AS_THEY_ARE = (
+    *("attempt", "requested", "released", "collected", "filter_changed", "forced", "replays", "write_back"),
+)
 _RECORDS = TypeAdapter(list[_WireRecord])
 
 

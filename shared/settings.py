@@ -184,6 +184,8 @@ class SyncSettings(_Settings):
     parent_check: float = Field(60.0, alias="PARENT_CHECK_SECONDS", ge=1)
     max_attempts: int = Field(8, alias="MAX_ATTEMPTS", ge=1)
     circuit: float = Field(60.0, alias="CIRCUIT_SECONDS", ge=1, le=600)
+    sweep_hour: int = Field(3, alias="WRITE_BACK_SWEEP_HOUR", ge=0, le=23)
+    sweep_share: float = Field(0.15, alias="WRITE_BACK_SWEEP_SHARE", gt=0, le=1)
 
 
 class Settings(_Settings):

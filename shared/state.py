@@ -10,6 +10,8 @@ PartitionKey        RowKey                columns
 ``budget``          ``marketo``           Value: JSON of shared/budget.py
 ``circuit``         entity                Value: JSON of shared/circuit.py
 ``counts``          ``<hour>|<entity>``   Value: JSON of shared/counts.py
+``write_back``      see there             Value: JSON of shared/write_back/
+``write_back_due``  ``<table>|<id>``      Value: JSON of shared/write_back/due.py
 ==================  ====================  ==============================================
 """
 

@@ -261,6 +261,7 @@ def _child_row(child: Parked) -> dict[str, Any]:
         "FilterChanged": record.filter_changed,
         "Forced": record.forced,
         "Replays": record.replays,
+        "WriteBack": record.write_back,
         "Since": record.parked_since,
         "Trace": child.trace,
     }
@@ -278,6 +279,7 @@ def _parked(parent: Parent, row: Any) -> Parked:
         filter_changed=row.get("FilterChanged", False),
         forced=row.get("Forced", False),
         replays=row.get("Replays", 0),
+        write_back=row.get("WriteBack", False),
         parked_since=_utc(row["Since"]),
     )
     return Parked(parent, row["Entity"], record, row.metadata["etag"], row.get("Trace", ""))

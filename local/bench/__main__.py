@@ -26,15 +26,18 @@ from local.bench.population import LEAST_RECORDS, ORDERS
 from local.bench.quota import quota_figures, simulate
 from local.bench.replay import replay_figures, run_replay
 from local.bench.startup import median_import_seconds
+from local.bench.write_back import run_write_back, write_back_figures
 from local.processes import StackError
 from local.stack import DIRECTORY, ROOT
 
-SECTIONS = ("import", "doctor", "lone", "engine", "burst", "replay", "day", "quota")
+SECTIONS = ("import", "doctor", "lone", "engine", "burst", "replay", "day", "quota", "write-back")
 #: 100,000 dead letters to 20,000 records.
 LETTERS_PER_RECORD = 5
 #: A burst of 100,000 changes when 100 calls of the day's share are left.
 CHANGES_PER_RECORD = 5
 CHANGES_PER_CALL_LEFT = 1000
+#: 100,000 persons of whom some change.
+PERSONS_PER_RECORD = 5
 FIRST_ORDER = "import"
 PROGRESS_SECONDS = 3.0
 
@@ -62,6 +65,7 @@ class Bench:
             "replay": self.replay,
             "day": self.day,
             "quota": self.quota,
+            "write-back": self.write_back,
         }
         for section in SECTIONS:
             if section not in sections:
@@ -142,6 +146,14 @@ class Bench:
         run = await asyncio.to_thread(simulate, changes, left=math.ceil(changes / CHANGES_PER_CALL_LEFT))
         self.figures += quota_figures(run)
         self.details["quota"] = asdict(run)
+
+    async def write_back(self) -> None:
+        """Sales Insight's fields of few of many persons, of none, and of all of them."""
+        run = await run_write_back(
+            self.directory / "write-back", persons=PERSONS_PER_RECORD * self.records, report=self.progress("write-back")
+        )
+        self.figures += write_back_figures(run)
+        self.details["write-back"] = run.details()
 
     def say(self, line: str) -> None:
         """Tell what begins."""

@@ -244,6 +244,8 @@ def _app(
         gauges=nobody,
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=_organization,
+        is_echo=_is_echo,
+        written_again=nobody,
         now=now,
     )
     return pipeline, timed
@@ -251,6 +253,10 @@ def _app(
 
 async def _organization() -> str:
     return ORGANIZATION
+
+
+async def _is_echo(_: object) -> bool:
+    return False
 
 
 async def _route(queues: Queues, pipeline: Pipeline) -> None:

@@ -104,10 +104,13 @@ class _Control:
         return web.json_response([fault.model_dump() for fault in self._environment.faults])
 
     async def rows(self, request: web.Request) -> web.Response:
-        """Every row of a table, without the columns that are never read back."""
+        """Every row of a table, without the columns that are never read back; `?columns=a,b`: only these."""
         table = TABLES.get(request.match_info["table"])
         if table is None:
             raise errors.unknown_segment(request.match_info["table"])
         hidden = {column.key for column in table.columns.values() if not column.read}
         rows = self._environment.store.rows[table.name].values()
+        if "columns" in request.query:
+            wanted = set(request.query["columns"].split(",")) - hidden
+            return web.json_response([{k: row[k] for k in wanted if k in row} for row in rows])
         return web.json_response([{k: v for k, v in row.items() if k not in hidden} for row in rows])

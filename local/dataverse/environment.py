@@ -16,6 +16,8 @@ from local.dataverse.schema import ColumnNames, check_column_names, visible_tabl
 from local.dataverse.store import Store
 from local.dataverse.values import format_moment
 
+_API: Final = re.compile(r"^/api/data/v9\.\d/")
+_KEY: Final = re.compile(r"\([^()]*\)")
 SAFETY_MARGIN: Final = 1.0  # seconds added to Retry-After, so that who waits it out is let in
 
 
@@ -27,6 +29,7 @@ class Switches(BaseModel):
     no_read_privilege: list[str] = Field(default=[], description="tables that nobody may read")
     no_write_privilege: list[str] = Field(default=[], description="tables that nobody may write")
     no_row_access: list[str] = Field(default=[], description="ids of rows that nobody may write")
+    refused_rows: dict[str, str] = Field(default={}, description="id of a row -> error code that a write of it gets")
     sign_in_errors: dict[str, int] = Field(default={}, description="user name or client id -> AADSTS code")
     token_lifetime: int = 3600
     requests: int = 6000
@@ -70,6 +73,8 @@ class Stats:
     """What the simulator has been asked, for tests and for the benchmark."""
 
     requests: Counter[str] = field(default_factory=Counter)
+    #: HTTP requests to the Web API, refused ones too, by method and path, ids left out: a batch is one.
+    calls: Counter[str] = field(default_factory=Counter)
     ids_read: int = 0
     sign_ins: int = 0
     refused_sign_ins: int = 0
@@ -84,9 +89,17 @@ class Stats:
         if table:
             self.requests[f"{kind} {table}"] += 1
 
+    def call(self, method: str, path: str) -> None:
+        """Count one HTTP request."""
+        self.calls[f"{method} {_API.sub('', _KEY.sub('()', path))}"] += 1
+
     def as_dict(self) -> dict[str, Any]:
         """The counters as JSON shows them."""
-        return {**self.__dict__, "requests": dict(sorted(self.requests.items()))}
+        counters = {
+            name: dict(sorted(counter.items()))
+            for name, counter in (("requests", self.requests), ("calls", self.calls))
+        }
+        return {**self.__dict__, **counters}
 
 
 class Environment:

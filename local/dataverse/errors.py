@@ -2,6 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from typing import Final
+
+# By code: HTTP status and message.
+_REFUSALS: Final = {
+    "0x80040265": (400, "The plug-in Contoso.Crm.CheckOwner has refused the row {}."),
+    "0x80044150": (500, "Generic SQL error: transaction was deadlocked on the row {}."),
+    "0x80044151": (500, "SQL timeout expired while the row {} was locked."),
+}
 
 
 class ApiError(Exception):
@@ -57,6 +65,12 @@ def version_mismatch() -> ApiError:
     """If-Match names another version than the row has."""
     message = "The version of the existing record doesn't match the RowVersion property provided."
     return ApiError(412, "0x80060882", message)
+
+
+def refused(code: str, row_id: str) -> ApiError:
+    """A write that logic of the customer, or the state of the database, does not let through."""
+    status, message = _REFUSALS.get(code, (400, "The row {} cannot be written."))
+    return ApiError(status, code, message.format(row_id))
 
 
 def already_exists() -> ApiError:

@@ -5,6 +5,7 @@ The app's identity endpoint, which App Service offers over plain HTTP too, is on
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, Final
@@ -86,6 +87,8 @@ class Simulator:
         fault = self.environment.fault_for(request.method, unquote(target))
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = await request.read()
+        if _host(headers) == constants.ORGANIZATION_HOST:
+            self.environment.stats.call(request.method, unquote(request.path))
         if fault is not None:
             response = await _fail(request, fault)
         else:
@@ -94,12 +97,16 @@ class Simulator:
         return web.Response(status=response.status, headers={"Date": date, **response.headers}, body=response.body)
 
     async def _answer(self, request: ApiRequest) -> ApiResponse:
-        host = request.headers.get("host", "").partition(":")[0].lower()
+        host = _host(request.headers)
         if host == constants.ORGANIZATION_HOST:
             return await self.web_api.handle(request)
         if host == constants.LOGIN_HOST:
             return self.login.handle(request)
         return ApiResponse(421, {"Content-Type": "text/plain"}, b"No such host")
+
+
+def _host(headers: Mapping[str, str]) -> str:
+    return headers.get("host", "").partition(":")[0].lower()
 
 
 def _large_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:

@@ -60,7 +60,10 @@ def _not_allowed(method: str) -> errors.ApiError:
 
 def _check_write(call: Call, table: Table, verb: str, row_id: str | None = None) -> None:
     privileges.check_privilege(call, table, verb)
-    if row_id is not None and row_id in call.environment.switches.no_row_access:
+    switches = call.environment.switches
+    if row_id is not None and row_id in switches.refused_rows:
+        raise errors.refused(switches.refused_rows[row_id], row_id)
+    if row_id is not None and row_id in switches.no_row_access:
         message = (
             f"Principal user (Id={call.user}, type=8) does not have {verb}Access right(s) for record with id {row_id}."
         )
@@ -161,11 +164,16 @@ def _create_multiple(call: Call, table: Table) -> ApiResponse:
 
 
 def _update_multiple(call: Call, table: Table) -> ApiResponse:
+    """Dataverse, standard tables: one bad row rolls all back, one that is missing or comes twice too."""
     call.environment.stats.count("updatemultiple", table.name)
+    seen: set[str] = set()
     for target in _targets(call, table):
         row_id = normalise_id(target.get(table.primary_id))
         if row_id is None:
             raise errors.bad_payload(table.set_name, f"The primary key '{table.primary_id}' of a target is missing.")
+        if row_id in seen:
+            raise errors.invalid_argument(f"The Targets hold the row {row_id} twice.")
+        seen.add(row_id)
         _check_write(call, table, "Write", row_id)
         values = read_payload(table, target, call.environment.store, creating=False)
         writes.update(call.transaction, table, row_id, values)

@@ -52,9 +52,9 @@ class System:
         """Send the notification of one change for each row, in this order, as one burst."""
         await self.broker.post("changes", [body_of(row, message) for row in rows])
 
-    async def run_timer(self, host: str = "a", *, expect: int | None = 200) -> None:
-        """Run release_deferred now and wait for its end."""
-        url = f"{self.hosts[host]}/admin/functions/release_deferred"
+    async def run_timer(self, host: str = "a", *, function: str = "release_deferred", expect: int | None = 200) -> None:
+        """Run a timer's function now and wait for its end."""
+        url = f"{self.hosts[host]}/admin/functions/{function}"
         answer = await self.http.post(url, params={"wait": "1"}, headers=self._admin)
         assert expect in {answer.status_code, None}, answer.text  # noqa: S101
 

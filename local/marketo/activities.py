@@ -15,17 +15,19 @@ from local.marketo.store import Record
 NEW_LEAD = 12
 DATA_VALUE_CHANGE = 13
 CHANGE_SCORE = 22
+MERGE_LEADS = 32
 DELETE_LEAD = 37
 INTERESTING_MOMENT = 46
 
 PAGE = 300
-# A page ends after so many log entries even if few of them were asked for: pages may be short or empty (activities.md).
-_EXAMINED_PER_PAGE = 3000
+# How long changes are kept (marketo.md 6.1). A paging token that is older leads to what is no longer there.
+RETENTION_SECONDS = 90 * 86_400.0
 
 _ATTRIBUTES: dict[int, tuple[str, str | None, tuple[str, ...]]] = {
     NEW_LEAD: ("New Lead", None, ("Created Date", "Source Type", "Lead Source")),
     DATA_VALUE_CHANGE: ("Change Data Value", "Attribute Name", ("New Value", "Old Value", "Reason", "Source")),
     CHANGE_SCORE: ("Change Score", "Score Name", ("Change Value", "New Value", "Old Value", "Reason")),
+    MERGE_LEADS: ("Merge Leads", "Lead ID", ("Master Updated", "Merge IDs", "Merge Source", "Merged in Sales")),
     DELETE_LEAD: ("Delete Lead", "Lead Name", ("Campaign",)),
     INTERESTING_MOMENT: ("Interesting Moment", "Type", ("Date", "Description", "Source")),
 }
@@ -83,6 +85,7 @@ class ActivityLog:
         self._clock = clock
         self._entries: list[Activity] = []
         self._logged_at: list[float] = []
+        self._tokens_since = float("-inf")
 
     def add(self, lead_id: int, type_id: int, **details: Any) -> Activity:
         """Log one activity; `date` in details overrides the present moment as its date, not its place in the log."""
@@ -110,6 +113,12 @@ class ActivityLog:
         name = " ".join(str(lead[part]) for part in ("firstName", "lastName") if lead.get(part))
         self.add(lead["id"], DELETE_LEAD, primary=name)
 
+    def merged(self, winner: Record, losers: Iterable[Record]) -> None:
+        """Log that a lead has taken others in."""
+        ids = ",".join(str(loser["id"]) for loser in losers)
+        attributes = {"Merge IDs": ids, "Merge Source": "Marketo", "Merged in Sales": "false", "Master Updated": "true"}
+        self.add(winner["id"], MERGE_LEADS, primary=str(winner["id"]), attributes=attributes)
+
     def token(self, since: str) -> str:
         """Return the paging token for what was logged from that moment on.
 
@@ -121,22 +130,27 @@ class ActivityLog:
         except ValueError:
             raise CallError("704", "Invalid date format") from None
         moment = moment if moment.tzinfo else moment.astimezone()
-        return _encode(bisect_left(self._logged_at, self._clock.meant(moment)))
+        return self._encode(bisect_left(self._logged_at, self._clock.meant(moment)))
 
     def page(
         self,
         token: str,
         *,
         types: set[int],
+        examined: int,
         leads: set[int] | None = None,
         fields: set[str] | None = None,
     ) -> tuple[list[Activity], str, bool]:
         """Return the activities after `token`, the token of the next page, and whether there is more.
 
-        `fields` restricts the data value changes to those of the named fields.
+        `fields` restricts the data value changes to those of the named fields. A page ends after `examined` entries
+        of the log even if few of them were asked for: pages may be short or empty (activities.md).
+
+        Raises:
+            CallError: 1003, the token is none of ours, too old or forgotten. The code is not documented.
         """
-        position = _decode(token)
-        end = min(len(self._entries), position + _EXAMINED_PER_PAGE)
+        position = self._decode(token)
+        end = min(len(self._entries), position + examined)
         found: list[Activity] = []
         while position < end and len(found) < PAGE:
             entry = self._entries[position]
@@ -145,12 +159,29 @@ class ActivityLog:
                 continue
             if fields is None or entry.field is None or entry.field in fields:
                 found.append(entry)
-        return found, _encode(position), position < len(self._entries)
+        return found, self._encode(position), position < len(self._entries)
+
+    def forget_tokens(self) -> None:
+        """Take no token any more that was given out until now."""
+        self._tokens_since = self._clock()
 
     def clear(self) -> None:
         """Empty the log."""
         self._entries.clear()
         self._logged_at.clear()
+
+    def _encode(self, position: int) -> str:
+        return base64.b32encode(f"log:{position}:{self._clock()}".encode()).decode()
+
+    def _decode(self, token: str) -> int:
+        try:
+            kind, position, issued = base64.b32decode(token).decode().split(":")
+            is_good = kind == "log" and float(issued) > max(self._tokens_since, self._clock() - RETENTION_SECONDS)
+            if is_good:
+                return max(0, int(position))
+        except (ValueError, binascii.Error):
+            pass
+        raise CallError("1003", "Invalid nextPageToken")
 
 
 def activity_types() -> list[dict[str, Any]]:
@@ -168,17 +199,3 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return None if value is None else str(value)
-
-
-def _encode(position: int) -> str:
-    return base64.b32encode(f"log:{position}".encode()).decode()
-
-
-def _decode(token: str) -> int:
-    try:
-        kind, _, position = base64.b32decode(token).decode().partition(":")
-        if kind != "log":
-            raise ValueError(kind)
-        return max(0, int(position))
-    except (ValueError, binascii.Error):
-        raise CallError("1003", "Invalid nextPageToken") from None

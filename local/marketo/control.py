@@ -26,7 +26,11 @@ class Control:
     GET  /faults              queued faults; POST adds one or a list, DELETE drops all
     POST /seed                {object: [records]} created as they are, unchecked relations, system fields allowed
     GET  /records/{object}    every record as it is stored; PATCH changes records (found by id or key) and logs it
-    POST /activities          log activities: [{"leadId" or a lead's key, "activityTypeId", ...}]
+    POST /activities          log activities: [{"leadId" or a lead's key, "activityTypeId", ...}]; an interesting moment
+                              shows in Sales Insight's fields, "recalculated" gives what follows from another activity
+    POST /recalculate         [{"id" or a lead's key, calculated fields}]: Marketo's own calculation, which logs nothing
+    POST /merge               {"winner": {"id" or key}, "losers": [{"id" or key}]}: the losers are gone
+    POST /paging-tokens/forget  refuse the paging tokens that were given out until now
     POST /clock/advance       {"seconds": n}, forward only; a clock that is wrong is the switch clock_offset
     POST /token/revoke        make all tokens invalid
     """
@@ -54,6 +58,9 @@ class Control:
                 web.get("/records/{object}", self._records),
                 web.patch("/records/{object}", self._patch),
                 web.post("/activities", self._add_activities),
+                web.post("/recalculate", self._recalculate),
+                web.post("/merge", self._merge),
+                web.post("/paging-tokens/forget", self._forget_tokens),
                 web.post("/clock/advance", self._advance),
                 web.post("/token/revoke", self._revoke),
             ]
@@ -178,7 +185,38 @@ class Control:
             values = {f"msiLastInterestingMoment{part}": value for part, value in moment.items()}
             values = {name: value for name, value in values.items() if schema.find(name) is not None}
             self._instance.tables[LEADS].update(lead, schema.read(values))
+        if "recalculated" in entry:
+            self._calculate(lead, entry["recalculated"])
         return self._instance.log.add(lead["id"], type_id, date=date, primary=primary, attributes=attributes).number
+
+    async def _recalculate(self, request: web.Request) -> web.Response:
+        given = await request.json()
+        for entry in given:
+            lead = self._find(LEADS, entry)
+            self._calculate(lead, {name: entry[name] for name in entry.keys() - {"id", "externalPersonId", "email"}})
+        return web.json_response({"recalculated": len(given)})
+
+    def _calculate(self, lead: Record, values: dict[str, Any]) -> None:
+        schema = self._instance.schemas[LEADS]
+        read = schema.read(values)
+        if not schema.protected.issuperset(read):
+            raise ValueError(f"not calculated by Marketo: {', '.join(sorted(read.keys() - schema.protected))}")
+        self._instance.tables[LEADS].update(lead, read)
+
+    async def _merge(self, request: web.Request) -> web.Response:
+        given = await request.json()
+        winner = self._find(LEADS, given["winner"])
+        losers = [self._find(LEADS, entry) for entry in given["losers"]]
+        if winner in losers:
+            raise ValueError("a lead cannot be merged into itself")
+        for loser in losers:
+            self._instance.tables[LEADS].delete(loser)
+        self._instance.log.merged(winner, losers)
+        return _done()
+
+    async def _forget_tokens(self, _request: web.Request) -> web.Response:
+        self._instance.log.forget_tokens()
+        return _done()
 
     def _find(self, name: str, entry: dict[str, Any]) -> Record:
         kind = self._instance.schemas[name].kind

@@ -29,7 +29,10 @@ async def activities(instance: Instance, _name: str, call: Call) -> Answer:
     type_ids = _numbers(call, "activityTypeIds", _MAX_TYPES)
     lead_ids = _numbers(call, "leadIds", _MAX_LEADS) or None
     await instance.work(instance.switches.read_latency_ms)
-    found, token, more = instance.log.page(call.text("nextPageToken"), types=type_ids, leads=lead_ids)
+    examined = instance.switches.activities_examined_per_page
+    found, token, more = instance.log.page(
+        call.text("nextPageToken"), types=type_ids, examined=examined, leads=lead_ids
+    )
     return {"result": [entry.as_json() for entry in found], "nextPageToken": token, "moreResult": more}
 
 
@@ -40,7 +43,8 @@ async def lead_changes(instance: Instance, _name: str, call: Call) -> Answer:
     fields = set(schema.names(call.listed("fields")))
     await instance.work(instance.switches.read_latency_ms)
     wanted = {NEW_LEAD, DATA_VALUE_CHANGE}
-    found, token, more = instance.log.page(call.text("nextPageToken"), types=wanted, fields=fields)
+    examined = instance.switches.activities_examined_per_page
+    found, token, more = instance.log.page(call.text("nextPageToken"), types=wanted, examined=examined, fields=fields)
     field_ids = {field.name: number for number, field in enumerate(schema.kind.fields, start=1)}
     result = [entry.as_change(field_ids) for entry in found]
     return {"result": result, "nextPageToken": token, "moreResult": more}
@@ -49,7 +53,8 @@ async def lead_changes(instance: Instance, _name: str, call: Call) -> Answer:
 async def deleted_leads(instance: Instance, _name: str, call: Call) -> Answer:
     """Return a page of deletions."""
     await instance.work(instance.switches.read_latency_ms)
-    found, token, more = instance.log.page(call.text("nextPageToken"), types={DELETE_LEAD})
+    examined = instance.switches.activities_examined_per_page
+    found, token, more = instance.log.page(call.text("nextPageToken"), types={DELETE_LEAD}, examined=examined)
     return {"result": [entry.as_json() for entry in found], "nextPageToken": token, "moreResult": more}
 
 

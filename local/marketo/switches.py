@@ -77,6 +77,8 @@ class Switches:
 
     # Keys and pages
     same_lead_key_in_call: str = "duplicate"
+    # Entries of the activity log that one page looks through: the fewer, the more pages are empty.
+    activities_examined_per_page: int = 3000
     # Objects whose last page still carries a nextPageToken; a recorded answer for companies did.
     token_on_last_page: list[str] = field(default_factory=lambda: [COMPANIES])
 

@@ -12,9 +12,11 @@ from urllib.parse import quote
 
 import httpx
 
-from shared import codes
+from shared import codes, tally
 from shared.codes import Kind
+from shared.dataverse import multipart
 from shared.dataverse.auth import DataverseAuth
+from shared.dataverse.multipart import Answer, Part
 from shared.errors import DataverseError
 from shared.guard import Guard, Unguarded
 from shared.telemetry import spans
@@ -26,6 +28,8 @@ API = "/api/data/v9.2"
 #: Ids in one In query: 300 of them take 14 KB of the 32 KB of URL (dataverse.md 4.3).
 MAX_IDS = 300
 TRANSIENT_TRIES = 3
+#: A deadlock, and a lock that was waited for in vain: of many rows written at once, one may be the cause.
+LOCKED = frozenset({"0x80044150", "0x80044151"})
 TIMEOUT_SECONDS = 60.0
 
 Row = dict[str, Any]
@@ -66,12 +70,7 @@ class DataverseClient:
 
         Lookup columns carry their table in an annotation, see shared/relations.py.
         """
-        select = ",".join(sorted({key, *columns}))
-        url = (
-            f"{API}/{entity_set}?$select={select}"
-            "&$filter=Microsoft.Dynamics.CRM.In(PropertyName=@p1,PropertyValues=@p2)"
-            f"&@p1='{key}'&@p2={quote(json.dumps(list(ids), separators=(',', ':')))}"
-        )
+        url = rows_url(entity_set, key, ids, columns)
         return {str(row[key]).lower(): row async for row in self._pages(url, deadline)}
 
     async def all_rows(self, entity_set: str, columns: Iterable[str]) -> list[Row]:
@@ -82,9 +81,37 @@ class DataverseClient:
         """The id of the organisation that the credentials sign in to, lower case."""
         return str((await self.get(f"{API}/WhoAmI"))["OrganizationId"]).lower()
 
-    async def get(self, url: str) -> Any:
+    async def user_id(self) -> str:
+        """The id of the user that the credentials sign in as, lower case."""
+        return str((await self.get(f"{API}/WhoAmI"))["UserId"]).lower()
+
+    async def get(self, url: str, *, headers: Mapping[str, str] | None = None, deadline: float | None = None) -> Any:
         """The answer to any GET of the Web API (`url` from API on)."""
-        return await self._call("GET", url, None)
+        return await self._call("GET", url, deadline, headers=headers)
+
+    async def batch(self, parts: Sequence[Part], *, deadline: float | None = None) -> list[Answer]:
+        """Many requests as one, at most 1,000: an answer for each in order, whatever became of the others.
+
+        Every part must do no harm when it is done twice: the request is tried again when nobody answers.
+        """
+        headers = {"Content-Type": multipart.CONTENT_TYPE, "Prefer": "odata.continue-on-error"}
+        answers = await self._call(
+            "POST", f"{API}/$batch", deadline, body=multipart.encode(parts), headers=headers, repeatable=True
+        )
+        if not isinstance(answers, list) or len(answers) != len(parts):
+            raise DataverseError("BatchAnswer", "not one answer for each request of the batch", kind=Kind.TRANSIENT)
+        return answers
+
+    async def update_many(
+        self, table: str, entity_set: str, targets: Sequence[Mapping[str, Any]], *, tag: str, deadline: float | None
+    ) -> None:
+        """UpdateMultiple: all of these rows of a table, or, when one is refused, none (dataverse.md 4.5).
+
+        A lock that was waited for in vain is such a refusal, too: not tried again, and no sign of an outage.
+        """
+        body = {"Targets": [{"@odata.type": f"Microsoft.Dynamics.CRM.{table}", **target} for target in targets]}
+        url = f"{API}/{entity_set}/Microsoft.Dynamics.CRM.UpdateMultiple?tag={tag}"
+        await self._call("POST", url, deadline, body=body, repeatable=True, refusals=LOCKED)
 
     async def query(self, url: str) -> list[Row]:
         """All rows of any query of the Web API."""
@@ -109,6 +136,17 @@ class DataverseClient:
         """Close the connections."""
         await self._http.aclose()
 
+    async def page(self, url: str, size: int, *, deadline: float | None = None) -> tuple[list[Row], str]:
+        """One page of a query, and the path of the next one, empty at the end: it can be kept and read later.
+
+        A link that leads elsewhere is not followed: what is kept in storage must not send our token to others.
+        """
+        answer = await self.get(url, headers={"Prefer": f"odata.maxpagesize={size}"}, deadline=deadline)
+        link = httpx.URL(answer.get("@odata.nextLink", ""))
+        if str(link) and (link.scheme, link.host) != (self._http.base_url.scheme, self._http.base_url.host):
+            raise DataverseError("ForeignLink", "the next page is said to be on another host", kind=Kind.PERMANENT)
+        return answer["value"], link.raw_path.decode() if str(link) else ""
+
     async def pages(self, url: str) -> AsyncIterator[list[Row]]:
         """The same, one page at a time."""
         while url:
@@ -129,22 +167,39 @@ class DataverseClient:
         url: str,
         deadline: float | None,
         *,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        repeatable: bool = False,
+        refusals: frozenset[str] = frozenset(),
     ) -> Any:
-        """One request, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
+        """One request, tried again as its kind of error allows, never past `deadline` (of the injected clock).
+
+        `repeatable`: a POST that may be done twice. `refusals`: codes with which Dataverse refuses no more than this.
+        """
+        repeatable |= method != "POST"
         async with self._guard.call("dataverse") as most:
-            return await self._tried(method, url, body, headers or {}, deadline, most=min(TRANSIENT_TRIES, most))
+            try:
+                return await self._tried(
+                    method, url, body, headers or {}, deadline,
+                    most=min(TRANSIENT_TRIES, most), repeatable=repeatable, refusals=refusals,
+                )  # fmt: skip
+            except DataverseError as error:
+                if error.code not in refusals:
+                    raise
+                refused = error
+        raise refused
 
     async def _tried(
         self,
         method: str,
         url: str,
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | bytes | None,
         headers: Mapping[str, str],
         deadline: float | None,
         *,
         most: int,
+        repeatable: bool,
+        refusals: frozenset[str],
     ) -> Any:
         deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
         refreshed = False
@@ -160,20 +215,29 @@ class DataverseClient:
                     refreshed = True
                     self._auth.refuse(token)
                     continue
-                wait = _wait(error, tries, most)
-                if wait is None or self._clock() + wait >= deadline or (method == "POST" and not error.retry_after):
+                wait = None if error.code in refusals else _wait(error, tries, most)
+                if wait is None or self._clock() + wait >= deadline or not (repeatable or error.retry_after):
                     raise
                 log.info("dataverse_wait code=%s seconds=%.1f", error.code, wait)
                 await self._sleep(wait)
 
     async def _send(
-        self, method: str, url: str, token: str, body: Mapping[str, Any] | None, more: Mapping[str, str], *, call: Call
+        self,
+        method: str,
+        url: str,
+        token: str,
+        body: Mapping[str, Any] | bytes | None,
+        more: Mapping[str, str],
+        *,
+        call: Call,
     ) -> Any:
         headers = {**_HEADERS, **more, "Authorization": f"Bearer {token}"}
         if method == "PATCH":
             headers["If-Match"] = "*"
+        content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        tally.count("dataverse")
         try:
-            response = await self._http.request(method, url, headers=headers, json=body)
+            response = await self._http.request(method, url, headers=headers, **content)
         except httpx.HTTPError as error:
             raise DataverseError("Unreachable", f"no answer: {type(error).__name__}", kind=Kind.TRANSIENT) from None
         call.answered(response.headers.get("x-ms-service-request-id", ""))
@@ -181,11 +245,21 @@ class DataverseClient:
             created = _CREATED.search(response.headers.get("OData-EntityId", ""))
             return {"id": created.group(1).lower()} if created else {}
         if response.status_code == 200:
+            kind = response.headers.get("Content-Type", "")
             try:
-                return response.json()
+                return multipart.decode(kind, response.content) if kind.startswith("multipart/") else response.json()
             except ValueError:
                 raise DataverseError("NotJson", "HTTP 200 without JSON", kind=Kind.TRANSIENT) from None
-        raise _error(response)
+        raise error_of(response.status_code, response.headers, response.content)
+
+
+def rows_url(entity_set: str, key: str, ids: Sequence[str], columns: Iterable[str]) -> str:
+    """The query for these rows."""
+    return (
+        f"{API}/{entity_set}?$select={','.join(sorted({key, *columns}))}"
+        "&$filter=Microsoft.Dynamics.CRM.In(PropertyName=@p1,PropertyValues=@p2)"
+        f"&@p1='{key}'&@p2={quote(json.dumps(list(ids), separators=(',', ':')))}"
+    )
 
 
 def _wait(error: DataverseError, tries: int, most: int) -> float | None:
@@ -196,17 +270,18 @@ def _wait(error: DataverseError, tries: int, most: int) -> float | None:
     return None
 
 
-def _error(response: httpx.Response) -> DataverseError:
+def error_of(status: int, headers: Mapping[str, str], content: bytes) -> DataverseError:
+    """What an answer that is not success says; `headers` by lower-case name."""
     try:
-        error = response.json()["error"]
+        error = json.loads(content)["error"]
         code, message = str(error.get("code", "")), str(error.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         code, message = "", ""
-    retry_after = response.headers.get("Retry-After", "")
+    retry_after = headers.get("retry-after", "")
     return DataverseError(
-        codes.normalise(code) if code else f"HTTP {response.status_code}",
-        message or f"HTTP {response.status_code}",
-        kind=Kind.THROTTLED if response.status_code == 429 else codes.dataverse(code, response.status_code),
+        codes.normalise(code) if code else f"HTTP {status}",
+        message or f"HTTP {status}",
+        kind=Kind.THROTTLED if status == 429 else codes.dataverse(code, status),
         retry_after=float(retry_after) if retry_after.replace(".", "", 1).isdigit() else None,
-        request_id=response.headers.get("x-ms-service-request-id", ""),
+        request_id=headers.get("x-ms-service-request-id", ""),
     )

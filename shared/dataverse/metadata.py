@@ -60,6 +60,20 @@ class Metadata:
                     found[name] = replace(found[name], max_length=attribute["MaxLength"])
         return found
 
+    async def days(self, table: str) -> dict[str, str]:
+        """The columns of days without a time: "Date" where the Web API has dates, else "Day". One request.
+
+        By behaviour, not by format: a column that only shows the day still holds a moment (dataverse.md 4.2).
+        """
+        path = "/Microsoft.Dynamics.CRM.DateTimeAttributeMetadata?$select=LogicalName,Format,DateTimeBehavior"
+        found: dict[str, str] = {}
+        for attribute in (await self._get(table, path))["value"]:
+            if (attribute.get("DateTimeBehavior") or {}).get("Value") == "DateOnly":
+                found[attribute["LogicalName"]] = "Date"
+            elif attribute.get("Format") == "DateOnly":
+                found[attribute["LogicalName"]] = "Day"
+        return found
+
     async def labels(self, table: str, columns: frozenset[str], language: int) -> dict[str, dict[int, str]]:
         """Choice labels by column and value, in `language`, else in any language that has one."""
         labels: dict[str, dict[int, str]] = {}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from shared import codes
+from shared import codes, tally
 from shared.codes import Kind
 from shared.entities import Entity
 from shared.errors import MarketoError
@@ -119,9 +119,11 @@ class MarketoClient:
             for field in result.get("fields", [])
         }
 
-    async def get(self, path: str) -> dict[str, Any]:
-        """The answer to any GET, as one call."""
-        return await self._call("GET", path)
+    async def get(
+        self, path: str, *, refusals: frozenset[str] = frozenset(), deadline: float | None = None
+    ) -> dict[str, Any]:
+        """The answer to any GET, as one call. Of `refusals`, the caller knows what to do: nothing is wrong then."""
+        return await self._call("GET", path, refusals=refusals, deadline=deadline)
 
     def key_of(self, entity: Entity) -> str:
         """The field that Marketo finds a record of this entity by."""
@@ -138,7 +140,15 @@ class MarketoClient:
         return found
 
     async def read(
-        self, entity: Entity, filter_type: str, values: Sequence[str], fields: Sequence[str], *, unique: bool = False
+        self,
+        entity: Entity,
+        filter_type: str,
+        values: Sequence[str],
+        fields: Sequence[str],
+        *,
+        unique: bool = False,
+        refusals: frozenset[str] = frozenset(),
+        deadline: float | None = None,
     ) -> list[dict[str, Any]]:
         """Records whose `filter_type` has one of these values (at most 300). `unique`: one record for each is enough.
 
@@ -152,7 +162,8 @@ class MarketoClient:
         }
         found: list[dict[str, Any]] = []
         while True:
-            answer = await self._call("POST", f"/rest/v1/{entity.path}.json?_method=GET", form=form)
+            path = f"/rest/v1/{entity.path}.json?_method=GET"
+            answer = await self._call("POST", path, form=form, refusals=refusals, deadline=deadline)
             rows = answer.get("result") or []
             found += rows
             # A last page may have a token too.
@@ -214,12 +225,19 @@ class MarketoClient:
         content: bytes | None = None,
         deadline: float | None = None,
         tries: int = TRANSIENT_TRIES,
+        refusals: frozenset[str] = frozenset(),
     ) -> dict[str, Any]:
         """One call, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
         if self._budget and self._budget.must_measure():
             await self._measure(self._budget)
         async with self._guard.call("marketo") as most:
-            return await self._tried(method, path, form, content, deadline, tries=min(tries, most))
+            try:
+                return await self._tried(method, path, form, content, deadline, tries=min(tries, most))
+            except MarketoError as error:
+                if error.code not in refusals:
+                    raise
+                refused = error
+        raise refused
 
     async def _tried(
         self,
@@ -290,6 +308,7 @@ class MarketoClient:
         headers = {"Authorization": f"Bearer {token}"}
         if content is not None:
             headers["Content-Type"] = "application/json"
+        tally.count("marketo")
         try:
             response = await self._http.request(method, path, headers=headers, data=form, content=content)
         except httpx.HTTPError as error:

@@ -13,6 +13,9 @@ _MEND = {
     "UnknownTable": "map the table in sync.toml, or remove its step in Dynamics",
     "MaxDeliveryCountExceeded": "see the app's log for what failed each time and mend it",
     "TTLExpiredException": "see whether the app runs (msisync doctor)",
+    "0x80048306": "let the sync user read and write the row in Dynamics",
+    "0x80040220": "give the sync user the privilege in Dynamics (msisync doctor)",
+    "0x80040265": "see which plug-in in Dynamics refuses the row",
 }
 _MEND_BY_KIND = {
     Kind.AMBIGUOUS: "merge the records in Marketo",

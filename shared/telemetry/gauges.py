@@ -1,4 +1,4 @@
-"""What all instances share, as the minute timer sees it: the budget, open circuits, parked records.
+"""What all instances share, as the minute timer sees it: the budget, open circuits, parked records, the write-back.
 
 The timer runs in one instance at a time, so each of these is told once a minute, whatever the number of instances.
 """
@@ -14,6 +14,7 @@ from shared import circuit
 from shared.budget import Budget
 from shared.state import State
 from shared.store import Store
+from shared.telemetry import measures
 from shared.telemetry.metrics import (
     BUDGET_ALLOWED,
     BUDGET_USED,
@@ -24,6 +25,8 @@ from shared.telemetry.metrics import (
     PARKED_AGE,
     record,
 )
+from shared.write_back import results
+from shared.write_back.plan import KIND
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Gauges:
         self._store = store
         self._daily_calls = daily_calls
         self._now = now
+        self._began = now()
 
     async def tell(self) -> None:
         """Read and tell all of them. Raises nothing: what cannot be read is missing, and the log says why."""
@@ -53,6 +57,7 @@ class Gauges:
                 await self._tell_budget()
                 await self._tell_circuits()
                 await self._tell_parked()
+                await self._tell_write_back()
         except (AzureError, OSError, ValueError) as error:  # TimeoutError is an OSError
             log.warning("gauges_not_read error=%s", type(error).__name__)
 
@@ -77,3 +82,8 @@ class Gauges:
             record(PARKED, parked.count, entity)
             if parked.oldest:
                 record(PARKED_AGE, (now - parked.oldest).total_seconds(), entity)
+
+    async def _tell_write_back(self) -> None:
+        """Where no run has ever come to its end, as if one had when this process began."""
+        done = results.changes_done(await self._state.read(KIND, results.ROW))
+        measures.write_back_is_at(done or self._began, self._now())

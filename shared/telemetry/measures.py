@@ -49,10 +49,11 @@ def refused(letters: Iterable[Outgoing], entity: str = CHANGES) -> None:
         record(DEAD_LETTERS, number, entity, code)
 
 
-def written_back(record_type: str, outcomes: Mapping[str, int]) -> None:
-    """Leads or contacts that a run of the write-back has dealt with, by outcome."""
+def written_back(run: str, outcomes: Mapping[str, int]) -> None:
+    """Leads and contacts that a run of the write-back (changes, sweep, persons) has dealt with, by outcome."""
     for outcome, number in outcomes.items():
-        record(WRITE_BACK, number, record_type, outcome)
+        if number:
+            record(WRITE_BACK, number, run, outcome)
 
 
 def write_back_is_at(moment: datetime, now: datetime) -> None:

@@ -77,7 +77,7 @@ CIRCUIT_OPEN = Metric(
 )  # fmt: skip
 WRITE_BACK = Metric(
     "msisync.write_back", Kind.COUNTER, "{row}",
-    "Leads and contacts of Dynamics by what the write-back did with them", ("record_type", "outcome"),
+    "Leads and contacts of Dynamics by what a run of the write-back did with them", ("run", "outcome"),
 )  # fmt: skip
 WRITE_BACK_AGE = Metric(
     "msisync.write_back.age",

@@ -17,9 +17,10 @@ if sys.platform != "linux":
 
 #: Seconds that a host's messages of dynamics-changes stay locked when it is killed.
 CHANGES_LOCK_SECONDS = 5
-#: The timer runs when a test asks for it, waiting times are short, and Marketo's budget is not what is tested.
+#: Timers run when a test asks for it, waiting times are short, and Marketo's budget is not what is tested.
 ENVIRONMENT = {
     "RELEASE_SCHEDULE": "0 0 0 1 1 *",
+    "WRITE_BACK_SCHEDULE": "0 0 0 1 1 *",
     "BURST_WINDOW_SECONDS": "1",
     "PARENT_CHECK_SECONDS": "1",
     "CIRCUIT_SECONDS": "1",

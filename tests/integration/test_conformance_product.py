@@ -93,8 +93,8 @@ def binding(function: IndexedFunction) -> dict[str, Any]:
     return found
 
 
-def test_all_eight_functions_are_indexed(functions: dict[str, IndexedFunction]) -> None:
-    assert set(functions) == {"receive_webhook", "release_deferred", *QUEUES}
+def test_all_nine_functions_are_indexed(functions: dict[str, IndexedFunction]) -> None:
+    assert set(functions) == {"receive_webhook", "release_deferred", "write_back_msi", *QUEUES}
     for name, (queue, sessions, _) in QUEUES.items():
         told = binding(functions[name])
         assert (told["type"], told["queueName"], told["connection"]) == (
@@ -108,9 +108,10 @@ def test_all_eight_functions_are_indexed(functions: dict[str, IndexedFunction]) 
         "httpTrigger", "receive_webhook", "FUNCTION",
     )  # fmt: skip
     assert [method.upper() for method in webhook["methods"]] == ["POST"]
-    timer = binding(functions["release_deferred"])
-    assert (timer["type"], timer["schedule"]) == ("timerTrigger", "%RELEASE_SCHEDULE%")
-    assert not timer.get("runOnStartup")
+    for name, setting in (("release_deferred", "RELEASE_SCHEDULE"), ("write_back_msi", "WRITE_BACK_SCHEDULE")):
+        timer = binding(functions[name])
+        assert (timer["type"], timer["schedule"]) == ("timerTrigger", f"%{setting}%")
+        assert not timer.get("runOnStartup")
 
 
 async def test_route_changes_gets_notifications_as_they_were_sent(

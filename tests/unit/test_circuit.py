@@ -430,3 +430,23 @@ async def test_whatever_happens_there_is_at_most_one_call_a_minute_while_all_fai
 async def test_the_one_that_waits_has_more_tries_than_any_call_makes() -> None:
     async with World().instances[0].call("marketo") as tries:
         assert tries == UNLIMITED
+
+
+async def test_work_without_records_is_its_own_probe_and_closes_the_circuit() -> None:
+    clock = Clock()
+    circuits = Circuits(None, seconds=MINUTE, now=clock)
+    away = MarketoError("HTTP 502", "away", kind=Kind.TRANSIENT)
+
+    async def attempt(error: MarketoError | None) -> int:
+        async with circuits.attempt("write_back"), circuits.call("marketo") as tries:
+            if error:
+                raise error
+            return tries
+
+    with pytest.raises(MarketoError, match="502"):
+        await attempt(away)
+    with pytest.raises(MarketoError, match="CircuitOpen"):
+        await attempt(None)
+    clock.tick(MINUTE)
+    assert await attempt(None) == 1
+    assert await attempt(None) == UNLIMITED

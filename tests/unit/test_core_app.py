@@ -35,19 +35,32 @@ SETTINGS = {
 }
 
 
+def forget() -> None:
+    for made in (app.pipeline, app.write_back, app._shared):
+        made.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
-    app.pipeline.cache_clear()
+    forget()
     level = logging.getLogger("httpx").level
     yield
     logging.getLogger("httpx").setLevel(level)
-    app.pipeline.cache_clear()
+    forget()
 
 
 def test_one_pipeline_serves_the_whole_process() -> None:
     assert app.pipeline() is app.pipeline()
+
+
+def test_the_write_back_has_the_clients_of_the_pipeline() -> None:
+    """One sign-in, one pace and one budget for a process."""
+    pipeline: Any = app.pipeline()
+    write_back: Any = app.write_back()
+    assert write_back._feed._marketo is pipeline._marketo
+    assert write_back is app.write_back()
 
 
 def test_everything_that_is_wrong_is_told_and_mending_it_needs_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:

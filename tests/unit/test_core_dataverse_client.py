@@ -1,7 +1,8 @@
 """Dataverse's Web API client against a small app behind a mock transport."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -10,6 +11,7 @@ import pytest
 
 from shared.codes import Kind
 from shared.dataverse.client import DataverseClient
+from shared.dataverse.multipart import Part
 from shared.errors import DataverseError, SignInError
 
 URL = "https://contoso.crm4.dynamics.com"
@@ -236,3 +238,73 @@ async def test_the_organisation_is_told_in_lower_case() -> None:
     world = World(httpx.Response(200, json={"OrganizationId": "AA55BB66-0000-4000-8000-00000000000A"}))
     assert await world.client.organization_id() == "aa55bb66-0000-4000-8000-00000000000a"
     assert world.requests[0].url.path == f"{API}/WhoAmI"
+
+
+async def test_many_requests_are_one_and_each_has_its_own_answer() -> None:
+    body = (
+        b"--r\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n\r\n"
+        b'--r\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 404 Not Found\r\nA: b\r\n\r\n{"error":{}}\r\n--r--\r\n'
+    )
+    answer = httpx.Response(200, content=body, headers={"Content-Type": "multipart/mixed; boundary=r"})
+    world = World(refusal(503), answer)
+    answers = await world.client.batch([Part("PATCH", f"{API}/leads(1)", {"a": 1}), Part("PATCH", f"{API}/leads(2)")])
+    assert [(one.status, one.content) for one in answers] == [(204, b""), (404, b'{"error":{}}')]
+    (_, request) = world.requests
+    assert request.url.path == f"{API}/$batch"
+    assert request.headers["Prefer"] == "odata.continue-on-error"
+
+
+async def test_a_batch_without_an_answer_for_each_request_is_none() -> None:
+    answer = httpx.Response(200, content=b"--r--", headers={"Content-Type": "multipart/mixed; boundary=r"})
+    with pytest.raises(DataverseError, match="BatchAnswer"):
+        await World(answer).client.batch([Part("GET", f"{API}/leads")])
+
+
+async def test_all_rows_of_a_table_are_updated_at_once_with_a_tag() -> None:
+    world = World(refusal(429, Retry_After="3"), httpx.Response(204))
+    await world.client.update_many("contact", "contacts", [{"contactid": "a", "x": 1}], tag="t", deadline=FAR)
+    request = world.requests[-1]
+    assert str(request.url) == f"{URL}{API}/contacts/Microsoft.Dynamics.CRM.UpdateMultiple?tag=t"
+    assert json.loads(request.content) == {
+        "Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.contact", "contactid": "a", "x": 1}]
+    }
+    assert world.slept == [3.0]
+
+
+@pytest.mark.parametrize("code", ["0x80044150", "-2147204783"])
+async def test_a_lock_among_many_rows_is_told_at_once_and_is_no_outage(code: str) -> None:
+    """Which row it is only finds out who writes each by itself."""
+    seen: list[type[BaseException] | None] = []
+
+    class Guard:
+        @asynccontextmanager
+        async def call(self, _system: str) -> AsyncIterator[int]:
+            try:
+                yield 3
+            except DataverseError as error:
+                seen.append(type(error))
+                raise
+            seen.append(None)
+
+    world = World(refusal(500, code, "locked"))
+    world.client._guard = Guard()
+    with pytest.raises(DataverseError, match="locked"):
+        await world.client.update_many("contact", "contacts", [{"contactid": "a"}], tag="t", deadline=FAR)
+    assert (seen, world.slept, len(world.requests)) == ([None], [], 1)
+
+
+async def test_a_page_gives_the_path_of_the_next_one_as_it_is() -> None:
+    path = f"{API}/leads?$select=a&$skiptoken=%3Ccookie%20page%3D%222%22%2F%3E"
+    world = World(page([{"a": 1}], **{"@odata.nextLink": f"{URL}{path}"}), page([{"a": 2}]))
+    rows, link = await world.client.page(f"{API}/leads?$select=a", 300)
+    assert (rows, link) == ([{"a": 1}], path)
+    assert await world.client.page(link, 300) == ([{"a": 2}], "")
+    assert [request.headers["Prefer"] for request in world.requests] == ["odata.maxpagesize=300"] * 2
+    assert str(world.requests[1].url) == f"{URL}{path}"
+
+
+@pytest.mark.parametrize("link", ["https://evil.example/api/data/v9.2/leads", "http://contoso.crm4.dynamics.com/x"])
+async def test_a_next_page_elsewhere_is_not_followed(link: str) -> None:
+    world = World(page([], **{"@odata.nextLink": link}))
+    with pytest.raises(DataverseError, match="ForeignLink"):
+        await world.client.page(f"{API}/leads", 300)

@@ -46,7 +46,7 @@ def triggers() -> dict[str, dict[str, Any]]:
 
 
 def test_these_are_all_functions_of_the_app(triggers: dict[str, dict[str, Any]]) -> None:
-    assert set(triggers) == {"receive_webhook", "route_changes", *SYNC, "release_deferred"}
+    assert set(triggers) == {"receive_webhook", "route_changes", *SYNC, "release_deferred", "write_back_msi"}
 
 
 def test_the_webhook_is_a_post_that_needs_a_function_key(triggers: dict[str, dict[str, Any]]) -> None:
@@ -86,16 +86,19 @@ def test_all_queues_are_of_one_connection_setting(triggers: dict[str, dict[str, 
     assert {t["connection"] for t in triggers.values() if t["type"] == "serviceBusTrigger"} == {"ServiceBusConnection"}
 
 
-def test_the_schedule_of_the_timer_is_a_setting(triggers: dict[str, dict[str, Any]]) -> None:
-    trigger = triggers["release_deferred"]
-    assert (trigger["type"], trigger["schedule"]) == ("timerTrigger", "%RELEASE_SCHEDULE%")
+@pytest.mark.parametrize(
+    ("name", "setting"), [("release_deferred", "RELEASE_SCHEDULE"), ("write_back_msi", "WRITE_BACK_SCHEDULE")]
+)
+def test_the_schedule_of_a_timer_is_a_setting(triggers: dict[str, dict[str, Any]], name: str, setting: str) -> None:
+    trigger = triggers[name]
+    assert (trigger["type"], trigger["schedule"]) == ("timerTrigger", f"%{setting}%")
     assert not trigger.get("runOnStartup")
 
 
 def test_every_setting_that_a_trigger_names_is_in_the_example_file(triggers: dict[str, dict[str, Any]]) -> None:
     values = json.loads((ROOT / "local.settings.example.json").read_text(encoding="utf-8"))["Values"]
     named = set(re.findall(r"%(\w+)%", json.dumps(triggers))) | {"ServiceBusConnection"}
-    assert len(named) == 8
+    assert len(named) == 9
     assert named <= values.keys()
 
 

@@ -9,16 +9,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from azure.data.tables import TableEntity
 
 from shared.bus import Outgoing
-from shared.changes import parse
+from shared.changes import Notification, parse
 from shared.circuit import Circuits
 from shared.codes import Kind
 from shared.entities import ENTITIES, Entity
 from shared.errors import DataverseError, MsiSyncError, SignInError
-from shared.outcomes import Outcome, Retry, Synced
+from shared.outcomes import Outcome, Parent, Retry, Synced
 from shared.pipeline import Incoming, Pipeline
 from shared.records import Record, decode, encode
+from shared.store import Parked, _child_row, _parked
 from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
@@ -82,6 +84,8 @@ class World:
         self.refusal: MsiSyncError | None = None
         self.children: list[Record] = []
         self.children_error: MsiSyncError | None = None
+        self.echoes: set[str] = set()
+        self.again: list[Record] = []
         queues: Any = Queues()
         itself: Any = self
         self.pipeline = Pipeline(
@@ -99,6 +103,8 @@ class World:
             gauges=itself,
             tables={table: {"new_synctomkto"} for table in TABLES},
             organization_id=self.organization,
+            is_echo=self.is_echo,
+            written_again=self.written_again,
             now=lambda: NOON,
         )
 
@@ -107,6 +113,12 @@ class World:
             raise self.children_error
         for parent in parents:
             yield [replace(child, first_seen=parent.first_seen) for child in self.children]
+
+    async def is_echo(self, notification: Notification) -> bool:
+        return notification.tag in self.echoes
+
+    async def written_again(self, records: Sequence[Record]) -> None:
+        self.again += records
 
     async def organization(self) -> str:
         if self.refusal:
@@ -438,3 +450,30 @@ async def test_the_timer_tells_what_it_did(world: World, caplog: pytest.LogCaptu
         await world.pipeline.release()
     assert world.counted == [("tended", 0), ("told", 0)]
     assert "checked=5 released=2" in caplog.text
+
+
+async def test_an_echo_of_our_own_write_is_dropped_and_its_neighbour_is_not() -> None:
+    world = World()
+    world.echoes.add("msisync")
+    echo = body(1, SharedVariables=[{"key": "tag", "value": "msisync"}])
+    await world.pipeline.route([incoming(echo), incoming(body(2))])
+    (message,) = world.sent
+    assert [record.id for record in decode(message.body, "person")] == [guid(2)]
+
+
+async def test_a_replayed_write_back_is_due_again_once_its_person_is_in_marketo() -> None:
+    world = World()
+    records = [Record("lead", guid(1), SEEN, write_back=True), Record("lead", guid(2), SEEN)]
+    await world.pipeline.sync("person", [incoming(encode("person", records))])
+    assert [record.id for record in world.again] == [guid(1)]
+
+
+def test_a_parked_record_keeps_what_must_travel_with_it() -> None:
+    record = Record(
+        "contact", guid(1), SEEN, correlation_id=guid(2), attempt=2, requested=True, parked_since=NOON,
+        filter_changed=True, forced=True, replays=3, write_back=True,
+    )  # fmt: skip
+    parent = Parent("company", "account", guid(9))
+    kept: Any = TableEntity(_child_row(Parked(parent, "person", record)))
+    kept._metadata = {"etag": "1"}
+    assert _parked(parent, kept).record == record

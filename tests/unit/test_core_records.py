@@ -29,6 +29,7 @@ records = st.builds(
     parked_since=st.none() | moments,
     released=st.booleans(),
     collected=st.booleans(),
+    write_back=st.booleans(),
 )
 
 

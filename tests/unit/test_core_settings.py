@@ -239,7 +239,7 @@ def test_the_example_file_names_every_setting_and_no_other() -> None:
     given, explained = example()
     for name in aliases():
         assert name in given or f"// {name}" in explained.splitlines(), name
-    assert set(given) - set(aliases()) == {"FUNCTIONS_WORKER_RUNTIME", "RELEASE_SCHEDULE"}
+    assert set(given) - set(aliases()) == {"FUNCTIONS_WORKER_RUNTIME", "RELEASE_SCHEDULE", "WRITE_BACK_SCHEDULE"}
 
 
 def test_the_example_file_explains_every_setting_or_its_group() -> None:

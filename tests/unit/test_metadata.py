@@ -124,3 +124,17 @@ async def test_a_column_without_choices_has_no_labels() -> None:
     world = World(*[page([])] * 5)
     assert await world.metadata.labels("account", frozenset({"name"}), 1033) == {}
     assert len(world.urls) == 5
+
+
+async def test_days_are_told_from_moments_by_how_the_column_behaves_not_by_how_it_looks() -> None:
+    world = World(
+        page(
+            [
+                {"LogicalName": "day", "Format": "DateOnly", "DateTimeBehavior": {"Value": "DateOnly"}},
+                {"LogicalName": "shown_as_day", "Format": "DateOnly", "DateTimeBehavior": {"Value": "UserLocal"}},
+                {"LogicalName": "moment", "Format": "DateAndTime", "DateTimeBehavior": {"Value": "UserLocal"}},
+                {"LogicalName": "older", "Format": "DateAndTime", "DateTimeBehavior": None},
+            ]
+        )
+    )
+    assert await world.metadata.days("lead") == {"day": "Date", "shown_as_day": "Day"}

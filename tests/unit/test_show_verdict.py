@@ -201,6 +201,8 @@ def test_a_queue_comes_before_parking_and_parking_before_dead_letters() -> None:
         ("1018", "marketo", "msisync doctor"),
         ("1003", "marketo", "correct the row"),
         ("CannotMap", "msisync", "correct the row"),
+        ("0x80048306", "dataverse", "let the sync user read and write the row"),
+        ("0x80040265", "dataverse", "which plug-in"),
     ],
 )
 def test_a_dead_letter_says_what_to_do(code: str, system: str, remedy: str) -> None:

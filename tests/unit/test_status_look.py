@@ -1,5 +1,6 @@
 """What `msisync status` asks, and what it makes of answers that do not come."""
 
+import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -9,13 +10,16 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError, ServiceRequestError
 from azure.servicebus.management import EntityStatus
+from rich.console import Console
 
 from shared.counts import row_name
 from shared.operations import peek
 from shared.operations.command import Exit
 from shared.operations.peek import Peeked, Place, QueueUnavailable
+from shared.operations.status.command import as_json
 from shared.operations.status.facts import MAX_LETTERS, PARKED, STATE, Status
 from shared.operations.status.look import look
+from shared.operations.status.text import frame
 from shared.records import Record, encode, timestamp
 from shared.settings import MarketoSettings, QueueSettings
 
@@ -197,3 +201,47 @@ async def test_counts_and_circuits_are_read_and_what_is_old_or_odd_is_left_out(w
     assert status.entities["person"].last_hour["synced"] == status.entities["person"].last_day["synced"] == 7
     assert list(status.circuits) == ["company"]
     assert status.entities["person"].parked.by_parent == {"company": 1}
+
+
+def a_run(kind: str = "changes", minutes: int = 5, error: str = "") -> dict[str, Any]:
+    numbers = dict.fromkeys(("read", "differing", "written", "failed", "gone", "marketo_calls"), 2)
+    moment = timestamp(NOW - timedelta(minutes=minutes))
+    return {
+        "kind": kind,
+        "started": moment,
+        "finished": moment,
+        "complete": kind == "changes",
+        "error": error,
+    } | numbers
+
+
+async def test_the_last_runs_of_the_write_back_are_shown(world: World) -> None:
+    world.rows.append(row("write_back", "runs", {"runs": [a_run("sweep", 1), a_run()]}))
+    status = await world.look()
+    assert status.exit == Exit.OK
+    console = Console(width=200, file=io.StringIO())
+    console.print(frame(status, MARKETO))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    assert " ago: 2 read, 2 differing, 2 written, 2 failed, 2 gone; 2 Marketo calls; goes on" in shown
+    assert as_json(status)["write_back"]["runs"][1]["kind"] == "changes"
+
+
+@pytest.mark.parametrize(
+    ("runs", "due", "says"),
+    [
+        ([a_run(error="603: Access denied")], [], "has stopped (603: Access denied)"),
+        ([a_run(minutes=200)], [], "nothing was written back for 3 h"),
+        ([a_run("sweep", 1), a_run(minutes=200)], [], "nothing was written back for 3 h"),
+        ([a_run()], [{"code": "0x80040265", "message": "no"}], "1 row could not be written back (0x80040265 no)"),
+        ([a_run()], [{"code": "0x80040265", "message": "no", "dead": True}], ""),
+    ],
+)
+async def test_a_write_back_that_has_stopped_is_late_or_refused_needs_attention(
+    world: World, runs: list[dict[str, Any]], due: list[dict[str, Any]], says: str
+) -> None:
+    world.rows.append(row("write_back", "runs", {"runs": runs}))
+    world.rows += [row("write_back_due", f"lead|{n}", value) for n, value in enumerate(due)]
+    status = await world.look()
+    told = " ".join(attention.text for attention in status.attentions)
+    assert says in told
+    assert bool(told) == bool(says)

@@ -97,11 +97,11 @@ def test_refused_messages_are_dead_letters_of_their_queue(told: Telemetry) -> No
 
 
 def test_a_run_of_the_write_back_says_what_it_did_and_how_far_it_has_come(told: Telemetry) -> None:
-    measures.written_back("lead", {"written": 3, "unchanged": 40})
+    measures.written_back("sweep", {"written": 3, "unchanged": 40, "failed": 0})
     measures.write_back_is_at(NOON - timedelta(minutes=7), NOON)
     assert values(told, metrics.WRITE_BACK, metrics.WRITE_BACK_AGE) == {
-        ("write_back", "lead", "written"): 3,
-        ("write_back", "lead", "unchanged"): 40,
+        ("write_back", "sweep", "written"): 3,
+        ("write_back", "sweep", "unchanged"): 40,
         ("write_back.age",): 420,
     }
 
@@ -140,7 +140,12 @@ class Shared:
         self.usage = Usage(NOON.date(), 700, 1000, 0.5, 2, None, None, "", "", 4000, NOON, NOON)
         self.circuits: dict[str, dict[str, Any]] = {}
         self.parked: dict[str, Parked] = {}
+        self.runs: list[dict[str, Any]] = []
         self.away = False
+
+    async def read(self, kind: str, name: str) -> dict[str, Any]:
+        assert (kind, name) == ("write_back", "runs")
+        return {"runs": self.runs} if self.runs else {}
 
     async def refresh(self) -> Usage:
         return self.usage
@@ -162,7 +167,14 @@ def gauges(shared: Any) -> Gauges:
 
 
 GAUGES = [metric for metric in METRICS if metric.kind is Kind.GAUGE]
-BUDGET = {("budget.used",): 700, ("budget.allowed",): 1000, ("day.used",): 4000, ("day.allowed",): 50_000}
+#: And the write-back, which has not run since the app began just now.
+BUDGET = {
+    ("write_back.age",): 0,
+    ("budget.used",): 700,
+    ("budget.allowed",): 1000,
+    ("day.used",): 4000,
+    ("day.allowed",): 50_000,
+}
 
 
 async def test_the_timer_tells_what_all_instances_share(told: Telemetry) -> None:
@@ -181,6 +193,26 @@ async def test_the_timer_tells_what_all_instances_share(told: Telemetry) -> None
         ("parked.age", "person"): 7200,
         ("parked", "opportunity"): 1,
     }
+
+
+async def test_the_timer_tells_up_to_when_changes_are_written_back(told: Telemetry) -> None:
+    shared = Shared()
+    shared.runs = [
+        {"kind": "changes", "started": "2026-03-04T11:55:00Z", "complete": False},
+        {"kind": "sweep", "started": "2026-03-04T11:54:00Z", "complete": True},
+        {"kind": "changes", "started": "2026-03-04T11:45:00Z", "complete": True},
+        {"kind": "changes", "started": "2026-03-04T11:35:00Z", "complete": True},
+    ]
+    await gauges(shared).tell()
+    assert values(told, *GAUGES) == BUDGET | {("write_back.age",): 900}
+
+
+async def test_a_write_back_that_has_never_run_is_late_as_well(told: Telemetry) -> None:
+    clock = iter([NOON - timedelta(hours=2)])
+    shared: Any = Shared()
+    never = Gauges(shared, shared, shared, daily_calls=50_000, now=lambda: next(clock, NOON))
+    await never.tell()
+    assert values(told, *GAUGES) == BUDGET | {("write_back.age",): 7200}
 
 
 async def test_what_is_not_known_is_not_told(told: Telemetry) -> None:

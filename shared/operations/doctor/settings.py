@@ -12,7 +12,7 @@ from shared.operations.doctor.runner import Check, Finding, Subject, attention, 
 
 GROUP = "Set-up"
 #: Settings that function_app.py names in its triggers and nobody else reads.
-FOR_TRIGGERS = ("RELEASE_SCHEDULE",)
+FOR_TRIGGERS = ("RELEASE_SCHEDULE", "WRITE_BACK_SCHEDULE")
 #: Seconds that our clock may be wrong. Tokens and signatures are refused from some five minutes on.
 CLOCK_ATTENTION = 60.0
 CLOCK_FAILED = 300.0

@@ -98,6 +98,11 @@ def as_json(status: Status) -> dict[str, Any]:
             "closed_reason": budget.closed_reason,
         },
         "circuits": {name: outage.as_json() for name, outage in status.circuits.items()},
+        "write_back": {
+            "runs": status.write_back.runs,
+            "refused": status.write_back.refused,
+            "dead": status.write_back.dead,
+        },
         "attention": [{"what": each.text, "remedy": each.remedy} for each in status.attentions],
         "not_looked_at": status.unseen,
     }

@@ -23,6 +23,8 @@ MAX_PARKED = 100_000
 MAX_LETTERS = 5000
 #: A change that waits longer than this needs attention.
 LONG = timedelta(minutes=15)
+#: Runs of the write-back are due more often than this by any sensible schedule.
+LATE = timedelta(hours=2)
 
 
 @dataclass(slots=True)
@@ -64,6 +66,29 @@ class Entity:
         return self.letters + (self.queue.dead or 0)
 
 
+@dataclass(slots=True)
+class WriteBack:
+    """The last runs of the write-back, the newest first, and the rows whose last write was refused.
+
+    `dead` of them are in dead-letters, the others are tried again.
+    """
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    refused: int = 0
+    dead: int = 0
+    last_refusal: str = ""
+
+    def finished(self) -> datetime | None:
+        """When changes were written back last without an error."""
+        good = [run["finished"] for run in self.runs if run.get("kind") == "changes" and not run.get("error")]
+        return datetime.fromisoformat(good[0]) if good else None
+
+    @property
+    def error(self) -> str:
+        """Why the last run has ended early."""
+        return str(self.runs[0].get("error") or "") if self.runs else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Attention:
     """Something that an operator should look at, and how."""
@@ -87,6 +112,7 @@ class Status:
     parked_more: bool = False
     budget: Usage | None = None
     circuits: dict[str, Outage] = field(default_factory=dict)
+    write_back: WriteBack = field(default_factory=WriteBack)
     unseen: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -112,7 +138,7 @@ class Status:
     @property
     def attentions(self) -> list[Attention]:
         """What needs an operator, the causes first."""
-        return [*self._stopped(), *self._closed(), *self._waits(), *self._dead()]
+        return [*self._stopped(), *self._closed(), *self._waits(), *self._written_back(), *self._dead()]
 
     def _stopped(self) -> Iterator[Attention]:
         for queue in self.queues:
@@ -134,6 +160,20 @@ class Status:
             if queue.oldest and self.at - queue.oldest > LONG:
                 text = f"the oldest change in {queue.name} waits for {age(self.at - queue.oldest)}"
                 yield Attention(text, "see the lines above, the last error and the app's log; msisync doctor")
+
+    def _written_back(self) -> Iterator[Attention]:
+        if self.write_back.error:
+            remedy = "begins again where it was by itself; if it lasts, msisync doctor"
+            yield Attention(f"the last write-back has stopped ({self.write_back.error})", remedy)
+        last = self.write_back.finished()
+        if last and self.at - last > LATE:
+            text = f"nothing was written back for {age(self.at - last)}"
+            yield Attention(text, "see WRITE_BACK_SCHEDULE and the app's log; msisync write-back run")
+        waiting = self.write_back.refused - self.write_back.dead
+        if waiting:
+            rows = f"{waiting:,} row{'s' if waiting != 1 else ''}"
+            text = f"{rows} could not be written back ({self.write_back.last_refusal})"
+            yield Attention(text, "tried again by itself; see the code, and whether the sync user may write the row")
 
     def _dead(self) -> Iterator[Attention]:
         if self.dead:

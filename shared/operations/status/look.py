@@ -22,6 +22,9 @@ from shared.records import decode
 from shared.settings import StorageSettings
 from shared.state import State, Value
 from shared.wire import moment
+from shared.write_back import results
+from shared.write_back.due import DUE
+from shared.write_back.plan import KIND
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
@@ -155,10 +158,19 @@ async def _state(context: Context, status: Status) -> None:
         entity.last_day = counts.totals(rows, name, status.at - DAY)
         entity.last_error = counts.last_error(rows, name)
     status.circuits = circuit.still_open(await _all(state, circuit.KIND), status.at)
+    await _write_back(state, status)
     limits = limits_of(context.settings.marketo)
     budget = Budget(state, limits, me="status", now=lambda: datetime.now(UTC), operator=True)
     usage = await budget.refresh()
     status.budget = usage if usage.as_of else None
+
+
+async def _write_back(state: State, status: Status) -> None:
+    status.write_back.runs = results.runs_of((await _all(state, KIND)).get(results.ROW, {}))
+    for value in (await _all(state, DUE)).values():
+        status.write_back.refused += 1
+        status.write_back.dead += bool(value.get("dead"))
+        status.write_back.last_refusal = f"{value.get('code')} {value.get('message')}"
 
 
 class _Rows(State):

@@ -12,6 +12,8 @@ from rich.table import Table
 from shared.operations.status.facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status, age
 from shared.settings import MarketoSettings
 
+#: Runs of the write-back that are listed.
+RUNS = 3
 #: Longest text of an error in the list.
 _ERROR_LENGTH = 120
 _UNKNOWN = "?"
@@ -24,6 +26,7 @@ def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
         *_section("Parked", _parked(status)),
         *_section("Dead letters", _letters(status)),
         *_section("Marketo's day", _budget(status, marketo)),
+        *_section("Write-back", _write_back(status)),
         *_section("Last errors", _errors(status)),
         *_section("Needs attention", _attention(status), colour="yellow"),
         *_section("Not looked at", (f"{what}: {why}" for what, why in status.unseen.items()), colour="red"),
@@ -102,6 +105,14 @@ def _budget(status: Status, marketo: MarketoSettings) -> Iterator[str]:
     if budget.everybody is not None and budget.measured_at:
         ago = age(status.at - budget.measured_at)
         yield f"{budget.everybody:,} of {marketo.daily_calls:,} by everybody, as Marketo said {ago} ago"
+
+
+def _write_back(status: Status) -> Iterator[str]:
+    for run in status.write_back.runs[:RUNS]:
+        ago = age(status.at - datetime.fromisoformat(str(run["finished"])))
+        numbers = ", ".join(f"{run[name]:,} {name}" for name in ("read", "differing", "written", "failed", "gone"))
+        left = "" if run["complete"] else "; goes on"
+        yield f"{run['kind']}, {ago} ago: {numbers}; {run['marketo_calls']:,} Marketo calls{left}"
 
 
 def _errors(status: Status) -> Iterator[str]:

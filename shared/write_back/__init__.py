@@ -1,0 +1,1 @@
+"""The way back: Sales Insight's fields of Marketo's persons into the leads and contacts of Dynamics."""

@@ -1,0 +1,188 @@
+"""Rows that could not be written: kept until they are, tried again with growing waits, and at last a dead letter.
+
+A row that has become a dead letter is left alone until Marketo has other values for it, or an operator replays it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from shared.bus import Outgoing
+from shared.codes import Kind
+from shared.errors import VendorError
+from shared.records import Record, encode, timestamp
+from shared.settings import QueueSettings
+from shared.settle import BACKOFF, PROPERTY_LENGTH, dead_letter
+from shared.write_back.plan import PERSON
+from shared.write_back.rows import Key, Update
+
+if TYPE_CHECKING:
+    from shared.state import State
+
+log = logging.getLogger(__name__)
+
+#: The kind of the rows of shared/state.py; their name is `<table>|<id>`.
+DUE = "write_back_due"
+#: Failures that are no row's fault do not use up its attempts.
+_NOT_COUNTED = frozenset({Kind.THROTTLED, Kind.TRANSIENT, Kind.TOKEN, Kind.CONFIGURATION, Kind.DAILY})
+_UNCOUNTED_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A row that is to be written. `digest`: of the values that were refused; `dead`: it is in dead-letters."""
+
+    table: str
+    id: str
+    code: str
+    message: str
+    attempts: int
+    first_seen: str
+    next: str
+    digest: str
+    dead: bool = False
+    replays: int = 0
+
+    @property
+    def key(self) -> Key:
+        """Table and id."""
+        return self.table, self.id
+
+
+class DueRows:
+    """All of them, as one run knows them."""
+
+    def __init__(
+        self,
+        state: State,
+        send: Callable[[Sequence[Outgoing]], Awaitable[None]],
+        queues: QueueSettings,
+        *,
+        now: Callable[[], datetime],
+        max_attempts: int,
+    ) -> None:
+        self._state = state
+        self._send = send
+        self._queues = queues
+        self._now = now
+        self._max_attempts = max_attempts
+        self._rows: dict[Key, Due] = {}
+
+    async def load(self) -> None:
+        """Read them anew."""
+        self._rows = {due.key: due async for due in all_due(self._state)}
+
+    def ready(self) -> list[Due]:
+        """Those whose time has come."""
+        now = timestamp(self._now())
+        return [due for due in self._rows.values() if not due.dead and due.next <= now]
+
+    def holds(self, update: Update) -> bool:
+        """Whether these very values were refused and it is not time to try them again."""
+        due = self._rows.get(update.key)
+        return due is not None and due.digest == digest(update) and (due.dead or due.next > timestamp(self._now()))
+
+    async def done(self, key: Key) -> None:
+        """The row has the values, or is gone."""
+        if self._rows.pop(key, None):
+            await self._state.remove(DUE, _name(key))
+
+    async def failed(self, refused: Sequence[tuple[Update, VendorError]]) -> None:
+        """Keep them for later; the last try of a row makes it a dead letter, which is sent first."""
+        kept = [self._kept(update, error) for update, error in refused]
+        await self._send([self._letter(due) for due in kept if due.dead])
+        for due in kept:
+            self._rows[due.key] = due
+            value = asdict(due)
+            await self._state.change(DUE, _name(due.key), lambda _, value=value: value)  # type: ignore[misc]  # bound
+
+    def _kept(self, update: Update, error: VendorError) -> Due:
+        before = self._rows.get(update.key)
+        now = self._now()
+        same = before is not None and before.digest == digest(update)
+        attempts = before.attempts if before and same and not before.dead else 0
+        counted = error.kind not in _NOT_COUNTED
+        wait = BACKOFF[min(attempts, len(BACKOFF) - 1)] if counted else _UNCOUNTED_SECONDS
+        attempts += counted
+        return Due(
+            update.table,
+            update.id,
+            error.code,
+            error.message[:PROPERTY_LENGTH],
+            attempts,
+            before.first_seen if before else timestamp(now),
+            timestamp(now + timedelta(seconds=max(wait, error.retry_after or 0))),
+            digest(update),
+            dead=counted and attempts >= self._max_attempts,
+            replays=before.replays if before else 0,
+        )
+
+    def _letter(self, due: Due) -> Outgoing:
+        log.warning("dead_letter write_back table=%s id=%s code=%s", due.table, due.id, due.code)
+        first_seen = datetime.fromisoformat(due.first_seen)
+        record = Record(due.table, due.id, first_seen, write_back=True, replays=due.replays)
+        return dead_letter(
+            self._queues,
+            encode(PERSON.name, [record]),
+            code=due.code,
+            message=f"Sales Insight's fields could not be written back: {due.message}",
+            system="dataverse",
+            source_queue=self._queues.of(PERSON.name),
+            first_seen=first_seen,
+            properties={
+                "entity": PERSON.name,
+                "table": due.table,
+                "record_id": due.id,
+                "attempts": due.attempts,
+                "write_back": True,
+                **({"replay_count": due.replays} if due.replays else {}),
+            },
+        )
+
+
+async def all_due(state: State) -> AsyncIterator[Due]:
+    """Every row that is kept, one after the other."""
+    async for _, value in state.all(DUE):
+        try:
+            due = Due(**value)
+        except TypeError:  # of another version
+            continue
+        yield due
+
+
+async def again(state: State, records: Sequence[Record], *, now: Callable[[], datetime]) -> None:
+    """An operator has replayed these dead letters: the next run tries them anew."""
+    for record in records:
+        due = Due(
+            record.table,
+            record.id,
+            "Replayed",
+            "",
+            0,
+            timestamp(record.first_seen),
+            timestamp(now()),
+            "",
+            replays=record.replays,
+        )
+
+        def make(value: Mapping[str, Any], due: Due = due) -> dict[str, Any]:
+            first_seen = str(value.get("first_seen") or due.first_seen)
+            fresh = replace(due, first_seen=first_seen)
+            return asdict(fresh)
+
+        await state.change(DUE, _name((record.table, record.id)), make)
+
+
+def digest(update: Update) -> str:
+    """Of the values that are to be written."""
+    return hashlib.sha256(json.dumps(dict(update.values), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _name(key: Key) -> str:
+    return "|".join(key)

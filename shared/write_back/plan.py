@@ -1,0 +1,206 @@
+"""What is written back where: the pairs of [write_back] as both systems have them, kept in the state for a day.
+
+A process that has just started asks neither system for it: on a quiet day, what is left is two calls of Marketo a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from shared.conditions import SyncFilter
+from shared.config import SyncConfig
+from shared.dataverse.metadata import LOOKUP_KINDS, Column, Metadata
+from shared.entities import ENTITIES, Table
+from shared.errors import MarketoError
+from shared.fields import MarketoField
+from shared.insight import Pair, resolve
+from shared.marketo.client import MarketoClient
+from shared.schema import filter_for
+from shared.write_back.values import CHOICE, MOMENT, Target
+
+if TYPE_CHECKING:
+    from shared.state import State
+
+log = logging.getLogger(__name__)
+
+#: The rows of shared/state.py.
+KIND, ROW = "write_back", "plan"
+PERSON = ENTITIES["person"]
+TABLES: dict[str, Table] = {table.name: table for table in PERSON.tables}
+KEPT = timedelta(days=1)
+#: The activities after which Sales Insight's fields change, by name: ids differ (marketo.md 6.1).
+ACTIVITIES = ("Interesting Moment", "Change Score")
+#: The fields that change with such an activity only. The others, tiers, are looked for in the lead changes too.
+WITH_MOMENTS = "msilastinterestingmoment"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """For each table, the columns that take a field.
+
+    `activities`: ids of ACTIVITIES; `logged`: fields whose changes the instance may log; `flags`: by table, the native
+    connector's column where there is one. `rules`: of what sync.toml it was made.
+    """
+
+    rules: str
+    made: datetime
+    tables: dict[str, tuple[Target, ...]] = field(default_factory=dict)
+    flags: dict[str, str] = field(default_factory=dict)
+    activities: tuple[int, ...] = ()
+    logged: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The Marketo fields to read."""
+        return tuple(sorted({target.field for targets in self.tables.values() for target in targets}))
+
+    def columns(self, table: str) -> frozenset[str]:
+        """The columns that are written."""
+        return frozenset(target.column for target in self.tables.get(table, ()))
+
+
+_PLAN = TypeAdapter(Plan)
+
+
+class Plans:
+    """Makes the plan, keeps it, and forgets it when one of the systems has changed."""
+
+    def __init__(
+        self,
+        config: SyncConfig,
+        metadata: Metadata,
+        marketo: MarketoClient,
+        state: State,
+        *,
+        now: Callable[[], datetime],
+        reads_only: bool = False,
+    ) -> None:
+        """`reads_only`: the state is left as it is."""
+        self._config = config
+        self._metadata = metadata
+        self._marketo = marketo
+        self._state = state
+        self._now = now
+        self._reads_only = reads_only
+        self._rules = _rules(config)
+        self._plan: Plan | None = None
+
+    async def current(self) -> Plan:
+        """The plan. Raises as both clients and storage do."""
+        plan = await self.known()
+        if plan is None:
+            plan = await self._make()
+            await self._keep(plan)
+        return plan
+
+    async def known(self) -> Plan | None:
+        """The plan, if one was made within a day: costs no call of either system."""
+        if self._plan is None:
+            self._plan = _read(await self._state.read(KIND, ROW))
+        plan = self._plan
+        if plan and (plan.rules != self._rules or self._now() - plan.made > KEPT):
+            plan = self._plan = None
+        return plan
+
+    async def forget(self) -> None:
+        """Make it anew at its next use."""
+        self._plan = None
+        if not self._reads_only:
+            await self._state.remove(KIND, ROW)
+
+    async def without_changes(self, plan: Plan) -> Plan:
+        """The instance refuses lead changes of these fields: not asked again while the plan lasts."""
+        plan = replace(plan, logged=())
+        await self._keep(plan)
+        return plan
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables that are written back to, as far as they have columns for it."""
+        return sorted(name for name in TABLES if name in self._config.tables)
+
+    def filter_of(self, plan: Plan, table: str) -> SyncFilter:
+        """Which rows of a table are synced, and so written back to."""
+        return replace(self._config.filter_of(table), flag=plan.flags.get(table, ""))
+
+    async def _keep(self, plan: Plan) -> None:
+        self._plan = plan
+        value = _PLAN.dump_python(plan, mode="json")
+        if not self._reads_only:
+            await self._state.change(KIND, ROW, lambda _: value)
+
+    async def _make(self) -> Plan:
+        described = await self._marketo.describe(PERSON)
+        tables: dict[str, tuple[Target, ...]] = {}
+        flags: dict[str, str] = {}
+        for name in self.tables:
+            columns = await self._metadata.columns(name, self._config.language)
+            tables[name] = await self._targets(name, columns, described)
+            readable = {column.web_name for column in columns.values() if column.readable}
+            flags[name] = filter_for(self._config.filter_of(name), readable, name).flag
+        plan = Plan(self._rules, self._now(), tables, flags)
+        if not plan.fields:
+            return plan
+        logged = tuple(name for name in plan.fields if not name.lower().startswith(WITH_MOMENTS))
+        return replace(plan, activities=await self._activities(), logged=logged)
+
+    async def _targets(
+        self, table: str, columns: Mapping[str, Column], described: Mapping[str, MarketoField]
+    ) -> tuple[Target, ...]:
+        pairs = [pair for pair in resolve(self._config.write_back, columns, described) if _usable(table, pair)]
+        found = [(pair.field, pair.column) for pair in pairs if pair.field and pair.column]
+        choices = frozenset(column.name for _, column in found if column.kind == CHOICE)
+        labels = await self._metadata.labels(table, choices, self._config.language) if choices else {}
+        days = await self._metadata.days(table) if any(column.kind == MOMENT for _, column in found) else {}
+        return tuple(
+            Target(
+                name,
+                column.name,
+                days.get(column.name, column.kind),
+                column.max_length,
+                {label.strip().casefold(): value for value, label in labels.get(column.name, {}).items()},
+            )
+            for name, column in found
+            if column.kind not in LOOKUP_KINDS
+        )
+
+    async def _activities(self) -> tuple[int, ...]:
+        """None where the user's role lacks Read-Only Activity: the sweep finds everything, only later."""
+        refused = "603"
+        try:
+            answer = await self._marketo.get("/rest/v1/activities/types.json", refusals=frozenset({refused}))
+        except MarketoError as error:
+            if error.code != refused:
+                raise
+            log.error("activities_refused %s; give the API user's role Read-Only Activity", error)
+            return ()
+        known = answer.get("result") or []
+        return tuple(int(entry["id"]) for entry in known if entry.get("name") in ACTIVITIES)
+
+
+def _usable(table: str, pair: Pair) -> bool:
+    if not pair.usable:
+        log.warning("not_written_back table=%s field=%s: %s", table, pair.name, pair.obstacles[0].text)
+    return pair.usable
+
+
+def _read(value: Mapping[str, Any]) -> Plan | None:
+    try:
+        return _PLAN.validate_python(value) if value else None
+    except ValidationError:  # of another version
+        return None
+
+
+def _rules(config: SyncConfig) -> str:
+    """A digest of what of sync.toml the plan depends on."""
+    filters: Sequence[Any] = [[name, repr(config.filter_of(name))] for name in TABLES if name in config.tables]
+    text = json.dumps([dict(config.write_back), config.language, config.filter_column, config.keys.person, filters])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

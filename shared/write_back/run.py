@@ -1,0 +1,342 @@
+"""A run of the write-back: what may have changed, or all of it page by page; what differs is written.
+
+    persons that may have changed ─┐
+    rows of a page of the sweep ───┼─▸ Marketo's values ▸ the rows as they are ▸ differences ▸ write ▸ cursor
+    rows whose last write failed ──┘
+
+A cursor is stored only after what lies before it is written: a run that is cut off does a part twice, and that is all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from shared import tally
+from shared.dataverse.client import API, DataverseClient, Row
+from shared.errors import DataverseError, MarketoError, MsiSyncError
+from shared.records import timestamp
+from shared.routing import chunked
+from shared.telemetry import measures
+from shared.write_back import results
+from shared.write_back.due import DueRows
+from shared.write_back.lease import Lease
+from shared.write_back.persons import Feed, Persons, Values
+from shared.write_back.plan import TABLES, Plan, Plans
+from shared.write_back.results import Run, RunKind
+from shared.write_back.rows import Key, Rows, Update
+from shared.write_back.sweep import Cursor, Sweeps
+from shared.write_back.values import differences
+
+if TYPE_CHECKING:
+    from shared.state import State
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: The circuit of its Marketo calls.
+CIRCUIT = "write_back"
+#: Persons in memory at a time, and rows of a page of the sweep: full calls of Marketo.
+SLICE = 1500
+PAGE = 1500
+CALL = 300
+#: Seconds after the end of its time in which what has begun may end: the host ends everything after 290.
+GRACE_SECONDS = 60.0
+
+
+class WriteBack:
+    """The write-back of one process."""
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        plans: Plans,
+        persons: Persons,
+        feed: Feed,
+        rows: Rows,
+        dataverse: DataverseClient,
+        due: DueRows,
+        sweeps: Sweeps,
+        lease: Lease,
+        turn: Callable[[], AbstractAsyncContextManager[object]],
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        time_budget: float,
+        dry: bool = False,
+        told: Callable[[Run], None] = lambda _: None,
+    ) -> None:
+        """`dry`: nothing is written anywhere. `told` hears of a run's progress."""
+        self._state = state
+        self._plans = plans
+        self._persons = persons
+        self._feed = feed
+        self._rows = rows
+        self._dataverse = dataverse
+        self._due = due
+        self._sweeps = sweeps
+        self._lease = lease
+        self._turn = turn
+        self._clock = clock
+        self._now = now
+        self._time_budget = time_budget
+        self._dry = dry
+        self._told = told
+        self._deadline = 0.0
+
+    # -- what is asked for --------------------------------------------------------------------------------------
+
+    async def tick(self) -> None:
+        """The timer's run: what has changed, then a part of the sweep when it is due. Raises nothing of a vendor."""
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        try:
+            async with self._lease.held() as mine:
+                if not mine:
+                    log.info("write_back_waits another instance is at it")
+                    return
+                self._begin()
+                await self.changes()
+                await self.sweep()
+        except AzureError as error:
+            log.warning("write_back_waits storage does not answer error=%s", type(error).__name__)
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[bool]:
+        """For an operator's run, which has all the time that it needs: whether nobody else is at it."""
+        if self._dry:
+            self._begin()
+            yield True
+            return
+        async with self._lease.held() as mine:
+            self._begin()
+            yield mine
+
+    async def changes(self) -> Run:
+        """Write what has changed since the last run, and what could not be written then."""
+        return await self._run("changes", self._changes)
+
+    async def people(self, ids: Sequence[str], mails: Sequence[str]) -> Run:
+        """Write back to these persons, whatever happened to them before."""
+
+        async def work(run: Run, plan: Plan) -> bool:
+            for filter_type, values in ((self._persons.key, ids), ("email", mails)):
+                for part in chunked(values, SLICE):
+                    known = await self._persons.by(filter_type, part, plan, self._last_moment)
+                    await self._bring_all(run, plan, known, forced=True)
+            return True
+
+        return await self._run("persons", work)
+
+    async def sweep(self, *, whole: bool = False) -> Run | None:
+        """Go on with the sweep if one is due; `whole`: all of it, from its beginning, whatever the day's share."""
+        tables = self._plans.tables
+        cursor = await (self._sweeps.whole(tables) if whole else self._sweeps.due(tables))
+        if not cursor.under_way or not (whole or self._sweeps.may_call(cursor)):
+            return None
+
+        async def work(run: Run, plan: Plan) -> bool:
+            nonlocal cursor
+            # A link names the columns that it gives: with a new plan, its table begins anew.
+            begins, cursor = cursor, replace(cursor, link="")
+            return await self._sweep(run, plan, begins, whole=whole)
+
+        return await self._run("sweep", work)
+
+    # -- a run --------------------------------------------------------------------------------------------------
+
+    async def _run(self, kind: RunKind, work: Callable[[Run, Plan], Awaitable[bool]]) -> Run:
+        """Do it, and keep what became of it. An error of a vendor ends it: the next run begins where this one was."""
+        run = Run(kind, timestamp(self._now()))
+
+        async def planned(plan: Plan) -> bool:
+            return await work(run, plan)
+
+        with tally.counted() as calls:
+            try:
+                async with self._turn():
+                    await self._due.load()
+                    run.complete = await self._healed(planned)
+            except MsiSyncError as error:
+                run.error = str(error)
+                log.warning("write_back_stopped kind=%s %s", kind, error)
+            run.marketo_calls, run.dataverse_requests = calls["marketo"], calls["dataverse"]
+        run.finished = timestamp(self._now())
+        log.info("write_back %s", " ".join(f"{name}={value}" for name, value in run.as_json().items()))
+        if not self._dry:
+            await results.keep(self._state, run)
+            measures.written_back(kind, run.outcomes)
+        return run
+
+    async def _healed(self, work: Callable[[Plan], Awaitable[T]]) -> T:
+        """Do it with the plan; once more with a new one when a field or column of it turns out to be gone."""
+        try:
+            return await work(await self._plans.current())
+        except (MarketoError, DataverseError) as error:
+            gone = error.code == "1006" if isinstance(error, MarketoError) else error.is_unknown_column
+            if not gone:
+                raise
+            log.warning("write_back_plan_forgotten %s", error)
+        await self._plans.forget()
+        return await work(await self._plans.current())
+
+    def _begin(self) -> None:
+        self._deadline = self._clock() + self._time_budget
+
+    @property
+    def _is_over(self) -> bool:
+        return self._clock() >= self._deadline
+
+    @property
+    def _last_moment(self) -> float:
+        return self._deadline + GRACE_SECONDS
+
+    # -- changes ------------------------------------------------------------------------------------------------
+
+    async def _changes(self, run: Run, plan: Plan) -> bool:
+        if not plan.fields:
+            return True
+        await self._again(run, plan)
+        while not self._is_over:
+            changed, tells = await self._feed.next(plan, SLICE, self._last_moment)
+            if plan.logged and not tells and not self._dry:
+                plan = await self._plans.without_changes(plan)
+            for part in chunked(sorted(changed.ids), SLICE):
+                await self._bring_all(run, plan, await self._persons.by("id", part, plan, self._last_moment))
+            if self._dry:
+                return not changed.more
+            if changed.lost:
+                await self._sweeps.ask()
+            await self._feed.store(changed.cursors)
+            if not changed.more:
+                return True
+        return False
+
+    async def _again(self, run: Run, plan: Plan) -> None:
+        """Rows whose last write failed, and whose time has come."""
+        ready = self._due.ready()
+        for part in chunked(ready, SLICE):
+            ids = [due.id for due in part]
+            known = await self._persons.by(self._persons.key, ids, plan, self._last_moment)
+            for due in part:
+                if due.id not in known and not self._dry:  # the person is gone, and with it what was to be written
+                    await self._due.done(due.key)
+            await self._bring_all(run, plan, known)
+
+    async def _bring_all(self, run: Run, plan: Plan, persons: Mapping[str, Values], *, forced: bool = False) -> None:
+        """Read the persons' rows, and write what differs."""
+        if not persons:
+            return
+        rows = await self._rows.find(persons, self._columns(plan), self._last_moment)
+        gone = persons.keys() - {id_ for _, id_ in rows}
+        run.gone += len(gone)
+        if not self._dry:
+            await self._forget((table, id_) for table in plan.tables for id_ in gone)
+        await self._bring(run, plan, persons, rows, forced=forced)
+
+    # -- sweep --------------------------------------------------------------------------------------------------
+
+    async def _sweep(self, run: Run, plan: Plan, cursor: Cursor, *, whole: bool) -> bool:
+        """Pages until the time or the day's share is over. Rows that fill no call wait for the next page."""
+        waiting: dict[str, Row] = {}
+        charged = 0
+        while cursor.under_way:
+            table, link = cursor.tables[0], ""
+            page: dict[str, Row] = {}
+            if plan.tables.get(table):
+                page, link = await self._page(plan, table, cursor.link)
+            waiting |= page
+            full = len(waiting) // CALL * CALL if link else len(waiting)
+            await self._compare(run, plan, table, waiting, full)
+            calls = tally.made("marketo")
+            cursor, charged = self._sweeps.charged(cursor, calls - charged), calls
+            goes_on = whole or (self._sweeps.may_call(cursor) and not self._is_over)
+            if not goes_on:
+                await self._compare(run, plan, table, waiting, len(waiting))
+            if not self._dry:
+                # The rows that wait are of this page: it is where to go on, should the run be cut off.
+                await self._sweeps.store(cursor if waiting else cursor.after(link))
+            cursor = cursor.after(link)
+            if not goes_on:
+                break
+        return not cursor.under_way
+
+    async def _compare(self, run: Run, plan: Plan, table: str, waiting: dict[str, Row], number: int) -> None:
+        """Take so many rows, and bring them up to date."""
+        ids = list(waiting)[:number]
+        if ids:
+            persons = await self._persons.by(self._persons.key, ids, plan, self._last_moment)
+            await self._bring(run, plan, persons, {(table, id_): waiting.pop(id_) for id_ in ids})
+
+    async def _page(self, plan: Plan, table: str, link: str) -> tuple[dict[str, Row], str]:
+        """The rows of a page that are synced, and the link of the next one."""
+        source = TABLES[table]
+        columns = ",".join(sorted({source.key, *self._columns(plan)[table]}))
+        url = link or f"{API}/{source.entity_set}?$select={columns}"
+        rows, following = await self._dataverse.page(url, PAGE, deadline=self._last_moment)
+        wanted = self._plans.filter_of(plan, table)
+        return {str(row[source.key]).lower(): row for row in rows if not wanted.excludes(row)}, following
+
+    # -- both ---------------------------------------------------------------------------------------------------
+
+    def _columns(self, plan: Plan) -> dict[str, frozenset[str]]:
+        """What is read of each table: the columns to compare, and those that decide whether a row is synced."""
+        return {
+            table: plan.columns(table) | self._plans.filter_of(plan, table).columns
+            for table, targets in plan.tables.items()
+            if targets
+        }
+
+    async def _bring(
+        self,
+        run: Run,
+        plan: Plan,
+        persons: Mapping[str, Values],
+        rows: Mapping[Key, Row],
+        *,
+        forced: bool = False,
+    ) -> None:
+        """Write what differs between these persons and their rows."""
+        updates: list[Update] = []
+        for (table, id_), row in rows.items():
+            if id_ not in persons:
+                continue
+            if self._plans.filter_of(plan, table).excludes(row):
+                if not self._dry:
+                    await self._due.done((table, id_))
+                continue
+            run.read += 1
+            values, unfit = differences(plan.tables[table], persons[id_], row)
+            if unfit:
+                run.unfit += len(unfit)
+                log.warning("does_not_fit table=%s id=%s columns=%s", table, id_, ", ".join(unfit))
+            update = Update(table, id_, values)
+            if update.values:
+                run.differing += 1
+                updates.append(update)
+            elif not self._dry:
+                await self._due.done(update.key)
+        if self._dry:
+            return
+        await self._write(run, [update for update in updates if forced or not self._due.holds(update)])
+        self._told(run)
+
+    async def _write(self, run: Run, updates: Sequence[Update]) -> None:
+        if not updates:
+            return
+        written = await self._rows.write(updates, self._last_moment)
+        run.written += len(written.done)
+        run.gone += len(written.gone)
+        for update, error in written.refused:
+            run.refuse(update.table, update.id, error.code, error.message)
+        await self._due.failed(written.refused)
+        await self._forget(update.key for update in (*written.done, *written.gone))
+
+    async def _forget(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            await self._due.done(key)

@@ -1,0 +1,106 @@
+"""Where the sweep over all leads and contacts stands: one row of the state, so that it goes on after any interruption.
+
+Tiers are calculated anew every night without an activity (marketo.md 6.1), so once a day all rows are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from shared.marketo.day import day_of
+from shared.write_back.plan import KIND
+
+if TYPE_CHECKING:
+    from shared.state import State
+
+ROW = "sweep"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """`of`: the night whose sweep is the last one that began. `tables`: those still to do, the first is under way from
+    `link` on (empty: from its beginning). `asked`: one is wanted before the next night. `used`: calls on `day`.
+    """
+
+    of: str = ""
+    tables: list[str] = field(default_factory=list)
+    link: str = ""
+    asked: bool = False
+    day: str = ""
+    used: int = 0
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there is something left to do."""
+        return bool(self.tables)
+
+    def after(self, link: str) -> Cursor:
+        """After a page: with the next one's link, or in the next table."""
+        return replace(self, link=link, tables=self.tables if link else self.tables[1:])
+
+
+class Sweeps:
+    """The row, and what the settings say of it."""
+
+    def __init__(self, state: State, *, hour: int, calls: int, now: Callable[[], datetime]) -> None:
+        """`hour`: of US Central, when the night's calculations are done. `calls`: of Marketo, on one of its days."""
+        self._state = state
+        self._hour = hour
+        self._calls = calls
+        self._now = now
+
+    @property
+    def tonight(self) -> str:
+        """The night whose sweep is due by now."""
+        return day_of(self._now() - timedelta(hours=self._hour)).date.isoformat()
+
+    async def due(self, tables: list[str]) -> Cursor:
+        """The sweep to go on with, perhaps from its beginning; none under way when none is due.
+
+        The first night is the next one: who cannot wait asks for a sweep with the command.
+        """
+        value = await self._state.read(KIND, ROW)
+        cursor = _cursor(value) if value else Cursor(of=self.tonight)
+        if not value:
+            await self.store(cursor)
+        if not cursor.under_way and (cursor.asked or cursor.of < self.tonight):
+            cursor = self.begun(cursor, tables)
+        return cursor
+
+    async def whole(self, tables: list[str]) -> Cursor:
+        """A sweep from its beginning."""
+        return self.begun(_cursor(await self._state.read(KIND, ROW)), tables)
+
+    def begun(self, cursor: Cursor, tables: list[str]) -> Cursor:
+        """At the beginning of tonight's sweep."""
+        return replace(cursor, of=self.tonight, tables=tables, link="", asked=False)
+
+    def charged(self, cursor: Cursor, calls: int) -> Cursor:
+        """With so many more calls on today's account."""
+        today = day_of(self._now()).date.isoformat()
+        return replace(cursor, day=today, used=(cursor.used if cursor.day == today else 0) + calls)
+
+    async def store(self, cursor: Cursor) -> None:
+        """What is before the cursor is written."""
+        await self._state.change(KIND, ROW, lambda _: asdict(cursor))
+
+    async def ask(self) -> None:
+        """Changes may have been missed: sweep soon."""
+        first = Cursor(of=self.tonight)
+        await self._state.change(
+            KIND, ROW, lambda value: asdict(replace(_cursor(value) if value else first, asked=True))
+        )
+
+    def may_call(self, cursor: Cursor) -> bool:
+        """Whether the day's share leaves calls."""
+        return cursor.day != day_of(self._now()).date.isoformat() or cursor.used < self._calls
+
+
+def _cursor(value: dict[str, Any]) -> Cursor:
+    try:
+        return Cursor(**value)
+    except TypeError:  # of another version
+        return Cursor(of=str(value.get("of", "")))

@@ -1,0 +1,146 @@
+"""What the way back of Sales Insight's fields asks of the Dataverse simulator (dataverse.md 4.2 to 4.8 and 5)."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from local.dataverse.environment import Fault
+from local.dataverse.harness import Answer, RecordingQueues, Running, registration, running
+from local.dataverse.seeding import seed
+
+ANNA, BO, CLEO = (f"0a000000-0000-4000-a000-00000000000{number}" for number in (1, 2, 3))
+NOBODY = "0a000000-0000-4000-a000-000000000009"
+UPDATE_MULTIPLE = "contacts/Microsoft.Dynamics.CRM.UpdateMultiple"
+CRLF = "\r\n"
+
+
+@pytest.fixture
+def queues() -> RecordingQueues:
+    return RecordingQueues()
+
+
+@pytest.fixture
+async def api(queues: RecordingQueues) -> AsyncIterator[Running]:
+    async with running(empty=True, queues=queues) as started:
+        people = [{"contactid": each, "lastname": "P", "new_priority": 1} for each in (ANNA, BO, CLEO)]
+        seed(started.environment, {"contact": people})
+        yield started
+
+
+def priorities(api: Running) -> list[int]:
+    rows = api.environment.store.rows["contact"]
+    return [rows[each]["new_priority"] for each in (ANNA, BO, CLEO)]
+
+
+async def update(api: Running, *ids: str, tag: str = "", **values: Any) -> Answer:
+    kind = "Microsoft.Dynamics.CRM.contact"
+    targets = [{"@odata.type": kind, "contactid": each, "new_priority": 5, **values} for each in ids]
+    return await api.call("POST", UPDATE_MULTIPLE + (f"?tag={tag}" if tag else ""), {"Targets": targets})
+
+
+async def batch(api: Running, *parts: str) -> tuple[Answer, list[int]]:
+    head = f"Content-Type: application/http{CRLF}Content-Transfer-Encoding: binary{CRLF}{CRLF}"
+    body = "".join(f"--b{CRLF}{head}{each}{CRLF}" for each in parts) + f"--b--{CRLF}"
+    kind, prefer = "multipart/mixed; boundary=b", "odata.continue-on-error"
+    answer = await api.call("POST", "$batch", body.encode(), content_type=kind, prefer=prefer)
+    lines = answer.body.decode().split(CRLF)
+    return answer, [int(line.split()[1]) for line in lines if line.startswith("HTTP/1.1")]
+
+
+def patch(row_id: str, tag: str = "msi") -> str:
+    head = f"PATCH /api/data/v9.2/contacts({row_id})?tag={tag} HTTP/1.1{CRLF}Content-Type: application/json{CRLF}"
+    return f'{head}If-Match: *{CRLF}{CRLF}{{"new_priority":5}}'
+
+
+@pytest.mark.parametrize(
+    ("ids", "status", "code"),
+    [
+        ((ANNA, BO, NOBODY), 404, "0x80040217"),
+        ((ANNA, BO, ANNA.upper()), 400, "0x80040203"),
+    ],
+    ids=["a row that is missing", "a row that comes twice"],
+)
+async def test_one_row_spoils_a_bulk_update(api: Running, ids: tuple[str, ...], status: int, code: str) -> None:
+    answer = await update(api, *ids)
+    assert (answer.status, answer.code) == (status, code)
+    assert priorities(api) == [1, 1, 1]
+    assert NOBODY not in api.environment.store.rows["contact"]
+
+
+@pytest.mark.parametrize(("code", "status"), [("0x80040265", 400), ("0x80044151", 500), ("0x80040220", 400)])
+async def test_a_row_can_be_refused_with_a_code(api: Running, code: str, status: int) -> None:
+    async with httpx.AsyncClient(base_url=api.control_url) as control:
+        (await control.post("/switches", json={"refused_rows": {BO: code}})).raise_for_status()
+        answer = await update(api, ANNA, BO, CLEO)
+        assert (answer.status, answer.code, priorities(api)) == (status, code, [1, 1, 1])
+        assert BO in answer.json()["error"]["message"]
+        whole, parts = await batch(api, patch(ANNA), patch(BO), patch(CLEO))
+        assert (whole.status, parts, priorities(api)) == (200, [204, status, 204], [5, 1, 5])
+        assert code in whole.body.decode()
+        (await control.post("/switches", json={"refused_rows": {}})).raise_for_status()
+    assert (await update(api, BO)).status == 204
+
+
+async def test_a_patch_with_if_match_makes_no_row(api: Running) -> None:
+    _, parts = await batch(api, patch(NOBODY), patch(ANNA))
+    assert parts == [404, 204]
+    assert NOBODY not in api.environment.store.rows["contact"]
+
+
+async def test_a_batch_reads_and_writes_and_is_throttled_part_by_part(api: Running) -> None:
+    query = f"contacts?$select=new_priority&$filter=contactid%20eq%20{ANNA}"
+    api.environment.faults.append(Fault(match=BO, method="PATCH", status=429, code="0x80072322", retry_after=7))
+    whole, parts = await batch(api, f"GET /api/data/v9.2/{query} HTTP/1.1{CRLF}", patch(BO), patch(CLEO))
+    assert (whole.status, parts, priorities(api)) == (200, [200, 429, 204], [1, 1, 5])
+    assert f"Retry-After: 7{CRLF}" in whole.body.decode()
+
+
+async def test_too_many_requests_are_told_to_wait(api: Running) -> None:
+    api.environment.switches.requests = 1
+    assert (await update(api, ANNA)).status == 204
+    refused = await update(api, BO)
+    assert (refused.status, refused.code) == (429, "0x80072322")
+    assert int(refused.headers["Retry-After"]) > 1
+    assert priorities(api) == [5, 1, 1]
+
+
+async def test_the_tag_of_a_write_reaches_its_notification(api: Running, queues: RecordingQueues) -> None:
+    seed(api.environment, registration("contact"))
+    api.simulator.events.forget_steps()
+    await update(api, ANNA, BO, tag="msi%20sync")
+    await batch(api, patch(CLEO, "other"))
+    for _ in range(200):
+        if len(queues.sent) == 3:
+            break
+        await asyncio.sleep(0.01)
+    tags = [{pair["key"]: pair["value"] for pair in body["SharedVariables"]}.get("tag") for body in queues.bodies()]
+    assert sorted(map(str, tags)) == ["msi sync", "msi sync", "other"]
+
+
+async def test_pages_lead_through_all_rows(api: Running) -> None:
+    path, seen, sizes = "contacts?$select=new_priority", set(), []
+    while path:
+        page = (await api.call("GET", path, prefer="odata.maxpagesize=2")).json()
+        sizes.append(len(page["value"]))
+        seen |= {row["contactid"] for row in page["value"]}
+        path = page.get("@odata.nextLink", "").partition("/api/data/v9.2/")[2]
+    assert (sizes, seen) == ([2, 1], {ANNA, BO, CLEO})
+
+
+async def test_requests_are_counted_by_method_and_path(api: Running) -> None:
+    async with (
+        httpx.AsyncClient(transport=api.transport(), base_url="https://contoso.crm4.dynamics.com") as http,
+        httpx.AsyncClient(base_url=api.control_url) as control,
+    ):
+        headers = {"Authorization": f"Bearer {api.access_token()}"}
+        for _ in range(2):
+            await http.get(f"/api/data/v9.2/contacts({ANNA})?$select=lastname", headers=headers)
+        content = json.dumps({"Targets": []})
+        await http.post(f"/api/data/v9.2/{UPDATE_MULTIPLE}", headers=headers, content=content)
+        await http.post("/api/data/v9.2/$batch")
+        calls = (await control.get("/stats")).json()["calls"]
+    assert calls == {"GET contacts()": 2, "POST $batch": 1, f"POST {UPDATE_MULTIPLE}": 1}
