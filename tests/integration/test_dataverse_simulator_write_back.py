@@ -144,3 +144,9 @@ async def test_requests_are_counted_by_method_and_path(api: Running) -> None:
         await http.post("/api/data/v9.2/$batch")
         calls = (await control.get("/stats")).json()["calls"]
     assert calls == {"GET contacts()": 2, "POST $batch": 1, f"POST {UPDATE_MULTIPLE}": 1}
+
+
+async def test_rows_are_told_with_the_columns_that_are_wanted(api: Running) -> None:
+    async with httpx.AsyncClient(base_url=api.control_url) as control:
+        rows = (await control.get("/rows/contact", params={"columns": "contactid,new_priority,nothing"})).json()
+    assert {row["contactid"]: row for row in rows}[BO] == {"contactid": BO, "new_priority": 1}
