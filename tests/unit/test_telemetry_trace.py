@@ -127,6 +127,8 @@ class World:
             children=nobody,
             counts=Counts(nobody, now=now),
             gauges=nobody,
+            is_echo=self._no_echo,
+            written_again=nobody,
             tables={"lead": set()},
             organization_id=self._organization,
             now=now,
@@ -145,6 +147,9 @@ class World:
 
     async def token(self) -> str:
         return "t0ken-of-dynamics"
+
+    async def _no_echo(self, _: Any) -> bool:
+        return False
 
     async def readable_columns(self, _: str) -> frozenset[str]:
         return frozenset(self.row)
