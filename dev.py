@@ -82,7 +82,7 @@ TIERS = {
     "infra": (["-m", "tools.scan"],),
     # These wait for processes and for the SDK's own pauses most of the time: many at once on two cores.
     "integration": (["-m", "pytest", "tests/integration", "-n", "5", *WHOLE_FILES],),
-    "e2e": (["-m", "pytest", "tests/e2e", "-n", "5", "--dist", "loadgroup"],),
+    "e2e": (["-m", "pytest", "tests/e2e", "-n", "6", "--dist", "loadgroup"],),
 }
 NO_TESTS_SELECTED = 5
 

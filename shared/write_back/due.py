@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 #: The kind of the rows of shared/state.py; their name is `<table>|<id>`.
 DUE = "write_back_due"
-#: Failures that are no row's fault do not use up its attempts.
-_NOT_COUNTED = frozenset({Kind.THROTTLED, Kind.TRANSIENT, Kind.TOKEN, Kind.CONFIGURATION, Kind.DAILY})
+#: Failures that are no row's fault do not use up its attempts. (A transient one of a single row is a lock on it.)
+_NOT_COUNTED = frozenset({Kind.THROTTLED, Kind.TOKEN, Kind.CONFIGURATION, Kind.DAILY})
 _UNCOUNTED_SECONDS = 300.0
 
 

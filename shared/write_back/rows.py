@@ -53,11 +53,15 @@ class Update:
 
 @dataclass(slots=True)
 class Written:
-    """What became of updates: rows written, rows that are gone, and refused ones with Dataverse's own words."""
+    """What became of updates: rows written, rows that are gone, and refused ones with Dataverse's own words.
+
+    `error`: why the others are in none of these: Dataverse cannot be written to.
+    """
 
     done: list[Update] = field(default_factory=list)
     gone: list[Update] = field(default_factory=list)
     refused: list[tuple[Update, DataverseError]] = field(default_factory=list)
+    error: DataverseError | None = None
 
 
 class Rows:
@@ -100,7 +104,7 @@ class Rows:
         return found
 
     async def write(self, updates: Sequence[Update], deadline: float) -> Written:
-        """Write them; never creates a row. Raises DataverseError when Dataverse cannot be written to at all."""
+        """Write them; never creates a row."""
         by_table: dict[str, list[Update]] = {}
         for update in updates:
             by_table.setdefault(update.table, []).append(update)
@@ -111,16 +115,16 @@ class Rows:
                 return await self._write(part, deadline)
 
         parts = [part for group in by_table.values() for part in chunked(group, MANY)]
-        outcomes = await asyncio.gather(*map(write, parts), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
         together = Written()
-        for written in outcomes:
-            if isinstance(written, Written):
-                together.done += written.done
-                together.gone += written.gone
-                together.refused += written.refused
+        for outcome in await asyncio.gather(*map(write, parts), return_exceptions=True):
+            if isinstance(outcome, Written):
+                together.done += outcome.done
+                together.gone += outcome.gone
+                together.refused += outcome.refused
+            elif isinstance(outcome, DataverseError):
+                together.error = together.error or outcome
+            else:
+                raise outcome
         return together
 
     # -- reading ------------------------------------------------------------------------------------------------

@@ -336,6 +336,8 @@ class WriteBack:
             run.refuse(update.table, update.id, error.code, error.message)
         await self._due.failed(written.refused)
         await self._forget(update.key for update in (*written.done, *written.gone))
+        if written.error:
+            raise written.error
 
     async def _forget(self, keys: Iterable[Key]) -> None:
         for key in keys:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from shared.write_back.echo import Echoes
 from shared.write_back.lease import Lease
 from shared.write_back.persons import Feed
 from shared.write_back.plan import KEPT, Plan, Plans
-from shared.write_back.rows import Rows, Update
+from shared.write_back.rows import MANY, Rows, Update
 from shared.write_back.values import Target
 
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
@@ -347,5 +347,23 @@ async def test_nothing_is_refused_for_the_sake_of_a_token() -> None:
     async def nothing(_: float) -> None:
         return
 
-    with pytest.raises(DataverseError):
-        await Rows(dataverse, clock=lambda: 0.0, sleep=nothing).write([Update("contact", guid(1), {"a": 1})], 100.0)
+    rows = Rows(dataverse, clock=lambda: 0.0, sleep=nothing)
+    written = await rows.write([Update("contact", guid(1), {"a": 1})], 100.0)
+    assert isinstance(written.error, DataverseError)
+    assert (written.done, written.refused) == ([], [])
+
+
+async def test_what_one_call_has_written_counts_though_another_finds_nobody() -> None:
+    class Half:
+        async def update_many(self, _table: str, _set: str, targets: Sequence[Mapping[str, Any]], **_: Any) -> None:
+            if len(targets) < MANY:
+                raise DataverseError("HTTP 503", "away", kind=Kind.TRANSIENT)
+
+    async def nothing(_: float) -> None:
+        return
+
+    dataverse: Any = Half()
+    updates = [Update("contact", guid(number), {"a": 1}) for number in range(MANY + 1)]
+    written = await Rows(dataverse, clock=lambda: 0.0, sleep=nothing).write(updates, 100.0)
+    assert len(written.done) == MANY
+    assert (written.refused, str(written.error)) == ([], "HTTP 503: away")
