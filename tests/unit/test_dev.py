@@ -289,7 +289,7 @@ def test_every_tier_runs_in_order(tiers: Tiers, capsys: pytest.CaptureFixture[st
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder",
         "-m tools.scan",
         "-m pytest tests/integration -n 5 --dist loadfile --no-loadscope-reorder",
-        "-m pytest tests/e2e -n 5 --dist loadgroup",
+        "-m pytest tests/e2e -n 6 --dist loadgroup",
     ]
     said = capsys.readouterr().out
     assert [line.split()[:2] for line in said.splitlines()[-6:]] == [[name, "passed"] for name in dev.TIERS]
@@ -308,7 +308,7 @@ def test_a_tier_can_be_chosen_with_arguments_for_pytest(tiers: Tiers) -> None:
     assert dev.run_tests(["unit", "e2e", "-k", "routing"]) == 0
     assert tiers.ran == [
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder -k routing",
-        "-m pytest tests/e2e -n 5 --dist loadgroup -k routing",
+        "-m pytest tests/e2e -n 6 --dist loadgroup -k routing",
     ]
 
 
