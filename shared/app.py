@@ -105,6 +105,7 @@ def pipeline() -> Pipeline:
     dataverse, marketo, bus = with_others.dataverse, with_others.marketo, with_others.bus
     clock = time.monotonic
     known = Known(clock=clock)
+    synced = {table: rules.columns_of(table) for table in rules.tables}
     trickle = Trickle(
         with_others.budget.refresh,
         daily_calls=given.marketo.daily_calls,
@@ -152,7 +153,7 @@ def pipeline() -> Pipeline:
         gauges=Gauges(with_others.budget, with_others.state, store, daily_calls=given.marketo.daily_calls, now=_now),
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=_Organization(given.dataverse, dataverse).id,
-        is_echo=Echoes(with_others.plans, dataverse.user_id).is_echo,
+        is_echo=Echoes(with_others.plans, dataverse.user_id, synced=synced, clock=clock).is_echo,
         written_again=partial(due.again, with_others.state, now=_now),
         now=_now,
     )

@@ -60,6 +60,11 @@ class FieldRule(_Strict):
     values: Values = ()
     when: Condition = {}
 
+    @property
+    def needed_columns(self) -> tuple[str, ...]:
+        """Every column that the rule looks at, as the Web API reads it."""
+        return (*self.columns, *self.when)
+
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, given: Any) -> Any:
@@ -165,8 +170,13 @@ class SyncConfig(_Strict):
         return SyncFilter(self.filter_column if table in FILTERED_TABLES else "", config.filter if config else ())
 
     def filter_columns(self, table: str) -> frozenset[str]:
-        """The columns of a table's filter as notifications name them: a lookup `_x_value` is `x` there."""
-        return frozenset(c[1:].removesuffix("_value") if c[0] == "_" else c for c in self.filter_of(table).columns)
+        """The columns of a table's filter as notifications name them."""
+        return frozenset(logical(column) for column in self.filter_of(table).columns)
+
+    def columns_of(self, table: str) -> frozenset[str]:
+        """Every column that the fields and the filter of a mapped table look at, as notifications name them."""
+        mapped = {c for rules in self.fields_of(table).values() for rule in rules for c in rule.needed_columns}
+        return frozenset(map(logical, mapped)) | self.filter_columns(table)
 
     def key_fields(self, entity: str) -> tuple[str, ...]:
         """The Marketo fields that hold a record's own GUID; the first is the key that Marketo finds it by.
@@ -177,6 +187,11 @@ class SyncConfig(_Strict):
         if entity == "person":
             return (self.keys.person,)
         return tuple(dict.fromkeys([key, self.keys.company])) if entity == "company" else (key,) if key else ()
+
+
+def logical(column: str) -> str:
+    """The logical name of a column: the lookup `x` is read as `_x_value`, and `x` in notifications."""
+    return column[1:-6] if column.startswith("_") and column.endswith("_value") else column
 
 
 #: The keys of each section, for what is said of others.

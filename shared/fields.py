@@ -95,19 +95,14 @@ def compile_table(
         spelled, field = known[name.lower()]
         usable = []
         for rule in rules:
-            absent = [c for c in needed_columns(rule) if columns is not None and c not in columns]
+            absent = [c for c in rule.needed_columns if columns is not None and c not in columns]
             missing.update(absent)
             if not absent:
                 usable.append(rule)
-                read.update(needed_columns(rule))
+                read.update(rule.needed_columns)
         if usable:
             steps.append((spelled, tuple(_Step(rule) for rule in usable), fitter(field)))
     return FieldMap(frozenset(read), tuple(dropped), tuple(sorted(missing)), clears, tuple(steps))
-
-
-def needed_columns(rule: FieldRule) -> tuple[str, ...]:
-    """Every column that a rule looks at."""
-    return (*rule.columns, *rule.when)
 
 
 def label_columns(fields: Mapping[str, tuple[FieldRule, ...]]) -> frozenset[str]:

@@ -7,8 +7,9 @@ person that edits rows as well (dataverse.md 4.8).
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from shared.changes import Notification
 from shared.errors import MsiSyncError
@@ -19,17 +20,30 @@ log = logging.getLogger(__name__)
 
 _UPDATES = frozenset({"update", "updatemultiple"})
 #: What Dataverse adds to every update by itself.
+#: The written columns are looked up so often at most, and no longer than this: routing must not wait for storage.
+PLAN_SECONDS, STORAGE_SECONDS = 60.0, 3.0
 _BOOKKEEPING = frozenset({"modifiedon", "modifiedby", "modifiedonbehalfby"})
 
 
 class Echoes:
     """Tells echoes from changes."""
 
-    def __init__(self, plans: Plans, user_id: Callable[[], Awaitable[str]]) -> None:
-        """`user_id`: the user that the app signs in as."""
+    def __init__(
+        self,
+        plans: Plans,
+        user_id: Callable[[], Awaitable[str]],
+        *,
+        synced: Mapping[str, frozenset[str]],
+        clock: Callable[[], float],
+    ) -> None:
+        """`user_id`: the user that the app signs in as. `synced`: by table, the columns whose change is a change."""
         self._plans = plans
         self._user_id = user_id
+        self._synced = synced
+        self._clock = clock
         self._user = ""
+        self._written: dict[str, frozenset[str]] = {}
+        self._looked_up = -PLAN_SECONDS
 
     async def is_echo(self, notification: Notification) -> bool:
         """Whether this tells of nothing but a write of our own. When it cannot be found out, it is a change."""
@@ -38,19 +52,30 @@ class Echoes:
             return False
         if notification.tag == TAG:
             return True
-        return notification.columns is not None and await self._looks_like_one(notification, tables)
+        own = {TABLES[table].key for table in tables}
+        columns = (notification.columns or frozenset()) - _BOOKKEEPING - own
+        if not columns or any(columns & self._synced.get(table, frozenset()) for table in tables):
+            return False
+        return await self._are_ours(columns, tables) and await self._is_me(notification)
 
-    async def _looks_like_one(self, notification: Notification, tables: set[str]) -> bool:
+    async def _are_ours(self, columns: frozenset[str], tables: set[str]) -> bool:
+        """Whether the write-back writes all of these columns."""
         from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
 
+        if self._clock() - self._looked_up >= PLAN_SECONDS:
+            self._looked_up = self._clock()
+            try:
+                async with asyncio.timeout(STORAGE_SECONDS):
+                    plan = await self._plans.known()
+                self._written = {table: plan.columns(table) for table in plan.tables} if plan else {}
+            except (AzureError, TimeoutError) as error:
+                log.warning("echo_unknown error=%s", type(error).__name__)
+        return all(columns <= self._written.get(table, frozenset()) for table in tables)
+
+    async def _is_me(self, notification: Notification) -> bool:
         try:
-            plan = await self._plans.known()
-            written = frozenset[str]().union(*(plan.columns(table) for table in tables)) if plan else frozenset()
-            columns = (notification.columns or frozenset()) - _BOOKKEEPING - {TABLES[table].key for table in tables}
-            if not columns or not columns <= written:
-                return False
             self._user = self._user or await self._user_id()
-        except (AzureError, MsiSyncError) as error:
+        except MsiSyncError as error:
             log.warning("echo_unknown error=%s", type(error).__name__)
             return False
         return self._user in (notification.initiating_user_id, notification.user_id)

@@ -8,13 +8,12 @@ import pytest
 from pydantic import SecretStr
 
 from shared import config, settings
-from shared.config import SyncConfig
+from shared.config import SyncConfig, logical
 from shared.dataverse.metadata import Column
 from shared.errors import ConfigurationError
 from shared.operations.registration.wanted import (
     Target,
     Wanted,
-    logical,
     place,
     places_of,
     queue_target,

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from azure.core.exceptions import ServiceRequestError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +58,9 @@ class Systems:
         self.now = NOON
         self.table = MemoryTable(seconds=0)
         self.refusal = ""
+
+    def clock(self) -> float:
+        return (self.now - NOON).total_seconds()
 
     async def columns(self, table: str, _language: int) -> dict[str, Column]:
         self.asked.append(f"columns of {table}")
@@ -198,6 +202,10 @@ class User:
         return USER
 
 
+def echoes_of(systems: Systems, user: User | None = None, **synced: frozenset[str]) -> Echoes:
+    return Echoes(systems.plans(), user or User(), synced=synced, clock=systems.clock)
+
+
 @pytest.mark.parametrize(
     ("facts", "is_echo"),
     [
@@ -206,6 +214,7 @@ class User:
         ({"tag": "other"}, True),  # by user and columns
         ({}, True),
         ({"columns": MINE | {"lastname"}}, False),
+        ({"columns": MINE | {"fax"}}, False),
         ({"columns": frozenset({"modifiedon"})}, False),
         ({"columns": None}, False),
         ({"user_id": STRANGER, "initiating_user_id": STRANGER}, False),
@@ -218,18 +227,54 @@ async def test_an_echo_is_known_by_its_tag_or_by_user_and_columns_never_by_the_u
 ) -> None:
     systems = Systems()
     await systems.plans().current()
-    assert await Echoes(systems.plans(), User()).is_echo(notification(**facts)) == is_echo
+    echoes = echoes_of(systems, contact=frozenset({"lastname"}))
+    assert await echoes.is_echo(notification(**facts)) == is_echo
+
+
+async def test_a_column_that_is_both_synced_and_written_is_a_change() -> None:
+    systems = Systems()
+    await systems.plans().current()
+    assert not await echoes_of(systems, contact=frozenset({"msi_type"})).is_echo(notification())
 
 
 async def test_the_user_is_asked_for_once_and_what_cannot_be_told_is_a_change() -> None:
     systems, user = Systems(), User()
     await systems.plans().current()
-    echoes = Echoes(systems.plans(), user)
+    echoes = echoes_of(systems, user)
     user.away = True
     assert not await echoes.is_echo(notification())
     user.away = False
     assert [await echoes.is_echo(notification()) for _ in range(3)] == [True] * 3
     assert user.asked == 2
+
+
+class AwayState:
+    """A storage that answers when it is well, and counts who asks."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def read(self, _kind: str, _name: str) -> dict[str, Any]:
+        self.asked += 1
+        raise ServiceRequestError("nobody there")
+
+
+async def test_a_change_of_synced_columns_waits_for_no_storage_and_others_ask_it_once_a_minute() -> None:
+    systems, state = Systems(), AwayState()
+    away: Any = state
+    echoes = Echoes(
+        Plans(CONFIG, systems, systems, away, now=lambda: systems.now),  # type: ignore[arg-type]  # only what is used
+        User(),
+        synced={"contact": frozenset({"lastname"})},
+        clock=systems.clock,
+    )
+    assert not await echoes.is_echo(notification(columns=MINE | {"lastname"}))
+    assert state.asked == 0
+    assert [await echoes.is_echo(notification()) for _ in range(5)] == [False] * 5
+    assert state.asked == 1
+    systems.now += timedelta(minutes=1)
+    assert not await echoes.is_echo(notification())
+    assert state.asked == 2
 
 
 # -- streams ------------------------------------------------------------------------------------------------------

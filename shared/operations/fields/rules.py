@@ -9,7 +9,7 @@ from enum import StrEnum
 from shared import problems
 from shared.config import FieldRule
 from shared.dataverse.metadata import LOOKUP_KINDS, Column
-from shared.fields import MarketoField, needed_columns
+from shared.fields import MarketoField
 from shared.operations.fields.types import can_be, given_by, has_labels, is_guess, lengths, takes
 
 #: What to do about values that a column never has.
@@ -70,7 +70,7 @@ def ok(code: Code, text: str, remedy: str = "") -> FieldFinding:
 
 def absent_columns(table: str, rule: FieldRule, columns: Mapping[str, Column]) -> Iterator[FieldFinding]:
     """Why a rule cannot be used. `columns` are by their name in queries, here and below."""
-    for name in needed_columns(rule):
+    for name in rule.needed_columns:
         if name not in columns:
             text = f"{table} has no column {name} in Dynamics: left out"
             yield attention(Code.COLUMN_MISSING, text, nearest_column(name, columns, table))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from shared.config import INSIGHT_PAIRS, FieldRule, SyncConfig
 from shared.dataverse.metadata import Column
 from shared.entities import TABLES
-from shared.fields import MarketoField, needed_columns
+from shared.fields import MarketoField
 from shared.insight import ALIASES, FoundBy, Pair, bare, holds, lead_field, native_columns, resolve
 from shared.operations.fields.checks import INSIGHT_TABLES
 from shared.operations.fields.default_mapping import DEFAULT_MAPPING
@@ -155,7 +155,7 @@ def _defaults(table: str, columns: Mapping[str, Column], free: Mapping[str, Mark
 
 
 def _fits(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -> bool:
-    if not columns.keys() >= set(needed_columns(rule)):
+    if not columns.keys() >= set(rule.needed_columns):
         return False
     return all(problem.code is Code.CUT for problem in rule_problems(rule, columns, field))
 

@@ -13,11 +13,10 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from shared.config import SyncConfig
+from shared.config import SyncConfig, logical
 from shared.dataverse.metadata import Column
 from shared.entities import TABLES
 from shared.errors import ConfigurationError
-from shared.fields import needed_columns
 from shared.insight import find_columns
 from shared.settings import Settings
 
@@ -233,7 +232,7 @@ def wanted(
     present = [table for table in config.tables if table in columns]
     for table in present:
         there = {column.name for column in columns[table] if column.readable}
-        asked = _asked(config, table)
+        asked = config.columns_of(table)
         left_out += [(table, column) for column in sorted(asked - there - {config.filter_column})]
         rules = {logical(column) for column in TABLES[table][1].rule_columns}
         watched = asked.union(rules, _ALWAYS) & there - insight_columns(config, columns[table])
@@ -246,21 +245,10 @@ def wanted(
     return Wanted(name, target, steps, frozenset({target.place, *places}), tuple(left_out), absent)
 
 
-def _asked(config: SyncConfig, table: str) -> set[str]:
-    """The columns that sync.toml names for a table, by logical name."""
-    mapped = {c for rules in config.fields_of(table).values() for rule in rules for c in needed_columns(rule)}
-    return {logical(column) for column in mapped | config.filter_of(table).columns}
-
-
 def insight_columns(config: SyncConfig, columns: Collection[Column]) -> set[str]:
     """The columns that the write-back fills: a step that watches them would post our own writes."""
     by_name = {column.name: column for column in columns}
     return {column.name for names in config.write_back.values() for column in find_columns(names, by_name)[1]}
-
-
-def logical(column: str) -> str:
-    """The logical name of a column: the lookup `x` is read as `_x_value`."""
-    return column[1:-6] if column.startswith("_") and column.endswith("_value") else column
 
 
 def place(values: Values) -> str:

@@ -13,7 +13,6 @@ from shared.config import SyncConfig
 from shared.dataverse.client import API, DataverseClient
 from shared.dataverse.metadata import Metadata
 from shared.entities import PERSON, TABLES
-from shared.fields import needed_columns
 from shared.operations.show.facts import Person, Relation, Search, Subject
 from shared.operations.show.relations import company_words, owner_words, possible_parents
 from shared.outcomes import Parent, Skipped
@@ -196,7 +195,7 @@ class Dynamics:
         if table not in self._config.tables:
             return set()
         rules = self._config.fields_of(table).values()
-        return {column for alternatives in rules for rule in alternatives for column in needed_columns(rule)}
+        return {column for alternatives in rules for rule in alternatives for column in rule.needed_columns}
 
     def _filter_columns(self, table: str) -> frozenset[str]:
         return self._config.filter_of(table).columns
