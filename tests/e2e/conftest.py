@@ -31,12 +31,13 @@ ENVIRONMENT = {
 LIMITS = MarketoLimits(calls_per_20s=10_000, concurrency=100, daily=1_000_000)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the shared stack go to any process, which has its own; those of a file with a stack stay together."""
-    for item in items:
-        if "shared_system" not in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests of the shared stack go to any process, which has its own; those of a file with a stack stay together.
+
+    Said here, early, for xdist reads the groups in `pytest_collection_modifyitems`.
+    """
+    if "shared_system" not in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")
