@@ -113,28 +113,29 @@ async def test_both_thumbprints_and_both_algorithms_are_taken(started: Running, 
 
 
 NOW = int(time.time())
+WRONG = {
+    "another certificate": (OTHER.sign(), 700027),
+    "signed by another": (OTHER.sign({"x5t#S256": thumbprint(REGISTERED.sha256)}), 700027),
+    "thumbprint of another": (REGISTERED.sign({"x5t#S256": thumbprint(OTHER.sha256)}), 700027),
+    "thumbprint in hex": (REGISTERED.sign({"x5t#S256": REGISTERED.sha256.hex()}), 700027),
+    "one thumbprint of another": (
+        REGISTERED.sign({"x5t": thumbprint(REGISTERED.sha1), "x5t#S256": thumbprint(OTHER.sha256)}),
+        700027,
+    ),
+    "no thumbprint": (REGISTERED.sign({}), 5002723),
+    "expired": (REGISTERED.sign(nbf=NOW - 4000, exp=NOW - 3000), 700024),
+    "not yet valid": (REGISTERED.sign(nbf=NOW + 3000, exp=NOW + 4000), 700024),
+    "another audience": (REGISTERED.sign(aud=f"{AUTHORITY}/oauth2/token"), 700023),
+    "another issuer": (REGISTERED.sign(iss="00000000-0000-4000-a000-000000000000"), 700021),
+    "another subject": (REGISTERED.sign(sub=constants.USERNAME), 700021),
+    "no end": (REGISTERED.sign(exp=None), 50027),
+    "another algorithm": (REGISTERED.sign(algorithm="RS512"), 50027),
+    "not signed": (jwt.encode({"sub": constants.CLIENT_ID}, "", algorithm="none"), 50027),
+    "no token": ("no token", 50027),
+}
 
 
-@pytest.mark.parametrize(
-    ("assertion", "number"),
-    [
-        (OTHER.sign(), 700027),
-        (OTHER.sign({"x5t#S256": thumbprint(REGISTERED.sha256)}), 700027),
-        (REGISTERED.sign({"x5t#S256": thumbprint(OTHER.sha256)}), 700027),
-        (REGISTERED.sign({"x5t#S256": REGISTERED.sha256.hex()}), 700027),
-        (REGISTERED.sign({"x5t": thumbprint(REGISTERED.sha1), "x5t#S256": thumbprint(OTHER.sha256)}), 700027),
-        (REGISTERED.sign({}), 5002723),
-        (REGISTERED.sign(nbf=NOW - 4000, exp=NOW - 3000), 700024),
-        (REGISTERED.sign(nbf=NOW + 3000, exp=NOW + 4000), 700024),
-        (REGISTERED.sign(aud=f"{AUTHORITY}/oauth2/token"), 700023),
-        (REGISTERED.sign(iss="00000000-0000-4000-a000-000000000000"), 700021),
-        (REGISTERED.sign(sub=constants.USERNAME), 700021),
-        (REGISTERED.sign(exp=None), 50027),
-        (REGISTERED.sign(algorithm="RS512"), 50027),
-        (jwt.encode({"sub": constants.CLIENT_ID}, "", algorithm="none"), 50027),
-        ("no token", 50027),
-    ],
-)
+@pytest.mark.parametrize(("assertion", "number"), WRONG.values(), ids=WRONG)
 async def test_an_assertion_that_is_wrong_is_refused_with_its_number(
     started: Running, assertion: str, number: int
 ) -> None:
