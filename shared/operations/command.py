@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shared.operations.context import Context
 
 
-#: Objects between two collections. Messages and rows have no cycles: looking for some costs a sixth of the time.
+#: Objects between two collections. Messages have no cycles: looking for some costs a sixth of the time.
 SELDOM = 100_000
 
 
