@@ -25,12 +25,14 @@ from local.bench.lone import run_lone
 from local.bench.population import LEAST_RECORDS, ORDERS
 from local.bench.quota import quota_figures, simulate
 from local.bench.replay import replay_figures, run_replay
-from local.bench.startup import median_import_seconds
+from local.bench.startup import median_import_seconds, median_load_seconds, with_more_fields
 from local.bench.write_back import run_write_back, write_back_figures
 from local.processes import StackError
 from local.stack import DIRECTORY, ROOT
 
 SECTIONS = ("import", "doctor", "lone", "engine", "burst", "replay", "day", "quota", "write-back")
+#: Fields of one's own in a large sync.toml.
+MORE_FIELDS = 500
 #: 100,000 dead letters to 20,000 records.
 LETTERS_PER_RECORD = 5
 #: A burst of 100,000 changes when 100 calls of the day's share are left.
@@ -77,9 +79,16 @@ class Bench:
                 self.console.print(f"[bold red]{section} failed[/]: {error}", highlight=False)
 
     async def startup(self) -> None:
-        """How long the app takes to import."""
+        """How long the app takes to import, and its sync.toml to load."""
         self.say("import: five fresh processes")
-        self.figures += report.import_figures(await asyncio.to_thread(median_import_seconds, ROOT))
+        imported = await asyncio.to_thread(median_import_seconds, ROOT)
+        large = self.directory / "large.toml"
+        large.write_text(with_more_fields((ROOT / "sync.toml").read_text(), MORE_FIELDS))
+        loads = {
+            "sync.toml as shipped": median_load_seconds(ROOT / "sync.toml"),
+            f"  with {MORE_FIELDS} more fields": median_load_seconds(large),
+        }
+        self.figures += report.startup_figures(imported, loads)
 
     async def doctor(self) -> None:
         """The operators' first command."""

@@ -1,4 +1,4 @@
-"""How long the app takes to import, each time in a fresh process: what every cold start of the platform pays."""
+"""What every cold start of the platform pays: the import of the app, in fresh processes, and the load of sync.toml."""
 
 import statistics
 import subprocess
@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 
 from local.endpoints import inherited_environment
+from shared import config
 
 ROUNDS = 5
+LOADS = 20
 PROGRAM = "import function_app"
 
 
@@ -29,3 +31,20 @@ def _timed(app_directory: Path) -> float:
 def median_import_seconds(app_directory: Path) -> float:
     """The median round."""
     return statistics.median(import_seconds(app_directory))
+
+
+def median_load_seconds(sync_toml: Path) -> float:
+    """To read and validate it, the median of several times. Raises ConfigurationError."""
+    return statistics.median(_loaded(sync_toml) for _ in range(LOADS))
+
+
+def with_more_fields(sync_toml: str, count: int) -> str:
+    """The same file with so many more fields of a contact."""
+    more = "".join(f'customField{number} = "new_field{number}"\n' for number in range(count))
+    return sync_toml.replace("[contact.fields]\n", f"[contact.fields]\n{more}", 1)
+
+
+def _loaded(sync_toml: Path) -> float:
+    began = time.perf_counter()
+    config.load(sync_toml)
+    return time.perf_counter() - began
