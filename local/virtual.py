@@ -138,7 +138,7 @@ class MemoryState(State):
     """The state over a table in memory. Each instance has its own."""
 
     def __init__(self, table: MemoryTable) -> None:
-        super().__init__(StorageSettings.model_validate({"AzureWebJobsStorage": "in memory"}))
+        super().__init__(StorageSettings.model_validate({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}))
         self._memory = table
 
     async def _open(self) -> Any:

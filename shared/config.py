@@ -194,6 +194,8 @@ def logical(column: str) -> str:
     return column[1:-6] if column.startswith("_") and column.endswith("_value") else column
 
 
+#: What stands at the top of the file and could pass for a field below it ("language" may be one).
+_OPTIONS = frozenset({"filter_column", "empty", "unsubscribe"})
 #: The keys of each section, for what is said of others.
 _KEYS = {
     "": [*(name for name in SyncConfig.model_fields if name != "tables"), *TABLES],
@@ -215,7 +217,7 @@ def load(path: Path) -> SyncConfig:
         config = SyncConfig.model_validate(given)
     except ValidationError as error:
         wrong += problems(error, str(path), given=given, words=partial(checks.words, names=_KEYS))
-    wrong += [f"{path}: {problem}" for problem in checks.misplaced(given, INSIGHT_PAIRS)]
+    wrong += [f"{path}: {problem}" for problem in checks.misplaced(given, INSIGHT_PAIRS, _OPTIONS)]
     if wrong:
         raise ConfigurationError("BadSyncConfig", "\n".join(wrong))
     return config

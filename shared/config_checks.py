@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from shared.entities import ENTITIES, TABLES, Entity
@@ -88,7 +89,14 @@ def values(given: Any) -> tuple[int | str | bool, ...]:
     wrong = [value for value in given if not isinstance(value, bool | int | str)]
     if wrong:
         raise ValueError(f"values are text, whole numbers, true or false, not {quoted(wrong[0])}")
-    return tuple(given)
+    return tuple(_as_dataverse_writes(value) for value in given)
+
+
+def _as_dataverse_writes(value: int | str | bool) -> int | str | bool:
+    """A GUID comes in lower case without braces; everything else is compared as it is."""
+    with suppress(ValueError):
+        return guid(value) if isinstance(value, str) else value
+    return value
 
 
 def condition(given: Any) -> Any:
@@ -150,10 +158,11 @@ def _unknown_at_top(name: str, given: Any, names: Mapping[str, Sequence[str]]) -
     return f"unknown section; allowed: {', '.join(sections)}"
 
 
-def misplaced(given: Mapping[str, Any], insight: Collection[str]) -> Iterator[str]:
+def misplaced(given: Mapping[str, Any], insight: Collection[str], options: Collection[str]) -> Iterator[str]:
     """What only the whole file tells: fields that are not the operator's to map, are mapped twice, or are demanded.
 
-    `insight` are the Marketo fields that are written back.
+    `insight` are the Marketo fields that are written back; `options` those of the top of the file, which TOML takes
+    for a field when they stand below [contact.fields].
     """
     written_back = given.get("write_back")
     written_back = written_back if isinstance(written_back, dict) else {}
@@ -169,6 +178,8 @@ def misplaced(given: Mapping[str, Any], insight: Collection[str]) -> Iterator[st
         own = _own_fields(entity, keys if isinstance(keys, dict) else {})
         for field in fields:
             what = _not_to_be_mapped(field, own, insight if entity.is_lead else ())
+            if field in options:
+                what = f"{field} stands at the top of the file, before the first [section]"
             if what:
                 yield f"{table}.fields.{field}: {what}"
         for field in _DEMANDED.get(table, ()):

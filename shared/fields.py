@@ -127,13 +127,24 @@ def _plain(value: Any) -> Any:
     return None if value == "" else value
 
 
-def _label(value: Any, labels: Mapping[int, str]) -> str | None:
-    if value is None:
+def has_unknown_choice(row: Row, labels: Labels) -> bool:
+    """Whether a choice of the row has no label here: an option that was added, or taken away, since they were read."""
+    return any(choice not in known for column, known in labels.items() for choice in _choices(row.get(column)))
+
+
+def _label(value: Any, labels: Mapping[int, str]) -> Any:
+    """A choice without a known label is not sent: the one that Marketo has is nearer to the truth than none."""
+    if value is None or value == "":
         return None
-    if isinstance(value, str):  # multi-select choices come as "1,3"
-        found = [labels.get(int(part)) for part in value.split(",") if part.strip().lstrip("-").isdigit()]
-        return ";".join(label for label in found if label) or None
-    return labels.get(int(value))
+    found = [labels.get(choice) for choice in _choices(value if isinstance(value, str) else int(value))]
+    return ";".join(label for label in found if label) or None if found and None not in found else _LEAVE
+
+
+def _choices(value: Any) -> list[int]:
+    """Several choices come as "1,3"."""
+    if isinstance(value, str):
+        return [int(part) for part in value.split(",") if part.strip().lstrip("-").isdecimal()]
+    return [int(value)] if isinstance(value, int) else []
 
 
 def fitter(field: MarketoField) -> Callable[[Any], Any]:

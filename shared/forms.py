@@ -10,6 +10,8 @@ import re
 import httpx
 from pydantic import SecretStr
 
+from shared.wire import guid
+
 #: Hosts of Dataverse environments (dataverse.md 6.4). Another host must be allowed by DATAVERSE_AUTHORITY being set.
 DYNAMICS_SUFFIXES = (".dynamics.com", ".dynamics.cn", ".microsoftdynamics.us", ".appsplatform.us")
 
@@ -83,6 +85,53 @@ def service_bus(given: SecretStr, *, of_one_queue: bool) -> SecretStr:
         raise ValueError(
             "must be a connection string of the namespace: this one has an EntityPath, so it opens one queue"
         )
+    return given
+
+
+def identifier(given: str) -> str:
+    """A GUID, perhaps in braces."""
+    try:
+        return guid(given.strip()) or ""
+    except ValueError:
+        raise ValueError("must be a GUID, 8 digits, three times 4, and 12, with hyphens") from None
+
+
+def service_bus_host(given: str) -> str:
+    """A namespace as the Functions host reads it as well, which takes nothing but the host's name."""
+    if given and not (_HOST.fullmatch(given.lower()) and "." in given):
+        raise ValueError("must be the namespace's host name alone, <namespace>.servicebus.windows.net")
+    return given
+
+
+def storage(given: SecretStr) -> SecretStr:
+    """A storage account's connection string, with a key or a shared access signature."""
+    pairs = (part.partition("=") for part in given.get_secret_value().split(";"))
+    parts = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    opens = (parts.get("accountkey") and parts.get("accountname")) or parts.get("sharedaccesssignature")
+    if not opens and parts.get("usedevelopmentstorage", "").lower() != "true":
+        raise ValueError(
+            "must be a connection string, DefaultEndpointsProtocol=https;AccountName=<account>;AccountKey=<key>;"
+            "EndpointSuffix=core.windows.net, or UseDevelopmentStorage=true"
+        )
+    return given
+
+
+def table_endpoint(given: str) -> str:
+    """Where an account's tables are; a path is an emulator's account."""
+    return given and f"https://{_https(given).netloc.decode()}{_https(given).path.rstrip('/')}"
+
+
+def table(given: str) -> str:
+    """The name of a table of Table Storage."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,62}", given):
+        raise ValueError("must be 3 to 63 letters and digits, and begin with a letter")
+    return given
+
+
+def webhook(given: str) -> str:
+    """An address of the app; `msisync register` looks at it more closely."""
+    if given and not re.fullmatch(r"https?://\S+", given):
+        raise ValueError("must be https://<app>.azurewebsites.net/api/receive_webhook")
     return given
 
 

@@ -11,17 +11,19 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
-from shared.conditions import SyncFilter
+from shared.conditions import Row, SyncFilter
 from shared.config import SyncConfig
 from shared.dataverse.metadata import Metadata
 from shared.entities import TABLES, Entity
 from shared.errors import ConfigurationError
-from shared.fields import FieldMap, Labels, MarketoField, compile_table, label_columns
+from shared.fields import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
 from shared.marketo.client import MarketoClient
 
 log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 86_400.0
+#: Labels are read again for a choice that has none, at most so often: a deleted option never gets one.
+RELABEL_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Schema:
         self._clock = clock
         self._tables: dict[str, tuple[float, TableSchema]] = {}
         self._described: dict[str, tuple[float, dict[str, MarketoField]]] = {}
+        self._relabelled: dict[str, float] = {}
         self._warned: set[tuple[str, str]] = set()
         self._lock = asyncio.Lock()
 
@@ -62,6 +65,19 @@ class Schema:
             schema = await self._load(table)
             self._tables[table] = (self._clock() + KEEP_SECONDS, schema)
             return schema
+
+    async def labelled(self, table: str, rows: Iterable[Row]) -> TableSchema:
+        """The schema, with labels that are read again when these rows have choices without one. Raises as `of`."""
+        schema = await self.of(table)
+        if not any(has_unknown_choice(row, schema.labels) for row in rows):
+            return schema
+        async with self._lock:
+            if self._clock() >= self._relabelled.get(table, 0):
+                self._relabelled[table] = self._clock() + RELABEL_SECONDS
+                until, schema = self._tables.get(table, (0, schema))
+                schema = replace(schema, labels=await self._labels(table, schema.fields))
+                self._tables[table] = until, schema
+        return self._tables[table][1]
 
     async def filter_of(self, table: str) -> SyncFilter:
         """Which rows of a mapped table are synced; costs nothing where all are. Raises as `of`."""
@@ -83,14 +99,23 @@ class Schema:
         self._warn(table, "not writable in Marketo", fields.dropped)
         self._warn(table, "not readable in Dynamics", fields.dropped_columns)
         chosen = filter_for(self._config.filter_of(table), there, table)
-        wanted = label_columns(self._config.fields_of(table)) & fields.columns
-        labels = await self._metadata.labels(table, wanted, self._config.language) if wanted else {}
+        labels = await self._labels(table, fields)
         columns = {*fields.columns, *chosen.columns, *(there.intersection(source.rule_columns))}
         return TableSchema(frozenset(columns), fields, labels, self._id_fields(table, described), chosen)
 
+    async def _labels(self, table: str, fields: FieldMap) -> Labels:
+        wanted = label_columns(self._config.fields_of(table)) & fields.columns
+        return await self._metadata.labels(table, wanted, self._config.language) if wanted else {}
+
     def _id_fields(self, table: str, described: Collection[str]) -> tuple[str, ...]:
-        """Without the first nothing can be synced; one beside it may be missing."""
+        """Without the first nothing can be synced; one beside it may be missing. Raises ConfigurationError."""
+        spelled = {name.lower(): name for name in described}
         names = self._config.key_fields(TABLES[table][0].name)
+        for name in names:
+            known = spelled.get(name.lower(), name)
+            if known != name:  # Marketo takes it, and answers with its own (marketo.md 5.1)
+                text = f"[keys] of sync.toml names {name}, which Marketo spells {known}: write it so"
+                raise ConfigurationError("KeySpelling", text)
         missing = [name for name in names[1:] if name not in described]
         self._warn(table, "not in Marketo", missing)
         return tuple(name for name in names if name not in missing)

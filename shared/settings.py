@@ -57,7 +57,7 @@ class DataverseSettings(_Settings):
     client_certificate_password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_CERTIFICATE_PASSWORD")
     username: str = Field("", alias="DATAVERSE_USERNAME", validate_default=True)
     password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_PASSWORD", validate_default=True)
-    organization_id: str = Field("", alias="DATAVERSE_ORGANIZATION_ID", pattern=r"^([0-9a-fA-F-]{36})?$")
+    organization_id: Annotated[str, AfterValidator(forms.identifier)] = Field("", alias="DATAVERSE_ORGANIZATION_ID")
 
     @field_validator("authority")
     @classmethod
@@ -87,6 +87,15 @@ class DataverseSettings(_Settings):
         if name == "username" and not re.fullmatch(r"[^@\s]+@[^@\s]+", text):
             raise ValueError("must be the UPN, user@domain")
         return given
+
+
+def _check_distinct(names: Mapping[str, str], what: str) -> None:
+    """Azure's names are the same in any case. Raises ValueError that names the settings."""
+    first: dict[str, str] = {}
+    for setting, name in names.items():
+        other = first.setdefault(name.lower(), setting)
+        if other != setting:
+            raise ValueError(f"{setting} and {other} name the same {what}; each needs one of its own")
 
 
 class MarketoSettings(_Settings):
@@ -124,12 +133,21 @@ class QueueSettings(_Settings):
         """The queue of one of the five entities."""
         return str(getattr(self, entity))
 
+    @model_validator(mode="after")
+    def _one_purpose_each(self) -> QueueSettings:
+        """A queue of two purposes would feed itself, or give one entity's records to another."""
+        names = {str(field.alias): str(getattr(self, name)) for name, field in QueueSettings.model_fields.items()}
+        _check_distinct(names, "queue")
+        return self
+
 
 class BusSettings(_Settings):
     """Service Bus: a connection string, or a namespace with an identity."""
 
     connection: SecretStr = Field(SecretStr(""), alias="ServiceBusConnection")
-    namespace: str = Field("", alias="ServiceBusConnection__fullyQualifiedNamespace")
+    namespace: Annotated[str, AfterValidator(forms.service_bus_host)] = Field(
+        "", alias="ServiceBusConnection__fullyQualifiedNamespace"
+    )
     identity_client_id: str = Field("", alias="ServiceBusConnection__clientId")
 
     @field_validator("connection")
@@ -148,7 +166,7 @@ class RegistrationSettings(_Settings):
     """What `msisync register` hands to Dynamics; the app itself needs none of it."""
 
     send_connection: SecretStr = Field(SecretStr(""), alias="CHANGES_SEND_CONNECTION")
-    webhook_url: str = Field("", alias="WEBHOOK_URL", pattern=r"^(https?://.+)?$")
+    webhook_url: Annotated[str, AfterValidator(forms.webhook)] = Field("", alias="WEBHOOK_URL")
     webhook_key: SecretStr = Field(SecretStr(""), alias="WEBHOOK_KEY")
 
     @field_validator("send_connection")
@@ -160,16 +178,19 @@ class RegistrationSettings(_Settings):
 class StorageSettings(_Settings):
     """Table Storage: a connection string, or an account's table endpoint with an identity."""
 
-    connection: SecretStr = Field(SecretStr(""), alias="AzureWebJobsStorage")
-    table_uri: str = Field("", alias="AzureWebJobsStorage__tableServiceUri")
+    connection: Annotated[SecretStr, AfterValidator(forms.storage)] = Field(SecretStr(""), alias="AzureWebJobsStorage")
+    table_uri: Annotated[str, AfterValidator(forms.table_endpoint)] = Field(
+        "", alias="AzureWebJobsStorage__tableServiceUri"
+    )
     identity_client_id: str = Field("", alias="AzureWebJobsStorage__clientId")
-    parked_table: str = Field("parked", alias="PARKED_TABLE", pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$")
-    state_table: str = Field("state", alias="STATE_TABLE", pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$")
+    parked_table: Annotated[str, AfterValidator(forms.table)] = Field("parked", alias="PARKED_TABLE")
+    state_table: Annotated[str, AfterValidator(forms.table)] = Field("state", alias="STATE_TABLE")
 
     @model_validator(mode="after")
     def _one_way(self) -> StorageSettings:
         if not self.connection.get_secret_value() and not self.table_uri:
             raise ValueError("AzureWebJobsStorage or AzureWebJobsStorage__tableServiceUri must be set")
+        _check_distinct({"PARKED_TABLE": self.parked_table, "STATE_TABLE": self.state_table}, "table")
         return self
 
 
@@ -200,6 +221,7 @@ class Settings(_Settings):
     registration: RegistrationSettings
 
 
+_FIELD = re.compile("^app settings: [a-z_]+: ")
 _GROUPS: dict[str, type[_Settings]] = {
     "dataverse": DataverseSettings,
     "marketo": MarketoSettings,
@@ -220,7 +242,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         try:
             groups[name] = group.model_validate(given)
         except ValidationError as error:
-            wrong.extend(problems(error, "app settings"))
+            # What is said of a default names the setting in its sentence, and stands under the field's own name.
+            wrong.extend(_FIELD.sub("app settings: ", line) for line in problems(error, "app settings"))
     if wrong:
         raise ConfigurationError(
             "BadSettings", "\n".join([*wrong, "local.settings.example.json explains each of them"])

@@ -155,6 +155,8 @@ class Engine:
             if self._clock() >= batch.deadline:
                 return []
             schema, rows = await self._rows(table, [record.id for record in records], batch.deadline)
+            if schema.labels:
+                schema = await self._schema.labelled(table.name, rows.values())
             rules = await self._references.rules_for(table.name, list(rows.values()), batch.deadline)
         batch.decide([r for r in records if r.id not in rows], Skipped("RowGone"))
         found = [(record, rows[record.id]) for record in records if record.id in rows]

@@ -137,29 +137,30 @@ class DataverseClient:
         await self._http.aclose()
 
     async def page(self, url: str, size: int, *, deadline: float | None = None) -> tuple[list[Row], str]:
-        """One page of a query, and the path of the next one, empty at the end: it can be kept and read later.
-
-        A link that leads elsewhere is not followed: what is kept in storage must not send our token to others.
-        """
+        """One page of a query, and the path of the next one, empty at the end: it can be kept and read later."""
         answer = await self.get(url, headers={"Prefer": f"odata.maxpagesize={size}"}, deadline=deadline)
-        link = httpx.URL(answer.get("@odata.nextLink", ""))
-        if str(link) and (link.scheme, link.host) != (self._http.base_url.scheme, self._http.base_url.host):
-            raise DataverseError("ForeignLink", "the next page is said to be on another host", kind=Kind.PERMANENT)
-        return answer["value"], link.raw_path.decode() if str(link) else ""
+        return answer["value"], self._next(answer)
 
     async def pages(self, url: str) -> AsyncIterator[list[Row]]:
         """The same, one page at a time."""
         while url:
             answer = await self.get(url)
             yield answer["value"]
-            url = answer.get("@odata.nextLink", "")
+            url = self._next(answer)
 
     async def _pages(self, url: str, deadline: float | None) -> AsyncIterator[Row]:
         while url:
             answer = await self._call("GET", url, deadline)
             for row in answer["value"]:
                 yield row
-            url = answer.get("@odata.nextLink", "")
+            url = self._next(answer)
+
+    def _next(self, answer: Mapping[str, Any]) -> str:
+        """The path of the next page, empty at the end. A link that leads elsewhere must not get our token."""
+        link = httpx.URL(answer.get("@odata.nextLink", ""))
+        if str(link) and link.copy_with(raw_path=b"/") != self._http.base_url.copy_with(raw_path=b"/"):
+            raise DataverseError("ForeignLink", "the next page is said to be on another host", kind=Kind.PERMANENT)
+        return link.raw_path.decode() if str(link) else ""
 
     async def _call(
         self,

@@ -142,13 +142,18 @@ def read_settings_file(path: Path, *, required: bool) -> dict[str, str]:
     if not path.exists() and not required:
         return {}
     try:
-        values = dict(json.loads(path.read_text(encoding="utf-8"))["Values"].items())
+        values = dict(json.loads(path.read_text(encoding="utf-8-sig"))["Values"].items())
     except FileNotFoundError:
         raise ConfigurationError(
             "NoSettings", f"{path} does not exist; copy local.settings.example.json and fill it in"
+        ) from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ConfigurationError(
+            "BadSettings", f"{path} is no JSON: {error.msg} at {where}; write a comment as a name that begins with //"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             "BadSettings", f'{path} is no settings file ({type(error).__name__}): JSON with "Values" is expected'
         ) from None
-    return {name: str(value) for name, value in values.items() if not name.startswith("//")}
+    return {name: str(value) for name, value in values.items() if value is not None and not name.startswith("//")}

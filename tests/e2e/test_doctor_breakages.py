@@ -141,17 +141,25 @@ async def posted_twice(operator: Operator, mending: AsyncExitStack) -> None:
     await operator.write("POST", "sdkmessageprocessingsteps", body)
 
 
-async def failed_job(operator: Operator, mending: AsyncExitStack) -> None:
+async def job_of_ours(operator: Operator, mending: AsyncExitStack, **values: Any) -> None:
     job = {
         "asyncoperationid": str(uuid4()),
         "name": "msisync: lead Update",
-        "statecode": 3,
-        "statuscode": 31,
         "message": "The remote server returned an error: (401) SharedAccessKey=abcdefgh",
+        **values,
         "_owningextensionid_value": (await operator.step("lead Update"))["sdkmessageprocessingstepid"],
     }
     await operator.system.dataverse("/seed", {"asyncoperation": [job]})
     mending.push_async_callback(operator.write, "DELETE", f"asyncoperations({job['asyncoperationid']})")
+
+
+async def failed_job(operator: Operator, mending: AsyncExitStack) -> None:
+    await job_of_ours(operator, mending, statecode=3, statuscode=31)
+
+
+async def waiting_job(operator: Operator, mending: AsyncExitStack) -> None:
+    """Dynamics has another key than the queue: the posts fail one after the other, each after many tries."""
+    await job_of_ours(operator, mending, statecode=1, statuscode=10, retrycount=1)
 
 
 async def other_mail(operator: Operator, mending: AsyncExitStack) -> None:
@@ -183,6 +191,10 @@ OBJECTS = {
 
 BREAKAGES = {
     "a setting is missing": Broken("settings", FAILED, ("MARKETO_CLIENT_ID",), {"MARKETO_CLIENT_ID": ""}),
+    "a schedule in words": Broken(
+        "settings", FAILED, ("WRITE_BACK_SCHEDULE", "0 */10 * * * *"), {"WRITE_BACK_SCHEDULE": "every ten minutes"}
+    ),
+    "one queue for two": Broken("settings", FAILED, ("PERSON_QUEUE and COMPANY_QUEUE",), {"PERSON_QUEUE": "companies"}),
     "no schedule": Broken("settings", FAILED, ("RELEASE_SCHEDULE",), {"RELEASE_SCHEDULE": ""}),
     "sync.toml": Broken("sync-toml", FAILED, ("contact", "fields"), toml=("[contact.fields]", "[contact.feilds]")),
     "nobody at the address": Broken(
@@ -243,6 +255,9 @@ BREAKAGES = {
     ),
     "posted twice": Broken("posted-once", ATTENTION, ("registered twice",), hand=posted_twice),
     "failed job": Broken("system-jobs", ATTENTION, ("1 failed", "401", "SharedAccessKey=…"), hand=failed_job),
+    "waiting job": Broken(
+        "system-jobs", ATTENTION, ("1 could not post", "401", "SharedAccessKey=…", "--new-key"), hand=waiting_job
+    ),
     "no Marketo there": Broken(
         "marketo-url", FAILED, ("no Marketo instance",), {"MARKETO_URL": "https://contoso.crm4.dynamics.com"}
     ),

@@ -182,6 +182,16 @@ def test_settings_may_be_in_any_file_which_then_goes_over_the_environment(
     assert json.loads(capsys.readouterr().out) == {"A": "other", "B": None}
 
 
+def test_a_file_from_windows_and_values_of_nothing_do_no_harm(
+    msisync: Msisync, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "windows.json"
+    text = json.dumps({"Values": {NAMES[0]: "given", NAMES[1]: None}})
+    file.write_text(text, encoding="utf-8-sig")
+    assert msisync("look", "--json", "--settings", str(file), does=environment) == 0
+    assert json.loads(capsys.readouterr().out) == {"A": "given", "B": None}
+
+
 def test_without_any_file_the_environment_alone_counts(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
     assert msisync("look", "--json", does=environment) == 0
     assert json.loads(capsys.readouterr().out) == {"A": None, "B": None}
@@ -191,7 +201,11 @@ def test_without_any_file_the_environment_alone_counts(msisync: Msisync, capsys:
     ("content", "told"),
     [
         (None, "NoSettings: {} does not exist; copy local.settings.example.json and fill it in"),
-        ("{", 'BadSettings: {} is no settings file (JSONDecodeError): JSON with "Values" is expected'),
+        (
+            '{"Values": {\n// a comment\n}}',
+            "BadSettings: {} is no JSON: Expecting property name enclosed in double quotes at line 2, column 1; write "
+            "a comment as a name that begins with //",
+        ),
         ("[]", 'BadSettings: {} is no settings file (TypeError): JSON with "Values" is expected'),
         ("{}", 'BadSettings: {} is no settings file (KeyError): JSON with "Values" is expected'),
         (

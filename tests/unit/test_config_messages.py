@@ -73,6 +73,8 @@ BAD = [
     ('[roles]\ndefault = " "', "roles.default", "must not be empty"),
     (f'[roles]\ndefault = "{"x" * 51}"', "roles.default", "at most 50 characters"),
     ("[roles]\ndefault = 1", "roles.default", "must be text in quotes, not 1"),
+    ('[contact.fields]\nunsubscribe = "both"', "contact.fields.unsubscribe", "stands at the top of the file"),
+    ('[lead.fields]\nfilter_column = "new_sync"', "lead.fields.filter_column", "stands at the top of the file"),
     ('[keys]\nperson = "CRM GUID"', "keys.person", "write its API name, such as firstName, not its label"),
     ("[keys]\ncompany = 7", "keys.company", "must be text in quotes, not 7"),
     ("[write_back]\npriority = 5", "write_back.priority", "must be text in quotes, not 5"),
@@ -173,6 +175,12 @@ def test_an_opportunity_role_may_be_called_by_any_name_on_other_objects(tmp_path
     text = '[lead.fields]\nrole = "new_role"\n[opportunity.fields]\nname = "name"\npriority = "prioritycode"'
     found = config.load(written(tmp_path, text))
     assert set(found.tables) == {"lead", "opportunity"}
+
+
+def test_an_identifier_in_a_condition_is_brought_to_the_form_that_dataverse_gives(tmp_path: Path) -> None:
+    text = '[lead]\nfilter = { _ownerid_value = ["{8853C932-0425-EE11-9965-000D3A4F1B2C}"], city = ["EMEA"] }\n'
+    (rule,) = config.load(written(tmp_path, text + LEAD)).filter_of("lead").rule
+    assert rule == {"_ownerid_value": ["8853c932-0425-ee11-9965-000d3a4f1b2c"], "city": ["EMEA"]}
 
 
 def test_a_column_may_end_like_a_lookup(tmp_path: Path) -> None:

@@ -308,3 +308,8 @@ async def test_a_next_page_elsewhere_is_not_followed(link: str) -> None:
     world = World(page([], **{"@odata.nextLink": link}))
     with pytest.raises(DataverseError, match="ForeignLink"):
         await world.client.page(f"{API}/leads", 300)
+    for read in (world.client.query(f"{API}/leads"), world.client.rows("leads", "leadid", ["a"], ["name"])):
+        world.replies.append(page([], **{"@odata.nextLink": link}))
+        with pytest.raises(DataverseError, match="ForeignLink"):
+            await read
+    assert {request.url.host for request in world.requests} == {"contoso.crm4.dynamics.com"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared import config
 from shared.config import FieldRule, TableConfig
-from shared.fields import Labels, MarketoField, compile_table, fitter, label_columns
+from shared.fields import Labels, MarketoField, compile_table, fitter, has_unknown_choice, label_columns
 
 ROOT = Path(__file__).parents[2]
 CONFIG = config.load(ROOT / "sync.toml")
@@ -269,11 +269,23 @@ def test_true_only_never_takes_an_opt_out_back(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "label"),
-    [(1, "Red"), (9, None), (None, None), ("1,3", "Red;Blue"), ("3", "Blue"), ("9", None), ("-1", "None of these")],
+    [(1, "Red"), (None, None), ("", None), ("1,3", "Red;Blue"), ("3", "Blue"), ("-1", "None of these")],
 )
 def test_a_choice_is_sent_as_its_label_and_several_joined(value: Any, label: str | None) -> None:
     labels = {"a": {1: "Red", 3: "Blue", -1: "None of these"}}
     assert one({"column": "a", "convert": "label"}, {"a": value}, labels=labels) == {"x": label}
+
+
+@pytest.mark.parametrize("value", [9, "9", "1,9", "Red"])
+def test_a_choice_without_a_known_label_leaves_marketos_value(value: Any) -> None:
+    labels = {"a": {1: "Red"}}
+    assert one({"column": "a", "convert": "label"}, {"a": value}, labels=labels) == {}
+    assert one([{"column": "a", "convert": "label"}, "b"], {"a": value, "b": "c"}, labels=labels) == {"x": "c"}
+
+
+@pytest.mark.parametrize(("value", "unknown"), [(1, False), (9, True), ("1,9", True), (None, False), ("Red", False)])
+def test_an_option_that_was_added_is_noticed(value: Any, unknown: bool) -> None:
+    assert has_unknown_choice({"a": value}, {"a": {1: "Red"}}) == unknown
 
 
 @pytest.mark.parametrize(("value", "label"), [(True, "Yes"), (False, "No"), (None, None)])

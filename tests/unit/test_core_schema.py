@@ -12,7 +12,7 @@ from shared.config import SyncConfig
 from shared.entities import Entity
 from shared.errors import ConfigurationError, MarketoError
 from shared.fields import MarketoField
-from shared.schema import KEEP_SECONDS, Schema
+from shared.schema import KEEP_SECONDS, RELABEL_SECONDS, Schema
 
 CONFIG = SyncConfig.model_validate(
     {
@@ -34,6 +34,7 @@ class World:
         self.asked: list[str] = []
         self.fields = {"firstName", "company", "industry"}
         self.columns = {"name", "industrycode", "firstname", "x", "_ownerid_value", "_parentaccountid_value"}
+        self.options = {1: "Buchhaltung"}
         self.error: MarketoError | None = None
         self.now = 0.0
         itself: Any = self
@@ -52,7 +53,7 @@ class World:
 
     async def labels(self, table: str, columns: frozenset[str], language: int) -> dict[str, dict[int, str]]:
         self.asked.append(f"labels {table} {','.join(columns)} {language}")
-        return {"industrycode": {1: "Buchhaltung"}}
+        return {"industrycode": dict(self.options)}
 
 
 async def test_the_columns_are_those_of_the_map_and_of_the_rules() -> None:
@@ -103,6 +104,31 @@ async def test_what_is_forgotten_is_read_anew_at_its_next_use_and_once() -> None
     found = await asyncio.gather(*(world.schema.of("account") for _ in range(10)))
     assert {schema.fields.dropped for schema in found} == {("company",)}
     assert world.asked == LOAD_ACCOUNT * 2
+
+
+async def test_an_option_that_was_added_has_the_labels_read_again_and_one_that_is_gone_not_for_ever() -> None:
+    world = World()
+    await world.schema.of("account")
+    world.options[2] = "Chemie"
+    labels = LOAD_ACCOUNT[-1]
+    for industry in (2, 2, 7, 7):
+        found = await world.schema.labelled("account", [{"industrycode": 1}, {"industrycode": industry}])
+        assert found.labels == {"industrycode": {1: "Buchhaltung", 2: "Chemie"}}
+    assert world.asked == [*LOAD_ACCOUNT, labels]
+    world.now = RELABEL_SECONDS
+    for _ in range(3):
+        await world.schema.labelled("account", [{"industrycode": 7}])
+    assert world.asked == [*LOAD_ACCOUNT, labels, labels]
+
+
+@pytest.mark.parametrize("keys", [{"company": "externalcompanyid"}, {"company": "CRMaccount"}])
+async def test_a_key_in_another_spelling_than_marketos_is_told_for_its_answers_have_marketos(
+    keys: dict[str, str],
+) -> None:
+    world = World(SyncConfig.model_validate({"keys": keys, "account": {"fields": {}}}))
+    world.fields |= {"crmAccount", "externalCompanyId"}
+    with pytest.raises(ConfigurationError, match=r"KeySpelling.*write it so"):
+        await world.schema.of("account")
 
 
 async def test_fields_that_marketo_lacks_are_told_by_name(caplog: pytest.LogCaptureFixture) -> None:

@@ -98,6 +98,35 @@ def test_the_password_sign_in_needs_user_and_password_and_the_client_secret_one_
     assert given.dataverse.auth == "client_secret"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"PERSON_QUEUE": "Companies"}, "PERSON_QUEUE and COMPANY_QUEUE name the same queue"),
+        ({"DEAD_LETTER_QUEUE": "dynamics-changes"}, "DEAD_LETTER_QUEUE and CHANGES_QUEUE name the same queue"),
+        ({"PARKED_TABLE": "state"}, "STATE_TABLE and PARKED_TABLE name the same table"),
+        ({"PARKED_TABLE": "par-ked"}, "PARKED_TABLE: must be 3 to 63 letters and digits"),
+        ({"AzureWebJobsStorage": "garbage"}, "AzureWebJobsStorage: must be a connection string"),
+        ({"AzureWebJobsStorage": "AccountName=a"}, "AzureWebJobsStorage: must be a connection string"),
+        ({"AzureWebJobsStorage__tableServiceUri": "http://a"}, "tableServiceUri: must be an https:// address"),
+        ({"ServiceBusConnection__fullyQualifiedNamespace": "sb://a.b/"}, "must be the namespace's host name alone"),
+        ({"DATAVERSE_ORGANIZATION_ID": "contoso"}, "DATAVERSE_ORGANIZATION_ID: must be a GUID"),
+        ({"WEBHOOK_URL": "ftp://x"}, "WEBHOOK_URL: must be https://"),
+        ({"DATAVERSE_URL": "https://crm.contoso.com"}, "app settings: DATAVERSE_URL: crm.contoso.com is no Dynamics"),
+    ],
+)
+def test_what_would_only_fail_later_is_told_with_the_form_that_is_right(wrong: dict[str, str], told: str) -> None:
+    assert told in refused(GOOD | wrong)
+
+
+def test_pasted_forms_of_identifiers_and_addresses_are_brought_to_one() -> None:
+    given = loaded(
+        DATAVERSE_ORGANIZATION_ID="{61DD2C90-37F5-EE11-A1FD-000D3A2F6C01}",
+        AzureWebJobsStorage__tableServiceUri="https://a.table.core.windows.net/",
+    )
+    assert given.dataverse.organization_id == "61dd2c90-37f5-ee11-a1fd-000d3a2f6c01"
+    assert given.storage.table_uri == "https://a.table.core.windows.net"
+
+
 def test_all_problems_of_all_groups_are_listed_at_once_with_where_to_read_on() -> None:
     wrong = {
         "DATAVERSE_AUTH": "certificate", "DATAVERSE_CLIENT_ID": "", "MARKETO_CONCURRENCY": "11", "COMPANY_QUEUE": "",

@@ -228,7 +228,8 @@ def test_keys() -> None:
     def key(name: str, **fields: MarketoField) -> list[FieldFinding]:
         return findings(None, sides(fields=fields), keys={"person": name})
 
-    assert key("EXTERNALPERSONID") == []
+    assert key("externalPersonId") == []
+    assert only(key("EXTERNALPERSONID")).remedy == "write externalPersonId in [keys]"
     assert key("ownId", ownId=MarketoField("string", 255, searchable=True)) == []
     for broken in (
         key("ownId"),

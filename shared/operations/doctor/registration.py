@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from shared.codes import Kind
 from shared.dataverse.client import API
@@ -30,8 +31,10 @@ GROUP = "Registration in Dynamics"
 DAYS = 7
 _MESSAGE = 300
 _SECRET = re.compile(r"(?i)\b(sig|sharedaccesskey|saskey|code)=[^&;,\s]+")
-#: Dataverse: asyncoperation.statuscode of a job that has failed.
-_FAILED = 31
+#: Dataverse: asyncoperation.statuscode of a job that has failed, and of one that will try again (dataverse.md 5.2).
+_FAILED, _WAITING = 31, 10
+#: Waiting jobs that are looked at.
+_SOME = 50
 
 
 async def _endpoints(subject: Subject) -> list[Endpoint]:
@@ -137,21 +140,40 @@ async def _jobs(subject: Subject) -> Finding:
     ours = " or ".join(f"_owningextensionid_value eq {step.id}" for step in steps)
     if not ours:
         return ok("there are no steps")
-    answer = await subject.context.dataverse.get(
-        f"{API}/asyncoperations?$select=friendlymessage,message,createdon&$count=true&$top=1&$orderby=createdon desc"
-        f"&$filter=statuscode eq {_FAILED} and createdon ge {since} and ({ours})"
-    )
-    if not answer["value"]:
+
+    async def jobs(status: int, most: int) -> Any:
+        return await subject.context.dataverse.get(
+            f"{API}/asyncoperations?$select=friendlymessage,message,retrycount,createdon&$count=true&$top={most}"
+            f"&$orderby=createdon desc&$filter=statuscode eq {status} and createdon ge {since} and ({ours})"
+        )
+
+    lost = await jobs(_FAILED, 1)
+    late = [job for job in (await jobs(_WAITING, _SOME))["value"] if _said(job) or job.get("retrycount")]
+    if not lost["value"] and not late:
         return ok(f"none has failed in the last {DAYS} days")
-    newest = answer["value"][0]
-    message = _SECRET.sub(r"\1=…", str(newest.get("message") or newest.get("friendlymessage") or ""))
-    count = int(answer.get("@odata.count", 1))
+    key = "see the newest message; a wrong key is mended by msisync register --new-key --apply"
+    if not lost["value"]:
+        count = f"{len(late)} or more" if len(late) == _SOME else str(len(late))
+        return attention(
+            f"{count} could not post and will try again: their changes come late, or at last not at all",
+            f"{key}. Dynamics goes on by itself then",
+            [_line(late[0])],
+        )
+    count = str(lost.get("@odata.count", 1))
     return attention(
         f"{count} failed in the last {DAYS} days: their changes have not come",
-        "see the newest message; a wrong key is mended by msisync register --new-key --apply. Save those rows again in "
-        "Dynamics once it is mended",
-        [f"{newest.get('createdon')}: {' '.join(message.split())[:_MESSAGE]}"],
+        f"{key}. Save those rows again in Dynamics once it is mended",
+        [_line(lost["value"][0]), *([f"waiting to try again: {_line(late[0])}"] if late else [])],
     )
+
+
+def _said(job: Mapping[str, Any]) -> str:
+    message = _SECRET.sub(r"\1=…", str(job.get("message") or job.get("friendlymessage") or ""))
+    return " ".join(message.split())[:_MESSAGE]
+
+
+def _line(job: Mapping[str, Any]) -> str:
+    return f"{job.get('createdon')}: {_said(job)}"
 
 
 _NEEDS = ("endpoint",)

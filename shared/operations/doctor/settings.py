@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -13,6 +14,8 @@ from shared.operations.doctor.runner import Check, Finding, Subject, attention, 
 GROUP = "Set-up"
 #: Settings that function_app.py names in its triggers and nobody else reads.
 FOR_TRIGGERS = ("RELEASE_SCHEDULE", "WRITE_BACK_SCHEDULE")
+#: NCRONTAB: six fields, seconds first, or five.
+_SCHEDULE = re.compile(r"[0-9*][0-9*/,-]*(\s+[0-9A-Za-z*][0-9A-Za-z*/,-]*){4,5}")
 #: Seconds that our clock may be wrong. Tokens and signatures are refused from some five minutes on.
 CLOCK_ATTENTION = 60.0
 CLOCK_FAILED = 300.0
@@ -24,8 +27,12 @@ async def _settings(subject: Subject) -> Finding:
         _ = subject.context.settings
     except ConfigurationError as error:
         *problems, remedy = error.message.splitlines()
-    missing = [name for name in FOR_TRIGGERS if not subject.context.environment.get(name)]
-    problems += [f"{name}: must be set, or the Functions host cannot load the app" for name in missing]
+    schedules = {name: subject.context.environment.get(name, "").strip() for name in FOR_TRIGGERS}
+    problems += [
+        f"{name}: must be six fields, such as 0 */10 * * * *, or the Functions host cannot load the app"
+        for name, schedule in schedules.items()
+        if not _SCHEDULE.fullmatch(schedule)
+    ]
     if problems:
         return failed(
             counted(len(problems), "problem"), remedy, (line.removeprefix("app settings: ") for line in problems)

@@ -142,6 +142,9 @@ def _key(entity: str, key: str, fields: Mapping[str, MarketoField]) -> Found:
             remedy = f"ask Marketo Support to switch MSI Non-Native on, or {own}"
         yield failed(Code.KEY, f"Marketo has no field {key}: {nothing}", remedy)
         return
+    if name != key:
+        yield failed(Code.KEY, f"Marketo spells {key} as {name}: {nothing}", f"write {name} in [keys]")
+        return
     field = fields[name]
     if field.data_type not in {"string", "text"} or (field.length or _GUID_LENGTH) < _GUID_LENGTH:
         length = f" of {field.length} characters" if field.length else ""
