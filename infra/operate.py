@@ -35,6 +35,10 @@ SEND_RULE = "dataverse-send"
 DATAVERSE_API = "00000007-0000-0000-c000-000000000000"
 USER_IMPERSONATION = "78ce3f0f-a1ce-49c2-8cde-64b5c0896db4=Scope"
 
+CREDENTIAL = ["az", "ad", "app", "credential", "reset", "--id"]
+#: App Service: references to the vault are resolved anew.
+REFRESH = "/config/configreferences/appsettings/refresh?api-version=2022-03-01"
+
 Run = Callable[[Sequence[str]], str]
 
 
@@ -111,25 +115,62 @@ def dynamics_app(values: Mapping[str, str], az: Run = run) -> None:
 
     Can be run again, when the secret is about to end.
     """
-    named = ["--display-name", "msisync", "-o", "tsv", "--query"]
-    application = az(["az", "ad", "app", "list", *named, "[0].appId"])
+    auth = values["DATAVERSE_AUTH"]
+    application = values.get("DATAVERSE_CLIENT_ID") or found_application(az)
     if not application:
-        application = az(["az", "ad", "app", "create", *named, "appId"])
+        made = ["az", "ad", "app", "create", "--display-name", "msisync", "-o", "tsv", "--query", "appId"]
+        application = az(made)
         az(["az", "ad", "sp", "create", "--id", application, "-o", "none"])
-    made = ["az", "ad", "app", "credential", "reset", "--id", application, "--append", "--display-name", "msisync"]
-    store(az, values["KEY_VAULT_NAME"], "dataverse-client-secret", az([*made, "--query", "password", "-o", "tsv"]))
-    if values["DATAVERSE_AUTH"] == "password":
+    print(f"App registration msisync: {application}.")
+    if auth != "certificate":
+        reset = [*CREDENTIAL, application, "--append", "--display-name", "msisync", "--query", "password", "-o", "tsv"]
+        store(az, values["KEY_VAULT_NAME"], "dataverse-client-secret", az(reset))
+        print("Its secret is in the Key Vault and is valid for a year.")
+    if auth == "password":
         allow = ["--id", application, "--api", DATAVERSE_API, "--api-permissions", USER_IMPERSONATION]
         az(["az", "ad", "app", "permission", "add", *allow])
         az(["az", "ad", "app", "permission", "admin-consent", "--id", application])
     az(["azd", "env", "set", "DATAVERSE_CLIENT_ID", application])
-    print(f"App registration msisync: {application}. Its secret is in the Key Vault and is valid for a year.")
-    if values["DATAVERSE_AUTH"] == "client_secret":
+    read_again(values, az)
+    if auth in ("client_secret", "certificate"):
         print(
             "Now, as an administrator of the environment (admin.powerplatform.microsoft.com, the environment, Settings,"
         )
         print(f"Users + permissions, Application users, New app user): add {application}, with the role for msisync.")
-    print("Then: azd provision")
+    if auth == "password" and not values.get("DATAVERSE_USERNAME"):
+        print("Then: azd env set DATAVERSE_USERNAME <the sync user, user@domain>")
+    print("Then: python3 infra/operate.py secrets, and azd provision")
+
+
+def found_application(az: Run) -> str:
+    """The id of the app registration of that very name; empty when there is none. Exits when there are several."""
+    named = ["--filter", "displayName eq 'msisync'", "--query", "[].appId", "-o", "tsv"]
+    found = az(["az", "ad", "app", "list", *named]).split()
+    if len(found) > 1:
+        sys.exit("Several app registrations are called msisync: azd env set DATAVERSE_CLIENT_ID <the right one's id>")
+    return "".join(found)
+
+
+def register_certificate(values: Mapping[str, str], pem: str, az: Run) -> None:
+    """Give the app registration the public part of a certificate, by which Entra knows who signs in."""
+    public = re.findall(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", pem, re.DOTALL)
+    if not public:
+        sys.exit("There is no certificate in that file: it must have BEGIN CERTIFICATE beside the private key.")
+    if not values.get("DATAVERSE_CLIENT_ID"):
+        sys.exit("There is no app registration yet: python3 infra/operate.py dynamics-app")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "certificate.pem"
+        path.write_text(public[0] + "\n")
+        az([*CREDENTIAL, values["DATAVERSE_CLIENT_ID"], "--append", "--cert", f"@{path}", "-o", "none"])
+
+
+def read_again(values: Mapping[str, str], az: Run) -> None:
+    """Have the app take the vault's secrets anew: by itself it keeps what it has read for a day."""
+    site = f"{values['AZURE_RESOURCE_GROUP']}/providers/Microsoft.Web/sites/{values['FUNCTION_APP_NAME']}"
+    url = f"/subscriptions/{values['AZURE_SUBSCRIPTION_ID']}/resourceGroups/{site}{REFRESH}"
+    az(["az", "rest", "--method", "post", "--url", url, "-o", "none"])
+    names = ["--name", values["FUNCTION_APP_NAME"], "--resource-group", values["AZURE_RESOURCE_GROUP"]]
+    az(["az", "functionapp", "restart", *names])
 
 
 def secrets(values: Mapping[str, str], az: Run = run, ask: Callable[[str], str] = getpass.getpass) -> None:
@@ -140,10 +181,11 @@ def secrets(values: Mapping[str, str], az: Run = run, ask: Callable[[str], str] 
             value = Path(path).read_text() if path else ""
         else:
             value = ask(f"{setting} (empty: leave it): ").strip()
+        if value and setting == "DATAVERSE_CLIENT_CERTIFICATE":
+            register_certificate(values, value, az)
         if value:
             store(az, values["KEY_VAULT_NAME"], name, value)
-    names = ["--name", values["FUNCTION_APP_NAME"], "--resource-group", values["AZURE_RESOURCE_GROUP"]]
-    az(["az", "functionapp", "restart", *names])
+    read_again(values, az)
 
 
 def run_msisync(values: Mapping[str, str], arguments: Sequence[str], az: Run = run) -> int:

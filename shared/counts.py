@@ -20,6 +20,7 @@ from typing import Any
 from shared.outcomes import Deferred, Failed, Outcome, Retry, Skipped, Synced
 from shared.records import Record, timestamp
 from shared.state import State, Value
+from shared.telemetry.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ def is_counted(outcome: Outcome) -> bool:
 def _error(record: Record, outcome: Retry | Failed, now: datetime) -> dict[str, Any]:
     return {
         "code": outcome.code,
-        "message": outcome.message[:MESSAGE_LENGTH],
+        "message": redacted(outcome.message)[:MESSAGE_LENGTH],
         "at": timestamp(now),
         "table": record.table,
         "id": record.id,

@@ -14,7 +14,7 @@ LONGEST = 32_768
 _PART = r"[^\s@%'\"<>(),;:=&?/|]"
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"(?<!{_PART}){_PART}++(?:@|%40){_PART}++"), "<e-mail>"),
-    (re.compile(r"(\b[Vv]alue:? )'.*'"), r"\1'…'"),
+    (re.compile(r"(?i)(\b(?:value|literal|string|text):? )(?:'.*'|\".*\")"), r"\1'…'"),
     (re.compile(r"\b[Bb]earer\s+[^\s'\"]+"), "Bearer …"),
     (re.compile(r"\beyJ[\w-]++\.[\w.-]+"), "<token>"),
     (re.compile(r"(?i)\b((?:access_token|client_secret|password|sharedaccesskey|accountkey|sig)=)[^\s&;'\"]+"), r"\1…"),

@@ -1,5 +1,6 @@
 """Every document: its links lead somewhere, and the files, settings, tasks and checks that it names are there."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,7 @@ import dev
 from infra import operate
 from shared import cli
 from shared.operations.doctor.command import CHECKS
+from shared.operations.queues import QUEUES
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +19,7 @@ PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "local/README.md"]
 }
+ALERTS = json.loads((ROOT / "infra/alerts.json").read_text())
 FIRST_DAY, COSTS = PAGES["docs/first-day.md"], PAGES["docs/limits-and-costs.md"]
 #: Names in capitals that are no settings of the app, by where they come from.
 OTHER_NAMES = {
@@ -133,7 +136,11 @@ def test_the_month_s_sums_are_what_the_assumptions_give() -> None:
             max(0, count * price["log_kb_per_execution"] / 1e6 - price["log_gb_free"]) * price["log_gb"]
             for count in executions
         ],
-        "alerts": [price["alerts"]] * 3,
+        "alerts": [
+            sum(price["log_alert_5" if rule["every"] == "PT5M" else "log_alert_15"] for rule in ALERTS["log"])
+            + price["metric_series"] * (2 * len(QUEUES) - 1)  # of all queues, and of all but dead-letters
+        ]
+        * 3,
     }
     wanted = {"compute, 2 GB instances": compute(2), **rest}
     for name, values in wanted.items():

@@ -17,7 +17,7 @@ from local.functions.settings import seconds_of
 from local.servicebus import settings as emulator
 from shared.entities import ENTITIES
 from shared.operations.queues import DELIVERIES, LOCK, QUEUES
-from shared.settings import SIGN_IN_NEEDS, DataverseSettings, QueueSettings, Settings
+from shared.settings import SIGN_IN_NEEDS, DataverseSettings, QueueSettings, Settings, SyncSettings
 from tools import bicep
 from tools.bicep import INFRA
 
@@ -180,8 +180,48 @@ def test_the_host_s_file_has_what_the_host_knows() -> None:
     assert HOST["logging"].keys() <= {"logLevel"}
 
 
-def test_an_invocation_ends_before_its_lock_does() -> None:
-    assert timedelta(seconds=seconds_of(HOST["functionTimeout"])) < LOCK
+def test_the_host_speaks_as_the_app_expects() -> None:
+    assert HOST["telemetryMode"] == "OpenTelemetry"
+    assert HOST["extensionBundle"]["version"] == "[4.*, 5.0.0)"
+
+
+def test_work_ends_before_its_invocation_and_that_before_its_lock() -> None:
+    most = timedelta(seconds=seconds_of(HOST["functionTimeout"]))
+    longest = next(item.le for item in SyncSettings.model_fields["time_budget"].metadata if hasattr(item, "le"))
+    assert timedelta(seconds=longest) < most < LOCK
+
+
+def test_the_app_connects_by_its_identity_and_speaks_telemetry() -> None:
+    connections = {name: str(value) for name, value in bicep.keys(APP, "connections").items()}
+    for name in ("AzureWebJobsStorage", "ServiceBusConnection"):
+        assert connections[f"{name}__credential"] == "managedidentity"
+        assert "identityClientId" in connections[f"{name}__clientId"]
+    text = APP.read_text()
+    assert "'ClientId=${identityClientId};Authorization=AAD'" in text
+    assert "PYTHON_ENABLE_OPENTELEMETRY: 'true'" in text
+    assert "OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'" in text
+    assert "keyVaultAccessIdentityResourceId: identityId" in text
+
+
+def test_the_tables_and_the_queue_of_dead_letters_are_the_app_s() -> None:
+    text = MAIN.read_text()
+    assert "tables: [settings.PARKED_TABLE, settings.STATE_TABLE]" in text
+    assert "deadLetterQueue: bus.outputs.queueSettings.DEAD_LETTER_QUEUE" in text
+
+
+def test_alerts_on_the_broker_name_its_metrics() -> None:
+    alerts = json.loads((INFRA / "alerts.json").read_text())["broker"]
+    assert {alert["metric"] for alert in alerts} == {"DeadletteredMessages", "ActiveMessages"}
+
+
+@pytest.mark.parametrize("name", [name for name in PARAMETERS if name != "settings"])
+def test_a_parameter_s_default_is_bicep_s(name: str) -> None:
+    default = bicep.parsed(MAIN)["parameters"][name].get("default")
+    given = re.fullmatch(r"\$\{\w+(?:=(.*))?\}", PARAMETERS[name]["value"])
+    assert given
+    if given[1] is not None:
+        shown = str(default).lower() if isinstance(default, bool) else str("" if default is None else default)
+        assert shown == given[1]
 
 
 def test_every_parameter_can_be_set_through_azd() -> None:

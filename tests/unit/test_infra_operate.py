@@ -13,6 +13,7 @@ from shared import settings
 
 VALUES = {
     "AZURE_ENV_NAME": "prod",
+    "AZURE_SUBSCRIPTION_ID": "sub-1",
     "AZURE_RESOURCE_GROUP": "rg-msisync-prod",
     "FUNCTION_APP_NAME": "func-msisync-x",
     "KEY_VAULT_NAME": "kv-msisync-x",
@@ -38,6 +39,8 @@ class Az:
 
     def __call__(self, command: Sequence[str]) -> str:
         self.commands.append(" ".join(command))
+        if "--cert" in command:
+            self.kept["certificate"] = Path(command[command.index("--cert") + 1].removeprefix("@")).read_text()
         if "--file" in command:
             path = Path(command[command.index("--file") + 1])
             assert path.stat().st_mode & 0o077 == 0
@@ -73,7 +76,12 @@ def test_secrets_go_through_a_private_file_and_the_app_reads_them_again() -> Non
         lambda prompt: next(answer for part, answer in answers.items() if part in prompt),
     )
     assert az.kept == {"marketo-client-secret": "m-secret", "dataverse-client-secret": "c-secret"}  # none for the empty
-    assert az.commands[-1] == "az functionapp restart --name func-msisync-x --resource-group rg-msisync-prod"
+    refresh, restart = az.commands[-2:]
+    assert refresh == (
+        "az rest --method post --url /subscriptions/sub-1/resourceGroups/rg-msisync-prod/providers/Microsoft.Web/sites/"
+        "func-msisync-x/config/configreferences/appsettings/refresh?api-version=2022-03-01 -o none"
+    )
+    assert restart == "az functionapp restart --name func-msisync-x --resource-group rg-msisync-prod"
     assert not [command for command in az.commands if "m-secret" in command or "c-secret" in command]
 
 
@@ -82,8 +90,9 @@ def test_the_app_registration_s_secret_is_kept_and_not_shown(
     auth: str, consents: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     az = Az({"app create": "the-app", "credential reset": "the-secret"})
-    operate.dynamics_app({**VALUES, "DATAVERSE_AUTH": auth}, az)
+    operate.dynamics_app({**VALUES, "DATAVERSE_AUTH": auth, "DATAVERSE_CLIENT_ID": ""}, az)
     assert az.kept == {"dataverse-client-secret": "the-secret"}
+    assert any("configreferences/appsettings/refresh" in command for command in az.commands)
     assert "azd env set DATAVERSE_CLIENT_ID the-app" in az.commands
     assert any("admin-consent" in command for command in az.commands) is consents
     said = capsys.readouterr().out
@@ -92,10 +101,35 @@ def test_the_app_registration_s_secret_is_kept_and_not_shown(
 
 
 def test_a_second_run_makes_a_new_secret_for_the_same_registration() -> None:
-    az = Az({"app list": "the-app", "credential reset": "newer"})
-    operate.dynamics_app(VALUES, az)
-    assert az.kept == {"dataverse-client-secret": "newer"}
-    assert not [command for command in az.commands if " create " in command]
+    for known, answers in (("the-app", {}), ("", {"app list": "the-app\n"})):
+        az = Az({**answers, "credential reset": "newer"})
+        operate.dynamics_app({**VALUES, "DATAVERSE_CLIENT_ID": known}, az)
+        assert az.kept == {"dataverse-client-secret": "newer"}
+        assert any("credential reset --id the-app " in command for command in az.commands)
+        assert not [command for command in az.commands if " create " in command]
+
+
+def test_another_registration_whose_name_only_begins_so_is_left_alone() -> None:
+    az = Az({"app list": "one\ntwo\n"})
+    with pytest.raises(SystemExit, match="azd env set DATAVERSE_CLIENT_ID"):
+        operate.dynamics_app({**VALUES, "DATAVERSE_CLIENT_ID": ""}, az)
+    assert "--filter displayName eq 'msisync'" in az.commands[0]
+    assert az.kept == {}
+
+
+def test_a_certificate_goes_to_the_vault_and_its_public_part_to_the_app_registration(tmp_path: Path) -> None:
+    values = {**VALUES, "DATAVERSE_AUTH": "certificate"}
+    az = Az()
+    operate.dynamics_app(values, az)
+    assert az.kept == {}  # no secret that nobody uses
+    public = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+    pem = tmp_path / "both.pem"
+    pem.write_text(f"-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n{public}\n")
+    operate.secrets(values, az, lambda prompt: str(pem) if "PEM" in prompt else "")
+    assert az.kept == {"certificate": f"{public}\n", "dataverse-client-certificate": pem.read_text()}
+    pem.write_text("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n")
+    with pytest.raises(SystemExit, match="no certificate in that file"):
+        operate.secrets(values, az, lambda prompt: str(pem) if "PEM" in prompt else "")
 
 
 def test_msisync_gets_its_secrets_in_its_environment_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
