@@ -6,6 +6,7 @@
     ├── ConfigurationError       settings or sync.toml cannot be used; nothing works until an operator mends it
     ├── NotificationError        a body from Dynamics that names no row (shared/changes.py)
     ├── MessageError             a message on an entity queue that does not follow the contract (shared/records.py)
+    ├── LeaseLostError           a run of the write-back was stopped (shared/write_back/lease.py)
     ├── SignInError              Entra or Marketo identity refused the credentials
     └── VendorError              Dataverse or Marketo answered with an error, or not at all; see `kind`
         ├── DataverseError

@@ -36,7 +36,8 @@ lead and contact, --person only these. Only what differs is written; no row is e
 
 --dry-run compares and counts, and writes nothing, here or there.
 
-Exit codes: 0 done; 1 some rows were refused or hold values that do not fit; 2 it could not be done, or a run is at it.
+Exit codes: 0 done; 1 rows were refused, values do not fit, or nobody was found; 2 it could not be done, or another
+run is at it.
 Next: msisync status; msisync dead-letters summary; msisync doctor for columns that are missing"""
 
 
@@ -46,6 +47,8 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
 
     if given.sweep and given.person:
         given.refuse("--sweep and --person exclude each other")
+    if not all(text.strip() for text in given.person):
+        given.refuse("--person needs ids or e-mail addresses")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
     try:
         with Progress(*columns, console=progress, transient=True) as bar:
@@ -117,7 +120,8 @@ def _people(given: Sequence[str]) -> tuple[list[str], list[str]]:
 def _exit(runs: Sequence[Run]) -> Exit:
     if any(run.error for run in runs):
         return Exit.FAILED
-    return Exit.ATTENTION if any(run.failed or run.unfit for run in runs) else Exit.OK
+    nobody = any(run.kind == "persons" and not run.read for run in runs)
+    return Exit.ATTENTION if nobody or any(run.failed or run.unfit for run in runs) else Exit.OK
 
 
 def _counts(run: Run) -> str:
@@ -128,6 +132,8 @@ def _show(console: Console, *, runs: Sequence[Run], dry: bool) -> None:
     for run in runs:
         calls = f"{run.marketo_calls:,} Marketo calls, {run.dataverse_requests:,} Dataverse requests"
         console.print(f"{run.kind}: {_counts(run)}, {run.failed:,} refused, {run.gone:,} gone; {calls}")
+        if run.kind == "persons" and not run.read and not run.error:
+            console.print("[yellow]None of them was found with a row in Dynamics[/]; see msisync show person")
         if run.unfit:
             console.print(f"[yellow]{run.unfit:,} values do not fit their column[/]; see msisync doctor")
         for failure in run.failures[:_SHOWN]:

@@ -29,8 +29,9 @@ log = logging.getLogger(__name__)
 
 #: The kind of the rows of shared/state.py; their name is `<table>|<id>`.
 DUE = "write_back_due"
-#: Failures that are no row's fault do not use up its attempts. (A transient one of a single row is a lock on it.)
-_NOT_COUNTED = frozenset({Kind.THROTTLED, Kind.TOKEN, Kind.CONFIGURATION, Kind.DAILY})
+#: Failures that are no row's fault do not use up its attempts. (A transient one of a single row is a lock on it, and a
+#: missing right that others have no need of is the row's owner's: what holds for the whole table ends the run.)
+_NOT_COUNTED = frozenset({Kind.THROTTLED, Kind.TOKEN, Kind.DAILY})
 _UNCOUNTED_SECONDS = 300.0
 
 

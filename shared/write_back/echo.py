@@ -50,11 +50,14 @@ class Echoes:
         tables = {change.table for change in notification.changes}
         if notification.message.lower() not in _UPDATES or not tables <= TABLES.keys():
             return False
-        if notification.tag == TAG:
-            return True
         own = {TABLES[table].key for table in tables}
         columns = (notification.columns or frozenset()) - _BOOKKEEPING - own
-        if not columns or any(columns & self._synced.get(table, frozenset()) for table in tables):
+        # A plug-in of the customer's may add a column of its own to our write.
+        if any(columns & self._synced.get(table, frozenset()) for table in tables):
+            return False
+        if notification.tag == TAG:
+            return True
+        if not columns:
             return False
         return await self._are_ours(columns, tables) and await self._is_me(notification)
 

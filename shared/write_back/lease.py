@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.errors import MsiSyncError
 from shared.records import timestamp
 from shared.write_back.plan import KIND
 
@@ -23,6 +24,10 @@ LASTS = timedelta(seconds=60)
 RENEW_SECONDS = 15.0
 
 
+class LeaseLostError(MsiSyncError):
+    """Another run may have begun: this one has been stopped."""
+
+
 class Lease:
     """The lease as one holder sees it."""
 
@@ -30,20 +35,33 @@ class Lease:
         self._state = state
         self._me = me
         self._now = now
+        self._here = False
+        self._lost = False
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[bool]:
-        """Whether the run may go on; while it does, nobody else runs. It is cancelled when the lease is lost."""
-        if not await self._take():
+        """Whether the run may go on; while it does, nobody else runs, in this process neither.
+
+        Raises LeaseLostError when the lease is lost: the run is cut off wherever it is.
+        """
+        if self._here or not await self._take():
             yield False
             return
-        keeper = asyncio.create_task(self._keep(asyncio.current_task()))
+        self._here, self._lost = True, False
+        run = asyncio.current_task()
+        keeper = asyncio.create_task(self._keep(run))
         try:
             yield True
+        except asyncio.CancelledError:
+            # The Functions worker takes errors for an invocation's end, but not this.
+            if not self._lost or run is None or run.uncancel():
+                raise
+            raise LeaseLostError("LeaseLost", "storage was away too long; the next run goes on where it was") from None
         finally:
             keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await keeper
+            self._here = False
             await self._give_back()
 
     async def _take(self) -> bool:
@@ -70,6 +88,7 @@ class Lease:
                 lost = self._now() + LASTS
         log.error("write_back_lease_lost")
         if run:
+            self._lost = True
             run.cancel()
 
     async def _give_back(self) -> None:

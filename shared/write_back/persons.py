@@ -38,6 +38,7 @@ _NOT_ALLOWED = frozenset({"603"})
 _ANSWERED = _BAD_TOKEN | _NO_SUCH_FIELD | _NOT_ALLOWED
 
 Values = Mapping[str, Any]
+Cursors = Mapping[str, Mapping[str, str]]
 
 
 class Persons:
@@ -77,10 +78,13 @@ class Persons:
 class Changed:
     """Marketo's ids of persons that may have changed, some more than `enough` at most. `more`: there are others.
 
+    `is_over`: whether the time is up in which pages are read.
+
     `cursors`: where each stream goes on once these are written. `lost`: the token was none, so some may be missing.
     """
 
     enough: int
+    is_over: Callable[[], bool]
     ids: set[str] = field(default_factory=set)
     cursors: dict[str, dict[str, str]] = field(default_factory=dict)
     more: bool = False
@@ -95,10 +99,19 @@ class Feed:
         self._state = state
         self._now = now
 
-    async def next(self, plan: Plan, at_most: int, deadline: float) -> tuple[Changed, bool]:
-        """The next persons, and whether the instance can tell changed fields. Raises MarketoError."""
-        cursors = await self._state.read(KIND, ROW)
-        changed, tells = Changed(at_most), bool(plan.logged)
+    async def cursors(self) -> Cursors:
+        """Where each stream goes on; none before the first run."""
+        return await self._state.read(KIND, ROW)
+
+    async def next(
+        self, plan: Plan, cursors: Cursors, at_most: int, *, is_over: Callable[[], bool], deadline: float
+    ) -> tuple[Changed, bool]:
+        """The next persons, and whether the instance can tell changed fields. Raises MarketoError.
+
+        Once the time `is_over`, each stream ends with the page at hand: long runs of pages that name nobody, as after
+        the import of a list, are read in several runs.
+        """
+        changed, tells = Changed(at_most, is_over), bool(plan.logged)
         fresh = "" if cursors else await self._token(self._now() - OVERLAP, deadline)
         for stream, path in _streams(plan).items():
             cursor = cursors.get(stream) or {"token": fresh, "since": timestamp(self._now() - OVERLAP)}
@@ -111,7 +124,7 @@ class Feed:
                 tells = False
         return changed, tells
 
-    async def store(self, cursors: Mapping[str, Mapping[str, str]]) -> None:
+    async def store(self, cursors: Cursors) -> None:
         """What the pages so far have named is written."""
         if cursors:
             await self._state.change(KIND, ROW, lambda value: {**value, **cursors})
@@ -137,7 +150,7 @@ class Feed:
             changed.ids.update(str(entry["leadId"]) for entry in page.get("result") or [] if _counts(entry))
             token = str(page.get("nextPageToken") or token)
             more = bool(page.get("moreResult"))
-            if not more or len(changed.ids) >= changed.enough:
+            if not more or len(changed.ids) >= changed.enough or changed.is_over():
                 changed.more |= more
                 return {"token": token, "since": cursor["since"] if more else began}
 

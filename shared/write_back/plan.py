@@ -62,6 +62,12 @@ class Plan:
         """The Marketo fields to read."""
         return tuple(sorted({target.field for targets in self.tables.values() for target in targets}))
 
+    @property
+    def identity(self) -> str:
+        """The same as long as the same columns are read by the same rules."""
+        columns = [[table, sorted(self.columns(table)), self.flags.get(table, "")] for table in sorted(self.tables)]
+        return hashlib.sha256(json.dumps([self.rules, columns]).encode()).hexdigest()[:16]
+
     def columns(self, table: str) -> frozenset[str]:
         """The columns that are written."""
         return frozenset(target.column for target in self.tables.get(table, ()))

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from shared import tally
+from shared.codes import Kind
 from shared.dataverse.client import API, DataverseClient, Row
 from shared.errors import DataverseError, MarketoError, MsiSyncError
 from shared.records import timestamp
@@ -24,7 +25,7 @@ from shared.routing import chunked
 from shared.telemetry import measures
 from shared.write_back import results
 from shared.write_back.due import DueRows
-from shared.write_back.lease import Lease
+from shared.write_back.lease import Lease, LeaseLostError
 from shared.write_back.persons import Feed, Persons, Values
 from shared.write_back.plan import TABLES, Plan, Plans
 from shared.write_back.results import Run, RunKind
@@ -47,6 +48,8 @@ PAGE = 1500
 CALL = 300
 #: Seconds after the end of its time in which what has begun may end: the host ends everything after 290.
 GRACE_SECONDS = 60.0
+#: A page that Dataverse will never give by the link that was kept: its table begins anew, once.
+_LINK_REFUSED = frozenset({Kind.PERMANENT, Kind.CONFIGURATION, Kind.GONE, Kind.UNKNOWN})
 
 
 class WriteBack:
@@ -103,12 +106,17 @@ class WriteBack:
                 self._begin()
                 await self.changes()
                 await self.sweep()
+        except LeaseLostError as error:
+            log.warning("write_back_stopped %s", error)
         except AzureError as error:
             log.warning("write_back_waits storage does not answer error=%s", type(error).__name__)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
-        """For an operator's run, which has all the time that it needs: whether nobody else is at it."""
+        """For an operator's run, which has all the time that it needs: whether nobody else is at it.
+
+        Raises LeaseLostError when storage was away for so long that another may have begun.
+        """
         if self._dry:
             self._begin()
             yield True
@@ -141,10 +149,7 @@ class WriteBack:
             return None
 
         async def work(run: Run, plan: Plan) -> bool:
-            nonlocal cursor
-            # A link names the columns that it gives: with a new plan, its table begins anew.
-            begins, cursor = cursor, replace(cursor, link="")
-            return await self._sweep(run, plan, begins, whole=whole)
+            return await self._sweep(run, plan, cursor.of_plan(plan.identity), whole=whole)
 
         return await self._run("sweep", work)
 
@@ -202,17 +207,20 @@ class WriteBack:
         if not plan.fields:
             return True
         await self._again(run, plan)
+        cursors = await self._feed.cursors()
         while not self._is_over:
-            changed, tells = await self._feed.next(plan, SLICE, self._last_moment)
+            changed, tells = await self._feed.next(
+                plan, cursors, SLICE, is_over=lambda: self._is_over, deadline=self._last_moment
+            )
             if plan.logged and not tells and not self._dry:
                 plan = await self._plans.without_changes(plan)
             for part in chunked(sorted(changed.ids), SLICE):
                 await self._bring_all(run, plan, await self._persons.by("id", part, plan, self._last_moment))
-            if self._dry:
-                return not changed.more
-            if changed.lost:
-                await self._sweeps.ask()
-            await self._feed.store(changed.cursors)
+            cursors = {**cursors, **changed.cursors}
+            if not self._dry:
+                if changed.lost:
+                    await self._sweeps.ask()
+                await self._feed.store(changed.cursors)
             if not changed.more:
                 return True
         return False
@@ -242,15 +250,27 @@ class WriteBack:
     # -- sweep --------------------------------------------------------------------------------------------------
 
     async def _sweep(self, run: Run, plan: Plan, cursor: Cursor, *, whole: bool) -> bool:
-        """Pages until the time or the day's share is over. Rows that fill no call wait for the next page."""
+        """Pages until the time or the day's share is over. Rows that fill no call wait for the next page.
+
+        What is stored is the page of the oldest row that waits: it is where to go on, should the run be cut off.
+        """
         waiting: dict[str, Row] = {}
-        charged = 0
+        page_of: dict[str, str] = {}
+        charged, again = 0, True
         while cursor.under_way:
             table, link = cursor.tables[0], ""
             page: dict[str, Row] = {}
-            if plan.tables.get(table):
-                page, link = await self._page(plan, table, cursor.link)
+            try:
+                if plan.tables.get(table):
+                    page, link = await self._page(plan, table, cursor.link)
+            except DataverseError as error:
+                if not (again and cursor.link and error.kind in _LINK_REFUSED):
+                    raise
+                log.warning("sweep_link_refused table=%s %s", table, error)
+                again, cursor = False, replace(cursor, link="")
+                continue
             waiting |= page
+            page_of |= {id_: cursor.link for id_ in page if id_ not in page_of}
             full = len(waiting) // CALL * CALL if link else len(waiting)
             await self._compare(run, plan, table, waiting, full)
             calls = tally.made("marketo")
@@ -258,9 +278,10 @@ class WriteBack:
             goes_on = whole or (self._sweeps.may_call(cursor) and not self._is_over)
             if not goes_on:
                 await self._compare(run, plan, table, waiting, len(waiting))
+            page_of = {id_: page_of[id_] for id_ in waiting}
             if not self._dry:
-                # The rows that wait are of this page: it is where to go on, should the run be cut off.
-                await self._sweeps.store(cursor if waiting else cursor.after(link))
+                oldest = next(iter(waiting), None)
+                await self._sweeps.store(replace(cursor, link=page_of[oldest]) if oldest else cursor.after(link))
             cursor = cursor.after(link)
             if not goes_on:
                 break

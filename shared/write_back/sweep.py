@@ -22,7 +22,8 @@ ROW = "sweep"
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """`of`: the night whose sweep is the last one that began. `tables`: those still to do, the first is under way from
-    `link` on (empty: from its beginning). `asked`: one is wanted before the next night. `used`: calls on `day`.
+    `link` on (empty: from its beginning). `asked`: one is wanted before the next night. `used`: calls on `day`. `plan`:
+    the identity of the plan whose columns the link gives.
     """
 
     of: str = ""
@@ -31,6 +32,11 @@ class Cursor:
     asked: bool = False
     day: str = ""
     used: int = 0
+    plan: str = ""
+
+    def of_plan(self, identity: str) -> Cursor:
+        """With a plan: a link of another one gives other columns, so its table begins anew."""
+        return self if self.plan == identity else replace(self, plan=identity, link="")
 
     @property
     def under_way(self) -> bool:

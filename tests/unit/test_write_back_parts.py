@@ -22,8 +22,8 @@ from shared.errors import DataverseError, MarketoError, SignInError
 from shared.fields import MarketoField
 from shared.write_back import lease as leases
 from shared.write_back.echo import Echoes
-from shared.write_back.lease import Lease
-from shared.write_back.persons import Feed
+from shared.write_back.lease import Lease, LeaseLostError
+from shared.write_back.persons import Changed, Feed
 from shared.write_back.plan import KEPT, Plan, Plans
 from shared.write_back.rows import MANY, Rows, Update
 from shared.write_back.values import Target
@@ -170,9 +170,29 @@ async def test_a_run_that_has_lost_its_lease_is_stopped(monkeypatch: pytest.Monk
             await state.change("write_back", "lease", lambda _: thief)
             await asyncio.Event().wait()
 
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(LeaseLostError):  # no CancelledError: an invocation would never be answered
         await asyncio.create_task(run())
     assert (await state.read("write_back", "lease"))["owner"] == "b"
+
+
+async def test_a_run_that_somebody_else_cancels_is_cancelled_and_gives_the_lease_back() -> None:
+    table = MemoryTable(seconds=0)
+    lease = Lease(MemoryState(table), me="a", now=lambda: NOON)
+    begun = asyncio.Event()
+
+    async def run() -> None:
+        async with lease.held():
+            begun.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(run())
+    await begun.wait()
+    async with lease.held() as mine:
+        assert not mine  # nor does the same process begin a second one
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await MemoryState(table).read("write_back", "lease"))["owner"] is None
 
 
 # -- echoes -------------------------------------------------------------------------------------------------------
@@ -211,6 +231,8 @@ def echoes_of(systems: Systems, user: User | None = None, **synced: frozenset[st
     [
         ({"tag": "msisync", "columns": None, "user_id": STRANGER, "initiating_user_id": STRANGER}, True),
         ({"tag": "msisync", "message": "UpdateMultiple", "columns": None}, True),
+        ({"tag": "msisync", "columns": MINE}, True),
+        ({"tag": "msisync", "columns": MINE | {"lastname"}}, False),  # a plug-in has added a column that is synced
         ({"tag": "other"}, True),  # by user and columns
         ({}, True),
         ({"columns": MINE | {"lastname"}}, False),
@@ -305,40 +327,44 @@ def feed(marketo: Streams) -> Feed:
     return Feed(itself, MemoryState(MemoryTable(seconds=0)), now=lambda: NOON)
 
 
+async def following(reader: Feed) -> tuple[Changed, bool]:
+    return await reader.next(PLAN, await reader.cursors(), 10, is_over=lambda: False, deadline=0.0)
+
+
 async def test_the_first_run_needs_one_token_for_both_streams() -> None:
     marketo = Streams()
     reader = feed(marketo)
-    changed, _ = await reader.next(PLAN, 10, 0.0)
+    changed, _ = await following(reader)
     assert marketo.paths == ["pagingtoken", "activities", "leadchanges"]
     await reader.store(changed.cursors)
     marketo.paths.clear()
-    await reader.next(PLAN, 10, 0.0)
+    await following(reader)
     assert marketo.paths == ["activities", "leadchanges"]
 
 
 async def test_new_leads_have_nothing_to_write_back() -> None:
     marketo = Streams()
     marketo.entries = [{"leadId": 1, "fields": []}, {"leadId": 2, "fields": [{"name": "priority"}]}, {"leadId": 3}]
-    changed, _ = await feed(marketo).next(PLAN, 10, 0.0)
+    changed, _ = await following(feed(marketo))
     assert changed.ids == {"2", "3"}
 
 
 @pytest.mark.parametrize("code", ["1006", "1003"])
 async def test_an_instance_that_does_not_log_these_fields_is_read_without_them(code: str) -> None:
-    changed, tells = await feed(Streams(leadchanges=code)).next(PLAN, 10, 0.0)
+    changed, tells = await following(feed(Streams(leadchanges=code)))
     assert not tells
     assert set(changed.cursors) == {"activities"}
 
 
 async def test_an_instance_that_may_not_be_asked_for_activities_says_so() -> None:
     with pytest.raises(MarketoError, match="603"):
-        await feed(Streams(activities="603")).next(PLAN, 10, 0.0)
+        await following(feed(Streams(activities="603")))
 
 
 async def test_a_token_that_is_refused_twice_is_an_error() -> None:
     marketo = Streams(activities="1003")
     with pytest.raises(MarketoError, match="1003"):
-        await feed(marketo).next(PLAN, 10, 0.0)
+        await following(feed(marketo))
     assert len(marketo.paths) < 6
 
 

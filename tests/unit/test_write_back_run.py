@@ -1,8 +1,10 @@
 """A run of the write-back: what it reads, what it writes, what a cut leaves to the next one, and what it costs."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -20,6 +22,7 @@ from shared.dataverse.multipart import Answer, Part
 from shared.errors import DataverseError, MarketoError
 from shared.records import decode
 from shared.settings import QueueSettings
+from shared.write_back import lease as leases
 from shared.write_back.due import DueRows, again
 from shared.write_back.lease import Lease
 from shared.write_back.persons import Feed, Persons
@@ -69,7 +72,11 @@ class World:
         self.has_bulk = True
         self.throttled = 0
         self.page_size = 300
-        self.stale_links = False
+        self.stale_links: DataverseError | None = None
+        self.pages = 0
+        self.stale_pages: set[int] = set()
+        self.new_leads = 0
+        self.seconds_of_a_page = 0.0
         self.excluded: SyncFilter = SyncFilter()
         self.sent: list[Outgoing] = []
         self.stop_after_writes = 0
@@ -143,8 +150,11 @@ class World:
         if token in self.bad_tokens:
             self.bad_tokens.discard(token)
             raise MarketoError("1003", "Invalid nextPageToken", kind=Kind.CONFIGURATION)
+        self.seconds += self.seconds_of_a_page
         if url.path.endswith("leadchanges.json"):
-            return {"nextPageToken": token, "moreResult": False}
+            page = min(int(token) + 1, self.new_leads)
+            result = [{"leadId": 9_000_000 + page, "fields": []}] if page else []
+            return {"nextPageToken": str(page), "moreResult": page < self.new_leads, "result": result}
         start = int(token)
         found = self.log[start : start + 300]
         end = start + len(found)
@@ -210,8 +220,11 @@ class World:
     async def page(self, url: str, size: int, **_more: Any) -> tuple[list[dict[str, Any]], str]:
         tally.count("dataverse")
         assert size == PAGE
+        self.pages += 1
+        if self.pages in self.stale_pages:
+            raise DataverseError("HTTP 503", "away", kind=Kind.TRANSIENT)
         if "#" in url and self.stale_links:
-            raise DataverseError("0x80060888", "Could not find a property named 'old'", kind=Kind.CONFIGURATION)
+            raise self.stale_links
         path, _, start = url.partition("#")
         rows = list(self.rows_of[SETS[path.split("/")[4].partition("?")[0]]].values())
         end = int(start or 0) + self.page_size
@@ -616,7 +629,14 @@ async def test_what_is_no_longer_to_be_written_is_no_longer_tried(world: World, 
     assert not [kind for kind, _ in world.table.rows if kind == "write_back_due"]
 
 
-async def test_a_sweep_whose_page_names_a_column_that_is_gone_begins_its_table_anew(world: World) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        DataverseError("0x80060888", "Could not find a property named 'old'", kind=Kind.CONFIGURATION),
+        DataverseError("0x80040203", "Invalid paging cookie", kind=Kind.PERMANENT),
+    ],
+)
+async def test_a_sweep_whose_kept_link_is_refused_begins_its_table_anew(world: World, refusal: DataverseError) -> None:
     for number in range(1, 901):
         world.add(number, priority=1)
     work = world.write_back(share=1)
@@ -625,6 +645,90 @@ async def test_a_sweep_whose_page_names_a_column_that_is_gone_begins_its_table_a
     await work.tick()
     assert (await world.state("sweep"))["link"]
     world.now += timedelta(days=1)
-    world.stale_links, world.page_size = True, 10_000
+    world.stale_links, world.page_size = refusal, 10_000
     await work.tick()
     assert set(world.priorities()) == {1}
+
+
+async def test_a_sweep_whose_plan_has_changed_reads_its_table_anew_with_the_new_columns(world: World) -> None:
+    for number in range(1, 901):
+        world.add(number, priority=1)
+    work = world.write_back(share=1)
+    await work.tick()
+    world.now += timedelta(days=1)
+    await work.tick()
+    cursor = await world.state("sweep")
+    assert cursor["link"]
+    assert cursor["plan"] == world.plan.identity
+    world.plan = replace(world.plan, rules="others")
+    world.stale_links = DataverseError("Link", "of the old plan was followed", kind=Kind.TRANSIENT)
+    world.page_size = 10_000
+    world.now += timedelta(days=1)
+    await work.tick()
+    assert set(world.priorities()) == {1}
+
+
+async def test_a_sweep_that_is_cut_off_comes_back_to_the_oldest_row_that_waited(world: World) -> None:
+    """Of each page few rows are synced, so calls are filled from many pages: none of these is skipped."""
+    for number in range(1, 2001):
+        world.add(number, priority=1)
+        if number % 15:
+            world.rows_of["contact"][guid(number)]["new_synctomkto"] = False
+    world.excluded = SyncFilter("new_synctomkto")
+    await world.write_back().tick()
+    world.now += timedelta(days=1)
+    world.stale_pages = {3}
+    await world.write_back().tick()
+    world.stale_pages = set()
+    await world.write_back().tick()
+    assert not (await world.state("sweep"))["tables"]
+    synced = [row for row in world.rows_of["contact"].values() if row.get("new_synctomkto") is not False]
+    assert {row["msi_priority"] for row in synced} == {1}
+
+
+async def test_pages_that_name_nobody_for_longer_than_a_run_has_time_are_read_in_several(world: World) -> None:
+    """As after the import of a list: a stream of new leads, of whom none has anything to write back."""
+    world.add(1, priority=1)
+    world.log.append(1)
+    world.new_leads, world.seconds_of_a_page = 1000, 0.4
+    runs = [await world.changes() for _ in range(4)]
+    assert [run.error for run in runs] == [""] * 4
+    assert [run.complete for run in runs] == [False, False, True, True]
+    assert sum(run.marketo_calls for run in runs) < 1020
+    assert world.priorities() == [1]
+
+
+async def test_a_dry_run_counts_everything_that_has_changed(world: World) -> None:
+    for number in range(1, 4001):
+        world.add(number, priority=1)
+    world.log += range(1, 4001)
+    run = await world.changes(world.write_back(dry=True))
+    assert (run.read, run.differing, run.written, run.complete) == (4000, 4000, 0, True)
+
+
+async def test_one_row_that_may_not_be_written_is_a_dead_letter_at_last(world: World) -> None:
+    for number in (1, 2):
+        world.add(number, priority=1)
+    world.log += [1, 2]
+    world.refused = {guid(1): ("0x80040220", "SecLib::AccessCheckEx failed")}
+    for _ in range(6):
+        await world.changes()
+        world.now += timedelta(hours=2)
+    assert [letter.properties["code"] for letter in world.sent] == ["0x80040220"]
+
+
+async def test_a_lease_that_is_lost_ends_the_timer_s_run_without_an_error(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.0)
+    thief = {"owner": "b", "until": "2999-01-01T00:00:00.000Z"}
+    work = world.write_back()
+
+    async def stolen() -> Run:
+        await MemoryState(world.table).change("write_back", "lease", lambda _: thief)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(work, "changes", stolen)
+    await asyncio.create_task(work.tick())
+    assert "write_back_stopped LeaseLost" in caplog.text
