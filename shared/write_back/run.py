@@ -10,7 +10,7 @@ A cursor is stored only after what lies before it is written: a run that is cut 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -24,14 +24,14 @@ from shared.records import timestamp
 from shared.routing import chunked
 from shared.telemetry import measures
 from shared.write_back import results
+from shared.write_back.bringer import Bringer
 from shared.write_back.due import DueRows
 from shared.write_back.lease import Lease, LeaseLostError
-from shared.write_back.persons import Feed, Persons, Values
+from shared.write_back.persons import Feed, Persons
 from shared.write_back.plan import TABLES, Plan, Plans
 from shared.write_back.results import Run, RunKind
-from shared.write_back.rows import Key, Rows, Update
+from shared.write_back.rows import Rows
 from shared.write_back.sweep import Cursor, Sweeps
-from shared.write_back.values import differences
 
 if TYPE_CHECKING:
     from shared.state import State
@@ -79,7 +79,7 @@ class WriteBack:
         self._plans = plans
         self._persons = persons
         self._feed = feed
-        self._rows = rows
+        self._bringer = Bringer(plans, rows, due, dry=dry, told=told)
         self._dataverse = dataverse
         self._due = due
         self._sweeps = sweeps
@@ -89,7 +89,6 @@ class WriteBack:
         self._now = now
         self._time_budget = time_budget
         self._dry = dry
-        self._told = told
         self._deadline = 0.0
 
     # -- what is asked for --------------------------------------------------------------------------------------
@@ -136,7 +135,7 @@ class WriteBack:
             for filter_type, values in ((self._persons.key, ids), ("email", mails)):
                 for part in chunked(values, SLICE):
                     known = await self._persons.by(filter_type, part, plan, self._last_moment)
-                    await self._bring_all(run, plan, known, forced=True)
+                    await self._bringer.find_and_bring(run, plan, known, self._last_moment, forced=True)
             return True
 
         return await self._run("persons", work)
@@ -215,7 +214,9 @@ class WriteBack:
             if plan.logged and not tells and not self._dry:
                 plan = await self._plans.without_changes(plan)
             for part in chunked(sorted(changed.ids), SLICE):
-                await self._bring_all(run, plan, await self._persons.by("id", part, plan, self._last_moment))
+                await self._bringer.find_and_bring(
+                    run, plan, await self._persons.by("id", part, plan, self._last_moment), self._last_moment
+                )
             cursors = {**cursors, **changed.cursors}
             if not self._dry:
                 if changed.lost:
@@ -234,18 +235,7 @@ class WriteBack:
             for due in part:
                 if due.id not in known and not self._dry:  # the person is gone, and with it what was to be written
                     await self._due.done(due.key)
-            await self._bring_all(run, plan, known)
-
-    async def _bring_all(self, run: Run, plan: Plan, persons: Mapping[str, Values], *, forced: bool = False) -> None:
-        """Read the persons' rows, and write what differs."""
-        if not persons:
-            return
-        rows = await self._rows.find(persons, self._columns(plan), self._last_moment)
-        gone = persons.keys() - {id_ for _, id_ in rows}
-        run.gone += len(gone)
-        if not self._dry:
-            await self._forget((table, id_) for table in plan.tables for id_ in gone)
-        await self._bring(run, plan, persons, rows, forced=forced)
+            await self._bringer.find_and_bring(run, plan, known, self._last_moment)
 
     # -- sweep --------------------------------------------------------------------------------------------------
 
@@ -292,74 +282,14 @@ class WriteBack:
         ids = list(waiting)[:number]
         if ids:
             persons = await self._persons.by(self._persons.key, ids, plan, self._last_moment)
-            await self._bring(run, plan, persons, {(table, id_): waiting.pop(id_) for id_ in ids})
+            rows = {(table, id_): waiting.pop(id_) for id_ in ids}
+            await self._bringer.bring(run, plan, persons, rows, self._last_moment)
 
     async def _page(self, plan: Plan, table: str, link: str) -> tuple[dict[str, Row], str]:
         """The rows of a page that are synced, and the link of the next one."""
         source = TABLES[table]
-        columns = ",".join(sorted({source.key, *self._columns(plan)[table]}))
+        columns = ",".join(sorted({source.key, *self._bringer.columns(plan)[table]}))
         url = link or f"{API}/{source.entity_set}?$select={columns}"
         rows, following = await self._dataverse.page(url, PAGE, deadline=self._last_moment)
         wanted = self._plans.filter_of(plan, table)
         return {str(row[source.key]).lower(): row for row in rows if not wanted.excludes(row)}, following
-
-    # -- both ---------------------------------------------------------------------------------------------------
-
-    def _columns(self, plan: Plan) -> dict[str, frozenset[str]]:
-        """What is read of each table: the columns to compare, and those that decide whether a row is synced."""
-        return {
-            table: plan.columns(table) | self._plans.filter_of(plan, table).columns
-            for table, targets in plan.tables.items()
-            if targets
-        }
-
-    async def _bring(
-        self,
-        run: Run,
-        plan: Plan,
-        persons: Mapping[str, Values],
-        rows: Mapping[Key, Row],
-        *,
-        forced: bool = False,
-    ) -> None:
-        """Write what differs between these persons and their rows."""
-        updates: list[Update] = []
-        for (table, id_), row in rows.items():
-            if id_ not in persons:
-                continue
-            if self._plans.filter_of(plan, table).excludes(row):
-                if not self._dry:
-                    await self._due.done((table, id_))
-                continue
-            run.read += 1
-            values, unfit = differences(plan.tables[table], persons[id_], row)
-            if unfit:
-                run.unfit += len(unfit)
-                log.warning("does_not_fit table=%s id=%s columns=%s", table, id_, ", ".join(unfit))
-            update = Update(table, id_, values)
-            if update.values:
-                run.differing += 1
-                updates.append(update)
-            elif not self._dry:
-                await self._due.done(update.key)
-        if self._dry:
-            return
-        await self._write(run, [update for update in updates if forced or not self._due.holds(update)])
-        self._told(run)
-
-    async def _write(self, run: Run, updates: Sequence[Update]) -> None:
-        if not updates:
-            return
-        written = await self._rows.write(updates, self._last_moment)
-        run.written += len(written.done)
-        run.gone += len(written.gone)
-        for update, error in written.refused:
-            run.refuse(update.table, update.id, error.code, error.message)
-        await self._due.failed(written.refused)
-        await self._forget(update.key for update in (*written.done, *written.gone))
-        if written.error:
-            raise written.error
-
-    async def _forget(self, keys: Iterable[Key]) -> None:
-        for key in keys:
-            await self._due.done(key)
