@@ -68,10 +68,15 @@ class Bus:
                 try:
                     batch.add_message(wire)
                 except MessageSizeExceededError:
-                    await sender.send_messages(batch)
+                    if len(batch):
+                        await sender.send_messages(batch)
                     batch = await sender.create_message_batch(max_size_in_bytes=BATCH_BYTES)
-                    batch.add_message(wire)
-            await sender.send_messages(batch)
+                    try:
+                        batch.add_message(wire)
+                    except MessageSizeExceededError:  # it may still be one that the broker takes alone
+                        await sender.send_messages(wire)
+            if len(batch):
+                await sender.send_messages(batch)
 
     def _sender(self, queue: str) -> tuple[ServiceBusSender, asyncio.Lock]:
         if queue not in self._senders:

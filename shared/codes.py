@@ -96,9 +96,10 @@ def http_status(status: int) -> Kind:
 def dataverse(code: str, status: int) -> Kind:
     """Classify a Dataverse error: by its code where known, else by the HTTP status.
 
-    Codes come as hex text, sometimes as a signed decimal (dataverse.md 5.3): both are understood.
+    Codes come as hex text, sometimes as a signed decimal (dataverse.md 5.3): both are understood. A 404 without a known
+    code is no row that is gone: a gateway's, or of a wrong environment.
     """
-    return DATAVERSE.get(normalise(code)) or (Kind.GONE if status == 404 else http_status(status))
+    return DATAVERSE.get(normalise(code)) or http_status(status)
 
 
 def normalise(code: str) -> str:

@@ -260,15 +260,17 @@ class Pipeline:
         ]
 
     def _refused(self, message: Incoming, refusal: Refusal, queue: str) -> Outgoing:
+        """The body as it was; of one that fills a message by itself, the beginning: its neighbours must go on."""
+        cut: Properties = {"truncated_from_bytes": len(message.body)} if len(message.body) > MAX_BODY_BYTES else {}
         return dead_letter(
             self._queues,
-            message.body,
+            message.body[:MAX_BODY_BYTES],
             code=refusal.code,
             message=refusal.message,
             system="msisync",
             source_queue=queue,
             first_seen=_first_seen(message),
-            properties={**_replayed(message), **spans.passed_on(message.properties)},
+            properties={**_replayed(message), **spans.passed_on(message.properties), **cut},
         )
 
 

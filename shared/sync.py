@@ -16,6 +16,7 @@ from typing import Any
 
 from shared.batch import Batch, Candidate
 from shared.circuit import DATAVERSE, Circuits, Turn
+from shared.codes import Kind
 from shared.dataverse.client import MAX_IDS, DataverseClient, Row
 from shared.entities import ENTITIES, TABLES, Entity, Table
 from shared.errors import DataverseError
@@ -51,6 +52,8 @@ GROUP = 5 * MAX_RECORDS
 #: From this tier on, what does not fill a call waits for the next cycle of a burst. Below, too many records would wait
 #: for it: it waits only until the messages that became visible with it are through.
 COLLECTED_TIER = 2
+#: Refusals of a read of many rows of which one row, or the number, may be the reason.
+_OF_ONE_ROW = frozenset({Kind.SPLIT, Kind.PERMANENT, Kind.GONE})
 CIRCUIT_OPEN = Retry(0, "CircuitOpen", "the other system is away; see msisync status")
 
 
@@ -149,7 +152,19 @@ class Engine:
         return [candidate for part in read for candidate in part or ()]
 
     async def _read_slice(self, batch: Batch, records: list[Record]) -> list[Candidate]:
-        """One request: at most 300 records of one table."""
+        """At most 300 records of one table: one request, and more when it is refused for what one of them is."""
+        try:
+            return await self._read_rows(batch, records)
+        except DataverseError as error:
+            if len(records) == 1 or error.kind not in _OF_ONE_ROW:
+                raise
+            log.warning("read_halved table=%s records=%d %s", records[0].table, len(records), error)
+        halves = chunked(records, (len(records) + 1) // 2)
+        found = [await batch.guard(half, self._read_slice(batch, half)) for half in halves]
+        return [candidate for part in found for candidate in part or ()]
+
+    async def _read_rows(self, batch: Batch, records: list[Record]) -> list[Candidate]:
+        """One request."""
         table = TABLES[records[0].table][1]
         async with self._readers:
             if self._clock() >= batch.deadline:

@@ -19,8 +19,9 @@ from shared.schema import Schema
 
 log = logging.getLogger(__name__)
 
-#: Kinds of refusals of a whole call that a single record may have caused.
-ISOLATED = frozenset({Kind.SPLIT, Kind.MISSING_PARENT, Kind.PERMANENT})
+#: Kinds of refusals of a whole call that a single record may have caused: reasons of records come at that level as
+#: well (marketo.md 3), even one that is no error of a record.
+ISOLATED = frozenset({Kind.SPLIT, Kind.MISSING_PARENT, Kind.PERMANENT, Kind.AMBIGUOUS, Kind.FIELD, Kind.OK})
 #: Codes of calls that are too large.
 TOO_LARGE = frozenset({"HTTP 413", "HTTP 414", "1036", "1080"})
 #: Marketo's own limit of time: after tries of the same size, smaller calls may go through (marketo.md 3.2).
@@ -119,44 +120,54 @@ class Upserts:
             await self._send_chunk(batch, chunk[:middle], rounds)
             await self._send_chunk(batch, chunk[middle:], rounds)
             return
-        elif len(chunk) > 1 and rounds and (kind in ISOLATED or (kind is Kind.UNKNOWN and not first_try)):
+        elif (
+            isinstance(error, VendorError)
+            and len(chunk) > 1
+            and rounds
+            and (kind in ISOLATED or (kind is Kind.UNKNOWN and not first_try))
+        ):
             await self._isolate(batch, chunk, error, rounds)
             return
         batch.decide([r for c in chunk for r in c.records], of_error(error))
 
     async def _isolate(
-        self, batch: Batch, chunk: list[Candidate], error: MsiSyncError, rounds: int, *, works: bool = False
+        self, batch: Batch, chunk: list[Candidate], error: VendorError, rounds: int, *, works: bool = False
     ) -> bool:
         """Find the record that spoils a call by halving; what is stored on the way is done. Gives whether any was
         (`works`: before as well).
 
         Of two halves only the first is sent: the other one holds the culprit if that goes well. So one culprit among
-        300 costs nine calls, and a tenth for the records that were never sent. Where nothing can be stored, nobody can
-        tell: all of them try again some times, for hours.
+        300 costs nine calls, and a tenth for the records that were never sent. Another culprit may have another reason:
+        each is told its own. Where nothing can be stored, nobody can tell: all of them try again some times, for hours.
         """
-        suspects, unsent = chunk, list[Candidate]()
+        culprits, suspects, unsent = list[tuple[Candidate, VendorError]](), chunk, list[Candidate]()
         try:
             if len(chunk) <= FEW:
-                alone = [c for c in chunk if not await self._goes_well(batch, [c], error)]
-                suspects, works = alone, works or len(alone) < len(chunk)
-            while len(suspects) > 1 and len(chunk) > FEW and self._clock() < batch.deadline:
+                tried = [(c, await self._refusal(batch, [c])) for c in chunk]
+                culprits = [(c, refusal) for c, refusal in tried if refusal]
+                suspects, works = [], works or len(culprits) < len(chunk)
+            while len(suspects) > 1 and self._clock() < batch.deadline:
                 middle = len(suspects) // 2
-                if await self._goes_well(batch, suspects[:middle], error):
-                    suspects, works = suspects[middle:], True
+                refusal = await self._refusal(batch, suspects[:middle])
+                if refusal:
+                    error, suspects, unsent = refusal, suspects[:middle], unsent + suspects[middle:]
                 else:
-                    suspects, unsent = suspects[:middle], unsent + suspects[middle:]
+                    suspects, works = suspects[middle:], True
             if self._clock() >= batch.deadline:
                 return works  # what is not decided is sent again
-            if unsent and await self._goes_well(batch, unsent, error):
-                works = True
-            elif unsent and rounds > 1 and (works or rounds == ROUNDS):
-                works = await self._isolate(batch, unsent, error, rounds - 1, works=works)
+            refusal = await self._refusal(batch, unsent) if unsent else None
+            works |= bool(unsent) and refusal is None
+            if refusal and rounds > 1 and (works or rounds == ROUNDS):
+                works = await self._isolate(batch, unsent, refusal, rounds - 1, works=works)
         except MsiSyncError as other:  # something else has happened: that is the next try's business
             batch.decide([r for c in chunk for r in c.records], of_error(other))
         if not works and len(chunk) > FEW:
             await self._open(batch, error)
         later = Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=not works)
-        batch.decide([r for c in suspects for r in c.records], _of_culprit(suspects, error) if works else later)
+        for candidate, reason in [*culprits, *((suspect, error) for suspect in suspects)]:
+            if reason.kind is Kind.MISSING_PARENT:
+                self._forget_parents([candidate])
+            batch.decide(candidate.records, _of_culprit(candidate, reason) if works else later)
         batch.decide([r for c in unsent for r in c.records], later)
         return works
 
@@ -165,17 +176,17 @@ class Upserts:
         if isinstance(error, VendorError) and error.kind in UNEXPLAINED:
             await self._circuits.open(batch.entity.name, error)
 
-    async def _goes_well(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError) -> bool:
-        """Whether Marketo takes this part of a call that it refused with `error`; any other error is raised."""
+    async def _refusal(self, batch: Batch, chunk: list[Candidate]) -> VendorError | None:
+        """Why Marketo refuses this part of a call as well, for what a record of it is; any other error is raised."""
         try:
             again = await self._call(batch, chunk, tries=1)
-        except MsiSyncError as other:
-            if other.code == error.code:
-                return False
+        except VendorError as error:
+            if error.kind in ISOLATED or error.kind is Kind.UNKNOWN:
+                return error
             raise
         if again:
             await self._send_chunk(batch, again, 1)
-        return True
+        return None
 
     def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
         """What Marketo's result for one record means, and what it teaches."""
@@ -202,11 +213,10 @@ class Upserts:
                     self._known.forget(parent.entity, parent.id)
 
 
-def _of_culprit(suspects: list[Candidate], error: MsiSyncError) -> Outcome:
+def _of_culprit(candidate: Candidate, error: VendorError) -> Outcome:
     """A record that spoils a call while others are stored gets one more chance, unless its fault is final."""
     outcome = of_error(error)
-    first_try = all(record.attempt == 0 for candidate in suspects for record in candidate.records)
-    parent_missing = isinstance(error, VendorError) and error.kind is Kind.MISSING_PARENT
-    if isinstance(outcome, Failed) or first_try or parent_missing:
+    first_try = all(record.attempt == 0 for record in candidate.records)
+    if isinstance(outcome, Failed) or first_try or error.kind is Kind.MISSING_PARENT:
         return outcome
     return Failed(error.code, f"{error.message}; it spoils every call that it is in", "marketo")

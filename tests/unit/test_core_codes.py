@@ -100,7 +100,7 @@ def test_a_code_of_the_record_level_keeps_its_class_at_response_level() -> None:
 
 @pytest.mark.parametrize("code", ["", "0x", "0x8004zzzz", "something else", "0x8004ffff"])
 def test_an_unknown_dataverse_code_is_judged_by_its_http_status(code: str) -> None:
-    assert codes.dataverse(code, 404) is Kind.GONE
+    assert codes.dataverse(code, 404) is Kind.CONFIGURATION  # of the address, not of a row
     assert codes.dataverse(code, 400) is Kind.CONFIGURATION
     assert codes.dataverse(code, 429) is Kind.THROTTLED
     assert codes.dataverse(code, 503) is Kind.TRANSIENT

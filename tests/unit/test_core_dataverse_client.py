@@ -204,7 +204,7 @@ async def test_a_passing_trouble_is_tried_three_times_with_growing_pauses(reply:
         (refusal(403, "-2147220960", "no privilege"), "0x80040220", Kind.CONFIGURATION),
         (refusal(404, "0x80040217"), "0x80040217", Kind.GONE),
         (refusal(400, "", "Could not find a property named 'x'"), "HTTP 400", Kind.CONFIGURATION),
-        (httpx.Response(404, text="not JSON"), "HTTP 404", Kind.GONE),
+        (httpx.Response(404, text="not JSON"), "HTTP 404", Kind.CONFIGURATION),
         (httpx.Response(400, json=["a list"]), "HTTP 400", Kind.CONFIGURATION),
         (httpx.Response(400, json={"error": "a text"}), "HTTP 400", Kind.CONFIGURATION),
     ],

@@ -330,6 +330,17 @@ async def test_what_is_refused_is_kept_with_its_reason_and_its_neighbours_go_on(
     assert [record.id for record in decode(work.body, "person")] == [guid(1), guid(2)]
 
 
+async def test_of_what_fills_a_message_by_itself_the_beginning_is_kept_and_its_neighbours_go_on(world: World) -> None:
+    """With its reason beside it, the whole would be more than the broker takes."""
+    sent = b"{" + b"x" * 261_900
+    await world.pipeline.route([incoming(body(1)), incoming(sent)])
+    (letter,) = world.letters()
+    assert sent.startswith(letter.body)
+    assert len(letter.body) == 192 * 1024
+    assert letter.properties["truncated_from_bytes"] == len(sent)
+    assert [message.queue for message in world.sent if message.queue == "person"] == ["person"]
+
+
 OUTAGES = [
     DataverseError("Unreachable", "no answer", kind=Kind.TRANSIENT),
     DataverseError("0x80040220", "no privilege", kind=Kind.CONFIGURATION),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.circuit import Circuits
-from shared.codes import Kind, marketo_response
+from shared.codes import Kind, dataverse, marketo_response
 from shared.config import SyncConfig
 from shared.entities import ENTITIES, TABLES, Entity
 from shared.errors import DataverseError, MarketoError, MsiSyncError, SignInError
@@ -57,6 +57,8 @@ class World:
         self.descriptions = 0
         self.odd: dict[str, dict[str, Any]] = {}
         self.read_error: MsiSyncError | None = None
+        self.row_errors: dict[str, MsiSyncError] = {}
+        self.reads = 0
         self.find_error: MsiSyncError | None = None
         self.seconds_per_read = 0.0
         itself: Any = self
@@ -76,8 +78,9 @@ class World:
         )
 
     async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
-        if self.read_error:
-            raise self.read_error
+        self.reads += 1
+        for error in filter(None, (self.read_error, *map(self.row_errors.get, ids))):
+            raise error
         self.now += self.seconds_per_read
         if entity_set == "systemusers":
             return {id_: {"internalemailaddress": "sam@x.com"} for id_ in ids}
@@ -191,6 +194,53 @@ async def test_several_culprits_are_found_one_after_the_other_and_all_others_are
         if done >= outcomes.keys() - culprits:
             return
     pytest.fail(f"{300 - len(done)} records are still pending")
+
+
+POISONS = ["611", "701", "712", "714", "718", "1007", "1015", "1021"]
+
+
+@pytest.mark.parametrize(("one", "other"), [(a, b) for n, a in enumerate(POISONS) for b in POISONS[n:]])
+async def test_two_culprits_with_reasons_of_their_own_are_told_apart_and_the_others_stored(
+    one: str, other: str
+) -> None:
+    reasons = {guid(40): one, guid(240): other}
+
+    def answer(sent: Sent) -> list[Result]:
+        for row in sent:
+            code = reasons.get(row["externalCompanyId"])
+            if code:
+                raise MarketoError(code, "no", kind=marketo_response(code))
+        return stored(sent)
+
+    world = World(answer)
+    outcomes = await world.sync(300, attempt=1)
+    assert {outcomes[id_].code for id_ in reasons} <= {one, other}  # type: ignore[union-attr]  # none is synced
+    for id_, code in reasons.items():
+        assert getattr(outcomes.pop(id_), "code", "") == code
+    assert not [outcome for outcome in outcomes.values() if isinstance(outcome, Failed)]
+    done = {id_ for id_, outcome in outcomes.items() if isinstance(outcome, Synced)}
+    again = await world.sync(300, attempt=1, without={*done, *reasons})
+    assert set(again.values()) <= {Synced("created")}
+    assert len(world.calls) <= 30
+
+
+@pytest.mark.parametrize("code", ["0x80048306", "HTTP 413", "HTTP 414", "0x80040217"])
+async def test_a_read_refused_for_what_one_row_is_costs_the_others_nothing(code: str) -> None:
+    world = World(stored)
+    kind = dataverse(code, int(code[5:]) if code.startswith("HTTP") else 400)
+    world.row_errors = {guid(7): DataverseError(code, "no", kind=kind)}
+    outcomes = await world.sync(300)
+    odd = outcomes.pop(guid(7))
+    assert set(outcomes.values()) == {Synced("created")}
+    assert isinstance(odd, Failed)
+    assert odd.code == code
+    assert world.reads < 25
+
+
+async def test_an_address_where_nothing_is_makes_no_dead_letter() -> None:
+    world = World(stored)
+    world.read_error = DataverseError("HTTP 404", "", kind=dataverse("", 404))
+    assert {type(outcome) for outcome in (await world.sync(300)).values()} == {Retry}
 
 
 async def test_a_call_refused_for_good_because_of_one_record_costs_the_others_nothing() -> None:

@@ -75,7 +75,9 @@ def letters_in(path: Path, queues: QueueSettings) -> Iterator[DeadLetter]:
                 if line.strip():
                     try:
                         yield _letter(json.loads(line), queues)
-                    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+                    except (
+                        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, binascii.Error,
+                    ) as error:  # fmt: skip
                         raise ArchiveError(
                             "BadLine",
                             f"{path}, line {number} is no dead letter as msisync dead-letters export writes it "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,7 +41,7 @@ class Group:
     @property
     def remedy(self) -> str:
         """What to do next about all of them."""
-        selection = f"--code {self.code}" + (f" --entity {self.entity}" if self.entity else "")
+        selection = f"--code {shlex.quote(self.code)}" + (f" --entity {self.entity}" if self.entity else "")
         return remedy(self.code, self.system, selection)
 
 

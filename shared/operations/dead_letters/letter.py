@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,7 +59,9 @@ class DeadLetter:
     @property
     def remedy(self) -> str:
         """What to do next."""
-        return remedy(self.code, self.system, f"--id {self.ids[0][1]}" if self.ids else f"--code {self.code}")
+        return remedy(
+            self.code, self.system, f"--id {self.ids[0][1]}" if self.ids else f"--code {shlex.quote(self.code)}"
+        )
 
 
 def places(queues: QueueSettings) -> list[Place]:
@@ -77,7 +80,8 @@ def place_of(text: str, queues: QueueSettings) -> tuple[Place, int] | None:
     name, _, number = text.rpartition("/")
     known = {address(place, 0).rpartition("/")[0]: place for place in places(queues)}
     place = known.get(name)
-    return (place, int(number)) if place and number.isdecimal() and len(number) < 20 else None
+    known_number = number.isdecimal() and len(number) < 20 and int(number) < 2**63
+    return (place, int(number)) if place and known_number else None
 
 
 def read(place: Place, message: Peeked, queues: QueueSettings) -> DeadLetter:
