@@ -100,7 +100,15 @@ def test_every_message_can_be_read(body: bytes, properties: dict[str, object]) -
 def test_an_address_names_its_message_and_nothing_else() -> None:
     for place in places(QUEUES):
         assert place_of(address(place, 5), QUEUES) == (place, 5)
-    for wrong in ("dead-letters", "dead-letters/", "nowhere/5", "persons/5", "dead-letters/-1", "dead-letters/x"):
+    for wrong in (
+        "dead-letters",
+        "dead-letters/",
+        "nowhere/5",
+        "persons/5",
+        "dead-letters/-1",
+        "dead-letters/x",
+        f"dead-letters/{2**63}",
+    ):
         assert place_of(wrong, QUEUES) is None
 
 
@@ -156,6 +164,12 @@ def test_groups_are_told_by_entity_queue_and_code() -> None:
     assert (largest.oldest, largest.newest, largest.reason, largest.replayed) == (NOON, newer.enqueued, "newer", 1)
     assert "--code 1003 --entity person" in largest.remedy
     assert (other.count, other.code) == (1, "1007")
+
+
+def test_a_command_that_is_recommended_can_be_pasted() -> None:
+    groups = Groups()
+    groups.add(letter(properties={**PROPERTIES, "code": "HTTP 413"}))
+    assert "--code 'HTTP 413' --entity person" in groups.largest_first()[0].remedy
 
 
 def test_codes_that_are_no_codes_do_not_fill_the_memory() -> None:
