@@ -15,6 +15,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,6 +52,8 @@ COMMANDS: tuple[Command, ...] = (
     WRITE_BACK,
 )
 
+#: Seconds that closing all connections may take.
+CLOSE_SECONDS = 15.0
 _MORE = """\
 Settings are read from the environment, then from local.settings.json; a file named with --settings goes first.
 Exit codes: 0 all is well; 1 something needs attention; 2 something does not work; 64 wrong usage.
@@ -138,7 +141,10 @@ async def _run(given: argparse.Namespace) -> Result:
         result: Result = await given.command.run(context, given, Console(stderr=True, quiet=given.json))
         return result
     finally:
-        await context.close()
+        # A link whose opening or answer Ctrl-C has cut off may wait for its end for ever.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await context.close()
 
 
 def _show_error(code: str, message: str, *, as_json: bool) -> int:

@@ -27,7 +27,7 @@ MARKETO_OBJECTS = ("salespersons", "companies", "leads", "opportunities", "roles
 
 @pytest.fixture(scope="module")
 async def operator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Operator]:
-    queues = {"without-sessions": {"lock_seconds": 300}}
+    queues = {"without-sessions": {"lock_seconds": 300}, "with-sessions": {"lock_seconds": 300, "sessions": True}}
     async with operated_system(tmp_path_factory.mktemp("doctor"), queues=queues) as running:
         yield running
 
@@ -160,7 +160,7 @@ BREAKAGES = {
         "queues", FAILED, ("nobody does not exist", "create"), lambda _: {"PERSON_QUEUE": "nobody"}
     ),
     "no sessions": Broken("queues", FAILED, ("no sessions",), lambda _: {"PERSON_QUEUE": "without-sessions"}),
-    "sessions": Broken("queues", FAILED, ("has sessions",), lambda _: {"DEAD_LETTER_QUEUE": "opportunities"}),
+    "sessions": Broken("queues", FAILED, ("has sessions",), lambda _: {"DEAD_LETTER_QUEUE": "with-sessions"}),
     "short lock": Broken(
         "queues",
         FAILED,
