@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import redirect_stderr, redirect_stdout
@@ -34,10 +35,16 @@ class Ended:
 
 
 async def start(settings: Path, *arguments: str) -> Process:
-    """Start it in a process of its own."""
+    """Start it in a process of its own, which Ctrl-C ends also where this one was told to ignore it (nohup)."""
     command = (sys.executable, "-m", "shared.cli", *arguments, "--settings", str(settings))
     environment = inherited_environment()
-    return await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE)
+    return await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, preexec_fn=_heed_the_keyboard
+    )
+
+
+def _heed_the_keyboard() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def run(settings: Path, *arguments: str) -> Ended:

@@ -77,8 +77,14 @@ async def test_a_burst_reaches_marketo_once_whoever_works_on_it(hosts: System) -
     for table in ("systemuser", "account", "contact", "opportunity"):
         made = [row for row in rows if row.table == table]
         assert await hosts.received(table) - before[table] == len(made), table
-    worked = (await hosts.host_stats("b"))["functions"].values()
-    assert sum(function["invocations"] for function in worked), "the second host has taken nothing"
+
+    async def taken_by_the_second() -> int:
+        """On a busy machine the first may have been faster each time."""
+        await hosts.broker.post("changes", messages[:64])
+        worked = (await hosts.host_stats("b"))["functions"].values()
+        return sum(function["invocations"] for function in worked)
+
+    await eventually(taken_by_the_second, what="a share of the work for the second host")
 
 
 async def test_a_host_takes_over_from_one_that_is_killed(hosts: System) -> None:
