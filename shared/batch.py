@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from shared.entities import Entity
 from shared.errors import MsiSyncError
 from shared.known import Known
+from shared.left_out import LeftOut
 from shared.outcomes import Outcome, Parent, of_error
 from shared.records import Record
 
@@ -22,7 +23,8 @@ T = TypeVar("T")
 class Candidate:
     """A record on its way to Marketo. `records` are all that stand for it: a connection has two mirrored rows.
 
-    `id_fields` hold the row's own id.
+    `id_fields` hold the row's own id. `left_out` are the fields that are not sent, each with the
+    reason of the mapping or of Marketo.
     """
 
     records: list[Record]
@@ -32,6 +34,7 @@ class Candidate:
     key: str = ""
     body: bytes = b""
     digest: bytes = b""
+    left_out: list[LeftOut] = field(default_factory=list)
 
     @property
     def since(self) -> datetime:
