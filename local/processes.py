@@ -77,9 +77,16 @@ def _reserve(port: int) -> bool:
     return True
 
 
+def complete_lines(path: Path) -> list[str]:
+    """Return the lines of a file that a process may be writing now; a last one without its end is left for later."""
+    if not path.exists():
+        return []
+    return path.read_bytes().decode(errors="replace").split("\n")[:-1]
+
+
 def announces_ready(log: str) -> bool:
     """Tell whether a part's log holds the line `READY {…}` that every Python part of the stack prints."""
-    return any(line.startswith("READY ") for line in log.splitlines())
+    return any(line.startswith("READY ") for line in log.split("\n")[:-1])
 
 
 class Child:

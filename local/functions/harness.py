@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from local.processes import Child
+from local.processes import Child, complete_lines
 
 #: The keys of a host that a test runs.
 KEYS = {"FUNCTIONS_WEBHOOK_KEY": "function key", "FUNCTIONS_ADMIN_KEY": "master"}
@@ -38,7 +38,7 @@ def host_child(app_dir: Path, *options: str, name: str = "host", **settings: str
 
 def ready(child: Child) -> dict[str, Any]:
     """What a process announced when it was last started."""
-    lines = [line for line in child.log.read_text().splitlines() if line.startswith("READY ")]
+    lines = [line for line in complete_lines(child.log) if line.startswith("READY ")]
     announced: dict[str, Any] = json.loads(lines[-1].removeprefix("READY "))
     return announced
 

@@ -15,7 +15,7 @@ from azure.servicebus.exceptions import SessionCannotBeLockedError
 from local.bench.queue_counts import counts_in, shared_access_token
 from local.functions.harness import ADMIN, client_of, host_child, ready, write_app
 from local.harness import eventually
-from local.processes import Child, free_ports
+from local.processes import Child, complete_lines, free_ports
 
 #: One function that writes down what it got; how it behaves is in a file that a test can change.
 _APP = """
@@ -60,7 +60,8 @@ def seen(message):
 
 async def work(messages):
     note(event="begin", messages=[seen(message) for message in messages])
-    await asyncio.sleep(behaviour().get("takes", 0))
+    while behaviour().get("held"):
+        await asyncio.sleep(0.01)
     if behaviour().get("fails"):
         raise RuntimeError("told to fail")
     note(event="end", messages=[seen(message) for message in messages])
@@ -163,16 +164,15 @@ class App:
         self.child = host_child(folder, name=name, **environment, **settings)
 
     def behave(self, **how: object) -> None:
-        """How the function works from now on: `takes` so many seconds, `fails`."""
+        """How the function works from now on: it is `held` until it is told otherwise, or `fails`."""
         draft = self.folder / "behaviour.new"
         draft.write_text(json.dumps(how))
         draft.replace(self.folder / "behaviour.json")
 
     def calls(self, event: str = "end") -> list[dict[str, Any]]:
         """Calls that have ended, or (`begin`) that have begun."""
-        path = self.folder / "calls.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [call for call in map(json.loads, lines) if call["event"] == event]
+        calls = map(json.loads, complete_lines(self.folder / "calls.jsonl"))
+        return [call for call in calls if call["event"] == event]
 
     def bodies(self, event: str = "end") -> list[str]:
         """The messages of these calls."""

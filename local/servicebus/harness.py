@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from sys import executable
 
-from local.processes import Child
+from local.processes import Child, complete_lines
 from local.servicebus.settings import QueueSettings
 
 
@@ -33,7 +33,7 @@ async def running_emulator(
     child = Child("service-bus", command, log=directory / "service-bus.log")
     await child.start()
     try:
-        *_, ready = (line for line in child.log.read_text().splitlines() if line.startswith("READY "))
+        *_, ready = (line for line in complete_lines(child.log) if line.startswith("READY "))
         yield Emulator(**json.loads(ready.removeprefix("READY ")), pid=child.pid or 0)
     finally:
         await child.stop()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import httpx
 import pytest
 
 from local.functions.harness import ADMIN, client_of, host_child, ready, until, write_app
-from local.processes import Child
+from local.processes import Child, complete_lines
 
 APP = """
 import asyncio
@@ -65,14 +64,17 @@ async def broken(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="slow", auth_level=func.AuthLevel.ANONYMOUS)
 async def slow(req: func.HttpRequest) -> func.HttpResponse:
     note("slow begins")
-    await asyncio.sleep(float(req.params["seconds"]))
+    while not (HERE / "gate").exists():
+        await asyncio.sleep(0.01)
     note("slow ends")
     return func.HttpResponse("done")
 
 
 @app.route(route="blocking", auth_level=func.AuthLevel.ANONYMOUS)
 def blocking(req: func.HttpRequest) -> func.HttpResponse:
-    time.sleep(0.3)
+    note("blocking begins")
+    while not (HERE / "gate").exists():
+        time.sleep(0.01)
     return func.HttpResponse("done")
 
 
@@ -93,8 +95,7 @@ async def tick(timer: func.TimerRequest) -> None:
 
 
 def notes(app_dir: Path) -> list[str]:
-    path = app_dir / "notes.txt"
-    return path.read_text().splitlines() if path.exists() else []
+    return complete_lines(app_dir / "notes.txt")
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +184,14 @@ async def test_a_body_over_the_limit_is_refused(client: httpx.AsyncClient) -> No
     assert response.status_code == 413
 
 
-async def test_functions_run_at_the_same_time(client: httpx.AsyncClient) -> None:
-    started = time.monotonic()
-    calls = [client.get("/api/slow?seconds=0.3") for _ in range(5)] + [client.get("/api/blocking") for _ in range(3)]
+async def test_functions_run_at_the_same_time(client: httpx.AsyncClient, app_dir: Path) -> None:
+    before = len(notes(app_dir))
+    paths = ["/api/slow"] * 5 + ["/api/blocking"] * 3
+    calls = [asyncio.create_task(client.get(path)) for path in paths]
+    begun = sorted(["slow begins"] * 5 + ["blocking begins"] * 3)
+    await until(lambda: sorted(notes(app_dir)[before:]) == begun)  # nobody can end before the gate opens
+    (app_dir / "gate").touch()
     assert {response.text for response in await asyncio.gather(*calls)} == {"done"}
-    assert time.monotonic() - started < 1.2
 
 
 @pytest.mark.parametrize("path", ["/admin/host/status", "/admin/local/stats"])
@@ -233,9 +237,9 @@ async def test_stats_count_calls_and_processor_time(client: httpx.AsyncClient, h
     assert after["functions"]["spin"] == {"invocations": 1, "failures": 0, "messages": 0}
     assert after["functions"]["broken"] == {"invocations": 1, "failures": 1, "messages": 0}
     assert after["worker"]["pid"] == ready(host)["worker_pid"]
-    assert 0.3 <= after["worker"]["cpu_seconds"] < 0.6
-    assert after["host"]["cpu_seconds"] < 0.2
-    assert 0 < after["worker"]["converter_cpu_seconds"] < 0.05
+    assert after["worker"]["cpu_seconds"] >= 0.3
+    assert after["host"]["cpu_seconds"] > 0
+    assert 0 < after["worker"]["converter_cpu_seconds"] < after["worker"]["cpu_seconds"]
     assert after["worker"]["peak_rss_bytes"] > 10_000_000
     assert after["host"]["peak_rss_bytes"] > 10_000_000
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from local.functions.harness import ADMIN, client_of, host_child, ready, until, write_app
-from local.processes import Child, ChildError
+from local.processes import Child, ChildError, complete_lines
 
 APP = """
 import asyncio
@@ -29,7 +29,8 @@ def note(text):
 @app.route(route="slow", auth_level=func.AuthLevel.ANONYMOUS)
 async def slow(req: func.HttpRequest) -> str:
     note("slow begins")
-    await asyncio.sleep(float(req.params["seconds"]))
+    while not (Path(__file__).parent / "gate").exists():
+        await asyncio.sleep(0.01)
     note("slow ends")
     return "done"
 """
@@ -41,8 +42,7 @@ async def tick(timer: func.TimerRequest) -> None:
 
 
 def notes(app_dir: Path) -> list[str]:
-    path = app_dir / "notes.txt"
-    return path.read_text().splitlines() if path.exists() else []
+    return complete_lines(app_dir / "notes.txt")
 
 
 async def ticks_of(host: Child) -> int:
@@ -75,9 +75,10 @@ async def test_a_stop_lets_running_calls_finish(tmp_path: Path) -> None:
     await child.start()
     assert child.pid is not None
     async with client_of(child) as client:
-        call = asyncio.create_task(client.get("/api/slow?seconds=1"))
+        call = asyncio.create_task(client.get("/api/slow"))
         await until(lambda: "slow begins" in notes(app_dir))
         os.killpg(child.pid, signal.SIGTERM)  # the worker too, as a service manager does it
+        (app_dir / "gate").touch()
         assert (await call).text == "done"
     await until(lambda: bool(deaths))
     assert deaths == [0]
@@ -99,10 +100,10 @@ async def test_the_worker_dies_with_a_killed_host(tmp_path: Path) -> None:
     worker = ready(child)["worker_pid"]
     assert child.pid is not None
     async with client_of(child) as client:
-        call = asyncio.create_task(client.get("/api/slow?seconds=2"))
+        call = asyncio.create_task(client.get("/api/slow"))
         await until(lambda: "slow begins" in notes(app_dir))
         os.kill(child.pid, signal.SIGKILL)
-        await until(lambda: not Path(f"/proc/{worker}").exists(), within=2)
+        await until(lambda: not Path(f"/proc/{worker}").exists())
         with pytest.raises(httpx.HTTPError):
             await call
     await child.kill()
@@ -128,7 +129,7 @@ async def test_a_call_out_of_time_ends_the_host(tmp_path: Path) -> None:
     child._on_death = lambda _child, code: deaths.append(code)
     await child.start()
     async with client_of(child) as client:
-        assert (await client.get("/api/slow?seconds=5")).status_code == 500
+        assert (await client.get("/api/slow")).status_code == 500
     await until(lambda: bool(deaths))
     assert deaths == [1]
     assert "functionTimeout" in child.log.read_text()

@@ -47,11 +47,12 @@ async def test_an_exception_gives_the_whole_batch_back(tmp_path: Path, bus: Bus,
 async def test_a_lost_lock_brings_the_messages_again(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("short-lock")
     app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
-    app.behave(takes=1.6)
+    app.behave(held=True)
     await start(apps, app)
     await bus.send(queue, *numbered(2))
     await until(lambda: len(app.calls("begin")) == 1)
-    app.behave(takes=0)
+    await asyncio.sleep(1.6)  # longer than the lock; more does no harm
+    app.behave()
     await until(lambda: len(app.calls()) >= 2)
     assert app.calls()[-1]["messages"][0]["delivery_count"] == 2
     await bus.until_empty(queue)
@@ -60,22 +61,25 @@ async def test_a_lost_lock_brings_the_messages_again(tmp_path: Path, bus: Bus, a
 async def test_two_instances_never_work_on_one_session_at_once(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("sessions")
     pair = [App(tmp_path / "app", bus, queue, MANY.format(sessions=True), name) for name in "ab"]
-    pair[0].behave(takes=0.1)
     for app in pair:
         await start(apps, app)
     for first in range(0, 60, 5):
+        pair[0].behave(held=True)
         await bus.send(queue, *numbered(5, "one", first))
-        await asyncio.sleep(0.05)
+        await until(lambda: str(first) in pair[0].bodies("begin"))  # noqa: B023 (awaited before the next round)
+        pair[0].behave()
+        await until(lambda: str(first) in pair[0].bodies())  # noqa: B023
     await until(lambda: len(pair[0].bodies()) >= 60)
     assert not overlaps(pair[0].calls("begin") + pair[0].calls("end"))
     assert pair[0].bodies() == [str(number) for number in range(60)]
     # The holder is killed in the middle of a batch: the other one takes over, and nothing is lost.
-    pair[0].behave(takes=1)
+    pair[0].behave(held=True)
     await bus.send(queue, *numbered(5, "one", 60))
     await until(lambda: bool(set(pair[0].bodies("begin")) & {"60"}))
     holder = next(app for app in pair if app.child.name == pair[0].calls("begin")[-1]["host"])
     assert holder.child.pid is not None
     os.kill(holder.child.pid, signal.SIGKILL)
+    pair[0].behave()
     await until(lambda: set(pair[0].bodies()) >= {str(number) for number in range(65)}, within=30)
     assert pair[0].calls()[-1]["host"] != holder.child.name
     await bus.until_empty(queue)
@@ -84,7 +88,7 @@ async def test_two_instances_never_work_on_one_session_at_once(tmp_path: Path, b
 async def test_a_killed_host_loses_nothing(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("short-lock")
     app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
-    app.behave(takes=30)
+    app.behave(held=True)
     await start(apps, app)
     await bus.send(queue, *numbered(20))
     await until(lambda: len(app.bodies("begin")) >= 20)
@@ -99,11 +103,13 @@ async def test_a_killed_host_loses_nothing(tmp_path: Path, bus: Bus, apps: list[
 async def test_a_stop_settles_the_batch_under_way(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("plain")
     app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
-    app.behave(takes=1)
+    app.behave(held=True)
     await start(apps, app)
     await bus.send(queue, *numbered(3))
     await until(lambda: len(app.calls("begin")) == 1)
-    await app.child.stop(15)
+    stopping = asyncio.create_task(app.child.stop(15))
+    app.behave()
+    await stopping
     assert app.bodies() == ["0", "1", "2"]
     assert await bus.left(queue) == 0
 

@@ -49,7 +49,7 @@ async def test_a_pause_lasts_until_the_queue_is_resumed(tmp_path: Path, bus: Bus
         assert app.bodies("begin") == ["0"]
         assert await bus.left(queue) == 3
         await set_status(bus, queue, "Active")
-        await until(lambda: sorted(app.bodies()) == ["0", "1", "2", "3"], within=5)
+        await until(lambda: sorted(app.bodies()) == ["0", "1", "2", "3"])
         await bus.until_empty(queue)
 
     await asyncio.gather(one("plain", None), one("sessions", "person"))
@@ -58,15 +58,15 @@ async def test_a_pause_lasts_until_the_queue_is_resumed(tmp_path: Path, bus: Bus
 async def test_a_batch_under_way_is_done_once_more_after_the_pause(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("sessions")
     app = App(tmp_path / "app", bus, queue, MANY.format(sessions=True))
-    app.behave(takes=1)
+    app.behave(held=True)
     await start(apps, app)
     await bus.send(queue, *numbered(2, "person"))
     await until(lambda: len(app.bodies("begin")) == 2)
     await set_status(bus, queue, "ReceiveDisabled")
+    app.behave()
     await until(lambda: len(app.bodies()) == 2)
     assert await bus.left(queue) == 2
-    app.behave(takes=0)
     await set_status(bus, queue, "Active")
-    await until(lambda: len(app.bodies()) == 4, within=5)
+    await until(lambda: len(app.bodies()) == 4)
     await bus.until_empty(queue)
     assert [message["delivery_count"] for message in app.calls()[-1]["messages"]] == [2, 2]
