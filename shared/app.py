@@ -44,7 +44,7 @@ from shared.sync import Engine
 from shared.telemetry import export
 from shared.telemetry.gauges import Gauges
 from shared.trickle import Trickle
-from shared.windows import Windows
+from shared.windows import Bursts
 from shared.write_back import due
 from shared.write_back.echo import Echoes
 from shared.write_back.lease import Lease
@@ -113,13 +113,12 @@ def pipeline() -> Pipeline:
         longest=given.marketo.trickle_window,
         now=_now,
     )
-    windows = Windows(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now, trickle=trickle)
+    bursts = Bursts(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now, trickle=trickle)
     store = Store(given.storage)
     parking = Parking(
         store,
         bus,
         given.queues,
-        windows,
         now=_now,
         check_after=given.sync.parent_check,
         max_wait=given.sync.parent_wait,
@@ -130,7 +129,6 @@ def pipeline() -> Pipeline:
         schema=Schema(rules, Metadata(dataverse), marketo, clock=clock),
         references=References(dataverse, rules, clock=clock),
         known=known,
-        windows=windows,
         circuits=circuits,
         tables=list(rules.tables),
         clock=clock,
@@ -140,11 +138,11 @@ def pipeline() -> Pipeline:
     )
     return Pipeline(
         given.queues,
-        windows=windows,
+        bursts=bursts,
         circuits=circuits,
         bus=bus,
         engine=engine,
-        settler=Settler(bus, parking, given.queues, windows, now=_now, max_attempts=given.sync.max_attempts),
+        settler=Settler(bus, parking, given.queues, now=_now, max_attempts=given.sync.max_attempts),
         parking=parking,
         marketo=marketo,
         known=known,

@@ -15,6 +15,7 @@ from shared.known import Known
 from shared.left_out import LeftOut
 from shared.outcomes import Outcome, Parent, of_error
 from shared.records import Record
+from shared.windows import AT_ONCE, Windows
 
 T = TypeVar("T")
 
@@ -90,6 +91,7 @@ class Batch:
     entity: Entity
     deadline: float
     open: dict[tuple[str, str], Record]
+    windows: Windows = AT_ONCE
     outcomes: list[tuple[Record, Outcome]] = field(default_factory=list)
 
     def decide(self, records: Iterable[Record], outcome: Outcome) -> None:

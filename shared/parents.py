@@ -13,7 +13,6 @@ from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
 from shared.outcomes import Parent, Skipped, of_error
 from shared.routing import chunked
 from shared.schema import Schema
-from shared.windows import Windows
 
 #: What is forgotten before an invocation has used it is looked up again.
 STILL_SECONDS = 300.0
@@ -28,7 +27,6 @@ class Parents:
         marketo: MarketoClient,
         schema: Schema,
         known: Known,
-        windows: Windows,
         *,
         tables: Collection[str],
     ) -> None:
@@ -36,7 +34,6 @@ class Parents:
         self._marketo = marketo
         self._schema = schema
         self._known = known
-        self._windows = windows
         self._tables = tables
 
     async def find(self, batch: Batch, candidates: list[Candidate]) -> None:
@@ -49,7 +46,7 @@ class Parents:
         unknown: dict[str, set[str]] = {}
         for candidate in candidates:
             record = candidate.records[0]
-            if self._windows.is_burst and record.parked_since is None:
+            if batch.windows.is_burst and record.parked_since is None:
                 continue
             for parent in candidate.missing(self._known, still=STILL_SECONDS):
                 if record.released or not self._known.is_absent(parent.entity, parent.id):
@@ -72,7 +69,7 @@ class Parents:
         missing: dict[Parent, list[Candidate]] = {}
         for candidate in candidates:
             record = candidate.records[0]
-            if record.key in batch.open and not (self._windows.is_burst and record.parked_since is None):
+            if record.key in batch.open and not (batch.windows.is_burst and record.parked_since is None):
                 for parent in candidate.missing(self._known):
                     missing.setdefault(parent, []).append(candidate)
         for table in sorted({parent.table for parent in missing}):

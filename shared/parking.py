@@ -30,7 +30,7 @@ from shared.routing import chunked
 from shared.settings import QueueSettings
 from shared.store import Parked, Request, Store
 from shared.telemetry import spans
-from shared.windows import Windows
+from shared.windows import AT_ONCE, Windows
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,6 @@ class Parking:
         store: Store,
         bus: Bus,
         queues: QueueSettings,
-        windows: Windows,
         *,
         now: Callable[[], datetime],
         check_after: float,
@@ -55,13 +54,17 @@ class Parking:
         self._store = store
         self._bus = bus
         self._queues = queues
-        self._windows = windows
         self._now = now
         self._check_after = timedelta(seconds=check_after)
         self._max_wait = timedelta(seconds=max_wait)
         self._releases = asyncio.Semaphore(RELEASES)
 
-    async def park(self, entity: Entity, deferred: Sequence[tuple[Record, tuple[Parent, ...]]]) -> None:
+    async def park(
+        self,
+        entity: Entity,
+        deferred: Sequence[tuple[Record, tuple[Parent, ...]]],
+        windows: Windows = AT_ONCE,
+    ) -> None:
         """Keep these records until their last parent comes, and request all parents that nobody has requested."""
         now, here = self._now(), spans.here()
         parked = [
@@ -77,10 +80,10 @@ class Parking:
                 first_seen[parent] = min(first_seen.get(parent, now), record.first_seen)
         requested = await self._store.requested(list(since))
         new = [parent for parent in since if parent not in requested]
-        await self._request({parent: first_seen[parent] for parent in new})
+        await self._request({parent: first_seen[parent] for parent in new}, windows)
         await self._store.mark(Request(parent, since[parent], now + self._check_after) for parent in new)
 
-    async def release(self, entity: Entity, synced: Sequence[Record]) -> int:
+    async def release(self, entity: Entity, synced: Sequence[Record], windows: Windows = AT_ONCE) -> int:
         """Send on everything that waits for these records of `entity`, page by page. Gives the number sent.
 
         Records that were asked for say so themselves. Others are looked up among the first 1,000 that are waited for:
@@ -90,8 +93,8 @@ class Parking:
         asked_for = [Parent(entity.name, record.table, record.id) for record in synced if record.requested]
         await self._store.unmark(asked_for)  # after a crash, their message comes again
         others = [waited[record.id] for record in synced if record.id in waited and not record.requested]
-        released = await asyncio.gather(*(self._release(parent) for parent in asked_for))
-        let_go = await asyncio.gather(*(self._let_go(request) for request in others))
+        released = await asyncio.gather(*(self._release(parent, windows) for parent in asked_for))
+        let_go = await asyncio.gather(*(self._let_go(request, windows) for request in others))
         return sum(let_go) + sum(count for count, _ in released)
 
     async def check(self, marketo: MarketoClient, known: Known) -> dict[str, int]:
@@ -116,14 +119,14 @@ class Parking:
                     await self._look_again_later([request for request in absent if not self._is_old(request.since)])
         return counts
 
-    async def _let_go(self, request: Request, *, only_old: bool = False) -> int:
+    async def _let_go(self, request: Request, windows: Windows = AT_ONCE, *, only_old: bool = False) -> int:
         """Release the children of a parent that nobody announces, so that a crash leaves the note for the next round.
 
         Children that have waited too long are read once more by the engine, which fails those that still need the
         parent.
         """
         etag = await self._store.leave(request)
-        count, oldest_left = await self._release(request.parent, only_old=only_old)
+        count, oldest_left = await self._release(request.parent, windows, only_old=only_old)
         if oldest_left is None:
             await self._store.forget(request.parent, etag)
         else:
@@ -132,7 +135,9 @@ class Parking:
             log.warning("parent_missing entity=%s id=%s children=%d", request.parent.entity, request.parent.id, count)
         return count
 
-    async def _release(self, parent: Parent, *, only_old: bool = False) -> tuple[int, datetime | None]:
+    async def _release(
+        self, parent: Parent, windows: Windows, *, only_old: bool = False
+    ) -> tuple[int, datetime | None]:
         """Send on and remove, page by page. Gives how many, and since when the oldest of those that stay has waited."""
         count = 0
         oldest_left = None
@@ -148,7 +153,7 @@ class Parking:
                 by_entity: dict[str, list[Record]] = {}
                 for child in leaving:
                     by_entity.setdefault(child.entity, []).append(replace(child.record, released=True))
-                await self._send(by_entity, spans.carried(*(child.trace for child in leaving)))
+                await self._send(by_entity, windows, spans.carried(*(child.trace for child in leaving)))
                 await self._store.remove(leaving)
                 count += len(leaving)
         return count, oldest_left
@@ -164,22 +169,24 @@ class Parking:
     def _is_old(self, since: datetime | None) -> bool:
         return since is not None and self._now() - since >= self._max_wait
 
-    async def _request(self, parents: dict[Parent, datetime]) -> None:
+    async def _request(self, parents: dict[Parent, datetime], windows: Windows) -> None:
         """Ask for the sync of these parents: they may never change by themselves."""
         wanted: dict[str, list[Record]] = {}
         for parent, first_seen in parents.items():
             wanted.setdefault(parent.entity, []).append(Record(parent.table, parent.id, first_seen, requested=True))
-        await self._send(wanted)
+        await self._send(wanted, windows)
 
-    async def _send(self, records: dict[str, list[Record]], context: Properties | None = None) -> None:
+    async def _send(
+        self, records: dict[str, list[Record]], windows: Windows, context: Properties | None = None
+    ) -> None:
         """`context`: of the trace that these records go on with; else it is the one of whoever sends them."""
         await self._bus.send(
             [
                 Outgoing(
                     self._queues.of(entity),
-                    encode(entity, group),
+                    encode(entity, group, windows.burst),
                     session=entity,
-                    at=self._windows.next_turn(entity),
+                    at=windows.next_turn(entity),
                     properties=context or {},
                 )
                 for entity, all_of_it in records.items()

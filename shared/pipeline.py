@@ -19,14 +19,14 @@ from shared.known import Known
 from shared.marketo.client import MarketoClient
 from shared.outcomes import Outcome, Skipped, Synced, of_error
 from shared.parking import Parking
-from shared.records import Record, decode, encode, timestamp
+from shared.records import Record, encode, read, timestamp
 from shared.routing import Refusal, Routed, records_of
 from shared.settings import QueueSettings
 from shared.settle import Settler, dead_letter
 from shared.sync import Engine
 from shared.telemetry import measures, spans
 from shared.telemetry.gauges import Gauges
-from shared.windows import Windows
+from shared.windows import Bursts, Windows
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Pipeline:
         self,
         queues: QueueSettings,
         *,
-        windows: Windows,
+        bursts: Bursts,
         circuits: Circuits,
         bus: Bus,
         engine: Engine,
@@ -87,7 +87,7 @@ class Pipeline:
         written back to, which had been given up.
         """
         self._queues = queues
-        self._windows = windows
+        self._bursts = bursts
         self._circuits = circuits
         self._bus = bus
         self._engine = engine
@@ -143,7 +143,7 @@ class Pipeline:
             waits = self._circuits.delays(len(messages), DATAVERSE)
             await self._bus.send([self._later(message, wait) for message, wait in zip(messages, waits, strict=True)])
             return
-        await self._windows.adapt()
+        await self._bursts.adapt()
         routed = Routed()
         letters = []
         seen: list[str] = []
@@ -159,8 +159,8 @@ class Pipeline:
                 routed.add(found)
                 seen += [record.correlation_id for record in found]
         spans.correlate(seen)
-        self._windows.note(len(messages))
-        await self._bus.send([*self._work(routed), *letters])
+        windows = self._bursts.noticed(len(messages))
+        await self._bus.send([*self._work(routed, windows), *letters])
         measures.refused(letters)
         log.info("routed notifications=%d refused=%d echoes=%d", len(messages), len(letters), echoes)
 
@@ -171,10 +171,13 @@ class Pipeline:
 
     async def _sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         records: list[Record] = []
+        bursts: list[datetime | None] = []
         letters = []
         for message in messages:
             try:
-                records += decode(message.body, entity_name)
+                work = read(message.body, entity_name)
+                records += work.records
+                bursts.append(work.burst)
             except MessageError as error:
                 refusal = Refusal(error.code, error.message)
                 letters.append(self._refused(message, refusal, self._queues.of(entity_name)))
@@ -182,15 +185,16 @@ class Pipeline:
         measures.refused(letters, entity_name)
         spans.correlate(record.correlation_id for record in records)
         entity = ENTITIES[entity_name]
-        outcomes = await self._engine.sync(entity, records)
+        windows = self._bursts.carried(bursts)
+        outcomes = await self._engine.sync(entity, records, windows)
         again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced | Skipped)]
         if again:
             await self._written_again(again)
-        settled = await self._settler.settle(entity, await self._relink(outcomes))
+        settled = await self._settler.settle(entity, await self._relink(outcomes, windows), windows)
         await self._counts.add(entity_name, settled)
         measures.settled(entity_name, settled, self._now())
 
-    async def _relink(self, outcomes: list[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
+    async def _relink(self, outcomes: list[tuple[Record, Outcome]], windows: Windows) -> list[tuple[Record, Outcome]]:
         """Sync the children of rows that may have been let in just now: they went without the link to them.
 
         Gives the outcomes, with another try for those rows when their children cannot be read.
@@ -200,7 +204,7 @@ class Pipeline:
             async for page in self._children.of(entered):
                 routed = Routed()
                 routed.add(page)
-                await self._bus.send(self._work(routed))
+                await self._bus.send(self._work(routed, windows))
         except MsiSyncError as error:
             return [(r, of_error(error) if r in entered else outcome) for r, outcome in outcomes]
         return outcomes
@@ -248,13 +252,13 @@ class Pipeline:
             return found
         return [replace(record, replays=replays) for record in found]
 
-    def _work(self, routed: Routed) -> list[Outgoing]:
+    def _work(self, routed: Routed, windows: Windows) -> list[Outgoing]:
         return [
             Outgoing(
                 self._queues.of(entity),
-                encode(entity, group),
+                encode(entity, group, windows.burst),
                 session=entity,
-                at=self._windows.next_cycle(entity),
+                at=windows.next_cycle(entity),
             )
             for entity, group in routed.groups()
         ]

@@ -85,13 +85,6 @@ def coalesce(records: Iterable[Record]) -> list[Record]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
-    version: int
-    entity: str
-    records: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
 class _WireRecord:
     table: str
     id: str
@@ -114,13 +107,23 @@ _AS_THEY_ARE = (
     *("attempt", "requested", "released", "collected", "filter_changed", "forced", "replays", "write_back"),
 )
 _RECORDS = TypeAdapter(list[_WireRecord])
+_MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
 
-def encode(entity: str, records: Sequence[Record]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a message carries: records, and until when the burst lasts of which they are a part (None: of none)."""
+
+    records: list[Record]
+    burst: datetime | None = None
+
+
+def encode(entity: str, records: Sequence[Record], burst: datetime | None = None) -> bytes:
     """The body of one message for at most `MAX_RECORDS` records. What has its default value is left out."""
-    return json.dumps(
-        {"version": VERSION, "entity": entity, "records": [_wire(r) for r in records]}, separators=(",", ":")
-    ).encode()
+    message: dict[str, Any] = {"version": VERSION, "entity": entity, "records": [_wire(r) for r in records]}
+    if burst:
+        message["burst"] = timestamp(burst)
+    return json.dumps(message, separators=(",", ":")).encode()
 
 
 def _wire(record: Record) -> dict[str, Any]:
@@ -136,7 +139,12 @@ def _wire(record: Record) -> dict[str, Any]:
 
 
 def decode(body: bytes, entity: str) -> list[Record]:
-    """The records of a message on the queue of `entity`.
+    """The records of a message on the queue of `entity`. Raises as `read` does."""
+    return read(body, entity).records
+
+
+def read(body: bytes, entity: str) -> Work:
+    """What a message on the queue of `entity` carries.
 
     Raises MessageError when the body is not a message of this version for this entity.
     """
@@ -147,6 +155,7 @@ def decode(body: bytes, entity: str) -> list[Record]:
         if message.get("entity") != entity:
             raise MessageError("WrongEntity", f"a message for {message.get('entity')!r:.40} on the queue of {entity}")
         wires = _RECORDS.validate_python(message.get("records"))
+        burst = _MOMENT.validate_python(message.get("burst"))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -155,7 +164,7 @@ def decode(body: bytes, entity: str) -> list[Record]:
         if isinstance(error, MessageError):
             raise
         raise MessageError("BadMessage", "the body is not JSON; see docs/messages.md") from None
-    return [_record(w) for w in wires]
+    return Work([_record(w) for w in wires], _aware(burst) if burst else None)
 
 
 def _record(wire: _WireRecord) -> Record:

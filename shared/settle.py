@@ -20,7 +20,7 @@ from shared.parking import Parking
 from shared.records import MAX_RECORDS, Record, encode, timestamp
 from shared.routing import chunked
 from shared.settings import QueueSettings
-from shared.windows import Windows
+from shared.windows import AT_ONCE, Windows
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,6 @@ class Settler:
         bus: Bus,
         parking: Parking,
         queues: QueueSettings,
-        windows: Windows,
         *,
         now: Callable[[], datetime],
         max_attempts: int,
@@ -51,38 +50,42 @@ class Settler:
         self._bus = bus
         self._parking = parking
         self._queues = queues
-        self._windows = windows
         self._now = now
         self._max_attempts = max_attempts
         self._chance = chance
 
-    async def settle(self, entity: Entity, decided: Sequence[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
+    async def settle(
+        self, entity: Entity, decided: Sequence[tuple[Record, Outcome]], windows: Windows = AT_ONCE
+    ) -> list[tuple[Record, Outcome]]:
         """Park, release, send again and dead-letter, as each outcome says. Raises when the broker fails.
 
         When storage fails, what needed it is tried again later: as a message, which the broker keeps. Gives the
         outcomes as they were carried out: a last try has failed.
         """
         outcomes = [(record, self._final(record, outcome)) for record, outcome in decided]
-        later = [*await self._park(entity, outcomes), *await self._release(entity, outcomes)]
-        retries = self._retries(entity, [*outcomes, *later])
-        await self._bus.send([*retries, *self._laters(entity, outcomes), *self._dead_letters(entity, outcomes)])
+        later = [*await self._park(entity, outcomes, windows), *await self._release(entity, outcomes, windows)]
+        retries = self._retries(entity, [*outcomes, *later], windows)
+        laters = self._laters(entity, outcomes, windows)
+        await self._bus.send([*retries, *laters, *self._dead_letters(entity, outcomes)])
         counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
         log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
         again = {record.key for record, _ in later}
         return [*later, *((record, outcome) for record, outcome in outcomes if record.key not in again)]
 
-    async def _park(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
+    async def _park(
+        self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows
+    ) -> list[tuple[Record, Outcome]]:
         deferred = [(record, outcome.parents) for record, outcome in outcomes if isinstance(outcome, Deferred)]
-        failed = deferred and await self._storage_fails(self._parking.park(entity, deferred))
+        failed = deferred and await self._storage_fails(self._parking.park(entity, deferred, windows))
         return [(record, STORAGE_AWAY) for record, _ in deferred] if failed else []
 
     async def _release(
-        self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]
+        self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows
     ) -> list[tuple[Record, Outcome]]:
         """Records that others are known to wait for come again; for the rest the timer stands in."""
         synced = [r for r, outcome in outcomes if isinstance(outcome, Synced) or outcome == FILTERED]
         synced = synced if entity.is_parent else []
-        failed = synced and await self._storage_fails(self._parking.release(entity, synced))
+        failed = synced and await self._storage_fails(self._parking.release(entity, synced, windows))
         return [(record, STORAGE_AWAY) for record in synced if record.requested] if failed else []
 
     @staticmethod
@@ -99,7 +102,7 @@ class Settler:
             return True
         return False
 
-    def _retries(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[Outgoing]:
+    def _retries(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> list[Outgoing]:
         """Copies to be seen later: records with the same wait share messages."""
         waits: dict[tuple[float, bool], list[Record]] = {}
         for record, outcome in outcomes:
@@ -110,7 +113,7 @@ class Settler:
         return [
             Outgoing(
                 self._queues.of(entity.name),
-                encode(entity.name, group),
+                encode(entity.name, group, windows.burst),
                 session=entity.name,
                 at=now + timedelta(seconds=wait * (1 + counted * JITTER * self._chance())) if wait else None,
             )
@@ -118,7 +121,7 @@ class Settler:
             for group in chunked(records, MAX_RECORDS)
         ]
 
-    def _laters(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[Outgoing]:
+    def _laters(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> list[Outgoing]:
         """Copies for later in this turn, and for the next cycle of the burst."""
         waits: dict[bool, list[Record]] = {}
         for record, outcome in outcomes:
@@ -127,9 +130,9 @@ class Settler:
         return [
             Outgoing(
                 self._queues.of(entity.name),
-                encode(entity.name, group),
+                encode(entity.name, group, windows.burst),
                 session=entity.name,
-                at=None if soon else self._windows.next_cycle(entity.name),
+                at=None if soon else windows.next_cycle(entity.name),
             )
             for soon, records in waits.items()
             for group in chunked(records, MAX_RECORDS)

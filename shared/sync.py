@@ -41,7 +41,7 @@ from shared.relations import Rules
 from shared.routing import chunked
 from shared.schema import Schema, TableSchema
 from shared.upserts import Upserts
-from shared.windows import Windows
+from shared.windows import AT_ONCE, Windows
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,6 @@ class Engine:
         schema: Schema,
         references: References,
         known: Known,
-        windows: Windows,
         circuits: Circuits,
         tables: Sequence[str],
         clock: Callable[[], float],
@@ -78,12 +77,11 @@ class Engine:
     ) -> None:
         self._dataverse = dataverse
         self._schema = schema
-        self._parents = Parents(dataverse, marketo, schema, known, windows, tables=frozenset(tables))
+        self._parents = Parents(dataverse, marketo, schema, known, tables=frozenset(tables))
         self._upserts = Upserts(marketo, schema, known, circuits, clock=clock)
         self._circuits = circuits
         self._references = references
         self._known = known
-        self._windows = windows
         self._tables = frozenset(tables)
         self._clock = clock
         self._now = now
@@ -91,10 +89,12 @@ class Engine:
         self._parent_wait = timedelta(seconds=parent_wait)
         self._readers = asyncio.Semaphore(READERS)
 
-    async def sync(self, entity: Entity, records: Iterable[Record]) -> list[tuple[Record, Outcome]]:
+    async def sync(
+        self, entity: Entity, records: Iterable[Record], windows: Windows = AT_ONCE
+    ) -> list[tuple[Record, Outcome]]:
         """One outcome for each distinct record. Raises nothing that is about a record or a vendor."""
         unique = coalesce(records)
-        batch = Batch(entity, self._clock() + self._time_budget, {record.key: record for record in unique})
+        batch = Batch(entity, self._clock() + self._time_budget, {record.key: record for record in unique}, windows)
         batch.decide([r for r in unique if r.operation == "delete"], Skipped("Deleted"))
         batch.decide(
             [r for r in unique if r.table not in self._tables or TABLES[r.table][0] is not entity],
@@ -226,7 +226,7 @@ class Engine:
                     "in Marketo; see why it does not sync, then replay this record"
                 )
                 batch.decide([record], Failed("ParentMissing", message))
-            elif since is None and self._windows.is_burst:
+            elif since is None and batch.windows.is_burst:
                 batch.decide([replace(record, parked_since=self._now())], Later("MeetsItsParents"))
             else:
                 batch.decide([record], Deferred(tuple(missing)))
@@ -234,7 +234,7 @@ class Engine:
     def _collect(self, batch: Batch, rest: list[Candidate]) -> bool:
         """In a burst, let what does not fill a call wait once: for the rest of this turn, or for the next cycle."""
         records = [record for candidate in rest for record in candidate.records]
-        if not self._windows.is_burst or any(record.collected for record in records):
+        if not batch.windows.is_burst or any(record.collected for record in records):
             return False
         for record in records:
             waits = replace(record, collected=True)

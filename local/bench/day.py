@@ -40,7 +40,7 @@ from shared.settings import MarketoSettings, QueueSettings, SyncSettings
 from shared.settle import Settler
 from shared.sync import Engine
 from shared.trickle import Trickle
-from shared.windows import Windows
+from shared.windows import Bursts, Windows
 
 DAY_SECONDS = 86_400
 HOUR = 3600.0
@@ -100,9 +100,9 @@ class _Timed:
     #: (when it was changed, when it was done), of the slowest ones.
     late: list[tuple[float, float]] = field(default_factory=list)
 
-    async def sync(self, entity: Entity, records: Sequence[Record]) -> list[tuple[Record, Outcome]]:
+    async def sync(self, entity: Entity, records: Sequence[Record], windows: Windows) -> list[tuple[Record, Outcome]]:
         """As the engine."""
-        outcomes = await self.engine.sync(entity, records)
+        outcomes = await self.engine.sync(entity, records, windows)
         for record, outcome in outcomes:
             if isinstance(outcome, Synced):
                 seen = (record.first_seen - START).total_seconds()
@@ -206,7 +206,7 @@ def _app(
     trickle = Trickle(
         budget.refresh, daily_calls=given.daily_calls, share=given.trickle_share, longest=given.trickle_window, now=now
     )
-    windows = Windows(burst_batch=sync.burst_batch, seconds=sync.burst_window, now=now, trickle=trickle)
+    bursts = Bursts(burst_batch=sync.burst_batch, seconds=sync.burst_window, now=now, trickle=trickle)
     auth = MarketoAuth(marketo_http, "id", SecretStr("secret"), clock=clock, sleep=sleep)
     pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=clock, sleep=sleep, budget=budget)
     marketo = MarketoClient(marketo_http, auth, pacer, clock=clock, sleep=sleep, guard=circuits, budget=budget)
@@ -220,7 +220,6 @@ def _app(
         schema=Schema(rules, rows, marketo, clock=clock),
         references=References(rows, rules, clock=clock),
         known=known,
-        windows=windows,
         circuits=circuits,
         tables=list(rules.tables),
         clock=clock,
@@ -231,11 +230,11 @@ def _app(
     timed = _Timed(engine, time)
     pipeline = Pipeline(
         names,
-        windows=windows,
+        bursts=bursts,
         circuits=circuits,
         bus=queues,
         engine=timed,  # type: ignore[arg-type]  # looks like an engine
-        settler=Settler(queues, nobody, names, windows, now=now, max_attempts=sync.max_attempts),
+        settler=Settler(queues, nobody, names, now=now, max_attempts=sync.max_attempts),
         parking=nobody,
         marketo=marketo,
         known=known,

@@ -42,7 +42,6 @@ from shared.schema import Schema
 from shared.settings import MarketoSettings, QueueSettings, SyncSettings
 from shared.settle import Settler
 from shared.sync import Engine
-from shared.windows import Windows
 
 EVENING = datetime(2026, 3, 5, 2, 0, tzinfo=UTC)
 HOURS = 8
@@ -218,18 +217,16 @@ async def _sync(time: Time, queues: Queues, budget: Budget, marketo_http: Limite
     pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=clock, sleep=sleep, budget=budget)
     auth = MarketoAuth(http, "id", SecretStr("secret"), clock=clock, sleep=sleep)
     marketo = MarketoClient(http, auth, pacer, clock=clock, sleep=sleep, guard=circuits, budget=budget)
-    windows = Windows(burst_batch=sync.burst_batch, seconds=sync.burst_window, now=now)
     names = QueueSettings.model_construct(
         None, changes="changes", dead_letters="dead-letters", **{name: name for name in ENTITIES}
     )
-    settler = Settler(bus, nobody, names, windows, now=now, max_attempts=sync.max_attempts)
+    settler = Settler(bus, nobody, names, now=now, max_attempts=sync.max_attempts)
     engine = Engine(
         dataverse=rows,
         marketo=marketo,
         schema=Schema(rules, rows, marketo, clock=clock),
         references=References(rows, rules, clock=clock),
         known=Known(clock=clock),
-        windows=windows,
         circuits=circuits,
         tables=list(rules.tables),
         clock=clock,

@@ -17,6 +17,7 @@ from shared.entities import Entity
 from shared.outcomes import Outcome
 from shared.pipeline import Incoming
 from shared.records import Record
+from shared.windows import Windows
 
 CALL_SECONDS = 0.5
 ROWS_SECONDS = 0.1
@@ -135,7 +136,7 @@ class Marketo:
 class Nobody:
     """Parking, children and counts where every parent is there and nobody looks."""
 
-    async def release(self, _entity: Entity, _synced: Sequence[Record]) -> int:
+    async def release(self, _entity: Entity, _synced: Sequence[Record], _windows: Windows) -> int:
         """Nobody waits for these."""
         return 0
 

@@ -24,7 +24,7 @@ from shared.references import References
 from shared.relations import LOOKUP_TABLE
 from shared.schema import Schema
 from shared.sync import Engine
-from shared.windows import Windows
+from shared.windows import AT_ONCE, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables}
@@ -61,14 +61,13 @@ class World:
         self.now = 0.0
         itself: Any = self
         self.schema = Schema(self.config, itself, itself, clock=lambda: self.now)
-        self.windows = Windows(burst_batch=50, seconds=20.0, now=lambda: NOON)
+        self.windows = AT_ONCE
         self.engine = Engine(
             dataverse=itself,
             marketo=itself,
             schema=self.schema,
             references=References(itself, self.config, clock=lambda: self.now),
             known=Known(clock=lambda: self.now),
-            windows=self.windows,
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
             tables=list(self.config.tables),
             clock=lambda: self.now,
@@ -120,7 +119,7 @@ class World:
 
     async def sync(self, *records: Record) -> list[Outcome]:
         entity = TABLES[records[0].table][0]
-        return [outcome for _, outcome in await self.engine.sync(entity, records)]
+        return [outcome for _, outcome in await self.engine.sync(entity, records, self.windows)]
 
     def company_of(self, number: int) -> str | None:
         found: str | None = self.stored["person"][guid(number)].get("externalCompanyId")
@@ -219,7 +218,7 @@ async def test_a_role_of_a_filtered_person_is_skipped() -> None:
 
 async def test_in_a_burst_a_child_meets_its_parents_first_and_then_goes_without_the_filtered_one() -> None:
     world = World()
-    world.windows.note(50)
+    world.windows = Windows(NOON + timedelta(seconds=40), now=lambda: NOON)
     world.put("account", 2, name="Secret Ltd", new_synctomkto=False)
     world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
     waited = Record("contact", guid(1), NOON, parked_since=NOON, collected=True)

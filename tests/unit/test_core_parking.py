@@ -19,7 +19,6 @@ from shared.outcomes import Parent
 from shared.parking import Parking
 from shared.records import MAX_RECORDS, Record, decode
 from shared.store import Parked, Request
-from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 EARLIER = NOON - timedelta(minutes=5)
@@ -148,8 +147,7 @@ class World:
         self.bus = MemoryBus(self.store)
         self.marketo: Any = Marketo()
         self.known = Known(clock=lambda: 0.0)
-        windows = Windows(burst_batch=50, seconds=20.0, now=lambda: self.now)
-        parts: list[Any] = [self.store, self.bus, QUEUES, windows]
+        parts: list[Any] = [self.store, self.bus, QUEUES]
         self.parking = Parking(*parts, now=lambda: self.now, check_after=CHECK, max_wait=wait)
 
     async def park(self, *records: Record, parents: tuple[Parent, ...] = (COMPANY,)) -> None:

@@ -19,9 +19,9 @@ from shared.entities import ENTITIES, Entity
 from shared.errors import DataverseError, MsiSyncError, SignInError
 from shared.outcomes import Outcome, Parent, Retry, Synced
 from shared.pipeline import Incoming, Pipeline
-from shared.records import Record, decode, encode
+from shared.records import Record, decode, encode, read
 from shared.store import Parked, _child_row, _parked
-from shared.windows import Windows
+from shared.windows import Bursts, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
 SEEN = NOON - timedelta(seconds=40)
@@ -90,7 +90,7 @@ class World:
         itself: Any = self
         self.pipeline = Pipeline(
             queues,
-            windows=Windows(burst_batch=3, seconds=20.0, now=lambda: NOON),
+            bursts=Bursts(burst_batch=3, seconds=20.0, now=lambda: NOON),
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
             bus=itself,
             engine=itself,
@@ -130,14 +130,16 @@ class World:
             raise ConnectionError("no broker")
         self.sent += messages
 
-    async def sync(self, _entity: Entity, records: Sequence[Record]) -> list[tuple[Record, Outcome]]:
+    async def sync(self, _entity: Entity, records: Sequence[Record], windows: Windows) -> list[tuple[Record, Outcome]]:
+        self.windows = windows
         self.synced += records
         return [(record, Synced("created")) for record in records]
 
     async def settle(
-        self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]
+        self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows
     ) -> Sequence[tuple[Record, Outcome]]:
         assert entity is ENTITIES["person"]
+        assert windows is self.windows
         self.settled += outcomes
         return outcomes
 
@@ -288,6 +290,20 @@ async def test_in_a_burst_each_entity_waits_for_its_turn_in_the_next_cycle_after
         ("opportunity", start + timedelta(seconds=12)),
         ("opportunity_role", start + timedelta(seconds=16)),
     ]
+
+
+async def test_only_the_messages_of_a_burst_tell_of_it(world: World) -> None:
+    await world.pipeline.route([incoming(body(1))])
+    await world.pipeline.route([incoming(body(n)) for n in range(1, 4)])
+    assert [read(message.body, message.queue).burst for message in world.sent] == [None, NOON + timedelta(seconds=40)]
+
+
+@pytest.mark.parametrize("is_burst", [True, False])
+async def test_a_function_in_a_process_of_its_own_is_told_of_the_burst(world: World, is_burst: bool) -> None:
+    await world.pipeline.route([incoming(body(n)) for n in range(1, 4 if is_burst else 2)])
+    elsewhere = World()
+    await elsewhere.pipeline.sync("person", [incoming(encode("person", [])), incoming(world.sent[0].body)])
+    assert elsewhere.windows.is_burst == is_burst
 
 
 async def test_a_lone_change_within_a_burst_waits_with_the_others_and_a_refusal_does_not(world: World) -> None:

@@ -20,13 +20,14 @@ from azure.servicebus.exceptions import ServiceBusError
 from shared.bus import Outgoing
 from shared.entities import ENTITIES, Entity
 from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
-from shared.records import MAX_RECORDS, Record, decode
+from shared.records import MAX_RECORDS, Record, decode, read
 from shared.settings import QueueSettings
 from shared.settle import BACKOFF, JITTER, PROPERTY_LENGTH, Settler
-from shared.windows import Windows
+from shared.windows import AT_ONCE, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SEEN = NOON - timedelta(minutes=5)
+IN_A_BURST = NOON + timedelta(seconds=40)
 PERSON = ENTITIES["person"]
 COMPANY = Parent("company", "account", str(UUID(int=1)))
 QUEUES = QueueSettings(
@@ -53,9 +54,9 @@ class World:
         self.released: list[Record] = []
         self.away: dict[str, Exception] = {}
         itself: Any = self
-        self.windows = Windows(burst_batch=50, seconds=20.0, now=lambda: NOON)
+        self.windows = AT_ONCE
         self.settler = Settler(
-            itself, itself, QUEUES, self.windows, now=lambda: NOON, max_attempts=max_attempts, chance=lambda: chance
+            itself, itself, QUEUES, now=lambda: NOON, max_attempts=max_attempts, chance=lambda: chance
         )
 
     def _reach(self, part: str) -> None:
@@ -66,17 +67,17 @@ class World:
         self._reach("bus")
         self.sent += messages
 
-    async def park(self, _entity: Entity, deferred: Sequence[tuple[Record, tuple[Parent, ...]]]) -> None:
+    async def park(self, _entity: Entity, deferred: Sequence[tuple[Record, tuple[Parent, ...]]], _: Windows) -> None:
         self._reach("park")
         self.parked += deferred
 
-    async def release(self, _entity: Entity, synced: Sequence[Record]) -> int:
+    async def release(self, _entity: Entity, synced: Sequence[Record], _: Windows) -> int:
         self._reach("release")
         self.released += synced
         return 0
 
     async def settle(self, *outcomes: tuple[Record, Outcome]) -> list[Outgoing]:
-        await self.settler.settle(PERSON, outcomes)
+        await self.settler.settle(PERSON, outcomes, self.windows)
         return self.sent
 
 
@@ -128,11 +129,11 @@ async def test_what_the_time_did_not_suffice_for_is_visible_at_once_and_unchange
     assert decode(message.body, "person") == [waiting]
 
 
-@pytest.mark.parametrize(("waiting", "wait"), [(50, 8), (1, None)], ids=["in a burst", "after it"])
+@pytest.mark.parametrize(("until", "wait"), [(IN_A_BURST, 8), (NOON, None)], ids=["in a burst", "after it"])
 async def test_what_comes_later_has_its_turn_in_the_next_cycle_of_a_burst_as_it_is(
-    world: World, waiting: int, wait: float | None
+    world: World, until: datetime, wait: float | None
 ) -> None:
-    world.windows.note(waiting)
+    world.windows = Windows(until, now=lambda: NOON)
     later = [record(n, attempt=2, parked_since=NOON, collected=True) for n in range(150)]
     sent = await world.settle(*[(r, Later("FillsACall")) for r in later])
     at = None if wait is None else NOON + timedelta(seconds=wait)
@@ -140,8 +141,15 @@ async def test_what_comes_later_has_its_turn_in_the_next_cycle_of_a_burst_as_it_
     assert [r for m in sent for r in decode(m.body, "person")] == later
 
 
+@pytest.mark.parametrize("outcome", [Later("FillsACall"), Later("FillsACall", soon=True), Retry(60.0, "502", "")])
+async def test_what_comes_again_is_a_part_of_the_same_burst(world: World, outcome: Outcome) -> None:
+    world.windows = Windows(IN_A_BURST, now=lambda: NOON)
+    (message,) = await world.settle((record(), outcome))
+    assert read(message.body, "person").burst == IN_A_BURST
+
+
 async def test_what_comes_later_in_this_turn_is_visible_at_once_and_apart_from_the_next_cycle(world: World) -> None:
-    world.windows.note(50)
+    world.windows = Windows(IN_A_BURST, now=lambda: NOON)
     soon, next_cycle = record(1, collected=True), record(2, parked_since=NOON)
     sent = await world.settle((soon, Later("FillsACall", soon=True)), (next_cycle, Later("MeetsItsParents")))
     assert [(m.queue, m.at, decode(m.body, "person")) for m in sent] == [

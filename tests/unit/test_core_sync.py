@@ -24,7 +24,6 @@ from shared.references import References
 from shared.relations import LOOKUP_TABLE
 from shared.schema import Schema
 from shared.sync import Engine
-from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate(
@@ -128,7 +127,6 @@ class World:
         self.dataverse: Any = Dataverse()
         self.marketo: Any = Marketo()
         self.now = 1_000.0
-        self.windows = Windows(burst_batch=50, seconds=20.0, now=lambda: NOON + timedelta(seconds=self.now))
         self.user = self.dataverse.put("systemuser", guid(1), internalemailaddress="sam@x.com")
         self.account = self.dataverse.put("account", guid(2), name="Contoso", **owned_by(self.user))
         self.known = Known(clock=lambda: self.now)
@@ -144,7 +142,6 @@ class World:
             schema=Schema(CONFIG, self.dataverse, self.marketo, clock=clock),
             references=References(self.dataverse, CONFIG, clock=clock),
             known=known or Known(clock=clock),
-            windows=self.windows,
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
             tables=list(CONFIG.tables),
             clock=clock,

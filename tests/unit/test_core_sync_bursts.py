@@ -24,7 +24,7 @@ from shared.references import References
 from shared.relations import LOOKUP_TABLE
 from shared.schema import Schema
 from shared.sync import GROUP, Engine
-from shared.windows import Windows
+from shared.windows import AT_ONCE, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate(
@@ -49,8 +49,7 @@ class World:
         self.log: list[tuple[str, int]] = []
         self.sent: list[list[str]] = []
         self.now = NOON
-        self.windows = Windows(burst_batch=50, seconds=20.0, now=lambda: self.now)
-        self.windows.note(50 if burst else 1)
+        self.windows = Windows(NOON + timedelta(seconds=40), now=lambda: self.now) if burst else AT_ONCE
         self.known = Known(clock=lambda: 0.0)
         itself: Any = self
         self.engine = Engine(
@@ -59,7 +58,6 @@ class World:
             schema=Schema(CONFIG, itself, itself, clock=lambda: 0.0),
             references=References(itself, CONFIG, clock=lambda: 0.0),
             known=self.known,
-            windows=self.windows,
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
             tables=list(CONFIG.tables),
             clock=lambda: 0.0,
@@ -89,7 +87,7 @@ class World:
         return [Result("created", 7)] * len(bodies)
 
     async def sync(self, *records: Record, entity: str = "person") -> list[tuple[Record, Outcome]]:
-        return await self.engine.sync(ENTITIES[entity], records)
+        return await self.engine.sync(ENTITIES[entity], records, self.windows)
 
     def sizes(self, step: str) -> list[int]:
         return [size for name, size in self.log if name == step]
@@ -189,7 +187,7 @@ def test_every_row_has_one_outcome_and_is_sent_once_at_most(
         if has_company:
             world.company_of[guid(number)] = guid(900 + number % 4)
         records.append(contact(number, parked_since=NOON if waited else None, collected=collected))
-    outcomes = asyncio.run(world.engine.sync(ENTITIES["person"], records))
+    outcomes = asyncio.run(world.engine.sync(ENTITIES["person"], records, world.windows))
     assert sorted(record.key for record, _ in outcomes) == sorted({record.key for record in records})
     sent = [id_ for call in world.sent for id_ in call]
     assert sorted(sent) == sorted(record.id for record, outcome in outcomes if isinstance(outcome, Synced))

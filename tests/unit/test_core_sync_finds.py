@@ -12,7 +12,6 @@ from shared.known import PRESENT_SECONDS, Known
 from shared.outcomes import Parent
 from shared.parents import Parents
 from shared.records import Record
-from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 PERSON = ENTITIES["person"]
@@ -32,8 +31,7 @@ class World:
     def __post_init__(self) -> None:
         itself: Any = self
         self.known = Known(clock=lambda: self.now)
-        windows = Windows(burst_batch=50, seconds=20.0, now=lambda: NOON)
-        self.parents = Parents(itself, itself, itself, self.known, windows, tables={"account"})
+        self.parents = Parents(itself, itself, itself, self.known, tables={"account"})
 
     async def find(self, _entity: Any, keys: Collection[str]) -> dict[str, int]:
         assert len(set(keys)) == len(keys) <= 300

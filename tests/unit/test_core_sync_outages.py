@@ -27,7 +27,6 @@ from shared.schema import Schema
 from shared.settings import QueueSettings
 from shared.settle import Settler
 from shared.sync import Engine
-from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 HOUR = 3600.0
@@ -59,14 +58,12 @@ class World:
         self.too_slow_from = 1_000
         itself: Any = self
         self.circuits = Circuits(None, seconds=60.0, now=self.now)
-        windows = Windows(burst_batch=50, seconds=20.0, now=self.now)
         self.engine = Engine(
             dataverse=itself,
             marketo=itself,
             schema=Schema(CONFIG, itself, itself, clock=self.clock),
             references=References(itself, CONFIG, clock=self.clock),
             known=Known(clock=self.clock),
-            windows=windows,
             circuits=self.circuits,
             tables=["account"],
             clock=self.clock,
@@ -75,7 +72,7 @@ class World:
             parent_wait=86_400.0,
         )
         queues = QueueSettings.model_construct(None, company=QUEUE, dead_letters="dead-letters")
-        self.settler = Settler(itself, itself, queues, windows, now=self.now, max_attempts=8)
+        self.settler = Settler(itself, itself, queues, now=self.now, max_attempts=8)
 
     def clock(self) -> float:
         return self.passed

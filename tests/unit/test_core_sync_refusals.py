@@ -25,7 +25,6 @@ from shared.references import References
 from shared.relations import LOOKUP_TABLE
 from shared.schema import Schema
 from shared.sync import Engine
-from shared.windows import Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate(
@@ -68,7 +67,6 @@ class World:
             schema=Schema(CONFIG, itself, itself, clock=lambda: self.now),
             references=References(itself, CONFIG, clock=lambda: self.now),
             known=Known(clock=lambda: self.now),
-            windows=Windows(burst_batch=50, seconds=20.0, now=lambda: NOON),
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
             tables=["account", "systemuser"],
             clock=lambda: self.now,

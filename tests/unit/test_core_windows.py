@@ -15,9 +15,9 @@ from shared.bus import Outgoing
 from shared.entities import ENTITIES
 from shared.outcomes import Parent
 from shared.parking import Parking
-from shared.records import Record
+from shared.records import Record, encode, read
 from shared.store import Parked, Request
-from shared.windows import Windows
+from shared.windows import Bursts, Windows
 
 MINUTE = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NAMES = ["sales_person", "company", "person", "opportunity", "opportunity_role"]
@@ -40,9 +40,7 @@ class Clock:
 def burst(now: datetime = MINUTE, seconds: float = 20.0) -> tuple[Windows, Clock]:
     """Windows at this moment, with a burst that has just begun."""
     clock = Clock(now)
-    windows = Windows(burst_batch=50, seconds=seconds, now=clock)
-    windows.note(50)
-    return windows, clock
+    return Bursts(burst_batch=50, seconds=seconds, now=clock).noticed(50), clock
 
 
 def turns(windows: Windows, which: str) -> list[datetime]:
@@ -114,31 +112,34 @@ def test_the_turns_of_an_entity_are_whole_cycles_apart_in_every_process(
 def test_what_is_routed_during_one_cycle_becomes_visible_together(
     now: datetime, parts: list[float], seconds: float
 ) -> None:
-    windows, clock = burst(now, seconds)
-    start = turns(windows, "next_cycle")[0]
+    clock = Clock(now)
+    bursts = Bursts(burst_batch=50, seconds=seconds, now=clock)
+    start = turns(bursts.noticed(50), "next_cycle")[0]
     seen = []
     for part in parts:
         clock.now = start - timedelta(seconds=seconds * 0.99) * part
-        windows.note(50)
-        seen.append(turns(windows, "next_cycle"))
+        seen.append(turns(bursts.noticed(50), "next_cycle"))
     assert all(abs(a - b) <= ROUNDING for found in seen for a, b in zip(found, seen[0], strict=True))
 
 
 @pytest.mark.parametrize("waiting", [0, 1, 49])
 def test_few_changes_are_no_burst_and_go_at_once(waiting: int) -> None:
-    windows = Windows(burst_batch=50, seconds=20.0, now=lambda: MINUTE)
+    bursts = Bursts(burst_batch=50, seconds=20.0, now=lambda: MINUTE)
     for _ in range(10):
+        windows = bursts.noticed(waiting)
         assert not windows.is_burst
         assert [windows.next_cycle(name) for name in NAMES] == [None] * 5
         assert [windows.next_turn(name) for name in NAMES] == [None] * 5
-        windows.note(waiting)
+        assert windows.burst is None
 
 
 @given(moments, lengths, entities)
 def test_a_burst_is_over_two_cycles_after_its_last_full_batch(now: datetime, seconds: float, entity: str) -> None:
-    windows, clock = burst(now, seconds)
+    clock = Clock(now)
+    bursts = Bursts(burst_batch=50, seconds=seconds, now=clock)
+    bursts.noticed(50)
     clock.now = now + 2 * timedelta(seconds=seconds) - timedelta(milliseconds=1)
-    windows.note(3)
+    windows = bursts.noticed(3)
     assert windows.is_burst
     assert windows.next_turn(entity)
     clock.now = now + 2 * timedelta(seconds=seconds)
@@ -148,11 +149,13 @@ def test_a_burst_is_over_two_cycles_after_its_last_full_batch(now: datetime, sec
 
 
 def test_each_full_batch_makes_the_burst_last_longer() -> None:
-    windows, clock = burst(MINUTE)
+    clock = Clock(MINUTE)
+    bursts = Bursts(burst_batch=50, seconds=20.0, now=clock)
+    windows = bursts.noticed(50)
     for _ in range(5):
         clock.now += timedelta(seconds=39)
         assert windows.is_burst
-        windows.note(50)
+        windows = bursts.noticed(50)
     clock.now += timedelta(seconds=40)
     assert not windows.is_burst
 
@@ -193,11 +196,29 @@ class Around:
 async def test_in_a_burst_requested_parents_and_released_children_wait_for_their_turns(is_burst: bool) -> None:
     around: Any = Around()
     clock = Clock(MINUTE + timedelta(seconds=5))
-    windows = Windows(burst_batch=50, seconds=20.0, now=clock)
-    windows.note(50 if is_burst else 1)
+    windows = Bursts(burst_batch=50, seconds=20.0, now=clock).noticed(50 if is_burst else 1)
     queues: Any = SimpleNamespace(of=lambda entity: entity)
-    parking = Parking(around, around, queues, windows, now=clock, check_after=60.0, max_wait=3600.0)
-    await parking.park(ENTITIES["person"], [(CHILD, (COMPANY,))])
-    await parking.release(ENTITIES["company"], [Record("account", COMPANY.id, MINUTE)])
+    parking = Parking(around, around, queues, now=clock, check_after=60.0, max_wait=3600.0)
+    await parking.park(ENTITIES["person"], [(CHILD, (COMPANY,))], windows)
+    await parking.release(ENTITIES["company"], [Record("account", COMPANY.id, MINUTE)], windows)
     expected = [MINUTE + timedelta(seconds=24), MINUTE + timedelta(seconds=8)] if is_burst else [None, None]
     assert [(m.queue, m.at) for m in around.sent] == list(zip(("company", "person"), expected, strict=True))
+    assert [read(m.body, m.queue).burst for m in around.sent] == [windows.burst] * 2
+
+
+@given(moments, st.integers(-(10**6), 10**6), lengths)
+def test_an_invocation_is_in_the_burst_that_its_messages_tell_of(now: datetime, ahead: int, seconds: float) -> None:
+    """Two processes whose clocks differ by `ahead` milliseconds: one notices the burst, one is told of it."""
+    here, there = Clock(now), Clock(now + timedelta(milliseconds=ahead))
+    told = read(encode("person", [CHILD], Bursts(burst_batch=1, seconds=seconds, now=there).noticed(1).burst), "person")
+    windows = Bursts(burst_batch=1, seconds=seconds, now=here).carried([None, told.burst])
+    assert told.burst is not None
+    assert windows.is_burst == (told.burst > here.now)
+    assert windows.burst is None or windows.burst <= here.now + 2 * timedelta(seconds=seconds)
+
+
+def test_without_a_word_of_a_burst_there_is_none() -> None:
+    bursts = Bursts(burst_batch=1, seconds=20.0, now=Clock(MINUTE))
+    bursts.noticed(1)
+    assert not bursts.carried([None, None]).is_burst
+    assert not bursts.carried([]).is_burst

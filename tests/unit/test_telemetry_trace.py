@@ -35,7 +35,7 @@ from shared.settle import Settler
 from shared.store import Parked
 from shared.sync import Engine
 from shared.telemetry import spans
-from shared.windows import Windows
+from shared.windows import Bursts
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SEEN = NOON - timedelta(seconds=40)
@@ -99,11 +99,10 @@ class World:
         pacer = Pacer(50, 5, clock=clock, sleep=nobody)
         marketo = MarketoClient(http, auth, pacer, clock=clock, sleep=nobody)
         circuits = Circuits(None, seconds=60.0, now=now)
-        windows = Windows(burst_batch=32, seconds=20.0, now=now)
         known = Known(clock=clock)
         self.pipeline = Pipeline(
             queues,
-            windows=windows,
+            bursts=Bursts(burst_batch=32, seconds=20.0, now=now),
             circuits=circuits,
             bus=bus,
             engine=Engine(
@@ -112,7 +111,6 @@ class World:
                 schema=Schema(RULES, nobody, marketo, clock=clock),
                 references=References(dataverse, RULES, clock=clock),
                 known=known,
-                windows=windows,
                 circuits=circuits,
                 tables=list(RULES.tables),
                 clock=clock,
@@ -120,7 +118,7 @@ class World:
                 time_budget=100.0,
                 parent_wait=100.0,
             ),
-            settler=Settler(bus, nobody, queues, windows, now=now, max_attempts=8),
+            settler=Settler(bus, nobody, queues, now=now, max_attempts=8),
             parking=nobody,
             marketo=marketo,
             known=known,
@@ -300,9 +298,8 @@ async def parked_and_released(*contexts: str) -> str:
     store: Any = rows
     queues: Any = Queues()
     client: Any = broker
-    windows = Windows(burst_batch=32, seconds=20.0, now=lambda: NOON)
     bus = Bus(BusSettings.model_construct(), client)
-    parking = Parking(store, bus, queues, windows, now=lambda: NOON, check_after=60.0, max_wait=100.0)
+    parking = Parking(store, bus, queues, now=lambda: NOON, check_after=60.0, max_wait=100.0)
     parent = Parent("company", "account", LEAD)
     for number, context in enumerate(contexts):
         with spans.invocation("sync_person", [{"traceparent": context}]):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.entities import ENTITIES
 from shared.trickle import GRID_SECONDS, LOOK_SECONDS, WIDER, Trickle
-from shared.windows import Windows
+from shared.windows import Bursts
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 DAILY = 50_000
@@ -161,9 +161,9 @@ async def test_a_window_that_is_open_keeps_its_end_when_the_day_is_ahead_again()
 
 async def test_in_a_burst_the_cycle_decides_and_after_it_the_trickle() -> None:
     clock = Clock(NOON + timedelta(seconds=1))
-    windows = Windows(burst_batch=50, seconds=20.0, now=clock, trickle=trickle_of(Use(40_000), clock))
-    await windows.adapt()
-    windows.note(50)
+    bursts = Bursts(burst_batch=50, seconds=20.0, now=clock, trickle=trickle_of(Use(40_000), clock))
+    await bursts.adapt()
+    windows = bursts.noticed(50)
     assert windows.next_cycle("person") == NOON + timedelta(seconds=28)
     assert windows.next_turn("person") == NOON + timedelta(seconds=8)
     clock.tick(40)
@@ -174,6 +174,6 @@ async def test_in_a_burst_the_cycle_decides_and_after_it_the_trickle() -> None:
 
 
 async def test_without_a_trickle_lone_changes_go_at_once() -> None:
-    windows = Windows(burst_batch=50, seconds=20.0, now=Clock())
-    await windows.adapt()
-    assert windows.next_cycle("person") is None
+    bursts = Bursts(burst_batch=50, seconds=20.0, now=Clock())
+    await bursts.adapt()
+    assert bursts.noticed(1).next_cycle("person") is None
