@@ -70,8 +70,17 @@ class System:
         """Queue a fault in Marketo."""
         await self.marketo("/faults", {"kind": kind, **details})
 
+    async def held(self, gate: str, *, count: int = 1, part: str = "marketo") -> None:
+        """Wait until so many calls are held at a gate of Marketo (or `part="dataverse"`); see local/gates.py."""
+        await self._control(part, f"/gates/{gate}/held?count={count}", None)
+
+    async def let_go(self, gate: str, *, count: int = 0, part: str = "marketo") -> None:
+        """Open a gate, and wait until so many in all have passed it."""
+        await self._control(part, f"/gates/{gate}/open", {})
+        await self._control(part, f"/gates/{gate}/passed?count={count}", None)
+
     async def forget_faults(self) -> None:
-        """Drop all faults of Marketo and Dataverse that have not struck."""
+        """Drop all faults of Marketo and Dataverse that have not struck, and open all gates."""
         (await self.http.delete(f"{self.stack.control()['marketo']}/faults")).raise_for_status()
         await self.dataverse("/faults", [])
 

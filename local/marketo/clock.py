@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 
@@ -36,9 +36,9 @@ class Clock:
         """Return the present moment as Marketo writes it: UTC, whole seconds."""
         return self._told().strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def http_date(self) -> str:
-        """Return the present moment as HTTP writes it."""
-        return format_datetime(self._told(), usegmt=True)
+    def http_date(self, ahead: float = 0.0) -> str:
+        """Return the present moment, or one so many seconds ahead, as HTTP writes it."""
+        return format_datetime(self._told() + timedelta(seconds=ahead), usegmt=True)
 
     def meant(self, told: datetime) -> float:
         """Return the time at which clients are told `told`."""

@@ -9,6 +9,7 @@ from local.marketo.activities import INTERESTING_MOMENT
 from local.marketo.errors import MarketoError
 from local.marketo.instance import Instance
 from local.marketo.objects import LEADS
+from local.marketo.relations import forget, hand_over_roles
 from local.marketo.store import Record
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -22,14 +23,19 @@ class Control:
     POST /clear               delete all records and activities
     GET  /stored              {object: {key: seconds since the epoch}}: when each record was first stored
     GET  /switches            every switch; POST changes those named
-    GET  /limits              calls_per_20s, concurrency, daily, used_today; POST changes those named
-    GET  /faults              queued faults; POST adds one or a list, DELETE drops all
+    GET  /limits              calls_per_20s, concurrency, daily, used_today; POST changes those named; executing: the
+                              calls that are being carried out now
+    GET  /faults              queued faults (local/marketo/faults.py); POST adds one or a list,
+                              DELETE drops all and opens all gates
+    GET  /gates               the gates of `hold` faults; more in local/gates.py
     POST /seed                {object: [records]} created as they are, unchecked relations, system fields allowed
     GET  /records/{object}    every record as it is stored; PATCH changes records (found by id or key) and logs it
     POST /activities          log activities: [{"leadId" or a lead's key, "activityTypeId", ...}]; an interesting moment
                               shows in Sales Insight's fields, "recalculated" gives what follows from another activity
     POST /recalculate         [{"id" or a lead's key, calculated fields}]: Marketo's own calculation, which logs nothing
-    POST /merge               {"winner": {"id" or key}, "losers": [{"id" or key}]}: the losers are gone
+    POST /merge               {"winner": {"id" or key}, "losers": [{"id" or key}]}: the losers are gone, and their
+                              opportunity roles are the winner's
+    POST /delete              {object: [{"id" or key}]}: deleted by hand, whatever refers to them
     POST /paging-tokens/forget  refuse the paging tokens that were given out until now
     POST /clock/advance       {"seconds": n}, forward only; a clock that is wrong is the switch clock_offset
     POST /token/revoke        make all tokens invalid
@@ -60,9 +66,11 @@ class Control:
                 web.post("/activities", self._add_activities),
                 web.post("/recalculate", self._recalculate),
                 web.post("/merge", self._merge),
+                web.post("/delete", self._delete),
                 web.post("/paging-tokens/forget", self._forget_tokens),
                 web.post("/clock/advance", self._advance),
                 web.post("/token/revoke", self._revoke),
+                *self._instance.gates.routes(),
             ]
         )
         return app
@@ -109,6 +117,7 @@ class Control:
                 "concurrency": limits.concurrency,
                 "daily": limits.daily,
                 "used_today": limits.used_today(),
+                "executing": limits.executing,
             }
         )
 
@@ -135,6 +144,7 @@ class Control:
 
     async def _clear_faults(self, _request: web.Request) -> web.Response:
         self._instance.faults.clear()
+        await self._instance.gates.clear()
         return _done()
 
     async def _seed(self, request: web.Request) -> web.Response:
@@ -210,9 +220,21 @@ class Control:
         if winner in losers:
             raise ValueError("a lead cannot be merged into itself")
         for loser in losers:
+            hand_over_roles(self._instance, loser, winner)
             self._instance.tables[LEADS].delete(loser)
         self._instance.log.merged(winner, losers)
         return _done()
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        found = [
+            (name, self._find(name, entry)) for name, entries in (await request.json()).items() for entry in entries
+        ]
+        for name, record in found:
+            forget(self._instance, name, record)
+            self._instance.tables[name].delete(record)
+            if name == LEADS:
+                self._instance.log.deleted(record)
+        return web.json_response({"deleted": len(found)})
 
     async def _forget_tokens(self, _request: web.Request) -> web.Response:
         self._instance.log.forget_tokens()

@@ -1,5 +1,6 @@
 """What goes wrong, by the level at which Marketo reports it.
 
+HttpError    the gateway answers with an HTTP status and no JSON
 CallError    response level: HTTP 200, success false, nothing of the call is carried out
 RecordError  record level: this record is skipped, its neighbours go on
 """
@@ -7,7 +8,6 @@ RecordError  record level: this record is skipped, its neighbours go on
 MESSAGES = {
     "500": "Internal server error",
     "502": "Bad Gateway",
-    "600": "Empty access token",
     "601": "Access token invalid",
     "602": "Access token expired",
     "603": "Access denied",
@@ -62,3 +62,13 @@ class CallError(MarketoError):
 
 class RecordError(MarketoError):
     """One record is skipped."""
+
+
+class HttpError(Exception):
+    """The gateway answers with an HTTP status and no JSON."""
+
+    def __init__(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+        self.status = status
+        self.text = text
+        self.headers = headers or {}
+        super().__init__(text)

@@ -28,7 +28,7 @@ async def activities(instance: Instance, _name: str, call: Call) -> Answer:
     call.text("activityTypeIds")
     type_ids = _numbers(call, "activityTypeIds", _MAX_TYPES)
     lead_ids = _numbers(call, "leadIds", _MAX_LEADS) or None
-    await instance.work(instance.switches.read_latency_ms)
+    await instance.work(call, instance.switches.read_latency_ms)
     examined = instance.switches.activities_examined_per_page
     found, token, more = instance.log.page(
         call.text("nextPageToken"), types=type_ids, examined=examined, leads=lead_ids
@@ -41,7 +41,7 @@ async def lead_changes(instance: Instance, _name: str, call: Call) -> Answer:
     call.text("fields")
     schema = instance.schemas[LEADS]
     fields = set(schema.names(call.listed("fields")))
-    await instance.work(instance.switches.read_latency_ms)
+    await instance.work(call, instance.switches.read_latency_ms)
     wanted = {NEW_LEAD, DATA_VALUE_CHANGE}
     examined = instance.switches.activities_examined_per_page
     found, token, more = instance.log.page(call.text("nextPageToken"), types=wanted, examined=examined, fields=fields)
@@ -52,7 +52,7 @@ async def lead_changes(instance: Instance, _name: str, call: Call) -> Answer:
 
 async def deleted_leads(instance: Instance, _name: str, call: Call) -> Answer:
     """Return a page of deletions."""
-    await instance.work(instance.switches.read_latency_ms)
+    await instance.work(call, instance.switches.read_latency_ms)
     examined = instance.switches.activities_examined_per_page
     found, token, more = instance.log.page(call.text("nextPageToken"), types={DELETE_LEAD}, examined=examined)
     return {"result": [entry.as_json() for entry in found], "nextPageToken": token, "moreResult": more}

@@ -24,6 +24,7 @@ class Field:
 
     `updateable` is what describe reports; `writable` is whether an API call may set it. They differ: keys may be set
     but not changed later, and the calculated Sales Insight fields are described as updateable although they are not.
+    `holds_email` marks a string that is an e-mail address all the same.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Field:
     of_company: bool = False
     display_name: str = ""
     custom: bool = False
+    holds_email: bool = False
 
     @property
     def label(self) -> str:
@@ -46,10 +48,16 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Strictness:
-    """How undocumented cases are handled: over-long strings and web addresses without a protocol."""
+    """How undocumented cases are handled: over-long strings, web addresses without a protocol, strange characters.
+
+    `cuts`: a text is stored up to its first character outside the basic plane, and the call succeeds (Sanford Whiteman,
+    "Surrogate pairs (emoji) are truncated", blog.teknkl.com and Marketo Nation ba-p/341110).
+    """
 
     truncate: bool = False
     url_needs_protocol: bool = False
+    cuts: bool = False
+    checks_emails: bool = True
 
 
 def coercion(field: Field, strictness: Strictness) -> Coerce:
@@ -70,9 +78,16 @@ def plain_length(field: Field) -> int:
     """Return the length up to which any string is a value of the field as it is; -1 if its content matters."""
     if field.data_type == "text":
         return TEXT_BYTES // 4  # a character takes four bytes at most
-    if field.data_type in {"string", "phone"}:
+    if field.data_type in {"string", "phone"} and not field.holds_email:
         return field.length if field.length is not None else 255
     return -1
+
+
+def in_basic_plane(text: str) -> str:
+    """Return the text up to its first character outside the basic plane."""
+    if text.isascii():
+        return text
+    return next((text[:place] for place, character in enumerate(text) if character > "\uffff"), text)
 
 
 def _text(truncate: bool) -> Coerce:
@@ -90,7 +105,7 @@ def _text(truncate: bool) -> Coerce:
 
 def _string(field: Field, strictness: Strictness) -> Coerce:
     limit = field.length if field.length is not None else 255
-    is_email = field.data_type == "email"
+    is_email = field.data_type == "email" or (field.holds_email and strictness.checks_emails)
     needs_protocol = field.data_type == "url" and strictness.url_needs_protocol
 
     def coerce(value: Any) -> str:

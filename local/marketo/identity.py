@@ -35,7 +35,7 @@ class Identity:
         if (client_id, client_secret) != (CLIENT_ID, CLIENT_SECRET):
             raise InvalidClientError
         now = self._clock()
-        if self._current is None or self._expiry[self._current] <= now:
+        if self._current is None or self._expiry.get(self._current, now) <= now:
             self._current = f"{uuid.uuid4()}:int"
             self._expiry[self._current] = now + lifetime
         return self._current, max(0, math.ceil(self._expiry[self._current] - now) - 1)
@@ -44,12 +44,13 @@ class Identity:
         """Accept a live token.
 
         Raises:
-            CallError: 602 for one that has expired, 601 for any other.
+            CallError: 602 the first time that one comes which has expired, 601 from then on and for any other.
         """
         expiry = self._expiry.get(token)
         if expiry is None:
             raise CallError("601")
         if expiry <= self._clock():
+            del self._expiry[token]
             raise CallError("602")
 
     def revoke(self) -> None:

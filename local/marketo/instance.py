@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from local.gates import Gates
 from local.marketo.activities import ActivityLog
 from local.marketo.catalog import object_types_of
 from local.marketo.clock import Clock
@@ -24,12 +25,16 @@ MAX_BATCH = 300
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One admitted call: its effective verb (that of `_method`), its parameters and its JSON body."""
+    """One admitted call: its effective verb (that of `_method`), its parameters and its JSON body.
+
+    `hold` keeps it in the middle of its work for as long as a test wants.
+    """
 
     verb: str
     path: str
     params: dict[str, str]
     body: Any = None
+    hold: Callable[[], Awaitable[None]] | None = None
 
     def text(self, name: str) -> str:
         """Return a required parameter.
@@ -74,6 +79,7 @@ class Instance:
         self.identity = Identity(self.clock)
         self.limits = Limits(self.clock, calls_per_window=calls_per_window, concurrency=concurrency, daily=daily)
         self.faults = Faults()
+        self.gates = Gates()
         self.stats = Stats()
         self.log = ActivityLog(self.clock)
         self.schemas: dict[str, Schema] = {}
@@ -109,7 +115,9 @@ class Instance:
             fields = self.schemas[name].kind.fields
             table.search_custom([field for field in fields if field.custom and field.searchable])
 
-    async def work(self, milliseconds: float) -> None:
+    async def work(self, call: Call, milliseconds: float) -> None:
         """Execute for a while, as a call does; other calls go on meanwhile."""
         if milliseconds > 0:
             await asyncio.sleep(milliseconds / 1000)
+        if call.hold is not None:
+            await call.hold()

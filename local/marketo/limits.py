@@ -34,7 +34,7 @@ class Limits:
         self.daily = daily
         self._recent: deque[float] = deque()
         self._by_day: dict[date, int] = {}
-        self._executing = 0
+        self.executing = 0
         self.peak_executing = 0
         self.peak_in_window = 0
 
@@ -49,20 +49,20 @@ class Limits:
             CallError: 607, 606 or 615; the call is booked all the same, but occupies no place.
         """
         slot = self._book()
-        self.peak_executing = max(self.peak_executing, self._executing + 1)
+        self.peak_executing = max(self.peak_executing, self.executing + 1)
         if self._by_day[slot.day] > self.daily:
             raise CallError("607")
         if len(self._recent) > self.calls_per_window:
             limit = self.calls_per_window
             raise CallError("606", f"Max rate limit '{limit}' exceeded with in '{WINDOW_SECONDS:.0f}' secs")
-        if self._executing >= self.concurrency:
+        if self.executing >= self.concurrency:
             raise CallError("615")
-        self._executing += 1
+        self.executing += 1
         return slot
 
     def release(self, slot: Slot, *, counted: bool) -> None:
         """Free the place of a finished call; take the call back where its result code is not counted."""
-        self._executing -= 1
+        self.executing -= 1
         if not counted:
             # The count may have been set anew while the call executed.
             self._by_day[slot.day] = max(0, self._by_day.get(slot.day, 0) - 1)

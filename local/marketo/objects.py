@@ -68,7 +68,7 @@ _LEAD_FIELDS = (
     Field("dateOfBirth", "date"),
     *_some("address mktoPersonNotes", "text", None),
     Field("leadRole", "string", 50),
-    Field("leadScore", "score"),
+    Field("leadScore", "integer"),
     Field("externalCompanyId", "string", 50, searchable=True),
     Field("externalSalesPersonId", "string", 50, searchable=True),
     # Described as updateable, but calculated by Sales Insight.
@@ -101,7 +101,7 @@ _SALES_PERSON = ObjectType(
     (
         *_system("id", "integer", searchable=True),
         *_system("createdAt updatedAt", "datetime"),
-        Field("email", "string", 255, updateable=False, searchable=True),
+        Field("email", "string", 255, updateable=False, searchable=True, holds_email=True),
         _key("externalSalesPersonId", length=255),
         *_some("firstName lastName phone mobilePhone fax title department personType"),
         Field("isEmployee", "boolean"),

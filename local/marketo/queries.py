@@ -22,7 +22,7 @@ _CREATED = "2015-05-11T17:11:32Z"
 
 async def query(instance: Instance, name: str, call: Call) -> Answer:
     """Return the page of records that match the filter."""
-    await instance.work(instance.switches.read_latency_ms)
+    await instance.work(call, instance.switches.read_latency_ms)
     schema = instance.schemas[name]
     names = _filter_names(schema, call.text("filterType"))
     if len(names) > 1:
@@ -54,7 +54,7 @@ async def lead_by_id(instance: Instance, lead_id: str, call: Call) -> Answer:
     Raises:
         CallError: 1004, there is no such lead.
     """
-    await instance.work(instance.switches.read_latency_ms)
+    await instance.work(call, instance.switches.read_latency_ms)
     schema = instance.schemas[LEADS]
     fields = _fields(instance, schema, call.listed("fields"))
     found = instance.tables[LEADS].find(("id",), int(lead_id))

@@ -8,6 +8,22 @@ from local.marketo.store import Record
 
 COMPANY_KEY = "externalCompanyId"
 OWNER_KEY = "externalSalesPersonId"
+ROLE_KEY = ("externalOpportunityId", "leadId", "role")
+
+
+def write_company(instance: Instance, values: Values, existing: Record | None, now: str) -> Values:
+    """Return a lead's values less those of the company that it is (or becomes) linked to, which get stored there.
+
+    Only where the instance lets a lead write its company: all leads of the company show them then (marketo.md 5.3).
+    """
+    linked = values.get(COMPANY_KEY, existing.get(COMPANY_KEY) if existing is not None else None)
+    of_company = instance.schemas[LEADS].of_company
+    if linked is None or instance.switches.company_fields_on_lead != "shared" or of_company.isdisjoint(values):
+        return values
+    for company in instance.tables[COMPANIES].find((COMPANY_KEY,), linked):
+        instance.tables[COMPANIES].update(company, {name: values[name] for name in of_company.intersection(values)})
+        company["updatedAt"] = now
+    return {name: value for name, value in values.items() if name not in of_company}
 
 
 def check_parents(instance: Instance, kind: str, values: Values, existing: Record | None) -> str | None:
@@ -82,6 +98,8 @@ def _check_lead_company(instance: Instance, values: Values, existing: Record | N
     # Marketo: a lead cannot be removed from a company, only moved to another one.
     if linked is not None and wanted is None and instance.switches.lead_without_company == "ignore":
         values.pop(COMPANY_KEY, None)
+    if instance.switches.company_fields_on_lead == "shared":
+        return
     if (wanted or linked) and not instance.schemas[LEADS].of_company.isdisjoint(values):
         raise RecordError("1021")
 
@@ -120,6 +138,17 @@ def forget(instance: Instance, kind: str, record: Record) -> None:
     elif kind == LEADS:
         for role in roles.find(("leadId",), record["id"]):
             roles.delete(role)
+
+
+def hand_over_roles(instance: Instance, loser: Record, winner: Record) -> None:
+    """Give the opportunity roles of a lead that is merged away to the lead that remains, each role once."""
+    roles = instance.tables[ROLES]
+    for role in roles.find(("leadId",), loser["id"]):
+        key = (role["externalOpportunityId"], winner["id"], role["role"])
+        if roles.find(ROLE_KEY, key):
+            roles.delete(role)
+        else:
+            roles.update(role, {"leadId": winner["id"]})
 
 
 def company_of(instance: Instance, lead: Record) -> Record | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from local.marketo.errors import CallError, RecordError
-from local.marketo.fields import Coerce, Field, Strictness, coercion, plain_length
+from local.marketo.fields import Coerce, Field, Strictness, coercion, in_basic_plane, plain_length
 from local.marketo.objects import ObjectType
 
 Values = dict[str, Any]
@@ -69,13 +69,18 @@ class Schema:
             if value is None or value == "":
                 values[name] = self.empty(name)
             elif type(value) is str and len(value) <= plain_up_to:
-                values[name] = value
+                values[name] = self._stored(value)
             else:
                 try:
-                    values[name] = coerce(value)
+                    values[name] = self._stored(coerce(value))
                 except (ValueError, OverflowError):
                     raise RecordError("1003", f"Invalid value for field '{name}' and value '{value}'") from None
         return values
+
+    def _stored(self, value: Any) -> Any:
+        if self._strictness.cuts and type(value) is str:
+            return in_basic_plane(value) or None
+        return value
 
     def _reader(self, spelling: str) -> Reader:
         field = self.find(spelling)

@@ -6,12 +6,15 @@ import json
 import logging
 import secrets
 import ssl
+from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from local.marketo.errors import UNCOUNTED, CallError
+from local.marketo.answers import altered
+from local.marketo.errors import UNCOUNTED, CallError, HttpError
 from local.marketo.faults import Fault
 from local.marketo.identity import API_USER, InvalidClientError
 from local.marketo.instance import Call, Instance
@@ -33,27 +36,24 @@ class _ResetError(Exception):
     """The connection is to be closed without an answer."""
 
 
-class _HttpError(Exception):
-    """The gateway answers with an HTTP status and no JSON."""
-
-    def __init__(self, status: int, text: str) -> None:
-        self.status = status
-        self.text = text
-        super().__init__(text)
-
-
 class Gateway:
     """Judges every request in the order in which Marketo does: size, token, limits, path and verb, body, permission."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
+        self._unanswered: set[asyncio.Task[None]] = set()
 
     def application(self) -> web.Application:
         """Return the aiohttp application."""
         app = web.Application(client_max_size=MAX_BODY + 1)
         app.router.add_route("*", "/{path:.*}", self._handle)
         app.on_response_prepare.append(self._date)
+        app.on_shutdown.append(self._stop)
         return app
+
+    async def _stop(self, _app: web.Application) -> None:
+        for task in self._unanswered:
+            task.cancel()
 
     async def _date(self, _request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Date"] = self._instance.clock.http_date()
@@ -90,11 +90,12 @@ class Gateway:
             body = await self._receive(request, path)
             self._authorise(request)
             booked.append(self._instance.limits.admit())
-            return _json(request, await self._execute(request, verb, path, body)), "ok"
+            return _json(request, await self._execute(request, verb, path, body, booked)), "ok"
         except CallError as error:
             return _json(request, _failure(error)), error.code
-        except _HttpError as error:
-            return web.Response(status=error.status, text=error.text), f"http {error.status}"
+        except HttpError as error:
+            answer = web.Response(status=error.status, text=error.text, headers=error.headers)
+            return answer, f"http {error.status}"
         except _ResetError:
             return None, "reset"
         except Exception:  # noqa: BLE001 (Marketo's 611 stands for every unhandled exception)
@@ -103,37 +104,95 @@ class Gateway:
 
     async def _receive(self, request: web.Request, path: str) -> bytes:
         if len(request.raw_path) > MAX_URI:
-            raise _HttpError(414, "Request-URI Too Long")
+            raise HttpError(414, "Request-URI Too Long")
         # Adobe: double slashes in gateway URLs are no longer forgiven.
         if "//" in path:
-            raise _HttpError(404, json.dumps(_failure(CallError("610"))))
+            raise HttpError(404, json.dumps(_failure(CallError("610"))))
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            raise _HttpError(413, "Request Entity Too Large") from None
+            raise HttpError(413, "Request Entity Too Large") from None
         if len(body) > MAX_BODY:
-            raise _HttpError(413, "Request Entity Too Large")
+            raise HttpError(413, "Request Entity Too Large")
         return body
 
     def _authorise(self, request: web.Request) -> None:
-        """Accept a bearer token; the query parameter access_token is no longer one (authentication.md)."""
+        """Accept a bearer token; the query parameter access_token is no longer one (authentication.md).
+
+        Without a token Marketo denies access (603); its older 600 is in Adobe's table no more (error-codes.md).
+        """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise CallError("600")
+            raise CallError("603")
         self._instance.identity.check(token.strip())
 
-    async def _execute(self, request: web.Request, verb: str, path: str, body: bytes) -> dict[str, Any]:
+    async def _execute(
+        self, request: web.Request, verb: str, path: str, body: bytes, booked: list[Slot]
+    ) -> dict[str, Any]:
         endpoint = endpoint_for(path)
         operation = operation_for(endpoint, verb)
         call = _call(request, verb, path, body)
         check_allowed(self._instance, endpoint, verb)
-        fault = self._instance.faults.take(verb, path)
+        held = self._instance.faults.take_hold(verb, path, body)
+        fault = self._instance.faults.take(verb, path, body)
+        if held is not None:
+            gate = self._instance.gates[held.gate]
+            if held.when == "before":
+                await gate.arrive()
+            elif held.when == "during":
+                call = replace(call, hold=gate.arrive)
         if fault is not None and fault.when == "before":
-            await _strike(fault)
-        answer = await operation(self._instance, endpoint.argument or endpoint.kind, call)
+            await self._strike(fault)
+        work = operation(self._instance, endpoint.argument or endpoint.kind, call)
+        if fault is not None and fault.when == "during":
+            self._go_on_unanswered(work, booked)
+            await self._strike(fault)
+        answer: dict[str, Any] = {"requestId": _request_id(self._instance), "success": True, **await work}
+        if held is not None and held.when == "after":
+            await self._instance.gates[held.gate].arrive()
+        if fault is not None and fault.kind == "answer":
+            return altered(answer, fault, call.body)
         if fault is not None and fault.when == "after":
-            await _strike(fault)
-        return {"requestId": _request_id(self._instance), "success": True, **answer}
+            await self._strike(fault)
+        return answer
+
+    def _go_on_unanswered(self, work: Awaitable[dict[str, Any]], booked: list[Slot]) -> None:
+        """Carry a call out whose answer nobody gets: it occupies its place until it has ended (marketo.md 2)."""
+        slots = list(booked)
+        booked.clear()
+
+        async def go_on() -> None:
+            try:
+                await work
+            except (CallError, HttpError):
+                pass  # refused as a whole, and nobody hears it
+            finally:
+                for slot in slots:
+                    self._instance.limits.release(slot, counted=True)
+
+        task = asyncio.create_task(go_on())
+        self._unanswered.add(task)
+        task.add_done_callback(self._unanswered.discard)
+
+    async def _strike(self, fault: Fault) -> None:
+        if fault.kind == "code":
+            raise CallError(fault.code, fault.message)
+        if fault.kind == "status":
+            raise HttpError(fault.status or 503, fault.message or "", self._retry_after(fault))
+        if fault.kind == "malformed":
+            raise HttpError(200, "<html><body>We are sorry")
+        if fault.kind == "reset":
+            raise _ResetError
+        await asyncio.sleep(fault.seconds)
+
+    def _retry_after(self, fault: Fault) -> dict[str, str]:
+        """Return the header in either form of RFC 9110: seconds or a date."""
+        wait = fault.retry_after
+        if wait is None:
+            return {}
+        if fault.as_date:
+            return {"Retry-After": self._instance.clock.http_date(float(wait))}
+        return {"Retry-After": wait if isinstance(wait, str) else f"{wait:g}"}
 
     async def _identify(self, request: web.Request) -> web.Response:
         self._instance.stats.identity_calls += 1
@@ -193,18 +252,6 @@ def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
     for name, value in pairs:
         params[name] = f"{params[name]},{value}" if name in params else value
     return params
-
-
-async def _strike(fault: Fault) -> None:
-    if fault.kind == "code":
-        raise CallError(fault.code, fault.message)
-    if fault.kind == "status":
-        raise _HttpError(fault.status, fault.message or "")
-    if fault.kind == "malformed":
-        raise _HttpError(200, "<html><body>We are sorry")
-    if fault.kind == "reset":
-        raise _ResetError
-    await asyncio.sleep(fault.seconds)
 
 
 async def _send(request: web.Request, response: web.Response) -> None:

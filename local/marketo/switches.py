@@ -17,6 +17,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "opportunity_sales_person": ("call", "record"),
     "role_parent_code": ("by_parent", "1003", "1004", "1013"),
     "lead_without_company": ("ignore", "unlink"),
+    "company_fields_on_lead": ("skip", "shared"),
+    "beyond_basic_plane": ("cut", "keep"),
+    "sales_person_email_format": ("skip", "accept"),
     "same_lead_key_in_call": ("duplicate", "update"),
     "delete_with_children": ("refuse", "allow"),
     "relative_score_field": ("relativeScore", "relativeScoring"),
@@ -65,6 +68,10 @@ class Switches:
     read_only_fields: str = "skip"
     sales_person_email_change: str = "accept"
     url_without_protocol: str = "accept"
+    # A sales person's e-mail address that is none.
+    sales_person_email_format: str = "skip"
+    # What is stored of a text from its first character outside the basic plane (an emoji, say) on.
+    beyond_basic_plane: str = "cut"
     unknown_query_fields: str = "fail"
 
     # Relations
@@ -73,6 +80,8 @@ class Switches:
     opportunity_sales_person: str = "call"
     role_parent_code: str = "by_parent"
     lead_without_company: str = "ignore"
+    # A company's field written through a lead that is linked to one: 1021, or the company that all its leads share.
+    company_fields_on_lead: str = "skip"
     delete_with_children: str = "refuse"
 
     # Keys and pages
@@ -86,7 +95,10 @@ class Switches:
     def strictness(self) -> Strictness:
         """Return how values are checked."""
         return Strictness(
-            truncate=self.over_long_strings == "truncate", url_needs_protocol=self.url_without_protocol == "skip"
+            truncate=self.over_long_strings == "truncate",
+            url_needs_protocol=self.url_without_protocol == "skip",
+            cuts=self.beyond_basic_plane == "cut",
+            checks_emails=self.sales_person_email_format == "skip",
         )
 
     def changed(self, wanted: dict[str, Any]) -> "Switches":

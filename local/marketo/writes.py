@@ -8,7 +8,7 @@ from typing import Any
 from local.marketo.errors import CallError, RecordError
 from local.marketo.instance import MAX_BATCH, Call, Instance
 from local.marketo.objects import COMPANIES, SALES_PERSONS
-from local.marketo.relations import COMPANY_KEY, check_parents, check_unused, forget
+from local.marketo.relations import COMPANY_KEY, check_parents, check_unused, forget, write_company
 from local.marketo.schema import Schema, Values
 from local.marketo.store import Names, Record
 
@@ -64,7 +64,7 @@ async def upsert(instance: Instance, name: str, call: Call) -> Answer:
     steps = [planner.step(record) for record in records]
     switches = instance.switches
     with instance.stats.writing(name):
-        await instance.work(switches.write_latency_ms + switches.write_latency_ms_per_record * len(records))
+        await instance.work(call, switches.write_latency_ms + switches.write_latency_ms_per_record * len(records))
     now = instance.clock.stamp()
     result = [_carry_out(instance, schema, request, step, now) for step in steps]
     instance.stats.records(name, Counter({"received": len(records), **Counter(entry["status"] for entry in result)}))
@@ -83,7 +83,7 @@ async def delete(instance: Instance, name: str, call: Call) -> Answer:
         raise CallError("1001", f"Invalid value '{by}'. Required of type 'deleteBy'")
     key = (schema.kind.id_field,) if by == "idField" else schema.kind.dedupe_fields
     switches = instance.switches
-    await instance.work(switches.write_latency_ms + switches.write_latency_ms_per_record * len(records))
+    await instance.work(call, switches.write_latency_ms + switches.write_latency_ms_per_record * len(records))
     result = []
     for record in records:
         try:
@@ -222,6 +222,8 @@ def _carry_out(instance: Instance, schema: Schema, request: Request, step: Step 
         return {"status": "skipped", "reasons": [RecordError("1017").as_json()]}
     if step.company is not None and not instance.tables[COMPANIES].has(COMPANY_KEY, step.company):
         instance.tables[COMPANIES].insert({COMPANY_KEY: step.company, "createdAt": now, "updatedAt": now})
+    if schema.kind.is_lead:
+        step.values = write_company(instance, step.values, existing, now)
     if existing is None:
         stored = table.insert({**step.values, "createdAt": now, "updatedAt": now})
         if schema.kind.is_lead:

@@ -69,7 +69,7 @@ async def test_identity_may_report_a_dying_token(marketo: Marketo) -> None:
 
 async def test_the_token_must_be_in_the_header(marketo: Marketo) -> None:
     token = marketo.rest.headers.pop("Authorization").removeprefix("Bearer ")
-    assert code(await marketo.rest.get(USAGE, params={"access_token": token})) == "600"
+    assert code(await marketo.rest.get(USAGE, params={"access_token": token})) == "603"
 
 
 async def test_the_101st_call_within_20_seconds_is_606(marketo: Marketo) -> None:

@@ -48,7 +48,7 @@ async def test_results_come_in_request_order_with_the_id_of_each_object(marketo:
     people = await marketo.sync("leads", [{"email": "b@x.example"}, {"email": "bad"}, {"email": "a@x.example"}])
     assert outcomes(people) == ["created", "1003", "created"]
     assert [set(entry) for entry in people["result"]] == [{"id", "status"}, {"status", "reasons"}, {"id", "status"}]
-    owners = await marketo.sync("salespersons", [{"externalSalesPersonId": "s"}, {"email": "x"}])
+    owners = await marketo.sync("salespersons", [{"externalSalesPersonId": "s"}, {"email": "x@x.example"}])
     assert [(entry["seq"], outcome(entry)) for entry in owners["result"]] == [(0, "created"), (1, "1002")]
     assert isinstance(owners["result"][0]["id"], int)
     deals = await marketo.sync("opportunities", [{"externalOpportunityId": "o", "name": "Deal"}])
