@@ -345,9 +345,12 @@ class Circuits:
             return
         for name, theirs in found.items():
             circuit = self._circuit(name)
-            if (circuit.outage is None or theirs.until > circuit.outage.until) and OWN_SHARE not in theirs.reason:
+            if OWN_SHARE in theirs.reason:
+                continue
+            if circuit.outage is None or theirs.until > circuit.outage.until:
                 circuit.open(theirs)
-                circuit.shared = circuit.stored = True
+                circuit.shared = True
+            circuit.stored = True  # whoever closes it takes the row away, older than its own outage as it may be
         for name, circuit in self._circuits.items():
             if circuit.shared and name not in found:
                 circuit.close()
