@@ -19,7 +19,15 @@ MAX_CONTACT_STEPS = 3
 ROLE_LENGTH = 50
 
 LOOKUP_TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
-_ROLE_OF = {"record1": "_record1roleid_value", "record2": "_record2roleid_value"}
+#: The lookups that name a role, by the table of the rows that have them.
+ROLE_COLUMNS = {
+    "connection": ("_record1roleid_value", "_record2roleid_value"),
+    "customeropportunityrole": ("_opportunityroleid_value",),
+}
+#: Stands for the administrator of a team that has none.
+NOBODY = ""
+#: The name of the role of a connection without one.
+NO_ROLE = ""
 
 Row = Mapping[str, Any]
 Reference = tuple[str, str]  # (table, id)
@@ -41,27 +49,50 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The policies, and the reference rows known for the rows at hand (ids in lower case; None: no such row)."""
+    """The policies, and the reference rows for the rows at hand, ids in lower case.
+
+    None: the row cannot be seen. That is no row which is not there: nothing follows from it but that nobody knows.
+    """
 
     policy: OwnerPolicy
     default_role: str
     users: Mapping[str, User | None] = field(default_factory=dict)
     administrators: Mapping[str, str | None] = field(default_factory=dict)
-    roles: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str | None] = field(default_factory=dict)
     contact_parents: Mapping[str, Reference | None] = field(default_factory=dict)
 
     def parents(self, table: str, row: Row) -> dict[str, Parent | None] | Skipped:
-        """The parent behind each link field of the record's entity, or why the row is nothing to sync."""
+        """The parent behind each link field of the record's entity, or why the row is nothing to sync.
+
+        None: there is no parent. A field that is missing keeps what Marketo has, because nobody knows.
+        """
         entity, _ = TABLES[table]
         match entity.name:
             case "sales_person":
                 return skip_user(row) or {}
             case "company":
-                return {"externalSalesPersonId": self.sales_person(row)}
+                return self._owner(row)
             case "opportunity_role":
                 return role_ends(table, row)
             case _:
-                return {"externalSalesPersonId": self.sales_person(row), "externalCompanyId": self.company(table, row)}
+                return {**self._owner(row), "externalCompanyId": self.company(table, row)}
+
+    def _owner(self, row: Row) -> dict[str, Parent | None]:
+        chosen = self.sales_person(row)
+        return {} if chosen is None and self.hides_owner(row) else {"externalSalesPersonId": chosen}
+
+    def hides_owner(self, row: Row) -> bool:
+        """Whether it cannot be seen who stands for the row's owner."""
+        owner = lookup(row, "_ownerid_value")
+        if owner is None:
+            return False
+        table, id_ = owner
+        if table == "systemuser":
+            return self.users.get(id_) is None
+        if self.policy.team != "administrator":
+            return False
+        admin = self.administrators.get(id_)
+        return admin is None or (admin != NOBODY and self.users.get(admin) is None)
 
     def sales_person(self, row: Row) -> Parent | None:
         """The user who stands for the row's owner, or None (policies of [owner] in sync.toml)."""
@@ -110,17 +141,20 @@ class Rules:
                 return contact
         return None
 
-    def role(self, table: str, row: Row) -> str:
-        """The name of the role that the person plays, cut to Marketo's 50 characters."""
+    def role(self, table: str, row: Row) -> str | None:
+        """The name of the role that the person plays, cut to Marketo's 50 characters; None: it cannot be seen.
+
+        It is part of the key in Marketo: a wrong one would make a record that stays.
+        """
         if table == "connection":
             ends = role_ends(table, row)
             person = ends.get("leadId") if isinstance(ends, dict) else None
             side = "record1" if person and lookup(row, "_record1id_value") == (person.table, person.id) else "record2"
-            reference = lookup(row, _ROLE_OF[side])
+            reference = lookup(row, f"_{side}roleid_value")
         else:
             reference = lookup(row, "_opportunityroleid_value")
-        name = self.roles.get(reference[1]) if reference else None
-        return (name or self.default_role)[:ROLE_LENGTH]
+        name = self.roles.get(reference[1]) if reference else NO_ROLE
+        return None if name is None else (name or self.default_role)[:ROLE_LENGTH]
 
 
 def lookup(row: Row, column: str) -> Reference | None:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.config import OwnerPolicy
 from shared.operations.show.relations import company_words, owner_words, possible_parents
-from shared.relations import LOOKUP_TABLE, Rules, User
+from shared.relations import LOOKUP_TABLE, NOBODY, Rules, User
 
 USER, ADMIN, FIXED, TEAM, ACCOUNT, ABOVE = (f"{number}e6d9f40-1c52-ef11-a316-000d3a5b7c8d" for number in range(6))
 GOOD = User(has_mail=True)
@@ -27,7 +27,7 @@ def rules(policy: OwnerPolicy | None = None, **known: Any) -> Rules:
 OWNERS: dict[str, tuple[Rules, dict[str, Any], str | None, str]] = {
     "none": (rules(), {}, None, "no owner"),
     "a user": (rules(users={USER: GOOD}), owned("systemuser", USER), USER, "the row's owner"),
-    "a user who is gone": (rules(users={USER: None}), owned("systemuser", USER), None, "is not in Dynamics"),
+    "a user who is gone": (rules(users={USER: None}), owned("systemuser", USER), None, "cannot be read"),
     "a disabled user": (
         rules(users={USER: User(has_mail=True, disabled=True)}), owned("systemuser", USER), None, "is disabled",
     ),
@@ -50,7 +50,10 @@ OWNERS: dict[str, tuple[Rules, dict[str, Any], str | None, str]] = {
         owned("team", TEAM), None, "never signs in",
     ),
     "a team without administrator": (
-        rules(administrators={TEAM: None}), owned("team", TEAM), None, "no administrator",
+        rules(administrators={TEAM: NOBODY}), owned("team", TEAM), None, "no administrator",
+    ),
+    "a team that cannot be seen": (
+        rules(administrators={TEAM: None}), owned("team", TEAM), None, "cannot be read",
     ),
     "a team, and a fixed user": (
         rules(OwnerPolicy(team="fixed", fixed=FIXED)), owned("team", TEAM), FIXED, "the fixed user",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.outcomes import Parent
-from shared.relations import Row, Rules, User, lookup
+from shared.relations import NOBODY, Row, Rules, User, lookup
 
 
 def owner_words(rules: Rules, row: Row, team_name: str = "") -> str:
@@ -31,6 +31,8 @@ def _team_words(rules: Rules, team: str, chosen: Parent | None) -> str:
         case _ if chosen:
             return "; its administrator stands for it"
         case _ if admin is None:
+            return ", which cannot be read: it is not there, or the sync user's role hides it"
+        case _ if admin == NOBODY:
             return ", which has no administrator"
         case _:
             return f", whose administrator, user {admin}, {_unusable(rules.users.get(admin))}"
@@ -38,7 +40,7 @@ def _team_words(rules: Rules, team: str, chosen: Parent | None) -> str:
 
 def _unusable(user: User | None) -> str:
     if user is None:
-        return "is not in Dynamics"
+        return "cannot be read: it is not in Dynamics, or the sync user's role hides it"
     if not user.has_mail:
         return "has no e-mail address or is an application user"
     return "is disabled" if user.disabled else "never signs in"

@@ -8,6 +8,8 @@ from shared.operations.show.facts import Person, Role
 from shared.outcomes import Skipped
 from shared.relations import Row, Rules, role_ends
 
+#: What is shown for a role whose row cannot be read: the engine does not send it.
+HIDDEN = "(the role's row cannot be read)"
 #: Lookups that may name the person, by the table of its roles.
 _ENDS = {
     "connection": ("_record1id_value", "_record2id_value"),
@@ -39,7 +41,7 @@ def roles_of(person: str, table: str, rows: list[dict[str, object]], rules: Rule
             continue
         deal, who = ends["externalOpportunityId"], ends["leadId"]
         if deal and who and who.id == person:
-            name = rules.role(table, row)
+            name = rules.role(table, row) or HIDDEN
             found[deal.id, name] = Role(deal.id, name, expected=True, actual=False)
     return list(found.values())
 
