@@ -34,6 +34,7 @@ from shared.marketo.client import MarketoClient
 from shared.marketo.pacing import Pacer
 from shared.parking import Parking
 from shared.pipeline import Pipeline
+from shared.reference_state import ReferenceState
 from shared.references import References
 from shared.schema import Schema
 from shared.settings import DataverseSettings, MarketoSettings, Settings
@@ -114,6 +115,7 @@ def pipeline() -> Pipeline:
         now=_now,
     )
     bursts = Bursts(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now, trickle=trickle)
+    reference_state = ReferenceState(with_others.state)
     store = Store(given.storage)
     parking = Parking(
         store,
@@ -127,7 +129,7 @@ def pipeline() -> Pipeline:
         dataverse=dataverse,
         marketo=marketo,
         schema=Schema(rules, Metadata(dataverse), marketo, clock=clock),
-        references=References(dataverse, rules, clock=clock),
+        references=References(dataverse, rules, clock=clock, versions=reference_state.versions),
         known=known,
         circuits=circuits,
         tables=list(rules.tables),

@@ -72,7 +72,7 @@ class Candidate:
             parent = self.parents.get(link.field)
             if parent:
                 self.fields[link.field] = known.id_of(parent.entity, parent.id) if link.by_id else parent.id
-            elif link.clears:
+            elif link.clears and link.field in self.parents:
                 self.fields[link.field] = None
         self.key = self.records[0].id if entity.key else "|".join(str(self.fields[n]) for n in entity.dedupe_fields)
         self._write(self.fields)

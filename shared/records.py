@@ -52,6 +52,11 @@ class Record:
         """What makes two records the same one."""
         return self.table, self.id
 
+    @property
+    def wants_fresh(self) -> bool:
+        """Whether somebody has put something right for it: what was kept before does not count."""
+        return self.forced or self.replays > 0
+
     def merge(self, newer: Record) -> Record:
         """Two mentions of one row are one record: the row is read again anyway.
 

@@ -1,8 +1,8 @@
 """Reads the rows that the rules of shared/relations.py need besides a record's own.
 
 What is kept saves a request and decides nothing: an id that is not known is asked for, a notification of a user, a team
-or a role makes every process forget (shared/reference_state.py), and nothing is older than a minute. A row that cannot be
-seen is asked for once a minute, whoever refers to it.
+or a role makes every process forget (shared/reference_state.py), and nothing is older than a minute. A row that cannot
+be seen is asked for once a minute, whoever refers to it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from shared.outcomes import (
 )
 from shared.parents import Parents
 from shared.records import Record, coalesce, timestamp
-from shared.references import References
+from shared.references import KEEP_SECONDS, References
 from shared.relations import Rules
 from shared.routing import chunked
 from shared.schema import Schema, TableSchema
@@ -54,6 +54,13 @@ GROUP = 5 * MAX_RECORDS
 COLLECTED_TIER = 2
 #: Refusals of a read of many rows of which one row, or the number, may be the reason.
 _OF_ONE_ROW = frozenset({Kind.SPLIT, Kind.PERMANENT, Kind.GONE})
+ROLE_HIDDEN = Retry(
+    KEEP_SECONDS,
+    "RoleHidden",
+    "the row of the connection's role cannot be read, and its name is part of the key in Marketo; give the sync user's "
+    "security role Read on connection roles (legacy roles: relationship roles), for the whole organisation",
+    counted=True,
+)
 CIRCUIT_OPEN = Retry(0, "CircuitOpen", "the other system is away; see msisync status")
 
 
@@ -172,13 +179,15 @@ class Engine:
             schema, rows = await self._rows(table, [record.id for record in records], batch.deadline)
             if schema.labels:
                 schema = await self._schema.labelled(table.name, rows.values())
-            rules = await self._references.rules_for(table.name, list(rows.values()), batch.deadline)
+            rules = await self._references.rules_for(
+                table.name, list(rows.values()), batch.deadline, fresh=any(record.wants_fresh for record in records)
+            )
         batch.decide([r for r in records if r.id not in rows], Skipped("RowGone"))
         found = [(record, rows[record.id]) for record in records if record.id in rows]
         candidates = []
         for record, row in found:
             candidate = _candidate(batch.entity, record, row, schema, rules)
-            if isinstance(candidate, Skipped | Failed):
+            if isinstance(candidate, Skipped | Failed | Retry):
                 batch.decide([record], candidate)
             else:
                 candidates.append(candidate)
@@ -244,7 +253,7 @@ class Engine:
 
 def _candidate(
     entity: Entity, record: Record, row: dict[str, Any], schema: TableSchema, rules: Rules
-) -> Candidate | Skipped | Failed:
+) -> Candidate | Skipped | Failed | Retry:
     try:
         if schema.filter.excludes(row):
             return FILTERED
@@ -253,7 +262,10 @@ def _candidate(
             return parents
         fields = schema.fields.map(row, schema.labels)
         if not entity.key:
-            fields["role"] = rules.role(record.table, row)
+            role = rules.role(record.table, row)
+            if role is None:
+                return ROLE_HIDDEN
+            fields["role"] = role
         fields.update(dict.fromkeys(schema.id_fields, record.id))
     except (
         ValueError,

@@ -79,10 +79,6 @@ class Dataverse:
         news = dict.fromkeys(_NEWS, str(self.time.passed))
         return {id_: {**rows[id_], **news} for id_ in ids if id_ in rows}
 
-    async def all_rows(self, entity_set: str, _columns: Collection[str]) -> list[Row]:
-        """Every row of a small table."""
-        return list(self.world.rows[entity_set.removesuffix("s")].values())
-
     async def readable_columns(self, table: str) -> frozenset[str]:
         """The columns that any row has."""
         return frozenset(name for row in self.world.rows[table].values() for name in row if "@" not in name)

@@ -73,10 +73,6 @@ class DataverseClient:
         url = rows_url(entity_set, key, ids, columns)
         return {str(row[key]).lower(): row async for row in self._pages(url, deadline)}
 
-    async def all_rows(self, entity_set: str, columns: Iterable[str]) -> list[Row]:
-        """Every row of a small table."""
-        return [row async for row in self._pages(f"{API}/{entity_set}?$select={','.join(sorted(columns))}", None)]
-
     async def organization_id(self) -> str:
         """The id of the organisation that the credentials sign in to, lower case."""
         return str((await self.get(f"{API}/WhoAmI"))["OrganizationId"]).lower()

@@ -101,7 +101,8 @@ async def test_a_read_asks_for_fresh_rows_and_for_the_tables_of_lookups() -> Non
 async def test_further_pages_are_read_by_the_link_as_it_is() -> None:
     link = f"{URL}{API}/connectionroles?$select=name&$skiptoken=%3Ccookie%20page%3D%222%22%2F%3E"
     world = World(page([{"name": "A"}], **{"@odata.nextLink": link}), page([{"name": "B"}]))
-    assert await world.client.all_rows("connectionroles", ["name"]) == [{"name": "A"}, {"name": "B"}]
+    found = await world.client.rows("connectionroles", "name", ["a", "b"], ["name"])
+    assert found == {"a": {"name": "A"}, "b": {"name": "B"}}
     assert str(world.requests[1].url) == link
 
 

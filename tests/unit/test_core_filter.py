@@ -96,9 +96,6 @@ class World:
         stored = self.rows_of[table]
         return {i: {k: v for k, v in stored[i].items() if k in asked} for i in ids if i in stored}
 
-    async def all_rows(self, *_: Any) -> list[Row]:
-        return []
-
     async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
         fields = self.fields if self.believed_fields is None else self.believed_fields
         return {name: MarketoField("string", 255) for name in fields}

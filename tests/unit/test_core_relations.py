@@ -1,6 +1,6 @@
 """Who is the sales person, which is the company, what is the role: the rules, and the rows that are read for them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +8,8 @@ import pytest
 
 from shared.config import OwnerPolicy, SyncConfig
 from shared.outcomes import Parent, Skipped
-from shared.references import KEEP_SECONDS, References
+from shared.reference_state import Versions
+from shared.references import FRESH_SECONDS, KEEP_SECONDS, References
 from shared.relations import LOOKUP_TABLE, Reference, Row, Rules, User, lookup, skip_user
 
 
@@ -177,9 +178,11 @@ def test_the_role_of_the_opportunitys_side_is_not_the_persons() -> None:
 
 @pytest.mark.parametrize(
     ("role", "name"),
-    [(None, "Stakeholder"), (guid(99), "Stakeholder"), (guid(31), "Stakeholder"), (guid(30), "R" * 50)],
+    [(None, "Stakeholder"), (guid(99), None), (guid(31), "Stakeholder"), (guid(30), "R" * 50)],
 )
-def test_a_role_has_a_name_of_at_most_50_characters_always(role: str | None, name: str) -> None:
+def test_a_role_has_a_name_of_at_most_50_characters_unless_it_cannot_be_seen(
+    role: str | None, name: str | None
+) -> None:
     row = connection(("contact", CONTACT), ("opportunity", OPPORTUNITY), _record1roleid_value=role)
     assert ROLES.role("connection", row) == name
 
@@ -231,10 +234,6 @@ class Dataverse:
             self.asked.append((entity_set, len(ids)))
         return {id_: self.sets[entity_set][id_] for id_ in ids if id_ in self.sets.get(entity_set, {})}
 
-    async def all_rows(self, entity_set: str, columns: Iterable[str]) -> list[Row]:
-        self.asked.append((entity_set, 0))
-        return [{column: values[column] for column in columns} for values in self.sets[entity_set].values()]
-
 
 class World:
     def __init__(self, policy: OwnerPolicy | None = None, **sets: dict[str, Row]) -> None:
@@ -242,13 +241,17 @@ class World:
         self.now = 0.0
         client: Any = self.dataverse
         config = SyncConfig(owner=policy or OwnerPolicy())
-        self.references = References(client, config, clock=lambda: self.now)
+        self.versions: Versions | None = Versions()
+        self.references = References(client, config, clock=lambda: self.now, versions=self.look)
+
+    async def look(self) -> Versions | None:
+        return self.versions
 
     async def rules(self, table: str, *rows: Row) -> Rules:
         return await self.references.rules_for(table, rows, 60.0)
 
 
-async def test_owners_are_read_once_an_hour() -> None:
+async def test_owners_are_read_once_a_minute() -> None:
     world = World(systemusers={USER: {"internalemailaddress": "sam@x.com"}})
     row = to("_ownerid_value", "systemuser", USER)
     for _ in range(3):
@@ -281,7 +284,7 @@ async def test_teams_are_not_read_where_the_policy_does_not_ask_for_them() -> No
     assert world.dataverse.asked == []
 
 
-async def test_owners_and_teams_that_are_gone_are_no_sales_persons() -> None:
+async def test_owners_and_teams_that_cannot_be_seen_are_no_sales_persons() -> None:
     world = World()
     rows = [to("_ownerid_value", "team", TEAM), to("_ownerid_value", "systemuser", USER)]
     rules = await world.rules("account", *rows)
@@ -312,10 +315,80 @@ async def test_the_chain_of_an_opportunity_s_contact_is_read_as_far_as_the_rules
     assert world.dataverse.asked == [("contacts", 1)] * 4
 
 
-async def test_role_names_are_read_as_a_whole_once_and_only_for_roles() -> None:
-    world = World(connectionroles={ROLE: {"connectionroleid": ROLE.upper(), "name": "Decision Maker"}})
-    await world.rules("account")
+def stakeholder(role: str | None = ROLE) -> Row:
+    """A connection of a contact with an opportunity, in this role."""
+    played = to("_record1roleid_value", "connectionrole", role) if role else {}
+    return connection(("contact", CONTACT), ("opportunity", OPPORTUNITY), **played)
+
+
+async def test_the_names_of_roles_are_asked_for_by_id_and_only_those_that_are_not_known() -> None:
+    world = World(connectionroles={ROLE: {"name": "Decision Maker"}, guid(31): {"name": "Champion"}})
+    await world.rules("account", stakeholder())
+    await world.rules("connection", stakeholder(None))
     assert world.dataverse.asked == []
     for _ in range(2):
-        assert (await world.rules("connection")).roles == {ROLE: "Decision Maker"}
-    assert world.dataverse.asked == [("connectionroles", 0)]
+        assert (await world.rules("connection", stakeholder())).role("connection", stakeholder()) == "Decision Maker"
+    rules = await world.rules("connection", stakeholder(), stakeholder(guid(31)))
+    assert rules.role("connection", stakeholder(guid(31))) == "Champion"
+    assert world.dataverse.asked == [("connectionroles", 1), ("connectionroles", 1)]
+
+
+async def test_a_role_that_is_made_after_the_others_were_read_has_its_own_name_at_once() -> None:
+    world = World(connectionroles={ROLE: {"name": "Decision Maker"}})
+    await world.rules("connection", stakeholder())
+    world.dataverse.sets["connectionroles"][guid(31)] = {"name": "Champion"}
+    rules = await world.rules("connection", stakeholder(guid(31)))
+    assert rules.role("connection", stakeholder(guid(31))) == "Champion"
+
+
+async def test_a_role_that_cannot_be_seen_has_no_name_and_is_asked_for_once_a_minute() -> None:
+    world = World(connectionroles={})
+    for _ in range(5):
+        assert (await world.rules("connection", stakeholder())).role("connection", stakeholder()) is None
+        world.now += KEEP_SECONDS / 5
+    assert world.dataverse.asked == [("connectionroles", 1)]
+    world.dataverse.sets["connectionroles"][ROLE] = {"name": "Champion"}
+    assert (await world.rules("connection", stakeholder())).role("connection", stakeholder()) == "Champion"
+
+
+async def test_a_new_version_lets_every_process_ask_again_and_so_does_a_record_that_wants_it() -> None:
+    world = World(systemusers={USER: {"internalemailaddress": None}})
+    row = to("_ownerid_value", "systemuser", USER)
+    assert (await world.rules("account", row)).sales_person(row) is None
+    world.dataverse.sets["systemusers"][USER] = {"internalemailaddress": "sam@x.com"}
+    assert (await world.rules("account", row)).sales_person(row) is None
+    world.versions = Versions(rows=1)
+    assert (await world.rules("account", row)).sales_person(row)
+    assert len(world.dataverse.asked) == 2
+    world.dataverse.sets["systemusers"][USER] = {"internalemailaddress": None}
+    world.now += FRESH_SECONDS
+    assert (await world.references.rules_for("account", [row], 60.0, fresh=True)).sales_person(row) is None
+
+
+async def test_without_storage_nobody_knows_whether_what_is_kept_is_right_so_it_is_read_for_each_batch() -> None:
+    world = World(systemusers={USER: {"internalemailaddress": "sam@x.com"}})
+    row = to("_ownerid_value", "systemuser", USER)
+    world.versions = None
+    for _ in range(3):
+        assert (await world.rules("account", row)).sales_person(row)
+    assert world.dataverse.asked == [("systemusers", 1)] * 3
+
+
+@pytest.mark.parametrize(
+    "owner", [to("_ownerid_value", "systemuser", USER), to("_ownerid_value", "team", TEAM)], ids=["user", "team"]
+)
+async def test_an_owner_that_cannot_be_seen_leaves_the_link_as_it_is(owner: Row) -> None:
+    world = World()
+    assert (await world.rules("account", owner)).parents("account", owner) == {}
+    fixed = World(OwnerPolicy(team="fixed", unusable_user="fixed", fixed=FIXED))
+    assert (await fixed.rules("account", owner)).parents("account", owner) == {
+        "externalSalesPersonId": Parent("sales_person", "systemuser", FIXED)
+    }
+
+
+async def test_an_administrator_that_cannot_be_seen_leaves_the_link_and_a_team_without_one_clears_it() -> None:
+    row = to("_ownerid_value", "team", TEAM)
+    world = World(teams={TEAM: to("_administratorid_value", "systemuser", ADMIN)})
+    assert (await world.rules("account", row)).parents("account", row) == {}
+    world = World(teams={TEAM: {"_administratorid_value": None}})
+    assert (await world.rules("account", row)).parents("account", row) == {"externalSalesPersonId": None}

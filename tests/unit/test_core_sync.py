@@ -18,7 +18,7 @@ from shared.entities import ENTITIES, TABLES, Entity
 from shared.fields import MarketoField
 from shared.known import Known
 from shared.marketo.client import Result
-from shared.outcomes import Deferred, Failed, Outcome, Parent, Skipped, Synced
+from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
 from shared.records import Record
 from shared.references import References
 from shared.relations import LOOKUP_TABLE
@@ -37,7 +37,7 @@ CONFIG = SyncConfig.model_validate(
     }
 )
 Row = dict[str, Any]
-SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables}
+SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables} | {"connectionroles": "connectionrole"}
 
 
 def guid(number: int) -> str:
@@ -57,7 +57,7 @@ class Dataverse:
     """Rows by table and id; every request is counted and may be refused."""
 
     def __init__(self) -> None:
-        self.tables: dict[str, dict[str, Row]] = {}
+        self.tables: dict[str, dict[str, Row]] = {"connectionrole": {guid(900): {"name": "Decision Maker"}}}
         self.requests: list[tuple[str, int]] = []
         self.error: Exception | None = None
 
@@ -79,9 +79,6 @@ class Dataverse:
 
     async def readable_columns(self, table: str) -> frozenset[str]:
         return frozenset(["name", "firstname", "internalemailaddress", *TABLES[table][1].rule_columns])
-
-    async def all_rows(self, *_: Any) -> list[Row]:
-        return [{"connectionroleid": guid(900), "name": "Decision Maker"}]
 
 
 class Marketo:
@@ -311,6 +308,26 @@ async def test_two_roles_of_one_person_are_two_upserts_of_one_call(world: World)
     assert [sorted(row["role"] for row in sent) for sent in world.marketo.upserts] == [
         ["Decision Maker", "Stakeholder"]
     ]
+
+
+async def test_a_role_that_cannot_be_seen_is_tried_again_and_never_sent_under_another_name(world: World) -> None:
+    world.marketo.has("opportunity", guid(30))
+    world.marketo.has("person", guid(10))
+    unseen = world.connection(40, guid(10), guid(30), role=guid(901))
+    for outcome in await world.sync("opportunity_role", *unseen):
+        assert isinstance(outcome, Retry)
+        assert (outcome.code, outcome.counted) == ("RoleHidden", True)
+    assert world.marketo.upserts == []
+    world.dataverse.put("connectionrole", guid(901), name="Champion")
+    world.now += outcome.after
+    assert await world.sync("opportunity_role", *unseen) == [Synced("created")] * 2
+    assert [row["role"] for row in world.marketo.upserts[0]] == ["Champion"]
+
+
+async def test_an_owner_who_cannot_be_seen_leaves_the_link_that_marketo_has(world: World) -> None:
+    account = Record("account", world.dataverse.put("account", guid(60), name="A", **owned_by(guid(61))), NOON)
+    assert await world.sync("company", account) == [Synced("created")]
+    assert world.marketo.upserts == [[{"company": "A", "externalCompanyId": guid(60)}]]
 
 
 async def test_edits_of_one_row_are_one_upsert_and_one_outcome(world: World) -> None:
