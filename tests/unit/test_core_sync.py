@@ -20,7 +20,7 @@ from shared.known import Known
 from shared.marketo.client import Result
 from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
 from shared.records import Record
-from shared.references import References
+from shared.references import KEEP_SECONDS, References
 from shared.relations import LOOKUP_TABLE
 from shared.schema import Schema
 from shared.sync import Engine
@@ -319,7 +319,7 @@ async def test_a_role_that_cannot_be_seen_is_tried_again_and_never_sent_under_an
         assert (outcome.code, outcome.counted) == ("RoleHidden", True)
     assert world.marketo.upserts == []
     world.dataverse.put("connectionrole", guid(901), name="Champion")
-    world.now += outcome.after
+    world.now += KEEP_SECONDS
     assert await world.sync("opportunity_role", *unseen) == [Synced("created")] * 2
     assert [row["role"] for row in world.marketo.upserts[0]] == ["Champion"]
 
