@@ -128,7 +128,7 @@ def pipeline() -> Pipeline:
     engine = Engine(
         dataverse=dataverse,
         marketo=marketo,
-        schema=Schema(rules, Metadata(dataverse), marketo, clock=clock),
+        schema=Schema(rules, Metadata(dataverse), marketo, clock=clock, versions=reference_state.versions),
         references=References(dataverse, rules, clock=clock, versions=reference_state.versions),
         known=known,
         circuits=circuits,

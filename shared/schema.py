@@ -1,29 +1,41 @@
 """The compiled mapping of each table: sync.toml against Marketo's describe and Dataverse's metadata.
 
-Loaded on first use and kept for a day: one Marketo call per object, one request to Dataverse per table and, where
-labels are mapped, a few more. A field or column that has disappeared is left out, and warned about once.
+Loaded on first use: one Marketo call per object, some requests to Dataverse per table. Dataverse's side is read again
+after five minutes. Marketo's costs a call, so it is kept for a day; but while a mapped field is left out or refused it
+is looked at again, after a minute and each time twice as long. When an operator has looked at both sides' schema
+(`msisync fields check`, `register`, `resync`), every process looks again at its next batch (shared/reference_state.py).
+A field or column that is not there is left out, and warned about once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from shared.conditions import Row, SyncFilter
 from shared.config import SyncConfig
 from shared.dataverse.metadata import Metadata
 from shared.entities import TABLES, Entity
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, MsiSyncError
 from shared.fields import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
 from shared.marketo.client import MarketoClient
+from shared.reference_state import Versions, always_the_same
 
 log = logging.getLogger(__name__)
 
-KEEP_SECONDS = 86_400.0
-#: Labels are read again for a choice that has none, at most so often: a deleted option never gets one.
-RELABEL_SECONDS = 300.0
+#: How long Dataverse's side is kept: nothing tells of a new column or of a renamed choice.
+KEEP_SECONDS = 300.0
+#: How long Marketo's side is kept when every mapped field is there.
+DESCRIBE_SECONDS = 86_400.0
+#: When it is looked at again while one is not: then after twice as long each time, up to the longest.
+FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 60.0, 3600.0
+#: Labels are read again for a choice that has none, at most so often: a deleted option never gets one. And what an
+#: operator has put right is looked at again at most so often.
+RELABEL_SECONDS = 60.0
+
+Watch = Callable[[str, Labels], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +49,98 @@ class TableSchema:
     filter: SyncFilter
 
 
+@dataclass(slots=True)
+class _Described:
+    """Marketo's side of an entity. `doubtful`: a mapped field was missing or refused, so it may have changed."""
+
+    fields: dict[str, MarketoField]
+    read_at: float
+    look_after: float = FIRST_LOOK_SECONDS
+    doubtful: bool = False
+
+    def is_due(self, now: float) -> bool:
+        """Whether it must be read again."""
+        return now >= self.read_at + (self.look_after if self.doubtful else DESCRIBE_SECONDS)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A compiled table, with Marketo's side that it was compiled from."""
+
+    schema: TableSchema
+    described: _Described
+    read_at: float
+
+
+async def unwatched(_table: str, _labels: Labels) -> None:
+    """For a process that tells nobody of renamed choices."""
+
+
 class Schema:
     """Compiled tables by name, loaded once for all that wait for them."""
 
     def __init__(
-        self, config: SyncConfig, metadata: Metadata, marketo: MarketoClient, *, clock: Callable[[], float]
+        self,
+        config: SyncConfig,
+        metadata: Metadata,
+        marketo: MarketoClient,
+        *,
+        clock: Callable[[], float],
+        versions: Callable[[], Awaitable[Versions | None]] = always_the_same,
+        watch: Watch = unwatched,
     ) -> None:
+        """`watch`: sees the labels of a table's choices whenever they have been read."""
         self._config = config
         self._metadata = metadata
         self._marketo = marketo
         self._clock = clock
-        self._tables: dict[str, tuple[float, TableSchema]] = {}
-        self._described: dict[str, tuple[float, dict[str, MarketoField]]] = {}
+        self._versions = versions
+        self._watch = watch
+        self._version: int | None = None
+        self._tables: dict[str, _Kept] = {}
+        self._described: dict[str, _Described] = {}
         self._relabelled: dict[str, float] = {}
         self._warned: set[tuple[str, str]] = set()
         self._lock = asyncio.Lock()
 
+    async def look(self, *, fresh: bool = False) -> None:
+        """Before a batch: see whether an operator has put the schema right, and forget what was kept before that.
+
+        `fresh`: the batch has records for which one has: what is not quite new does not count. One request to storage.
+        """
+        shared = await self._versions()
+        if shared is not None and self._version not in (None, shared.schema):
+            self.forget()
+        if shared is not None:
+            self._version = shared.schema
+        if fresh:
+            newest = self._clock() - RELABEL_SECONDS
+            self._tables = {name: kept for name, kept in self._tables.items() if kept.read_at > newest}
+            for name, described in list(self._described.items()):
+                if described.doubtful and described.read_at <= newest:
+                    del self._described[name]
+
     async def of(self, table: str) -> TableSchema:
         """The schema of a mapped table. Raises as the two clients do, and ConfigurationError (`filter_for`)."""
-        kept = self._tables.get(table)
-        if kept and kept[0] > self._clock():
-            return kept[1]
+        kept = self._kept(table)
+        if kept:
+            return kept
         async with self._lock:
-            kept = self._tables.get(table)
-            if kept and kept[0] > self._clock():
-                return kept[1]
-            schema = await self._load(table)
-            self._tables[table] = (self._clock() + KEEP_SECONDS, schema)
+            kept = self._kept(table)
+            if kept:
+                return kept
+            described = await self._describe(TABLES[table][0])
+            schema = await self._load(table, described)
+            self._tables[table] = _Kept(schema, described, self._clock())
             return schema
+
+    def _kept(self, table: str) -> TableSchema | None:
+        kept = self._tables.get(table)
+        now = self._clock()
+        if kept is None or now >= kept.read_at + KEEP_SECONDS:
+            return None
+        described = self._described.get(TABLES[table][0].name)
+        return kept.schema if described is kept.described and not described.is_due(now) else None
 
     async def labelled(self, table: str, rows: Iterable[Row]) -> TableSchema:
         """The schema, with labels that are read again when these rows have choices without one. Raises as `of`."""
@@ -72,40 +148,52 @@ class Schema:
         if not any(has_unknown_choice(row, schema.labels) for row in rows):
             return schema
         async with self._lock:
+            kept = self._tables.get(table)
+            schema = kept.schema if kept else schema
             if self._clock() >= self._relabelled.get(table, 0):
                 self._relabelled[table] = self._clock() + RELABEL_SECONDS
-                until, schema = self._tables.get(table, (0, schema))
                 schema = replace(schema, labels=await self._labels(table, schema.fields))
-                self._tables[table] = until, schema
-        return self._tables[table][1]
+                if kept:
+                    kept.schema = schema
+        return schema
 
     async def filter_of(self, table: str) -> SyncFilter:
         """Which rows of a mapped table are synced; costs nothing where all are. Raises as `of`."""
         wanted = self._config.filter_of(table)
         return (await self.of(table)).filter if wanted.columns else wanted
 
+    def doubt(self, entity: str) -> None:
+        """Marketo has refused a field of this entity: it may not be what it was when it was described."""
+        if entity in self._described:
+            self._described[entity].doubtful = True
+
     def forget(self) -> None:
         """Load everything anew at its next use."""
         self._tables.clear()
         self._described.clear()
 
-    async def _load(self, table: str) -> TableSchema:
+    async def _load(self, table: str, described: _Described) -> TableSchema:
         entity, source = TABLES[table]
         there = await self._metadata.readable_columns(table)
-        described = await self._describe(entity)
         fields = compile_table(
-            self._config.fields_of(table), described, columns=there, clears=self._config.empty == "clear"
+            self._config.fields_of(table), described.fields, columns=there, clears=self._config.empty == "clear"
         )
+        id_fields = self._id_fields(table, described.fields)
+        described.doubtful |= bool(fields.dropped) or len(id_fields) < len(self._config.key_fields(entity.name))
         self._warn(table, "not writable in Marketo", fields.dropped)
         self._warn(table, "not readable in Dynamics", fields.dropped_columns)
         chosen = filter_for(self._config.filter_of(table), there, table)
         labels = await self._labels(table, fields)
         columns = {*fields.columns, *chosen.columns, *(there.intersection(source.rule_columns))}
-        return TableSchema(frozenset(columns), fields, labels, self._id_fields(table, described), chosen)
+        return TableSchema(frozenset(columns), fields, labels, id_fields, chosen)
 
     async def _labels(self, table: str, fields: FieldMap) -> Labels:
         wanted = label_columns(self._config.fields_of(table)) & fields.columns
-        return await self._metadata.labels(table, wanted, self._config.language) if wanted else {}
+        if not wanted:
+            return {}
+        labels = await self._metadata.labels(table, wanted, self._config.language)
+        await self._watch(table, labels)
+        return labels
 
     def _id_fields(self, table: str, described: Collection[str]) -> tuple[str, ...]:
         """Without the first nothing can be synced; one beside it may be missing. Raises ConfigurationError."""
@@ -126,12 +214,21 @@ class Schema:
                 self._warned.add((table, name))
                 log.warning("left_out table=%s name=%s: %s; see msisync fields check", table, name, what)
 
-    async def _describe(self, entity: Entity) -> dict[str, MarketoField]:
+    async def _describe(self, entity: Entity) -> _Described:
         kept = self._described.get(entity.name)
-        if kept is None or kept[0] <= self._clock():
-            kept = (self._clock() + KEEP_SECONDS, await self._marketo.describe(entity))
-            self._described[entity.name] = kept
-        return kept[1]
+        now = self._clock()
+        if kept and not kept.is_due(now):
+            return kept
+        try:
+            found = _Described(await self._marketo.describe(entity), now)
+        except MsiSyncError:
+            if kept is None or now >= kept.read_at + DESCRIBE_SECONDS:
+                raise
+            found = replace(kept, read_at=now)  # it was only a look
+        if kept and kept.doubtful:
+            found.look_after = min(kept.look_after * 2, LONGEST_LOOK_SECONDS)
+        self._described[entity.name] = found
+        return found
 
 
 def filter_for(wanted: SyncFilter, columns: Collection[str], table: str) -> SyncFilter:

@@ -107,6 +107,7 @@ class Engine:
             [r for r in unique if r.table not in self._tables or TABLES[r.table][0] is not entity],
             Failed("UnknownTable", "the table is not mapped for this entity in sync.toml"),
         )
+        await self._schema.look(fresh=any(record.wants_fresh for record in unique))
         async with self._circuits.turn(entity.name) as turn:
             await self._work(batch, turn)
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))

@@ -95,6 +95,7 @@ class Upserts:
             if result.refused_fields and candidate.without(result.refused_fields, batch.entity):
                 log.warning("left_out entity=%s key=%s %s", batch.entity.name, candidate.key, result.message)
                 again.append(candidate)
+                self._schema.doubt(batch.entity.name)
                 if result.code == GONE_FIELD:
                     self._schema.forget()
             else:

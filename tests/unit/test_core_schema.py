@@ -1,4 +1,4 @@
-"""The compiled mapping of a table: loaded once for all who wait, kept for a day, honest about what is missing."""
+"""The compiled mapping of a table: loaded once for all who wait, kept while nothing speaks against it, honest."""
 
 import asyncio
 import logging
@@ -11,8 +11,16 @@ from shared.conditions import SyncFilter
 from shared.config import SyncConfig
 from shared.entities import Entity
 from shared.errors import ConfigurationError, MarketoError
-from shared.fields import MarketoField
-from shared.schema import KEEP_SECONDS, RELABEL_SECONDS, Schema
+from shared.fields import Labels, MarketoField
+from shared.reference_state import Versions
+from shared.schema import (
+    DESCRIBE_SECONDS,
+    FIRST_LOOK_SECONDS,
+    KEEP_SECONDS,
+    LONGEST_LOOK_SECONDS,
+    RELABEL_SECONDS,
+    Schema,
+)
 
 CONFIG = SyncConfig.model_validate(
     {
@@ -24,7 +32,7 @@ CONFIG = SyncConfig.model_validate(
 )
 
 
-LOAD_ACCOUNT = ["columns account", "describe company", "labels account industrycode 1031"]
+LOAD_ACCOUNT = ["describe company", "columns account", "labels account industrycode 1031"]
 
 
 class World:
@@ -38,7 +46,20 @@ class World:
         self.error: MarketoError | None = None
         self.now = 0.0
         itself: Any = self
-        self.schema = Schema(config, itself, itself, clock=lambda: self.now)
+        self.versions: Versions | None = Versions()
+        self.seen: list[tuple[str, Labels]] = []
+        self.schema = Schema(config, itself, itself, clock=lambda: self.now, versions=self.look, watch=self.watch)
+
+    async def look(self) -> Versions | None:
+        return self.versions
+
+    async def watch(self, table: str, labels: Labels) -> None:
+        self.seen.append((table, labels))
+
+    @property
+    def described(self) -> int:
+        """Calls of Marketo so far."""
+        return sum(asked.startswith("describe") for asked in self.asked)
 
     async def describe(self, entity: Entity) -> dict[str, MarketoField]:
         self.asked.append(f"describe {entity.name}")
@@ -76,23 +97,140 @@ async def test_labels_are_read_in_the_configured_language_and_only_where_they_ar
         "company": "Contoso",
     }
     await world.schema.of("contact")
-    assert world.asked == [*LOAD_ACCOUNT, "columns contact", "describe person"]
+    assert world.asked == [*LOAD_ACCOUNT, "describe person", "columns contact"]
 
 
 async def test_many_who_need_it_at_once_wait_for_one_load_and_leads_and_contacts_share_the_description() -> None:
     world = World()
     await asyncio.gather(*(world.schema.of(table) for table in ["lead", "contact", "account"] * 10))
-    assert world.asked == ["columns lead", "describe person", "columns contact", *LOAD_ACCOUNT]
+    assert world.asked == ["describe person", "columns lead", "columns contact", *LOAD_ACCOUNT]
 
 
-async def test_a_new_field_shows_after_a_day() -> None:
+async def test_a_field_that_an_admin_creates_in_marketo_is_looked_for_after_a_minute_and_then_less_and_less() -> None:
+    """Each look costs a call of Marketo's day: there may be fields that never come."""
     world = World()
+    looks: list[float] = []
+    while world.now < 86_400:
+        before = world.described
+        assert (await world.schema.of("lead")).fields.dropped == ("newInSpring",)
+        looks += [world.now] * (world.described - before)
+        world.now += 15
+    assert looks[:4] == [0, 60, 180, 420]
+    assert len(looks) < 32
+    world.fields.add("newInSpring")
+    world.now += LONGEST_LOOK_SECONDS
+    assert (await world.schema.of("lead")).fields.dropped == ()
+
+
+async def test_when_every_field_is_there_marketo_is_asked_once_a_day() -> None:
+    world = World()
+    for _ in range(2):
+        world.now += DESCRIBE_SECONDS
+        for _ in range(3):
+            await world.schema.of("account")
+            world.now += KEEP_SECONDS
+    assert world.described == 2
+
+
+async def test_a_look_that_marketo_refuses_leaves_what_was_known() -> None:
+    world = World()
+    before = await world.schema.of("lead")
+    world.error = MarketoError("502", "gateway", kind=Kind.TRANSIENT)
+    world.now = FIRST_LOOK_SECONDS
+    assert (await world.schema.of("lead")).columns == before.columns
+    assert world.described == 2
+    await world.schema.of("lead")
+    assert world.described == 2
+
+
+async def test_a_field_that_an_operator_has_looked_for_is_sent_with_the_next_batch_of_every_process() -> None:
+    world = World()
+    await world.schema.look()
     assert (await world.schema.of("lead")).fields.dropped == ("newInSpring",)
     world.fields.add("newInSpring")
-    world.now = KEEP_SECONDS - 1
+    await world.schema.look()
     assert (await world.schema.of("lead")).fields.dropped == ("newInSpring",)
-    world.now = KEEP_SECONDS
+    world.versions = Versions(schema=1)
+    await world.schema.look()
     assert (await world.schema.of("lead")).fields.dropped == ()
+    for _ in range(3):
+        await world.schema.look()
+        await world.schema.of("lead")
+    assert world.described == 2
+
+
+async def test_a_changed_user_costs_no_look_at_the_schema_and_neither_does_storage_that_is_away() -> None:
+    world = World()
+    for versions in (Versions(), Versions(rows=1), None, Versions(rows=2)):
+        world.versions = versions
+        await world.schema.look()
+        await world.schema.of("lead")
+    assert world.asked == ["describe person", "columns lead"]
+
+
+async def test_a_resynced_record_has_a_missing_field_looked_for_at_most_once_a_minute() -> None:
+    world = World()
+    await world.schema.of("lead")
+    world.now, looks = LONGEST_LOOK_SECONDS, 10
+    await world.schema.of("lead")
+    world.fields.add("newInSpring")
+    for _ in range(looks):
+        world.now += RELABEL_SECONDS / looks
+        await world.schema.look(fresh=True)
+        await world.schema.of("lead")
+    assert (await world.schema.of("lead")).fields.dropped == ()
+    assert world.described == 3
+
+
+async def test_a_field_of_another_type_is_known_after_a_refusal_by_both_tables_of_the_entity() -> None:
+    world = World()
+    world.fields.add("newInSpring")
+    for table in ("lead", "contact"):
+        await world.schema.of(table)
+    world.fields.remove("firstName")
+    world.schema.doubt("person")
+    world.now = FIRST_LOOK_SECONDS - 1
+    assert "firstName" not in (await world.schema.of("contact")).fields.dropped
+    world.now += 1
+    for table in ("lead", "contact"):
+        assert "firstName" in (await world.schema.of(table)).fields.dropped
+    assert world.described == 2
+
+
+async def test_a_column_that_is_made_in_dynamics_shows_after_five_minutes_without_a_call_of_marketo() -> None:
+    world = World()
+    world.columns.remove("x")
+    world.fields.add("newInSpring")
+    assert (await world.schema.of("lead")).fields.dropped_columns == ("x",)
+    world.columns.add("x")
+    world.now = KEEP_SECONDS
+    assert (await world.schema.of("lead")).fields.dropped_columns == ()
+    assert world.described == 1
+
+
+async def test_a_renamed_choice_shows_after_five_minutes_and_is_told() -> None:
+    world = World()
+    await world.schema.of("account")
+    world.options[1] = "Finanzen"
+    world.now = KEEP_SECONDS
+    assert (await world.schema.of("account")).labels == {"industrycode": {1: "Finanzen"}}
+    assert world.seen == [("account", {"industrycode": {1: name}}) for name in ("Buchhaltung", "Finanzen")]
+
+
+async def test_labels_that_are_read_again_while_another_entity_forgets_the_schema_are_given_all_the_same() -> None:
+    world = World()
+    await world.schema.of("account")
+    world.options[2] = "Chemie"
+    itself: Any = world.schema
+    read = itself._labels
+
+    async def forgetful(*given: Any) -> Any:
+        world.schema.forget()
+        return await read(*given)
+
+    itself._labels = forgetful
+    found = await world.schema.labelled("account", [{"industrycode": 2}])
+    assert found.labels == {"industrycode": {1: "Buchhaltung", 2: "Chemie"}}
 
 
 async def test_what_is_forgotten_is_read_anew_at_its_next_use_and_once() -> None:
@@ -203,7 +341,7 @@ async def test_a_table_that_no_filter_can_concern_costs_no_request() -> None:
     assert await world.schema.filter_of("systemuser") == SyncFilter()
     assert world.asked == []
     assert await world.schema.filter_of("contact") == SyncFilter()
-    assert world.asked == ["columns contact", "describe person"]
+    assert world.asked == ["describe person", "columns contact"]
 
 
 async def test_a_field_of_ones_own_for_the_accounts_guid_stands_beside_marketos_and_may_be_missing(
