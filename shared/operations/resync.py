@@ -23,6 +23,7 @@ from shared.entities import ENTITIES, TABLES, Entity
 from shared.errors import ConfigurationError, MsiSyncError
 from shared.marketo.chunks import MAX_RECORDS as MAX_UPSERT
 from shared.operations.command import Command, Exit, Result
+from shared.operations.renewal import not_told, renew
 from shared.records import MAX_RECORDS, Record, encode
 from shared.routing import chunked
 from shared.store import Store
@@ -40,6 +41,7 @@ _SHOWN = 10
 _MORE = """\
 GUIDs may be written in any way. A table (contact) or an entity (person: leads and contacts) says where they are. The
 sync filter of sync.toml decides as always. Marketo gets every field again, even when msisync believes that it has them.
+Before they go, the running app is told to read users, teams, roles and both schemas anew.
 
 --query and --all-parked show how many records and Marketo calls it would be; --apply sends them.
 
@@ -70,6 +72,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     _check(given)
     sent = Sent()
     applied = bool(given.apply or given.ids)
+    why_not = await renew(context, "rows", "schema") if applied else ""
     with progress.status("Counting" if not applied else "Sending") as status:
         async for records in _pages(context, given, sent, applied=applied):
             if applied and not given.all_parked:
@@ -77,15 +80,16 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
             sent.add(records)
             status.update(f"{'Sent' if applied else 'Counted'}: {sent.total:,}")
     least, most = marketo_calls(sent.records)
-    data = {
+    data: dict[str, object] = {
         "applied": applied,
         "records": sent.records,
         "unknown": sent.unknown,
         "marketo_calls": {"least": least, "most": most},
     }
-    return Result(
-        _exit(sent, applied=applied), data, partial(_show, sent=sent, applied=applied, parked=given.all_parked)
-    )
+    if applied:
+        data["announced"] = not why_not
+    show = partial(_show, sent=sent, applied=applied, parked=given.all_parked, why_not=why_not)
+    return Result(_exit(sent, applied=applied), data, show)
 
 
 def _check(given: Namespace) -> None:
@@ -214,9 +218,11 @@ def _exit(sent: Sent, *, applied: bool) -> Exit:
     return Exit.OK if applied or not sent.total else Exit.ATTENTION
 
 
-def _show(console: Console, *, sent: Sent, applied: bool, parked: bool) -> None:
+def _show(console: Console, *, sent: Sent, applied: bool, parked: bool, why_not: str) -> None:
     for line in _lines(sent, applied=applied, parked=parked):
         console.print(line)
+    if why_not:
+        console.print(not_told(why_not), style="yellow")
 
 
 def _lines(sent: Sent, *, applied: bool, parked: bool) -> Iterator[str]:

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
+from azure.core.exceptions import ServiceRequestError
 from azure.servicebus.exceptions import ServiceBusConnectionError
 from rich.console import Console
 
@@ -34,6 +35,8 @@ class World:
         self.sent: list[Outgoing] = []
         self.before_page: list[int] = []
         self.away = False
+        self.versions: dict[str, Any] = {}
+        self.storage_away = False
         self.tables = ["systemuser", "account", "lead", "contact", "opportunity", "connection"]
 
     async def rows(self, entity_set: str, key: str, ids: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
@@ -49,6 +52,14 @@ class World:
             self.before_page.append(len(self.sent))
             yield [{"contactid": id_.upper()} for id_ in rows[start : start + 5000]]
 
+    async def change(self, kind: str, name: str, change: Any) -> None:
+        """The row that tells every process of the app to read anew."""
+        if self.storage_away:
+            raise ServiceRequestError("no storage")
+        assert (kind, name) == ("reference", "version")
+        assert not self.sent, "it must be told before the records are on their way"
+        self.versions = change(self.versions)
+
     async def send(self, messages: Sequence[Outgoing]) -> None:
         if self.away:
             raise ServiceBusConnectionError(message="no broker")
@@ -62,6 +73,7 @@ class World:
             config=SimpleNamespace(tables=dict.fromkeys(self.tables)),
             dataverse=itself,
             outgoing=itself,
+            state=itself,
         )
         given = parser((COMMAND,)).parse_args(["resync", *words])
         result = await COMMAND.run(context, given, Console(quiet=True))
@@ -91,7 +103,23 @@ async def test_ids_are_sent_at_once_however_they_are_written(world: World) -> No
     assert "contact: 4 sent" in text
     assert result.data == {
         "applied": True, "records": {"contact": 4}, "unknown": [], "marketo_calls": {"least": 1, "most": 3},
+        "announced": True,
     }  # fmt: skip
+    assert world.versions == {"rows": 1, "schema": 1}
+
+
+async def test_storage_that_is_away_keeps_no_record_back_but_is_told(world: World) -> None:
+    world.rows_by_set["contacts"] = [guid(1)]
+    world.storage_away = True
+    result, text = await world.run("contact", guid(1))
+    assert (result.exit, len(world.records()), result.data["announced"]) == (0, 1, False)
+    assert "could not be told" in text
+
+
+async def test_what_is_only_shown_tells_the_app_nothing(world: World) -> None:
+    world.rows_by_set["contacts"] = [guid(1)]
+    await world.run("contact", "--query", "statecode eq 0")
+    assert world.versions == {}
 
 
 async def test_an_entity_stands_for_all_its_tables(world: World) -> None:

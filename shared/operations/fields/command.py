@@ -14,6 +14,7 @@ from shared.operations.fields.checks import INSIGHT_TABLES, check_fields, worst
 from shared.operations.fields.rules import FieldFinding, Severity
 from shared.operations.fields.schemas import Schemas, load_schemas
 from shared.operations.fields.suggestions import as_toml, suggest_fields, suggest_write_back, toml_of
+from shared.operations.renewal import not_told, renew
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,9 +77,11 @@ async def check(context: Context, _: Namespace, progress: Console) -> Result:
     schemas = await _load(context, list(config.tables), progress)
     findings = check_fields(config, schemas)
     count = sum(len(config.fields_of(table)) for table in config.tables)
+    why_not = await renew(context, "schema")  # what is green here is sent with the next change
     data: Json = {
         "tables": list(config.tables),
         "fields": count,
+        "announced": not why_not,
         "findings": [
             {
                 "severity": str(f.severity),
@@ -91,7 +94,7 @@ async def check(context: Context, _: Namespace, progress: Console) -> Result:
             for f in findings
         ],
     }
-    return Result(_EXITS[worst(findings)], data, lambda console: _show_findings(console, findings, count))
+    return Result(_EXITS[worst(findings)], data, lambda console: _show_findings(console, findings, count, why_not))
 
 
 async def _load(
@@ -220,7 +223,7 @@ def _show_toml(console: Console, toml: str, refused: Mapping[str, str]) -> None:
     console.print("\n".join([*lines, "", toml]).strip(), markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_findings(console: Console, findings: Sequence[FieldFinding], count: int) -> None:
+def _show_findings(console: Console, findings: Sequence[FieldFinding], count: int, why_not: str) -> None:
     from rich.text import Text  # noqa: PLC0415  (most commands need no text of many colours)
 
     for finding in sorted(findings, key=lambda f: list(Severity).index(f.severity), reverse=True):
@@ -233,6 +236,8 @@ def _show_findings(console: Console, findings: Sequence[FieldFinding], count: in
         console.print(f"{count} fields checked: {counts[0]} findings stop records, {counts[1]} need attention")
     else:
         console.print(f"{count} fields checked: all of them can be synced", style="green")
+    if why_not:
+        console.print(not_told(why_not), style="yellow")
 
 
 def _table_argument(parser: ArgumentParser) -> None:
@@ -267,6 +272,7 @@ COMMANDS = (
         "fields check",
         "check sync.toml against both sides' schema",
         "Exit code 0: all fields can be synced; 1: something is left out or cut; 2: records would be refused.\n"
+        "The running app looks at both schemas again with its next change, so a new field is sent at once.\n"
         "Next: mend what is named, then msisync register, so that Dynamics reports changes of the mapped columns.",
         check,
     ),

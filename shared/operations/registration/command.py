@@ -15,6 +15,7 @@ from shared.operations.context import Context
 from shared.operations.registration.plan import Action, Plan, plan, plan_removal
 from shared.operations.registration.rows import Writer, read_columns, read_endpoints
 from shared.operations.registration.wanted import NAME, Wanted, places_of, queue_target, wanted, webhook_target
+from shared.operations.renewal import renew
 
 _ROLE = (
     "the user that signs in needs the role System Customizer or System Administrator in this environment (Power "
@@ -51,6 +52,7 @@ async def register(context: Context, given: Namespace, progress: Console) -> Res
     if not given.apply:
         return _result(needed.name, found, needed, applied=False)
     await _carry_out(found.actions, Writer(context.dataverse, needed.target, solution=given.solution), progress)
+    await renew(context, "schema", "rows")  # who registers has changed the mapping, or Dynamics
     return _result(needed.name, found, needed, applied=True, after=await _plan(context, needed))
 
 
