@@ -1,4 +1,4 @@
-"""Lets the running app read reference data and schema anew: what it keeps must not decide once an operator has acted."""
+"""Lets the running app read reference data and schema anew: once an operator has acted, what it keeps does not decide."""
 
 from __future__ import annotations
 
