@@ -1,4 +1,4 @@
-"""Lets the running app read reference data and schema anew: once an operator has acted, what it keeps does not decide."""
+"""Lets the running app read reference data and schema anew, so that what it keeps does not outlive a repair."""
 
 from __future__ import annotations
 
