@@ -60,7 +60,7 @@ TASKS = {
     "demo": "watch thousands of changes on their way, and the proof that every one arrived",
     "test": "run every check; test lint|types|unit|infra|integration|e2e [pytest arguments] runs a part",
     "up": "run the embedded stack until Ctrl-C; --empty leaves out the sample records",
-    "stack": "drive the stack that runs: kill-functions, start-functions, stop PART, start PART",
+    "stack": "drive the stack that runs: kill-functions [FUNCTION], start-functions [FUNCTION], stop PART, start PART",
     "bench": "measure",
     "lock": "pin every package with its hash after a change of a requirements*.in; --check, --upgrade",
     "generate": "write the files that are made from the code: queues, emulator configuration, licences; --check",

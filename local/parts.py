@@ -50,9 +50,12 @@ def neighbour_commands(
     }
 
 
-def functions_command(name: str, port: int, *, app: Path, directory: Path, profile: bool) -> list[str]:
+def functions_command(
+    name: str, port: int, *, app: Path, directory: Path, profile: bool, one_process: bool
+) -> list[str]:
     """Return the command of a Functions host. Hosts with the same `directory` share the locks of their timers."""
     command = _module("functions", port=port, app_dir=app, name=name, lock_dir=directory / "locks")
+    command += ["--one-process"] if one_process else []
     if not profile:
         return command
     python, *rest = command

@@ -3,6 +3,7 @@
 async with Stack() as stack:
     await stack.kill_functions()
     await stack.start_functions()
+    await stack.kill_functions(function="sync_persons")
 """
 
 import argparse
@@ -18,6 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+
+import aiohttp
 
 from local import azurite
 from local.certificates import write_certificates, write_client_certificate
@@ -38,7 +41,8 @@ class Stack:
 
     `empty` leaves the organization without sample records. `with_functions=False` starts the neighbours only.
     `functions_environment` goes over the app settings of every Functions host. `queues` changes queues by name, in
-    the fields of the emulator's QueueSettings: `{"persons": {"lock_seconds": 5}}`. `profile` runs the hosts under
+    the fields of the emulator's QueueSettings: `{"persons": {"lock_seconds": 5}}`. `one_process` runs all functions
+    of a host in one worker process; without it each has its own, as in production. `profile` runs the hosts under
     cProfile, which leaves `<directory>/functions-a.prof` when they are stopped. `report` gets a line for each event.
     `before_ready` gets the stack when every part runs, before endpoints.json tells clients that all is ready.
     """
@@ -53,6 +57,7 @@ class Stack:
         marketo: MarketoLimits = SUBSCRIPTION,
         functions_environment: Mapping[str, str] | None = None,
         queues: Mapping[str, Mapping[str, Any]] | None = None,
+        one_process: bool = False,
         profile: bool = False,
         report: Callable[[str], None] = lambda _: None,
         before_ready: "Callable[[Stack], Awaitable[None]] | None" = None,
@@ -66,13 +71,18 @@ class Stack:
         self._marketo = marketo
         self._functions_environment = dict(functions_environment or {})
         self._queues = queues or {}
+        self._one_process = one_process
         self._profile = profile
         self._report = report
         self._before_ready = before_ready
         self._functions_ports: dict[str, int] = {"a": self.addresses.ports.functions}
-        commands = {"start": self.start_part, "stop": self.stop_part, "kill": self.kill_part}
-        hosts = {"start-functions": self.start_functions, "kill-functions": self.kill_functions}
-        self._control = ControlServer({**commands, **hosts}, self.control)
+        parts = {"start": self.start_part, "stop": self.stop_part, "kill": self.kill_part}
+        hosts = {
+            "start-functions": self.start_functions,
+            "stop-functions": self.stop_functions,
+            "kill-functions": self.kill_functions,
+        }
+        self._control = ControlServer(parts, hosts, self.control)
         self._lock: IO[bytes] | None = None
 
     async def __aenter__(self) -> Self:
@@ -154,24 +164,50 @@ class Stack:
         self._report(f"{name:<12} killed")
         self._note_change()
 
-    async def start_functions(self, name: str = "a") -> None:
-        """Start the Functions host `a` again, or another instance beside it."""
+    async def start_functions(self, name: str = "a", function: str | None = None) -> None:
+        """Start the Functions host `a` again, or another instance beside it; or one function of it."""
+        if function is not None:
+            await self._control_function(name, function, "start")
+            return
         if FUNCTIONS + name not in self.parts:
             port = self._functions_ports.setdefault(name, free_ports(1)[0])
             command = functions_command(
-                name, port, app=self._app_directory, directory=self.directory, profile=self._profile
+                name,
+                port,
+                app=self._app_directory,
+                directory=self.directory,
+                profile=self._profile,
+                one_process=self._one_process,
             )
             environment = {**self.addresses.functions_environment(), **self._functions_environment}
             self._add(FUNCTIONS + name, command, environment)
         await self.start_part(FUNCTIONS + name)
 
-    async def stop_functions(self, name: str = "a") -> None:
-        """Let a Functions host finish and leave."""
+    async def stop_functions(self, name: str = "a", function: str | None = None) -> None:
+        """Let a Functions host, or one function of it, finish and leave."""
+        if function is not None:
+            await self._control_function(name, function, "stop")
+            return
         await self.stop_part(FUNCTIONS + name)
 
-    async def kill_functions(self, name: str = "a") -> None:
-        """SIGKILL a Functions host, wherever it is."""
+    async def kill_functions(self, name: str = "a", function: str | None = None) -> None:
+        """SIGKILL a Functions host, wherever it is; or the instance of one function, which settles nothing then."""
+        if function is not None:
+            await self._control_function(name, function, "kill")
+            return
         await self.kill_part(FUNCTIONS + name)
+
+    async def _control_function(self, host: str, function: str, action: str) -> None:
+        if not self._part(FUNCTIONS + host).running:
+            raise StackError(f"the Functions host {host!r} does not run")
+        url = f"http://127.0.0.1:{self._functions_ports[host]}/admin/local/functions/{function}/{action}"
+        async with (
+            aiohttp.ClientSession() as client,
+            client.post(url, headers={"x-functions-key": self.addresses.admin_key}) as answer,
+        ):
+            if not answer.ok:
+                raise StackError((await answer.json())["message"])
+        self._report(f"{FUNCTIONS + host:<12} {function}: {action} done")
 
     def control(self) -> dict[str, Any]:
         """Return what control.json holds."""
@@ -276,7 +312,7 @@ async def _up(stack: Stack, say: Callable[[str], None]) -> None:
     try:
         async with stack:
             say(f"The stack is up. Addresses and credentials: {stack.endpoints_file}")
-            say("From another terminal: python3 dev.py stack kill-functions | start-functions [--name b] | stop PART")
+            say("From another terminal: python3 dev.py stack kill-functions | start-functions [FUNCTION] | stop PART")
             say("Ctrl-C stops everything.")
             await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -291,8 +327,10 @@ def main() -> int:
     common.add_argument("--directory", type=Path, default=DIRECTORY, help="where the stack keeps its state")
     up = commands.add_parser("up", parents=[common], help="start every part and run until Ctrl-C")
     up.add_argument("--empty", action="store_true", help="an organization without sample records and registration")
-    for command in ("kill-functions", "start-functions"):
-        host = commands.add_parser(command, parents=[common], help="… a Functions host of the running stack")
+    up.add_argument("--one-process", action="store_true", help="one process for all functions, not one for each")
+    for command in ("kill-functions", "stop-functions", "start-functions"):
+        host = commands.add_parser(command, parents=[common], help="… a Functions host, or one function of it")
+        host.add_argument("function", nargs="?", help="only this function, such as sync_persons")
         host.add_argument("--name", default="a", help="which instance; the first one is a")
     for command in ("start", "stop", "kill"):
         commands.add_parser(command, parents=[common], help="… a part of the running stack").add_argument("name")
@@ -308,10 +346,17 @@ def main() -> int:
     try:
         if options.command == "up":
             before_ready = None if options.empty else post_changes
-            stack = Stack(directory=options.directory, empty=options.empty, report=say, before_ready=before_ready)
+            stack = Stack(
+                directory=options.directory,
+                empty=options.empty,
+                one_process=options.one_process,
+                report=say,
+                before_ready=before_ready,
+            )
             asyncio.run(_up(stack, say))
         else:
-            send_command(options.directory / "control.json", options.command, options.name)
+            function = getattr(options, "function", None)
+            send_command(options.directory / "control.json", options.command, options.name, function)
     except StackError as error:
         sys.stderr.write(f"{error}\n")
         return 1

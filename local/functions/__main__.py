@@ -1,4 +1,4 @@
-"""`python -m local.functions --port P --app-dir DIR --name NAME [--lock-dir DIR]`."""
+"""`python -m local.functions --port P --app-dir DIR --name NAME [--lock-dir DIR] [--one-process]`."""
 
 import argparse
 import asyncio
@@ -19,11 +19,16 @@ def main() -> int:
     parser.add_argument("--app-dir", type=Path, required=True, help="folder with function_app.py and host.json")
     parser.add_argument("--name", default="host", help="name of this instance in the log")
     parser.add_argument("--lock-dir", type=Path, help="folder that instances share: one of them runs a timer")
+    parser.add_argument("--one-process", action="store_true", help="one worker for all functions, not one for each")
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("azure").setLevel(logging.ERROR)
     arguments = Arguments(
-        port=options.port, app_dir=options.app_dir.resolve(), name=options.name, lock_dir=options.lock_dir
+        port=options.port,
+        app_dir=options.app_dir.resolve(),
+        name=options.name,
+        lock_dir=options.lock_dir,
+        one_process=options.one_process,
     )
     try:
         return asyncio.run(run_host(arguments))

@@ -7,9 +7,8 @@ import logging
 import os
 import socket
 import sys
+import time
 import uuid
-from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +25,16 @@ class FunctionError(Exception):
     """A call failed: the function raised, ran out of time, or its worker died. The text is the exception's."""
 
 
-@dataclass
-class Counters:
-    """What a function did since the start or the last reset."""
-
-    invocations: int = 0
-    failures: int = 0
-    messages: int = 0
-
-
 class WorkerChannel:
-    """One worker process. `lost` is set when it cannot be used any more, and says why."""
+    """One worker process. `lost` is set when it cannot be used any more, and says why.
+
+    `start_seconds` is what it took from the start of the process until it had the app's functions.
+    """
 
     def __init__(
         self, process: asyncio.subprocess.Process, link: socket.socket, function_timeout: float | None
     ) -> None:
-        self.counters: defaultdict[str, Counters] = defaultdict(Counters)
+        self.start_seconds = 0.0
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._process = process
         self._link = link
@@ -59,6 +52,7 @@ class WorkerChannel:
 
         Raises HostError with the worker's traceback when the app cannot be loaded.
         """
+        began = time.monotonic()
         ours, theirs = socket.socketpair()
         environment = {
             **settings.values,
@@ -78,6 +72,7 @@ class WorkerChannel:
             )
         channel = cls(process, ours, function_timeout)
         functions = await channel._connect()
+        channel.start_seconds = time.monotonic() - began
         return channel, functions
 
     @property
@@ -85,23 +80,16 @@ class WorkerChannel:
         """The worker's process id."""
         return self._process.pid
 
-    async def invoke(self, invocation: Invocation, messages: int = 0) -> Typed | None:
+    async def invoke(self, invocation: Invocation) -> Typed | None:
         """Run a function and return what it returned. Raises FunctionError when it did not end well."""
-        counters = self.counters[invocation.function]
-        counters.invocations += 1
-        counters.messages += messages
         try:
             async with asyncio.timeout(self._timeout):
                 result: Typed | None = await self.ask("invoke", (str(uuid.uuid4()), invocation))
         except TimeoutError:
-            counters.failures += 1
             # As on the platform, a function out of time takes its worker with it: a thread cannot be stopped.
             reason = f"function {invocation.function} ran longer than functionTimeout ({self._timeout:g} s)"
             self._lose(reason)
             raise FunctionError(reason) from None
-        except FunctionError:
-            counters.failures += 1
-            raise
         return result
 
     async def ask(self, kind: str, argument: Any = None) -> Any:
@@ -119,14 +107,18 @@ class WorkerChannel:
         finally:
             del self._waiting[number]
 
+    def kill(self) -> None:
+        """SIGKILL the worker process, and say nothing of calls that run."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     async def stop(self) -> None:
         """End the worker process."""
         self._reading.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reading
         self._writer.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self.kill()
         await self._process.wait()
 
     async def _connect(self) -> list[tuple[str, list[dict[str, Any]]]]:

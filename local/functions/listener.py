@@ -9,11 +9,12 @@ from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceivedMessage
 from azure.servicebus.aio import AutoLockRenewer, ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import OperationTimeoutError
 
-from local.functions.channel import FunctionError, WorkerChannel
+from local.functions.channel import FunctionError
 from local.functions.metadata import QueueMessage, batch_invocation, message_invocation
 from local.functions.sdk import abandon_all, complete_all, withdraw_credit
 from local.functions.settings import ServiceBusOptions
 from local.functions.triggers import QueueTrigger
+from local.functions.wire import Invoker
 
 logger = logging.getLogger("local.functions.servicebus")
 
@@ -39,7 +40,7 @@ class QueueListener:
     once, locks renewed for maxAutoLockRenewalDuration.
     """
 
-    def __init__(self, trigger: QueueTrigger, options: ServiceBusOptions, worker: WorkerChannel) -> None:
+    def __init__(self, trigger: QueueTrigger, options: ServiceBusOptions, worker: Invoker) -> None:
         self._trigger = trigger
         self._options = options
         self._worker = worker
@@ -154,6 +155,10 @@ class QueueListener:
                         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                         running = _still_running(running)
                     running = _still_running(running)
+            except asyncio.CancelledError:
+                for task in running:
+                    task.cancel()
+                raise
             finally:
                 await asyncio.gather(*running, return_exceptions=True)
 

@@ -178,6 +178,12 @@ class App:
         """The messages of these calls."""
         return [message["body"] for call in self.calls(event) for message in call["messages"]]
 
+    async def control(self, action: str) -> None:
+        """Start, stop or kill the function's instance."""
+        async with client_of(self.child) as client:
+            answer = await client.post(f"/admin/local/functions/drain/{action}", headers=ADMIN, timeout=30)
+        answer.raise_for_status()
+
     async def stats(self) -> dict[str, Any]:
         """What the host counted for the function."""
         async with client_of(self.child) as client:

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.functions.channel import FunctionError, WorkerChannel
+from local.functions.channel import FunctionError
 from local.functions.triggers import TimerTrigger
-from local.functions.wire import Invocation, Typed
+from local.functions.wire import Invocation, Invoker, Typed
 
 logger = logging.getLogger("local.functions.timers")
 
@@ -49,7 +49,7 @@ class TimerListener:
     def __init__(
         self,
         trigger: TimerTrigger,
-        worker: WorkerChannel,
+        worker: Invoker,
         lock_dir: Path | None,
         *,
         clock: Callable[[], datetime] = utc_now,
@@ -63,17 +63,16 @@ class TimerListener:
         self._running = asyncio.Lock()
 
     async def run(self) -> None:
-        """Wait for this instance's turn, then run on schedule. Ends by cancellation only."""
-        while True:
-            with self._singleton() as mine:
-                if mine:
-                    await self._keep_time()
-            await self._sleep(TAKEOVER)
-
-    async def idle(self) -> None:
-        """Return when no run is under way."""
-        async with self._running:
-            return
+        """Wait for this instance's turn, then run on schedule. Ends by cancellation, when no run is under way."""
+        try:
+            while True:
+                with self._singleton() as mine:
+                    if mine:
+                        await self._keep_time()
+                await self._sleep(TAKEOVER)
+        finally:
+            async with self._running:
+                pass
 
     async def _keep_time(self) -> None:
         status = self._read_status()

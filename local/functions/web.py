@@ -3,16 +3,17 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from aiohttp import web
 
 from local.functions import usage
-from local.functions.channel import Counters, FunctionError, WorkerChannel
-from local.functions.metadata import QueueMessage, batch_invocation, message_invocation
+from local.functions.channel import FunctionError
+from local.functions.instances import Counters, Instances
 from local.functions.routes import Keys, Routes
+from local.functions.settings import HostError
 from local.functions.timers import timer_invocation
-from local.functions.triggers import HttpTrigger, QueueTrigger, TimerTrigger, Trigger
+from local.functions.triggers import HttpTrigger, TimerTrigger, Trigger
 from local.functions.wire import Invocation, Typed
 
 logger = logging.getLogger("local.functions.http")
@@ -26,11 +27,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class WebSide:
     """Serves `/{prefix}/…` and `/admin/…`. `accepting` is cleared when the host begins to stop."""
 
-    def __init__(self, triggers: Mapping[str, Trigger], prefix: str, keys: Keys, worker: WorkerChannel) -> None:
+    def __init__(self, triggers: Mapping[str, Trigger], prefix: str, keys: Keys, instances: Instances) -> None:
         self.accepting = True
         self._triggers = triggers
         self._keys = keys
-        self._worker = worker
+        self._instances = instances
         self._routes = Routes([each for each in triggers.values() if isinstance(each, HttpTrigger)], prefix)
         self._host_id = uuid.uuid4().hex
         self._started = asyncio.get_running_loop().time()
@@ -43,6 +44,8 @@ class WebSide:
         app.router.add_get("/admin/host/ping", self._ping)
         app.router.add_get("/admin/host/status", self._for_admins(self._status))
         app.router.add_post("/admin/functions/{name}", self._for_admins(self._run_function))
+        control = "/admin/local/functions/{name}/{action:start|stop|kill}"
+        app.router.add_post(control, self._for_admins(self._control))
         app.router.add_get("/admin/local/stats", self._for_admins(self._stats))
         app.router.add_post("/admin/local/stats/reset", self._for_admins(self._reset_stats))
         app.router.add_post("/admin/local/profile/{action:start|stop}", self._for_admins(self._profile))
@@ -68,7 +71,7 @@ class WebSide:
             return web.Response(status=503)
         invocation = await _http_invocation(trigger.function, request, parameters)
         try:
-            result = await self._worker.invoke(invocation)
+            result = await self._instances.invoke(invocation)
         except FunctionError as error:
             logger.warning("function %s failed: %s", trigger.function, error)
             return web.Response(status=500)
@@ -88,7 +91,7 @@ class WebSide:
         invocation = timer_invocation(trigger.function, past_due=False, last=None, following=None)
         if request.query.get("wait") == "1":
             try:
-                await self._worker.invoke(invocation)
+                await self._instances.invoke(invocation)
             except FunctionError as error:
                 return web.json_response({"message": str(error)}, status=500)
             return web.Response(status=200)
@@ -99,7 +102,7 @@ class WebSide:
 
     async def _run_unwatched(self, invocation: Invocation) -> None:
         try:
-            await self._worker.invoke(invocation)
+            await self._instances.invoke(invocation)
         except FunctionError as error:
             logger.warning("function %s failed: %s", invocation.function, error)
 
@@ -115,12 +118,21 @@ class WebSide:
         state = "Running" if self.accepting else "Stopping"
         return web.json_response({"id": self._host_id, "state": state, "processUptime": int(uptime * 1000)})
 
+    async def _control(self, request: web.Request) -> web.StreamResponse:
+        try:
+            await self._instances.control(request.match_info["name"], request.match_info["action"])
+        except HostError as error:
+            return web.json_response({"message": str(error)}, status=409)
+        return web.json_response({"workers": self._instances.pids()})
+
     async def _stats(self, _request: web.Request) -> web.StreamResponse:
-        counters = self._worker.counters
+        counters = self._instances.counters
+        workers = await self._instances.stats()
         return web.json_response(
             {
                 "functions": {name: vars(counters.get(name, Counters())) for name in self._triggers},
-                "worker": await self._worker.ask("stats"),
+                "workers": workers,
+                "worker": _together(workers.values()),
                 "host": {
                     "cpu_seconds": usage.cpu_seconds() - self._host_cpu_before,
                     "peak_rss_bytes": usage.peak_rss_bytes(),
@@ -129,26 +141,23 @@ class WebSide:
         )
 
     async def _reset_stats(self, _request: web.Request) -> web.StreamResponse:
-        self._worker.counters.clear()
-        await self._worker.ask("reset")
+        await self._instances.reset()
         self._host_cpu_before = usage.cpu_seconds()
         usage.reset_peak_rss()
         return web.Response(status=204)
 
     async def _profile(self, request: web.Request) -> web.StreamResponse:
-        samples = await self._worker.ask(f"profile_{request.match_info['action']}")
-        return web.json_response({"samples": samples or {}})
+        return web.json_response({"samples": await self._instances.profile(request.match_info["action"])})
 
 
-async def _admin_invocation(trigger: QueueTrigger | TimerTrigger, request: web.Request) -> Invocation:
-    """Make up what starts the function: the clock, or one message whose body is `input` of the request."""
-    if isinstance(trigger, TimerTrigger):
-        return timer_invocation(trigger.function, past_due=False, last=None, following=None)
-    document = await request.json() if request.can_read_body else {}
-    message = QueueMessage(body=str(document.get("input", "")).encode())
-    if trigger.many:
-        return batch_invocation(trigger.function, [message], binary=trigger.binary)
-    return message_invocation(trigger.function, message, binary=trigger.binary)
+def _together(workers: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The processor time of all worker processes, and the peak of the one that needed most memory."""
+    of_process = {worker["pid"]: worker for worker in workers}.values()
+    return {
+        "cpu_seconds": sum(worker["cpu_seconds"] for worker in of_process),
+        "converter_cpu_seconds": sum(worker["converter_cpu_seconds"] for worker in of_process),
+        "peak_rss_bytes": max((worker["peak_rss_bytes"] for worker in of_process), default=0),
+    }
 
 
 def _shown_key(request: web.Request) -> str | None:

@@ -5,7 +5,7 @@ import pickle
 import struct
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 _LENGTH = struct.Struct(">I")
 
@@ -24,6 +24,13 @@ class Invocation:
     function: str
     data: Typed
     metadata: dict[str, Typed] = field(default_factory=dict)
+
+
+class Invoker(Protocol):
+    """Who runs functions for the listeners."""
+
+    async def invoke(self, invocation: Invocation, messages: int = 0) -> Typed | None:
+        """Run a function that so many messages have started. Raises FunctionError when it did not end well."""
 
 
 def to_datum(typed: Typed, datum_class: type) -> Any:

@@ -34,6 +34,8 @@ from local.processes import die_with_parent
 
 logger = logging.getLogger("local.functions.worker")
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
 Binding = dict[str, Any]
 
 
@@ -161,13 +163,14 @@ class Worker:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        actions: dict[str, Callable[[], Any]] = {
-            "stats": self._stats,
-            "reset": self._reset,
-            "profile_start": self._sampler.start,
-            "profile_stop": self._sampler.stop,
+        actions: dict[str, Callable[[Any], Any]] = {
+            "specialize": self._specialize,
+            "stats": lambda _: self._stats(),
+            "reset": lambda _: self._reset(),
+            "profile_start": lambda _: self._sampler.start(),
+            "profile_stop": lambda _: self._sampler.stop(),
         }
-        send(self._writer, (number, True, actions[kind]()))
+        send(self._writer, (number, True, actions[kind](argument)))
 
     async def _answer_call(self, number: int, invocation_id: str, invocation: Invocation) -> None:
         try:
@@ -194,6 +197,12 @@ class Worker:
                 self._threads, lambda: context.run(function.call, **arguments)
             )
         return _encode(function, returned)
+
+    def _specialize(self, name: str) -> None:
+        """Serve one function of the app from now on, and name it in the log."""
+        self._functions = {name: self._functions[name]}
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(logging.Formatter(LOG_FORMAT.replace("%(levelname)s", f"%(levelname)s [{name}]")))
 
     def _stats(self) -> dict[str, float]:
         return {
@@ -254,7 +263,7 @@ def main() -> None:
     parser.add_argument("--app-dir", type=Path, required=True)
     parser.add_argument("--socket", type=int, required=True)
     arguments = parser.parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     logging.getLogger("azure").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     asyncio.run(serve(arguments.app_dir, socket.socket(fileno=arguments.socket)))

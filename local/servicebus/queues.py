@@ -304,15 +304,18 @@ class MessageQueue:
         return lock.locked_until
 
     def close_session(self, lock: SessionLock) -> None:
-        """Give a session up: what is locked under it is available again at once, its deliveries counted as failed."""
+        """Give a session up: what is locked under it is available again at once.
+
+        These deliveries do not count (Service Bus, "Message sessions": only a lock that expires raises the count).
+        """
         now = self.advance()
         if self.sessions.release(lock):
-            self._return_session(lock, now)
+            self._return_session(lock, now, failed=False)
 
-    def _return_session(self, lock: SessionLock, now: float) -> None:
+    def _return_session(self, lock: SessionLock, now: float, *, failed: bool) -> None:
         for message in list(lock.messages.values()):
             del self._locked[message.lock_token]
-            self._return(message, now, failed=True)
+            self._return(message, now, failed=failed)
         lock.messages.clear()
         self.sessions.offer(lock.session)
         self.on_change()
@@ -356,7 +359,7 @@ class MessageQueue:
         for token in self._lock_ends.take_due(due):
             self._return(self._unlock(self._locked[token]), now, failed=True)
         for lock in self.sessions.take_expired(due):
-            self._return_session(lock, now)
+            self._return_session(lock, now, failed=True)
 
     def next_deadline(self) -> float | None:
         """Return when `advance` has something to do next."""

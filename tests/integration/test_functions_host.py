@@ -236,7 +236,11 @@ async def test_stats_count_calls_and_processor_time(client: httpx.AsyncClient, h
     after = (await client.get("/admin/local/stats", headers=ADMIN)).json()
     assert after["functions"]["spin"] == {"invocations": 1, "failures": 0, "messages": 0}
     assert after["functions"]["broken"] == {"invocations": 1, "failures": 1, "messages": 0}
-    assert after["worker"]["pid"] == ready(host)["worker_pid"]
+    assert {name: of["pid"] for name, of in after["workers"].items()} == ready(host)["workers"]
+    assert after["workers"]["spin"]["cpu_seconds"] >= 0.3
+    assert after["workers"]["spin"]["cpu_seconds"] > after["workers"]["broken"]["cpu_seconds"]
+    assert after["workers"]["spin"]["first_call_seconds"] > 0
+    assert after["workers"]["echo"]["start_seconds"] > 0
     assert after["worker"]["cpu_seconds"] >= 0.3
     assert after["host"]["cpu_seconds"] > 0
     assert 0 < after["worker"]["converter_cpu_seconds"] < after["worker"]["cpu_seconds"]

@@ -1,6 +1,7 @@
 """The local Functions host as a process: whose turn a timer is, apps that are refused, and how a host ends."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -39,10 +40,49 @@ TIMER = """
 async def tick(timer: func.TimerRequest) -> None:
     note("tick")
 """
+MEMORY = """
+import os
+
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+calls = 0
+
+
+def count():
+    global calls
+    calls += 1
+    return str(calls)
+
+
+@app.route(route="one")
+async def one(req: func.HttpRequest) -> str:
+    return count()
+
+
+@app.route(route="two")
+async def two(req: func.HttpRequest) -> str:
+    return count()
+
+
+@app.route(route="end")
+async def end(req: func.HttpRequest) -> str:
+    os._exit(3)
+"""
 
 
 def notes(app_dir: Path) -> list[str]:
     return complete_lines(app_dir / "notes.txt")
+
+
+def worker_of(host: Child, function: str = "slow") -> int:
+    pid: int = ready(host)["workers"][function]
+    return pid
+
+
+async def until_gone(pid: int) -> None:
+    """Wait until a process is dead and its parent has noticed."""
+    await until(lambda: not Path(f"/proc/{pid}").exists(), within=5)
 
 
 async def ticks_of(host: Child) -> int:
@@ -97,7 +137,7 @@ async def test_the_worker_dies_with_a_killed_host(tmp_path: Path) -> None:
     app_dir = write_app(tmp_path / "app", APP)
     child = host_child(app_dir)
     await child.start()
-    worker = ready(child)["worker_pid"]
+    worker = worker_of(child)
     assert child.pid is not None
     async with client_of(child) as client:
         call = asyncio.create_task(client.get("/api/slow"))
@@ -113,19 +153,74 @@ async def test_the_worker_dies_with_a_killed_host(tmp_path: Path) -> None:
 async def test_a_lost_worker_ends_the_host(tmp_path: Path) -> None:
     deaths: list[int] = []
     app_dir = write_app(tmp_path / "app", APP)
-    child = host_child(app_dir)
+    child = host_child(app_dir, "--one-process")
     child._on_death = lambda _child, code: deaths.append(code)
     await child.start()
-    os.kill(ready(child)["worker_pid"], signal.SIGKILL)
+    os.kill(worker_of(child), signal.SIGKILL)
     await until(lambda: bool(deaths))
     assert deaths == [1]
     await child.kill()
 
 
+async def test_a_lost_worker_of_one_function_is_replaced_and_the_others_go_on(tmp_path: Path) -> None:
+    child = host_child(write_app(tmp_path / "app", MEMORY))
+    await child.start()
+    pids = ready(child)["workers"]
+    async with client_of(child) as client:
+        assert [(await client.get("/api/one")).text for _ in range(2)] == ["1", "2"]
+        assert (await client.get("/api/two")).text == "1"
+        os.kill(pids["one"], signal.SIGKILL)
+        await until_gone(pids["one"])
+        assert (await client.get("/api/one")).text == "1"
+        assert (await client.get("/api/two")).text == "2"
+    await child.stop(15)
+    assert "one: the worker ended with exit code -9; another one is started" in child.log.read_text()
+
+
+async def test_a_worker_that_is_lost_again_and_again_ends_the_host(tmp_path: Path) -> None:
+    deaths: list[int] = []
+    child = host_child(write_app(tmp_path / "app", MEMORY))
+    child._on_death = lambda _child, code: deaths.append(code)
+    await child.start()
+    async with client_of(child) as client:
+        with contextlib.suppress(httpx.HTTPError):
+            for _ in range(4):
+                assert (await client.get("/api/end")).status_code == 500
+    await until(lambda: bool(deaths))
+    assert deaths == [1]
+    await child.kill()
+
+
+async def test_in_one_process_functions_share_their_memory(tmp_path: Path) -> None:
+    child = host_child(write_app(tmp_path / "app", MEMORY), "--one-process")
+    await child.start()
+    async with client_of(child) as client:
+        assert [(await client.get(path)).text for path in ("/api/one", "/api/two")] == ["1", "2"]
+        assert (await client.post("/admin/local/functions/one/kill", headers=ADMIN)).status_code == 409
+    assert len(set(ready(child)["workers"].values())) == 1
+    await child.stop(15)
+
+
+async def test_the_instance_of_one_function_can_be_killed_and_started(tmp_path: Path) -> None:
+    child = host_child(write_app(tmp_path / "app", MEMORY))
+    await child.start()
+    pid = ready(child)["workers"]["one"]
+    async with client_of(child) as client:
+        assert (await client.post("/admin/local/functions/one/kill", headers=ADMIN)).status_code == 200
+        await until_gone(pid)
+        assert (await client.get("/api/one")).status_code == 500
+        assert (await client.get("/api/two")).text == "1"
+        started = (await client.post("/admin/local/functions/one/start", headers=ADMIN)).json()
+        assert started["workers"]["one"] != pid
+        assert (await client.get("/api/one")).text == "1"
+        assert (await client.post("/admin/local/functions/nothing/kill", headers=ADMIN)).status_code == 409
+    await child.stop(15)
+
+
 async def test_a_call_out_of_time_ends_the_host(tmp_path: Path) -> None:
     deaths: list[int] = []
     app_dir = write_app(tmp_path / "app", APP, functionTimeout="00:00:00.2")
-    child = host_child(app_dir)
+    child = host_child(app_dir, "--one-process")
     child._on_death = lambda _child, code: deaths.append(code)
     await child.start()
     async with client_of(child) as client:

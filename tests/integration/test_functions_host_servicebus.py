@@ -143,3 +143,34 @@ async def test_several_sessions_are_served_one_after_the_other(tmp_path: Path, b
     assert all(len(each) == 1 for each in sessions), "a batch came from two sessions"
     assert not overlaps(app.calls("begin") + app.calls("end"))
     await bus.until_empty(queue)
+
+
+@pytest.mark.parametrize(("kind", "session"), [("short-lock", None), ("sessions", "s")])
+async def test_a_killed_instance_settles_nothing(
+    tmp_path: Path, bus: Bus, apps: list[App], kind: str, session: str | None
+) -> None:
+    queue = bus.queue(kind)
+    await bus.send(queue, *numbered(3, session))
+    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=session is not None))
+    app.behave(takes=60)
+    await start(apps, app)
+    await until(lambda: len(app.bodies("begin")) == 3)
+    await app.control("kill")
+    assert await bus.left(queue) == 3
+    app.behave(takes=0)
+    await app.control("start")
+    await until(lambda: len(app.bodies()) == 3)
+    await bus.until_empty(queue)
+    assert {message["delivery_count"] for message in app.calls()[0]["messages"]} == {2 if session is None else 1}
+
+
+async def test_a_stopped_instance_finishes_its_batch_first(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
+    queue = bus.queue("plain")
+    await bus.send(queue, *numbered(3))
+    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
+    app.behave(takes=0.5)
+    await start(apps, app)
+    await until(lambda: len(app.bodies("begin")) == 3)
+    await app.control("stop")
+    assert len(app.bodies()) == 3
+    assert await bus.left(queue) == 0

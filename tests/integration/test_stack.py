@@ -205,6 +205,19 @@ async def test_a_second_instance_runs_beside_the_first(stack: Stack) -> None:
     await settings_seen_by(urls["a"])
 
 
+async def test_one_function_of_a_host_is_killed_and_started(stack: Stack) -> None:
+    url = endpoints(stack)["functions"]["url"]
+    before = stack.parts["functions-a"].pid
+    await asyncio.to_thread(send_command, stack.control_file, "kill-functions", "a", "settings")
+    with pytest.raises(httpx.HTTPStatusError):
+        await settings_seen_by(url)
+    await asyncio.to_thread(send_command, stack.control_file, "start-functions", "a", "settings")
+    assert await settings_seen_by(url)
+    assert stack.parts["functions-a"].pid == before
+    with pytest.raises(StackError, match="'nothing' has no process of its own"):
+        await stack.kill_functions(function="nothing")
+
+
 async def test_azurite_keeps_its_data_and_address_over_a_stop(stack: Stack) -> None:
     connection = endpoints(stack)["storage"]["connection_string"]
     async with TableServiceClient.from_connection_string(connection) as service:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from local.functions.channel import FunctionError, WorkerChannel
+from local.functions.channel import FunctionError
 from local.functions.schedule import Schedule
 from local.functions.timers import TimerListener
 from local.functions.triggers import TimerTrigger
-from local.functions.wire import Invocation
+from local.functions.wire import Invocation, Invoker
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -53,7 +53,7 @@ class FakeWorker:
 async def run(clock: Clock, worker: FakeWorker, lock_dir: Path | None = None, **trigger: Any) -> None:
     fields = {"run_on_startup": False, "monitor": True, **trigger}
     timer = TimerTrigger(function="tick", schedule=Schedule.parse("*/10 * * * * *"), **fields)
-    listener = TimerListener(timer, cast("WorkerChannel", worker), lock_dir, clock=clock, sleep=clock.sleep)
+    listener = TimerListener(timer, cast("Invoker", worker), lock_dir, clock=clock, sleep=clock.sleep)
     with contextlib.suppress(asyncio.CancelledError):
         await listener.run()
 

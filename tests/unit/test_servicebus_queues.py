@@ -226,7 +226,7 @@ def test_a_session_has_one_holder_and_next_available_skips_it(clock: Clock) -> N
     assert names(queue.receive(5, lock=first)) == ["a"]
 
 
-def test_closing_a_session_returns_its_messages_at_once_with_their_delivery_counted(clock: Clock) -> None:
+def test_closing_a_session_returns_its_messages_at_once_and_counts_no_delivery(clock: Clock) -> None:
     queue = queue_of(clock, sessions=True)
     queue.send([message("a", "S"), message("b", "S")])
     lock = queue.accept_session("S", Holder())
@@ -237,7 +237,7 @@ def test_closing_a_session_returns_its_messages_at_once_with_their_delivery_coun
         queue.complete(token)
     again = queue.accept_session(None, Holder())
     assert again is not None
-    assert [(item.message_id, item.delivery_count) for item in queue.receive(5, lock=again)] == [("a", 1), ("b", 0)]
+    assert [(item.message_id, item.delivery_count) for item in queue.receive(5, lock=again)] == [("a", 0), ("b", 0)]
 
 
 def test_a_session_lock_expires_unless_renewed_and_takes_its_message_locks_along(clock: Clock) -> None:
