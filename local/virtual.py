@@ -6,7 +6,9 @@ import asyncio
 import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextvars import Context
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from azure.core.exceptions import (
@@ -17,6 +19,7 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import TableEntity
 
+from shared.lease import Leases
 from shared.settings import StorageSettings
 from shared.state import State
 
@@ -24,6 +27,7 @@ T = TypeVar("T")
 
 #: Seconds.
 SHORTEST = 1e-6
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Time:
@@ -76,22 +80,31 @@ class _Jumps(selectors.DefaultSelector):
 
 
 class MemoryTable:
-    """What shared/state.py uses of a table client. `seconds`: how long each request takes. `away`: none is answered."""
+    """What shared/state.py uses of a table client. `seconds`: how long each request takes. `away`: none is answered.
 
-    def __init__(self, seconds: float = 0.01) -> None:
+    `clock`: storage's own, in seconds; else it is the event loop's.
+    """
+
+    def __init__(self, seconds: float = 0.01, clock: Callable[[], float] | None = None) -> None:
         self.seconds = seconds
         self.away = False
         self.requests = 0
         self.conflicts = 0
         self.rows: dict[tuple[str, str], tuple[str, int]] = {}  # JSON, version
+        self.written: dict[tuple[str, str], datetime] = {}
+        self._clock = clock
 
-    async def get_entity(self, partition: str, row: str) -> TableEntity:
-        """Return a row with its etag, as the SDK does."""
+    async def get_entity(
+        self, partition: str, row: str, *, raw_response_hook: Callable[[Any], None] = lambda _: None
+    ) -> TableEntity:
+        """Return a row with its etag and the time of its last write, as the SDK does."""
         await self._request()
         if (partition, row) not in self.rows:
             raise ResourceNotFoundError
         text, version = self.rows[partition, row]
-        return _Entity({"RowKey": row, "Value": text}, str(version))
+        date = {"Date": format_datetime(self._now().replace(microsecond=0), usegmt=True)}
+        raw_response_hook(SimpleNamespace(http_response=SimpleNamespace(headers=date)))
+        return _Entity({"RowKey": row, "Value": text}, str(version), self.written[partition, row])
 
     async def create_entity(self, entity: Mapping[str, str]) -> dict[str, str]:
         """Create a row that is not there."""
@@ -129,8 +142,12 @@ class MemoryTable:
         if self.away:
             raise ServiceRequestError("away")
 
+    def _now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self._clock() if self._clock else asyncio.get_running_loop().time())
+
     def _store(self, entity: Mapping[str, str], version: int) -> dict[str, str]:
         self.rows[_key(entity)] = entity["Value"], version
+        self.written[_key(entity)] = self._now()
         return {"etag": str(version)}
 
 
@@ -145,10 +162,16 @@ class MemoryState(State):
         return self._memory
 
 
+def leases(clock: Callable[[], float], table: MemoryTable | None = None, **more: Any) -> Leases:
+    """The leases of one process, over this table or one of its own."""
+    state = MemoryState(table or MemoryTable(seconds=0))
+    return Leases(state, **{"me": "one", "longest_call": 90.0, "clock": clock, **more})
+
+
 class _Entity(TableEntity):
-    def __init__(self, values: Mapping[str, str], etag: str) -> None:
+    def __init__(self, values: Mapping[str, str], etag: str, written: datetime) -> None:
         super().__init__(values)
-        self._metadata = {"etag": etag, "timestamp": None}
+        self._metadata = {"etag": etag, "timestamp": written}
 
 
 def _key(entity: Mapping[str, str]) -> tuple[str, str]:

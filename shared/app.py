@@ -28,6 +28,7 @@ from shared.dataverse.metadata import Metadata
 from shared.entities import ENTITIES
 from shared.guard import Guard
 from shared.known import Known
+from shared.lease import Leases
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import TIMEOUT_SECONDS as MARKETO_TIMEOUT
 from shared.marketo.client import MarketoClient
@@ -132,6 +133,7 @@ def pipeline() -> Pipeline:
         references=References(dataverse, rules, clock=clock, versions=reference_state.versions),
         known=known,
         circuits=circuits,
+        leases=Leases(with_others.state, me=uuid4().hex, longest_call=given.marketo.longest_call, clock=clock),
         tables=list(rules.tables),
         clock=clock,
         now=_now,

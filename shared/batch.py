@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from shared.entities import Entity
 from shared.errors import MsiSyncError
 from shared.known import Known
+from shared.lease import Sending
 from shared.left_out import LeftOut
 from shared.outcomes import Outcome, Parent, of_error
 from shared.records import Record
@@ -34,7 +34,6 @@ class Candidate:
     id_fields: tuple[str, ...] = ()
     key: str = ""
     body: bytes = b""
-    digest: bytes = b""
     left_out: list[LeftOut] = field(default_factory=list)
 
     @property
@@ -76,7 +75,6 @@ class Candidate:
                 self.fields[link.field] = None
         self.key = self.records[0].id if entity.key else "|".join(str(self.fields[n]) for n in entity.dedupe_fields)
         self._write(self.fields)
-        self.digest = hashlib.blake2b(self.body, digest_size=8).digest()
         self.fields = {}
 
     def _write(self, fields: dict[str, Any]) -> None:
@@ -91,6 +89,7 @@ class Batch:
     entity: Entity
     deadline: float
     open: dict[tuple[str, str], Record]
+    sending: Sending
     windows: Windows = AT_ONCE
     outcomes: list[tuple[Record, Outcome]] = field(default_factory=list)
 

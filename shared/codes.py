@@ -68,6 +68,10 @@ _BY_KIND_DATAVERSE: dict[Kind, str] = {
 }
 
 
+#: Codes of responses that do not say that the call has ended.
+AT_WORK = frozenset({"502", "604"})
+
+
 def _invert(by_kind: dict[Kind, str]) -> dict[str, Kind]:
     return {code: kind for kind, codes in by_kind.items() for code in codes.split()}
 
@@ -86,6 +90,15 @@ def marketo_response(code: str) -> Kind:
 def marketo_record(code: str) -> Kind:
     """Classify the reason of one skipped record."""
     return MARKETO_RECORD.get(code, Kind.UNKNOWN)
+
+
+def may_be_at_work(code: str) -> bool:
+    """Whether Marketo may go on with a call that ended with this code: a gateway, or its own limit of time, cut it off.
+
+    `code` is of a response (604 request time-out, 502 "likely a time-out", marketo.md 3.2) or `HTTP <status>`.
+    """
+    status = code.removeprefix("HTTP ")
+    return code in AT_WORK or (status != code and (status == "408" or status >= "500"))
 
 
 def http_status(status: int) -> Kind:

@@ -7,6 +7,7 @@
     ├── NotificationError        a body from Dynamics that names no row (shared/changes.py)
     ├── MessageError             a message on an entity queue that does not follow the contract (shared/records.py)
     ├── LeaseLostError           a run of the write-back was stopped (shared/write_back/lease.py)
+    ├── NotNowError              records must come again, for no fault of theirs (shared/lease.py)
     ├── SignInError              Entra or Marketo identity refused the credentials
     └── VendorError              Dataverse or Marketo answered with an error, or not at all; see `kind`
         ├── DataverseError
@@ -51,6 +52,14 @@ class SignInError(MsiSyncError):
     """Credentials were refused. Never retried blindly: repeated refusals lock accounts."""
 
 
+class NotNowError(MsiSyncError):
+    """Nothing can be sent now: another process sends, or storage is away. Come again in `after` seconds."""
+
+    def __init__(self, code: str, message: str, *, after: float) -> None:
+        super().__init__(code, message)
+        self.after = after
+
+
 class VendorError(MsiSyncError):
     """A vendor's answer that is not success.
 
@@ -87,6 +96,22 @@ class DataverseError(VendorError):
 
 
 class MarketoError(VendorError):
-    """Marketo refused a request at HTTP or response level, or could not be reached."""
+    """Marketo refused a request at HTTP or response level, or could not be reached.
+
+    `at_work`: its answer is lost, or its gateway did not wait for it: it may be at work on the call still.
+    """
 
     system = "marketo"
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        kind: Kind,
+        retry_after: float | None = None,
+        request_id: str = "",
+        at_work: bool = False,
+    ) -> None:
+        super().__init__(code, message, kind=kind, retry_after=retry_after, request_id=request_id)
+        self.at_work = at_work

@@ -1,6 +1,7 @@
-"""What this process knows of Marketo without asking: which records are there, with which id, and what was sent last.
+"""What this process knows of Marketo without asking: which records are there, and with which id.
 
 A cache, never the truth: entries expire, the number is bounded, and a wrong one costs a call or a short wait, no data.
+What was sent is not kept: others write to Marketo as well, and an answer may be lost.
 """
 
 from __future__ import annotations
@@ -13,16 +14,12 @@ MAX_ENTRIES = 100_000
 PRESENT_SECONDS = 4 * 3600.0
 #: How long a record counts as not being there; its own sync ends this at once.
 ABSENT_SECONDS = 30.0
-#: How long the same content is not sent again: bursts of edits and duplicates fall within, lost updates do not last.
-SENT_SECONDS = 600.0
 
 
 @dataclass(slots=True)
 class _Entry:
     id: int
     expires: float
-    digest: bytes = b""
-    digest_expires: float = 0.0
 
 
 class Known:
@@ -34,8 +31,8 @@ class Known:
         self._present: dict[tuple[str, str], _Entry] = {}
         self._absent: dict[tuple[str, str], float] = {}
 
-    def add(self, entity: str, key: str, id_: int, digest: bytes = b"") -> None:
-        """Marketo has this record (id 0 where the object has no number), with the content of `digest` if given."""
+    def add(self, entity: str, key: str, id_: int) -> None:
+        """Marketo has this record (id 0 where the object has no number)."""
         now = self._clock()
         entry = self._present.pop((entity, key), None)
         if entry is None:
@@ -45,8 +42,6 @@ class Known:
             entry = _Entry(id_, 0.0)
         entry.id = id_ or entry.id
         entry.expires = now + PRESENT_SECONDS
-        if digest:
-            entry.digest, entry.digest_expires = digest, now + SENT_SECONDS
         self._present[entity, key] = entry
 
     def id_of(self, entity: str, key: str, *, still: float = 0.0) -> int | None:
@@ -64,11 +59,6 @@ class Known:
             if name == entity and entry.expires > now:
                 keys.append(key)
         return keys
-
-    def was_sent(self, entity: str, key: str, digest: bytes) -> bool:
-        """Whether this very content was the last one sent, a short while ago."""
-        entry = self._present.get((entity, key))
-        return bool(entry and entry.digest == digest and entry.digest_expires > self._clock())
 
     def add_absent(self, entity: str, key: str) -> None:
         """Marketo does not have this record now."""

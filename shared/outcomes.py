@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 
 from shared.codes import Kind, marketo_record
-from shared.errors import MsiSyncError, VendorError
+from shared.errors import MsiSyncError, NotNowError, VendorError
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +89,10 @@ class Failed:
 Outcome = Synced | Skipped | Deferred | Retry | Later | Failed
 
 
-def of_error(error: MsiSyncError) -> Outcome:
-    """What an error that concerned a whole call means for each of its records."""
+def of_error(error: MsiSyncError, *, at_least: float = 0.0) -> Outcome:
+    """What an error that concerned a whole call means for each of its records; `at_least`: the shortest wait."""
+    if isinstance(error, NotNowError):
+        return Retry(error.after, error.code, error.message)
     if not isinstance(error, VendorError):  # credentials or configuration: an operator must act, nothing is lost
         log.error("cannot_sync %s", error)
         return Retry(RETRY_SECONDS[Kind.CONFIGURATION], error.code, error.message)
@@ -101,7 +103,7 @@ def of_error(error: MsiSyncError) -> Outcome:
     if error.kind in RETRY_SECONDS:
         level = logging.ERROR if error.kind is Kind.CONFIGURATION else logging.WARNING
         log.log(level, "vendor_error system=%s %s request=%s", error.system, error, error.request_id)
-        return Retry(max(RETRY_SECONDS[error.kind], error.retry_after or 0), error.code, error.message)
+        return Retry(max(RETRY_SECONDS[error.kind], error.retry_after or 0, at_least), error.code, error.message)
     return Failed(error.code, error.message, error.system)
 
 

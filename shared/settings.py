@@ -106,6 +106,7 @@ class MarketoSettings(_Settings):
     client_secret: SecretStr = Field(alias="MARKETO_CLIENT_SECRET", min_length=1)
     calls_per_20_seconds: int = Field(50, alias="MARKETO_CALLS_PER_20_SECONDS", ge=1, le=100)
     concurrency: int = Field(5, alias="MARKETO_CONCURRENCY", ge=1, le=10)
+    longest_call: float = Field(90.0, alias="MARKETO_LONGEST_CALL_SECONDS", ge=1, le=180)
     daily_calls: int = Field(50_000, alias="MARKETO_DAILY_CALLS", ge=1)
     daily_share: float = Field(0.6, alias="MARKETO_DAILY_SHARE", gt=0, le=1)
     trickle_share: float = Field(0.185, alias="TRICKLE_SHARE", gt=0, le=1)

@@ -1,14 +1,15 @@
 """What the instances of the app share, in Table Storage: the use of Marketo's day, counters, circuits, cursors.
 
 One table; a row holds one thing as JSON under (kind, name). A write says which version it has read and fails when
-another instance was faster: then the caller reads again. Nothing here is needed to sync: who cannot reach it goes on
-with what it knows.
+another instance was faster: then the caller reads again. But for the leases, nothing here is needed to sync: who
+cannot reach it goes on with what it knows.
 
 ==================  ====================  ==============================================
 PartitionKey        RowKey                columns
 ==================  ====================  ==============================================
 ``budget``          ``marketo``           Value: JSON of shared/budget.py
 ``circuit``         entity                Value: JSON of shared/circuit.py
+``lease``           entity                Value: JSON of shared/lease.py
 ``counts``          ``<hour>|<entity>``   Value: JSON of shared/counts.py
 ``write_back``      see there             Value: JSON of shared/write_back/
 ``write_back_due``  ``<table>|<id>``      Value: JSON of shared/write_back/due.py
@@ -22,12 +23,16 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared.settings import StorageSettings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from azure.data.tables.aio import TableClient
 
 Value = dict[str, Any]
@@ -35,6 +40,15 @@ Value = dict[str, Any]
 TRIES = 20
 #: Seconds that they get out of each other's way, at most the longer: after each try twice as far.
 ASIDE_SECONDS = (0.01, 0.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A row as written. `etag`: empty when there is none. `age`: seconds since then, by storage's clock."""
+
+    value: Value
+    etag: str
+    age: float
 
 
 class State:
@@ -83,6 +97,28 @@ class State:
             elif remembered is None:
                 return _value(text)
         raise _contested(kind, name)
+
+    async def look(self, kind: str, name: str) -> Seen:
+        """A row with its version and its age."""
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (cold start)
+
+        answered: list[datetime] = []
+
+        def at(response: Any) -> None:
+            answered.append(parsedate_to_datetime(response.http_response.headers["Date"]))
+
+        try:
+            row = await (await self._open()).get_entity(kind, name, raw_response_hook=at)
+        except ResourceNotFoundError:
+            return Seen({}, "", 0.0)
+        written = row.metadata["timestamp"]
+        # The answer's time has no fractions: a row is never taken for older than it is.
+        age = max(0.0, (answered[-1] - written).total_seconds()) if answered and written else 0.0
+        return Seen(_value(row["Value"]), str(row.metadata["etag"]), age)
+
+    async def swap(self, kind: str, name: str, etag: str, value: Mapping[str, Any]) -> str:
+        """Write a row that still has this etag (empty: is not there). Gives the new one, or empty when it has not."""
+        return await self._write(kind, name, json.dumps(value), etag)
 
     async def remove(self, kind: str, name: str) -> None:
         """Take a row away, if it is there."""

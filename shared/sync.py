@@ -21,6 +21,7 @@ from shared.dataverse.client import MAX_IDS, DataverseClient, Row
 from shared.entities import ENTITIES, TABLES, Entity, Table
 from shared.errors import DataverseError
 from shared.known import Known
+from shared.lease import Leases
 from shared.marketo.chunks import MAX_RECORDS
 from shared.marketo.client import MarketoClient
 from shared.outcomes import (
@@ -32,7 +33,6 @@ from shared.outcomes import (
     Parent,
     Retry,
     Skipped,
-    Synced,
 )
 from shared.parents import Parents
 from shared.records import Record, coalesce, timestamp
@@ -76,6 +76,7 @@ class Engine:
         references: References,
         known: Known,
         circuits: Circuits,
+        leases: Leases,
         tables: Sequence[str],
         clock: Callable[[], float],
         now: Callable[[], datetime],
@@ -87,6 +88,7 @@ class Engine:
         self._parents = Parents(dataverse, marketo, schema, known, tables=frozenset(tables))
         self._upserts = Upserts(marketo, schema, known, circuits, clock=clock)
         self._circuits = circuits
+        self._leases = leases
         self._references = references
         self._known = known
         self._tables = frozenset(tables)
@@ -101,17 +103,28 @@ class Engine:
     ) -> list[tuple[Record, Outcome]]:
         """One outcome for each distinct record. Raises nothing that is about a record or a vendor."""
         unique = coalesce(records)
-        batch = Batch(entity, self._clock() + self._time_budget, {record.key: record for record in unique}, windows)
+        sending = self._leases.of(entity.name)
+        deadline = self._clock() + self._time_budget
+        batch = Batch(entity, deadline, {record.key: record for record in unique}, sending, windows)
         batch.decide([r for r in unique if r.operation == "delete"], Skipped("Deleted"))
         batch.decide(
             [r for r in unique if r.table not in self._tables or TABLES[r.table][0] is not entity],
             Failed("UnknownTable", "the table is not mapped for this entity in sync.toml"),
         )
-        await self._schema.look(fresh=any(record.wants_fresh for record in unique))
-        async with self._circuits.turn(entity.name) as turn:
-            await self._work(batch, turn)
+        if batch.open:
+            await self._schema.look(fresh=any(record.wants_fresh for record in unique))
+            async with self._circuits.turn(entity.name) as turn:
+                await batch.guard(list(batch.open.values()), self._alone(batch, turn))
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
         return self._postponed(batch)
+
+    async def _alone(self, batch: Batch, turn: Turn) -> None:
+        """Read and send as the only one: rows that were read before another had its turn may be older than its."""
+        async with batch.sending.held():
+            for record in list(batch.open.values()):
+                if seconds := batch.sending.in_flight(record.id):
+                    batch.decide([record], _in_flight(seconds))
+            await self._work(batch, turn)
 
     async def _work(self, batch: Batch, turn: Turn) -> None:
         """Decide as much as time and the vendors' health allow."""
@@ -208,7 +221,7 @@ class Engine:
         return schema, await self._dataverse.rows(table.entity_set, table.key, ids, schema.columns, deadline=deadline)
 
     def _ready(self, batch: Batch, candidates: list[Candidate], ready: dict[str, Candidate]) -> None:
-        """Add what can be sent now: parents known, encoded, each key once, not just sent with this content."""
+        """Add what can be sent now: parents known, encoded, each key once, no call with it still at work."""
         for candidate in candidates:
             if candidate.records[0].key not in batch.open:
                 continue
@@ -220,8 +233,8 @@ class Engine:
             twin = ready.get(candidate.key)
             if twin:
                 twin.records.extend(candidate.records)
-            elif not candidate.forced and self._known.was_sent(batch.entity.name, candidate.key, candidate.digest):
-                batch.decide(candidate.records, Synced("unchanged"))
+            elif seconds := batch.sending.in_flight(candidate.key):
+                batch.decide(candidate.records, _in_flight(seconds))
             else:
                 ready[candidate.key] = candidate
 
@@ -250,6 +263,10 @@ class Engine:
             waits = replace(record, collected=True)
             batch.decide([waits], Later("FillsACall", soon=batch.entity.tier < COLLECTED_TIER))
         return True
+
+
+def _in_flight(seconds: float) -> Retry:
+    return Retry(seconds, "InFlight", "Marketo may still be at work on the last call with this record")
 
 
 def _candidate(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from shared.batch import Batch, Candidate
 from shared.circuit import Circuits
 from shared.codes import Kind, marketo_record
 from shared.entities import Entity
-from shared.errors import MsiSyncError, VendorError
+from shared.errors import MarketoError, MsiSyncError, VendorError
 from shared.known import Known
 from shared.marketo.chunks import MAX_RECORDS, chunks
 from shared.marketo.client import TRANSIENT_TRIES, MarketoClient, Result
@@ -88,7 +89,16 @@ class Upserts:
     async def _call(self, batch: Batch, chunk: list[Candidate], tries: int = TRANSIENT_TRIES) -> list[Candidate]:
         """Upsert and decide; gives the candidates that are to be sent again, without a field that Marketo refuses."""
         bodies = [candidate.body for candidate in chunk]
-        results = await self._marketo.upsert(batch.entity, bodies, deadline=batch.deadline, tries=tries)
+        keys = [candidate.key for candidate in chunk]
+        try:
+            results = await self._marketo.upsert(
+                batch.entity, bodies, deadline=batch.deadline, tries=tries, begin=partial(batch.sending.begin, keys)
+            )
+        except MsiSyncError as error:
+            if not (isinstance(error, MarketoError) and error.at_work):
+                batch.sending.ended(keys)
+            raise
+        batch.sending.ended(keys)
         self._grow(batch.entity, len(chunk))
         again: list[Candidate] = []
         for candidate, result in zip(chunk, results, strict=True):
@@ -105,14 +115,18 @@ class Upserts:
     async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError, rounds: int) -> None:
         """Marketo refused a whole call. Where that may be the fault of one record, the others are sent all the same."""
         kind = error.kind if isinstance(error, VendorError) else Kind.CONFIGURATION
+        if isinstance(error, MarketoError) and error.at_work:
+            log.warning("answer_lost entity=%s records=%d %s", batch.entity.name, len(chunk), error)
+            self._halve(batch, chunk, error)
+            for candidate in chunk:
+                batch.decide(candidate.records, of_error(error, at_least=batch.sending.in_flight(candidate.key)))
+            return
         if kind is Kind.CONFIGURATION:
             self._schema.forget()  # a field may have disappeared: describe again before the next try
         if kind in UNEXPLAINED and error.code not in TOO_LARGE and self._circuits.is_probe(batch.entity.name):
             await self._open(batch, error)
             batch.decide([r for c in chunk for r in c.records], of_error(error))
             return
-        if error.code == TIMED_OUT and len(chunk) > FEW:
-            self._limits[batch.entity.name] = len(chunk) // 2
         first_try = all(record.attempt == 0 for candidate in chunk for record in candidate.records)
         if kind is Kind.MISSING_PARENT and first_try:
             self._forget_parents(chunk)  # the next try looks them up again
@@ -193,13 +207,17 @@ class Upserts:
         """What Marketo's result for one record means, and what it teaches."""
         kind = marketo_record(result.code) if result.code else Kind.OK
         if kind is Kind.OK:
-            self._known.add(entity.name, candidate.key, result.id, candidate.digest)
+            self._known.add(entity.name, candidate.key, result.id)
             return Synced(result.status)
         if kind is Kind.MISSING_PARENT:
             self._forget_parents([candidate])
         if result.code == GONE_FIELD:
             self._schema.forget()
         return of_skip(result.code, result.message)
+
+    def _halve(self, batch: Batch, chunk: list[Candidate], error: MarketoError) -> None:
+        if error.code == TIMED_OUT and len(chunk) > FEW:
+            self._limits[batch.entity.name] = len(chunk) // 2
 
     def _grow(self, entity: Entity, size: int) -> None:
         """Calls that timed out were halved; each that goes well lets the next be a little larger."""

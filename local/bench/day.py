@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from local.bench.figures import Figure, Target, percentile
 from local.bench.small_world import Dataverse, Marketo, Nobody, Queues
 from local.stack import ROOT
-from local.virtual import MemoryState, MemoryTable, Time
+from local.virtual import MemoryState, MemoryTable, Time, leases
 from local.world.build import build
 from local.world.expectations import expect
 from local.world.model import Reference
@@ -221,6 +221,7 @@ def _app(
         references=References(rows, rules, clock=clock),
         known=known,
         circuits=circuits,
+        leases=leases(clock),
         tables=list(rules.tables),
         clock=clock,
         now=now,

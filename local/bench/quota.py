@@ -23,7 +23,7 @@ from local.bench.small_world import Dataverse, Marketo, Nobody, Queues
 from local.marketo.errors import CallError
 from local.marketo.limits import Limits as Subscription
 from local.stack import ROOT
-from local.virtual import MemoryState, MemoryTable, Time
+from local.virtual import MemoryState, MemoryTable, Time, leases
 from local.world.build import build
 from local.world.model import Row
 from shared import config
@@ -228,6 +228,7 @@ async def _sync(time: Time, queues: Queues, budget: Budget, marketo_http: Limite
         references=References(rows, rules, clock=clock),
         known=Known(clock=clock),
         circuits=circuits,
+        leases=leases(clock),
         tables=list(rules.tables),
         clock=clock,
         now=now,

@@ -50,7 +50,15 @@ COMPANY_FIELDS = frozenset(
         *("billingStreet", "billingCity", "billingState", "billingCountry", "billingPostalCode", "mktoCompanyNotes"),
     }
 )
+#: Errors of a call that never reached Marketo.
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 Sleep = Callable[[float], Awaitable[None]]
+#: Called in the moment when a call is sent, after all waiting. An error of it stops the call.
+Begin = Callable[[], Awaitable[None]]
+
+
+async def _at_once() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +181,14 @@ class MarketoClient:
             form["nextPageToken"] = answer["nextPageToken"]
 
     async def upsert(
-        self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int = TRANSIENT_TRIES
+        self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, begin: Begin, tries: int = TRANSIENT_TRIES
     ) -> list[Result]:
         """Create or update at most 300 records, each already encoded. One result per record, in the same order.
 
-        `tries` of the call while Marketo is unwell.
+        `tries` of the call while Marketo is unwell; none after an error that leaves open whether Marketo is at work on
+        it still (`at_work`): a second call beside the first one doubles what both create (marketo.md 5.2).
         """
-        return await self._write(entity, "createOrUpdate", bodies, deadline, tries)
+        return await self._write(entity, "createOrUpdate", bodies, deadline=deadline, tries=tries, begin=begin)
 
     async def probe_write(self, entity: Entity) -> None:
         """Find out whether records of this entity may be written, without writing: an update of one that cannot exist.
@@ -195,14 +204,16 @@ class MarketoClient:
         entity: Entity,
         action: str,
         bodies: Sequence[bytes],
+        *,
         deadline: float | None = None,
         tries: int = TRANSIENT_TRIES,
+        begin: Begin | None = None,
     ) -> list[Result]:
         how = {"action": action}
         how |= {"lookupField": self.key_of(entity)} if entity.is_lead else {"dedupeBy": "dedupeFields"}
         content = json.dumps(how)[:-1].encode() + b',"input":[' + b",".join(bodies) + b"]}"
         answer = await self._call(
-            "POST", f"/rest/v1/{entity.path}.json", content=content, deadline=deadline, tries=tries
+            "POST", f"/rest/v1/{entity.path}.json", content=content, deadline=deadline, tries=tries, begin=begin
         )
         results = answer.get("result") or []
         if len(results) != len(bodies):
@@ -225,6 +236,7 @@ class MarketoClient:
         content: bytes | None = None,
         deadline: float | None = None,
         tries: int = TRANSIENT_TRIES,
+        begin: Begin | None = None,
         refusals: frozenset[str] = frozenset(),
     ) -> dict[str, Any]:
         """One call, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
@@ -232,7 +244,7 @@ class MarketoClient:
             await self._measure(self._budget)
         async with self._guard.call("marketo") as most:
             try:
-                return await self._tried(method, path, form, content, deadline, tries=min(tries, most))
+                return await self._tried(method, path, form, content, deadline, tries=min(tries, most), begin=begin)
             except MarketoError as error:
                 if error.code not in refusals:
                     raise
@@ -248,6 +260,7 @@ class MarketoClient:
         deadline: float | None,
         *,
         tries: int,
+        begin: Begin | None,
     ) -> dict[str, Any]:
         deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
         refreshed = False
@@ -258,6 +271,7 @@ class MarketoClient:
                 async with self._pacer.admitted():
                     if self._clock() >= deadline:  # the queue before this call was too long
                         raise MarketoError("OutOfTime", "no time was left for this call", kind=Kind.THROTTLED)
+                    await (begin or _at_once)()
                     with spans.calling("marketo", method, path) as call:
                         answer = await self._send(method, path, token, form, content)
                         call.answered(str(answer.get("requestId", "")))
@@ -269,7 +283,7 @@ class MarketoClient:
                     refreshed = True
                     self._auth.refuse(token)
                     continue
-                wait = self._wait(error, tried, tries)
+                wait = None if error.at_work and begin else self._wait(error, tried, tries)
                 if wait is None or self._clock() + wait >= deadline:
                     raise
                 log.info("marketo_wait path=%s code=%s seconds=%.1f", path.partition("?")[0], error.code, wait)
@@ -312,20 +326,23 @@ class MarketoClient:
         try:
             response = await self._http.request(method, path, headers=headers, data=form, content=content)
         except httpx.HTTPError as error:
-            raise MarketoError("Unreachable", f"no answer: {type(error).__name__}", kind=Kind.TRANSIENT) from None
+            lost = not isinstance(error, NOT_SENT)
+            told = f"no answer: {type(error).__name__}"
+            raise MarketoError("Unreachable", told, kind=Kind.TRANSIENT, at_work=lost) from None
         return _answer(response)
 
 
 def _answer(response: httpx.Response) -> dict[str, Any]:
     if response.status_code != 200:
-        status = response.status_code
-        raise MarketoError(f"HTTP {status}", "Marketo's gateway refused the call", kind=codes.http_status(status))
+        code, kind = f"HTTP {response.status_code}", codes.http_status(response.status_code)
+        told = "Marketo's gateway refused the call"
+        raise MarketoError(code, told, kind=kind, at_work=codes.may_be_at_work(code))
     try:
         answer = response.json()
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise MarketoError("NotJson", "HTTP 200 without a JSON object", kind=Kind.TRANSIENT)
+        raise MarketoError("NotJson", "HTTP 200 without a JSON object", kind=Kind.TRANSIENT, at_work=True)
     if answer.get("success"):
         return answer
     error = (answer.get("errors") or [{}])[0]
@@ -333,7 +350,8 @@ def _answer(response: httpx.Response) -> dict[str, Any]:
     kind = codes.marketo_response(code)
     if kind is Kind.OK:
         return {**answer, "result": []}
-    raise MarketoError(code, str(error.get("message", "")), kind=kind, request_id=str(answer.get("requestId", "")))
+    told, request = str(error.get("message", "")), str(answer.get("requestId", ""))
+    raise MarketoError(code, told, kind=kind, request_id=request, at_work=codes.may_be_at_work(code))
 
 
 def _result(row: Mapping[str, Any]) -> Result:

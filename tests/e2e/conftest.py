@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "BURST_WINDOW_SECONDS": "1",
     "PARENT_CHECK_SECONDS": "1",
     "CIRCUIT_SECONDS": "1",
+    "MARKETO_LONGEST_CALL_SECONDS": "3",
     "MARKETO_DAILY_CALLS": "1000000",
     "MARKETO_CALLS_PER_20_SECONDS": "100",
     "AzureFunctionsJobHost__extensions__serviceBus__sessionIdleTimeout": "00:00:01",

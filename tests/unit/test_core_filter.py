@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from local.virtual import leases
 from shared.children import Children
 from shared.circuit import Circuits
 from shared.codes import Kind
@@ -69,6 +70,7 @@ class World:
             references=References(itself, self.config, clock=lambda: self.now),
             known=Known(clock=lambda: self.now),
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
+            leases=leases(lambda: self.now),
             tables=list(self.config.tables),
             clock=lambda: self.now,
             now=lambda: NOON + timedelta(seconds=self.now),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.known import ABSENT_SECONDS, PRESENT_SECONDS, SENT_SECONDS, Known
+from shared.known import ABSENT_SECONDS, PRESENT_SECONDS, Known
 
 
 class Clock:
@@ -66,41 +66,14 @@ def test_a_record_that_was_just_synced_is_no_longer_absent(clock: Clock) -> None
     assert known.id_of("company", "a") == 5
 
 
-def test_the_same_content_counts_as_sent_for_a_while_and_other_content_never(clock: Clock) -> None:
-    known = Known(clock=clock)
-    known.add("person", "a", 17, b"content")
-    assert known.was_sent("person", "a", b"content")
-    assert not known.was_sent("person", "a", b"other")
-    clock.now += SENT_SECONDS
-    assert not known.was_sent("person", "a", b"content")
-    assert known.id_of("person", "a") == 17
-
-
-def test_seeing_a_record_again_does_not_prolong_what_was_sent(clock: Clock) -> None:
-    known = Known(clock=clock)
-    known.add("person", "a", 17, b"content")
-    clock.now += SENT_SECONDS - 1
-    known.add("person", "a", 17)
-    assert known.was_sent("person", "a", b"content")
-    clock.now += 1
-    assert not known.was_sent("person", "a", b"content")
-
-
-def test_a_record_that_nothing_was_sent_of_counts_as_not_sent(clock: Clock) -> None:
-    known = Known(clock=clock)
-    known.add("person", "a", 17)
-    assert not known.was_sent("person", "a", b"content")
-
-
 def test_what_marketo_contradicts_is_forgotten_at_once(clock: Clock) -> None:
     known = Known(clock=clock)
-    known.add("company", "a", 5, b"content")
+    known.add("company", "a", 5)
     known.add_absent("company", "b")
     known.forget("company", "a")
     known.forget("company", "b")
     known.forget("company", "never seen")
     assert known.id_of("company", "a") is None
-    assert not known.was_sent("company", "a", b"content")
     assert not known.is_absent("company", "b")
 
 

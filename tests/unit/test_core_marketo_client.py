@@ -51,6 +51,8 @@ class World:
         self.now = 0.0
         self.slept: list[float] = []
         self.closed: list[float] = []
+        self.begun = 0
+        self.stopped: MarketoError | None = None
         self.queue_seconds = 0.0
         http = httpx.AsyncClient(base_url="https://123-abc-456.mktorest.com", transport=httpx.MockTransport(self._app))
         self.auth = MarketoAuth(http, "client-id", SecretStr(SECRET), clock=lambda: self.now, sleep=self._sleep)
@@ -81,7 +83,12 @@ class World:
         self.closed.append(seconds)
 
     async def upsert(self, *bodies: bytes, deadline: float = FAR) -> list[Result]:
-        return await self.client.upsert(COMPANY, bodies or (b"{}",), deadline=deadline)
+        return await self.client.upsert(COMPANY, bodies or (b"{}",), deadline=deadline, begin=self.begin)
+
+    async def begin(self) -> None:
+        self.begun += 1
+        if self.stopped:
+            raise self.stopped
 
     async def refused(self, **given: Any) -> MarketoError:
         with pytest.raises(MarketoError) as refused:
@@ -105,7 +112,7 @@ async def test_an_upsert_is_exactly_the_call_that_marketo_documents(
     entity: Any, path: str, how: dict[str, str]
 ) -> None:
     world = World(ok([{"status": "created"}, {"status": "updated"}]))
-    await world.client.upsert(entity, ['{"a":"é"}'.encode(), b'{"a":null}'], deadline=FAR)
+    await world.client.upsert(entity, ['{"a":"é"}'.encode(), b'{"a":null}'], deadline=FAR, begin=world.begin)
     (request,) = world.requests
     assert (request.method, request.url.path, request.url.query) == ("POST", path, b"")
     assert json.loads(request.content) == {"action": "createOrUpdate", **how, "input": [{"a": "é"}, {"a": None}]}
@@ -218,7 +225,7 @@ async def test_a_lead_is_found_and_stored_by_the_field_that_holds_its_guid() -> 
     assert await world.client.find(PERSON, ["a"]) == {"a": 7}
     form = parse_qs(world.requests[0].content.decode())
     assert (form["filterType"], form["fields"]) == (["crmGuid"], ["id,crmGuid"])
-    await world.client.upsert(PERSON, [b"{}"], deadline=FAR)
+    await world.client.upsert(PERSON, [b"{}"], deadline=FAR, begin=world.begin)
     assert json.loads(world.requests[1].content)["lookupField"] == "crmGuid"
     assert (world.client.key_of(PERSON), world.client.key_of(COMPANY)) == ("crmGuid", "externalCompanyId")
 
@@ -304,10 +311,8 @@ async def test_throttling_holds_every_sender_of_the_process_and_then_goes_on(
 @pytest.mark.parametrize(
     ("reply", "code"),
     [
-        (refusal("611"), "611"), (refusal("500"), "500"), (refusal("502"), "502"), (refusal("604"), "604"),
-        (httpx.Response(503), "HTTP 503"), (httpx.Response(502, text="<html>"), "HTTP 502"),
-        (httpx.Response(200, text="<html>"), "NotJson"), (httpx.Response(200, json=[1]), "NotJson"),
-        (httpx.ReadTimeout("slow"), "Unreachable"), (httpx.ConnectError("down"), "Unreachable"),
+        (refusal("611"), "611"), (refusal("500"), "500"), (refusal("608"), "608"), (refusal("713"), "713"),
+        (httpx.ConnectError("down"), "Unreachable"), (httpx.ConnectTimeout("down"), "Unreachable"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -318,6 +323,42 @@ async def test_a_passing_trouble_is_tried_three_times_with_growing_pauses(reply:
     error = await World(*[reply] * 9).refused()
     assert error.code == code
     assert error.kind in (Kind.TRANSIENT, Kind.SPLIT)
+
+
+LOST = [
+    (refusal("502"), "502"), (refusal("604"), "604"), (httpx.Response(500), "HTTP 500"),
+    (httpx.Response(502, text="<html>"), "HTTP 502"), (httpx.Response(503), "HTTP 503"),
+    (httpx.Response(504), "HTTP 504"), (httpx.Response(524), "HTTP 524"), (httpx.Response(408), "HTTP 408"),
+    (httpx.Response(200, text="<html>"), "NotJson"), (httpx.Response(200, json=[1]), "NotJson"),
+    (httpx.ReadTimeout("slow"), "Unreachable"), (httpx.ReadError("reset"), "Unreachable"),
+    (httpx.WriteError("reset"), "Unreachable"), (httpx.RemoteProtocolError("cut"), "Unreachable"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reply", "code"), LOST)
+async def test_a_write_that_marketo_may_still_be_at_work_on_is_not_sent_a_second_time(reply: Reply, code: str) -> None:
+    world = World(reply, ok([{"status": "created"}]))
+    error = await world.refused()
+    assert (error.code, error.kind, error.at_work) == (code, Kind.TRANSIENT, True)
+    assert len(world.requests) == 1
+
+
+@pytest.mark.parametrize(("reply", "code"), LOST)
+async def test_a_read_without_an_answer_is_tried_again(reply: Reply, code: str) -> None:
+    assert code
+    world = World(reply, reply, ok([{"id": 7, "externalPersonId": "A"}]))
+    assert await world.client.find(PERSON, ["a"]) == {"a": 7}
+
+
+async def test_a_write_begins_only_when_its_sender_may_still_send_after_all_waiting() -> None:
+    world = World(refusal("606"), refusal("601"), ok([{"status": "created"}]))
+    await world.upsert()
+    assert world.begun == 3
+    world = World(ok([{"status": "created"}]))
+    world.stopped = MarketoError("Stop", "", kind=Kind.TRANSIENT)
+    with pytest.raises(MarketoError, match="Stop"):
+        await world.upsert()
+    assert world.requests == []
 
 
 @pytest.mark.parametrize(

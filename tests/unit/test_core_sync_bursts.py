@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.virtual import leases
 from shared.circuit import Circuits
 from shared.config import SyncConfig
 from shared.entities import ENTITIES, TABLES, Entity
@@ -59,6 +60,7 @@ class World:
             references=References(itself, CONFIG, clock=lambda: 0.0),
             known=self.known,
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
+            leases=leases(lambda: 0.0),
             tables=list(CONFIG.tables),
             clock=lambda: 0.0,
             now=lambda: self.now,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from local.virtual import leases
 from shared.batch import Batch, Candidate
 from shared.entities import ENTITIES
 from shared.known import PRESENT_SECONDS, Known
@@ -43,7 +44,12 @@ class World:
             Candidate([Record("contact", guid(10_000 + n), NOON)], {}, {"x": Parent("company", "account", guid(n))})
             for n in companies
         ]
-        batch = Batch(PERSON, 1_000_000.0, {c.records[0].key: c.records[0] for c in candidates})
+        batch = Batch(
+            PERSON,
+            1_000_000.0,
+            {c.records[0].key: c.records[0] for c in candidates},
+            leases(lambda: self.now).of("person"),
+        )
         await self.parents.find(batch, candidates)
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from local.virtual import leases
 from shared.bus import Outgoing
 from shared.circuit import Circuits
 from shared.codes import Kind
@@ -65,6 +66,7 @@ class World:
             references=References(itself, CONFIG, clock=self.clock),
             known=Known(clock=self.clock),
             circuits=self.circuits,
+            leases=leases(self.clock),
             tables=["account"],
             clock=self.clock,
             now=self.now,
@@ -102,7 +104,7 @@ class World:
             if self.error:
                 raise self.error
             if len(bodies) >= self.too_slow_from:
-                raise MarketoError("604", "request time-out", kind=Kind.TRANSIENT)
+                raise MarketoError("604", "request time-out", kind=Kind.TRANSIENT, at_work=True)
         self.stored |= {json.loads(body)["externalCompanyId"] for body in bodies}
         return [Result("created")] * len(bodies)
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.virtual import leases
 from shared.circuit import Circuits
 from shared.codes import Kind, dataverse, marketo_response
 from shared.config import SyncConfig
@@ -68,6 +69,7 @@ class World:
             references=References(itself, CONFIG, clock=lambda: self.now),
             known=Known(clock=lambda: self.now),
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
+            leases=leases(lambda: self.now),
             tables=["account", "systemuser"],
             clock=lambda: self.now,
             now=lambda: NOON,
@@ -102,7 +104,7 @@ class World:
         return dict.fromkeys(self.there & set(keys), 0)
 
     async def upsert(
-        self, _entity: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int = 3
+        self, _entity: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int = 3, **_: Any
     ) -> list[Result]:
         assert deadline == TIME_BUDGET
         self.tries += tries

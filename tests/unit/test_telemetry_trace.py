@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
 
 from local.harness.telemetry import Telemetry, in_memory
+from local.virtual import leases
 from shared.bus import Bus
 from shared.circuit import Circuits
 from shared.config import SyncConfig
@@ -112,6 +113,7 @@ class World:
                 references=References(dataverse, RULES, clock=clock),
                 known=known,
                 circuits=circuits,
+                leases=leases(clock),
                 tables=list(RULES.tables),
                 clock=clock,
                 now=now,
