@@ -12,7 +12,8 @@ from typing import Final
 
 _ZEROS: Final = "00000000-0000-0000-0000-000000000000"
 _GUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-# The offset is for display only: the milliseconds are UTC already.
+# The milliseconds are UTC, and the offset is for display: so Microsoft's rule. Not every writer keeps to it, so such a
+# moment may be hours off: nothing may be ordered by it, or fresh or stale because of it.
 _DATE: Final = re.compile(r"/Date\((-?[0-9]{1,18})(?:[+-][0-9]{4})?\)/")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

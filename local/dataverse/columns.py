@@ -67,6 +67,9 @@ class Column:
     required: bool = False
     default: object = None
     cascade_delete: bool = False  # the row goes with the row that this lookup names
+    secured: bool = False  # column-level security is on: who may do what is in field security profiles
+    hidden: bool = False  # secured, and the caller's profiles do not let it read
+    locked: bool = False  # secured, and the caller's profiles do not let it write
 
     @cached_property
     def is_lookup(self) -> bool:

@@ -32,6 +32,7 @@ def application(environment: Environment, events: EventPipeline, delivery: Deliv
             web.post("/switches", control.set_switches),
             web.post("/faults", control.faults),
             web.get("/rows/{table}", control.rows),
+            *environment.gates.routes(),
         ]
     )
     return app
@@ -70,6 +71,7 @@ class _Control:
         seeding.reset(self._environment, keep_registration=bool(options.get("keep_registration")))
         self._environment.switches = Switches()
         self._environment.faults.clear()
+        await self._environment.gates.clear()
         self._environment.forget_usage()
         self._events.forget_steps()
         return web.json_response({})
@@ -94,13 +96,14 @@ class _Control:
         return web.json_response(self._environment.switches.model_dump())
 
     async def faults(self, request: web.Request) -> web.Response:
-        """Plan faults: one or a list of them; an empty list forgets those planned before."""
+        """Plan faults: one or a list of them; an empty list forgets those planned before and opens all gates."""
         given = await request.json()
         planned = _FAULTS.validate_python(given if isinstance(given, list) else [given])
         if planned:
             self._environment.faults.extend(planned)
         else:
             self._environment.faults.clear()
+            await self._environment.gates.clear()
         return web.json_response([fault.model_dump() for fault in self._environment.faults])
 
     async def rows(self, request: web.Request) -> web.Response:

@@ -7,14 +7,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from email.utils import formatdate
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from local.dataverse import errors
-from local.dataverse.schema import ColumnNames, check_column_names, visible_tables
+from local.dataverse.schema import ColumnNames, SecuredColumns, check_column_names, visible_tables
 from local.dataverse.store import Store
 from local.dataverse.values import format_moment
+from local.gates import Gates
 
 _API: Final = re.compile(r"^/api/data/v9\.\d/")
 _KEY: Final = re.compile(r"\([^()]*\)")
@@ -42,10 +44,18 @@ class Switches(BaseModel):
     clock_offset: float = 0.0
     removed_columns: ColumnNames = Field(default={}, description="table -> columns that do not exist")
     unreadable_columns: ColumnNames = Field(default={}, description="table -> columns with IsValidForRead off")
+    secured_columns: SecuredColumns = Field(
+        default={}, description="table -> column -> what our users may do: hidden (nothing), read, write (both)"
+    )
+    hidden_rows: list[str] = Field(default=[], description="ids of rows that nobody may read")
+    no_bulk: list[str] = Field(default=[], description="tables without CreateMultiple and UpdateMultiple")
+    commit_gate: str = Field(
+        default="", description="gate at which transactions with synchronous steps wait between post and commit"
+    )
 
-    @field_validator("removed_columns", "unreadable_columns")
+    @field_validator("removed_columns", "unreadable_columns", "secured_columns")
     @classmethod
-    def _known_columns(cls, names: ColumnNames) -> ColumnNames:
+    def _known_columns(cls, names: dict[str, Any]) -> dict[str, Any]:
         return check_column_names(names)
 
 
@@ -56,16 +66,30 @@ class Fault(BaseModel):
 
     match: str = ".*"
     method: str | None = None
-    status: int | str = 503
+    status: int | Literal["reset", "hang", "hold"] = Field(
+        default=503, description="`hold`: nothing fails, the request waits at `gate` (local/gates.py)"
+    )
+    when: Literal["before", "after"] = Field(default="before", description="`after`: the request has been carried out")
+    gate: str = ""
     code: str = "0x80044150"
     message: str = "A planned fault of the simulator."
-    retry_after: float | None = None
+    retry_after: float | str | None = Field(default=None, description="seconds, or a text that is sent as it is")
+    as_date: bool = Field(default=False, description="send retry_after as the date in so many seconds")
     seconds: float = Field(default=3600.0, description="how long `hang` holds the request before the connection ends")
     times: int = 1
 
     def applies(self, method: str, path: str) -> bool:
         """Whether this request is to fail."""
         return self.times > 0 and self.method in {None, method} and re.search(self.match, path) is not None
+
+    def headers(self, now: float) -> dict[str, str]:
+        """Retry-After in either form of RFC 9110, if it is asked for. `now`: seconds since the epoch."""
+        if self.retry_after is None:
+            return {}
+        if self.as_date:
+            return {"Retry-After": formatdate(now + float(self.retry_after), usegmt=True)}
+        wait = self.retry_after
+        return {"Retry-After": wait if isinstance(wait, str) else f"{wait:g}"}
 
 
 @dataclass
@@ -112,7 +136,8 @@ class Environment:
         self.faults: list[Fault] = []
         self._clock = clock
         self._users: dict[str, _Usage] = {}
-        self._schema_switches: tuple[ColumnNames, ColumnNames] = ({}, {})
+        self._schema_switches: tuple[Any, ...] = ({}, {}, {}, [])
+        self.gates = Gates()
 
     def now(self) -> float:
         """Seconds since the epoch, shifted by the switch."""
@@ -124,7 +149,9 @@ class Environment:
 
     def refresh_schema(self) -> None:
         """Let the store show the columns that the switches leave."""
-        wanted = (self.switches.removed_columns, self.switches.unreadable_columns)
+        switches = self.switches
+        self.store.hidden_rows = frozenset(switches.hidden_rows)
+        wanted = (switches.removed_columns, switches.unreadable_columns, switches.secured_columns, switches.no_bulk)
         if wanted != self._schema_switches:
             self.store.tables = visible_tables(*wanted)
             self._schema_switches = copy.deepcopy(wanted)

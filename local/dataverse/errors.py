@@ -43,6 +43,26 @@ def unknown_property(name: str, type_name: str) -> ApiError:
     return ApiError(400, "0x80060888", message)
 
 
+def unknown_bound(segment: str) -> ApiError:
+    """No such function or action of the table: another code than that of an unbound one."""
+    return ApiError(404, "0x80060888", f"Resource not found for the segment '{segment}'.")
+
+
+def no_access(user: str, right: str, row_id: str) -> ApiError:
+    """The role gives the privilege, but not for this row."""
+    message = f"Principal user (Id={user}, type=8) does not have {right}Access right(s) for record with id {row_id}."
+    return ApiError(403, "0x80048306", message)
+
+
+def secured(table: str, column: str, *, creating: bool) -> ApiError:
+    """The caller's field security profiles do not let it write the column."""
+    if creating:
+        message = "The user does not have create permissions to a secured field. The requested operation could not be "
+        return ApiError(403, "0x8004f502", f"{message}completed. ({table}.{column})")
+    message = "The user doesn't have AttributePrivilegeUpdate and not granted shared access for a secured attribute "
+    return ApiError(403, "0x8004f507", f"{message}during update operation ({table}.{column})")
+
+
 def bad_query(message: str) -> ApiError:
     """A query that cannot be understood."""
     return ApiError(400, "0x80060888", message)

@@ -39,9 +39,13 @@ class EventPipeline:
         if not self._steps or not changes:
             return
         jobs = [job for job in self._jobs(transaction) if not job.step.bypassed(transaction.bypass)]
-        for job in jobs:
-            if job.step.synchronous:
-                await self._delivery.post_now(job)
+        synchronous = [job for job in jobs if job.step.synchronous]
+        if synchronous:
+            async with transaction.uncommitted():
+                for job in synchronous:
+                    await self._delivery.post_now(job)
+                if self._environment.switches.commit_gate:
+                    await self._environment.gates[self._environment.switches.commit_gate].arrive()
         for job in jobs:
             if not job.step.synchronous:
                 self._delivery.queue(job)

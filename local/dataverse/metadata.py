@@ -11,6 +11,7 @@ from local.dataverse.columns import LOOKUPS, NUMBERS, TEXTS, Column, Kind, Optio
 from local.dataverse.filters import Property, parse_filter
 from local.dataverse.messages import ApiResponse, json_response
 from local.dataverse.query import Options
+from local.dataverse.schema import can_be_secured
 from local.dataverse.tables import TABLES
 
 _BASE: Final = f"{constants.ORGANIZATION_URL}/api/data/v9.2/$metadata#"
@@ -156,6 +157,10 @@ _COMMON: Final = frozenset(
         "IsValidForRead",
         "IsValidForCreate",
         "IsValidForUpdate",
+        "IsSecured",
+        "CanBeSecuredForRead",
+        "CanBeSecuredForCreate",
+        "CanBeSecuredForUpdate",
         "IsPrimaryId",
         "IsPrimaryName",
         "IsCustomAttribute",
@@ -208,6 +213,10 @@ def _attribute(table: Table, column: Column) -> Item:
         "IsValidForRead": column.read,
         "IsValidForCreate": column.create,
         "IsValidForUpdate": column.update,
+        "IsSecured": column.secured,
+        "CanBeSecuredForRead": can_be_secured(table, column.name),
+        "CanBeSecuredForCreate": can_be_secured(table, column.name) and column.create,
+        "CanBeSecuredForUpdate": can_be_secured(table, column.name) and column.update,
         "IsPrimaryId": column.name == table.primary_id,
         "IsPrimaryName": column.name == table.primary_name,
         "IsCustomAttribute": column.name.startswith("new_"),
@@ -238,6 +247,10 @@ def _shadow(table: Table, column: Column) -> Item:
         "IsValidForRead": True,
         "IsValidForCreate": False,
         "IsValidForUpdate": False,
+        "IsSecured": False,
+        "CanBeSecuredForRead": False,
+        "CanBeSecuredForCreate": False,
+        "CanBeSecuredForUpdate": False,
         "IsPrimaryId": False,
         "IsPrimaryName": False,
         "IsCustomAttribute": False,
@@ -303,6 +316,11 @@ def _localised(text: str, language: int) -> Item:
         "MetadataId": _id(text, str(language)),
         "HasChanged": None,
     }
+
+
+def column_id(table: Table, column: Column) -> str:
+    """The MetadataId of a column, by which other parts of the platform name it."""
+    return _id(table.name, column.name)
 
 
 def _id(*names: str) -> str:

@@ -27,7 +27,10 @@ _KEYS_SINCE_2022: Final = (
     "InitiatingUserAzureActiveDirectoryObjectId",
     "UserAzureActiveDirectoryObjectId",
 )
-_NAMED_IMAGE_MESSAGES: Final = {"Create", "Update", "Assign", "SetState", "Merge"}
+# The automatic image of an asynchronous step is that of the row afterwards, or before where there is none afterwards.
+_NAMED_IMAGE_MESSAGES: Final = {"Create", "Update", "SetState", "Merge"}
+_NAMED_BEFORE: Final = {"Delete", "Assign"}
+_SEVEN_HOURS_MS: Final = 7 * 3_600_000
 _DEFAULT_STEP: Final = "e5b8a1c4-3052-ef11-a316-000d3a4f77c1"
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 _ESCAPE: Final = re.compile(r"\\(.)")
@@ -120,11 +123,16 @@ class Notification:
         """Itself, or the stripped form when the body is longer than `limit` bytes."""
         return self.stripped() if len(self.json().encode()) > limit else self
 
-    def in_2017_shape(self) -> "Notification":
-        """The older body: without the newer keys, without a request id, with a local time offset."""
+    def in_2017_shape(self, *, local: bool = False) -> "Notification":
+        """The older body: without the newer keys, without a request id, with a local time offset.
+
+        `local`: the milliseconds are those of the local time, which some writers of such dates give.
+        """
         context = {key: value for key, value in self.context.items() if key not in _KEYS_SINCE_2022}
         context["RequestId"] = None
-        context["OperationCreatedOn"] = re.sub(r"(?:\+0000)?\)/$", "-0700)/", context["OperationCreatedOn"])
+        milliseconds = int(re.sub(r"\D", "", context["OperationCreatedOn"].partition("+")[0]))
+        shift = _SEVEN_HOURS_MS if local else 0
+        context["OperationCreatedOn"] = f"/Date({milliseconds - shift}-0700)/"
         return replace(self, context=context)
 
 
@@ -156,14 +164,15 @@ def notification(
             inner = {"Target": entity(definition, row, _sent(definition, row, columns))}
     if output is None:
         output = {"id": row_id} if message == "Create" else {}
-    images = dict(post_images or {})
-    if definition is not None and origin.asynchronous and message in _NAMED_IMAGE_MESSAGES:
+    before, after = dict(pre_images or {}), dict(post_images or {})
+    if definition is not None and origin.asynchronous and message in _NAMED_IMAGE_MESSAGES | _NAMED_BEFORE:
         names = (definition.primary_name, definition.primary_id)
+        images = before if message in _NAMED_BEFORE else after
         images[PRIMARY_NAME_IMAGE] = _plain_entity(definition, row, names)
     context = _context(message, table, row_id, origin, parameters or {})
     context["OutputParameters"] = _pairs(output)
-    context["PostEntityImages"] = _pairs(images)
-    context["PreEntityImages"] = _pairs(pre_images or {})
+    context["PostEntityImages"] = _pairs(after)
+    context["PreEntityImages"] = _pairs(before)
     if parent:
         context["ParentContext"] = _parent(context, inner or parameters or {})
     return Notification(context, origin.organization_host)

@@ -9,12 +9,14 @@ from local.dataverse.calls import Call
 from local.dataverse.columns import Table
 from local.dataverse.environment import Switches
 from local.dataverse.messages import ApiResponse, json_response
+from local.dataverse.metadata import column_id
 from local.dataverse.tables import TABLES
 
 _VERBS: Final = ("Create", "Read", "Write", "Delete", "Append", "AppendTo")
 _WRITING: Final = frozenset({"Create", "Write", "Delete"})
 # Dataverse: a privilege is called after the table's schema name, but for users.
 _OWN_NAMES: Final = {"systemuser": "User"}
+_ALLOWED: Final = 4  # of the choice field_security_permission_type
 _STEP: Final = re.compile(r"(\w+)/")
 _NAME: Final = re.compile(r"\w+")
 
@@ -73,3 +75,29 @@ def user_privileges(call: Call, table: Table, user_id: str) -> ApiResponse:
                 }
     context = f"{constants.API_URL}$metadata#Microsoft.Dynamics.CRM.RetrieveUserPrivilegesResponse"
     return json_response({"@odata.context": context, "RolePrivileges": list(held.values())})
+
+
+def column_privileges(call: Call, table: Table, user_id: str) -> ApiResponse:
+    """RetrievePrincipalAttributePrivileges: what the user's field security profiles allow on which secured columns.
+
+    A column by the MetadataId of its definition, a permission as 4 (allowed) or 0; secured columns that no profile of
+    the user names are missing. Here every user has the same profiles.
+    """
+    check_privilege(call, table, "Read")
+    if call.environment.store.get("systemuser", user_id) is None:
+        raise errors.not_found("systemuser", user_id)
+    call.environment.stats.count("privileges")
+    held = [
+        {
+            "AttributeId": column_id(TABLES[other.name], column),
+            "CanCreate": 0 if column.locked else _ALLOWED,
+            "CanRead": _ALLOWED,
+            "CanReadUnmasked": 0,
+            "CanUpdate": 0 if column.locked else _ALLOWED,
+        }
+        for other in call.environment.store.tables.values()
+        for column in other.columns.values()
+        if column.secured and not column.hidden
+    ]
+    context = f"{constants.API_URL}$metadata#Microsoft.Dynamics.CRM.RetrievePrincipalAttributePrivilegesResponse"
+    return json_response({"@odata.context": context, "AttributePrivileges": held})

@@ -88,12 +88,14 @@ def projector(store: Store, table: Table, options: Options) -> Project:
     plan: list[tuple[str, Annotate | None]] = [
         (column.key, annotator(column, options.wanted, store, options.language)) for column in columns
     ]
+    hidden = frozenset(column.key for column in columns if column.hidden)
     expansions = _expansions(store, table, options)
 
     def project(row: Row) -> Row:
         out: Row = {"@odata.etag": f'W/"{row["versionnumber"]}"'}
         for key, annotate in plan:
-            value = row.get(key)
+            # Dataverse: who may not read a secured column gets null, as if it were empty.
+            value = None if key in hidden else row.get(key)
             if annotate is not None and value is not None:
                 annotate(row, value, out)
             out[key] = value
@@ -133,7 +135,7 @@ def _expansion(store: Store, table: Table, name: str, inner: str, options: Optio
         if row.get(column.key + LOOKUP_TABLE) != target:
             return None
         other = store.get(target_table.name, row[column.key])
-        return None if other is None else project(other)
+        return None if other is None or row[column.key] in store.hidden_rows else project(other)
 
     return expand
 
@@ -159,6 +161,8 @@ def run_query(store: Store, table: Table, options: Options) -> Page:
 
 def _matching(store: Store, table: Table, options: Options) -> list[Row]:
     rows = store.rows[table.name]
+    if store.hidden_rows:
+        rows = {row_id: row for row_id, row in rows.items() if row_id not in store.hidden_rows}
     text = options.options.get("$filter")
     if not text:
         return list(rows.values())
@@ -181,6 +185,8 @@ def table_filter(store: Store, table: Table, text: str, aliases: Mapping[str, st
         if column is None:
             raise errors.unknown_property(name, table.name)
         key = column.key
+        if column.hidden:
+            return Property(name, column.kind, lambda _: None)
         return Property(name, column.kind, lambda row: row.get(key), is_key=key == table.primary_id)
 
     return parse_filter(text, resolve, aliases)
@@ -197,7 +203,7 @@ def _related(store: Store, table: Table, navigation: str, name: str) -> Property
 
     def get(row: Row) -> Any:
         other = store.get(target_table.name, row.get(column.key) or "")
-        return None if other is None else other.get(related.key)
+        return None if other is None or related.hidden else other.get(related.key)
 
     return Property(name, related.kind, get)
 
@@ -213,7 +219,8 @@ def _order(table: Table, text: str | None) -> Order:
             raise errors.unknown_property(name, table.name)
         if direction.strip() not in {"", "asc", "desc"}:
             raise errors.bad_query(f"Syntax error in $orderby '{text}'.")
-        order.append((name, direction.strip() == "desc"))
+        if not table.by_key[name].hidden:
+            order.append((name, direction.strip() == "desc"))
     return order
 
 

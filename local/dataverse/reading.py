@@ -37,6 +37,8 @@ def read_row(call: Call, table: Table, row_id: str) -> ApiResponse:
     project = projector(call.environment.store, table, call.options)
     if row is None:
         raise errors.not_found(table.name, row_id)
+    if row_id in call.environment.store.hidden_rows:
+        raise errors.no_access(call.user, "Read", row_id)
     etag = f'W/"{row["versionnumber"]}"'
     if call.request.headers.get("if-none-match") == etag:
         return ApiResponse(304, {"ETag": etag, "OData-Version": "4.0"})

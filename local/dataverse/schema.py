@@ -1,14 +1,18 @@
 """The schema as clients see it: the tables, less the columns that a switch has taken away."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal, TypeVar
 
-from local.dataverse.columns import LOOKUP_TABLE, Table
+from local.dataverse.columns import LOOKUP_TABLE, Column, Table
 from local.dataverse.store import Change, Row, Store
 from local.dataverse.tables import TABLES
 
 ColumnNames = dict[str, list[str]]  # logical names of columns, by table
+# Secured columns by table, and what the field security profiles of our users let them do: nothing, read, or both.
+SecuredColumns = dict[str, dict[str, Literal["hidden", "read", "write"]]]
+
+_Names = TypeVar("_Names", bound=Mapping[str, Iterable[str]])
 
 # Dataverse itself works with these.
 _PLATFORM: Final = frozenset(
@@ -20,35 +24,55 @@ _PLATFORM: Final = frozenset(
 )
 
 
-def check_column_names(names: ColumnNames) -> ColumnNames:
+def can_be_secured(table: Table, name: str) -> bool:
+    """Whether column-level security is for this column: not for keys, names and what the platform works with."""
+    return name not in _PLATFORM | {table.primary_id, table.primary_name}
+
+
+def check_column_names(names: _Names) -> _Names:
     """Return the names. Raises ValueError for a table or column that is not there or cannot be done without."""
     for table_name, columns in names.items():
         table = TABLES.get(table_name)
         if table is None:
             msg = f"there is no table '{table_name}'"
             raise ValueError(msg)
-        needed = _PLATFORM | {table.primary_id, table.primary_name}
         for name in columns:
-            if name not in table.columns or name in needed:
+            if name not in table.columns or not can_be_secured(table, name):
                 msg = f"'{name}' is no column of '{table_name}' that can be taken away"
                 raise ValueError(msg)
     return names
 
 
-def visible_tables(removed: Mapping[str, list[str]], unreadable: Mapping[str, list[str]]) -> Mapping[str, Table]:
-    """The tables without the removed columns, and with IsValidForRead off for the unreadable ones."""
+def visible_tables(
+    removed: ColumnNames, unreadable: ColumnNames, secured: SecuredColumns, no_bulk: Iterable[str] = ()
+) -> Mapping[str, Table]:
+    """The tables without the removed columns, with IsValidForRead off for the unreadable and security on for the
+    secured ones, and without CreateMultiple and UpdateMultiple for those of `no_bulk`.
+    """
     tables = dict(TABLES)
-    for name in removed.keys() | unreadable.keys():
+    for name in {*removed, *unreadable, *secured, *no_bulk}:
         gone = {name for column in removed.get(name, ()) for name in (column, f"{column}_base")}
         hidden = set(unreadable.get(name, ()))
-        if gone or hidden:
-            columns = {
-                column.name: replace(column, read=False) if column.name in hidden else column
-                for column in TABLES[name].columns.values()
-                if column.name not in gone
-            }
-            tables[name] = replace(TABLES[name], columns=columns)
+        columns = {
+            column.name: _secured(column, secured.get(name, {}), unreadable=column.name in hidden)
+            for column in TABLES[name].columns.values()
+            if column.name not in gone
+        }
+        tables[name] = replace(TABLES[name], columns=columns, bulk=TABLES[name].bulk and name not in no_bulk)
     return tables
+
+
+def _secured(column: Column, secured: Mapping[str, str], *, unreadable: bool) -> Column:
+    allowed = secured.get(column.name)
+    if allowed is None and not unreadable:
+        return column
+    return replace(
+        column,
+        read=column.read and not unreadable,
+        secured=allowed is not None,
+        hidden=allowed == "hidden",
+        locked=allowed in {"hidden", "read"},
+    )
 
 
 def visible_row(store: Store, table: str, row: Row) -> Row:

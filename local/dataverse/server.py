@@ -89,12 +89,33 @@ class Simulator:
         body = await request.read()
         if _host(headers) == constants.ORGANIZATION_HOST:
             self.environment.stats.call(request.method, unquote(request.path))
-        if fault is not None:
-            response = await _fail(request, fault)
-        else:
-            response = await self._answer(ApiRequest(request.method, target, headers, body))
+        response = await self._faulty(request, ApiRequest(request.method, target, headers, body), fault)
         date = _http_date(int(self.environment.now()))
         return web.Response(status=response.status, headers={"Date": date, **response.headers}, body=response.body)
+
+    async def _faulty(self, request: web.BaseRequest, content: ApiRequest, fault: Fault | None) -> ApiResponse:
+        """Answer with the fault planned for the request, if there is one: instead, or after what was asked for."""
+        if fault is None:
+            return await self._answer(content)
+        if fault.when == "before":
+            failed = await self._fail(request, fault)
+            return await self._answer(content) if failed is None else failed
+        response = await self._answer(content)
+        return await self._fail(request, fault) or response
+
+    async def _fail(self, request: web.BaseRequest, fault: Fault) -> ApiResponse | None:
+        """Let the fault strike; None where it only holds the request."""
+        if fault.status == "hold":
+            await self.environment.gates[fault.gate].arrive()
+            return None
+        if fault.status == "hang":
+            await asyncio.sleep(fault.seconds)
+        if isinstance(fault.status, str):
+            if request.transport is not None:
+                request.transport.abort()
+            return ApiResponse(200)
+        headers = fault.headers(self.environment.now())
+        return error_response(errors.ApiError(fault.status, fault.code, fault.message, headers))
 
     async def _answer(self, request: ApiRequest) -> ApiResponse:
         host = _host(request.headers)
@@ -112,17 +133,6 @@ def _host(headers: Mapping[str, str]) -> str:
 def _large_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY)
-
-
-async def _fail(request: web.BaseRequest, fault: Fault) -> ApiResponse:
-    if fault.status == "hang":
-        await asyncio.sleep(fault.seconds)
-    if isinstance(fault.status, str):
-        if request.transport is not None:
-            request.transport.abort()
-        return ApiResponse(200)
-    headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-    return error_response(errors.ApiError(fault.status, fault.code, fault.message, headers))
 
 
 @lru_cache(maxsize=1)

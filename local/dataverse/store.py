@@ -1,6 +1,7 @@
 """Rows in memory, kept as they are served, with undo for transactions and an index of who refers to whom."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,8 @@ class Store:
         self.rows: dict[str, dict[str, Row]] = {name: {} for name in TABLES}
         #: The schema as clients see it; a switch can take columns away.
         self.tables: Mapping[str, Table] = TABLES
+        #: Ids of rows that the caller's security role does not show; a switch sets them.
+        self.hidden_rows: frozenset[str] = frozenset()
         self.version = FIRST_VERSION
         self._referrers: dict[str, set[Reference]] = {}
 
@@ -125,11 +128,26 @@ class Transaction:
 
     def rollback(self) -> None:
         """Undo every write, last first, and forget the changes."""
+        self._undo()
+        self._journal.clear()
+        self.changes.clear()
+
+    @asynccontextmanager
+    async def uncommitted(self) -> AsyncIterator[None]:
+        """Nobody else sees the writes meanwhile: what a synchronous step does, it does before the commit."""
+        after = {(table, row_id): self.store.get(table, row_id) for table, row_id, _ in self._journal}
+        self._undo()
+        try:
+            yield
+        finally:
+            for (table, row_id), row in after.items():
+                if row is not None or self.store.get(table, row_id) is not None:
+                    self.store.restore(table, row_id, row)
+
+    def _undo(self) -> None:
         for table, row_id, before in reversed(self._journal):
             if before is not None or self.store.get(table, row_id) is not None:
                 self.store.restore(table, row_id, before)
-        self._journal.clear()
-        self.changes.clear()
 
 
 def lookup_value(column: Column, table: str | None, row_id: str | None) -> Row:

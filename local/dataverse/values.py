@@ -149,6 +149,8 @@ def read_payload(table: Table, body: Mapping[str, Any], store: Store, *, creatin
             values |= _bind(table, name.removesuffix("@odata.bind"), value, store)
         elif "@" not in name:
             column = _column(table, name)
+            if column.locked:
+                raise errors.secured(table.name, name, creating=creating)
             if column.create if creating else column.update:
                 values[name] = convert(table, column, value)
     return values
@@ -178,6 +180,8 @@ def _bind(table: Table, navigation: str, value: Any, store: Store) -> Row:
         )
         raise errors.bad_payload(table.set_name, inner)
     column, only_target = table.navigations[navigation]
+    if column.locked:
+        raise errors.secured(table.name, column.name, creating=False)
     if value is None:
         return lookup_value(column, None, None) if column.create or column.update else {}
     target, row_id = parse_reference(table, value)

@@ -131,7 +131,7 @@ class WebApi:
         fault = self._environment.fault_for(request.method, unquote(request.target))
         if fault is None or isinstance(fault.status, str):
             return None
-        headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+        headers = fault.headers(self._environment.now())
         return error_response(errors.ApiError(fault.status, fault.code, fault.message, headers))
 
     def _transaction(self, request: ApiRequest, user: str) -> Transaction:

@@ -13,6 +13,10 @@ from local.dataverse.values import normalise_id, read_payload
 
 _NAMESPACE: Final = "Microsoft.Dynamics.CRM."
 Bound = Callable[[Call, Table, str], ApiResponse]
+_OF_USERS: Final[Mapping[str, Bound]] = {
+    "RetrieveUserPrivileges": privileges.user_privileges,
+    "RetrievePrincipalAttributePrivileges": privileges.column_privileges,
+}
 
 
 def operate(call: Call, table: Table, key: str | None, rest: str | None) -> ApiResponse:
@@ -28,11 +32,9 @@ def operate(call: Call, table: Table, key: str | None, rest: str | None) -> ApiR
         return handlers[method](call, table, row_id)
     if method == "POST" and (table.name, rest) == ("lead", f"{_NAMESPACE}QualifyLead"):
         return actions.qualify_lead(call, row_id)
-    if method == "GET" and (table.name, rest.removesuffix("()")) == (
-        "systemuser",
-        f"{_NAMESPACE}RetrieveUserPrivileges",
-    ):
-        return privileges.user_privileges(call, table, row_id)
+    function = rest.removesuffix("()").removeprefix(_NAMESPACE)
+    if method == "GET" and table.name == "systemuser" and function in _OF_USERS and not rest.startswith(function):
+        return _OF_USERS[function](call, table, row_id)
     if method == "DELETE" and rest.endswith("/$ref"):
         return _clear_reference(call, table, row_id, rest.removesuffix("/$ref"))
     raise errors.unknown_segment(rest)
@@ -51,7 +53,7 @@ def _on_set(call: Call, table: Table, method: str, rest: str | None) -> ApiRespo
         return bulk[name](call, table)
     if rest is None:
         raise _not_allowed(method)
-    raise errors.unknown_segment(rest)
+    raise errors.unknown_bound(rest) if rest.startswith(_NAMESPACE) else errors.unknown_segment(rest)
 
 
 def _not_allowed(method: str) -> errors.ApiError:
@@ -63,11 +65,8 @@ def _check_write(call: Call, table: Table, verb: str, row_id: str | None = None)
     switches = call.environment.switches
     if row_id is not None and row_id in switches.refused_rows:
         raise errors.refused(switches.refused_rows[row_id], row_id)
-    if row_id is not None and row_id in switches.no_row_access:
-        message = (
-            f"Principal user (Id={call.user}, type=8) does not have {verb}Access right(s) for record with id {row_id}."
-        )
-        raise errors.ApiError(403, "0x80048306", message)
+    if row_id is not None and row_id in {*switches.no_row_access, *switches.hidden_rows}:
+        raise errors.no_access(call.user, verb, row_id)
 
 
 def _post(call: Call, table: Table) -> ApiResponse:

@@ -217,7 +217,7 @@ async def test_a_connection_posts_for_both_of_its_rows(api: Running, queues: Rec
     assert bodies[0]["PrimaryEntityId"] == made.row_id
     ends = [attributes(body)["record1id"]["LogicalName"] for body in bodies[:2]]
     assert ends == ["opportunity", "contact"]
-    (pre,) = bodies[2]["PreEntityImages"]
+    (pre,) = [image for image in bodies[2]["PreEntityImages"] if image["key"] == "pre"]
     assert [entry["key"] for entry in pre["value"]["Attributes"]] == ["record1id", "record2id"]
     assert bodies[2]["InputParameters"][0]["value"]["__type"].startswith("EntityReference:")
 

@@ -244,7 +244,7 @@ async def test_an_account_that_is_no_user_of_the_environment_is_a_matter_for_an_
 
 
 @pytest.mark.parametrize("status", [503, 500, 429, "reset"])
-async def test_a_login_that_breaks_down_is_asked_again(site: Site, status: int | str) -> None:
+async def test_a_login_that_breaks_down_is_asked_again(site: Site, status: Any) -> None:
     client, auth = site.client("password")
     fault = Fault(match="/oauth2/v2.0/token", status=status, retry_after=None if status == 500 else 7)
     site.started.environment.faults.append(fault)

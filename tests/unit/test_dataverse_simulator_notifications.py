@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -205,7 +206,27 @@ def test_images_leave_out_empty_columns_and_show_names() -> None:
     assert pairs(image["Attributes"])["ownerid"]["Name"] == "Britta Lind"
     assert pairs(image["FormattedValues"]) == {"ownerid": "Britta Lind", "statecode": "Active"}
     body = parsed(notification("Delete", "contact", ROW, ORIGIN, pre_images={"pre": image}))
-    assert pairs(body["PreEntityImages"]) == {"pre": image}
+    assert pairs(body["PreEntityImages"])["pre"] == image
+
+
+@pytest.mark.parametrize(
+    ("message", "parameters", "place"),
+    [
+        ("Create", None, "PostEntityImages"),
+        ("Update", None, "PostEntityImages"),
+        ("Delete", None, "PreEntityImages"),
+        ("Assign", notifications.assign("contact", CONTACT, ("systemuser", CONTACT)), "PreEntityImages"),
+    ],
+)
+def test_the_automatic_image_of_an_asynchronous_step(message: str, parameters: Any, place: str) -> None:
+    """Bodies that others recorded: for Delete and Assign it is among the pre-images, and the post-images are empty."""
+    body = parsed(notification(message, "contact", ROW, ORIGIN, parameters=parameters))
+    other = {"PostEntityImages": "PreEntityImages", "PreEntityImages": "PostEntityImages"}[place]
+    assert list(pairs(body[place])) == ["AsynchronousStepPrimaryName"]
+    assert body[other] == []
+    synchronous = replace(ORIGIN, asynchronous=False)
+    body = parsed(notification(message, "contact", ROW, synchronous, parameters=parameters))
+    assert body[place] == body[other] == []
 
 
 def test_a_delete_names_the_row_and_nothing_else() -> None:
@@ -344,6 +365,8 @@ def test_the_shape_of_2017_lacks_the_newer_keys() -> None:
     }
     assert body["RequestId"] is None
     assert body["OperationCreatedOn"] == "/Date(1741082531000-0700)/"
+    local = parsed(notification("Update", "contact", ROW, ORIGIN, columns=["firstname"]).in_2017_shape(local=True))
+    assert local["OperationCreatedOn"] == "/Date(1741057331000-0700)/"
 
 
 def test_application_properties_and_headers_name_organisation_user_table_and_message() -> None:
