@@ -33,7 +33,7 @@ async def insight(running: System) -> AsyncIterator[Insight]:
     found = Insight(running)
     await running.forget_faults()
     await running.dataverse("/switches", {"refused_rows": {}, "requests": 6000, "latency_ms": 0.0})
-    await running.marketo("/switches", {"activities_examined_per_page": 3000, "read_latency_ms": 0.0})
+    await running.marketo("/switches", {"activities_examined_per_page": 3000})
     await found.run()
     with way_to(running):
         yield found
@@ -218,14 +218,15 @@ async def test_of_two_hosts_one_is_at_it_at_a_time_and_so_is_an_operator(insight
     await insight.score(one, relativeScore=2)
     await system.stack.start_functions("b")
     try:
-        await system.marketo("/switches", {"read_latency_ms": 500.0})
+        await system.fault("hold", gate="read", when="before", path="/rest/v1/leads.json")
         before, *_ = await insight.runs()
         async with insight.counted() as calls:
             host_a = asyncio.create_task(insight.run("a"))
-            await eventually(lambda: under_way(insight), what="the lease")
+            await eventually(lambda: held(system, "read"), what="a run that reads persons")
             await insight.run("b")
             assert not host_a.done()
             operator = await msisync(insight, "write-back run")
+            await system.marketo("/gates/read/open", {})
             await host_a
         assert operator.code == 2
         assert operator.json["error"]["code"] == "WriteBackRuns"
@@ -239,8 +240,9 @@ async def test_of_two_hosts_one_is_at_it_at_a_time_and_so_is_an_operator(insight
         await system.stack.stop_functions("b")
 
 
-async def under_way(insight: Insight) -> bool:
-    return bool((await insight.state("lease")).get("owner"))
+async def held(system: System, gate: str) -> bool:
+    """Whether a call is held at this gate."""
+    return bool((await system.marketo("/gates")).get(gate, {}).get("held"))
 
 
 async def test_an_outage_of_either_system_ends_the_run_and_the_next_one_has_all(insight: Insight) -> None:

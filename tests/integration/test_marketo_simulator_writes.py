@@ -1,7 +1,7 @@
 """What the Marketo simulator accepts, refuses and stores, over HTTP (marketo.md 3.3, 4 and 5)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import pytest
@@ -237,19 +237,28 @@ async def test_the_same_key_twice_in_one_call(marketo: Marketo) -> None:
     assert outcomes(await marketo.sync("leads", people[:1], **BY_PERSON)) == ["1007"]
 
 
+async def side_by_side(marketo: Marketo, calls: list[Coroutine[Any, Any, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Make calls of which none ends before all of them have begun."""
+    await marketo.control.post("/gates/work/shut")
+    await marketo.fault("hold", gate="work", when="during", count=len(calls))
+    tasks = [asyncio.create_task(call) for call in calls]
+    (await marketo.control.get("/gates/work/held", params={"count": len(calls)})).raise_for_status()
+    await marketo.control.post("/gates/work/open")
+    return list(await asyncio.gather(*tasks))
+
+
 async def test_overlapping_upserts_of_a_new_lead_make_duplicates(marketo: Marketo) -> None:
-    await marketo.switch(write_latency_ms=300)
     person, company = [{"externalPersonId": "p"}], [{"externalCompanyId": "c"}]
-    both = await asyncio.gather(*(marketo.sync("leads", person, **BY_PERSON) for _ in range(2)))
+    both = await side_by_side(marketo, [marketo.sync("leads", person, **BY_PERSON) for _ in range(2)])
     assert [outcomes(answer) for answer in both] == [["created"], ["created"]]
     stats = (await marketo.control.get("/stats")).json()
     assert stats["duplicates"]["leads"]["externalPersonId"] == {"p": 2}
     assert outcomes(await marketo.sync("leads", person, **BY_PERSON)) == ["1007"]
     # The other objects have a unique key.
-    both = await asyncio.gather(*(marketo.sync("companies", company) for _ in range(2)))
+    both = await side_by_side(marketo, [marketo.sync("companies", company) for _ in range(2)])
     assert sorted(outcomes(answer)[0] for answer in both) == ["created", "updated"]
     other = [{"externalCompanyId": "d"}]
-    both = await asyncio.gather(*(marketo.sync("companies", other, action="createOnly") for _ in range(2)))
+    both = await side_by_side(marketo, [marketo.sync("companies", other, action="createOnly") for _ in range(2)])
     assert sorted(outcomes(answer)[0] for answer in both) == ["1017", "created"]
 
 
