@@ -130,10 +130,10 @@ class MemoryTable:
             raise ResourceNotFoundError
 
     async def query_entities(self, _query: str, *, parameters: Mapping[str, str]) -> AsyncIterator[dict[str, str]]:
-        """Return the rows of a kind."""
+        """Return the rows of a kind whose names are within these two."""
         await self._request()
         for (partition, row), (text, _) in list(self.rows.items()):
-            if partition == parameters["kind"]:
+            if partition == parameters["kind"] and parameters["first"] <= row <= parameters["last"]:
                 yield {"RowKey": row, "Value": text}
 
     async def _request(self) -> None:

@@ -15,6 +15,7 @@ from uuid import uuid4
 import httpx
 
 from shared import config, settings
+from shared.arrivals import Arrivals
 from shared.budget import Budget, limits_of
 from shared.bus import Bus, Outgoing
 from shared.children import Children
@@ -107,6 +108,7 @@ def pipeline() -> Pipeline:
     dataverse, marketo, bus = with_others.dataverse, with_others.marketo, with_others.bus
     clock = time.monotonic
     known = Known(clock=clock)
+    arrivals = Arrivals(with_others.state, known, now=_now)
     synced = {table: rules.columns_of(table) for table in rules.tables}
     trickle = Trickle(
         with_others.budget.refresh,
@@ -139,6 +141,7 @@ def pipeline() -> Pipeline:
         now=_now,
         time_budget=given.sync.time_budget,
         parent_wait=given.sync.parent_wait,
+        arrivals=arrivals,
     )
     return Pipeline(
         given.queues,

@@ -8,6 +8,7 @@ cannot reach it goes on with what it knows.
 PartitionKey        RowKey                columns
 ==================  ====================  ==============================================
 ``budget``          ``marketo``           Value: JSON of shared/budget.py
+``arrivals``        see there             Value: JSON of shared/arrivals.py
 ``circuit``         entity                Value: JSON of shared/circuit.py
 ``lease``           entity                Value: JSON of shared/lease.py
 ``counts``          ``<hour>|<entity>``   Value: JSON of shared/counts.py
@@ -65,11 +66,17 @@ class State:
         """The value of a row, empty when there is none."""
         return _value((await self._read(kind, name))[0])
 
-    async def all(self, kind: str) -> AsyncIterator[tuple[str, Value]]:
-        """(name, value) of every row of a kind."""
+    async def all(self, kind: str, *, first: str = "", last: str = "~") -> AsyncIterator[tuple[str, Value]]:
+        """(name, value) of every row of a kind whose name is within these two."""
         table = await self._open()
-        async for row in table.query_entities("PartitionKey eq @kind", parameters={"kind": kind}):
+        query = "PartitionKey eq @kind and RowKey ge @first and RowKey le @last"
+        async for row in table.query_entities(query, parameters={"kind": kind, "first": first, "last": last}):
             yield row["RowKey"], json.loads(row["Value"])
+
+    async def add(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
+        """Write a row whose name nobody else uses: one request."""
+        table = await self._open()
+        await table.create_entity({"PartitionKey": kind, "RowKey": name, "Value": json.dumps(value)})
 
     async def change(
         self, kind: str, name: str, change: Callable[[Value], Mapping[str, Any] | None], *, alone: bool = False

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.arrivals import Arrivals
 from shared.batch import Batch, Candidate
 from shared.circuit import DATAVERSE, Circuits, Turn
 from shared.codes import Kind
@@ -82,13 +83,16 @@ class Engine:
         now: Callable[[], datetime],
         time_budget: float,
         parent_wait: float,
+        arrivals: Arrivals | None = None,
     ) -> None:
+        """`arrivals`: of the parents of a burst, where their functions run in other processes."""
         self._dataverse = dataverse
         self._schema = schema
         self._parents = Parents(dataverse, marketo, schema, known, tables=frozenset(tables))
         self._upserts = Upserts(marketo, schema, known, circuits, clock=clock)
         self._circuits = circuits
         self._leases = leases
+        self._arrivals = arrivals
         self._references = references
         self._known = known
         self._tables = frozenset(tables)
@@ -115,6 +119,8 @@ class Engine:
             await self._schema.look(fresh=any(record.wants_fresh for record in unique))
             async with self._circuits.turn(entity.name) as turn:
                 await batch.guard(list(batch.open.values()), self._alone(batch, turn))
+            if self._arrivals and windows.until:
+                await self._arrivals.tell(entity, batch.outcomes)
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
         return self._postponed(batch)
 
@@ -138,6 +144,7 @@ class Engine:
                 break
             going = {} if turn.probes else ready
             candidates = await self._read(batch, group)
+            await self._learn(batch, candidates)
             await self._parents.find(batch, candidates)
             await self._parents.unlink_filtered(batch, candidates)
             self._ready(batch, candidates, going)
@@ -149,6 +156,12 @@ class Engine:
                 await self._upserts.send(batch, going, MAX_RECORDS)
         if not self._collect(batch, list(ready.values())):
             await self._upserts.send(batch, ready, 1)
+
+    async def _learn(self, batch: Batch, candidates: Iterable[Candidate]) -> None:
+        """In a burst, the parents have most likely been stored a moment ago, perhaps by another process."""
+        if self._arrivals and batch.windows.until:
+            missing = {parent.entity for candidate in candidates for parent in candidate.missing(self._known)}
+            await self._arrivals.learn(missing)
 
     def _postponed(self, batch: Batch) -> list[tuple[Record, Outcome]]:
         """The outcomes; while a circuit is open, nothing is tried again before it may close."""

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.virtual import leases
+from local.virtual import MemoryState, MemoryTable, leases
+from shared.arrivals import Arrivals
 from shared.circuit import Circuits
 from shared.config import SyncConfig
 from shared.entities import ENTITIES, TABLES, Entity
@@ -44,7 +45,7 @@ def contact(number: int, **facts: Any) -> Record:
 class World:
     """Both systems at once. Every row that is asked for exists; contacts belong to the account of `company_of`."""
 
-    def __init__(self, *, burst: bool = True) -> None:
+    def __init__(self, *, burst: bool = True, shared: MemoryTable | None = None) -> None:
         self.company_of: dict[str, str] = {}
         self.there: set[str] = set()
         self.log: list[tuple[str, int]] = []
@@ -66,6 +67,7 @@ class World:
             now=lambda: self.now,
             time_budget=180.0,
             parent_wait=86_400.0,
+            arrivals=Arrivals(MemoryState(shared), self.known, now=lambda: self.now) if shared else None,
         )
 
     async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
@@ -196,3 +198,24 @@ def test_every_row_has_one_outcome_and_is_sent_once_at_most(
     again = [record for record, outcome in outcomes if isinstance(outcome, Later)]
     assert not again or burst
     assert all(record.collected or record.parked_since for record in again), "nobody waits for a second cycle"
+
+
+async def test_in_a_burst_a_process_that_stored_no_parent_asks_for_none_that_another_one_stored() -> None:
+    table = MemoryTable(seconds=0.0)
+    companies, persons = World(shared=table), World(shared=table)
+    persons.company_of = {guid(1): guid(900), guid(2): guid(901)}
+    await companies.sync(Record("account", guid(900), NOON, collected=True), entity="company")
+    outcomes = dict(await persons.sync(contact(1, collected=True), contact(2, collected=True)))
+    assert outcomes[contact(1, collected=True)] == Synced("created")
+    assert Later("MeetsItsParents") in outcomes.values()
+    assert persons.sizes("find") == []
+
+
+async def test_outside_of_a_burst_nothing_is_shared_and_the_parent_is_asked_for() -> None:
+    table = MemoryTable(seconds=0.0)
+    companies, persons = World(burst=False, shared=table), World(burst=False, shared=table)
+    persons.company_of, persons.there = {guid(1): guid(900)}, {guid(900)}
+    await companies.sync(Record("account", guid(900), NOON), entity="company")
+    assert await persons.sync(contact(1)) == [(contact(1), Synced("created"))]
+    assert persons.sizes("find") == [1]
+    assert not table.requests
