@@ -82,6 +82,7 @@ class Bench:
         """How long the app takes to import, and its sync.toml to load."""
         self.say("import: five fresh processes")
         imported = await asyncio.to_thread(median_import_seconds, ROOT)
+        self.directory.mkdir(parents=True, exist_ok=True)
         large = self.directory / "large.toml"
         large.write_text(with_more_fields((ROOT / "sync.toml").read_text(), MORE_FIELDS))
         loads = {

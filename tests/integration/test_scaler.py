@@ -73,7 +73,7 @@ async def seen(emulator: Emulator, files: Path, queue: str, session: str | None,
     ],
 )
 async def test_scheduled_messages_hide_work_from_a_scaler_that_may_not_read_counts(
-    emulator: Emulator, files: Path, queue: str, session: str | None, scheduled: int, active: int, peeked: int
+    emulator: Emulator, files: Path, *, queue: str, session: str | None, scheduled: int, active: int, peeked: int
 ) -> None:
     await send(emulator, queue, session, scheduled=scheduled, active=active)
     assert await seen(emulator, files, queue, session, SENDS_AND_RECEIVES) == peeked
