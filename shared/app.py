@@ -142,6 +142,7 @@ def pipeline() -> Pipeline:
         time_budget=given.sync.time_budget,
         parent_wait=given.sync.parent_wait,
         arrivals=arrivals,
+        causes=parking.causes,
     )
     return Pipeline(
         given.queues,

@@ -13,7 +13,7 @@ from shared.errors import MsiSyncError
 from shared.known import Known
 from shared.lease import Sending
 from shared.left_out import LeftOut
-from shared.outcomes import Outcome, Parent, of_error
+from shared.outcomes import Outcome, Parent, WillNotCome, of_error
 from shared.records import Record
 from shared.windows import AT_ONCE, Windows
 
@@ -25,7 +25,7 @@ class Candidate:
     """A record on its way to Marketo. `records` are all that stand for it: a connection has two mirrored rows.
 
     `id_fields` hold the row's own id. `left_out` are the fields that are not sent, each with the
-    reason of the mapping or of Marketo.
+    reason of the mapping or of Marketo. `unlinked` are parents that are not in Marketo, without which it goes for now.
     """
 
     records: list[Record]
@@ -35,6 +35,7 @@ class Candidate:
     key: str = ""
     body: bytes = b""
     left_out: list[LeftOut] = field(default_factory=list)
+    unlinked: tuple[Parent, ...] = ()
 
     @property
     def since(self) -> datetime:
@@ -53,6 +54,11 @@ class Candidate:
     def unlink(self, parent: Parent) -> None:
         """Do without this parent."""
         self.parents = {field: None if p == parent else p for field, p in self.parents.items()}
+
+    def go_without(self, parents: Collection[Parent]) -> None:
+        """Leave the links to these parents as they are in Marketo: their fields are not sent."""
+        self.unlinked += tuple(parent for parent in parents if parent not in self.unlinked)
+        self.parents = {field: p for field, p in self.parents.items() if p not in parents}
 
     def without(self, refused: Collection[str], entity: Entity) -> bool:
         """Take fields that Marketo refuses out of the encoded record; false when they are not in it, or must stay."""
@@ -84,7 +90,7 @@ class Candidate:
 
 @dataclass(slots=True)
 class Batch:
-    """The records of one invocation and what has been decided so far."""
+    """The records of one invocation and what has been decided so far. `causes`: why parents will not come."""
 
     entity: Entity
     deadline: float
@@ -92,6 +98,7 @@ class Batch:
     sending: Sending
     windows: Windows = AT_ONCE
     outcomes: list[tuple[Record, Outcome]] = field(default_factory=list)
+    causes: dict[Parent, WillNotCome] = field(default_factory=dict)
 
     def decide(self, records: Iterable[Record], outcome: Outcome) -> None:
         """Settle the fate of these records; the first decision stands."""

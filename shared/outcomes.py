@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 
 from shared.codes import Kind, marketo_record
 from shared.errors import MsiSyncError, NotNowError, VendorError
@@ -35,10 +36,27 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
+class WillNotCome:
+    """Why a parent will not be in Marketo until somebody acts: its dead letter, or what it is skipped for (`skipped`).
+
+    `since`: when that was found out.
+    """
+
+    code: str
+    message: str
+    since: datetime
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Synced:
-    """Marketo stored the record. `status` is created or updated, or known when Marketo already had it."""
+    """Marketo stored the record. `status` is created or updated, or known when Marketo already had it.
+
+    `without`: parents that are not in Marketo; it was sent without the links to them, and is sent again when they are.
+    """
 
     status: str
+    without: tuple[Parent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +89,14 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Comes again in a burst, to meet its parents or to fill a call: in the next cycle, or `soon`, in this turn."""
+    """Comes again in a burst, to meet its parents or to fill a call: in the next cycle, or `soon`, in this turn.
+
+    With `after`, it comes in so many seconds, in a burst or not.
+    """
 
     reason: str
     soon: bool = False
+    after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""Which parents of a batch's records are in Marketo, and which of the others will never come."""
+"""Which parents of a batch's records are in Marketo, which of the others will not come, and what goes without them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from shared.batch import Batch, Candidate
 from shared.dataverse.client import MAX_IDS, DataverseClient
@@ -10,12 +10,19 @@ from shared.entities import ENTITIES, TABLES, Entity
 from shared.errors import DataverseError, MsiSyncError
 from shared.known import Known
 from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
-from shared.outcomes import Parent, Skipped, of_error
+from shared.outcomes import Parent, Skipped, WillNotCome, of_error
 from shared.routing import chunked
 from shared.schema import Schema
 
 #: What is forgotten before an invocation has used it is looked up again.
 STILL_SECONDS = 300.0
+
+Causes = Callable[[Collection[Parent]], Awaitable[Mapping[Parent, WillNotCome]]]
+
+
+async def no_causes(_: Collection[Parent]) -> Mapping[Parent, WillNotCome]:
+    """Where nobody notes which parents will not come."""
+    return {}
 
 
 class Parents:
@@ -29,25 +36,32 @@ class Parents:
         known: Known,
         *,
         tables: Collection[str],
+        causes: Causes = no_causes,
     ) -> None:
+        """`causes`: which of these parents will not come, as was noted when their own sync ended."""
         self._dataverse = dataverse
         self._marketo = marketo
         self._schema = schema
         self._known = known
         self._tables = tables
+        self._causes = causes
 
     async def find(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Ask Marketo for the parents that nobody knows of: one call per 300 of an entity, none on a warm cache.
 
         In a burst the parent is most likely part of it: then Marketo is asked only for records that have waited a
         cycle. That a parent was absent a moment ago does not count for a record that has just been released, because
-        another instance may have synced the parent.
+        another instance may have synced the parent. A record that was refused may have been so for a parent that is
+        gone from Marketo: what this process remembers of its parents does not count.
         """
         unknown: dict[str, set[str]] = {}
         for candidate in candidates:
             record = candidate.records[0]
-            if batch.windows.is_burst and record.parked_since is None:
+            if _meets_its_parents(batch, candidate):
                 continue
+            if record.attempt or record.replays:
+                for parent in filter(None, candidate.parents.values()):
+                    self._known.forget(parent.entity, parent.id)
             for parent in candidate.missing(self._known, still=STILL_SECONDS):
                 if record.released or not self._known.is_absent(parent.entity, parent.id):
                     unknown.setdefault(parent.entity, set()).add(parent.id)
@@ -68,10 +82,8 @@ class Parents:
         """
         missing: dict[Parent, list[Candidate]] = {}
         for candidate in candidates:
-            record = candidate.records[0]
-            if record.key in batch.open and not (batch.windows.is_burst and record.parked_since is None):
-                for parent in candidate.missing(self._known):
-                    missing.setdefault(parent, []).append(candidate)
+            for parent in self._missing(batch, candidate):
+                missing.setdefault(parent, []).append(candidate)
         for table in sorted({parent.table for parent in missing}):
             parents = [parent for parent in missing if parent.table == table]
             waiting = [record for parent in parents for c in missing[parent] for record in c.records]
@@ -82,6 +94,42 @@ class Parents:
                         candidate.unlink(parent)
                     else:  # a role is nothing but its links
                         batch.decide(candidate.records, Skipped("ParentFiltered"))
+
+    async def go_without(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """What does not wait for its missing parents goes without the links, which are added when the parents come.
+
+        That is all that refers to a parent that will not come, and what Marketo has already: a changed link must not
+        hold the other changes of the row. Costs one call per 300 of those that would have to wait otherwise. A role is
+        nothing but its links: it waits, or is skipped with a parent that is nothing to sync.
+        """
+        missing = {candidate.records[0].key: self._missing(batch, candidate) for candidate in candidates}
+        waiting = [candidate for candidate in candidates if missing[candidate.records[0].key]]
+        if not waiting:
+            return
+        batch.causes |= await self._causes({p for parents in missing.values() for p in parents})
+        for candidate in waiting:
+            lost = [parent for parent in missing[candidate.records[0].key] if parent in batch.causes]
+            if batch.entity.key:
+                candidate.go_without(lost)
+            elif any(batch.causes[parent].skipped for parent in lost):
+                batch.decide(candidate.records, Skipped("ParentNotSynced"))
+        if batch.entity.key:
+            await self._send_what_is_there(batch, [c for c in waiting if self._missing(batch, c)])
+
+    async def _send_what_is_there(self, batch: Batch, candidates: list[Candidate]) -> None:
+        for part in chunked(candidates, MAX_FILTER_VALUES):
+            records = [record for candidate in part for record in candidate.records]
+            keys = sorted({candidate.records[0].id for candidate in part})
+            there = await batch.guard(records, self._marketo.find(batch.entity, keys)) or {}
+            for candidate in part:
+                if candidate.records[0].id in there:
+                    candidate.go_without(candidate.missing(self._known))
+
+    def _missing(self, batch: Batch, candidate: Candidate) -> list[Parent]:
+        """The parents that an open record needs and Marketo does not have, as far as anybody has asked."""
+        if candidate.records[0].key not in batch.open or _meets_its_parents(batch, candidate):
+            return []
+        return candidate.missing(self._known)
 
     async def _kept_out(self, table: str, parents: list[Parent], deadline: float) -> list[Parent]:
         """Those of these rows of one table that are not to be synced."""
@@ -113,6 +161,11 @@ class Parents:
             else:
                 self._known.forget(entity.name, key)
                 self._known.add_absent(entity.name, key)
+
+
+def _meets_its_parents(batch: Batch, candidate: Candidate) -> bool:
+    """Whether a record waits a cycle of a burst for its parents, which are most likely part of it."""
+    return batch.windows.is_burst and candidate.records[0].parked_since is None
 
 
 def _needs(candidate: Candidate, entity: str, keys: set[str]) -> bool:

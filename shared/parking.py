@@ -1,41 +1,67 @@
 """Records that wait for their parents: parked durably, the parent requested once, released when it is in Marketo.
 
+A record that waits for a parent is in Marketo only when the parent is. One that Marketo has already, or whose parent
+will not come, goes at once without the link, and is parked as "linked later": sent again when the parent comes.
+
 The order of steps makes it safe without locks, whatever process does them and wherever it is killed:
 
-* A child first parks, which leaves a note of its parent as well; then it looks whether the note says that the parent
-  is requested, then requests it, then notes that.
-* A parent first takes its note away, then looks for children, then sends them on, then takes their rows away.
+* A child first parks, which leaves a note of its parent as well; then it looks what the note says. If nobody has asked
+  for the parent, it requests it, then notes that. If the parent will not come, it is sent on, and goes without.
+* A parent that is in Marketo first takes its note away, then looks for children, then sends them on, then takes their
+  rows away.
+* A parent that will not come first notes that, then looks for children, then sends on those that can do without it,
+  then takes their rows away.
 
-So a child that found a note parked before the parent looked for children, and a child that found none requests the
-parent again. A crash in between leaves the broker's message, and so the whole again; should that find the parent there
-and the child go at once, its row has a note still. What slips through, the timer finds (`check`): it asks Marketo for
-the parents that are noted, less and less often, and gives children that have waited too long their last look.
+So a child that found a note parked before the parent looked for children, a child that found none parked before the
+parent took it away, and one whose parent nobody has asked for requests it. Whoever changes a note changes the one that
+it has read, so "asked" never replaces what the parent has noted since. A crash in between leaves the broker's message,
+and so the whole again; should that find the parent there and the child go at once, its row has a note still. What slips
+through, the timer finds (`check`): it asks Marketo for the parents that are noted, less and less often, and gives
+children that have waited too long their last look.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.bus import Bus, Outgoing, Properties
 from shared.entities import ENTITIES, Entity
 from shared.known import Known
 from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
-from shared.outcomes import Parent
+from shared.outcomes import Parent, WillNotCome
+from shared.parked_rows import Note, NoteState, Parked
 from shared.records import MAX_RECORDS, Record, encode
 from shared.routing import chunked
 from shared.settings import QueueSettings
-from shared.store import Parked, Request, Store
+from shared.store import Store
 from shared.telemetry import spans
 from shared.windows import AT_ONCE, Windows
 
 log = logging.getLogger(__name__)
 
+#: Longest time between two looks for a parent that was asked for, and for one that will not come by itself.
 MAX_CHECK = timedelta(hours=1)
+MAX_CHECK_OF_LOST = timedelta(days=1)
+#: How long it is remembered that a parent will not come when nothing is parked under it.
+REMEMBERED = timedelta(days=30)
 RELEASES = 8
+#: How often a note is read again that others keep changing.
+NOTE_TRIES = 3
+
+Waits = Sequence[tuple[Record, tuple[Parent, ...]]]
+
+
+@dataclass(slots=True)
+class _Left:
+    """What a release has sent on, and what it has left: since when the oldest waits, and whether any is there."""
+
+    count: int = 0
+    oldest: datetime | None = None
+    any: bool = False
 
 
 class Parking:
@@ -59,43 +85,84 @@ class Parking:
         self._max_wait = timedelta(seconds=max_wait)
         self._releases = asyncio.Semaphore(RELEASES)
 
-    async def park(
-        self,
-        entity: Entity,
-        deferred: Sequence[tuple[Record, tuple[Parent, ...]]],
-        windows: Windows = AT_ONCE,
-    ) -> None:
-        """Keep these records until their last parent comes, and request all parents that nobody has requested."""
+    async def park(self, entity: Entity, deferred: Waits, windows: Windows = AT_ONCE) -> None:
+        """Keep these records until their last parent comes, and request all parents that nobody has requested.
+
+        Where the last parent will not come, a record that can do without it is sent on at once.
+        """
         now, here = self._now(), spans.here()
-        parked = [
+        waiting = [
             Parked(parents[-1], entity.name, replace(record, parked_since=record.parked_since or now), trace=here)
             for record, parents in deferred
         ]
-        await self._store.park(parked, now + self._check_after)
-        since: dict[Parent, datetime] = {}
-        first_seen: dict[Parent, datetime] = {}
-        for record, parents in deferred:
-            for parent in parents:
-                since[parent] = min(since.get(parent, now), record.parked_since or now)
-                first_seen[parent] = min(first_seen.get(parent, now), record.first_seen)
-        requested = await self._store.requested(list(since))
-        new = [parent for parent in since if parent not in requested]
-        await self._request({parent: first_seen[parent] for parent in new}, windows)
-        await self._store.mark(Request(parent, since[parent], now + self._check_after) for parent in new)
+        notes = await self._keep(waiting, deferred, windows)
+        lost = [note for parent in {child.parent for child in waiting} if (note := notes.get(parent)) and note.cause]
+        await asyncio.gather(*(self._release(note.parent, windows, _can_do_without(note.cause)) for note in lost))
+
+    async def link_later(self, entity: Entity, sent: Waits, windows: Windows = AT_ONCE) -> None:
+        """Have these records, which are in Marketo without links to these parents, sent again when one comes."""
+        now, here = self._now(), spans.here()
+        kept = [
+            Parked(parent, entity.name, replace(record, parked_since=now), trace=here, linked_later=True)
+            for record, parents in sent
+            for parent in parents
+        ]
+        await self._keep(kept, sent, windows)
 
     async def release(self, entity: Entity, synced: Sequence[Record], windows: Windows = AT_ONCE) -> int:
         """Send on everything that waits for these records of `entity`, page by page. Gives the number sent.
 
-        Records that were asked for say so themselves. Others are looked up among the first 1,000 that are waited for:
-        so a parent that failed and was mended in Dynamics releases its children at once as well.
+        Records that were asked for say so themselves. Others are looked up among those that are waited for: so a
+        parent that failed and was mended in Dynamics releases its children at once as well.
         """
-        waited = await self._store.waited_for(entity.name)
+        waited = await self._store.waited_for(entity.name, {record.id for record in synced})
         asked_for = [Parent(entity.name, record.table, record.id) for record in synced if record.requested]
         await self._store.unmark(asked_for)  # after a crash, their message comes again
         others = [waited[record.id] for record in synced if record.id in waited and not record.requested]
         released = await asyncio.gather(*(self._release(parent, windows) for parent in asked_for))
-        let_go = await asyncio.gather(*(self._let_go(request, windows) for request in others))
-        return sum(let_go) + sum(count for count, _ in released)
+        let_go = await asyncio.gather(*(self._let_go(note, windows) for note in others))
+        return sum(let_go) + sum(left.count for left in released)
+
+    async def give_up(
+        self, entity: Entity, lost: Sequence[tuple[Record, WillNotCome]], windows: Windows = AT_ONCE
+    ) -> None:
+        """Note that these records of `entity` will not come, and send on their children that can do without them.
+
+        That a record is a dead letter is noted even where nobody waits for it, so that its children need not ask for
+        it, which would be a second dead letter.
+        """
+        waited = await self._store.waited_for(entity.name, {record.id for record, _ in lost})
+        now = self._now()
+        notes = [
+            Note(
+                Parent(entity.name, record.table, record.id),
+                waited[record.id].since if record.id in waited else now,
+                now + self._check_after,
+                state=NoteState.WILL_NOT_COME,
+                cause=cause,
+            )
+            for record, cause in lost
+            if record.requested or record.id in waited or not cause.skipped
+        ]
+        await self._store.put(notes)
+        await asyncio.gather(
+            *(
+                self._release(note.parent, windows, _can_do_without(note.cause))
+                for note in notes
+                if note.parent.id in waited
+            )
+        )
+
+    async def causes(self, parents: Collection[Parent]) -> Mapping[Parent, WillNotCome]:
+        """Which of these parents will not come, and why. While storage is away: none."""
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        try:
+            notes = await self._store.notes(parents)
+        except AzureError as error:
+            log.warning("storage_away error=%s", type(error).__name__)
+            return {}
+        return {parent: note.cause for parent, note in notes.items() if note.cause}
 
     async def check(self, marketo: MarketoClient, known: Known) -> dict[str, int]:
         """The timer's round: release children of parents that are there, and those that have waited too long.
@@ -107,64 +174,105 @@ class Parking:
             async for page in self._store.due(name, self._now()):
                 for start in range(0, len(page), MAX_FILTER_VALUES):
                     part = page[start : start + MAX_FILTER_VALUES]
-                    found = await marketo.find(ENTITIES[name], [request.parent.id for request in part])
+                    found = await marketo.find(ENTITIES[name], [note.parent.id for note in part])
                     for key, id_ in found.items():
                         known.add(name, key, id_)
-                    present = [request for request in part if request.parent.id in found]
-                    absent = [request for request in part if request.parent.id not in found]
+                    present = [note for note in part if note.parent.id in found]
+                    absent = [note for note in part if note.parent.id not in found]
                     counts["checked"] += len(part)
-                    counts["released"] += sum([await self._let_go(request) for request in present])
-                    old = [request for request in absent if self._is_old(request.since)]
-                    counts["expired"] += sum([await self._let_go(request, only_old=True) for request in old])
-                    await self._look_again_later([request for request in absent if not self._is_old(request.since)])
+                    counts["released"] += sum([await self._let_go(note) for note in present])
+                    counts["expired"] += sum([await self._expire(note) for note in absent if self._is_old(note.since)])
+                    await self._look_again_later([note for note in absent if not self._is_old(note.since)])
         return counts
 
-    async def _let_go(self, request: Request, windows: Windows = AT_ONCE, *, only_old: bool = False) -> int:
-        """Release the children of a parent that nobody announces, so that a crash leaves the note for the next round.
+    async def _keep(self, parked: list[Parked], needed: Waits, windows: Windows) -> dict[Parent, Note]:
+        """Park, then request the parents that nobody has requested. Gives the notes as they were in between."""
+        now = self._now()
+        since: dict[Parent, datetime] = {}
+        first_seen: dict[Parent, datetime] = {}
+        for record, parents in needed:
+            for parent in parents:
+                since[parent] = min(since.get(parent, now), record.parked_since or now)
+                first_seen[parent] = min(first_seen.get(parent, now), record.first_seen)
+        others = since.keys() - {child.parent for child in parked}
+        await self._store.park(parked, now + self._check_after, sorted(others, key=lambda parent: parent.id))
+        notes = await self._store.notes(since.keys())
+        new = [parent for parent in since if parent in notes and notes[parent].state is NoteState.UNASKED]
+        await self._request({parent: first_seen[parent] for parent in new}, windows)
+        asked = [replace(notes[parent], since=since[parent], next_check=now + self._check_after) for parent in new]
+        await self._note_asked([replace(note, checks=0) for note in asked])
+        return notes
 
-        Children that have waited too long are read once more by the engine, which fails those that still need the
-        parent.
+    async def _note_asked(self, notes: list[Note]) -> None:
+        """Say so in these notes, unless their parents have said something themselves meanwhile."""
+        for _ in range(NOTE_TRIES):
+            if not notes:
+                return
+            changed = await self._store.replace([replace(note, state=NoteState.ASKED) for note in notes])
+            latest = await self._store.notes(changed)
+            notes = [
+                replace(note, etag=now.etag)
+                for note in notes
+                if (now := latest.get(note.parent)) and now.state is NoteState.UNASKED
+            ]
+
+    async def _let_go(self, note: Note, windows: Windows = AT_ONCE) -> int:
+        """Release the children of a parent that nobody announces: a crash leaves the note for the next round."""
+        etag = await self._store.leave(replace(note, state=NoteState.UNASKED, cause=None))
+        left = await self._release(note.parent, windows)
+        await self._store.forget(note.parent, etag)
+        return left.count
+
+    async def _expire(self, note: Note) -> int:
+        """Send on the children that have waited too long: the engine reads them once more, and fails them.
+
+        Where nothing is left under the note it goes, but that a parent will not come is remembered for a while.
         """
-        etag = await self._store.leave(request)
-        count, oldest_left = await self._release(request.parent, windows, only_old=only_old)
-        if oldest_left is None:
-            await self._store.forget(request.parent, etag)
-        else:
-            await self._look_again_later([replace(request, since=oldest_left)])
-        if only_old and count:
-            log.warning("parent_missing entity=%s id=%s children=%d", request.parent.entity, request.parent.id, count)
-        return count
+        if await self._store.replace([note]):
+            return 0  # the next round looks at what it says now
+        latest = await self._store.notes([note.parent])
+        left = await self._release(note.parent, AT_ONCE, lambda child: self._is_old(_waits_since(child)))
+        remembered = note.cause is not None and self._now() - note.cause.since < REMEMBERED
+        if left.any or remembered:
+            await self._look_again_later([replace(latest.get(note.parent, note), since=left.oldest or self._now())])
+        elif note.parent in latest:
+            await self._store.forget(note.parent, latest[note.parent].etag)
+        if left.count:
+            log.warning("parent_missing entity=%s id=%s children=%d", note.parent.entity, note.parent.id, left.count)
+        return left.count
 
     async def _release(
-        self, parent: Parent, windows: Windows, *, only_old: bool = False
-    ) -> tuple[int, datetime | None]:
-        """Send on and remove, page by page. Gives how many, and since when the oldest of those that stay has waited."""
-        count = 0
-        oldest_left = None
+        self, parent: Parent, windows: Windows, leaves: Callable[[Parked], bool] = lambda _: True
+    ) -> _Left:
+        """Send on and remove the children that leave, page by page."""
+        left = _Left()
         async with self._releases:
             async for page in self._store.children(parent):
-                leaving: list[Parked] = []
+                leaving = []
                 for child in page:
-                    since = child.record.parked_since or self._now()
-                    if only_old and not self._is_old(since):
-                        oldest_left = min(oldest_left or since, since)
-                    else:
+                    if leaves(child):
                         leaving.append(child)
+                        continue
+                    left.any = True
+                    since = _waits_since(child)
+                    left.oldest = min(left.oldest or since, since) if since else left.oldest
                 by_entity: dict[str, list[Record]] = {}
                 for child in leaving:
-                    by_entity.setdefault(child.entity, []).append(replace(child.record, released=True))
+                    record = replace(child.record, released=True, parked_since=_waits_since(child))
+                    by_entity.setdefault(child.entity, []).append(record)
                 await self._send(by_entity, windows, spans.carried(*(child.trace for child in leaving)))
                 await self._store.remove(leaving)
-                count += len(leaving)
-        return count, oldest_left
+                left.count += len(leaving)
+        return left
 
-    async def _look_again_later(self, requests: list[Request]) -> None:
-        """Every check doubles the time to the next one."""
+    async def _look_again_later(self, notes: list[Note]) -> None:
+        """Every check doubles the time to the next one. A note that was changed meanwhile is left as it is."""
         later = []
-        for request in requests:
-            pause = min(self._check_after * (1 << min(request.checks + 1, 16)), MAX_CHECK)
-            later.append(replace(request, checks=request.checks + 1, next_check=self._now() + pause, leaving=False))
-        await self._store.mark(later)
+        for note in notes:
+            longest = MAX_CHECK_OF_LOST if note.cause else MAX_CHECK
+            pause = min(self._check_after * (1 << min(note.checks + 1, 16)), longest)
+            later.append(replace(note, checks=note.checks + 1, next_check=self._now() + pause))
+        await self._store.replace(later)
 
     def _is_old(self, since: datetime | None) -> bool:
         return since is not None and self._now() - since >= self._max_wait
@@ -193,3 +301,17 @@ class Parking:
                 for group in chunked(all_of_it, MAX_RECORDS)
             ]
         )
+
+
+def _can_do_without(cause: WillNotCome | None) -> Callable[[Parked], bool]:
+    """Which children a parent that will not come lets go: those that wait, but not a role, which is its links.
+
+    A role whose parent is not to be synced at all is nothing to sync either: it goes, and is skipped.
+    """
+    skipped = cause is not None and cause.skipped
+    return lambda child: not child.linked_later and (skipped or bool(ENTITIES[child.entity].key))
+
+
+def _waits_since(child: Parked) -> datetime | None:
+    """Since when a record is kept out of Marketo by its wait; None when it is in Marketo without the link."""
+    return None if child.linked_later else child.record.parked_since

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from shared.bus import Bus, Outgoing, Properties
 from shared.entities import Entity
-from shared.outcomes import FILTERED, Deferred, Failed, Later, Outcome, Retry, Synced
+from shared.outcomes import FILTERED, Deferred, Failed, Later, Outcome, Retry, Skipped, Synced, WillNotCome
 from shared.parking import Parking
 from shared.records import MAX_RECORDS, Record, encode, timestamp
 from shared.routing import chunked
@@ -31,6 +31,17 @@ JITTER = 0.1
 STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer")
 #: Longest text of an application property of a dead letter.
 PROPERTY_LENGTH = 1024
+#: Why a record is skipped that others wait for, for people.
+SKIPPED_BECAUSE = {
+    "RowGone": "its row is not in Dynamics (any more)",
+    "Deleted": "its row was deleted in Dynamics",
+    "UserWithoutMail": "the user has no e-mail address in Dynamics",
+    "ApplicationUser": "the user is an application user",
+}
+#: A privilege that the sync user lacks (dataverse.md 5.3): tried again for ever, but its children do not wait for it.
+NO_PRIVILEGE = "0x80040220"
+
+_Outcomes = Sequence[tuple[Record, Outcome]]
 
 
 class Settler:
@@ -63,30 +74,40 @@ class Settler:
         outcomes as they were carried out: a last try has failed.
         """
         outcomes = [(record, self._final(record, outcome)) for record, outcome in decided]
-        later = [*await self._park(entity, outcomes, windows), *await self._release(entity, outcomes, windows)]
-        retries = self._retries(entity, [*outcomes, *later], windows)
+        for step in (self._park, self._link_later, self._release, self._give_up):
+            again = {record.key for record in await step(entity, outcomes, windows)}
+            outcomes = [(record, STORAGE_AWAY if record.key in again else outcome) for record, outcome in outcomes]
+        retries = self._retries(entity, outcomes, windows)
         laters = self._laters(entity, outcomes, windows)
         await self._bus.send([*retries, *laters, *self._dead_letters(entity, outcomes)])
         counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
         log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
-        again = {record.key for record, _ in later}
-        return [*later, *((record, outcome) for record, outcome in outcomes if record.key not in again)]
+        return outcomes
 
-    async def _park(
-        self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows
-    ) -> list[tuple[Record, Outcome]]:
+    async def _park(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
+        """Gives, as its neighbours do, the records that must come again because storage did not answer."""
         deferred = [(record, outcome.parents) for record, outcome in outcomes if isinstance(outcome, Deferred)]
         failed = deferred and await self._storage_fails(self._parking.park(entity, deferred, windows))
-        return [(record, STORAGE_AWAY) for record, _ in deferred] if failed else []
+        return [record for record, _ in deferred] if failed else []
 
-    async def _release(
-        self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows
-    ) -> list[tuple[Record, Outcome]]:
+    async def _link_later(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
+        sent = [(r, outcome.without) for r, outcome in outcomes if isinstance(outcome, Synced) and outcome.without]
+        failed = sent and await self._storage_fails(self._parking.link_later(entity, sent, windows))
+        return [record for record, _ in sent] if failed else []
+
+    async def _release(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
         """Records that others are known to wait for come again; for the rest the timer stands in."""
         synced = [r for r, outcome in outcomes if isinstance(outcome, Synced) or outcome == FILTERED]
         synced = synced if entity.is_parent else []
         failed = synced and await self._storage_fails(self._parking.release(entity, synced, windows))
-        return [(record, STORAGE_AWAY) for record in synced if record.requested] if failed else []
+        return [record for record in synced if record.requested] if failed else []
+
+    async def _give_up(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
+        """Note which parents will not come, so that their children go without them."""
+        causes = [(record, will_not_come(record, outcome, self._now())) for record, outcome in outcomes]
+        lost = [(record, cause) for record, cause in causes if cause] if entity.is_parent else []
+        failed = lost and await self._storage_fails(self._parking.give_up(entity, lost, windows))
+        return [record for record, _ in lost if record.requested] if failed else []
 
     @staticmethod
     async def _storage_fails(work: Awaitable[object]) -> bool:
@@ -123,20 +144,25 @@ class Settler:
 
     def _laters(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> list[Outgoing]:
         """Copies for later in this turn, and for the next cycle of the burst."""
-        waits: dict[bool, list[Record]] = {}
+        waits: dict[Later, list[Record]] = {}
         for record, outcome in outcomes:
             if isinstance(outcome, Later):
-                waits.setdefault(outcome.soon, []).append(record)
+                waits.setdefault(outcome, []).append(record)
         return [
             Outgoing(
                 self._queues.of(entity.name),
                 encode(entity.name, group, windows.burst),
                 session=entity.name,
-                at=None if soon else windows.next_cycle(entity.name),
+                at=self._at(entity, outcome, windows),
             )
-            for soon, records in waits.items()
+            for outcome, records in waits.items()
             for group in chunked(records, MAX_RECORDS)
         ]
+
+    def _at(self, entity: Entity, later: Later, windows: Windows) -> datetime | None:
+        if later.after:
+            return self._now() + timedelta(seconds=later.after)
+        return None if later.soon else windows.next_cycle(entity.name)
 
     def _final(self, record: Record, outcome: Outcome) -> Outcome:
         if isinstance(outcome, Retry) and outcome.counted and record.attempt + 1 >= self._max_attempts:
@@ -168,6 +194,19 @@ class Settler:
                 **({"replay_count": record.replays} if record.replays else {}),
             },
         )
+
+
+def will_not_come(record: Record, outcome: Outcome, now: datetime) -> WillNotCome | None:
+    """Why this record will not be in Marketo until somebody acts, if so. One that the filter keeps out is let go."""
+    match outcome:
+        case Failed():
+            return WillNotCome(outcome.code, outcome.message, now)
+        case Skipped() if outcome != FILTERED:
+            return WillNotCome(outcome.reason, SKIPPED_BECAUSE.get(outcome.reason, "it is not synced"), now, True)
+        case Retry() if record.requested and outcome.code == NO_PRIVILEGE:
+            return WillNotCome(outcome.code, outcome.message, now)
+        case _:
+            return None
 
 
 def dead_letter(

@@ -1,11 +1,4 @@
-"""Table Storage: who waits for whom. One table, two kinds of rows.
-
-==================  ============================  ==============================================================
-PartitionKey        RowKey                        columns
-==================  ============================  ==============================================================
-``company``         ``<parent>|<table>|<id>``     a parked record: Entity, FirstSeen, Correlation, Attempt, Since, …
-``company``         ``!<parent>``                 a parent's note: Table, Since, NextCheck, Checks, Leaving, Unasked
-==================  ============================  ==============================================================
+"""Table Storage: who waits for whom. One table, two kinds of rows (shared/parked_rows.py).
 
 The partition is the parent's entity. Children of one parent lie side by side, and a transaction takes 100 rows of
 one partition, whatever their parents: parking and releasing cost one request per 100 records. A record and the note
@@ -15,16 +8,15 @@ of its parent are written in one transaction, so no row is ever left without a n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared import census
 from shared.census import PAGE, RECORDS
 from shared.outcomes import Parent
-from shared.records import Record
+from shared.parked_rows import Note, Parked, child_of, child_row, first_note, note_key, note_of, note_row
 from shared.settings import StorageSettings
 from shared.state import connect
 
@@ -34,38 +26,12 @@ if TYPE_CHECKING:
 #: Operations in one transaction, all of one partition (a limit of Table Storage).
 TRANSACTION = 100
 CONCURRENCY = 16
+#: Pages of notes that are read to find those of some parents; with more notes, these are read one by one.
+NOTE_PAGES = 5
 #: A query for the notes of one entity's parents.
 _NOTES = "PartitionKey eq @entity and RowKey ge '!' and RowKey lt '0'"
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """A record that waits for `parent`; `entity` is its own. `trace`: the span that parked it."""
-
-    parent: Parent
-    entity: str
-    record: Record
-    etag: str = ""
-    trace: str = ""
-
-    @property
-    def row_key(self) -> str:
-        """Where its row lies among the children of its parent."""
-        return f"{self.parent.id}|{self.record.table}|{self.record.id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A parent that is waited for. `since`: its oldest child's wait; `checks`: looks of the timer so far.
-
-    `leaving`: who waits must ask for it, as nobody has yet, or its children are being released.
-    """
-
-    parent: Parent
-    since: datetime
-    next_check: datetime
-    checks: int = 0
-    leaving: bool = False
+#: A row is gone, or was written anew.
+_CHANGED = (404, 412)
 
 
 class Store:
@@ -78,16 +44,17 @@ class Store:
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._opening = asyncio.Lock()
 
-    async def park(self, parked: Iterable[Parked], next_check: datetime) -> None:
+    async def park(self, parked: Iterable[Parked], next_check: datetime, others: Iterable[Parent] = ()) -> None:
         """Keep these records. A record that is parked already under the same parent is overwritten.
 
-        Each parent has a note from the same moment on: one that is new says that nobody has asked for it, and that the
-        timer is to look at it at `next_check`.
+        Each parent has a note from the same moment on, and `others` have one, too: one that is new says that nobody
+        has asked for it, and that the timer is to look at it at `next_check`.
         """
         by_partition: dict[str, dict[str, Parked]] = {}
         for child in parked:
             by_partition.setdefault(child.parent.entity, {})[child.row_key] = child
         parts = [part for unique in by_partition.values() for part in _with_notes(sorted(unique.items()), next_check)]
+        await self._write("upsert", [first_note(parent, next_check) for parent in others])
         await asyncio.gather(*(self._limited(self._transact("upsert", part)) for part in parts))
 
     async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
@@ -99,14 +66,14 @@ class Store:
             results_per_page=PAGE,
         )
         async for page in found.by_page():
-            yield [_parked(parent, row) async for row in page]
+            yield [child_of(parent, row) async for row in page]
 
     async def everybody(self, entity: str) -> AsyncIterator[list[Parked]]:
         """The records that wait for any parent of this entity, by pages; the parents' tables are not told."""
         table = await self._open()
         found = table.query_entities(RECORDS, parameters={"entity": entity}, results_per_page=PAGE)
         async for page in found.by_page():
-            yield [_parked(Parent(entity, "", row["RowKey"].partition("|")[0]), row) async for row in page]
+            yield [child_of(Parent(entity, "", row["RowKey"].partition("|")[0]), row) async for row in page]
 
     async def census(self, most: int) -> tuple[dict[str, census.Parked], bool]:
         """How many records wait, by entity, of the first so many; and whether there are more."""
@@ -117,27 +84,41 @@ class Store:
         rows = [{"PartitionKey": child.parent.entity, "RowKey": child.row_key, "etag": child.etag} for child in parked]
         await self._write("delete", rows)
 
-    async def requested(self, parents: Sequence[Parent]) -> set[Parent]:
-        """Which of these parents have been asked for and have not come yet."""
-        found = await asyncio.gather(*(self._limited(self._is_requested(parent)) for parent in parents))
-        return {parent for parent, there in zip(parents, found, strict=True) if there}
+    async def notes(self, parents: Collection[Parent]) -> dict[Parent, Note]:
+        """The notes of these parents; one that nobody waits for has none."""
+        found = await asyncio.gather(*(self._limited(self._note(parent)) for parent in parents))
+        return {note.parent: note for note in found if note}
 
-    async def mark(self, requests: Iterable[Request]) -> None:
-        """Note that these parents were asked for, or looked for again."""
-        await self._write("upsert", [_request_row(request) for request in requests])
+    async def put(self, notes: Iterable[Note]) -> None:
+        """Write these notes, whatever is there."""
+        await self._write("upsert", [note_row(note) for note in notes])
+
+    async def replace(self, notes: Collection[Note]) -> set[Parent]:
+        """Write these notes over those with their etags. Gives the parents whose notes somebody else has changed."""
+        changed: set[Parent] = set()
+        by_partition: dict[str, list[Note]] = {}
+        for note in notes:
+            by_partition.setdefault(note.parent.entity, []).append(note)
+        parts = [
+            same[start : start + TRANSACTION]
+            for same in by_partition.values()
+            for start in range(0, len(same), TRANSACTION)
+        ]
+        await asyncio.gather(*(self._limited(self._replace(part, changed)) for part in parts))
+        return changed
 
     async def unmark(self, parents: Iterable[Parent]) -> None:
         """These parents have come."""
         await self._write("delete", [note_key(parent) for parent in parents])
 
-    async def leave(self, request: Request) -> str:
-        """Note that the children of this parent are being released. Gives the etag for `forget`."""
+    async def leave(self, note: Note) -> str:
+        """Write a note before the children of its parent are sent on. Gives the etag for `forget`."""
         table = await self._open()
-        answer = await table.upsert_entity(_request_row(replace(request, leaving=True)))
+        answer = await table.upsert_entity(note_row(note))
         return str(answer["etag"])
 
     async def forget(self, parent: Parent, etag: str) -> None:
-        """Take the note of `leave` away, unless somebody has asked for the parent since then."""
+        """Take the note of `leave` away, unless somebody has parked under the parent or asked for it since then."""
         from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
         from azure.core.exceptions import ResourceModifiedError  # noqa: PLC0415
 
@@ -145,16 +126,23 @@ class Store:
         with suppress(ResourceModifiedError):
             await table.delete_entity(note_key(parent), etag=etag, match_condition=MatchConditions.IfNotModified)
 
-    async def waited_for(self, entity: str) -> dict[str, Request]:
-        """Parents of this entity that are waited for, by id: at most 1,000 of them, which is one request."""
+    async def waited_for(self, entity: str, ids: Collection[str]) -> dict[str, Note]:
+        """The notes of those of these parents of an entity that have one, by id: one request in most cases."""
         table = await self._open()
-        found = table.query_entities(_NOTES, parameters={"entity": entity}, results_per_page=PAGE)
-        async for page in found.by_page():
-            return {request.parent.id: request for request in [_request(row) async for row in page]}
-        return {}
+        found: dict[str, Note] = {}
+        pages = 0
+        async for page in table.query_entities(_NOTES, parameters={"entity": entity}, results_per_page=PAGE).by_page():
+            pages += 1
+            notes = [note_of(row) async for row in page]
+            found |= {note.parent.id: note for note in notes if note.parent.id in ids}
+            if pages == NOTE_PAGES and len(notes) == PAGE:
+                others = [Parent(entity, "", id_) for id_ in ids if id_ not in found]
+                found |= {parent.id: note for parent, note in (await self.notes(others)).items()}
+                break
+        return found
 
-    async def due(self, entity: str, now: datetime) -> AsyncIterator[list[Request]]:
-        """Requests of one parent entity whose next check has come, by pages."""
+    async def due(self, entity: str, now: datetime) -> AsyncIterator[list[Note]]:
+        """Notes of one parent entity whose next check has come, by pages."""
         table = await self._open()
         found = table.query_entities(
             f"{_NOTES} and (NextCheck le @now or Unasked le @now )",  # the SDK looks for parameters between blanks
@@ -162,7 +150,7 @@ class Store:
             results_per_page=PAGE,
         )
         async for page in found.by_page():
-            yield [request async for row in page if (request := _request(row)).next_check <= now]
+            yield [note async for row in page if (note := note_of(row)).next_check <= now]
 
     async def close(self) -> None:
         """Close the connection."""
@@ -170,15 +158,33 @@ class Store:
             await self._table.close()
             self._table = None
 
-    async def _is_requested(self, parent: Parent) -> bool:
+    async def _note(self, parent: Parent) -> Note | None:
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (cold start)
 
         table = await self._open()
         try:
-            row = await table.get_entity(*note_key(parent).values(), select=["Leaving"])
+            return note_of(await table.get_entity(*note_key(parent).values()))
         except ResourceNotFoundError:
-            return False
-        return not row.get("Leaving", True)
+            return None
+
+    async def _replace(self, notes: list[Note], changed: set[Parent]) -> None:
+        """One transaction; when one of the notes was changed, which undoes the whole, one by one."""
+        from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
+        from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
+
+        table = await self._open()
+        unchanged = {"mode": "merge", "match_condition": MatchConditions.IfNotModified}
+        steps: list[Any] = [("update", note_row(note), {**unchanged, "etag": note.etag}) for note in notes]
+        try:
+            await table.submit_transaction(steps)
+        except HttpResponseError as error:
+            if error.status_code not in _CHANGED:
+                raise
+            if len(notes) == 1:
+                changed.add(notes[0].parent)
+            else:
+                for note in notes:
+                    await self._replace([note], changed)
 
     async def _write(self, operation: str, rows: Sequence[dict[str, Any]]) -> None:
         """Write or delete rows, 100 of one partition at a time."""
@@ -206,7 +212,7 @@ class Store:
                 await table.submit_transaction(steps)
         except HttpResponseError as error:
             # One row that is gone or was written anew undoes the whole transaction: then one by one.
-            if operation == "upsert" or error.status_code not in (404, 412):
+            if operation == "upsert" or error.status_code not in _CHANGED:
                 raise
             for row in rows:
                 with suppress(ResourceModifiedError):
@@ -228,11 +234,6 @@ class Store:
             return self._table
 
 
-def note_key(parent: Parent) -> dict[str, str]:
-    """Where the note of a parent lies."""
-    return {"PartitionKey": parent.entity, "RowKey": f"!{parent.id}"}
-
-
 def _with_notes(children: Sequence[tuple[str, Parked]], next_check: datetime) -> list[list[dict[str, Any]]]:
     """The rows of these children (of one partition, parent by parent) and of their parents' notes, by transactions."""
     parts: list[list[dict[str, Any]]] = []
@@ -243,46 +244,9 @@ def _with_notes(children: Sequence[tuple[str, Parked]], next_check: datetime) ->
             noted = None
         if child.parent != noted:
             noted = child.parent
-            parts[-1].append({**note_key(noted), "Table": noted.table, "Unasked": next_check})
-        parts[-1].append(_child_row(child))
+            parts[-1].append(first_note(noted, next_check))
+        parts[-1].append(child_row(child))
     return parts
-
-
-def _child_row(child: Parked) -> dict[str, Any]:
-    record = child.record
-    return {
-        "PartitionKey": child.parent.entity,
-        "RowKey": child.row_key,
-        "Entity": child.entity,
-        "FirstSeen": record.first_seen,
-        "Correlation": record.correlation_id,
-        "Attempt": record.attempt,
-        "Requested": record.requested,
-        "FilterChanged": record.filter_changed,
-        "Forced": record.forced,
-        "Replays": record.replays,
-        "WriteBack": record.write_back,
-        "Since": record.parked_since,
-        "Trace": child.trace,
-    }
-
-
-def _parked(parent: Parent, row: Any) -> Parked:
-    _, table, id_ = row["RowKey"].split("|")
-    record = Record(
-        table,
-        id_,
-        _utc(row["FirstSeen"]),
-        correlation_id=row["Correlation"],
-        attempt=row["Attempt"],
-        requested=row["Requested"],
-        filter_changed=row.get("FilterChanged", False),
-        forced=row.get("Forced", False),
-        replays=row.get("Replays", 0),
-        write_back=row.get("WriteBack", False),
-        parked_since=_utc(row["Since"]),
-    )
-    return Parked(parent, row["Entity"], record, row.metadata["etag"], row.get("Trace", ""))
 
 
 def _key(row: dict[str, Any]) -> dict[str, Any]:
@@ -293,27 +257,3 @@ def _unless_modified(row: dict[str, Any]) -> dict[str, Any]:
     from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
 
     return {"etag": row["etag"], "match_condition": MatchConditions.IfNotModified} if row.get("etag") else {}
-
-
-def _request_row(request: Request) -> dict[str, Any]:
-    return {
-        **note_key(request.parent),
-        "Table": request.parent.table,
-        "Since": request.since,
-        "NextCheck": request.next_check,
-        "Unasked": request.next_check,  # what was parked meanwhile needs no look of its own
-        "Checks": request.checks,
-        "Leaving": request.leaving,
-    }
-
-
-def _request(row: Any) -> Request:
-    parent = Parent(row["PartitionKey"], row["Table"], row["RowKey"][1:])
-    next_check = _utc(row.get("NextCheck") or row["Unasked"])  # who was killed before asking has noted no more
-    return Request(
-        parent, _utc(row.get("Since", next_check)), next_check, row.get("Checks", 0), row.get("Leaving", True)
-    )
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

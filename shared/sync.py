@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,8 +34,9 @@ from shared.outcomes import (
     Parent,
     Retry,
     Skipped,
+    WillNotCome,
 )
-from shared.parents import Parents
+from shared.parents import Causes, Parents, no_causes
 from shared.records import Record, coalesce, timestamp
 from shared.references import KEEP_SECONDS, References
 from shared.relations import Rules
@@ -84,11 +85,14 @@ class Engine:
         time_budget: float,
         parent_wait: float,
         arrivals: Arrivals | None = None,
+        causes: Causes = no_causes,
     ) -> None:
-        """`arrivals`: of the parents of a burst, where their functions run in other processes."""
+        """`arrivals`: of the parents of a burst, where their functions run in other processes. `causes`: why parents
+        will not come, see shared/parents.py.
+        """
         self._dataverse = dataverse
         self._schema = schema
-        self._parents = Parents(dataverse, marketo, schema, known, tables=frozenset(tables))
+        self._parents = Parents(dataverse, marketo, schema, known, tables=frozenset(tables), causes=causes)
         self._upserts = Upserts(marketo, schema, known, circuits, clock=clock)
         self._circuits = circuits
         self._leases = leases
@@ -147,6 +151,7 @@ class Engine:
             await self._learn(batch, candidates)
             await self._parents.find(batch, candidates)
             await self._parents.unlink_filtered(batch, candidates)
+            await self._parents.go_without(batch, candidates)
             self._ready(batch, candidates, going)
             if turn.probes:
                 await self._upserts.send(batch, going, 1, calls=1)
@@ -256,12 +261,7 @@ class Engine:
         for record in candidate.records:
             since = record.parked_since
             if since and self._now() - since >= self._parent_wait:
-                last = missing[-1]
-                message = (
-                    f"waited since {timestamp(since)} for {last.entity} {last.id} (table {last.table}), which is not "
-                    "in Marketo; see why it does not sync, then replay this record"
-                )
-                batch.decide([record], Failed("ParentMissing", message))
+                batch.decide([record], _too_late(since, missing, batch.causes))
             elif since is None and batch.windows.is_burst:
                 batch.decide([replace(record, parked_since=self._now())], Later("MeetsItsParents"))
             else:
@@ -280,6 +280,18 @@ class Engine:
 
 def _in_flight(seconds: float) -> Retry:
     return Retry(seconds, "InFlight", "Marketo may still be at work on the last call with this record")
+
+
+def _too_late(since: datetime, missing: list[Parent], causes: Mapping[Parent, WillNotCome]) -> Failed:
+    """What becomes of a record that has waited too long: the parent to be looked after is one whose fault is known."""
+    last = next((parent for parent in missing if parent in causes), missing[-1])
+    cause = causes.get(last)
+    why = f": {cause.code}, {cause.message}; mend that first" if cause else "; see why it does not sync"
+    message = (
+        f"waited since {timestamp(since)} for {last.entity} {last.id} (table {last.table}), which is not in "
+        f"Marketo{why}, then replay this record"
+    )
+    return Failed("ParentMissing", message)
 
 
 def _candidate(

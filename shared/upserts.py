@@ -208,7 +208,7 @@ class Upserts:
         kind = marketo_record(result.code) if result.code else Kind.OK
         if kind is Kind.OK:
             self._known.add(entity.name, candidate.key, result.id)
-            return Synced(result.status)
+            return Synced(result.status, candidate.unlinked)
         if kind is Kind.MISSING_PARENT:
             self._forget_parents([candidate])
         if result.code == GONE_FIELD:

@@ -136,6 +136,9 @@ class Nobody:
         """Nobody waits for these."""
         return 0
 
+    async def give_up(self, _entity: Entity, _lost: Sequence[tuple[Record, object]], _windows: Windows) -> None:
+        """Nobody needs these."""
+
     async def of(self, _records: Sequence[Record]) -> AsyncIterator[list[Record]]:
         """Nobody was synced without the link to these."""
         nothing: list[list[Record]] = []

@@ -24,6 +24,7 @@ from shared.errors import ConfigurationError, MsiSyncError
 from shared.marketo.chunks import MAX_RECORDS as MAX_UPSERT
 from shared.operations.command import Command, Exit, Result
 from shared.operations.renewal import not_told, renew
+from shared.parked_rows import NoteState
 from shared.records import MAX_RECORDS, Record, encode
 from shared.routing import chunked
 from shared.store import Store
@@ -154,7 +155,7 @@ def _record(table: str, id_: str) -> Record:
 async def _parked(context: Context, *, applied: bool) -> AsyncIterator[list[Record]]:
     """Everything that waits for a parent; with `applied`, sent on, page by page, and only then taken from the table.
 
-    The notes that parents were asked for are marked as leaving first, so that what must wait again asks anew.
+    The notes of parents are set back to "unasked" first, so that what must wait again asks anew.
     """
     from azure.core.exceptions import AzureError, ResourceNotFoundError  # noqa: PLC0415  (slow to import)
 
@@ -162,8 +163,8 @@ async def _parked(context: Context, *, applied: bool) -> AsyncIterator[list[Reco
     try:
         for name in ENTITIES:
             if applied:
-                async for requests in store.due(name, _ANY_TIME):
-                    await store.mark(replace(request, leaving=True) for request in requests)
+                async for notes in store.due(name, _ANY_TIME):
+                    await store.put(replace(note, state=NoteState.UNASKED, cause=None) for note in notes)
             async for page in store.everybody(name):
                 if applied and page:
                     await _send(context, [replace(child.record, released=True, forced=True) for child in page])

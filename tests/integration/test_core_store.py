@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,10 +13,11 @@ import pytest
 from local.azurite import connection_string, is_listening
 from local.processes import Child, free_ports
 from shared.census import PAGE
-from shared.outcomes import Parent
+from shared.outcomes import Parent, WillNotCome
+from shared.parked_rows import Note, NoteState, Parked
 from shared.records import Record
 from shared.settings import StorageSettings
-from shared.store import TRANSACTION, Parked, Request, Store
+from shared.store import TRANSACTION, Store
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 123_000, tzinfo=UTC)
 
@@ -34,8 +35,13 @@ def parked(parent: Parent, number: int = 1, entity: str = "person", table: str =
     return Parked(parent, entity, Record(table, guid(number), NOON, parked_since=NOON))
 
 
-def request(parent: Parent, minutes: float = 1.0, checks: int = 0) -> Request:
-    return Request(parent, NOON, NOON + timedelta(minutes=minutes), checks)
+def request(parent: Parent, minutes: float = 1.0, checks: int = 0) -> Note:
+    return Note(parent, NOON, NOON + timedelta(minutes=minutes), checks)
+
+
+async def asked(store: Store, parents: Sequence[Parent]) -> set[Parent]:
+    """Those of these parents whose notes say that they have been asked for."""
+    return {parent for parent, note in (await store.notes(parents)).items() if note.state is NoteState.ASKED}
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +85,13 @@ async def ids(store: Store, parent: Parent) -> list[str]:
     return sorted(child.record.id for child in await children(store, parent))
 
 
-async def due(store: Store, now: datetime) -> list[Request]:
-    return [found async for page in store.due("company", now) for found in page]
+async def due(store: Store, now: datetime) -> list[Note]:
+    return [replace(found, etag="") async for page in store.due("company", now) for found in page]
+
+
+async def waited_for(store: Store, *parents: Parent, entity: str = "company") -> dict[str, Note]:
+    found = await store.waited_for(entity, {parent.id for parent in parents})
+    return {id_: replace(note, etag="") for id_, note in found.items()}
 
 
 async def test_a_record_comes_back_as_it_was_parked(store: Store) -> None:
@@ -170,45 +181,45 @@ async def test_children_that_another_instance_has_removed_already_are_no_error(s
 async def test_nothing_to_park_or_remove_is_no_error(store: Store) -> None:
     await keep(store, [])
     await store.remove([])
-    await store.mark([])
+    await store.put([])
     await store.unmark([])
-    assert await store.requested([]) == set()
+    assert await asked(store, []) == set()
 
 
 async def test_a_parent_is_requested_from_its_note_on_until_it_comes(store: Store) -> None:
-    asked, other = company(), company()
-    assert await store.requested([asked, other]) == set()
-    await store.mark([request(asked)])
-    assert await store.requested([asked, other]) == {asked}
-    await store.unmark([asked])
-    assert await store.requested([asked, other]) == set()
+    wanted, other = company(), company()
+    assert await asked(store, [wanted, other]) == set()
+    await store.put([request(wanted)])
+    assert await asked(store, [wanted, other]) == {wanted}
+    await store.unmark([wanted])
+    assert await asked(store, [wanted, other]) == set()
 
 
 async def test_notes_that_are_gone_already_are_taken_away_with_those_that_are_not(store: Store) -> None:
     parents = [company() for _ in range(120)]
-    await store.mark(request(parent) for parent in parents[::2])
+    await store.put(request(parent) for parent in parents[::2])
     await store.unmark(parents)
     await store.unmark(parents)
-    assert await store.requested(parents) == set()
+    assert await asked(store, parents) == set()
 
 
 async def test_a_parent_whose_children_are_leaving_must_be_asked_for_again(store: Store) -> None:
     parent = company()
-    await store.mark([request(parent)])
-    etag = await store.leave(request(parent))
-    assert await store.requested([parent]) == set()
-    left = {parent.id: replace(request(parent), leaving=True)}
-    assert await store.waited_for("company") == left, "a crash now leaves the note to the timer"
+    await store.put([request(parent)])
+    leaving = replace(request(parent), state=NoteState.UNASKED)
+    etag = await store.leave(leaving)
+    assert await asked(store, [parent]) == set()
+    assert await waited_for(store, parent) == {parent.id: leaving}, "a crash now leaves the note to the timer"
     await store.forget(parent, etag)
-    assert await store.waited_for("company") == {}
+    assert await waited_for(store, parent) == {}
 
 
 async def test_a_note_that_was_written_anew_is_not_forgotten(store: Store) -> None:
     parent = company()
     etag = await store.leave(request(parent))
-    await store.mark([request(parent)])
+    await store.put([request(parent)])
     await store.forget(parent, etag)
-    assert await store.requested([parent]) == {parent}
+    assert await asked(store, [parent]) == {parent}
 
 
 async def test_a_note_that_is_gone_is_forgotten_without_an_error(store: Store) -> None:
@@ -216,24 +227,72 @@ async def test_a_note_that_is_gone_is_forgotten_without_an_error(store: Store) -
     etag = await store.leave(request(parent))
     await store.unmark([parent])
     await store.forget(parent, etag)
-    assert await store.waited_for("company") == {}
+    assert await waited_for(store, parent) == {}
 
 
-async def test_parents_of_one_entity_are_waited_for_a_thousand_at_most(store: Store) -> None:
+async def test_of_many_parents_that_are_waited_for_those_that_are_asked_about_are_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: beyond some pages, one by one."""
     parents = [company() for _ in range(PAGE + 5)]
     person = Parent("person", "contact", guid(1))
-    await store.mark(request(parent) for parent in parents)
-    await store.mark([request(person, 5, checks=3)])
-    found = await store.waited_for("company")
-    assert len(found) == PAGE
-    assert found.items() <= {parent.id: request(parent) for parent in parents}.items()
-    assert await store.waited_for("person") == {person.id: request(person, 5, checks=3)}
-    assert await store.waited_for("opportunity") == {}
+    await store.put(request(parent) for parent in parents)
+    await store.put([request(person, 5, checks=3)])
+    some = [min(parents, key=lambda parent: parent.id), max(parents, key=lambda parent: parent.id)]
+    for pages in (5, 1):
+        monkeypatch.setattr("shared.store.NOTE_PAGES", pages)
+        found = await waited_for(store, *some, company())
+        assert found == {parent.id: request(parent) for parent in some}
+    assert await waited_for(store, person, entity="person") == {person.id: request(person, 5, checks=3)}
+    assert await waited_for(store, person, entity="opportunity") == {}
+
+
+async def test_why_a_parent_will_not_come_is_kept_without_what_marketo_quotes(store: Store) -> None:
+    parent = company()
+    text = "Invalid value for field 'email' and value 'ann@contoso.example'"
+    cause = WillNotCome("1003", text, NOON, skipped=True)
+    await store.put([replace(request(parent), state=NoteState.WILL_NOT_COME, cause=cause)])
+    await keep(store, [parked(parent)])
+    (found,) = (await store.notes([parent])).values()
+    assert found.cause == replace(cause, message="Invalid value for field 'email' and value '…'")
+    await store.put([request(parent)])
+    (found,) = (await store.notes([parent])).values()
+    assert (found.state, found.cause) == (NoteState.ASKED, None)
+
+
+async def test_notes_are_replaced_as_they_were_read_and_none_that_was_changed_or_is_gone(store: Store) -> None:
+    parents = [company() for _ in range(TRANSACTION + 5)]
+    await keep(store, [parked(parent) for parent in parents])
+    read = await store.notes(parents)
+    cause = WillNotCome("1003", "no", NOON)
+    await store.put([replace(read[parents[0]], state=NoteState.WILL_NOT_COME, cause=cause)])
+    await store.unmark([parents[1]])
+    changed = await store.replace([replace(note, state=NoteState.ASKED) for note in read.values()])
+    assert changed == set(parents[:2])
+    assert await asked(store, parents) == set(parents[2:])
+    assert (await store.notes(parents[:2])).keys() == {parents[0]}
+    assert await store.replace([]) == set()
+
+
+async def test_what_is_linked_later_comes_back_as_such(store: Store) -> None:
+    parent = company()
+    await keep(store, [replace(parked(parent, 1), linked_later=True), parked(parent, 2)])
+    assert [child.linked_later for child in await children(store, parent)] == [True, False]
+
+
+async def test_parents_of_other_kinds_have_a_note_as_well_and_keep_the_one_they_have(store: Store) -> None:
+    parent, user = company(), Parent("sales_person", "systemuser", guid(5))
+    for _ in range(2):
+        await store.park([parked(parent)], NOON + timedelta(minutes=1), [user])
+    assert {note.state for note in (await store.notes([parent, user])).values()} == {NoteState.UNASKED}
+    await store.put([request(user)])
+    await store.park([parked(parent)], NOON + timedelta(minutes=1), [user])
+    assert await asked(store, [user]) == {user}
 
 
 async def test_requests_are_due_from_their_next_check_on_and_come_back_as_they_were(store: Store) -> None:
     soon, later = company(), company()
-    await store.mark([request(soon, 1, checks=3), request(later, 2)])
+    await store.put([request(soon, 1, checks=3), request(later, 2)])
     assert await due(store, NOON + timedelta(seconds=59)) == []
     assert await due(store, NOON + timedelta(minutes=1)) == [request(soon, 1, checks=3)]
     assert {found.parent for found in await due(store, NOON + timedelta(minutes=2))} == {soon, later}
@@ -241,17 +300,17 @@ async def test_requests_are_due_from_their_next_check_on_and_come_back_as_they_w
 
 async def test_a_request_whose_children_were_leaving_when_the_process_died_is_due_again(store: Store) -> None:
     parent = company()
-    await store.leave(request(parent))
-    assert await due(store, NOON + timedelta(minutes=1)) == [replace(request(parent), leaving=True)]
+    await store.leave(replace(request(parent), state=NoteState.UNASKED))
+    assert await due(store, NOON + timedelta(minutes=1)) == [replace(request(parent), state=NoteState.UNASKED)]
 
 
 async def test_parked_records_are_no_requests_and_requests_no_children(store: Store) -> None:
     parent = company()
     await keep(store, [parked(parent)])
     await store.unmark([parent])
-    assert await store.waited_for("company") == {}
+    assert await waited_for(store, parent) == {}
     assert await due(store, NOON + timedelta(days=1)) == []
-    await store.mark([request(parent)])
+    await store.put([request(parent)])
     assert await ids(store, parent) == [guid(1)]
     assert [child.record.id async for page in store.everybody("company") for child in page] == [guid(1)]
 
@@ -259,19 +318,19 @@ async def test_parked_records_are_no_requests_and_requests_no_children(store: St
 async def test_a_parent_has_a_note_as_soon_as_a_record_is_parked_under_it(store: Store) -> None:
     parents = [company() for _ in range(TRANSACTION + 20)]
     await keep(store, [parked(parent, n) for parent in parents for n in range(2)])
-    assert await store.requested(parents) == set()
+    assert await asked(store, parents) == set()
     assert await due(store, NOON + timedelta(seconds=59)) == []
     found = await due(store, NOON + timedelta(minutes=1))
     assert {request.parent for request in found} == set(parents)
-    assert all(request.leaving for request in found)
+    assert all(request.state is NoteState.UNASKED for request in found)
 
 
 @pytest.mark.parametrize("minutes", [0.5, 60])
 async def test_parking_under_a_parent_that_was_asked_for_leaves_its_note(store: Store, minutes: float) -> None:
     parent = company()
-    await store.mark([request(parent, minutes, checks=4)])
+    await store.put([request(parent, minutes, checks=4)])
     await keep(store, [parked(parent)])
-    assert await store.requested([parent]) == {parent}
+    assert await asked(store, [parent]) == {parent}
     at = NOON + timedelta(minutes=minutes)
     assert await due(store, at - timedelta(seconds=1)) == []
     assert await due(store, at) == [request(parent, minutes, checks=4)]
@@ -282,16 +341,16 @@ async def test_parking_while_a_parents_children_leave_keeps_its_note(store: Stor
     etag = await store.leave(request(parent))
     await keep(store, [parked(parent)])
     await store.forget(parent, etag)
-    assert (await store.waited_for("company")).keys() == {parent.id}
+    assert (await waited_for(store, parent)).keys() == {parent.id}
 
 
 async def test_many_due_requests_come_in_pages_each_once_also_when_they_are_marked_meanwhile(store: Store) -> None:
     parents = [company() for _ in range(PAGE + 20)]
-    await store.mark(request(parent) for parent in parents)
+    await store.put(request(parent) for parent in parents)
     seen: list[str] = []
     async for page in store.due("company", NOON + timedelta(minutes=1)):
         seen += [found.parent.id for found in page]
-        await store.mark(replace(found, next_check=NOON + timedelta(hours=1)) for found in page)
+        await store.put(replace(found, next_check=NOON + timedelta(hours=1)) for found in page)
     assert sorted(seen) == sorted(parent.id for parent in parents)
     assert await due(store, NOON + timedelta(minutes=1)) == []
 
@@ -301,9 +360,9 @@ async def test_instances_share_the_table_and_the_first_use_by_many_at_once_makes
     stores = [opened(azurite, table) for _ in range(2)]
     parents = [company() for _ in range(20)]
     try:
-        await asyncio.gather(*(s.mark([request(p)]) for s in stores for p in parents))
+        await asyncio.gather(*(s.put([request(p)]) for s in stores for p in parents))
         for store in stores:
-            assert await store.requested(parents) == set(parents)
+            assert await asked(store, parents) == set(parents)
     finally:
         for store in stores:
             await store.close()

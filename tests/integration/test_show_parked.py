@@ -14,9 +14,10 @@ from local.processes import Child, free_ports
 from shared.operations.show.facts import Person, Search, Subject
 from shared.operations.show.parked import ParkedRows, StorageUnavailable, look
 from shared.outcomes import Parent
+from shared.parked_rows import Note, Parked
 from shared.records import Record
 from shared.settings import StorageSettings
-from shared.store import Parked, Request, Store
+from shared.store import Store
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CHECK = NOON + timedelta(minutes=4)
@@ -66,7 +67,7 @@ async def test_waits_are_found_by_the_possible_parents(azurite: str) -> None:
             ],
             CHECK,
         )
-        await store.mark([Request(account, NOON, CHECK, 3)])
+        await store.put([Note(account, NOON, CHECK, 3)])
     finally:
         await store.close()
     parents = {

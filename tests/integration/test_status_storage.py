@@ -24,10 +24,11 @@ from shared.counts import KIND, Counts, last_error, row_name, totals
 from shared.errors import MsiSyncError
 from shared.operations.resync import COMMAND
 from shared.outcomes import Failed, Outcome, Parent, Synced
+from shared.parked_rows import Note, NoteState, Parked
 from shared.records import Record, decode
 from shared.settings import StorageSettings
 from shared.state import State
-from shared.store import Parked, Request, Store
+from shared.store import Store
 
 NOON = datetime(2026, 3, 4, 12, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -99,7 +100,7 @@ async def test_processes_count_into_the_same_rows_and_the_timer_removes_old_ones
 
 async def park(store: Store, parent: Parent, entity: str, record: Record) -> Record:
     await store.park([Parked(parent, entity, record)], NOON + HOUR)
-    await store.mark([Request(parent, NOON, NOON + HOUR)])
+    await store.put([Note(parent, NOON, NOON + HOUR)])
     return record
 
 
@@ -149,6 +150,10 @@ async def children(table: TableClient) -> list[str]:
     return [row["RowKey"] async for row in table.list_entities() if "|" in row["RowKey"]]
 
 
+async def states(store: Store, *parents: Parent) -> set[NoteState]:
+    return {note.state for note in (await store.notes(parents)).values()}
+
+
 async def resync(storage: StorageSettings, table: TableClient, outbox: Outbox, *words: str) -> Any:
     queues = SimpleNamespace(of=lambda entity: f"{entity}s")
     settings = SimpleNamespace(queues=queues, storage=storage)
@@ -170,7 +175,7 @@ async def test_all_parked_records_are_sent_and_only_then_removed(
     shown = await resync(storage, table, outbox)
     assert (shown.exit, shown.data["records"], outbox.sent) == (1, {"account": 1, "contact": 1}, [])
     assert len(await children(table)) == 2
-    assert await store.requested([account, seller]) == {account, seller}
+    assert await states(store, account, seller) == {NoteState.ASKED}
     done = await resync(storage, table, outbox, "--apply")
     assert (done.exit, done.data["applied"]) == (0, True)
     assert outbox.parked_meanwhile == [2, 1]  # what is being sent is still there
@@ -180,7 +185,7 @@ async def test_all_parked_records_are_sent_and_only_then_removed(
         ("companys", "company"), ("persons", "person"),
     }  # fmt: skip
     assert await children(table) == []
-    assert await store.requested([account, seller]) == set()  # who parks again asks anew
+    assert await states(store, account, seller) == {NoteState.UNASKED}  # who parks again asks anew
 
 
 async def test_what_the_broker_does_not_take_stays_parked(

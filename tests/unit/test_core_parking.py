@@ -1,24 +1,28 @@
 """Parking: who waits for whom, what is requested, who is released, and that no order of events loses a child."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.bus import Outgoing
 from shared.census import PAGE
 from shared.entities import ENTITIES, Entity
 from shared.known import Known
-from shared.outcomes import Parent
+from shared.outcomes import Parent, WillNotCome
+from shared.parked_rows import Note, NoteState, Parked
 from shared.parking import Parking
 from shared.records import MAX_RECORDS, Record, decode
-from shared.store import Parked, Request
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 EARLIER = NOON - timedelta(minutes=5)
@@ -29,6 +33,7 @@ PERSON = ENTITIES["person"]
 COMPANY = Parent("company", "account", str(UUID(int=1)))
 USER = Parent("sales_person", "systemuser", str(UUID(int=2)))
 MANY = [Parent("company", "account", str(UUID(int=5000 + n))) for n in range(650)]
+REFUSED = WillNotCome("1003", "Invalid value for field 'email'", NOON)
 LEAVING = ["leave", "children", "send", "remove", "forget"]
 #: How children leave: their parent is synced after it was requested, or changed by itself, or the timer finds it.
 STEPS = {"requested": ["unmark", "children", "send", "remove"], "itself": LEAVING, "timer": LEAVING}
@@ -48,10 +53,9 @@ class MemoryStore:
 
     def __init__(self, log: list[str]) -> None:
         self.parked: dict[tuple[str, str], Parked] = {}
-        self.notes: dict[Parent, Request] = {}
+        self.notes_: dict[Parent, Note] = {}
         self.log = log
         self.after: dict[str, Callable[[], Awaitable[Any]]] = {}
-        self._left: dict[str, Request] = {}
         self._etags = map(str, count(1))
 
     async def did(self, step: str) -> None:
@@ -59,18 +63,23 @@ class MemoryStore:
         if act := self.after.pop(step, None):
             await act()
 
-    async def park(self, parked: Iterable[Parked], next_check: datetime) -> None:
+    def _write(self, note: Note) -> str:
+        self.notes_[note.parent] = replace(note, etag=next(self._etags))
+        return self.notes_[note.parent].etag
+
+    async def park(self, parked: Iterable[Parked], next_check: datetime, others: Iterable[Parent] = ()) -> None:
         for p in parked:
             self.parked[p.parent.entity, p.row_key] = replace(p, etag=next(self._etags))
-            note = self.notes.get(p.parent, Request(p.parent, next_check, next_check, leaving=True))
-            self.notes[p.parent] = replace(note)
+        for parent in [*(p.parent for p in parked), *others]:
+            first = Note(parent, next_check, next_check, state=NoteState.UNASKED)
+            self._write(self.notes_.get(parent, first))
         await self.did("park")
 
     async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
         found = sorted(key for key, p in self.parked.items() if p.parent == parent)
         await self.did("children")
         for start in range(0, len(found), PAGE):
-            yield [self.parked[key] for key in found[start : start + PAGE]]
+            yield [self.parked[key] for key in found[start : start + PAGE] if key in self.parked]
 
     async def remove(self, parked: Iterable[Parked]) -> None:
         for p in parked:
@@ -79,36 +88,44 @@ class MemoryStore:
                 del self.parked[p.parent.entity, p.row_key]
         await self.did("remove")
 
-    async def requested(self, parents: Sequence[Parent]) -> set[Parent]:
-        found = {p for p in parents if p in self.notes and not self.notes[p].leaving}
-        await self.did("requested")
+    async def notes(self, parents: Collection[Parent]) -> dict[Parent, Note]:
+        found = {p: self.notes_[p] for p in parents if p in self.notes_}
+        await self.did("notes")
         return found
 
-    async def waited_for(self, entity: str) -> dict[str, Request]:
-        return {parent.id: note for parent, note in self.notes.items() if parent.entity == entity}
+    async def waited_for(self, entity: str, ids: Collection[str]) -> dict[str, Note]:
+        return {p.id: note for p, note in self.notes_.items() if p.entity == entity and p.id in ids}
 
-    async def leave(self, request: Request) -> str:
-        self.notes[request.parent] = replace(request, leaving=True)
-        self._left[etag := next(self._etags)] = self.notes[request.parent]
+    async def leave(self, note: Note) -> str:
+        etag = self._write(note)
         await self.did("leave")
         return etag
 
     async def forget(self, parent: Parent, etag: str) -> None:
-        if self.notes.get(parent) is self._left[etag]:
-            del self.notes[parent]
+        if parent in self.notes_ and self.notes_[parent].etag == etag:
+            del self.notes_[parent]
         await self.did("forget")
 
-    async def mark(self, requests: Iterable[Request]) -> None:
-        self.notes |= {r.parent: replace(r) for r in requests}
-        await self.did("mark")
+    async def put(self, notes: Iterable[Note]) -> None:
+        for note in notes:
+            self._write(note)
+        await self.did("put")
+
+    async def replace(self, notes: Collection[Note]) -> set[Parent]:
+        changed = {n.parent for n in notes if n.parent not in self.notes_ or self.notes_[n.parent].etag != n.etag}
+        for note in notes:
+            if note.parent not in changed:
+                self._write(note)
+        await self.did("replace")
+        return changed
 
     async def unmark(self, parents: Iterable[Parent]) -> None:
         for parent in parents:
-            self.notes.pop(parent, None)
+            self.notes_.pop(parent, None)
         await self.did("unmark")
 
-    async def due(self, entity: str, now: datetime) -> AsyncIterator[list[Request]]:
-        due = [r for r in self.notes.values() if r.parent.entity == entity and r.next_check <= now]
+    async def due(self, entity: str, now: datetime) -> AsyncIterator[list[Note]]:
+        due = [r for r in self.notes_.values() if r.parent.entity == entity and r.next_check <= now]
         if due:
             yield due
 
@@ -158,6 +175,15 @@ class World:
         synced = Record(parent.table, parent.id, EARLIER, requested=requested)
         return await self.parking.release(ENTITIES[parent.entity], [synced])
 
+    async def link_later(self, *records: Record, parents: tuple[Parent, ...] = (COMPANY,)) -> None:
+        await self.parking.link_later(PERSON, [(record, parents) for record in records])
+
+    async def give_up(self, parent: Parent = COMPANY, *, skipped: bool = False, requested: bool = True) -> None:
+        """What the settler does when this parent is a dead letter, or nothing to sync (`skipped`)."""
+        ended = Record(parent.table, parent.id, EARLIER, requested=requested)
+        cause = replace(REFUSED, since=self.now, skipped=skipped)
+        await self.parking.give_up(ENTITIES[parent.entity], [(ended, cause)])
+
     async def check(self) -> dict[str, int]:
         return await self.parking.check(self.marketo, self.known)
 
@@ -180,7 +206,7 @@ def world() -> World:
 
 async def test_a_child_is_parked_before_anything_else_and_the_request_is_noted_last(world: World) -> None:
     await world.park(child())
-    assert world.log == ["park", "requested", "send", "mark"]
+    assert world.log == ["park", "notes", "send", "replace", "notes"]
 
 
 async def test_a_child_is_kept_under_the_parent_it_waits_for_with_all_that_travels_with_it(world: World) -> None:
@@ -217,7 +243,7 @@ async def test_released_children_go_to_their_queue_as_they_were(world: World) ->
     assert await world.release() == 1
     assert world.bus.take("person") == [replace(waiting, released=True)]
     assert world.store.parked == {}
-    assert world.store.notes == {}
+    assert world.store.notes_ == {}
 
 
 async def test_a_parent_takes_its_note_away_first_and_removes_children_only_when_they_are_sent(world: World) -> None:
@@ -233,7 +259,7 @@ async def test_a_parent_that_changes_by_itself_releases_children_too_and_its_not
     world.log.clear()
     assert await world.release(requested=False) == 1
     assert world.log[-5:] == LEAVING
-    assert world.store.notes == {}
+    assert world.store.notes_ == {}
 
 
 async def test_a_parent_that_nobody_waits_for_costs_no_look_and_children_of_others_stay(world: World) -> None:
@@ -242,7 +268,7 @@ async def test_a_parent_that_nobody_waits_for_costs_no_look_and_children_of_othe
     assert await world.release(USER, requested=False) == 0
     assert "children" not in world.log
     assert len(world.store.parked) == 1
-    assert world.store.notes.keys() == {COMPANY}
+    assert world.store.notes_.keys() == {COMPANY}
 
 
 async def test_children_of_several_entities_go_each_to_their_own_queue(world: World) -> None:
@@ -277,10 +303,10 @@ async def test_a_crash_sends_a_child_twice_at_worst_and_loses_none(
     await world.let_go(again)
     assert [r.id for r in world.bus.take("person")] == [child().id] * (2 if step == "send" else 1)
     assert not world.store.parked
-    assert not world.store.notes
+    assert not world.store.notes_
 
 
-@pytest.mark.parametrize("step", ["park", "requested", "send"])
+@pytest.mark.parametrize("step", ["park", "notes", "send"])
 async def test_a_child_that_dies_while_it_parks_leaves_no_row_behind_when_it_goes_without_waiting_later(
     world: World, step: str
 ) -> None:
@@ -292,7 +318,7 @@ async def test_a_child_that_dies_while_it_parks_leaves_no_row_behind_when_it_goe
     world.now += timedelta(seconds=CHECK)
     await world.check()
     assert not world.store.parked
-    assert not world.store.notes
+    assert not world.store.notes_
 
 
 async def test_a_child_that_dies_before_it_asks_asks_when_it_comes_again(world: World) -> None:
@@ -319,9 +345,7 @@ async def test_a_child_that_must_wait_again_while_it_is_being_released_is_not_lo
     await assert_all_leave(world, child(10))
 
 
-@pytest.mark.parametrize(
-    ("earlier", "step"), [(0, "park"), (0, "requested"), (0, "mark"), (1, "park"), (1, "requested")]
-)
+@pytest.mark.parametrize(("earlier", "step"), [(0, "park"), (0, "notes"), (0, "replace"), (1, "park"), (1, "notes")])
 async def test_a_parent_that_comes_while_a_child_parks_does_not_leave_it_behind(
     world: World, earlier: int, step: str
 ) -> None:
@@ -347,18 +371,15 @@ async def test_a_child_that_parks_while_others_leave_is_not_left_behind(world: W
     await assert_all_leave(world, child(10), child(11))
 
 
-async def test_a_note_that_outlives_its_parent_delays_a_later_child_until_the_timer_only(world: World) -> None:
+async def test_a_parent_that_comes_before_its_request_is_noted_leaves_no_note(world: World) -> None:
+    """Else a later child would take it for asked for, and wait for the timer."""
     world.store.after["send"] = world.release
     await world.park(child(10))
     assert [r.id for r in world.bus.take("person")] == [child(10).id]
+    assert not world.store.notes_
     world.bus.take("company")
     await world.park(child(11))
-    assert world.bus.sent == []
-    world.marketo.there = {COMPANY.id: 5}
-    world.now += timedelta(seconds=CHECK)
-    await world.check()
-    assert [r.id for r in world.bus.take("person")] == [child(11).id]
-    assert world.store.notes == {}
+    await assert_all_leave(world, child(11))
 
 
 async def test_the_timer_releases_in_its_time_what_the_parents_sync_did_not(world: World) -> None:
@@ -370,7 +391,7 @@ async def test_the_timer_releases_in_its_time_what_the_parents_sync_did_not(worl
     world.now += timedelta(seconds=1)
     assert await world.check() == {"checked": 1, "released": 1, "expired": 0}
     assert [r.id for r in world.bus.take("person")] == [child().id]
-    assert world.store.notes == {}
+    assert world.store.notes_ == {}
     assert world.known.id_of("company", COMPANY.id) == 5
 
 
@@ -386,7 +407,7 @@ async def test_the_timer_asks_for_a_missing_parent_less_and_less_often_up_to_an_
     await world.park(child())
     pauses = []
     for _ in range(9):
-        (note,) = world.store.notes.values()
+        (note,) = world.store.notes_.values()
         pauses.append((note.next_check - world.now).total_seconds())
         world.now = note.next_check
         await world.check()
@@ -398,7 +419,7 @@ async def test_a_missing_parent_is_requested_once_and_then_only_looked_for(world
     await world.park(child())
     assert len(world.bus.take("company")) == 1
     for _ in range(5):
-        (note,) = world.store.notes.values()
+        (note,) = world.store.notes_.values()
         world.now = note.next_check
         assert (await world.check())["checked"] == 1
     assert world.bus.sent == []
@@ -414,7 +435,7 @@ async def test_children_that_have_waited_too_long_get_a_last_look_and_younger_on
     (leaving,) = world.bus.take("person")
     assert leaving == child(10, parked_since=NOON, released=True)
     assert [p.record.id for p in world.store.parked.values()] == [child(11).id]
-    assert world.store.notes[COMPANY].since == NOON + timedelta(seconds=WAIT - 10)
+    assert world.store.notes_[COMPANY].since == NOON + timedelta(seconds=WAIT - 10)
 
 
 async def test_a_parent_that_nobody_waits_for_any_more_is_forgotten(world: World) -> None:
@@ -422,4 +443,175 @@ async def test_a_parent_that_nobody_waits_for_any_more_is_forgotten(world: World
     world.now += timedelta(seconds=WAIT)
     assert (await world.check())["expired"] == 1
     assert world.store.parked == {}
-    assert world.store.notes == {}
+    assert world.store.notes_ == {}
+
+
+# -- parents that will not come ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("skipped", [False, True])
+async def test_a_parent_that_will_not_come_lets_its_children_go_at_once_and_is_remembered(
+    world: World, skipped: bool
+) -> None:
+    await world.park(child(10), child(11))
+    world.bus.take("company")
+    await world.give_up(skipped=skipped)
+    assert [r.id for r in world.bus.take("person")] == [child(10).id, child(11).id]
+    assert not world.store.parked
+    assert await world.parking.causes([COMPANY, USER]) == {COMPANY: replace(REFUSED, skipped=skipped)}
+
+
+async def test_who_parks_under_a_parent_that_will_not_come_goes_at_once_and_asks_for_nobody(world: World) -> None:
+    await world.give_up(requested=False)
+    await world.park(child(10))
+    assert [r.id for r in world.bus.take("person")] == [child(10).id]
+    assert world.bus.sent == []
+    assert not world.store.parked
+
+
+async def test_a_row_that_nobody_waits_for_is_not_noted_when_it_is_skipped(world: World) -> None:
+    """Rows that are deleted would leave a note each."""
+    await world.give_up(skipped=True, requested=False)
+    assert not world.store.notes_
+
+
+async def test_what_is_linked_later_stays_when_its_parent_will_not_come_and_leaves_when_it_comes(world: World) -> None:
+    await world.link_later(child(10))
+    assert len(world.bus.take("company")) == 1
+    await world.give_up()
+    assert world.bus.sent == []
+    assert [p.linked_later for p in world.store.parked.values()] == [True]
+    assert await world.release(requested=False) == 1
+    assert world.bus.take("person") == [child(10, released=True)], "it has not been kept out, so its time does not run"
+    assert not world.store.parked
+    assert not world.store.notes_
+
+
+async def test_what_lacks_two_links_is_sent_again_for_each_of_the_parents(world: World) -> None:
+    await world.link_later(child(10), parents=(USER, COMPANY))
+    for parent in (USER, COMPANY):
+        assert len(world.bus.take(parent.entity)) == 1
+        await world.release(parent)
+        assert [r.id for r in world.bus.take("person")] == [child(10).id]
+    assert not world.store.parked
+
+
+async def test_a_role_waits_for_a_parent_that_is_a_dead_letter_and_not_for_one_that_is_nothing_to_sync() -> None:
+    person = Parent("person", "contact", str(UUID(int=3)))
+    role = Record("connection", str(UUID(int=30)), EARLIER)
+    for skipped in (False, True):
+        world = World()
+        await world.parking.park(ENTITIES["opportunity_role"], [(role, (person,))])
+        await world.give_up(person, skipped=skipped)
+        assert [r.id for r in world.bus.take("opportunity_role")] == [role.id] * skipped
+        assert len(world.store.parked) == (not skipped)
+
+
+async def test_a_role_whose_parent_stays_a_dead_letter_gets_its_last_look_in_its_time(world: World) -> None:
+    person = Parent("person", "contact", str(UUID(int=3)))
+    role = Record("connection", str(UUID(int=30)), EARLIER)
+    await world.parking.park(ENTITIES["opportunity_role"], [(role, (person,))])
+    await world.give_up(person)
+    world.now += timedelta(seconds=WAIT)
+    assert (await world.check())["expired"] == 1
+    assert [r.id for r in world.bus.take("opportunity_role")] == [role.id]
+    assert await world.parking.causes([person]), "the reason is there for the engine to name"
+
+
+async def test_that_a_parent_will_not_come_is_looked_at_less_and_less_often_and_forgotten_in_the_end(
+    world: World,
+) -> None:
+    await world.give_up(requested=False)
+    for _ in range(80):
+        if not world.store.notes_:
+            break
+        world.now = world.store.notes_[COMPANY].next_check
+        await world.check()
+    assert not world.store.notes_
+    assert world.now - NOON > timedelta(days=29)
+    assert len(world.marketo.asked) < 60
+
+
+async def test_what_is_linked_later_keeps_the_note_of_its_parent_for_ever(world: World) -> None:
+    await world.link_later(child(10))
+    await world.give_up()
+    for _ in range(100):
+        world.now = world.store.notes_[COMPANY].next_check
+        assert (await world.check())["expired"] == 0
+    assert world.now - NOON > timedelta(days=60)
+    world.marketo.there = {COMPANY.id: 5}
+    world.now = world.store.notes_[COMPANY].next_check
+    await world.check()
+    assert [r.id for r in world.bus.take("person")] == [child(10).id]
+
+
+@pytest.mark.parametrize("step", ["park", "notes", "send", "replace"])
+async def test_a_parent_that_turns_out_not_to_come_while_a_child_parks_does_not_leave_it_behind(
+    world: World, step: str
+) -> None:
+    """Its sync ends right after this step of the child."""
+    world.store.after[step] = world.give_up
+    await world.park(child(10))
+    assert not world.store.after, "the step was taken"
+    assert [r.id for r in world.bus.take("person")] == [child(10).id]
+    assert not world.store.parked
+    assert world.store.notes_[COMPANY].state is NoteState.WILL_NOT_COME, "a request must not replace what is known"
+
+
+@pytest.mark.parametrize("step", ["put", "children", "send", "remove"])
+async def test_a_crash_while_a_parent_gives_up_leaves_it_to_its_next_try(world: World, step: str) -> None:
+    await world.park(child(10))
+    world.bus.take("company")
+    world.store.after[step] = crash
+    with pytest.raises(ConnectionError):
+        await world.give_up()
+    await world.give_up()
+    assert {r.id for r in world.bus.take("person")} == {child(10).id}
+    assert not world.store.parked
+
+
+@given(
+    st.lists(st.sampled_from(["park", "link_later", "give_up", "release", "check"]), min_size=1, max_size=7),
+    st.lists(st.sampled_from(["park", "notes", "children", "send", "remove", "replace", "put", "unmark", "leave"])),
+    st.booleans(),
+)
+def test_whatever_dies_between_any_two_steps_every_child_is_sent_on_when_its_parent_is_there(
+    acts: list[str], crashes: list[str], requested: bool
+) -> None:
+    """What dies comes again, as its message is redelivered; others may act in between."""
+
+    async def run() -> None:
+        world = World()
+        number = 10
+        deaths = list(crashes)
+        waiting: set[str] = set()
+        for act in acts:
+            number += 1
+            work: dict[str, Callable[[], Awaitable[Any]]] = {
+                "park": partial(world.park, child(number)),
+                "link_later": partial(world.link_later, child(number)),
+                "give_up": partial(world.give_up, requested=requested),
+                "release": partial(world.release, requested=requested),
+                "check": world.check,
+            }
+            if act in ("park", "link_later"):
+                waiting.add(child(number).id)
+            if deaths:
+                world.store.after[deaths.pop()] = crash
+            while True:
+                try:
+                    await work[act]()
+                except ConnectionError:
+                    continue
+                break
+            world.store.after.clear()
+            world.now += timedelta(seconds=CHECK)
+        world.marketo.there = {COMPANY.id: 5}
+        for note in list(world.store.notes_.values()):
+            world.now = max(world.now, note.next_check)
+        await world.check()
+        assert {r.id for r in world.bus.take("person")} == waiting
+        assert not world.store.parked
+        assert not world.store.notes_
+
+    asyncio.run(run())

@@ -18,9 +18,9 @@ from shared.codes import Kind
 from shared.entities import ENTITIES, Entity
 from shared.errors import DataverseError, MsiSyncError, SignInError
 from shared.outcomes import Outcome, Parent, Retry, Synced
+from shared.parked_rows import Parked, child_of, child_row
 from shared.pipeline import Incoming, Pipeline
 from shared.records import Record, decode, encode, read
-from shared.store import Parked, _child_row, _parked
 from shared.windows import Bursts, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
@@ -501,6 +501,6 @@ def test_a_parked_record_keeps_what_must_travel_with_it() -> None:
         filter_changed=True, forced=True, replays=3, write_back=True,
     )  # fmt: skip
     parent = Parent("company", "account", guid(9))
-    kept: Any = TableEntity(_child_row(Parked(parent, "person", record)))
+    kept: Any = TableEntity(child_row(Parked(parent, "person", record)))
     kept._metadata = {"etag": "1"}
-    assert _parked(parent, kept).record == record
+    assert child_of(parent, kept).record == record

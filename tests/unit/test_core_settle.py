@@ -19,7 +19,7 @@ from azure.servicebus.exceptions import ServiceBusError
 
 from shared.bus import Outgoing
 from shared.entities import ENTITIES, Entity
-from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
+from shared.outcomes import FILTERED, Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
 from shared.records import MAX_RECORDS, Record, decode, read
 from shared.settings import QueueSettings
 from shared.settle import BACKOFF, JITTER, PROPERTY_LENGTH, Settler
@@ -52,6 +52,8 @@ class World:
         self.sent: list[Outgoing] = []
         self.parked: list[tuple[Record, tuple[Parent, ...]]] = []
         self.released: list[Record] = []
+        self.linked_later: list[tuple[Record, tuple[Parent, ...]]] = []
+        self.given_up: list[tuple[Record, WillNotCome]] = []
         self.away: dict[str, Exception] = {}
         itself: Any = self
         self.windows = AT_ONCE
@@ -75,6 +77,16 @@ class World:
         self._reach("release")
         self.released += synced
         return 0
+
+    async def link_later(
+        self, _entity: Entity, sent: Sequence[tuple[Record, tuple[Parent, ...]]], _windows: Windows
+    ) -> None:
+        self._reach("link_later")
+        self.linked_later += sent
+
+    async def give_up(self, _entity: Entity, lost: Sequence[tuple[Record, WillNotCome]], _windows: Windows) -> None:
+        self._reach("give_up")
+        self.given_up += lost
 
     async def settle(self, *outcomes: tuple[Record, Outcome]) -> list[Outgoing]:
         await self.settler.settle(PERSON, outcomes, self.windows)
@@ -324,3 +336,54 @@ async def test_every_kind_of_outcome_in_one_batch_is_carried_out(world: World) -
     )
     assert sorted(m.queue for m in sent) == ["dead-letters", "persons"]
     assert [kept.id for kept, _ in world.parked] == [record(3).id]
+
+
+async def test_what_went_without_a_link_is_kept_to_be_linked_later(world: World) -> None:
+    assert await world.settle((record(1), Synced("updated", (COMPANY,))), (record(2), Synced("created"))) == []
+    assert world.linked_later == [(record(1), (COMPANY,))]
+    assert world.released == [record(1), record(2)], "others may wait for it all the same"
+
+
+async def test_what_will_not_come_is_noted_with_the_reason_that_its_children_are_told(world: World) -> None:
+    refused, missing = record(1), record(2, requested=True)
+    await world.settle(
+        (refused, Failed("1003", "Invalid value", "marketo")),
+        (missing, Skipped("RowGone")),
+        (record(3), FILTERED),
+        (record(4, requested=True), Retry(60.0, "502", "bad gateway")),
+        (record(5, requested=True), Retry(300.0, "0x80040220", "missing prvReadContact")),
+        (record(6), Retry(300.0, "0x80040220", "missing prvReadContact")),
+    )
+    assert world.given_up == [
+        (refused, WillNotCome("1003", "Invalid value", NOON)),
+        (missing, WillNotCome("RowGone", "its row is not in Dynamics (any more)", NOON, skipped=True)),
+        (record(5, requested=True), WillNotCome("0x80040220", "missing prvReadContact", NOON)),
+    ]
+    assert world.released == [record(3)]
+
+
+async def test_nobody_needs_a_role_that_will_not_come(world: World) -> None:
+    role = Record("connection", str(UUID(int=10)), SEEN)
+    await world.settler.settle(ENTITIES["opportunity_role"], [(role, Failed("1003", "bad"))])
+    assert world.given_up == []
+
+
+async def test_while_storage_is_away_a_parent_that_will_not_come_is_told_later_once(world: World) -> None:
+    """Its dead letter waits with it: there is to be one of them."""
+    world.away = dict.fromkeys(("give_up", "link_later"), STORAGE_ERRORS[0])
+    waited_for, sent = record(1, requested=True), record(2)
+    (message,) = await world.settle((waited_for, Failed("1003", "bad")), (sent, Synced("updated", (COMPANY,))))
+    assert message.at == NOON + timedelta(seconds=60)
+    assert decode(message.body, "person") == [waited_for, sent]
+
+
+async def test_what_is_looked_at_again_comes_after_its_own_time(world: World) -> None:
+    sent = await world.settle(
+        (record(1), Later("RowNotThere", after=5.0)),
+        (record(2), Later("RowNotThere", after=5.0)),
+        (record(3), Later("RowNotThere", after=60.0)),
+    )
+    assert [(m.at, [r.id for r in decode(m.body, "person")]) for m in sent] == [
+        (NOON + timedelta(seconds=5), [record(1).id, record(2).id]),
+        (NOON + timedelta(seconds=60), [record(3).id]),
+    ]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from shared.entities import ENTITIES, TABLES, Entity
 from shared.fields import MarketoField
 from shared.known import Known
 from shared.marketo.client import Result
-from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
+from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
 from shared.records import Record
 from shared.references import KEEP_SECONDS, References
 from shared.relations import LOOKUP_TABLE
@@ -128,6 +128,7 @@ class World:
         self.user = self.dataverse.put("systemuser", guid(1), internalemailaddress="sam@x.com")
         self.account = self.dataverse.put("account", guid(2), name="Contoso", **owned_by(self.user))
         self.known = Known(clock=lambda: self.now)
+        self.causes: dict[Parent, WillNotCome] = {}
         self.engine = self.restarted(self.known)
 
     def restarted(self, known: Known | None = None) -> Engine:
@@ -147,6 +148,7 @@ class World:
             now=lambda: NOON,
             time_budget=180.0,
             parent_wait=86_400.0,
+            causes=self.causes_of,
         )
 
     def person(self, number: int, table: str = "contact") -> Record:
@@ -155,6 +157,9 @@ class World:
         row = owned_by(self.user) | to(column, "account", self.account)
         self.dataverse.put(table, guid(number), firstname=f"Ann {number}", **row)
         return Record(table, guid(number), NOON)
+
+    async def causes_of(self, parents: Collection[Parent]) -> dict[Parent, WillNotCome]:
+        return {parent: self.causes[parent] for parent in parents if parent in self.causes}
 
     def parents(self) -> None:
         self.marketo.has("sales_person", self.user)
@@ -417,3 +422,94 @@ def test_whatever_comes_there_is_exactly_one_outcome_per_row(
     assert sorted(record.key for record, _ in outcomes) == sorted({record.key for record in records})
     sent = {row["externalPersonId"] for call in world.marketo.upserts for row in call}
     assert sent == {record.id for record, outcome in outcomes if isinstance(outcome, Synced)}
+
+
+# -- parents that are late, or will not come ---------------------------------------------------------------------
+
+REFUSED = WillNotCome("1003", "Invalid value for field 'email'", NOON)
+
+
+async def test_a_person_that_marketo_has_does_not_wait_for_a_new_owner(world: World) -> None:
+    """The old link stays until the new one is there; everything else is sent now."""
+    world.parents()
+    record = world.person(10)
+    assert await world.sync("person", record) == [Synced("created")]
+    late = Parent("sales_person", "systemuser", world.dataverse.put("systemuser", guid(7), internalemailaddress="l@x"))
+    world.dataverse.tables["contact"][record.id] |= owned_by(late.id) | {"firstname": "Anna"}
+    world.marketo.finds.clear()
+    assert await world.sync("person", record) == [Synced("updated", (late,))]
+    (sent,) = world.marketo.upserts[-1]
+    assert sent == {"firstName": "Anna", "externalCompanyId": world.account, "externalPersonId": record.id}
+    assert world.marketo.finds == [("sales_person", 1), ("person", 1)]
+    world.marketo.has("sales_person", late.id)
+    assert await world.sync("person", replace(record, released=True)) == [Synced("updated")]
+    assert world.marketo.upserts[-1][0]["externalSalesPersonId"] == late.id
+
+
+async def test_one_call_tells_of_300_records_whether_marketo_has_them(world: World) -> None:
+    records = [world.person(n) for n in range(10, 610)]
+    for record in records[:2]:
+        world.marketo.has("person", record.id)
+    outcomes = await world.sync("person", *records)
+    missing = Parent("sales_person", "systemuser", world.user), Parent("company", "account", world.account)
+    assert outcomes.count(Synced("updated", missing)) == 2
+    assert outcomes.count(Deferred(missing)) == 598
+    assert [entity for entity, _ in world.marketo.finds].count("person") == 2
+
+
+async def test_who_has_all_its_parents_costs_no_question_about_itself(world: World) -> None:
+    world.parents()
+    await world.sync("person", world.person(10))
+    assert "person" not in {entity for entity, _ in world.marketo.finds}
+
+
+async def test_a_new_person_goes_at_once_without_an_owner_whom_marketo_refuses(world: World) -> None:
+    refused = Parent("sales_person", "systemuser", world.user)
+    world.causes[refused] = REFUSED
+    world.marketo.has("company", world.account)
+    assert await world.sync("person", world.person(10)) == [Synced("created", (refused,))]
+    assert world.marketo.upserts == [
+        [{"firstName": "Ann 10", "externalCompanyId": world.account, "externalPersonId": guid(10)}]
+    ]
+
+
+async def test_a_new_person_waits_for_the_parent_that_is_late_only(world: World) -> None:
+    world.causes[Parent("sales_person", "systemuser", world.user)] = REFUSED
+    assert await world.sync("person", world.person(10)) == [Deferred((Parent("company", "account", world.account),))]
+
+
+async def test_whoever_has_come_in_spite_of_his_note_is_linked(world: World) -> None:
+    world.parents()
+    world.causes[Parent("sales_person", "systemuser", world.user)] = REFUSED
+    assert await world.sync("person", world.person(10)) == [Synced("created")]
+
+
+async def test_a_role_waits_for_a_refused_person_and_names_the_reason_when_its_time_is_over(world: World) -> None:
+    person, deal = world.person(10), world.dataverse.put("opportunity", guid(20), name="Chairs")
+    world.marketo.has("opportunity", deal)
+    refused = Parent("person", "contact", person.id)
+    world.causes[refused] = REFUSED
+    (role, _) = world.connection(30, person.id, deal)
+    assert await world.sync("opportunity_role", role) == [Deferred((refused,))]
+    late = replace(role, parked_since=NOON - timedelta(days=2), released=True)
+    (outcome,) = await world.sync("opportunity_role", late)
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "ParentMissing"
+    assert f"person {person.id} (table contact), which is not in Marketo: 1003, {REFUSED.message}" in outcome.message
+
+
+async def test_a_role_of_what_is_nothing_to_sync_is_nothing_to_sync(world: World) -> None:
+    person, deal = world.person(10), world.dataverse.put("opportunity", guid(20), name="Chairs")
+    world.marketo.has("opportunity", deal)
+    world.causes[Parent("person", "contact", person.id)] = replace(REFUSED, code="RowGone", skipped=True)
+    (role, _) = world.connection(30, person.id, deal)
+    assert await world.sync("opportunity_role", role) == [Skipped("ParentNotSynced")]
+
+
+async def test_what_was_refused_before_does_not_trust_what_is_remembered_of_its_parents(world: World) -> None:
+    """Each process remembers for itself: the one that was told better may not be the one that tries again."""
+    world.parents()
+    assert await world.sync("person", world.person(10)) == [Synced("created")]
+    del world.marketo.stored["company"][world.account]
+    again = replace(world.person(11), attempt=1)
+    assert await world.sync("person", again) == [Deferred((Parent("company", "account", world.account),))]

@@ -111,6 +111,8 @@ class World:
     async def release(self, *_: Any) -> int:
         return 0
 
+    async def give_up(self, *_: Any) -> None: ...
+
     async def send(self, messages: Sequence[Outgoing]) -> None:
         for message in messages:
             self.sent += 1

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from shared.bus import Outgoing
 from shared.entities import ENTITIES
 from shared.outcomes import Parent
+from shared.parked_rows import Note, NoteState, Parked
 from shared.parking import Parking
 from shared.records import Record, encode, read
-from shared.store import Parked, Request
 from shared.windows import Bursts, Windows
 
 MINUTE = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -173,22 +173,24 @@ class Around:
     async def send(self, messages: Sequence[Outgoing]) -> None:
         self.sent += messages
 
-    async def park(self, _parked: Any, _next_check: datetime) -> None: ...
-    async def mark(self, _requests: Any) -> None: ...
+    async def park(self, *_: Any) -> None: ...
     async def unmark(self, _parents: Any) -> None: ...
     async def remove(self, _parked: Any) -> None: ...
     async def forget(self, *_: Any) -> None: ...
 
-    async def requested(self, _parents: Any) -> set[Parent]:
+    async def replace(self, _notes: Any) -> set[Parent]:
         return set()
 
-    async def waited_for(self, _entity: str) -> dict[str, Request]:
-        return {COMPANY.id: Request(COMPANY, MINUTE, MINUTE)}
+    async def notes(self, _parents: Any) -> dict[Parent, Note]:
+        return {COMPANY: Note(COMPANY, MINUTE, MINUTE, state=NoteState.UNASKED)}
+
+    async def waited_for(self, *_: Any) -> dict[str, Note]:
+        return {COMPANY.id: Note(COMPANY, MINUTE, MINUTE)}
 
     async def children(self, parent: Parent) -> Any:
         yield [Parked(parent, "person", CHILD, "1")]
 
-    async def leave(self, _request: Request) -> str:
+    async def leave(self, _note: Note) -> str:
         return "1"
 
 

@@ -26,6 +26,7 @@ from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.pacing import Pacer
 from shared.outcomes import Parent
+from shared.parked_rows import Parked
 from shared.parking import Parking
 from shared.pipeline import Incoming, Pipeline
 from shared.records import Record
@@ -33,7 +34,6 @@ from shared.references import References
 from shared.schema import Schema
 from shared.settings import BusSettings
 from shared.settle import Settler
-from shared.store import Parked
 from shared.sync import Engine
 from shared.telemetry import spans
 from shared.windows import Bursts
@@ -164,6 +164,8 @@ class World:
     async def release(self, *_: Any) -> int:
         return 0
 
+    async def give_up(self, *_: Any) -> None: ...
+
     async def change(self, *_: Any, **__: Any) -> dict[str, Any]:
         return {}
 
@@ -282,7 +284,7 @@ class ParkedRows:
     def __init__(self) -> None:
         self.rows: list[Parked] = []
 
-    async def park(self, parked: Iterable[Parked], next_check: datetime) -> None:  # noqa: ARG002
+    async def park(self, parked: Iterable[Parked], *_: Any) -> None:
         self.rows += parked
 
     async def children(self, _: Parent) -> AsyncIterator[list[Parked]]:
@@ -291,7 +293,7 @@ class ParkedRows:
     async def nothing(self, *_: Any) -> dict[str, Any]:
         return {}
 
-    requested = mark = unmark = remove = waited_for = nothing
+    notes = replace = unmark = remove = waited_for = nothing
 
 
 async def parked_and_released(*contexts: str) -> str:

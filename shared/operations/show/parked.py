@@ -12,8 +12,9 @@ from shared.entities import PERSON
 from shared.errors import MsiSyncError
 from shared.operations.show.facts import Parked, Search, Subject
 from shared.outcomes import Parent
+from shared.parked_rows import note_key
 from shared.state import connect
-from shared.store import Store, note_key
+from shared.store import Store
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
