@@ -46,6 +46,7 @@ from shared.store import Store
 from shared.sync import Engine
 from shared.telemetry import export
 from shared.telemetry.gauges import Gauges
+from shared.telemetry.redaction import set_up_lines
 from shared.trickle import Trickle
 from shared.windows import Bursts
 from shared.write_back import due
@@ -89,6 +90,7 @@ def _shared() -> _Shared:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and those with 300 ids have 14 KB
     # It logs every header of every request to storage.
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
+    set_up_lines()
     export.start()
     given = settings.load()
     rules = config.load(given.sync.config)

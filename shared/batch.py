@@ -29,11 +29,11 @@ class Candidate:
     """
 
     records: list[Record]
-    fields: dict[str, Any]
+    fields: dict[str, Any] = field(repr=False)  # values of the row
     parents: dict[str, Parent | None]
     id_fields: tuple[str, ...] = ()
     key: str = ""
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     left_out: list[LeftOut] = field(default_factory=list)
     unlinked: tuple[Parent, ...] = ()
 

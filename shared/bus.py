@@ -28,7 +28,7 @@ class Outgoing:
     """A message to send. `at` makes it visible at that time; `session` is needed on session queues."""
 
     queue: str
-    body: bytes
+    body: bytes = field(repr=False)
     session: str | None = None
     at: datetime | None = None
     content_type: str = "application/json"

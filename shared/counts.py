@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.outcomes import Deferred, Failed, Outcome, Retry, Skipped, Synced
+from shared.plain import plain
 from shared.records import Record, timestamp
 from shared.state import State, Value
 from shared.telemetry.redaction import redacted
@@ -149,7 +150,7 @@ def is_counted(outcome: Outcome) -> bool:
 def _error(record: Record, outcome: Retry | Failed, now: datetime) -> dict[str, Any]:
     return {
         "code": outcome.code,
-        "message": redacted(outcome.message)[:MESSAGE_LENGTH],
+        "message": plain(redacted(outcome.message))[:MESSAGE_LENGTH],
         "at": timestamp(now),
         "table": record.table,
         "id": record.id,

@@ -6,6 +6,7 @@
     ├── ConfigurationError       settings or sync.toml cannot be used; nothing works until an operator mends it
     ├── NotificationError        a body from Dynamics that names no row (shared/changes.py)
     ├── MessageError             a message on an entity queue that does not follow the contract (shared/records.py)
+    ├── DefectError              anything else that was raised in an invocation, without its text
     ├── LeaseLostError           a run of the write-back was stopped (shared/write_back/lease.py)
     ├── NotNowError              records must come again, for no fault of theirs (shared/lease.py)
     ├── SignInError              Entra or Marketo identity refused the credentials
@@ -46,6 +47,10 @@ class NotificationError(MsiSyncError, ValueError):
 
 class MessageError(MsiSyncError, ValueError):
     """A message on an entity queue does not follow the contract of docs/messages.md."""
+
+
+class DefectError(MsiSyncError):
+    """An error of the program, told by its class and place: its own text may quote what it was raised for."""
 
 
 class SignInError(MsiSyncError):

@@ -26,6 +26,7 @@ from shared.settle import Settler, dead_letter
 from shared.sync import Engine
 from shared.telemetry import measures, spans
 from shared.telemetry.gauges import Gauges
+from shared.telemetry.redaction import described
 from shared.windows import Bursts, Windows
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Incoming:
     lists, so a message may be given its neighbour's. The body tells both.
     """
 
-    body: bytes
+    body: bytes = field(repr=False)
     enqueued: datetime
     properties: Mapping[str, object] = field(default_factory=dict)
 
@@ -125,8 +126,8 @@ class Pipeline:
             await self._bus.send(
                 [Outgoing(self._queues.changes, slim, correlation_id=notification.correlation_id or None)]
             )
-        except Exception as error:
-            log.exception("webhook_not_queued correlation=%s", notification.correlation_id, exc_info=error)
+        except Exception as error:  # noqa: BLE001  (Dynamics tries again, whatever it was)
+            log.error("webhook_not_queued correlation=%s error=%s", notification.correlation_id, described(error))
             return 503, "the queue cannot be reached; please try again"
         return 202, "queued"
 

@@ -42,6 +42,7 @@ from shared.references import KEEP_SECONDS, References
 from shared.relations import Rules
 from shared.routing import chunked
 from shared.schema import Schema, TableSchema
+from shared.telemetry.redaction import described
 from shared.upserts import Upserts
 from shared.windows import AT_ONCE, Windows
 
@@ -317,7 +318,7 @@ def _candidate(
         AttributeError,
         ArithmeticError,
     ) as error:  # one odd row must not stop its neighbours
-        log.exception("cannot_map table=%s id=%s", record.table, record.id)
+        log.error("cannot_map table=%s id=%s error=%s", record.table, record.id, described(error))
         message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
         return Failed("CannotMap", message)
     return Candidate([record], fields, parents, schema.id_fields)

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from shared.telemetry import export
+from shared.telemetry.redaction import Lines
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Telemetry:
         logs.add_log_record_processor(SimpleLogRecordProcessor(self._lines))
         self._handler = LoggingHandler(logger_provider=logs)
         self._handler.addFilter(export.is_ours)
+        self._handler.setFormatter(Lines())
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:

@@ -7,6 +7,7 @@ again with a wrong password locks the account.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ RENEWAL_SECONDS = 10.0
 #: is wrong (a managed identity's answer names the moment, not the seconds).
 SHORTEST_LIFE = 60.0
 
+#: An error of OAuth is a word; Entra's sentence beside it may name users.
+_WORD = re.compile(r"[a-z_]{1,40}")
 _RETRYABLE = frozenset({"temporarily_unavailable", "request_timeout", "server_error"})
 
 #: Asks the vendor for a new token, in a thread; the answer is MSAL's.
@@ -77,6 +80,7 @@ class DataverseAuth(SharedToken):
         if "access_token" in answer:
             return str(answer["access_token"]), max(float(answer.get("expires_in", 3600)), SHORTEST_LIFE)
         error = str(answer.get("error", "unknown"))
+        error = error if _WORD.fullmatch(error) else "unknown"
         if error in _RETRYABLE:
             raise DataverseError("SignInUnavailable", f"Entra answered {error}", kind=Kind.TRANSIENT)
         numbers = [int(number) for number in answer.get("error_codes") or []]

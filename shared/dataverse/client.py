@@ -6,13 +6,13 @@ import json
 import logging
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from shared import codes, tally
+from shared import codes, tally, vendor_text
 from shared.codes import Kind
 from shared.dataverse import multipart
 from shared.dataverse.auth import DataverseAuth
@@ -237,7 +237,7 @@ class DataverseClient:
             response = await self._http.request(method, url, headers=headers, **content)
         except httpx.HTTPError as error:
             raise DataverseError("Unreachable", f"no answer: {type(error).__name__}", kind=Kind.TRANSIENT) from None
-        call.answered(response.headers.get("x-ms-service-request-id", ""))
+        call.answered(vendor_text.request_id(response.headers.get("x-ms-service-request-id")))
         if response.status_code == 204:
             created = _CREATED.search(response.headers.get("OData-EntityId", ""))
             return {"id": created.group(1).lower()} if created else {}
@@ -247,7 +247,8 @@ class DataverseClient:
                 return multipart.decode(kind, response.content) if kind.startswith("multipart/") else response.json()
             except ValueError:
                 raise DataverseError("NotJson", "HTTP 200 without JSON", kind=Kind.TRANSIENT) from None
-        raise error_of(response.status_code, response.headers, response.content)
+        names = names_of(url, body if isinstance(body, Mapping) else {})
+        raise error_of(response.status_code, response.headers, response.content, names)
 
 
 def rows_url(entity_set: str, key: str, ids: Sequence[str], columns: Iterable[str]) -> str:
@@ -267,18 +268,29 @@ def _wait(error: DataverseError, tries: int, most: int) -> float | None:
     return None
 
 
-def error_of(status: int, headers: Mapping[str, str], content: bytes) -> DataverseError:
-    """What an answer that is not success says; `headers` by lower-case name."""
+def names_of(url: str, body: Mapping[str, Any]) -> frozenset[str]:
+    """The columns that a request named: of Dataverse's text, these alone are told. Never what a filter looks for."""
+    query = httpx.QueryParams(url.partition("?")[2])
+    rows = [body, *(row for row in body.get("Targets") or () if isinstance(row, Mapping))]
+    columns = (name.partition("@")[0] for row in rows for name in row)
+    return frozenset(name for name in (*query.get("$select", "").split(","), *columns) if name)
+
+
+def error_of(
+    status: int, headers: Mapping[str, str], content: bytes, names: Collection[str] = frozenset()
+) -> DataverseError:
+    """What an answer that is not success says; `headers` by lower-case name, `names`: the request's columns."""
     try:
         error = json.loads(content)["error"]
         code, message = str(error.get("code", "")), str(error.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         code, message = "", ""
     retry_after = headers.get("retry-after", "")
+    code = vendor_text.dataverse_code(codes.normalise(code))
     return DataverseError(
-        codes.normalise(code) if code else f"HTTP {status}",
-        message or f"HTTP {status}",
+        code or f"HTTP {status}",
+        vendor_text.dataverse(code, message, names) if code or message else f"HTTP {status}",
         kind=Kind.THROTTLED if status == 429 else codes.dataverse(code, status),
         retry_after=float(retry_after) if retry_after.replace(".", "", 1).isdigit() else None,
-        request_id=headers.get("x-ms-service-request-id", ""),
+        request_id=vendor_text.request_id(headers.get("x-ms-service-request-id")),
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from shared import codes, tally
+from shared import codes, tally, vendor_text
 from shared.codes import Kind
 from shared.entities import Entity
 from shared.errors import MarketoError
@@ -219,9 +219,9 @@ class MarketoClient:
         if len(results) != len(bodies):
             raise MarketoError(
                 "ResultCount", f"{len(results)} results for {len(bodies)} records", kind=Kind.TRANSIENT,
-                request_id=str(answer.get("requestId", "")),
+                request_id=vendor_text.request_id(answer.get("requestId")),
             )  # fmt: skip
-        return [_result(row) for row in results]
+        return [_result(row, body) for row, body in zip(results, bodies, strict=True)]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -274,7 +274,7 @@ class MarketoClient:
                     await (begin or _at_once)()
                     with spans.calling("marketo", method, path) as call:
                         answer = await self._send(method, path, token, form, content)
-                        call.answered(str(answer.get("requestId", "")))
+                        call.answered(vendor_text.request_id(answer.get("requestId")))
                         return answer
             except MarketoError as error:
                 tried += 1
@@ -329,10 +329,10 @@ class MarketoClient:
             lost = not isinstance(error, NOT_SENT)
             told = f"no answer: {type(error).__name__}"
             raise MarketoError("Unreachable", told, kind=Kind.TRANSIENT, at_work=lost) from None
-        return _answer(response)
+        return _answer(response, lambda: _names(path, form, content))
 
 
-def _answer(response: httpx.Response) -> dict[str, Any]:
+def _answer(response: httpx.Response, names: Callable[[], frozenset[str]]) -> dict[str, Any]:
     if response.status_code != 200:
         code, kind = f"HTTP {response.status_code}", codes.http_status(response.status_code)
         told = "Marketo's gateway refused the call"
@@ -346,20 +346,31 @@ def _answer(response: httpx.Response) -> dict[str, Any]:
     if answer.get("success"):
         return answer
     error = (answer.get("errors") or [{}])[0]
-    code = str(error.get("code", "unknown"))
+    code = vendor_text.marketo_code(error.get("code"))
     kind = codes.marketo_response(code)
     if kind is Kind.OK:
         return {**answer, "result": []}
-    told, request = str(error.get("message", "")), str(answer.get("requestId", ""))
-    raise MarketoError(code, told, kind=kind, request_id=request, at_work=codes.may_be_at_work(code))
-
-
-def _result(row: Mapping[str, Any]) -> Result:
-    reason = (row.get("reasons") or [{}])[0]
-    skipped = row.get("status") == "skipped"
-    return Result(
-        status=str(row.get("status", "")),
-        id=row.get("id") or 0,
-        code=str(reason.get("code", "unknown")) if skipped else "",
-        message=str(reason.get("message", "")) if skipped else "",
+    told, request = vendor_text.marketo(code, str(error.get("message", "")), names()), answer.get("requestId")
+    raise MarketoError(
+        code, told, kind=kind, request_id=vendor_text.request_id(request), at_work=codes.may_be_at_work(code)
     )
+
+
+def _names(path: str, form: Mapping[str, str] | None, content: bytes | None) -> frozenset[str]:
+    """The fields that a call named: of a vendor's text, these alone are told."""
+    query = {**httpx.QueryParams(path.partition("?")[2]), **(form or {})}
+    names = {query.get("filterType", ""), *query.get("fields", "").split(",")}
+    if content is not None:
+        body = json.loads(content)
+        names |= {body.get("lookupField", ""), *(name for record in body.get("input", ()) for name in record)}
+    return frozenset(name for name in names if name)
+
+
+def _result(row: Mapping[str, Any], body: bytes) -> Result:
+    """What became of the record that was sent as `body`."""
+    if row.get("status") != "skipped":
+        return Result(status=str(row.get("status", "")), id=row.get("id") or 0)
+    reason = (row.get("reasons") or [{}])[0]
+    code = vendor_text.marketo_code(reason.get("code"))
+    told = vendor_text.marketo(code, str(reason.get("message", "")), json.loads(body))
+    return Result("skipped", row.get("id") or 0, code, told)

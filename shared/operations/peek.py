@@ -61,7 +61,7 @@ class Peeked:
     """
 
     sequence_number: int
-    body: bytes
+    body: bytes = field(repr=False)
     enqueued: datetime | None
     due: datetime | None = None
     delivery_count: int = 0

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
-from shared.telemetry.redaction import redacted
+from shared.plain import plain
+from shared.telemetry.redaction import OWN, Lines, described, redacted
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LogRecordProcessor
@@ -48,7 +49,7 @@ def start() -> None:
     try:
         _set_up()
     except Exception as error:  # noqa: BLE001  (a package that is missing, a connection string that is none, …)
-        log.error("no_telemetry error=%s: %s", type(error).__name__, redacted(str(error)))
+        log.error("no_telemetry error=%s", described(error))
 
 
 def _set_up() -> None:
@@ -72,12 +73,13 @@ def _set_up() -> None:
     for handler in logging.getLogger().handlers:
         if type(handler).__module__.startswith("opentelemetry."):
             handler.addFilter(is_ours)
+            handler.setFormatter(Lines())
     log.info("telemetry to Application Insights")
 
 
 def is_ours(line: logging.LogRecord) -> bool:
     """The app's own lines, and warnings of all others but the exporter."""
-    return line.name.startswith("shared.") or (line.levelno >= logging.WARNING and not line.name.startswith(_EXPORTERS))
+    return line.name.startswith(OWN) or (line.levelno >= logging.WARNING and not line.name.startswith(_EXPORTERS))
 
 
 def redactor() -> LogRecordProcessor:
@@ -87,11 +89,10 @@ def redactor() -> LogRecordProcessor:
     class Redactor(LogRecordProcessor):
         def on_emit(self, log_record: ReadWriteLogRecord) -> None:
             written = log_record.log_record
-            written.body = redacted(str(written.body))
+            written.body = plain(redacted(str(written.body)))
+            # Whatever else a line brings along, an error's text above all, may quote values.
             written.attributes = {
-                name: redacted(value) if isinstance(value, str) else value
-                for name, value in (written.attributes or {}).items()
-                if not name.startswith("code.")  # where in the source: bytes that the logger's name makes up for
+                name: value for name, value in (written.attributes or {}).items() if name == "exception.type"
             }
 
         def shutdown(self) -> None:

@@ -17,6 +17,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, T
 from shared.errors import VendorError
 from shared.telemetry import metrics
 from shared.telemetry.metrics import CALLS, SCOPE
+from shared.telemetry.redaction import without_values
 
 if TYPE_CHECKING:
     from shared.bus import Properties
@@ -39,6 +40,8 @@ CODE = "msisync.code"
 REQUEST_ID = "msisync.request_id"
 SPAN_ATTRIBUTES = (ENTITY, MESSAGES, CORRELATION, SYSTEM, ENDPOINT, METHOD, CODE, REQUEST_ID)
 
+#: An id; what stands in its place may be anything.
+_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _W3C = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _tracer = trace.get_tracer(SCOPE)
 #: What stands before the resource in a path of either vendor, and what tells one row or job from another.
@@ -76,9 +79,16 @@ def invocation(name: str, messages: Iterable[Mapping[str, object]] = (), entity:
     The span is the child of the message that came with a context. Where several did, it is linked to each of them, up
     to `MAX_LINKS`, and stays in the invocation's own trace, as the platform gave it.
     """
-    if _nobody_listens():
-        yield
-        return
+    with without_values():
+        if _nobody_listens():
+            yield
+        else:
+            with _invocation(name, messages, entity):
+                yield
+
+
+@contextmanager
+def _invocation(name: str, messages: Iterable[Mapping[str, object]], entity: str) -> Iterator[None]:
     given = [_traceparent(properties) for properties in messages]
     contexts = [context for each in dict.fromkeys(given) if (context := _context(each))]
     current = trace.get_current_span().get_span_context()
@@ -97,7 +107,7 @@ def invocation(name: str, messages: Iterable[Mapping[str, object]] = (), entity:
 
 def correlate(ids: Iterable[str]) -> None:
     """Name Dataverse's correlation ids on the current span, the first few of them."""
-    distinct = list(dict.fromkeys(id_ for id_ in ids if id_))[:MAX_CORRELATIONS]
+    distinct = list(dict.fromkeys(id_ for id_ in ids if _ID.fullmatch(id_)))[:MAX_CORRELATIONS]
     if distinct:
         trace.get_current_span().set_attribute(CORRELATION, distinct)
 

@@ -43,7 +43,7 @@ class Update:
 
     table: str
     id: str
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
 
     @property
     def key(self) -> Key:
@@ -151,7 +151,7 @@ class Rows:
         found: dict[Key, Row] = {}
         for (table, _), answer in zip(asked, await self._batch(parts, deadline), strict=True):
             if answer.status != 200:
-                raise error_of(answer.status, answer.headers, answer.content)
+                raise error_of(answer.status, answer.headers, answer.content, frozenset(columns[table]))
             for row in json.loads(answer.content)["value"]:
                 found[table, str(row[TABLES[table].key]).lower()] = row
         return found
@@ -184,7 +184,7 @@ class Rows:
                 if answer.status < 300:
                     written.done.append(update)
                     continue
-                error = error_of(answer.status, answer.headers, answer.content)
+                error = error_of(answer.status, answer.headers, answer.content, update.values.keys())
                 if error.kind is Kind.TOKEN:
                     raise error
                 if error.kind is Kind.GONE:

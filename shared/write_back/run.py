@@ -23,6 +23,7 @@ from shared.errors import DataverseError, MarketoError, MsiSyncError
 from shared.records import timestamp
 from shared.routing import chunked
 from shared.telemetry import measures
+from shared.telemetry.redaction import without_values
 from shared.write_back import results
 from shared.write_back.bringer import Bringer
 from shared.write_back.due import DueRows
@@ -95,6 +96,10 @@ class WriteBack:
 
     async def tick(self) -> None:
         """The timer's run: what has changed, then a part of the sweep when it is due. Raises nothing of a vendor."""
+        with without_values():
+            await self._tick()
+
+    async def _tick(self) -> None:
         from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
 
         try:

@@ -289,7 +289,7 @@ async def test_a_lock_among_many_rows_is_told_at_once_and_is_no_outage(code: str
 
     world = World(refusal(500, code, "locked"))
     world.client._guard = Guard()
-    with pytest.raises(DataverseError, match="locked"):
+    with pytest.raises(DataverseError, match="lock"):
         await world.client.update_many("contact", "contacts", [{"contactid": "a"}], tag="t", deadline=FAR)
     assert (seen, world.slept, len(world.requests)) == ([None], [], 1)
 

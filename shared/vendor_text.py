@@ -1,0 +1,269 @@
+"""What a vendor says, told again in words of our own: codes, names that we have sent ourselves, and fixed phrases.
+
+Vendors quote the values that they refuse ("Invalid value for field 'email' and value '…'"), and a quotation may hold
+anything: quotes, line breaks, what looks like another field. So no word of a vendor's text is passed on. A text that
+has a known form is told anew, its value by its kind alone; of any other text the meaning of its code is told, and
+which of the names that the call was about stand in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+
+#: A name that the caller has sent, or the general word for it.
+Named = Callable[[str], str]
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_.]{0,99}"
+#: What privileges are for, in their names.
+_TABLES = (
+    *("Account", "Contact", "Lead", "Opportunity", "Connection", "ConnectionRole", "CustomerOpportunityRole", "User"),
+    *("Team", "Role", "BusinessUnit", "Organization", "Entity", "Attribute", "OptionSet", "Relationship"),
+    *("SdkMessage", "SdkMessageProcessingStep", "SdkMessageProcessingStepImage", "ServiceEndpoint", "PluginType"),
+    *("PluginAssembly", "AsyncOperation", "FieldSecurityProfile", "Customization"),
+)
+_GUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_REQUEST_ID = re.compile(r"[0-9A-Za-z#._-]{1,64}")
+_MARKETO_CODE = re.compile(r"[0-9]{1,6}")
+_DATAVERSE_CODE = re.compile(r"0x[0-9a-f]{8}")
+#: Characters that nobody sees.
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_WITHHELD = "{} says more, which may quote values and is not kept"
+
+#: Adobe's table of codes, in our words (marketo.md 3).
+MARKETO_MEANINGS: Mapping[str, str] = {
+    "500": "Internal server error",
+    "502": "Bad gateway",
+    "600": "Empty access token",
+    "601": "Access token invalid",
+    "602": "Access token expired",
+    "603": "Access denied",
+    "604": "Request timed out",
+    "605": "HTTP method not supported",
+    "606": "Max rate limit exceeded",
+    "607": "Daily quota reached",
+    "608": "API temporarily unavailable",
+    "609": "Invalid JSON",
+    "610": "Requested resource not found",
+    "611": "System error",
+    "612": "Invalid content type",
+    "613": "Invalid multipart request",
+    "614": "Invalid subscription",
+    "615": "Concurrent access limit reached",
+    "616": "Invalid subscription type",
+    "701": "A parameter cannot be blank",
+    "702": "No data found",
+    "703": "The feature is not enabled for the subscription",
+    "704": "Invalid date format",
+    "712": "Merge to person account invalid",
+    "713": "Transient error",
+    "714": "No default record type",
+    "718": "ExternalSalesPersonID not found",
+    "719": "Lock wait timeout",
+    "1001": "Invalid value, another type is required",
+    "1002": "Missing value for required parameter",
+    "1003": "Invalid data",
+    "1004": "Lead not found",
+    "1005": "Lead already exists",
+    "1006": "Field not found",
+    "1007": "Multiple lead match lookup criteria",
+    "1008": "Access denied to partition",
+    "1009": "Partition name must be specified",
+    "1010": "Partition update not allowed",
+    "1011": "Field not supported",
+    "1013": "Object not found",
+    "1014": "Failed to create object",
+    "1015": "Lead not in list",
+    "1016": "Too many imports",
+    "1017": "Object already exists",
+    "1018": "CRM Enabled",
+    "1019": "Import in progress",
+    "1021": "Company update not allowed",
+    "1022": "Object in use",
+    "1026": "Custom object not enabled",
+    "1029": "Too many jobs in queue, or the export's daily quota exceeded",
+    "1035": "Unsupported filter type",
+    "1036": "Duplicate object found in input",
+    "1080": "Too many ids to merge",
+}
+
+#: Microsoft's codes, in our words (dataverse.md 5.3).
+DATAVERSE_MEANINGS: Mapping[str, str] = {
+    "0x80040217": "The row does not exist",
+    "0x80040220": "The user lacks a privilege; see its security role",
+    "0x80040225": "The user is disabled",
+    "0x80040227": "Another row refers to this one, so it cannot be deleted",
+    "0x80040203": "A value breaks a rule of the table",
+    "0x80040237": "A row with the same key exists",
+    "0x80040265": "A plug-in of your organisation refused the row",
+    "0x80040333": "Duplicate detection refused the row",
+    "0x80044150": "Generic SQL error, the row may be locked (deadlock)",
+    "0x80044151": "SQL timeout, the row was locked",
+    "0x80044330": "A value is outside the valid range of its column",
+    "0x8004431a": "A value is no option of its column",
+    "0x80044331": "A text is longer than its column",
+    "0x80044352": "The version of the metadata has expired",
+    "0x80048306": "The user has no access to this row; see sharing and the security role",
+    "0x80048408": "The row's state does not allow this",
+    "0x80048d19": "The body has a property or a value that the table does not take",
+    "0x8004e023": "Too many rows for an aggregate",
+    "0x8005f101": "The access token has expired",
+    "0x80060882": "The row has been changed meanwhile",
+    "0x80060883": "The row's version is missing",
+    "0x80060888": "Dataverse does not understand the request",
+    "0x8006088a": "Resource not found",
+    "0x8006088d": "The table has no row versions",
+    "0x80072321": "The execution time of all requests exceeded the limit",
+    "0x80072322": "The number of requests exceeded the limit",
+    "0x80072326": "The number of concurrent requests exceeded the limit",
+    "0x80072560": "The user is not a member of the organization",
+}
+
+#: Forms of texts with what they are told as. Groups `field` must be names that were sent, `value` is told by its kind,
+#: any other group has a shape that no value of a record has.
+_FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(form, re.DOTALL | re.IGNORECASE), told)
+    for form, told in (
+        (
+            rf"Invalid value for field '(?P<field>{_NAME})' and value '(?P<value>.*)'",
+            "Invalid value for {field}: {value}",
+        ),
+        (rf"Invalid value for field '(?P<field>{_NAME})'.*", "Invalid value for {field}"),
+        (rf"Invalid value for (?P<field>{_NAME}) and value '(?P<value>.*)'", "Invalid value for {field}: {value}"),
+        (
+            r"Invalid value '(?P<value>.*)'[.,]? *Required of type '(?P<type>integer|long|float|number|boolean|string|"
+            r"date|datetime|email|currency|percent|phone|url|text|score|reference)'",
+            "Invalid value, required of type '{type}': {value}",
+        ),
+        (rf"Lookup field '(?P<field>{_NAME})' not (?P<what>found|supported)", "Lookup {field} not {what}"),
+        (rf"Field '(?P<field>{_NAME})' not (?P<what>found|supported|updateable)", "{Field} not {what}"),
+        (rf"Invalid data: field '(?P<field>{_NAME})' is not updateable", "Invalid data: {field} is not updateable"),
+        (rf"Missing value for required parameter '(?P<field>{_NAME})'", "Missing value for required parameter {field}"),
+        (rf"(?P<field>{_NAME}) cannot be blank", "{Field} cannot be blank"),
+        (
+            rf"Could not find a property named '(?P<field>{_NAME})' on type .*",
+            "Could not find a property named {field}",
+        ),
+        (r".*Could not find a property.*", "Could not find a property"),
+        (
+            rf"A validation error occurred\. The length of the '(?P<field>{_NAME})' attribute of the '[^']*' entity "
+            r"exceeded the maximum allowed length of '(?P<length>\d{1,9})'\.?",
+            "The text of {field} exceeds the maximum length of {length}",
+        ),
+        (
+            rf"A validation error occurred\. The value (?P<value>.*) of '(?P<field>{_NAME})' on record of type .*",
+            "A value of {field} is outside the valid range: {value}",
+        ),
+        (rf"Attribute '(?P<field>{_NAME})' cannot be NULL\.?", "{Field} cannot be empty"),
+        (
+            r".*\b(?P<right>prv(?:Read|Write|Create|Delete|AppendTo|Append|Assign|Share)(?:"
+            rf"{'|'.join(_TABLES)}))\b.*",
+            "The user is missing the privilege {right}; add it to the security role",
+        ),
+        (
+            r".*\bdoes not have (?P<right>(?:Read|Write|Create|Delete|Append|AppendTo|Assign|Share)Access) "
+            rf"right\(s\) for record with id (?P<id>{_GUID}).*",
+            "The user does not have {right} for the row {id}",
+        ),
+        (rf".*\bWith Id ?= ?(?P<id>{_GUID}) Does Not Exist.*", "The row {id} does not exist"),
+        (
+            r"Max rate limit '(?P<n>\d{1,6})' exceeded with ?in '(?P<s>\d{1,4})' secs",
+            "Max rate limit {n} exceeded within {s} s",
+        ),
+        (r"Too many results match the filter", "Too many results match the filter"),
+        (r"Too many jobs.*", "Too many jobs in queue"),
+        (r"Export daily quota.*", "Export daily quota exceeded"),
+        (r"Invalid nextPageToken", "Invalid nextPageToken"),
+        (r"(?:Object|Record) not found", "Object not found"),
+    )
+)  # fmt: skip
+#: Words for a name that was not sent: what stands there may be a value.
+_A_FIELD = "a field"
+
+
+def marketo(code: str, text: str, names: Collection[str] = ()) -> str:
+    """What Marketo's text for this code says. `names`: fields that the call named, the only names that are told."""
+    return _told(text, names) or _meaning(MARKETO_MEANINGS, code, "Marketo", text, names)
+
+
+def dataverse(code: str, text: str, names: Collection[str] = ()) -> str:
+    """The same of Dataverse; `code` is normalised."""
+    return _told(text, names) or _meaning(DATAVERSE_MEANINGS, code, "Dataverse", text, names)
+
+
+def marketo_code(given: object) -> str:
+    """A code of Marketo's: digits, else "unknown"."""
+    return str(given) if _MARKETO_CODE.fullmatch(str(given)) else "unknown"
+
+
+def dataverse_code(normalised: str) -> str:
+    """A code of Dataverse's; empty for what is none."""
+    return normalised if _DATAVERSE_CODE.fullmatch(normalised) else ""
+
+
+def request_id(given: object) -> str:
+    """What the vendor's support asks for; empty where it has another shape."""
+    return str(given) if _REQUEST_ID.fullmatch(str(given or "")) else ""
+
+
+def kind_of_value(value: str) -> str:
+    """What an operator may know of a value that was refused: its kind, its length, and what nobody sees in it."""
+    if not value:
+        return "empty"
+    facts = [f"{_class(value)} of {len(value)} character{'s' * (len(value) != 1)}"]
+    if value != value.strip():
+        facts.append("blanks around it")
+    if "\n" in value or "\r" in value:
+        facts.append("several lines")
+    if _INVISIBLE.search(value):
+        facts.append("invisible characters")
+    elif not value.isascii():
+        facts.append("not only ASCII")
+    return ", ".join(facts)
+
+
+def _class(value: str) -> str:
+    text = value.strip()
+    if re.fullmatch(r"[-+]?\d+", text):
+        return "a whole number"
+    if re.fullmatch(r"[-+]?\d*[.,]\d+(?:[eE][-+]?\d+)?", text):
+        return "a number"
+    if re.fullmatch(r"\d{4}-\d\d-\d\d(?:[T ].*)?", text):
+        return "a date"
+    if re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", text):
+        return "an e-mail address"
+    if "<" in text and "@" in text:
+        return "a name with an e-mail address"
+    return "text"
+
+
+def _told(text: str, names: Collection[str]) -> str:
+    known = {name.lower(): name for name in names}
+
+    def named(found: str) -> str:
+        name = known.get(found.lower())
+        return f"field '{name}'" if name else _A_FIELD
+
+    for form, told in _FORMS:
+        match = form.fullmatch(text.strip())
+        if match:
+            groups = {name: group for name, group in match.groupdict().items() if group is not None}
+            if "field" in groups:
+                groups["field"] = named(groups["field"])
+                groups["Field"] = groups["field"][:1].upper() + groups["field"][1:]
+            if "value" in groups:
+                groups["value"] = kind_of_value(groups["value"])
+            return told.format_map(groups)
+    return ""
+
+
+def _meaning(meanings: Mapping[str, str], code: str, system: str, text: str, names: Collection[str]) -> str:
+    """A code's meaning, with the names of the call that the text puts into quotes."""
+    meaning = meanings.get(code, "")
+    told = meaning or (f"{system} gives no known reason" if text else f"{system} gives no reason")
+    if not text.strip() or text.strip().rstrip(".").lower() == meaning.lower():
+        return told
+    known = {name.lower(): name for name in names}
+    quoted = (found.group(1).lower() for found in re.finditer(rf"['\"\[]({_NAME})['\"\]]", text))
+    fields = ", ".join(dict.fromkeys(f"field '{known[name]}'" for name in quoted if name in known))
+    return ": ".join(filter(None, (told, fields))) + ("" if meaning and fields else f" ({_WITHHELD.format(system)})")
