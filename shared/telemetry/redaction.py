@@ -61,12 +61,12 @@ def described(error: BaseException) -> str:
 def without_values() -> Iterator[None]:
     """Around all work of an invocation: what its host will log of an error that leaves it quotes nothing.
 
-    Errors of this product tell no values, those of Azure's SDKs only queues, tables and links. Any other becomes a
-    DefectError. Raises what was raised, or that.
+    Errors of this product tell no values, those of Azure's SDKs and of connections only queues, tables and addresses.
+    Any other becomes a DefectError. Raises what was raised, or that.
     """
     try:
         yield
-    except MsiSyncError:
+    except (MsiSyncError, ConnectionError, TimeoutError):
         raise
     except Exception as error:
         if type(error).__module__.startswith("azure."):
