@@ -18,6 +18,7 @@ from shared.records import Record
 from shared.windows import AT_ONCE, Windows
 
 T = TypeVar("T")
+OF_COMPANY = "a field of the company that the person is linked to in Marketo: map it in [account.fields]"
 
 
 @dataclass(slots=True)
@@ -25,7 +26,8 @@ class Candidate:
     """A record on its way to Marketo. `records` are all that stand for it: a connection has two mirrored rows.
 
     `id_fields` hold the row's own id. `left_out` are the fields that are not sent, each with the
-    reason of the mapping or of Marketo. `unlinked` are parents that are not in Marketo, without which it goes for now.
+    reason of the mapping or of Marketo. `company_fields`, in lower case, are those that a person has of its company.
+    `unlinked` are parents that are not in Marketo, without which it goes for now.
     """
 
     records: list[Record]
@@ -36,6 +38,7 @@ class Candidate:
     body: bytes = field(default=b"", repr=False)
     left_out: list[LeftOut] = field(default_factory=list)
     unlinked: tuple[Parent, ...] = ()
+    company_fields: frozenset[str] = frozenset()
 
     @property
     def since(self) -> datetime:
@@ -59,6 +62,17 @@ class Candidate:
         """Leave the links to these parents as they are in Marketo: their fields are not sent."""
         self.unlinked += tuple(parent for parent in parents if parent not in self.unlinked)
         self.parents = {field: p for field, p in self.parents.items() if p not in parents}
+
+    @property
+    def has_company_fields(self) -> bool:
+        """Whether it holds fields of a company, not yet encoded."""
+        return any(name.lower() in self.company_fields for name in self.fields)
+
+    def leave_to_company(self) -> None:
+        """Take out what Marketo takes through the company of a linked person alone (1021, marketo.md 5.3)."""
+        for name in [name for name in self.fields if name.lower() in self.company_fields]:
+            if self.fields.pop(name) is not None:
+                self.left_out.append(LeftOut(name, "CompanyField", OF_COMPANY, "a value"))
 
     def without(self, refused: Collection[str], entity: Entity) -> bool:
         """Take fields that Marketo refuses out of the encoded record; false when they are not in it, or must stay."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from shared.text import is_blank
+
 Row = Mapping[str, Any]
 Wanted = Literal["empty", "present"] | list[int | str | bool]
 Condition = Mapping[str, Wanted]
@@ -17,14 +19,15 @@ Condition = Mapping[str, Wanted]
 
 def holds(row: Row, condition: Condition) -> bool:
     """Whether every column of the row is what the condition wants."""
-    return all(_is(row.get(column), wanted) for column, wanted in condition.items())
+    return all(matches(row.get(column), wanted) for column, wanted in condition.items())
 
 
-def _is(value: Any, wanted: Wanted) -> bool:
+def matches(value: Any, wanted: Wanted) -> bool:
+    """Whether a column's value is what a condition wants. Text that shows nothing is empty."""
     if wanted == "empty":
-        return value is None or value == ""
+        return is_blank(value)
     if wanted == "present":
-        return value is not None and value != ""
+        return not is_blank(value)
     return value in wanted
 
 

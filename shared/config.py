@@ -26,6 +26,7 @@ from shared.conditions import SyncFilter, Wanted
 from shared.entities import ENTITIES, TABLES
 from shared.errors import ConfigurationError
 from shared.problems import problems, quoted
+from shared.text import BeyondBmp
 
 Column = Annotated[str, AfterValidator(checks.column)]
 Guid = Annotated[str, AfterValidator(checks.guid)]
@@ -134,6 +135,12 @@ class RolePolicy(_Strict):
     default: Annotated[Text, StringConstraints(max_length=50)] = "Stakeholder"
 
 
+class TextPolicy(_Strict):
+    """What becomes of characters at which Marketo would end the value: those beyond Unicode's basic plane."""
+
+    beyond_bmp: BeyondBmp = "drop"
+
+
 class SyncConfig(_Strict):
     """The whole of sync.toml."""
 
@@ -141,7 +148,9 @@ class SyncConfig(_Strict):
     empty: Literal["clear", "keep"] = "clear"
     unsubscribe: Literal["never", "opt_out", "both"] = "never"
     filter_column: Annotated[str, AfterValidator(lambda given: given and checks.column(given))] = "new_synctomkto"
+    time_zone: Annotated[str, AfterValidator(checks.time_zone)] = "UTC"
     keys: KeyFields = KeyFields()
+    text: TextPolicy = TextPolicy()
     owner: OwnerPolicy = OwnerPolicy()
     roles: RolePolicy = RolePolicy()
     write_back: dict[MarketoName, Names] = dict(INSIGHT_PAIRS)
@@ -195,13 +204,14 @@ def logical(column: str) -> str:
 
 
 #: What stands at the top of the file and could pass for a field below it ("language" may be one).
-_OPTIONS = frozenset({"filter_column", "empty", "unsubscribe"})
+_OPTIONS = frozenset({"filter_column", "empty", "unsubscribe", "time_zone"})
 #: The keys of each section, for what is said of others.
 _KEYS = {
     "": [*(name for name in SyncConfig.model_fields if name != "tables"), *TABLES],
     "keys": list(KeyFields.model_fields),
     "owner": list(OwnerPolicy.model_fields),
     "roles": list(RolePolicy.model_fields),
+    "text": list(TextPolicy.model_fields),
     "write_back": [],
     "table": list(TableConfig.model_fields),
     "rule": ["column", *FieldRule.model_fields],

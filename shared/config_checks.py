@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.entities import ENTITIES, TABLES, Entity
 from shared.problems import Place, nearest, quoted
@@ -67,6 +68,14 @@ def guid(given: str) -> str:
     if not _GUID.fullmatch(bare):
         raise ValueError(f'{quoted(given)} is no GUID: write one such as "9b7e41d2-904d-ee11-be6f-000d3a4f1b2c"')
     return bare
+
+
+def time_zone(given: str) -> str:
+    """The name of a time zone. Raises ValueError."""
+    with suppress(ValueError, OSError, ZoneInfoNotFoundError):  # OSError: names that are folders of the zone files
+        if given == "UTC" or ZoneInfo(given):
+            return given
+    raise ValueError(f'{quoted(given)} is not a time zone: write one such as "Europe/Berlin", or "UTC"')
 
 
 def wanted(given: Any) -> Any:

@@ -17,6 +17,7 @@ from shared.config import SyncConfig
 from shared.dataverse.client import MAX_IDS, DataverseClient
 from shared.reference_state import Versions, always_the_same
 from shared.relations import NOBODY, ROLE_COLUMNS, Reference, Row, Rules, User, contact_steps, lookup
+from shared.text import is_blank
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ class References:
 def user_of(row: Row) -> User:
     """What the owner rules ask of a user, from a row with USER_COLUMNS."""
     return User(
-        has_mail=bool(row.get("internalemailaddress")) and not row.get("applicationid"),
+        has_mail=not is_blank(row.get("internalemailaddress")) and not row.get("applicationid"),
         disabled=bool(row.get("isdisabled")),
         interactive=row.get("accessmode") in (None, 0, 1, 2),
     )

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared.config import OwnerPolicy
 from shared.entities import TABLES
 from shared.outcomes import Parent, Skipped
+from shared.text import is_blank
 
 #: How far up a chain of contacts the account is looked for; a chain may be a circle.
 MAX_CONTACT_STEPS = 3
@@ -19,6 +20,12 @@ MAX_CONTACT_STEPS = 3
 ROLE_LENGTH = 50
 
 LOOKUP_TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
+#: The lookups that name a row's account, or a contact in between, by its table; the first that does counts.
+_COMPANY_COLUMNS = {
+    "lead": ("_parentaccountid_value",),
+    "contact": ("_parentcustomerid_value",),
+    "opportunity": ("_customerid_value", "_parentaccountid_value"),
+}
 #: The lookups that name a role, by the table of the rows that have them.
 ROLE_COLUMNS = {
     "connection": ("_record1roleid_value", "_record2roleid_value"),
@@ -120,12 +127,7 @@ class Rules:
 
     def company(self, table: str, row: Row) -> Parent | None:
         """The account that a person or an opportunity belongs to, or None."""
-        candidates = {
-            "lead": ("_parentaccountid_value",),
-            "contact": ("_parentcustomerid_value",),
-            "opportunity": ("_customerid_value", "_parentaccountid_value"),
-        }[table]
-        references = [ref for column in candidates if (ref := lookup(row, column))]
+        references = [ref for column in _COMPANY_COLUMNS[table] if (ref := lookup(row, column))]
         accounts = [id_ for kind, id_ in references if kind == "account"]
         steps = contact_steps(table)
         accounts += [id_ for kind, ref in references if kind == "contact" and (id_ := self._account_of(ref, steps))]
@@ -157,6 +159,12 @@ class Rules:
         return None if name is None else (name or self.default_role)[:ROLE_LENGTH]
 
 
+def hidden_links(table: str, row: Row, hidden: Collection[str]) -> list[str]:
+    """The link fields of a row of which a lookup is hidden from our user, and therefore null, whatever it is."""
+    columns = {"externalSalesPersonId": ("_ownerid_value",), "externalCompanyId": _COMPANY_COLUMNS.get(table, ())}
+    return [field for field, names in columns.items() if any(n in hidden and row.get(n) is None for n in names)]
+
+
 def lookup(row: Row, column: str) -> Reference | None:
     """(table, id) that a lookup column such as `_ownerid_value` points to, or None when it is empty."""
     value = row.get(column)
@@ -172,7 +180,7 @@ def skip_user(row: Row) -> Skipped | None:
     """Application users and users without e-mail are no sales persons; disabled ones stay what they were."""
     if row.get("applicationid"):
         return Skipped("ApplicationUser")
-    return None if row.get("internalemailaddress") else Skipped("UserWithoutMail")
+    return Skipped("UserWithoutMail") if is_blank(row.get("internalemailaddress")) else None
 
 
 def role_ends(table: str, row: Row) -> dict[str, Parent | None] | Skipped:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from shared.codes import Kind
 from shared.conditions import Row, SyncFilter
 from shared.config import SyncConfig
-from shared.dataverse.metadata import Metadata
-from shared.entities import TABLES, Entity
-from shared.errors import ConfigurationError, MsiSyncError
+from shared.conversions import Policy
+from shared.dataverse.metadata import Column, Metadata
+from shared.entities import COMPANY, TABLES, Entity
+from shared.errors import ConfigurationError, MarketoError, MsiSyncError
 from shared.fields import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
 from shared.marketo.client import MarketoClient
 from shared.reference_state import Versions, always_the_same
@@ -35,18 +37,44 @@ FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 60.0, 3600.0
 #: operator has put right is looked at again at most so often.
 RELABEL_SECONDS = 60.0
 
+#: Fields of every instance, in lower case, and whose they are (marketo.md 4.7).
+STANDARD_COMPANY_FIELDS = frozenset(
+    {
+        *("company", "site", "website", "mainphone", "annualrevenue", "numberofemployees", "industry", "siccode"),
+        *("billingstreet", "billingcity", "billingstate", "billingcountry", "billingpostalcode", "mktocompanynotes"),
+    }
+)
+STANDARD_PERSON_FIELDS = frozenset(
+    {
+        *("email", "salutation", "firstname", "middlename", "lastname", "title", "department", "dateofbirth"),
+        *("phone", "mobilephone", "fax", "address", "city", "state", "country", "postalcode", "leadsource", "leadrole"),
+        *("leadstatus", "rating", "leadscore", "unsubscribed", "unsubscribedreason", "donotcall", "donotcallreason"),
+        *("emailinvalid", "marketingsuspended", "blacklisted", "mktopersonnotes"),
+    }
+)
+
 Watch = Callable[[str, Labels], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """How the rows of one table are read, chosen and mapped. `id_fields` take the row's own id."""
+    """How the rows of one table are read, chosen and mapped. `id_fields` take the row's own id.
+
+    `company_fields` of a person are its company's as well: Marketo takes them through the company alone, once there is
+    one. `hidden` columns are null in every row that our user reads, whatever they hold.
+    """
 
     columns: frozenset[str]
     fields: FieldMap
     labels: Labels
     id_fields: tuple[str, ...]
     filter: SyncFilter
+    company_fields: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+
+    def company_fields_in(self, record: Iterable[str]) -> list[str]:
+        """Those of these fields that are the company's of a person."""
+        return [name for name in record if name.lower() in self.company_fields]
 
 
 @dataclass(slots=True)
@@ -175,17 +203,41 @@ class Schema:
     async def _load(self, table: str, described: _Described) -> TableSchema:
         entity, source = TABLES[table]
         there = await self._metadata.readable_columns(table)
-        fields = compile_table(
-            self._config.fields_of(table), described.fields, columns=there, clears=self._config.empty == "clear"
-        )
+        config = self._config
+        policy = Policy(config.language, config.text.beyond_bmp, config.time_zone)
+        mapped = config.fields_of(table)
+        fields = compile_table(mapped, described.fields, columns=there, clears=config.empty == "clear", policy=policy)
         id_fields = self._id_fields(table, described.fields)
-        described.doubtful |= bool(fields.dropped) or len(id_fields) < len(self._config.key_fields(entity.name))
+        described.doubtful |= bool(fields.dropped) or len(id_fields) < len(config.key_fields(entity.name))
         self._warn(table, "not writable in Marketo", fields.dropped)
         self._warn(table, "not readable in Dynamics", fields.dropped_columns)
-        chosen = filter_for(self._config.filter_of(table), there, table)
+        hidden = hidden_columns(there)
+        needed = {*fields.columns, *source.rule_columns}
+        self._warn(table, "hidden from the sync user: the fields keep their value", sorted(needed & hidden))
+        chosen = filter_for(config.filter_of(table), there, table)
         labels = await self._labels(table, fields)
-        columns = {*fields.columns, *chosen.columns, *(there.intersection(source.rule_columns))}
-        return TableSchema(frozenset(columns), fields, labels, id_fields, chosen)
+        columns = {*fields.columns, *chosen.columns, *frozenset(there).intersection(source.rule_columns)}
+        company_fields = await self._company_fields(entity, fields.names)
+        return TableSchema(frozenset(columns), fields, labels, id_fields, chosen, company_fields, hidden)
+
+    async def _company_fields(self, entity: Entity, names: Collection[str]) -> frozenset[str]:
+        """Those of these fields of a person that are its company's, in lower case: both objects have them.
+
+        Only fields that are not of every instance need a call, and where it is refused they count as the person's.
+        """
+        if not entity.is_lead:
+            return frozenset()
+        lower = {name.lower() for name in names}
+        found = lower & STANDARD_COMPANY_FIELDS
+        unknown = lower - STANDARD_COMPANY_FIELDS - STANDARD_PERSON_FIELDS
+        if unknown:
+            try:
+                found |= unknown & {name.lower() for name in (await self._describe(COMPANY)).fields}
+            except MarketoError as error:
+                if error.kind not in {Kind.CONFIGURATION, Kind.GONE, Kind.PERMANENT}:
+                    raise
+                log.warning("companies_not_described %s", error)
+        return frozenset(found)
 
     async def _labels(self, table: str, fields: FieldMap) -> Labels:
         wanted = label_columns(self._config.fields_of(table)) & fields.columns
@@ -231,11 +283,17 @@ class Schema:
         return found
 
 
-def filter_for(wanted: SyncFilter, columns: Collection[str], table: str) -> SyncFilter:
+def hidden_columns(columns: Mapping[str, Column] | Collection[str]) -> frozenset[str]:
+    """Those of these columns that hold something which our user may not read."""
+    types = columns if isinstance(columns, Mapping) else {}
+    return frozenset(name for name, column in types.items() if column.hidden)
+
+
+def filter_for(wanted: SyncFilter, columns: Mapping[str, Column] | Collection[str], table: str) -> SyncFilter:
     """The filter of a table that has these columns.
 
-    Without the native connector's column every row is synced. Without a column of a rule nobody can tell what may
-    leave Dynamics: ConfigurationError, and the rows wait.
+    Without the native connector's column every row is synced. Without a column of a rule, or when one that decides is
+    hidden from our user, nobody can tell what may leave Dynamics: ConfigurationError, and the rows wait.
     """
     missing = sorted({column for condition in wanted.rule for column in condition} - set(columns))
     if missing:
@@ -243,5 +301,12 @@ def filter_for(wanted: SyncFilter, columns: Collection[str], table: str) -> Sync
             "FilterColumnMissing",
             f"the filter of {table} in sync.toml names {', '.join(missing)}, which cannot be read in Dynamics; "
             "mend the filter: until then nothing of this table is synced",
+        )
+    hidden = sorted(wanted.columns & hidden_columns(columns))
+    if hidden:
+        raise ConfigurationError(
+            "FilterColumnHidden",
+            f"column-level security hides {', '.join(hidden)} of {table} from the sync user, and the filter needs it; "
+            "let the user read it by a column security profile: until then nothing of this table is synced",
         )
     return wanted if wanted.flag in columns else replace(wanted, flag="")

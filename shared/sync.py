@@ -18,8 +18,9 @@ from shared.arrivals import Arrivals
 from shared.batch import Batch, Candidate
 from shared.circuit import DATAVERSE, Circuits, Turn
 from shared.codes import Kind
+from shared.companies import Companies
 from shared.dataverse.client import MAX_IDS, DataverseClient, Row
-from shared.entities import ENTITIES, TABLES, Entity, Table
+from shared.entities import COMPANY, ENTITIES, TABLES, Entity, Table
 from shared.errors import DataverseError
 from shared.known import Known
 from shared.lease import Leases
@@ -39,7 +40,7 @@ from shared.outcomes import (
 from shared.parents import Causes, Parents, no_causes
 from shared.records import Record, coalesce, timestamp
 from shared.references import KEEP_SECONDS, References
-from shared.relations import Rules
+from shared.relations import ROLE_LENGTH, Rules, hidden_links
 from shared.routing import chunked
 from shared.schema import Schema, TableSchema
 from shared.telemetry.redaction import described
@@ -94,6 +95,7 @@ class Engine:
         self._dataverse = dataverse
         self._schema = schema
         self._parents = Parents(dataverse, marketo, schema, known, tables=frozenset(tables), causes=causes)
+        self._companies = Companies(marketo)
         self._upserts = Upserts(marketo, schema, known, circuits, clock=clock)
         self._circuits = circuits
         self._leases = leases
@@ -153,6 +155,7 @@ class Engine:
             await self._parents.find(batch, candidates)
             await self._parents.unlink_filtered(batch, candidates)
             await self._parents.go_without(batch, candidates)
+            await self._companies.spare(batch, candidates)
             self._ready(batch, candidates, going)
             if turn.probes:
                 await self._upserts.send(batch, going, 1, calls=1)
@@ -304,12 +307,15 @@ def _candidate(
         parents = rules.parents(record.table, row)
         if isinstance(parents, Skipped):
             return parents
-        fields = schema.fields.map(row, schema.labels)
+        fields, left_out = schema.fields.map(row, schema.labels)
+        for link in hidden_links(record.table, row, schema.hidden):
+            if not parents.get(link):
+                parents.pop(link, None)  # nobody knows: the link that Marketo has stays
         if not entity.key:
             role = rules.role(record.table, row)
             if role is None:
                 return ROLE_HIDDEN
-            fields["role"] = role
+            fields["role"] = schema.fields.text(role)[:ROLE_LENGTH] or rules.default_role
         fields.update(dict.fromkeys(schema.id_fields, record.id))
     except (
         ValueError,
@@ -321,4 +327,9 @@ def _candidate(
         log.error("cannot_map table=%s id=%s error=%s", record.table, record.id, described(error))
         message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
         return Failed("CannotMap", message)
-    return Candidate([record], fields, parents, schema.id_fields)
+    candidate = Candidate(
+        [record], fields, parents, schema.id_fields, left_out=left_out, company_fields=schema.company_fields
+    )
+    if parents.get(COMPANY.key):
+        candidate.leave_to_company()
+    return candidate

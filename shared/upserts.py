@@ -31,6 +31,8 @@ TIMED_OUT = "604"
 UNEXPLAINED = frozenset({Kind.SPLIT, Kind.UNKNOWN})
 #: The code of a field that is not there (any more).
 GONE_FIELD = "1006"
+#: The code of company fields on a person that is linked to a company.
+COMPANY_UPDATE = "1021"
 #: So many suspects are tried one by one.
 FEW = 8
 #: How often records are sent again in one invocation, without a culprit or a refused field.
@@ -102,7 +104,8 @@ class Upserts:
         self._grow(batch.entity, len(chunk))
         again: list[Candidate] = []
         for candidate, result in zip(chunk, results, strict=True):
-            if result.refused_fields and candidate.without(result.refused_fields, batch.entity):
+            refused = candidate.company_fields if result.code == COMPANY_UPDATE else result.refused_fields
+            if refused and candidate.without(refused, batch.entity):
                 log.warning("left_out entity=%s key=%s %s", batch.entity.name, candidate.key, result.message)
                 again.append(candidate)
                 self._schema.doubt(batch.entity.name)

@@ -1,18 +1,32 @@
 """What Dataverse says of its tables: which columns there are, of what type and length, and the labels of choices.
 
-Facts: dataverse.md 8. A lookup column ``x`` is read as ``_x_value``; typed properties such as MaxLength need a cast.
+Facts: dataverse.md 8; Microsoft's pages on column-level security and on RetrievePrincipalAttributePrivileges. A lookup
+column ``x`` is read as ``_x_value``; typed properties such as MaxLength need a cast.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shared.codes import Kind
 from shared.dataverse.client import API, DataverseClient
+from shared.errors import DataverseError
+
+log = logging.getLogger(__name__)
 
 LOOKUP_KINDS = frozenset({"Lookup", "Customer", "Owner"})
 TEXT_KINDS = ("String", "Memo")
+#: What is asked of every column. MetadataId is what privileges on secured columns name them by.
+_SELECT = (
+    "MetadataId,LogicalName,AttributeType,AttributeTypeName,AttributeOf,IsValidForRead,IsSecured,CanBeSecuredForRead"
+)
+_PRIVILEGES = "Microsoft.Dynamics.CRM.RetrievePrincipalAttributePrivileges"
+#: Of what a profile says of a secured column: 0 is "not allowed".
+_ALLOWED = 4
 _CHOICE_KINDS = ("Picklist", "State", "Status", "MultiSelectPicklist", "Boolean")
 _OPTIONS = {
     "Picklist": "OptionSet($select=Options),GlobalOptionSet($select=Options)",
@@ -23,7 +37,12 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `kind` is its AttributeType; `max_length` is that of text, in characters."""
+    """A column of a table. `kind` is its AttributeType; `max_length` is that of text, in characters.
+
+    `type_name` is its AttributeTypeName, which tells a multi-select choice from other virtual columns. `behavior` and
+    `format` are those of dates. A `hidden` column is secured, and our user may not read it: queries give null for it,
+    which says nothing about its value.
+    """
 
     name: str
     kind: str
@@ -32,6 +51,10 @@ class Column:
     schema_name: str = ""
     label: str = ""
     max_length: int | None = None
+    type_name: str = ""
+    behavior: str = ""
+    format: str = ""
+    hidden: bool = False
 
     @property
     def web_name(self) -> str:
@@ -45,12 +68,12 @@ class Metadata:
     def __init__(self, dataverse: DataverseClient) -> None:
         self._dataverse = dataverse
 
-    async def readable_columns(self, table: str) -> frozenset[str]:
-        """The names by which rows of a table can be queried. One request."""
-        return frozenset(column.web_name for column in await self._columns(table, "") if column.readable)
+    async def readable_columns(self, table: str) -> dict[str, Column]:
+        """The columns by which rows of a table can be queried, by their names in queries. Two requests, or three."""
+        return {column.web_name: column for column in await self._columns(table, "") if column.readable}
 
     async def columns(self, table: str, language: int) -> dict[str, Column]:
-        """Every column by logical name, with schema name, label and text length. Three requests."""
+        """Every column by logical name, with schema name, label and text length. Four requests, or five."""
         found = {c.name: c for c in await self._columns(table, ",SchemaName,DisplayName,IsValidForUpdate", language)}
         for kind in TEXT_KINDS:
             path = f"/Microsoft.Dynamics.CRM.{kind}AttributeMetadata?$select=LogicalName,MaxLength"
@@ -65,13 +88,12 @@ class Metadata:
 
         By behaviour, not by format: a column that only shows the day still holds a moment (dataverse.md 4.2).
         """
-        path = "/Microsoft.Dynamics.CRM.DateTimeAttributeMetadata?$select=LogicalName,Format,DateTimeBehavior"
         found: dict[str, str] = {}
-        for attribute in (await self._get(table, path))["value"]:
-            if (attribute.get("DateTimeBehavior") or {}).get("Value") == "DateOnly":
-                found[attribute["LogicalName"]] = "Date"
-            elif attribute.get("Format") == "DateOnly":
-                found[attribute["LogicalName"]] = "Day"
+        for name, (behavior, format_) in (await self._dates(table)).items():
+            if behavior == "DateOnly":
+                found[name] = "Date"
+            elif format_ == "DateOnly":
+                found[name] = "Day"
         return found
 
     async def labels(self, table: str, columns: frozenset[str], language: int) -> dict[str, dict[int, str]]:
@@ -94,7 +116,12 @@ class Metadata:
         return labels
 
     async def _columns(self, table: str, more: str, language: int = 0) -> list[Column]:
-        answer = await self._get(table, f"?$select=LogicalName,AttributeType,AttributeOf,IsValidForRead{more}")
+        answer, dates = await asyncio.gather(self._get(table, f"?$select={_SELECT}{more}"), self._dates(table))
+        # The shadows of choices and lookups cannot be queried.
+        attributes = [attribute for attribute in answer["value"] if not attribute.get("AttributeOf")]
+        secured = [a for a in attributes if a.get("IsSecured") and a.get("CanBeSecuredForRead") is not False]
+        granted = await self._granted() if secured else frozenset()
+        hidden = {a["LogicalName"] for a in secured if str(a.get("MetadataId", "")).lower() not in granted}
         return [
             Column(
                 attribute["LogicalName"],
@@ -103,10 +130,40 @@ class Metadata:
                 attribute.get("IsValidForUpdate", False),
                 attribute.get("SchemaName", ""),
                 _label(attribute.get("DisplayName") or {}, language),
+                type_name=(attribute.get("AttributeTypeName") or {}).get("Value", ""),
+                behavior=dates.get(attribute["LogicalName"], ("", ""))[0],
+                format=dates.get(attribute["LogicalName"], ("", ""))[1],
+                hidden=attribute["LogicalName"] in hidden,
             )
-            for attribute in answer["value"]
-            if not attribute.get("AttributeOf")  # the shadows of choices and lookups cannot be queried
+            for attribute in attributes
         ]
+
+    async def _dates(self, table: str) -> dict[str, tuple[str, str]]:
+        """The behaviour and the format of the columns that hold dates."""
+        path = "/Microsoft.Dynamics.CRM.DateTimeAttributeMetadata?$select=LogicalName,Format,DateTimeBehavior"
+        return {
+            attribute["LogicalName"]: (
+                (attribute.get("DateTimeBehavior") or {}).get("Value") or "",
+                attribute.get("Format") or "",
+            )
+            for attribute in (await self._get(table, path))["value"]
+        }
+
+    async def _granted(self) -> frozenset[str]:
+        """The secured columns, by MetadataId, that our user may read, by profiles of its own or of its teams.
+
+        Where Dataverse does not tell, none: a value that is there is sent all the same, only a null is not believed.
+        """
+        try:
+            user = await self._dataverse.user_id()
+            answer = await self._dataverse.get(f"{API}/systemusers({user})/{_PRIVILEGES}()")
+        except DataverseError as error:
+            if error.kind not in {Kind.CONFIGURATION, Kind.GONE, Kind.PERMANENT}:
+                raise
+            log.warning("column_security_unknown %s", error)
+            return frozenset()
+        privileges = answer.get("AttributePrivileges") or []
+        return frozenset(str(p["AttributeId"]).lower() for p in privileges if p.get("CanRead") == _ALLOWED)
 
     async def _get(self, table: str, path: str) -> Any:
         return await self._dataverse.get(f"{API}/EntityDefinitions(LogicalName='{table}')/Attributes{path}")

@@ -20,9 +20,9 @@ from shared import codes, tally, vendor_text
 from shared.codes import Kind
 from shared.entities import Entity
 from shared.errors import MarketoError
-from shared.fields import MarketoField
 from shared.guard import Guard, Unguarded
 from shared.marketo.auth import MarketoAuth
+from shared.marketo.fields import MarketoField
 from shared.marketo.pacing import WINDOW_SECONDS, Pacer
 from shared.telemetry import spans
 
@@ -43,13 +43,6 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 
 #: "Field 'x' not found" (1006), "Invalid value for field 'x' and value 'y'" (1003): recorded texts.
 _FIELD = re.compile(r"[Ff]ield '([^']+)'")
-#: Fields of a company that a lead mirrors; they cannot be written through a linked lead (1021, marketo.md 4.7).
-COMPANY_FIELDS = frozenset(
-    {
-        *("company", "site", "website", "mainPhone", "annualRevenue", "numberOfEmployees", "industry", "sicCode"),
-        *("billingStreet", "billingCity", "billingState", "billingCountry", "billingPostalCode", "mktoCompanyNotes"),
-    }
-)
 #: Errors of a call that never reached Marketo.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 Sleep = Callable[[float], Awaitable[None]]
@@ -73,8 +66,6 @@ class Result:
     @property
     def refused_fields(self) -> frozenset[str]:
         """The fields for which the record was skipped, as far as Marketo's text names them."""
-        if self.code == "1021":
-            return COMPANY_FIELDS
         found = _FIELD.search(self.message) if codes.marketo_record(self.code) is Kind.FIELD else None
         return frozenset([found.group(1)]) if found else frozenset()
 

@@ -145,8 +145,8 @@ def test_opting_out_unsubscribes_as_the_policy_says(
     rules = loaded(tmp_path, f'unsubscribe = "{policy}"\n[{table}.fields]').fields_of(table)
     fields = compile_table(rules, {"unsubscribed": MarketoField("boolean")})
     assert fields.columns == ({"donotbulkemail"} if policy != "never" else set())
-    assert fields.map({"donotbulkemail": True}, {}) == opted_out
-    assert fields.map({"donotbulkemail": False}, {}) == opted_in
+    assert fields.map({"donotbulkemail": True}, {}).record == opted_out
+    assert fields.map({"donotbulkemail": False}, {}).record == opted_in
 
 
 def test_the_unsubscribe_policy_concerns_persons_only_and_gives_way_to_a_rule_of_the_operator(tmp_path: Path) -> None:

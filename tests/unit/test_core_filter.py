@@ -98,9 +98,11 @@ class World:
         stored = self.rows_of[table]
         return {i: {k: v for k, v in stored[i].items() if k in asked} for i in ids if i in stored}
 
-    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
+    async def describe(self, entity: Entity) -> dict[str, MarketoField]:
         fields = self.fields if self.believed_fields is None else self.believed_fields
-        return {name: MarketoField("string", 255) for name in fields}
+        of_company = {"company", "name", "accountGuid"}
+        names = [name for name in fields if entity.name != "company" or name in of_company]
+        return {name: MarketoField("string", 255) for name in names}
 
     async def find(self, entity: Entity, keys: Sequence[str]) -> dict[str, int]:
         return {key: 7 for key in keys if key in self.stored[entity.name]}

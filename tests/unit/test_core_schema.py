@@ -9,6 +9,7 @@ import pytest
 from shared.codes import Kind
 from shared.conditions import SyncFilter
 from shared.config import SyncConfig
+from shared.dataverse.metadata import Column
 from shared.entities import Entity
 from shared.errors import ConfigurationError, MarketoError
 from shared.fields import Labels, MarketoField
@@ -20,6 +21,7 @@ from shared.schema import (
     LONGEST_LOOK_SECONDS,
     RELABEL_SECONDS,
     Schema,
+    filter_for,
 )
 
 CONFIG = SyncConfig.model_validate(
@@ -44,6 +46,8 @@ class World:
         self.columns = {"name", "industrycode", "firstname", "x", "_ownerid_value", "_parentaccountid_value"}
         self.options = {1: "Buchhaltung"}
         self.error: MarketoError | None = None
+        self.company_error: MarketoError | None = None
+        self.of_company: set[str] | None = None
         self.now = 0.0
         itself: Any = self
         self.versions: Versions | None = Versions()
@@ -58,15 +62,17 @@ class World:
 
     @property
     def described(self) -> int:
-        """Calls of Marketo so far."""
-        return sum(asked.startswith("describe") for asked in self.asked)
+        """Calls of Marketo so far for the entity that was described first."""
+        first = next((asked for asked in self.asked if asked.startswith("describe")), "")
+        return self.asked.count(first)
 
     async def describe(self, entity: Entity) -> dict[str, MarketoField]:
         self.asked.append(f"describe {entity.name}")
         await asyncio.sleep(0)
-        if self.error:
-            raise self.error
-        return {name: MarketoField("string", 255) for name in self.fields}
+        if self.error or (entity.name == "company" and self.company_error):
+            raise self.error or self.company_error or AssertionError
+        is_company = entity.name == "company" and self.of_company is not None
+        return {name: MarketoField("string", 255) for name in (self.of_company or () if is_company else self.fields)}
 
     async def readable_columns(self, table: str) -> frozenset[str]:
         self.asked.append(f"columns {table}")
@@ -92,7 +98,7 @@ async def test_a_column_of_the_rules_that_this_environment_lacks_is_not_read() -
 async def test_labels_are_read_in_the_configured_language_and_only_where_they_are_mapped() -> None:
     world = World()
     found = await world.schema.of("account")
-    assert found.fields.map({"industrycode": 1, "name": "Contoso"}, found.labels) == {
+    assert found.fields.map({"industrycode": 1, "name": "Contoso"}, found.labels).record == {
         "industry": "Buchhaltung",
         "company": "Contoso",
     }
@@ -306,7 +312,7 @@ async def test_what_is_missing_on_either_side_is_left_out_and_told_once_over_all
 async def test_an_empty_column_is_left_alone_in_marketo_where_the_policy_says_so() -> None:
     kept = SyncConfig.model_validate({"empty": "keep", "contact": {"fields": {"firstName": "firstname"}}})
     for config, record in ((CONFIG, {"firstName": None}), (kept, {})):
-        assert (await World(config).schema.of("contact")).fields.map({"firstname": None}, {}) == record
+        assert (await World(config).schema.of("contact")).fields.map({"firstname": None}, {}).record == record
 
 
 def filtered(**filters: Any) -> SyncConfig:
@@ -354,3 +360,33 @@ async def test_a_field_of_ones_own_for_the_accounts_guid_stands_beside_marketos_
     world.fields.add("crmAccount")
     world.schema.forget()
     assert (await world.schema.of("account")).id_fields == ("externalCompanyId", "crmAccount")
+
+
+async def test_a_custom_field_that_companies_have_too_is_known_as_the_companys() -> None:
+    """A person that is linked to a company takes it through the company alone (1021)."""
+    world = World(SyncConfig.model_validate({"lead": {"fields": {"Region": "x", "firstName": "x", "company": "x"}}}))
+    world.fields = {"Region", "firstName", "company"}
+    world.of_company = {"region", "company", "firstName"}
+    assert (await world.schema.of("lead")).company_fields == {"region", "company"}
+
+
+async def test_who_may_not_describe_companies_knows_the_fields_of_every_instance() -> None:
+    world = World(SyncConfig.model_validate({"lead": {"fields": {"Region": "x", "company": "x"}}}))
+    world.fields = {"Region", "company"}
+    world.company_error = MarketoError("603", "access denied", kind=Kind.CONFIGURATION)
+    assert (await world.schema.of("lead")).company_fields == {"company"}
+
+
+async def test_fields_of_every_instance_cost_no_look_at_companies() -> None:
+    world = World(SyncConfig.model_validate({"lead": {"fields": {"firstName": "firstname", "company": "x"}}}))
+    assert (await world.schema.of("lead")).company_fields == {"company"}
+    assert world.asked == ["describe person", "columns lead"]
+
+
+async def test_the_null_of_a_filter_column_that_is_hidden_lets_nobody_through() -> None:
+    hidden = {"x": Column("x", "String", readable=True, hidden=True)}
+    for wanted in (SyncFilter("x"), SyncFilter(rule=({"x": "empty"},))):
+        with pytest.raises(ConfigurationError, match="column security profile") as caught:
+            filter_for(wanted, hidden, "lead")
+        assert caught.value.code == "FilterColumnHidden"
+    assert filter_for(SyncFilter("y"), hidden, "lead") == SyncFilter()

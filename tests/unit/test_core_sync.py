@@ -91,8 +91,9 @@ class Marketo:
         self.upserts: list[list[Row]] = []
         self.ids = 100
 
-    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
-        return {name: MarketoField("string", 255) for name in ("email", "company", "firstName", "name")}
+    async def describe(self, entity: Entity) -> dict[str, MarketoField]:
+        names = ("company",) if entity.name == "company" else ("email", "company", "firstName", "name")
+        return dict.fromkeys(names, MarketoField("string", 255))
 
     def has(self, entity: str, key: str) -> int:
         self.ids += 1

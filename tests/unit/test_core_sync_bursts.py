@@ -78,8 +78,9 @@ class World:
     async def readable_columns(self, table: str) -> frozenset[str]:
         return frozenset(["name", "firstname", *TABLES[table][1].rule_columns])
 
-    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
-        return {name: MarketoField("string", 255) for name in ("company", "firstName")}
+    async def describe(self, entity: Entity) -> dict[str, MarketoField]:
+        names = ("company",) if entity.name == "company" else ("company", "firstName")
+        return dict.fromkeys(names, MarketoField("string", 255))
 
     async def find(self, _entity: Entity, keys: Sequence[str]) -> dict[str, int]:
         self.log.append(("find", len(keys)))

@@ -4,22 +4,40 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
+from shared.codes import Kind
 from shared.dataverse.metadata import Column, Metadata
+from shared.errors import DataverseError
 
 Answer = dict[str, Any]
+USER = "9b7e41d2-904d-ee11-be6f-000d3a4f1b2c"
 
 
 class World:
-    """A Dataverse that gives the prepared answers in turn."""
+    """A Dataverse that gives the prepared answers in turn. Dates and privileges are asked for beside them."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(
+        self, *answers: Answer, dates: Sequence[Answer] = (), privileges: Answer | DataverseError | None = None
+    ):
         self.answers = list(answers)
+        self.dates = page(dates)
+        self.privileges = privileges
         self.urls: list[str] = []
         dataverse: Any = self
         self.metadata = Metadata(dataverse)
 
+    async def user_id(self) -> str:
+        return USER
+
     async def get(self, url: str) -> Answer:
         self.urls.append(url)
+        if "DateTimeAttributeMetadata" in url:
+            return self.dates
+        if f"systemusers({USER})" in url:
+            if isinstance(self.privileges, DataverseError):
+                raise self.privileges
+            return self.privileges or {}
         return self.answers.pop(0)
 
     @property
@@ -48,11 +66,11 @@ async def test_a_table_is_queried_by_its_columns_and_by_the_values_of_its_lookup
             ]
         )
     )
-    assert await world.metadata.readable_columns("contact") == {
+    assert set(await world.metadata.readable_columns("contact")) == {
         "firstname", "_ownerid_value", "_parentcustomerid_value", "_originatingleadid_value",
     }  # fmt: skip
     assert world.urls[0].startswith("/api/data/v9.2/EntityDefinitions(LogicalName='contact')/Attributes?$select=")
-    assert len(world.urls) == 1
+    assert len(world.urls) == 2
 
 
 async def test_columns_have_what_fields_are_compared_by() -> None:
@@ -75,7 +93,7 @@ async def test_columns_have_what_fields_are_compared_by() -> None:
         "description": Column("description", "Memo", True, False, "Description", "Vorname", 2000),
     }
     assert found["ownerid"].web_name == "_ownerid_value"
-    assert world.kinds[1:] == ["String", "Memo"]
+    assert world.kinds[1:] == ["DateTime", "String", "Memo"]
 
 
 def option(value: int, user: str | None, **languages: str) -> dict[str, Any]:
@@ -126,15 +144,56 @@ async def test_a_column_without_choices_has_no_labels() -> None:
     assert len(world.urls) == 5
 
 
+DATES: list[Answer] = [
+    {"LogicalName": "day", "Format": "DateOnly", "DateTimeBehavior": {"Value": "DateOnly"}},
+    {"LogicalName": "shown_as_day", "Format": "DateOnly", "DateTimeBehavior": {"Value": "UserLocal"}},
+    {"LogicalName": "moment", "Format": "DateAndTime", "DateTimeBehavior": {"Value": "UserLocal"}},
+    {"LogicalName": "older", "Format": "DateAndTime", "DateTimeBehavior": None},
+]
+
+
+async def test_columns_have_the_types_that_conversions_go_by() -> None:
+    columns = [attribute(entry["LogicalName"], "DateTime") for entry in DATES]
+    columns.append(attribute("hobbies", "Virtual", AttributeTypeName={"Value": "MultiSelectPicklistType"}))
+    found = await World(page(columns), dates=DATES).metadata.readable_columns("contact")
+    behaviors = ["DateOnly", "UserLocal", "UserLocal", "", ""]
+    formats = ["DateOnly", "DateOnly", "DateAndTime", "DateAndTime", ""]
+    assert [column.behavior for column in found.values()] == behaviors
+    assert [column.format for column in found.values()] == formats
+    assert found["hobbies"].type_name == "MultiSelectPicklistType"
+
+
+SECURED = [
+    attribute("open", "String", MetadataId="id-0", IsSecured=False, CanBeSecuredForRead=True),
+    attribute("hidden", "String", MetadataId="id-1", IsSecured=True, CanBeSecuredForRead=True),
+    attribute("granted", "String", MetadataId="ID-2", IsSecured=True, CanBeSecuredForRead=True),
+    attribute("forbidden", "String", MetadataId="id-3", IsSecured=True, CanBeSecuredForRead=True),
+    attribute("only_for_writing", "String", MetadataId="id-4", IsSecured=True, CanBeSecuredForRead=False),
+]
+
+
+async def test_a_secured_column_is_hidden_unless_a_profile_lets_our_user_read_it() -> None:
+    privileges = [{"AttributeId": "id-2", "CanRead": 4}, {"AttributeId": "id-3", "CanRead": 0}]
+    world = World(page(SECURED), privileges={"AttributePrivileges": privileges})
+    found = await world.metadata.readable_columns("contact")
+    assert [name for name, column in found.items() if column.hidden] == ["hidden", "forbidden"]
+
+
+async def test_without_secured_columns_nobody_asks_for_privileges() -> None:
+    world = World(page(SECURED[:1]))
+    await world.metadata.readable_columns("contact")
+    assert not any("systemusers" in url for url in world.urls)
+
+
+async def test_who_may_not_see_privileges_believes_no_null_of_a_secured_column() -> None:
+    refusal = DataverseError("0x80040220", "missing prvReadUser", kind=Kind.CONFIGURATION)
+    found = await World(page(SECURED), privileges=refusal).metadata.readable_columns("contact")
+    assert [name for name, column in found.items() if column.hidden] == ["hidden", "granted", "forbidden"]
+    away = DataverseError("503", "away", kind=Kind.TRANSIENT)
+    with pytest.raises(DataverseError):
+        await World(page(SECURED), privileges=away).metadata.readable_columns("contact")
+
+
 async def test_days_are_told_from_moments_by_how_the_column_behaves_not_by_how_it_looks() -> None:
-    world = World(
-        page(
-            [
-                {"LogicalName": "day", "Format": "DateOnly", "DateTimeBehavior": {"Value": "DateOnly"}},
-                {"LogicalName": "shown_as_day", "Format": "DateOnly", "DateTimeBehavior": {"Value": "UserLocal"}},
-                {"LogicalName": "moment", "Format": "DateAndTime", "DateTimeBehavior": {"Value": "UserLocal"}},
-                {"LogicalName": "older", "Format": "DateAndTime", "DateTimeBehavior": None},
-            ]
-        )
-    )
+    world = World(dates=DATES)
     assert await world.metadata.days("lead") == {"day": "Date", "shown_as_day": "Day"}

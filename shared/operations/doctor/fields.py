@@ -12,7 +12,7 @@ from shared.operations.fields.schemas import Schemas
 
 GROUP = "Fields"
 
-_COLUMNS = frozenset({Code.COLUMN_MISSING, Code.COLUMN_UNREADABLE})
+_COLUMNS = frozenset({Code.COLUMN_MISSING, Code.COLUMN_UNREADABLE, Code.COLUMN_HIDDEN})
 _FIELDS = frozenset({Code.FIELD_MISSING, Code.FIELD_READ_ONLY})
 #: Findings that have checks of their own.
 _ELSEWHERE = _COLUMNS | _FIELDS | {Code.KEY, Code.WRITE_BACK}

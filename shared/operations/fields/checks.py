@@ -13,6 +13,7 @@ from shared.fields import MarketoField
 from shared.insight import FoundBy, Reason, resolve
 from shared.operations.fields.default_mapping import DEFAULT_MAPPING
 from shared.operations.fields.rules import (
+    LET_READ,
     RIGHT_VALUES,
     Code,
     FieldFinding,
@@ -50,6 +51,7 @@ def check_fields(config: SyncConfig, schemas: Schemas) -> list[FieldFinding]:
             for name, rules in config.fields_of(table).items():
                 found += _at(table, f"fields.{name}", _field(table, name, rules, columns, sides[1]))
             found += _at(table, "filter", _filter(table, config.tables[table].filter, columns))
+            found += _at(table, "", _relations(table, columns))
     found += _flag(config, schemas)
     for entity, key in (("person", config.keys.person), ("company", config.keys.company)):
         if entity in schemas.fields:
@@ -103,8 +105,18 @@ def _filter(table: str, conditions: Iterable[Condition], columns: Columns) -> Fo
             if name not in columns or not columns[name].readable:
                 text = f"{name} cannot be read in Dynamics: nothing of {table} is synced"
                 yield failed(Code.FILTER, text, nearest_column(name, columns, table))
+            elif columns[name].hidden:
+                text = f"column-level security hides {name} from the sync user: nothing of {table} is synced"
+                yield failed(Code.FILTER, text, LET_READ)
             elif not isinstance(wanted, str) and not can_be(columns[name], wanted):
                 yield failed(Code.FILTER, f"{name} never has one of these values: no row can pass", RIGHT_VALUES)
+
+
+def _relations(table: str, columns: Columns) -> Found:
+    for name in TABLES[table][1].rule_columns:
+        if name in columns and columns[name].hidden:
+            text = f"column-level security hides {name} from the sync user: the link that Marketo has stays"
+            yield attention(Code.COLUMN_HIDDEN, text, LET_READ)
 
 
 def _flag(config: SyncConfig, schemas: Schemas) -> Found:
@@ -127,6 +139,9 @@ def _flag_of(name: str, column: Column | None) -> Found:
     elif not column.readable:
         text = f"{name} cannot be read: every row is synced, an explicit No as well"
         yield attention(Code.FILTER, text, "let the column be read, or name another one in filter_column")
+    elif column.hidden:
+        text = f"column-level security hides {name} from the sync user, an explicit No as well: nothing is synced"
+        yield failed(Code.FILTER, text, LET_READ)
     elif column.kind != "Boolean":
         text = f"{name} is a {column.kind} column, not Yes/No: only 0 keeps a row out"
         yield attention(Code.FILTER, text, "make it a Yes/No column, or use a filter")

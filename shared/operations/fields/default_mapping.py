@@ -66,7 +66,7 @@ description = "description"
 stage = [{{ column = "stepname", when = {{ statecode = [0] }} }}, {{ column = "statuscode", convert = "label" }}]
 amount = [{{ column = "actualvalue", when = {{ statecode = [1] }} }}, {{ column = "estimatedvalue" }}]
 probability = "closeprobability"
-closeDate = ["actualclosedate", "estimatedclosedate"]
+closeDate = [{{ column = "actualclosedate", when = {{ statecode = [1, 2] }} }}, "estimatedclosedate"]
 isClosed = {{ column = "statecode", convert = "is", values = [1, 2] }}
 isWon = {{ column = "statecode", convert = "is", values = [1] }}
 externalCreatedDate = "createdon"

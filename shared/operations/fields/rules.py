@@ -8,10 +8,14 @@ from enum import StrEnum
 
 from shared import problems
 from shared.config import FieldRule
+from shared.conversions import Source
 from shared.dataverse.metadata import LOOKUP_KINDS, Column
 from shared.fields import MarketoField
-from shared.operations.fields.types import can_be, given_by, has_labels, is_guess, lengths, takes
+from shared.operations.fields.types import can_be, conversion_of, has_labels, is_measure, is_unbroken, lengths
 
+#: What to do about a column that is hidden from our user.
+LET_READ = "add the sync user to a column security profile that may read it, or map another column"
+_IS = 'use convert = "is" with values, or map a Yes/No column'
 #: What to do about values that a column never has.
 RIGHT_VALUES = "name the values as the column has them: a choice has numbers, a Yes/No column true and false"
 
@@ -30,10 +34,12 @@ class Code(StrEnum):
     NOT_DESCRIBED = "NotDescribed"
     COLUMN_MISSING = "ColumnMissing"
     COLUMN_UNREADABLE = "ColumnUnreadable"
+    COLUMN_HIDDEN = "ColumnHidden"
     FIELD_MISSING = "FieldMissing"
     FIELD_READ_ONLY = "FieldReadOnly"
     WRONG_TYPE = "WrongType"
     DOUBTFUL = "Doubtful"
+    LOSSY = "Lossy"
     NEVER = "Never"
     CUT = "Cut"
     FILTER = "Filter"
@@ -76,21 +82,16 @@ def absent_columns(table: str, rule: FieldRule, columns: Mapping[str, Column]) -
             yield attention(Code.COLUMN_MISSING, text, nearest_column(name, columns, table))
         elif not columns[name].readable:
             yield attention(Code.COLUMN_UNREADABLE, f"{name} cannot be read in Dynamics: left out", "map another one")
+        elif columns[name].hidden:
+            text = f"column-level security hides {name} from the sync user: the field keeps its value in Marketo"
+            yield attention(Code.COLUMN_HIDDEN, text, LET_READ)
 
 
 def rule_problems(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -> Iterator[FieldFinding]:
     """What is wrong with a rule for this field, when all its columns are there."""
     column = columns[rule.columns[0]]
     name = column.web_name
-    shape = given_by(rule, column)
-    if not takes(field, shape):
-        text = f"{name} gives {shape.value}, which a field of type {field.data_type} does not take"
-        yield failed(Code.WRONG_TYPE, f"{text}: every record is refused", "map a column or a field of a fitting type")
-    elif is_guess(field, shape) and field.data_type == "boolean":
-        text = f"{name} gives {shape.value} where yes or no is wanted"
-        yield attention(Code.DOUBTFUL, text, 'use convert = "is" with values, or map a Yes/No column')
-    elif is_guess(field, shape):
-        yield attention(Code.DOUBTFUL, f"{name} is a choice and its number is sent", 'use convert = "label"')
+    yield from _conversion(rule, columns, field)
     if rule.convert == "label" and not has_labels(column):
         yield attention(Code.NEVER, f"{name} is no choice and has no labels: never sent", "take the conversion away")
     if rule.convert == "true_only" and column.kind != "Boolean":
@@ -103,8 +104,30 @@ def rule_problems(rule: FieldRule, columns: Mapping[str, Column], field: Marketo
             yield attention(Code.NEVER, f"{other} never has one of the values of when: never used", RIGHT_VALUES)
     cut = lengths(rule, [columns[each] for each in rule.columns], field)
     if cut:
-        text = f"{' + '.join(rule.columns)} can have {cut[0]} characters, Marketo takes {cut[1]}: the rest is cut off"
+        end = "longer values are left out" if is_unbroken(field) else "the rest is cut off"
+        text = f"{' + '.join(rule.columns)} can have {cut[0]} characters, Marketo takes {cut[1]}: {end}"
         yield attention(Code.CUT, text, "nothing, if that is all right; else map a field that takes more")
+
+
+def _conversion(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -> Iterator[FieldFinding]:
+    """What the table of conversions says of the rule's values in a field of this type."""
+    source, cell = conversion_of(rule, columns, field)
+    name = columns[rule.columns[0]].web_name
+    if cell.convert is None or cell.rare:
+        text = f"{name} gives {source}, which a field of type {field.data_type} does not take"
+        remedy = _IS if field.data_type == "boolean" else "map a column or a field of a fitting type"
+        yield failed(Code.WRONG_TYPE, f"{text}: {cell.note}", remedy)
+    elif cell.note:
+        text = f"{name} gives {source}, and the field is of type {field.data_type}: {cell.note}"
+        if is_measure(source):
+            yield attention(Code.LOSSY, text, "nothing, if that is all right; else map a field of a fitting type")
+        else:
+            yield attention(Code.DOUBTFUL, text, _IS if field.data_type == "boolean" else _better(source))
+
+
+def _better(source: Source) -> str:
+    choice = source in {Source.CHOICE, Source.CHOICES}
+    return 'use convert = "label"' if choice else "map a column or a field of a fitting type"
 
 
 def nearest(name: str, known: Iterable[str], table: str) -> str:

@@ -17,7 +17,7 @@ from shared.operations.fields.checks import INSIGHT_TABLES
 from shared.operations.fields.default_mapping import DEFAULT_MAPPING
 from shared.operations.fields.rules import Code, rule_problems
 from shared.operations.fields.schemas import Schemas
-from shared.operations.fields.types import Shape, has_labels, shape_of
+from shared.operations.fields.types import has_labels, is_id
 
 #: How sure a likeness must be to be proposed, of 100.
 LIKELY = 75
@@ -157,12 +157,12 @@ def _defaults(table: str, columns: Mapping[str, Column], free: Mapping[str, Mark
 def _fits(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -> bool:
     if not columns.keys() >= set(rule.needed_columns):
         return False
-    return all(problem.code is Code.CUT for problem in rule_problems(rule, columns, field))
+    return all(problem.code in (Code.CUT, Code.LOSSY) for problem in rule_problems(rule, columns, field))
 
 
 def _is_of_interest(column: Column, config: SyncConfig) -> bool:
     """Ids say nothing to marketing, and what Sales Insight or the filter uses is not sent."""
-    if shape_of(column) is Shape.ID or column.name == config.filter_column:
+    if is_id(column) or column.name == config.filter_column:
         return False
     names = [name for names in config.write_back.values() for name in names]
     return not {column.name, column.schema_name.lower(), column.label.lower()} & {name.lower() for name in names}

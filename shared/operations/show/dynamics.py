@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from shared.conditions import SyncFilter
 from shared.config import SyncConfig
 from shared.dataverse.client import API, DataverseClient
-from shared.dataverse.metadata import Metadata
+from shared.dataverse.metadata import Column, Metadata
 from shared.entities import PERSON, TABLES
 from shared.operations.show.facts import Person, Relation, Search, Subject
 from shared.operations.show.relations import company_words, owner_words, possible_parents
@@ -52,13 +52,13 @@ class Dynamics:
         self._config = config
         self._deadline = clock() + TIME_SECONDS
         self._references = References(dataverse, config, clock=clock)
-        self._columns: dict[str, frozenset[str]] = {}
+        self._columns: dict[str, Mapping[str, Column]] = {}
 
     async def find(self, query: str) -> list[Person]:
         """Leads and contacts with this id or e-mail address."""
         persons = []
         for table in PERSON.tables:
-            there = await self._there(table.name)
+            there = frozenset(await self._there(table.name))
             mails = self.mail_columns(table.name)
             columns = {
                 *self._mapped(table.name),
@@ -123,7 +123,7 @@ class Dynamics:
         if not ids:
             return {}
         source = TABLES[table][1]
-        wanted = {*columns, *self._filter_columns(table)} & await self._there(table)
+        wanted = {*columns, *self._filter_columns(table)} & frozenset(await self._there(table))
         return await self._dataverse.rows(source.entity_set, source.key, sorted(ids), wanted)
 
     async def referring(self, table: str, columns: tuple[str, ...], id_: str) -> list[dict[str, Any]]:
@@ -186,7 +186,7 @@ class Dynamics:
             accounts[id_].parents = [owner] if owner else []
         return {owner: Subject(owner.table, owner.id) for owner in owners.values() if owner}
 
-    async def _there(self, table: str) -> frozenset[str]:
+    async def _there(self, table: str) -> Mapping[str, Column]:
         if table not in self._columns:
             self._columns[table] = await self._metadata.readable_columns(table)
         return self._columns[table]

@@ -46,7 +46,10 @@ async def _map(schema: Schema, tables: Collection[str], search: Search) -> None:
             continue
         try:
             found = await schema.of(person.subject.table)
-            person.mapped = found.fields.map(person.row, found.labels)
+            person.mapped = found.fields.map(person.row, found.labels).record
+            if any(relation.field == COMPANY.key and relation.parent for relation in person.relations):
+                for name in found.company_fields_in(person.mapped):  # the company has them
+                    del person.mapped[name]
             person.mapped.update(dict.fromkeys(found.id_fields, person.subject.id))
         except ConfigurationError as error:
             search.troubles["the mapping"] = error.message

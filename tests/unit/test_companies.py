@@ -1,0 +1,90 @@
+"""What persons say of a company stays away from the companies that they are linked to in Marketo."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.batch import Batch, Candidate
+from shared.codes import Kind
+from shared.companies import Companies
+from shared.entities import COMPANY, PERSON, Entity
+from shared.errors import MarketoError
+from shared.outcomes import Retry
+from shared.records import Record
+
+NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
+COMPANY_FIELDS = frozenset({"company", "region"})
+
+
+def guid(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+class World:
+    """A Marketo that has some persons in companies, and counts what it is asked for."""
+
+    def __init__(self, linked: Sequence[int] = ()) -> None:
+        self.linked = {guid(number) for number in linked}
+        self.asked: list[int] = []
+        self.error: MarketoError | None = None
+        itself: Any = self
+        self.companies = Companies(itself)
+
+    def key_of(self, entity: Entity) -> str:
+        return entity.key
+
+    async def read(
+        self, _entity: Entity, key: str, ids: Sequence[str], fields: Sequence[str], **_: Any
+    ) -> list[dict[str, Any]]:
+        self.asked.append(len(ids))
+        if self.error:
+            raise self.error
+        assert set(fields) == {key, COMPANY.key}
+        return [{key: id_.upper(), COMPANY.key: guid(99) if id_ in self.linked else None} for id_ in ids]
+
+    async def spare(self, candidates: list[Candidate], entity: Entity = PERSON) -> Batch:
+        records = [record for candidate in candidates for record in candidate.records]
+        unused: Any = None
+        batch = Batch(entity, 100.0, {record.key: record for record in records}, unused)
+        await self.companies.spare(batch, candidates)
+        return batch
+
+
+def person(number: int, **fields: Any) -> Candidate:
+    record = Record("lead", guid(number), NOON)
+    return Candidate([record], dict(fields), {}, company_fields=COMPANY_FIELDS)
+
+
+async def test_a_lead_that_left_its_account_does_not_name_the_account_anew() -> None:
+    left, free = person(1, firstName="Li", company="My own shop", Region=None), person(2, company="Contoso")
+    await World(linked=[1]).spare([left, free])
+    assert (left.fields, free.fields) == ({"firstName": "Li"}, {"company": "Contoso"})
+    assert [(entry.field, entry.code) for entry in left.left_out] == [("company", "CompanyField")]
+    assert "My own shop" not in str(left.left_out)
+    assert free.left_out == []
+
+
+async def test_only_persons_with_company_fields_are_asked_for_and_300_a_call() -> None:
+    world = World()
+    await world.spare([person(number, company="Contoso") for number in range(301)])
+    await world.spare([person(number, firstName="Li") for number in range(301)])
+    assert world.asked == [300, 1]
+
+
+async def test_nobody_is_sent_while_nobody_knows() -> None:
+    world = World()
+    world.error = MarketoError("608", "temporarily unavailable", kind=Kind.TRANSIENT)
+    batch = await world.spare([person(1, company="Contoso"), person(2, firstName="Li")])
+    ((record, outcome),) = batch.outcomes
+    assert record.id == guid(1)
+    assert isinstance(outcome, Retry)
+
+
+@pytest.mark.parametrize("linked", [True, False])
+async def test_a_linked_person_leaves_null_out_as_well(linked: bool) -> None:
+    found = person(1, company=None)
+    await World(linked=[1] if linked else []).spare([found])
+    assert found.fields == ({} if linked else {"company": None})
+    assert found.left_out == []
