@@ -233,6 +233,8 @@ class Circuits:
         seconds = self._seconds * min(1 << min(failures - 1, 10), LONGEST)
         if error.kind is Kind.DAILY:
             seconds = error.retry_after or DAILY_SECONDS
+        elif error.retry_after:  # the vendor knows better when a probe makes sense
+            seconds = max(seconds, error.retry_after)
         until = now + timedelta(seconds=seconds)
         circuit.open(Outage(before.since if before else now, until, f"{error.system} {error}", failures))
         log.error("circuit_open name=%s until=%s failures=%d %s", name, timestamp(until), failures, error)

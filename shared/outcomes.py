@@ -121,7 +121,7 @@ def of_error(error: MsiSyncError, *, at_least: float = 0.0) -> Outcome:
     if error.kind is Kind.MISSING_PARENT or (error.kind is Kind.SPLIT and error.code == "611"):
         return Retry(RECHECK_SECONDS, error.code, error.message, counted=True)
     if error.kind is Kind.UNKNOWN:
-        return Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=True)
+        return Retry(max(RETRY_SECONDS[Kind.TRANSIENT], at_least), error.code, error.message, counted=True)
     if error.kind in RETRY_SECONDS:
         level = logging.ERROR if error.kind is Kind.CONFIGURATION else logging.WARNING
         log.log(level, "vendor_error system=%s %s request=%s", error.system, error, error.request_id)

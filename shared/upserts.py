@@ -13,8 +13,9 @@ from shared.codes import Kind, marketo_record
 from shared.entities import Entity
 from shared.errors import MarketoError, MsiSyncError, VendorError
 from shared.known import Known
+from shared.marketo.answers import Result
 from shared.marketo.chunks import MAX_RECORDS, chunks
-from shared.marketo.client import TRANSIENT_TRIES, MarketoClient, Result
+from shared.marketo.client import TRANSIENT_TRIES, MarketoClient
 from shared.outcomes import RETRY_SECONDS, Failed, Outcome, Retry, Synced, of_error, of_skip
 from shared.schema import Schema
 
@@ -121,6 +122,7 @@ class Upserts:
         if isinstance(error, MarketoError) and error.at_work:
             log.warning("answer_lost entity=%s records=%d %s", batch.entity.name, len(chunk), error)
             self._halve(batch, chunk, error)
+            await self._open(batch, error)
             for candidate in chunk:
                 batch.decide(candidate.records, of_error(error, at_least=batch.sending.in_flight(candidate.key)))
             return

@@ -7,6 +7,7 @@ import logging
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from shared.dataverse.auth import DataverseAuth
 from shared.dataverse.multipart import Answer, Part
 from shared.errors import DataverseError
 from shared.guard import Guard, Unguarded
+from shared.retry_after import retry_after
 from shared.telemetry import spans
 from shared.telemetry.spans import Call
 
@@ -35,6 +37,18 @@ TIMEOUT_SECONDS = 60.0
 Row = dict[str, Any]
 _CREATED = re.compile(r"\(([0-9a-fA-F-]{36})\)$")
 Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request of the Web API. `is_query`: its answer is a page of rows."""
+
+    method: str
+    url: str
+    body: Mapping[str, Any] | bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_query: bool = False
+
 
 _HEADERS = {
     "Accept": "application/json",
@@ -71,19 +85,30 @@ class DataverseClient:
         Lookup columns carry their table in an annotation, see shared/relations.py.
         """
         url = rows_url(entity_set, key, ids, columns)
-        return {str(row[key]).lower(): row async for row in self._pages(url, deadline)}
+        found: dict[str, Row] = {}
+        async for row in self._pages(url, deadline):
+            if not row.get(key):
+                raise _not_documented("a row without its id")
+            found[str(row[key]).lower()] = row
+        return found
 
     async def organization_id(self) -> str:
         """The id of the organisation that the credentials sign in to, lower case."""
-        return str((await self.get(f"{API}/WhoAmI"))["OrganizationId"]).lower()
+        return await self._who("OrganizationId")
 
     async def user_id(self) -> str:
         """The id of the user that the credentials sign in as, lower case."""
-        return str((await self.get(f"{API}/WhoAmI"))["UserId"]).lower()
+        return await self._who("UserId")
+
+    async def _who(self, name: str) -> str:
+        found = (await self.get(f"{API}/WhoAmI")).get(name)
+        if not isinstance(found, str):
+            raise _not_documented(f"WhoAmI without {name}")
+        return found.lower()
 
     async def get(self, url: str, *, headers: Mapping[str, str] | None = None, deadline: float | None = None) -> Any:
-        """The answer to any GET of the Web API (`url` from API on)."""
-        return await self._call("GET", url, deadline, headers=headers)
+        """The answer to any GET of the Web API (`url` from API on): a JSON object."""
+        return await self._call(_Request("GET", url, headers=headers or {}), deadline)
 
     async def batch(self, parts: Sequence[Part], *, deadline: float | None = None) -> list[Answer]:
         """Many requests as one, at most 1,000: an answer for each in order, whatever became of the others.
@@ -91,19 +116,11 @@ class DataverseClient:
         Every part must do no harm when it is done twice: the request is tried again when nobody answers.
         """
         headers = {"Content-Type": multipart.CONTENT_TYPE, "Prefer": "odata.continue-on-error"}
-        answers = await self._call(
-            "POST", f"{API}/$batch", deadline, body=multipart.encode(parts), headers=headers, repeatable=True
-        )
+        request = _Request("POST", f"{API}/$batch", multipart.encode(parts), headers)
+        answers = await self._call(request, deadline, repeatable=True)
         if not isinstance(answers, list) or len(answers) != len(parts):
             raise DataverseError("BatchAnswer", "not one answer for each request of the batch", kind=Kind.TRANSIENT)
         return answers
-
-    async def statuses(
-        self, entity_set: str, key: str, ids: Sequence[str], *, deadline: float | None = None
-    ) -> list[int]:
-        """How Dataverse answers a request for each of these rows: 200, 403 (no right to read it), 404, or else."""
-        parts = [Part("GET", f"{API}/{entity_set}({id_})?$select={key}") for id_ in ids]
-        return [answer.status for answer in await self.batch(parts, deadline=deadline)]
 
     async def update_many(
         self, table: str, entity_set: str, targets: Sequence[Mapping[str, Any]], *, tag: str, deadline: float | None
@@ -114,7 +131,7 @@ class DataverseClient:
         """
         body = {"Targets": [{"@odata.type": f"Microsoft.Dynamics.CRM.{table}", **target} for target in targets]}
         url = f"{API}/{entity_set}/Microsoft.Dynamics.CRM.UpdateMultiple?tag={tag}"
-        await self._call("POST", url, deadline, body=body, repeatable=True, refusals=LOCKED)
+        await self._call(_Request("POST", url, body), deadline, repeatable=True, refusals=LOCKED)
 
     async def query(self, url: str) -> list[Row]:
         """All rows of any query of the Web API."""
@@ -132,7 +149,7 @@ class DataverseClient:
 
         Not tried again when nobody answered: the row may have been created.
         """
-        response = await self._call(method, url, None, body=body, headers=headers)
+        response = await self._call(_Request(method, url, body, headers or {}), None)
         return str(response.get("id", ""))
 
     async def close(self) -> None:
@@ -141,38 +158,38 @@ class DataverseClient:
 
     async def page(self, url: str, size: int, *, deadline: float | None = None) -> tuple[list[Row], str]:
         """One page of a query, and the path of the next one, empty at the end: it can be kept and read later."""
-        answer = await self.get(url, headers={"Prefer": f"odata.maxpagesize={size}"}, deadline=deadline)
-        return answer["value"], self._next(answer)
+        return await self._page(url, deadline, {"Prefer": f"odata.maxpagesize={size}"})
 
     async def pages(self, url: str) -> AsyncIterator[list[Row]]:
         """The same, one page at a time."""
         while url:
-            answer = await self.get(url)
-            yield answer["value"]
-            url = self._next(answer)
+            rows, url = await self._page(url, None)
+            yield rows
 
     async def _pages(self, url: str, deadline: float | None) -> AsyncIterator[Row]:
         while url:
-            answer = await self._call("GET", url, deadline)
-            for row in answer["value"]:
+            rows, url = await self._page(url, deadline)
+            for row in rows:
                 yield row
-            url = self._next(answer)
+
+    async def _page(
+        self, url: str, deadline: float | None, headers: Mapping[str, str] | None = None
+    ) -> tuple[list[Row], str]:
+        answer = await self._call(_Request("GET", url, headers=headers or {}, is_query=True), deadline)
+        return answer["value"], self._next(answer)
 
     def _next(self, answer: Mapping[str, Any]) -> str:
         """The path of the next page, empty at the end. A link that leads elsewhere must not get our token."""
-        link = httpx.URL(answer.get("@odata.nextLink", ""))
+        link = httpx.URL(answer.get("@odata.nextLink") or "")
         if str(link) and link.copy_with(raw_path=b"/") != self._http.base_url.copy_with(raw_path=b"/"):
             raise DataverseError("ForeignLink", "the next page is said to be on another host", kind=Kind.PERMANENT)
         return link.raw_path.decode() if str(link) else ""
 
     async def _call(
         self,
-        method: str,
-        url: str,
+        request: _Request,
         deadline: float | None,
         *,
-        body: Mapping[str, Any] | bytes | None = None,
-        headers: Mapping[str, str] | None = None,
         repeatable: bool = False,
         refusals: frozenset[str] = frozenset(),
     ) -> Any:
@@ -180,13 +197,12 @@ class DataverseClient:
 
         `repeatable`: a POST that may be done twice. `refusals`: codes with which Dataverse refuses no more than this.
         """
-        repeatable |= method != "POST"
+        repeatable |= request.method != "POST"
         async with self._guard.call("dataverse") as most:
             try:
                 return await self._tried(
-                    method, url, body, headers or {}, deadline,
-                    most=min(TRANSIENT_TRIES, most), repeatable=repeatable, refusals=refusals,
-                )  # fmt: skip
+                    request, deadline, most=min(TRANSIENT_TRIES, most), repeatable=repeatable, refusals=refusals
+                )
             except DataverseError as error:
                 if error.code not in refusals:
                     raise
@@ -194,16 +210,7 @@ class DataverseClient:
         raise refused
 
     async def _tried(
-        self,
-        method: str,
-        url: str,
-        body: Mapping[str, Any] | bytes | None,
-        headers: Mapping[str, str],
-        deadline: float | None,
-        *,
-        most: int,
-        repeatable: bool,
-        refusals: frozenset[str],
+        self, request: _Request, deadline: float | None, *, most: int, repeatable: bool, refusals: frozenset[str]
     ) -> Any:
         deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
         refreshed = False
@@ -211,8 +218,8 @@ class DataverseClient:
         while True:
             token = await self._auth.token()
             try:
-                with spans.calling("dataverse", method, url) as call:
-                    return await self._send(method, url, token, body, headers, call=call)
+                with spans.calling("dataverse", request.method, request.url) as call:
+                    return await self._send(request, token, call)
             except DataverseError as error:
                 tries += 1
                 if error.kind is Kind.TOKEN and not refreshed:
@@ -225,23 +232,15 @@ class DataverseClient:
                 log.info("dataverse_wait code=%s seconds=%.1f", error.code, wait)
                 await self._sleep(wait)
 
-    async def _send(
-        self,
-        method: str,
-        url: str,
-        token: str,
-        body: Mapping[str, Any] | bytes | None,
-        more: Mapping[str, str],
-        *,
-        call: Call,
-    ) -> Any:
-        headers = {**_HEADERS, **more, "Authorization": f"Bearer {token}"}
-        if method == "PATCH":
+    async def _send(self, request: _Request, token: str, call: Call) -> Any:
+        headers = {**_HEADERS, **request.headers, "Authorization": f"Bearer {token}"}
+        if request.method == "PATCH":
             headers["If-Match"] = "*"
+        body = request.body
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
         tally.count("dataverse")
         try:
-            response = await self._http.request(method, url, headers=headers, **content)
+            response = await self._http.request(request.method, request.url, headers=headers, **content)
         except httpx.HTTPError as error:
             raise DataverseError("Unreachable", f"no answer: {type(error).__name__}", kind=Kind.TRANSIENT) from None
         call.answered(vendor_text.request_id(response.headers.get("x-ms-service-request-id")))
@@ -249,13 +248,31 @@ class DataverseClient:
             created = _CREATED.search(response.headers.get("OData-EntityId", ""))
             return {"id": created.group(1).lower()} if created else {}
         if response.status_code == 200:
-            kind = response.headers.get("Content-Type", "")
-            try:
-                return multipart.decode(kind, response.content) if kind.startswith("multipart/") else response.json()
-            except ValueError:
-                raise DataverseError("NotJson", "HTTP 200 without JSON", kind=Kind.TRANSIENT) from None
-        names = names_of(url, body if isinstance(body, Mapping) else {})
+            return _content(request, response)
+        names = names_of(request.url, body if isinstance(body, Mapping) else {})
         raise error_of(response.status_code, response.headers, response.content, names)
+
+
+def _content(request: _Request, response: httpx.Response) -> Any:
+    """What HTTP 200 brings. What is not as documented says nothing: no row is there, or gone, because of it."""
+    kind = response.headers.get("Content-Type", "")
+    try:
+        if kind.startswith("multipart/"):
+            return multipart.decode(kind, response.content)
+        answer = response.json()
+    except ValueError:
+        raise DataverseError("NotJson", "HTTP 200 without JSON", kind=Kind.TRANSIENT) from None
+    if not isinstance(answer, dict):
+        raise _not_documented("JSON that is not an object")
+    rows = answer.get("value")
+    is_page = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    if request.is_query and not (is_page and isinstance(answer.get("@odata.nextLink", ""), str)):
+        raise _not_documented("another content than rows and the address of the next page")
+    return answer
+
+
+def _not_documented(what: str) -> DataverseError:
+    return DataverseError("UnknownAnswer", f"HTTP 200 with {what}", kind=Kind.TRANSIENT)
 
 
 def rows_url(entity_set: str, key: str, ids: Sequence[str], columns: Iterable[str]) -> str:
@@ -271,7 +288,7 @@ def _wait(error: DataverseError, tries: int, most: int) -> float | None:
     if error.kind is Kind.THROTTLED:
         return error.retry_after or 5.0
     if error.kind is Kind.TRANSIENT and tries < most:
-        return random.uniform(0.5, 1.0) * (1 << tries)  # noqa: S311  (jitter)
+        return max(random.uniform(0.5, 1.0) * (1 << tries), error.retry_after or 0.0)  # noqa: S311  (jitter)
     return None
 
 
@@ -289,15 +306,14 @@ def error_of(
     """What an answer that is not success says; `headers` by lower-case name, `names`: the request's columns."""
     try:
         error = json.loads(content)["error"]
-        code, message = str(error.get("code", "")), str(error.get("message", ""))
+        code, message = str(error.get("code") or ""), str(error.get("message") or "")
     except (ValueError, KeyError, TypeError, AttributeError):
         code, message = "", ""
-    retry_after = headers.get("retry-after", "")
     code = vendor_text.dataverse_code(codes.normalise(code))
     return DataverseError(
         code or f"HTTP {status}",
         vendor_text.dataverse(code, message, names) if code or message else f"HTTP {status}",
         kind=Kind.THROTTLED if status == 429 else codes.dataverse(code, status),
-        retry_after=float(retry_after) if retry_after.replace(".", "", 1).isdigit() else None,
+        retry_after=retry_after(headers),
         request_id=vendor_text.request_id(headers.get("x-ms-service-request-id")),
     )

@@ -22,6 +22,7 @@ from shared.dataverse import certificate
 from shared.dataverse.auth import Acquire
 from shared.dataverse.authority import allowed_hosts
 from shared.errors import DataverseError, SignInError
+from shared.retry_after import retry_after
 from shared.settings import DataverseSettings
 
 #: Seconds to connect and to answer. MSAL itself would wait for ever.
@@ -129,10 +130,8 @@ class Session(requests.Session):
         except OSError as error:
             raise _unwell("SignInUnreachable", type(error).__name__) from None
         if response.status_code in _UNWELL:
-            wait = response.headers.get("Retry-After", "")
-            raise _unwell(
-                "SignInUnavailable", f"HTTP {response.status_code}", retry_after=float(wait) if wait.isdigit() else None
-            )
+            wait = retry_after(response.headers)
+            raise _unwell("SignInUnavailable", f"HTTP {response.status_code}", retry_after=wait)
         return response
 
 

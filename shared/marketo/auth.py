@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from shared.codes import Kind
 from shared.errors import MarketoError, SignInError
+from shared.retry_after import retry_after
 from shared.tokens import SharedToken
 
 #: Ask again this long before expiry. Asking earlier only returns the same token with what is left of its life.
@@ -56,6 +57,7 @@ class MarketoAuth(SharedToken):
             "client_id": self._client_id,
             "client_secret": self._client_secret.get_secret_value(),
         }
+        wait: float | None = None
         try:
             response = await self._http.post("/identity/oauth/token", data=form)
             if response.status_code in (400, 401):
@@ -64,11 +66,12 @@ class MarketoAuth(SharedToken):
                     "Marketo refused the client id or secret; compare MARKETO_CLIENT_ID and MARKETO_CLIENT_SECRET with "
                     "Admin > LaunchPoint > View Details of the custom service",
                 )
+            wait = retry_after(response.headers)
             response.raise_for_status()
             answer = response.json()
             return str(answer["access_token"]), float(answer["expires_in"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise MarketoError(
                 "IdentityUnavailable", f"Marketo identity did not answer properly: {type(error).__name__}",
-                kind=Kind.TRANSIENT,
+                kind=Kind.TRANSIENT, retry_after=wait,
             ) from None  # fmt: skip

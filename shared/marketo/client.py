@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import logging
 import random
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from shared import codes, tally, vendor_text
+from shared import tally, vendor_text
 from shared.codes import Kind
 from shared.entities import Entity
 from shared.errors import MarketoError
 from shared.guard import Guard, Unguarded
+from shared.marketo import answers
+from shared.marketo.answers import UNKNOWN_ANSWER, Result
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.fields import MarketoField
 from shared.marketo.pacing import WINDOW_SECONDS, Pacer
@@ -38,11 +38,11 @@ TRANSIENT_TRIES = 3
 MAX_FILTER_VALUES = 300
 #: The calls of today by everybody that uses this Marketo; a call itself.
 USAGE = "/rest/v1/stats/usage.json"
+#: Too many calls: by Marketo's own count, or by that of a gateway in front of it.
+RATE_EXCEEDED = frozenset({"606", "HTTP 429"})
 #: A key that no record has.
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
-#: "Field 'x' not found" (1006), "Invalid value for field 'x' and value 'y'" (1003): recorded texts.
-_FIELD = re.compile(r"[Ff]ield '([^']+)'")
 #: Errors of a call that never reached Marketo.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 Sleep = Callable[[float], Awaitable[None]]
@@ -52,22 +52,6 @@ Begin = Callable[[], Awaitable[None]]
 
 async def _at_once() -> None:
     pass
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What Marketo did with one record. `code` is empty unless it was skipped; `id` is 0 where none was given."""
-
-    status: str
-    id: int = 0
-    code: str = ""
-    message: str = ""
-
-    @property
-    def refused_fields(self) -> frozenset[str]:
-        """The fields for which the record was skipped, as far as Marketo's text names them."""
-        found = _FIELD.search(self.message) if codes.marketo_record(self.code) is Kind.FIELD else None
-        return frozenset([found.group(1)]) if found else frozenset()
 
 
 class MarketoClient:
@@ -105,7 +89,10 @@ class MarketoClient:
         samples write such fields (marketo.md 4.6).
         """
         name = "describe2" if entity.is_lead else "describe"
-        result = ((await self.get(f"/rest/v1/{entity.path}/{name}.json")).get("result") or [{}])[0]
+        answer = await self.get(f"/rest/v1/{entity.path}/{name}.json")
+        result = (answer.get("result") or [{}])[0]
+        if not result.get("fields"):  # no object is without fields, and without them nothing would be sent
+            raise MarketoError(UNKNOWN_ANSWER, f"no fields in {name} of {entity.path}", kind=Kind.TRANSIENT)
         searchable = {names[0] for names in result.get("searchableFields", []) if len(names) == 1}
         return {
             field["name"]: MarketoField(
@@ -135,7 +122,8 @@ class MarketoClient:
         found: dict[str, int] = {}
         for row in rows:
             name = str(row.get(key) or "").lower()
-            found[name] = min(found.get(name) or row.get("id") or 0, row.get("id") or 0)
+            number = answers.number(row)
+            found[name] = min(found.get(name) or number, number)
         return found
 
     async def read(
@@ -206,13 +194,7 @@ class MarketoClient:
         answer = await self._call(
             "POST", f"/rest/v1/{entity.path}.json", content=content, deadline=deadline, tries=tries, begin=begin
         )
-        results = answer.get("result") or []
-        if len(results) != len(bodies):
-            raise MarketoError(
-                "ResultCount", f"{len(results)} results for {len(bodies)} records", kind=Kind.TRANSIENT,
-                request_id=vendor_text.request_id(answer.get("requestId")),
-            )  # fmt: skip
-        return [_result(row, body) for row, body in zip(results, bodies, strict=True)]
+        return answers.results(answer, action, bodies)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -286,8 +268,8 @@ class MarketoClient:
             return
         if error.kind is Kind.DAILY and error.retry_after is None:  # Marketo's own; the budget tells how long
             raise await self._budget.exhausted() from error
-        if error.code == "606":
-            await self._budget.hold_back(WINDOW_SECONDS)
+        if error.code in RATE_EXCEEDED:
+            await self._budget.hold_back(error.retry_after or WINDOW_SECONDS)
 
     async def _measure(self, budget: Budget) -> None:
         """Find out how much of the day everybody has used. A failure must not stop the sync."""
@@ -300,11 +282,11 @@ class MarketoClient:
         if error.code == "OutOfTime":
             return None
         if error.kind is Kind.THROTTLED:
-            wait = random.uniform(0.2, 1.0) if error.code == "615" else WINDOW_SECONDS  # noqa: S311  (jitter)
+            wait = random.uniform(0.2, 1.0) if error.code == "615" else error.retry_after or WINDOW_SECONDS  # noqa: S311  (jitter)
             self._pacer.close_for(wait)
             return wait
         if (error.kind is Kind.TRANSIENT or error.code == "611") and tried < tries:
-            return random.uniform(0.5, 1.0) * (1 << tried)  # noqa: S311  (jitter)
+            return max(random.uniform(0.5, 1.0) * (1 << tried), error.retry_after or 0.0)  # noqa: S311  (jitter)
         return None
 
     async def _send(
@@ -320,31 +302,7 @@ class MarketoClient:
             lost = not isinstance(error, NOT_SENT)
             told = f"no answer: {type(error).__name__}"
             raise MarketoError("Unreachable", told, kind=Kind.TRANSIENT, at_work=lost) from None
-        return _answer(response, lambda: _names(path, form, content))
-
-
-def _answer(response: httpx.Response, names: Callable[[], frozenset[str]]) -> dict[str, Any]:
-    if response.status_code != 200:
-        code, kind = f"HTTP {response.status_code}", codes.http_status(response.status_code)
-        told = "Marketo's gateway refused the call"
-        raise MarketoError(code, told, kind=kind, at_work=codes.may_be_at_work(code))
-    try:
-        answer = response.json()
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise MarketoError("NotJson", "HTTP 200 without a JSON object", kind=Kind.TRANSIENT, at_work=True)
-    if answer.get("success"):
-        return answer
-    error = (answer.get("errors") or [{}])[0]
-    code = vendor_text.marketo_code(error.get("code"))
-    kind = codes.marketo_response(code)
-    if kind is Kind.OK:
-        return {**answer, "result": []}
-    told, request = vendor_text.marketo(code, str(error.get("message", "")), names()), answer.get("requestId")
-    raise MarketoError(
-        code, told, kind=kind, request_id=vendor_text.request_id(request), at_work=codes.may_be_at_work(code)
-    )
+        return answers.content(response, lambda: _names(path, form, content), writing=content is not None)
 
 
 def _names(path: str, form: Mapping[str, str] | None, content: bytes | None) -> frozenset[str]:
@@ -355,13 +313,3 @@ def _names(path: str, form: Mapping[str, str] | None, content: bytes | None) -> 
         body = json.loads(content)
         names |= {body.get("lookupField", ""), *(name for record in body.get("input", ()) for name in record)}
     return frozenset(name for name in names if name)
-
-
-def _result(row: Mapping[str, Any], body: bytes) -> Result:
-    """What became of the record that was sent as `body`."""
-    if row.get("status") != "skipped":
-        return Result(status=str(row.get("status", "")), id=row.get("id") or 0)
-    reason = (row.get("reasons") or [{}])[0]
-    code = vendor_text.marketo_code(reason.get("code"))
-    told = vendor_text.marketo(code, str(reason.get("message", "")), json.loads(body))
-    return Result("skipped", row.get("id") or 0, code, told)

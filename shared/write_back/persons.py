@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from shared.codes import Kind
 from shared.errors import MarketoError
+from shared.marketo.answers import UNKNOWN_ANSWER
 from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
 from shared.records import timestamp
 from shared.routing import chunked
@@ -157,7 +158,10 @@ class Feed:
     async def _token(self, since: datetime, deadline: float) -> str:
         since = max(since - OVERLAP, self._now() - RETENTION)
         path = f"/rest/v1/activities/pagingtoken.json?sinceDatetime={quote(timestamp(since))}"
-        return str((await self._marketo.get(path, refusals=_ANSWERED, deadline=deadline))["nextPageToken"])
+        token = (await self._marketo.get(path, refusals=_ANSWERED, deadline=deadline)).get("nextPageToken")
+        if not token or not isinstance(token, str):
+            raise MarketoError(UNKNOWN_ANSWER, "no paging token in the answer", kind=Kind.TRANSIENT)
+        return token
 
 
 def _streams(plan: Plan) -> dict[str, str]:

@@ -30,8 +30,8 @@ TRIES = 4
 THROTTLED_SECONDS = 5.0
 #: Ids of which the table is remembered.
 REMEMBERED = 50_000
-#: A table without UpdateMultiple answers with one of these.
-_NO_BULK = frozenset({"0x80060888", "0x8006088d", "HTTP 404", "HTTP 405", "HTTP 501"})
+#: A table without UpdateMultiple answers with one of these: 0x80060888 as it is bound to the table, others were seen.
+_NO_BULK = frozenset({"0x80060888", "0x8006088a", "0x8006088d", "HTTP 404", "HTTP 405", "HTTP 501"})
 _VENDOR = frozenset({Kind.THROTTLED, Kind.TRANSIENT, Kind.TOKEN})
 
 Key = tuple[str, str]

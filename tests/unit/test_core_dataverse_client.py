@@ -159,7 +159,40 @@ async def test_throttling_is_waited_out_as_dataverse_says() -> None:
     assert world.slept == [17.0, 3.5]
 
 
-@pytest.mark.parametrize("headers", [{}, {"Retry_After": "Wed, 21 Oct 2026 07:28:00 GMT"}, {"Retry_After": "0"}])
+@pytest.mark.parametrize("status", [429, 503])
+async def test_the_time_to_wait_may_be_a_date_and_a_day_is_asked_for_in_vain(status: int) -> None:
+    told = {"Date": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    world = World(
+        refusal(status, Retry_After="Wed, 21 Oct 2026 07:28:09 GMT", **told), refusal(status, Retry_After="6"), page([])
+    )
+    assert await world.rows() == {}
+    assert world.slept == [9.0, 6.0]
+    error = await World(refusal(status, Retry_After="86400")).error(deadline=180.0)
+    assert error.retry_after == 900.0
+
+
+ODD = ("[]", "null", '"rows"', "{}", '{"value": null}', '{"value": {}}', '{"value": ["a"]}')
+
+
+@pytest.mark.parametrize("text", [*ODD, '{"value": [], "@odata.nextLink": 7}'])
+async def test_an_answer_that_is_not_as_documented_says_nothing_of_any_row(text: str) -> None:
+    odd = httpx.Response(200, text=text)
+    world = World(odd, page([{"contactid": "a"}]))
+    assert set(await world.rows()) == {"a"}
+    error = await World(*[odd] * 3).error()
+    assert (error.code, error.kind) == ("UnknownAnswer", Kind.TRANSIENT)
+
+
+async def test_a_row_without_its_id_is_not_taken_for_one_that_is_missing() -> None:
+    assert (await World(page([{"firstname": "Ann"}])).error()).code == "UnknownAnswer"
+
+
+async def test_who_am_i_without_an_id_names_nobody() -> None:
+    with pytest.raises(DataverseError, match="UnknownAnswer"):
+        await World(httpx.Response(200, json={"UserId": None})).client.user_id()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry_After": "Wed, 21 Oct 2020 07:28:00 GMT"}, {"Retry_After": "0"}])
 async def test_throttling_without_a_usable_time_waits_some_seconds(headers: dict[str, str]) -> None:
     world = World(refusal(429, **headers), page([]))
     await world.rows()

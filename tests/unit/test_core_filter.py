@@ -18,7 +18,7 @@ from shared.entities import ENTITIES, TABLES, Entity
 from shared.errors import DataverseError
 from shared.fields import MarketoField
 from shared.known import Known
-from shared.marketo.client import Result
+from shared.marketo.answers import Result
 from shared.outcomes import FILTERED, Deferred, Outcome, Retry, Skipped, Synced
 from shared.records import Record
 from shared.references import References

@@ -17,8 +17,10 @@ from shared.codes import Kind
 from shared.entities import ENTITIES
 from shared.errors import MarketoError, MsiSyncError, SignInError
 from shared.fields import MarketoField
+from shared.marketo.answers import Result
 from shared.marketo.auth import MarketoAuth
-from shared.marketo.client import NOBODY, MarketoClient, Result
+from shared.marketo.client import NOBODY, MarketoClient
+from shared.outcomes import Retry, of_error, of_skip
 
 SECRET = "mk-s3cret-0003"
 PERSON, COMPANY, ROLE = ENTITIES["person"], ENTITIES["company"], ENTITIES["opportunity_role"]
@@ -129,11 +131,89 @@ async def test_each_record_has_its_result_by_position() -> None:
     ]
 
 
-async def test_results_that_cannot_be_matched_by_position_are_not_matched_at_all() -> None:
-    world = World(ok([{"status": "created"}]))
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        ([], "ResultCount"), ([{"status": "created"}], "ResultCount"), ([{"status": "created"}] * 3, "ResultCount"),
+        (None, "ResultCount"), ({"status": "created"}, "UnknownAnswer"), (["created", "created"], "UnknownAnswer"),
+        ([{"seq": 1, "status": "created"}, {"seq": 0, "status": "updated"}], "UnknownAnswer"),
+    ],
+)  # fmt: skip
+async def test_results_that_cannot_be_matched_by_position_are_not_matched_at_all(result: Any, code: str) -> None:
+    world = World(httpx.Response(200, json={"success": True, "result": result}))
     with pytest.raises(MarketoError) as refused:
         await world.upsert(b"{}", b"{}")
-    assert (refused.value.code, refused.value.kind) == ("ResultCount", Kind.TRANSIENT)
+    assert (refused.value.code, refused.value.kind, refused.value.at_work) == (code, Kind.UNKNOWN, False)
+    assert len(world.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {}, {"status": None}, {"status": "queued"}, {"status": "Created"}, {"status": "deleted"}, {"status": ["x"]},
+        {"status": "skipped"}, {"status": "skipped", "reasons": []}, {"status": "skipped", "reasons": {"code": "1003"}},
+        {"status": "skipped", "reasons": ["1003"]}, {"id": 7, "status": "<b>li@x.example</b>"},
+    ],
+)  # fmt: skip
+async def test_a_status_that_is_not_documented_is_never_success(row: dict[str, Any]) -> None:
+    """Adobe's description: created, updated, deleted, skipped, added, removed; the last two are those of lists."""
+    good, odd = await World(ok([{"id": 3, "status": "updated"}, row])).upsert(b"{}", b"{}")
+    assert good == Result("updated", 3)
+    assert (odd.status, odd.code) == ("skipped", "UnknownResult")
+    assert "li@x.example" not in odd.message
+    assert of_skip(odd.code, odd.message) == Retry(60.0, "UnknownResult", odd.message, counted=True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {}, {"result": []}, {"success": "true", "result": [{"status": "created"}]}, {"success": 1},
+        {"success": False}, {"success": False, "errors": []}, {"success": False, "errors": {"code": "1003"}},
+        {"success": False, "errors": ["606"]}, {"success": None, "errors": [{"code": "606"}]},
+        {"success": True, "errors": [{"code": "606"}], "result": [{"status": "created"}]},
+        {"success": True, "errors": {"code": "1003"}, "result": [{"status": "created"}]},
+    ],
+)  # fmt: skip
+async def test_an_answer_of_another_shape_is_never_success(answer: dict[str, Any]) -> None:
+    reply = httpx.Response(200, json=answer)
+    error = await World(reply).refused()
+    assert (error.code, error.kind) == ("UnknownAnswer", Kind.UNKNOWN)
+    retry = of_error(error)
+    assert isinstance(retry, Retry)
+    assert (retry.code, retry.counted) == ("UnknownAnswer", True)
+    world = World(reply, ok([{"id": 7, "externalPersonId": "A"}]))
+    assert await world.client.find(PERSON, ["a"]) == {"a": 7}
+
+
+@pytest.mark.parametrize("number", ["7", None, 7.5, True, [7]])
+async def test_a_number_that_is_none_is_not_taken_for_the_persons(number: Any) -> None:
+    assert await World(ok([{"id": number, "status": "created"}])).upsert() == [Result("created", 0)]
+    assert await World(ok([{"id": number, "externalPersonId": "a"}])).client.find(PERSON, ["a"]) == {"a": 0}
+
+
+async def test_an_object_without_fields_is_not_believed() -> None:
+    """Believed, it would take every value out of every record."""
+    for result in ([], [{"name": "API Lead"}], [{"name": "API Lead", "fields": []}]):
+        with pytest.raises(MarketoError, match="UnknownAnswer"):
+            await World(ok(result)).client.describe(PERSON)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_the_time_that_a_gateway_asks_for_is_waited_in_any_form_and_bounded(status: int) -> None:
+    date = {"Date": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    replies = [{"Retry-After": "33"}, {**date, "Retry-After": "Wed, 21 Oct 2026 07:28:27 GMT"}]
+    world = World(*[httpx.Response(status, headers=headers) for headers in replies], ok())
+    assert await world.client.find(PERSON, ["a"]) == {}
+    assert world.slept == [33.0, 27.0]
+    assert world.closed == ([33.0, 27.0] if status == 429 else [])
+    with pytest.raises(MarketoError) as refused:
+        await World(httpx.Response(status, headers={"Retry-After": "86400"})).client.find(PERSON, ["a"])
+    assert refused.value.retry_after == 900.0
+
+
+async def test_an_identity_that_is_busy_says_for_how_long() -> None:
+    error = await World(tokens=[httpx.Response(429, headers={"Retry-After": "70"})]).refused()
+    assert (error.code, error.kind, error.retry_after) == ("IdentityUnavailable", Kind.TRANSIENT, 70.0)
 
 
 async def test_the_token_travels_in_the_header_only_and_the_secret_in_the_form_only() -> None:
@@ -339,7 +419,8 @@ LOST = [
 async def test_a_write_that_marketo_may_still_be_at_work_on_is_not_sent_a_second_time(reply: Reply, code: str) -> None:
     world = World(reply, ok([{"status": "created"}]))
     error = await world.refused()
-    assert (error.code, error.kind, error.at_work) == (code, Kind.TRANSIENT, True)
+    assert (error.code, error.at_work) == (code, True)
+    assert error.kind is (Kind.UNKNOWN if code == "NotJson" else Kind.TRANSIENT)
     assert len(world.requests) == 1
 
 

@@ -19,7 +19,7 @@ from shared.config import SyncConfig
 from shared.entities import ENTITIES, TABLES, Entity
 from shared.fields import MarketoField
 from shared.known import Known
-from shared.marketo.client import Result
+from shared.marketo.answers import Result
 from shared.outcomes import Deferred, Later, Outcome, Parent, Synced
 from shared.records import Record
 from shared.references import References

@@ -24,7 +24,8 @@ from shared.entities import ENTITIES, TABLES, Entity
 from shared.errors import MarketoError, MsiSyncError
 from shared.fields import MarketoField
 from shared.known import Known
-from shared.marketo.client import Begin, Result
+from shared.marketo.answers import Result
+from shared.marketo.client import Begin
 from shared.outcomes import Outcome, Retry, Synced
 from shared.records import Record
 from shared.references import References

@@ -19,7 +19,7 @@ from shared.entities import ENTITIES, TABLES, Entity
 from shared.errors import DataverseError, MarketoError, VendorError
 from shared.fields import MarketoField
 from shared.known import Known
-from shared.marketo.client import Result
+from shared.marketo.answers import Result
 from shared.outcomes import Failed, Outcome, Retry, Synced
 from shared.records import MAX_RECORDS, Record, decode, encode
 from shared.references import References

@@ -1,0 +1,38 @@
+"""How long a vendor asks to wait: HTTP's Retry-After, in every form that RFC 9110 allows (10.2.3 and 5.6.7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+#: A vendor that asks for more is asked again all the same: a day's silence because of one header would be an outage.
+LONGEST_SECONDS = 900.0
+
+_SECONDS = re.compile(r"[0-9]{1,18}(?:\.[0-9]{0,9})?", re.ASCII)
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """The seconds that an answer asks to wait, at most LONGEST_SECONDS; None when it does not say, or nobody can tell.
+
+    `headers` by lower-case name. A date counts from the answer's own Date, so no clock of this machine is believed
+    where the vendor's is known; `now` is for answers without one. A date that has passed is no wait.
+    """
+    text = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), LONGEST_SECONDS)
+    until = _date(text)
+    if until is None:
+        return None
+    told = _date(headers.get("date", "")) or now or datetime.now(UTC)
+    return min(max(0.0, (until - told).total_seconds()), LONGEST_SECONDS)
+
+
+def _date(text: str) -> datetime | None:
+    """One of HTTP's three forms of a date; all are in UTC, and that of asctime does not say so."""
+    try:
+        found = parsedate_to_datetime(text.strip())
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
