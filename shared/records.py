@@ -30,6 +30,7 @@ class Record:
     `filter_changed`: a column that decides whether it is synced was written, so its children may lack their link.
     `forced`: an operator wants it sent even if nothing has changed. `replays`: times it came back from dead-letters.
     `write_back`: once it is in Marketo, Sales Insight's fields are to be written back, which had been given up.
+    `absent`: how often its row was looked for and not there.
     """
 
     table: str
@@ -46,6 +47,7 @@ class Record:
     forced: bool = False
     replays: int = 0
     write_back: bool = False
+    absent: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -77,6 +79,7 @@ class Record:
             forced=self.forced or newer.forced,
             replays=max(self.replays, newer.replays),
             write_back=self.write_back or newer.write_back,
+            absent=min(self.absent, newer.absent),
         )
 
 
@@ -105,11 +108,12 @@ class _WireRecord:
     forced: bool = False
     replays: int = 0
     write_back: bool = False
+    absent: int = 0
 
 
 #: Facts that are called the same on the wire, and are left out where they are false or 0.
 _AS_THEY_ARE = (
-    *("attempt", "requested", "released", "collected", "filter_changed", "forced", "replays", "write_back"),
+    *("attempt", "requested", "released", "collected", "filter_changed", "forced", "replays", "write_back", "absent"),
 )
 _RECORDS = TypeAdapter(list[_WireRecord])
 _MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.absent import look_for
 from shared.arrivals import Arrivals
 from shared.batch import Batch, Candidate
 from shared.circuit import DATAVERSE, Circuits, Turn
@@ -218,7 +219,9 @@ class Engine:
             rules = await self._references.rules_for(
                 table.name, list(rows.values()), batch.deadline, fresh=any(record.wants_fresh for record in records)
             )
-        batch.decide([r for r in records if r.id not in rows], Skipped("RowGone"))
+        absent = [record for record in records if record.id not in rows]
+        for record, outcome in await look_for(self._dataverse, table, absent, deadline=batch.deadline):
+            batch.decide([record], outcome)
         found = [(record, rows[record.id]) for record in records if record.id in rows]
         candidates = []
         for record, row in found:

@@ -9,6 +9,7 @@ DISCARD = "msisync dead-letters discard"
 
 #: What is to be mended before the replay, by code; other codes by their kind.
 _MEND = {
+    "RowHidden": "give a security role of the sync user Read on the table, for the whole organisation",
     "ParentMissing": "see why the parent does not sync",
     "UnknownTable": "map the table in sync.toml, or remove its step in Dynamics",
     "MaxDeliveryCountExceeded": "see the app's log for what failed each time and mend it",

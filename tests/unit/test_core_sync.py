@@ -19,7 +19,7 @@ from shared.entities import ENTITIES, TABLES, Entity
 from shared.fields import MarketoField
 from shared.known import Known
 from shared.marketo.answers import Result
-from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
+from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
 from shared.records import Record
 from shared.references import KEEP_SECONDS, References
 from shared.relations import LOOKUP_TABLE
@@ -27,6 +27,7 @@ from shared.schema import Schema
 from shared.sync import Engine
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+PERSON = ENTITIES["person"]
 CONFIG = SyncConfig.model_validate(
     {
         "systemuser": {"fields": {"email": "internalemailaddress"}},
@@ -61,6 +62,8 @@ class Dataverse:
         self.tables: dict[str, dict[str, Row]] = {"connectionrole": {guid(900): {"name": "Decision Maker"}}}
         self.requests: list[tuple[str, int]] = []
         self.error: Exception | None = None
+        self.hidden: set[str] = set()
+        self.asked_one_by_one: list[int] = []
 
     def put(self, table: str, id_: str, **columns: Any) -> str:
         self.tables.setdefault(table, {})[id_] = columns
@@ -77,6 +80,13 @@ class Dataverse:
         asked = {*columns, *(column + LOOKUP_TABLE for column in columns)}
         stored = self.tables.get(table, {})
         return {id_: {k: v for k, v in stored[id_].items() if k in asked} for id_ in ids if id_ in stored}
+
+    async def statuses(self, entity_set: str, _key: str, ids: Sequence[str], **_: Any) -> list[int]:
+        """Of requests for single rows: those that queries do not give are hidden or not there."""
+        assert len(ids) <= 100
+        self.asked_one_by_one.append(len(ids))
+        there = self.tables.get(SETS[entity_set], {})
+        return [403 if id_ in self.hidden else 200 if id_ in there else 404 for id_ in ids]
 
     async def readable_columns(self, table: str) -> frozenset[str]:
         return frozenset(["name", "firstname", "internalemailaddress", *TABLES[table][1].rule_columns])
@@ -208,8 +218,37 @@ async def test_leads_and_contacts_of_one_batch_share_a_call(world: World) -> Non
 
 async def test_a_row_that_is_gone_is_skipped_and_its_neighbour_goes_on(world: World) -> None:
     world.parents()
-    outcomes = await world.sync("person", Record("contact", guid(99), NOON), world.person(10))
+    outcomes = await world.sync("person", Record("contact", guid(99), NOON, absent=2), world.person(10))
     assert sorted(map(repr, outcomes)) == sorted(map(repr, [Skipped("RowGone"), Synced("created")]))
+
+
+async def test_a_row_that_is_not_there_is_looked_for_again_and_then_it_is_gone(world: World) -> None:
+    """A step that is registered as synchronous posts before its transaction is committed."""
+    world.parents()
+    record, looks = Record("contact", guid(10), NOON), []
+    for _ in range(3):
+        ((record, outcome),) = await world.engine.sync(PERSON, [record])
+        looks.append(outcome)
+    assert looks == [Later("RowNotThere", after=5.0), Later("RowNotThere", after=60.0), Skipped("RowGone")]
+    world.person(10)
+    ((_, outcome),) = await world.engine.sync(PERSON, [replace(record, absent=1)])
+    assert outcome == Synced("created")
+    assert world.marketo.finds == [("sales_person", 1), ("company", 1)]
+
+
+async def test_a_row_that_the_security_role_hides_is_told_at_once(world: World) -> None:
+    world.dataverse.hidden = {guid(10)}
+    (hidden, gone) = await world.sync("person", Record("contact", guid(10), NOON), Record("contact", guid(11), NOON))
+    assert isinstance(hidden, Failed)
+    assert (hidden.code, gone) == ("RowHidden", Later("RowNotThere", after=5.0))
+    assert "Read on the table contact" in hidden.message
+
+
+async def test_many_rows_that_are_not_there_are_asked_for_a_hundred_at_a_time(world: World) -> None:
+    missing = [Record("contact", guid(n), NOON, absent=2) for n in range(1000, 1150)]
+    outcomes = await world.sync("person", *missing)
+    assert (outcomes.count(Skipped("RowGone")), outcomes.count(Later("RowNotThere", after=60.0))) == (100, 50)
+    assert world.dataverse.asked_one_by_one == [100]
 
 
 async def test_a_delete_is_recorded_and_costs_no_request(world: World) -> None:
