@@ -13,12 +13,21 @@ from hypothesis import strategies as st
 from local.virtual import MemoryTable, Time, leases
 from shared.errors import NotNowError
 from shared.in_flight import MOST, InFlight
-from shared.lease import COME_AGAIN_SECONDS, LOOK_SECONDS, LOOKS, MARGIN, SPARE_SECONDS, STORAGE_AWAY_SECONDS, Sending
+from shared.lease import (
+    COME_AGAIN_SECONDS,
+    LOOK_SECONDS,
+    LOOKS,
+    MARGIN,
+    SPARE,
+    SPARE_SECONDS,
+    STORAGE_AWAY_SECONDS,
+    Sending,
+)
 
 T = TypeVar("T")
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CALL = 90.0
-LASTS = CALL * MARGIN + SPARE_SECONDS
+LASTS = CALL * MARGIN * (1 + SPARE) + SPARE_SECONDS
 
 
 class World:
