@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -104,7 +105,10 @@ class Candidate:
 
 @dataclass(slots=True)
 class Batch:
-    """The records of one invocation and what has been decided so far. `causes`: why parents will not come."""
+    """The records of one invocation and what has been decided so far. `causes`: why parents will not come.
+
+    `elsewhere`: what Marketo said to a call without any of them, if that was asked (`asked`) and did not go well.
+    """
 
     entity: Entity
     deadline: float
@@ -113,6 +117,9 @@ class Batch:
     windows: Windows = AT_ONCE
     outcomes: list[tuple[Record, Outcome]] = field(default_factory=list)
     causes: dict[Parent, WillNotCome] = field(default_factory=dict)
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    asked: bool = False
+    elsewhere: MsiSyncError | None = None
 
     def decide(self, records: Iterable[Record], outcome: Outcome) -> None:
         """Settle the fate of these records; the first decision stands."""

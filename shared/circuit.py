@@ -2,7 +2,9 @@
 
 One circuit for each entity at Marketo, and one for Dataverse. A call that fails after its own tries opens it. While it
 is open nobody calls; the time doubles from one probe to the next, up to five times its first length. Then one probe is
-made: one chunk of records, each of its calls tried once. When it goes well the circuit closes, and the rest follows.
+made: at Marketo, a write without any record; at Dataverse, one chunk of records, each of its calls tried once. When it
+goes well the circuit closes, and the rest follows. A write of records to Marketo that fails opens nothing by itself: it
+may fail for what it holds (shared/upserts.py).
 
 Every change is written to the shared state (`circuit`, name), so that operators see it and other instances hold still
 as well. An instance takes a probe by moving the row's `until`, and only the first one succeeds. Without storage each
@@ -52,6 +54,8 @@ FORGOTTEN = timedelta(hours=1)
 #: How often an instance looks what others have found out, and how long it waits for that.
 REFRESH = timedelta(seconds=60)
 STATE_SECONDS = 3.0
+#: What was written later than this from now on, was written by an instance whose clock is wrong.
+AHEAD = timedelta(hours=1)
 #: When the day's quota is used up and nobody knows for how long.
 DAILY_SECONDS = 900.0
 #: The budget says that this app's own share is used up. It knows best when that is over: a share may be raised.
@@ -62,23 +66,26 @@ OUTAGES = {
     "marketo": frozenset({Kind.TRANSIENT, Kind.TOKEN, Kind.CONFIGURATION, Kind.DAILY}),
     "dataverse": frozenset({Kind.TRANSIENT, Kind.TOKEN}),
 }
+#: Those of them that a single record may cause.
+OF_RECORDS = frozenset({Kind.TRANSIENT, Kind.CONFIGURATION})
 #: Errors that only a vendor in good health gives.
 ANSWERS = {
-    "marketo": frozenset({Kind.PERMANENT, Kind.MISSING_PARENT}),
+    "marketo": frozenset({Kind.PERMANENT, Kind.MISSING_PARENT, Kind.FIELD, Kind.AMBIGUOUS, Kind.GONE, Kind.OK}),
     "dataverse": frozenset({Kind.PERMANENT, Kind.GONE, Kind.CONFIGURATION}),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """An open circuit: since when, until which moment nobody calls, why, and how many probes (and the first call)
-    have failed.
+    """An open circuit: since when, until which moment nobody calls, why (for people), and how many probes (and the
+    first call) have failed, the last one with this code.
     """
 
     since: datetime
     until: datetime
     reason: str
     failures: int = 1
+    code: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The row's value."""
@@ -87,13 +94,14 @@ class Outage:
             "until": timestamp(self.until),
             "reason": self.reason,
             "failures": self.failures,
+            "code": self.code,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Outage:
         """The outage of a row. Raises ValueError, TypeError or KeyError for what is none."""
         since, until = (datetime.fromisoformat(value[name]) for name in ("since", "until"))
-        return cls(since, until, str(value["reason"]), int(value["failures"]))
+        return cls(since, until, str(value["reason"]), int(value["failures"]), str(value.get("code", "")))
 
 
 @dataclass(slots=True)
@@ -205,9 +213,9 @@ class Circuits:
         chosen = set(random.sample(range(len(records)), min(turn.chunk, len(records))))
         return [r for n, r in enumerate(records) if n in chosen], [r for n, r in enumerate(records) if n not in chosen]
 
-    async def probed(self, turn: Turn) -> None:
-        """The probe is over: close what answered; what was not called at all is left to the next probe."""
-        for name, outage in list(turn.probes.items()):
+    async def probed(self, turn: Turn, *names: str) -> None:
+        """The probe is over (all, or these): close what answered; what was not called is left to the next probe."""
+        for name, outage in [(name, outage) for name, outage in turn.probes.items() if name in (names or turn.probes)]:
             del turn.probes[name]
             if name in turn.answered:
                 await self._close(name)
@@ -236,21 +244,17 @@ class Circuits:
         elif error.retry_after:  # the vendor knows better when a probe makes sense
             seconds = max(seconds, error.retry_after)
         until = now + timedelta(seconds=seconds)
-        circuit.open(Outage(before.since if before else now, until, f"{error.system} {error}", failures))
+        circuit.open(Outage(before.since if before else now, until, f"{error.system} {error}", failures, error.code))
         log.error("circuit_open name=%s until=%s failures=%d %s", name, timestamp(until), failures, error)
         await self._write(name)
-
-    @staticmethod
-    def is_probe(name: str) -> bool:
-        """Whether the calling turn finds out whether this circuit may close."""
-        turn = _TURN.get()
-        return turn is not None and name in turn.probes
 
     # -- for the clients ----------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def call(self, system: str) -> AsyncIterator[int]:
+    async def call(self, system: str, *, of_records: bool = False) -> AsyncIterator[int]:
         """Around a call with its tries. Raises DataverseError or MarketoError where the circuit is open.
+
+        `of_records`: a failure may be the fault of what the call holds; the caller tries one without, and that decides.
 
         A call outside of a turn is a probe of its own when it is time for one.
         """
@@ -269,7 +273,7 @@ class Circuits:
         except VendorError as error:
             if error.kind in ANSWERS[system]:
                 turn.answered.add(name)
-            if error.kind in OUTAGES[system]:
+            if error.kind in OUTAGES[system] and not (of_records and error.kind in OF_RECORDS):
                 await self.open(name, error, turn)
             raise
         finally:
@@ -347,7 +351,7 @@ class Circuits:
             return
         for name, theirs in found.items():
             circuit = self._circuit(name)
-            if OWN_SHARE in theirs.reason:
+            if theirs.code == OWN_SHARE or _is_from_the_future(name, theirs, now):
                 continue
             if circuit.outage is None or theirs.until > circuit.outage.until:
                 circuit.open(theirs)
@@ -381,6 +385,13 @@ def still_open(rows: Mapping[str, Mapping[str, Any]], now: datetime) -> dict[str
             if outage.until > now - FORGOTTEN:
                 found[name] = outage
     return found
+
+
+def _is_from_the_future(name: str, outage: Outage, now: datetime) -> bool:
+    ahead = outage.since > now + AHEAD
+    if ahead:
+        log.error("circuit_ignored name=%s since=%s: an instance's clock is wrong", name, timestamp(outage.since))
+    return ahead
 
 
 def _away(system: str, outage: Outage, now: datetime) -> VendorError:

@@ -13,14 +13,17 @@ UNLIMITED = 1_000
 class Guard(Protocol):
     """Watches over the calls of a client."""
 
-    def call(self, system: str) -> AbstractAsyncContextManager[int]:
-        """Around a call of `system` with all its tries: gives how many it may have. Raises VendorError for none."""
+    def call(self, system: str, *, of_records: bool = False) -> AbstractAsyncContextManager[int]:
+        """Around a call of `system` with all its tries: gives how many it may have. Raises VendorError for none.
+
+        `of_records`: it may fail for what is in it; then its caller finds out whether others would fail as well.
+        """
 
 
 class Unguarded:
     """For clients that call whenever they are told to: those of an operator's commands."""
 
     @asynccontextmanager
-    async def call(self, system: str) -> AsyncIterator[int]:  # noqa: ARG002  (the protocol's parameter)
+    async def call(self, system: str, *, of_records: bool = False) -> AsyncIterator[int]:  # noqa: ARG002  (the protocol's parameters)
         """Any number of tries."""
         yield UNLIMITED

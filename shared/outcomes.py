@@ -138,6 +138,6 @@ def of_skip(code: str, message: str) -> Outcome:
             return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True)
         case kind if kind is Kind.CONFIGURATION or code == "1006":  # a field that cannot be left out is not there
             log.error("marketo_configuration %s: %s", code, message)
-            return Retry(RETRY_SECONDS[Kind.CONFIGURATION], code, message)
+            return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True)
         case _:
             return Failed(code, message, "marketo")

@@ -150,6 +150,9 @@ class Engine:
             if not group:
                 batch.decide(waiting, CIRCUIT_OPEN)
                 break
+            if batch.entity.name in turn.probes:
+                await self._upserts.try_out(batch)
+                await self._circuits.probed(turn, batch.entity.name)
             going = {} if turn.probes else ready
             candidates = await self._read(batch, group)
             await self._learn(batch, candidates)

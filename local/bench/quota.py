@@ -113,7 +113,9 @@ class Limited(Marketo):
             total = self.subscription.used_today()
             return httpx.Response(200, json={"success": True, "result": [{"total": total}]})
         if content:
-            self.stored.update(person[PERSON.key] for person in json.loads(content)["input"])
+            sent = json.loads(content)
+            if sent["action"] == "createOrUpdate":
+                self.stored.update(person[PERSON.key] for person in sent["input"])
         return answer
 
 

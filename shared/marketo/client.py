@@ -172,11 +172,13 @@ class MarketoClient:
     async def probe_write(self, entity: Entity) -> None:
         """Find out whether records of this entity may be written, without writing: an update of one that cannot exist.
 
-        Raises MarketoError when Marketo refuses the call as such: 603 permission, 1018 native CRM sync.
+        Raises MarketoError when Marketo refuses it for what is wrong for all records: 603 permission, 1018 native sync.
         """
         names = entity.dedupe_fields if not entity.is_lead else (self.key_of(entity),)
         nobody = {name: 0 if name == "leadId" else NOBODY for name in names}
-        await self._write(entity, "updateOnly", [json.dumps(nobody).encode()])
+        (result,) = await self._write(entity, "updateOnly", [json.dumps(nobody).encode()])
+        if result.code and codes.marketo_record(result.code) is Kind.CONFIGURATION:
+            raise MarketoError(result.code, result.message, kind=Kind.CONFIGURATION)
 
     async def _write(
         self,
@@ -215,7 +217,7 @@ class MarketoClient:
         """One call, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
         if self._budget and self._budget.must_measure():
             await self._measure(self._budget)
-        async with self._guard.call("marketo") as most:
+        async with self._guard.call("marketo", of_records=begin is not None) as most:
             try:
                 return await self._tried(method, path, form, content, deadline, tries=min(tries, most), begin=begin)
             except MarketoError as error:

@@ -315,6 +315,7 @@ async def test_the_state_tells_operators_since_when_until_when_and_why() -> None
         "until": "2026-03-04T12:03:00.000Z",
         "reason": "marketo 502: bad gateway",
         "failures": 2,
+        "code": "502",
     }
     assert Outage.from_json(found).as_json() == found
 

@@ -312,7 +312,7 @@ async def test_a_lock_among_many_rows_is_told_at_once_and_is_no_outage(code: str
 
     class Guard:
         @asynccontextmanager
-        async def call(self, _system: str) -> AsyncIterator[int]:
+        async def call(self, system: str, *, of_records: bool = False) -> AsyncIterator[int]:  # noqa: ARG002  (a Guard's)
             try:
                 yield 3
             except DataverseError as error:

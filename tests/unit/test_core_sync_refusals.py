@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from local.virtual import leases
 from shared.circuit import Circuits
-from shared.codes import Kind, dataverse, marketo_response
+from shared.codes import Kind, dataverse, marketo_record, marketo_response
 from shared.config import SyncConfig
 from shared.entities import ENTITIES, TABLES, Entity
 from shared.errors import DataverseError, MarketoError, MsiSyncError, SignInError
 from shared.fields import MarketoField
 from shared.known import Known
 from shared.marketo.answers import Result
+from shared.marketo.client import NOBODY
 from shared.outcomes import Deferred, Failed, Outcome, Retry, Synced
 from shared.records import Record
 from shared.references import References
@@ -48,6 +49,7 @@ class World:
     def __init__(self, answer: Callable[[Sent], list[Result]], *, owner: str | None = None) -> None:
         self.answer = answer
         self.tries = 0
+        self.probes = 0
         self.calls: list[list[str]] = []
         self.sent: list[dict[str, Any]] = []
         self.now = 0.0
@@ -114,6 +116,12 @@ class World:
         self.sent += sent
         self.calls.append([row["externalCompanyId"] for row in sent])
         return self.answer(sent)
+
+    async def probe_write(self, _entity: Entity) -> None:
+        self.probes += 1
+        (result,) = self.answer([{"externalCompanyId": NOBODY}])
+        if marketo_record(result.code) is Kind.CONFIGURATION:
+            raise MarketoError(result.code, result.message, kind=Kind.CONFIGURATION)
 
     async def sync(self, count: int, *, attempt: int = 0, without: Collection[str] = ()) -> dict[str, Outcome]:
         ids = [id_ for n in range(count) if (id_ := guid(n)) not in without]
@@ -332,13 +340,84 @@ async def test_a_passing_trouble_of_one_record_is_tried_again_and_counted(code: 
     assert outcome == Retry(60.0, code, "reason", counted=True)
 
 
-async def test_a_record_that_fails_for_the_configuration_waits_for_the_operator(
+async def test_a_field_that_only_one_record_lacks_is_tried_once_more_and_then_the_record_is_kept(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    world = World(skipping(guid(7), "1006", "Field 'x' not found"))
     with caplog.at_level(logging.ERROR):
-        outcome = (await World(skipping(guid(7), "1006", "Field 'x' not found")).sync(20))[guid(7)]
-    assert outcome == Retry(300.0, "1006", "Field 'x' not found")
+        outcome = (await world.sync(20))[guid(7)]
+    assert outcome == Retry(60.0, "1006", "Field 'x' not found", counted=True)
     assert "Field 'x' not found" in caplog.text
+    again = (await world.sync(20, attempt=1))[guid(7)]
+    assert (type(again), again.code) == (Failed, "1006")  # type: ignore[union-attr]
+    assert world.probes == 0, "the others' success tells that Marketo is well"
+
+
+CONFIGURATIONS = ("1003", "609", "603", "610", "1011", "HTTP 400", "HTTP 403", "HTTP 404", "HTTP 415")
+
+
+def configuration(code: str) -> MarketoError:
+    return MarketoError(code, "no", kind=Kind.CONFIGURATION)
+
+
+@pytest.mark.parametrize("code", CONFIGURATIONS)
+@pytest.mark.parametrize(("count", "most"), [(12, 8), (300, 13)])
+async def test_a_call_refused_as_if_for_the_configuration_because_of_one_record_costs_one_dead_letter(
+    code: str, count: int, most: int
+) -> None:
+    world = World(refusing(configuration(code), because_of={guid(7)}))
+    outcomes = await world.sync(count)
+    culprit = outcomes.pop(guid(7))
+    assert isinstance(culprit, Failed)
+    assert (culprit.code, culprit.source) == (code, "marketo")
+    assert set(outcomes.values()) == {Synced("created")}
+    assert len(world.calls) - 1 + world.probes <= most
+    assert await world.sync(5, without={guid(7)}), "the circuit is closed"
+
+
+@pytest.mark.parametrize("code", ["1008", "1009", "1011", "1018", "1026", "1035"])
+async def test_a_record_skipped_as_if_for_the_configuration_while_others_are_stored_is_a_dead_letter(code: str) -> None:
+    world = World(skipping(guid(7), code))
+    outcomes = await world.sync(12)
+    assert (type(outcomes[guid(7)]), outcomes.pop(guid(7)).code) == (Failed, code)  # type: ignore[union-attr]
+    assert set(outcomes.values()) == {Synced("created")}
+    assert (len(world.calls), world.probes) == (1, 0)
+
+
+@pytest.mark.parametrize("code", ["1008", "1018"])
+async def test_records_that_are_all_skipped_for_the_configuration_wait_and_uncounted(code: str) -> None:
+    world = World(lambda sent: [Result("skipped", 0, code, "no")] * len(sent))
+    assert set((await world.sync(12)).values()) == {Retry(300.0, code, "no")}
+    assert world.probes == 1
+
+
+async def test_where_no_record_is_taken_though_marketo_is_well_all_are_tried_again_and_counted() -> None:
+    world = World(refusing(configuration("1003"), because_of={guid(n) for n in range(12)}))
+    assert set((await world.sync(12)).values()) == {Retry(60.0, "1003", "no", counted=True)}
+
+
+@pytest.mark.parametrize("code", ["HTTP 500", "HTTP 502", "504", "Unreachable", "604"])
+async def test_a_record_whose_body_ends_every_call_without_an_answer_is_found_and_counted(code: str) -> None:
+    cut = MarketoError(code, "no answer", kind=Kind.TRANSIENT, at_work=True)
+    world = World(refusing(cut, because_of={guid(7)}))
+    everybody = {guid(n) for n in range(12)}
+    pending, calls = everybody, 0
+    for attempt in range(4):
+        outcomes = await world.sync(12, attempt=attempt, without=everybody - pending)
+        assert all(o.counted for o in outcomes.values() if isinstance(o, Retry))
+        pending = {id_ for id_, outcome in outcomes.items() if not isinstance(outcome, Synced)}
+        calls = len(world.calls) + world.probes
+        if pending == {guid(7)}:
+            break
+    assert pending == {guid(7)}
+    assert calls <= 1 + 12
+    assert set((await world.sync(5)).values()) == {Synced("created")}
+
+
+async def test_a_call_without_an_answer_while_marketo_is_away_uses_up_no_attempt() -> None:
+    world = World(refusing(MarketoError("HTTP 502", "away", kind=Kind.TRANSIENT, at_work=True)))
+    assert set((await world.sync(12)).values()) == {Retry(60.0, "HTTP 502", "away")}
+    assert (len(world.calls), world.probes) == (1, 1)
 
 
 @pytest.mark.parametrize(("code", "descriptions"), [("1006", 2), ("1003", 1), ("1014", 1)])
@@ -353,7 +432,8 @@ async def test_after_a_field_was_not_found_the_fields_are_read_anew_before_the_n
 
 @pytest.mark.parametrize(("code", "descriptions"), [("1006", 2), ("502", 1)])
 async def test_a_field_not_found_may_be_said_of_the_whole_call_too(code: str, descriptions: int) -> None:
-    world = World(refusing(MarketoError(code, "Field 'x' not found", kind=marketo_response(code))))
+    error = MarketoError(code, "Field 'x' not found", kind=marketo_response(code))
+    world = World(refusing(error, because_of={guid(7)}))
     await world.sync(20)
     await world.sync(20)
     assert world.descriptions == descriptions
@@ -453,7 +533,7 @@ async def test_whatever_marketo_refuses_each_record_has_one_outcome_and_its_own(
         ids = [row["externalCompanyId"] for row in sent]
         if poisoned & set(ids):
             raise MarketoError(poison_code, "", kind=kind)
-        return [Result("skipped", 0, numbers[i]) if numbers[i] else Result("created") for i in ids]
+        return [Result("skipped", 0, numbers[i]) if numbers.get(i) else Result("created") for i in ids]
 
     outcomes = await World(answer).sync(len(given_codes), attempt=1)
     for id_, code in numbers.items():

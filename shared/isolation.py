@@ -1,0 +1,104 @@
+"""The search for those that spoil a call which holds many. Pure: the caller sends, and says why a part was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+E = TypeVar("E")
+
+#: How many culprits are looked for before the rest is left to another time.
+ROUNDS = 3
+#: So few that may hold several culprits are sent one by one.
+FEW = 8
+
+
+@dataclass(slots=True)
+class Search(Generic[T, E]):
+    """What a search has found: who was stored, who spoils a call and why, and who was not sent or not decided."""
+
+    stored: list[T] = field(default_factory=list)
+    culprits: list[tuple[T, E]] = field(default_factory=list)
+    unsent: list[T] = field(default_factory=list)
+
+
+async def search(
+    items: list[T],
+    error: E,
+    refusal: Callable[[list[T]], Awaitable[E | None]],
+    *,
+    goes_on: Callable[[], bool] = lambda: True,
+    confirm: bool = False,
+) -> Search[T, E]:
+    """Find the items for which a call with all of them was refused with `error`, and send the others on the way.
+
+    `refusal` sends some of them: None when they are stored. Of two halves only the first is sent: the other one holds
+    a culprit if that goes well, so one culprit among 300 costs at most 10 calls. `confirm`: a culprit that was found by
+    elimination is sent once more alone. Where nothing can be stored in two rounds, nobody can tell: the search ends
+    with the culprits that were refused alone. It ends early when `goes_on` says so.
+    """
+    work = _Work(refusal, goes_on, confirm)
+    found, suspects = work.found, items
+    for rounds in range(ROUNDS):
+        if rounds and len(suspects) <= FEW:
+            await work.one_by_one(suspects)
+            return found
+        rest = await work.halve(suspects, error)
+        if not rest or not goes_on():
+            found.unsent += rest
+            return found
+        refused = await work.send(rest)
+        if refused is None:
+            return found
+        suspects, error = rest, refused
+        if rounds and not found.stored:
+            break
+    found.unsent += suspects
+    return found
+
+
+class _Work(Generic[T, E]):
+    def __init__(
+        self, refusal: Callable[[list[T]], Awaitable[E | None]], goes_on: Callable[[], bool], confirm: bool
+    ) -> None:
+        self._refusal = refusal
+        self._goes_on = goes_on
+        self._confirm = confirm
+        self.found: Search[T, E] = Search()
+
+    async def send(self, items: list[T]) -> E | None:
+        refused = await self._refusal(items)
+        if refused is None:
+            self.found.stored += items
+        return refused
+
+    async def halve(self, suspects: list[T], error: E) -> list[T]:
+        """Find one culprit. Gives those that have not been sent: another may be among them."""
+        rest: list[T] = []
+        alone = len(suspects) == 1
+        while len(suspects) > 1 or (self._confirm and not alone):
+            if not self._goes_on():
+                return suspects + rest
+            first = suspects[: max(1, len(suspects) // 2)]
+            refused = await self.send(first)
+            if refused is None:
+                suspects = suspects[len(first) :]
+                if not suspects:
+                    return rest
+                alone = False
+            else:
+                error, rest, suspects = refused, rest + suspects[len(first) :], first
+                alone = len(suspects) == 1
+        self.found.culprits.append((suspects[0], error))
+        return rest
+
+    async def one_by_one(self, suspects: list[T]) -> None:
+        for n, suspect in enumerate(suspects):
+            if not self._goes_on():
+                self.found.unsent += suspects[n:]
+                return
+            refused = await self.send([suspect])
+            if refused is not None:
+                self.found.culprits.append((suspect, refused))
