@@ -120,7 +120,7 @@ class Upserts:
                 batch.entity, bodies, deadline=batch.deadline, tries=tries, begin=partial(batch.sending.begin, keys)
             )
         except MsiSyncError as error:
-            if not (isinstance(error, MarketoError) and error.at_work):
+            if not _at_work(error):
                 batch.sending.ended(keys)
             raise
         batch.sending.ended(keys)
@@ -150,7 +150,7 @@ class Upserts:
         if not isinstance(error, VendorError):
             self._decide(batch, chunk, error)
             return
-        if error.kind in OF_ALL_OR_THESE:
+        if error.kind in OF_ALL_OR_THESE or _at_work(error):
             await self._of_all_or_these(batch, chunk, error)
             return
         first_try = all(record.attempt == 0 for candidate in chunk for record in candidate.records)
@@ -168,8 +168,7 @@ class Upserts:
 
     async def _of_all_or_these(self, batch: Batch, chunk: list[Candidate], error: VendorError) -> None:
         """A call failed as others would, or for what is in it."""
-        at_work = isinstance(error, MarketoError) and error.at_work
-        if at_work:
+        if _at_work(error):
             log.warning("answer_lost entity=%s records=%d %s", batch.entity.name, len(chunk), error)
         if error.code == TIMED_OUT and len(chunk) > FEW:
             self._limits[batch.entity.name] = len(chunk) // 2
@@ -177,7 +176,9 @@ class Upserts:
             self._schema.forget()  # a field may have disappeared: describe again before the next try
         if await self._elsewhere(batch):
             self._decide(batch, chunk, error)
-        elif error.kind is Kind.TRANSIENT:  # Marketo may be at work on it: the next tries find out which record it is
+        elif (
+            error.kind is not Kind.CONFIGURATION
+        ):  # Marketo may be at work on it: the next tries find out which record it is
             until = self._clock() + SUSPECT_SECONDS
             self._suspects.update((candidate.key, until) for candidate in chunk)
             self._decide(batch, chunk, error, counted=True)
@@ -218,7 +219,7 @@ class Upserts:
             found = await search(chunk, error, partial(self._refusal, batch), goes_on=in_time, confirm=confirm)
         except MsiSyncError as other:  # something else has happened
             left = [candidate for candidate in chunk if candidate.records[0].key in batch.open]
-            if isinstance(other, VendorError) and other.kind in OF_ALL_OR_THESE:
+            if isinstance(other, VendorError) and (other.kind in OF_ALL_OR_THESE or _at_work(other)):
                 await self._of_all_or_these(batch, left, other)
             self._decide(batch, left, other)
             return
@@ -237,7 +238,7 @@ class Upserts:
         try:
             again = await self._call(batch, chunk, tries=1)
         except VendorError as error:
-            if error.kind in ISOLATED or error.kind in {Kind.UNKNOWN, Kind.CONFIGURATION}:
+            if error.kind in ISOLATED | {Kind.UNKNOWN, Kind.CONFIGURATION} and not _at_work(error):
                 return error
             raise
         if again:
@@ -288,6 +289,10 @@ class Upserts:
             for parent in candidate.parents.values():
                 if parent:
                     self._known.forget(parent.entity, parent.id)
+
+
+def _at_work(error: MsiSyncError) -> bool:
+    return isinstance(error, MarketoError) and error.at_work
 
 
 def _of_culprit(candidate: Candidate, error: VendorError, *, works: bool) -> Outcome:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from shared import tally, vendor_text
+from shared import codes, tally, vendor_text
 from shared.codes import Kind
 from shared.entities import Entity
 from shared.errors import MarketoError
