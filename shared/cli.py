@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import logging
 import os
 import sys
@@ -19,12 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
 from rich.markup import escape
 
 from shared.errors import MsiSyncError
 from shared.operations.command import SELDOM, Command, Exit, Result
-from shared.operations.context import SETTINGS_FILE, Context, read_settings_file
+from shared.operations.context import SETTINGS_FILE, Context
 from shared.operations.dead_letters.command import COMMANDS as DEAD_LETTERS
 from shared.operations.dead_letters.command import GROUP as DEAD_LETTERS_HELP
 from shared.operations.doctor.command import COMMAND as DOCTOR
@@ -33,10 +31,14 @@ from shared.operations.fields.command import GROUP as FIELDS_HELP
 from shared.operations.pause import PAUSE, RESUME
 from shared.operations.registration.command import REGISTER, UNREGISTER
 from shared.operations.resync import COMMAND as RESYNC
+from shared.operations.settings_file import read_settings_file
 from shared.operations.show.command import COMMAND as SHOW_PERSON
 from shared.operations.status.command import COMMAND as STATUS
+from shared.operations.terminal import Console, as_json, nobody_reads, take_any_text
 from shared.operations.write_back import COMMAND as WRITE_BACK
 from shared.operations.write_back import GROUP as WRITE_BACK_HELP
+from shared.plain import plain
+from shared.telemetry.redaction import described, set_up_lines
 
 COMMANDS: tuple[Command, ...] = (
     DOCTOR,
@@ -72,7 +74,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
+        self.exit(Exit.USAGE, f"{self.prog}: {plain(message)}\n")
 
 
 def parser(commands: Sequence[Command] = COMMANDS) -> argparse.ArgumentParser:
@@ -106,27 +108,45 @@ def _parser(places: Any, name: str, text: str, more: str) -> argparse.ArgumentPa
     return made
 
 
+class _Line(logging.Formatter):
+    """A line of the log on one line, whoever wrote it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Without traceback: the command itself tells what failed."""
+        return plain(f"{record.levelname} {record.getMessage()}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
+    take_any_text()
+    try:
+        return _main(arguments)
+    except BrokenPipeError:  # of the help, or of an error's text
+        nobody_reads()
+        return int(Exit.OK)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = parser().parse_args(arguments)
     if given.command in DEAD_LETTERS:  # they handle up to hundreds of thousands of messages
         gc.set_threshold(SELDOM)
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
-    as_json: bool = given.json
+    errors = logging.StreamHandler()
+    errors.setFormatter(_Line())
+    logging.basicConfig(level=logging.ERROR, handlers=[errors])
+    set_up_lines()
+    in_json: bool = given.json
     try:
         result = asyncio.run(_run(given))
+        _show(result, in_json=in_json)
     except MsiSyncError as error:
-        return _show_error(error.code, error.message, as_json=as_json)
+        return _show_error(error.code, error.message, in_json=in_json)
     except KeyboardInterrupt:
-        return _show_error("Interrupted", "stopped by the keyboard", as_json=as_json)
+        return _show_error("Interrupted", "stopped by the keyboard", in_json=in_json)
     except Exception as error:  # noqa: BLE001  (Python's own exit code, 1, would say that all works)
-        traceback.print_exc()
-        what = f"a defect of msisync, {type(error).__name__}; report it with the lines on standard error"
-        return _show_error("Defect", what, as_json=as_json)
-    if as_json:
-        print(json.dumps(result.data, indent=2, default=str))  # noqa: T201  (the command's output)
-    else:
-        result.show(Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+        what = "a defect of msisync; report it with this line and the ones on standard error"
+        sys.stderr.write("Traceback (most recent call last):\n")
+        sys.stderr.write("".join(traceback.format_tb(error.__traceback__)))  # no text of the error: it may quote data
+        return _show_error("Defect", f"{what}: {described(error)}", in_json=in_json)
     return int(result.exit)
 
 
@@ -147,12 +167,27 @@ async def _run(given: argparse.Namespace) -> Result:
                 await context.close()
 
 
-def _show_error(code: str, message: str, *, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps({"error": {"code": code, "message": message}}, indent=2))  # noqa: T201
+def _show(result: Result, *, in_json: bool) -> None:
+    """What the command found. Who has read enough (`| head`) gets its exit code all the same."""
+    try:
+        if in_json:
+            print(as_json(result.data))  # noqa: T201  (the command's output)
+        else:
+            result.show(Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nobody_reads()
+
+
+def _show_error(code: str, message: str, *, in_json: bool) -> int:
+    if in_json:
+        print(as_json({"error": {"code": code, "message": message}}))  # noqa: T201
     else:
         console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
-        console.print(f"[red]{escape(code)}[/red]: {escape(message)}")
+        first, *more = message.splitlines() or [""]
+        console.print(f"[red]{escape(plain(code))}[/red]: {escape(plain(first))}")
+        for line in more:
+            console.print(line, markup=False)
     return int(Exit.FAILED)
 
 

@@ -6,6 +6,7 @@ All raise ValueError with what the form must be; never with the value, which may
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import httpx
 from pydantic import SecretStr
@@ -20,6 +21,33 @@ NO_TENANTS = frozenset({"common", "consumers", "organizations"})
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _TENANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z0-9-]+(\.[a-z0-9-]+)+")
+
+
+#: Settings that Azure fills in from elsewhere. Where it could not, the app is given the reference itself.
+_REFERENCE = re.compile(r"\s*@Microsoft\.(KeyVault|AppConfiguration)\s*\(", re.IGNORECASE)
+#: What is read of the environment: by this product, and by the Functions host for it.
+_READ = re.compile(
+    r"(DATAVERSE|MARKETO|WRITE_BACK|TRICKLE|BURST|WEBHOOK|PARENT|ServiceBusConnection|AzureWebJobsStorage|AZURE|"
+    r"APPLICATIONINSIGHTS)\w*|\w+_QUEUE|\w+_TABLE|\w+_SCHEDULE|CHANGES_SEND_CONNECTION|SYNC_CONFIG|"
+    r"TIME_BUDGET_SECONDS|CIRCUIT_SECONDS|MAX_ATTEMPTS"
+)
+
+
+def unresolved(settings: Mapping[str, str]) -> list[str]:
+    """The settings that hold a reference instead of the value that it stands for: it must never be sent as a password.
+
+    Azure leaves a reference as it is when it cannot read the secret.
+    """
+    return [name for name, value in settings.items() if _READ.fullmatch(name) and _REFERENCE.match(value)]
+
+
+#: What is done about them.
+RESOLVE = (
+    "nobody signs in until the reference is resolved: in Azure, the function app's Environment variables say why it "
+    "is not (its identity needs the role Key Vault Secrets User, the secret must exist and be enabled), then python3 "
+    "infra/operate.py secrets; elsewhere, python3 infra/operate.py msisync brings the secrets along, or set the "
+    "value; see docs/troubleshooting.md#key-vault"
+)
 
 
 def _https(url: str) -> httpx.URL:

@@ -245,8 +245,13 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         except ValidationError as error:
             # What is said of a default names the setting in its sentence, and stands under the field's own name.
             wrong.extend(_FIELD.sub("app settings: ", line) for line in problems(error, "app settings"))
+    remedy = "local.settings.example.json explains each of them"
+    unresolved = forms.unresolved(given)
+    if unresolved:
+        said = tuple(f"app settings: {name}:" for name in unresolved)
+        whole = [f"{line} is a Key Vault reference that Azure did not resolve" for line in said]
+        wrong = [*whole, *(line for line in wrong if not line.startswith(said))]
+        remedy = f"{forms.RESOLVE}; {remedy}"
     if wrong:
-        raise ConfigurationError(
-            "BadSettings", "\n".join([*wrong, "local.settings.example.json explains each of them"])
-        )
+        raise ConfigurationError("BadSettings", "\n".join([*wrong, remedy]))
     return Settings.model_validate(groups)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared import config, settings
@@ -17,7 +15,6 @@ from shared.bus import Bus
 from shared.config import SyncConfig
 from shared.dataverse.client import DataverseClient
 from shared.dataverse.metadata import Metadata
-from shared.errors import ConfigurationError
 from shared.marketo.client import MarketoClient
 from shared.settings import Settings
 from shared.state import State
@@ -132,28 +129,3 @@ class Context:
         for name in _CLOSED:
             if name in self.__dict__:
                 await self.__dict__[name].close()
-
-
-def read_settings_file(path: Path, *, required: bool) -> dict[str, str]:
-    """The app settings of a local.settings.json, as the Functions host reads it. Raises ConfigurationError.
-
-    A file that is not `required` may be missing.
-    """
-    if not path.exists() and not required:
-        return {}
-    try:
-        values = dict(json.loads(path.read_text(encoding="utf-8-sig"))["Values"].items())
-    except FileNotFoundError:
-        raise ConfigurationError(
-            "NoSettings", f"{path} does not exist; copy local.settings.example.json and fill it in"
-        ) from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ConfigurationError(
-            "BadSettings", f"{path} is no JSON: {error.msg} at {where}; write a comment as a name that begins with //"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(
-            "BadSettings", f'{path} is no settings file ({type(error).__name__}): JSON with "Values" is expected'
-        ) from None
-    return {name: str(value) for name, value in values.items() if value is not None and not name.startswith("//")}

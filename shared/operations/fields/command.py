@@ -220,7 +220,8 @@ def _show_toml(console: Console, toml: str, refused: Mapping[str, str]) -> None:
         lines.append("# remove the # if it is right. Then: msisync fields check")
     else:
         lines.append("# Nothing to propose: whatever has the same or a similar name is mapped, or of another type.")
-    console.print("\n".join([*lines, "", toml]).strip(), markup=False, highlight=False, soft_wrap=True)
+    for line in "\n".join([*lines, "", toml]).strip().split("\n"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_findings(console: Console, findings: Sequence[FieldFinding], count: int, why_not: str) -> None:

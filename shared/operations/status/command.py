@@ -8,17 +8,19 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.live import Live
 
 from shared.operations.command import Command, Exit, Result
 from shared.operations.status.facts import Entity, Queue, Status
 from shared.operations.status.look import look
 from shared.operations.status.text import frame
+from shared.operations.terminal import Console
 from shared.records import timestamp
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from rich.console import Console as AnyConsole
 
     from shared.operations.context import Context
 
@@ -39,7 +41,7 @@ more than 15 minutes; 2 something could not be looked at.
 Next: msisync dead-letters summary, msisync show person <e-mail>, msisync doctor"""
 
 
-async def run(context: Context, given: Namespace, _: Console) -> Result:
+async def run(context: Context, given: Namespace, _: AnyConsole) -> Result:
     """Look once, or watch. Raises ConfigurationError when settings cannot be used."""
     if given.watch is None:
         status = await look(context)
