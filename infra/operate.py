@@ -14,6 +14,7 @@ import getpass
 import json
 import os
 import re
+import secrets as secrets_of_python
 import subprocess
 import sys
 import tempfile
@@ -57,9 +58,9 @@ def azd_values(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -
     try:
         name = (
             environment.get("AZURE_ENV_NAME")
-            or json.loads((root / ".azure/config.json").read_text())["defaultEnvironment"]
+            or json.loads((root / ".azure/config.json").read_text(encoding="utf-8"))["defaultEnvironment"]
         )
-        lines = (root / ".azure" / name / ".env").read_text().splitlines()
+        lines = (root / ".azure" / name / ".env").read_text(encoding="utf-8").splitlines()
     except (OSError, KeyError, ValueError):
         sys.exit("There is no azd environment here yet: run azd up first.")
     found = dict(line.split("=", 1) for line in lines if "=" in line)
@@ -68,8 +69,10 @@ def azd_values(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -
 
 def settings(values: Mapping[str, str]) -> dict[str, str]:
     """The app settings of the environment, for a person's own sign-in to Azure, without secrets."""
-    given = json.loads((ROOT / "infra/main.parameters.json").read_text())["parameters"]["settings"]["value"]
-    queues = json.loads((ROOT / "infra/queues.json").read_text())
+    given = json.loads((ROOT / "infra/main.parameters.json").read_text(encoding="utf-8"))["parameters"]["settings"][
+        "value"
+    ]
+    queues = json.loads((ROOT / "infra/queues.json").read_text(encoding="utf-8"))
     auth = values["DATAVERSE_AUTH"]
     return {
         "ServiceBusConnection__fullyQualifiedNamespace": values["SERVICE_BUS_HOST"],
@@ -91,8 +94,18 @@ def settings_file(values: Mapping[str, str], root: Path = ROOT) -> Path:
     """Write local.settings.json of the environment and return where it is."""
     path = root / ".azure" / values["AZURE_ENV_NAME"] / "local.settings.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"IsEncrypted": False, "Values": settings(values)}, indent=2) + "\n")
+    written = json.dumps({"IsEncrypted": False, "Values": settings(values)}, indent=2) + "\n"
+    fresh = path.with_name(f"{path.name}.{secrets_of_python.token_hex(6)}")
+    private_file(fresh, written)
+    fresh.replace(path)  # a link in its place is replaced, not followed
     return path
+
+
+def private_file(path: Path, text: str) -> None:
+    """A new file that only this user can read."""
+    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, how, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def secret_names(auth: str) -> dict[str, str]:
@@ -104,8 +117,7 @@ def store(az: Run, vault: str, name: str, value: str) -> None:
     """Put a secret into the Key Vault, through a file that only this user can read, for as long as that takes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
-        path.touch(mode=0o600)
-        path.write_text(value)
+        private_file(path, value)
         command = ["az", "keyvault", "secret", "set", "--vault-name", vault, "--name", name]
         az([*command, "--file", str(path), "-o", "none"])
 
@@ -160,7 +172,7 @@ def register_certificate(values: Mapping[str, str], pem: str, az: Run) -> None:
         sys.exit("There is no app registration yet: python3 infra/operate.py dynamics-app")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "certificate.pem"
-        path.write_text(public[0] + "\n")
+        private_file(path, public[0] + "\n")
         az([*CREDENTIAL, values["DATAVERSE_CLIENT_ID"], "--append", "--cert", f"@{path}", "-o", "none"])
 
 
@@ -178,7 +190,7 @@ def secrets(values: Mapping[str, str], az: Run = run, ask: Callable[[str], str] 
     for setting, name in secret_names(values["DATAVERSE_AUTH"]).items():
         if setting == "DATAVERSE_CLIENT_CERTIFICATE":
             path = ask("Path of a PEM file with private key and certificate (empty: leave it): ")
-            value = Path(path).read_text() if path else ""
+            value = Path(path).read_text(encoding="utf-8") if path else ""
         else:
             value = ask(f"{setting} (empty: leave it): ").strip()
         if value and setting == "DATAVERSE_CLIENT_CERTIFICATE":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, TextIO
 from shared.errors import MsiSyncError
 from shared.operations.dead_letters.letter import DeadLetter, read
 from shared.operations.peek import Peeked, Place
+from shared.operations.private_file import private_file
 from shared.records import timestamp
 from shared.settings import QueueSettings
 from shared.wire import moment
@@ -28,19 +28,14 @@ class ArchiveError(MsiSyncError):
 @contextmanager
 def writing(path: Path) -> Iterator[TextIO]:
     """A new file that appears under its name when it is complete. Raises ArchiveError; never overwrites a file."""
-    if path.exists():
-        raise ArchiveError("FileExists", f"{path} exists already: name another file")
-    unfinished = path.with_name(f"{path.name}.unfinished")
     try:
-        with unfinished.open("w", encoding="utf-8") as file:
+        with private_file(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-    except OSError as error:
-        raise ArchiveError("NotWritten", f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
+    except FileExistsError:
+        raise ArchiveError("FileExists", f"{path} exists already: name another file") from None
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise ArchiveError("NotWritten", f"{path} cannot be written: {why}") from None
 
 
 def line_of(letter: DeadLetter) -> str:
@@ -61,7 +56,6 @@ def line_of(letter: DeadLetter) -> str:
                 "properties": {name: _plain(value) for name, value in message.properties.items()},
                 **_body(message.body),
             },
-            ensure_ascii=False,
         )
         + "\n"
     )

@@ -1,0 +1,94 @@
+"""Files that commands write: theirs alone, complete or not there, and never through or over another one."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from infra import operate
+from shared.operations.dead_letters.archive import ArchiveError, writing
+from shared.operations.private_file import private_file
+
+CONTENT = "Łucja\n"
+
+
+@pytest.fixture(autouse=True)
+def open_to_all() -> None:
+    """The most generous machine."""
+    os.umask(0)
+
+
+def test_only_the_owner_can_read_it_from_the_first_moment(tmp_path: Path) -> None:
+    path = tmp_path / "letters.jsonl"
+    with private_file(path) as file:
+        (unfinished,) = tmp_path.iterdir()
+        assert stat.S_IMODE(unfinished.stat().st_mode) == 0o600
+        assert unfinished != path
+        file.write(CONTENT)
+    assert [each.name for each in tmp_path.iterdir()] == ["letters.jsonl"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_bytes() == CONTENT.encode()
+
+
+@pytest.mark.parametrize("target", ["there", "nowhere"])
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path, target: str) -> None:
+    victim = tmp_path / target
+    if target == "there":
+        victim.write_text("before")
+    path = tmp_path / "letters.jsonl"
+    path.symlink_to(victim)
+    with pytest.raises(ArchiveError, match="exists already"), writing(path) as file:
+        file.write(CONTENT)
+    assert victim.exists() is (target == "there")
+    assert target == "nowhere" or victim.read_text() == "before"
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "a file system without links"])
+@pytest.mark.parametrize("rival", ["file", "link"])
+def test_what_takes_the_name_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool, rival: str
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(95, "not supported")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    path, victim = tmp_path / "letters.jsonl", tmp_path / "victim"
+    with pytest.raises(ArchiveError, match="exists already"), writing(path) as file:
+        file.write(CONTENT)
+        path.write_text("another's") if rival == "file" else path.symlink_to(victim)
+    assert not victim.exists()
+    assert path.is_symlink() or path.read_text() == "another's"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_it_appears_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "link")
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no")), raising=False)
+    with private_file(tmp_path / "a") as file:
+        file.write(CONTENT)
+    assert (tmp_path / "a").read_text(encoding="utf-8") == CONTENT
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
+def test_nothing_is_left_of_what_was_not_finished(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), private_file(tmp_path / "a") as file:
+        file.write("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_settings_of_an_environment_replace_a_link_and_are_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operate, "settings", lambda _: {"A": "ä"})
+    folder, victim = tmp_path / ".azure/dev", tmp_path / "victim"
+    folder.mkdir(parents=True)
+    victim.write_text("before")
+    (folder / "local.settings.json").symlink_to(victim)
+    path = operate.settings_file({"AZURE_ENV_NAME": "dev"}, tmp_path)
+    assert victim.read_text() == "before"
+    assert not path.is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(list(folder.iterdir())) == 1
