@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ CONTENT = "Łucja\n"
 
 
 @pytest.fixture(autouse=True)
-def open_to_all() -> None:
+def open_to_all() -> Iterator[None]:
     """The most generous machine."""
-    os.umask(0)
+    before = os.umask(0)
+    yield
+    os.umask(before)
 
 
 def test_only_the_owner_can_read_it_from_the_first_moment(tmp_path: Path) -> None:
@@ -55,17 +58,24 @@ def test_what_takes_the_name_meanwhile_stays(
     if not links:
         monkeypatch.setattr(os, "link", no_links)
     path, victim = tmp_path / "letters.jsonl", tmp_path / "victim"
-    with pytest.raises(ArchiveError, match="exists already"), writing(path) as file:
-        file.write(CONTENT)
-        path.write_text("another's") if rival == "file" else path.symlink_to(victim)
+
+    def write() -> None:
+        with writing(path) as file:
+            file.write(CONTENT)
+            path.write_text("another's") if rival == "file" else path.symlink_to(victim)
+
+    with pytest.raises(ArchiveError, match="exists already"):
+        write()
     assert not victim.exists()
     assert path.is_symlink() or path.read_text() == "another's"
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_it_appears_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "link")
-    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no")), raising=False)
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
     with private_file(tmp_path / "a") as file:
         file.write(CONTENT)
     assert (tmp_path / "a").read_text(encoding="utf-8") == CONTENT
@@ -73,9 +83,13 @@ def test_it_appears_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest
 
 
 def test_nothing_is_left_of_what_was_not_finished(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), private_file(tmp_path / "a") as file:
-        file.write("half")
-        raise RuntimeError
+    def write() -> None:
+        with private_file(tmp_path / "a") as file:
+            file.write("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
     assert list(tmp_path.iterdir()) == []
 
 
