@@ -19,14 +19,18 @@ RECORDS = "PartitionKey eq @entity and RowKey ge '0'"
 
 @dataclass(slots=True)
 class Parked:
-    """Records of one entity that wait for parents: how many by the parents' entity, and since when the oldest."""
+    """Records of one entity that wait for parents: how many by the parents' entity, and since when the oldest.
+
+    `linked_later`: links, by the parents' entity, without which records are in Marketo until the parents come.
+    """
 
     by_parent: dict[str, int] = field(default_factory=dict)
     oldest: datetime | None = None
+    linked_later: dict[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """All that wait."""
         return sum(self.by_parent.values())
 
 
@@ -42,13 +46,17 @@ async def count(table: TableClient, most: int) -> tuple[dict[str, Parked], bool]
     try:
         for parent in ENTITIES:
             rows = table.query_entities(
-                RECORDS, parameters={"entity": parent}, select=["Entity", "Since"], results_per_page=PAGE
+                RECORDS, parameters={"entity": parent}, select=["Entity", "Since", "LinkedLater"], results_per_page=PAGE
             )
             async for row in rows:
                 if seen == most:
                     return found, True
                 seen += 1
-                _add(found.setdefault(row["Entity"], Parked()), parent, row.get("Since"))
+                parked = found.setdefault(row["Entity"], Parked())
+                if row.get("LinkedLater"):
+                    parked.linked_later[parent] = parked.linked_later.get(parent, 0) + 1
+                else:
+                    _add(parked, parent, row.get("Since"))
     except ResourceNotFoundError:  # the app makes the table when it first parks a record
         return {}, False
     return found, False

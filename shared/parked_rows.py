@@ -28,6 +28,7 @@ class NoteState(StrEnum):
     """What is known of a parent that is waited for."""
 
     UNASKED = "unasked"  #: nobody has asked for it, or its children are being sent on: who waits must ask
+    ASKING = "asking"  #: somebody is about to request its sync, or was killed while about to: the timer finds out
     ASKED = "asked"  #: its sync was requested and has not ended yet
     WILL_NOT_COME = "will not come"  #: its sync has ended, and it is not in Marketo; see `Note.cause`
 

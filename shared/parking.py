@@ -6,7 +6,8 @@ will not come, goes at once without the link, and is parked as "linked later": s
 The order of steps makes it safe without locks, whatever process does them and wherever it is killed:
 
 * A child first parks, which leaves a note of its parent as well; then it looks what the note says. If nobody has asked
-  for the parent, it requests it, then notes that. If the parent will not come, it is sent on, and goes without.
+  for the parent, it notes that it asks, requests it, then notes that it has. If the parent will not come, it is sent
+  on, and goes without.
 * A parent that is in Marketo first takes its note away, then looks for children, then sends them on, then takes their
   rows away.
 * A parent that will not come first notes that, then looks for children, then sends on those that can do without it,
@@ -17,7 +18,7 @@ parent took it away, and one whose parent nobody has asked for requests it. Whoe
 it has read, so "asked" never replaces what the parent has noted since. A crash in between leaves the broker's message,
 and so the whole again; should that find the parent there and the child go at once, its row has a note still. What slips
 through, the timer finds (`check`): it asks Marketo for the parents that are noted, less and less often, and gives
-children that have waited too long their last look.
+children that have waited too long their last look, and requests what was about to be asked for.
 """
 
 from __future__ import annotations
@@ -182,7 +183,11 @@ class Parking:
                     counts["checked"] += len(part)
                     counts["released"] += sum([await self._let_go(note) for note in present])
                     counts["expired"] += sum([await self._expire(note) for note in absent if self._is_old(note.since)])
-                    await self._look_again_later([note for note in absent if not self._is_old(note.since)])
+                    young = [note for note in absent if not self._is_old(note.since)]
+                    unasked = [note for note in young if note.state in (NoteState.UNASKED, NoteState.ASKING)]
+                    later = [self._later(note) for note in unasked]
+                    await self._ask(later, {note.parent: note.since for note in unasked}, AT_ONCE)
+                    await self._look_again_later([note for note in young if note not in unasked])
         return counts
 
     async def _keep(self, parked: list[Parked], needed: Waits, windows: Windows) -> dict[Parent, Note]:
@@ -197,24 +202,33 @@ class Parking:
         others = since.keys() - {child.parent for child in parked}
         await self._store.park(parked, now + self._check_after, sorted(others, key=lambda parent: parent.id))
         notes = await self._store.notes(since.keys())
-        new = [parent for parent in since if parent in notes and notes[parent].state is NoteState.UNASKED]
-        await self._request({parent: first_seen[parent] for parent in new}, windows)
-        asked = [replace(notes[parent], since=since[parent], next_check=now + self._check_after) for parent in new]
-        await self._note_asked([replace(note, checks=0) for note in asked])
+        unasked = [note for note in notes.values() if note.state is NoteState.UNASKED]
+        new = [replace(note, since=since[note.parent], next_check=now + self._check_after) for note in unasked]
+        await self._ask(new, first_seen, windows)
         return notes
 
-    async def _note_asked(self, notes: list[Note]) -> None:
-        """Say so in these notes, unless their parents have said something themselves meanwhile."""
+    async def _ask(self, notes: list[Note], first_seen: Mapping[Parent, datetime], windows: Windows) -> None:
+        """Request the parents of these notes, unless somebody else does, or they have come or given up meanwhile."""
+        mine = await self._change(notes, NoteState.ASKING)
+        await self._request({note.parent: first_seen[note.parent] for note in mine}, windows)
+        await self._change(mine, NoteState.ASKED)
+
+    async def _change(self, notes: list[Note], state: NoteState) -> list[Note]:
+        """Give these notes a state, as long as they have the one that was read. Gives those that were changed."""
+        done: list[Note] = []
         for _ in range(NOTE_TRIES):
             if not notes:
-                return
-            changed = await self._store.replace([replace(note, state=NoteState.ASKED) for note in notes])
-            latest = await self._store.notes(changed)
+                break
+            etags = await self._store.replace([replace(note, state=state) for note in notes])
+            done += [replace(note, state=state, etag=etags[note.parent]) for note in notes if note.parent in etags]
+            changed = [note.parent for note in notes if note.parent not in etags]
+            latest = await self._store.notes(changed) if changed else {}
             notes = [
                 replace(note, etag=now.etag)
                 for note in notes
-                if (now := latest.get(note.parent)) and now.state is NoteState.UNASKED
+                if (now := latest.get(note.parent)) and now.state is note.state
             ]
+        return done
 
     async def _let_go(self, note: Note, windows: Windows = AT_ONCE) -> int:
         """Release the children of a parent that nobody announces: a crash leaves the note for the next round."""
@@ -228,15 +242,16 @@ class Parking:
 
         Where nothing is left under the note it goes, but that a parent will not come is remembered for a while.
         """
-        if await self._store.replace([note]):
+        etags = await self._store.replace([note])
+        if not etags:
             return 0  # the next round looks at what it says now
-        latest = await self._store.notes([note.parent])
+        note = replace(note, etag=etags[note.parent])
         left = await self._release(note.parent, AT_ONCE, lambda child: self._is_old(_waits_since(child)))
         remembered = note.cause is not None and self._now() - note.cause.since < REMEMBERED
         if left.any or remembered:
-            await self._look_again_later([replace(latest.get(note.parent, note), since=left.oldest or self._now())])
-        elif note.parent in latest:
-            await self._store.forget(note.parent, latest[note.parent].etag)
+            await self._look_again_later([replace(note, since=left.oldest or self._now())])
+        else:
+            await self._store.forget(note.parent, note.etag)
         if left.count:
             log.warning("parent_missing entity=%s id=%s children=%d", note.parent.entity, note.parent.id, left.count)
         return left.count
@@ -266,13 +281,14 @@ class Parking:
         return left
 
     async def _look_again_later(self, notes: list[Note]) -> None:
-        """Every check doubles the time to the next one. A note that was changed meanwhile is left as it is."""
-        later = []
-        for note in notes:
-            longest = MAX_CHECK_OF_LOST if note.cause else MAX_CHECK
-            pause = min(self._check_after * (1 << min(note.checks + 1, 16)), longest)
-            later.append(replace(note, checks=note.checks + 1, next_check=self._now() + pause))
-        await self._store.replace(later)
+        """A note that was changed meanwhile is left as it is."""
+        await self._store.replace([self._later(note) for note in notes])
+
+    def _later(self, note: Note) -> Note:
+        """Every check doubles the time to the next one."""
+        longest = MAX_CHECK_OF_LOST if note.cause else MAX_CHECK
+        pause = min(self._check_after * (1 << min(note.checks + 1, 16)), longest)
+        return replace(note, checks=note.checks + 1, next_check=self._now() + pause)
 
     def _is_old(self, since: datetime | None) -> bool:
         return since is not None and self._now() - since >= self._max_wait

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Operations in one transaction, all of one partition (a limit of Table Storage).
 TRANSACTION = 100
 CONCURRENCY = 16
+#: So many notes are read one by one.
+FEW = 10
 #: Pages of notes that are read to find those of some parents; with more notes, these are read one by one.
 NOTE_PAGES = 5
 #: A query for the notes of one entity's parents.
@@ -93,9 +95,12 @@ class Store:
         """Write these notes, whatever is there."""
         await self._write("upsert", [note_row(note) for note in notes])
 
-    async def replace(self, notes: Collection[Note]) -> set[Parent]:
-        """Write these notes over those with their etags. Gives the parents whose notes somebody else has changed."""
-        changed: set[Parent] = set()
+    async def replace(self, notes: Collection[Note]) -> dict[Parent, str]:
+        """Write these notes over those with their etags, but none that somebody else has changed or taken away.
+
+        Gives the new etags, by the parents whose notes were written.
+        """
+        etags: dict[Parent, str] = {}
         by_partition: dict[str, list[Note]] = {}
         for note in notes:
             by_partition.setdefault(note.parent.entity, []).append(note)
@@ -104,8 +109,8 @@ class Store:
             for same in by_partition.values()
             for start in range(0, len(same), TRANSACTION)
         ]
-        await asyncio.gather(*(self._limited(self._replace(part, changed)) for part in parts))
-        return changed
+        await asyncio.gather(*(self._limited(self._replace(part, etags)) for part in parts))
+        return etags
 
     async def unmark(self, parents: Iterable[Parent]) -> None:
         """These parents have come."""
@@ -127,7 +132,12 @@ class Store:
             await table.delete_entity(note_key(parent), etag=etag, match_condition=MatchConditions.IfNotModified)
 
     async def waited_for(self, entity: str, ids: Collection[str]) -> dict[str, Note]:
-        """The notes of those of these parents of an entity that have one, by id: one request in most cases."""
+        """The notes of those of these parents of an entity that have one, by id.
+
+        Few are asked for one by one. Of many, the notes of the entity are read: one request in most cases.
+        """
+        if len(ids) <= FEW:
+            return await self._by_id(entity, ids)
         table = await self._open()
         found: dict[str, Note] = {}
         pages = 0
@@ -136,8 +146,7 @@ class Store:
             notes = [note_of(row) async for row in page]
             found |= {note.parent.id: note for note in notes if note.parent.id in ids}
             if pages == NOTE_PAGES and len(notes) == PAGE:
-                others = [Parent(entity, "", id_) for id_ in ids if id_ not in found]
-                found |= {parent.id: note for parent, note in (await self.notes(others)).items()}
+                found |= await self._by_id(entity, [id_ for id_ in ids if id_ not in found])
                 break
         return found
 
@@ -158,6 +167,10 @@ class Store:
             await self._table.close()
             self._table = None
 
+    async def _by_id(self, entity: str, ids: Collection[str]) -> dict[str, Note]:
+        found = await self.notes([Parent(entity, "", id_) for id_ in ids])
+        return {parent.id: note for parent, note in found.items()}
+
     async def _note(self, parent: Parent) -> Note | None:
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (cold start)
 
@@ -167,7 +180,7 @@ class Store:
         except ResourceNotFoundError:
             return None
 
-    async def _replace(self, notes: list[Note], changed: set[Parent]) -> None:
+    async def _replace(self, notes: list[Note], etags: dict[Parent, str]) -> None:
         """One transaction; when one of the notes was changed, which undoes the whole, one by one."""
         from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
         from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
@@ -176,15 +189,14 @@ class Store:
         unchanged = {"mode": "merge", "match_condition": MatchConditions.IfNotModified}
         steps: list[Any] = [("update", note_row(note), {**unchanged, "etag": note.etag}) for note in notes]
         try:
-            await table.submit_transaction(steps)
+            answers = await table.submit_transaction(steps)
         except HttpResponseError as error:
             if error.status_code not in _CHANGED:
                 raise
-            if len(notes) == 1:
-                changed.add(notes[0].parent)
-            else:
-                for note in notes:
-                    await self._replace([note], changed)
+            for note in notes if len(notes) > 1 else ():
+                await self._replace([note], etags)
+        else:
+            etags |= {note.parent: str(answer["etag"]) for note, answer in zip(notes, answers, strict=True)}
 
     async def _write(self, operation: str, rows: Sequence[dict[str, Any]]) -> None:
         """Write or delete rows, 100 of one partition at a time."""

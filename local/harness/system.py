@@ -176,13 +176,13 @@ class System:
                 return []
 
     async def nothing_parked(self, *, seconds: float = 10.0) -> None:
-        """Wait until the table is empty: nobody waits, and nobody is asked for.
+        """Wait until nobody waits, and nobody is asked for. That a parent will not come stays noted.
 
-        A parent may come before its request is noted: that note is for the timer.
+        A note that nobody needs any more is for the timer.
         """
 
         async def look() -> list[dict[str, Any]]:
-            rows = await self.parked()
+            rows = [row for row in await self.parked() if row.get("State") != "will not come"]
             if rows and all(row["RowKey"].startswith("!") for row in rows):
                 await self.run_timer(expect=None)
             return rows

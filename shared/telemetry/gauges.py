@@ -21,6 +21,7 @@ from shared.telemetry.metrics import (
     CIRCUIT_OPEN,
     DAY_ALLOWED,
     DAY_USED,
+    LINKED_LATER,
     PARKED,
     PARKED_AGE,
     record,
@@ -80,6 +81,7 @@ class Gauges:
         found, _ = await self._store.census(MOST_PARKED)
         for entity, parked in found.items():
             record(PARKED, parked.count, entity)
+            record(LINKED_LATER, sum(parked.linked_later.values()), entity)
             if parked.oldest:
                 record(PARKED_AGE, (now - parked.oldest).total_seconds(), entity)
 

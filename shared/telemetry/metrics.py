@@ -65,6 +65,10 @@ PARKED = Metric(
     "msisync.parked", Kind.GAUGE, "{record}", "Records that wait for a parent, of the first 10,000", ("entity",)
 )
 PARKED_AGE = Metric("msisync.parked.age", Kind.GAUGE, "s", "How long the oldest of them has waited", ("entity",))
+LINKED_LATER = Metric(
+    "msisync.linked_later", Kind.GAUGE, "{record}",
+    "Records in Marketo without a link until the parent comes, of the first 10,000 parked ones", ("entity",),
+)  # fmt: skip
 BUDGET_USED = Metric("msisync.budget.used", Kind.GAUGE, "{call}", "Calls of this app in Marketo's day")
 BUDGET_ALLOWED = Metric(
     "msisync.budget.allowed", Kind.GAUGE, "{call}", "This app's share of the day; also the sign that the timer runs"
@@ -87,8 +91,8 @@ WRITE_BACK_AGE = Metric(
 )
 
 METRICS = (
-    RECORDS, LATENCY, WAITING, RETRIES, DEAD_LETTERS, CALLS, PARKED, PARKED_AGE, BUDGET_USED, BUDGET_ALLOWED, DAY_USED,
-    DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE,
+    RECORDS, LATENCY, WAITING, RETRIES, DEAD_LETTERS, CALLS, PARKED, LINKED_LATER, PARKED_AGE, BUDGET_USED,
+    BUDGET_ALLOWED, DAY_USED, DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE,
 )  # fmt: skip
 
 

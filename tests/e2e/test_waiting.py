@@ -11,17 +11,16 @@ LONG_AGO = timedelta(days=2)
 
 
 async def parked_under(system: System, rows: Rows) -> tuple[Made, Made]:
-    """An account that Marketo refuses, and a contact that is parked until it comes."""
+    """An account that Marketo cannot take for a while, and a contact that is parked until it comes."""
     seller = rows.user()
     account = rows.account(seller)
     contact = rows.contact(account, seller)
     await system.seed(rows)
     await system.fault(
-        "record", path="/rest/v1/companies.json", field="externalCompanyId", value=account.id, code="1001", count=None
+        "record", path="/rest/v1/companies.json", field="externalCompanyId", value=account.id, code="1016", count=None
     )
     await system.notify(contact)
-    await system.broker.dead_letter_of(account.id)
-    await system.broker.idle()
+    await eventually(lambda: waiting(system), lambda rows: len(rows) == 1, what="a parked contact")
     assert await system.record(contact) is None
     return account, contact
 

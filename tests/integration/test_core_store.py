@@ -239,7 +239,8 @@ async def test_of_many_parents_that_are_waited_for_those_that_are_asked_about_ar
     await store.put(request(parent) for parent in parents)
     await store.put([request(person, 5, checks=3)])
     some = [min(parents, key=lambda parent: parent.id), max(parents, key=lambda parent: parent.id)]
-    for pages in (5, 1):
+    for few, pages in ((10, 5), (0, 5), (0, 1)):
+        monkeypatch.setattr("shared.store.FEW", few)
         monkeypatch.setattr("shared.store.NOTE_PAGES", pages)
         found = await waited_for(store, *some, company())
         assert found == {parent.id: request(parent) for parent in some}
@@ -267,11 +268,12 @@ async def test_notes_are_replaced_as_they_were_read_and_none_that_was_changed_or
     cause = WillNotCome("1003", "no", NOON)
     await store.put([replace(read[parents[0]], state=NoteState.WILL_NOT_COME, cause=cause)])
     await store.unmark([parents[1]])
-    changed = await store.replace([replace(note, state=NoteState.ASKED) for note in read.values()])
-    assert changed == set(parents[:2])
+    etags = await store.replace([replace(note, state=NoteState.ASKED) for note in read.values()])
+    assert etags.keys() == set(parents[2:])
+    assert {parent: note.etag for parent, note in (await store.notes(parents[2:])).items()} == etags
     assert await asked(store, parents) == set(parents[2:])
     assert (await store.notes(parents[:2])).keys() == {parents[0]}
-    assert await store.replace([]) == set()
+    assert await store.replace([]) == {}
 
 
 async def test_what_is_linked_later_comes_back_as_such(store: Store) -> None:

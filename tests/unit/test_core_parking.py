@@ -111,13 +111,11 @@ class MemoryStore:
             self._write(note)
         await self.did("put")
 
-    async def replace(self, notes: Collection[Note]) -> set[Parent]:
-        changed = {n.parent for n in notes if n.parent not in self.notes_ or self.notes_[n.parent].etag != n.etag}
-        for note in notes:
-            if note.parent not in changed:
-                self._write(note)
+    async def replace(self, notes: Collection[Note]) -> dict[Parent, str]:
+        known = {n.parent: n.etag for n in self.notes_.values()}
+        etags = {note.parent: self._write(note) for note in notes if known.get(note.parent) == note.etag}
         await self.did("replace")
-        return changed
+        return etags
 
     async def unmark(self, parents: Iterable[Parent]) -> None:
         for parent in parents:
@@ -206,7 +204,7 @@ def world() -> World:
 
 async def test_a_child_is_parked_before_anything_else_and_the_request_is_noted_last(world: World) -> None:
     await world.park(child())
-    assert world.log == ["park", "notes", "send", "replace", "notes"]
+    assert world.log == ["park", "notes", "replace", "send", "replace"]
 
 
 async def test_a_child_is_kept_under_the_parent_it_waits_for_with_all_that_travels_with_it(world: World) -> None:
@@ -328,6 +326,25 @@ async def test_a_child_that_dies_before_it_asks_asks_when_it_comes_again(world: 
     assert not world.bus.take("company")
     await world.park(child())
     assert [r.id for r in world.bus.take("company")] == [COMPANY.id]
+
+
+async def test_a_child_that_dies_while_it_asks_leaves_that_to_the_timer(world: World) -> None:
+    """Nobody knows whether the request was sent: the child does not ask again, which might be a second dead letter."""
+    world.store.after["replace"] = crash
+    with pytest.raises(ConnectionError):
+        await world.park(child())
+    await world.park(child())
+    assert not world.bus.take("company")
+    for requests in (1, 0):
+        world.now = world.store.notes_[COMPANY].next_check
+        await world.check()
+        assert len(world.bus.take("company")) == requests
+
+
+async def test_two_children_that_park_at_the_same_time_ask_once(world: World) -> None:
+    world.store.after["notes"] = lambda: world.park(child(11))
+    await world.park(child(10))
+    assert len(world.bus.take("company")) == 1
 
 
 async def test_a_child_that_must_wait_again_while_it_is_being_released_is_not_lost(world: World) -> None:

@@ -178,8 +178,8 @@ class Around:
     async def remove(self, _parked: Any) -> None: ...
     async def forget(self, *_: Any) -> None: ...
 
-    async def replace(self, _notes: Any) -> set[Parent]:
-        return set()
+    async def replace(self, notes: Any) -> dict[Parent, str]:
+        return {note.parent: "1" for note in notes}
 
     async def notes(self, _parents: Any) -> dict[Parent, Note]:
         return {COMPANY: Note(COMPANY, MINUTE, MINUTE, state=NoteState.UNASKED)}

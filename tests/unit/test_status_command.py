@@ -139,8 +139,16 @@ def test_parked_records_are_told_by_their_parents(status: Status) -> None:
     text = text_of(status)
     assert "1,200 of person wait for company" in text
     assert "3 of person wait for sales_person" in text
-    assert "the oldest for 3 h" in text
+    assert "the oldest waits for 3 h" in text
     assert "more than 100,000" in text
+
+
+def test_records_without_a_link_are_told_apart_from_those_that_wait(status: Status) -> None:
+    status.entities["person"].parked = Parked(linked_later={"company": 3})
+    text = text_of(status)
+    assert "3 of person are in Marketo without a link to their company, until it comes" in text
+    assert "waits for" not in text
+    assert as_json(status)["entities"]["person"]["parked"]["linked_later"] == {"company": 3}
 
 
 def test_the_last_error_is_short_and_names_its_record(status: Status) -> None:
@@ -170,7 +178,7 @@ def test_the_json_is_json(status: Status) -> None:
     status.circuits["company"] = Outage(NOON, NOON, "away")
     found = json.loads(json.dumps(as_json(status)))
     assert found["entities"]["person"]["parked"] == {
-        "count": 2, "by_parent": {"company": 2}, "oldest": "2026-03-04T12:00:00.000Z",
+        "count": 2, "by_parent": {"company": 2}, "oldest": "2026-03-04T12:00:00.000Z", "linked_later": {},
     }  # fmt: skip
     assert found["budget"]["used_today"] == 1234
     assert found["circuits"]["company"]["reason"] == "away"

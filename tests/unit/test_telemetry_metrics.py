@@ -181,7 +181,7 @@ async def test_the_timer_tells_what_all_instances_share(told: Telemetry) -> None
     shared = Shared()
     shared.parked = {
         "person": Parked({"company": 3, "sales_person": 1}, NOON - timedelta(hours=2)),
-        "opportunity": Parked({"company": 1}, None),
+        "opportunity": Parked({"company": 1}, None, {"company": 2}),
     }
     outage = Outage(NOON - timedelta(minutes=9), NOON + timedelta(minutes=1), "marketo 502", 3)
     forgotten = Outage(NOON - timedelta(days=9), NOON - timedelta(days=8), "marketo 502", 3)
@@ -190,6 +190,8 @@ async def test_the_timer_tells_what_all_instances_share(told: Telemetry) -> None
     assert values(told, *GAUGES) == BUDGET | {
         ("circuit.open", "person"): 540,
         ("parked", "person"): 4,
+        ("linked_later", "person"): 0,
+        ("linked_later", "opportunity"): 2,
         ("parked.age", "person"): 7200,
         ("parked", "opportunity"): 1,
     }

@@ -132,6 +132,7 @@ def _entity(entity: Entity) -> dict[str, Any]:
             "count": entity.parked.count,
             "by_parent": entity.parked.by_parent,
             "oldest": _moment(entity.parked.oldest),
+            "linked_later": entity.parked.linked_later,
         },
         "dead_letters": entity.letters,
     }

@@ -83,9 +83,12 @@ def _parked(status: Status) -> Iterator[str]:
     for name, entity in status.entities.items():
         for parent, number in entity.parked.by_parent.items():
             yield f"{number:,} of {name} wait for {parent}"
+    for name, entity in status.entities.items():
+        for parent, number in entity.parked.linked_later.items():
+            yield f"{number:,} of {name} are in Marketo without a link to their {parent}, until it comes"
     oldest = min((e.parked.oldest for e in status.entities.values() if e.parked.oldest), default=None)
     if oldest:
-        yield f"the oldest for {age(status.at - oldest)}"
+        yield f"the oldest waits for {age(status.at - oldest)}"
     if status.parked_more:
         yield f"more than {MAX_PARKED:,} in all; the others were not counted"
 
