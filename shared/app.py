@@ -26,6 +26,7 @@ from shared.dataverse.auth import DataverseAuth
 from shared.dataverse.client import TIMEOUT_SECONDS as DATAVERSE_TIMEOUT
 from shared.dataverse.client import DataverseClient
 from shared.dataverse.metadata import Metadata
+from shared.dependants import Dependants
 from shared.entities import ENTITIES
 from shared.guard import Guard
 from shared.known import Known
@@ -156,7 +157,7 @@ def pipeline() -> Pipeline:
         parking=parking,
         marketo=marketo,
         known=known,
-        children=Children(dataverse, rules.tables),
+        dependants=Dependants(dataverse, Children(dataverse, rules.tables), reference_state, rules),
         counts=Counts(with_others.state, now=_now),
         gauges=Gauges(with_others.budget, with_others.state, store, daily_calls=given.marketo.daily_calls, now=_now),
         tables={table: rules.filter_columns(table) for table in rules.tables},

@@ -38,9 +38,10 @@ class Change:
 class Notification:
     """What one notification tells.
 
-    `changes` holds every row it names, once and in order; it is never empty. `columns` are those that an Update names,
-    in lower case; None means unknown: any column may have changed. `created` is aware, in UTC. `stripped` means that
-    the platform removed the parameters for size. Facts that are absent are None, the correlation id is empty then.
+    `changes` holds every row it names, once and in order; it is never empty. `columns` are those that an Update or an
+    UpdateMultiple names, in lower case; None means unknown: any may have changed. `created` is aware, in UTC.
+    `stripped` means that the platform removed the parameters for size. Facts that are absent are None, the correlation
+    id is empty then.
     """
 
     message: str
@@ -119,7 +120,7 @@ def parse(
         organization_name=_text(context.get("OrganizationName")),
         correlation_id=_fact_id(context, "CorrelationId") or "",
         created=moment(context.get("OperationCreatedOn")),
-        columns=_columns(context) if kind == "update" and not stripped else None,
+        columns=None if stripped else _columns(kind, context),
         user_id=_fact_id(context, "UserId"),
         initiating_user_id=_fact_id(context, "InitiatingUserId"),
         tag=_tag(context),
@@ -250,9 +251,22 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value.isprintable() and value else None
 
 
-def _columns(context: dict[str, Any]) -> frozenset[str] | None:
-    target = lookup(context.get(_IN), "Target")
-    return keys(target.get("Attributes")) if isinstance(target, dict) else None
+def _columns(kind: str, context: dict[str, Any]) -> frozenset[str] | None:
+    """The columns that an update writes; of several rows, those of any."""
+    if kind == "update":
+        return _written(lookup(context.get(_IN), "Target"))
+    if kind != "updatemultiple":
+        return None
+    targets = lookup(context.get(_IN), "Targets")
+    rows = targets.get("Entities") if isinstance(targets, dict) else targets
+    if not isinstance(rows, list) or not rows:
+        return None
+    written = [_written(row) for row in rows]
+    return None if None in written else frozenset().union(*filter(None, written))
+
+
+def _written(row: object) -> frozenset[str] | None:
+    return keys(row.get("Attributes")) if isinstance(row, dict) else None
 
 
 def _tag(context: dict[str, Any]) -> str | None:

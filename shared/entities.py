@@ -134,9 +134,12 @@ ENTITIES: dict[str, Entity] = {e.name: e for e in (SALES_PERSON, COMPANY, PERSON
 #: Which entity a Dataverse table feeds, and how to read it.
 TABLES: dict[str, tuple[Entity, Table]] = {t.name: (e, t) for e in ENTITIES.values() for t in e.tables}
 
+_OWNED_ROWS = tuple((table, _OWNER) for table in ("account", "lead", "contact", "opportunity"))
 #: The rows that refer to a row, by its table: their table and lookup. A connection has a mirrored row, so one side is
 #: enough (dataverse.md 7.6).
 CHILDREN: dict[str, tuple[tuple[str, str], ...]] = {
+    "systemuser": _OWNED_ROWS,
+    "team": _OWNED_ROWS,
     "account": (
         ("lead", "_parentaccountid_value"),
         ("contact", "_parentcustomerid_value"),
@@ -146,4 +149,22 @@ CHILDREN: dict[str, tuple[tuple[str, str], ...]] = {
     "lead": (("connection", "_record1id_value"),),
     "contact": (("connection", "_record1id_value"), ("customeropportunityrole", "_customerid_value")),
     "opportunity": (("connection", "_record1id_value"), ("customeropportunityrole", "_opportunityid_value")),
+    "connectionrole": (("connection", "_record1roleid_value"),),
+    "relationshiprole": (("customeropportunityrole", "_opportunityroleid_value"),),
+}
+#: The rows whose company is found through a contact, by the lookup that leads to it (shared/relations.py).
+BELOW_CONTACT = (("opportunity", "_customerid_value"), ("contact", "_parentcustomerid_value"))
+#: Tables that are not synced themselves, but decide what is sent of other rows: entity set and key.
+REFERENCE_TABLES = {
+    "team": ("teams", "teamid"),
+    "connectionrole": ("connectionroles", "connectionroleid"),
+    "relationshiprole": ("relationshiproles", "relationshiproleid"),
+}
+#: The columns of a row that decide what is sent of others, as notifications name them.
+DECIDING_COLUMNS: dict[str, frozenset[str]] = {
+    "systemuser": frozenset({"internalemailaddress", "isdisabled", "applicationid", "accessmode"}),
+    "contact": frozenset({"parentcustomerid"}),
+    "team": frozenset({"administratorid"}),
+    "connectionrole": frozenset({"name"}),
+    "relationshiprole": frozenset({"name"}),
 }

@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 
 from shared.bus import Bus, Outgoing, Properties
 from shared.changes import Notification, parse
-from shared.children import Children
 from shared.circuit import DATAVERSE, Circuits
 from shared.counts import Counts
-from shared.entities import ENTITIES
+from shared.dependants import Dependants
+from shared.entities import ENTITIES, REFERENCE_TABLES
 from shared.errors import MessageError, MsiSyncError, NotificationError
 from shared.known import Known
 from shared.marketo.client import MarketoClient
-from shared.outcomes import Outcome, Skipped, Synced, of_error
+from shared.outcomes import Failed, Outcome, Skipped, Synced, of_error
 from shared.parking import Parking
-from shared.records import Record, encode, read, timestamp
+from shared.records import Record, coalesce, encode, read, timestamp
 from shared.routing import Refusal, Routed, records_of
 from shared.settings import QueueSettings
 from shared.settle import Settler, dead_letter
@@ -73,7 +73,7 @@ class Pipeline:
         parking: Parking,
         marketo: MarketoClient,
         known: Known,
-        children: Children,
+        dependants: Dependants,
         counts: Counts,
         gauges: Gauges,
         tables: Mapping[str, Collection[str]],
@@ -96,7 +96,7 @@ class Pipeline:
         self._parking = parking
         self._marketo = marketo
         self._known = known
-        self._children = children
+        self._dependants = dependants
         self._counts = counts
         self._gauges = gauges
         self._tables = tables
@@ -149,6 +149,7 @@ class Pipeline:
         letters = []
         seen: list[str] = []
         echoes = 0
+        deciding: list[tuple[Incoming, list[Record]]] = []
         for message in messages:
             found = await self._read(message, organization)
             if found is None:
@@ -157,13 +158,33 @@ class Pipeline:
                 log.warning("refused code=%s message=%s", found.code, found.message)
                 letters.append(self._refused(message, found, self._queues.changes))
             else:
-                routed.add(found)
+                routed.add(record for record in found if record.table not in REFERENCE_TABLES)
                 seen += [record.correlation_id for record in found]
+                if decides := [r for r in found if r.table in REFERENCE_TABLES and r.deciding]:
+                    deciding.append((message, decides))
         spans.correlate(seen)
         windows = self._bursts.noticed(len(messages))
         await self._bus.send([*self._work(routed, windows), *letters])
+        await self._decided(deciding, windows)
         measures.refused(letters)
         log.info("routed notifications=%d refused=%d echoes=%d", len(messages), len(letters), echoes)
+
+    async def _decided(self, deciding: Sequence[tuple[Incoming, list[Record]]], windows: Windows) -> None:
+        """Sync what was linked or named by what these teams and roles were; later, where that cannot be found out."""
+        try:
+            await self._resend([record for _, records in deciding for record in records], windows)
+        except MsiSyncError as error:
+            log.warning("references_wait %s", error)
+            waits = self._circuits.delays(len(deciding), DATAVERSE)
+            later = [self._later(message, wait) for (message, _), wait in zip(deciding, waits, strict=True)]
+            await self._bus.send(later)
+
+    async def _resend(self, records: Sequence[Record], windows: Windows) -> None:
+        """Sync what depends on these rows."""
+        async for page in self._dependants.of(coalesce(records)):
+            routed = Routed()
+            routed.add(page)
+            await self._bus.send(self._work(routed, windows))
 
     async def sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         """Sync the records of these messages and make every outcome durable."""
@@ -196,16 +217,13 @@ class Pipeline:
         measures.settled(entity_name, settled, self._now())
 
     async def _relink(self, outcomes: list[tuple[Record, Outcome]], windows: Windows) -> list[tuple[Record, Outcome]]:
-        """Sync the children of rows that may have been let in just now: they went without the link to them.
+        """Sync the rows that went without a link, or with another one: a parent was let in or has changed just now.
 
-        Gives the outcomes, with another try for those rows when their children cannot be read.
+        Gives the outcomes, with another try for those parents when their children cannot be read.
         """
-        entered = [r for r, outcome in outcomes if r.filter_changed and isinstance(outcome, Synced)]
+        entered = [r for r, outcome in outcomes if _must_be_followed(r, outcome)]
         try:
-            async for page in self._children.of(entered):
-                routed = Routed()
-                routed.add(page)
-                await self._bus.send(self._work(routed, windows))
+            await self._resend(entered, windows)
         except MsiSyncError as error:
             return [(r, of_error(error) if r in entered else outcome) for r, outcome in outcomes]
         return outcomes
@@ -277,6 +295,15 @@ class Pipeline:
             first_seen=_first_seen(message),
             properties={**_replayed(message), **spans.passed_on(message.properties), **cut},
         )
+
+
+def _must_be_followed(record: Record, outcome: Outcome) -> bool:
+    """Whether other rows must be synced again: when it may have come into Marketo just now, and whatever has become of
+    it when its row decides for them.
+    """
+    if record.deciding and isinstance(outcome, Synced | Skipped | Failed):
+        return True
+    return record.filter_changed and isinstance(outcome, Synced)
 
 
 def _slim(body: bytes, notification: Notification) -> bytes | None:

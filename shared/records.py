@@ -28,6 +28,7 @@ class Record:
     `requested`: children are parked until this record is in Marketo. `parked_since`: it has itself waited for a parent
     since then. `released`: it has just come back from that. `collected`: it has waited a cycle to fill a call.
     `filter_changed`: a column that decides whether it is synced was written, so its children may lack their link.
+    `deciding`: a column was written that decides what is sent of other rows (DECIDING_COLUMNS of shared/entities.py).
     `forced`: an operator wants it sent even if nothing has changed. `replays`: times it came back from dead-letters.
     `write_back`: once it is in Marketo, Sales Insight's fields are to be written back, which had been given up.
     `absent`: how often its row was looked for and not there.
@@ -44,6 +45,7 @@ class Record:
     released: bool = False
     collected: bool = False
     filter_changed: bool = False
+    deciding: bool = False
     forced: bool = False
     replays: int = 0
     write_back: bool = False
@@ -76,6 +78,7 @@ class Record:
             released=self.released or newer.released,
             collected=self.collected or newer.collected,
             filter_changed=self.filter_changed or newer.filter_changed,
+            deciding=self.deciding or newer.deciding,
             forced=self.forced or newer.forced,
             replays=max(self.replays, newer.replays),
             write_back=self.write_back or newer.write_back,
@@ -105,6 +108,7 @@ class _WireRecord:
     released: bool = False
     collected: bool = False
     filter_changed: bool = False
+    deciding: bool = False
     forced: bool = False
     replays: int = 0
     write_back: bool = False
@@ -113,7 +117,8 @@ class _WireRecord:
 
 #: Facts that are called the same on the wire, and are left out where they are false or 0.
 _AS_THEY_ARE = (
-    *("attempt", "requested", "released", "collected", "filter_changed", "forced", "replays", "write_back", "absent"),
+    *("attempt", "requested", "released", "collected", "filter_changed", "deciding", "forced", "replays", "write_back"),
+    "absent",
 )
 _RECORDS = TypeAdapter(list[_WireRecord])
 _MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)

@@ -165,6 +165,15 @@ def hidden_links(table: str, row: Row, hidden: Collection[str]) -> list[str]:
     return [field for field, names in columns.items() if any(n in hidden and row.get(n) is None for n in names)]
 
 
+def effects(policy: OwnerPolicy, user: User) -> tuple[str, bool]:
+    """What follows from a user: who stands for the rows that it owns, and whether it stands for a team's."""
+    of_user = Rules(policy, "", users={"the user": user}).sales_person(
+        {"_ownerid_value": "the user", "_ownerid_value" + LOOKUP_TABLE: "systemuser"}
+    )
+    of_team = policy.team == "administrator" and user.usable and user.interactive
+    return of_user.id if of_user else "", of_team
+
+
 def lookup(row: Row, column: str) -> Reference | None:
     """(table, id) that a lookup column such as `_ownerid_value` points to, or None when it is empty."""
     value = row.get(column)

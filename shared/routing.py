@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from shared.changes import Notification
-from shared.entities import TABLES
+from shared.entities import DECIDING_COLUMNS, REFERENCE_TABLES, TABLES
 from shared.records import MAX_RECORDS, Record, coalesce
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ class Routed:
         ]
 
 
+_UPDATES = frozenset({"update", "updatemultiple", "upsertmultiple"})
 _TIER = {entity.name: entity.tier for entity, _ in TABLES.values()}
 
 
@@ -50,8 +51,9 @@ def records_of(
 ) -> list[Record] | Refusal:
     """The records that a notification asks for, or why it is refused.
 
-    `tables` are the tables that sync.toml maps, each with the columns of its filter; `organization_id` is the one
-    organisation that may post here (a copied sandbox keeps posting to the production queue, dataverse.md 6.5).
+    `tables` are the tables that sync.toml maps, each with the columns of its filter; what is sent of them depends on
+    teams and roles as well. `organization_id` is the one organisation that may post here (a copied
+    sandbox keeps posting to the production queue, dataverse.md 6.5).
     """
     if notification.organization_id and notification.organization_id != organization_id:
         return Refusal(
@@ -59,7 +61,7 @@ def records_of(
             f"posted by organisation {notification.organization_id} ({notification.organization_name or 'unnamed'}), "
             f"but this app serves {organization_id}: remove the service endpoint from that environment",
         )
-    known = [change for change in notification.changes if change.table in tables]
+    known = [change for change in notification.changes if change.table in tables or change.table in REFERENCE_TABLES]
     if not known:
         named = ", ".join(sorted({change.table for change in notification.changes})) or "none"
         return Refusal(
@@ -73,10 +75,18 @@ def records_of(
             enqueued,
             change.operation,
             notification.correlation_id,
-            filter_changed=not (notification.columns or frozenset()).isdisjoint(tables[change.table]),
+            filter_changed=_may_have_written(notification, tables.get(change.table, ())),
+            deciding=_may_have_written(notification, DECIDING_COLUMNS.get(change.table, ())),
         )
         for change in known
     ]
+
+
+def _may_have_written(notification: Notification, columns: Collection[str]) -> bool:
+    """Whether an update may have written one of these columns: one that does not name its columns may have."""
+    if not columns or notification.message.lower() not in _UPDATES:
+        return False
+    return notification.columns is None or not notification.columns.isdisjoint(columns)
 
 
 def chunked(items: Sequence[T], size: int) -> list[list[T]]:

@@ -239,7 +239,7 @@ def _app(
         parking=nobody,
         marketo=marketo,
         known=known,
-        children=nobody,
+        dependants=nobody,
         counts=nobody,
         gauges=nobody,
         tables={table: rules.filter_columns(table) for table in rules.tables},

@@ -293,11 +293,46 @@ class Referring:
         yield [{key: guid(100 + n).upper()} for n in range(url.count(" eq "))]
 
 
+class Chain:
+    """Contacts below one another: 1 is above 2, 2 above 3 and so on, the last above the first; each has a deal."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    async def pages(self, url: str) -> Any:
+        above = [int(UUID(part.split(" ")[-1])) for part in url.partition("$filter=")[2].split(" or ")]
+        if "opportunityid" in url and "_customerid_value" in url:
+            yield [{"opportunityid": guid(1000 + number)} for number in above]
+        elif "_parentcustomerid_value" in url:
+            yield [{"contactid": guid(number % self.length + 1)} for number in above]
+        else:
+            yield []
+
+
 async def test_the_children_of_a_row_are_found_in_every_mapped_table_that_refers_to_it() -> None:
     dataverse: Any = Referring()
     parents = [Record("account", guid(n), NOON + timedelta(hours=n)) for n in range(60)]
     pages = [page async for page in Children(dataverse, ["contact", "opportunity"]).of(parents)]
-    assert len(dataverse.urls) == 2 * 3, "two queries of at most 50 parents for each of three lookups"
+    assert len(dataverse.urls) == 2 * 3 + 4, "two queries of at most 50 parents for each of three lookups"
     assert {record.table for page in pages for record in page} == {"contact", "opportunity"}
     assert pages[0][0] == Record("contact", guid(100), NOON)
     assert max(len(url) for url in dataverse.urls) < 8_000
+
+
+async def below(length: int, *tables: str, deciding: bool = False, filter_changed: bool = False) -> list[int]:
+    """What follows from a change of contact 1; opportunities count from 1,000."""
+    dataverse: Any = Chain(length)
+    changed = Record("contact", guid(1), NOON, deciding=deciding, filter_changed=filter_changed)
+    pages = [page async for page in Children(dataverse, tables).of([changed])]
+    return sorted(int(UUID(record.id)) for page in pages for record in page)
+
+
+async def test_what_has_its_company_through_a_contact_follows_it_as_far_as_the_rules_look_up() -> None:
+    tables = ("contact", "opportunity", "connection")
+    assert await below(50, *tables, deciding=True) == [2, 3, 4, 1001, 1002, 1003, 1004]
+    assert await below(50, "opportunity", deciding=True) == [1001]
+    assert await below(50, *tables, filter_changed=True) == []
+
+
+async def test_contacts_in_a_circle_are_found_once() -> None:
+    assert await below(2, "contact", "opportunity", deciding=True) == [2, 1001, 1002]

@@ -17,10 +17,10 @@ from shared.circuit import Circuits
 from shared.codes import Kind
 from shared.entities import ENTITIES, Entity
 from shared.errors import DataverseError, MsiSyncError, SignInError
-from shared.outcomes import Outcome, Parent, Retry, Synced
+from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
 from shared.parked_rows import Parked, child_of, child_row
 from shared.pipeline import Incoming, Pipeline
-from shared.records import Record, decode, encode, read
+from shared.records import Record, decode, encode, read, timestamp
 from shared.windows import Bursts, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
@@ -51,7 +51,12 @@ def context(number: int = 1, table: str = "lead", **facts: Any) -> dict[str, Any
         "PrimaryEntityId": guid(number),
         "OrganizationId": ORGANIZATION,
         "CorrelationId": guid(77),
-        "InputParameters": [{"key": "Target", "value": {"Attributes": [], "Id": guid(number), "LogicalName": table}}],
+        "InputParameters": [
+            {
+                "key": "Target",
+                "value": {"Attributes": [{"key": "subject", "value": None}], "Id": guid(number), "LogicalName": table},
+            }
+        ],
     } | facts
 
 
@@ -83,6 +88,8 @@ class World:
         self.counted: list[tuple[str, int]] = []
         self.refusal: MsiSyncError | None = None
         self.children: list[Record] = []
+        self.looked_for: list[Record] = []
+        self.outcome: Outcome = Synced("created")
         self.children_error: MsiSyncError | None = None
         self.echoes: set[str] = set()
         self.again: list[Record] = []
@@ -98,7 +105,7 @@ class World:
             parking=itself,
             marketo=itself,
             known=itself,
-            children=itself,
+            dependants=itself,
             counts=itself,
             gauges=itself,
             tables={table: {"new_synctomkto"} for table in TABLES},
@@ -109,6 +116,7 @@ class World:
         )
 
     async def of(self, parents: Sequence[Record]) -> AsyncIterator[list[Record]]:
+        self.looked_for += parents
         if parents and self.children_error:
             raise self.children_error
         for parent in parents:
@@ -133,7 +141,7 @@ class World:
     async def sync(self, _entity: Entity, records: Sequence[Record], windows: Windows) -> list[tuple[Record, Outcome]]:
         self.windows = windows
         self.synced += records
-        return [(record, Synced("created")) for record in records]
+        return [(record, self.outcome) for record in records]
 
     async def settle(
         self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows
@@ -465,6 +473,60 @@ async def test_children_that_cannot_be_read_mean_another_try_of_their_parent(wor
     assert outcomes == {guid(1): Retry(60.0, "0x80044150", "SQL"), guid(2): Synced("created")}
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "deciding"),
+    [
+        ("team", "administratorid", True), ("team", "name", False), ("connectionrole", "name", True),
+        ("relationshiprole", "name", True), ("relationshiprole", "description", False),
+    ],
+)  # fmt: skip
+async def test_a_team_or_a_role_is_not_synced_but_decides_about_others(
+    world: World, table: str, column: str, deciding: bool
+) -> None:
+    world.children = [Record("contact", guid(5), NOON)]
+    await world.pipeline.route([incoming(update_of(1, table, [column]))])
+    assert [(record.table, record.id) for record in world.looked_for] == ([(table, guid(1))] if deciding else [])
+    found = [record.key for message in world.sent for record in decode(message.body, "person")]
+    assert found == ([("contact", guid(5))] if deciding else [])
+
+
+async def test_a_team_whose_rows_cannot_be_found_now_is_looked_at_again(world: World) -> None:
+    world.children_error = DataverseError("0x80044150", "SQL", kind=Kind.TRANSIENT)
+    team = update_of(1, "team", ["administratorid"])
+    await world.pipeline.route([incoming(team), incoming(body(2))])
+    waiting = [message for message in world.sent if message.queue == "changes"]
+    assert [(message.body, message.properties["first_seen"]) for message in waiting] == [(team, timestamp(SEEN))]
+    assert [m.queue for m in world.sent if m not in waiting] == ["person"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "followed"),
+    [
+        (Synced("updated"), True), (Skipped("Filtered"), True), (Failed("1003", "refused"), True),
+        (Retry(5.0, "606", "rate"), False), (Deferred((Parent("company", "account", guid(9)),)), False),
+    ],
+)  # fmt: skip
+async def test_a_contact_in_between_is_followed_whatever_becomes_of_it_once_that_is_final(
+    world: World, outcome: Outcome, followed: bool
+) -> None:
+    world.outcome = outcome
+    world.children = [Record("opportunity", guid(5), NOON)]
+    await world.pipeline.route([incoming(update_of(1, "contact", ["parentcustomerid"]))])
+    (message,) = world.sent
+    world.sent.clear()
+    await world.pipeline.sync("person", [incoming(message.body)])
+    assert [sent.queue for sent in world.sent] == (["opportunity"] if followed else [])
+
+
+async def test_an_update_that_does_not_name_its_columns_may_have_written_any(world: World) -> None:
+    await world.pipeline.route([incoming(body(1, "contact", InputParameters=[]))])
+    (contact,) = decode(world.sent.pop().body, "person")
+    assert (contact.filter_changed, contact.deciding) == (True, True)
+    await world.pipeline.route([incoming(body(1, "contact", MessageName="Create", InputParameters=[]))])
+    (contact,) = decode(world.sent.pop().body, "person")
+    assert (contact.filter_changed, contact.deciding) == (False, False)
+
+
 async def test_nothing_is_synced_before_an_unreadable_message_is_safe(world: World) -> None:
     world.unreachable = True
     with pytest.raises(ConnectionError):
@@ -498,7 +560,7 @@ async def test_a_replayed_write_back_is_due_again_once_its_person_is_in_marketo(
 def test_a_parked_record_keeps_what_must_travel_with_it() -> None:
     record = Record(
         "contact", guid(1), SEEN, correlation_id=guid(2), attempt=2, requested=True, parked_since=NOON,
-        filter_changed=True, forced=True, replays=3, write_back=True,
+        filter_changed=True, deciding=True, forced=True, replays=3, write_back=True,
     )  # fmt: skip
     parent = Parent("company", "account", guid(9))
     kept: Any = TableEntity(child_row(Parked(parent, "person", record)))

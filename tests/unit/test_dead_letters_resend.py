@@ -53,7 +53,7 @@ def sent(found: DeadLetter) -> Outgoing:
 def test_a_record_begins_anew_and_keeps_what_it_is() -> None:
     record = Record(
         "contact", ID, SEEN, correlation_id="c0", attempt=8, requested=True, parked_since=SEEN, released=True,
-        collected=True, filter_changed=True, forced=True, replays=1,
+        collected=True, filter_changed=True, deciding=True, forced=True, replays=1,
     )  # fmt: skip
     properties = {**OF_RECORD, "code": "ParentMissing", "replay_count": 1, "somebody's": "own"}
     found = sent(letter(OURS, encode("person", [record]), properties, correlation_id="c0", content_type="text/json"))
@@ -62,8 +62,9 @@ def test_a_record_begins_anew_and_keeps_what_it_is() -> None:
     assert found.properties == {**properties, **STAMPS, "replay_count": 2}
     (again,) = decode(found.body, "person")
     assert again == Record(
-        "contact", ID, SEEN, correlation_id="c0", requested=True, filter_changed=True, forced=True, replays=2
-    )
+        "contact", ID, SEEN, correlation_id="c0", requested=True, filter_changed=True, deciding=True, forced=True,
+        replays=2,
+    )  # fmt: skip
 
 
 def test_a_notification_goes_back_as_it_came() -> None:

@@ -124,7 +124,7 @@ class World:
             parking=nobody,
             marketo=marketo,
             known=known,
-            children=nobody,
+            dependants=nobody,
             counts=Counts(nobody, now=now),
             gauges=nobody,
             is_echo=self._no_echo,

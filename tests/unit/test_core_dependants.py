@@ -1,0 +1,187 @@
+"""What a changed user, team or role means for the rows that were synced by what it was before."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from azure.core.exceptions import ServiceRequestError
+
+from shared.children import Children
+from shared.config import OwnerPolicy, SyncConfig
+from shared.dependants import Dependants
+from shared.errors import MsiSyncError
+from shared.records import Record
+from shared.reference_state import ReferenceState
+from shared.relations import LOOKUP_TABLE
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+OWNED = ("account", "lead", "contact", "opportunity")
+
+
+def guid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+USER, TEAM, ROLE = guid(1), guid(2), guid(3)
+GOOD = {"internalemailaddress": "sam@x.com", "isdisabled": False, "applicationid": None, "accessmode": 0}
+
+
+def changed(table: str, id_: str) -> Record:
+    return Record(table, id_, NOON, deciding=True)
+
+
+class World:
+    """Dataverse and the shared state at once; `told` says in which order things happen."""
+
+    def __init__(self, **owner: Any) -> None:
+        self.rows_of: dict[str, dict[str, dict[str, Any]]] = {"systemusers": {USER: dict(GOOD)}, "teams": {}}
+        self.told: list[str] = []
+        self.stored: dict[tuple[str, str], dict[str, Any]] = {}
+        self.administers: list[str] = []
+        self.storage_away = False
+        self.config = SyncConfig(owner=OwnerPolicy(**owner))
+        self.tables = [*OWNED, "connection", "customeropportunityrole", "systemuser"]
+
+    async def rows(
+        self, entity_set: str, _key: str, ids: Sequence[str], columns: Iterable[str]
+    ) -> dict[str, dict[str, Any]]:
+        asked = {*columns, *(column + LOOKUP_TABLE for column in columns)}
+        found = self.rows_of.get(entity_set, {})
+        return {id_: {k: v for k, v in found[id_].items() if k in asked} for id_ in ids if id_ in found}
+
+    async def pages(self, url: str) -> AsyncIterator[list[dict[str, Any]]]:
+        entity_set, _, query = url.rpartition("/")[2].partition("?")
+        key = query.partition("$select=")[2].partition("&")[0]
+        if entity_set == "teams":
+            yield [{"teamid": id_.upper()} for id_ in self.administers]
+            return
+        self.told.append(f"find {entity_set} {query.partition('$filter=')[2]}")
+        yield [{key: guid(100)}]
+
+    async def read(self, kind: str, name: str) -> dict[str, Any]:
+        if self.storage_away:
+            raise ServiceRequestError("no storage")
+        return self.stored.get((kind, name), {})
+
+    async def change(self, kind: str, name: str, change: Any) -> None:
+        value = change(self.stored.get((kind, name), {}))
+        if value is not None:
+            self.stored[kind, name] = dict(value)
+            self.told.append(f"note {name.partition('|')[0]}")
+
+    async def of(self, *records: Record) -> set[str]:
+        """The tables whose rows are synced again; the world notes when a page was taken."""
+        itself: Any = self
+        children = Children(itself, self.tables)
+        found = set()
+        async for page in Dependants(itself, children, ReferenceState(itself), self.config).of(records):
+            found |= {record.table for record in page}
+            self.told.append("send")
+        return found
+
+    async def settled(self, **user: Any) -> "World":
+        """After a first change was acted upon, with other facts since then."""
+        await self.of(changed("systemuser", USER))
+        self.told.clear()
+        self.rows_of["systemusers"][USER] |= user
+        return self
+
+
+async def test_a_user_who_gets_an_address_has_all_that_is_owned_by_it_synced_again() -> None:
+    world = World()
+    world.rows_of["systemusers"][USER]["internalemailaddress"] = None
+    await world.settled(internalemailaddress="sam@x.com")
+    assert await world.of(changed("systemuser", USER)) == set(OWNED)
+    assert all(f"_ownerid_value eq {USER}" in told for told in world.told if told.startswith("find"))
+
+
+async def test_every_process_forgets_before_rows_are_found_and_the_facts_are_noted_when_all_are_sent() -> None:
+    world = await World().settled(isdisabled=True)
+    await world.of(changed("systemuser", USER))
+    kinds = [told.split(" ", 1)[0] if told.startswith("find") else told for told in world.told]
+    assert kinds == ["note version", *["find", "send"] * 4, "note systemuser"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "change", "follows"),
+    [
+        ({}, {"isdisabled": True}, True),
+        ({}, {"internalemailaddress": None}, True),
+        ({}, {"applicationid": guid(9)}, True),
+        ({}, {"internalemailaddress": "other@x.com"}, False),
+        ({"team": "none"}, {"accessmode": 4}, False),
+        ({"team": "administrator"}, {"accessmode": 4}, True),
+        ({"team": "none", "unusable_user": "keep"}, {"isdisabled": True}, False),
+        ({"team": "none", "unusable_user": "fixed", "fixed": guid(8)}, {"isdisabled": True}, True),
+        ({}, {}, False),
+    ],
+    ids=[
+        "disabled", "no address", "an application", "another address", "not interactive", "administrator",
+        "kept", "a fixed one", "nothing",
+    ],
+)  # fmt: skip
+async def test_a_user_is_followed_when_its_policy_gives_something_else(
+    owner: dict[str, Any], change: dict[str, Any], follows: bool
+) -> None:
+    world = await World(**owner).settled(**change)
+    assert bool(await world.of(changed("systemuser", USER))) == follows
+    assert ("note version" in world.told) == follows
+
+
+async def test_a_user_that_was_never_acted_upon_is_followed_once() -> None:
+    world = World()
+    assert await world.of(changed("systemuser", USER)) == set(OWNED)
+    assert await world.of(changed("systemuser", USER)) == set()
+
+
+async def test_the_rows_of_the_teams_that_a_user_administers_follow_it_where_the_administrator_stands_for_them() -> (
+    None
+):
+    for team, found in (("administrator", True), ("none", False)):
+        world = await World(team=team).settled(isdisabled=True)
+        world.administers = [TEAM]
+        await world.of(changed("systemuser", USER))
+        assert any(TEAM in told for told in world.told) == found
+
+
+async def test_the_rows_of_a_team_follow_its_administrator() -> None:
+    world = World()
+    led_by: Any = lambda user: {"_administratorid_value": user, "_administratorid_value" + LOOKUP_TABLE: "systemuser"}  # noqa: E731
+    for administrator, follows in ((USER, True), (USER, False), (guid(7), True), (None, True)):
+        world.rows_of["teams"][TEAM] = led_by(administrator) if administrator else {"_administratorid_value": None}
+        assert bool(await world.of(changed("team", TEAM))) == follows
+
+
+async def test_the_connections_of_a_role_follow_its_name() -> None:
+    world = World()
+    for table, child in (("connectionrole", "connection"), ("relationshiprole", "customeropportunityrole")):
+        for name, follows in (("Champion", True), ("Champion", False), ("Sponsor", True)):
+            world.rows_of[f"{table}s"] = {ROLE: {"name": name}}
+            assert await world.of(changed(table, ROLE)) == ({child} if follows else set())
+
+
+async def test_a_row_that_cannot_be_seen_says_nothing() -> None:
+    world = World()
+    assert await world.of(changed("systemuser", guid(66)), changed("team", TEAM)) == set()
+    assert world.told == []
+
+
+async def test_storage_that_is_away_means_another_try() -> None:
+    world = World()
+    world.storage_away = True
+    with pytest.raises(MsiSyncError, match="StorageAway"):
+        await world.of(changed("systemuser", USER))
+    assert world.told == []
+
+
+async def test_what_was_not_sent_is_found_again() -> None:
+    world = await World().settled(isdisabled=True)
+    itself: Any = world
+    pages = Dependants(itself, Children(itself, world.tables), ReferenceState(itself), world.config).of(
+        [changed("systemuser", USER)]
+    )
+    assert [record.table for record in await anext(pages)] == ["account"]
+    await pages.aclose()  # type: ignore[attr-defined]  # an async generator
+    assert await world.of(changed("systemuser", USER)) == set(OWNED)
