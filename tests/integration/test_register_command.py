@@ -149,14 +149,14 @@ async def test_it_writes_endpoint_steps_and_the_image_and_then_has_nothing_to_do
     steps = admin.rows("sdkmessageprocessingstep")
     assert {row["name"] for row in steps} == {
         f"msisync: {table} {message}" for table in TABLES for message in ("Create", "Update", "Delete")
-    }
+    } | {"msisync: team Update", "msisync: connectionrole Update"}
     assert {(row["stage"], row["mode"], row["statecode"], row["asyncautodelete"]) for row in steps} == {
         (40, 1, 0, True)
     }
     (image,) = admin.rows("sdkmessageprocessingstepimage")
     owner = admin.registered()["sdkmessageprocessingstep"][image["_sdkmessageprocessingstepid_value"]]
     assert owner["name"] == "msisync: connection Delete"
-    assert admin.progress.getvalue().count(": done") == 20
+    assert admin.progress.getvalue().count(": done") == 22
     assert await admin.todo() == []
     assert "Nothing to do" in shown(await admin.run("register"))
 
@@ -176,7 +176,7 @@ async def test_no_secret_shows(admin: Admin) -> None:
 async def test_components_are_put_into_the_solution(admin: Admin) -> None:
     await admin.apply("register --solution contoso_sync")
     writes = [request for request in admin.requests if request.method != "GET"]
-    assert len(writes) == 20
+    assert len(writes) == 22
     assert {request.headers["MSCRM.SolutionUniqueName"] for request in writes} == {"contoso_sync"}
 
 
@@ -244,7 +244,7 @@ async def test_from_queue_to_webhook_and_back(registered: Admin) -> None:
     (endpoint,) = registered.rows("serviceendpoint")
     assert (endpoint["contract"], endpoint["authtype"], endpoint["url"]) == (8, 4, HOOK)
     assert endpoint["authvalue"] == "function-key"
-    assert len(registered.rows("sdkmessageprocessingstep")) == 18
+    assert len(registered.rows("sdkmessageprocessingstep")) == 20
     assert await registered.todo("register --webhook") == []
     await registered.apply()
     (endpoint,) = registered.rows("serviceendpoint")
@@ -257,7 +257,7 @@ async def test_from_queue_to_webhook_and_back(registered: Admin) -> None:
 
 async def test_unregister_leaves_nothing(registered: Admin) -> None:
     before = registered.registered()
-    assert len(await registered.todo("unregister")) == 20
+    assert len(await registered.todo("unregister")) == 22
     assert registered.registered() == before
     assert (await registered.apply("unregister")).exit == Exit.OK
     assert registered.registered() == NOTHING
@@ -301,7 +301,7 @@ async def test_an_outage_at_any_write_is_completed_by_the_next_run(admin: Admin,
         await admin.run("register --apply")
     assert admin.progress.getvalue().count(": done") == number
     assert (await admin.apply()).exit == Exit.OK
-    assert len(admin.rows("sdkmessageprocessingstep")) == 18
+    assert len(admin.rows("sdkmessageprocessingstep")) == 20
     assert len(admin.rows("serviceendpoint")) == 1
 
 
@@ -322,7 +322,7 @@ def _fail_after(admin: Admin, number: int) -> None:
 async def test_throttling_is_waited_out(admin: Admin) -> None:
     admin.fail(method="POST", status=429, code="0x80072322", retry_after=0.01, times=2)
     assert (await admin.apply()).exit == Exit.OK
-    assert len(admin.rows("sdkmessageprocessingstep")) == 18
+    assert len(admin.rows("sdkmessageprocessingstep")) == 20
 
 
 async def test_a_step_that_somebody_else_deletes_meanwhile_is_no_error(registered: Admin) -> None:
@@ -371,6 +371,7 @@ async def test_a_table_taken_out_of_sync_toml_loses_its_steps(registered: Admin,
         "image of step connection Delete",
         "step connection Delete",
         "step connection Update",
+        "step connectionrole Update",
     ]
     await registered.apply()
     assert registered.rows("sdkmessageprocessingstepimage") == []

@@ -325,7 +325,7 @@ async def test_the_sample_company_is_registered_and_healthy(tmp_path: Path) -> N
         assert [check for check in found["checks"] if check["status"] != "ok"] == []
         assert doctor.returncode == 0
         (said,) = (line for line in up.log.read_text().splitlines() if line.startswith("registration"))
-        assert re.fullmatch(r"registration ready in \d+\.\d s \(18 steps\)", said)
+        assert re.fullmatch(r"registration ready in \d+\.\d s \(20 steps\)", said)
 
 
 async def test_a_row_written_to_the_sample_company_arrives_in_marketo(tmp_path: Path) -> None:

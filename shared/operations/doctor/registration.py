@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.codes import Kind
 from shared.dataverse.client import API
+from shared.entities import REFERENCE_TABLES
 from shared.errors import DataverseError
 from shared.operations.doctor.fields import columns
 from shared.operations.doctor.runner import Check, Finding, Subject, attention, failed, ok
@@ -20,6 +21,7 @@ from shared.operations.registration.wanted import (
     Endpoint,
     Step,
     Target,
+    deciding_tables,
     place,
     places_of,
     queue_values,
@@ -60,7 +62,7 @@ def _target(subject: Subject, endpoints: Iterable[Endpoint]) -> Target:
 async def _plan(subject: Subject) -> Plan:
     config = subject.context.config
     endpoints = await _endpoints(subject)
-    present = {table: (await columns(subject, table)).values() for table in config.tables}
+    present = {table: (await columns(subject, table)).values() for table in [*config.tables, *deciding_tables(config)]}
     needed = wanted(config, present, _target(subject, endpoints), places=places_of(subject.context.settings))
     return plan(needed, endpoints)
 
@@ -102,6 +104,9 @@ async def _steps(subject: Subject) -> Finding:
         for action in found.actions
         if action.kind != "endpoint" and not _is_superfluous(action) and not await _is_idle(subject, action, steps)
     ]
+    if wrong and all(action.key[0] in REFERENCE_TABLES for action in wrong):
+        text = "changes of teams or roles do not come: what they decide about is right only at its own next change"
+        return attention(text, _remedy(found), _lines(wrong))
     if wrong:
         missing = any(a.verb in ("create", "enable") for a in wrong)
         text = "changes of some rows do not come" if missing else "some steps are not as they must be"

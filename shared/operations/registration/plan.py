@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shared.entities import REFERENCE_TABLES
 from shared.operations.registration.differences import different, said
 from shared.operations.registration.wanted import (
     ENABLED,
@@ -190,6 +191,8 @@ def _why_not(wanted: Wanted, step: Step) -> str:
         return "it posts changes of every table"
     if not any(table == step.table for table, _ in wanted.steps):
         return f"sync.toml does not map {step.table}"
+    if step.table in REFERENCE_TABLES and step.message != "Update":
+        return "only updates of what decides about other rows are needed"
     return "Create, Update and Delete tell everything"
 
 

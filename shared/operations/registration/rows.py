@@ -22,6 +22,7 @@ from shared.operations.registration.wanted import (
     Step,
     StepKey,
     Target,
+    deciding_tables,
     place,
 )
 
@@ -39,7 +40,7 @@ Row = Mapping[str, Any]
 
 
 async def read_columns(config: SyncConfig, metadata: Metadata) -> dict[str, Collection[Column]]:
-    """The columns of each mapped table that Dynamics has. Raises as DataverseClient does."""
+    """The columns of each table to be watched that Dynamics has. Raises as DataverseClient does."""
 
     async def of(table: str) -> Collection[Column] | None:
         try:
@@ -49,8 +50,9 @@ async def read_columns(config: SyncConfig, metadata: Metadata) -> dict[str, Coll
                 return None
             raise
 
-    found = await asyncio.gather(*map(of, config.tables))
-    return {table: columns for table, columns in zip(config.tables, found, strict=True) if columns is not None}
+    tables = [*config.tables, *deciding_tables(config)]
+    found = await asyncio.gather(*map(of, tables))
+    return {table: columns for table, columns in zip(tables, found, strict=True) if columns is not None}
 
 
 async def read_endpoints(dataverse: DataverseClient, name: str, places: frozenset[str]) -> list[Endpoint]:

@@ -1,7 +1,8 @@
 """What must be registered in Dataverse so that changes reach the app, and what is registered there. Pure.
 
 One service endpoint posts to the intake queue (or to the webhook), and per mapped table a step fires for Create,
-Update and Delete. What the rows look like: dataverse.md 3; what a step must ask for: dataverse.md 1.6, 1.7, 4.8.
+Update and Delete; for teams and roles one for the update of what decides about other rows. What the rows look like:
+dataverse.md 3; what a step must ask for: dataverse.md 1.6, 1.7, 4.8.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 
 from shared.config import SyncConfig, logical
 from shared.dataverse.metadata import Column
-from shared.entities import TABLES
+from shared.entities import CHILDREN, DECIDING_COLUMNS, TABLES
 from shared.errors import ConfigurationError
 from shared.insight import find_columns
 from shared.settings import Settings
@@ -241,8 +242,20 @@ def wanted(
         steps[table, "Create"] = WantedStep(_STEP)
         steps[table, "Update"] = WantedStep({**_STEP, "filteringattributes": ",".join(sorted(watched))})
         steps[table, "Delete"] = WantedStep(_STEP, (image,) if pre_image else ())
+    for table in deciding_tables(config):
+        there = {column.name for column in columns.get(table, ())}
+        if watched := DECIDING_COLUMNS[table] & there:
+            steps[table, "Update"] = WantedStep({**_STEP, "filteringattributes": ",".join(sorted(watched))})
     absent = tuple(table for table in config.tables if table not in columns)
     return Wanted(name, target, steps, frozenset({target.place, *places}), tuple(left_out), absent)
+
+
+def deciding_tables(config: SyncConfig) -> list[str]:
+    """The tables that are not synced themselves, but decide what is sent of rows of mapped ones."""
+    roles = {"connection": "connectionrole", "customeropportunityrole": "relationshiprole"}
+    owned = any(table in config.tables for table, _ in CHILDREN["team"])
+    teams = ["team"] if owned and config.owner.team == "administrator" else []
+    return [*teams, *(role for table, role in roles.items() if table in config.tables)]
 
 
 def insight_columns(config: SyncConfig, columns: Collection[Column]) -> set[str]:
