@@ -134,7 +134,7 @@ async def test_persons_that_are_not_in_marketo_and_why(system: System) -> None:
     )
     await eventually(system.parked, what="a parked row")
     waits, dead, out, never = await show_all(system, child, refused, kept_out, unannounced)
-    assert (waits.exit, waits.code) == (2, "WaitingForParent")
+    assert (waits.exit, waits.code) == (2, "LinkedLater")
     for word in (account.id, account.values["name"], "DeadLettered", "1001"):
         assert word in waits.sentence
     (parked,) = waits.person["subject"]["parked"]

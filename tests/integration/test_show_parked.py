@@ -13,8 +13,8 @@ from local.azurite import connection_string, is_listening
 from local.processes import Child, free_ports
 from shared.operations.show.facts import Person, Search, Subject
 from shared.operations.show.parked import ParkedRows, StorageUnavailable, look
-from shared.outcomes import Parent
-from shared.parked_rows import Note, Parked
+from shared.outcomes import Parent, WillNotCome
+from shared.parked_rows import Note, NoteState, Parked
 from shared.records import Record
 from shared.settings import StorageSettings
 from shared.store import Store
@@ -76,11 +76,28 @@ async def test_waits_are_found_by_the_possible_parents(azurite: str) -> None:
     }
     found = await looked(given, Search([Person(person)], parents))
     (wait,) = person.parked
+    assert (wait.linked_later, wait.cause) == (False, None)
     assert (wait.parent, wait.since, wait.next_check, wait.checks) == (account, NOON, CHECK, 3)
     assert found.persons[0].children == 1
     (above,) = parents[account].parked
     assert (above.parent, above.next_check, above.checks) == (seller, CHECK, 0)
     assert parents[seller].parked == []
+
+
+async def test_what_is_linked_later_and_why_its_parent_does_not_come_is_found(azurite: str) -> None:
+    given = settings(azurite, f"t{uuid4().hex}")
+    account, person = Parent("company", "account", guid()), Subject("contact", guid())
+    cause = WillNotCome("1003", "Invalid value", NOON)
+    store = Store(given)
+    try:
+        record = Record("contact", person.id, NOON, parked_since=NOON)
+        await store.park([Parked(account, "person", record, linked_later=True)], CHECK)
+        await store.put([Note(account, NOON, CHECK, state=NoteState.WILL_NOT_COME, cause=cause)])
+    finally:
+        await store.close()
+    await looked(given, Search([Person(person)], {account: Subject("account", account.id)}))
+    (wait,) = person.parked
+    assert (wait.linked_later, wait.cause) == (True, cause)
 
 
 async def test_a_table_that_is_not_there_is_not_made(azurite: str) -> None:

@@ -68,7 +68,7 @@ def test_everything_is_printed_and_nothing_is_markup() -> None:
         "in Dynamics: yes; in Marketo: unknown",
         "persons: record, first seen 2026-03-04T12:00:00.000Z, not before 2026-03-04T12:00:00.000Z, 2 counted tries",
         "dead-letters: 1003 (marketo), Invalid value",
-        f"parked since 2026-03-04T12:00:00.000Z under company {ACCOUNT.id}, next look at 2026-03-04T12:00:00.000Z",
+        f"parked since 2026-03-04T12:00:00.000Z: waits for company {ACCOUNT.id}, next look at 2026-03-04T12:00:00.000Z",
         "1000 or more records wait for this one",
         "differs: title is empty, expected Boss (it was changed)",
         "same e-mail: record 18: externalPersonId empty",

@@ -1,6 +1,7 @@
 """Where a record stands: each constellation of facts has one code, and a sentence that names what matters."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from shared.operations.command import Exit
 from shared.operations.show.facts import Difference, Letter, Parked, Subject, Unseen, Waiting
 from shared.operations.show.verdict import Surroundings, Verdict, judge
-from shared.outcomes import Parent
+from shared.outcomes import Parent, WillNotCome
 
 NOW = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
@@ -185,6 +186,52 @@ def test_a_parent_that_keeps_nobody_up_any_more(parent: Subject) -> None:
     assert "2026-03-04T10:01:00.000Z" in found.sentence
 
 
+LATER = replace(PARKED, linked_later=True)
+UNLINKED = Difference("externalCompanyId", ACCOUNT.id, None)
+NOTED = WillNotCome("1003", "Invalid value for field 'company'", NOW)
+
+
+@pytest.mark.parametrize("name", PARENTS)
+def test_who_is_in_marketo_without_a_link_is_told_why_and_that_it_follows(name: str) -> None:
+    parent, exit_, code, words = PARENTS[name]
+    subject = person(in_marketo=1, differences=[UNLINKED], parked=[LATER])
+    found = verdict(subject, parents={ACCOUNT: parent})
+    assert (found.code, found.exit) == ("LinkedLater", exit_)
+    wanted = ["Pat Doe", "without the link to its company, account Acme", f"[{code}]", *words]
+    assert [word for word in wanted if word not in found.sentence] == []
+    assert found.remedy.endswith("the link follows automatically")
+
+
+def test_another_difference_is_told_first() -> None:
+    subject = person(in_marketo=1, differences=[UNLINKED, TITLE], parked=[LATER])
+    assert verdict(subject, parents={ACCOUNT: account()}).code == "Differs"
+
+
+@pytest.mark.parametrize(
+    ("cause", "remedy"),
+    [
+        (NOTED, f"msisync dead-letters replay --id {ACCOUNT.id} --apply"),
+        (replace(NOTED, code="RowHidden"), "Read on the table"),
+        (replace(NOTED, code="UserWithoutMail", skipped=True), "give the user an e-mail address"),
+    ],
+)
+def test_what_was_noted_of_a_parent_tells_the_cause_where_no_dead_letter_was_seen(
+    cause: WillNotCome, remedy: str
+) -> None:
+    subject = person(in_marketo=1, differences=[UNLINKED], parked=[replace(LATER, cause=cause)])
+    found = verdict(subject, parents={ACCOUNT: account(exists=cause.code != "RowHidden")})
+    assert (found.code, found.exit) == ("LinkedLater", Exit.FAILED)
+    assert f"{cause.code}, {cause.message}" in found.sentence
+    assert remedy in found.remedy
+
+
+def test_a_row_that_is_hidden_is_not_taken_for_gone() -> None:
+    hidden = Letter("dead-letters", "persons", "RowHidden", "the row is there", "dataverse", NOW, 1)
+    found = verdict(person(exists=False, letters=[hidden]))
+    assert (found.code, found.exit) == ("DeadLettered", Exit.FAILED)
+    assert "Read on the table" in found.remedy
+
+
 def test_a_queue_comes_before_parking_and_parking_before_dead_letters() -> None:
     parents = {ACCOUNT: account()}
     assert verdict(person(parked=[PARKED], waiting=[QUEUED]), parents=parents).code == "Queued"
@@ -212,7 +259,7 @@ def test_a_dead_letter_says_what_to_do(code: str, system: str, remedy: str) -> N
 
 def test_the_codes_are_those_that_the_documentation_lists() -> None:
     judged: Callable[[str], str] = lambda name: verdict(CASES[name][0], **CASES[name][1]).code  # noqa: E731
-    assert {judged(name) for name in CASES} | {"WaitingForParent"} == {
-        "Synced", "Differs", "Filtered", "NotSentYet", "Queued", "Retrying", "WaitingForParent", "DeadLettered",
-        "NotInMarketo", "DuplicateInMarketo", "GoneInDynamics", "NotFound", "Unknown",
+    assert {judged(name) for name in CASES} | {"WaitingForParent", "LinkedLater"} == {
+        "Synced", "Differs", "Filtered", "NotSentYet", "Queued", "Retrying", "WaitingForParent", "LinkedLater",
+        "DeadLettered", "NotInMarketo", "DuplicateInMarketo", "GoneInDynamics", "NotFound", "Unknown",
     }  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.outcomes import Parent
+from shared.outcomes import Parent, WillNotCome
 from shared.records import timestamp
 
 
@@ -37,12 +37,17 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """The record waits for this parent. `next_check`: when the timer looks for the parent, None where nobody does."""
+    """The record waits for this parent. `next_check`: when the timer looks for the parent, None where nobody does.
+
+    `linked_later`: it is in Marketo without the link. `cause`: why the parent will not come by itself.
+    """
 
     parent: Parent
     since: datetime
     next_check: datetime | None = None
     checks: int = 0
+    linked_later: bool = False
+    cause: WillNotCome | None = None
 
 
 @dataclass(frozen=True, slots=True)

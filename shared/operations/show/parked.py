@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from shared.entities import PERSON
 from shared.errors import MsiSyncError
 from shared.operations.show.facts import Parked, Search, Subject
 from shared.outcomes import Parent
-from shared.parked_rows import note_key
+from shared.parked_rows import note_key, note_of, utc
 from shared.state import connect
 from shared.store import Store
 
@@ -35,9 +35,12 @@ class ParkedRows(Store):
         row = await self._row(parent.entity, f"{parent.id}|{subject.table}|{subject.id}")
         if row is None:
             return None
-        asked = await self._row(*note_key(parent).values())
-        next_check = _utc(asked.get("NextCheck") or asked["Unasked"]) if asked else None
-        return Parked(parent, _utc(row["Since"]), next_check, int(asked.get("Checks", 0)) if asked else 0)
+        noted = await self._row(*note_key(parent).values())
+        waits = Parked(parent, utc(row["Since"]), linked_later=bool(row.get("LinkedLater")))
+        if noted is None:
+            return waits
+        note = note_of(noted)
+        return replace(waits, next_check=note.next_check, checks=note.checks, cause=note.cause)
 
     async def number_of_children(self, parent: Parent) -> int:
         """How many records wait for this one: at most a page of 1,000 is counted."""
@@ -85,7 +88,3 @@ async def look(store: ParkedRows, search: Search) -> None:
 async def _waits(store: ParkedRows, subject: Subject, parents: Iterable[Parent]) -> list[Parked]:
     found = [await store.wait_of(subject, parent) for parent in parents]
     return [parked for parked in found if parked]
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

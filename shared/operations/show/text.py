@@ -74,7 +74,10 @@ def _on_its_way(person: Person) -> Iterator[str]:
     yield from _messages(person.subject)
     for parked in person.subject.parked:
         check = f", next look at {timestamp(parked.next_check)}" if parked.next_check else ""
-        yield f"parked since {timestamp(parked.since)} under {parked.parent.entity} {parked.parent.id}{check}"
+        what = "in Marketo without the link to" if parked.linked_later else "waits for"
+        yield f"parked since {timestamp(parked.since)}: {what} {parked.parent.entity} {parked.parent.id}{check}"
+        if parked.cause:
+            yield f"  which does not come by itself: {parked.cause.code}, {parked.cause.message}"
     if person.children:
         yield f"{person.children}{' or more' if person.children >= 1000 else ''} records wait for this one"
 

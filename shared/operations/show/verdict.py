@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.entities import PERSON
 from shared.operations.command import Exit
 from shared.operations.remedies import remedy
 from shared.operations.show.facts import Letter, Parked, Subject, Unseen, Waiting
@@ -41,6 +42,15 @@ class Surroundings:
 _SAVE = "save the row in Dynamics, which sends it again"
 _DOCTOR = "run msisync doctor to check the steps, then save the row in Dynamics, which sends it again"
 _AGAIN = "run this command again in a moment"
+#: What to do about a parent that is nothing to sync, by the reason.
+_SKIPPED = {
+    "RowGone": "choose another one in the row, or restore it in Dynamics",
+    "Deleted": "choose another one in the row, or restore it in Dynamics",
+    "UserWithoutMail": "give the user an e-mail address in Dynamics",
+    "ApplicationUser": "assign the row to a person, or see [owner] in sync.toml",
+}
+#: Fields that hold links, by which a person may differ while it waits to be linked.
+_LINKS = frozenset(link.field for link in PERSON.links)
 
 
 def judge(subject: Subject, around: Surroundings, *, explain: bool = True) -> Verdict:
@@ -48,7 +58,8 @@ def judge(subject: Subject, around: Surroundings, *, explain: bool = True) -> Ve
     if subject.exists is None:
         return _unknown(subject, around, "Dynamics")
     if not subject.exists:
-        return _gone(subject)
+        hidden = next((letter for letter in subject.letters if letter.code == "RowHidden"), None)
+        return _dead_lettered(subject, hidden) if hidden else _gone(subject)
     if subject.kept_out:
         return _filtered(subject)
     return _there(subject, around) or _under_way(subject, around, explain) or _stuck(subject, around)
@@ -132,7 +143,12 @@ def _under_way(subject: Subject, around: Surroundings, explain: bool) -> Verdict
             f"a change of {subject} waits in {queue} and has not been read by the app",
             f"{_AGAIN}; if it stays, check that the app runs",
         )
-    return _waiting_for_parent(subject, subject.parked[0], around, explain) if subject.parked else None
+    waits = [parked for parked in subject.parked if not parked.linked_later]
+    if waits:
+        return _waiting_for_parent(subject, waits[0], around, explain)
+    if subject.parked and {each.field for each in subject.differences or ()} <= _LINKS:
+        return _linked_later(subject, subject.parked[0], around, explain)
+    return None
 
 
 def _tries(waiting: Waiting) -> str:
@@ -161,13 +177,41 @@ def _waiting_for_parent(subject: Subject, parked: Parked, around: Surroundings, 
     if named.kept_out:
         found = f"{sentence}, which is rightly not synced ({named.kept_out}): the app does without it at its next look"
         return Verdict("WaitingForParent", Exit.ATTENTION, f"{found}{when}", _AGAIN)
-    why = judge(named, around, explain=False)
+    why = _missing(named, parked, around)
     return Verdict(
         "WaitingForParent",
         Exit.ATTENTION if why.exit is Exit.ATTENTION else Exit.FAILED,
         f"{sentence}, which is not in Marketo: {why.sentence} [{why.code}]",
         why.remedy,
     )
+
+
+def _linked_later(subject: Subject, parked: Parked, around: Surroundings, explain: bool) -> Verdict:
+    """It is in Marketo as far as it can be."""
+    named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
+    noun = parked.parent.entity.replace("_", " ")
+    sentence = f"{subject} is in Marketo, but without the link to its {noun}, {named}"
+    if not explain or named.in_marketo:
+        return Verdict("LinkedLater", Exit.ATTENTION, f"{sentence}, which is being sent", _AGAIN)
+    why = _missing(named, parked, around)
+    return Verdict(
+        "LinkedLater",
+        Exit.ATTENTION if why.exit is Exit.ATTENTION else Exit.FAILED,
+        f"{sentence}, which is not there yet: {why.sentence} [{why.code}]",
+        f"{why.remedy}; once it is in Marketo, the link follows automatically",
+    )
+
+
+def _missing(named: Subject, parked: Parked, around: Surroundings) -> Verdict:
+    """Why a parent is not in Marketo, and what to do: its dead letter, else what was noted when its sync ended."""
+    cause = parked.cause
+    if cause is None or (named.letters and named.exists):
+        return judge(named, around, explain=False)
+    sentence = f"its own sync ended at {timestamp(cause.since)} with {cause.code}, {cause.message}"
+    if cause.skipped:
+        return Verdict(cause.code, Exit.FAILED, sentence, _SKIPPED.get(cause.code, _SAVE))
+    system = "marketo" if cause.code.isdecimal() else "msisync"
+    return Verdict(cause.code, Exit.FAILED, sentence, remedy(cause.code, system, f"--id {named.id}"))
 
 
 def _stuck(subject: Subject, around: Surroundings) -> Verdict:
