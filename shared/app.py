@@ -29,6 +29,7 @@ from shared.dataverse.metadata import Metadata
 from shared.dependants import Dependants
 from shared.entities import ENTITIES
 from shared.guard import Guard
+from shared.heartbeat import Heartbeat
 from shared.known import Known
 from shared.lease import Leases
 from shared.marketo.auth import MarketoAuth
@@ -165,6 +166,7 @@ def pipeline() -> Pipeline:
         is_echo=Echoes(with_others.plans, dataverse.user_id, synced=synced, clock=clock).is_echo,
         written_again=partial(due.again, with_others.state, now=_now),
         now=_now,
+        note=Heartbeat(with_others.state, now=_now, clock=clock).beat,
     )
 
 

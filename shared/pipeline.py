@@ -15,6 +15,7 @@ from shared.counts import Counts
 from shared.dependants import Dependants
 from shared.entities import ENTITIES, REFERENCE_TABLES
 from shared.errors import MessageError, MsiSyncError, NotificationError
+from shared.heartbeat import FUNCTIONS, TIMER, Note, unnoted
 from shared.known import Known
 from shared.marketo.client import MarketoClient
 from shared.outcomes import Failed, Outcome, Skipped, Synced, of_error
@@ -81,11 +82,13 @@ class Pipeline:
         is_echo: Callable[[Notification], Awaitable[bool]],
         written_again: Callable[[Sequence[Record]], Awaitable[None]],
         now: Callable[[], datetime],
+        note: Note = unnoted,
     ) -> None:
         """`tables`: those that sync.toml maps, each with the columns that decide whether a row is synced.
 
         `is_echo`: whether a notification tells of a write-back of our own. `written_again`: these records are to be
         written back to, which had been given up.
+        `note` hears at each invocation which function runs.
         """
         self._queues = queues
         self._bursts = bursts
@@ -104,6 +107,7 @@ class Pipeline:
         self._is_echo = is_echo
         self._written_again = written_again
         self._now = now
+        self._note = note
 
     async def accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
         """Take a webhook in: (HTTP status, text). 202 means that the change is in the queue for good."""
@@ -134,6 +138,7 @@ class Pipeline:
     async def route(self, messages: Sequence[Incoming]) -> None:
         """Send each notification's records to their entities' queues; refused ones to dead-letters."""
         with spans.invocation("route_changes", [message.properties for message in messages]):
+            await self._note(FUNCTIONS["changes"])
             await self._route(messages)
 
     async def _route(self, messages: Sequence[Incoming]) -> None:
@@ -189,6 +194,7 @@ class Pipeline:
     async def sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         """Sync the records of these messages and make every outcome durable."""
         with spans.invocation(f"sync_{entity_name}", [message.properties for message in messages], entity_name):
+            await self._note(FUNCTIONS[entity_name])
             await self._sync(entity_name, messages)
 
     async def _sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
@@ -231,6 +237,7 @@ class Pipeline:
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""
         with spans.invocation("release_deferred"):
+            await self._note(TIMER)
             await self._release()
 
     async def _release(self) -> None:

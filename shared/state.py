@@ -11,6 +11,7 @@ PartitionKey        RowKey                columns
 ``arrivals``        see there             Value: JSON of shared/arrivals.py
 ``circuit``         entity                Value: JSON of shared/circuit.py
 ``lease``           entity                Value: JSON of shared/lease.py
+``heartbeat``       function              Value: JSON of shared/heartbeat.py
 ``counts``          ``<hour>|<entity>``   Value: JSON of shared/counts.py
 ``write_back``      see there             Value: JSON of shared/write_back/
 ``write_back_due``  ``<table>|<id>``      Value: JSON of shared/write_back/due.py
@@ -77,6 +78,11 @@ class State:
         """Write a row whose name nobody else uses: one request."""
         table = await self._open()
         await table.create_entity({"PartitionKey": kind, "RowKey": name, "Value": json.dumps(value)})
+
+    async def put(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
+        """Write a row whatever was there: one request. For what is new to everybody, not made of what was there."""
+        table = await self._open()
+        await table.upsert_entity({"PartitionKey": kind, "RowKey": name, "Value": json.dumps(value)})
 
     async def change(
         self, kind: str, name: str, change: Callable[[Value], Mapping[str, Any] | None], *, alone: bool = False

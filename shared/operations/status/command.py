@@ -105,6 +105,10 @@ def as_json(status: Status) -> dict[str, Any]:
             "refused": status.write_back.refused,
             "dead": status.write_back.dead,
         },
+        "app": {
+            name: {"at": timestamp(beat.at), "instance": beat.instance, "version": beat.version}
+            for name, beat in (status.beats or {}).items()
+        },
         "attention": [{"what": each.text, "remedy": each.remedy} for each in status.attentions],
         "not_looked_at": status.unseen,
     }

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.census import Parked
+from shared.heartbeat import AHEAD, FUNCTIONS, TIMER, Beat, interval, silence
 from shared.operations.command import Exit
 from shared.operations.queues import ACTIVE, PAUSED, resume_line
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from shared.budget import Usage
     from shared.circuit import Outage
 
+#: What is done about an app, or a function of it, that does not run.
+APP_SILENT = "see that the function app runs; docs/troubleshooting.md#app-silent"
+FUNCTION_SILENT = "docs/troubleshooting.md#function-silent"
 #: What is in storage.
 PARKED, STATE = "parked records", "counts, budget and circuits"
 #: Parked records that are counted. A thousand of them take storage some 30 ms.
@@ -100,7 +104,8 @@ class Attention:
 @dataclass(slots=True)
 class Status:
     """Everything. `parked_more`, `letters_more`: there are more than were counted. `letters_elsewhere`: dead letters of
-    no entity. `unseen`: what could not be looked at, with the reason: a queue, PARKED or STATE.
+    no entity. `beats`: the last notes of the app's functions, None where they were not looked at; `schedule`: that of
+    the minute timer. `unseen`: what could not be looked at, with the reason: a queue, PARKED or STATE.
     """
 
     at: datetime
@@ -113,6 +118,8 @@ class Status:
     budget: Usage | None = None
     circuits: dict[str, Outage] = field(default_factory=dict)
     write_back: WriteBack = field(default_factory=WriteBack)
+    beats: Mapping[str, Beat] | None = None
+    schedule: str = ""
     unseen: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -138,7 +145,43 @@ class Status:
     @property
     def attentions(self) -> list[Attention]:
         """What needs an operator, the causes first."""
-        return [*self._stopped(), *self._closed(), *self._waits(), *self._written_back(), *self._dead()]
+        return [
+            *self._silent(),
+            *self._stopped(),
+            *self._closed(),
+            *self._waits(),
+            *self._written_back(),
+            *self._dead(),
+        ]
+
+    def _silent(self) -> Iterator[Attention]:
+        """The app itself, before all that it does."""
+        if self.beats is None:
+            return
+        beat = self.beats.get(TIMER)
+        silent = silence(beat, self.schedule, self.at)
+        if silent:
+            yield Attention(f"the app has told nothing for {age(silent)} ({TIMER})", APP_SILENT)
+        elif beat is None and interval(self.schedule) and any(queue.waiting for queue in self._taken()):
+            yield Attention("the app has never run here, and changes wait", APP_SILENT)
+        elif beat and beat.at > self.at + AHEAD:
+            text = f"the app's clock, or this machine's, is wrong: {TIMER} has run at {_time(beat.at)}"
+            yield Attention(text, "set the clock right; see docs/troubleshooting.md#clocks")
+        if not silent:
+            yield from self._not_taken()
+
+    def _not_taken(self) -> Iterator[Attention]:
+        """The app is alive, but not the function of a queue in which messages have waited."""
+        for queue in self._taken():
+            function = FUNCTIONS[queue.setting]
+            beat = (self.beats or {}).get(function)
+            late = queue.oldest and self.at - queue.oldest > LONG and not queue.is_paused
+            if self.beats and queue.waiting and late and (beat is None or self.at - beat.at > LONG):
+                when = f"for {age(self.at - beat.at)}" if beat else "ever"
+                yield Attention(f"{function} has not run {when}, and {queue.name} has messages for it", FUNCTION_SILENT)
+
+    def _taken(self) -> list[Queue]:
+        return [queue for queue in self.queues if queue is not self.dead_letters]
 
     def _stopped(self) -> Iterator[Attention]:
         for queue in self.queues:

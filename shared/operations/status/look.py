@@ -11,10 +11,11 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shared import census, circuit, counts
+from shared import census, circuit, counts, heartbeat
 from shared.budget import Budget, limits_of
 from shared.entities import ENTITIES
 from shared.errors import MessageError
+from shared.heartbeat import beat_of
 from shared.operations import peek
 from shared.operations.peek import ANSWER_SECONDS, Peeked, Place, QueueUnavailable, explained
 from shared.operations.status.facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
@@ -157,6 +158,9 @@ async def _state(context: Context, status: Status) -> None:
         entity.last_hour = counts.totals(rows, name, status.at - HOUR)
         entity.last_day = counts.totals(rows, name, status.at - DAY)
         entity.last_error = counts.last_error(rows, name)
+    notes = {name: beat_of(row) for name, row in (await _all(state, heartbeat.KIND)).items()}
+    status.beats = {name: beat for name, beat in notes.items() if beat}
+    status.schedule = context.environment.get("RELEASE_SCHEDULE", "")
     status.circuits = circuit.still_open(await _all(state, circuit.KIND), status.at)
     await _write_back(state, status)
     limits = limits_of(context.settings.marketo)
@@ -179,6 +183,11 @@ class _Rows(State):
     def __init__(self, settings: StorageSettings, table: TableClient) -> None:
         super().__init__(settings, lambda: table)
         self._table = table
+
+
+async def rows_of(context: Context, kind: str) -> dict[str, Value]:
+    """The rows of a kind in the table that all instances share. Raises AzureError."""
+    return await _all(_Rows(context.settings.storage, context.state_table), kind)
 
 
 async def _all(state: State, kind: str) -> dict[str, Value]:

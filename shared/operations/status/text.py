@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from shared.heartbeat import TIMER
 from shared.operations.status.facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status, age
 from shared.settings import MarketoSettings
 
@@ -23,6 +24,7 @@ _NONE = "-"
 def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
     """Everything, for a console of any width."""
     lines = [
+        *_section("App", _app(status)),
         *_section("Parked", _parked(status)),
         *_section("Dead letters", _letters(status)),
         *_section("Marketo's day", _budget(status, marketo)),
@@ -77,6 +79,12 @@ def _entity_cells(status: Status, entity: Entity) -> list[str]:
 
 def _number(value: int | None) -> str:
     return _UNKNOWN if value is None else f"{value:,}" if value else _NONE
+
+
+def _app(status: Status) -> Iterator[str]:
+    beat = (status.beats or {}).get(TIMER)
+    if beat:
+        yield f"{TIMER} ran {age(status.at - beat.at)} ago, version {beat.version or _UNKNOWN}, on {beat.instance}"
 
 
 def _parked(status: Status) -> Iterator[str]:
