@@ -97,7 +97,7 @@ class World:
     async def look(self) -> Status:
         settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, storage=None)
         context: Any = SimpleNamespace(
-            settings=settings, bus_administration=self, bus=None,
+            settings=settings, environment={}, bus_administration=self, bus=None,
             parked_table=self.parked_table, state_table=self.state_table,
         )  # fmt: skip
         return await look(context)
