@@ -255,6 +255,11 @@ FAULTS: dict[str, Fault] = {
     "Marketo malformed after the write": marketo("malformed", path=LEADS, **GONE_AGAIN),
     "Marketo reset": marketo("reset", times=4),
     "Marketo reset after the write": marketo("reset", path=LEADS, **GONE_AGAIN),
+    "Marketo reset during the write": marketo("reset", path=LEADS, verb=WRITES, when="during"),
+    "Marketo 504 during the write": marketo("status", status=504, path=LEADS, verb=WRITES, when="during"),
+    "Marketo 503 until a date": marketo("status", status=503, retry_after=2, as_date=True, path="*", times=2),
+    "Marketo answers less": marketo("answer", results=0, path="*", verb=WRITES, times=2),
+    "Marketo answers unknown statuses": marketo("answer", each={"status": "queued"}, path="*", verb=WRITES, times=2),
     "Dataverse 429": dataverse(status=429, code="0x80072322", retry_after=1),
     "Dataverse 401": dataverse(status=401, code="0x8005f101", times=1),
     "Dataverse 503": dataverse(status=503, times=12),
@@ -272,8 +277,9 @@ TIMEOUTS: dict[str, Fault] = {
 }
 CELLS = [(fault, killed) for fault in {**FAULTS, **TIMEOUTS} for killed in (False, True)]
 #: One of each sort; those that leave the most open when a host dies, with one that dies.
-ALIVE = ("606", "607", "615", "601", "Dataverse 429", "connections dropped")
+ALIVE = ("606", "607", "615", "601", "Dataverse 429", "connections dropped", "Marketo 503 until a date")
 KILLED = (
+    *("Marketo reset during the write", "Marketo answers unknown statuses"),
     *("611 from one record", "604 after the write", "Marketo reset after the write"),
     *("Dataverse 503", "storage down", "locks lost", "delivered twice"),
 )

@@ -1,0 +1,70 @@
+"""Answers of Marketo's that are not as documented: never success, and never in the way of other records."""
+
+from typing import Any
+
+import pytest
+
+from local.harness import DeadLetter, Made, Rows, System, eventually
+
+LEADS = "/rest/v1/leads.json"
+
+
+async def letters(system: System) -> list[DeadLetter]:
+    """Look at the dead letters, and let what waits for its next try come at once."""
+    await system.broker.hurry(system.broker.queue("person"))
+    return list(await system.broker.dead_letters())
+
+
+async def persons(system: System, count: int = 12) -> list[Made]:
+    """So many contacts of an account that is in Marketo already."""
+    rows = Rows()
+    account = rows.account(rows.user())
+    await system.seed(rows)
+    await system.notify(account)
+    await system.synced(account)
+    made = [rows.contact(account) for _ in range(count)]
+    await system.seed(rows)
+    return made
+
+
+async def test_a_record_whose_status_nobody_knows_is_a_dead_letter_in_the_end(system: System) -> None:
+    *good, odd = await persons(system)
+    fault: dict[str, Any] = {"field": "externalPersonId", "value": odd.id, "each": {"status": "queued"}}
+    await system.fault("answer", path=LEADS, verb="POST", count=None, **fault)
+    await system.notify(*good, odd)
+    (letter,) = await eventually(lambda: letters(system), bool, seconds=40, what="the dead letter")
+    assert (letter.properties["record_id"], letter.code) == (odd.id, "UnknownResult")
+    assert "queued" in letter.properties["message"]
+    await system.synced(*good)
+    assert len(await letters(system)) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"results": 5},
+        {"results": 40},
+        {"answer": {"success": False, "result": None, "errors": {"code": "1003", "message": "no"}}},
+        {"answer": {"success": None}},
+        {"body": "[]"},
+    ],
+    ids=["fewer results", "more results", "errors are an object", "no success", "a list"],
+)
+async def test_answers_that_nobody_can_read_lose_and_double_nothing(system: System, fault: dict[str, Any]) -> None:
+    made = await persons(system)
+    await system.fault("answer", path=LEADS, verb="POST", count=2, **fault)
+    await system.notify(*made)
+
+    async def look() -> list[dict[str, Any]]:
+        assert not await letters(system)
+        return list(await system.marketo("/faults"))
+
+    await eventually(look, lambda left: not left, seconds=30, what="both faults to strike")
+    for row in made:
+        row.values["jobtitle"] = "Changed"
+    await system.dataverse("/seed", {"contact": [row.row() for row in made]})
+    await system.notify(*made)
+    for row in made:
+        await system.changed(row, title="Changed")
+    assert len(await system.records("contact", of=made)) == len(made)
+    assert not await letters(system)
