@@ -214,7 +214,7 @@ class Upserts:
         def in_time() -> bool:
             return self._clock() < batch.deadline
 
-        confirm = error.kind is Kind.CONFIGURATION
+        confirm = error.kind in {Kind.CONFIGURATION, Kind.UNKNOWN}  # what passes meanwhile leaves no culprit
         try:
             found = await search(chunk, error, partial(self._refusal, batch), goes_on=in_time, confirm=confirm)
         except MsiSyncError as other:  # something else has happened
