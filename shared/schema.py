@@ -185,6 +185,21 @@ class Schema:
                     kept.schema = schema
         return schema
 
+    async def believed(self, table: str, rows: Iterable[Row]) -> TableSchema:
+        """The schema by which the nulls of these rows, which have just been read, may be believed. Raises as `of`.
+
+        A column may have been secured since the schema was loaded, and then its null is none. So Dataverse is asked
+        after the read, once for each; what it hides meanwhile has the table loaded anew.
+        """
+        schema = await self.of(table)
+        if not any(row.get(column) is None for row in rows for column in schema.columns):
+            return schema
+        hidden = await self._metadata.hidden_columns(table)
+        if hidden & schema.columns == schema.hidden & schema.columns:
+            return schema
+        self._tables.pop(table, None)
+        return await self.of(table)
+
     async def filter_of(self, table: str) -> SyncFilter:
         """Which rows of a mapped table are synced; costs nothing where all are. Raises as `of`."""
         wanted = self._config.filter_of(table)

@@ -217,6 +217,7 @@ class Engine:
             if self._clock() >= batch.deadline:
                 return []
             schema, rows = await self._rows(table, [record.id for record in records], batch.deadline)
+            schema = await self._schema.believed(table.name, rows.values())
             if schema.labels:
                 schema = await self._schema.labelled(table.name, rows.values())
             rules = await self._references.rules_for(

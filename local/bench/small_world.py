@@ -79,6 +79,10 @@ class Dataverse:
         news = dict.fromkeys(_NEWS, str(self.time.passed))
         return {id_: {**rows[id_], **news} for id_ in ids if id_ in rows}
 
+    async def hidden_columns(self, _table: str) -> frozenset[str]:
+        """No column is secured."""
+        return frozenset()
+
     async def readable_columns(self, table: str) -> frozenset[str]:
         """The columns that any row has."""
         return frozenset(name for row in self.world.rows[table].values() for name in row if "@" not in name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,7 +59,12 @@ class Column:
     @property
     def web_name(self) -> str:
         """What the column is called in queries."""
-        return f"_{self.name}_value" if self.kind in LOOKUP_KINDS else self.name
+        return web_name(self.name, self.kind)
+
+
+def web_name(name: str, kind: str) -> str:
+    """What a column of this AttributeType is called in queries."""
+    return f"_{name}_value" if kind in LOOKUP_KINDS else name
 
 
 class Metadata:
@@ -71,6 +76,13 @@ class Metadata:
     async def readable_columns(self, table: str) -> dict[str, Column]:
         """The columns by which rows of a table can be queried, by their names in queries. Two requests, or three."""
         return {column.web_name: column for column in await self._columns(table, "") if column.readable}
+
+    async def hidden_columns(self, table: str) -> frozenset[str]:
+        """The columns that are hidden from our user at this moment, by their names in queries. One request, or two."""
+        answer = await self._get(table, f"?$select={_SELECT}&$filter=IsSecured eq true")
+        attributes = {attribute["LogicalName"]: attribute for attribute in answer["value"]}
+        hidden = await self._hidden(attributes.values())
+        return frozenset(web_name(name, attributes[name]["AttributeType"]) for name in hidden)
 
     async def columns(self, table: str, language: int) -> dict[str, Column]:
         """Every column by logical name, with schema name, label and text length. Four requests, or five."""
@@ -119,9 +131,7 @@ class Metadata:
         answer, dates = await asyncio.gather(self._get(table, f"?$select={_SELECT}{more}"), self._dates(table))
         # The shadows of choices and lookups cannot be queried.
         attributes = [attribute for attribute in answer["value"] if not attribute.get("AttributeOf")]
-        secured = [a for a in attributes if a.get("IsSecured") and a.get("CanBeSecuredForRead") is not False]
-        granted = await self._granted() if secured else frozenset()
-        hidden = {a["LogicalName"] for a in secured if str(a.get("MetadataId", "")).lower() not in granted}
+        hidden = await self._hidden(attributes)
         return [
             Column(
                 attribute["LogicalName"],
@@ -137,6 +147,12 @@ class Metadata:
             )
             for attribute in attributes
         ]
+
+    async def _hidden(self, attributes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+        """Those of these attributes that are secured, and that our user may not read, by logical name."""
+        secured = [a for a in attributes if a.get("IsSecured") and a.get("CanBeSecuredForRead") is not False]
+        granted = await self._granted() if secured else frozenset()
+        return frozenset(a["LogicalName"] for a in secured if str(a.get("MetadataId", "")).lower() not in granted)
 
     async def _dates(self, table: str) -> dict[str, tuple[str, str]]:
         """The behaviour and the format of the columns that hold dates."""

@@ -240,6 +240,15 @@ BREAKAGES = {
     "column unreadable": Broken(
         "mapped-columns", ATTENTION, ("jobtitle",), dataverse={"unreadable_columns": {"lead": ["jobtitle"]}}
     ),
+    "column hidden": Broken(
+        "mapped-columns",
+        ATTENTION,
+        ("jobtitle", "column-level security"),
+        dataverse={"secured_columns": {"lead": {"jobtitle": "hidden"}}},
+    ),
+    "filter column hidden": Broken(
+        "mapping", FAILED, ("new_synctomkto",), dataverse={"secured_columns": {"lead": {"new_synctomkto": "hidden"}}}
+    ),
     "Insight column gone": Broken(
         "insight-columns", ATTENTION, ("lead, priority",), dataverse={"removed_columns": {"lead": ["new_priority"]}}
     ),

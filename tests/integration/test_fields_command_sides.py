@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the embedded st
 SHIPPED = (Path(__file__).parents[2] / "sync.toml").read_text(encoding="utf-8")
 #: Marketo's limits are not what is tested.
 LIMITS = MarketoLimits(calls_per_20s=10_000, concurrency=100, daily=1_000_000)
-HEALTHY: dict[str, Any] = {"removed_columns": {}, "unreadable_columns": {}}
+HEALTHY: dict[str, Any] = {"removed_columns": {}, "unreadable_columns": {}, "secured_columns": {}}
 
 
 class Sides:
@@ -124,7 +124,7 @@ async def test_the_shipped_mapping_is_all_right_and_checked_with_few_requests(si
     calls = (await sides.control("marketo", "/stats"))["calls"]
     assert sum(count for path in calls.values() for verb in path.values() for count in verb.values()) == 5
     requests = (await sides.control("dataverse", "/stats"))["requests"]
-    assert requests["metadata"] == 3 * len(result.data["tables"])
+    assert requests["metadata"] == 4 * len(result.data["tables"])
 
 
 BREAKS: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
@@ -142,6 +142,18 @@ BREAKS: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
             ("attention", "FieldMissing", "contact.fields.middleName"),
             ("attention", "FieldMissing", "lead.fields.middleName"),
         ],
+    ),
+    "a column is hidden by column-level security": (
+        {"dynamics": {"secured_columns": {"account": {"sic": "hidden", "revenue": "read"}}}},
+        [("attention", "ColumnHidden", "account.fields.sicCode")],
+    ),
+    "a lookup is hidden": (
+        {"dynamics": {"secured_columns": {"contact": {"parentcustomerid": "hidden"}}}},
+        [("attention", "ColumnHidden", "contact")],
+    ),
+    "the filter's column is hidden": (
+        {"dynamics": {"secured_columns": {"contact": {"new_synctomkto": "hidden"}}}},
+        [("failed", "Filter", "contact.filter_column")],
     ),
     "a field is read-only": (
         {"configure": [('department = "department"', 'personTimeZone = "department"')]},

@@ -82,6 +82,9 @@ class World:
         self.rows_of[table][guid(number)] = columns
         return Record(table, guid(number), NOON)
 
+    async def hidden_columns(self, _table: str) -> frozenset[str]:
+        return frozenset()
+
     async def readable_columns(self, table: str) -> frozenset[str]:
         return frozenset([*self.columns, *TABLES[table][1].rule_columns])
 

@@ -48,6 +48,7 @@ class World:
         self.error: MarketoError | None = None
         self.company_error: MarketoError | None = None
         self.of_company: set[str] | None = None
+        self.secured: set[str] = set()
         self.now = 0.0
         itself: Any = self
         self.versions: Versions | None = Versions()
@@ -74,9 +75,13 @@ class World:
         is_company = entity.name == "company" and self.of_company is not None
         return {name: MarketoField("string", 255) for name in (self.of_company or () if is_company else self.fields)}
 
-    async def readable_columns(self, table: str) -> frozenset[str]:
+    async def hidden_columns(self, table: str) -> frozenset[str]:
+        self.asked.append(f"hidden {table}")
+        return frozenset(self.secured)
+
+    async def readable_columns(self, table: str) -> dict[str, Column]:
         self.asked.append(f"columns {table}")
-        return frozenset(self.columns)
+        return {name: Column(name, "String", readable=True, hidden=name in self.secured) for name in self.columns}
 
     async def labels(self, table: str, columns: frozenset[str], language: int) -> dict[str, dict[int, str]]:
         self.asked.append(f"labels {table} {','.join(columns)} {language}")
@@ -390,3 +395,22 @@ async def test_the_null_of_a_filter_column_that_is_hidden_lets_nobody_through() 
             filter_for(wanted, hidden, "lead")
         assert caught.value.code == "FilterColumnHidden"
     assert filter_for(SyncFilter("y"), hidden, "lead") == SyncFilter()
+
+
+async def test_a_column_that_is_secured_while_the_schema_is_kept_is_noticed_before_its_null_is_believed() -> None:
+    world = World()
+    assert (await world.schema.believed("account", [{"name": None}])).hidden == frozenset()
+    world.secured = {"name"}
+    assert (await world.schema.of("account")).hidden == frozenset()
+    found = await world.schema.believed("account", [{"name": None, "industrycode": 1}])
+    assert found.fields.map({"name": None, "industrycode": 1}, found.labels).record == {"industry": "Buchhaltung"}
+    world.secured = set()
+    assert (await world.schema.believed("account", [{"name": None}])).hidden == frozenset()
+    assert world.described == 1
+
+
+async def test_rows_without_a_null_cost_no_look_at_security() -> None:
+    world = World()
+    row = {"name": "A", "industrycode": 1, "_ownerid_value": "x"}
+    await world.schema.believed("account", [row])
+    assert "hidden account" not in world.asked

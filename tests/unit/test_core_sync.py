@@ -88,6 +88,9 @@ class Dataverse:
         there = self.tables.get(SETS[entity_set], {})
         return [403 if id_ in self.hidden else 200 if id_ in there else 404 for id_ in ids]
 
+    async def hidden_columns(self, _table: str) -> frozenset[str]:
+        return frozenset()
+
     async def readable_columns(self, table: str) -> frozenset[str]:
         return frozenset(["name", "firstname", "internalemailaddress", *TABLES[table][1].rule_columns])
 

@@ -75,6 +75,9 @@ class World:
         column = "_parentcustomerid_value"
         return {id_: {"name": id_, column: self.company_of.get(id_), column + LOOKUP_TABLE: "account"} for id_ in ids}
 
+    async def hidden_columns(self, _table: str) -> frozenset[str]:
+        return frozenset()
+
     async def readable_columns(self, table: str) -> frozenset[str]:
         return frozenset(["name", "firstname", *TABLES[table][1].rule_columns])
 

@@ -112,6 +112,9 @@ class Dataverse:
         await asyncio.sleep(0.2)  # what is read is old when it comes
         return read
 
+    async def hidden_columns(self, _table: str) -> frozenset[str]:
+        return frozenset()
+
     async def readable_columns(self, table: str) -> frozenset[str]:
         return frozenset(["name", *TABLES[table][1].rule_columns])
 

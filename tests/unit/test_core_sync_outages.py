@@ -91,6 +91,9 @@ class World:
                 raise self.dataverse_error
         return {id_: {"name": f"Company {id_}"} for id_ in ids}
 
+    async def hidden_columns(self, _table: str) -> frozenset[str]:
+        return frozenset()
+
     async def readable_columns(self, table: str) -> frozenset[str]:
         return frozenset(["name", *TABLES[table][1].rule_columns])
 

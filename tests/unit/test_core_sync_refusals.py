@@ -90,6 +90,9 @@ class World:
         owner = {"_ownerid_value": self.owner, "_ownerid_value" + LOOKUP_TABLE: "systemuser"}
         return {id_: {"name": f"Company {id_}", **owner, **self.odd.get(id_, {})} for id_ in ids}
 
+    async def hidden_columns(self, _table: str) -> frozenset[str]:
+        return frozenset()
+
     async def readable_columns(self, table: str) -> frozenset[str]:
         return frozenset(["name", "industrycode", *TABLES[table][1].rule_columns])
 

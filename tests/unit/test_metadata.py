@@ -179,6 +179,18 @@ async def test_a_secured_column_is_hidden_unless_a_profile_lets_our_user_read_it
     assert [name for name, column in found.items() if column.hidden] == ["hidden", "forbidden"]
 
 
+async def test_the_columns_that_are_hidden_now_are_asked_for_by_themselves() -> None:
+    lookup = attribute("parentaccountid", "Lookup", MetadataId="id-5", IsSecured=True, CanBeSecuredForRead=True)
+    world = World(
+        page([*SECURED[1:], lookup]), privileges={"AttributePrivileges": [{"AttributeId": "id-2", "CanRead": 4}]}
+    )
+    assert await world.metadata.hidden_columns("lead") == {"hidden", "forbidden", "_parentaccountid_value"}
+    assert "$filter=IsSecured eq true" in world.urls[0]
+    nothing = World(page([]))
+    assert await nothing.metadata.hidden_columns("lead") == frozenset()
+    assert len(nothing.urls) == 1
+
+
 async def test_without_secured_columns_nobody_asks_for_privileges() -> None:
     world = World(page(SECURED[:1]))
     await world.metadata.readable_columns("contact")

@@ -151,6 +151,9 @@ class World:
     async def _no_echo(self, _: Any) -> bool:
         return False
 
+    async def hidden_columns(self, _table: str) -> frozenset[str]:
+        return frozenset()
+
     async def readable_columns(self, _: str) -> frozenset[str]:
         return frozenset(self.row)
 

@@ -1,4 +1,4 @@
-"""Both sides' schema, loaded once for all that is checked or proposed: three requests a table, one call an object."""
+"""Both sides' schema, loaded once for all that is checked or proposed: four requests a table, one call an object."""
 
 from __future__ import annotations
 
