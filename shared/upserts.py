@@ -176,9 +176,7 @@ class Upserts:
             self._schema.forget()  # a field may have disappeared: describe again before the next try
         if await self._elsewhere(batch):
             self._decide(batch, chunk, error)
-        elif (
-            error.kind is not Kind.CONFIGURATION
-        ):  # Marketo may be at work on it: the next tries find out which record it is
+        elif error.kind is not Kind.CONFIGURATION:  # the next tries find out which record it is
             until = self._clock() + SUSPECT_SECONDS
             self._suspects.update((candidate.key, until) for candidate in chunk)
             self._decide(batch, chunk, error, counted=True)
