@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -123,6 +123,17 @@ class MemoryTable:
             raise ResourceModifiedError
         return self._store(entity, version + 1)
 
+    async def submit_transaction(self, steps: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+        """Do all of it or nothing."""
+        await self._request()
+        if any(step == "delete" and _key(entity) not in self.rows for step, entity in steps):
+            raise _not_found()
+        for step, entity in steps:
+            if step == "delete":
+                del self.rows[_key(entity)]
+            else:
+                self._store(entity, self.rows.get(_key(entity), ("", 0))[1] + 1)
+
     async def delete_entity(self, partition: str, row: str) -> None:
         """Take a row away that is there."""
         await self._request()
@@ -172,6 +183,12 @@ class _Entity(TableEntity):
     def __init__(self, values: Mapping[str, str], etag: str, written: datetime) -> None:
         super().__init__(values)
         self._metadata = {"etag": etag, "timestamp": written}
+
+
+def _not_found() -> ResourceNotFoundError:
+    error = ResourceNotFoundError()
+    error.status_code = 404
+    return error
 
 
 def _key(entity: Mapping[str, str]) -> tuple[str, str]:

@@ -32,6 +32,7 @@ from shared.guard import Guard
 from shared.heartbeat import Heartbeat
 from shared.known import Known
 from shared.lease import Leases
+from shared.left_out_rows import LeftOutRows
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import TIMEOUT_SECONDS as MARKETO_TIMEOUT
 from shared.marketo.client import MarketoClient
@@ -160,6 +161,7 @@ def pipeline() -> Pipeline:
         known=known,
         dependants=Dependants(dataverse, Children(dataverse, rules.tables), reference_state, rules),
         counts=Counts(with_others.state, now=_now),
+        left_out=LeftOutRows(with_others.state, now=_now),
         gauges=Gauges(with_others.budget, with_others.state, store, daily_calls=given.marketo.daily_calls, now=_now),
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=_Organization(given.dataverse, dataverse).id,

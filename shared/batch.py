@@ -16,9 +16,12 @@ from shared.lease import Sending
 from shared.left_out import LeftOut
 from shared.outcomes import Outcome, Parent, WillNotCome, of_error
 from shared.records import Record
+from shared.vendor_text import kind_of_value
 from shared.windows import AT_ONCE, Windows
 
 T = TypeVar("T")
+#: Marketo's code for a value that it does not take.
+INVALID_VALUE = "1003"
 OF_COMPANY = "a field of the company that the person is linked to in Marketo: map it in [account.fields]"
 
 
@@ -28,7 +31,8 @@ class Candidate:
 
     `id_fields` hold the row's own id. `left_out` are the fields that are not sent, each with the
     reason of the mapping or of Marketo. `company_fields`, in lower case, are those that a person has of its company.
-    `unlinked` are parents that are not in Marketo, without which it goes for now.
+    `unlinked` are parents that are not in Marketo, without which it goes for now. `clears_refused`: the policy of
+    sync.toml for a value that Marketo refuses.
     """
 
     records: list[Record]
@@ -40,6 +44,7 @@ class Candidate:
     left_out: list[LeftOut] = field(default_factory=list)
     unlinked: tuple[Parent, ...] = ()
     company_fields: frozenset[str] = frozenset()
+    clears_refused: bool = False
 
     @property
     def since(self) -> datetime:
@@ -75,14 +80,22 @@ class Candidate:
             if self.fields.pop(name) is not None:
                 self.left_out.append(LeftOut(name, "CompanyField", OF_COMPANY, "a value"))
 
-    def without(self, refused: Collection[str], entity: Entity) -> bool:
-        """Take fields that Marketo refuses out of the encoded record; false when they are not in it, or must stay."""
+    def without(self, refused: Collection[str], entity: Entity, code: str, reason: str) -> bool:
+        """Take fields that Marketo refuses out of the encoded record; false when they are not in it, or must stay.
+
+        A value that is refused (not a field as such) is cleared where that is the policy.
+        """
         fields = json.loads(self.body)
         stay = {*entity.dedupe_fields, *entity.essential, *(link.field for link in entity.links), *self.id_fields}
         names = {name.lower() for name in refused}
         gone = [name for name in fields if name.lower() in names and name not in stay]
+        noted = {each.field for each in self.left_out}
         for name in gone:
-            del fields[name]
+            value = fields.pop(name)
+            if value is not None and name not in noted:
+                self.left_out.append(LeftOut(name, code, reason, _value_class(value)))
+            if value is not None and self.clears_refused and code == INVALID_VALUE:
+                fields[name] = None  # should that be refused as well, it goes
         self._write(fields)
         return bool(gone)
 
@@ -101,6 +114,12 @@ class Candidate:
     def _write(self, fields: dict[str, Any]) -> None:
         text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
         self.body = text.encode(errors="replace")  # half an emoji is no reason to lose the record
+
+
+def _value_class(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes or no"
+    return kind_of_value(value) if isinstance(value, str) else "a number"
 
 
 @dataclass(slots=True)

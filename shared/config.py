@@ -146,6 +146,7 @@ class SyncConfig(_Strict):
 
     language: Annotated[StrictInt, Field(ge=1)] = 1033
     empty: Literal["clear", "keep"] = "clear"
+    refused: Literal["keep", "clear"] = "keep"
     unsubscribe: Literal["never", "opt_out", "both"] = "never"
     filter_column: Annotated[str, AfterValidator(lambda given: given and checks.column(given))] = "new_synctomkto"
     time_zone: Annotated[str, AfterValidator(checks.time_zone)] = "UTC"
@@ -204,7 +205,7 @@ def logical(column: str) -> str:
 
 
 #: What stands at the top of the file and could pass for a field below it ("language" may be one).
-_OPTIONS = frozenset({"filter_column", "empty", "unsubscribe", "time_zone"})
+_OPTIONS = frozenset({"filter_column", "empty", "refused", "unsubscribe", "time_zone"})
 #: The keys of each section, for what is said of others.
 _KEYS = {
     "": [*(name for name in SyncConfig.model_fields if name != "tables"), *TABLES],

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared.left_out_rows import kept
 from shared.outcomes import Deferred, Failed, Outcome, Retry, Skipped, Synced
 from shared.plain import plain
 from shared.records import Record, timestamp
@@ -26,6 +27,8 @@ from shared.telemetry.redaction import redacted
 log = logging.getLogger(__name__)
 
 KIND = "counts"
+#: Synced records that somebody should look at, for a field was left out; they are counted as synced as well.
+LEFT_OUT = "left_out"
 #: What is counted, by the outcome; what comes again within its burst is counted when it is decided.
 WHATS: dict[type, str] = {Synced: "synced", Skipped: "skipped", Deferred: "parked", Retry: "retried", Failed: "failed"}
 SLOT_MINUTES = 5
@@ -73,6 +76,9 @@ class Counts:
             return
         hour = self._unwritten.setdefault(row_name(now, entity), _Hour())
         hour.counts.update((WHATS[type(outcome)], _slot(now).minute) for _, outcome in found)
+        incomplete = sum(isinstance(outcome, Synced) and bool(kept(outcome)) for _, outcome in found)
+        if incomplete:
+            hour.counts[LEFT_OUT, _slot(now).minute] += incomplete
         for record, outcome in found:
             if isinstance(outcome, Retry | Failed):
                 hour.error = _error(record, outcome, now)
@@ -121,8 +127,8 @@ def row_name(moment: datetime, entity: str) -> str:
 
 
 def totals(rows: Mapping[str, Value], entity: str, since: datetime) -> dict[str, int]:
-    """How often each of `WHATS` has happened to an entity since then, to the slot of five minutes."""
-    found = dict.fromkeys(WHATS.values(), 0)
+    """How often each of `WHATS` (and LEFT_OUT) has happened to an entity since then, to the slot of five minutes."""
+    found = dict.fromkeys([*WHATS.values(), LEFT_OUT], 0)
     for name, value in rows.items():
         hour, _, of = name.partition("|")
         if of != entity:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Reasons of the mapping that say: what the row has is no value of this field. With `refused = "clear"` the one that
+#: Marketo has goes then. Not among them: yes or no, for an empty one means no.
+NO_VALUE = frozenset({"NotAnAddress", "NotANumber", "NotADate", "OutOfRange", "TooLong"})
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
@@ -18,3 +22,11 @@ class LeftOut:
     code: str
     reason: str
     value_class: str = ""
+
+    @property
+    def by_marketo(self) -> bool:
+        """Whether Marketo has refused it, and not the mapping."""
+        return self.code.isdigit()
+
+    def __str__(self) -> str:
+        return f"{self.field} ({self.code}: {', '.join(filter(None, (self.reason, self.value_class)))})"

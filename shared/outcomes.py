@@ -6,11 +6,12 @@ What a vendor's code means for a record follows from its kind (shared/codes.py) 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.codes import Kind, marketo_record
 from shared.errors import MsiSyncError, NotNowError, VendorError
+from shared.left_out import LeftOut
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,12 @@ class Synced:
     """Marketo stored the record. `status` is created or updated, or known when Marketo already had it.
 
     `without`: parents that are not in Marketo; it was sent without the links to them, and is sent again when they are.
+    `left_out`: fields that it was sent without, though the row has something for them.
     """
 
     status: str
     without: tuple[Parent, ...] = ()
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

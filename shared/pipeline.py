@@ -17,6 +17,7 @@ from shared.entities import ENTITIES, REFERENCE_TABLES
 from shared.errors import MessageError, MsiSyncError, NotificationError
 from shared.heartbeat import FUNCTIONS, TIMER, Note, unnoted
 from shared.known import Known
+from shared.left_out_rows import LeftOutRows
 from shared.marketo.client import MarketoClient
 from shared.outcomes import Failed, Outcome, Skipped, Synced, of_error
 from shared.parking import Parking
@@ -76,6 +77,7 @@ class Pipeline:
         known: Known,
         dependants: Dependants,
         counts: Counts,
+        left_out: LeftOutRows,
         gauges: Gauges,
         tables: Mapping[str, Collection[str]],
         organization_id: Callable[[], Awaitable[str]],
@@ -101,6 +103,7 @@ class Pipeline:
         self._known = known
         self._dependants = dependants
         self._counts = counts
+        self._left_out = left_out
         self._gauges = gauges
         self._tables = tables
         self._organization_id = organization_id
@@ -220,6 +223,7 @@ class Pipeline:
             await self._written_again(again)
         settled = await self._settler.settle(entity, await self._relink(outcomes, windows), windows)
         await self._counts.add(entity_name, settled)
+        await self._left_out.note(entity_name, settled)
         measures.settled(entity_name, settled, self._now())
 
     async def _relink(self, outcomes: list[tuple[Record, Outcome]], windows: Windows) -> list[tuple[Record, Outcome]]:

@@ -61,7 +61,8 @@ class TableSchema:
     """How the rows of one table are read, chosen and mapped. `id_fields` take the row's own id.
 
     `company_fields` of a person are its company's as well: Marketo takes them through the company alone, once there is
-    one. `hidden` columns are null in every row that our user reads, whatever they hold.
+    one. `hidden` columns are null in every row that our user reads, whatever they hold. `clears_refused`: a value that
+    Marketo does not take empties the field.
     """
 
     columns: frozenset[str]
@@ -71,6 +72,7 @@ class TableSchema:
     filter: SyncFilter
     company_fields: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
+    clears_refused: bool = False
 
     def company_fields_in(self, record: Iterable[str]) -> list[str]:
         """Those of these fields that are the company's of a person."""
@@ -233,7 +235,9 @@ class Schema:
         labels = await self._labels(table, fields)
         columns = {*fields.columns, *chosen.columns, *frozenset(there).intersection(source.rule_columns)}
         company_fields = await self._company_fields(entity, fields.names)
-        return TableSchema(frozenset(columns), fields, labels, id_fields, chosen, company_fields, hidden)
+        return TableSchema(
+            frozenset(columns), fields, labels, id_fields, chosen, company_fields, hidden, config.refused == "clear"
+        )
 
     async def _company_fields(self, entity: Entity, names: Collection[str]) -> frozenset[str]:
         """Those of these fields of a person that are its company's, in lower case: both objects have them.

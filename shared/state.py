@@ -12,6 +12,7 @@ PartitionKey        RowKey                columns
 ``circuit``         entity                Value: JSON of shared/circuit.py
 ``lease``           entity                Value: JSON of shared/lease.py
 ``heartbeat``       function              Value: JSON of shared/heartbeat.py
+``left_out_…``      ``<table>|<id>``      Value: JSON of shared/left_out_rows.py
 ``counts``          ``<hour>|<entity>``   Value: JSON of shared/counts.py
 ``write_back``      see there             Value: JSON of shared/write_back/
 ``write_back_due``  ``<table>|<id>``      Value: JSON of shared/write_back/due.py
@@ -23,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
 
 Value = dict[str, Any]
+#: Operations in one transaction, all of one partition (a limit of Table Storage).
+TRANSACTION = 100
+NOT_FOUND = 404
 #: Writers of one row are few; each of them reads again at most so often.
 TRIES = 20
 #: Seconds that they get out of each other's way, at most the longer: after each try twice as far.
@@ -132,6 +136,28 @@ class State:
     async def swap(self, kind: str, name: str, etag: str, value: Mapping[str, Any]) -> str:
         """Write a row that still has this etag (empty: is not there). Gives the new one, or empty when it has not."""
         return await self._write(kind, name, json.dumps(value), etag)
+
+    async def put_all(self, kind: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write these rows by name, whatever they were before: one request for 100."""
+        entities = [{"PartitionKey": kind, "RowKey": name, "Value": json.dumps(value)} for name, value in rows.items()]
+        for start in range(0, len(entities), TRANSACTION):
+            part = entities[start : start + TRANSACTION]
+            await (await self._open()).submit_transaction([("upsert", entity) for entity in part])
+
+    async def remove_all(self, kind: str, names: Sequence[str]) -> None:
+        """Take these rows away, as far as they are there: one request for 100 that are."""
+        from azure.core.exceptions import HttpResponseError  # noqa: PLC0415  (cold start)
+
+        for start in range(0, len(names), TRANSACTION):
+            part = names[start : start + TRANSACTION]
+            steps = [("delete", {"PartitionKey": kind, "RowKey": name}) for name in part]
+            try:
+                await (await self._open()).submit_transaction(steps)
+            except HttpResponseError as error:  # one that is not there undoes the others
+                if error.status_code != NOT_FOUND:
+                    raise
+                for name in part:
+                    await self.remove(kind, name)
 
     async def remove(self, kind: str, name: str) -> None:
         """Take a row away, if it is there."""

@@ -25,6 +25,7 @@ from shared.entities import COMPANY, ENTITIES, TABLES, Entity, Table
 from shared.errors import DataverseError
 from shared.known import Known
 from shared.lease import Leases
+from shared.left_out import NO_VALUE
 from shared.marketo.chunks import MAX_RECORDS
 from shared.marketo.client import MarketoClient
 from shared.outcomes import (
@@ -334,9 +335,12 @@ def _candidate(
         log.error("cannot_map table=%s id=%s error=%s", record.table, record.id, described(error))
         message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
         return Failed("CannotMap", message)
+    if schema.clears_refused:
+        fields.update((each.field, None) for each in left_out if each.code in NO_VALUE)
     candidate = Candidate(
-        [record], fields, parents, schema.id_fields, left_out=left_out, company_fields=schema.company_fields
-    )
+        [record], fields, parents, schema.id_fields, left_out=left_out, company_fields=schema.company_fields,
+        clears_refused=schema.clears_refused,
+    )  # fmt: skip
     if parents.get(COMPANY.key):
         candidate.leave_to_company()
     return candidate

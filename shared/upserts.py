@@ -130,7 +130,7 @@ class Upserts:
         for candidate, result in zip(chunk, results, strict=True):
             self._suspects.pop(candidate.key, None)
             refused = candidate.company_fields if result.code == COMPANY_UPDATE else result.refused_fields
-            if refused and candidate.without(refused, batch.entity):
+            if refused and candidate.without(refused, batch.entity, result.code, result.message):
                 log.warning("left_out entity=%s key=%s %s", batch.entity.name, candidate.key, result.message)
                 again.append(candidate)
                 self._schema.doubt(batch.entity.name)
@@ -271,7 +271,7 @@ class Upserts:
         kind = marketo_record(result.code) if result.code else Kind.OK
         if kind is Kind.OK:
             self._known.add(entity.name, candidate.key, result.id)
-            return Synced(result.status, candidate.unlinked)
+            return Synced(result.status, candidate.unlinked, tuple(candidate.left_out))
         if kind is Kind.MISSING_PARENT:
             self._forget_parents([candidate])
         return of_skip(result.code, result.message)

@@ -241,6 +241,7 @@ def _app(
         known=known,
         dependants=nobody,
         counts=nobody,
+        left_out=nobody,
         gauges=nobody,
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=_organization,

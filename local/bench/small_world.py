@@ -136,6 +136,9 @@ class Marketo:
 class Nobody:
     """Parking, children and counts where every parent is there and nobody looks."""
 
+    async def note(self, _entity: str, _outcomes: Sequence[object]) -> None:
+        """Nobody asks what was left out."""
+
     async def release(self, _entity: Entity, _synced: Sequence[Record], _windows: Windows) -> int:
         """Nobody waits for these."""
         return 0

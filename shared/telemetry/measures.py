@@ -13,6 +13,7 @@ from shared.records import Record
 from shared.telemetry.metrics import (
     DEAD_LETTERS,
     LATENCY,
+    LEFT_OUT,
     RECORDS,
     RETRIES,
     WAITING,
@@ -34,6 +35,9 @@ def settled(entity: str, outcomes: Sequence[tuple[Record, Outcome]], now: dateti
         record(RETRIES, number, entity, code)
     for code, number in Counter(outcome.code for outcome in counted if isinstance(outcome, Failed)).items():
         record(DEAD_LETTERS, number, entity, code)
+    left_out = (each.code for outcome in counted if isinstance(outcome, Synced) for each in outcome.left_out)
+    for code, number in Counter(left_out).items():
+        record(LEFT_OUT, number, entity, code)
     aged = [(each.first_seen, outcome) for each, outcome in outcomes if not each.replays]  # those are as old as can be
     for seen, outcome in aged:
         if isinstance(outcome, Synced):

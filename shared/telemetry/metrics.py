@@ -53,6 +53,10 @@ WAITING = Metric(
     ("entity",),
 )  # fmt: skip
 RETRIES = Metric("msisync.retries", Kind.COUNTER, "{record}", "Records to be tried again, by code", ("entity", "code"))
+LEFT_OUT = Metric(
+    "msisync.fields.left_out", Kind.COUNTER, "{field}",
+    "Fields of synced records that were left out, by why: Marketo's code, or the mapping's", ("entity", "code"),
+)  # fmt: skip
 DEAD_LETTERS = Metric(
     "msisync.dead_letters", Kind.COUNTER, "{message}",
     "Messages to dead-letters; the entity is changes for a notification", ("entity", "code"),
@@ -91,7 +95,7 @@ WRITE_BACK_AGE = Metric(
 )
 
 METRICS = (
-    RECORDS, LATENCY, WAITING, RETRIES, DEAD_LETTERS, CALLS, PARKED, LINKED_LATER, PARKED_AGE, BUDGET_USED,
+    RECORDS, LATENCY, WAITING, RETRIES, LEFT_OUT, DEAD_LETTERS, CALLS, PARKED, LINKED_LATER, PARKED_AGE, BUDGET_USED,
     BUDGET_ALLOWED, DAY_USED, DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE,
 )  # fmt: skip
 

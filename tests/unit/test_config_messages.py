@@ -29,7 +29,7 @@ LEAD = "[lead.fields]\n"
 BAD = [
     # keys and sections that do not exist
     ('langage = "x"', "langage", 'did you mean "language"?'),
-    ("zzz = 1", "zzz", "allowed: language, empty, unsubscribe, filter_column"),
+    ("zzz = 1", "zzz", "allowed: language, empty, refused, unsubscribe"),
     ("[contacts.fields]", "contacts", "unknown section; did you mean [contact]?"),
     ("[acount.fields]", "acount", "did you mean [account]?"),
     ("[person.fields]", "person", "write [lead] or [contact]"),

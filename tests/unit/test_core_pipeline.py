@@ -107,6 +107,7 @@ class World:
             known=itself,
             dependants=itself,
             counts=itself,
+            left_out=itself,
             gauges=itself,
             tables={table: {"new_synctomkto"} for table in TABLES},
             organization_id=self.organization,
@@ -154,6 +155,9 @@ class World:
     async def add(self, entity_name: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
         assert outcomes == self.settled, "counted before it was settled"
         self.counted.append((entity_name, len(outcomes)))
+
+    async def note(self, entity_name: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
+        assert (entity_name, len(outcomes)) == self.counted[-1]
 
     async def tend(self) -> None:
         self.counted.append(("tended", 0))

@@ -19,6 +19,7 @@ from shared.entities import ENTITIES, TABLES, Entity
 from shared.errors import DataverseError, MarketoError, MsiSyncError, SignInError
 from shared.fields import MarketoField
 from shared.known import Known
+from shared.left_out import LeftOut
 from shared.marketo.answers import Result
 from shared.marketo.client import NOBODY
 from shared.outcomes import Deferred, Failed, Outcome, Retry, Synced
@@ -46,7 +47,9 @@ def guid(number: int) -> str:
 class World:
     """Dataverse has every account that is asked for; `answer` decides what Marketo does with a call."""
 
-    def __init__(self, answer: Callable[[Sent], list[Result]], *, owner: str | None = None) -> None:
+    def __init__(
+        self, answer: Callable[[Sent], list[Result]], *, owner: str | None = None, refused: str = "keep"
+    ) -> None:
         self.answer = answer
         self.tries = 0
         self.probes = 0
@@ -68,7 +71,7 @@ class World:
         self.engine = Engine(
             dataverse=itself,
             marketo=itself,
-            schema=Schema(CONFIG, itself, itself, clock=lambda: self.now),
+            schema=Schema(CONFIG.model_copy(update={"refused": refused}), itself, itself, clock=lambda: self.now),
             references=References(itself, CONFIG, clock=lambda: self.now),
             known=Known(clock=lambda: self.now),
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
@@ -318,6 +321,44 @@ async def test_a_refused_field_is_left_out_warned_about_and_the_record_stored(
     outcomes = await world.sync(20)
     assert outcomes[guid(7)] == Synced("created")
     assert message in caplog.text
+
+
+def refusing_industry(sent: Sent) -> list[Result]:
+    """Marketo takes no value of this field, but none."""
+    text = "Invalid value for field 'industry': text"
+    return [Result("skipped", 0, "1003", text) if row.get("industry") else Result("created") for row in sent]
+
+
+@pytest.mark.parametrize(("refused", "sent"), [("keep", "left out"), ("clear", None)])
+async def test_a_value_that_marketo_refuses_is_told_by_its_kind_and_the_field_kept_or_cleared(
+    refused: str, sent: Any
+) -> None:
+    bodies: list[Sent] = []
+
+    def answer(given: Sent) -> list[Result]:
+        bodies.append(given)
+        return refusing_industry(given)
+
+    world = World(answer, refused=refused)
+    world.odd = {guid(7): {"industrycode": 1}}
+    outcome = (await world.sync(20))[guid(7)]
+    assert isinstance(outcome, Synced)
+    assert outcome.left_out == (
+        LeftOut("industry", "1003", "Invalid value for field 'industry': text", "text of 10 characters"),
+    )
+    assert bodies[-1][0].get("industry", "left out") == sent
+
+
+async def test_a_field_that_may_not_even_be_cleared_is_left_out_after_all() -> None:
+    def answer(sent: Sent) -> list[Result]:
+        text = "Invalid value for field 'industry': text"
+        return [Result("skipped", 0, "1003", text) if "industry" in row else Result("created") for row in sent]
+
+    world = World(answer, refused="clear")
+    world.odd = {guid(7): {"industrycode": 1}}
+    outcome = (await world.sync(20))[guid(7)]
+    assert isinstance(outcome, Synced)
+    assert [each.field for each in outcome.left_out] == ["industry"]
 
 
 @pytest.mark.parametrize("code", ["1001", "1003", "1007", "1021"])

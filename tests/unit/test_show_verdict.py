@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.left_out import LeftOut
 from shared.operations.command import Exit
 from shared.operations.show.facts import Difference, Letter, Parked, Subject, Unseen, Waiting
 from shared.operations.show.verdict import Surroundings, Verdict, judge
@@ -18,6 +19,9 @@ ACCOUNT = Parent("company", "account", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01")
 USER = Parent("sales_person", "systemuser", "9b1d9f40-1c52-ef11-a316-000d3a5b7c02")
 
 TITLE = Difference("title", "Boss", None)
+EMAIL = Difference("email", "a@b.example", None)
+UNFIT = LeftOut("email", "NotAnAddress", "no e-mail address", "text of 12 characters")
+REFUSED_TITLE = LeftOut("title", "1003", "Invalid value for field 'title'", "text of 4 characters")
 NOTIFIED = Waiting("dynamics-changes", routed=False, notification="Update")
 QUEUED = Waiting("persons", routed=True, first_seen=NOW - timedelta(seconds=5))
 RETRIED = Waiting("persons", routed=True, first_seen=NOW, due=NOW + timedelta(seconds=60), attempt=2)
@@ -49,6 +53,19 @@ CASES: dict[str, tuple[Subject, dict[str, Any], str, Exit, list[str]]] = {
     "differs, and nothing comes": (
         person(in_marketo=1, differences=[TITLE]), {}, "Differs", Exit.FAILED, ["title", "nothing waits"],
     ),
+    "synced without a field that its row has an unfit value for": (
+        person(in_marketo=1, left_out=[UNFIT]), {}, "FieldsLeftOut", Exit.FAILED,
+        ["email", "NotAnAddress", "text of 12 characters"],
+    ),
+    "differs by a field that marketo refuses": (
+        person(in_marketo=1, differences=[TITLE], left_out=[REFUSED_TITLE]), {}, "FieldsLeftOut", Exit.FAILED,
+        ["title", "1003", "text of 4 characters"],
+    ),
+    "differs by more than what marketo refuses": (
+        person(in_marketo=1, differences=[TITLE, EMAIL], left_out=[REFUSED_TITLE]), {}, "Differs", Exit.FAILED,
+        ["email"],
+    ),
+    "refused once, and right by now": (person(in_marketo=1, left_out=[REFUSED_TITLE]), {}, "Synced", Exit.OK, []),
     "differs, and a change comes": (
         person(in_marketo=1, differences=[TITLE], waiting=[QUEUED]), {}, "Queued", Exit.ATTENTION, ["persons"],
     ),
@@ -260,6 +277,6 @@ def test_a_dead_letter_says_what_to_do(code: str, system: str, remedy: str) -> N
 def test_the_codes_are_those_that_the_documentation_lists() -> None:
     judged: Callable[[str], str] = lambda name: verdict(CASES[name][0], **CASES[name][1]).code  # noqa: E731
     assert {judged(name) for name in CASES} | {"WaitingForParent", "LinkedLater"} == {
-        "Synced", "Differs", "Filtered", "NotSentYet", "Queued", "Retrying", "WaitingForParent", "LinkedLater",
-        "DeadLettered", "NotInMarketo", "DuplicateInMarketo", "GoneInDynamics", "NotFound", "Unknown",
+        "FieldsLeftOut", "Synced", "Differs", "Filtered", "NotSentYet", "Queued", "Retrying", "WaitingForParent",
+        "LinkedLater", "DeadLettered", "NotInMarketo", "DuplicateInMarketo", "GoneInDynamics", "NotFound", "Unknown",
     }  # fmt: skip

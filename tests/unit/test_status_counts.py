@@ -74,7 +74,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 async def test_each_outcome_is_counted_for_its_entity(world: World) -> None:
     await world.add(*ALL_KINDS, Synced("updated"))
     assert list(world.rows) == ["2026-03-04T12|person"]
-    assert world.since(HOUR) == {"synced": 2, "skipped": 1, "parked": 1, "retried": 1, "failed": 1}
+    assert world.since(HOUR) == {"synced": 2, "skipped": 1, "parked": 1, "retried": 1, "failed": 1, "left_out": 0}
     assert set(world.since(HOUR, "company").values()) == {0}
 
 

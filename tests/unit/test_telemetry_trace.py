@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
 
 from local.harness.telemetry import Telemetry, in_memory
-from local.virtual import leases
+from local.virtual import MemoryState, MemoryTable, leases
 from shared.bus import Bus
 from shared.circuit import Circuits
 from shared.config import SyncConfig
@@ -22,6 +22,7 @@ from shared.dataverse.client import DataverseClient
 from shared.entities import ENTITIES
 from shared.errors import SignInError
 from shared.known import Known
+from shared.left_out_rows import LeftOutRows
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.pacing import Pacer
@@ -126,6 +127,7 @@ class World:
             known=known,
             dependants=nobody,
             counts=Counts(nobody, now=now),
+            left_out=LeftOutRows(MemoryState(MemoryTable(seconds=0)), now=now),
             gauges=nobody,
             is_echo=self._no_echo,
             written_again=nobody,

@@ -18,7 +18,7 @@ from shared.entities import PERSON
 from shared.errors import MsiSyncError
 from shared.operations.command import Command, Result
 from shared.operations.context import Context
-from shared.operations.show import marketo, parked, queues, roles
+from shared.operations.show import left_out, marketo, parked, queues, roles
 from shared.operations.show.dynamics import Dynamics, as_guid
 from shared.operations.show.facts import Person, Search, Subject, plain
 from shared.operations.show.text import render
@@ -60,6 +60,7 @@ async def find_out(context: Context, query: str, max_messages: int, progress: Co
         waiting = parked.ParkedRows(context.settings.storage)
         try:
             await _asked(search, "Table Storage", parked.look(waiting, search))
+            await _asked(search, "Table Storage", left_out.look(context.state_table, search))
         finally:
             await waiting.close()
     with progress.status("Looking into the queues"):

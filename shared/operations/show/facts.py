@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime
 from typing import Any
 
+from shared.left_out import LeftOut
 from shared.outcomes import Parent, WillNotCome
 from shared.records import timestamp
 
@@ -101,6 +102,7 @@ class Subject:
     parked: list[Parked] = field(default_factory=list)
     parents: list[Parent] = field(default_factory=list)
     email: str = ""
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def __str__(self) -> str:
         id_ = f"({self.id})" if self.id and self.name else self.id

@@ -12,6 +12,7 @@ from typing import Any
 
 from shared.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, SALES_PERSON
 from shared.errors import ConfigurationError
+from shared.left_out import NO_VALUE
 from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
 from shared.operations.show.facts import Difference, Person, Relation, Role, Search
 from shared.schema import Schema
@@ -46,7 +47,12 @@ async def _map(schema: Schema, tables: Collection[str], search: Search) -> None:
             continue
         try:
             found = await schema.of(person.subject.table)
-            person.mapped = found.fields.map(person.row, found.labels).record
+            person.mapped, left_out = found.fields.map(person.row, found.labels)
+            by_mapping = {each.field: each for each in left_out}
+            noted = [each for each in person.subject.left_out if each.by_marketo and each.field not in by_mapping]
+            person.subject.left_out = [*by_mapping.values(), *noted]
+            if found.clears_refused:
+                person.mapped.update((each.field, None) for each in left_out if each.code in NO_VALUE)
             if any(relation.field == COMPANY.key and relation.parent for relation in person.relations):
                 for name in found.company_fields_in(person.mapped):  # the company has them
                     del person.mapped[name]

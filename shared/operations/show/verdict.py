@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.entities import PERSON
+from shared.left_out import LeftOut
 from shared.operations.command import Exit
 from shared.operations.remedies import remedy
 from shared.operations.show.facts import Letter, Parked, Subject, Unseen, Waiting
@@ -117,6 +118,9 @@ def _synced(subject: Subject) -> Verdict:
             f"{subject} is synced, but Marketo has the same e-mail without its key as well: record {ids}",
             "merge them in Marketo: activities of the other record do not show in Dynamics",
         )
+    mapped = [each for each in subject.left_out if not each.by_marketo]
+    if mapped:
+        return _without(subject, mapped)
     more = "; another change of it is on its way" if subject.waiting or subject.parked else ""
     return Verdict("Synced", Exit.OK, f"{subject} is in Marketo as it is in Dynamics{more}")
 
@@ -233,6 +237,9 @@ def _stuck(subject: Subject, around: Surroundings) -> Verdict:
     blind = _blind(around, hidden)
     if subject.in_marketo:
         names = [each.field for each in subject.differences or ()]
+        known = {each.field.lower() for each in subject.left_out}
+        if names and known.issuperset(name.lower() for name in names):
+            return _without(subject, subject.left_out)
         return Verdict(
             "Differs",
             Exit.FAILED,
@@ -245,6 +252,17 @@ def _stuck(subject: Subject, around: Surroundings) -> Verdict:
         Exit.FAILED,
         f"{subject} is not in Marketo, and {blind or 'nothing waits for it: its change was never posted'}",
         _DOCTOR,
+    )
+
+
+def _without(subject: Subject, left_out: Sequence[LeftOut]) -> Verdict:
+    names = ", ".join(each.field for each in left_out)
+    return Verdict(
+        "FieldsLeftOut",
+        Exit.FAILED,
+        f"{subject} is in Marketo, but without what Dynamics has for {'; '.join(map(str, left_out))}",
+        f"correct what {names} {'is' if len(left_out) == 1 else 'are'} made from in Dynamics and save the row; to save "
+        'it as it is changes nothing (what Marketo has meanwhile: refused = "keep" or "clear" in sync.toml)',
     )
 
 

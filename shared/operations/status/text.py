@@ -27,6 +27,7 @@ def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
         *_section("App", _app(status)),
         *_section("Parked", _parked(status)),
         *_section("Dead letters", _letters(status)),
+        *_section("Fields left out", _left_out(status)),
         *_section("Marketo's day", _budget(status, marketo)),
         *_section("Write-back", _write_back(status)),
         *_section("Last errors", _errors(status)),
@@ -106,6 +107,13 @@ def _letters(status: Status) -> Iterator[str]:
         yield f"{status.letters_elsewhere:,} of no entity, such as refused notifications"
     if status.letters_more:
         yield f"{status.dead:,} in all; of dead-letters, only the first {MAX_LETTERS:,} were told apart by entity"
+
+
+def _left_out(status: Status) -> Iterator[str]:
+    for name, entity in status.entities.items():
+        number = entity.last_day.get("left_out", 0)
+        if number:
+            yield f"{number:,} of {name} synced within 24 h without a field that they have a value for"
 
 
 def _budget(status: Status, marketo: MarketoSettings) -> Iterator[str]:
