@@ -49,7 +49,7 @@ async def shared_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
         functions_environment=ENVIRONMENT,
         queues={"dynamics-changes": {"lock_seconds": CHANGES_LOCK_SECONDS}},
     ) as running:
-        # The names of roles are read once an hour: these must be there from the beginning.
+        # The roles that connections of tests may have.
         roles = [
             {"connectionroleid": fixed_id("connectionrole", name), "name": name, "category": category}
             for name, category in (*words.ROLES, words.SALES_TEAM_ROLE, words.OWN_ROLE)

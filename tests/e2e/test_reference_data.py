@@ -1,0 +1,125 @@
+"""Reference data that changes: what is sent follows it, in every process, and what was sent before is sent again."""
+
+from uuid import uuid4
+
+import pytest
+
+from local.dataverse.seeding import fixed_id
+from local.harness import Made, Rows, System
+from local.harness.commands import run_here
+from local.harness.showing import way_to
+from local.harness.system import body_of
+from local.marketo.objects import LEADS
+from local.world.model import lookup
+
+
+async def save(system: System, made: Made, **values: object) -> None:
+    """A person in Dynamics changes these columns of a row, and Dynamics tells of it."""
+    made.values.update(values)
+    await system.dataverse("/seed", {made.table: [made.row()]})
+    columns = [name[1:-6] if name.endswith("_value") else name for name in values if "@" not in name]
+    await system.broker.post("changes", [body_of(made, "Update", columns=columns)])
+
+
+async def test_a_role_that_is_made_while_the_app_runs_arrives_with_its_own_name(system: System) -> None:
+    rows = Rows()
+    deal, first, second = rows.opportunity(), rows.contact(), rows.contact()
+    known = rows.connection(deal, first, "Champion")
+    await system.seed(rows)
+    await system.notify(known, deal)
+    await system.has_roles(deal, (first, "Champion"))
+    name = f"Role {uuid4().hex[:8]}"
+    await system.dataverse(
+        "/seed", {"connectionrole": [{"connectionroleid": fixed_id("connectionrole", name), "name": name}]}
+    )
+    later = Rows()
+    connection = later.connection(deal, second, name)
+    await system.seed(later)
+    await system.notify(connection)
+    await system.has_roles(deal, (first, "Champion"), (second, name))
+
+
+async def test_an_owner_who_gets_an_address_is_the_sales_person_of_all_that_was_synced_before(system: System) -> None:
+    rows = Rows()
+    seller = rows.user(internalemailaddress=None)
+    account = rows.account(seller)
+    contact, lead, deal = rows.contact(account, seller), rows.lead(account, seller), rows.opportunity(account, seller)
+    await system.seed(rows)
+    await system.notify(contact, lead, deal)
+    for record in await system.synced(account, contact, lead, deal):
+        assert record.get("externalSalesPersonId") is None
+    await save(system, seller, internalemailaddress=f"{uuid4().hex[:8]}@contoso.example")
+    for made in (account, contact, lead, deal):
+        await system.changed(made, externalSalesPersonId=seller.id)
+    await save(system, seller, isdisabled=True)
+    for made in (account, contact, lead, deal):
+        await system.changed(made, externalSalesPersonId=None)
+    await system.broker.idle()
+    before = await system.received("account")
+    await save(system, seller, mobilephone="+49 40 1")
+    await system.changed(seller, mobilePhone="+49 40 1")
+    await system.broker.idle()
+    assert await system.received("account") == before, "another telephone number has sent the user's accounts again"
+
+
+async def test_the_records_of_a_team_follow_its_administrator(system: System) -> None:
+    rows = Rows()
+    first, second = rows.user(), rows.user()
+    team = rows.team(first)
+    account = rows.account(team)
+    await system.seed(rows)
+    await system.notify(account)
+    await system.changed(account, externalSalesPersonId=first.id)
+    await save(system, team, **lookup("administratorid", "systemuser", second.id))
+    await system.changed(account, externalSalesPersonId=second.id)
+
+
+async def test_a_renamed_role_is_sent_again(system: System) -> None:
+    rows = Rows()
+    name = f"Role {uuid4().hex[:8]}"
+    role = rows.add("connectionrole", name=name)
+    deal, person = rows.opportunity(), rows.contact()
+    connection = rows.connection(deal, person)
+    connection.values.update(lookup("record2roleid", "connectionrole", role.id))
+    await system.seed(rows)
+    await system.notify(connection, deal)
+    await system.has_roles(deal, (person, name))
+    await save(system, role, name=f"{name} B")
+    # What becomes of the role with the old name is another matter: it is a record of its own.
+    roles = await system.has_roles(deal, (person, name), (person, f"{name} B"))
+    assert len(roles) == 2
+
+
+async def test_the_company_of_an_opportunity_follows_the_contact_in_between(system: System) -> None:
+    rows = Rows()
+    old, new = rows.account(), rows.account()
+    above = rows.contact(old)
+    below = rows.contact(above)
+    deal, deeper = rows.opportunity(above), rows.opportunity(below)
+    await system.seed(rows)
+    await system.notify(deal, deeper, below)
+    for made in (deal, deeper, below):
+        await system.changed(made, externalCompanyId=old.id)
+    await save(system, above, **lookup("parentcustomerid", "account", new.id))
+    for made in (above, deal, deeper, below):
+        await system.changed(made, externalCompanyId=new.id)
+
+
+@pytest.mark.parametrize("resync", [False, True], ids=["the next change", "resync"])
+async def test_a_field_that_an_admin_creates_is_sent_at_once_after_fields_check(system: System, resync: bool) -> None:
+    rows = Rows()
+    contact = rows.contact(department="Board")
+    await system.seed(rows)
+    await system.marketo("/switches", {"removed_fields": {LEADS: ["department"]}})
+    with way_to(system):
+        await run_here(system.stack.settings_file, "fields", "check")
+        await system.notify(contact)
+        (person,) = await system.synced(contact)
+        assert "department" not in person
+        await system.marketo("/switches", {"removed_fields": {}})
+        if resync:
+            await run_here(system.stack.settings_file, "resync", "contact", contact.id)
+        else:
+            await run_here(system.stack.settings_file, "fields", "check")
+            await save(system, contact, jobtitle="Buyer")
+    await system.changed(contact, department="Board")
