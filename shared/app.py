@@ -41,6 +41,7 @@ from shared.parking import Parking
 from shared.pipeline import Pipeline
 from shared.reference_state import ReferenceState
 from shared.references import References
+from shared.renamed_labels import RenamedLabels
 from shared.schema import Schema
 from shared.settings import DataverseSettings, MarketoSettings, Settings
 from shared.settle import Settler
@@ -124,6 +125,7 @@ def pipeline() -> Pipeline:
     )
     bursts = Bursts(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now, trickle=trickle)
     reference_state = ReferenceState(with_others.state)
+    renamed_labels = RenamedLabels(with_others.state, dataverse, language=rules.language, now=_now)
     store = Store(given.storage)
     parking = Parking(
         store,
@@ -136,7 +138,14 @@ def pipeline() -> Pipeline:
     engine = Engine(
         dataverse=dataverse,
         marketo=marketo,
-        schema=Schema(rules, Metadata(dataverse), marketo, clock=clock, versions=reference_state.versions),
+        schema=Schema(
+            rules,
+            Metadata(dataverse),
+            marketo,
+            clock=clock,
+            versions=reference_state.versions,
+            watch=renamed_labels.seen,
+        ),
         references=References(dataverse, rules, clock=clock, versions=reference_state.versions),
         known=known,
         circuits=circuits,
@@ -167,6 +176,7 @@ def pipeline() -> Pipeline:
         organization_id=_Organization(given.dataverse, dataverse).id,
         is_echo=Echoes(with_others.plans, dataverse.user_id, synced=synced, clock=clock).is_echo,
         written_again=partial(due.again, with_others.state, now=_now),
+        relabel=renamed_labels.send,
         now=_now,
         note=Heartbeat(with_others.state, now=_now, clock=clock).beat,
     )

@@ -29,7 +29,7 @@ from shared.sync import Engine
 from shared.telemetry import measures, spans
 from shared.telemetry.gauges import Gauges
 from shared.telemetry.redaction import described
-from shared.windows import Bursts, Windows
+from shared.windows import AT_ONCE, Bursts, Windows
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +83,14 @@ class Pipeline:
         organization_id: Callable[[], Awaitable[str]],
         is_echo: Callable[[Notification], Awaitable[bool]],
         written_again: Callable[[Sequence[Record]], Awaitable[None]],
+        relabel: Callable[[Callable[[Sequence[Record]], Awaitable[None]]], Awaitable[int]],
         now: Callable[[], datetime],
         note: Note = unnoted,
     ) -> None:
         """`tables`: those that sync.toml maps, each with the columns that decide whether a row is synced.
 
         `is_echo`: whether a notification tells of a write-back of our own. `written_again`: these records are to be
-        written back to, which had been given up.
+        written back to, which had been given up. `relabel`: send on rows whose choices were renamed.
         `note` hears at each invocation which function runs.
         """
         self._queues = queues
@@ -109,6 +110,7 @@ class Pipeline:
         self._organization_id = organization_id
         self._is_echo = is_echo
         self._written_again = written_again
+        self._relabel = relabel
         self._now = now
         self._note = note
 
@@ -190,9 +192,7 @@ class Pipeline:
     async def _resend(self, records: Sequence[Record], windows: Windows) -> None:
         """Sync what depends on these rows."""
         async for page in self._dependants.of(coalesce(records)):
-            routed = Routed()
-            routed.add(page)
-            await self._bus.send(self._work(routed, windows))
+            await self._send_on(page, windows)
 
     async def sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         """Sync the records of these messages and make every outcome durable."""
@@ -247,12 +247,18 @@ class Pipeline:
     async def _release(self) -> None:
         await self._counts.tend()
         await self._gauges.tell()
+        await self._relabel(self._send_on)
         try:
             counts = await self._parking.check(self._marketo, self._known)
         except MsiSyncError as error:
             log.warning("release_waits %s", error)
             return
         log.info("release_deferred %s", " ".join(f"{name}={n}" for name, n in counts.items()))
+
+    async def _send_on(self, records: Sequence[Record], windows: Windows = AT_ONCE) -> None:
+        routed = Routed()
+        routed.add(records)
+        await self._bus.send(self._work(routed, windows))
 
     def _later(self, message: Incoming, wait: float) -> Outgoing:
         return Outgoing(

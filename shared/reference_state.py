@@ -11,7 +11,7 @@ PartitionKey   RowKey                          Value
 =============  ==============================  ==================================================================
 ``reference``  ``version``                     {"rows": number, "schema": number}
 ``reference``  ``<table>|<id>``                facts of a user, team or role, see shared/reference_changes.py
-``labels``     ``<table>|<column>``            {"<value>": "<label>"} of a choice column, see shared/renamed_labels.py
+``labels``     ``<table>|<column>|<lcid>``     {"<value>": "<label>"} of a choice column, see shared/renamed_labels.py
 ``relabel``    ``<table>|<column>|<value>``    rows with a renamed choice that are still to be sent: {"next": path}
 =============  ==============================  ==================================================================
 """

@@ -247,6 +247,7 @@ def _app(
         organization_id=_organization,
         is_echo=_is_echo,
         written_again=nobody,
+        relabel=nobody,
         now=now,
     )
     return pipeline, timed

@@ -58,6 +58,7 @@ _TEXT_FUNCTIONS: Final[Mapping[str, Callable[[str, str], bool]]] = {
 }
 _IN: Final = "Microsoft.Dynamics.CRM.In"
 _NOT_IN: Final = "Microsoft.Dynamics.CRM.NotIn"
+_CONTAIN: Final = "Microsoft.Dynamics.CRM.ContainValues"
 _LITERALS: Final = {"string", "guid", "moment", "number"}
 Token = tuple[str, str]
 
@@ -184,6 +185,8 @@ class _Parser:
     def _call(self, name: str) -> Condition:
         if name in {_IN, _NOT_IN}:
             return self._membership(wanted=name == _IN)
+        if name == _CONTAIN:
+            return self._containing()
         if name not in _TEXT_FUNCTIONS:
             raise errors.bad_query(f"An unknown function with name '{name}' was found.")
         field = self._resolve(self._next()[1])
@@ -195,7 +198,16 @@ class _Parser:
         matches, get = _TEXT_FUNCTIONS[name], field.get
         return Condition(lambda row: (value := get(row)) is not None and matches(str(value).casefold(), part))
 
-    def _membership(self, *, wanted: bool) -> Condition:
+    def _containing(self) -> Condition:
+        """Dataverse: ContainValues is for multi-select choices, which hold "1,3"."""
+        arguments = self._arguments()
+        field = self._resolve(arguments["PropertyName"].strip("'"))
+        if field.kind != Kind.CHOICES:
+            raise errors.bad_query(f"ContainValues does not fit '{field.name}' ({field.kind}).")
+        values, get = {str(item) for item in _list(arguments["PropertyValues"])}, field.get
+        return Condition(lambda row: not values.isdisjoint(str(get(row) or "").split(",")))
+
+    def _arguments(self) -> dict[str, str]:
         arguments: dict[str, str] = {}
         while not self._accept(")"):
             name = self._next()[1]
@@ -204,7 +216,11 @@ class _Parser:
             arguments[name] = self._aliases.get(value, "") if kind == "alias" else value
             self._accept(",")
         if arguments.keys() != {"PropertyName", "PropertyValues"}:
-            raise errors.bad_query("The function In needs PropertyName and PropertyValues.")
+            raise errors.bad_query("The function needs PropertyName and PropertyValues.")
+        return arguments
+
+    def _membership(self, *, wanted: bool) -> Condition:
+        arguments = self._arguments()
         field = self._resolve(arguments["PropertyName"].strip("'"))
         values = frozenset(member(field, item) for item in _list(arguments["PropertyValues"]))
         get = field.get

@@ -93,6 +93,7 @@ class World:
         self.children_error: MsiSyncError | None = None
         self.echoes: set[str] = set()
         self.again: list[Record] = []
+        self.relabelled: list[Record] = []
         queues: Any = Queues()
         itself: Any = self
         self.pipeline = Pipeline(
@@ -113,6 +114,7 @@ class World:
             organization_id=self.organization,
             is_echo=self.is_echo,
             written_again=self.written_again,
+            relabel=self.relabel,
             now=lambda: NOON,
         )
 
@@ -125,6 +127,10 @@ class World:
 
     async def is_echo(self, notification: Notification) -> bool:
         return notification.tag in self.echoes
+
+    async def relabel(self, send: Any) -> int:
+        await send(self.relabelled)
+        return len(self.relabelled)
 
     async def written_again(self, records: Sequence[Record]) -> None:
         self.again += records
@@ -543,6 +549,12 @@ async def test_the_timer_tells_what_it_did(world: World, caplog: pytest.LogCaptu
         await world.pipeline.release()
     assert world.counted == [("tended", 0), ("told", 0)]
     assert "checked=5 released=2" in caplog.text
+
+
+async def test_the_timer_sends_on_the_rows_of_renamed_choices(world: World) -> None:
+    world.relabelled = [Record("contact", guid(1), NOON), Record("account", guid(2), NOON)]
+    await world.pipeline.release()
+    assert [message.queue for message in world.sent] == ["company", "person"]
 
 
 async def test_an_echo_of_our_own_write_is_dropped_and_its_neighbour_is_not() -> None:

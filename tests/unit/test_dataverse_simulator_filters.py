@@ -74,6 +74,15 @@ def test_in_takes_its_arguments_from_aliases(store: Store) -> None:
     assert found(store, text, {"@p1": "'contactid'", "@p2": f'["{BO.upper()}"]'}) == [BO]
 
 
+def test_contain_values_finds_any_of_several_choices() -> None:
+    store = Store()
+    for id_, interests in ((ANNA, "1,3"), (BO, "13"), (CY, None)):
+        store.put("contact", id_, {"contactid": id_, "new_interests": interests})
+    text = "Microsoft.Dynamics.CRM.ContainValues(PropertyName='new_interests',PropertyValues=['3','2'])"
+    condition = table_filter(store, TABLES["contact"], text, {})
+    assert [row_id for row_id, row in store.rows["contact"].items() if condition.test(row)] == [ANNA]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -88,6 +97,7 @@ def test_in_takes_its_arguments_from_aliases(store: Store) -> None:
         "length(lastname) eq 3",
         "Microsoft.Dynamics.CRM.In(PropertyName='lastname')",
         "Microsoft.Dynamics.CRM.In(PropertyName='lastname',PropertyValues=[])",
+        "Microsoft.Dynamics.CRM.ContainValues(PropertyName='statecode',PropertyValues=['1'])",
     ],
 )
 def test_a_wrong_filter_fails_the_query(store: Store, text: str) -> None:

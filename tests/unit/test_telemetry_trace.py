@@ -131,6 +131,7 @@ class World:
             gauges=nobody,
             is_echo=self._no_echo,
             written_again=nobody,
+            relabel=nobody,
             tables={"lead": set()},
             organization_id=self._organization,
             now=now,
