@@ -7,7 +7,7 @@ from typing import Any, List  # noqa: UP035  (see Messages)
 
 import azure.functions as func
 
-from shared.app import pipeline, write_back
+from shared.app import pipeline, redelivery, write_back
 from shared.pipeline import Incoming
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -85,7 +85,8 @@ async def sync_opportunity_roles(messages: Messages) -> None:
 
 @app.timer_trigger("timer", "%RELEASE_SCHEDULE%")
 async def release_deferred(timer: func.TimerRequest) -> None:  # noqa: ARG001  (the trigger's own parameter)
-    """Release records whose parent came without being noticed, and those that have waited too long."""
+    """Bring back what the broker gave up; release records whose parent came unnoticed, or that have waited too long."""
+    await redelivery().run()
     await pipeline().release()
 
 

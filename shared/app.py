@@ -39,6 +39,7 @@ from shared.marketo.client import MarketoClient
 from shared.marketo.pacing import Pacer
 from shared.parking import Parking
 from shared.pipeline import Pipeline
+from shared.redelivery import Redelivery
 from shared.reference_state import ReferenceState
 from shared.references import References
 from shared.renamed_labels import RenamedLabels
@@ -180,6 +181,13 @@ def pipeline() -> Pipeline:
         now=_now,
         note=Heartbeat(with_others.state, now=_now, clock=clock).beat,
     )
+
+
+@cache
+def redelivery() -> Redelivery:
+    """What brings back messages that the broker gave up. Raises ConfigurationError as `pipeline` does."""
+    with_others = _shared()
+    return Redelivery(with_others.bus, with_others.settings.queues, with_others.state, now=_now)
 
 
 @cache

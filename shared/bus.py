@@ -1,26 +1,28 @@
-"""Service Bus, the sending half (receiving is the Functions host's): ordinary, scheduled and session messages."""
+"""Service Bus: sends ordinary, scheduled and session messages. The Functions host receives, but for dead letters."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from shared.records import timestamp
 from shared.settings import BusSettings
 from shared.telemetry import spans
 
 if TYPE_CHECKING:
-    from azure.servicebus import ServiceBusMessage
-    from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
+    from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
+    from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 
 #: Application properties, of the types that AMQP allows.
 Properties = Mapping[str | bytes, int | float | bytes | bool | str | UUID]
 
 #: The Standard tier takes 256 KB, but the SDK's own sum of a batch is some bytes too low: leave room.
 BATCH_BYTES = 250 * 1024
+_INT32 = range(-(2**31), 2**31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,13 @@ class Bus:
         for message in messages:
             by_queue.setdefault(message.queue, []).append(message)
         await asyncio.gather(*(self._send(queue, group) for queue, group in by_queue.items()))
+
+    def given_up(self, queue: str) -> ServiceBusReceiver:
+        """A receiver of the queue's dead-letter sub-queue. It opens with its first use; close it."""
+        from azure.servicebus import ServiceBusSubQueue  # noqa: PLC0415  (cold start)
+
+        self._client = self._client or self._connect()
+        return self._client.get_queue_receiver(queue, sub_queue=ServiceBusSubQueue.DEAD_LETTER)
 
     async def _send(self, queue: str, messages: list[Outgoing]) -> None:
         from azure.servicebus.exceptions import MessageSizeExceededError  # noqa: PLC0415  (cold start)
@@ -103,6 +112,38 @@ class Bus:
         if self._client:
             await self._client.close()
             self._client = None
+
+
+def received_properties(message: ServiceBusReceivedMessage) -> dict[str, object]:
+    """Application properties of a received message, its binary texts as text."""
+    given = message.application_properties or {}
+    return {str(_text(name)): _text(value) for name, value in given.items()}
+
+
+def sendable(given: Mapping[str, object]) -> Properties:
+    """Application properties as the SDK can send them: no nothing, no dates, no 64-bit numbers."""
+    return dict(_sendable(given))
+
+
+def _sendable(given: Mapping[str, object]) -> Iterator[tuple[str, int | float | bytes | bool | str | UUID]]:
+    for name, value in given.items():
+        if value is None:
+            continue
+        if isinstance(value, int) and value not in _INT32:
+            yield name, str(value)
+        elif isinstance(value, int | float | bytes | str | UUID):
+            yield name, value
+        else:
+            yield name, timestamp(value) if isinstance(value, datetime) else str(value)
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _wire(message: Outgoing) -> ServiceBusMessage:

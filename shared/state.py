@@ -15,6 +15,7 @@ PartitionKey        RowKey                columns
 ``left_out_…``      ``<table>|<id>``      Value: JSON of shared/left_out_rows.py
 ``reference``       see there             Value: JSON of shared/reference_state.py, as of ``labels`` and ``relabel``
 ``counts``          ``<hour>|<entity>``   Value: JSON of shared/counts.py
+``redelivery``      queue                 Value: JSON of shared/redelivery.py
 ``write_back``      see there             Value: JSON of shared/write_back/
 ``write_back_due``  ``<table>|<id>``      Value: JSON of shared/write_back/due.py
 ==================  ====================  ==============================================

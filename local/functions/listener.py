@@ -185,7 +185,7 @@ class QueueListener:
     async def _process(self, receiver: ServiceBusReceiver, batch: Sequence[ServiceBusReceivedMessage]) -> None:
         trigger = self._trigger
         try:
-            messages = [QueueMessage.of(message) for message in batch]
+            messages = [QueueMessage.of(message, binary=trigger.binary) for message in batch]
             if trigger.many:
                 invocation = batch_invocation(trigger.function, messages, binary=trigger.binary)
             else:

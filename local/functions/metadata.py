@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from azure.servicebus import ServiceBusReceivedMessage
+from azure.servicebus.amqp import AmqpMessageBodyType
 
 from local.functions.wire import Invocation, Typed
 
@@ -45,10 +46,14 @@ class QueueMessage:
     expires_at: datetime | None = None
 
     @classmethod
-    def of(cls, message: ServiceBusReceivedMessage) -> "QueueMessage":
-        """Read a received message. Raises TypeError for AMQP value and sequence bodies, which cannot be bound."""
+    def of(cls, message: ServiceBusReceivedMessage, *, binary: bool = False) -> "QueueMessage":
+        """Read a received message. Raises TypeError for a body that cannot be bound to text, or (`binary`) to bytes.
+
+        Bytes are made of data only; text also of an AMQP value that is a string. Never of other values and sequences.
+        (Microsoft.Azure.WebJobs.Extensions.ServiceBus, MessageToByteArrayConverter and MessageToStringConverter.)
+        """
         return cls(
-            body=_body(message),
+            body=_body(message, binary=binary),
             application_properties={
                 _plain(name): _plain(value) for name, value in (message.application_properties or {}).items()
             },
@@ -120,12 +125,17 @@ def message_invocation(function: str, message: QueueMessage, *, binary: bool = F
     )
 
 
-def _body(message: ServiceBusReceivedMessage) -> bytes:
+def _body(message: ServiceBusReceivedMessage, *, binary: bool) -> bytes:
     body = message.body
-    if isinstance(body, str | bytes | Mapping) or not hasattr(body, "__iter__"):
-        msg = f"message {message.message_id}: only data bodies can be bound, not {message.body_type}"
-        raise TypeError(msg)
-    return b"".join(bytes(section) for section in body)
+    if message.body_type is AmqpMessageBodyType.DATA:
+        return b"".join(bytes(section) for section in body)
+    if body is None:  # no section at all, which .NET reads as data without bytes
+        return b""
+    if isinstance(body, str) and not binary:
+        return body.encode()
+    wanted = "bytes" if binary else "text"
+    msg = f"message {message.message_id}: a body of AMQP type {message.body_type.value} cannot be bound to {wanted}"
+    raise TypeError(msg)
 
 
 def _strings(values: Sequence[str | None]) -> Typed:

@@ -28,6 +28,7 @@ _ROW = "correct the row in Dynamics"
 #: What a replay cannot help, by code.
 _NO_REPLAY = {
     "WrongOrganization": "remove the service endpoint from the environment that posted it",
+    "NotBindable": "see who posts to the queue beside Dynamics",
     "NotJson": "see who posts to the queue beside Dynamics",
     "NotAnObject": "see who posts to the queue beside Dynamics",
     "NoRoutingTriple": "see who posts to the queue beside Dynamics",

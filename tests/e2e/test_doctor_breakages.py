@@ -18,7 +18,7 @@ from shared.operations.doctor.runner import Finding, Status, Subject, examine
 
 ROOT = Path(__file__).parents[2]
 #: They depend on nothing of the vendors, take longer than all others together, and have a test file of their own.
-BUS = {"bus", "queues", "changes-key"}
+BUS = {"bus", "queues", "changes-key", "given-up"}
 QUICK = {"write_latency_ms": 0, "write_latency_ms_per_record": 0, "read_latency_ms": 0}
 Hand = Callable[[Operator, AsyncExitStack], Awaitable[None]]
 

@@ -2,8 +2,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from azure.functions import meta
 from azure.functions.servicebus import ServiceBusMessageInConverter
+from azure.servicebus import ServiceBusReceivedMessage
+from azure.servicebus._pyamqp.message import Message
 
 from local.functions.metadata import QueueMessage, batch_invocation, message_invocation
 from local.functions.wire import Invocation, to_datum
@@ -54,6 +57,27 @@ def test_text_that_is_no_utf8_is_damaged_and_binary_is_not() -> None:
     [binary] = convert(batch_invocation("f", [message(body)], binary=True))
     assert text.get_body() != body
     assert binary.get_body() == body
+
+
+@pytest.mark.parametrize(
+    ("sent", "text", "binary"),
+    [
+        ({"data": [b"da", b"ta"]}, b"data", b"data"),
+        ({"value": "value"}, b"value", None),
+        ({"value": 42}, None, None),
+        ({"value": {"a": 1}}, None, None),
+        ({"sequence": [["a", 1]]}, None, None),
+        ({}, b"", b""),
+    ],
+)
+def test_which_bodies_can_be_bound(sent: dict[str, Any], text: bytes | None, binary: bytes | None) -> None:
+    received = ServiceBusReceivedMessage(Message(**sent), receiver=None)
+    for wanted, as_bytes in ((text, False), (binary, True)):
+        if wanted is None:
+            with pytest.raises(TypeError, match="cannot be bound to"):
+                QueueMessage.of(received, binary=as_bytes)
+        else:
+            assert QueueMessage.of(received, binary=as_bytes).body == wanted
 
 
 def test_a_single_message_becomes_an_official_message() -> None:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from uuid import UUID
 
-from shared.bus import Outgoing, Properties
+from shared.bus import Outgoing, Properties, sendable
 from shared.changes import parse
 from shared.entities import ENTITIES
 from shared.errors import MessageError, NotificationError
 from shared.operations.dead_letters.letter import DeadLetter
 from shared.records import Record, decode, encode, timestamp
+from shared.redelivery import MARK
 from shared.routing import Refusal
 from shared.settings import QueueSettings
 
 #: Replayed this often without success: once more hardly helps.
 OFTEN = 3
-#: The broker's own: it writes them anew when it gives a message up again.
-_BROKERS = frozenset({"DeadLetterReason", "DeadLetterErrorDescription"})
-_INT32 = range(-(2**31), 2**31)
+#: The broker's own, which it writes anew when it gives a message up again, and that the app brought it back once.
+_BROKERS = frozenset({"DeadLetterReason", "DeadLetterErrorDescription", MARK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +90,5 @@ def _outgoing(letter: DeadLetter, queue: str, body: bytes, session: str | None, 
 
 def _stamped(given: Mapping[str, object], stamp: Stamp, replays: int) -> Properties:
     stamps: Properties = {"replay_count": replays, "replayed_at": timestamp(stamp.at), "replay_id": stamp.id}
-    return {**dict(_kept(given)), **stamps}
-
-
-def _kept(given: Mapping[str, object]) -> Iterator[tuple[str, int | float | bytes | bool | str | UUID]]:
-    for name, value in given.items():
-        if name in _BROKERS or value is None:
-            continue
-        if isinstance(value, int) and value not in _INT32:
-            yield name, str(value)  # the SDK sends no 64-bit numbers
-        elif isinstance(value, int | float | bytes | str | UUID):
-            yield name, value
-        else:
-            yield name, timestamp(value) if isinstance(value, datetime) else str(value)
+    kept = {name: value for name, value in given.items() if name not in _BROKERS}
+    return {**sendable(kept), **stamps}

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from shared.entities import ENTITIES
 from shared.operations.doctor.runner import Check, Finding, Subject, attention, failed, ok
+from shared.operations.peek import PAGE, Place, QueueUnavailable, peek
 from shared.operations.queues import QUEUES, Described, flaws, name_of
+from shared.records import timestamp
+from shared.redelivery import GIVEN_UP, MARK, NOT_BINDABLE, STATE
+from shared.wire import moment
 
 if TYPE_CHECKING:
     from azure.servicebus.aio import ServiceBusClient
 
+#: The app's timer runs every minute; and how long is told what it has brought back.
+LATE = timedelta(minutes=5)
+RECENT = timedelta(days=1)
 BUS_GROUP = "Service Bus"
 STORAGE_GROUP = "Storage"
 _SEND_ONLY = (
@@ -183,6 +193,59 @@ async def _may_manage(connection: str, queue: str) -> bool:
     return True
 
 
+async def _given_up(subject: Subject) -> Finding:
+    """What the broker gave up after ten deliveries: the app brings it back within a minute, once."""
+    from azure.core.exceptions import AzureError  # noqa: PLC0415
+
+    queues = subject.context.settings.queues
+    now = datetime.now(UTC)
+    names = [queues.changes, *(queues.of(entity) for entity in ENTITIES)]
+    details: list[str] = []
+    try:
+        for name in names:
+            details += [f"{name}: {line}" for line in await _lying(subject.context.bus, name, now)]
+        async for name, noted in subject.context.state.all(STATE):
+            details += _recent(name, noted, now)
+    except QueueUnavailable as error:
+        return attention(f"it cannot be seen: {error.message}", "see the check of the queues")
+    except AzureError as error:
+        return attention(f"it cannot be seen ({type(error).__name__})", "see the check of the storage account")
+    if not details:
+        return ok("nothing")
+    return attention(
+        "the broker gave up messages that were delivered ten times in vain",
+        "msisync dead-letters list shows what is left, with what to do; see who else posts to the queues, and the "
+        "app's log",
+        details,
+    )
+
+
+async def _lying(bus: ServiceBusClient, queue: str, now: datetime) -> list[str]:
+    """What lies among the broker's dead letters of a queue, of the first page of them."""
+    async with aclosing(peek(bus, Place(queue, dead=True))) as pages:
+        page = [message for message in await anext(pages, []) if message.dead_letter_reason == GIVEN_UP]
+    again = sum(MARK in message.properties for message in page)
+    late = sum(
+        MARK not in message.properties and message.enqueued is not None and now - message.enqueued > LATE
+        for message in page
+    )
+    more = " or more" if len(page) >= PAGE else ""
+    return [
+        *([f"{again}{more} were brought back and given up again"] if again else []),
+        *([f"{late}{more} have not been brought back: the app's timer does not run"] if late else []),
+    ]
+
+
+def _recent(queue: str, noted: Mapping[str, Any], now: datetime) -> list[str]:
+    """What the app has brought back within a day."""
+    at = moment(str(noted.get("at", "")))
+    if at is None or now - at > RECENT:
+        return []
+    back, aside = noted.get("brought_back", 0), noted.get("put_aside", 0)
+    put = f", {aside} put aside as {NOT_BINDABLE}" if aside else ""
+    return [f"{queue}: {back} brought back at {timestamp(at)}{put}"]
+
+
 async def _storage(subject: Subject) -> Finding:
     """Writes a row of its own into the table of parked records and takes it away again."""
     from azure.core.exceptions import (  # noqa: PLC0415
@@ -225,4 +288,5 @@ CHECKS = (
     Check("queues", BUS_GROUP, "Queues", _queues, needs=("bus",)),
     Check("changes-key", BUS_GROUP, "Key that Dynamics posts with", _changes_key, needs=("queues",)),
     Check("storage", STORAGE_GROUP, "Parked records", _storage, needs=("settings",)),
+    Check("given-up", BUS_GROUP, "Given up by the broker", _given_up, needs=("queues", "storage")),
 )
