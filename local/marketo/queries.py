@@ -196,7 +196,7 @@ def _detailed(field: Field) -> Answer:
     flags = {"isHidden": False, "isHtmlEncodingInEmail": True, "isSensitive": False, "isApiCreated": False}
     return {
         "name": field.name,
-        "description": None,
+        "description": "",
         **_typed(field),
         **flags,
         "isCustom": field.custom,

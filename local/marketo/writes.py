@@ -78,7 +78,7 @@ async def delete(instance: Instance, name: str, call: Call) -> Answer:
     """Delete records; leads by their id, the others by `deleteBy`."""
     records = records_of(call.body)
     schema = instance.schemas[name]
-    by = "idField" if schema.kind.is_lead else call.body.get("deleteBy", "dedupeFields")
+    by = "idField" if schema.kind.is_lead else _word(call.body, "deleteBy", "dedupeFields")
     if by not in {"idField", "dedupeFields"}:
         raise CallError("1001", f"Invalid value '{by}'. Required of type 'deleteBy'")
     key = (schema.kind.id_field,) if by == "idField" else schema.kind.dedupe_fields
@@ -95,10 +95,10 @@ async def delete(instance: Instance, name: str, call: Call) -> Answer:
 
 
 def _request(schema: Schema, body: Mapping[str, Any]) -> Request:
-    action = body.get("action") or "createOrUpdate"
+    action = _word(body, "action", "createOrUpdate")
     if action not in {"createOrUpdate", "createOnly", "updateOnly"}:
         raise CallError("1001", f"Invalid value '{action}'. Required of type 'action'")
-    by = body.get("dedupeBy") or "dedupeFields"
+    by = _word(body, "dedupeBy", "dedupeFields")
     if by == "dedupeFields":
         return Request(action, schema.kind.dedupe_fields)
     # Adobe's pages disagree about idField in other actions; opportunities.md allows it for updateOnly alone.
@@ -107,8 +107,22 @@ def _request(schema: Schema, body: Mapping[str, Any]) -> Request:
     return Request(action, (schema.kind.id_field,))
 
 
+def _word(body: Mapping[str, Any], name: str, default: str) -> str:
+    """Return an option of the call: a text, or nothing at all.
+
+    Raises:
+        CallError: 1001, it is something else.
+    """
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, str) or not value:
+        raise CallError("1001", f"Invalid value '{value}'. Required of type 'string'")
+    return value
+
+
 def _lead_request(schema: Schema, body: Mapping[str, Any], instance: Instance) -> Request:
-    action = body.get("action") or "createOrUpdate"
+    action = _word(body, "action", "createOrUpdate")
     if action not in {"createOrUpdate", "createOnly", "updateOnly", "createDuplicate"}:
         raise CallError("1001", f"Invalid value '{action}'. Required of type 'action'")
     partition = body.get("partitionName")
@@ -116,7 +130,7 @@ def _lead_request(schema: Schema, body: Mapping[str, Any], instance: Instance) -
         raise CallError("1003", f"partitionName is not valid with action '{action}'")
     if partition is not None and partition not in instance.switches.partitions:
         raise CallError("1008", f"Access denied to partition '{partition}'")
-    lookup = str(body.get("lookupField") or "email")
+    lookup = _word(body, "lookupField", "email")
     field = schema.find(lookup)
     if field is None:
         raise CallError("1006", f"Lookup field '{lookup}' not found")

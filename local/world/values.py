@@ -24,6 +24,8 @@ _LENGTHS: Final = {
 }
 # Marketo: only ASCII, and an address at all (marketo.md 5.3). A person with another one goes without.
 _EMAIL: Final = re.compile(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+")
+# What joins an emoji's parts to one picture.
+_JOINERS: Final = "\u200d\ufe0f"
 _PERSON_COLUMNS: Final = {
     "firstName": "firstname",
     "middleName": "middlename",
@@ -106,7 +108,7 @@ def _opportunity(row: Row) -> Fields:
         "stage": step or _label("opportunity", "statuscode", row),
         "amount": row.get("estimatedvalue") if actual is None else actual,
         "probability": row.get("closeprobability"),
-        "closeDate": row.get("actualclosedate") or row.get("estimatedclosedate"),
+        "closeDate": (None if state == OPEN else row.get("actualclosedate")) or row.get("estimatedclosedate"),
         "isClosed": state in {WON, LOST},
         "isWon": state == WON,
         "externalCreatedDate": row["createdon"],
@@ -133,7 +135,11 @@ def marketo_values(table: str, row: Row) -> Fields:
 
 
 def _fitted(name: str, value: Any) -> Any:
-    return (value[: _LENGTHS.get(name, _LENGTH)] or None) if isinstance(value, str) else value
+    """The value as Marketo must hold it: without blanks at its ends, and without what would cut it off (an emoji)."""
+    if not isinstance(value, str):
+        return value
+    shown = "".join(letter for letter in value if letter <= "\uffff" and letter not in _JOINERS).strip()
+    return shown[: _LENGTHS.get(name, _LENGTH)].rstrip() or None
 
 
 _LABELS: Final = {

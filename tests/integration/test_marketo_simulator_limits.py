@@ -188,7 +188,7 @@ async def test_no_records_is_701(marketo: Marketo, records: list[dict[str, str]]
         ("POST /rest/v1/companies.json", b'{"input": [{"company": "\xff"}]}', "application/json", "609"),
         ("POST /rest/v1/companies.json", b"[]", "application/json", "609"),
         ("POST /rest/v1/companies.json", b'{"input": [{"annualRevenue": NaN}]}', "application/json", "609"),
-        ("POST /rest/v1/companies.json", b'{"input": [{}], "action": ["x"]}', "application/json", "611"),
+        ("POST /rest/v1/companies.json", b'{"input": [{}], "action": ["x"]}', "application/json", "1001"),
         ("POST /rest/v1/companies.json", b"{}", "text/plain", "612"),
         ("POST /rest/v1/companies.json", b"", None, "612"),
         ("POST /rest/v1/companies.json", b"a=b", FORM["Content-Type"], "612"),
