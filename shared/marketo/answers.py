@@ -20,7 +20,7 @@ from shared.errors import MarketoError
 from shared.retry_after import retry_after
 
 #: Codes of ours for answers and results that are not as documented.
-NOT_JSON, UNKNOWN_ANSWER, RESULT_COUNT, UNKNOWN_RESULT = "NotJson", "UnknownAnswer", "ResultCount", "UnknownResult"
+UNKNOWN_ANSWER, RESULT_COUNT, UNKNOWN_RESULT = "UnknownAnswer", "ResultCount", "UnknownResult"
 #: What becomes of a record that is not skipped, by the action of the call (Adobe's ResponseResult: status).
 STATUSES: Mapping[str, frozenset[str]] = {
     "createOrUpdate": frozenset({"created", "updated"}),
@@ -66,7 +66,7 @@ def content(response: httpx.Response, names: Callable[[], Collection[str]], *, w
     except ValueError:
         answer = None
     if not isinstance(answer, dict):  # a page of a gateway, which need not have waited for Marketo
-        raise _unknown(NOT_JSON, "HTTP 200 without a JSON object", writing=writing, at_work=True)
+        raise _unknown(UNKNOWN_ANSWER, "HTTP 200 without a JSON object", writing=writing, at_work=True)
     request = vendor_text.request_id(answer.get("requestId"))
     errors, result = answer.get("errors"), answer.get("result")
     if answer.get("success") is False and _is_list_of_objects(errors) and errors:

@@ -11,6 +11,9 @@ DISCARD = "msisync dead-letters discard"
 _MEND = {
     "RowHidden": "give a security role of the sync user Read on the table, for the whole organisation",
     "ParentMissing": "see why the parent does not sync",
+    "UnknownAnswer": "see what stands between the app and Marketo, and whether Marketo is well",
+    "UnknownResult": "see in Marketo what became of the record",
+    "ResultCount": "see in Marketo what became of the records",
     "UnknownTable": "map the table in sync.toml, or remove its step in Dynamics",
     "MaxDeliveryCountExceeded": "see the app's log for what failed each time and mend it",
     "TTLExpiredException": "see whether the app runs (msisync doctor)",

@@ -409,7 +409,7 @@ LOST = [
     (refusal("502"), "502"), (refusal("604"), "604"), (httpx.Response(500), "HTTP 500"),
     (httpx.Response(502, text="<html>"), "HTTP 502"), (httpx.Response(503), "HTTP 503"),
     (httpx.Response(504), "HTTP 504"), (httpx.Response(524), "HTTP 524"), (httpx.Response(408), "HTTP 408"),
-    (httpx.Response(200, text="<html>"), "NotJson"), (httpx.Response(200, json=[1]), "NotJson"),
+    (httpx.Response(200, text="<html>"), "UnknownAnswer"), (httpx.Response(200, json=[1]), "UnknownAnswer"),
     (httpx.ReadTimeout("slow"), "Unreachable"), (httpx.ReadError("reset"), "Unreachable"),
     (httpx.WriteError("reset"), "Unreachable"), (httpx.RemoteProtocolError("cut"), "Unreachable"),
 ]  # fmt: skip
@@ -420,7 +420,7 @@ async def test_a_write_that_marketo_may_still_be_at_work_on_is_not_sent_a_second
     world = World(reply, ok([{"status": "created"}]))
     error = await world.refused()
     assert (error.code, error.at_work) == (code, True)
-    assert error.kind is (Kind.UNKNOWN if code == "NotJson" else Kind.TRANSIENT)
+    assert error.kind is (Kind.UNKNOWN if code == "UnknownAnswer" else Kind.TRANSIENT)
     assert len(world.requests) == 1
 
 

@@ -440,9 +440,9 @@ async def test_where_no_record_is_taken_though_marketo_is_well_all_are_tried_aga
     assert set((await world.sync(12)).values()) == {Retry(60.0, "1003", "no", counted=True)}
 
 
-@pytest.mark.parametrize("code", ["HTTP 500", "HTTP 502", "504", "Unreachable", "604", "NotJson"])
+@pytest.mark.parametrize("code", ["HTTP 500", "HTTP 502", "504", "Unreachable", "604", "UnknownAnswer"])
 async def test_a_record_whose_body_ends_every_call_without_an_answer_is_found_and_counted(code: str) -> None:
-    kind = Kind.UNKNOWN if code == "NotJson" else Kind.TRANSIENT
+    kind = Kind.UNKNOWN if code == "UnknownAnswer" else Kind.TRANSIENT
     cut = MarketoError(code, "no answer", kind=kind, at_work=True)
     world = World(refusing(cut, because_of={guid(7)}))
     everybody = {guid(n) for n in range(12)}
