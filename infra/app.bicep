@@ -44,6 +44,15 @@ param instanceMemoryMB int
 // is never reached. In all at most 40 + 5 + 1 (timer) + HTTP instances, and in a quiet hour none.
 param maximumInstanceCount int
 
+@description('Instances that are kept ready, as function=count with commas; http is the group of the webhook.')
+param alwaysReady string
+
+// Flex Consumption knows groups (http, durable, blob) and single functions, function:<name>.
+var ready = map(filter(split(alwaysReady, ','), pair => contains(pair, '=')), pair => {
+  name: trim(split(pair, '=')[0]) == 'http' ? 'http' : 'function:${trim(split(pair, '=')[0])}'
+  instanceCount: int(trim(split(pair, '=')[1]))
+})
+
 // What each way of signing in to Dynamics keeps in the Key Vault: setting and name of the secret.
 var dataverseSecrets = {
   client_secret: { DATAVERSE_CLIENT_SECRET: 'dataverse-client-secret' }
@@ -126,7 +135,11 @@ module site 'br/public:avm/res/web/site:0.24.0' = {
         }
       }
       runtime: { name: 'python', version: pythonVersion }
-      scaleAndConcurrency: { instanceMemoryMB: instanceMemoryMB, maximumInstanceCount: maximumInstanceCount }
+      scaleAndConcurrency: {
+        instanceMemoryMB: instanceMemoryMB
+        maximumInstanceCount: maximumInstanceCount
+        alwaysReady: ready
+      }
     }
     configs: [
       { name: 'appsettings', properties: union(settings, queueSettings, connections, telemetry, vendors, references) }

@@ -10,16 +10,34 @@ param appPrincipalId string
 @description('Who operates from outside: objects with id and type.')
 param operators array
 
+@description('Queues that are not Active, as name=status with commas: a deployment leaves a pause (msisync pause) as it is.')
+param queueStatuses string
+
 // Written by `python3 dev.py generate` from shared/operations/queues.py, which says why each value is as it is.
 var queues = loadJsonContent('queues.json')
 
-// The app receives and sends. It never looks at a queue's description; operators do (msisync status, doctor, pause,
-// dead-letters), and that right is in no lesser role than Data Owner.
-var appRoles = [
-  for role in ['Azure Service Bus Data Receiver', 'Azure Service Bus Data Sender']: {
+var statuses = toObject(
+  filter(split(queueStatuses, ','), pair => contains(pair, '=')),
+  pair => split(pair, '=')[0],
+  pair => split(pair, '=')[1]
+)
+
+// The app takes from the six queues of its triggers and sends to them. Data Owner there, and nowhere else, because the
+// scale controller counts a queue's messages with the app's identity, and may do so with the right to manage alone:
+// without it it peeks ten messages, and scheduled ones at the head hide all others (docs/security.md). To dead-letters
+// the app only sends. Operators look at all queues and pause them, which is Data Owner on the namespace.
+var takes = [
+  {
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionIdOrName: role
+    roleDefinitionIdOrName: 'Azure Service Bus Data Owner'
+  }
+]
+var sends = [
+  {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionIdOrName: 'Azure Service Bus Data Sender'
   }
 ]
 var operatorRoles = [
@@ -56,10 +74,12 @@ module namespace 'br/public:avm/res/service-bus/namespace:0.17.0' = {
         deadLetteringOnMessageExpiration: queue.deadLetteringOnMessageExpiration
         requiresDuplicateDetection: queue.requiresDuplicateDetection
         maxSizeInMegabytes: queue.maxSizeInMegabytes
+        status: any(contains(statuses, queue.name) ? statuses[queue.name] : 'Active')
+        roleAssignments: queue.setting == 'DEAD_LETTER_QUEUE' ? sends : takes
         authorizationRules: queue.setting == 'CHANGES_QUEUE' ? [{ name: 'dataverse-send', rights: ['Send'] }] : []
       }
     ]
-    roleAssignments: concat(appRoles, operatorRoles)
+    roleAssignments: operatorRoles
     enableTelemetry: false
   }
 }

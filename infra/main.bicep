@@ -53,6 +53,12 @@ param instanceMemoryMB int = 2048
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
+@description('Instances that are kept ready, as function=count with commas, http for the webhook; see docs/limits-and-costs.md. Empty: none.')
+param alwaysReady string = ''
+
+@description('Queues that are not Active, as name=status with commas: infra/operate.py notes them, so that a pause outlasts a deployment.')
+param queueStatuses string = ''
+
 @description('Redundancy of the storage account: Standard_LRS where the region has no zones.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GZRS'])
 param storageSku string = 'Standard_ZRS'
@@ -118,6 +124,7 @@ module bus 'bus.bicep' = {
     token: token
     appPrincipalId: identity.outputs.principalId
     operators: operator
+    queueStatuses: queueStatuses
   }
 }
 
@@ -177,6 +184,7 @@ module app 'app.bicep' = {
     pythonVersion: pythonVersion
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
+    alwaysReady: alwaysReady
   }
 }
 

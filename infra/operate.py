@@ -4,6 +4,9 @@
     python3 infra/operate.py settings        writes .azure/<environment>/local.settings.json, no secrets (azd's hook)
     python3 infra/operate.py dynamics-app    makes an app registration for Dynamics, its secret into the Key Vault
     python3 infra/operate.py secrets         asks for the other secrets and puts them into the Key Vault
+    python3 infra/operate.py pauses          notes paused queues, so that azd provision leaves them so (azd's hook)
+    python3 infra/operate.py deployed        checks that what was deployed is there and runs (azd's hook)
+    python3 infra/operate.py package         package.zip with all packages in it, for when Azure's build fails
     python3 infra/operate.py msisync doctor  any msisync command, its secrets from the Key Vault for this one run
 
 `az login` and `azd auth login` first. Secrets go to and from the Key Vault: never onto a command line, nor into a file
@@ -225,13 +228,24 @@ def run_msisync(values: Mapping[str, str], arguments: Sequence[str], az: Run = r
 def main(arguments: Sequence[str]) -> int:
     """Run the command that the first argument names. Returns the exit code."""
     command, *rest = arguments or ["help"]
-    if command not in {"settings", "dynamics-app", "secrets", "msisync"}:
+    if command not in {"settings", "dynamics-app", "secrets", "pauses", "deployed", "package", "msisync"}:
         print(__doc__)
         return 64
+    sys.path.insert(0, str(ROOT))
+    from infra import deployment  # noqa: PLC0415  (the path is known now)
+
+    if command == "pauses":
+        deployment.keep_pauses(os.environ)
+        return 0
     values = azd_values()
     if command == "msisync":
         return run_msisync(values, rest)
-    if command == "dynamics-app":
+    if command == "deployed":
+        return deployment.check(values)
+    if command == "package":
+        names = f"--resource-group {values['AZURE_RESOURCE_GROUP']} --name {values['FUNCTION_APP_NAME']}"
+        print(f"Next: az functionapp deployment source config-zip {names} --src {deployment.package(values)}")
+    elif command == "dynamics-app":
         dynamics_app(values)
     elif command == "secrets":
         secrets(values)

@@ -162,7 +162,12 @@ def test_the_embedded_emulator_has_the_queues_as_designed() -> None:
 def test_bicep_gives_a_queue_every_property_that_is_designed() -> None:
     (call,) = (call for call in bicep.calls() if call.name == "namespace")
     properties = set(json.loads((INFRA / "queues.json").read_text())[0])
-    assert set(call.params["queues"]["config"]) - {"authorizationRules"} == properties - {"setting"}
+    others = {
+        "authorizationRules",
+        "roleAssignments",
+        "status",
+    }  # rights, and a pause
+    assert set(call.params["queues"]["config"]) - others == properties - {"setting"}
 
 
 def test_the_host_s_file_has_what_the_host_knows() -> None:
@@ -239,10 +244,15 @@ def test_azd_deploys_what_bicep_makes() -> None:
     (service,) = AZURE_YAML["services"]
     assert f"'azd-service-name': '{service}'" in APP.read_text()
     assert AZURE_YAML["services"][service] == {"project": ".", "language": "py", "host": "function"}
-    for hook in AZURE_YAML["hooks"]["postprovision"].values():
-        _, script, command = hook["run"].split()
-        assert (ROOT / script).exists()
-        assert command == "settings"
+    commands = {"preprovision": "pauses", "postprovision": "settings", "postdeploy": "deployed"}
+    assert AZURE_YAML["hooks"].keys() == commands.keys()
+    for moment, systems in AZURE_YAML["hooks"].items():
+        for hook in systems.values():
+            _, script, command = hook["run"].split()
+            assert (ROOT / script).exists()
+            assert command == commands[moment]
+            assert f"infra/operate.py {command}" in (operate.__doc__ or "")
+    assert AZURE_YAML["requiredVersions"]["azd"].startswith(">= 1.")
 
 
 def test_azure_offers_the_pythons_that_are_tested() -> None:
