@@ -117,7 +117,7 @@ MORE = "(Marketo says more, which may quote values and is not kept)"
         ("1006", "Field 'email' not found", "Field 'email' not found"),
         ("1002", "Missing value for required parameter 'email'", "Missing value for required parameter field 'email'"),
         ("1007", "Multiple lead match lookup criteria", "Multiple lead match lookup criteria"),
-        ("1077", "Merge of 'email' failed: Ann", f"Marketo gives no known reason: field 'email' {MORE}"),
+        ("8888", "Merge of 'email' failed: Ann", f"Marketo gives no known reason: field 'email' {MORE}"),
         ("1004", "", "Lead not found"),
         ("9999", "", "Marketo gives no reason"),
     ],
