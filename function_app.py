@@ -34,6 +34,7 @@ def incoming(messages: Messages) -> list[Incoming]:
             message.get_body(),
             (message.enqueued_time_utc or datetime.now(UTC)).replace(tzinfo=UTC),  # the SDK leaves the zone out
             message.application_properties or {},
+            is_stamped=message.enqueued_time_utc is not None,
         )
         for message in messages
     ]

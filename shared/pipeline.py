@@ -58,6 +58,13 @@ class Incoming:
     body: bytes = field(repr=False)
     enqueued: datetime
     properties: Mapping[str, object] = field(default_factory=dict)
+    #: Whether `enqueued` is the broker's time, or the clock's of this process.
+    is_stamped: bool = True
+
+    @property
+    def stamp(self) -> datetime | None:
+        """When the broker took it in, by its own clock."""
+        return self.enqueued if self.is_stamped else None
 
 
 class Pipeline:
@@ -217,7 +224,8 @@ class Pipeline:
         spans.correlate(record.correlation_id for record in records)
         entity = ENTITIES[entity_name]
         windows = self._bursts.carried(bursts)
-        outcomes = await self._engine.sync(entity, records, windows)
+        received = max((stamp for message in messages if (stamp := message.stamp)), default=None)
+        outcomes = await self._engine.sync(entity, records, windows, received)
         again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced | Skipped)]
         if again:
             await self._written_again(again)
@@ -279,7 +287,11 @@ class Pipeline:
         except NotificationError as error:
             return Refusal(error.code, error.message)
         found = records_of(
-            notification, enqueued=_first_seen(message), organization_id=organization, tables=self._tables
+            notification,
+            enqueued=_first_seen(message),
+            organization_id=organization,
+            tables=self._tables,
+            last_seen=message.stamp,
         )
         if not isinstance(found, Refusal) and await self._is_echo(notification):
             return None

@@ -24,7 +24,8 @@ _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 class Record:
     """A row to be synced: table and id, and what must travel with it between tries.
 
-    `first_seen`: when the oldest change that is not in Marketo yet reached the queue. `attempt`: counted tries so far.
+    `first_seen`: when the oldest change that is not in Marketo yet reached the queue. `last_seen`: when the newest one
+    reached the broker, by the broker's own clock; None where that is not known. `attempt`: counted tries so far.
     `requested`: children are parked until this record is in Marketo. `parked_since`: it has itself waited for a parent
     since then. `released`: it has just come back from that. `collected`: it has waited a cycle to fill a call.
     `filter_changed`: a column that decides whether it is synced was written, so its children may lack their link.
@@ -50,6 +51,13 @@ class Record:
     replays: int = 0
     write_back: bool = False
     absent: int = 0
+    last_seen: datetime | None = None
+
+    @property
+    def is_plain_change(self) -> bool:
+        """Whether it only says that a row has changed: nobody waits for it, and nobody asked for it."""
+        asked = self.requested or self.released or self.forced or self.replays or self.write_back
+        return self.operation == "upsert" and not (asked or self.attempt or self.parked_since)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -83,6 +91,7 @@ class Record:
             replays=max(self.replays, newer.replays),
             write_back=self.write_back or newer.write_back,
             absent=min(self.absent, newer.absent),
+            last_seen=max(self.last_seen, newer.last_seen) if self.last_seen and newer.last_seen else None,
         )
 
 
@@ -113,6 +122,7 @@ class _WireRecord:
     replays: int = 0
     write_back: bool = False
     absent: int = 0
+    last: datetime | None = None
 
 
 #: Facts that are called the same on the wire, and are left out where they are false or 0.
@@ -146,6 +156,8 @@ def _wire(record: Record) -> dict[str, Any]:
         wire["op"] = record.operation
     if record.parked_since:
         wire["parked"] = timestamp(record.parked_since)
+    if record.last_seen:
+        wire["last"] = timestamp(record.last_seen)
     if record.correlation_id:
         wire["correlation"] = record.correlation_id
     wire.update({name: value for name in _AS_THEY_ARE if (value := getattr(record, name))})
@@ -191,6 +203,7 @@ def _record(wire: _WireRecord) -> Record:
         operation=wire.op,
         correlation_id=wire.correlation,
         parked_since=_aware(wire.parked) if wire.parked else None,
+        last_seen=_aware(wire.last) if wire.last else None,
         **{name: getattr(wire, name) for name in _AS_THEY_ARE},
     )
 

@@ -47,10 +47,16 @@ _TIER = {entity.name: entity.tier for entity, _ in TABLES.values()}
 
 
 def records_of(
-    notification: Notification, *, enqueued: datetime, organization_id: str, tables: Mapping[str, Collection[str]]
+    notification: Notification,
+    *,
+    enqueued: datetime,
+    organization_id: str,
+    tables: Mapping[str, Collection[str]],
+    last_seen: datetime | None = None,
 ) -> list[Record] | Refusal:
     """The records that a notification asks for, or why it is refused.
 
+    `enqueued`: when it first reached the queue. `last_seen`: when this message of it did, by the broker's clock.
     `tables` are the tables that sync.toml maps, each with the columns of its filter; what is sent of them depends on
     teams and roles as well. `organization_id` is the one organisation that may post here (a copied
     sandbox keeps posting to the production queue, dataverse.md 6.5).
@@ -77,6 +83,7 @@ def records_of(
             notification.correlation_id,
             filter_changed=_may_have_written(notification, tables.get(change.table, ())),
             deciding=_may_have_written(notification, DECIDING_COLUMNS.get(change.table, ())),
+            last_seen=last_seen,
         )
         for change in known
     ]

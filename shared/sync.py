@@ -45,6 +45,7 @@ from shared.references import KEEP_SECONDS, References
 from shared.relations import ROLE_LENGTH, Rules, hidden_links
 from shared.routing import chunked
 from shared.schema import Schema, TableSchema
+from shared.storms import Storms
 from shared.telemetry.redaction import described
 from shared.upserts import Upserts
 from shared.windows import AT_ONCE, Windows
@@ -102,6 +103,7 @@ class Engine:
         self._circuits = circuits
         self._leases = leases
         self._arrivals = arrivals
+        self._storms = Storms(clock=clock)
         self._references = references
         self._known = known
         self._tables = frozenset(tables)
@@ -112,9 +114,16 @@ class Engine:
         self._readers = asyncio.Semaphore(READERS)
 
     async def sync(
-        self, entity: Entity, records: Iterable[Record], windows: Windows = AT_ONCE
+        self,
+        entity: Entity,
+        records: Iterable[Record],
+        windows: Windows = AT_ONCE,
+        received: datetime | None = None,
     ) -> list[tuple[Record, Outcome]]:
-        """One outcome for each distinct record. Raises nothing that is about a record or a vendor."""
+        """One outcome for each distinct record. Raises nothing that is about a record or a vendor.
+
+        `received`: when the newest of their messages reached the broker, by its clock; None where nobody knows.
+        """
         unique = coalesce(records)
         sending = self._leases.of(entity.name)
         deadline = self._clock() + self._time_budget
@@ -124,10 +133,14 @@ class Engine:
             [r for r in unique if r.table not in self._tables or TABLES[r.table][0] is not entity],
             Failed("UnknownTable", "the table is not mapped for this entity in sync.toml"),
         )
+        for record in list(batch.open.values()):
+            if outcome := self._storms.decide(record):
+                batch.decide([record], outcome)
         if batch.open:
             await self._schema.look(fresh=any(record.wants_fresh for record in unique))
             async with self._circuits.turn(entity.name) as turn:
                 await batch.guard(list(batch.open.values()), self._alone(batch, turn))
+            self._storms.note(batch.outcomes, received)
             if self._arrivals and windows.until:
                 await self._arrivals.tell(entity, batch.outcomes)
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))

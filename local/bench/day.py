@@ -100,9 +100,11 @@ class _Timed:
     #: (when it was changed, when it was done), of the slowest ones.
     late: list[tuple[float, float]] = field(default_factory=list)
 
-    async def sync(self, entity: Entity, records: Sequence[Record], windows: Windows) -> list[tuple[Record, Outcome]]:
+    async def sync(
+        self, entity: Entity, records: Sequence[Record], windows: Windows, received: datetime | None
+    ) -> list[tuple[Record, Outcome]]:
         """As the engine."""
-        outcomes = await self.engine.sync(entity, records, windows)
+        outcomes = await self.engine.sync(entity, records, windows, received)
         for record, outcome in outcomes:
             if isinstance(outcome, Synced):
                 seen = (record.first_seen - START).total_seconds()

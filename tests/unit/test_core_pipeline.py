@@ -145,8 +145,10 @@ class World:
             raise ConnectionError("no broker")
         self.sent += messages
 
-    async def sync(self, _entity: Entity, records: Sequence[Record], windows: Windows) -> list[tuple[Record, Outcome]]:
-        self.windows = windows
+    async def sync(
+        self, _entity: Entity, records: Sequence[Record], windows: Windows, received: datetime | None
+    ) -> list[tuple[Record, Outcome]]:
+        self.windows, self.received = windows, received
         self.synced += records
         return [(record, self.outcome) for record in records]
 
@@ -289,7 +291,7 @@ async def test_a_lone_change_goes_to_its_queue_at_once(world: World) -> None:
     await world.pipeline.route([incoming(body())])
     (message,) = world.sent
     assert (message.queue, message.session, message.at) == ("person", "person", None)
-    assert decode(message.body, "person") == [Record("lead", guid(1), SEEN, "upsert", guid(77))]
+    assert decode(message.body, "person") == [Record("lead", guid(1), SEEN, "upsert", guid(77), last_seen=SEEN)]
 
 
 async def test_changes_below_a_burst_go_at_once(world: World) -> None:
@@ -405,7 +407,9 @@ async def test_a_notification_that_waited_keeps_the_time_when_it_first_came(worl
     world.refusal = None
     await world.pipeline.route(waiting)
     work, letter = world.sent
-    assert decode(work.body, "person") == [Record("lead", guid(1), SEEN, "upsert", guid(77))]
+    (record,) = decode(work.body, "person")
+    assert record == Record("lead", guid(1), SEEN, "upsert", guid(77), last_seen=record.last_seen)
+    assert record.last_seen == waiting[0].enqueued, "the broker has it anew"
     assert letter.properties["first_seen"] == "2026-03-04T11:59:23.000Z"
 
 

@@ -1,0 +1,436 @@
+"""A row that changes again and again: few calls, the last value soon, and never an older one in the end."""
+
+import asyncio
+import heapq
+import itertools
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.bench.small_world import Nobody
+from local.virtual import MemoryTable, Time, leases
+from shared.bus import Outgoing
+from shared.circuit import Circuits
+from shared.codes import Kind
+from shared.config import SyncConfig
+from shared.entities import ENTITIES, TABLES, Entity
+from shared.errors import MarketoError
+from shared.fields import MarketoField
+from shared.known import Known
+from shared.marketo.client import Result
+from shared.outcomes import Failed, Later, Retry, Skipped, Synced
+from shared.pipeline import Incoming, Pipeline
+from shared.records import Record, encode, read
+from shared.references import References
+from shared.schema import Schema
+from shared.settle import Settler
+from shared.storms import COVERED, LONGEST_WAIT, MARGIN, Storms
+from shared.sync import Engine
+from shared.windows import Bursts
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+CONFIG = SyncConfig.model_validate({"account": {"fields": {"company": "name"}}})
+COMPANY = ENTITIES["company"]
+ORGANIZATION = str(UUID(int=99))
+CHANGES, DEAD = "changes", "dead-letters"
+CALL_SECONDS = 0.5
+STORED = Synced("updated")
+
+
+def guid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def change(number: int = 1, *, after: float = 0.0, **facts: Any) -> Record:
+    """A change that reached the broker so many seconds after noon."""
+    seen = NOON + timedelta(seconds=after)
+    return Record("account", guid(number), seen, **{"last_seen": seen, **facts})
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def storms(clock: Clock) -> Storms:
+    return Storms(clock=clock)
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+# -- what is decided --------------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_nobody_has_sent_is_sent(storms: Storms) -> None:
+    assert storms.decide(change()) is None
+
+
+def test_what_the_broker_had_before_the_row_was_read_is_covered(storms: Storms) -> None:
+    storms.note([(change(), STORED)], at(10))
+    assert storms.decide(change(after=10 - MARGIN.total_seconds())) == COVERED
+
+
+@pytest.mark.parametrize("after", [9.0, 10.0, 11.0])
+def test_what_came_about_then_or_later_waits_and_then_is_sent(storms: Storms, clock: Clock, after: float) -> None:
+    storms.note([(change(), STORED)], at(10))
+    assert storms.decide(change(after=after)) == Later("SentAMomentAgo", after=3.0)
+    clock.now += 3
+    assert storms.decide(change(after=after)) is None
+
+
+ASKED = [
+    {"forced": True}, {"requested": True}, {"released": True}, {"replays": 1}, {"write_back": True}, {"attempt": 1},
+    {"parked_since": NOON},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("facts", ASKED, ids=lambda facts: next(iter(facts)))
+def test_what_somebody_asks_for_is_sent_at_once_whatever_was_sent_before(storms: Storms, facts: dict[str, Any]) -> None:
+    storms.note([(change(), STORED)], at(10))
+    assert storms.decide(change(**facts)) is None
+    assert storms.decide(change().merge(change(**facts))) is None or "attempt" in facts
+
+
+def test_a_change_whose_time_at_the_broker_nobody_knows_is_sent_at_once(storms: Storms) -> None:
+    storms.note([(change(), STORED)], at(10))
+    assert storms.decide(change(last_seen=None)) is None
+    assert storms.decide(change().merge(change(last_seen=None))) is None
+
+
+def test_a_change_that_the_children_must_hear_of_waits_and_is_not_covered(storms: Storms, clock: Clock) -> None:
+    storms.note([(change(filter_changed=True), STORED)], at(10))
+    assert storms.decide(change(filter_changed=True)) == Later("SentAMomentAgo", after=3.0)
+    clock.now += 3
+    assert storms.decide(change(filter_changed=True)) is None
+
+
+@pytest.mark.parametrize("outcome", [Failed("1003", "", "marketo"), Retry(60, "611", "", counted=True)])
+def test_what_was_not_stored_covers_nothing_and_is_not_tried_again_at_once(
+    storms: Storms, clock: Clock, outcome: Failed | Retry
+) -> None:
+    storms.note([(change(), outcome)], at(10))
+    assert isinstance(storms.decide(change()), Later)
+    clock.now += LONGEST_WAIT
+    assert storms.decide(change()) is None
+
+
+@pytest.mark.parametrize("outcome", [Skipped("RowGone"), Retry(60, "CircuitOpen", ""), Later("FillsACall"), COVERED])
+def test_what_cost_no_call_is_not_remembered(storms: Storms, outcome: Any) -> None:
+    storms.note([(change(), outcome)], at(10))
+    assert storms.decide(change()) is None
+
+
+def test_a_batch_whose_time_at_the_broker_nobody_knows_covers_nothing(storms: Storms, clock: Clock) -> None:
+    storms.note([(change(), STORED)], None)
+    clock.now += LONGEST_WAIT
+    assert storms.decide(change()) is None
+
+
+def test_the_wait_grows_with_the_times_that_a_row_is_sent_and_ends_with_the_storm(storms: Storms, clock: Clock) -> None:
+    waits = []
+    for _ in range(15):
+        storms.note([(change(), STORED)], None)
+        waiting = storms.decide(change())
+        assert isinstance(waiting, Later)
+        waits.append(waiting.after)
+        clock.now += waiting.after
+    assert waits == [3.0] * 4 + [10.0] * 3 + [30.0] * 2 + [60.0] * 6
+    clock.now += 600
+    storms.note([(change(), STORED)], None)
+    assert storms.decide(change()) == Later("SentAMomentAgo", after=3.0)
+
+
+def test_no_more_rows_are_remembered_than_there_is_room_for(clock: Clock) -> None:
+    storms = Storms(clock=clock, max_rows=3)
+    storms.note([(change(number), STORED) for number in range(10)], at(10))
+    assert [number for number in range(10) if storms.decide(change(number))] == [7, 8, 9]
+
+
+def test_the_time_at_the_broker_travels_with_a_record_and_the_newest_counts() -> None:
+    one, other = change(after=1), change(after=5)
+    (merged,) = [one.merge(other)]
+    assert read(encode("company", [merged]), "company").records == [merged]
+    assert (merged.first_seen, merged.last_seen) == (at(1), at(5))
+    assert other.merge(one).last_seen == at(5)
+
+
+# -- how it works out -------------------------------------------------------------------------------------------------
+
+
+class Broker:
+    """Queues; each message has the time at which it became visible, by the broker's own clock."""
+
+    def __init__(self, time: Time, ahead: float = 0.0) -> None:
+        self._time = time
+        self._ahead = timedelta(seconds=ahead)
+        self._numbers = itertools.count()
+        self._news = asyncio.Event()
+        self.waiting: dict[str, list[tuple[float, int, bytes]]] = {CHANGES: [], "company": [], DEAD: []}
+        self.taken = 0
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        for message in messages:
+            delay = (message.at - self._time.now()).total_seconds() if message.at else 0.0
+            self.put(message.queue, message.body, delay)
+
+    def put(self, queue: str, body: bytes, delay: float = 0.0) -> None:
+        heapq.heappush(self.waiting[queue], (self._time.passed + max(0.0, delay), next(self._numbers), body))
+        self._news.set()
+
+    async def take(self, queue: str, most: int) -> list[Incoming]:
+        waiting = self.waiting[queue]
+        while not waiting or waiting[0][0] > self._time.passed:
+            self._news.clear()
+            timeout = waiting[0][0] - self._time.passed if waiting else None
+            try:
+                await asyncio.wait_for(self._news.wait(), timeout)
+            except TimeoutError:
+                continue
+        batch: list[Incoming] = []
+        while waiting and waiting[0][0] <= self._time.passed and len(batch) < most:
+            moment, _, body = heapq.heappop(waiting)
+            batch.append(Incoming(body, NOON + timedelta(seconds=moment) + self._ahead))
+        return batch
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.waiting[CHANGES] or self.waiting["company"] or self.taken)
+
+
+class World:
+    """Dynamics and Marketo at once, and processes of the app between them. `troubles`: what becomes of each call."""
+
+    def __init__(self, *, processes: int = 1, troubles: Sequence[str] = (), ahead: float = 0.0) -> None:
+        self.time = Time(NOON)
+        self.versions: dict[str, int] = {}
+        self.stored: dict[str, int] = {}
+        self.edited: dict[tuple[str, int], float] = {}
+        self.latencies: dict[str, list[float]] = {}
+        self.calls: Counter[str] = Counter()
+        self._troubles = iter(troubles)
+        self._processes = processes
+        self._ahead = ahead
+        self._busy: set[asyncio.Task[None]] = set()
+
+    def run(self, *edits: tuple[float, int], kills: Sequence[float] = ()) -> None:
+        """Edits of rows at these times, kills of a process at those; until nothing happens any more."""
+        self.time.run(self._run(edits, kills))
+
+    async def _run(self, edits: Sequence[tuple[float, int]], kills: Sequence[float]) -> None:
+        self.broker = Broker(self.time, self._ahead)
+        self.table = MemoryTable(seconds=0.01)
+        running = [asyncio.create_task(self._process(number, kills)) for number in range(self._processes)]
+        for moment, row in sorted(edits):
+            await asyncio.sleep(moment - self.time.passed)
+            self.versions[guid(row)] = version = self.versions.get(guid(row), 0) + 1
+            self.edited[guid(row), version] = self.time.passed
+            self.broker.put(CHANGES, notification(row))
+        while not self.broker.is_idle or self._busy:  # noqa: ASYNC110  (virtual time)
+            await asyncio.sleep(1)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _process(self, number: int, kills: Sequence[float]) -> None:
+        """A process that is killed at these times, and begins anew with an empty memory."""
+        for life, end in enumerate([*sorted(kills), float("inf")]):
+            pipeline = self._app(f"{number}.{life}")
+            work = [self._trigger(CHANGES, pipeline), self._trigger("company", pipeline)]
+            left = end - self.time.passed if number == 0 and end != float("inf") else None
+            try:
+                async with asyncio.timeout(left):
+                    await asyncio.gather(*work)
+            except TimeoutError:
+                continue
+
+    async def _trigger(self, queue: str, pipeline: Pipeline) -> None:
+        while True:
+            batch = await self.broker.take(queue, 32)
+            self.broker.taken += 1
+            try:
+                await (pipeline.route(batch) if queue == CHANGES else pipeline.sync("company", batch))
+            except BaseException:  # killed: the locks end, and the messages come again
+                for message in batch:
+                    self.broker.put(queue, message.body, 5.0)
+                raise
+            finally:
+                self.broker.taken -= 1
+
+    def _app(self, me: str) -> Pipeline:
+        itself: Any = self
+        nobody: Any = Nobody()
+        clock, now = self.time.clock, self.time.now
+        circuits = Circuits(None, seconds=60.0, now=now)
+        queues: Any = SimpleNamespace(changes=CHANGES, dead_letters=DEAD, of=lambda entity: entity)
+        bus: Any = self.broker
+        known = Known(clock=clock)
+        engine = Engine(
+            dataverse=itself,
+            marketo=itself,
+            schema=Schema(CONFIG, itself, itself, clock=clock),
+            references=References(itself, CONFIG, clock=clock),
+            known=known,
+            circuits=circuits,
+            leases=leases(clock, self.table, me=me),
+            tables=["account"],
+            clock=clock,
+            now=now,
+            time_budget=180.0,
+            parent_wait=86_400.0,
+        )
+        return Pipeline(
+            queues,
+            bursts=Bursts(burst_batch=32, seconds=20.0, now=now),
+            circuits=circuits,
+            bus=bus,
+            engine=engine,
+            settler=Settler(bus, nobody, queues, now=now, max_attempts=50, chance=lambda: 0.5),
+            parking=nobody,
+            marketo=itself,
+            known=known,
+            children=nobody,
+            counts=nobody,
+            gauges=nobody,
+            tables={"account": ()},
+            organization_id=self._organization,
+            is_echo=self._is_echo,
+            written_again=nobody,
+            now=now,
+        )
+
+    async def _organization(self) -> str:
+        return ORGANIZATION
+
+    async def _is_echo(self, _: object) -> bool:
+        return False
+
+    # -- Dynamics ----------------------------------------------------------------------------------------------------
+
+    async def rows(self, _set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
+        found = {id_: {"name": str(self.versions[id_])} for id_ in ids if id_ in self.versions}
+        await asyncio.sleep(0.1)
+        return found
+
+    async def readable_columns(self, table: str) -> frozenset[str]:
+        return frozenset(["name", *TABLES[table][1].rule_columns])
+
+    # -- Marketo -----------------------------------------------------------------------------------------------------
+
+    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
+        return {"company": MarketoField("string", 255)}
+
+    async def upsert(self, _entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+        """One call, which goes on when its caller is killed."""
+        self.calls["upsert"] += 1
+        trouble = next(self._troubles, "")
+        work = asyncio.create_task(self._work([json.loads(body) for body in bodies], trouble))
+        self._busy.add(work)
+        work.add_done_callback(self._busy.discard)
+        await asyncio.shield(work)
+        if trouble in ("lost", "away"):
+            raise MarketoError("502", "bad gateway", kind=Kind.TRANSIENT)
+        return [Result("skipped", 0, "611", "system error") if trouble == "skipped" else Result("updated")] * len(
+            bodies
+        )
+
+    async def _work(self, records: list[dict[str, Any]], trouble: str) -> None:
+        await asyncio.sleep(CALL_SECONDS * (20 if trouble == "lost" else 1))
+        if trouble in ("away", "skipped"):
+            return
+        for record in records:
+            id_, version = record["externalCompanyId"], int(record["company"])
+            for old in range(self.stored.get(id_, 0) + 1, version + 1):
+                self.latencies.setdefault(id_, []).append(self.time.passed - self.edited[id_, old])
+            self.stored[id_] = version
+
+
+def notification(row: int) -> bytes:
+    context = {
+        "MessageName": "Update",
+        "PrimaryEntityName": "account",
+        "PrimaryEntityId": guid(row),
+        "OrganizationId": ORGANIZATION,
+        "InputParameters": [{"key": "Target", "value": {"Attributes": [{"key": "name", "value": None}]}}],
+    }
+    return json.dumps(context).encode()
+
+
+def storm(edits: int, seconds: float, row: int = 1) -> list[tuple[float, int]]:
+    return [(1 + number * seconds / edits, row) for number in range(edits)]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_thousand_edits_of_a_row_in_a_minute_cost_twenty_calls_at_most(processes: int) -> None:
+    world = World(processes=processes)
+    world.run(*storm(1_000, 60))
+    assert world.calls["upsert"] <= 20
+    assert world.stored == world.versions
+    assert max(world.latencies[guid(1)]) <= LONGEST_WAIT + 2
+
+
+def test_a_loop_that_edits_a_row_for_hours_costs_a_call_in_a_minute() -> None:
+    world = World()
+    world.run(*storm(3_600, 2 * 3_600))
+    assert world.calls["upsert"] <= 2 * 60 + 20
+    assert world.stored == world.versions
+
+
+def test_other_rows_are_not_slowed_down_by_a_storm() -> None:
+    world = World()
+    others = [(1.5 + 6 * number, 100 + number) for number in range(10)]
+    world.run(*storm(1_000, 60), *others)
+    assert world.stored == world.versions
+    assert max(latency for id_, found in world.latencies.items() if id_ != guid(1) for latency in found) <= 3
+
+
+def test_two_edits_within_a_moment_are_both_there_within_seconds() -> None:
+    world = World()
+    world.run((1, 1), (2.5, 1))
+    assert world.stored == {guid(1): 2}
+    assert max(world.latencies[guid(1)]) <= 5
+
+
+@pytest.mark.parametrize("ahead", [-86_400.0, 86_400.0])
+def test_a_broker_whose_clock_differs_from_ours_changes_nothing(ahead: float) -> None:
+    world = World(ahead=ahead)
+    world.run(*storm(300, 20), (300, 1))
+    assert world.stored == world.versions
+
+
+TROUBLES = ["", "", "", "away", "lost", "skipped"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.1, 90), st.integers(1, 3)), min_size=1, max_size=40),
+    st.lists(st.sampled_from(TROUBLES), max_size=12),
+    st.lists(st.floats(1, 100), max_size=3),
+    st.integers(1, 2),
+)
+def test_in_the_end_marketo_has_what_was_written_last(
+    edits: list[tuple[float, int]], troubles: list[str], kills: list[float], processes: int
+) -> None:
+    """Whatever order edits, deliveries, lost answers, failures and deaths of processes come in."""
+    world = World(processes=processes, troubles=troubles)
+    world.run(*edits, kills=kills)
+    assert world.stored == world.versions
+    assert not world.broker.waiting[DEAD]
