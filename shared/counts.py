@@ -4,7 +4,10 @@ A row is `counts` / `<hour>|<entity>` (hour in UTC, as 2026-03-04T12) with, for 
 in which a slot of five minutes began, and the hour's last error::
 
     {"synced": {"0": 300, "55": 2}, "failed": {"55": 1},
-     "error": {"code": "1003", "message": …, "at": …, "table": "lead", "id": …, "final": true}}
+     "error": {"code": "1003", "message": …, "at": …, "table": "lead", "id": …, "final": true},
+     "hot": {"lead|…": 412}}
+
+`hot`: rows that changed again a moment after they were sent (shared/storms.py), and about how often.
 """
 
 from __future__ import annotations
@@ -18,10 +21,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.left_out_rows import kept
-from shared.outcomes import Deferred, Failed, Outcome, Retry, Skipped, Synced
+from shared.outcomes import Deferred, Failed, Later, Outcome, Retry, Skipped, Synced
 from shared.plain import plain
 from shared.records import Record, timestamp
 from shared.state import State, Value
+from shared.storms import TOO_SOON
 from shared.telemetry.redaction import redacted
 
 log = logging.getLogger(__name__)
@@ -35,6 +39,8 @@ SLOT_MINUTES = 5
 KEPT = timedelta(hours=48)
 #: Longest text of an error that is kept.
 MESSAGE_LENGTH = 300
+#: The hottest rows that are kept of an hour, and those of which this process keeps the number meanwhile.
+HOTTEST, WARM = 5, 1_000
 #: Seconds that an invocation spends on its counts, and how long they are kept in memory after a failure.
 PATIENCE_SECONDS = 3.0
 AGAIN_AFTER = timedelta(seconds=60)
@@ -46,6 +52,7 @@ class _Hour:
 
     counts: Counter[tuple[str, int]] = field(default_factory=Counter)
     error: dict[str, Any] | None = None
+    hot: Counter[str] = field(default_factory=Counter)
 
     def merged(self, value: Value) -> Value:
         """A row's value with this added."""
@@ -55,6 +62,8 @@ class _Hour:
             slots[str(minute)] = slots.get(str(minute), 0) + number
         if self.error and self.error["at"] >= merged.get("error", {}).get("at", ""):
             merged["error"] = self.error
+        if self.hot:
+            merged["hot"] = dict((Counter(merged.get("hot", {})) + self.hot).most_common(HOTTEST))
         return merged
 
 
@@ -72,9 +81,13 @@ class Counts:
         """Count these outcomes, as they were carried out. Raises nothing."""
         now = self._now()
         found = [(record, outcome) for record, outcome in outcomes if is_counted(outcome)]
-        if not found:
+        hot = [f"{record.table}|{record.id}" for record, outcome in outcomes if _is_hot(outcome)]
+        if not (found or hot):
             return
         hour = self._unwritten.setdefault(row_name(now, entity), _Hour())
+        hour.hot = Counter(dict((hour.hot + Counter(hot)).most_common(WARM)))
+        if not found:
+            return  # it is written with the next one that counts
         hour.counts.update((WHATS[type(outcome)], _slot(now).minute) for _, outcome in found)
         incomplete = sum(isinstance(outcome, Synced) and bool(kept(outcome)) for _, outcome in found)
         if incomplete:
@@ -109,7 +122,9 @@ class Counts:
                 await self._state.change(KIND, name, hour.merged)
             except BaseException:
                 newer = self._unwritten.get(name, _Hour())
-                self._unwritten[name] = _Hour(hour.counts + newer.counts, newer.error or hour.error)
+                self._unwritten[name] = _Hour(
+                    hour.counts + newer.counts, newer.error or hour.error, hour.hot + newer.hot
+                )
                 raise
 
     async def _prune(self) -> None:
@@ -146,11 +161,24 @@ def last_error(rows: Mapping[str, Value], entity: str) -> dict[str, Any] | None:
     return max(errors, key=lambda error: str(error["at"]), default=None)
 
 
+def hottest(rows: Mapping[str, Value], entity: str, since: datetime) -> dict[tuple[str, str], int]:
+    """Rows of an entity (table, id) that were changed too often in the hours since then, and how often about."""
+    first, found = row_name(since, ""), Counter[str]()
+    for name, value in rows.items():
+        if name.partition("|")[2] == entity and name >= first:
+            found.update(value.get("hot", {}))
+    return {(row.partition("|")[0], row.partition("|")[2]): number for row, number in found.most_common(HOTTEST)}
+
+
 def is_counted(outcome: Outcome) -> bool:
     """Whether it is an end, or a wait that somebody should know of."""
     if isinstance(outcome, Retry) and not outcome.after:
         return False  # goes on in the next invocation
     return type(outcome) in WHATS
+
+
+def _is_hot(outcome: Outcome) -> bool:
+    return isinstance(outcome, Later) and outcome.reason == TOO_SOON
 
 
 def _error(record: Record, outcome: Retry | Failed, now: datetime) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from shared.left_out import LeftOut
 from shared.outcomes import Outcome, Synced
 from shared.records import Record, timestamp
 from shared.state import State, Value
+from shared.storms import COVERED
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ class LeftOutRows:
         from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
 
         now = timestamp(self._now())
-        synced = {row_name(record): kept(outcome) for record, outcome in outcomes if isinstance(outcome, Synced)}
+        sent = [(record, o) for record, o in outcomes if isinstance(o, Synced) and o != COVERED]
+        synced = {row_name(record): kept(outcome) for record, outcome in sent}
         if not synced:
             return
         try:

@@ -33,6 +33,8 @@ MAX_ROWS = 20_000
 #: Stamps of two queues may come from different nodes of the broker, whose clocks agree to less than this.
 MARGIN = timedelta(seconds=2)
 COVERED = Synced("covered")
+#: Why a record comes later.
+TOO_SOON = "SentAMomentAgo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Storms:
         if row.read and row.read - record.last_seen >= MARGIN and not (record.filter_changed or record.deciding):
             return COVERED
         left = row.sent[-1] + _wait(row.sent) - self._clock()
-        return Later("SentAMomentAgo", after=math.ceil(left / GRAIN) * GRAIN) if left > 0 else None
+        return Later(TOO_SOON, after=math.ceil(left / GRAIN) * GRAIN) if left > 0 else None
 
     def note(self, outcomes: Iterable[tuple[Record, Outcome]], read: datetime | None) -> None:
         """Remember what has become of rows that were read after this time of the broker (None: nobody knows)."""

@@ -263,3 +263,11 @@ async def test_watching_is_for_people(capsys: pytest.CaptureFixture[str]) -> Non
         await COMMAND.run(context, given, Console(quiet=True))
     assert stopped.value.code == 64
     assert "--json" in capsys.readouterr().err
+
+
+def test_rows_that_change_again_and_again_are_named(status: Status) -> None:
+    status.entities["person"].hottest = {("contact", "c-1"): 412, ("lead", "l-1"): 3}
+    text = text_of(status)
+    assert "contact c-1: changed again at once some 412 times" in text
+    assert "l-1" not in text, "a few edits are no storm"
+    assert as_json(status)["entities"]["person"]["hottest"][0] == {"table": "contact", "id": "c-1", "changes": 412}

@@ -9,9 +9,10 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 
 from shared import counts
-from shared.counts import Counts, last_error, row_name, totals
+from shared.counts import WARM, Counts, hottest, last_error, row_name, totals
 from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
 from shared.records import Record
+from shared.storms import TOO_SOON
 
 NOON = datetime(2026, 3, 4, 12, 7, 30, tzinfo=UTC)
 ALL_KINDS: list[Outcome] = [
@@ -156,3 +157,39 @@ async def test_the_timer_removes_what_is_older_than_two_days_once_an_hour(world:
     world.now += 2 * HOUR
     await world.counts.tend()
     assert sorted(world.rows) == ["2026-03-04T12|person"]
+
+
+def changes(row: int, number: int) -> list[tuple[Record, Outcome]]:
+    return [(Record("contact", f"r{row}", NOON), Later(TOO_SOON, after=3.0))] * number
+
+
+async def test_the_hottest_rows_are_kept_with_what_is_written_anyway(world: World) -> None:
+    for row in range(1, 9):
+        await world.counts.add("person", changes(row, row))
+    assert world.asked == 0, "a wait alone costs storage nothing"
+    await world.counts.add("person", [*changes(8, 400), (Record("contact", "r8", NOON), Synced("covered"))])
+    assert hottest(world.rows, "person", world.now - HOUR) == {
+        ("contact", "r8"): 408, ("contact", "r7"): 7, ("contact", "r6"): 6, ("contact", "r5"): 5, ("contact", "r4"): 4
+    }  # fmt: skip
+    assert hottest(world.rows, "company", world.now - HOUR) == {}
+    world.now += timedelta(hours=3)
+    assert hottest(world.rows, "person", world.now - HOUR) == {}
+
+
+async def test_several_instances_add_up_what_is_hot(world: World) -> None:
+    itself: Any = world
+    other = Counts(itself, now=lambda: world.now)
+    for each in (world.counts, other):
+        await each.add("person", [*changes(1, 30), (Record("contact", "r1", NOON), Synced("updated"))])
+    assert hottest(world.rows, "person", world.now) == {("contact", "r1"): 60}
+    assert world.since(HOUR)["synced"] == 2
+
+
+async def test_what_is_hot_is_not_lost_while_storage_is_away_and_needs_little_room(world: World) -> None:
+    world.away = True
+    for row in range(3 * WARM):
+        await world.counts.add("person", [*changes(row, 1), *changes(7, 1)])
+    world.away = False
+    await world.counts.tend()
+    assert hottest(world.rows, "person", world.now)["contact", "r7"] > 2 * WARM
+    assert len(world.rows["2026-03-04T12|person"]["hot"]) == 5

@@ -33,6 +33,7 @@ oldest            since when the oldest change waits, among the queue's first me
 1 h, 24 h         records synced in this time
 parked, again     records that wait for a parent; records that were sent again within an hour
 dead              dead letters
+Hot rows          rows that are changed again and again within the hour, often by a workflow that loops
 
 Asks neither Marketo nor Dynamics. A queue with sessions is looked into only while the app does not work on it.
 
@@ -132,6 +133,7 @@ def _entity(entity: Entity) -> dict[str, Any]:
         "last_hour": dict(entity.last_hour),
         "last_day": dict(entity.last_day),
         "last_error": dict(entity.last_error) if entity.last_error else None,
+        "hottest": [{"table": table, "id": id_, "changes": number} for (table, id_), number in entity.hottest.items()],
         "parked": {
             "count": entity.parked.count,
             "by_parent": entity.parked.by_parent,

@@ -55,12 +55,16 @@ class Queue:
 
 @dataclass(slots=True)
 class Entity:
-    """One entity: totals of shared/counts.py of the last hour and day, and the application's dead letters of it."""
+    """One entity: totals of shared/counts.py of the last hour and day, and the application's dead letters of it.
+
+    `hottest`: rows (table, id) that changed again a moment after they were sent, and about how often.
+    """
 
     queue: Queue
     last_hour: Mapping[str, int] = field(default_factory=dict)
     last_day: Mapping[str, int] = field(default_factory=dict)
     last_error: Mapping[str, Any] | None = None
+    hottest: Mapping[tuple[str, str], int] = field(default_factory=dict)
     parked: Parked = field(default_factory=Parked)
     letters: int = 0
 

@@ -158,6 +158,7 @@ async def _state(context: Context, status: Status) -> None:
         entity.last_hour = counts.totals(rows, name, status.at - HOUR)
         entity.last_day = counts.totals(rows, name, status.at - DAY)
         entity.last_error = counts.last_error(rows, name)
+        entity.hottest = counts.hottest(rows, name, status.at - HOUR)
     notes = {name: beat_of(row) for name, row in (await _all(state, heartbeat.KIND)).items()}
     status.beats = {name: beat for name, beat in notes.items() if beat}
     status.schedule = context.environment.get("RELEASE_SCHEDULE", "")

@@ -17,6 +17,8 @@ from shared.settings import MarketoSettings
 RUNS = 3
 #: Longest text of an error in the list.
 _ERROR_LENGTH = 120
+#: From so many changes in an hour that came a moment after the last one, a row is listed.
+HOT = 20
 _UNKNOWN = "?"
 _NONE = "-"
 
@@ -31,6 +33,7 @@ def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
         *_section("Marketo's day", _budget(status, marketo)),
         *_section("Write-back", _write_back(status)),
         *_section("Last errors", _errors(status)),
+        *_section("Hot rows", _hot(status)),
         *_section("Needs attention", _attention(status), colour="yellow"),
         *_section("Not looked at", (f"{what}: {why}" for what, why in status.unseen.items()), colour="red"),
     ]
@@ -143,6 +146,13 @@ def _errors(status: Status) -> Iterator[str]:
             text = text if len(text) <= _ERROR_LENGTH else text[: _ERROR_LENGTH - 1] + "…"
             what = "dead letter" if error["final"] else "tried again"
             yield f"{name}, {ago} ago, {what}: {error['code']} {text} ({error['table']} {error['id']})"
+
+
+def _hot(status: Status) -> Iterator[str]:
+    for entity in status.entities.values():
+        for (table, id_), number in entity.hottest.items():
+            if number >= HOT:
+                yield f"{table} {id_}: changed again at once some {number:,} times within the hour; find what edits it"
 
 
 def _attention(status: Status) -> Iterator[str]:
