@@ -312,6 +312,7 @@ class World:
             marketo=itself,
             known=known,
             dependants=nobody,
+            relabel=nobody,
             left_out=nobody,
             counts=nobody,
             gauges=nobody,
