@@ -147,7 +147,9 @@ def pipeline() -> Pipeline:
             versions=reference_state.versions,
             watch=renamed_labels.seen,
         ),
-        references=References(dataverse, rules, clock=clock, versions=reference_state.versions),
+        references=References(
+            dataverse, rules, clock=clock, versions=reference_state.versions, hidden=reference_state.hidden
+        ),
         known=known,
         circuits=circuits,
         leases=Leases(with_others.state, me=uuid4().hex, longest_call=given.marketo.longest_call, clock=clock),

@@ -11,6 +11,7 @@ PartitionKey   RowKey                          Value
 =============  ==============================  ==================================================================
 ``reference``  ``version``                     {"rows": number, "schema": number}
 ``reference``  ``<table>|<id>``                facts of a user, team or role, see shared/reference_changes.py
+``hidden``     entity set                      {"rows": number, "first": id, "at": time} of rows that cannot be seen
 ``labels``     ``<table>|<column>|<lcid>``     {"<value>": "<label>"} of a choice column, see shared/renamed_labels.py
 ``relabel``    ``<table>|<column>|<value>``    rows with a renamed choice that are still to be sent: {"next": path}
 =============  ==============================  ==================================================================
@@ -20,16 +21,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from shared.records import timestamp
 from shared.state import State, Value
 
 log = logging.getLogger(__name__)
 
 KIND = "reference"
 VERSION = "version"
+#: Rows that others refer to and that the sync user cannot see, by entity set.
+HIDDEN = "hidden"
 #: Nobody waits longer for storage: without an answer, what is kept does not count.
 STORAGE_SECONDS = 3.0
 
@@ -68,6 +73,17 @@ class ReferenceState:
     async def renew(self, what: str) -> None:
         """Let every process read `what` (rows or schema) anew before it uses it again."""
         await self._state.change(KIND, VERSION, lambda value: {**value, what: _number(value, what) + 1})
+
+    async def hidden(self, entity_set: str, ids: Sequence[str]) -> None:
+        """Note for `msisync doctor` that rows which others refer to cannot be seen. Without storage the log must do."""
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        note = {"rows": len(ids), "first": ids[0], "at": timestamp(datetime.now(UTC))}
+        try:
+            async with asyncio.timeout(STORAGE_SECONDS):
+                await self._state.change(HIDDEN, entity_set, lambda _: note)
+        except (AzureError, TimeoutError) as error:
+            log.warning("hidden_not_noted error=%s", type(error).__name__)
 
     async def facts(self, table: str, id_: str) -> Value:
         """What was last acted upon for this row; empty when nothing ever was."""

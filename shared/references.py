@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from shared.config import SyncConfig
@@ -57,6 +57,10 @@ class _Kept(Generic[T]):
         self._read.clear()
 
 
+async def nobody_told(_entity_set: str, _ids: Sequence[str]) -> None:
+    """For a process whose operator sees it anyway."""
+
+
 class References:
     """Users, teams and role names, kept for a minute at most; contacts' parents, read for each batch."""
 
@@ -67,11 +71,17 @@ class References:
         *,
         clock: Callable[[], float],
         versions: Callable[[], Awaitable[Versions | None]] = always_the_same,
+        hidden: Callable[[str, Sequence[str]], Awaitable[None]] = nobody_told,
     ) -> None:
-        """`versions`: what the processes share of the data's versions, None when storage does not answer."""
+        """`versions`: what the processes share of the data's versions, None when storage does not answer. `hidden`: is
+        told the set and the ids of rows that cannot be seen.
+        """
         self._dataverse = dataverse
         self._config = config
         self._versions = versions
+        self._hidden = hidden
+        self._clock = clock
+        self._told: dict[str, float] = {}
         self._version: int | None = None
         self._users: _Kept[User] = _Kept(clock)
         self._administrators: _Kept[str] = _Kept(clock)
@@ -154,12 +164,19 @@ class References:
         for start in range(0, len(ids), MAX_IDS):
             chunk = ids[start : start + MAX_IDS]
             found |= await self._dataverse.rows(entity_set, key, chunk, columns, deadline=deadline)
-        if hidden := [id_ for id_, row in found.items() if row is None]:
-            log.warning(
-                "reference_hidden set=%s rows=%d first=%s: not there, or hidden from the sync user's role; see msisync "
-                "doctor", entity_set, len(hidden), hidden[0],
-            )  # fmt: skip
+        await self._tell(entity_set, [id_ for id_, row in found.items() if row is None])
         return found
+
+    async def _tell(self, entity_set: str, hidden: list[str]) -> None:
+        """Report rows that cannot be seen, once a minute."""
+        if not hidden or self._clock() < self._told.get(entity_set, -math.inf) + KEEP_SECONDS:
+            return
+        self._told[entity_set] = self._clock()
+        log.warning(
+            "reference_hidden set=%s rows=%d first=%s: not there, or hidden by the sync user's role; see msisync doctor",
+            entity_set, len(hidden), hidden[0],
+        )  # fmt: skip
+        await self._hidden(entity_set, hidden)
 
 
 def user_of(row: Row) -> User:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from shared.operations.command import Command, Exit, Result
 from shared.operations.context import Context
-from shared.operations.doctor import alive, bus, dynamics, fields, insight, marketo, registration, settings
+from shared.operations.doctor import alive, bus, dynamics, fields, hidden, insight, marketo, registration, settings
 from shared.operations.doctor.runner import Check, Finding, Status, Subject, examine, with_needs
 
 CHECKS: tuple[Check, ...] = (
@@ -27,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     *insight.CHECKS,
     *bus.CHECKS,
     *alive.CHECKS,
+    *hidden.CHECKS,
 )
 
 #: Mark, mark where the terminal knows ASCII only, and style of each status.

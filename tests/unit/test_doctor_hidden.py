@@ -1,0 +1,57 @@
+"""The doctor's check of rows that decide about others and that nobody could see."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ServiceRequestError
+
+from shared.operations.doctor.hidden import RECENT, finding
+from shared.operations.doctor.runner import Status
+from shared.records import timestamp
+from shared.reference_state import ReferenceState
+
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+ID = "5cbf1a44-37f5-ee11-a1fd-000d3a2f6c01"
+
+
+def note(age: timedelta) -> dict[str, Any]:
+    return {"rows": 2, "first": ID, "at": timestamp(NOW - age)}
+
+
+def test_hidden_users_are_told_with_an_example_and_what_to_do() -> None:
+    found = finding({"systemusers": note(timedelta(minutes=5)), "teams": note(RECENT)}, NOW)
+    assert found.status is Status.ATTENTION
+    (line,) = found.details
+    assert ID in line
+    assert "keep the owner" in line
+    assert "Read" in found.remedy
+    assert "resync" in found.remedy
+
+
+@pytest.mark.parametrize("rows", [{}, {"teams": note(RECENT)}, {"teams": {}}, {"teams": {"at": "x"}}])
+def test_nothing_recent_is_no_finding(rows: dict[str, Any]) -> None:
+    assert finding(rows, NOW).status is Status.OK
+
+
+class State:
+    """Storage that may be away."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.away = False
+
+    async def change(self, kind: str, name: str, change: Any) -> None:
+        if self.away:
+            raise ServiceRequestError("no storage")
+        self.rows[kind, name] = change(self.rows.get((kind, name), {}))
+
+
+async def test_the_app_notes_what_it_cannot_see_and_goes_on_without_storage() -> None:
+    state: Any = State()
+    await ReferenceState(state).hidden("systemusers", [ID])
+    row = state.rows["hidden", "systemusers"]
+    assert (row["rows"], row["first"]) == (1, ID)
+    state.away = True
+    await ReferenceState(state).hidden("teams", [ID])
+    assert len(state.rows) == 1
