@@ -173,7 +173,7 @@ class References:
             return
         self._told[entity_set] = self._clock()
         log.warning(
-            "reference_hidden set=%s rows=%d first=%s: not there, or hidden by the sync user's role; see msisync doctor",
+            "reference_hidden set=%s rows=%d first=%s: not there, or hidden from the sync user; see msisync doctor",
             entity_set, len(hidden), hidden[0],
         )  # fmt: skip
         await self._hidden(entity_set, hidden)
