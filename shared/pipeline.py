@@ -24,7 +24,7 @@ from shared.parking import Parking
 from shared.records import Record, coalesce, encode, read, timestamp
 from shared.routing import Refusal, Routed, records_of
 from shared.settings import QueueSettings
-from shared.settle import Settler, dead_letter
+from shared.settle import STORAGE_AWAY, Settler, dead_letter, storage_fails
 from shared.sync import Engine
 from shared.telemetry import measures, spans
 from shared.telemetry.gauges import Gauges
@@ -226,13 +226,22 @@ class Pipeline:
         windows = self._bursts.carried(bursts)
         received = max((stamp for message in messages if (stamp := message.stamp)), default=None)
         outcomes = await self._engine.sync(entity, records, windows, received)
-        again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced | Skipped)]
-        if again:
-            await self._written_again(again)
-        settled = await self._settler.settle(entity, await self._relink(outcomes, windows), windows)
+        outcomes = await self._relink(await self._write_back(outcomes), windows)
+        settled = await self._settler.settle(entity, outcomes, windows)
         await self._counts.add(entity_name, settled)
         await self._left_out.note(entity_name, settled)
         measures.settled(entity_name, settled, self._now())
+
+    async def _write_back(self, outcomes: list[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
+        """Have those rows written back again that an operator has replayed.
+
+        Gives the outcomes, with another try for those rows when storage is away: their neighbours are settled.
+        """
+        again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced | Skipped)]
+        if not again or not await storage_fails(self._written_again(again)):
+            return outcomes
+        keys = {record.key for record in again}
+        return [(record, STORAGE_AWAY if record.key in keys else outcome) for record, outcome in outcomes]
 
     async def _relink(self, outcomes: list[tuple[Record, Outcome]], windows: Windows) -> list[tuple[Record, Outcome]]:
         """Sync the rows that went without a link, or with another one: a parent was let in or has changed just now.
@@ -257,10 +266,13 @@ class Pipeline:
         await self._gauges.tell()
         await self._relabel(self._send_on)
         try:
-            counts = await self._parking.check(self._marketo, self._known)
+            if await storage_fails(self._check_parked()):
+                log.warning("release_waits storage is away")
         except MsiSyncError as error:
             log.warning("release_waits %s", error)
-            return
+
+    async def _check_parked(self) -> None:
+        counts = await self._parking.check(self._marketo, self._known)
         log.info("release_deferred %s", " ".join(f"{name}={n}" for name, n in counts.items()))
 
     async def _send_on(self, records: Sequence[Record], windows: Windows = AT_ONCE) -> None:

@@ -87,41 +87,27 @@ class Settler:
     async def _park(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
         """Gives, as its neighbours do, the records that must come again because storage did not answer."""
         deferred = [(record, outcome.parents) for record, outcome in outcomes if isinstance(outcome, Deferred)]
-        failed = deferred and await self._storage_fails(self._parking.park(entity, deferred, windows))
+        failed = deferred and await storage_fails(self._parking.park(entity, deferred, windows))
         return [record for record, _ in deferred] if failed else []
 
     async def _link_later(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
         sent = [(r, outcome.without) for r, outcome in outcomes if isinstance(outcome, Synced) and outcome.without]
-        failed = sent and await self._storage_fails(self._parking.link_later(entity, sent, windows))
+        failed = sent and await storage_fails(self._parking.link_later(entity, sent, windows))
         return [record for record, _ in sent] if failed else []
 
     async def _release(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
         """Records that others are known to wait for come again; for the rest the timer stands in."""
         synced = [r for r, outcome in outcomes if isinstance(outcome, Synced) or outcome == FILTERED]
         synced = synced if entity.is_parent else []
-        failed = synced and await self._storage_fails(self._parking.release(entity, synced, windows))
+        failed = synced and await storage_fails(self._parking.release(entity, synced, windows))
         return [record for record in synced if record.requested] if failed else []
 
     async def _give_up(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
         """Note which parents will not come, so that their children go without them."""
         causes = [(record, will_not_come(record, outcome, self._now())) for record, outcome in outcomes]
         lost = [(record, cause) for record, cause in causes if cause] if entity.is_parent else []
-        failed = lost and await self._storage_fails(self._parking.give_up(entity, lost, windows))
+        failed = lost and await storage_fails(self._parking.give_up(entity, lost, windows))
         return [record for record, _ in lost if record.requested] if failed else []
-
-    @staticmethod
-    async def _storage_fails(work: Awaitable[object]) -> bool:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-        from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
-
-        try:
-            await work
-        except ServiceBusError:  # requests and releases are messages: without the broker, nothing is durable
-            raise
-        except AzureError as error:
-            log.warning("storage_away error=%s", type(error).__name__)
-            return True
-        return False
 
     def _retries(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> list[Outgoing]:
         """Copies to be seen later: records with the same wait share messages."""
@@ -207,6 +193,21 @@ def will_not_come(record: Record, outcome: Outcome, now: datetime) -> WillNotCom
             return WillNotCome(outcome.code, outcome.message, now)
         case _:
             return None
+
+
+async def storage_fails(work: Awaitable[object]) -> bool:
+    """Whether storage did not do it. Raises what else goes wrong."""
+    from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+    from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
+
+    try:
+        await work
+    except ServiceBusError:  # requests and releases are messages: without the broker, nothing is durable
+        raise
+    except AzureError as error:
+        log.warning("storage_away error=%s", type(error).__name__)
+        return True
+    return False
 
 
 def dead_letter(

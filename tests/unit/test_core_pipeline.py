@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from azure.core.exceptions import ServiceRequestError
 from azure.data.tables import TableEntity
 
 from shared.bus import Outgoing
@@ -21,6 +22,7 @@ from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, S
 from shared.parked_rows import Parked, child_of, child_row
 from shared.pipeline import Incoming, Pipeline
 from shared.records import Record, decode, encode, read, timestamp
+from shared.settle import STORAGE_AWAY
 from shared.windows import Bursts, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
@@ -94,6 +96,7 @@ class World:
         self.echoes: set[str] = set()
         self.again: list[Record] = []
         self.relabelled: list[Record] = []
+        self.storage_is_away = False
         queues: Any = Queues()
         itself: Any = self
         self.pipeline = Pipeline(
@@ -133,6 +136,8 @@ class World:
         return len(self.relabelled)
 
     async def written_again(self, records: Sequence[Record]) -> None:
+        if self.storage_is_away:
+            raise ServiceRequestError("nobody there")
         self.again += records
 
     async def organization(self) -> str:
@@ -174,6 +179,8 @@ class World:
         self.counted.append(("told", 0))
 
     async def check(self, *_: Any) -> dict[str, int]:
+        if self.storage_is_away:
+            raise ServiceRequestError("nobody there")
         return {"checked": 5, "released": 2}
 
     async def accept(self, sent: bytes, content_type: str = JSON) -> int:
@@ -575,6 +582,21 @@ async def test_a_replayed_write_back_is_due_again_once_its_person_is_in_marketo(
     records = [Record("lead", guid(1), SEEN, write_back=True), Record("lead", guid(2), SEEN)]
     await world.pipeline.sync("person", [incoming(encode("person", records))])
     assert [record.id for record in world.again] == [guid(1)]
+
+
+async def test_without_storage_a_replayed_write_back_waits_and_its_neighbours_are_settled(world: World) -> None:
+    world.storage_is_away = True
+    records = [Record("lead", guid(1), SEEN, write_back=True), Record("lead", guid(2), SEEN)]
+    await world.pipeline.sync("person", [incoming(encode("person", records))])
+    assert [outcome for _, outcome in world.settled] == [STORAGE_AWAY, Synced("created")]
+
+
+async def test_without_storage_the_timer_says_so_and_does_not_fail(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.storage_is_away = True
+    await world.pipeline.release()
+    assert "release_waits storage" in caplog.text
 
 
 def test_a_parked_record_keeps_what_must_travel_with_it() -> None:
