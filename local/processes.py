@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 PARENT_VARIABLE = "LOCAL_STACK_PID"
+#: Seconds that the clock of a Functions worker is ahead: for tests of clocks that are wrong.
+CLOCK_VARIABLE = "LOCAL_CLOCK_OFFSET_SECONDS"
 PR_SET_PDEATHSIG = 1
 LOG_TAIL_LINES = 25
 # Below Linux's range for outgoing connections (from 32768): who stops and starts again finds the port still free.

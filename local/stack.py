@@ -27,7 +27,7 @@ from local.certificates import write_certificates, write_client_certificate
 from local.control import ControlServer, send_command
 from local.endpoints import HOSTS, Addresses, Ports, inherited_environment, write_private_json
 from local.parts import SUBSCRIPTION, MarketoLimits, functions_command, neighbour_commands, write_queues
-from local.processes import Child, StackError, announces_ready, free_ports
+from local.processes import CLOCK_VARIABLE, Child, StackError, announces_ready, free_ports
 from local.registration import register
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -164,8 +164,11 @@ class Stack:
         self._report(f"{name:<12} killed")
         self._note_change()
 
-    async def start_functions(self, name: str = "a", function: str | None = None) -> None:
-        """Start the Functions host `a` again, or another instance beside it; or one function of it."""
+    async def start_functions(self, name: str = "a", function: str | None = None, *, clock_offset: float = 0.0) -> None:
+        """Start the Functions host `a` again, or another instance beside it; or one function of it.
+
+        `clock_offset`: how many seconds the clock of an instance is ahead that is started for the first time.
+        """
         if function is not None:
             await self._control_function(name, function, "start")
             return
@@ -180,6 +183,7 @@ class Stack:
                 one_process=self._one_process,
             )
             environment = {**self.addresses.functions_environment(), **self._functions_environment}
+            environment |= {CLOCK_VARIABLE: str(clock_offset)} if clock_offset else {}
             self._add(FUNCTIONS + name, command, environment)
         await self.start_part(FUNCTIONS + name)
 

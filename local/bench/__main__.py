@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import math
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from rich.console import Console
 
 from local.bench import BenchError, day, machine, report
 from local.bench.burst import Burst, Report, run_burst
+from local.bench.chaos import chaos_figures, run_chaos
 from local.bench.doctor import doctor_figures, run_doctor
 from local.bench.engine import run_engine
 from local.bench.figures import Figure, all_met, table
@@ -30,7 +32,7 @@ from local.bench.write_back import run_write_back, write_back_figures
 from local.processes import StackError
 from local.stack import DIRECTORY, ROOT
 
-SECTIONS = ("import", "doctor", "lone", "engine", "burst", "replay", "day", "quota", "write-back")
+SECTIONS = ("import", "doctor", "lone", "engine", "burst", "replay", "day", "quota", "write-back", "chaos")
 #: Fields of one's own in a large sync.toml.
 MORE_FIELDS = 500
 #: 100,000 dead letters to 20,000 records.
@@ -52,6 +54,8 @@ class Bench:
     records: int
     orders: Sequence[str]
     directory: Path
+    seed: int
+    seconds: float
     figures: list[Figure] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
@@ -68,6 +72,7 @@ class Bench:
             "day": self.day,
             "quota": self.quota,
             "write-back": self.write_back,
+            "chaos": self.chaos,
         }
         for section in SECTIONS:
             if section not in sections:
@@ -165,6 +170,15 @@ class Bench:
         self.figures += write_back_figures(run)
         self.details["write-back"] = run.details()
 
+    async def chaos(self) -> None:
+        """Minutes of edits, kills and faults; then both systems are compared."""
+        self.say(f"chaos: {self.seconds:.0f} s; the same again: --only chaos --seed {self.seed}")
+        run = await run_chaos(
+            self.directory / "chaos", seed=self.seed, seconds=self.seconds, report=self.progress("chaos")
+        )
+        self.figures += chaos_figures(run)
+        self.details["chaos"] = asdict(run)
+
     def say(self, line: str) -> None:
         """Tell what begins."""
         self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {line}", highlight=False)
@@ -197,6 +211,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(SECTIONS), help=f"parts to measure, of {','.join(SECTIONS)}")
     parser.add_argument("--records", type=int, default=20_000, help=f"changes in a burst, {LEAST_RECORDS} or more")
     parser.add_argument("--orders", default=FIRST_ORDER, help=f"orders of the bursts, of {','.join(ORDERS)}")
+    parser.add_argument("--seed", type=int, default=None, help="of the chaos; by default another one in every run")
+    parser.add_argument("--seconds", type=float, default=600.0, help="how long the chaos lasts")
     parser.add_argument("--json", type=Path, default=DIRECTORY / "bench.json", help="the report file")
     options = parser.parse_args(given)
     options.only, options.orders = options.only.split(","), options.orders.split(",")
@@ -213,7 +229,8 @@ def main() -> int:
     """Run the benchmark and return the exit code."""
     options = arguments()
     console = Console(width=None if sys.stdout.isatty() else 120)
-    bench = Bench(console, options.records, options.orders, DIRECTORY / "bench")
+    seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
+    bench = Bench(console, options.records, options.orders, DIRECTORY / "bench", seed, options.seconds)
     asyncio.run(bench.run(options.only))
     described = machine.description()
     console.print(table(bench.figures, title=f"{described['cores']} cores, Python {described['python']}"))

@@ -21,6 +21,7 @@ import typing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from azure.functions import meta
 from local.functions import usage
 from local.functions.sampler import Sampler
 from local.functions.wire import Invocation, Typed, receive, send, to_datum
-from local.processes import die_with_parent
+from local.processes import CLOCK_VARIABLE, die_with_parent
 
 logger = logging.getLogger("local.functions.worker")
 
@@ -266,6 +267,11 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     logging.getLogger("azure").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    offset = float(os.environ.get(CLOCK_VARIABLE, "0"))
+    if offset:
+        import time_machine  # noqa: PLC0415  (only for an instance whose clock is wrong)
+
+        time_machine.travel(datetime.now(UTC) + timedelta(seconds=offset), tick=True).start()
     asyncio.run(serve(arguments.app_dir, socket.socket(fileno=arguments.socket)))
 
 
