@@ -44,6 +44,8 @@ CHANGES_PER_CALL_LEFT = 1000
 PERSONS_PER_RECORD = 5
 FIRST_ORDER = "import"
 PROGRESS_SECONDS = 3.0
+#: Differences that are shown; the report file has all.
+SHOWN = 40
 
 
 @dataclass
@@ -177,6 +179,8 @@ class Bench:
             self.directory / "chaos", seed=self.seed, seconds=self.seconds, report=self.progress("chaos")
         )
         self.figures += chaos_figures(run)
+        for line in [*run.differences, *run.dead_letters][:SHOWN]:
+            self.say(f"chaos: {line}")
         self.details["chaos"] = asdict(run)
 
     def say(self, line: str) -> None:
