@@ -17,7 +17,7 @@ from azure.servicebus.exceptions import ServiceBusError
 
 from local.bench import BenchError
 from local.bench.burst import Report
-from local.bench.chaos_plan import WEIGHTS, Event, Plan, plan
+from local.bench.chaos_plan import WEIGHTS, Event, Plan, Written, plan
 from local.bench.figures import Figure, Target
 from local.bench.marketo_side import Calls, calls_of
 from local.dataverse.notifications import Origin, notification
@@ -113,7 +113,7 @@ class _Soak:
     async def begin(self, world: World) -> None:
         """Put the organisation into Dynamics, and announce all of it."""
         await self._system.dataverse("/seed", world.seed_body())
-        await self._post([(table, world.rows[table][id_]) for table, id_ in world.synced()], "Create")
+        await self._post([(table, Written(world.rows[table][id_], ())) for table, id_ in world.synced()], "Create")
 
     async def happen(self) -> None:
         """Let every event happen at its time; what takes longer goes on beside the next ones."""
@@ -130,19 +130,22 @@ class _Soak:
     async def _do(self, event: Event) -> None:
         await self._handlers[event.kind](event)
 
-    async def _change(self, event: Event, content: dict[Reference, Row]) -> None:
+    async def _change(self, event: Event, content: dict[Reference, Written]) -> None:
         """Write rows and announce them; of a storm, each of its many edits."""
         body: dict[str, list[Row]] = {}
-        for (table, _), row in content.items():
-            body.setdefault(table, []).append(row)
+        for (table, _), written in content.items():
+            body.setdefault(table, []).append(written.row)
         if event.kind != "repeat":
             await self._system.dataverse("/seed", body)
-        rows = [(table, row) for (table, _), row in content.items()]
-        self._edits += len(rows) * event.detail
-        await self._post(rows * event.detail, "Update")
+        changes = [(table, written) for (table, _), written in content.items()]
+        self._edits += len(changes) * event.detail
+        await self._post(changes * event.detail, "Update")
 
-    async def _post(self, rows: list[tuple[str, Row]], message: str) -> None:
-        bodies = [notification(message, table, row, Origin(at=time.time())).json().encode() for table, row in rows]
+    async def _post(self, changes: list[tuple[str, Written]], message: str) -> None:
+        bodies = [
+            notification(message, table, written.row, Origin(at=time.time()), columns=written.columns).json().encode()
+            for table, written in changes
+        ]
         for start in range(0, len(bodies), POSTED_AT_ONCE):
             await self._post_some(bodies[start : start + POSTED_AT_ONCE])
 

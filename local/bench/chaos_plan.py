@@ -66,6 +66,14 @@ class Event:
     detail: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A row after an event, and the columns that the event wrote, by their logical names."""
+
+    row: Row
+    columns: tuple[str, ...]
+
+
 @dataclass
 class Plan:
     """The events of a run; `world` is what the organisation is like when all of them have happened."""
@@ -73,7 +81,7 @@ class Plan:
     seed: int
     world: World
     events: list[Event] = field(default_factory=list)
-    contents: list[dict[Reference, Row]] = field(default_factory=list)
+    contents: list[dict[Reference, Written]] = field(default_factory=list)
 
 
 def plan(seed: int, world: World, *, seconds: float, functions: Sequence[str]) -> Plan:
@@ -95,7 +103,7 @@ def plan(seed: int, world: World, *, seconds: float, functions: Sequence[str]) -
 
 def _event(
     chance: random.Random, world: World, at: float, kind: str, functions: Sequence[str]
-) -> tuple[Event, dict[Reference, Row]]:
+) -> tuple[Event, dict[Reference, Written]]:
     faults: dict[str, Sequence[Any]] = {
         "kill": functions,
         "marketo": MARKETO_FAULTS,
@@ -106,14 +114,16 @@ def _event(
     }
     if kind in faults:
         return Event(at, kind, detail=chance.choice(faults[kind])), {}
-    changed = [_one(chance, world) for _ in range(1 if kind == "storm" else chance.randint(1, EDITED_AT_ONCE))]
-    if kind == "move":
-        changed = [reference for reference in changed if _move(chance, world, reference)]
-    elif kind != "repeat":
-        for reference in changed:
-            _edit(chance, world, reference, at)
-    rows = {reference: dict(world.rows[reference[0]][reference[1]]) for reference in changed}
-    return Event(at, kind, tuple(changed), STORM_EDITS if kind == "storm" else 1), rows
+    chosen = {_one(chance, world) for _ in range(1 if kind == "storm" else chance.randint(1, EDITED_AT_ONCE))}
+    written: dict[Reference, Written] = {}
+    for reference in sorted(chosen):
+        if kind == "move":
+            columns = _move(chance, world, reference)
+        else:
+            columns = () if kind == "repeat" else _edit(chance, world, reference, at)
+        if columns or kind == "repeat":
+            written[reference] = Written(dict(world.rows[reference[0]][reference[1]]), columns)
+    return Event(at, kind, tuple(written), STORM_EDITS if kind == "storm" else 1), written
 
 
 def _one(chance: random.Random, world: World) -> Reference:
@@ -121,25 +131,26 @@ def _one(chance: random.Random, world: World) -> Reference:
     return table, chance.choice(list(world.rows[table]))
 
 
-def _edit(chance: random.Random, world: World, reference: Reference, at: float) -> None:
+def _edit(chance: random.Random, world: World, reference: Reference, at: float) -> tuple[str, ...]:
     table, id_ = reference
     column = chance.choice(EDITED[table])
     row = world.rows[table][id_]
     row[column] = not row.get(column) if column.startswith("donot") else f"{column} at {at:.2f}"
+    return (column,)
 
 
-def _move(chance: random.Random, world: World, reference: Reference) -> bool:
-    """Give a row to another owner, a person or deal with an account to another account. False: it cannot move."""
+def _move(chance: random.Random, world: World, reference: Reference) -> tuple[str, ...]:
+    """Give a row to another owner, or a person or deal to another account. Gives the column; none: it cannot move."""
     table, id_ = reference
     row = world.rows[table].get(id_, {})
     if table == "systemuser":
-        return False
+        return ()
     if table == "account" or chance.random() < 0.5:
         owner = chance.choice(list(world.rows["systemuser"]))
         row.update(lookup("ownerid", "systemuser", owner))
         row.update({**lookup("owninguser", "systemuser", owner), **lookup("owningteam", "team", None)})
-        return True
+        return ("ownerid",)
     column = {"contact": "parentcustomerid", "lead": "parentaccountid", "opportunity": "customerid"}[table]
     # A person without a company may get one; one who has a company cannot leave it in Marketo, only move.
     row.update(lookup(column, "account", chance.choice(list(world.rows["account"]))))
-    return True
+    return (column,)
