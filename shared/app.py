@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache, partial
 from uuid import uuid4
 
@@ -20,6 +19,7 @@ from shared.budget import Budget, limits_of
 from shared.bus import Bus, Outgoing
 from shared.children import Children
 from shared.circuit import Circuits
+from shared.clock import Clock
 from shared.config import SyncConfig
 from shared.counts import Counts
 from shared.dataverse.auth import DataverseAuth
@@ -67,8 +67,8 @@ from shared.write_back.sweep import Sweeps
 CONNECT_SECONDS = 10.0
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+_clock = Clock()
+_now = _clock.now
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _shared() -> _Shared:
     export.start()
     given = settings.load()
     rules = config.load(given.sync.config)
-    state = State(given.storage)
+    state = State(given.storage, heard=_clock.heard)
     circuits = Circuits(state, seconds=given.sync.circuit, now=_now)
     dataverse = dataverse_client(given.dataverse, circuits)
     budget = Budget(state, limits_of(given.marketo), me=uuid4().hex[:12], now=_now)

@@ -62,9 +62,19 @@ class Seen:
 class State:
     """The table. Raises azure.core's AzureError when storage does not answer."""
 
-    def __init__(self, settings: StorageSettings, client: Callable[[], TableClient] | None = None) -> None:
-        """`client`: makes the table's client, for who does not connect as the app does."""
-        self._client = client or partial(connect, settings, settings.state_table)
+    def __init__(
+        self,
+        settings: StorageSettings,
+        client: Callable[[], TableClient] | None = None,
+        *,
+        heard: Callable[[datetime], None] = lambda _: None,
+    ) -> None:
+        """`client`: makes the table's client, for who does not connect as the app does.
+
+        `heard` gets the time by storage's clock with every answer (of a client that is made here).
+        """
+        self._heard = heard
+        self._client = client or partial(connect, settings, settings.state_table, heard=heard)
         self._table: TableClient | None = None
         self._opening = asyncio.Lock()
         self._written: dict[tuple[str, str], tuple[str, str]] = {}
@@ -123,11 +133,12 @@ class State:
 
         answered: list[datetime] = []
 
-        def at(response: Any) -> None:
-            answered.append(parsedate_to_datetime(response.http_response.headers["Date"]))
+        def at(moment: datetime) -> None:
+            answered.append(moment)
+            self._heard(moment)
 
         try:
-            row = await (await self._open()).get_entity(kind, name, raw_response_hook=at)
+            row = await (await self._open()).get_entity(kind, name, raw_response_hook=partial(_tell, at))
         except ResourceNotFoundError:
             return Seen({}, "", 0.0)
         written = row.metadata["timestamp"]
@@ -222,13 +233,23 @@ def _contested(kind: str, name: str) -> Exception:
     return ResourceModifiedError(f"{kind}|{name} was changed by others {TRIES} times in a row")
 
 
-def connect(settings: StorageSettings, table: str) -> TableClient:
-    """A client of a table, by connection string or with the app's identity."""
+def connect(
+    settings: StorageSettings, table: str, *, heard: Callable[[datetime], None] = lambda _: None
+) -> TableClient:
+    """A client of a table, by connection string or with the app's identity. `heard` gets the time of every answer."""
     from azure.data.tables.aio import TableClient  # noqa: PLC0415
 
+    hook = partial(_tell, heard)
     if settings.connection.get_secret_value():
-        return TableClient.from_connection_string(settings.connection.get_secret_value(), table)
+        connection = settings.connection.get_secret_value()
+        return TableClient.from_connection_string(connection, table, raw_response_hook=hook)
     from azure.identity.aio import ManagedIdentityCredential  # noqa: PLC0415
 
     credential = ManagedIdentityCredential(client_id=settings.identity_client_id or None)
-    return TableClient(settings.table_uri, table, credential=credential)
+    return TableClient(settings.table_uri, table, credential=credential, raw_response_hook=hook)
+
+
+def _tell(heard: Callable[[datetime], None], response: Any) -> None:
+    """Pass on when an answer was given, by the clock of who gave it."""
+    with suppress(KeyError, TypeError, ValueError):
+        heard(parsedate_to_datetime(response.http_response.headers["Date"]))

@@ -82,6 +82,20 @@ async def test_no_change_is_lost_when_several_write_at_once(
     await other.close()
 
 
+async def test_every_answer_of_storage_tells_the_time_also_one_that_refuses(storage: StorageSettings) -> None:
+    heard: list[datetime] = []
+    state = State(storage, heard=heard.append)
+    try:
+        await state.put("kind", "name", {"count": 1})
+        await state.look("kind", "name")
+        before = len(heard)
+        assert await state.read("kind", "nobody") == {}
+        assert len(heard) > before >= 2
+        assert all(abs((moment - datetime.now(UTC)).total_seconds()) < 600 for moment in heard)
+    finally:
+        await state.close()
+
+
 async def test_who_believes_to_be_alone_is_put_right(storage: StorageSettings, state: State) -> None:
     other = State(storage)
     await state.change("kind", "name", plus_one, alone=True)
