@@ -33,7 +33,7 @@ def incoming(messages: Messages) -> list[Incoming]:
         Incoming(
             message.get_body(),
             (message.enqueued_time_utc or datetime.now(UTC)).replace(tzinfo=UTC),  # the SDK leaves the zone out
-            message.application_properties or {},
+            message.application_properties if isinstance(message.application_properties, dict) else {},
             is_stamped=message.enqueued_time_utc is not None,
         )
         for message in messages

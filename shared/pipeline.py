@@ -30,6 +30,7 @@ from shared.telemetry import measures, spans
 from shared.telemetry.gauges import Gauges
 from shared.telemetry.redaction import described
 from shared.windows import AT_ONCE, Bursts, Windows
+from shared.wire import moment
 
 log = logging.getLogger(__name__)
 
@@ -368,12 +369,7 @@ def _names_the_same(body: bytes, notification: Notification) -> bool:
 
 
 def _first_seen(message: Incoming) -> datetime:
-    carried = message.properties.get(FIRST_SEEN)
-    try:
-        moment = datetime.fromisoformat(str(carried)) if carried else message.enqueued
-    except ValueError:
-        return message.enqueued
-    return moment if moment.tzinfo else message.enqueued
+    return moment(message.properties.get(FIRST_SEEN), zoned=True) or message.enqueued
 
 
 def _replays(message: Incoming) -> int:

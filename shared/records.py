@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from shared.errors import MessageError
+from shared.wire import moment
 
 VERSION = 1
 #: Record ids in one message. Few messages with many ids: the trigger's converter costs milliseconds per message.
 MAX_RECORDS = 100
 
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +105,44 @@ def coalesce(records: Iterable[Record]) -> list[Record]:
     return list(unique.values())
 
 
+def _time(value: object) -> datetime:
+    found = moment(value)
+    if found is None:
+        raise ValueError("not a time in ISO 8601 of the years 1900 to 2999")
+    return found
+
+
+def _row_id(value: object) -> str:
+    if not isinstance(value, str) or not _GUID.fullmatch(value):
+        raise ValueError("not a lower-case GUID")
+    return value
+
+
+_Time = Annotated[datetime, PlainValidator(_time)]
+_Flag = Annotated[bool, Field(strict=True)]
+_Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+_Name = Annotated[str, Field(strict=True, max_length=128)]
+
+
 @dataclass(frozen=True, slots=True)
 class _WireRecord:
-    table: str
-    id: str
-    seen: datetime
+    table: _Name
+    id: Annotated[str, PlainValidator(_row_id)]
+    seen: _Time
     op: Literal["upsert", "delete"] = "upsert"
-    correlation: str = ""
-    attempt: int = 0
-    requested: bool = False
-    parked: datetime | None = None
-    released: bool = False
-    collected: bool = False
-    filter_changed: bool = False
-    deciding: bool = False
-    forced: bool = False
-    replays: int = 0
-    write_back: bool = False
-    absent: int = 0
-    last: datetime | None = None
+    correlation: _Name = ""
+    attempt: _Count = 0
+    requested: _Flag = False
+    parked: _Time | None = None
+    released: _Flag = False
+    collected: _Flag = False
+    filter_changed: _Flag = False
+    deciding: _Flag = False
+    forced: _Flag = False
+    replays: _Count = 0
+    write_back: _Flag = False
+    absent: _Count = 0
+    last: _Time | None = None
 
 
 #: Facts that are called the same on the wire, and are left out where they are false or 0.
@@ -130,8 +150,9 @@ _AS_THEY_ARE = (
     *("attempt", "requested", "released", "collected", "filter_changed", "deciding", "forced", "replays", "write_back"),
     "absent",
 )
+_KEYS = frozenset(field.name for field in fields(_WireRecord))
 _RECORDS = TypeAdapter(list[_WireRecord])
-_MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
+_BURST: TypeAdapter[datetime | None] = TypeAdapter(_Time | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,34 +197,32 @@ def read(body: bytes, entity: str) -> Work:
     """
     try:
         message = json.loads(body)
-        if not isinstance(message, dict) or message.get("version") != VERSION:
+        if not isinstance(message, dict) or message.get("version") != VERSION or message["version"] is True:
             raise MessageError("MessageVersion", f"not a message of version {VERSION}; see docs/messages.md")
         if message.get("entity") != entity:
             raise MessageError("WrongEntity", f"a message for {message.get('entity')!r:.40} on the queue of {entity}")
         wires = _RECORDS.validate_python(message.get("records"))
-        burst = _MOMENT.validate_python(message.get("burst"))
+        burst = _BURST.validate_python(message.get("burst"))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise MessageError("BadMessage", f"records.{where}: {first['msg']}; see docs/messages.md") from None
+        where = ".".join(["records", *(str(part) for part in first["loc"] if isinstance(part, int) or part in _KEYS)])
+        raise MessageError("BadMessage", f"{where}: {first['msg']}; see docs/messages.md") from None
     except (ValueError, RecursionError) as error:
         if isinstance(error, MessageError):
             raise
         raise MessageError("BadMessage", "the body is not JSON; see docs/messages.md") from None
-    return Work([_record(w) for w in wires], _aware(burst) if burst else None)
+    return Work([_record(w) for w in wires], burst)
 
 
 def _record(wire: _WireRecord) -> Record:
-    if not _GUID.match(wire.id):
-        raise MessageError("BadMessage", f"{wire.id!r:.60} is not a lower-case GUID; see docs/messages.md")
     return Record(
         wire.table,
         wire.id,
-        _aware(wire.seen),
+        wire.seen,
         operation=wire.op,
         correlation_id=wire.correlation,
-        parked_since=_aware(wire.parked) if wire.parked else None,
-        last_seen=_aware(wire.last) if wire.last else None,
+        parked_since=wire.parked,
+        last_seen=wire.last,
         **{name: getattr(wire, name) for name in _AS_THEY_ARE},
     )
 
@@ -211,7 +230,3 @@ def _record(wire: _WireRecord) -> Record:
 def timestamp(moment: datetime) -> str:
     """UTC, to the millisecond, as every message and store of this product writes it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

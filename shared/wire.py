@@ -15,6 +15,8 @@ _GUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9
 # The milliseconds are UTC, and the offset is for display: so Microsoft's rule. Not every writer keeps to it, so such a
 # moment may be hours off: nothing may be ordered by it, or fresh or stale because of it.
 _DATE: Final = re.compile(r"/Date\((-?[0-9]{1,18})(?:[+-][0-9]{4})?\)/")
+#: Years of times that anybody can mean. Who reckons with those near the ends of the calendar leaves it.
+_YEARS: Final = range(1900, 3000)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,19 +38,28 @@ def guid(value: object) -> str | None:
     raise ValueError("not a GUID")
 
 
-def moment(value: object) -> datetime | None:
-    """The point in time in UTC, from ``/Date(ms)/``, ``/Date(ms+0100)/`` or ISO 8601; None when it is none of these."""
+def moment(value: object, *, zoned: bool = False) -> datetime | None:
+    """The point in time in UTC, from ``/Date(ms)/``, ``/Date(ms+0100)/`` or ISO 8601; None when it is none of these.
+
+    None as well for one outside of the years 1900 to 2999, which nobody means, and where `zoned`, without a time zone.
+    """
     if not isinstance(value, str):
         value = _unboxed(value)
     if not isinstance(value, str):
         return None
     try:
         if match := _DATE.fullmatch(value):
-            return _EPOCH + timedelta(milliseconds=int(match[1]))
-        found = datetime.fromisoformat(value)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+            found = _EPOCH + timedelta(milliseconds=int(match[1]))
+        else:
+            found = datetime.fromisoformat(value)
+        if found.tzinfo is None:
+            if zoned:
+                return None
+            found = found.replace(tzinfo=UTC)
+        found = found.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return found if found.year in _YEARS else None
 
 
 def lookup(pairs: object, key: str) -> object:

@@ -43,6 +43,8 @@ SPAN_ATTRIBUTES = (ENTITY, MESSAGES, CORRELATION, SYSTEM, ENDPOINT, METHOD, CODE
 #: An id; what stands in its place may be anything.
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _W3C = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+#: A context of any version of any format, as far as it can be passed on.
+_CARRIED = re.compile(r"[!-~]{1,256}")
 _tracer = trace.get_tracer(SCOPE)
 #: What stands before the resource in a path of either vendor, and what tells one row or job from another.
 _PREFIX = re.compile(r"^(https?://[^/]*)?/?(api/data/v[\d.]+|rest/(asset/)?v1|bulk/v1)?/?")
@@ -180,7 +182,9 @@ def _nobody_listens() -> bool:
 
 
 def _traceparent(properties: Mapping[str, object]) -> str:
-    return next((str(properties[name]) for name in _CARRIERS if properties.get(name)), "")
+    """What a message came with; nothing where that is no context, and perhaps nothing that a message can carry."""
+    given = next((str(properties[name]) for name in _CARRIERS if properties.get(name)), "")
+    return given if _CARRIED.fullmatch(given) else ""
 
 
 def _context(traceparent: str) -> SpanContext | None:

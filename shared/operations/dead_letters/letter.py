@@ -107,8 +107,8 @@ def read(place: Place, message: Peeked, queues: QueueSettings) -> DeadLetter:
         entity,
         ids,
         moment(_text(given, "first_seen")) or message.enqueued,
-        _number(given, "attempts"),
-        max(_number(given, "replay_count"), replays),
+        number(given, "attempts"),
+        max(number(given, "replay_count"), replays),
     )
 
 
@@ -126,7 +126,7 @@ def _of_broker(place: Place, message: Peeked, queues: QueueSettings) -> DeadLett
         ids,
         moment(_text(message.properties, "first_seen")) or message.enqueued,
         message.delivery_count,
-        max(_number(message.properties, "replay_count"), replays),
+        max(number(message.properties, "replay_count"), replays),
     )
 
 
@@ -155,7 +155,7 @@ def _text(properties: Mapping[str, object], name: str) -> str:
     return "" if value is None else str(value)
 
 
-def _number(properties: Mapping[str, object], name: str) -> int:
+def number(properties: Mapping[str, object], name: str) -> int:
     """A count; what is no number was not written by this app, and counts as none."""
     text = _text(properties, name)
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shared.changes import parse
 from shared.entities import ENTITIES
 from shared.errors import MessageError, NotificationError
+from shared.operations.dead_letters.letter import number
 from shared.operations.peek import PAGE, Peeked, Place, QueueUnavailable, counts, peek
 from shared.operations.show.facts import Letter, Search, Subject, Unseen, Waiting
 from shared.records import Record, decode
@@ -133,7 +134,7 @@ def _letter_of_ours(subject: Subject, place: Place, message: Peeked) -> Iterator
             str(given.get("message", "")),
             str(given.get("system", "")),
             _as_moment(given.get("first_seen")),
-            int(str(given.get("attempts", 0))),
+            number(given, "attempts"),
         )
 
 
