@@ -131,6 +131,9 @@ OPPORTUNITY_ROLE = Entity(
 
 ENTITIES: dict[str, Entity] = {e.name: e for e in (SALES_PERSON, COMPANY, PERSON, OPPORTUNITY, OPPORTUNITY_ROLE)}
 
+#: The column of every table that says when a row was made.
+CREATED_ON = "createdon"
+
 #: Which entity a Dataverse table feeds, and how to read it.
 TABLES: dict[str, tuple[Entity, Table]] = {t.name: (e, t) for e in ENTITIES.values() for t in e.tables}
 

@@ -55,11 +55,13 @@ class Synced:
 
     `without`: parents that are not in Marketo; it was sent without the links to them, and is sent again when they are.
     `left_out`: fields that it was sent without, though the row has something for them.
+    `anew`: Marketo may have lost it before, and with it the links to it (shared/anew.py).
     """
 
     status: str
     without: tuple[Parent, ...] = ()
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

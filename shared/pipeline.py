@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from shared.anew import children_in_marketo
 from shared.bus import Bus, Outgoing, Properties
 from shared.changes import Notification, parse
 from shared.circuit import DATAVERSE, Circuits
@@ -250,11 +251,20 @@ class Pipeline:
         Gives the outcomes, with another try for those parents when their children cannot be read.
         """
         entered = [r for r, outcome in outcomes if _must_be_followed(r, outcome)]
+        anew = [r for r, outcome in outcomes if isinstance(outcome, Synced) and outcome.anew and r not in entered]
         try:
             await self._resend(entered, windows)
+            async for page in children_in_marketo(self._dependants, self._marketo, anew):
+                await self._send_on(page, windows)
         except MsiSyncError as error:
-            return [(r, of_error(error) if r in entered else outcome) for r, outcome in outcomes]
+            again = {**{r.key: r for r in entered}, **{r.key: replace(r, filter_changed=True) for r in anew}}
+            return [(again.get(r.key, r), of_error(error) if r.key in again else outcome) for r, outcome in outcomes]
         return outcomes
+
+    async def _send_on(self, records: Sequence[Record], windows: Windows) -> None:
+        routed = Routed()
+        routed.add(records)
+        await self._bus.send(self._work(routed, windows))
 
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""

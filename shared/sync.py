@@ -15,13 +15,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.absent import look_for
+from shared.anew import marked
 from shared.arrivals import Arrivals
 from shared.batch import Batch, Candidate
 from shared.circuit import DATAVERSE, Circuits, Turn
 from shared.codes import Kind
 from shared.companies import Companies
 from shared.dataverse.client import MAX_IDS, DataverseClient, Row
-from shared.entities import COMPANY, ENTITIES, TABLES, Entity, Table
+from shared.entities import COMPANY, CREATED_ON, ENTITIES, TABLES, Entity, Table
 from shared.errors import DataverseError
 from shared.known import Known
 from shared.lease import Leases
@@ -49,6 +50,7 @@ from shared.storms import Storms
 from shared.telemetry.redaction import described
 from shared.upserts import Upserts
 from shared.windows import AT_ONCE, Windows
+from shared.wire import moment
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +146,7 @@ class Engine:
             if self._arrivals and windows.until:
                 await self._arrivals.tell(entity, batch.outcomes)
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
-        return self._postponed(batch)
+        return marked(entity, self._postponed(batch), batch.created, self._now())
 
     async def _alone(self, batch: Batch, turn: Turn) -> None:
         """Read and send as the only one: rows that were read before another had its turn may be older than its."""
@@ -241,6 +243,9 @@ class Engine:
         for record, outcome in await look_for(self._dataverse, table, absent, deadline=batch.deadline):
             batch.decide([record], outcome)
         found = [(record, rows[record.id]) for record in records if record.id in rows]
+        if not batch.windows.is_burst:
+            made = [(record.key, moment(row.get(CREATED_ON))) for record, row in found]
+            batch.created |= {key: at for key, at in made if at}
         candidates = []
         for record, row in found:
             candidate = _candidate(batch.entity, record, row, schema, rules)

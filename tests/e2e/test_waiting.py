@@ -20,7 +20,7 @@ async def parked_under(system: System, rows: Rows) -> tuple[Made, Made]:
         "record", path="/rest/v1/companies.json", field="externalCompanyId", value=account.id, code="1016", count=None
     )
     await system.notify(contact)
-    await eventually(lambda: waiting(system), lambda rows: len(rows) == 1, what="a parked contact")
+    await eventually(system.parked, is_asked_for, what="a parked contact whose account was asked for")
     assert await system.record(contact) is None
     return account, contact
 
@@ -35,7 +35,12 @@ async def let_time_pass(system: System, age: timedelta = timedelta(0)) -> None:
 
 
 async def waiting(system: System) -> list[dict[str, Any]]:
-    return [row for row in await system.parked() if "NextCheck" not in row]
+    return [row for row in await system.parked() if not row["RowKey"].startswith("!")]
+
+
+def is_asked_for(rows: list[dict[str, Any]]) -> bool:
+    """Whether what was parked has done all that parking is."""
+    return {row.get("State") for row in rows if row["RowKey"].startswith("!")} == {"asked"} and len(rows) == 2
 
 
 async def test_a_child_that_has_waited_too_long_becomes_a_dead_letter_that_names_its_parent(system: System) -> None:

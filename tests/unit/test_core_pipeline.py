@@ -91,6 +91,7 @@ class World:
         self.refusal: MsiSyncError | None = None
         self.children: list[Record] = []
         self.looked_for: list[Record] = []
+        self.in_marketo: set[str] = set()
         self.outcome: Outcome = Synced("created")
         self.children_error: MsiSyncError | None = None
         self.echoes: set[str] = set()
@@ -127,6 +128,9 @@ class World:
             raise self.children_error
         for parent in parents:
             yield [replace(child, first_seen=parent.first_seen) for child in self.children]
+
+    async def find(self, _entity: Any, keys: Sequence[str]) -> dict[str, int]:
+        return {key: 1 for key in keys if key in self.in_marketo}
 
     async def is_echo(self, notification: Notification) -> bool:
         return notification.tag in self.echoes
@@ -492,6 +496,21 @@ async def test_children_that_cannot_be_read_mean_another_try_of_their_parent(wor
     await world.pipeline.sync("person", [incoming(encode("person", [entered, Record("lead", guid(2), SEEN)]))])
     outcomes = {record.id: outcome for record, outcome in world.settled}
     assert outcomes == {guid(1): Retry(60.0, "0x80044150", "SQL"), guid(2): Synced("created")}
+
+
+async def test_what_marketo_has_of_the_children_of_a_record_that_it_had_lost_is_synced_again(world: World) -> None:
+    world.outcome = Synced("created", anew=True)
+    world.in_marketo = {guid(5)}
+    world.children = [Record(t, guid(n), NOON) for t, n in (("contact", 5), ("contact", 6), ("connection", 7))]
+    await world.pipeline.sync("person", [incoming(encode("person", [Record("contact", guid(1), SEEN)]))])
+    assert {message.queue: [r.id for r in decode(message.body, message.queue)] for message in world.sent} == {
+        "person": [guid(5)], "opportunity_role": [guid(7)],
+    }  # fmt: skip
+    world.children_error = DataverseError("0x80044150", "SQL", kind=Kind.TRANSIENT)
+    await world.pipeline.sync("person", [incoming(encode("person", [Record("contact", guid(1), SEEN)]))])
+    again, outcome = world.settled[-1]
+    assert isinstance(outcome, Retry)
+    assert again.filter_changed, "Marketo will not say again that it had lost the record"
 
 
 @pytest.mark.parametrize(

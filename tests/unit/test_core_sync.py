@@ -92,7 +92,7 @@ class Dataverse:
         return frozenset()
 
     async def readable_columns(self, table: str) -> frozenset[str]:
-        return frozenset(["name", "firstname", "internalemailaddress", *TABLES[table][1].rule_columns])
+        return frozenset(["name", "firstname", "internalemailaddress", "createdon", *TABLES[table][1].rule_columns])
 
 
 class Marketo:
@@ -556,3 +556,28 @@ async def test_what_was_refused_before_does_not_trust_what_is_remembered_of_its_
     del world.marketo.stored["company"][world.account]
     again = replace(world.person(11), attempt=1)
     assert await world.sync("person", again) == [Deferred((Parent("company", "account", world.account),))]
+
+
+# -- records that Marketo has lost -------------------------------------------------------------------------------
+
+LONG_AGO = "2020-05-06T07:08:09Z"
+
+
+async def test_an_old_row_that_marketo_does_not_know_any_more_is_marked(world: World) -> None:
+    """Somebody has deleted it there: its children have lost their links, and nobody says so."""
+    world.parents()
+    old, new = world.person(10), world.person(11)
+    for record, made in ((old, LONG_AGO), (new, (NOON - timedelta(minutes=1)).isoformat())):
+        world.dataverse.tables["contact"][record.id]["createdon"] = made
+    assert await world.sync("person", old, new) == [Synced("created", anew=True), Synced("created")]
+    assert await world.sync("person", old) == [Synced("updated")]
+    del world.marketo.stored["person"][old.id]
+    assert await world.sync("person", replace(old, forced=True)) == [Synced("created")], "resync sends them all anyway"
+
+
+async def test_a_first_load_is_not_taken_for_deletions_by_hand(world: World) -> None:
+    world.parents()
+    records = [world.person(n) for n in range(100, 200)]
+    for record in records:
+        world.dataverse.tables["contact"][record.id]["createdon"] = LONG_AGO
+    assert set(await world.sync("person", *records)) == {Synced("created")}
