@@ -104,7 +104,7 @@ class Parking:
         """Have these records, which are in Marketo without links to these parents, sent again when one comes."""
         now, here = self._now(), spans.here()
         kept = [
-            Parked(parent, entity.name, replace(record, parked_since=now), trace=here, linked_later=True)
+            Parked(parent, entity.name, replace(record, attempt=0, parked_since=now), trace=here, linked_later=True)
             for record, parents in sent
             for parent in parents
         ]
