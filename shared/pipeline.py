@@ -261,11 +261,6 @@ class Pipeline:
             return [(again.get(r.key, r), of_error(error) if r.key in again else outcome) for r, outcome in outcomes]
         return outcomes
 
-    async def _send_on(self, records: Sequence[Record], windows: Windows) -> None:
-        routed = Routed()
-        routed.add(records)
-        await self._bus.send(self._work(routed, windows))
-
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""
         with spans.invocation("release_deferred"):
