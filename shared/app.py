@@ -148,7 +148,12 @@ def pipeline() -> Pipeline:
             watch=renamed_labels.seen,
         ),
         references=References(
-            dataverse, rules, clock=clock, versions=reference_state.versions, hidden=reference_state.hidden
+            dataverse,
+            rules,
+            clock=clock,
+            versions=reference_state.versions,
+            hidden=reference_state.hidden,
+            hidden_columns=Metadata(dataverse).hidden_columns,
         ),
         known=known,
         circuits=circuits,

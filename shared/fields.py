@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from shared.conditions import Row, Wanted, matches
 from shared.config import FieldRule
-from shared.conversions import Policy, Source, Target, UnfitError, convert, source_of, target_of
+from shared.conversions import Source, convert, source_of, target_of
+from shared.converters import Policy, Target, UnfitError
 from shared.dataverse.metadata import Column
 from shared.left_out import LeftOut
 from shared.marketo.fields import MarketoField

@@ -27,7 +27,8 @@ T = TypeVar("T")
 KEEP_SECONDS = 60.0
 #: The same for records that want fresh reference data: a resync of many does not ask for each of its chunks.
 FRESH_SECONDS = 5.0
-USER_COLUMNS = ("isdisabled", "internalemailaddress", "applicationid", "accessmode")
+_MAIL = "internalemailaddress"
+USER_COLUMNS = ("isdisabled", _MAIL, "applicationid", "accessmode")
 ROLE_TABLES = {
     "connection": ("connectionroles", "connectionroleid"),
     "customeropportunityrole": ("relationshiproles", "relationshiproleid"),
@@ -61,6 +62,11 @@ async def nobody_told(_entity_set: str, _ids: Sequence[str]) -> None:
     """For a process whose operator sees it anyway."""
 
 
+async def nothing_hidden(_table: str) -> Collection[str]:
+    """Where nobody asks for column-level security."""
+    return ()
+
+
 class References:
     """Users, teams and role names, kept for a minute at most; contacts' parents, read for each batch."""
 
@@ -72,10 +78,13 @@ class References:
         clock: Callable[[], float],
         versions: Callable[[], Awaitable[Versions | None]] = always_the_same,
         hidden: Callable[[str, Sequence[str]], Awaitable[None]] = nobody_told,
+        hidden_columns: Callable[[str], Awaitable[Collection[str]]] = nothing_hidden,
     ) -> None:
         """`versions`: what the processes share of the data's versions, None when storage does not answer. `hidden`: is
-        told the set and the ids of rows that cannot be seen.
+        told the set and the ids of rows that cannot be seen. `hidden_columns`: those of a table that column-level
+        security hides at this moment.
         """
+        self._hidden_columns = hidden_columns
         self._dataverse = dataverse
         self._config = config
         self._versions = versions
@@ -131,8 +140,12 @@ class References:
                 self._administrators.put(id_, (leader[1] if leader else NOBODY) if row else None)
             users.update(admin for team in teams if (admin := self._administrators.values[team]))
         due = self._users.due(users - {NOBODY}, keep)
-        for id_, row in (await self._read("systemusers", "systemuserid", due, USER_COLUMNS, deadline)).items():
-            self._users.put(id_, user_of(row) if row else None)
+        found = await self._read("systemusers", "systemuserid", due, USER_COLUMNS, deadline)
+        # An address that is hidden from our user is null as well: nobody knows such a user.
+        nameless = {id_ for id_, row in found.items() if row and is_blank(row.get(_MAIL))}
+        unknown = nameless if nameless and _MAIL in await self._hidden_columns("systemuser") else set()
+        for id_, row in found.items():
+            self._users.put(id_, user_of(row) if row and id_ not in unknown else None)
 
     async def _load_roles(self, table: str, rows: Collection[Row], deadline: float, keep: float) -> None:
         entity_set, key = ROLE_TABLES[table]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from shared.codes import Kind
 from shared.conditions import Row, SyncFilter
 from shared.config import SyncConfig
-from shared.conversions import Policy
+from shared.converters import Policy
 from shared.dataverse.metadata import Column, Metadata
 from shared.entities import COMPANY, CREATED_ON, TABLES, Entity
 from shared.errors import ConfigurationError, MarketoError, MsiSyncError

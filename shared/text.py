@@ -26,6 +26,9 @@ _ANY_CONTROL = re.compile(rf"[{_CONTROLS}]+")
 #: Characters beyond the basic plane, and halves of them, with what joins them to one picture.
 _BEYOND = re.compile("\u200d?[\U00010000-\U0010ffff\ud800-\udfff][\U00010000-\U0010ffff\ud800-\udfff\u200d\ufe0f]*")
 _HALVES = re.compile("[\ud800-\udfff]")
+#: Those that show nothing and count as printable all the same.
+_PRINTABLE = frozenset(" \u115f\u1160\u2800\u3164\uffa0")
+_FIRST_BEYOND = "\U00010000"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 #: Zero-width joiner, variation selectors, keycap: they belong to the character before them.
 _EXTENDS = re.compile("[\u200d\ufe00-\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
@@ -38,7 +41,7 @@ def clean(text: str, beyond_bmp: BeyondBmp = "drop") -> str:
 
     `beyond_bmp` says what becomes of characters beyond the basic plane; halves of such are replaced in any case.
     """
-    if text.isascii() and text.isprintable() and not text.startswith(" ") and not text.endswith(" "):
+    if _is_clean(text):
         return text
     text = _ANY_CONTROL.sub("", text)
     if beyond_bmp == "keep":
@@ -48,9 +51,18 @@ def clean(text: str, beyond_bmp: BeyondBmp = "drop") -> str:
     return _END.sub("", _START.sub("", text))
 
 
+def _is_clean(text: str) -> bool:
+    """Whether there is nothing to clean: most text."""
+    return text.isprintable() and (
+        not text or (text[0] not in _PRINTABLE and text[-1] not in _PRINTABLE and max(text) < _FIRST_BEYOND)
+    )
+
+
 def is_blank(value: object) -> bool:
     """Whether there is nothing to be seen: no value, or text of white space and invisible characters alone."""
-    return value is None or (isinstance(value, str) and not _END.sub("", value))
+    if not isinstance(value, str):
+        return value is None
+    return not (value and _is_clean(value)) and not _END.sub("", value)
 
 
 def without_invisible(text: str) -> str:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from local.marketo.fields import DATA_TYPES, Field, Strictness, coercion
 from shared.config import TableConfig
-from shared.conversions import TABLE, Family, Policy, Source, UnfitError, convert, source_of, target_of
+from shared.conversions import TABLE, Source, convert, source_of, target_of
+from shared.converters import Family, Policy, UnfitError
 from shared.dataverse.metadata import Column
 from shared.fields import Mapped, MarketoField, compile_table
 

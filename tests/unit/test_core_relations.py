@@ -242,7 +242,14 @@ class World:
         client: Any = self.dataverse
         config = SyncConfig(owner=policy or OwnerPolicy())
         self.versions: Versions | None = Versions()
-        self.references = References(client, config, clock=lambda: self.now, versions=self.look)
+        self.hidden: set[str] = set()
+        self.references = References(
+            client, config, clock=lambda: self.now, versions=self.look, hidden_columns=self.hidden_columns
+        )
+
+    async def hidden_columns(self, table: str) -> set[str]:
+        assert table == "systemuser"
+        return self.hidden
 
     async def look(self) -> Versions | None:
         return self.versions
@@ -275,6 +282,15 @@ async def test_a_team_is_read_with_its_administrator_whose_row_decides(facts: di
     row = to("_ownerid_value", "team", TEAM)
     found = (await world.rules("account", row)).sales_person(row)
     assert (found is not None) == usable
+
+
+async def test_a_user_whose_address_is_hidden_is_not_a_user_without_one() -> None:
+    world = World(systemusers={USER: {"internalemailaddress": None}})
+    row = to("_ownerid_value", "systemuser", USER)
+    assert (await world.rules("account", row)).parents("account", row) == {"externalSalesPersonId": None}
+    world.hidden = {"internalemailaddress"}
+    world.now += KEEP_SECONDS
+    assert (await world.rules("account", row)).parents("account", row) == {}
 
 
 async def test_teams_are_not_read_where_the_policy_does_not_ask_for_them() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from local.virtual import leases
 from shared.circuit import Circuits
 from shared.config import SyncConfig
+from shared.dataverse.metadata import Column
 from shared.entities import ENTITIES, TABLES, Entity
 from shared.fields import MarketoField
 from shared.known import Known
@@ -63,6 +64,7 @@ class Dataverse:
         self.requests: list[tuple[str, int]] = []
         self.error: Exception | None = None
         self.hidden: set[str] = set()
+        self.secured: set[str] = set()
         self.asked_one_by_one: list[int] = []
 
     def put(self, table: str, id_: str, **columns: Any) -> str:
@@ -89,10 +91,11 @@ class Dataverse:
         return [403 if id_ in self.hidden else 200 if id_ in there else 404 for id_ in ids]
 
     async def hidden_columns(self, _table: str) -> frozenset[str]:
-        return frozenset()
+        return frozenset(self.secured)
 
-    async def readable_columns(self, table: str) -> frozenset[str]:
-        return frozenset(["name", "firstname", "internalemailaddress", "createdon", *TABLES[table][1].rule_columns])
+    async def readable_columns(self, table: str) -> dict[str, Column]:
+        names = ["name", "firstname", "internalemailaddress", "createdon", *TABLES[table][1].rule_columns]
+        return {name: Column(name, "String", readable=True, hidden=name in self.secured) for name in names}
 
 
 class Marketo:
@@ -112,6 +115,12 @@ class Marketo:
         self.ids += 1
         self.stored[entity][key] = {"id": self.ids}
         return self.ids
+
+    def key_of(self, entity: Entity) -> str:
+        return entity.key
+
+    async def read(self, *_: Any, **__: Any) -> list[Row]:
+        return []  # nobody is linked to a company
 
     async def find(self, entity: Entity, keys: Sequence[str]) -> dict[str, int]:
         assert len(set(keys)) == len(keys) <= 300
@@ -143,6 +152,7 @@ class World:
         self.account = self.dataverse.put("account", guid(2), name="Contoso", **owned_by(self.user))
         self.known = Known(clock=lambda: self.now)
         self.causes: dict[Parent, WillNotCome] = {}
+        self.rules = CONFIG
         self.engine = self.restarted(self.known)
 
     def restarted(self, known: Known | None = None) -> Engine:
@@ -152,7 +162,7 @@ class World:
         return Engine(
             dataverse=self.dataverse,
             marketo=self.marketo,
-            schema=Schema(CONFIG, self.dataverse, self.marketo, clock=clock),
+            schema=Schema(self.rules, self.dataverse, self.marketo, clock=clock),
             references=References(self.dataverse, CONFIG, clock=clock),
             known=known or Known(clock=clock),
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
@@ -406,6 +416,41 @@ async def test_a_row_without_owner_clears_the_owner_and_leaves_the_company(world
     (sent,) = world.marketo.upserts[0]
     assert sent["externalSalesPersonId"] is None
     assert "externalCompanyId" not in sent
+
+
+async def test_what_column_level_security_hides_keeps_its_value_and_its_link(world: World) -> None:
+    world.parents()
+    record = world.person(10)
+    await world.sync("person", record)
+    world.dataverse.secured = {"firstname", "_ownerid_value"}
+    world.dataverse.put("contact", guid(10), firstname=None, _ownerid_value=None, _parentcustomerid_value=None)
+    assert await world.sync("person", record) == [Synced("updated")]
+    (sent,) = world.marketo.upserts[-1]
+    assert sent == {"externalPersonId": guid(10)}
+
+
+async def test_company_fields_that_marketo_refuses_all_the_same_are_left_out_and_the_record_arrives(
+    world: World,
+) -> None:
+    """The person may be linked since it was looked at."""
+    world.dataverse.put("contact", guid(10), firstname="Ann", _ownerid_value=None, _parentcustomerid_value=None)
+    refused: list[Row] = []
+    store = world.marketo._store
+
+    def linked(entity: Entity, key: str, row: Row) -> Result:
+        if "company" not in row:
+            return store(entity, key, row)  # type: ignore[no-any-return]  # a stand-in
+        refused.append(row)
+        return Result("skipped", 0, "1021", "Company update not allowed")
+
+    world.marketo._store = linked
+    world.rules = SyncConfig.model_validate({"contact": {"fields": {"firstName": "firstname", "company": "firstname"}}})
+    world.engine = world.restarted()
+    assert isinstance((await world.sync("person", Record("contact", guid(10), NOON)))[0], Synced)
+    assert len(refused) == 1
+    assert world.marketo.upserts[-1] == [
+        {"firstName": "Ann", "externalPersonId": guid(10), "externalSalesPersonId": None}
+    ]
 
 
 async def test_users_that_are_no_sales_persons_are_skipped_with_the_reason(world: World) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from shared.config import FieldRule
-from shared.conversions import STRING_LENGTH, TEXT_BYTES, Conversion, Family, Source, cell_of, family_of, source_of
+from shared.conversions import Conversion, Source, cell_of, family_of, source_of
+from shared.converters import STRING_LENGTH, TEXT_BYTES, Family
 from shared.dataverse.metadata import Column
 from shared.fields import MarketoField, source_for
 

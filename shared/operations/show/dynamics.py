@@ -51,7 +51,7 @@ class Dynamics:
         self._metadata = metadata
         self._config = config
         self._deadline = clock() + TIME_SECONDS
-        self._references = References(dataverse, config, clock=clock)
+        self._references = References(dataverse, config, clock=clock, hidden_columns=metadata.hidden_columns)
         self._columns: dict[str, Mapping[str, Column]] = {}
 
     async def find(self, query: str) -> list[Person]:
