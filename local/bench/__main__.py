@@ -129,6 +129,7 @@ class Bench:
             sampled = await self._burst(self.records, order, sample=True)
             self.figures += report.burst_figures(large, sampled)
             self.figures += report.growth_figures(small, large)
+            self.figures += report.function_figures(large)
 
     async def _burst(self, records: int, order: str, *, sample: bool = False) -> Burst:
         name = f"burst-{order}-{records}" + ("-sampled" if sample else "")

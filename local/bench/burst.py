@@ -58,7 +58,7 @@ class Burst:
 
     @property
     def worker_cpu(self) -> float:
-        """Processor seconds of the process that runs the functions and nothing else."""
+        """Processor seconds of the processes that run the functions and nothing else."""
         return float(self.host["worker"]["cpu_seconds"])
 
     @property
@@ -73,7 +73,7 @@ class Burst:
 
     @property
     def memory(self) -> dict[str, int]:
-        """Highest resident memory of the two processes."""
+        """Highest resident memory of the host, and of the function's process that needed most."""
         return {name: int(self.host[name]["peak_rss_bytes"]) for name in ("host", "worker")}
 
     def share(self, whose: str) -> float:

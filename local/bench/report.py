@@ -54,15 +54,28 @@ def burst_figures(burst: Burst, sampled: Burst | None = None) -> Iterator[Figure
         if part in burst.cpu:
             yield figure(f"{part}, CPU", _ms(burst.cpu[part], burst), "ms/record")
     yield figure("peak memory of the host process", burst.memory["host"] / _MB, "MB")
-    yield figure("peak memory of its worker", burst.memory["worker"] / _MB, "MB")
+    yield figure("peak memory of the largest worker", burst.memory["worker"] / _MB, "MB")
     yield figure("dead letters", burst.dead_letters)
     yield figure("differences in Marketo afterwards", len(burst.problems), "", DIFFERENCES)
+
+
+def function_figures(burst: Burst) -> Iterator[Figure]:
+    """Each function's own process in a burst: its memory, and its cold start up to the end of its first call."""
+    for name, used in burst.host.get("workers", {}).items():
+        group = f"process of {name}"
+        yield Figure(group=group, name="peak memory", value=used["peak_rss_bytes"] / _MB, unit="MB")
+        yield Figure(
+            group=group, name="start of the process until it can be called", value=used["start_seconds"], unit="s"
+        )
+        first = used["first_call_seconds"]
+        if first is not None:
+            yield Figure(group=group, name="its first call", value=first, unit="s")
 
 
 def growth_figures(small: Burst, large: Burst) -> Iterator[Figure]:
     """What ten times the records cost, per record; memory as a whole."""
     group = f"{large.records:,} against {small.records:,}"
-    for process, name in (("host", "memory of the host process"), ("worker", "memory of its worker")):
+    for process, name in (("host", "memory of the host process"), ("worker", "memory of the largest worker")):
         grown = ratio(large.memory[process], small.memory[process])
         yield Figure(group=group, name=name, value=grown, unit="times", target=MEMORY_GROWTH)
     calls = ratio(large.calls.total / large.records, small.calls.total / small.records)

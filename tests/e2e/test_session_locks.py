@@ -1,0 +1,84 @@
+"""A session's lock runs out under steady load, in the middle of a batch: the lease keeps one writer all the same."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from local.harness import Made, Rows, System, eventually, running_system
+from tests.e2e.conftest import ENVIRONMENT, LIMITS
+
+#: The lock starts when the session is accepted, nobody renews it, and the host keeps the session over many batches.
+LOCK_SECONDS = 6
+#: A batch of 32 is one call that takes 2 seconds: the third or fourth batch outlives the lock.
+CALL_SECONDS = 2
+PERSONS = 320
+
+
+@pytest.fixture(scope="module")
+async def hosts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    async with running_system(
+        tmp_path_factory.mktemp("locks"),
+        marketo=LIMITS,
+        functions_environment={**ENVIRONMENT, "MARKETO_LONGEST_CALL_SECONDS": "10"},
+        queues={"persons": {"lock_seconds": LOCK_SECONDS}},
+    ) as running:
+        await running.stack.start_functions("b")
+        yield running
+
+
+def messages(people: list[Made]) -> list[bytes]:
+    """One for each person: what comes in a batch is one call of Marketo."""
+    seen = datetime.now(UTC).isoformat()
+    records = [{"table": made.table, "id": made.id, "seen": seen} for made in people]
+    return [json.dumps({"version": 1, "entity": "person", "records": [record]}).encode() for record in records]
+
+
+async def lost_locks(system: System) -> int:
+    """How often a host ended a batch whose messages it could not settle any more."""
+    logs = [system.stack.parts[f"functions-{name}"].log.read_text() for name in ("a", "b")]
+    return sum(log.count("queue persons: not all of") for log in logs)
+
+
+async def test_no_key_is_in_two_calls_at_once_and_nothing_is_lost(hosts: System) -> None:
+    rows = Rows()
+    seller = rows.user()
+    people = [rows.contact(None, seller) for _ in range(PERSONS)]
+    await hosts.seed(rows)
+    await hosts.notify(seller)
+    await hosts.synced(seller)
+    await hosts.broker.idle()
+    await hosts.marketo("/stats/reset", {})
+    await hosts.marketo("/switches", {"write_latency_ms": CALL_SECONDS * 1000})
+    # The whole load at once: the queue is not empty until the end.
+    await hosts.broker.post("person", messages(people), session="person")
+    await hosts.synced(*people, seconds=150)
+    await hosts.marketo("/switches", {"write_latency_ms": 0})
+    await hosts.broker.idle(seconds=60)
+    assert await lost_locks(hosts) >= 1  # else this test has tested nothing
+    both = [(await hosts.host_stats(name))["functions"]["sync_persons"]["invocations"] for name in ("a", "b")]
+    assert all(both), both
+    stats = await hosts.marketo("/stats")
+    assert stats["peak_writes"]["leads"] == 1
+    assert not stats["duplicates"]["leads"]["externalPersonId"]
+    assert not await hosts.broker.dead_letters()
+    assert len(await hosts.records("contact")) == PERSONS
+
+
+async def test_a_session_taken_by_another_host_is_worked_on_after_its_holder_has_ended(hosts: System) -> None:
+    """The one that lost the session in the middle of a call; the other one waits for the lease, not for the lock."""
+    rows = Rows()
+    people = [rows.contact(None, None) for _ in range(3)]
+    await hosts.seed(rows)
+    await hosts.marketo("/stats/reset", {})
+    await hosts.marketo("/switches", {"write_latency_ms": (LOCK_SECONDS + 2) * 1000})
+    await hosts.broker.post("person", messages(people), session="person")
+    lost = await lost_locks(hosts)
+    await eventually(lambda: lost_locks(hosts), lambda now: now > lost, seconds=30, what="a lost lock")
+    await hosts.marketo("/switches", {"write_latency_ms": 0})
+    await hosts.synced(*people, seconds=60)
+    await hosts.broker.idle(seconds=60)
+    stats = await hosts.marketo("/stats")
+    assert stats["peak_writes"]["leads"] == 1
+    assert not stats["duplicates"]["leads"]["externalPersonId"]
