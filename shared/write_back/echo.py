@@ -1,8 +1,9 @@
 """Knows the app's own writes again: a notification of one is no change, and costs no call of Marketo.
 
-The steps that `msisync register` makes do not name the written columns, so mostly none comes at all. Where it does:
-by the tag that every write carries, or by the user and the columns together. Never by the user alone, who may be a
-person that edits rows as well (dataverse.md 4.8).
+The steps that `msisync register` makes do not name the written columns, so mostly none comes at all. Where one does, an
+echo is an update by our user, with the tag that every write carries, whose columns are known and all written by us. All
+of that: the user may be a person that edits rows as well (dataverse.md 4.8), and a plug-in of the customer's may add a
+column, such as the owner, to our write in the same transaction.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from shared.write_back.rows import TAG
 log = logging.getLogger(__name__)
 
 _UPDATES = frozenset({"update", "updatemultiple"})
-#: What Dataverse adds to every update by itself.
 #: The written columns are looked up so often at most, and no longer than this: routing must not wait for storage.
 PLAN_SECONDS, STORAGE_SECONDS = 60.0, 3.0
+#: What Dataverse adds to every update by itself.
 _BOOKKEEPING = frozenset({"modifiedon", "modifiedby", "modifiedonbehalfby"})
 
 
@@ -48,16 +49,11 @@ class Echoes:
     async def is_echo(self, notification: Notification) -> bool:
         """Whether this tells of nothing but a write of our own. When it cannot be found out, it is a change."""
         tables = {change.table for change in notification.changes}
-        if notification.message.lower() not in _UPDATES or not tables <= TABLES.keys():
+        if notification.message.lower() not in _UPDATES or notification.tag != TAG or not tables <= TABLES.keys():
             return False
         own = {TABLES[table].key for table in tables}
         columns = (notification.columns or frozenset()) - _BOOKKEEPING - own
-        # A plug-in of the customer's may add a column of its own to our write.
-        if any(columns & self._synced.get(table, frozenset()) for table in tables):
-            return False
-        if notification.tag == TAG:
-            return True
-        if not columns:
+        if not columns or any(columns & self._synced.get(table, frozenset()) for table in tables):
             return False
         return await self._are_ours(columns, tables) and await self._is_me(notification)
 

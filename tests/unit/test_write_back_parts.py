@@ -205,7 +205,7 @@ def notification(**facts: Any) -> Notification:
         "message": "Update",
         "changes": (Change("contact", guid(1), "upsert"),),
         "organization_id": None, "organization_name": None, "correlation_id": "", "created": None,
-        "columns": MINE, "user_id": USER, "initiating_user_id": USER, "tag": None, "stripped": False,
+        "columns": MINE, "user_id": USER, "initiating_user_id": USER, "tag": "msisync", "stripped": False,
     }  # fmt: skip
     return Notification(**(plain | facts))
 
@@ -229,22 +229,24 @@ def echoes_of(systems: Systems, user: User | None = None, **synced: frozenset[st
 @pytest.mark.parametrize(
     ("facts", "is_echo"),
     [
-        ({"tag": "msisync", "columns": None, "user_id": STRANGER, "initiating_user_id": STRANGER}, True),
-        ({"tag": "msisync", "message": "UpdateMultiple", "columns": None}, True),
-        ({"tag": "msisync", "columns": MINE}, True),
-        ({"tag": "msisync", "columns": MINE | {"lastname"}}, False),  # a plug-in has added a column that is synced
-        ({"tag": "other"}, True),  # by user and columns
         ({}, True),
-        ({"columns": MINE | {"lastname"}}, False),
+        ({"message": "UpdateMultiple"}, True),
+        ({"user_id": STRANGER}, True),  # the step runs as somebody else
+        ({"columns": MINE | {"lastname"}}, False),  # a plug-in has added a column that is synced
+        ({"columns": MINE | {"ownerid"}}, False),  # or one that only decides
         ({"columns": MINE | {"fax"}}, False),
         ({"columns": frozenset({"modifiedon"})}, False),
         ({"columns": None}, False),
+        ({"columns": None, "stripped": True}, False),
+        ({"message": "UpdateMultiple", "columns": None}, False),
+        ({"tag": "other"}, False),
+        ({"tag": None}, False),
         ({"user_id": STRANGER, "initiating_user_id": STRANGER}, False),
-        ({"tag": "msisync", "message": "Create"}, False),
-        ({"tag": "msisync", "changes": (Change("account", guid(1), "upsert"),)}, False),
+        ({"message": "Create"}, False),
+        ({"changes": (Change("account", guid(1), "upsert"),)}, False),
     ],
 )
-async def test_an_echo_is_known_by_its_tag_or_by_user_and_columns_never_by_the_user_alone(
+async def test_an_echo_is_known_by_its_tag_its_user_and_its_columns_together(
     facts: dict[str, Any], is_echo: bool
 ) -> None:
     systems = Systems()
