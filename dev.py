@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -58,7 +59,8 @@ print(json.dumps({
 
 TASKS = {
     "demo": "watch thousands of changes on their way, and the proof that every one arrived",
-    "test": "run every check; test lint|types|unit|infra|integration|e2e [pytest arguments] runs a part",
+    "test": "run every check; test lint|types|unit|infra|integration|e2e [pytest arguments] runs a part; test versions "
+    "repeats lint, types and unit on every Python that is promised and here, test tasks tries each task, shortened",
     "up": "run the embedded stack until Ctrl-C; --empty leaves out the sample records",
     "stack": "drive the stack that runs: kill-functions [FUNCTION], start-functions [FUNCTION], stop PART, start PART",
     "bench": "measure",
@@ -84,7 +86,21 @@ TIERS = {
     "integration": (["-m", "pytest", "tests/integration", "-n", "5", *WHOLE_FILES],),
     "e2e": (["-m", "pytest", "tests/e2e", "-n", "6", "--dist", "loadgroup"],),
 }
+#: Tiers that run when they are named, as CI does: they set up, or occupy, what the others share.
+NAMED_TIERS = ("versions", "tasks")
 NO_TESTS_SELECTED = 5
+#: Where the other Pythons' environments are.
+OTHERS = ROOT / ".local" / "pythons"
+#: Every task that ends by itself, shortened, with the exit codes that are right: on a busy machine, a target of the
+#: benchmark may be missed.
+SHORT_TASKS = (
+    ("setup", (), {0}),
+    ("generate", ("--check",), {0}),
+    ("lock", ("--check",), {0}),
+    ("bench", ("--only", "import"), {0, 1}),
+    ("demo", ("--size", "small"), {0}),
+)
+UP_SECONDS = 180.0
 
 
 class SetupError(Exception):
@@ -341,8 +357,9 @@ def run_tests(arguments: Sequence[str]) -> int:
 
     Stops at the first tier that fails. Returns the exit code.
     """
-    chosen = [name for name in TIERS if name in arguments]
-    extra = [argument for argument in arguments if argument not in TIERS]
+    known = (*TIERS, *NAMED_TIERS)
+    chosen = [name for name in known if name in arguments]
+    extra = [argument for argument in arguments if argument not in known]
     summary: list[str] = []
     failed = ""
     for name in chosen or TIERS:
@@ -361,6 +378,8 @@ def run_tests(arguments: Sequence[str]) -> int:
 
 def run_tier(name: str, extra: Sequence[str]) -> int:
     """Run the commands of one tier up to the first that fails, and return its exit code."""
+    if name in NAMED_TIERS:
+        return try_versions() if name == "versions" else try_tasks()
     for command in TIERS[name]:
         is_pytest = "pytest" in command
         arguments = [*command, *extra] if is_pytest else command
@@ -369,6 +388,74 @@ def run_tier(name: str, extra: Sequence[str]) -> int:
         if code and not (is_pytest and extra and code == NO_TESTS_SELECTED):
             return code
     return 0
+
+
+def other_pythons() -> "list[Interpreter]":
+    """Return the promised Pythons that are here, one of each version, beside the one of .venv."""
+    found = []
+    for version in VERSIONS:
+        if version != venv_version()[:2]:
+            probed = (probe(path, version) for path in candidates(version))
+            found += [python for python in probed if python is not None and not python.problems][:1]
+    return found
+
+
+def try_versions() -> int:
+    """Run lint, types and unit on every promised Python that is here, each in an environment of its own."""
+    missing = {version for version in VERSIONS if version != venv_version()[:2]}
+    for python in other_pythons():
+        missing -= {python.version[:2]}
+        environment = OTHERS / "{}.{}".format(*python.version)
+        interpreter = environment / "bin" / "python"
+        if read_stamp(environment).get("fingerprint") != fingerprint(*REQUIREMENTS):
+            shutil.rmtree(environment, ignore_errors=True)
+            environment.parent.mkdir(parents=True, exist_ok=True)
+            install(f"Virtual environment with Python {python}", [python.path, "-m", "venv", environment])
+            pip: list[str | Path] = [interpreter, "-m", "pip", "install", "--no-input"]
+            install(f"Packages for Python {python}", [*pip, "-r", DEV_LOCK])
+            write_stamp(environment, fingerprint=fingerprint(*REQUIREMENTS))
+        for name in ("lint", "types", "unit"):
+            for command in TIERS[name]:
+                say(f"Python {python}: {name}")
+                more = ["--python-version", "{}.{}".format(*python.version)] if name == "types" else []
+                code = subprocess.run([str(interpreter), *command, *more], cwd=ROOT, check=False).returncode
+                if code:
+                    return code
+    for version in sorted(missing):
+        say("Python {}.{} is not here: not tried.".format(*version))
+    return 0
+
+
+def try_tasks() -> int:
+    """Run every task of this file once, shortened, as a newcomer would; `up` and `stack` together."""
+    for task, arguments, right in SHORT_TASKS:
+        say(f"dev.py {task} {' '.join(arguments)}")
+        code = subprocess.run([sys.executable, "dev.py", task, *arguments], cwd=ROOT, check=False).returncode
+        if code not in right:
+            say(f"dev.py {task} ended with {code}")
+            return code or 1
+    return try_stack()
+
+
+def try_stack() -> int:
+    """Start the stack, drive it from another process, and stop it as Ctrl-C does."""
+    say("dev.py up --empty, and dev.py stack")
+    started = subprocess.Popen([sys.executable, "dev.py", "up", "--empty"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    watch = threading.Timer(UP_SECONDS, started.kill)
+    watch.start()
+    try:
+        up = any("The stack is up." in line for line in started.stdout or ())
+        drive = [sys.executable, "dev.py", "stack"]
+        steps = [["kill-functions"], ["start-functions"], ["stop", "marketo"], ["start", "marketo"]] if up else []
+        codes = [subprocess.run([*drive, *step], cwd=ROOT, check=False).returncode for step in steps]
+        started.send_signal(signal.SIGINT)
+        said, _ = started.communicate()
+    finally:
+        watch.cancel()
+        started.kill()
+    say("".join(f"  {line}\n" for line in said.splitlines()[-1:]).rstrip())
+    ok = up and not any(codes) and "Everything is stopped." in said
+    return 0 if ok else 1
 
 
 def run_module(task: str, arguments: Sequence[str]) -> NoReturn:

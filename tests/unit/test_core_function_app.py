@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import function_app
+from infra import deployment
 from shared.settings import SyncSettings
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,7 @@ def triggers() -> dict[str, dict[str, Any]]:
 
 def test_these_are_all_functions_of_the_app(triggers: dict[str, dict[str, Any]]) -> None:
     assert set(triggers) == {"receive_webhook", "route_changes", *SYNC, "release_deferred", "write_back_msi"}
+    assert set(triggers) == deployment.functions()  # what a deployment is checked for
 
 
 def test_the_webhook_is_a_post_that_needs_a_function_key(triggers: dict[str, dict[str, Any]]) -> None:

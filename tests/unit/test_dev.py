@@ -1,6 +1,7 @@
 """dev.py on machines of all kinds: which Python it takes, what it finds complete, how it reports a failing tier."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -317,3 +318,63 @@ def test_a_selection_may_miss_a_tier_but_a_tier_without_tests_fails(tiers: Tiers
     assert dev.run_tests(["unit", "-k", "routing"]) == 0
     assert dev.run_tests(["unit"]) == 1
     assert len(tiers.ran) == 2
+
+
+# -- the tiers that run when they are named ---------------------------------------------------------------------------
+
+
+def test_the_other_pythons_repeat_lint_types_and_unit_tests(
+    checkout: Path,
+    tiers: Tiers,
+    machine: FakePython,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With the fakes of both: .venv is 3.13, 3.11 is here as well, 3.12 is not."""
+    python = machine("bin", "3.11.9")
+    made: list[list[str]] = []
+
+    def install(_: str, command: Sequence[str | Path], folder: Path = checkout) -> None:  # noqa: ARG001
+        made.append([str(part) for part in command])
+        (dev.OTHERS / "3.11").mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(dev, "OTHERS", checkout / ".local/pythons")
+    monkeypatch.setattr(dev, "install", install)
+    monkeypatch.setattr(dev, "other_pythons", lambda: [dev.Interpreter(python, (3, 11, 9))])
+    for _ in range(2):
+        tiers.ran.clear()
+        assert dev.run_tests(["versions"]) == 0
+        assert tiers.ran == [
+            "-m ruff check",
+            "-m ruff format --check",
+            "-m mypy --python-version 3.11",
+            "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder",
+        ]
+    assert [command[1:3] for command in made] == [["-m", "venv"], ["-m", "pip"]]  # once
+    assert "Python 3.12 is not here: not tried." in capsys.readouterr().out
+    tiers.codes["pytest"] = 1
+    assert dev.run_tests(["versions"]) == 1
+
+
+def test_other_pythons_are_those_that_are_promised_and_here(machine: FakePython, checkout: Path) -> None:
+    assert dev.venv_version() == (3, 13, 0)
+    machine("bin", "3.13.1")
+    machine("bin", "3.12.4", headers=False)
+    wanted = machine("bin", "3.11.9")
+    assert os.environ["PATH"] == ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(wanted.parent))
+        assert dev.other_pythons() == [dev.Interpreter(wanted, (3, 11, 9))]
+    assert checkout.exists()
+
+
+@pytest.mark.parametrize(("failing", "code"), [("", 0), ("dev.py lock", 3), ("dev.py bench", 0), ("dev.py demo", 3)])
+def test_every_task_is_tried_once(tiers: Tiers, monkeypatch: pytest.MonkeyPatch, failing: str, code: int) -> None:
+    """The benchmark may miss a target on a busy machine."""
+    monkeypatch.setattr(dev, "try_stack", lambda: 0)
+    if failing:
+        tiers.codes[failing] = 1 if failing == "dev.py bench" else 3
+    assert dev.try_tasks() == code
+    tried = {command.split()[0] if not command.startswith("dev.py") else command.split()[1] for command in tiers.ran}
+    if not failing:
+        assert tried | {"up", "stack", "test"} == set(dev.TASKS)

@@ -12,7 +12,6 @@ from urllib.error import HTTPError
 
 import pytest
 
-import function_app
 from infra import deployment, operate
 from shared.version import deployed
 from tests.unit.test_infra_operate import VALUES, Az
@@ -109,11 +108,6 @@ def indexed(names: Sequence[str]) -> dict[str, Any]:
 
 def beat(version: str) -> dict[str, Any]:
     return {"Value": json.dumps({"at": "2026-03-04T12:00:00.000Z", "version": version})}
-
-
-def test_the_functions_are_those_that_the_platform_indexes() -> None:
-    builders = function_app.app._function_builders  # get_functions() works once in a process
-    assert deployment.functions() == {str(each._function.get_user_function().__name__) for each in builders}
 
 
 @pytest.mark.parametrize(
