@@ -238,7 +238,7 @@ def write_back_of(
         dataverse=dataverse,
         due=due.DueRows(state, send, given.queues, now=_now, max_attempts=given.sync.max_attempts),
         sweeps=Sweeps(state, hour=given.sync.sweep_hour, calls=int(share), now=_now),
-        lease=Lease(state, me=uuid4().hex[:12], now=_now),
+        lease=Lease(state, me=uuid4().hex[:12], clock=clock),
         turn=turn,
         clock=clock,
         now=_now,

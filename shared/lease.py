@@ -55,9 +55,12 @@ def storage_away() -> NotNowError:
 class Lease:
     """A row of leases as one process sees it. Raises AzureError or OSError when storage does not answer."""
 
-    def __init__(self, state: State, name: str, *, me: str, lasts: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, state: State, name: str, *, me: str, lasts: float, clock: Callable[[], float], kind: str = KIND
+    ) -> None:
         """`me`: this process, like no other. `lasts`: in seconds, from each `take`. `clock`: seconds, monotonic."""
         self._state = state
+        self._kind = kind
         self._name = name
         self._me = me
         self._lasts = lasts
@@ -75,7 +78,7 @@ class Lease:
         """Take the lease, or prolong it. Gives 0 when it is held now, else the seconds until its holder may lose it."""
         for _ in range(TRIES):
             if self._etag is None:
-                row = await self._answered(self._state.look(KIND, self._name))
+                row = await self._answered(self._state.look(self._kind, self._name))
                 self.in_flight.merge(row.value, row.age)
                 left = float(row.value.get("lasts", 0.0)) - row.age
                 if row.value.get("owner") not in (None, "", self._me) and left > 0:
@@ -96,7 +99,7 @@ class Lease:
         etag, began = self._etag or "", self._clock()
         self._etag = None  # until storage says that it is written
         value = {"owner": owner, "lasts": self._lasts, "in_flight": self.in_flight.as_json()}
-        self._etag = await self._answered(self._state.swap(KIND, self._name, etag, value)) or None
+        self._etag = await self._answered(self._state.swap(self._kind, self._name, etag, value)) or None
         if self._etag and owner:
             self._until = began + self._lasts
         return self._etag is not None

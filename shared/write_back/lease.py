@@ -1,4 +1,4 @@
-"""One run at a time over all instances: a row of the state that its holder renews; who is cut off loses it in time."""
+"""One run at a time over all instances: a lease that its holder renews; who is cut off loses it in time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared import lease
 from shared.errors import MsiSyncError
-from shared.records import timestamp
 from shared.write_back.plan import KIND
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROW = "lease"
-LASTS = timedelta(seconds=60)
+LASTS_SECONDS = 60.0
 #: Several tries fit into the time that it lasts.
 RENEW_SECONDS = 15.0
 
@@ -31,10 +30,8 @@ class LeaseLostError(MsiSyncError):
 class Lease:
     """The lease as one holder sees it."""
 
-    def __init__(self, state: State, *, me: str, now: Callable[[], datetime]) -> None:
-        self._state = state
-        self._me = me
-        self._now = now
+    def __init__(self, state: State, *, me: str, clock: Callable[[], float]) -> None:
+        self._row = lease.Lease(state, ROW, me=me, lasts=LASTS_SECONDS, clock=clock, kind=KIND)
         self._here = False
         self._lost = False
 
@@ -44,7 +41,7 @@ class Lease:
 
         Raises LeaseLostError when the lease is lost: the run is cut off wherever it is.
         """
-        if self._here or not await self._take():
+        if self._here or await self._row.take() > 0:
             yield False
             return
         self._here, self._lost = True, False
@@ -64,28 +61,14 @@ class Lease:
             self._here = False
             await self._give_back()
 
-    async def _take(self) -> bool:
-        taken = False
-
-        def take(value: dict[str, Any]) -> dict[str, Any] | None:
-            nonlocal taken
-            now = self._now()
-            taken = value.get("owner") in (None, self._me) or str(value.get("until")) <= timestamp(now)
-            return {"owner": self._me, "until": timestamp(now + LASTS)} if taken else None
-
-        await self._state.change(KIND, ROW, take)
-        return taken
-
     async def _keep(self, run: asyncio.Task[Any] | None) -> None:
         from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
 
-        lost = self._now() + LASTS
-        while self._now() < lost:
+        while self._row.left > 0:
             await asyncio.sleep(RENEW_SECONDS)
             with suppress(AzureError, OSError):  # the next try may reach storage
-                if not await self._take():
+                if await self._row.take() > 0:
                     break
-                lost = self._now() + LASTS
         log.error("write_back_lease_lost")
         if run:
             self._lost = True
@@ -94,8 +77,5 @@ class Lease:
     async def _give_back(self) -> None:
         from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
 
-        def give_back(value: dict[str, Any]) -> dict[str, Any] | None:
-            return {"owner": None, "until": ""} if value.get("owner") == self._me else None
-
         with suppress(AzureError, OSError):  # then it ends by itself
-            await self._state.change(KIND, ROW, give_back)
+            await self._row.give_back()

@@ -146,13 +146,15 @@ async def test_a_plan_of_a_dry_run_is_kept_nowhere() -> None:
 
 
 async def test_the_lease_of_a_process_that_has_died_ends_by_itself() -> None:
-    table, now = MemoryTable(seconds=0), NOON
-    dead = Lease(MemoryState(table), me="a", now=lambda: now)
-    assert await dead._take()
-    other = Lease(MemoryState(table), me="b", now=lambda: now)
+    """Storage's clock tells: a process whose own is a day ahead does not take it early."""
+    now = 0.0
+    table = MemoryTable(seconds=0, clock=lambda: now)
+    dead = Lease(MemoryState(table), me="a", clock=lambda: now)
+    assert await dead._row.take() == 0
+    other = Lease(MemoryState(table), me="b", clock=lambda: now + 86_400)
     async with other.held() as mine:
         assert not mine
-    now += leases.LASTS
+    now += leases.LASTS_SECONDS
     async with other.held() as mine:
         assert mine
     async with dead.held() as mine:
@@ -161,12 +163,12 @@ async def test_the_lease_of_a_process_that_has_died_ends_by_itself() -> None:
 
 async def test_a_run_that_has_lost_its_lease_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.0)
-    table, now = MemoryTable(seconds=0), NOON
+    table = MemoryTable(seconds=0)
     state = MemoryState(table)
 
     async def run() -> None:
-        async with Lease(MemoryState(table), me="a", now=lambda: now).held():
-            thief = {"owner": "b", "until": "2999-01-01T00:00:00.000Z"}
+        async with Lease(MemoryState(table), me="a", clock=lambda: 0.0).held():
+            thief = {"owner": "b", "lasts": 60.0}
             await state.change("write_back", "lease", lambda _: thief)
             await asyncio.Event().wait()
 
@@ -177,7 +179,7 @@ async def test_a_run_that_has_lost_its_lease_is_stopped(monkeypatch: pytest.Monk
 
 async def test_a_run_that_somebody_else_cancels_is_cancelled_and_gives_the_lease_back() -> None:
     table = MemoryTable(seconds=0)
-    lease = Lease(MemoryState(table), me="a", now=lambda: NOON)
+    lease = Lease(MemoryState(table), me="a", clock=lambda: 0.0)
     begun = asyncio.Event()
 
     async def run() -> None:
@@ -192,7 +194,7 @@ async def test_a_run_that_somebody_else_cancels_is_cancelled_and_gives_the_lease
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await MemoryState(table).read("write_back", "lease"))["owner"] is None
+    assert (await MemoryState(table).read("write_back", "lease"))["owner"] == ""
 
 
 # -- echoes -------------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ class World:
             dataverse=itself,
             due=DueRows(state, self.send, QUEUES, now=self.time, max_attempts=3),
             sweeps=Sweeps(state, hour=3, calls=more.pop("share", 10_000), now=self.time),
-            lease=Lease(state, me=more.pop("me", "a"), now=self.time),
+            lease=Lease(state, me=more.pop("me", "a"), clock=self.clock),
             turn=nullcontext,
             clock=self.clock,
             now=self.time,
@@ -722,7 +722,7 @@ async def test_a_lease_that_is_lost_ends_the_timer_s_run_without_an_error(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.0)
-    thief = {"owner": "b", "until": "2999-01-01T00:00:00.000Z"}
+    thief = {"owner": "b", "lasts": 60.0}
     work = world.write_back()
 
     async def stolen() -> Run:
