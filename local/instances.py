@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -54,10 +54,14 @@ class Instances:
         for _ in range(number):
             self.start()
 
-    def start(self, *, operator: bool = False) -> int:
-        """Start one more, and return its number."""
+    def start(self, *, operator: bool = False, ahead: timedelta = timedelta()) -> int:
+        """Start one more, whose clock is `ahead`, and return its number."""
         number, clock, sleep = len(self.budgets), self.time.clock, asyncio.sleep
-        budget = Budget(MemoryState(self.table), self.limits, me=f"i{number}", now=self.time.now, operator=operator)
+
+        def now() -> datetime:
+            return self.time.now() + ahead
+
+        budget = Budget(MemoryState(self.table), self.limits, me=f"i{number}", now=now, operator=operator)
         pacer = Pacer(self.limits.calls, self.limits.concurrency, clock=clock, sleep=sleep, budget=budget)
         http: Any = self
         auth = MarketoAuth(http, "id", SecretStr("secret"), clock=clock, sleep=sleep)

@@ -140,7 +140,7 @@ class Budget:
 
     async def hold_back(self, seconds: float) -> None:
         """Let no instance reserve calls for a while: Marketo has answered 606."""
-        await self._tell(lambda ledger, now: ledger.hold_back(now + seconds))
+        await self._tell(lambda ledger, now: ledger.hold_back(now + min(seconds, ledgers.HELD_BACK_SECONDS)))
 
     # -- for everybody else -------------------------------------------------------------------------------------
 
@@ -251,6 +251,9 @@ class Budget:
                 log.warning("budget_not_shared storage does not answer error=%s", type(error).__name__)
             return False
         self._read_at = self._time()
+        if ledger.ignored and self._time() - self._warned_at >= WARN_SECONDS:
+            self._warned_at = self._time()
+            log.error("budget_ahead ignored=%s: an instance's clock is wrong", ", ".join(sorted(ledger.ignored)))
         self._learn(ledger)
         return True
 

@@ -23,11 +23,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.clock import AHEAD
 from shared.codes import Kind
 from shared.errors import DataverseError, MarketoError, VendorError
 from shared.guard import UNLIMITED
 from shared.marketo.chunks import MAX_RECORDS
 from shared.records import timestamp
+from shared.retry_after import LONGEST_SECONDS
 
 if TYPE_CHECKING:
     from shared.state import State
@@ -54,12 +56,13 @@ FORGOTTEN = timedelta(hours=1)
 #: How often an instance looks what others have found out, and how long it waits for that.
 REFRESH = timedelta(seconds=60)
 STATE_SECONDS = 3.0
-#: What was written later than this from now on, was written by an instance whose clock is wrong.
-AHEAD = timedelta(hours=1)
 #: When the day's quota is used up and nobody knows for how long.
 DAILY_SECONDS = 900.0
 #: The budget says that this app's own share is used up. It knows best when that is over: a share may be raised.
 OWN_SHARE = "DayShareSpent"
+#: Marketo's own refusal lasts until its day ends, at most so many seconds.
+QUOTA_SPENT = "607"
+LONGEST_DAILY = 25 * 3600.0
 
 #: Errors after which other calls would fail as well.
 OUTAGES = {
@@ -309,6 +312,8 @@ class Circuits:
         def take(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
             nonlocal theirs
             theirs = Outage.from_json(value) if value else None
+            if theirs and self._is_from_the_future(name, theirs, now):
+                theirs = replace(mine, until=now)
             return mine.as_json() if theirs and theirs.until <= now else None
 
         if not await self._storage(lambda state: state.change(KIND, name, take)):
@@ -351,7 +356,7 @@ class Circuits:
             return
         for name, theirs in found.items():
             circuit = self._circuit(name)
-            if theirs.code == OWN_SHARE or _is_from_the_future(name, theirs, now):
+            if theirs.code == OWN_SHARE or self._is_from_the_future(name, theirs, now):
                 continue
             if circuit.outage is None or theirs.until > circuit.outage.until:
                 circuit.open(theirs)
@@ -360,6 +365,14 @@ class Circuits:
         for name, circuit in self._circuits.items():
             if circuit.shared and name not in found:
                 circuit.close()
+
+    def _is_from_the_future(self, name: str, outage: Outage, now: datetime) -> bool:
+        """Whether a clock that is far ahead has written it: nobody else would have it begin, or last, that late."""
+        longest = LONGEST_DAILY if outage.code == QUOTA_SPENT else max(self._seconds * LONGEST, LONGEST_SECONDS)
+        ahead = outage.since > now + AHEAD or outage.until > now + AHEAD + timedelta(seconds=longest)
+        if ahead:
+            log.error("circuit_ignored name=%s since=%s: an instance's clock is wrong", name, timestamp(outage.since))
+        return ahead
 
     async def _storage(self, work: Callable[[State], Any]) -> bool:
         """Whether storage did it. Nothing here depends on that."""
@@ -385,13 +398,6 @@ def still_open(rows: Mapping[str, Mapping[str, Any]], now: datetime) -> dict[str
             if outage.until > now - FORGOTTEN:
                 found[name] = outage
     return found
-
-
-def _is_from_the_future(name: str, outage: Outage, now: datetime) -> bool:
-    ahead = outage.since > now + AHEAD
-    if ahead:
-        log.error("circuit_ignored name=%s since=%s: an instance's clock is wrong", name, timestamp(outage.since))
-    return ahead
 
 
 def _away(system: str, outage: Outage, now: datetime) -> VendorError:

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 #: Answers have a time without fractions and may be late: a clock that is off by less counts as right.
 TOLERATED = timedelta(seconds=60)
+#: What another instance has stamped further ahead than this is ignored.
+AHEAD = timedelta(hours=1)
 
 
 def _own() -> datetime:

@@ -2,6 +2,10 @@
 
 Pure: storage, clocks and waiting are shared/budget.py's. Moments are seconds since the epoch, for instances compare
 them; a call that is held by an instance counts as made until the instance tells what became of it.
+
+An instance's clock may be wrong, though shared/clock.py puts it right as soon as storage has answered. So each instance
+counts in the day that it takes for today, and leaves the numbers of other days alone; and what is stamped more than an
+hour ahead is ignored, and told.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
+from shared.clock import AHEAD
 from shared.marketo.day import Day, day_of
 from shared.marketo.pacing import WINDOW_SECONDS
 
@@ -36,6 +41,13 @@ MEASURING_SECONDS = 120.0
 #: hour later.
 EARLY_SECONDS = 7200.0
 EARLY_WAIT_SECONDS = 900.0
+
+#: Stamps that are further ahead are those of a wrong clock.
+AHEAD_SECONDS = AHEAD.total_seconds()
+#: Days that are kept beside the present one: those of instances whose clocks differ.
+OTHER_DAYS = 3
+#: For so long at most nothing is granted after a 606.
+HELD_BACK_SECONDS = 900.0
 
 #: By our own count, or by Marketo's count of everybody; and by Marketo's refusal.
 SHARE_SPENT = "DayShareSpent"
@@ -88,17 +100,37 @@ class Measured(BaseModel):
     taken: int = 0
 
 
+class DayUse(BaseModel):
+    """What is known of one day: calls, since when they are counted, and the day's closing and measuring."""
+
+    used: int = 0
+    began: float = 0.0
+    closed: Closed | None = None
+    measured: Measured
+
+
 class Ledger(BaseModel):
-    """The row budget|marketo. `recent`: how many calls were made when, of the last 20 seconds."""
+    """The row budget|marketo. `recent`: how many calls were made when, of the last 20 seconds.
+
+    `day` is the day of whoever has written it; `other_days` are what instances with other clocks count in.
+    """
 
     day: date
     used: int = 0
+    began: float = 0.0
     recent: list[tuple[float, int]] = Field(default_factory=list)
     instances: dict[str, Instance] = Field(default_factory=dict)
     held_back_until: float = 0.0
     closed: Closed | None = None
     measured: Measured
     measuring_until: float = 0.0
+    other_days: dict[date, DayUse] = Field(default_factory=dict)
+    _ignored: set[str] = PrivateAttr(default_factory=set)
+
+    @property
+    def ignored(self) -> frozenset[str]:
+        """What the last look has ignored, for its time is far ahead."""
+        return frozenset(self._ignored)
 
     @property
     def taken(self) -> int:
@@ -217,6 +249,8 @@ class Ledger(BaseModel):
 
     def _tidy(self, now: float) -> None:
         """Forget what counts no more. What an instance held that is gone was made, for all we know."""
+        self._turn_to(day_of(datetime.fromtimestamp(now, UTC)).date, now)
+        self._ignore_the_future(now)
         for name, instance in list(self.instances.items()):
             if instance.seen + GONE_SECONDS <= now:
                 self.used += instance.held
@@ -224,16 +258,46 @@ class Ledger(BaseModel):
         self.recent = [(at, count) for at, count in self.recent if at + WINDOW_SECONDS > now]
         if self.closed and self.closed.until <= now:
             self.closed = None
-        today = day_of(datetime.fromtimestamp(now, UTC))
-        if today.date > self.day:  # never back: another instance's clock may be ahead
-            self.day = today.date
-            self.used = 0
-            self.measured = Measured(at=now)
+
+    def _turn_to(self, today: date, now: float) -> None:
+        """Count in this day; what is known of the other one stays for those who count in it."""
+        if today == self.day:
+            return
+        days = {**self.other_days, self.day: DayUse(**{name: getattr(self, name) for name in DayUse.model_fields})}
+        use = days.pop(today, None)
+        if use is None or use.began > now + AHEAD_SECONDS:  # counted before that day has begun
+            use = DayUse(began=now, measured=Measured(at=now))
+        self.day = today
+        for name in DayUse.model_fields:
+            setattr(self, name, getattr(use, name))
+        nearest = sorted(days, key=lambda day: (abs((day - today).days), day))[:OTHER_DAYS]
+        self.other_days = {day: days[day] for day in sorted(nearest)}
+
+    def _ignore_the_future(self, now: float) -> None:
+        """Stamps that are far ahead were made by a wrong clock, and so were those that nobody else would have made."""
+        far = now + AHEAD_SECONDS
+        self._ignored = {f"instance {name}" for name, instance in self.instances.items() if instance.seen > far}
+        for name in [name for name, instance in self.instances.items() if instance.seen > far]:
+            self.used += self.instances.pop(name).held
+        for instance in self.instances.values():
+            if instance.until > now + WINDOW_SECONDS:
+                self.used, instance.held = self.used + instance.held, 0
+        if self.closed and self.closed.since > far:
+            self._ignored.add("closing")
+            self.closed = None
+        if self.measured.at > far:
+            self._ignored.add("measuring")
+            self.measured = Measured(at=now, taken=self.taken)
+        self.recent = [(at, count) for at, count in self.recent if at <= now + WINDOW_SECONDS]
+        if self.held_back_until > now + HELD_BACK_SECONDS:
+            self.held_back_until = 0.0
+        if self.measuring_until > now + MEASURING_SECONDS:
+            self.measuring_until = 0.0
 
 
 def read(value: Mapping[str, Any], now: float) -> Ledger:
     """The ledger as it is now; a new one when there is none, or none that can be understood."""
-    fresh = Ledger(day=day_of(datetime.fromtimestamp(now, UTC)).date, measured=Measured(at=now))
+    fresh = Ledger(day=day_of(datetime.fromtimestamp(now, UTC)).date, began=now, measured=Measured(at=now))
     if not value:
         return fresh
     try:

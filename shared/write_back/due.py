@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.bus import Outgoing
+from shared.clock import AHEAD
 from shared.codes import Kind
 from shared.errors import VendorError
 from shared.records import Record, encode, timestamp
@@ -37,7 +38,10 @@ _UNCOUNTED_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A row that is to be written. `digest`: of the values that were refused; `dead`: it is in dead-letters."""
+    """A row that is to be written. `digest`: of the values that were refused; `dead`: it is in dead-letters.
+
+    `noted`: when this was written.
+    """
 
     table: str
     id: str
@@ -49,6 +53,14 @@ class Due:
     digest: str
     dead: bool = False
     replays: int = 0
+    noted: str = ""
+
+    def is_ready(self, now: datetime) -> bool:
+        """Whether it is time; a wait that a clock far ahead has noted is none."""
+        if self.noted > timestamp(now + AHEAD):
+            log.error("due_ahead table=%s id=%s: an instance's clock is wrong", self.table, self.id)
+            return True
+        return self.next <= timestamp(now)
 
     @property
     def key(self) -> Key:
@@ -81,13 +93,13 @@ class DueRows:
 
     def ready(self) -> list[Due]:
         """Those whose time has come."""
-        now = timestamp(self._now())
-        return [due for due in self._rows.values() if not due.dead and due.next <= now]
+        now = self._now()
+        return [due for due in self._rows.values() if not due.dead and due.is_ready(now)]
 
     def holds(self, update: Update) -> bool:
         """Whether these very values were refused and it is not time to try them again."""
         due = self._rows.get(update.key)
-        return due is not None and due.digest == digest(update) and (due.dead or due.next > timestamp(self._now()))
+        return due is not None and due.digest == digest(update) and (due.dead or not due.is_ready(self._now()))
 
     async def done(self, key: Key) -> None:
         """The row has the values, or is gone."""
@@ -122,6 +134,7 @@ class DueRows:
             digest(update),
             dead=counted and attempts >= self._max_attempts,
             replays=before.replays if before else 0,
+            noted=timestamp(now),
         )
 
     def _letter(self, due: Due) -> Outgoing:

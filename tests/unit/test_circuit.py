@@ -453,3 +453,30 @@ async def test_work_without_records_is_its_own_probe_and_closes_the_circuit() ->
     clock.tick(MINUTE)
     assert await attempt(None) == 1
     assert await attempt(None) == UNLIMITED
+
+
+async def believed(world: World, *, since: float, until: float, code: str = "502") -> bool:
+    """Whether an outage that another instance has noted stops this one. Times in seconds from now."""
+    now = world.clock()
+    outage = Outage(now + timedelta(seconds=since), now + timedelta(seconds=until), "gone", 1, code)
+    world.storage.rows["person"] = json.dumps(outage.as_json())
+    world.clock.tick(2 * MINUTE)
+    world.error = None
+    return await world.work() == 0
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "code", "counts"),
+    [
+        (-60, 300, "502", True),
+        (-60, 20 * 3_600, "607", True),  # Marketo's day ends then
+        (86_400, 86_460, "502", False),
+        (-60, 86_400, "502", False),  # a later failure was noted by a clock that is a day ahead
+        (-60, 49 * 3_600, "607", False),
+    ],
+)
+async def test_an_outage_that_a_wrong_clock_has_noted_stops_nobody(
+    since: float, until: float, code: str, counts: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await believed(World(), since=since, until=until, code=code) is counts
+    assert ("an instance's clock is wrong" in caplog.text) is not counts

@@ -1,0 +1,166 @@
+"""An instance whose clock is wrong neither opens nor closes the budget of the others, and takes one share at most."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.instances import MORNING, Instances
+from shared.marketo.day import day_of
+from shared.marketo.ledger import Ledger, Limits, read
+
+DAY = timedelta(days=1)
+WRONG = [DAY, -DAY, timedelta(hours=15), timedelta(days=400), -timedelta(days=400)]
+IDS = ["a day ahead", "a day behind", "over midnight", "a year ahead", "a year behind"]
+
+
+@pytest.mark.parametrize("ahead", WRONG, ids=IDS)
+def test_a_share_that_is_used_up_stays_so_whatever_another_clock_says(ahead: timedelta) -> None:
+    instances = Instances(1, allowed=100)
+    other = instances.start(ahead=ahead)
+
+    async def work() -> None:
+        assert (await instances.until_refused(0)).code == "DayShareSpent"
+        used = len(instances.began)
+        await instances.call(other)
+        await asyncio.sleep(90)
+        assert (await instances.until_refused(0)).code == "DayShareSpent"
+        assert len(instances.began) == used + 1
+
+    instances.run(work())
+
+
+@pytest.mark.parametrize("ahead", WRONG, ids=IDS)
+@pytest.mark.parametrize("how", ["the share", "a 607", "everybody's calls"])
+def test_what_closes_for_a_wrong_clock_is_open_for_the_others(ahead: timedelta, how: str) -> None:
+    instances = Instances(1, allowed=100)
+    other = instances.start(ahead=ahead)
+
+    async def work() -> None:
+        await instances.call(0)
+        if how == "the share":
+            await instances.until_refused(other)
+        elif how == "a 607":
+            await instances.budgets[other].exhausted()
+        else:
+            await instances.budgets[other].measured(50_000)
+        await asyncio.sleep(90)
+        before = len(instances.began)
+        await instances.until_refused(0)
+        assert len(instances.began) - before >= 90
+
+    instances.run(work())
+
+
+def test_a_wrong_clock_holds_nobody_back_for_long() -> None:
+    instances = Instances(1)
+    other = instances.start(ahead=DAY)
+
+    async def work() -> None:
+        await instances.budgets[other].hold_back(20)
+        await instances.call(0)
+        assert instances.time.passed <= 61
+
+    instances.run(work())
+
+
+def test_a_wrong_clock_gets_a_share_once_and_not_again_and_again() -> None:
+    instances = Instances(1, allowed=100)
+    other = instances.start(ahead=DAY)
+
+    async def work() -> None:
+        for _ in range(5):
+            await instances.until_refused(0)
+            await instances.until_refused(other)
+            await asyncio.sleep(120)
+        assert len(instances.began) <= 2 * 100 + 2 * 10
+
+    instances.run(work())
+
+
+def test_the_next_day_is_a_new_one_although_a_wrong_clock_has_counted_in_it() -> None:
+    instances = Instances(1, allowed=100)
+    other = instances.start(ahead=DAY)
+
+    async def work() -> None:
+        await instances.until_refused(other)
+        await instances.until_refused(0)
+        await asyncio.sleep(15 * 3_600)  # past midnight in Chicago
+        before = len(instances.began)
+        await instances.until_refused(0)
+        assert len(instances.began) - before >= 90
+
+    instances.run(work())
+
+
+def test_what_is_ignored_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    instances = Instances(1)
+    other = instances.start(ahead=DAY)
+
+    async def work() -> None:
+        await instances.call(other)
+        await asyncio.sleep(90)
+        with caplog.at_level(logging.ERROR):
+            await instances.call(0)
+
+    instances.run(work())
+    assert [r.message for r in caplog.records] == ["budget_ahead ignored=instance i1: an instance's clock is wrong"]
+
+
+def test_clocks_that_differ_by_seconds_around_midnight_count_each_in_its_day() -> None:
+    midnight = day_of(MORNING).end
+    limits = Limits(calls=50, concurrency=5, daily=50_000, allowed=100)
+    before, after = (midnight - timedelta(seconds=2)).timestamp(), (midnight + timedelta(seconds=2)).timestamp()
+    ledger = read({}, before)
+    ledger.report("a", [before] * 7)
+    ledger = read(ledger.model_dump(mode="json"), after)
+    assert ledger.used == 0
+    ledger.report("b", [after] * 3)
+    ledger = read(ledger.model_dump(mode="json"), before)
+    assert ledger.used == 7, "who is behind by seconds goes on in the day that ends"
+    ledger.close_share(limits, before)
+    ledger = read(ledger.model_dump(mode="json"), after)
+    assert (ledger.used, ledger.closed) == (3, None)
+
+
+moments = st.floats(-3 * 86_400, 3 * 86_400).map(lambda seconds: MORNING.timestamp() + seconds)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(moments, st.sampled_from(["call", "close", "quota", "hold", "measure", "reserve"]))))
+def test_the_numbers_of_a_day_are_changed_by_those_only_who_live_in_it(
+    acts: list[tuple[float, str]],
+) -> None:
+    """Each look at the row is that of somebody whose clock says another time."""
+    limits = Limits(calls=50, concurrency=5, daily=1_000, allowed=100)
+    value: dict[str, object] = {}
+    used: dict[str, int] = {}
+    for now, act in acts:
+        ledger = read(value, now)
+        before = ledger.used
+        _do(ledger, act, limits, now)
+        used[str(ledger.day)] = ledger.used - before
+        assert len(ledger.other_days) <= 3
+        assert all(at <= now + 3_600 for at, _ in ledger.recent)
+        assert all(instance.seen <= now + 3_600 for instance in ledger.instances.values())
+        assert ledger.closed is None or ledger.closed.since <= now + 3_600
+        value = ledger.model_dump(mode="json")
+    assert Ledger.model_validate(value or read({}, 0.0).model_dump(mode="json"))
+
+
+def _do(ledger: Ledger, act: str, limits: Limits, now: float) -> None:
+    if act == "call":
+        ledger.report("me", [now])
+    elif act == "close":
+        ledger.close_share(limits, now)
+    elif act == "quota":
+        ledger.close_quota(now)
+    elif act == "hold":
+        ledger.hold_back(now + 20)
+    elif act == "measure":
+        ledger.measure(2_000, limits, now)
+    else:
+        ledger.reserve("me", 3, 0, limits, now)
