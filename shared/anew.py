@@ -71,4 +71,5 @@ async def children_in_marketo(
             entity = ENTITIES[name]
             for part in chunked(found, MAX_FILTER_VALUES):
                 there = await marketo.find(entity, sorted({r.id for r in part})) if entity.key else {r.id for r in part}
-                yield [record for record in part if record.id in there]
+                # As if released: that their parent was not there a moment ago does not count.
+                yield [replace(record, released=True) for record in part if record.id in there]

@@ -104,7 +104,7 @@ class Parking:
         """Have these records, which are in Marketo without links to these parents, sent again when one comes."""
         now, here = self._now(), spans.here()
         kept = [
-            Parked(parent, entity.name, replace(record, attempt=0, parked_since=now), trace=here, linked_later=True)
+            Parked(parent, entity.name, _for_the_link(record, now), trace=here, linked_later=True)
             for record, parents in sent
             for parent in parents
         ]
@@ -273,12 +273,17 @@ class Parking:
                     left.oldest = min(left.oldest or since, since) if since else left.oldest
                 by_entity: dict[str, list[Record]] = {}
                 for child in leaving:
-                    record = replace(child.record, released=True, parked_since=_waits_since(child))
-                    by_entity.setdefault(child.entity, []).append(record)
+                    by_entity.setdefault(child.entity, []).append(self._released(child))
                 await self._send(by_entity, windows, spans.carried(*(child.trace for child in leaving)))
                 await self._store.remove(leaving)
                 left.count += len(leaving)
         return left
+
+    def _released(self, child: Parked) -> Record:
+        """The record as it goes on: of one that is in Marketo already, that its parent has come is a change of now."""
+        if child.linked_later:
+            return replace(child.record, released=True, parked_since=None, first_seen=self._now())
+        return replace(child.record, released=True)
 
     async def _look_again_later(self, notes: list[Note]) -> None:
         """A note that was changed meanwhile is left as it is."""
@@ -326,6 +331,11 @@ def _can_do_without(cause: WillNotCome | None) -> Callable[[Parked], bool]:
     """
     skipped = cause is not None and cause.skipped
     return lambda child: not child.linked_later and (skipped or bool(ENTITIES[child.entity].key))
+
+
+def _for_the_link(record: Record, now: datetime) -> Record:
+    """What is sent again once a parent is there: everything else that was to be done for the record is done."""
+    return Record(record.table, record.id, record.first_seen, correlation_id=record.correlation_id, parked_since=now)
 
 
 def _waits_since(child: Parked) -> datetime | None:

@@ -22,8 +22,9 @@ from shared.census import count
 from shared.cli import parser
 from shared.counts import KIND, Counts, last_error, row_name, totals
 from shared.errors import MsiSyncError
+from shared.operations.doctor.hidden import _refused
 from shared.operations.resync import COMMAND
-from shared.outcomes import Failed, Outcome, Parent, Synced
+from shared.outcomes import Failed, Outcome, Parent, Synced, WillNotCome
 from shared.parked_rows import Note, NoteState, Parked
 from shared.records import Record, decode
 from shared.settings import StorageSettings
@@ -198,3 +199,13 @@ async def test_what_the_broker_does_not_take_stays_parked(
     with pytest.raises(MsiSyncError, match="Service Bus did not take"):
         await resync(storage, table, outbox, "--apply")
     assert len(await children(table)) == 1
+
+
+async def test_the_doctor_counts_rows_that_the_security_role_hides(store: Store, table: TableClient) -> None:
+    assert await _refused(table) == {}  # there is no table yet
+    for code, number in (("RowHidden", 2), ("1003", 1)):
+        cause = WillNotCome(code, "no", NOON)
+        for _ in range(number):
+            parent = Parent("company", "account", guid())
+            await store.put([Note(parent, NOON, NOON, state=NoteState.WILL_NOT_COME, cause=cause)])
+    assert await _refused(table) == {"account": 2}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
-from shared.operations.doctor.hidden import RECENT, finding
+from shared.operations.doctor.hidden import MOST, RECENT, finding
 from shared.operations.doctor.runner import Status
 from shared.records import timestamp
 from shared.reference_state import ReferenceState
@@ -27,6 +27,13 @@ def test_hidden_users_are_told_with_an_example_and_what_to_do() -> None:
     assert "keep the owner" in line
     assert "Read" in found.remedy
     assert "resync" in found.remedy
+
+
+def test_hidden_rows_that_are_dead_letters_are_counted_by_table() -> None:
+    found = finding({}, NOW, {"account": 3})
+    assert found.status is Status.ATTENTION
+    assert found.details == ("account: 3 not synced (RowHidden); what refers to them goes without the link",)
+    assert finding({}, NOW, {"account": MOST}).details[0].startswith("account: 1000 or more")
 
 
 @pytest.mark.parametrize("rows", [{}, {"teams": note(RECENT)}, {"teams": {}}, {"teams": {"at": "x"}}])
