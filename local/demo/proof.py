@@ -101,8 +101,9 @@ def _check_refused(expectations: Expectations, letters: Sequence[Letter], proble
 
 
 def _check_waiting(expectations: Expectations, parked: Sequence[Waiting], problems: list[str]) -> int:
-    """Each waiting row is parked under a parent that it really waits for, and no other row is."""
-    expected = {absent.source: absent.parents for absent in expectations.absent_for(Reason.WAITS)}
+    """Each waiting row, and each whose link comes later, is parked under a parent of its own, and no other row is."""
+    waits = {absent.source: absent.parents for absent in expectations.absent_for(Reason.WAITS)}
+    expected = {**waits, **expectations.linked_later}
     right = set()
     for waiting in parked:
         if waiting.parent in expected.get(waiting.source, frozenset()):
@@ -110,7 +111,7 @@ def _check_waiting(expectations: Expectations, parked: Sequence[Waiting], proble
         else:
             problems.append(f"{' '.join(waiting.source)} is parked under {' '.join(waiting.parent)}")
     problems += [f"{' '.join(source)} must be parked, and is not" for source in expected if source not in right]
-    return len(right)
+    return len(right & waits.keys())
 
 
 def _check_malformed(script: Script, letters: Sequence[Letter], problems: list[str]) -> list[AbsenceLine]:

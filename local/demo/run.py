@@ -106,7 +106,7 @@ def _is_finished(snapshot: Snapshot, expectations: Expectations, script: Script)
     return (
         snapshot.idle
         and snapshot.stored == expectations.counts()
-        and snapshot.parked.total() == reasons[Reason.WAITS]
+        and snapshot.parked.total() == reasons[Reason.WAITS] + len(expectations.linked_later)
         and snapshot.letters.total() >= reasons[Reason.REFUSED] + script.refusals.total()
     )
 

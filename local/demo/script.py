@@ -184,7 +184,6 @@ def _gone(world: World, now: float, chance: random.Random) -> tuple[set[Referenc
 def _malformed(world: World, now: float) -> list[tuple[str, Posting]]:
     """Nonsense of several kinds, each with the code of the dead letter that it must become."""
     lead = next(iter(world.rows["lead"].values()))
-    team = next(iter(world.rows["team"].values()))
     good = _updated("lead", lead, now)
     elsewhere = notification(
         "Update",
@@ -212,10 +211,7 @@ def _malformed(world: World, now: float) -> list[tuple[str, Posting]]:
         text("NoRoutingTriple", with_change(lambda context: context.pop("MessageName"))),
         text("BadGuid", with_change(lambda context: context.update(PrimaryEntityId="4711"))),
         ("WrongOrganization", replace(_posting("lead", elsewhere), entity=MALFORMED)),
-        (
-            "UnknownTable",
-            _as_posting(MALFORMED, notification("Update", "team", team, Origin(at=now), columns=("name",))),
-        ),
+        text("UnknownTable", good.json().replace('"lead"', '"task"')),
     ]
 
 

@@ -46,10 +46,14 @@ class Absent:
 
 @dataclass
 class Expectations:
-    """Everything about one world: each of its rows is either the source of a record or absent for a reason."""
+    """Everything about one world: each of its rows is either the source of a record or absent for a reason.
+
+    `linked_later` are rows that are in Marketo without the links to these parents, which Marketo refuses.
+    """
 
     records: dict[str, dict[Key, Expected]] = field(default_factory=lambda: {entity: {} for entity in ENTITIES})
     absent: dict[Reference, Absent] = field(default_factory=dict)
+    linked_later: dict[Reference, frozenset[Parent]] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """How many records each entity must have."""
@@ -95,9 +99,16 @@ def expect(
     candidates = _candidates(world, expectations, refused or {})
     asked = _asked(candidates, set(world.synced() if announced is None else announced))
     there: set[Parent] = set()
+    lost: set[Parent] = set()
     for candidate in candidates:
         source = candidate.source
         missing = frozenset(parent for parent in candidate.parents.values() if parent not in there)
+        if candidate.entity != "opportunity_role" and missing <= lost:
+            # It does not wait for what will not come: it goes without those links, which a role cannot.
+            candidate.parents = {name: each for name, each in candidate.parents.items() if each not in missing}
+            without, missing = missing, frozenset()
+        else:
+            without = frozenset()
         if source not in asked:
             expectations.absent[source] = Absent(source, Reason.UNASKED)
         elif missing:
@@ -105,8 +116,11 @@ def expect(
             expectations.absent[source] = Absent(source, Reason.WAITS, names, missing)
         elif candidate.refusal:
             expectations.absent[source] = Absent(source, Reason.REFUSED, candidate.refusal)
+            lost.add((candidate.entity, str(candidate.key)))
         else:
             _add_record(expectations, candidate)
+            if without:
+                expectations.linked_later[source] = without
             if isinstance(candidate.key, str):
                 there.add((candidate.entity, candidate.key))
     _show_companies(world, expectations)

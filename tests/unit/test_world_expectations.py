@@ -191,22 +191,26 @@ def test_other_connections_are_no_roles() -> None:
     assert reasons == [Reason.NOT_A_STAKEHOLDER] * 3 + [Reason.INACTIVE]
 
 
-def test_what_marketo_refuses_keeps_its_children_waiting() -> None:
+def test_children_of_what_marketo_refuses_go_without_the_link_and_roles_wait() -> None:
     rows = world(
         account={"a": account(), "b": account()},
         contact={"c": person(**lookup("parentcustomerid", "account", "a")), "d": person(emailaddress1="jürgen@x.de")},
         opportunity={"o": deal(**lookup("customerid", "account", "b")), "nameless": deal(name=None)},
-        connection={"x": connection(("opportunity", "o"), ("contact", "c"), None)},
+        connection={
+            "x": connection(("opportunity", "o"), ("contact", "c"), None),
+            "y": connection(("opportunity", "nameless"), ("contact", "c"), None),
+        },
     )
     found = expect(rows, refused={("account", "a"): "1003"})
     absent = {" ".join(source): (row.reason, row.detail) for source, row in found.absent.items()}
     assert absent == {
         "account a": (Reason.REFUSED, "1003"),
-        "contact c": (Reason.WAITS, "company a"),
         "opportunity nameless": (Reason.REFUSED, "1002"),
-        "connection x": (Reason.WAITS, "person c"),
+        "connection y": (Reason.WAITS, "opportunity nameless"),
     }
-    assert found.absent["contact", "c"].parents == {("company", "a")}
+    assert found.linked_later == {("contact", "c"): {("company", "a")}}
+    assert found.records["person"]["c"].fields["externalCompanyId"] is None
+    assert ("o", "c", "Stakeholder") in found.records["opportunity_role"]
     assert found.records["person"]["d"].fields["email"] is None
 
 

@@ -24,7 +24,10 @@ def findings() -> dict[str, Any]:
     letters += [Letter(code, "malformed", "", None) for code in SCRIPT.refusals.elements()]
     return {
         "letters": letters,
-        "parked": [Waiting(row.source, "", min(row.parents)) for row in EXPECTATIONS.absent_for(Reason.WAITS)],
+        "parked": [
+            *(Waiting(row.source, "", min(row.parents)) for row in EXPECTATIONS.absent_for(Reason.WAITS)),
+            *(Waiting(source, "", min(parents)) for source, parents in EXPECTATIONS.linked_later.items()),
+        ],
         "stored": EXPECTATIONS.counts(),
         "statuses": {202: len(SCRIPT.webhooks), 400: 1, 401: 1},
     }
