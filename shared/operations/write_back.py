@@ -58,7 +58,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
                 if not mine:
                     raise MsiSyncError("WriteBackRuns", "another run is at it; wait a minute and see msisync status")
                 runs = await _runs(work, given)
-    except AzureError as error:
+    except (AzureError, TimeoutError) as error:
         raise MsiSyncError(
             "StorageAway", f"storage or Service Bus does not answer ({type(error).__name__}); see msisync doctor"
         ) from None

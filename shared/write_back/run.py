@@ -112,7 +112,7 @@ class WriteBack:
                 await self.sweep()
         except LeaseLostError as error:
             log.warning("write_back_stopped %s", error)
-        except AzureError as error:
+        except (AzureError, TimeoutError) as error:
             log.warning("write_back_waits storage does not answer error=%s", type(error).__name__)
 
     @asynccontextmanager
