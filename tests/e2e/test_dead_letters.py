@@ -117,7 +117,7 @@ async def test_records_that_marketo_refuses(system: System) -> None:
     refused = await system.broker.dead_letter_of(twice.id)
     missing = await system.broker.dead_letter_of(nameless.id)
     assert (refused.code, missing.code) == ("1007", "1002")
-    assert "several" in refused.properties["message"]
+    assert "Multiple lead match" in refused.properties["message"]  # what 1007 means, not what Marketo says
     expected = {
         "entity": "person",
         "table": "contact",
