@@ -32,7 +32,7 @@ class Candidate:
     `id_fields` hold the row's own id. `left_out` are the fields that are not sent, each with the
     reason of the mapping or of Marketo. `company_fields`, in lower case, are those that a person has of its company.
     `unlinked` are parents that are not in Marketo, without which it goes for now. `clears_refused`: the policy of
-    sync.toml for a value that Marketo refuses.
+    sync.toml for a value that Marketo refuses. `is_as_made`: its row has not been changed since it was made.
     """
 
     records: list[Record]
@@ -45,6 +45,7 @@ class Candidate:
     unlinked: tuple[Parent, ...] = ()
     company_fields: frozenset[str] = frozenset()
     clears_refused: bool = False
+    is_as_made: bool = False
 
     @property
     def since(self) -> datetime:

@@ -23,12 +23,16 @@ class Companies:
     async def spare(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Leave the company fields out of persons that Marketo has in a company: one call per 300 with such fields.
 
-        Only Marketo knows: Dynamics does not remember the account that a lead has left. Decides those that cannot be
-        asked for.
+        Only Marketo knows: Dynamics does not remember the account that a lead has left. One that has not been changed
+        since it was made has left none. Decides those that cannot be asked for.
         """
         if not batch.entity.is_lead:
             return
-        doubtful = [c for c in candidates if c.records[0].key in batch.open and c.has_company_fields]
+        doubtful = [
+            candidate
+            for candidate in candidates
+            if candidate.records[0].key in batch.open and candidate.has_company_fields and not candidate.is_as_made
+        ]
         for part in chunked(doubtful, MAX_FILTER_VALUES):
             try:
                 linked = await self._linked(batch, [candidate.records[0].id for candidate in part])

@@ -133,6 +133,8 @@ ENTITIES: dict[str, Entity] = {e.name: e for e in (SALES_PERSON, COMPANY, PERSON
 
 #: The column of every table that says when a row was made.
 CREATED_ON = "createdon"
+#: The one that says when it was last changed: at first when it was made.
+MODIFIED_ON = "modifiedon"
 
 #: Which entity a Dataverse table feeds, and how to read it.
 TABLES: dict[str, tuple[Entity, Table]] = {t.name: (e, t) for e in ENTITIES.values() for t in e.tables}

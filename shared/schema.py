@@ -19,7 +19,7 @@ from shared.conditions import Row, SyncFilter
 from shared.config import SyncConfig
 from shared.converters import Policy
 from shared.dataverse.metadata import Column, Metadata
-from shared.entities import COMPANY, CREATED_ON, TABLES, Entity
+from shared.entities import COMPANY, CREATED_ON, MODIFIED_ON, TABLES, Entity
 from shared.errors import ConfigurationError, MarketoError, MsiSyncError
 from shared.fields import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
 from shared.marketo.client import MarketoClient
@@ -233,7 +233,11 @@ class Schema:
         self._warn(table, "hidden from the sync user: the fields keep their value", sorted(needed & hidden))
         chosen = filter_for(config.filter_of(table), there, table)
         labels = await self._labels(table, fields)
-        columns = {*fields.columns, *chosen.columns, *frozenset(there).intersection((*source.rule_columns, CREATED_ON))}
+        columns = {
+            *fields.columns,
+            *chosen.columns,
+            *frozenset(there).intersection((*source.rule_columns, CREATED_ON, MODIFIED_ON)),
+        }
         company_fields = await self._company_fields(entity, fields.names)
         return TableSchema(
             frozenset(columns), fields, labels, id_fields, chosen, company_fields, hidden, config.refused == "clear"

@@ -22,7 +22,7 @@ from shared.circuit import DATAVERSE, Circuits, Turn
 from shared.codes import Kind
 from shared.companies import Companies
 from shared.dataverse.client import MAX_IDS, DataverseClient, Row
-from shared.entities import COMPANY, CREATED_ON, ENTITIES, TABLES, Entity, Table
+from shared.entities import COMPANY, CREATED_ON, ENTITIES, MODIFIED_ON, TABLES, Entity, Table
 from shared.errors import DataverseError
 from shared.known import Known
 from shared.lease import Leases
@@ -357,7 +357,7 @@ def _candidate(
         fields.update((each.field, None) for each in left_out if each.code in NO_VALUE)
     candidate = Candidate(
         [record], fields, parents, schema.id_fields, left_out=left_out, company_fields=schema.company_fields,
-        clears_refused=schema.clears_refused,
+        clears_refused=schema.clears_refused, is_as_made=row.get(CREATED_ON, 0) == row.get(MODIFIED_ON),
     )  # fmt: skip
     if parents.get(COMPANY.key):
         candidate.leave_to_company()

@@ -73,6 +73,14 @@ async def test_only_persons_with_company_fields_are_asked_for_and_300_a_call() -
     assert world.asked == [300, 1]
 
 
+async def test_a_lead_that_is_as_it_was_made_has_left_no_account() -> None:
+    world = World(linked=[1])
+    made = person(1, company="Contoso")
+    made.is_as_made = True
+    await world.spare([made])
+    assert (world.asked, made.fields) == ([], {"company": "Contoso"})
+
+
 async def test_nobody_is_sent_while_nobody_knows() -> None:
     world = World()
     world.error = MarketoError("608", "temporarily unavailable", kind=Kind.TRANSIENT)
