@@ -309,9 +309,14 @@ async def test_everything_arrives_once_whatever_happens(system: System, fault: s
     assert {(each.properties["table"], each.properties["record_id"]) for each in letters} == set(cell.poison)
     assert len(letters) == len(cell.poison)
     assert {name: counts.dead for name, counts in (await system.broker.counts()).items() if counts.dead} == {}
-    assert not await system.parked()
+    assert not await waiting(system)
     assert calls <= MOST_CALLS
     print(f"CELL {fault!r} killed={killed} calls={calls} seconds={time.monotonic() - began:.1f}")  # noqa: T201
+
+
+async def waiting(system: System) -> list[dict[str, Any]]:
+    """Who waits for a parent, and which parents are asked for. That a parent will not come stays noted."""
+    return [row for row in await system.parked() if row.get("State") != "will not come"]
 
 
 async def settled(cell: Cell, *, seconds: float) -> None:
@@ -321,9 +326,9 @@ async def settled(cell: Cell, *, seconds: float) -> None:
     while True:
         counts = await cell.system.broker.counts()
         left = {name: count.waiting for name, count in counts.items() if count.waiting and name != dead}
-        if not left and not await cell.system.parked():
+        if not left and not await waiting(cell.system):
             return
-        assert time.monotonic() < deadline, f"still to be done: {left}, parked {await cell.system.parked()}"
+        assert time.monotonic() < deadline, f"still to be done: {left}, parked {await waiting(cell.system)}"
         if any(count.scheduled for count in counts.values()):
             await cell.every_queue("hurry")
         elif not left:

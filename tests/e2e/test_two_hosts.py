@@ -76,8 +76,9 @@ async def test_a_burst_reaches_marketo_once_whoever_works_on_it(hosts: System) -
     await all_there(hosts, rows)
     for table in ("systemuser", "account", "contact", "opportunity"):
         made = [row for row in rows if row.table == table]
-        # A parent may be asked for by its children as well as change itself; nothing is remembered of what was sent.
-        assert len(made) <= await hosts.received(table) - before[table] <= 2 * len(made), table
+        # A parent may be asked for by the functions of its children, each in a process of its own, as well as change
+        # itself; nothing is remembered of what was sent.
+        assert len(made) <= await hosts.received(table) - before[table] <= 4 * len(made), table
 
     async def taken_by_the_second() -> int:
         """On a busy machine the first may have been faster each time."""
