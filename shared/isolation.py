@@ -11,8 +11,10 @@ E = TypeVar("E")
 
 #: How many culprits are looked for before the rest is left to another time.
 ROUNDS = 3
-#: So few that may hold several culprits are sent one by one.
+#: So few that may hold several culprits are sent one by one, and so often is tried to have anything stored at all.
 FEW = 8
+#: How many pieces of growing size are sent at most.
+PIECES = 12
 
 
 @dataclass(slots=True)
@@ -36,8 +38,9 @@ async def search(
 
     `refusal` sends some of them: None when they are stored. Of two halves only the first is sent: the other one holds
     a culprit if that goes well, so one culprit among 300 costs at most 10 calls. `confirm`: a culprit that was found by
-    elimination is sent once more alone. Where nothing can be stored in two rounds, nobody can tell: the search ends
-    with the culprits that were refused alone. It ends early when `goes_on` says so.
+    elimination is sent once more alone. Where the first round stores nothing, small pieces from all over are tried;
+    where none of those is stored either, nobody can tell: the search ends with the culprits that were refused alone.
+    It ends early when `goes_on` says so.
     """
     work = _Work(refusal, goes_on, confirm)
     found, suspects = work.found, items
@@ -53,8 +56,10 @@ async def search(
         if refused is None:
             return found
         suspects, error = rest, refused
-        if rounds and not found.stored:
-            break
+        if not found.stored and len(suspects) > FEW:
+            suspects = await work.in_pieces(suspects)
+            if not suspects or not found.stored or not goes_on():
+                break
     found.unsent += suspects
     return found
 
@@ -93,6 +98,30 @@ class _Work(Generic[T, E]):
                 alone = len(suspects) == 1
         self.found.culprits.append((suspects[0], error))
         return rest
+
+    async def in_pieces(self, suspects: list[T]) -> list[T]:
+        """Send pieces that double as long as they are stored, one at a time where they are not.
+
+        They come from all over, so culprits that stand together do not spoil all of them. Gives what is left: a call
+        with that would be refused, or holds what has not been sent.
+        """
+        apart = len(suspects) // FEW
+        waiting = [item for start in range(apart) for item in suspects[start::apart]]
+        refused: list[T] = []
+        size = 1
+        for sent in range(PIECES):
+            if not waiting or not self._goes_on() or (sent >= FEW and not self.found.stored):
+                break
+            piece, waiting = waiting[:size], waiting[size:]
+            error = await self.send(piece)
+            size = size * 2 if error is None else 1
+            if error is not None and len(piece) == 1:
+                self.found.culprits.append((piece[0], error))
+            elif error is not None:
+                refused += piece
+        if not refused and waiting and self.found.stored and self._goes_on() and await self.send(waiting) is None:
+            return []
+        return refused + waiting
 
     async def one_by_one(self, suspects: list[T]) -> None:
         for n, suspect in enumerate(suspects):

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from local.virtual import leases
@@ -198,7 +198,11 @@ async def test_where_nothing_is_stored_all_try_again_and_few_calls_are_spent() -
     assert len(world.calls) <= 1 + 2 * 10
 
 
-@pytest.mark.parametrize("poison", [{3, 4}, {0, 299}, {10, 20, 30}, {40, 41, 42, 43}])
+@pytest.mark.parametrize(
+    "poison",
+    [{3, 4}, {0, 299}, {10, 20, 30}, {40, 41, 42, 43}, {0, 150, 225}, {*range(0, 300, 30)}, {0, *range(150, 160)}],
+    ids=len,
+)
 async def test_several_culprits_are_found_one_after_the_other_and_all_others_are_stored(poison: set[int]) -> None:
     culprits = {guid(n) for n in poison}
     world = World(refusing(system_error(), because_of=culprits))
@@ -566,6 +570,8 @@ codes_per_record = st.lists(
 )
 
 
+@example([""] * 10, {0, 1, 5}, "611")
+@example([""] * 40, {0, 20, 30}, "611")
 @given(codes_per_record, st.sets(st.integers(0, 39), max_size=3), st.sampled_from(["611", "718", "HTTP 413"]))
 async def test_whatever_marketo_refuses_each_record_has_one_outcome_and_its_own(
     given_codes: list[str], poison: set[int], poison_code: str
