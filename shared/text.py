@@ -17,17 +17,23 @@ BeyondBmp = Literal["drop", "replace", "keep"]
 _INVISIBLE = (
     "\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb"
 )
+#: Characters that show nothing either, but may change the one before them: grapheme joiner, Khmer's inherent vowels,
+#: selectors of a form (Unicode's Default_Ignorable_Code_Point). Without a character before them they are nothing.
+_SELECTORS = "\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0000-\U000e0fff"
 _CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
 _BLANKS = rf"\s{_CONTROLS}{_INVISIBLE}"
-_START = re.compile(rf"^[{_BLANKS}]+")
+_START = re.compile(rf"^[{_BLANKS}{_SELECTORS}]+")
 _END = re.compile(rf"[{_BLANKS}]+$")
-_ANY_INVISIBLE = re.compile(rf"[{_INVISIBLE}]+")
+_ANY_INVISIBLE = re.compile(rf"[{_INVISIBLE}{_SELECTORS}]+")
 _ANY_CONTROL = re.compile(rf"[{_CONTROLS}]+")
 #: Characters beyond the basic plane, and halves of them, with what joins them to one picture.
 _BEYOND = re.compile("\u200d?[\U00010000-\U0010ffff\ud800-\udfff][\U00010000-\U0010ffff\ud800-\udfff\u200d\ufe0f]*")
 _HALVES = re.compile("[\ud800-\udfff]")
 #: Those that show nothing and count as printable all the same.
-_PRINTABLE = frozenset(" \u115f\u1160\u2800\u3164\uffa0")
+_PRINTABLE = frozenset(
+    " \u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f"
+    + "".join(map(chr, range(0xFE00, 0xFE10)))
+)
 _FIRST_BEYOND = "\U00010000"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 #: Zero-width joiner, variation selectors, keycap: they belong to the character before them.
@@ -62,7 +68,7 @@ def is_blank(value: object) -> bool:
     """Whether there is nothing to be seen: no value, or text of white space and invisible characters alone."""
     if not isinstance(value, str):
         return value is None
-    return not (value and _is_clean(value)) and not _END.sub("", value)
+    return not (value and _is_clean(value)) and not _START.sub("", value)
 
 
 def without_invisible(text: str) -> str:

@@ -20,6 +20,15 @@ def test_what_nobody_sees_at_the_ends_is_not_sent(blank: str) -> None:
     assert is_blank(f"{blank} {blank}")
 
 
+@pytest.mark.parametrize("selector", ["\u034f", "\u17b4", "\u180b", "\ufe0f", "\U000e0100"])
+def test_what_changes_the_character_before_it_is_nothing_without_one(selector: str) -> None:
+    assert clean(f"{selector} {selector}") == clean(f" {selector}", "keep") == ""
+    assert is_blank(f" {selector}")
+    assert clean(f"{selector}Li") == "Li"
+    assert without_invisible(f"li{selector}@x.example{selector}") == "li@x.example"
+    assert clean("\u2764\ufe0f") == "\u2764\ufe0f"
+
+
 def test_what_has_a_meaning_inside_a_text_stays() -> None:
     for text in ("a  b\tc\nd", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "क\u094d\u200dष", "Zoë", "e\u0301"):
         assert clean(text) == text
