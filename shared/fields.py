@@ -96,11 +96,16 @@ class _Field:
         self._steps = steps
 
     def of(self, row: Row, labels: Labels) -> Any:
-        """The first value that a rule has. Without one: None where all that apply are empty, else why it is left."""
+        """The first value that a rule has. Without one: None where all that apply are empty, else why it is left.
+
+        Behind a rule that may have a value which our user may not read, no other one counts.
+        """
         found: Any = _LEAVE
         is_empty = True
         for step in self._steps:
             value = step.of(row, labels)
+            if value is _HIDDEN:
+                return found if isinstance(found, UnfitError) else _LEAVE
             if value is None:
                 found = None if found is _LEAVE and is_empty else found
             elif isinstance(value, UnfitError):
@@ -114,6 +119,7 @@ class _Field:
 
 
 _SKIP = object()
+_HIDDEN = object()
 
 
 class _Step:
@@ -132,13 +138,14 @@ class _Step:
         self._blind = frozenset(column for column in rule.needed_columns if column in absent)
 
     def of(self, row: Row, labels: Labels) -> Any:
-        """The rule's result for a row; _SKIP where it does not apply."""
-        unknown = self._blind
-        if self._hidden:
-            unknown |= {column for column in self._hidden if row.get(column) is None}
+        """The rule's result for a row; _SKIP where it does not apply, _HIDDEN where nobody may see whether it does."""
+        hidden = {column for column in self._hidden if row.get(column) is None}
+        unknown = self._blind | hidden
         if self._when and not _may_hold(row, self._when, unknown):
             return _SKIP
-        return _LEAVE if unknown else self._read(row, labels)
+        if self._blind:
+            return _LEAVE
+        return _HIDDEN if hidden else self._read(row, labels)
 
 
 def _may_hold(row: Row, conditions: tuple[tuple[str, Wanted], ...], unknown: Collection[str]) -> bool:

@@ -304,10 +304,16 @@ def test_the_null_of_a_hidden_column_says_nothing_and_its_value_is_believed() ->
     assert compiled.map({"a": "1"}, {}).record == {"x": "1"}
 
 
-def test_alternatives_beside_a_hidden_column_are_used_and_never_clear() -> None:
+def test_what_may_stand_in_a_hidden_column_is_not_replaced_by_an_alternative_behind_it() -> None:
     compiled = hiding("a", x=["a", "b"])
-    assert compiled.map({"a": None, "b": "2"}, {}).record == {"x": "2"}
+    assert compiled.map({"a": None, "b": "2"}, {}).record == {}
+    assert compiled.map({"a": "1", "b": "2"}, {}).record == {"x": "1"}
     assert compiled.map({"a": None, "b": None}, {}).record == {}
+    before = hiding("b", x=["a", "b", "c"])
+    assert before.map({"a": "1", "b": None, "c": "3"}, {}).record == {"x": "1"}
+    assert before.map({"a": None, "b": None, "c": "3"}, {}).record == {}
+    elsewhere = hiding("a", x=[{"column": "a", "when": {"c": ["1"]}}, "b"])
+    assert elsewhere.map({"a": None, "b": "2", "c": "9"}, {}).record == {"x": "2"}
     lines = hiding("a", x={"columns": ["a", "b"], "convert": "lines"})
     assert lines.map({"a": None, "b": "2"}, {}).record == {}
 
