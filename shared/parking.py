@@ -159,10 +159,14 @@ class Parking:
         from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
 
         try:
-            notes = await self._store.notes(parents)
+            return await self.noted(parents)
         except AzureError as error:
             log.warning("storage_away error=%s", type(error).__name__)
             return {}
+
+    async def noted(self, parents: Collection[Parent]) -> Mapping[Parent, WillNotCome]:
+        """The same. Raises azure.core's AzureError while storage is away."""
+        notes = await self._store.notes(parents)
         return {parent: note.cause for parent, note in notes.items() if note.cause}
 
     async def check(self, marketo: MarketoClient, known: Known) -> dict[str, int]:

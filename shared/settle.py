@@ -15,7 +15,18 @@ from datetime import datetime, timedelta
 
 from shared.bus import Bus, Outgoing, Properties
 from shared.entities import Entity
-from shared.outcomes import FILTERED, Deferred, Failed, Later, Outcome, Retry, Skipped, Synced, WillNotCome
+from shared.outcomes import (
+    FILTERED,
+    Deferred,
+    Failed,
+    Later,
+    Outcome,
+    Parent,
+    Retry,
+    Skipped,
+    Synced,
+    WillNotCome,
+)
 from shared.parking import Parking
 from shared.records import MAX_RECORDS, Record, encode, timestamp
 from shared.routing import chunked
@@ -29,6 +40,8 @@ BACKOFF = (60, 120, 300, 900, 3600)
 #: A counted wait is longer by up to this part, so that what failed together does not come together every time.
 JITTER = 0.1
 STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer")
+#: The record is a dead letter already, for the same reason: its change and a child's request came one after the other.
+REPEATED = Skipped("DeadLetterAlready")
 #: Longest text of an application property of a dead letter.
 PROPERTY_LENGTH = 1024
 #: Why a record is skipped that others wait for, for people.
@@ -74,12 +87,15 @@ class Settler:
         outcomes as they were carried out: a last try has failed.
         """
         outcomes = [(record, self._final(record, outcome)) for record, outcome in decided]
-        for step in (self._park, self._link_later, self._release, self._give_up):
-            again = {record.key for record in await step(entity, outcomes, windows)}
-            outcomes = [(record, STORAGE_AWAY if record.key in again else outcome) for record, outcome in outcomes]
+        for step in (self._park, self._link_later, self._release):
+            outcomes = _again(outcomes, await step(entity, outcomes, windows))
+        outcomes = await self._without_repeated(entity, outcomes)
         retries = self._retries(entity, outcomes, windows)
         laters = self._laters(entity, outcomes, windows)
         await self._bus.send([*retries, *laters, *self._dead_letters(entity, outcomes)])
+        if again := await self._give_up(entity, outcomes, windows):  # after the dead letters, which a note stands for
+            await self._bus.send(self._retries(entity, [(record, STORAGE_AWAY) for record in again], windows))
+            outcomes = _again(outcomes, again)
         counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
         log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
         return outcomes
@@ -101,6 +117,24 @@ class Settler:
         synced = synced if entity.is_parent else []
         failed = synced and await storage_fails(self._parking.release(entity, synced, windows))
         return [record for record in synced if record.requested] if failed else []
+
+    async def _without_repeated(self, entity: Entity, outcomes: _Outcomes) -> list[tuple[Record, Outcome]]:
+        """One dead letter for each record and reason: a change that was seen before the last one was written is in it.
+
+        That a parent will not come is noted when its dead letter has been sent.
+        """
+        failed = [Parent(entity.name, r.table, r.id) for r, outcome in outcomes if isinstance(outcome, Failed)]
+        noted: dict[Parent, WillNotCome] = {}
+
+        async def look() -> None:
+            noted.update(await self._parking.noted(failed))
+
+        if failed and entity.is_parent and await storage_fails(look()):
+            return _again(outcomes, [r for r, outcome in outcomes if r.requested and isinstance(outcome, Failed)])
+        return [
+            (r, REPEATED if _is_repeated(r, outcome, noted.get(Parent(entity.name, r.table, r.id))) else outcome)
+            for r, outcome in outcomes
+        ]
 
     async def _give_up(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
         """Note which parents will not come, so that their children go without them."""
@@ -187,12 +221,24 @@ def will_not_come(record: Record, outcome: Outcome, now: datetime) -> WillNotCom
     match outcome:
         case Failed():
             return WillNotCome(outcome.code, outcome.message, now)
-        case Skipped() if outcome != FILTERED:
+        case Skipped() if outcome not in (FILTERED, REPEATED):
             return WillNotCome(outcome.reason, SKIPPED_BECAUSE.get(outcome.reason, "it is not synced"), now, True)
         case Retry() if record.requested and outcome.code == NO_PRIVILEGE:
             return WillNotCome(outcome.code, outcome.message, now)
         case _:
             return None
+
+
+def _is_repeated(record: Record, outcome: Outcome, noted: WillNotCome | None) -> bool:
+    if noted is None or not isinstance(outcome, Failed) or record.wants_fresh:
+        return False
+    return outcome.code == noted.code and record.first_seen <= noted.since
+
+
+def _again(outcomes: _Outcomes, records: Sequence[Record]) -> list[tuple[Record, Outcome]]:
+    """The outcomes, with another try for these records, because storage did not answer."""
+    keys = {record.key for record in records}
+    return [(record, STORAGE_AWAY if record.key in keys else outcome) for record, outcome in outcomes]
 
 
 async def storage_fails(work: Awaitable[object]) -> bool:

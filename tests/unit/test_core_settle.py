@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -54,6 +55,7 @@ class World:
         self.released: list[Record] = []
         self.linked_later: list[tuple[Record, tuple[Parent, ...]]] = []
         self.given_up: list[tuple[Record, WillNotCome]] = []
+        self.known: dict[Parent, WillNotCome] = {}
         self.away: dict[str, Exception] = {}
         itself: Any = self
         self.windows = AT_ONCE
@@ -87,6 +89,10 @@ class World:
     async def give_up(self, _entity: Entity, lost: Sequence[tuple[Record, WillNotCome]], _windows: Windows) -> None:
         self._reach("give_up")
         self.given_up += lost
+
+    async def noted(self, parents: Collection[Parent]) -> dict[Parent, WillNotCome]:
+        self._reach("noted")
+        return {parent: self.known[parent] for parent in parents if parent in self.known}
 
     async def settle(self, *outcomes: tuple[Record, Outcome]) -> list[Outgoing]:
         await self.settler.settle(PERSON, outcomes, self.windows)
@@ -370,11 +376,38 @@ async def test_nobody_needs_a_role_that_will_not_come(world: World) -> None:
 
 async def test_while_storage_is_away_a_parent_that_will_not_come_is_told_later_once(world: World) -> None:
     """Its dead letter waits with it: there is to be one of them."""
-    world.away = dict.fromkeys(("give_up", "link_later"), STORAGE_ERRORS[0])
+    world.away = dict.fromkeys(("noted", "give_up", "link_later"), STORAGE_ERRORS[0])
     waited_for, sent = record(1, requested=True), record(2)
     (message,) = await world.settle((waited_for, Failed("1003", "bad")), (sent, Synced("updated", (COMPANY,))))
     assert message.at == NOON + timedelta(seconds=60)
     assert decode(message.body, "person") == [waited_for, sent]
+
+
+async def test_children_are_told_later_when_storage_goes_away_behind_the_dead_letter(world: World) -> None:
+    world.away = {"give_up": STORAGE_ERRORS[0]}
+    waited_for = record(1, requested=True)
+    letter, later = await world.settle((waited_for, Failed("1003", "bad")))
+    assert (letter.queue, later.queue, later.at) == ("dead-letters", "persons", NOON + timedelta(seconds=60))
+    assert decode(later.body, "person") == [waited_for]
+
+
+async def test_a_change_and_the_request_of_a_child_make_one_dead_letter(world: World) -> None:
+    noted = WillNotCome("1003", "bad", SEEN + timedelta(minutes=1))
+    known = Parent("person", "contact", record(1).id)
+    world.known = {known: noted}
+    same = [record(1, requested=True), record(1), record(1, attempt=2)]
+    for again in same:
+        assert await world.settle((again, Failed("1003", "bad"))) == []
+    assert world.given_up == [], "what is noted stays"
+    others: list[tuple[Record, Outcome]] = [
+        (record(1), Failed("1007", "another reason")),
+        (replace(record(1), first_seen=noted.since + timedelta(seconds=1)), Failed("1003", "a later change")),
+        (record(1, replays=1), Failed("1003", "an operator asked for it")),
+        (record(1, forced=True), Failed("1003", "an operator asked for it")),
+        (record(2), Failed("1003", "another record")),
+    ]
+    for number, other in enumerate(others, 1):
+        assert len(await world.settle(other)) == number
 
 
 async def test_what_is_looked_at_again_comes_after_its_own_time(world: World) -> None:

@@ -122,6 +122,9 @@ class World:
 
     async def give_up(self, *_: Any) -> None: ...
 
+    async def noted(self, *_: Any) -> dict[Any, Any]:
+        return {}
+
     async def send(self, messages: Sequence[Outgoing]) -> None:
         for message in messages:
             self.sent += 1

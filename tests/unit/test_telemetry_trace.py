@@ -172,6 +172,9 @@ class World:
 
     async def give_up(self, *_: Any) -> None: ...
 
+    async def noted(self, *_: Any) -> dict[Any, Any]:
+        return {}
+
     async def change(self, *_: Any, **__: Any) -> dict[str, Any]:
         return {}
 
