@@ -151,3 +151,17 @@ async def test_again_and_again_in_a_burst(system: System) -> None:
         await asyncio.sleep(chance.uniform(0.0, 2.0))  # a crash comes at no moment that a test could wait for
         await crash_and_restart(system)
     await each_once(system, rows)
+
+
+async def test_of_each_function_alone_while_the_others_go_on(system: System) -> None:
+    functions = ("route_changes", "sync_sales_persons", "sync_companies", "sync_persons")
+    rows = Rows()
+    for function in functions:
+        made = people(rows)
+        await system.seed(rows)
+        # The parents' messages last: everybody has to wait for what the killed function does.
+        await system.notify(*made, *(row for row in rows if row.table in {"account", "systemuser"}))
+        await system.stack.kill_functions(function=function)
+        await system.broker.fault("lose-locks", system.broker.queue("changes"))
+        await system.stack.start_functions(function=function)
+    await each_once(system, rows)

@@ -86,7 +86,7 @@ async def test_notifications_that_are_not_for_this_app(system: System) -> None:
         "changes",
         [
             body_of(stranger, origin=foreign),
-            body_of(Made("team", str(uuid4()), {})),
+            body_of(seller).replace(b'"systemuser"', b'"task"'),
             body_of(seller),
             notification("Associate", "none", {}, Origin(at=1_700_000_000), parameters=gone).json().encode(),
         ],
@@ -95,7 +95,7 @@ async def test_notifications_that_are_not_for_this_app(system: System) -> None:
     found = await letters(system, 2)
     by_code = {each.code: each for each in found}
     assert OTHER_ORGANISATION in by_code["WrongOrganization"].properties["message"]
-    assert "team" in by_code["UnknownTable"].properties["message"]
+    assert "task" in by_code["UnknownTable"].properties["message"]
     assert json.loads(by_code["WrongOrganization"].body)["PrimaryEntityId"] == stranger.id
     await system.broker.idle()
     assert await system.record(stranger) is None

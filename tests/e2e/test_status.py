@@ -111,14 +111,19 @@ async def test_a_record_that_was_changed_in_marketo_by_hand_is_put_right(system:
     (record,) = await system.synced(contact)
     await system.broker.idle()
     url = f"{system.stack.control()['marketo']}/records/{LEADS}"
-    answer: httpx.Response = await system.http.patch(url, json=[{"id": record["id"], "firstName": "By hand"}])
-    answer.raise_for_status()
+
+    async def change_by_hand() -> None:
+        answer: httpx.Response = await system.http.patch(url, json=[{"id": record["id"], "firstName": "By hand"}])
+        answer.raise_for_status()
+
+    await change_by_hand()
     shown = await operator.types("resync", "contact", "--query", f"contactid eq {contact.id}", "--json")
     assert (shown.code, shown.json["records"], shown.json["applied"]) == (1, {"contact": 1}, False)
+    await system.changed(contact, firstName="By hand")
     await system.notify(contact)
-    await system.broker.idle()
-    await system.changed(contact, firstName="By hand")  # nothing has changed in Dynamics, so nothing is sent
+    await system.changed(contact, firstName="Right")  # what was sent before is not what Marketo has
 
+    await change_by_hand()
     unknown = Rows().contact()
     sent = await operator.types("resync", "person", f"{{{contact.id.upper()}}}", unknown.id, "--json")
     assert (sent.code, sent.json["records"], sent.json["unknown"]) == (1, {"contact": 1}, [unknown.id])
