@@ -142,6 +142,18 @@ class Broker:
         """Let the scheduled messages of a queue, named as the broker names it, come now. Gives their number."""
         return await self.fault("hurry", name)
 
+    async def hurried(self, *queues: str, seconds: float = 30.0) -> None:
+        """Let what these queues do later come now, until nothing waits: rows that are missing are looked for twice."""
+        names = [self.queue(queue) for queue in queues]
+
+        async def look() -> int:
+            for name in names:
+                await self.hurry(name)
+            counts = await self.counts()
+            return sum(counts[name].waiting for name in names)
+
+        await eventually(look, lambda left: not left, seconds=seconds, what="an end of what comes later")
+
     async def fault(self, what: str, name: str = "") -> int:
         """Bring about what local/servicebus/faults.py knows; gives how many connections or messages it has hit."""
         url = f"{self._url}/$local/{what}/{name}".rstrip("/")

@@ -97,6 +97,7 @@ async def test_notifications_that_are_not_for_this_app(system: System) -> None:
     assert OTHER_ORGANISATION in by_code["WrongOrganization"].properties["message"]
     assert "task" in by_code["UnknownTable"].properties["message"]
     assert json.loads(by_code["WrongOrganization"].body)["PrimaryEntityId"] == stranger.id
+    await system.broker.hurried("person")
     await system.broker.idle()
     assert await system.record(stranger) is None
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from azure.data.tables.aio import TableClient
 
-from local.harness import Rows, System, eventually
+from local.harness import Rows, System
 
 #: Azurite takes seconds for a thousand rows. By hand, E2E_CHILDREN=100000 shows that memory does not follow the number.
 CHILDREN = int(os.environ.get("E2E_CHILDREN", "2000"))
@@ -30,17 +30,6 @@ async def park(table: TableClient, parent: str, children: list[str]) -> None:
         await table.submit_transaction([("upsert", row) for row in rows])
 
 
-async def look_again(system: System) -> None:
-    """Let the rows that are not there be looked for once more, which is a minute later, until nothing waits."""
-    persons = system.broker.queue("person")
-
-    async def waiting() -> int:
-        await system.broker.hurry(persons)
-        return (await system.broker.counts())[persons].waiting
-
-    await eventually(waiting, lambda left: not left, seconds=WAIT, what="an end of the looks for missing rows")
-
-
 async def test_they_are_released_in_bounded_memory(system: System) -> None:
     rows = Rows()
     seller = rows.user()
@@ -58,7 +47,7 @@ async def test_they_are_released_in_bounded_memory(system: System) -> None:
     await system.notify(account)
     await system.synced(account)
     await system.nothing_parked(seconds=WAIT)
-    await look_again(system)
+    await system.broker.hurried("person", seconds=WAIT)
     assert len(await system.synced(*people)) == len(people)
     stats = await system.host_stats()
     assert stats["functions"]["sync_persons"]["messages"] >= CHILDREN / 100
