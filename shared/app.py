@@ -91,12 +91,18 @@ class _Shared:
 
 
 @cache
-def _shared() -> _Shared:
+def _telemetry() -> None:
+    """Once per process, also where settings are refused at each invocation."""
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and those with 300 ids have 14 KB
     # It logs every header of every request to storage.
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     set_up_lines()
     export.start()
+
+
+@cache
+def _shared() -> _Shared:
+    _telemetry()
     given = settings.load()
     rules = config.load(given.sync.config)
     state = State(given.storage, heard=_clock.heard)

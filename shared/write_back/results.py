@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from shared.wire import moment
@@ -18,6 +18,8 @@ KEPT = 20
 #: Longest text of an error, and failures that are listed one by one.
 ERROR_LENGTH = 300
 LISTED = 1000
+#: Who has not brought all changes back for so long is late: `status` says so, and the alert write-back-late.
+LATE = timedelta(hours=1)
 
 RunKind = Literal["changes", "sweep", "persons"]
 _NUMBERS = ("read", "differing", "written", "failed", "gone", "marketo_calls", "dataverse_requests")

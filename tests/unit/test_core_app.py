@@ -11,6 +11,7 @@ import pytest
 from shared import app
 from shared.errors import ConfigurationError
 from shared.settings import DataverseSettings
+from shared.telemetry import export
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -36,7 +37,7 @@ SETTINGS = {
 
 
 def forget() -> None:
-    for made in (app.pipeline, app.write_back, app._shared):
+    for made in (app.pipeline, app.write_back, app._shared, app._telemetry):
         made.cache_clear()
 
 
@@ -71,6 +72,18 @@ def test_everything_that_is_wrong_is_told_and_mending_it_needs_no_restart(monkey
     monkeypatch.setenv("MARKETO_URL", SETTINGS["MARKETO_URL"])
     monkeypatch.delenv("MAX_ATTEMPTS")
     assert app.pipeline()
+
+
+def test_telemetry_is_set_up_once_however_often_settings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    monkeypatch.setattr(export, "start", lambda: begun.append(1))
+    monkeypatch.setenv("MARKETO_URL", "no URL")
+    for made in (app.pipeline, app.write_back, app.pipeline):
+        with pytest.raises(ConfigurationError):
+            made()
+    monkeypatch.setenv("MARKETO_URL", SETTINGS["MARKETO_URL"])
+    assert app.pipeline()
+    assert begun == [1]
 
 
 def test_requests_with_300_ids_are_not_logged_by_the_kilobyte() -> None:

@@ -20,7 +20,9 @@ from shared.dataverse.metadata import Column
 from shared.dataverse.multipart import Answer, Part
 from shared.errors import DataverseError, MarketoError, SignInError
 from shared.fields import MarketoField
+from shared.settings import QueueSettings
 from shared.write_back import lease as leases
+from shared.write_back.due import DueRows
 from shared.write_back.echo import Echoes
 from shared.write_back.lease import Lease, LeaseLostError
 from shared.write_back.persons import Changed, Feed
@@ -442,3 +444,30 @@ async def test_what_one_call_has_written_counts_though_another_finds_nobody() ->
     written = await Rows(dataverse, clock=lambda: 0.0, sleep=nothing).write(updates, 100.0)
     assert len(written.done) == MANY
     assert (written.refused, str(written.error)) == ([], "HTTP 503: away")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "waits"), [(timedelta(), True), (timedelta(minutes=30), True), (timedelta(days=1), False)]
+)
+async def test_a_wait_that_a_clock_far_ahead_has_noted_is_none(
+    ahead: timedelta, waits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One instance notes that a row was refused; another one, a moment later, looks whether it is time."""
+    table, queues = MemoryTable(seconds=0), QueueSettings.model_construct(None, person="persons")
+    sent: list[Any] = []
+
+    async def send(messages: Sequence[Any]) -> None:
+        sent.extend(messages)
+
+    def instance(clock: datetime) -> DueRows:
+        return DueRows(MemoryState(table), send, queues, now=lambda: clock, max_attempts=5)
+
+    locked = DataverseError("0x80040265", "no", kind=Kind.TRANSIENT)
+    update = Update("contact", guid(1), {"msi_type": "Email"})
+    await instance(NOON + ahead).failed([(update, locked)])
+    other = instance(NOON + timedelta(seconds=5))
+    await other.load()
+    assert bool(other.ready()) is not waits
+    assert other.holds(update) is waits
+    assert ("an instance's clock is wrong" in caplog.text) is not waits
+    assert not sent

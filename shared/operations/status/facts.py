@@ -11,6 +11,8 @@ from shared.census import Parked
 from shared.heartbeat import AHEAD, FUNCTIONS, TIMER, Beat, interval, silence
 from shared.operations.command import Exit
 from shared.operations.queues import ACTIVE, PAUSED, resume_line
+from shared.wire import moment
+from shared.write_back.results import LATE, changes_done
 
 if TYPE_CHECKING:
     from shared.budget import Usage
@@ -27,8 +29,6 @@ MAX_PARKED = 100_000
 MAX_LETTERS = 5000
 #: A change that waits longer than this needs attention.
 LONG = timedelta(minutes=15)
-#: Runs of the write-back are due more often than this by any sensible schedule.
-LATE = timedelta(hours=2)
 
 
 @dataclass(slots=True)
@@ -86,10 +86,12 @@ class WriteBack:
     dead: int = 0
     last_refusal: str = ""
 
-    def finished(self) -> datetime | None:
-        """When changes were written back last without an error."""
-        good = [run["finished"] for run in self.runs if run.get("kind") == "changes" and not run.get("error")]
-        return datetime.fromisoformat(good[0]) if good else None
+    def done(self) -> datetime | None:
+        """Up to when all changes have been written back; where no run that is kept came to their end, the oldest's
+        beginning. None: nothing was ever written back.
+        """
+        begun = [moment(run.get("started")) for run in self.runs if run.get("kind") == "changes"]
+        return changes_done({"runs": self.runs}) or min((at for at in begun if at), default=None)
 
     @property
     def error(self) -> str:
@@ -212,9 +214,9 @@ class Status:
         if self.write_back.error:
             remedy = "begins again where it was by itself; if it lasts, msisync doctor"
             yield Attention(f"the last write-back has stopped ({self.write_back.error})", remedy)
-        last = self.write_back.finished()
-        if last and self.at - last > LATE:
-            text = f"nothing was written back for {age(self.at - last)}"
+        done = self.write_back.done()
+        if done and self.at - done > LATE:
+            text = f"nothing was written back for {age(self.at - done)}"
             yield Attention(text, "see WRITE_BACK_SCHEDULE and the app's log; msisync write-back run")
         waiting = self.write_back.refused - self.write_back.dead
         if waiting:
