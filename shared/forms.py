@@ -23,8 +23,9 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _TENANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z0-9-]+(\.[a-z0-9-]+)+")
 
 
-#: Settings that Azure fills in from elsewhere. Where it could not, the app is given the reference itself.
-_REFERENCE = re.compile(r"\s*@Microsoft\.(KeyVault|AppConfiguration)\s*\(", re.IGNORECASE)
+#: Settings that Azure fills in from elsewhere. Where it could not, the app is given the reference itself. Within quotes
+#: or without its parenthesis it is none for Azure, but no secret either.
+_REFERENCE = re.compile(r"@Microsoft\.(KeyVault|AppConfiguration)\b", re.IGNORECASE)
 #: What is read of the environment: by this product, and by the Functions host for it.
 _READ = re.compile(
     r"(DATAVERSE|MARKETO|WRITE_BACK|TRICKLE|BURST|WEBHOOK|PARENT|ServiceBusConnection|AzureWebJobsStorage|AZURE|"
@@ -38,7 +39,7 @@ def unresolved(settings: Mapping[str, str]) -> list[str]:
 
     Azure leaves a reference as it is when it cannot read the secret.
     """
-    return [name for name, value in settings.items() if _READ.fullmatch(name) and _REFERENCE.match(value)]
+    return [name for name, value in settings.items() if _READ.fullmatch(name) and _REFERENCE.search(value)]
 
 
 #: What is done about them.

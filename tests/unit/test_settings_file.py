@@ -108,7 +108,14 @@ REFERENCE = "@Microsoft.KeyVault(SecretUri=https://kv-x.vault.azure.net/secrets/
 )
 @pytest.mark.parametrize(
     "value",
-    [REFERENCE, " @microsoft.keyvault(VaultName=v;SecretName=s3cret)", "@Microsoft.AppConfiguration(E=x)"],
+    [
+        REFERENCE,
+        " @microsoft.keyvault(VaultName=v;SecretName=s3cret)",
+        "@Microsoft.AppConfiguration(E=x)",
+        f'"{REFERENCE}"',
+        f"\u200b{REFERENCE}",
+        "@Microsoft.KeyVault SecretUri=https://v.vault.azure.net/secrets/s3cret/",
+    ],
 )
 def test_a_reference_that_azure_did_not_resolve_is_told_once_and_never_used(name: str, value: str) -> None:
     assert refused(**{name: value}) == [f"app settings: {name}: is a Key Vault reference that Azure did not resolve"]
