@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 #: A vendor that asks for more is asked again all the same: a day's silence because of one header would be an outage.
 LONGEST_SECONDS = 900.0
 
-_SECONDS = re.compile(r"[0-9]{1,18}(?:\.[0-9]{0,9})?", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,400}(?:\.[0-9]{0,9})?", re.ASCII)
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:

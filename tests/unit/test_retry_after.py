@@ -22,6 +22,7 @@ TOLD = {"date": format_datetime(NOW, usegmt=True)}
         ("7.5", 7.5),
         ("86400", LONGEST_SECONDS),
         ("9" * 18, LONGEST_SECONDS),
+        ("9" * 40, LONGEST_SECONDS),
         ("Wed, 04 Mar 2026 12:00:30 GMT", 30.0),
         ("Wednesday, 04-Mar-26 12:00:30 GMT", 30.0),
         ("Wed Mar  4 12:00:30 2026", 30.0),
@@ -35,7 +36,7 @@ def test_every_form_of_the_rfc_is_read_and_bounded(text: str, seconds: float) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "-5", "1e3", "+7", "٣", "9" * 19, "04 Mar", "Wed, 99 Mar 2026 12:00:30 GMT", "NaN", "inf"]
+    "text", ["", "soon", "-5", "1e3", "+7", "٣", "04 Mar", "Wed, 99 Mar 2026 12:00:30 GMT", "NaN", "inf"]
 )
 def test_what_is_no_time_says_nothing(text: str) -> None:
     assert retry_after({**TOLD, "retry-after": text}) is None
