@@ -5,14 +5,14 @@ import heapq
 import itertools
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from local.bench.small_world import Nobody
@@ -353,8 +353,11 @@ class World:
     async def probe_write(self, _entity: Entity) -> None:
         self.calls["probe"] += 1
 
-    async def upsert(self, _entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+    async def upsert(
+        self, _entity: Entity, bodies: Sequence[bytes], *, begin: Callable[[], Awaitable[None]], **_: Any
+    ) -> list[Result]:
         """One call, which goes on when its caller is killed."""
+        await begin()
         self.calls["upsert"] += 1
         trouble = next(self._troubles, "")
         work = asyncio.create_task(self._work([json.loads(body) for body in bodies], trouble))
@@ -441,6 +444,7 @@ TROUBLES = ["", "", "", "away", "lost", "skipped"]
     st.lists(st.floats(1, 100), max_size=3),
     st.integers(1, 2),
 )
+@example([(1.0, 1), (2.0, 1)], ["lost"], [2.0], 1)
 def test_in_the_end_marketo_has_what_was_written_last(
     edits: list[tuple[float, int]], troubles: list[str], kills: list[float], processes: int
 ) -> None:
