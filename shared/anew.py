@@ -18,7 +18,6 @@ from shared.entities import ENTITIES, SALES_PERSON, TABLES, Entity
 from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
 from shared.outcomes import Outcome, Synced
 from shared.records import Record
-from shared.routing import chunked
 
 log = logging.getLogger(__name__)
 
@@ -59,17 +58,29 @@ def _is_creation(outcome: Outcome) -> bool:
 async def children_in_marketo(
     dependants: Dependants, marketo: MarketoClient, records: Sequence[Record]
 ) -> AsyncIterator[list[Record]]:
-    """The children of these records that Marketo has, by pages; roles, which have no key, all. One call per 300.
+    """The children of these records that Marketo has, each once; roles, which have no key, all. One call per 300.
 
-    Raises as DataverseClient and MarketoClient do.
+    Leads and contacts are asked for together, and a row that two columns lead to only once. Raises as DataverseClient
+    and MarketoClient do.
     """
+    seen: set[tuple[str, str]] = set()
+    waiting: dict[str, list[Record]] = {}
     async for page in dependants.of([replace(record, filter_changed=True) for record in records]):
-        by_entity: dict[str, list[Record]] = {}
         for record in page:
-            by_entity.setdefault(TABLES[record.table][0].name, []).append(record)
-        for name, found in by_entity.items():
-            entity = ENTITIES[name]
-            for part in chunked(found, MAX_FILTER_VALUES):
-                there = await marketo.find(entity, sorted({r.id for r in part})) if entity.key else {r.id for r in part}
-                # As if released: that their parent was not there a moment ago does not count.
-                yield [replace(record, released=True) for record in part if record.id in there]
+            if record.key not in seen:
+                seen.add(record.key)
+                waiting.setdefault(TABLES[record.table][0].name, []).append(record)
+        for name, found in waiting.items():
+            while len(found) >= MAX_FILTER_VALUES:
+                part, found[:] = found[:MAX_FILTER_VALUES], found[MAX_FILTER_VALUES:]
+                yield await _there(marketo, name, part)
+    for name, found in waiting.items():
+        if found:
+            yield await _there(marketo, name, found)
+
+
+async def _there(marketo: MarketoClient, entity_name: str, records: list[Record]) -> list[Record]:
+    """Those that Marketo has, as if released: that their parent was not there a moment ago does not count."""
+    entity = ENTITIES[entity_name]
+    there = await marketo.find(entity, sorted({r.id for r in records})) if entity.key else {r.id for r in records}
+    return [replace(record, released=True) for record in records if record.id in there]

@@ -93,6 +93,8 @@ class World:
         self.looked_for: list[Record] = []
         self.in_marketo: set[str] = set()
         self.outcome: Outcome = Synced("created")
+        self.pages: list[list[Record]] = []
+        self.finds: list[str] = []
         self.children_error: MsiSyncError | None = None
         self.echoes: set[str] = set()
         self.again: list[Record] = []
@@ -127,9 +129,11 @@ class World:
         if parents and self.children_error:
             raise self.children_error
         for parent in parents:
-            yield [replace(child, first_seen=parent.first_seen) for child in self.children]
+            for page in self.pages or [self.children]:
+                yield [replace(child, first_seen=parent.first_seen) for child in page]
 
-    async def find(self, _entity: Any, keys: Sequence[str]) -> dict[str, int]:
+    async def find(self, entity: Any, keys: Sequence[str]) -> dict[str, int]:
+        self.finds.append(entity.name)
         return {key: 1 for key in keys if key in self.in_marketo}
 
     async def is_echo(self, notification: Notification) -> bool:
@@ -512,6 +516,20 @@ async def test_what_marketo_has_of_the_children_of_a_record_that_it_had_lost_is_
     ((again, outcome),) = world.settled
     assert isinstance(outcome, Retry)
     assert again.filter_changed, "Marketo will not say again that it had lost the record"
+
+
+async def test_the_children_of_a_lost_record_are_asked_for_in_one_call_of_each_entity_and_sent_once(
+    world: World,
+) -> None:
+    world.outcome = Synced("created", anew=True)
+    world.in_marketo = {guid(5), guid(6), guid(7)}
+    children = {n: Record(t, guid(n), NOON) for t, n in (("lead", 5), ("contact", 6), ("opportunity", 7))}
+    world.pages = [[children[5]], [children[6]], [children[7]], [children[7]]]  # it names the account twice
+    await world.pipeline.sync("person", [incoming(encode("person", [Record("account", guid(1), SEEN)]))])
+    assert sorted(world.finds) == ["opportunity", "person"]
+    assert {message.queue: [r.id for r in decode(message.body, message.queue)] for message in world.sent} == {
+        "person": [guid(5), guid(6)], "opportunity": [guid(7)],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
