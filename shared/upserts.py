@@ -42,6 +42,8 @@ GONE_FIELD = "1006"
 COMPANY_UPDATE = "1021"
 #: Records whose call failed while other calls went well come in so many calls, for so long.
 PARTS, SUSPECT_SECONDS = 8, 7200.0
+#: A record that is refused again, alone, while others were stored so short a while ago, is the reason itself.
+JUST_NOW_SECONDS = 60.0
 #: How often records are sent again in one invocation, without a refused field.
 ROUNDS = 3
 
@@ -61,6 +63,7 @@ class Upserts:
         self._circuits = circuits
         self._limits: dict[str, int] = {}
         self._suspects: dict[str, float] = {}
+        self._stored: dict[str, float] = {}
         self._marketo = marketo
         self._schema = schema
         self._known = known
@@ -141,8 +144,11 @@ class Upserts:
                 odd.append((candidate, MarketoError(result.code, result.message, kind=Kind.CONFIGURATION)))
             else:
                 batch.decide(candidate.records, self._outcome(batch.entity, candidate, result))
+        works = any(not result.code for result in results)
+        if works:
+            self._stored[batch.entity.name] = self._clock()
         if odd:
-            await self._blame(batch, odd, works=any(not result.code for result in results))
+            await self._blame(batch, odd, works=works)
         return again
 
     async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError, rounds: int) -> None:
@@ -164,6 +170,8 @@ class Upserts:
         elif len(chunk) > 1 and rounds and (error.kind in ISOLATED or (error.kind is Kind.UNKNOWN and not first_try)):
             await self._isolate(batch, chunk, error)
             return
+        if len(chunk) == 1 and error.kind in UNEXPLAINED and self._others_are_stored(batch, chunk[0]):
+            await self._blame(batch, [(chunk[0], error)], works=True)
         self._decide(batch, chunk, error)
 
     async def _of_all_or_these(self, batch: Batch, chunk: list[Candidate], error: VendorError) -> None:
@@ -183,7 +191,12 @@ class Upserts:
         elif len(chunk) > 1:
             await self._isolate(batch, chunk, error)
         else:
-            await self._blame(batch, [(chunk[0], error)], works=False)
+            await self._blame(batch, [(chunk[0], error)], works=self._others_are_stored(batch, chunk[0]))
+
+    def _others_are_stored(self, batch: Batch, candidate: Candidate) -> bool:
+        """Whether Marketo has stored others of the entity just now, while this one is refused again."""
+        again = all(record.attempt for record in candidate.records)
+        return again and self._clock() - self._stored.get(batch.entity.name, float("-inf")) <= JUST_NOW_SECONDS
 
     async def _elsewhere(self, batch: Batch) -> MsiSyncError | None:
         """What Marketo says to a call without any of these records: None when all is well, else the circuit opens.
@@ -300,7 +313,8 @@ def _of_culprit(candidate: Candidate, error: VendorError, *, works: bool) -> Out
     """
     first_try = all(record.attempt == 0 for record in candidate.records)
     if error.kind is Kind.CONFIGURATION:
-        outcome = of_skip(error.code, error.message)
+        log.error("marketo_configuration %s", error)
+        outcome: Outcome = Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=True)
         again = not works or (first_try and error.code == GONE_FIELD)  # Marketo's fields have been read anew
     else:
         outcome = of_error(error)

@@ -432,6 +432,20 @@ async def test_a_record_skipped_as_if_for_the_configuration_while_others_are_sto
     assert (len(world.calls), world.probes) == (1, 0)
 
 
+@pytest.mark.parametrize("code", ["1003", "HTTP 403", "611", "799"])
+async def test_a_record_that_is_refused_again_alone_is_kept_when_others_are_stored_meanwhile(code: str) -> None:
+    error = MarketoError(code, "no", kind=marketo_response(code) if code.isdigit() else Kind.CONFIGURATION)
+    world = World(refusing(error, because_of={guid(0)}))
+    (first,) = (await world.sync(1)).values()
+    assert isinstance(first, Retry)
+    assert first.counted
+    (again,) = (await world.sync(1, attempt=1)).values()
+    assert isinstance(again, Retry), "nobody knows: no other record was sent"
+    await world.sync(12, without={guid(0)})
+    (last,) = (await world.sync(1, attempt=2)).values()
+    assert (type(last), getattr(last, "code", "")) == (Failed, code)
+
+
 @pytest.mark.parametrize("code", ["1008", "1018"])
 async def test_records_that_are_all_skipped_for_the_configuration_wait_and_uncounted(code: str) -> None:
     world = World(lambda sent: [Result("skipped", 0, code, "no")] * len(sent))
