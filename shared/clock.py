@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 
 log = logging.getLogger(__name__)
 
-#: Answers have a time without fractions and may be late: a clock that is off by less counts as right.
+#: Answers have a time without fractions and may be late: a clock that is ahead by less counts as right.
 TOLERATED = timedelta(seconds=60)
+#: No answer comes from the future, so a clock that is behind by more is wrong: what it schedules would come at once.
+BEHIND = timedelta(seconds=1)
 #: What another instance has stamped further ahead than this is ignored.
 AHEAD = timedelta(hours=1)
 
@@ -42,10 +44,12 @@ class Clock:
     def heard(self, moment: datetime) -> None:
         """Storage has just said what time it is."""
         ahead = self._own() - moment
-        wrong = abs(ahead) > TOLERATED
-        if wrong and abs(ahead - self._ahead) > TOLERATED:
+        if -BEHIND <= ahead <= TOLERATED:
+            if self._ahead:
+                log.warning("clock_right_again")
+                self._ahead = timedelta()
+        elif abs(ahead - self._ahead) > TOLERATED or not self._ahead:
             log.error("clock_wrong ahead_seconds=%.0f: the time of storage is used instead", ahead.total_seconds())
             self._ahead = ahead
-        elif not wrong and self._ahead:
-            log.warning("clock_right_again")
-            self._ahead = timedelta()
+        elif self.now() < moment:  # the answer before was late, or its time was cut to the second
+            self._ahead = ahead

@@ -36,6 +36,18 @@ def test_a_right_clock_is_left_alone_though_answers_are_late_and_have_no_fractio
         assert clock.now() == machine.true
 
 
+@pytest.mark.parametrize("seconds", [2, 10, 59, 86_400])
+def test_a_clock_that_is_behind_never_schedules_for_the_past(seconds: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Scheduled copies would come at once, again and again, and use up a record's attempts in a second."""
+    machine = Machine(timedelta(seconds=-seconds))
+    clock = Clock(machine.now)
+    for fraction in (0.9, 0.4, 0.0, 0.7):
+        machine.true += timedelta(seconds=1)
+        clock.heard(machine.true - timedelta(seconds=fraction))
+    assert clock.now() == machine.true
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
 def test_a_clock_that_is_set_right_counts_again(caplog: pytest.LogCaptureFixture) -> None:
     machine = Machine(timedelta(hours=2))
     clock = Clock(machine.now)
