@@ -298,13 +298,16 @@ class Engine:
                 batch.decide([record], Deferred(tuple(missing)))
 
     def _collect(self, batch: Batch, rest: list[Candidate]) -> bool:
-        """In a burst, let what does not fill a call wait once: for the rest of this turn, or for the next cycle."""
+        """In a burst, let what does not fill a call wait for more that is waiting already; else once, for the rest of
+        this turn or for the next cycle.
+        """
         records = [record for candidate in rest for record in candidate.records]
-        if not batch.windows.is_burst or any(record.collected for record in records):
+        windows = batch.windows
+        if not windows.is_burst or (any(record.collected for record in records) and not windows.more):
             return False
         for record in records:
             waits = replace(record, collected=True)
-            batch.decide([waits], Later("FillsACall", soon=batch.entity.tier < COLLECTED_TIER))
+            batch.decide([waits], Later("FillsACall", soon=windows.more or batch.entity.tier < COLLECTED_TIER))
         return True
 
 

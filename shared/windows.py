@@ -6,12 +6,13 @@ routed during a cycle waits for the turns of the next one, so it meets its paren
 
 Only route_changes sees that there is a burst. Every function may run in a process of its own, so the end of the burst
 travels with the messages: an invocation is in a burst while one of its messages says so, and what it sends says so too.
+A full batch of such messages means that more of them are waiting, so it prolongs the burst.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -30,13 +31,15 @@ def _utc_now() -> datetime:
 class Windows:
     """When the work of one invocation goes on: at once, or until the end of a burst in its entity's turn.
 
-    `seconds`: the length of a cycle. `trickle`: collects changes outside of bursts.
+    `seconds`: the length of a cycle. `trickle`: collects changes outside of bursts. `more`: further messages of the
+    burst are waiting already.
     """
 
     until: datetime | None = None
     seconds: float = 20.0
     now: Callable[[], datetime] = _utc_now
     trickle: Trickle | None = None
+    more: bool = False
 
     @property
     def is_burst(self) -> bool:
@@ -95,13 +98,16 @@ class Bursts:
             self._until = self._longest()
         return Windows(self._until, self._seconds, self._now, self._trickle)
 
-    def carried(self, untils: Iterable[datetime | None]) -> Windows:
-        """The windows of an invocation whose messages carry these ends of bursts.
+    def carried(self, untils: Sequence[datetime | None]) -> Windows:
+        """The windows of an invocation whose messages, one by one, carry these ends of bursts.
 
         None lasts longer than it could if it was noticed now, whatever the clock of who noticed it.
         """
         latest = max((until for until in untils if until), default=None)
-        return Windows(min(latest, self._longest()) if latest else None, self._seconds, self._now)
+        if latest is None:
+            return Windows(None, self._seconds, self._now)
+        more = len(untils) >= self._burst_batch
+        return Windows(self._longest() if more else min(latest, self._longest()), self._seconds, self._now, more=more)
 
     def _longest(self) -> datetime:
         return self._now() + BURST_CYCLES * timedelta(seconds=self._seconds)

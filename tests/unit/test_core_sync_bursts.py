@@ -154,6 +154,15 @@ async def test_what_has_waited_a_cycle_goes_with_all_that_is_there(world: World)
     assert world.sizes("upsert") == [41]
 
 
+async def test_while_more_messages_are_waiting_only_full_calls_are_made_whoever_has_waited() -> None:
+    world = World()
+    world.windows = replace(world.windows, more=True)
+    people = [replace(contact(n, collected=True), first_seen=NOON - timedelta(seconds=n)) for n in range(350)]
+    outcomes = dict(await world.sync(*people))
+    assert world.sizes("upsert") == [300]
+    assert [outcomes[record] for record in people[:50]] == [Later("FillsACall", soon=True)] * 50, "the youngest wait"
+
+
 async def test_what_many_wait_for_waits_for_this_turn_only(world: World) -> None:
     ((waiting, outcome),) = await world.sync(Record("account", guid(1), NOON), entity="company")
     assert outcome == Later("FillsACall", soon=True)

@@ -213,10 +213,21 @@ def test_an_invocation_is_in_the_burst_that_its_messages_tell_of(now: datetime, 
     """Two processes whose clocks differ by `ahead` milliseconds: one notices the burst, one is told of it."""
     here, there = Clock(now), Clock(now + timedelta(milliseconds=ahead))
     told = read(encode("person", [CHILD], Bursts(burst_batch=1, seconds=seconds, now=there).noticed(1).burst), "person")
-    windows = Bursts(burst_batch=1, seconds=seconds, now=here).carried([None, told.burst])
+    windows = Bursts(burst_batch=3, seconds=seconds, now=here).carried([None, told.burst])
     assert told.burst is not None
     assert windows.is_burst == (told.burst > here.now)
     assert windows.burst is None or windows.burst <= here.now + 2 * timedelta(seconds=seconds)
+
+
+def test_a_full_batch_of_a_burst_prolongs_it_and_a_full_one_of_lone_changes_is_none() -> None:
+    clock = Clock(MINUTE)
+    bursts = Bursts(burst_batch=3, seconds=20.0, now=clock)
+    over = MINUTE - timedelta(minutes=5)
+    assert not bursts.carried([over, None]).is_burst
+    prolonged = bursts.carried([over, None, None])
+    assert (prolonged.until, prolonged.more) == (MINUTE + timedelta(seconds=40), True)
+    lone = bursts.carried([None] * 3)
+    assert (lone.is_burst, lone.more) == (False, False)
 
 
 def test_without_a_word_of_a_burst_there_is_none() -> None:
