@@ -152,12 +152,12 @@ async def test_a_killed_instance_settles_nothing(
     queue = bus.queue(kind)
     await bus.send(queue, *numbered(3, session))
     app = App(tmp_path / "app", bus, queue, MANY.format(sessions=session is not None))
-    app.behave(takes=60)
+    app.behave(held=True)
     await start(apps, app)
     await until(lambda: len(app.bodies("begin")) == 3)
     await app.control("kill")
     assert await bus.left(queue) == 3
-    app.behave(takes=0)
+    app.behave()
     await app.control("start")
     await until(lambda: len(app.bodies()) == 3)
     await bus.until_empty(queue)
@@ -168,9 +168,11 @@ async def test_a_stopped_instance_finishes_its_batch_first(tmp_path: Path, bus: 
     queue = bus.queue("plain")
     await bus.send(queue, *numbered(3))
     app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
-    app.behave(takes=0.5)
+    app.behave(held=True)
     await start(apps, app)
     await until(lambda: len(app.bodies("begin")) == 3)
-    await app.control("stop")
+    stopping = asyncio.create_task(app.control("stop"))
+    app.behave()
+    await stopping
     assert len(app.bodies()) == 3
     assert await bus.left(queue) == 0

@@ -1,8 +1,6 @@
 """The local Functions host on the Service Bus emulator when something fails: no message is lost, none is held."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -78,7 +76,7 @@ async def test_two_instances_never_work_on_one_session_at_once(tmp_path: Path, b
     await until(lambda: bool(set(pair[0].bodies("begin")) & {"60"}))
     holder = next(app for app in pair if app.child.name == pair[0].calls("begin")[-1]["host"])
     assert holder.child.pid is not None
-    os.kill(holder.child.pid, signal.SIGKILL)
+    await holder.child.kill()
     pair[0].behave()
     await until(lambda: set(pair[0].bodies()) >= {str(number) for number in range(65)}, within=30)
     assert pair[0].calls()[-1]["host"] != holder.child.name
