@@ -40,11 +40,13 @@ async def test_a_lead_that_leaves_its_account_does_not_rename_the_account(system
     rows = Rows()
     seller = rows.user()
     account = rows.account(seller, name="Contoso")
-    lead = rows.lead(account, seller, companyname="as typed")
+    made = "2026-03-01T08:00:00Z"
+    lead = rows.lead(account, seller, companyname="as typed", createdon=made, modifiedon=made)
     await system.seed(rows)
     await system.notify(lead, account, seller)
     await system.changed(lead, externalCompanyId=account.id)
     lead.values.update(lookup("parentaccountid", None, None), companyname="My own shop", firstname="Renamed")
+    lead.values["modifiedon"] = "2026-03-02T08:00:00Z"
     await system.seed(rows)
     await system.notify(lead)
     await system.changed(lead, firstName="Renamed", externalCompanyId=account.id)
