@@ -68,6 +68,8 @@ class Lease:
         self._etag: str | None = None  # None: the row must be read first
         self._until = float("-inf")
         self.in_flight = InFlight(clock)
+        #: Grows whenever another process may have held the lease since this one did last.
+        self.tenure = 0
 
     @property
     def left(self) -> float:
@@ -78,6 +80,7 @@ class Lease:
         """Take the lease, or prolong it. Gives 0 when it is held now, else the seconds until its holder may lose it."""
         for _ in range(TRIES):
             if self._etag is None:
+                self.tenure += 1
                 row = await self._answered(self._state.look(self._kind, self._name))
                 self.in_flight.merge(row.value, row.age)
                 left = float(row.value.get("lasts", 0.0)) - row.age
@@ -153,6 +156,11 @@ class Sending:
     def ended(self, keys: Sequence[str]) -> None:
         """Marketo has answered, or never got the call."""
         self._lease.in_flight.remove(keys)
+
+    @property
+    def tenure(self) -> int:
+        """As long as it is the same, nobody else has sent records of the entity."""
+        return self._lease.tenure
 
     def in_flight(self, key: str) -> int:
         """Seconds that this key must not be sent, for a call with it got no answer; 0 when it may be."""

@@ -100,7 +100,7 @@ class Engine:
         self._dataverse = dataverse
         self._schema = schema
         self._parents = Parents(dataverse, marketo, schema, known, tables=frozenset(tables), causes=causes)
-        self._companies = Companies(marketo)
+        self._companies = Companies(marketo, clock=clock)
         self._upserts = Upserts(marketo, schema, known, circuits, clock=clock)
         self._circuits = circuits
         self._leases = leases

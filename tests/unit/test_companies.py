@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from shared.codes import Kind
 from shared.companies import Companies
 from shared.entities import COMPANY, PERSON, Entity
 from shared.errors import MarketoError
-from shared.outcomes import Retry
+from shared.known import PRESENT_SECONDS
+from shared.outcomes import Parent, Retry
 from shared.records import Record
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -30,7 +32,9 @@ class World:
         self.asked: list[int] = []
         self.error: MarketoError | None = None
         itself: Any = self
-        self.companies = Companies(itself)
+        self.tenure = 0
+        self.now = 0.0
+        self.companies = Companies(itself, clock=lambda: self.now)
 
     def key_of(self, entity: Entity) -> str:
         return entity.key
@@ -46,8 +50,8 @@ class World:
 
     async def spare(self, candidates: list[Candidate], entity: Entity = PERSON) -> Batch:
         records = [record for candidate in candidates for record in candidate.records]
-        unused: Any = None
-        batch = Batch(entity, 100.0, {record.key: record for record in records}, unused)
+        sending: Any = SimpleNamespace(tenure=self.tenure)
+        batch = Batch(entity, 100.0, {record.key: record for record in records}, sending)
         await self.companies.spare(batch, candidates)
         return batch
 
@@ -79,6 +83,33 @@ async def test_a_lead_that_is_as_it_was_made_has_left_no_account() -> None:
     made.is_as_made = True
     await world.spare([made])
     assert (world.asked, made.fields) == ([], {"company": "Contoso"})
+
+
+async def test_who_is_in_no_company_is_asked_for_once_while_nobody_else_sends_persons() -> None:
+    world = World()
+    for _ in range(3):
+        await world.spare([person(1, company="Contoso"), person(2, company="Contoso")])
+    await world.spare([person(2, company="Contoso"), person(3, company="Contoso")])
+    assert world.asked == [2, 1]
+    world.now += PRESENT_SECONDS + 1
+    await world.spare([person(1, company="Contoso")])
+    assert world.asked == [2, 1, 1]
+
+
+async def test_who_may_have_been_linked_since_is_asked_for_again() -> None:
+    world = World()
+    await world.spare([person(1, company="Contoso"), person(2, company="Contoso")])
+    world.tenure, world.linked = 1, {guid(1)}  # another process has sent persons
+    left = person(1, company="My own shop")
+    await world.spare([left])
+    assert left.fields == {}
+    linking = person(2, company="Contoso")
+    linking.parents["externalCompanyId"] = Parent("company", "account", guid(99))
+    await world.spare([linking])
+    world.linked = {guid(1), guid(2)}
+    left = person(2, company="My own shop")
+    await world.spare([left])
+    assert left.fields == {}
 
 
 async def test_nobody_is_sent_while_nobody_knows() -> None:
