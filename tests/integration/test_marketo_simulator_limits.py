@@ -82,16 +82,16 @@ async def test_the_101st_call_within_20_seconds_is_606(marketo: Marketo) -> None
 
 
 async def test_the_11th_concurrent_call_is_615_and_places_are_freed(marketo: Marketo) -> None:
-    await marketo.fault("hold", gate="work", when="before", path="/rest/v1/leads.json", count=None)
+    await marketo.fault("hold", gate="call", when="before", path="/rest/v1/leads.json", count=None)
     query = {"filterType": "email", "filterValues": "a@b.example"}
 
     async def call() -> str:
         return code(await marketo.rest.get("/rest/v1/leads.json", params=query))
 
     held = [asyncio.create_task(call()) for _ in range(10)]
-    (await marketo.control.get("/gates/work/held", params={"count": 10})).raise_for_status()
+    (await marketo.control.get("/gates/call/held", params={"count": 10})).raise_for_status()
     assert await call() == "615"
-    await marketo.control.post("/gates/work/open")
+    await marketo.control.post("/gates/call/open")
     assert await asyncio.gather(*held) == ["ok"] * 10
     assert await call() == "ok"
     assert (await marketo.control.get("/stats")).json()["peak_concurrency"] == 11
@@ -99,13 +99,13 @@ async def test_the_11th_concurrent_call_is_615_and_places_are_freed(marketo: Mar
 
 async def test_a_client_that_gives_up_still_occupies_its_place(marketo: Marketo) -> None:
     await marketo.control.post("/limits", json={"concurrency": 1})
-    await marketo.fault("hold", gate="work", path="/rest/v1/leads.json", when="before")
+    await marketo.fault("hold", gate="call", path="/rest/v1/leads.json", when="before")
     query = {"filterType": "email", "filterValues": "a@b.example"}
     impatient = asyncio.create_task(marketo.rest.get("/rest/v1/leads.json", params=query))
-    (await marketo.control.get("/gates/work/held")).raise_for_status()
+    (await marketo.control.get("/gates/call/held")).raise_for_status()
     impatient.cancel()
     assert code(await marketo.rest.get(USAGE)) == "615"
-    await marketo.control.post("/gates/work/open")
+    await marketo.control.post("/gates/call/open")
 
 
 async def test_the_day_ends_at_midnight_in_chicago(marketo: Marketo) -> None:

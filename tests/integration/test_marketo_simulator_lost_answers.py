@@ -29,11 +29,11 @@ async def stored(marketo: Marketo, name: str = "leads") -> int:
     return len((await marketo.control.get(f"/records/{name}")).json())
 
 
-async def held(marketo: Marketo, gate: str = "work", count: int = 1) -> None:
+async def held(marketo: Marketo, gate: str = "call", count: int = 1) -> None:
     (await marketo.control.get(f"/gates/{gate}/held", params={"count": count}, timeout=30)).raise_for_status()
 
 
-async def let_go(marketo: Marketo, gate: str = "work", count: int = 1) -> None:
+async def let_go(marketo: Marketo, gate: str = "call", count: int = 1) -> None:
     (await marketo.control.post(f"/gates/{gate}/open")).raise_for_status()
     (await marketo.control.get(f"/gates/{gate}/passed", params={"count": count}, timeout=30)).raise_for_status()
 
@@ -44,7 +44,7 @@ async def executing(marketo: Marketo) -> int:
 
 @pytest.mark.parametrize("lost", [{"kind": "reset"}, {"kind": "status", "status": 504}, {"kind": "malformed"}])
 async def test_a_call_whose_answer_is_lost_is_carried_out_later(marketo: Marketo, lost: dict[str, Any]) -> None:
-    await marketo.fault("hold", gate="work", path=LEADS)
+    await marketo.fault("hold", gate="call", path=LEADS)
     await marketo.fault(lost.pop("kind"), when="during", path=LEADS, **lost)
     request = marketo.rest.post(LEADS, json={**BY_PERSON, "input": PERSON})
     try:
@@ -58,7 +58,7 @@ async def test_a_call_whose_answer_is_lost_is_carried_out_later(marketo: Marketo
 
 
 async def test_who_sends_again_too_early_creates_the_person_twice(marketo: Marketo) -> None:
-    await marketo.fault("hold", gate="work", path=LEADS)
+    await marketo.fault("hold", gate="call", path=LEADS)
     await marketo.fault("reset", when="during", path=LEADS)
     with pytest.raises(httpx.TransportError):
         await marketo.sync("leads", PERSON, **BY_PERSON)
@@ -73,7 +73,7 @@ async def test_who_sends_again_too_early_creates_the_person_twice(marketo: Marke
 
 
 async def test_who_waits_for_the_first_call_finds_the_person(marketo: Marketo) -> None:
-    await marketo.fault("hold", gate="work", path=LEADS)
+    await marketo.fault("hold", gate="call", path=LEADS)
     await marketo.fault("reset", when="during", path=LEADS)
     with pytest.raises(httpx.TransportError):
         await marketo.sync("leads", PERSON, **BY_PERSON)
@@ -83,7 +83,7 @@ async def test_who_waits_for_the_first_call_finds_the_person(marketo: Marketo) -
 
 
 async def test_a_client_that_gives_up_does_not_end_the_call(marketo: Marketo) -> None:
-    await marketo.fault("hold", gate="work", path=LEADS)
+    await marketo.fault("hold", gate="call", path=LEADS)
     impatient = asyncio.ensure_future(marketo.rest.post(LEADS, json={**BY_PERSON, "input": PERSON}))
     await held(marketo)
     impatient.cancel()
@@ -96,7 +96,7 @@ async def test_a_client_that_gives_up_does_not_end_the_call(marketo: Marketo) ->
 
 @pytest.mark.parametrize(("when", "before"), [("before", 0), ("during", 0), ("after", 1)])
 async def test_a_call_is_held_before_during_or_after_its_work(marketo: Marketo, when: str, before: int) -> None:
-    await marketo.fault("hold", gate="work", when=when, path=LEADS, verb="POST")
+    await marketo.fault("hold", gate="call", when=when, path=LEADS, verb="POST")
     call = asyncio.ensure_future(marketo.sync("leads", PERSON, **BY_PERSON))
     await held(marketo)
     assert (await stored(marketo), call.done()) == (before, False)
@@ -106,19 +106,19 @@ async def test_a_call_is_held_before_during_or_after_its_work(marketo: Marketo, 
 
 
 async def test_a_gate_that_is_open_holds_nobody_until_it_is_shut(marketo: Marketo) -> None:
-    await marketo.fault("hold", gate="work", path=LEADS, count=None)
-    await marketo.control.post("/gates/work/open")
+    await marketo.fault("hold", gate="call", path=LEADS, count=None)
+    await marketo.control.post("/gates/call/open")
     assert (await marketo.sync("leads", PERSON, **BY_PERSON))["success"]
-    await marketo.control.post("/gates/work/shut")
+    await marketo.control.post("/gates/call/shut")
     calls = [asyncio.ensure_future(marketo.sync("leads", PERSON, **BY_PERSON)) for _ in range(2)]
     await held(marketo, count=2)
-    assert (await marketo.control.get("/gates")).json() == {"work": {"open": False, "held": 2, "passed": 1}}
+    assert (await marketo.control.get("/gates")).json() == {"call": {"open": False, "held": 2, "passed": 1}}
     await let_go(marketo, count=3)
     assert [(await call)["result"][0]["status"] for call in calls] == ["updated", "updated"]
 
 
 async def test_dropping_all_faults_opens_the_gates(marketo: Marketo) -> None:
-    await marketo.fault("hold", gate="work", path=LEADS, count=None)
+    await marketo.fault("hold", gate="call", path=LEADS, count=None)
     call = asyncio.ensure_future(marketo.sync("leads", PERSON, **BY_PERSON))
     await held(marketo)
     await marketo.control.delete("/faults")

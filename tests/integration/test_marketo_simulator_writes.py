@@ -239,11 +239,11 @@ async def test_the_same_key_twice_in_one_call(marketo: Marketo) -> None:
 
 async def side_by_side(marketo: Marketo, calls: list[Coroutine[Any, Any, dict[str, Any]]]) -> list[dict[str, Any]]:
     """Make calls of which none ends before all of them have begun."""
-    await marketo.control.post("/gates/work/shut")
-    await marketo.fault("hold", gate="work", when="during", count=len(calls))
+    await marketo.control.post("/gates/call/shut")
+    await marketo.fault("hold", gate="call", when="during", count=len(calls))
     tasks = [asyncio.create_task(call) for call in calls]
-    (await marketo.control.get("/gates/work/held", params={"count": len(calls)})).raise_for_status()
-    await marketo.control.post("/gates/work/open")
+    (await marketo.control.get("/gates/call/held", params={"count": len(calls)})).raise_for_status()
+    await marketo.control.post("/gates/call/open")
     return list(await asyncio.gather(*tasks))
 
 
