@@ -157,10 +157,37 @@ def as_phone(value: Any, target: Target) -> str | None:
     return _unbroken(clean(without_invisible(str(value)), target.policy.beyond_bmp), target)
 
 
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.ASCII | re.IGNORECASE)
+_PORT = re.compile(r":\d{1,5}(?=[/?#]|$)", re.ASCII)
+_WEB = re.compile(r"https?://[^/?#]", re.ASCII | re.IGNORECASE)
+#: Schemes whose content may look like a port.
+_NO_HOSTS = frozenset({"callto", "fax", "sms", "tel", "whatsapp"})
+
+
 def as_url(value: Any, target: Target) -> str | None:
-    """Dynamics takes an address without its protocol; Marketo may refuse the whole record for it."""
+    """Dynamics takes an address without its protocol; Marketo may refuse the whole record for it.
+
+    Whatever has another protocol (`javascript:`, `mailto:`) is no address of a web page. `host:8080` has none.
+    """
     text = clean(without_invisible(str(value)), target.policy.beyond_bmp)
-    return _unbroken(text if "://" in text or not text else f"https://{text}", target)
+    if not text:
+        return None
+    if scheme := _scheme_of(text):
+        if not _WEB.match(text):
+            is_web = scheme in ("http", "https")
+            reason = "a web address without a host" if is_web else "a protocol other than http and https"
+            raise UnfitError("NotAWebAddress", reason, "text")
+        return _unbroken(text, target)
+    return _unbroken(f"https://{text.removeprefix('//')}", target)
+
+
+def _scheme_of(text: str) -> str:
+    """What stands before the first colon, if that is a protocol and no host with its port."""
+    found = _SCHEME.match(text)
+    if found is None:
+        return ""
+    scheme = found.group(1).lower()
+    return "" if scheme not in _NO_HOSTS and _PORT.match(text, found.end() - 1) else scheme
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------

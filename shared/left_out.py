@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 #: Reasons of the mapping that say: what the row has is no value of this field. With `refused = "clear"` the one that
 #: Marketo has goes then. Not among them: yes or no, for an empty one means no.
-NO_VALUE = frozenset({"NotAnAddress", "NotANumber", "NotADate", "OutOfRange", "TooLong"})
+NO_VALUE = frozenset({"NotAnAddress", "NotAWebAddress", "NotANumber", "NotADate", "OutOfRange", "TooLong"})
 
 
 @dataclass(frozen=True, slots=True)
