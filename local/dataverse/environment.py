@@ -13,7 +13,14 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from local.dataverse import errors
-from local.dataverse.schema import ColumnNames, SecuredColumns, check_column_names, visible_tables
+from local.dataverse.schema import (
+    ColumnNames,
+    RenamedOptions,
+    SecuredColumns,
+    check_column_names,
+    check_options,
+    visible_tables,
+)
 from local.dataverse.store import Store
 from local.dataverse.values import format_moment
 from local.gates import Gates
@@ -47,6 +54,9 @@ class Switches(BaseModel):
     secured_columns: SecuredColumns = Field(
         default={}, description="table -> column -> what our users may do: hidden (nothing), read, write (both)"
     )
+    renamed_options: RenamedOptions = Field(
+        default={}, description="table -> column -> value of a choice -> its new label in the base language, published"
+    )
     hidden_rows: list[str] = Field(default=[], description="ids of rows that nobody may read")
     no_bulk: list[str] = Field(default=[], description="tables without CreateMultiple and UpdateMultiple")
     commit_gate: str = Field(
@@ -57,6 +67,11 @@ class Switches(BaseModel):
     @classmethod
     def _known_columns(cls, names: dict[str, Any]) -> dict[str, Any]:
         return check_column_names(names)
+
+    @field_validator("renamed_options")
+    @classmethod
+    def _known_options(cls, renamed: RenamedOptions) -> RenamedOptions:
+        return check_options(renamed)
 
 
 class Fault(BaseModel):
@@ -136,7 +151,7 @@ class Environment:
         self.faults: list[Fault] = []
         self._clock = clock
         self._users: dict[str, _Usage] = {}
-        self._schema_switches: tuple[Any, ...] = ({}, {}, {}, [])
+        self._schema_switches: tuple[Any, ...] = ({}, {}, {}, [], {})
         self.gates = Gates()
 
     def now(self) -> float:
@@ -151,7 +166,13 @@ class Environment:
         """Let the store show the columns that the switches leave."""
         switches = self.switches
         self.store.hidden_rows = frozenset(switches.hidden_rows)
-        wanted = (switches.removed_columns, switches.unreadable_columns, switches.secured_columns, switches.no_bulk)
+        wanted = (
+            switches.removed_columns,
+            switches.unreadable_columns,
+            switches.secured_columns,
+            switches.no_bulk,
+            switches.renamed_options,
+        )
         if wanted != self._schema_switches:
             self.store.tables = visible_tables(*wanted)
             self._schema_switches = copy.deepcopy(wanted)

@@ -11,6 +11,8 @@ from local.dataverse.tables import TABLES
 ColumnNames = dict[str, list[str]]  # logical names of columns, by table
 # Secured columns by table, and what the field security profiles of our users let them do: nothing, read, or both.
 SecuredColumns = dict[str, dict[str, Literal["hidden", "read", "write"]]]
+# The published labels in the base language of choices that were renamed, by table, column and value.
+RenamedOptions = dict[str, dict[str, dict[int, str]]]
 
 _Names = TypeVar("_Names", bound=Mapping[str, Iterable[str]])
 
@@ -43,23 +45,58 @@ def check_column_names(names: _Names) -> _Names:
     return names
 
 
+def check_options(renamed: RenamedOptions) -> RenamedOptions:
+    """Return the new labels. Raises ValueError for an option that is not there, or a label that Dynamics refuses.
+
+    The label in the base language is required. Another one stays as it is when that changes.
+    """
+    for table_name, columns in renamed.items():
+        table = TABLES.get(table_name)
+        for name, labels in columns.items():
+            column = table.columns.get(name) if table else None
+            unknown = sorted(set(labels) - set(column.labels if column else ()))
+            if unknown or not column:
+                msg = f"'{name}' of '{table_name}' has no option {unknown}"
+                raise ValueError(msg)
+            if not all(label.strip() for label in labels.values()):
+                msg = f"an option of '{name}' of '{table_name}' must have a label"
+                raise ValueError(msg)
+    return renamed
+
+
 def visible_tables(
-    removed: ColumnNames, unreadable: ColumnNames, secured: SecuredColumns, no_bulk: Iterable[str] = ()
+    removed: ColumnNames,
+    unreadable: ColumnNames,
+    secured: SecuredColumns,
+    no_bulk: Iterable[str] = (),
+    renamed: RenamedOptions | None = None,
 ) -> Mapping[str, Table]:
     """The tables without the removed columns, with IsValidForRead off for the unreadable and security on for the
-    secured ones, and without CreateMultiple and UpdateMultiple for those of `no_bulk`.
+    secured ones, with the new labels of renamed options, and without CreateMultiple and UpdateMultiple for those of
+    `no_bulk`.
     """
+    renamed = renamed or {}
     tables = dict(TABLES)
-    for name in {*removed, *unreadable, *secured, *no_bulk}:
+    for name in {*removed, *unreadable, *secured, *no_bulk, *renamed}:
+        labels = renamed.get(name, {})
         gone = {name for column in removed.get(name, ()) for name in (column, f"{column}_base")}
         hidden = set(unreadable.get(name, ()))
         columns = {
-            column.name: _secured(column, secured.get(name, {}), unreadable=column.name in hidden)
+            column.name: _secured(
+                _renamed(column, labels.get(column.name, {})), secured.get(name, {}), unreadable=column.name in hidden
+            )
             for column in TABLES[name].columns.values()
             if column.name not in gone
         }
         tables[name] = replace(TABLES[name], columns=columns, bulk=TABLES[name].bulk and name not in no_bulk)
     return tables
+
+
+def _renamed(column: Column, labels: Mapping[int, str]) -> Column:
+    if not labels:
+        return column
+    options = tuple(replace(option, label=labels.get(option.value, option.label)) for option in column.options)
+    return replace(column, options=options)
 
 
 def _secured(column: Column, secured: Mapping[str, str], *, unreadable: bool) -> Column:

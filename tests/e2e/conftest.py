@@ -69,7 +69,7 @@ async def system(shared_system: System) -> AsyncIterator[System]:
             await running.stack.start_part(name)
     await running.marketo("/switches", Switches().as_json())
     await running.forget_faults()
-    unseen = {"secured_columns": {}, "hidden_rows": [], "no_bulk": [], "commit_gate": ""}
+    unseen = {"secured_columns": {}, "hidden_rows": [], "no_bulk": [], "commit_gate": "", "renamed_options": {}}
     await running.dataverse("/switches", {"sign_in_errors": {}, **unseen})
     await running.clear_away()
     await running.broker.forget_dead_letters()

@@ -157,3 +157,39 @@ async def test_an_unreadable_column_can_be_written_and_not_read(api: Running) ->
 async def test_only_columns_that_can_go_are_taken_away(api: Running, wrong: dict[str, list[str]]) -> None:
     assert (await switch(api, removed_columns=wrong)).status_code == 400
     assert (await api.call("GET", "contacts?$select=jobtitle&$top=1")).status == 200
+
+
+async def test_a_renamed_option_has_its_new_label_everywhere(api: Running) -> None:
+    account = api.environment.store.rows["account"]
+    row = next(row for row in account.values() if row.get("industrycode") is not None)
+    value, id_ = row["industrycode"], row["accountid"]
+    renamed = {"account": {"industrycode": {str(value): "Renamed"}}}
+    assert (await switch(api, renamed_options=renamed)).status_code == 200
+    options = "EntityDefinitions(LogicalName='account')/Attributes(LogicalName='industrycode')"
+    cast = f"{options}/Microsoft.Dynamics.CRM.PicklistAttributeMetadata?$select=LogicalName&$expand=OptionSet"
+    found = {each["Value"]: each["Label"] for each in (await api.call("GET", cast)).json()["OptionSet"]["Options"]}
+    labels = {label["LanguageCode"]: label["Label"] for label in found[value]["LocalizedLabels"]}
+    assert (labels[1033], found[value]["UserLocalizedLabel"]["Label"]) == ("Renamed", "Renamed")
+    assert labels[1031] != "Renamed", "the other language keeps its label"
+    assert all(label["UserLocalizedLabel"]["Label"] != "Renamed" for key, label in found.items() if key != value)
+    shown = await api.call("GET", f"accounts({id_})?$select=industrycode", prefer='odata.include-annotations="*"')
+    annotated = shown.json()
+    assert annotated["industrycode"] == value
+    assert annotated["industrycode@OData.Community.Display.V1.FormattedValue"] == "Renamed"
+    await switch(api, renamed_options={})
+    found = {each["Value"]: each["Label"] for each in (await api.call("GET", cast)).json()["OptionSet"]["Options"]}
+    assert found[value]["UserLocalizedLabel"]["Label"] != "Renamed"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"account": {"industrycode": {"4711": "X"}}},
+        {"account": {"industrycode": {"1": " "}}},
+        {"account": {"name": {"1": "X"}}},
+        {"accounts": {"industrycode": {"1": "X"}}},
+    ],
+    ids=["no such value", "no label", "no choice", "no table"],
+)
+async def test_only_options_that_are_there_are_renamed(api: Running, wrong: Any) -> None:
+    assert (await switch(api, renamed_options=wrong)).status_code == 400
