@@ -13,7 +13,7 @@ from shared.entities import Entity
 from shared.errors import MsiSyncError
 from shared.known import Known
 from shared.lease import Sending
-from shared.left_out import LeftOut
+from shared.left_out import LeftOut, of_company
 from shared.outcomes import Outcome, Parent, WillNotCome, of_error
 from shared.records import Record
 from shared.vendor_text import kind_of_value
@@ -22,7 +22,6 @@ from shared.windows import AT_ONCE, Windows
 T = TypeVar("T")
 #: Marketo's code for a value that it does not take.
 INVALID_VALUE = "1003"
-OF_COMPANY = "a field of the company that the person is linked to in Marketo: map it in [account.fields]"
 
 
 @dataclass(slots=True)
@@ -33,6 +32,7 @@ class Candidate:
     reason of the mapping or of Marketo. `company_fields`, in lower case, are those that a person has of its company.
     `unlinked` are parents that are not in Marketo, without which it goes for now. `clears_refused`: the policy of
     sync.toml for a value that Marketo refuses. `is_as_made`: its row has not been changed since it was made.
+    `only_if_there`: without what cannot be seen of it, it may be updated and not created.
     """
 
     records: list[Record]
@@ -46,6 +46,7 @@ class Candidate:
     company_fields: frozenset[str] = frozenset()
     clears_refused: bool = False
     is_as_made: bool = False
+    only_if_there: bool = False
 
     @property
     def since(self) -> datetime:
@@ -79,7 +80,7 @@ class Candidate:
         """Take out what Marketo takes through the company of a linked person alone (1021, marketo.md 5.3)."""
         for name in [name for name in self.fields if name.lower() in self.company_fields]:
             if self.fields.pop(name) is not None:
-                self.left_out.append(LeftOut(name, "CompanyField", OF_COMPANY, "a value"))
+                self.left_out.append(of_company(name))
 
     def without(self, refused: Collection[str], entity: Entity, code: str, reason: str) -> bool:
         """Take fields that Marketo refuses out of the encoded record; false when they are not in it, or must stay.

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 #: Marketo has goes then. Not among them: yes or no, for an empty one means no.
 NO_VALUE = frozenset({"NotAnAddress", "NotAWebAddress", "NotANumber", "NotADate", "OutOfRange", "TooLong"})
 
+#: A field of the company that a person is linked to: it is the company's to say.
+COMPANY_FIELD = "CompanyField"
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
@@ -30,3 +33,9 @@ class LeftOut:
 
     def __str__(self) -> str:
         return f"{self.field} ({self.code}: {', '.join(filter(None, (self.reason, self.value_class)))})"
+
+
+def of_company(name: str) -> LeftOut:
+    """A field of the company that a person is linked to in Marketo, which takes it through the company alone."""
+    reason = "a field of the company that the person is linked to in Marketo: map it in [account.fields]"
+    return LeftOut(name, "CompanyField", reason, "a value")

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, SALES_PERSON
 from shared.errors import ConfigurationError
-from shared.left_out import NO_VALUE
+from shared.left_out import COMPANY_FIELD, NO_VALUE, of_company
 from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
 from shared.operations.show.facts import Difference, Person, Relation, Role, Search
 from shared.schema import Schema
@@ -49,13 +49,14 @@ async def _map(schema: Schema, tables: Collection[str], search: Search) -> None:
             found = await schema.of(person.subject.table)
             person.mapped, left_out = found.fields.map(person.row, found.labels)
             by_mapping = {each.field: each for each in left_out}
-            noted = [each for each in person.subject.left_out if each.by_marketo and each.field not in by_mapping]
-            person.subject.left_out = [*by_mapping.values(), *noted]
-            if found.clears_refused:
-                person.mapped.update((each.field, None) for each in left_out if each.code in NO_VALUE)
             if any(relation.field == COMPANY.key and relation.parent for relation in person.relations):
                 for name in found.company_fields_in(person.mapped):  # the company has them
-                    del person.mapped[name]
+                    if person.mapped.pop(name) is not None:
+                        by_mapping[name] = of_company(name)
+            noted = [each for each in person.subject.left_out if each.by_marketo or each.code == COMPANY_FIELD]
+            person.subject.left_out = [*by_mapping.values(), *(each for each in noted if each.field not in by_mapping)]
+            if found.clears_refused:
+                person.mapped.update((each.field, None) for each in left_out if each.code in NO_VALUE)
             person.mapped.update(dict.fromkeys(found.id_fields, person.subject.id))
         except ConfigurationError as error:
             search.troubles["the mapping"] = error.message

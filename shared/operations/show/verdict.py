@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.entities import PERSON
-from shared.left_out import LeftOut
+from shared.left_out import COMPANY_FIELD, LeftOut
 from shared.operations.command import Exit
 from shared.operations.remedies import remedy
 from shared.operations.show.facts import Letter, Parked, Subject, Unseen, Waiting
@@ -48,6 +48,7 @@ _SKIPPED = {
     "RowGone": "choose another one in the row, or restore it in Dynamics",
     "Deleted": "choose another one in the row, or restore it in Dynamics",
     "UserWithoutMail": "give the user an e-mail address in Dynamics",
+    "MailHidden": "let the sync user read internalemailaddress by a column security profile in Dynamics",
     "ApplicationUser": "assign the row to a person, or see [owner] in sync.toml",
 }
 #: Fields that hold links, by which a person may differ while it waits to be linked.
@@ -256,14 +257,18 @@ def _stuck(subject: Subject, around: Surroundings) -> Verdict:
 
 
 def _without(subject: Subject, left_out: Sequence[LeftOut]) -> Verdict:
-    names = ", ".join(each.field for each in left_out)
-    return Verdict(
-        "FieldsLeftOut",
-        Exit.FAILED,
-        f"{subject} is in Marketo, but without what Dynamics has for {'; '.join(map(str, left_out))}",
-        f"correct what {names} {'is' if len(left_out) == 1 else 'are'} made from in Dynamics and save the row; to save "
-        'it as it is changes nothing (what Marketo has meanwhile: refused = "keep" or "clear" in sync.toml)',
-    )
+    sentence = f"{subject} is in Marketo, but without what Dynamics has for {'; '.join(map(str, left_out))}"
+    unfit = [each.field for each in left_out if each.code != COMPANY_FIELD]
+    of_company = ", ".join(each.field for each in left_out if each.code == COMPANY_FIELD)
+    remedies = [f"map {of_company} in [account.fields] of sync.toml instead"] if of_company else []
+    if unfit:
+        remedies.insert(
+            0,
+            f"correct what {', '.join(unfit)} {'is' if len(unfit) == 1 else 'are'} made from in Dynamics and save the "
+            'row; to save it as it is changes nothing (what Marketo has meanwhile: refused = "keep" or "clear" in '
+            "sync.toml)",
+        )
+    return Verdict("FieldsLeftOut", Exit.FAILED, sentence, "; ".join(remedies))
 
 
 def _dead_lettered(subject: Subject, letter: Letter) -> Verdict:
