@@ -53,6 +53,7 @@ from shared.telemetry import export
 from shared.telemetry.gauges import Gauges
 from shared.telemetry.redaction import set_up_lines
 from shared.trickle import Trickle
+from shared.unseen import LookAgain, UnseenRows
 from shared.windows import Bursts
 from shared.write_back import due
 from shared.write_back.echo import Echoes
@@ -133,6 +134,11 @@ def pipeline() -> Pipeline:
     bursts = Bursts(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now, trickle=trickle)
     reference_state = ReferenceState(with_others.state)
     renamed_labels = RenamedLabels(with_others.state, dataverse, language=rules.language, now=_now)
+    unseen = UnseenRows(with_others.state)
+    hidden_columns = Metadata(dataverse).hidden_columns
+    dependants = Dependants(
+        dataverse, Children(dataverse, rules.tables), reference_state, rules, hidden_columns=hidden_columns
+    )
     store = Store(given.storage)
     parking = Parking(
         store,
@@ -159,7 +165,8 @@ def pipeline() -> Pipeline:
             clock=clock,
             versions=reference_state.versions,
             hidden=reference_state.hidden,
-            hidden_columns=Metadata(dataverse).hidden_columns,
+            hidden_columns=hidden_columns,
+            unseen=unseen.note,
         ),
         known=known,
         circuits=circuits,
@@ -182,7 +189,7 @@ def pipeline() -> Pipeline:
         parking=parking,
         marketo=marketo,
         known=known,
-        dependants=Dependants(dataverse, Children(dataverse, rules.tables), reference_state, rules),
+        dependants=dependants,
         counts=Counts(with_others.state, now=_now),
         left_out=LeftOutRows(with_others.state, now=_now),
         gauges=Gauges(with_others.budget, with_others.state, store, daily_calls=given.marketo.daily_calls, now=_now),
@@ -191,6 +198,7 @@ def pipeline() -> Pipeline:
         is_echo=Echoes(with_others.plans, dataverse.user_id, synced=synced, clock=clock).is_echo,
         written_again=partial(due.again, with_others.state, now=_now),
         relabel=renamed_labels.send,
+        look_again=LookAgain(unseen, dependants, now=_now).run,
         now=_now,
         note=Heartbeat(with_others.state, now=_now, clock=clock).beat,
     )

@@ -10,7 +10,7 @@ between has the notification come again.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.children import PARENTS, Children
@@ -19,9 +19,10 @@ from shared.dataverse.client import API, MAX_IDS, DataverseClient, Row
 from shared.entities import REFERENCE_TABLES, TABLES
 from shared.errors import MsiSyncError
 from shared.records import Record
-from shared.references import USER_COLUMNS, user_of
-from shared.relations import NOBODY, User, effects, lookup
+from shared.references import USER_COLUMNS, nothing_hidden, user_of
+from shared.relations import MAIL, NOBODY, User, effects, lookup
 from shared.routing import chunked
+from shared.text import is_blank
 
 if TYPE_CHECKING:
     from shared.reference_state import ReferenceState
@@ -41,12 +42,21 @@ class Dependants:
     """Finds the rows that must be synced again because of changed rows, of any table."""
 
     def __init__(
-        self, dataverse: DataverseClient, children: Children, state: ReferenceState, config: SyncConfig
+        self,
+        dataverse: DataverseClient,
+        children: Children,
+        state: ReferenceState,
+        config: SyncConfig,
+        *,
+        hidden_columns: Callable[[str], Awaitable[Collection[str]]] = nothing_hidden,
     ) -> None:
+        """`hidden_columns`: those of a table that column-level security hides at this moment."""
         self._dataverse = dataverse
         self._children = children
         self._state = state
         self._policy = config.owner
+        self._tables = frozenset(config.tables)
+        self._hidden_columns = hidden_columns
 
     async def of(self, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
         """These rows, by pages. Whoever takes a page must have made it durable before asking for the next.
@@ -68,6 +78,28 @@ class Dependants:
                 f"what users, teams and roles were before cannot be read ({type(error).__name__}); see msisync doctor"
             )
             raise MsiSyncError("StorageAway", text) from None
+
+    async def visible(self, table: str, ids: Sequence[str]) -> list[str]:
+        """Those of these rows of one table that can be seen now. One request for 300; raises as DataverseClient does.
+
+        Of a user it is the address that counts: column-level security may hide it alone.
+        """
+        entity_set, key = _source(table)
+        rows = await self._dataverse.rows(entity_set, key, list(ids), _COLUMNS.get(table, ()))
+        nameless = {id_ for id_, row in rows.items() if table == "systemuser" and is_blank(row.get(MAIL))}
+        if nameless and MAIL in await self._hidden_columns(table):
+            return [id_ for id_ in ids if id_ in rows and id_ not in nameless]
+        return [id_ for id_ in ids if id_ in rows]
+
+    async def of_appeared(self, table: str, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
+        """The rows to be synced again because of rows of one table that could not be seen before, by pages, and users
+        themselves. Raises as `of`, and AzureError.
+        """
+        if table == "systemuser" and table in self._tables:
+            yield list(records)
+        await self._state.renew("rows")
+        async for page in self._children.of([*records, *await self._teams(table, list(records))]):
+            yield page
 
     async def _of_reference(self, table: str, records: list[Record]) -> AsyncIterator[list[Record]]:
         """Of one table. A row that cannot be seen says nothing."""

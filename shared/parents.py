@@ -17,6 +17,9 @@ from shared.schema import Schema
 #: What is forgotten before an invocation has used it is looked up again.
 STILL_SECONDS = 300.0
 
+#: What becomes of a user whose address our user may not read, and whom Marketo does not have.
+MAIL_HIDDEN = Skipped("MailHidden")
+
 Causes = Callable[[Collection[Parent]], Awaitable[Mapping[Parent, WillNotCome]]]
 
 
@@ -124,6 +127,18 @@ class Parents:
             for candidate in part:
                 if candidate.records[0].id in there:
                     candidate.go_without(candidate.missing(self._known))
+
+    async def only_there(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """Skip users whose address is hidden from ours, unless Marketo has them: those keep their address there.
+
+        Without one, a sales person is of no use (guide). Costs one call per 300 of them.
+        """
+        doubtful = [c for c in candidates if c.only_if_there and c.records[0].key in batch.open]
+        for part in chunked(doubtful, MAX_FILTER_VALUES):
+            records = [record for candidate in part for record in candidate.records]
+            keys = sorted({candidate.records[0].id for candidate in part})
+            there = await batch.guard(records, self._marketo.find(batch.entity, keys)) or {}
+            batch.decide((r for c in part if c.records[0].id not in there for r in c.records), MAIL_HIDDEN)
 
     def _missing(self, batch: Batch, candidate: Candidate) -> list[Parent]:
         """The parents that an open record needs and Marketo does not have, as far as anybody has asked."""

@@ -93,6 +93,7 @@ class Pipeline:
         is_echo: Callable[[Notification], Awaitable[bool]],
         written_again: Callable[[Sequence[Record]], Awaitable[None]],
         relabel: Callable[[Callable[[Sequence[Record]], Awaitable[None]]], Awaitable[int]],
+        look_again: Callable[[Callable[[Sequence[Record]], Awaitable[None]]], Awaitable[int]],
         now: Callable[[], datetime],
         note: Note = unnoted,
     ) -> None:
@@ -100,6 +101,7 @@ class Pipeline:
 
         `is_echo`: whether a notification tells of a write-back of our own. `written_again`: these records are to be
         written back to, which had been given up. `relabel`: send on rows whose choices were renamed.
+        `look_again`: send on what depends on rows that could not be seen, and can be now.
         `note` hears at each invocation which function runs.
         """
         self._queues = queues
@@ -120,6 +122,7 @@ class Pipeline:
         self._is_echo = is_echo
         self._written_again = written_again
         self._relabel = relabel
+        self._look_again = look_again
         self._now = now
         self._note = note
 
@@ -271,6 +274,7 @@ class Pipeline:
         await self._counts.tend()
         await self._gauges.tell()
         await self._relabel(self._send_on)
+        await self._look_again(self._send_on)
         try:
             if await storage_fails(self._check_parked()):
                 log.warning("release_waits storage is away")

@@ -11,6 +11,8 @@ PartitionKey   RowKey                          Value
 =============  ==============================  ==================================================================
 ``reference``  ``version``                     {"rows": number, "schema": number}
 ``reference``  ``<table>|<id>``                facts of a user, team or role, see shared/reference_changes.py
+``reference``  ``unseen``                      {"at": time} when rows that could not be seen were asked for last
+``unseen``     ``<entity set>|<bucket>``       {"ids": [id, …]} of them, see shared/unseen.py
 ``hidden``     entity set                      {"rows": number, "first": id, "at": time} of rows that cannot be seen
 ``labels``     ``<table>|<column>|<lcid>``     {"<value>": "<label>"} of a choice column, see shared/renamed_labels.py
 ``relabel``    ``<table>|<column>|<value>``    rows with a renamed choice that are still to be sent: {"next": path}

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from shared.config import SyncConfig
 from shared.dataverse.client import MAX_IDS, DataverseClient
 from shared.reference_state import Versions, always_the_same
-from shared.relations import NOBODY, ROLE_COLUMNS, Reference, Row, Rules, User, contact_steps, lookup
+from shared.relations import MAIL, NOBODY, ROLE_COLUMNS, Reference, Row, Rules, User, contact_steps, lookup
 from shared.text import is_blank
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,7 @@ T = TypeVar("T")
 KEEP_SECONDS = 60.0
 #: The same for records that want fresh reference data: a resync of many does not ask for each of its chunks.
 FRESH_SECONDS = 5.0
-_MAIL = "internalemailaddress"
-USER_COLUMNS = ("isdisabled", _MAIL, "applicationid", "accessmode")
+USER_COLUMNS = ("isdisabled", MAIL, "applicationid", "accessmode")
 ROLE_TABLES = {
     "connection": ("connectionroles", "connectionroleid"),
     "customeropportunityrole": ("relationshiproles", "relationshiproleid"),
@@ -79,11 +78,14 @@ class References:
         versions: Callable[[], Awaitable[Versions | None]] = always_the_same,
         hidden: Callable[[str, Sequence[str]], Awaitable[None]] = nobody_told,
         hidden_columns: Callable[[str], Awaitable[Collection[str]]] = nothing_hidden,
+        unseen: Callable[[str, Sequence[str]], Awaitable[None]] = nobody_told,
     ) -> None:
         """`versions`: what the processes share of the data's versions, None when storage does not answer. `hidden`: is
-        told the set and the ids of rows that cannot be seen. `hidden_columns`: those of a table that column-level
-        security hides at this moment.
+        told, once a minute, the set and the ids of rows that cannot be seen. `hidden_columns`: those of a table that
+        column-level security hides at this moment. `unseen`: notes the set and the ids of all that nobody knows, to be
+        looked for again; raises MsiSyncError where it cannot.
         """
+        self._unseen = unseen
         self._hidden_columns = hidden_columns
         self._dataverse = dataverse
         self._config = config
@@ -142,8 +144,10 @@ class References:
         due = self._users.due(users - {NOBODY}, keep)
         found = await self._read("systemusers", "systemuserid", due, USER_COLUMNS, deadline)
         # An address that is hidden from our user is null as well: nobody knows such a user.
-        nameless = {id_ for id_, row in found.items() if row and is_blank(row.get(_MAIL))}
-        unknown = nameless if nameless and _MAIL in await self._hidden_columns("systemuser") else set()
+        nameless = {id_ for id_, row in found.items() if row and is_blank(row.get(MAIL))}
+        unknown = nameless if nameless and MAIL in await self._hidden_columns("systemuser") else set()
+        if unknown:
+            await self._unseen("systemusers", sorted(unknown))
         for id_, row in found.items():
             self._users.put(id_, user_of(row) if row and id_ not in unknown else None)
 
@@ -177,12 +181,15 @@ class References:
         for start in range(0, len(ids), MAX_IDS):
             chunk = ids[start : start + MAX_IDS]
             found |= await self._dataverse.rows(entity_set, key, chunk, columns, deadline=deadline)
-        await self._tell(entity_set, [id_ for id_, row in found.items() if row is None])
+        absent = [id_ for id_, row in found.items() if row is None]
+        if absent:
+            await self._unseen(entity_set, absent)
+            await self._tell(entity_set, absent)
         return found
 
     async def _tell(self, entity_set: str, hidden: list[str]) -> None:
         """Report rows that cannot be seen, once a minute."""
-        if not hidden or self._clock() < self._told.get(entity_set, -math.inf) + KEEP_SECONDS:
+        if self._clock() < self._told.get(entity_set, -math.inf) + KEEP_SECONDS:
             return
         self._told[entity_set] = self._clock()
         log.warning(

@@ -31,6 +31,8 @@ ROLE_COLUMNS = {
     "connection": ("_record1roleid_value", "_record2roleid_value"),
     "customeropportunityrole": ("_opportunityroleid_value",),
 }
+#: The column of a user that decides whether he is a sales person.
+MAIL = "internalemailaddress"
 #: Stands for the administrator of a team that has none.
 NOBODY = ""
 #: The name of the role of a connection without one.
@@ -68,15 +70,18 @@ class Rules:
     roles: Mapping[str, str | None] = field(default_factory=dict)
     contact_parents: Mapping[str, Reference | None] = field(default_factory=dict)
 
-    def parents(self, table: str, row: Row) -> dict[str, Parent | None] | Skipped:
+    def parents(
+        self, table: str, row: Row, hidden: Collection[str] = frozenset()
+    ) -> dict[str, Parent | None] | Skipped:
         """The parent behind each link field of the record's entity, or why the row is nothing to sync.
 
-        None: there is no parent. A field that is missing keeps what Marketo has, because nobody knows.
+        None: there is no parent. A field that is missing keeps what Marketo has, because nobody knows. `hidden`: the
+        columns that our user may not read.
         """
         entity, _ = TABLES[table]
         match entity.name:
             case "sales_person":
-                return skip_user(row) or {}
+                return skip_user(row, hidden) or {}
             case "company":
                 return self._owner(row)
             case "opportunity_role":
@@ -185,11 +190,19 @@ def contact_steps(table: str) -> int:
     return MAX_CONTACT_STEPS + (table == "opportunity")
 
 
-def skip_user(row: Row) -> Skipped | None:
-    """Application users and users without e-mail are no sales persons; disabled ones stay what they were."""
+def skip_user(row: Row, hidden: Collection[str] = frozenset()) -> Skipped | None:
+    """Application users and users without e-mail are no sales persons; disabled ones stay what they were.
+
+    Nobody knows of an address that is hidden whether there is one.
+    """
     if row.get("applicationid"):
         return Skipped("ApplicationUser")
-    return Skipped("UserWithoutMail") if is_blank(row.get("internalemailaddress")) else None
+    return Skipped("UserWithoutMail") if is_blank(row.get(MAIL)) and not hides_mail(row, hidden) else None
+
+
+def hides_mail(row: Row, hidden: Collection[str]) -> bool:
+    """Whether a user's address cannot be seen."""
+    return MAIL in hidden and row.get(MAIL) is None
 
 
 def role_ends(table: str, row: Row) -> dict[str, Parent | None] | Skipped:

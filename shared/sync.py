@@ -22,7 +22,7 @@ from shared.circuit import DATAVERSE, Circuits, Turn
 from shared.codes import Kind
 from shared.companies import Companies
 from shared.dataverse.client import MAX_IDS, DataverseClient, Row
-from shared.entities import COMPANY, CREATED_ON, ENTITIES, MODIFIED_ON, TABLES, Entity, Table
+from shared.entities import COMPANY, CREATED_ON, ENTITIES, MODIFIED_ON, SALES_PERSON, TABLES, Entity, Table
 from shared.errors import DataverseError
 from shared.known import Known
 from shared.lease import Leases
@@ -43,7 +43,7 @@ from shared.outcomes import (
 from shared.parents import Causes, Parents, no_causes
 from shared.records import Record, coalesce, timestamp
 from shared.references import KEEP_SECONDS, References
-from shared.relations import ROLE_LENGTH, Rules, hidden_links
+from shared.relations import ROLE_LENGTH, Rules, hidden_links, hides_mail
 from shared.routing import chunked
 from shared.schema import Schema, TableSchema
 from shared.storms import Storms
@@ -176,6 +176,7 @@ class Engine:
             await self._parents.unlink_filtered(batch, candidates)
             await self._parents.go_without(batch, candidates)
             await self._companies.spare(batch, candidates)
+            await self._parents.only_there(batch, candidates)
             self._ready(batch, candidates, going)
             if turn.probes:
                 await self._upserts.send(batch, going, 1, calls=1)
@@ -333,7 +334,7 @@ def _candidate(
     try:
         if schema.filter.excludes(row):
             return FILTERED
-        parents = rules.parents(record.table, row)
+        parents = rules.parents(record.table, row, schema.hidden)
         if isinstance(parents, Skipped):
             return parents
         fields, left_out = schema.fields.map(row, schema.labels)
@@ -361,6 +362,7 @@ def _candidate(
     candidate = Candidate(
         [record], fields, parents, schema.id_fields, left_out=left_out, company_fields=schema.company_fields,
         clears_refused=schema.clears_refused, is_as_made=row.get(CREATED_ON, 0) == row.get(MODIFIED_ON),
+        only_if_there=entity is SALES_PERSON and hides_mail(row, schema.hidden),
     )  # fmt: skip
     if parents.get(COMPANY.key):
         candidate.leave_to_company()

@@ -250,6 +250,7 @@ def _app(
         is_echo=_is_echo,
         written_again=nobody,
         relabel=nobody,
+        look_again=nobody,
         now=now,
     )
     return pipeline, timed

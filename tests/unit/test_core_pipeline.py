@@ -99,6 +99,7 @@ class World:
         self.echoes: set[str] = set()
         self.again: list[Record] = []
         self.relabelled: list[Record] = []
+        self.appeared: list[Record] = []
         self.storage_is_away = False
         queues: Any = Queues()
         itself: Any = self
@@ -121,6 +122,7 @@ class World:
             is_echo=self.is_echo,
             written_again=self.written_again,
             relabel=self.relabel,
+            look_again=self.look_again,
             now=lambda: NOON,
         )
 
@@ -142,6 +144,10 @@ class World:
     async def relabel(self, send: Any) -> int:
         await send(self.relabelled)
         return len(self.relabelled)
+
+    async def look_again(self, send: Any) -> int:
+        await send(self.appeared)
+        return len(self.appeared)
 
     async def written_again(self, records: Sequence[Record]) -> None:
         if self.storage_is_away:
@@ -604,6 +610,12 @@ async def test_the_timer_sends_on_the_rows_of_renamed_choices(world: World) -> N
     world.relabelled = [Record("contact", guid(1), NOON), Record("account", guid(2), NOON)]
     await world.pipeline.release()
     assert [message.queue for message in world.sent] == ["company", "person"]
+
+
+async def test_the_timer_sends_on_what_depends_on_rows_that_have_appeared(world: World) -> None:
+    world.appeared = [Record("systemuser", guid(1), NOON), Record("contact", guid(2), NOON)]
+    await world.pipeline.release()
+    assert [message.queue for message in world.sent] == ["sales_person", "person"]
 
 
 async def test_an_echo_of_our_own_write_is_dropped_and_its_neighbour_is_not() -> None:

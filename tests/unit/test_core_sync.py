@@ -626,3 +626,17 @@ async def test_a_first_load_is_not_taken_for_deletions_by_hand(world: World) -> 
     for record in records:
         world.dataverse.tables["contact"][record.id]["createdon"] = LONG_AGO
     assert set(await world.sync("person", *records)) == {Synced("created")}
+
+
+async def test_a_user_whose_address_is_hidden_is_updated_where_marketo_has_him(world: World) -> None:
+    """Column-level security hides the address alone: null is no news of it."""
+    world.dataverse.secured = {"internalemailaddress"}
+    for number in (20, 21):
+        world.dataverse.put("systemuser", guid(number), internalemailaddress=None, name="Sam")
+    world.marketo.has("sales_person", guid(20))
+    there, unknown = await world.sync("sales_person", *(Record("systemuser", guid(n), NOON) for n in (20, 21)))
+    assert {repr(there), repr(unknown)} == {repr(Synced("updated")), repr(Skipped("MailHidden"))}
+    assert world.marketo.upserts == [[{"externalSalesPersonId": guid(20)}]], "his address there is left as it is"
+    world.dataverse.secured = set()
+    world.now += 600
+    assert await world.sync("sales_person", Record("systemuser", guid(20), NOON)) == [Skipped("UserWithoutMail")]

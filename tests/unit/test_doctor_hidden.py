@@ -26,7 +26,7 @@ def test_hidden_users_are_told_with_an_example_and_what_to_do() -> None:
     assert ID in line
     assert "keep the owner" in line
     assert "Read" in found.remedy
-    assert "resync" in found.remedy
+    assert "synced again within a quarter of an hour" in found.remedy
 
 
 def test_hidden_rows_that_are_dead_letters_are_counted_by_table() -> None:

@@ -313,6 +313,7 @@ class World:
             known=known,
             dependants=nobody,
             relabel=nobody,
+            look_again=nobody,
             left_out=nobody,
             counts=nobody,
             gauges=nobody,

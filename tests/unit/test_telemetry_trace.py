@@ -132,6 +132,7 @@ class World:
             is_echo=self._no_echo,
             written_again=nobody,
             relabel=nobody,
+            look_again=nobody,
             tables={"lead": set()},
             organization_id=self._organization,
             now=now,

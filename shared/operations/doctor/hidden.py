@@ -78,7 +78,8 @@ def finding(
     if lines:
         return attention(
             "rows could not be seen that are to be synced, or that others refer to",
-            "give the sync user's security role Read on these tables for the whole organisation, then msisync resync",
+            "give the sync user's security role Read on these tables for the whole organisation: what refers to them "
+            "is synced again within a quarter of an hour; replay the dead letters (RowHidden, RoleHidden)",
             lines,
         )
     return ok("every row that is to be synced, or that others refer to, could be seen")

@@ -1,0 +1,182 @@
+"""Rows that could not be seen are asked for now and then, and what depends on those that appear is synced again."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from azure.core.exceptions import ServiceRequestError
+
+from shared.children import Children
+from shared.config import SyncConfig
+from shared.dataverse.client import MAX_IDS
+from shared.dependants import Dependants
+from shared.errors import MsiSyncError
+from shared.records import Record
+from shared.reference_state import ReferenceState
+from shared.unseen import ASK_SECONDS, LookAgain, UnseenRows
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+MAIL = "internalemailaddress"
+TABLES = ("systemuser", "account", "contact", "lead", "opportunity", "connection")
+CONFIG = SyncConfig.model_validate({table: {"fields": {}} for table in TABLES})
+
+
+def guid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+class World:
+    """Dataverse, whose rows appear, and the shared state."""
+
+    def __init__(self) -> None:
+        self.visible: dict[str, dict[str, dict[str, Any]]] = {}
+        self.secured: set[str] = set()
+        self.stored: dict[tuple[str, str], dict[str, Any]] = {}
+        self.requests: list[tuple[str, int]] = []
+        self.sent: list[Record] = []
+        self.now = NOON
+        self.storage_away = self.dataverse_away = self.broker_away = False
+        itself: Any = self
+        self.rows_unseen = UnseenRows(itself)
+        dependants = Dependants(
+            itself,
+            Children(itself, TABLES),
+            ReferenceState(itself),
+            CONFIG,
+            hidden_columns=self.hidden_columns,
+        )
+        self.again = LookAgain(self.rows_unseen, dependants, now=lambda: self.now)
+
+    async def hidden_columns(self, _table: str) -> set[str]:
+        return self.secured
+
+    async def rows(self, entity_set: str, _key: str, ids: Sequence[str], _columns: Any) -> dict[str, dict[str, Any]]:
+        if self.dataverse_away:
+            raise MsiSyncError("HTTP 503", "away")
+        self.requests.append((entity_set, len(ids)))
+        found = self.visible.get(entity_set, {})
+        return {id_: found[id_] for id_ in ids if id_ in found}
+
+    async def pages(self, url: str) -> AsyncIterator[list[dict[str, Any]]]:
+        entity_set, _, query = url.rpartition("/")[2].partition("?")
+        key = query.partition("$select=")[2].partition("&")[0]
+        yield [{key: guid(900)}] if entity_set in {"accounts", "connections"} else []
+
+    async def read(self, kind: str, name: str) -> dict[str, Any]:
+        return self.stored.get((kind, name), {})
+
+    async def put(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
+        self.stored[kind, name] = dict(value)
+
+    async def change(self, kind: str, name: str, change: Any) -> None:
+        if self.storage_away:
+            raise ServiceRequestError("no storage")
+        value = change(self.stored.get((kind, name), {}))
+        if value is not None:
+            self.stored[kind, name] = dict(value)
+
+    async def all(self, kind: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        for (of, name), value in list(self.stored.items()):
+            if of == kind:
+                yield name, value
+
+    async def send(self, records: Sequence[Record]) -> None:
+        if self.broker_away:
+            raise ConnectionError("no broker")
+        self.sent += records
+
+    async def run(self, *, later: float = ASK_SECONDS) -> list[tuple[str, str]]:
+        """What the timer sends, after so many seconds."""
+        self.sent.clear()
+        self.now += timedelta(seconds=later)
+        await self.again.run(self.send)
+        return sorted({record.key for record in self.sent})
+
+    def appear(self, entity_set: str, *numbers: int, **columns: Any) -> None:
+        self.visible.setdefault(entity_set, {}).update({guid(n): {MAIL: "sam@x.com", **columns} for n in numbers})
+
+
+async def test_an_owner_who_becomes_visible_is_synced_with_all_that_is_his_and_once() -> None:
+    world = World()
+    await world.rows_unseen.note("systemusers", [guid(1), guid(2)])
+    assert await world.run() == []
+    world.appear("systemusers", 1)
+    assert await world.run() == [("account", guid(900)), ("systemuser", guid(1))]
+    assert world.stored["reference", "version"]["rows"] == 1, "every process forgets what it has kept"
+    assert await world.run() == []
+    world.appear("systemusers", 2)
+    assert ("systemuser", guid(2)) in await world.run()
+
+
+async def test_who_is_asked_for_costs_a_request_for_three_hundred_in_a_quarter_of_an_hour() -> None:
+    world = World()
+    await world.rows_unseen.note("systemusers", [guid(number) for number in range(2 * MAX_IDS)])
+    for _ in range(30):
+        await world.run(later=60.0)
+    assert world.requests == [("systemusers", MAX_IDS)] * 4
+
+
+async def test_nothing_is_asked_for_where_nothing_is_hidden() -> None:
+    world = World()
+    assert await world.run() == []
+    assert not world.requests
+
+
+async def test_a_user_whose_address_alone_is_hidden_has_not_appeared() -> None:
+    world = World()
+    await world.rows_unseen.note("systemusers", [guid(1), guid(2)])
+    world.secured = {MAIL}
+    world.appear("systemusers", 1, **{MAIL: None})
+    assert await world.run() == []
+    world.secured = set()
+    assert ("systemuser", guid(1)) in await world.run()
+
+
+@pytest.mark.parametrize(
+    ("entity_set", "expected"),
+    [("teams", "account"), ("connectionroles", "connection")],
+)
+async def test_what_was_named_by_teams_and_roles_follows_as_well(entity_set: str, expected: str) -> None:
+    world = World()
+    await world.rows_unseen.note(entity_set, [guid(1)])
+    world.appear(entity_set, 1)
+    assert await world.run() == [(expected, guid(900))]
+
+
+async def test_who_crashes_before_everything_is_sent_asks_again() -> None:
+    world = World()
+    await world.rows_unseen.note("systemusers", [guid(1)])
+    world.appear("systemusers", 1)
+    world.broker_away = True
+    with pytest.raises(ConnectionError):
+        await world.run()
+    world.broker_away = False
+    assert ("account", guid(900)) in await world.run()
+
+
+async def test_a_vendor_that_is_away_is_asked_again() -> None:
+    world = World()
+    await world.rows_unseen.note("systemusers", [guid(1)])
+    world.appear("systemusers", 1)
+    world.dataverse_away = True
+    assert await world.run() == []
+    world.dataverse_away = False
+    assert ("account", guid(900)) in await world.run()
+
+
+async def test_without_storage_nothing_is_sent_without_its_owner() -> None:
+    world = World()
+    world.storage_away = True
+    with pytest.raises(MsiSyncError, match="cannot be noted"):
+        await world.rows_unseen.note("systemusers", [guid(1)])
+
+
+async def test_an_id_is_noted_once_and_their_number_is_bounded() -> None:
+    world = World()
+    for _ in range(2):
+        await world.rows_unseen.note("systemusers", [guid(number) for number in range(20_000)])
+    noted = (await world.rows_unseen.all())["systemusers"]
+    assert 5_000 < len(noted) < 7_000
+    assert all(len(str(value)) < 32_000 for value in world.stored.values()), "a column holds 32,000 characters"
