@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.left_out import LeftOut
+from shared.left_out import LeftOut, of_company
 from shared.operations.command import Exit
 from shared.operations.show.facts import Difference, Letter, Parked, Subject, Unseen, Waiting
 from shared.operations.show.verdict import Surroundings, Verdict, judge
@@ -56,6 +56,13 @@ CASES: dict[str, tuple[Subject, dict[str, Any], str, Exit, list[str]]] = {
     "synced without a field that its row has an unfit value for": (
         person(in_marketo=1, left_out=[UNFIT]), {}, "FieldsLeftOut", Exit.FAILED,
         ["email", "NotAnAddress", "text of 12 characters"],
+    ),
+    "linked, and a field of its company is mapped": (
+        person(in_marketo=1, left_out=[of_company("companyTier")]), {}, "FieldsLeftOut", Exit.FAILED, ["companyTier"],
+    ),
+    "differs by a field of the company that it has left": (
+        person(in_marketo=1, differences=[Difference("companyTier", "A", "B")], left_out=[of_company("companyTier")]),
+        {}, "FieldsLeftOut", Exit.FAILED, ["companyTier", "CompanyField"],
     ),
     "differs by a field that marketo refuses": (
         person(in_marketo=1, differences=[TITLE], left_out=[REFUSED_TITLE]), {}, "FieldsLeftOut", Exit.FAILED,
@@ -280,3 +287,11 @@ def test_the_codes_are_those_that_the_documentation_lists() -> None:
         "FieldsLeftOut", "Synced", "Differs", "Filtered", "NotSentYet", "Queued", "Retrying", "WaitingForParent",
         "LinkedLater", "DeadLettered", "NotInMarketo", "DuplicateInMarketo", "GoneInDynamics", "NotFound", "Unknown",
     }  # fmt: skip
+
+
+def test_a_field_of_the_company_is_to_be_mapped_for_accounts_and_not_corrected_in_the_row() -> None:
+    only = verdict(person(in_marketo=1, left_out=[of_company("companyTier")]))
+    assert only.remedy == "map companyTier in [account.fields] of sync.toml instead"
+    both = verdict(person(in_marketo=1, left_out=[UNFIT, of_company("companyTier")]))
+    assert both.remedy.startswith("correct what email is made from")
+    assert both.remedy.endswith("map companyTier in [account.fields] of sync.toml instead")

@@ -18,7 +18,7 @@ from shared.operations.show.relations import company_words, owner_words, possibl
 from shared.outcomes import Parent, Skipped
 from shared.references import References
 from shared.relations import Row, Rules, lookup, skip_user
-from shared.schema import filter_for
+from shared.schema import filter_for, hidden_columns
 
 #: Rows with one e-mail address that are shown; more say so.
 MAX_MATCHES = 50
@@ -112,10 +112,11 @@ class Dynamics:
         """Why a row is rightly not synced; empty when it is to be synced."""
         if table not in self._config.tables:
             return f"table {table} is not mapped in sync.toml"
-        chosen = filter_for(self._config.filter_of(table), await self._there(table), table)
+        there = await self._there(table)
+        chosen = filter_for(self._config.filter_of(table), there, table)
         if chosen.excludes(row):
             return _filter_words(chosen, table, row)
-        skipped = skip_user(row) if table == "systemuser" else None
+        skipped = skip_user(row, hidden_columns(there)) if table == "systemuser" else None
         return _USER_WORDS[skipped.reason] if isinstance(skipped, Skipped) else ""
 
     async def rows_of(self, table: str, ids: Collection[str], columns: Iterable[str]) -> dict[str, dict[str, Any]]:
