@@ -21,7 +21,7 @@ from zlib import crc32
 from shared.dataverse.client import MAX_IDS
 from shared.errors import MsiSyncError
 from shared.records import Record, timestamp
-from shared.reference_state import KIND, STORAGE_SECONDS
+from shared.reference_state import HIDDEN, KIND, STORAGE_SECONDS
 from shared.routing import chunked
 from shared.state import State, Value
 from shared.wire import moment
@@ -83,6 +83,10 @@ class UnseenRows:
         for name in sorted({_bucket(entity_set, id_) for id_ in ids}):
             await self._state.change(UNSEEN, name, partial(_without, ids))
 
+    async def all_seen(self, entity_set: str) -> None:
+        """None of them is left: `msisync doctor` need not warn any more. Raises AzureError."""
+        await self._state.remove(HIDDEN, entity_set)
+
     async def is_due(self, now: datetime) -> bool:
         """Whether they are to be asked for now; if so, that is noted. Raises AzureError."""
         last = moment((await self._state.read(KIND, ASKED)).get("at"))
@@ -108,8 +112,10 @@ class LookAgain:
         try:
             if await self._rows.is_due(self._now()):
                 for entity_set, ids in sorted((await self._rows.all()).items()):
-                    for part in chunked(sorted(ids), MAX_IDS):
-                        count += await self._ask(entity_set, part, send)
+                    appeared = [await self._ask(entity_set, part, send) for part in chunked(sorted(ids), MAX_IDS)]
+                    count += sum(appeared)
+                    if sum(appeared) == len(ids):
+                        await self._rows.all_seen(entity_set)
         except (AzureError, MsiSyncError) as error:
             log.warning("looking_again_waits error=%s", type(error).__name__)
         return count

@@ -77,6 +77,9 @@ class World:
         if value is not None:
             self.stored[kind, name] = dict(value)
 
+    async def remove(self, kind: str, name: str) -> None:
+        self.stored.pop((kind, name), None)
+
     async def all(self, kind: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         for (of, name), value in list(self.stored.items()):
             if of == kind:
@@ -143,6 +146,18 @@ async def test_what_was_named_by_teams_and_roles_follows_as_well(entity_set: str
     await world.rows_unseen.note(entity_set, [guid(1)])
     world.appear(entity_set, 1)
     assert await world.run() == [(expected, guid(900))]
+
+
+async def test_doctor_is_quiet_once_all_of_them_have_appeared() -> None:
+    world = World()
+    world.stored["hidden", "systemusers"] = {"rows": 2, "first": guid(1), "at": "2026-03-04T12:00:00.000Z"}
+    await world.rows_unseen.note("systemusers", [guid(1), guid(2)])
+    world.appear("systemusers", 1)
+    await world.run()
+    assert ("hidden", "systemusers") in world.stored
+    world.appear("systemusers", 2)
+    await world.run()
+    assert ("hidden", "systemusers") not in world.stored
 
 
 async def test_who_crashes_before_everything_is_sent_asks_again() -> None:
