@@ -125,7 +125,8 @@ class LookAgain:
         visible = await self._dependants.visible(table, ids)
         if visible:
             log.info("rows_appeared table=%s rows=%d first=%s", table, len(visible), visible[0])
-            records = [Record(table, id_, self._now(), deciding=True) for id_ in visible]
+            # Of a contact, what is below it follows. A user's own sync need not send what is sent here again.
+            records = [Record(table, id_, self._now(), deciding=table == "contact") for id_ in visible]
             async for page in self._dependants.of_appeared(table, records):
                 await send(page)
             await self._rows.forget(entity_set, visible)

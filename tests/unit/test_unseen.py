@@ -37,6 +37,7 @@ class World:
         self.requests: list[tuple[str, int]] = []
         self.sent: list[Record] = []
         self.now = NOON
+        self.referring = {"accounts", "connections"}
         self.storage_away = self.dataverse_away = self.broker_away = False
         itself: Any = self
         self.rows_unseen = UnseenRows(itself)
@@ -62,7 +63,7 @@ class World:
     async def pages(self, url: str) -> AsyncIterator[list[dict[str, Any]]]:
         entity_set, _, query = url.rpartition("/")[2].partition("?")
         key = query.partition("$select=")[2].partition("&")[0]
-        yield [{key: guid(900)}] if entity_set in {"accounts", "connections"} else []
+        yield [{key: guid(900)}] if entity_set in self.referring else []
 
     async def read(self, kind: str, name: str) -> dict[str, Any]:
         return self.stored.get((kind, name), {})
@@ -107,6 +108,7 @@ async def test_an_owner_who_becomes_visible_is_synced_with_all_that_is_his_and_o
     assert await world.run() == []
     world.appear("systemusers", 1)
     assert await world.run() == [("account", guid(900)), ("systemuser", guid(1))]
+    assert not any(record.deciding for record in world.sent), "the user's own sync sends them once more"
     assert world.stored["reference", "version"]["rows"] == 1, "every process forgets what it has kept"
     assert await world.run() == []
     world.appear("systemusers", 2)
@@ -139,12 +141,15 @@ async def test_a_user_whose_address_alone_is_hidden_has_not_appeared() -> None:
 
 @pytest.mark.parametrize(
     ("entity_set", "expected"),
-    [("teams", "account"), ("connectionroles", "connection")],
+    [("teams", "account"), ("connectionroles", "connection"), ("contacts", "opportunity")],
 )
-async def test_what_was_named_by_teams_and_roles_follows_as_well(entity_set: str, expected: str) -> None:
+async def test_what_was_named_by_teams_roles_and_contacts_in_between_follows_as_well(
+    entity_set: str, expected: str
+) -> None:
     world = World()
     await world.rows_unseen.note(entity_set, [guid(1)])
     world.appear(entity_set, 1)
+    world.referring |= {"opportunities"} if entity_set == "contacts" else set()
     assert await world.run() == [(expected, guid(900))]
 
 
