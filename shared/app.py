@@ -201,6 +201,7 @@ def pipeline() -> Pipeline:
         look_again=LookAgain(unseen, dependants, now=_now).run,
         now=_now,
         note=Heartbeat(with_others.state, now=_now, clock=clock).beat,
+        delivered=_clock.at_least,
     )
 
 

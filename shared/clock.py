@@ -1,13 +1,19 @@
-"""The time of day, put right by storage's clock when the instance's own is wrong.
+"""The time of day, put right by storage's and the broker's clocks when the instance's own is wrong.
 
 Instances compare stamps and schedule messages for each other: one whose clock is hours ahead would put work off for
 hours, and end everybody's day. Every answer of Table Storage carries its time, so a wrong clock is noticed with the
-first of them. Spans of time are measured by monotonic clocks, which this does not touch.
+first of them. While storage is away, what is left is when the broker took in the messages that it delivers: it is
+later now, but nobody knows how much, for messages may have waited. A clock that is hours ahead looks like a right one
+after hours of waiting, so it is then as late as the newest message: what is scheduled in the past comes at once, with
+a new stamp, where what is scheduled hours ahead would come hours late.
+
+What was heard last is carried on by the monotonic clock, so a clock that is set wrong afterwards is noticed as well.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +23,8 @@ log = logging.getLogger(__name__)
 TOLERATED = timedelta(seconds=60)
 #: No answer comes from the future, so a clock that is behind by more is wrong: what it schedules would come at once.
 BEHIND = timedelta(seconds=1)
+#: Messages that have waited for less say nothing against a clock.
+WAITED = timedelta(minutes=5)
 #: What another instance has stamped further ahead than this is ignored.
 AHEAD = timedelta(hours=1)
 
@@ -26,30 +34,45 @@ def _own() -> datetime:
 
 
 class Clock:
-    """The clock of one process. `own`: what the machine says."""
+    """The clock of one process. `own`: what the machine says. `monotonic`: seconds, of a clock that is never set."""
 
-    def __init__(self, own: Callable[[], datetime] = _own) -> None:
+    def __init__(self, own: Callable[[], datetime] = _own, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._own = own
-        self._ahead = timedelta()
-
-    @property
-    def ahead(self) -> timedelta:
-        """How far the machine's clock is ahead; zero while it is right, or nobody has said otherwise."""
-        return self._ahead
+        self._monotonic = monotonic
+        self._told: datetime | None = None
+        self._at = 0.0
+        self._ahead = TOLERATED  # how far the machine may be ahead of what was told
+        self._wrong = False
 
     def now(self) -> datetime:
         """The time of day, in UTC."""
-        return self._own() - self._ahead
+        own, told = self._own(), self._told_now()
+        return own if told is None or -BEHIND <= own - told <= self._ahead else told
 
     def heard(self, moment: datetime) -> None:
         """Storage has just said what time it is."""
-        ahead = self._own() - moment
+        ahead, told = self._own() - moment, self._told_now()
         if -BEHIND <= ahead <= TOLERATED:
-            if self._ahead:
+            if self._wrong:
                 log.warning("clock_right_again")
-                self._ahead = timedelta()
-        elif abs(ahead - self._ahead) > TOLERATED or not self._ahead:
+                self._wrong = False
+        elif not self._wrong or told is None or abs(moment - told) > TOLERATED:
             log.error("clock_wrong ahead_seconds=%.0f: the time of storage is used instead", ahead.total_seconds())
-            self._ahead = ahead
-        elif self.now() < moment:  # the answer before was late, or its time was cut to the second
-            self._ahead = ahead
+            self._wrong = True
+        elif moment <= told:  # late, or cut to the second
+            return
+        self._tell(moment, TOLERATED)
+
+    def at_least(self, moment: datetime) -> None:
+        """The broker has taken in a message at this time, by its own clock."""
+        told = self._told_now()
+        if told is None:
+            self._tell(moment, WAITED)
+        elif moment > told:
+            self._tell(moment, self._ahead)
+
+    def _told_now(self) -> datetime | None:
+        return self._told and self._told + timedelta(seconds=self._monotonic() - self._at)
+
+    def _tell(self, moment: datetime, ahead: timedelta) -> None:
+        self._told, self._at, self._ahead = moment, self._monotonic(), ahead

@@ -96,13 +96,15 @@ class Pipeline:
         look_again: Callable[[Callable[[Sequence[Record]], Awaitable[None]]], Awaitable[int]],
         now: Callable[[], datetime],
         note: Note = unnoted,
+        delivered: Callable[[datetime], None] = lambda _: None,
     ) -> None:
         """`tables`: those that sync.toml maps, each with the columns that decide whether a row is synced.
 
         `is_echo`: whether a notification tells of a write-back of our own. `written_again`: these records are to be
         written back to, which had been given up. `relabel`: send on rows whose choices were renamed.
         `look_again`: send on what depends on rows that could not be seen, and can be now.
-        `note` hears at each invocation which function runs.
+        `note` hears at each invocation which function runs. `delivered` hears when the broker took in the newest
+        message of each batch, by its own clock.
         """
         self._queues = queues
         self._bursts = bursts
@@ -125,6 +127,7 @@ class Pipeline:
         self._look_again = look_again
         self._now = now
         self._note = note
+        self._delivered = delivered
 
     async def accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
         """Take a webhook in: (HTTP status, text). 202 means that the change is in the queue for good."""
@@ -155,6 +158,7 @@ class Pipeline:
     async def route(self, messages: Sequence[Incoming]) -> None:
         """Send each notification's records to their entities' queues; refused ones to dead-letters."""
         with spans.invocation("route_changes", [message.properties for message in messages]):
+            self._heard_of(messages)
             await self._note(FUNCTIONS["changes"])
             await self._route(messages)
 
@@ -209,10 +213,18 @@ class Pipeline:
     async def sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         """Sync the records of these messages and make every outcome durable."""
         with spans.invocation(f"sync_{entity_name}", [message.properties for message in messages], entity_name):
+            received = self._heard_of(messages)
             await self._note(FUNCTIONS[entity_name])
-            await self._sync(entity_name, messages)
+            await self._sync(entity_name, messages, received)
 
-    async def _sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
+    def _heard_of(self, messages: Sequence[Incoming]) -> datetime | None:
+        """When the broker took in the newest of these messages; None: nobody knows."""
+        newest = max((stamp for message in messages if (stamp := message.stamp)), default=None)
+        if newest:
+            self._delivered(newest)
+        return newest
+
+    async def _sync(self, entity_name: str, messages: Sequence[Incoming], received: datetime | None) -> None:
         records: list[Record] = []
         bursts: list[datetime | None] = []
         letters = []
@@ -229,7 +241,6 @@ class Pipeline:
         spans.correlate(record.correlation_id for record in records)
         entity = ENTITIES[entity_name]
         windows = self._bursts.carried(bursts)
-        received = max((stamp for message in messages if (stamp := message.stamp)), default=None)
         outcomes = await self._engine.sync(entity, records, windows, received)
         outcomes = await self._relink(await self._write_back(outcomes), windows)
         settled = await self._settler.settle(entity, outcomes, windows)

@@ -4,8 +4,13 @@ What happens to records on their way is in test_fault_matrix.py.
 """
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from azure.servicebus.aio import ServiceBusClient
 
 from local.harness import Made, Rows, System, eventually
+from shared.operations.peek import Peeked, Place, peek
 
 ENTITIES = ("sales_person", "company", "person")
 
@@ -52,6 +57,35 @@ async def test_storage_is_away_when_children_must_wait_and_when_they_are_to_be_r
     await waits_for_later(system, "company")
     await waits_for_later(system, "person")
     await system.stack.start_part("azurite")
+    await arrive(system, rows)
+
+
+async def in_session(system: System, queue: str) -> list[Peeked]:
+    """The messages of an entity's queue, in any state; nobody else may be at work on it."""
+    client = ServiceBusClient.from_connection_string(system.endpoints["service_bus"]["connection_string"])
+    async with client:
+        return [message async for page in peek(client, Place(system.broker.queue(queue), queue)) for message in page]
+
+
+@pytest.mark.parametrize("minutes", [120, -30])  # the broker refuses keys of a clock that is behind by an hour
+async def test_an_instance_with_a_wrong_clock_starts_while_storage_is_away(system: System, minutes: int) -> None:
+    """Storage would tell it the time. What it puts off comes as soon as if its clock were right."""
+    rows = Rows()
+    contacts = family(rows)
+    await system.seed(rows)
+    await system.stack.kill_functions()
+    await system.stack.stop_part("azurite")
+    began = datetime.now(UTC)
+    wrong = f"wrong{minutes}"
+    await system.stack.start_functions(wrong, clock_offset=minutes * 60)
+    await system.notify(*contacts)
+    await waits_for_later(system, "person")
+    await system.stack.kill_functions(wrong)
+    due = [message.due - began for message in await in_session(system, "person") if message.due]
+    assert due
+    assert timedelta(seconds=60) <= min(due) <= max(due) <= datetime.now(UTC) - began + timedelta(seconds=60)
+    await system.stack.start_part("azurite")
+    await system.stack.start_functions()
     await arrive(system, rows)
 
 

@@ -101,6 +101,7 @@ class World:
         self.relabelled: list[Record] = []
         self.appeared: list[Record] = []
         self.storage_is_away = False
+        self.heard: list[datetime] = []
         queues: Any = Queues()
         itself: Any = self
         self.pipeline = Pipeline(
@@ -124,6 +125,7 @@ class World:
             relabel=self.relabel,
             look_again=self.look_again,
             now=lambda: NOON,
+            delivered=self.heard.append,
         )
 
     async def of(self, parents: Sequence[Record]) -> AsyncIterator[list[Record]]:
@@ -457,6 +459,17 @@ async def test_the_records_of_all_messages_are_synced_together_and_settled(world
     assert world.synced == records
     assert world.settled == [(record, Synced("created")) for record in records]
     assert world.counted == [("person", len(records))]
+
+
+async def test_the_newest_message_of_a_batch_tells_the_broker_s_time(world: World) -> None:
+    """Not what this process has put in where the broker said nothing."""
+    times = [SEEN, SEEN + timedelta(seconds=5), SEEN + timedelta(seconds=2)]
+    batch = [Incoming(encode("person", [Record("lead", guid(n), SEEN)]), at) for n, at in enumerate(times)]
+    unstamped = Incoming(encode("person", [Record("lead", guid(9), SEEN)]), NOON + timedelta(hours=2), is_stamped=False)
+    await world.pipeline.sync("person", [*batch, unstamped])
+    await world.pipeline.route([Incoming(body(), SEEN), replace(unstamped, body=body())])
+    await world.pipeline.route([replace(unstamped, body=body())])
+    assert world.heard == [SEEN + timedelta(seconds=5), SEEN]
 
 
 @pytest.mark.parametrize(
