@@ -7,7 +7,7 @@ report; a run with the same seed has the same events at the same seconds.
 import asyncio
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +101,7 @@ class _Soak:
         self._tasks: list[asyncio.Task[None]] = []
         self._happened: Counter[str] = Counter()
         self._edits = 0
+        self._killing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._handlers: dict[str, Callable[[Event], Awaitable[None]]] = {
             "kill": self._kill,
             "marketo": lambda event: self._system.fault(**event.detail),
@@ -161,8 +162,10 @@ class _Soak:
         raise BenchError("the broker takes no messages")
 
     async def _kill(self, event: Event) -> None:
-        await self._system.stack.kill_functions(function=event.detail)
-        await self._system.stack.start_functions(function=event.detail)
+        """A function that is still starting after its last end is killed when it has started."""
+        async with self._killing[event.detail]:
+            await self._system.stack.kill_functions(function=event.detail)
+            await self._system.stack.start_functions(function=event.detail)
 
     async def _dataverse(self, event: Event) -> None:
         await self._system.dataverse("/faults", [event.detail])
