@@ -1,4 +1,4 @@
-"""Every trigger of the app, a few lines each: the map of the system. What they do is in shared/pipeline.py."""
+"""Every trigger of the app, a few lines each: the map of the system. What they do is in shared/sync/handlers.py."""
 
 import json
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import Any, List  # noqa: UP035  (see Messages)
 
 import azure.functions as func
 
-from shared.app import pipeline, redelivery, write_back
-from shared.pipeline import Incoming
+from shared.app.composition import pipeline, redelivery, write_back
+from shared.sync.handlers import Incoming
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 

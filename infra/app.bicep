@@ -67,7 +67,7 @@ var references = toObject(
   secret => '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/${secret.value})'
 )
 
-// Connections by identity: the names that the host and shared/settings.py read.
+// Connections by identity: the names that the host and shared/config/settings.py read.
 var connections = {
   AzureWebJobsStorage__credential: 'managedidentity'
   AzureWebJobsStorage__clientId: identityClientId

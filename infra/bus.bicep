@@ -13,7 +13,7 @@ param operators array
 @description('Queues that are not Active, as name=status with commas: a deployment leaves a pause (msisync pause) as it is.')
 param queueStatuses string
 
-// Written by `python3 dev.py generate` from shared/operations/queues.py, which says why each value is as it is.
+// Written by `python3 dev.py generate` from shared/cli/queues.py, which says why each value is as it is.
 var queues = loadJsonContent('queues.json')
 
 var statuses = toObject(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.operate import ROOT, Run, run, settings
-from shared.version import deployed
+from shared.config.version import deployed
 
 #: Azure's management, its resources' versions, and what the tables of storage want of a caller.
 MANAGEMENT, STORAGE = "https://management.azure.com", "https://storage.azure.com"

@@ -221,7 +221,7 @@ def run_msisync(values: Mapping[str, str], arguments: Sequence[str], az: Run = r
         known["CHANGES_SEND_CONNECTION"] = az([*keys, "--query", "primaryConnectionString", "-o", "tsv"])
     installed = ROOT / ".venv/bin/python"  # what dev.py makes; on Windows, the Python that runs this needs msisync
     python = str(installed) if installed.exists() else sys.executable
-    command = [python, "-m", "shared.cli", *arguments, "--settings", str(settings_file(values))]
+    command = [python, "-m", "shared.cli.main", *arguments, "--settings", str(settings_file(values))]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **known}, check=False).returncode
 
 

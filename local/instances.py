@@ -12,12 +12,12 @@ import httpx
 from pydantic import SecretStr
 
 from local.virtual import MemoryState, MemoryTable, Time
-from shared.budget import Budget
-from shared.errors import MarketoError
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
-from shared.marketo.ledger import Limits
-from shared.marketo.pacing import Pacer
+from shared.marketo.limiter import Pacer
+from shared.marketo.quota import Budget
+from shared.marketo.quota_ledger import Limits
+from shared.model.errors import MarketoError
 
 #: Ten in the morning in Chicago.
 MORNING = datetime(2026, 3, 4, 16, 0, tzinfo=UTC)

@@ -21,7 +21,7 @@ async def register(settings: Path, report: Callable[[str], None]) -> None:
     """
     began = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "shared.cli", "register", "--apply", "--json", "--settings", str(settings)),
+        *(sys.executable, "-m", "shared.cli.main", "register", "--apply", "--json", "--settings", str(settings)),
         cwd=ROOT,
         env=inherited_environment(),
         stdin=asyncio.subprocess.DEVNULL,

@@ -19,9 +19,9 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import TableEntity
 
-from shared.lease import Leases
-from shared.settings import StorageSettings
-from shared.state import State
+from shared.azure.shared_state import State
+from shared.config.settings import StorageSettings
+from shared.sync.lease import Leases
 
 T = TypeVar("T")
 
@@ -80,7 +80,8 @@ class _Jumps(selectors.DefaultSelector):
 
 
 class MemoryTable:
-    """What shared/state.py uses of a table client. `seconds`: how long each request takes. `away`: none is answered.
+    """What azure/shared_state.py uses of a table client. `seconds`: how long each request takes. `away`: none
+    is answered.
 
     `clock`: storage's own, in seconds; else it is the event loop's.
     """

@@ -14,8 +14,8 @@ from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
-from shared.operations.queues import DELIVERIES, LOCK, QUEUES
-from shared.settings import QueueSettings
+from shared.cli.queues import DELIVERIES, LOCK, QUEUES
+from shared.config.settings import QueueSettings
 
 ROOT = Path(__file__).parents[1]
 #: The longest that Service Bus knows: a message never expires. A pause of weeks must not lose changes.

@@ -22,25 +22,25 @@ from local.virtual import MemoryState, MemoryTable, Time, leases
 from local.world.build import build
 from local.world.expectations import expect
 from local.world.model import Reference
-from shared import config
-from shared.budget import Budget, limits_of
-from shared.circuit import Circuits
-from shared.config import SyncConfig
-from shared.entities import ENTITIES, Entity
-from shared.known import Known
+from shared.config import sync_toml
+from shared.config.settings import MarketoSettings, QueueSettings, SyncSettings
+from shared.config.sync_toml import SyncConfig
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
-from shared.marketo.pacing import Pacer
-from shared.outcomes import Outcome, Synced
-from shared.pipeline import Pipeline
-from shared.records import Record
-from shared.references import References
-from shared.schema import Schema
-from shared.settings import MarketoSettings, QueueSettings, SyncSettings
-from shared.settle import Settler
-from shared.sync import Engine
-from shared.trickle import Trickle
-from shared.windows import Bursts, Windows
+from shared.marketo.limiter import Pacer
+from shared.marketo.quota import Budget, limits_of
+from shared.model.entities import ENTITIES, Entity
+from shared.model.outcome import Outcome, Synced
+from shared.model.record import Record
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.engine import Engine
+from shared.sync.handlers import Pipeline
+from shared.sync.lookups import References
+from shared.sync.marketo_cache import Known
+from shared.sync.schema import Schema
+from shared.sync.settlement import Settler
+from shared.sync.trickle import Trickle
+from shared.sync.windows import Bursts, Windows
 
 DAY_SECONDS = 86_400
 HOUR = 3600.0
@@ -149,7 +149,7 @@ def day_figures(day: Day) -> Iterator[Figure]:
 async def _day(time: Time, stream: str, seconds: int, away: tuple[float, float]) -> Day:
     chance = random.Random(1)  # noqa: S311  (the same day every time)
     world = build(1)
-    rules = config.load(ROOT / "sync.toml")
+    rules = sync_toml.load(ROOT / "sync.toml")
     limits = MarketoSettings.model_validate(_SETTINGS)
     marketo = Marketo(time, _fields(rules), away)
     queues = Queues(time)
@@ -198,7 +198,7 @@ def _fields(rules: SyncConfig) -> set[str]:
 def _app(
     time: Time, given: MarketoSettings, rules: SyncConfig, around: tuple[Any, Any, Any]
 ) -> tuple[Pipeline, _Timed]:
-    """The app as shared/app.py puts it together, in virtual time. `around` it: Marketo, Dataverse, queues."""
+    """The app as app/composition.py puts it together, in virtual time. `around` it: Marketo, Dataverse, queues."""
     now, clock, sleep = time.now, time.clock, asyncio.sleep
     marketo_http, rows, queues = around
     sync = SyncSettings.model_validate({})

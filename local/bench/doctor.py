@@ -40,7 +40,7 @@ async def run_doctor(directory: Path) -> Doctor:
             await operator.system.dataverse("/stats/reset", {})
             began = time.perf_counter()
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "shared.cli", "doctor", "--settings", str(operator.settings_file), "--json",
+                sys.executable, "-m", "shared.cli.main", "doctor", "--settings", str(operator.settings_file), "--json",
                 cwd=ROOT, env=inherited_environment(), stdin=DEVNULL, stdout=PIPE,
             )  # fmt: skip
             output, _ = await process.communicate()

@@ -26,22 +26,22 @@ from local.stack import ROOT
 from local.virtual import MemoryState, MemoryTable, Time, leases
 from local.world.build import build
 from local.world.model import Row
-from shared import config
-from shared.budget import ROW, Budget, limits_of
-from shared.circuit import Circuits
-from shared.entities import ENTITIES
-from shared.known import Known
+from shared.config import sync_toml
+from shared.config.settings import MarketoSettings, QueueSettings, SyncSettings
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import USAGE, MarketoClient
 from shared.marketo.day import day_of
-from shared.marketo.pacing import Pacer
-from shared.records import MAX_RECORDS, Record, decode, encode
-from shared.references import References
-from shared.routing import chunked
-from shared.schema import Schema
-from shared.settings import MarketoSettings, QueueSettings, SyncSettings
-from shared.settle import Settler
-from shared.sync import Engine
+from shared.marketo.limiter import Pacer
+from shared.marketo.quota import ROW, Budget, limits_of
+from shared.model.entities import ENTITIES
+from shared.model.record import MAX_RECORDS, Record, decode, encode
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.engine import Engine
+from shared.sync.lookups import References
+from shared.sync.marketo_cache import Known
+from shared.sync.routing import chunked
+from shared.sync.schema import Schema
+from shared.sync.settlement import Settler
 
 EVENING = datetime(2026, 3, 5, 2, 0, tzinfo=UTC)
 HOURS = 8
@@ -207,7 +207,7 @@ async def _spend(table: MemoryTable, calls: int, time: Time) -> None:
 async def _sync(time: Time, queues: Queues, budget: Budget, marketo_http: Limited, given: MarketoSettings) -> None:
     """The trigger of the persons' queue."""
     now, clock, sleep = time.now, time.clock, asyncio.sleep
-    rules, sync = config.load(ROOT / "sync.toml"), SyncSettings.model_validate({})
+    rules, sync = sync_toml.load(ROOT / "sync.toml"), SyncSettings.model_validate({})
     marketo_http.fields = {name for table in rules.tables for name in rules.fields_of(table)} | {
         name for entity in ENTITIES.values() for name in entity.dedupe_fields
     }

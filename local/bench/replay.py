@@ -79,7 +79,7 @@ def _new_file(directory: Path) -> Path:
 async def _run(broker: Letters, *words: str) -> Command:
     began, broker_began = time.perf_counter(), _cpu(broker.pid)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "shared.cli", "dead-letters", *words, "--json",
+        sys.executable, "-m", "shared.cli.main", "dead-letters", *words, "--json",
         cwd=ROOT, env=environment(broker.settings), stdin=DEVNULL, stdout=PIPE, start_new_session=True,
     )  # fmt: skip
     used = asyncio.create_task(_watch(process.pid))

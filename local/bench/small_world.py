@@ -12,12 +12,12 @@ import httpx
 
 from local.virtual import Time
 from local.world.model import Row, World
-from shared.bus import Outgoing
-from shared.entities import Entity
-from shared.outcomes import Outcome
-from shared.pipeline import Incoming
-from shared.records import Record
-from shared.windows import Windows
+from shared.azure.service_bus import Outgoing
+from shared.model.entities import Entity
+from shared.model.outcome import Outcome
+from shared.model.record import Record
+from shared.sync.handlers import Incoming
+from shared.sync.windows import Windows
 
 CALL_SECONDS = 0.5
 ROWS_SECONDS = 0.1
@@ -37,7 +37,7 @@ class Queues:
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Take messages as shared/bus.py does."""
+        """Take messages as shared/azure/service_bus.py does."""
         for message in messages:
             delay = (message.at - self.time.now()).total_seconds() if message.at else 0.0
             self.put(message.queue, message.body, max(0.0, delay))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from local.endpoints import inherited_environment
-from shared import config
+from shared.config import sync_toml as config
 
 ROUNDS = 5
 LOADS = 20

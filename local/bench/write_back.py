@@ -160,7 +160,7 @@ async def _sweep(insight: Insight, recalculated: Sequence[Made]) -> tuple[Measur
 
 def _command(settings: Path) -> tuple[dict[str, Any], int]:
     """Run the command to its end: what it printed, and the most memory that it had."""
-    words = ("-m", "shared.cli", "write-back", "run", "--sweep", "--json", "--settings", str(settings))
+    words = ("-m", "shared.cli.main", "write-back", "run", "--sweep", "--json", "--settings", str(settings))
     process = subprocess.Popen(  # noqa: S603  (our own command)
         (sys.executable, *words), cwd=ROOT, env=inherited_environment(), stdout=subprocess.PIPE
     )

@@ -36,7 +36,7 @@ class Ended:
 
 async def start(settings: Path, *arguments: str) -> Process:
     """Start it in a process of its own, which Ctrl-C ends also where this one was told to ignore it (nohup)."""
-    command = (sys.executable, "-m", "shared.cli", *arguments, "--settings", str(settings))
+    command = (sys.executable, "-m", "shared.cli.main", *arguments, "--settings", str(settings))
     environment = inherited_environment()
     return await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, preexec_fn=_heed_the_keyboard
@@ -61,7 +61,7 @@ async def run_here(settings: Path, *arguments: str) -> Ended:
 
 
 def _main(arguments: list[str]) -> Ended:
-    from shared.cli import main  # noqa: PLC0415  (it imports every command)
+    from shared.cli.main import main  # noqa: PLC0415  (it imports every command)
 
     out, err = io.StringIO(), io.StringIO()
     with patch.dict(os.environ), redirect_stdout(out), redirect_stderr(err):

@@ -15,7 +15,7 @@ from azure.servicebus.aio import ServiceBusClient
 
 from local.servicebus.harness import running_emulator
 from local.servicebus.settings import QueueSettings
-from shared.records import Record, encode, timestamp
+from shared.model.record import Record, encode, timestamp
 
 QUEUES = {
     "CHANGES_QUEUE": "dynamics-changes",

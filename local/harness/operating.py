@@ -18,11 +18,11 @@ from rich.console import Console
 from local.harness.secrets import TOKENS
 from local.harness.system import System, running_system
 from local.parts import MarketoLimits
+from shared.cli.context import Context
+from shared.cli.register.command import REGISTER, UNREGISTER
+from shared.cli.register.wanted import NAME
 from shared.dataverse.client import API
-from shared.heartbeat import TIMER, Heartbeat
-from shared.operations.context import Context
-from shared.operations.registration.command import REGISTER, UNREGISTER
-from shared.operations.registration.wanted import NAME
+from shared.sync.heartbeat import TIMER, Heartbeat
 
 ROOT = Path(__file__).parents[2]
 #: What httpx, requests and the SDKs read from the process itself.
@@ -113,7 +113,7 @@ class Operator:
 
 def command_line(command: Any, *arguments: str) -> Any:
     """The arguments of a command as its own parser reads them."""
-    from shared.cli import parser  # noqa: PLC0415  (it imports every command)
+    from shared.cli.main import parser  # noqa: PLC0415  (it imports every command)
 
     return parser((command,)).parse_args([*command.name.split(), *arguments])
 

@@ -18,8 +18,8 @@ from local.harness.operating import command_line
 from local.harness.rows import Made
 from local.harness.system import System
 from local.stack import ROOT
-from shared.operations.context import Context
-from shared.operations.show.command import COMMAND
+from shared.cli.context import Context
+from shared.cli.show.command import COMMAND
 
 #: What httpx, requests and the SDKs read from the process itself.
 _NETWORK = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
@@ -75,7 +75,7 @@ def way_to(system: System) -> Iterator[None]:
 
 async def run(system: System, *arguments: str) -> tuple[int, str, str]:
     """The command in a process of its own: exit code, output, errors."""
-    command = [sys.executable, "-m", "shared.cli", "show", "person", *arguments]
+    command = [sys.executable, "-m", "shared.cli.main", "show", "person", *arguments]
     command += ["--settings", str(system.stack.settings_file)]
     child = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env=inherited_environment(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

@@ -13,11 +13,11 @@ from typing import Any
 
 import httpx
 
-from shared.codes import Kind
-from shared.dataverse import authority, remedies
-from shared.errors import ConfigurationError, DataverseError, SignInError
-from shared.settings import DataverseSettings
-from shared.tokens import SharedToken
+from ..config.settings import DataverseSettings
+from ..model.codes import Kind
+from ..model.errors import ConfigurationError, DataverseError, SignInError
+from ..transport.tokens import SharedToken
+from . import authority, remedies
 
 REFUSAL_SECONDS = 300.0
 MARGIN_SECONDS = 120.0
@@ -37,7 +37,7 @@ Acquire = Callable[[], Mapping[str, Any]]
 
 def _connect(settings: DataverseSettings, login: str) -> Acquire:
     # With requests and cryptography it costs a quarter of a second: only a cold sign-in pays it.
-    from shared.dataverse import identity  # noqa: PLC0415
+    from . import identity  # noqa: PLC0415
 
     return identity.connect(settings, login)
 

@@ -6,10 +6,10 @@ import re
 
 import httpx
 
-from shared.codes import Kind
-from shared.errors import DataverseError, SignInError
-from shared.forms import NO_TENANTS
-from shared.settings import DataverseSettings
+from ..config.normalisers import NO_TENANTS
+from ..config.settings import DataverseSettings
+from ..model.codes import Kind
+from ..model.errors import DataverseError, SignInError
 
 #: Hosts that may be given credentials without the operator naming them.
 LOGIN_HOSTS = frozenset(

@@ -13,16 +13,17 @@ from urllib.parse import quote
 
 import httpx
 
-from shared import codes, tally, vendor_text
-from shared.codes import Kind
-from shared.dataverse import multipart
-from shared.dataverse.auth import DataverseAuth
-from shared.dataverse.multipart import Answer, Part
-from shared.errors import DataverseError
-from shared.guard import Guard, Unguarded
-from shared.retry_after import retry_after
-from shared.telemetry import spans
-from shared.telemetry.spans import Call
+from ..model import codes, vendor_text
+from ..model.codes import Kind
+from ..model.errors import DataverseError
+from ..telemetry import spans
+from ..telemetry.spans import Call
+from ..transport import call_count
+from ..transport.guard import Guard, Unguarded
+from ..transport.retry_after import retry_after
+from . import batch
+from .auth import DataverseAuth
+from .batch import Answer, Part
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class DataverseClient:
     ) -> dict[str, Row]:
         """The current rows of these ids (at most 300), by id; those that do not exist are missing.
 
-        Lookup columns carry their table in an annotation, see shared/relations.py.
+        Lookup columns carry their table in an annotation, see shared/sync/links.py.
         """
         url = rows_url(entity_set, key, ids, columns)
         found: dict[str, Row] = {}
@@ -115,8 +116,8 @@ class DataverseClient:
 
         Every part must do no harm when it is done twice: the request is tried again when nobody answers.
         """
-        headers = {"Content-Type": multipart.CONTENT_TYPE, "Prefer": "odata.continue-on-error"}
-        request = _Request("POST", f"{API}/$batch", multipart.encode(parts), headers)
+        headers = {"Content-Type": batch.CONTENT_TYPE, "Prefer": "odata.continue-on-error"}
+        request = _Request("POST", f"{API}/$batch", batch.encode(parts), headers)
         answers = await self._call(request, deadline, repeatable=True)
         if not isinstance(answers, list) or len(answers) != len(parts):
             raise DataverseError("BatchAnswer", "not one answer for each request of the batch", kind=Kind.TRANSIENT)
@@ -245,7 +246,7 @@ class DataverseClient:
             headers["If-Match"] = "*"
         body = request.body
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
-        tally.count("dataverse")
+        call_count.count("dataverse")
         try:
             response = await self._http.request(request.method, request.url, headers=headers, **content)
         except httpx.HTTPError as error:
@@ -265,7 +266,7 @@ def _content(request: _Request, response: httpx.Response) -> Any:
     kind = response.headers.get("Content-Type", "")
     try:
         if kind.startswith("multipart/"):
-            return multipart.decode(kind, response.content)
+            return batch.decode(kind, response.content)
         answer = response.json()
     except ValueError:
         raise DataverseError("NotJson", "HTTP 200 without JSON", kind=Kind.TRANSIENT) from None

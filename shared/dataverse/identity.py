@@ -1,6 +1,6 @@
 """The four ways to sign in to Entra, each by its MSAL client. Import it late: MSAL and what it needs load slowly.
 
-MSAL keeps the refresh token; the access token is kept by shared/tokens.py alone, so each call here asks Entra.
+MSAL keeps the refresh token; the access token is kept by transport/tokens.py alone, so each call here asks Entra.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import requests
 from msal.exceptions import MsalError
 from msal.managed_identity import DEFAULT_TO_VM, get_managed_identity_source
 
-from shared.codes import Kind
-from shared.dataverse import certificate
-from shared.dataverse.auth import Acquire
-from shared.dataverse.authority import allowed_hosts
-from shared.errors import DataverseError, SignInError
-from shared.retry_after import retry_after
-from shared.settings import DataverseSettings
+from ..config.settings import DataverseSettings
+from ..model.codes import Kind
+from ..model.errors import DataverseError, SignInError
+from ..transport.retry_after import retry_after
+from . import certificate
+from .auth import Acquire
+from .authority import allowed_hosts
 
 #: Seconds to connect and to answer. MSAL itself would wait for ever.
 TIMEOUT = (10.0, 30.0)

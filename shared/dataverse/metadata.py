@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared.codes import Kind
-from shared.dataverse.client import API, DataverseClient
-from shared.errors import DataverseError
+from ..model.codes import Kind
+from ..model.errors import DataverseError
+from .client import API, DataverseClient
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 
-from shared import codes, vendor_text
-from shared.codes import Kind
-from shared.errors import MarketoError
-from shared.retry_after import retry_after
+from ..model import codes, vendor_text
+from ..model.codes import Kind
+from ..model.errors import MarketoError
+from ..transport.retry_after import retry_after
 
 #: Codes of ours for answers and results that are not as documented.
 UNKNOWN_ANSWER, RESULT_COUNT, UNKNOWN_RESULT = "UnknownAnswer", "ResultCount", "UnknownResult"

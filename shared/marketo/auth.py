@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 import httpx
 from pydantic import SecretStr
 
-from shared.codes import Kind
-from shared.errors import MarketoError, SignInError
-from shared.retry_after import retry_after
-from shared.tokens import SharedToken
+from ..model.codes import Kind
+from ..model.errors import MarketoError, SignInError
+from ..transport.retry_after import retry_after
+from ..transport.tokens import SharedToken
 
 #: Ask again this long before expiry. Asking earlier only returns the same token with what is left of its life.
 MARGIN_SECONDS = 15.0

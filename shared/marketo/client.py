@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from shared import codes, tally, vendor_text
-from shared.codes import Kind
-from shared.entities import Entity
-from shared.errors import MarketoError
-from shared.guard import Guard, Unguarded
-from shared.marketo import answers
-from shared.marketo.answers import UNKNOWN_ANSWER, Result
-from shared.marketo.auth import MarketoAuth
-from shared.marketo.fields import MarketoField
-from shared.marketo.pacing import WINDOW_SECONDS, Pacer
-from shared.telemetry import spans
+from ..model import codes, vendor_text
+from ..model.codes import Kind
+from ..model.entities import Entity
+from ..model.errors import MarketoError
+from ..telemetry import spans
+from ..transport import call_count
+from ..transport.guard import Guard, Unguarded
+from . import answers
+from .answers import UNKNOWN_ANSWER, Result
+from .auth import MarketoAuth
+from .fields import MarketoField
+from .limiter import WINDOW_SECONDS, Pacer
 
 if TYPE_CHECKING:
-    from shared.budget import Budget
+    from .quota import Budget
 
 log = logging.getLogger(__name__)
 
@@ -297,7 +298,7 @@ class MarketoClient:
         headers = {"Authorization": f"Bearer {token}"}
         if content is not None:
             headers["Content-Type"] = "application/json"
-        tally.count("marketo")
+        call_count.count("marketo")
         try:
             response = await self._http.request(method, path, headers=headers, data=form, content=content)
         except httpx.HTTPError as error:

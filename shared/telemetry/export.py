@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
-from shared.plain import plain
-from shared.telemetry.redaction import OWN, Lines, described, redacted
+from ..model.safe_text import plain
+from .redaction import OWN, Lines, described, redacted
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LogRecordProcessor

@@ -1,6 +1,6 @@
 """What may be told: the edge that every log line passes, and texts of errors without the values that they quote.
 
-What comes from a vendor is told anew where it is received (shared/vendor_text.py), so the app's own lines hold codes,
+What comes from a vendor is told anew where it is received (model/vendor_text.py), so the app's own lines hold codes,
 names and ids. Lines of other packages keep their constant text, without what was put into it. The patterns below are
 a last net under both: they are not what keeps a value out.
 """
@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shared.errors import DefectError, MsiSyncError
-from shared.plain import plain
+from ..model.errors import DefectError, MsiSyncError
+from ..model.safe_text import plain
 
 #: What Application Insights keeps of a message.
 LONGEST = 32_768

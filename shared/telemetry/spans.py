@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
-from shared.errors import VendorError
-from shared.telemetry import metrics
-from shared.telemetry.metrics import CALLS, SCOPE
-from shared.telemetry.redaction import without_values
+from ..model.errors import VendorError
+from . import metrics
+from .metrics import CALLS, SCOPE
+from .redaction import without_values
 
 if TYPE_CHECKING:
-    from shared.bus import Properties
+    from ..azure.service_bus import Properties
 
 #: The application property of a message that says which span has sent it (W3C); .NET's SDK writes the other one too.
 TRACEPARENT = "traceparent"

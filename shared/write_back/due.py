@@ -13,22 +13,22 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from shared.bus import Outgoing
-from shared.clock import AHEAD
-from shared.codes import Kind
-from shared.errors import VendorError
-from shared.records import Record, encode, timestamp
-from shared.settings import QueueSettings
-from shared.settle import BACKOFF, PROPERTY_LENGTH, dead_letter
-from shared.write_back.plan import PERSON
-from shared.write_back.rows import Key, Update
+from ..azure.service_bus import Outgoing
+from ..config.settings import QueueSettings
+from ..model.clock import AHEAD
+from ..model.codes import Kind
+from ..model.errors import VendorError
+from ..model.record import Record, encode, timestamp
+from ..sync.settlement import BACKOFF, PROPERTY_LENGTH, dead_letter
+from .plan import PERSON
+from .rows import Key, Update
 
 if TYPE_CHECKING:
-    from shared.state import State
+    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 
-#: The kind of the rows of shared/state.py; their name is `<table>|<id>`.
+#: The kind of the rows of shared/azure/shared_state.py; their name is `<table>|<id>`.
 DUE = "write_back_due"
 #: Failures that are no row's fault do not use up its attempts. (A transient one of a single row is a lock on it, and a
 #: missing right that others have no need of is the row's owner's: what holds for the whole table ends the run.)

@@ -12,10 +12,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from shared.changes import Notification
-from shared.errors import MsiSyncError
-from shared.write_back.plan import TABLES, Plans
-from shared.write_back.rows import TAG
+from ..dataverse.notifications import Notification
+from ..model.errors import MsiSyncError
+from .plan import TABLES, Plans
+from .rows import TAG
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from shared import lease
-from shared.errors import MsiSyncError
-from shared.write_back.plan import KIND
+from ..model.errors import MsiSyncError
+from ..sync import lease
+from .plan import KIND
 
 if TYPE_CHECKING:
-    from shared.state import State
+    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 

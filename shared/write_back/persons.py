@@ -10,17 +10,17 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from shared.codes import Kind
-from shared.errors import MarketoError
-from shared.marketo.answers import UNKNOWN_ANSWER
-from shared.marketo.client import MAX_FILTER_VALUES, MarketoClient
-from shared.records import timestamp
-from shared.routing import chunked
-from shared.wire import guid, moment
-from shared.write_back.plan import KIND, PERSON, Plan
+from ..marketo.answers import UNKNOWN_ANSWER
+from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
+from ..model.codes import Kind
+from ..model.errors import MarketoError
+from ..model.ids_and_times import guid, moment
+from ..model.record import timestamp
+from ..sync.routing import chunked
+from .plan import KIND, PERSON, Plan
 
 if TYPE_CHECKING:
-    from shared.state import State
+    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 

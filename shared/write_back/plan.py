@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared.conditions import SyncFilter
-from shared.config import SyncConfig
-from shared.dataverse.metadata import LOOKUP_KINDS, Column, Metadata
-from shared.entities import ENTITIES, Table
-from shared.errors import MarketoError
-from shared.fields import MarketoField
-from shared.insight import Pair, resolve
-from shared.marketo.client import MarketoClient
-from shared.schema import filter_for
-from shared.write_back.values import CHOICE, MOMENT, Target
+from ..config.conditions import SyncFilter
+from ..config.sync_toml import SyncConfig
+from ..dataverse.metadata import LOOKUP_KINDS, Column, Metadata
+from ..marketo.client import MarketoClient
+from ..model.entities import ENTITIES, Table
+from ..model.errors import MarketoError
+from ..sync.mapping import MarketoField
+from ..sync.schema import filter_for
+from .insight_fields import Pair, resolve
+from .values import CHOICE, MOMENT, Target
 
 if TYPE_CHECKING:
-    from shared.state import State
+    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 
-#: The rows of shared/state.py.
+#: The rows of shared/azure/shared_state.py.
 KIND, ROW = "write_back", "plan"
 PERSON = ENTITIES["person"]
 TABLES: dict[str, Table] = {table.name: table for table in PERSON.tables}

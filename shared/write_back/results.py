@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from shared.wire import moment
-from shared.write_back.plan import KIND
+from ..model.ids_and_times import moment
+from .plan import KIND
 
 if TYPE_CHECKING:
-    from shared.state import State
+    from ..azure.shared_state import State
 
 ROW = "runs"
 KEPT = 20

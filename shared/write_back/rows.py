@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared import codes
-from shared.codes import Kind
-from shared.dataverse.client import API, LOCKED, MAX_IDS, DataverseClient, Row, error_of, rows_url
-from shared.dataverse.multipart import Answer, Part
-from shared.errors import DataverseError
-from shared.routing import chunked
-from shared.write_back.plan import TABLES
+from ..dataverse.batch import Answer, Part
+from ..dataverse.client import API, LOCKED, MAX_IDS, DataverseClient, Row, error_of, rows_url
+from ..model import codes
+from ..model.codes import Kind
+from ..model.errors import DataverseError
+from ..sync.routing import chunked
+from .plan import TABLES
 
 log = logging.getLogger(__name__)
 

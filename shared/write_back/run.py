@@ -16,26 +16,26 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from shared import tally
-from shared.codes import Kind
-from shared.dataverse.client import API, DataverseClient, Row
-from shared.errors import DataverseError, MarketoError, MsiSyncError
-from shared.records import timestamp
-from shared.routing import chunked
-from shared.telemetry import measures
-from shared.telemetry.redaction import without_values
-from shared.write_back import results
-from shared.write_back.bringer import Bringer
-from shared.write_back.due import DueRows
-from shared.write_back.lease import Lease, LeaseLostError
-from shared.write_back.persons import Feed, Persons
-from shared.write_back.plan import TABLES, Plan, Plans
-from shared.write_back.results import Run, RunKind
-from shared.write_back.rows import Rows
-from shared.write_back.sweep import Cursor, Sweeps
+from ..dataverse.client import API, DataverseClient, Row
+from ..model.codes import Kind
+from ..model.errors import DataverseError, MarketoError, MsiSyncError
+from ..model.record import timestamp
+from ..sync import measures
+from ..sync.routing import chunked
+from ..telemetry.redaction import without_values
+from ..transport import call_count
+from . import results
+from .due import DueRows
+from .lease import Lease, LeaseLostError
+from .persons import Feed, Persons
+from .plan import TABLES, Plan, Plans
+from .results import Run, RunKind
+from .rows import Rows
+from .sweep import Cursor, Sweeps
+from .writer import Bringer
 
 if TYPE_CHECKING:
-    from shared.state import State
+    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class WriteBack:
         async def planned(plan: Plan) -> bool:
             return await work(run, plan)
 
-        with tally.counted() as calls:
+        with call_count.counted() as calls:
             try:
                 async with self._turn():
                     await self._due.load()
@@ -268,7 +268,7 @@ class WriteBack:
             page_of |= {id_: cursor.link for id_ in page if id_ not in page_of}
             full = len(waiting) // CALL * CALL if link else len(waiting)
             await self._compare(run, plan, table, waiting, full)
-            calls = tally.made("marketo")
+            calls = call_count.made("marketo")
             cursor, charged = self._sweeps.charged(cursor, calls - charged), calls
             goes_on = whole or (self._sweeps.may_call(cursor) and not self._is_over)
             if not goes_on:

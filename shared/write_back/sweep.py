@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from shared.marketo.day import day_of
-from shared.write_back.plan import KIND
+from ..marketo.day import day_of
+from .plan import KIND
 
 if TYPE_CHECKING:
-    from shared.state import State
+    from ..azure.shared_state import State
 
 ROW = "sweep"
 

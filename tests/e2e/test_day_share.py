@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from local.harness import Made, Rows, System, eventually, running_system
-from shared.budget import LARGEST_BLOCK
-from shared.settings import StorageSettings
-from shared.state import State
+from shared.azure.shared_state import State
+from shared.config.settings import StorageSettings
+from shared.marketo.quota import LARGEST_BLOCK
 
 SHARE = 40
 ENVIRONMENT = {

@@ -16,8 +16,8 @@ from azure.servicebus.management import EntityStatus
 from local.endpoints import inherited_environment
 from local.harness.operating import ROOT, Operator, operated_system
 from local.servicebus import connection_string
-from shared.operations.doctor.command import CHECKS
-from shared.operations.doctor.runner import Finding, Status, Subject, examine, with_needs
+from shared.cli.doctor.command import CHECKS
+from shared.cli.doctor.runner import Finding, Status, Subject, examine, with_needs
 
 MARKETO_CALLS = 16
 #: The checks of what is ours in Azure, and those that they need.
@@ -48,7 +48,7 @@ async def doctor(operator: Operator, *arguments: str, **changes: str) -> Run:
         values = json.loads(file.read_text())["Values"]
         file = file.with_name("changed.settings.json")
         file.write_text(json.dumps({"Values": {**values, **changes}}))
-    command = [sys.executable, "-m", "shared.cli", "doctor", "--settings", str(file), *arguments]
+    command = [sys.executable, "-m", "shared.cli.main", "doctor", "--settings", str(file), *arguments]
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=ROOT,

@@ -13,8 +13,8 @@ from local.dataverse.constants import USERNAME
 from local.harness.operating import Operator, operated_system
 from local.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SALES_PERSONS
 from local.marketo.switches import Switches
-from shared.operations.doctor.command import CHECKS
-from shared.operations.doctor.runner import Finding, Status, Subject, examine
+from shared.cli.doctor.command import CHECKS
+from shared.cli.doctor.runner import Finding, Status, Subject, examine
 
 ROOT = Path(__file__).parents[2]
 #: They depend on the broker, or on what the app has noted, and have test files of their own.

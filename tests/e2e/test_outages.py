@@ -10,7 +10,7 @@ import pytest
 from azure.servicebus.aio import ServiceBusClient
 
 from local.harness import Made, Rows, System, eventually
-from shared.operations.peek import Peeked, Place, peek
+from shared.cli.peek import Peeked, Place, peek
 
 ENTITIES = ("sales_person", "company", "person")
 

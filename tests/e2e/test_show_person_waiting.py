@@ -10,7 +10,7 @@ from azure.servicebus.aio import ServiceBusClient
 
 from local.harness import Made, Rows, System
 from local.harness.showing import run, show, show_all, way_to
-from shared.records import Record, encode
+from shared.model.record import Record, encode
 
 
 @pytest.fixture(autouse=True)

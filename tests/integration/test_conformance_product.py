@@ -19,8 +19,8 @@ from local.functions.conformance import ConformanceError, IndexedFunction
 from local.functions.metadata import QueueMessage, batch_invocation
 from local.functions.timers import timer_invocation
 from local.functions.web import http_value
-from shared.pipeline import Incoming
-from shared.records import Record, encode
+from shared.model.record import Record, encode
+from shared.sync.handlers import Incoming
 
 pytestmark = pytest.mark.skipif(
     sys.version_info < (3, 13),

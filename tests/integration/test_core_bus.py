@@ -12,8 +12,8 @@ from azure.servicebus.exceptions import MessageSizeExceededError, MessagingEntit
 from local.harness.telemetry import in_memory
 from local.servicebus.harness import Emulator, running_emulator
 from local.servicebus.settings import QueueSettings
-from shared.bus import BATCH_BYTES, Bus, Outgoing
-from shared.settings import BusSettings
+from shared.azure.service_bus import BATCH_BYTES, Bus, Outgoing
+from shared.config.settings import BusSettings
 from shared.telemetry import spans
 
 WAIT = 5.0

@@ -12,12 +12,12 @@ import pytest
 
 from local.azurite import connection_string, is_listening
 from local.processes import Child, free_ports
-from shared.census import PAGE
-from shared.outcomes import Parent, WillNotCome
-from shared.parked_rows import Note, NoteState, Parked
-from shared.records import Record
-from shared.settings import StorageSettings
-from shared.store import TRANSACTION, Store
+from shared.azure.parked_count import PAGE
+from shared.azure.parked_rows import Note, NoteState, Parked
+from shared.azure.parked_table import TRANSACTION, Store
+from shared.config.settings import StorageSettings
+from shared.model.outcome import Parent, WillNotCome
+from shared.model.record import Record
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 123_000, tzinfo=UTC)
 
@@ -240,8 +240,8 @@ async def test_of_many_parents_that_are_waited_for_those_that_are_asked_about_ar
     await store.put([request(person, 5, checks=3)])
     some = [min(parents, key=lambda parent: parent.id), max(parents, key=lambda parent: parent.id)]
     for few, pages in ((10, 5), (0, 5), (0, 1)):
-        monkeypatch.setattr("shared.store.FEW", few)
-        monkeypatch.setattr("shared.store.NOTE_PAGES", pages)
+        monkeypatch.setattr("shared.azure.parked_table.FEW", few)
+        monkeypatch.setattr("shared.azure.parked_table.NOTE_PAGES", pages)
         found = await waited_for(store, *some, company())
         assert found == {parent.id: request(parent) for parent in some}
     assert await waited_for(store, person, entity="person") == {person.id: request(person, 5, checks=3)}

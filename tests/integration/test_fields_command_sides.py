@@ -14,9 +14,9 @@ from rich.console import Console
 from local.marketo.switches import Switches
 from local.parts import MarketoLimits
 from local.stack import Stack
-from shared.operations.command import Exit, Result
-from shared.operations.context import Context
-from shared.operations.fields.command import check, list_fields, suggest
+from shared.cli.command import Exit, Result
+from shared.cli.context import Context
+from shared.cli.fields.command import check, list_fields, suggest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the embedded stack needs Linux")
 

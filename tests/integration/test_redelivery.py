@@ -11,12 +11,12 @@ from azure.servicebus.amqp import AmqpAnnotatedMessage
 
 from local.harness.dead_letters import QUEUES, Letters, running_letters
 from local.virtual import MemoryState, MemoryTable
-from shared.bus import Bus
-from shared.operations.context import Context
-from shared.operations.doctor.bus import CHECKS
-from shared.operations.doctor.runner import Finding, Status, Subject
-from shared.redelivery import MARK, Redelivery
-from shared.settings import BusSettings, QueueSettings
+from shared.azure.service_bus import Bus
+from shared.cli.context import Context
+from shared.cli.doctor.bus import CHECKS
+from shared.cli.doctor.runner import Finding, Status, Subject
+from shared.config.settings import BusSettings, QueueSettings
+from shared.sync.redelivery import MARK, Redelivery
 
 CHANGES, PERSONS = QUEUES["CHANGES_QUEUE"], QUEUES["PERSON_QUEUE"]
 NAMES = QueueSettings.model_validate(QUEUES)

@@ -15,11 +15,11 @@ from local.dataverse import constants
 from local.dataverse.environment import Fault
 from local.dataverse.harness import RecordingQueues, Running, running
 from local.dataverse.store import Row
-from shared.cli import parser
+from shared.cli.command import Exit, Result
+from shared.cli.context import Context
+from shared.cli.main import parser
 from shared.dataverse.client import DataverseClient
-from shared.errors import ConfigurationError, DataverseError
-from shared.operations.command import Exit, Result
-from shared.operations.context import Context
+from shared.model.errors import ConfigurationError, DataverseError
 
 SEND = "Endpoint=sb://contoso-sync.servicebus.windows.net/;SharedAccessKeyName=dataverse-send;SharedAccessKey=a2V5PT0="
 HOOK = "https://contoso-sync.azurewebsites.net/api/receive_webhook"

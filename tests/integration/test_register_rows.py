@@ -13,19 +13,19 @@ from local.dataverse import constants
 from local.dataverse.harness import RecordingQueues, Running, running
 from local.dataverse.seeding import fixed_id, message_id
 from local.dataverse.store import Row
-from shared import config
+from shared.cli.register.plan import Action, plan
+from shared.cli.register.rows import Writer, read_columns, read_endpoints
+from shared.cli.register.wanted import Target, Wanted, queue_target, wanted, webhook_target
+from shared.config import sync_toml
 from shared.dataverse.client import DataverseClient
 from shared.dataverse.metadata import Metadata
-from shared.operations.registration.plan import Action, plan
-from shared.operations.registration.rows import Writer, read_columns, read_endpoints
-from shared.operations.registration.wanted import Target, Wanted, queue_target, wanted, webhook_target
 
 QUEUE = queue_target(
     SecretStr("Endpoint=sb://contoso-sync.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=a2V5"),
     "changes",
 )
 HOOK = webhook_target("https://contoso-sync.azurewebsites.net/api/receive_webhook", SecretStr("function-key"))
-RULES = config.load(Path(__file__).parents[2] / "sync.toml")
+RULES = sync_toml.load(Path(__file__).parents[2] / "sync.toml")
 WRITTEN = {"versionnumber", "modifiedon"}
 
 

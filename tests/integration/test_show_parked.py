@@ -11,13 +11,13 @@ from azure.data.tables.aio import TableServiceClient
 
 from local.azurite import connection_string, is_listening
 from local.processes import Child, free_ports
-from shared.operations.show.facts import Person, Search, Subject
-from shared.operations.show.parked import ParkedRows, StorageUnavailable, look
-from shared.outcomes import Parent, WillNotCome
-from shared.parked_rows import Note, NoteState, Parked
-from shared.records import Record
-from shared.settings import StorageSettings
-from shared.store import Store
+from shared.azure.parked_rows import Note, NoteState, Parked
+from shared.azure.parked_table import Store
+from shared.cli.show.facts import Person, Search, Subject
+from shared.cli.show.parked import ParkedRows, StorageUnavailable, look
+from shared.config.settings import StorageSettings
+from shared.model.outcome import Parent, WillNotCome
+from shared.model.record import Record
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CHECK = NOON + timedelta(minutes=4)
@@ -112,7 +112,7 @@ async def test_a_table_that_is_not_there_is_not_made(azurite: str) -> None:
 
 
 async def test_a_storage_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.operations.show.parked.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("shared.cli.show.parked.ANSWER_SECONDS", 1.0)
     blob, queue, table = free_ports(3)
     away = settings(connection_string(blob_port=blob, queue_port=queue, table_port=table), "parked")
     with pytest.raises(StorageUnavailable):

@@ -14,8 +14,8 @@ from azure.servicebus.aio.management import ServiceBusAdministrationClient
 from local.processes import free_ports
 from local.servicebus.harness import Emulator, running_emulator
 from local.servicebus.settings import QueueSettings, QueueStatus
-from shared.operations import peek as module
-from shared.operations.peek import Peeked, Place, QueueUnavailable, counts, peek
+from shared.cli import peek as module
+from shared.cli.peek import Peeked, Place, QueueUnavailable, counts, peek
 
 WAIT = 5.0
 QUEUES = [

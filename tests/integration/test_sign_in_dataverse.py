@@ -19,12 +19,12 @@ from local.dataverse.environment import Fault
 from local.dataverse.harness import HOSTS, Running, running
 from local.dataverse.messages import ApiRequest, ApiResponse
 from local.dataverse.server import Simulator
-from shared.codes import Kind
+from shared.config.settings import DataverseSettings
 from shared.dataverse.auth import DataverseAuth
 from shared.dataverse.client import DataverseClient
 from shared.dataverse.remedies import REMEDIES
-from shared.errors import ConfigurationError, DataverseError, MsiSyncError, SignInError
-from shared.settings import DataverseSettings
+from shared.model.codes import Kind
+from shared.model.errors import ConfigurationError, DataverseError, MsiSyncError, SignInError
 
 WAYS = ("password", "client_secret", "certificate", "managed_identity")
 USERS = {

@@ -14,11 +14,11 @@ from pydantic import SecretStr
 from local.marketo.identity import CLIENT_ID, CLIENT_SECRET
 from local.marketo.instance import Instance
 from local.marketo.server import Gateway, listen
-from shared.entities import ENTITIES
-from shared.errors import MarketoError, SignInError
 from shared.marketo.auth import REFUSAL_SECONDS, MarketoAuth
 from shared.marketo.client import MarketoClient
-from shared.marketo.pacing import Pacer
+from shared.marketo.limiter import Pacer
+from shared.model.entities import ENTITIES
+from shared.model.errors import MarketoError, SignInError
 
 
 @dataclass

@@ -316,7 +316,7 @@ async def test_the_sample_company_is_registered_and_healthy(tmp_path: Path) -> N
     async with running_up(tmp_path) as up:
         settings = tmp_path / "state" / "local.settings.json"
         doctor = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "shared.cli", "doctor", "--json", "--settings", str(settings)),
+            *(sys.executable, "-m", "shared.cli.main", "doctor", "--json", "--settings", str(settings)),
             cwd=ROOT,
             env=inherited_environment(),
             stdout=asyncio.subprocess.PIPE,

@@ -14,11 +14,11 @@ import pytest
 
 from local.azurite import connection_string, is_listening
 from local.processes import Child, free_ports
-from shared.budget import Budget
-from shared.marketo.ledger import Limits
-from shared.marketo.pacing import WINDOW_SECONDS, Pacer
-from shared.settings import StorageSettings
-from shared.state import State
+from shared.azure.shared_state import State
+from shared.config.settings import StorageSettings
+from shared.marketo.limiter import WINDOW_SECONDS, Pacer
+from shared.marketo.quota import Budget
+from shared.marketo.quota_ledger import Limits
 
 #: The instances' time runs so many times as fast as ours.
 FAST = 20.0

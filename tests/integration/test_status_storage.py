@@ -17,19 +17,19 @@ from rich.console import Console
 
 from local.azurite import connection_string, is_listening
 from local.processes import Child, free_ports
-from shared.bus import Outgoing
-from shared.census import count
-from shared.cli import parser
-from shared.counts import KIND, Counts, last_error, row_name, totals
-from shared.errors import MsiSyncError
-from shared.operations.doctor.hidden import _refused
-from shared.operations.resync import COMMAND
-from shared.outcomes import Failed, Outcome, Parent, Synced, WillNotCome
-from shared.parked_rows import Note, NoteState, Parked
-from shared.records import Record, decode
-from shared.settings import StorageSettings
-from shared.state import State
-from shared.store import Store
+from shared.azure.parked_count import count
+from shared.azure.parked_rows import Note, NoteState, Parked
+from shared.azure.parked_table import Store
+from shared.azure.service_bus import Outgoing
+from shared.azure.shared_state import State
+from shared.cli.doctor.hidden import _refused
+from shared.cli.main import parser
+from shared.cli.resync import COMMAND
+from shared.config.settings import StorageSettings
+from shared.model.errors import MsiSyncError
+from shared.model.outcome import Failed, Outcome, Parent, Synced, WillNotCome
+from shared.model.record import Record, decode
+from shared.sync.statistics import KIND, Counts, last_error, row_name, totals
 
 NOON = datetime(2026, 3, 4, 12, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)

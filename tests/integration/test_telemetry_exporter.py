@@ -21,12 +21,12 @@ export.start()
 with spans.invocation("sync_person", [{{"traceparent": "00-{TRACE}-b7ad6b7169203331-01"}}], "person"):
     with spans.calling("marketo", "POST", "/rest/v1/leads.json?email=ann@contoso.example") as call:
         call.answered("r#1")
-    logging.getLogger("shared.settle").warning("dead_letter code=1003 message=value 'ann@contoso.example'")
+    logging.getLogger("shared.sync.settlement").warning("dead_letter code=1003 message=value 'ann@contoso.example'")
     logging.getLogger("azure_functions_runtime").info("Function name: sync_persons")
     try:
         raise ValueError("ann@contoso.example")
     except ValueError:
-        logging.getLogger("shared.sync").exception("cannot_map table=lead")
+        logging.getLogger("shared.sync.engine").exception("cannot_map table=lead")
 metrics.record(metrics.RECORDS, 3, "person", "synced")
 metrics.record(metrics.LATENCY, 40.0, "person")
 metrics.record(metrics.LATENCY, 20.0, "person")

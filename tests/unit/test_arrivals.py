@@ -8,12 +8,12 @@ from uuid import UUID
 import pytest
 
 from local.virtual import MemoryState, MemoryTable
-from shared.arrivals import KEPT, KIND, MAX_KEYS, Arrivals
-from shared.entities import ENTITIES
-from shared.known import Known
-from shared.outcomes import Outcome, Retry, Skipped, Synced
-from shared.records import Record
-from shared.state import State
+from shared.azure.shared_state import State
+from shared.model.entities import ENTITIES
+from shared.model.outcome import Outcome, Retry, Skipped, Synced
+from shared.model.record import Record
+from shared.sync.arrivals import KEPT, KIND, MAX_KEYS, Arrivals
+from shared.sync.marketo_cache import Known
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 STORED = Synced("created")

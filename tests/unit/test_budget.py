@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.instances import MORNING, Instances
-from shared.codes import Kind
-from shared.errors import MarketoError
-from shared.marketo.ledger import GRAIN
-from shared.marketo.pacing import WINDOW_SECONDS
+from shared.marketo.limiter import WINDOW_SECONDS
+from shared.marketo.quota_ledger import GRAIN
+from shared.model.codes import Kind
+from shared.model.errors import MarketoError
 
 MIDNIGHT = datetime(2026, 3, 5, 6, 5, tzinfo=UTC)
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from local.instances import MORNING, Instances
-from shared.budget import Usage
-from shared.codes import Kind
-from shared.errors import MarketoError
 from shared.marketo.client import USAGE
 from shared.marketo.day import day_of
+from shared.marketo.quota import Usage
+from shared.model.codes import Kind
+from shared.model.errors import MarketoError
 
 MIDNIGHT = datetime(2026, 3, 5, 6, 5, tzinfo=UTC)
 FINE = {"success": True, "result": []}

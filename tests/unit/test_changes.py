@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.changes import Change, Notification, parse
+from shared.dataverse.notifications import Change, Notification, parse
 
 DATA = Path(__file__).parent / "data" / "notifications"
 SAMPLES = sorted(path.stem for path in DATA.glob("*.json"))

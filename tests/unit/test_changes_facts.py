@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.changes import Change, Notification, NotificationError, parse
-from shared.errors import MsiSyncError
+from shared.dataverse.notifications import Change, Notification, NotificationError, parse
+from shared.model.errors import MsiSyncError
 
 DATA = Path(__file__).parent / "data" / "notifications"
 

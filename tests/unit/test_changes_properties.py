@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.changes import Notification, NotificationError, parse
+from shared.dataverse.notifications import Notification, NotificationError, parse
 
 SAMPLES = sorted((Path(__file__).parent / "data" / "notifications").glob("*.json"))
 BODIES = [path.read_text("utf-8") for path in SAMPLES]

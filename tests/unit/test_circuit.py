@@ -13,11 +13,11 @@ from azure.core.exceptions import ServiceRequestError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shared.circuit import DATAVERSE, KIND, TOGETHER, Circuits, Outage
-from shared.codes import Kind
-from shared.errors import DataverseError, MarketoError, VendorError
-from shared.guard import UNLIMITED
-from shared.routing import chunked
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError, MarketoError, VendorError
+from shared.sync.circuit_breaker import DATAVERSE, KIND, TOGETHER, Circuits, Outage
+from shared.sync.routing import chunked
+from shared.transport.guard import UNLIMITED
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MINUTE = 60.0
@@ -35,7 +35,7 @@ class Clock:
 
 
 class Storage:
-    """The shared state in memory, as shared/state.py gives it; it may be away."""
+    """The shared state in memory, as shared/azure/shared_state.py gives it; it may be away."""
 
     def __init__(self) -> None:
         self.rows: dict[str, str] = {}

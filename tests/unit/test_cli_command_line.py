@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from shared import cli
-from shared.errors import ConfigurationError, SignInError
-from shared.operations.command import Command, Exit, Result
-from shared.operations.context import Context
+from shared.cli import main
+from shared.cli.command import Command, Exit, Result
+from shared.cli.context import Context
+from shared.model.errors import ConfigurationError, SignInError
 
 Run = Callable[[Context, Namespace, Console], Awaitable[Result]]
 NAMES = ("MSISYNC_TEST_A", "MSISYNC_TEST_B")
@@ -42,12 +42,12 @@ Msisync = Callable[..., int]
 @pytest.fixture
 def msisync(monkeypatch: pytest.MonkeyPatch) -> Msisync:
     """Runs the command line with these commands instead of the product's."""
-    understands = cli.parser
-    monkeypatch.setitem(cli.GROUPS, "things", "what there is of things")
+    understands = main.parser
+    monkeypatch.setitem(main.GROUPS, "things", "what there is of things")
 
     def run(*words: str, does: Run, name: str = "look", arguments: Any = None) -> int:
-        monkeypatch.setattr(cli, "parser", partial(understands, (command(name, does, arguments),)))
-        return cli.main(words)
+        monkeypatch.setattr(main, "parser", partial(understands, (command(name, does, arguments),)))
+        return main.main(words)
 
     return run
 
@@ -232,16 +232,16 @@ def test_a_command_that_needs_settings_says_which_are_missing(
     assert "app settings: DATAVERSE_URL: is missing\n" in error["message"]
 
 
-@pytest.mark.parametrize("name", [command.name for command in cli.COMMANDS])
+@pytest.mark.parametrize("name", [command.name for command in main.COMMANDS])
 def test_the_help_of_each_command_says_what_it_does_and_what_to_do_next(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as left:
-        cli.main([*name.split(), "--help"])
+        main.main([*name.split(), "--help"])
     assert left.value.code == 0
     said = capsys.readouterr().out
-    (meant,) = (command for command in cli.COMMANDS if command.name == name)
+    (meant,) = (command for command in main.COMMANDS if command.name == name)
     assert said.startswith(f"usage: msisync {name} ")
     assert "--json" in said
     assert "--settings FILE" in said
@@ -251,19 +251,19 @@ def test_the_help_of_each_command_says_what_it_does_and_what_to_do_next(
 
 def test_the_help_of_all_lists_every_command_and_where_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        cli.main(["--help"])
+        main.main(["--help"])
     said = capsys.readouterr().out
-    for command in cli.COMMANDS:
+    for command in main.COMMANDS:
         assert re.search(rf"^ +{command.name.split()[0]}\s", said, re.MULTILINE)
     assert "Begin with: msisync doctor" in said
     assert "64 wrong usage" in said
 
 
 def test_each_group_of_commands_lists_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    for group in cli.GROUPS:
+    for group in main.GROUPS:
         with pytest.raises(SystemExit):
-            cli.main([group, "--help"])
+            main.main([group, "--help"])
         said = capsys.readouterr().out
-        for command in cli.COMMANDS:
+        for command in main.COMMANDS:
             if command.name.startswith(f"{group} "):
                 assert f"    {command.name.split()[1]} " in said

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.clock import TOLERATED, WAITED, Clock
+from shared.model.clock import TOLERATED, WAITED, Clock
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 

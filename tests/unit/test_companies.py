@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from shared.batch import Batch, Candidate
-from shared.codes import Kind
-from shared.companies import Companies
-from shared.entities import COMPANY, PERSON, Entity
-from shared.errors import MarketoError
-from shared.known import PRESENT_SECONDS
-from shared.outcomes import Parent, Retry
-from shared.records import Record
+from shared.model.codes import Kind
+from shared.model.entities import COMPANY, PERSON, Entity
+from shared.model.errors import MarketoError
+from shared.model.outcome import Parent, Retry
+from shared.model.record import Record
+from shared.sync.batch import Batch, Candidate
+from shared.sync.company_fields import Companies
+from shared.sync.marketo_cache import PRESENT_SECONDS
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
 COMPANY_FIELDS = frozenset({"company", "region"})

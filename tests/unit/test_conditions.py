@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.conditions import Condition, SyncFilter, holds
+from shared.config.conditions import Condition, SyncFilter, holds
 
 FLAG = "new_synctomkto"
 OPEN: Condition = {"statecode": [0], "emailaddress1": "present"}

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from shared import config
-from shared.errors import ConfigurationError
+from shared.config import sync_toml
+from shared.model.errors import ConfigurationError
 
 
 def refused(path: Path) -> list[str]:
     """What is said of a file, without its name, which every line begins with."""
     with pytest.raises(ConfigurationError) as refusal:
-        config.load(path)
+        sync_toml.load(path)
     assert refusal.value.code == "BadSyncConfig"
     lines = refusal.value.message.splitlines()
     assert all(line.startswith(f"{path}: ") for line in lines)
@@ -173,19 +173,19 @@ def test_the_problems_of_all_tables_are_listed_at_once_one_a_line(tmp_path: Path
 def test_an_opportunity_role_may_be_called_by_any_name_on_other_objects(tmp_path: Path) -> None:
     """A field is the sync's only on the object that it identifies or relates."""
     text = '[lead.fields]\nrole = "new_role"\n[opportunity.fields]\nname = "name"\npriority = "prioritycode"'
-    found = config.load(written(tmp_path, text))
+    found = sync_toml.load(written(tmp_path, text))
     assert set(found.tables) == {"lead", "opportunity"}
 
 
 def test_an_identifier_in_a_condition_is_brought_to_the_form_that_dataverse_gives(tmp_path: Path) -> None:
     text = '[lead]\nfilter = { _ownerid_value = ["{8853C932-0425-EE11-9965-000D3A4F1B2C}"], city = ["EMEA"] }\n'
-    (rule,) = config.load(written(tmp_path, text + LEAD)).filter_of("lead").rule
+    (rule,) = sync_toml.load(written(tmp_path, text + LEAD)).filter_of("lead").rule
     assert rule == {"_ownerid_value": ["8853c932-0425-ee11-9965-000d3a4f1b2c"], "city": ["EMEA"]}
 
 
 def test_a_column_may_end_like_a_lookup(tmp_path: Path) -> None:
     text = f'{LEAD}x = "new_value"\ny = "_ownerid_value"\nz = "accountid"'
-    found = config.load(written(tmp_path, text)).tables["lead"].fields
+    found = sync_toml.load(written(tmp_path, text)).tables["lead"].fields
     assert [rules[0].columns for rules in found.values()] == [("new_value",), ("_ownerid_value",), ("accountid",)]
 
 
@@ -197,12 +197,12 @@ def test_a_file_in_another_encoding_is_told_with_its_line(tmp_path: Path) -> Non
 
 def test_a_missing_file_is_told_with_the_setting_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="SYNC_CONFIG") as refusal:
-        config.load(tmp_path / "nowhere.toml")
+        sync_toml.load(tmp_path / "nowhere.toml")
     assert refusal.value.code == "NoSyncConfig"
     assert "nowhere.toml does not exist" in refusal.value.message
 
 
 def test_a_directory_instead_of_a_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is a directory; set SYNC_CONFIG") as refusal:
-        config.load(tmp_path)
+        sync_toml.load(tmp_path)
     assert refusal.value.code == "NoSyncConfig"

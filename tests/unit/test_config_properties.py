@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import config
-from shared.config import FieldRule, OwnerPolicy, SyncConfig, TableConfig
-from shared.entities import TABLES
-from shared.errors import ConfigurationError
+from shared.config import sync_toml
+from shared.config.sync_toml import FieldRule, OwnerPolicy, SyncConfig, TableConfig
+from shared.model.entities import TABLES
+from shared.model.errors import ConfigurationError
 
 WORDS = [
     *SyncConfig.model_fields, *TABLES, *OwnerPolicy.model_fields, *TableConfig.model_fields, *FieldRule.model_fields,
@@ -36,7 +36,7 @@ def toml(value: Any) -> str:
 
 def refusal(path: Path) -> list[str]:
     try:
-        config.load(path)
+        sync_toml.load(path)
     except ConfigurationError as error:
         return error.message.splitlines()
     return []

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared import app
-from shared.errors import ConfigurationError
-from shared.settings import DataverseSettings
+from shared.app import composition
+from shared.config.settings import DataverseSettings
+from shared.model.errors import ConfigurationError
 from shared.telemetry import export
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ SETTINGS = {
 
 
 def forget() -> None:
-    for made in (app.pipeline, app.write_back, app._shared, app._telemetry):
+    for made in (composition.pipeline, composition.write_back, composition._shared, composition._telemetry):
         made.cache_clear()
 
 
@@ -53,42 +53,42 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_one_pipeline_serves_the_whole_process() -> None:
-    assert app.pipeline() is app.pipeline()
+    assert composition.pipeline() is composition.pipeline()
 
 
 def test_the_write_back_has_the_clients_of_the_pipeline() -> None:
     """One sign-in, one pace and one budget for a process."""
-    pipeline: Any = app.pipeline()
-    write_back: Any = app.write_back()
+    pipeline: Any = composition.pipeline()
+    write_back: Any = composition.write_back()
     assert write_back._feed._marketo is pipeline._marketo
-    assert write_back is app.write_back()
+    assert write_back is composition.write_back()
 
 
 def test_everything_that_is_wrong_is_told_and_mending_it_needs_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARKETO_URL", "")
     monkeypatch.setenv("MAX_ATTEMPTS", "0")
     with pytest.raises(ConfigurationError, match=r"(?s)MARKETO_URL.*MAX_ATTEMPTS"):
-        app.pipeline()
+        composition.pipeline()
     monkeypatch.setenv("MARKETO_URL", SETTINGS["MARKETO_URL"])
     monkeypatch.delenv("MAX_ATTEMPTS")
-    assert app.pipeline()
+    assert composition.pipeline()
 
 
 def test_telemetry_is_set_up_once_however_often_settings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[int] = []
     monkeypatch.setattr(export, "start", lambda: begun.append(1))
     monkeypatch.setenv("MARKETO_URL", "no URL")
-    for made in (app.pipeline, app.write_back, app.pipeline):
+    for made in (composition.pipeline, composition.write_back, composition.pipeline):
         with pytest.raises(ConfigurationError):
             made()
     monkeypatch.setenv("MARKETO_URL", SETTINGS["MARKETO_URL"])
-    assert app.pipeline()
+    assert composition.pipeline()
     assert begun == [1]
 
 
 def test_requests_with_300_ids_are_not_logged_by_the_kilobyte() -> None:
     """The host's default level is Information, and httpx logs every URL at that."""
-    app.pipeline()
+    composition.pipeline()
     assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
     assert logging.getLogger("httpx").isEnabledFor(logging.WARNING)
 
@@ -107,7 +107,7 @@ class Dataverse:
 async def test_the_organisation_is_asked_for_once_unless_it_is_set(given: str) -> None:
     dataverse: Any = Dataverse()
     settings = DataverseSettings.model_validate(SETTINGS | {"DATAVERSE_ORGANIZATION_ID": given})
-    organization = app._Organization(settings, dataverse)
+    organization = composition._Organization(settings, dataverse)
     told = await asyncio.gather(*(organization.id() for _ in range(5)))
     assert set(told) == {"aa55bb66-0000-4000-8000-000000000001"}
     assert dataverse.asked == (0 if given else 1)

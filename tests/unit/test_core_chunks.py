@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.marketo.chunks import chunks
+from shared.marketo.batching import chunks
 
 LIMIT_RECORDS = 300
 LIMIT_BYTES = 1_000_000

@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared import codes
-from shared.codes import Kind
+from shared.model import codes
+from shared.model.codes import Kind
 
 # marketo.md 3.2. "SOON, then bisect" of 611 is SPLIT: the client waits and tries again before the engine splits.
 RESPONSE = {

@@ -10,11 +10,11 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from shared import config
-from shared.conditions import Condition, SyncFilter
-from shared.config import INSIGHT_PAIRS, FieldRule, OwnerPolicy, SyncConfig
-from shared.entities import TABLES
-from shared.fields import MarketoField, compile_table
+from shared.config import sync_toml
+from shared.config.conditions import Condition, SyncFilter
+from shared.config.sync_toml import INSIGHT_PAIRS, FieldRule, OwnerPolicy, SyncConfig
+from shared.model.entities import TABLES
+from shared.sync.mapping import MarketoField, compile_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,11 +22,11 @@ ROOT = Path(__file__).parents[2]
 def loaded(folder: Path, text: str) -> SyncConfig:
     path = folder / "sync.toml"
     path.write_text(text, encoding="utf-8")
-    return config.load(path)
+    return sync_toml.load(path)
 
 
 def test_the_delivered_file_maps_every_table_but_the_legacy_roles() -> None:
-    delivered = config.load(ROOT / "sync.toml")
+    delivered = sync_toml.load(ROOT / "sync.toml")
     assert set(delivered.tables) == TABLES.keys() - {"customeropportunityrole"}
     assert delivered.language == 1033
 
@@ -36,7 +36,7 @@ OPTIONS = [name for name in SyncConfig.model_fields if name != "tables"]
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_the_delivered_policies_are_the_defaults(option: str) -> None:
-    assert getattr(config.load(ROOT / "sync.toml"), option) == getattr(SyncConfig(), option)
+    assert getattr(sync_toml.load(ROOT / "sync.toml"), option) == getattr(SyncConfig(), option)
 
 
 def test_the_delivered_file_shows_every_option() -> None:
@@ -78,7 +78,7 @@ def test_every_example_that_the_delivered_file_has_behind_a_hash_can_be_turned_o
 ) -> None:
     lines = (ROOT / "sync.toml").read_text(encoding="utf-8").splitlines()
     text = "\n".join(line.removeprefix("# ") if n in example else line for n, line in enumerate(lines))
-    assert loaded(tmp_path, text) != config.load(ROOT / "sync.toml")
+    assert loaded(tmp_path, text) != sync_toml.load(ROOT / "sync.toml")
 
 
 def test_the_delivered_file_has_an_example_of_a_filter_of_custom_fields_and_of_a_fixed_owner() -> None:
@@ -126,7 +126,7 @@ def test_the_fixed_owner_may_be_written_as_dynamics_shows_it(
 def test_a_file_that_an_editor_on_windows_wrote_is_read(tmp_path: Path) -> None:
     path = tmp_path / "sync.toml"
     path.write_bytes('language = 1031\r\n[roles]\r\ndefault = "Entscheider für alles"\r\n'.encode("utf-8-sig"))
-    found = config.load(path)
+    found = sync_toml.load(path)
     assert (found.language, found.roles.default) == (1031, "Entscheider für alles")
 
 

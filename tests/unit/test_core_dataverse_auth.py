@@ -11,12 +11,12 @@ import httpx
 import pytest
 from msal.exceptions import MsalError
 
-from shared.codes import Kind
+from shared.config.settings import DataverseSettings
 from shared.dataverse import identity
 from shared.dataverse.auth import REFUSAL_SECONDS, RENEWAL_SECONDS, Acquire, DataverseAuth
 from shared.dataverse.remedies import REMEDIES
-from shared.errors import DataverseError, MsiSyncError, SignInError
-from shared.settings import DataverseSettings
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError, MsiSyncError, SignInError
 
 URL = "https://contoso.crm4.dynamics.com"
 TENANT = "11112222-0000-4000-8000-000000000003"

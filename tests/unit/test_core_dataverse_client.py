@@ -9,10 +9,10 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from shared.codes import Kind
+from shared.dataverse.batch import Part
 from shared.dataverse.client import DataverseClient
-from shared.dataverse.multipart import Part
-from shared.errors import DataverseError, SignInError
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError, SignInError
 
 URL = "https://contoso.crm4.dynamics.com"
 API = "/api/data/v9.2"

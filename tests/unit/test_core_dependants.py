@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
-from shared.children import Children
-from shared.config import OwnerPolicy, SyncConfig
-from shared.dependants import Dependants
-from shared.errors import MsiSyncError
-from shared.records import Record
-from shared.reference_state import ReferenceState
-from shared.relations import LOOKUP_TABLE
+from shared.config.sync_toml import OwnerPolicy, SyncConfig
+from shared.model.errors import MsiSyncError
+from shared.model.record import Record
+from shared.sync.children import Children
+from shared.sync.dependants import Dependants
+from shared.sync.links import LOOKUP_TABLE
+from shared.sync.reference_state import ReferenceState
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 OWNED = ("account", "lead", "contact", "opportunity")

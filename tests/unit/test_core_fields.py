@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import config
-from shared.config import FieldRule, TableConfig
+from shared.config import sync_toml
+from shared.config.sync_toml import FieldRule, TableConfig
 from shared.dataverse.metadata import Column
-from shared.fields import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
+from shared.sync.mapping import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
 
 ROOT = Path(__file__).parents[2]
-CONFIG = config.load(ROOT / "sync.toml")
+CONFIG = sync_toml.load(ROOT / "sync.toml")
 DELIVERED = {table: CONFIG.fields_of(table) for table in CONFIG.tables}
 
 STRING = MarketoField("string", 255)

@@ -10,22 +10,22 @@ from uuid import UUID
 import pytest
 
 from local.virtual import leases
-from shared.children import Children
-from shared.circuit import Circuits
-from shared.codes import Kind
-from shared.config import SyncConfig
-from shared.entities import ENTITIES, TABLES, Entity
-from shared.errors import DataverseError
-from shared.fields import MarketoField
-from shared.known import Known
+from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
-from shared.outcomes import FILTERED, Deferred, Outcome, Retry, Skipped, Synced
-from shared.records import Record
-from shared.references import References
-from shared.relations import LOOKUP_TABLE
-from shared.schema import Schema
-from shared.sync import Engine
-from shared.windows import AT_ONCE, Windows
+from shared.model.codes import Kind
+from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.errors import DataverseError
+from shared.model.outcome import FILTERED, Deferred, Outcome, Retry, Skipped, Synced
+from shared.model.record import Record
+from shared.sync.children import Children
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.engine import Engine
+from shared.sync.links import LOOKUP_TABLE
+from shared.sync.lookups import References
+from shared.sync.mapping import MarketoField
+from shared.sync.marketo_cache import Known
+from shared.sync.schema import Schema
+from shared.sync.windows import AT_ONCE, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra import deployment
-from shared.settings import SyncSettings
+from shared.config.settings import SyncSettings
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (

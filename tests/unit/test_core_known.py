@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.known import ABSENT_SECONDS, PRESENT_SECONDS, Known
+from shared.sync.marketo_cache import ABSENT_SECONDS, PRESENT_SECONDS, Known
 
 
 class Clock:

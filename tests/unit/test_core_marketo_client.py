@@ -13,14 +13,14 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from shared.codes import Kind
-from shared.entities import ENTITIES
-from shared.errors import MarketoError, MsiSyncError, SignInError
-from shared.fields import MarketoField
 from shared.marketo.answers import Result
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import NOBODY, MarketoClient
-from shared.outcomes import Retry, of_error, of_skip
+from shared.model.codes import Kind
+from shared.model.entities import ENTITIES
+from shared.model.errors import MarketoError, MsiSyncError, SignInError
+from shared.model.outcome import Retry, of_error, of_skip
+from shared.sync.mapping import MarketoField
 
 SECRET = "mk-s3cret-0003"
 PERSON, COMPANY, ROLE = ENTITIES["person"], ENTITIES["company"], ENTITIES["opportunity_role"]

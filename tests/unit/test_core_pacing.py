@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.marketo.pacing import WINDOW_SECONDS, Pacer
+from shared.marketo.limiter import WINDOW_SECONDS, Pacer
 
 
 class Clock:

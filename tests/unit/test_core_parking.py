@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus import Outgoing
-from shared.census import PAGE
-from shared.entities import ENTITIES, Entity
-from shared.known import Known
-from shared.outcomes import Parent, WillNotCome
-from shared.parked_rows import Note, NoteState, Parked
-from shared.parking import Parking
-from shared.records import MAX_RECORDS, Record, decode
+from shared.azure.parked_count import PAGE
+from shared.azure.parked_rows import Note, NoteState, Parked
+from shared.azure.service_bus import Outgoing
+from shared.model.entities import ENTITIES, Entity
+from shared.model.outcome import Parent, WillNotCome
+from shared.model.record import MAX_RECORDS, Record, decode
+from shared.sync.marketo_cache import Known
+from shared.sync.parking import Parking
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 EARLIER = NOON - timedelta(minutes=5)

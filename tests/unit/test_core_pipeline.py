@@ -12,18 +12,18 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 from azure.data.tables import TableEntity
 
-from shared.bus import Outgoing
-from shared.changes import Notification, parse
-from shared.circuit import Circuits
-from shared.codes import Kind
-from shared.entities import ENTITIES, Entity
-from shared.errors import DataverseError, MsiSyncError, SignInError
-from shared.outcomes import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
-from shared.parked_rows import Parked, child_of, child_row
-from shared.pipeline import Incoming, Pipeline
-from shared.records import Record, decode, encode, read, timestamp
-from shared.settle import STORAGE_AWAY
-from shared.windows import Bursts, Windows
+from shared.azure.parked_rows import Parked, child_of, child_row
+from shared.azure.service_bus import Outgoing
+from shared.dataverse.notifications import Notification, parse
+from shared.model.codes import Kind
+from shared.model.entities import ENTITIES, Entity
+from shared.model.errors import DataverseError, MsiSyncError, SignInError
+from shared.model.outcome import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
+from shared.model.record import Record, decode, encode, read, timestamp
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.handlers import Incoming, Pipeline
+from shared.sync.settlement import STORAGE_AWAY
+from shared.sync.windows import Bursts, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
 SEEN = NOON - timedelta(seconds=40)

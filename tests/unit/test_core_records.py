@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import MessageError
-from shared.records import MAX_RECORDS, Record, coalesce, decode, encode, timestamp
+from shared.model.errors import MessageError
+from shared.model.record import MAX_RECORDS, Record, coalesce, decode, encode, timestamp
 
 ID = "4c8e7d15-2052-ef11-a316-000d3a5b7c8d"
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

@@ -6,11 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from shared.config import OwnerPolicy, SyncConfig
-from shared.outcomes import Parent, Skipped
-from shared.reference_state import Versions
-from shared.references import FRESH_SECONDS, KEEP_SECONDS, References
-from shared.relations import LOOKUP_TABLE, Reference, Row, Rules, User, lookup, skip_user
+from shared.config.sync_toml import OwnerPolicy, SyncConfig
+from shared.model.outcome import Parent, Skipped
+from shared.sync.links import LOOKUP_TABLE, Reference, Row, Rules, User, lookup, skip_user
+from shared.sync.lookups import FRESH_SECONDS, KEEP_SECONDS, References
+from shared.sync.reference_state import Versions
 
 
 def guid(number: int) -> str:

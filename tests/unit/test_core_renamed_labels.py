@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
-from shared.codes import Kind
 from shared.dataverse.metadata import Column
-from shared.errors import DataverseError
-from shared.records import Record
-from shared.renamed_labels import PAGE_ROWS, PAGES, RenamedLabels
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError
+from shared.model.record import Record
+from shared.sync.renamed_labels import PAGE_ROWS, PAGES, RenamedLabels
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.changes import Notification, parse
-from shared.records import MAX_RECORDS, Record
-from shared.routing import Refusal, Routed, records_of
+from shared.dataverse.notifications import Notification, parse
+from shared.model.record import MAX_RECORDS, Record
+from shared.sync.routing import Refusal, Routed, records_of
 
 ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
 OTHER = "aa55bb66-0000-4000-8000-000000000002"

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from shared.codes import Kind
-from shared.conditions import SyncFilter
-from shared.config import SyncConfig
+from shared.config.conditions import SyncFilter
+from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
-from shared.entities import Entity
-from shared.errors import ConfigurationError, MarketoError
-from shared.fields import Labels, MarketoField
-from shared.reference_state import Versions
-from shared.schema import (
+from shared.model.codes import Kind
+from shared.model.entities import Entity
+from shared.model.errors import ConfigurationError, MarketoError
+from shared.sync.mapping import Labels, MarketoField
+from shared.sync.reference_state import Versions
+from shared.sync.schema import (
     DESCRIBE_SECONDS,
     FIRST_LOOK_SECONDS,
     KEEP_SECONDS,

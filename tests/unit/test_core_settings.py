@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared import settings
-from shared.errors import ConfigurationError
-from shared.settings import Settings
+from shared.config import settings
+from shared.config.settings import Settings
+from shared.model.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {name: field.annotation for name, field in Settings.model_fields.items()}

@@ -18,13 +18,13 @@ from azure.core.exceptions import (
 )
 from azure.servicebus.exceptions import ServiceBusError
 
-from shared.bus import Outgoing
-from shared.entities import ENTITIES, Entity
-from shared.outcomes import FILTERED, Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
-from shared.records import MAX_RECORDS, Record, decode, read
-from shared.settings import QueueSettings
-from shared.settle import BACKOFF, JITTER, PROPERTY_LENGTH, Settler
-from shared.windows import AT_ONCE, Windows
+from shared.azure.service_bus import Outgoing
+from shared.config.settings import QueueSettings
+from shared.model.entities import ENTITIES, Entity
+from shared.model.outcome import FILTERED, Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
+from shared.model.record import MAX_RECORDS, Record, decode, read
+from shared.sync.settlement import BACKOFF, JITTER, PROPERTY_LENGTH, Settler
+from shared.sync.windows import AT_ONCE, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SEEN = NOON - timedelta(minutes=5)

@@ -13,19 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.virtual import leases
-from shared.circuit import Circuits
-from shared.config import SyncConfig
+from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
-from shared.entities import ENTITIES, TABLES, Entity
-from shared.fields import MarketoField
-from shared.known import Known
 from shared.marketo.answers import Result
-from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
-from shared.records import Record
-from shared.references import KEEP_SECONDS, References
-from shared.relations import LOOKUP_TABLE
-from shared.schema import Schema
-from shared.sync import Engine
+from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
+from shared.model.record import Record
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.engine import Engine
+from shared.sync.links import LOOKUP_TABLE
+from shared.sync.lookups import KEEP_SECONDS, References
+from shared.sync.mapping import MarketoField
+from shared.sync.marketo_cache import Known
+from shared.sync.schema import Schema
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 PERSON = ENTITIES["person"]

@@ -13,20 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.virtual import MemoryState, MemoryTable, leases
-from shared.arrivals import Arrivals
-from shared.circuit import Circuits
-from shared.config import SyncConfig
-from shared.entities import ENTITIES, TABLES, Entity
-from shared.fields import MarketoField
-from shared.known import Known
+from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
-from shared.outcomes import Deferred, Later, Outcome, Parent, Synced
-from shared.records import Record
-from shared.references import References
-from shared.relations import LOOKUP_TABLE
-from shared.schema import Schema
-from shared.sync import GROUP, Engine
-from shared.windows import AT_ONCE, Windows
+from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.outcome import Deferred, Later, Outcome, Parent, Synced
+from shared.model.record import Record
+from shared.sync.arrivals import Arrivals
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.engine import GROUP, Engine
+from shared.sync.links import LOOKUP_TABLE
+from shared.sync.lookups import References
+from shared.sync.mapping import MarketoField
+from shared.sync.marketo_cache import Known
+from shared.sync.schema import Schema
+from shared.sync.windows import AT_ONCE, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate(

@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from local.virtual import leases
-from shared.batch import Batch, Candidate
-from shared.entities import ENTITIES
-from shared.known import PRESENT_SECONDS, Known
-from shared.outcomes import Parent
-from shared.parents import Parents
-from shared.records import Record
+from shared.model.entities import ENTITIES
+from shared.model.outcome import Parent
+from shared.model.record import Record
+from shared.sync.batch import Batch, Candidate
+from shared.sync.marketo_cache import PRESENT_SECONDS, Known
+from shared.sync.parents import Parents
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 PERSON = ENTITIES["person"]

@@ -17,21 +17,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.virtual import MemoryTable, Time, leases
-from shared.circuit import Circuits
-from shared.codes import Kind
-from shared.config import SyncConfig
-from shared.entities import ENTITIES, TABLES, Entity
-from shared.errors import MarketoError, MsiSyncError
-from shared.fields import MarketoField
-from shared.known import Known
+from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.marketo.client import Begin
-from shared.outcomes import Outcome, Retry, Synced
-from shared.records import Record
-from shared.references import References
-from shared.schema import Schema
-from shared.sync import Engine
-from shared.upserts import PARTS
+from shared.model.codes import Kind
+from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.errors import MarketoError, MsiSyncError
+from shared.model.outcome import Outcome, Retry, Synced
+from shared.model.record import Record
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.engine import Engine
+from shared.sync.lookups import References
+from shared.sync.mapping import MarketoField
+from shared.sync.marketo_cache import Known
+from shared.sync.schema import Schema
+from shared.sync.upserts import PARTS
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate({"account": {"fields": {"company": "name"}}})

@@ -11,23 +11,23 @@ from uuid import UUID
 import pytest
 
 from local.virtual import leases
-from shared.bus import Outgoing
-from shared.circuit import Circuits
-from shared.codes import Kind
-from shared.config import SyncConfig
-from shared.entities import ENTITIES, TABLES, Entity
-from shared.errors import DataverseError, MarketoError, VendorError
-from shared.fields import MarketoField
-from shared.known import Known
+from shared.azure.service_bus import Outgoing
+from shared.config.settings import QueueSettings
+from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
-from shared.outcomes import Failed, Outcome, Retry, Synced
-from shared.records import MAX_RECORDS, Record, decode, encode
-from shared.references import References
-from shared.routing import chunked
-from shared.schema import Schema
-from shared.settings import QueueSettings
-from shared.settle import Settler
-from shared.sync import Engine
+from shared.model.codes import Kind
+from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.errors import DataverseError, MarketoError, VendorError
+from shared.model.outcome import Failed, Outcome, Retry, Synced
+from shared.model.record import MAX_RECORDS, Record, decode, encode
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.engine import Engine
+from shared.sync.lookups import References
+from shared.sync.mapping import MarketoField
+from shared.sync.marketo_cache import Known
+from shared.sync.routing import chunked
+from shared.sync.schema import Schema
+from shared.sync.settlement import Settler
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 HOUR = 3600.0

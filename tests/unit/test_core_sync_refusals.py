@@ -12,22 +12,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from local.virtual import leases
-from shared.circuit import Circuits
-from shared.codes import Kind, dataverse, marketo_record, marketo_response
-from shared.config import SyncConfig
-from shared.entities import ENTITIES, TABLES, Entity
-from shared.errors import DataverseError, MarketoError, MsiSyncError, SignInError
-from shared.fields import MarketoField
-from shared.known import Known
-from shared.left_out import LeftOut
+from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.marketo.client import NOBODY
-from shared.outcomes import Deferred, Failed, Outcome, Retry, Synced
-from shared.records import Record
-from shared.references import References
-from shared.relations import LOOKUP_TABLE
-from shared.schema import Schema
-from shared.sync import Engine
+from shared.model.codes import Kind, dataverse, marketo_record, marketo_response
+from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.errors import DataverseError, MarketoError, MsiSyncError, SignInError
+from shared.model.left_out import LeftOut
+from shared.model.outcome import Deferred, Failed, Outcome, Retry, Synced
+from shared.model.record import Record
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.engine import Engine
+from shared.sync.links import LOOKUP_TABLE
+from shared.sync.lookups import References
+from shared.sync.mapping import MarketoField
+from shared.sync.marketo_cache import Known
+from shared.sync.schema import Schema
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate(

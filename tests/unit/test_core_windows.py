@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus import Outgoing
-from shared.entities import ENTITIES
-from shared.outcomes import Parent
-from shared.parked_rows import Note, NoteState, Parked
-from shared.parking import Parking
-from shared.records import Record, encode, read
-from shared.windows import Bursts, Windows
+from shared.azure.parked_rows import Note, NoteState, Parked
+from shared.azure.service_bus import Outgoing
+from shared.model.entities import ENTITIES
+from shared.model.outcome import Parent
+from shared.model.record import Record, encode, read
+from shared.sync.parking import Parking
+from shared.sync.windows import Bursts, Windows
 
 MINUTE = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NAMES = ["sales_person", "company", "person", "opportunity", "opportunity_role"]

@@ -5,8 +5,8 @@ from typing import Any
 
 from azure.servicebus.exceptions import MessageLockLostError
 
-from shared.operations.dead_letters.holding import Held
-from shared.operations.dead_letters.settlement import Outcome, settle
+from shared.cli.dead_letters.holding import Held
+from shared.cli.dead_letters.settlement import Outcome, settle
 
 
 class Message:

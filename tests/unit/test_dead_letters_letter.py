@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.operations.dead_letters.filters import Filters, Replays, age, replays
-from shared.operations.dead_letters.grouping import MAX_GROUPS, Groups
-from shared.operations.dead_letters.letter import DeadLetter, address, place_of, places, read
-from shared.operations.peek import Peeked, Place
-from shared.records import Record, encode
-from shared.settings import QueueSettings
+from shared.cli.dead_letters.filters import Filters, Replays, age, replays
+from shared.cli.dead_letters.grouping import MAX_GROUPS, Groups
+from shared.cli.dead_letters.letter import DeadLetter, address, place_of, places, read
+from shared.cli.peek import Peeked, Place
+from shared.config.settings import QueueSettings
+from shared.model.record import Record, encode
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 EARLIER = NOON - timedelta(hours=2)

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus import Outgoing
-from shared.operations.dead_letters.archive import ArchiveError, letters_in, line_of, writing
-from shared.operations.dead_letters.job import Job
-from shared.operations.dead_letters.letter import DeadLetter, read
-from shared.operations.dead_letters.resend import Stamp, refusal, resend
-from shared.operations.dead_letters.settlement import runs
-from shared.operations.peek import Peeked, Place
-from shared.records import Record, decode, encode
-from shared.routing import Refusal
-from shared.settings import QueueSettings
+from shared.azure.service_bus import Outgoing
+from shared.cli.dead_letters.archive import ArchiveError, letters_in, line_of, writing
+from shared.cli.dead_letters.job import Job
+from shared.cli.dead_letters.letter import DeadLetter, read
+from shared.cli.dead_letters.resend import Stamp, refusal, resend
+from shared.cli.dead_letters.settlement import runs
+from shared.cli.peek import Peeked, Place
+from shared.config.settings import QueueSettings
+from shared.model.record import Record, decode, encode
+from shared.sync.routing import Refusal
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SEEN = NOON - timedelta(hours=30)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from shared import cli
-from shared.operations.doctor.command import CHECKS
+from shared.cli import main
+from shared.cli.doctor.command import CHECKS
 
 COMMANDS_PAGE = Path("docs/commands.md").read_text(encoding="utf-8")
 PAGES = {page.name: page.read_text(encoding="utf-8") for page in [*Path("docs").glob("*.md"), Path("README.md")]}
 #: Options of every command, which the page explains once, above all commands.
 COMMON = {"--help", "--json", "--settings"}
-PARSER = cli.parser()
+PARSER = main.parser()
 #: What a command cannot do without, where a page names the command alone.
 NEEDED = {
     "show person": ("someone@contoso.example",),
@@ -44,7 +44,7 @@ def section(name: str) -> str:
     return "".join(part for part in parts if part.startswith("msisync") and word in part.splitlines()[0])
 
 
-@pytest.mark.parametrize("name", [command.name for command in cli.COMMANDS])
+@pytest.mark.parametrize("name", [command.name for command in main.COMMANDS])
 def test_the_page_has_every_command_and_every_option_of_it(name: str) -> None:
     assert f"`msisync {name}`" in COMMANDS_PAGE
     assert section(name)
@@ -53,7 +53,7 @@ def test_the_page_has_every_command_and_every_option_of_it(name: str) -> None:
 
 
 def test_the_page_names_no_option_that_is_not_there() -> None:
-    known = {option for command in cli.COMMANDS for option in options(command.name)}
+    known = {option for command in main.COMMANDS for option in options(command.name)}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", COMMANDS_PAGE)) <= known
 
 

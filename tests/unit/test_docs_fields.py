@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from shared.conversions import TABLE, Conversion, Source
-from shared.converters import Family
+from shared.sync.conversions import TABLE, Conversion, Source
+from shared.sync.converters import Family
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/fields.md").read_text(encoding="utf-8")
@@ -30,8 +30,10 @@ def test_the_table_is_the_one_that_is_used() -> None:
 
 
 def test_every_code_is_explained() -> None:
-    text = "".join((ROOT / "shared" / name).read_text() for name in ("conversions.py", "converters.py", "fields.py"))
-    text += (ROOT / "shared/left_out.py").read_text()
+    text = "".join(
+        (ROOT / "shared/sync" / name).read_text() for name in ("conversions.py", "converters.py", "mapping.py")
+    )
+    text += (ROOT / "shared/model/left_out.py").read_text()
     codes = set(re.findall(r'(?:UnfitError|LeftOut)\((?:name, )?"(\w+)"', text))
     assert codes
     assert codes == set(re.findall(r"`(\w+)`", PAGE[PAGE.index("| Code | Why |") :]))

@@ -9,10 +9,10 @@ import pytest
 
 import dev
 from infra import operate
-from shared import cli
-from shared.operations.doctor.command import CHECKS
-from shared.operations.queues import QUEUES
-from shared.settings import Settings
+from shared.cli import main
+from shared.cli.doctor.command import CHECKS
+from shared.cli.queues import QUEUES
+from shared.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -88,7 +88,7 @@ def test_commands_of_the_operating_script_are_understood(page: str) -> None:
         command, *words = shlex.split(line.split(",")[0].split(".")[0])
         assert f"infra/operate.py {command}" in str(operate.__doc__), line
         if command == "msisync" and words and "<" not in line:
-            assert cli.parser().parse_args(words).command, line
+            assert main.parser().parse_args(words).command, line
 
 
 def test_the_first_day_says_when_each_check_of_the_doctor_is_green() -> None:

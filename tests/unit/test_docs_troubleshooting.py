@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shared import codes, vendor_text
-from shared.operations.remedies import remedy
+from shared.cli.remedies import remedy
+from shared.model import codes, vendor_text
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
@@ -61,7 +61,13 @@ def test_what_commands_and_documents_point_to_is_there() -> None:
         for path in places
         for anchor in re.findall(r"troubleshooting\.md#([\w-]+)", path.read_text(encoding="utf-8"))
     }
-    assert {name for name, _ in pointed} >= {"forms.py", "facts.py", "alive.py", "deployment.py", "settings_file.py"}
+    assert {name for name, _ in pointed} >= {
+        "normalisers.py",
+        "facts.py",
+        "alive.py",
+        "deployment.py",
+        "settings_file.py",
+    }
     assert {anchor for _, anchor in pointed} <= anchors(PAGE)
 
 

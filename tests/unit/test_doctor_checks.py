@@ -10,12 +10,12 @@ import httpx
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
-from shared.codes import Kind
-from shared.config import SyncConfig
-from shared.errors import DataverseError
-from shared.operations.doctor.command import CHECKS
-from shared.operations.doctor.runner import Finding, Status, Subject
-from shared.operations.doctor.settings import knock
+from shared.cli.doctor.command import CHECKS
+from shared.cli.doctor.runner import Finding, Status, Subject
+from shared.cli.doctor.settings import knock
+from shared.config.sync_toml import SyncConfig
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError
 
 URL = "https://contoso.crm4.dynamics.com"
 ORGANIZATION = "3a6c9d12-7b4d-ee11-a81c-000d3a4f77c1"
@@ -155,7 +155,7 @@ async def test_what_answers_at_the_address(
     def with_mock(**options: Any) -> httpx.AsyncClient:
         return client(transport=httpx.MockTransport(lambda _: response), **options)
 
-    monkeypatch.setattr("shared.operations.doctor.settings.httpx.AsyncClient", with_mock)
+    monkeypatch.setattr("shared.cli.doctor.settings.httpx.AsyncClient", with_mock)
     found = await find("dynamics-url", {})
     assert text in found.text
     assert (found.status is Status.OK) is (text == URL)
@@ -169,7 +169,7 @@ async def test_a_clock_is_compared_with_the_date_of_an_answer(monkeypatch: pytes
         transport = httpx.MockTransport(lambda _: httpx.Response(401, headers={"Date": date}))
         return client(transport=transport, **options)
 
-    monkeypatch.setattr("shared.operations.doctor.settings.httpx.AsyncClient", with_mock)
+    monkeypatch.setattr("shared.cli.doctor.settings.httpx.AsyncClient", with_mock)
     context: Any = SimpleNamespace()
     subject = Subject(context, clock=lambda: 1_000_000_100.5)
     await knock(subject, "Dynamics", URL, "/")
@@ -206,7 +206,7 @@ async def test_what_answers_at_marketo_address(
     def with_mock(**options: Any) -> httpx.AsyncClient:
         return client(transport=httpx.MockTransport(lambda _: response), **options)
 
-    monkeypatch.setattr("shared.operations.doctor.settings.httpx.AsyncClient", with_mock)
+    monkeypatch.setattr("shared.cli.doctor.settings.httpx.AsyncClient", with_mock)
     context: Any = SimpleNamespace(settings=SimpleNamespace(marketo=SimpleNamespace(url=url)))
     found = await next(each.run for each in CHECKS if each.id == "marketo-url")(Subject(context))
     assert found.status is status

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
-from shared.operations.doctor.hidden import MOST, RECENT, finding
-from shared.operations.doctor.runner import Status
-from shared.records import timestamp
-from shared.reference_state import ReferenceState
+from shared.cli.doctor.hidden import MOST, RECENT, finding
+from shared.cli.doctor.runner import Status
+from shared.model.record import timestamp
+from shared.sync.reference_state import ReferenceState
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ID = "5cbf1a44-37f5-ee11-a1fd-000d3a2f6c01"

@@ -11,8 +11,8 @@ from azure.servicebus.management import EntityStatus
 
 import function_app
 from local.servicebus import settings as emulator
-from shared.operations.queues import DELIVERIES, LOCK, QUEUES, QueueDesign, flaws, name_of
-from shared.settings import QueueSettings
+from shared.cli.queues import DELIVERIES, LOCK, QUEUES, QueueDesign, flaws, name_of
+from shared.config.settings import QueueSettings
 
 ROOT = Path(__file__).parents[2]
 NAMES = {

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from shared.codes import Kind
-from shared.errors import ConfigurationError, MarketoError
-from shared.operations.command import Exit, Result
-from shared.operations.context import Context
-from shared.operations.doctor.command import CHECKS, COMMAND, result
-from shared.operations.doctor.runner import Check, Finding, Status, Subject, attention, examine, failed, ok, with_needs
+from shared.cli.command import Exit, Result
+from shared.cli.context import Context
+from shared.cli.doctor.command import CHECKS, COMMAND, result
+from shared.cli.doctor.runner import Check, Finding, Status, Subject, attention, examine, failed, ok, with_needs
+from shared.model.codes import Kind
+from shared.model.errors import ConfigurationError, MarketoError
 
 Run = Callable[[Subject], Awaitable[Finding]]
 

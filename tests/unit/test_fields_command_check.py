@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.codes import Kind
-from shared.config import SyncConfig
+from shared.cli.fields.checks import check_fields, worst
+from shared.cli.fields.rules import Code, FieldFinding, Severity
+from shared.cli.fields.schemas import Schemas, in_marketo, load_schemas
+from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
-from shared.errors import DataverseError, MarketoError, VendorError
-from shared.fields import MarketoField, compile_table
-from shared.operations.fields.checks import check_fields, worst
-from shared.operations.fields.rules import Code, FieldFinding, Severity
-from shared.operations.fields.schemas import Schemas, in_marketo, load_schemas
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError, MarketoError, VendorError
+from shared.sync.mapping import MarketoField, compile_table
 
 KINDS = {
     "words": "String",

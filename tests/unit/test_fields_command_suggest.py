@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import config as sync_toml
-from shared.config import FieldRule, SyncConfig
+from shared.cli.fields.checks import check_fields
+from shared.cli.fields.default_mapping import DEFAULT_MAPPING
+from shared.cli.fields.rules import Code
+from shared.cli.fields.schemas import Schemas
+from shared.cli.fields.suggestions import Proposal, as_toml, suggest_fields, suggest_write_back, toml_of
+from shared.config import sync_toml
+from shared.config.sync_toml import FieldRule, SyncConfig
 from shared.dataverse.metadata import Column
-from shared.fields import MarketoField
-from shared.operations.fields.checks import check_fields
-from shared.operations.fields.default_mapping import DEFAULT_MAPPING
-from shared.operations.fields.rules import Code
-from shared.operations.fields.schemas import Schemas
-from shared.operations.fields.suggestions import Proposal, as_toml, suggest_fields, suggest_write_back, toml_of
+from shared.sync.mapping import MarketoField
 
 STRING = MarketoField("string", 255)
 EMPTY = SyncConfig.model_validate({"contact": {"fields": {}}})

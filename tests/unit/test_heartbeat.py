@@ -9,14 +9,14 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 
 from infra import deployment
-from shared.entities import ENTITIES
-from shared.heartbeat import FUNCTIONS, KIND, TIMER, Beat, Heartbeat, beat_of, instance, interval, silence
-from shared.operations.doctor import alive
-from shared.operations.doctor.runner import Status as Check
-from shared.operations.status.facts import Entity, Queue, Status
-from shared.operations.status.text import frame
-from shared.settings import MarketoSettings
-from shared.version import ROOT, VERSION, deployed
+from shared.cli.doctor import alive
+from shared.cli.doctor.runner import Status as Check
+from shared.cli.status.facts import Entity, Queue, Status
+from shared.cli.status.text import frame
+from shared.config.settings import MarketoSettings
+from shared.config.version import ROOT, VERSION, deployed
+from shared.model.entities import ENTITIES
+from shared.sync.heartbeat import FUNCTIONS, KIND, TIMER, Beat, Heartbeat, beat_of, instance, interval, silence
 from tests.unit.test_terminal import shown
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

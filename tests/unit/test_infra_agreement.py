@@ -15,9 +15,9 @@ from infra import operate
 from local import endpoints
 from local.functions.settings import seconds_of
 from local.servicebus import settings as emulator
-from shared.entities import ENTITIES
-from shared.operations.queues import DELIVERIES, LOCK, QUEUES
-from shared.settings import SIGN_IN_NEEDS, DataverseSettings, QueueSettings, Settings, SyncSettings
+from shared.cli.queues import DELIVERIES, LOCK, QUEUES
+from shared.config.settings import SIGN_IN_NEEDS, DataverseSettings, QueueSettings, Settings, SyncSettings
+from shared.model.entities import ENTITIES
 from tools import bicep
 from tools.bicep import INFRA
 

@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 import pytest
 
 from infra import deployment, operate
-from shared.version import deployed
+from shared.config.version import deployed
 from tests.unit.test_infra_operate import VALUES, Az
 from tools import bicep
 from tools.bicep import INFRA
@@ -157,7 +157,7 @@ def test_a_package_that_needs_no_build_has_the_app_and_its_wheels(tmp_path: Path
 
     target = deployment.package({**VALUES, "PYTHON_VERSION": "3.12"}, pip, tmp_path / "package.zip")
     names = set(zipfile.ZipFile(target).namelist())
-    assert {"function_app.py", "host.json", "requirements.txt", "sync.toml", "shared/app.py"} <= names
+    assert {"function_app.py", "host.json", "requirements.txt", "sync.toml", "shared/app/composition.py"} <= names
     assert ".python_packages/lib/site-packages/wheel.py" in names
     assert not [name for name in names if name.startswith(("tests/", "infra/", "docs/"))]
     (command,) = commands

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra import operate
-from shared import settings
+from shared.config import settings
 
 VALUES = {
     "AZURE_ENV_NAME": "prod",

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.config import INSIGHT_PAIRS
+from shared.config.sync_toml import INSIGHT_PAIRS
 from shared.dataverse.metadata import Column
-from shared.fields import MarketoField
-from shared.insight import FoundBy, Pair, Reason, find_columns, lead_field, native_columns, resolve
+from shared.sync.mapping import MarketoField
+from shared.write_back.insight_fields import FoundBy, Pair, Reason, find_columns, lead_field, native_columns, resolve
 
 LEAD_FIELDS = {
     "msiLastInterestingMomentType": MarketoField("string", 255),

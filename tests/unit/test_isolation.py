@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.isolation import Search, search
+from shared.sync.isolation import Search, search
 
 
 class Calls:

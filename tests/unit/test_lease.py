@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.virtual import MemoryTable, Time, leases
-from shared.errors import NotNowError
-from shared.in_flight import MOST, InFlight
-from shared.lease import (
+from shared.model.errors import NotNowError
+from shared.sync.in_flight import MOST, InFlight
+from shared.sync.lease import (
     COME_AGAIN_SECONDS,
     LOOK_SECONDS,
     LOOKS,

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from local.virtual import MemoryState, MemoryTable
-from shared.left_out import LeftOut
-from shared.left_out_rows import MOST, REFRESH, LeftOutRows, fields_of, kind_of
-from shared.outcomes import Failed, Outcome, Synced
-from shared.records import Record
+from shared.model.left_out import LeftOut
+from shared.model.outcome import Failed, Outcome, Synced
+from shared.model.record import Record
+from shared.sync.left_out_rows import MOST, REFRESH, LeftOutRows, fields_of, kind_of
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MAIL = LeftOut("email", "1003", "Invalid value for field 'email'", "an e-mail address of 26 characters")

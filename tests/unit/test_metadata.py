@@ -6,9 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from shared.codes import Kind
 from shared.dataverse.metadata import Column, Metadata
-from shared.errors import DataverseError
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError
 
 Answer = dict[str, Any]
 USER = "9b7e41d2-904d-ee11-be6f-000d3a4f1b2c"

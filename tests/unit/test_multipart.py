@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from local.dataverse.batch import parse
 from local.dataverse.messages import ApiRequest
-from shared.dataverse.multipart import CONTENT_TYPE, Part, decode, encode
+from shared.dataverse.batch import CONTENT_TYPE, Part, decode, encode
 
 statuses = st.sampled_from([200, 204, 400, 403, 404, 412, 429, 500, 503])
 bodies = st.none() | st.dictionaries(st.text(max_size=5), st.text(max_size=20) | st.integers(), max_size=3)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from shared.circuit import ANSWERS, OUTAGES
-from shared.codes import MARKETO_RECORD, MARKETO_RESPONSE, Kind
-from shared.errors import ConfigurationError, DataverseError, MarketoError, SignInError
-from shared.outcomes import Failed, Outcome, Retry, of_error, of_skip
+from shared.model.codes import MARKETO_RECORD, MARKETO_RESPONSE, Kind
+from shared.model.errors import ConfigurationError, DataverseError, MarketoError, SignInError
+from shared.model.outcome import Failed, Outcome, Retry, of_error, of_skip
+from shared.sync.circuit_breaker import ANSWERS, OUTAGES
 
 
 def later(seconds: float) -> Retry:

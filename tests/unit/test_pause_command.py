@@ -9,11 +9,11 @@ from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundErr
 from azure.servicebus.management import EntityStatus
 from rich.console import Console
 
-from shared.cli import parser
-from shared.entities import ENTITIES
-from shared.operations.command import Result
-from shared.operations.pause import PAUSE, RESUME
-from shared.settings import QueueSettings
+from shared.cli.command import Result
+from shared.cli.main import parser
+from shared.cli.pause import PAUSE, RESUME
+from shared.config.settings import QueueSettings
+from shared.model.entities import ENTITIES
 
 QUEUES = QueueSettings.model_validate(
     {

@@ -10,12 +10,12 @@ from azure.servicebus import ServiceBusMessageBatch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus import _wire
-from shared.errors import MessageError
-from shared.pipeline import Incoming
-from shared.records import Record, decode, encode, timestamp
+from shared.azure.service_bus import _wire
+from shared.model.errors import MessageError
+from shared.model.ids_and_times import moment
+from shared.model.record import Record, decode, encode, timestamp
+from shared.sync.handlers import Incoming
 from shared.telemetry.spans import passed_on
-from shared.wire import moment
 from tests.unit.test_core_pipeline import NOON, SEEN, World, body, context, guid
 
 GOOD = Record("lead", guid(1), SEEN)

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from local.harness.telemetry import in_memory
-from shared import vendor_text
-from shared.batch import Candidate
-from shared.codes import MARKETO_RECORD, MARKETO_RESPONSE
 from shared.dataverse.client import error_of, names_of
-from shared.errors import DefectError, MsiSyncError
-from shared.plain import plain
+from shared.model import vendor_text
+from shared.model.codes import MARKETO_RECORD, MARKETO_RESPONSE
+from shared.model.errors import DefectError, MsiSyncError
+from shared.model.safe_text import plain
+from shared.sync.batch import Candidate
 from shared.telemetry.redaction import Lines, described, set_up_lines, without_values
 from tests.unit.test_telemetry_trace import World
 
@@ -184,7 +184,7 @@ async def _run(world: World) -> tuple[list[Any], list[Any]]:
 
 
 def _incoming(world: World) -> Any:
-    from shared.pipeline import Incoming  # noqa: PLC0415
+    from shared.sync.handlers import Incoming  # noqa: PLC0415
     from tests.unit.test_telemetry_trace import SEEN  # noqa: PLC0415
 
     return Incoming(world.notification(), SEEN, {})
@@ -245,9 +245,9 @@ def test_plain_text_shows_what_was_there() -> None:
 def test_what_holds_values_does_not_show_them() -> None:
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from shared.bus import Outgoing  # noqa: PLC0415
-    from shared.dataverse.multipart import Answer, Part  # noqa: PLC0415
-    from shared.pipeline import Incoming  # noqa: PLC0415
+    from shared.azure.service_bus import Outgoing  # noqa: PLC0415
+    from shared.dataverse.batch import Answer, Part  # noqa: PLC0415
+    from shared.sync.handlers import Incoming  # noqa: PLC0415
     from shared.write_back.rows import Update  # noqa: PLC0415
 
     value, body = {"x": MARK}, MARK.encode()

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from local.harness.dead_letters import QUEUES
-from shared.redelivery import GIVEN_UP, MARK, GivenUp, sent_for
-from shared.settings import QueueSettings
+from shared.config.settings import QueueSettings
+from shared.sync.redelivery import GIVEN_UP, MARK, GivenUp, sent_for
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 NAMES = QueueSettings.model_validate(QUEUES)

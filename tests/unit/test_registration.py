@@ -7,19 +7,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from shared import config, settings
-from shared.config import SyncConfig, logical
+from shared.cli.register.wanted import Target, Wanted, place, places_of, queue_target, wanted, webhook_target
+from shared.config import settings, sync_toml
+from shared.config.sync_toml import SyncConfig, logical
 from shared.dataverse.metadata import Column
-from shared.errors import ConfigurationError
-from shared.operations.registration.wanted import (
-    Target,
-    Wanted,
-    place,
-    places_of,
-    queue_target,
-    wanted,
-    webhook_target,
-)
+from shared.model.errors import ConfigurationError
 
 QUEUE = "dynamics-changes"
 SEND = "Endpoint=sb://contoso-sync.servicebus.windows.net/;SharedAccessKeyName=dataverse-send;SharedAccessKey=a2V5PT0="
@@ -239,7 +231,7 @@ def test_deletes_of_roles_bring_along_what_they_joined(table: str, attributes: s
 
 
 def test_the_default_sync_toml_watches_no_column_under_its_web_api_name() -> None:
-    rules = config.load(ROOT / "sync.toml")
+    rules = sync_toml.load(ROOT / "sync.toml")
     everything = {
         c for t in rules.tables for rs in rules.fields_of(t).values() for r in rs for c in (*r.columns, *r.when)
     }

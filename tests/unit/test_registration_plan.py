@@ -8,18 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.operations.registration.plan import Action, plan, plan_removal
-from shared.operations.registration.wanted import (
-    ENABLED,
-    WEBHOOK,
-    Endpoint,
-    Image,
-    Step,
-    StepKey,
-    Target,
-    Wanted,
-    WantedStep,
-)
+from shared.cli.register.plan import Action, plan, plan_removal
+from shared.cli.register.wanted import ENABLED, WEBHOOK, Endpoint, Image, Step, StepKey, Target, Wanted, WantedStep
 
 HERE = "sb://contoso-sync.servicebus.windows.net/dynamics-changes"
 QUEUE = Target(

@@ -13,12 +13,12 @@ from azure.core.exceptions import ServiceRequestError
 from azure.servicebus.exceptions import ServiceBusConnectionError
 from rich.console import Console
 
-from shared.bus import Outgoing
-from shared.cli import parser
-from shared.errors import ConfigurationError, MsiSyncError
-from shared.operations.command import Result
-from shared.operations.resync import COMMAND, marketo_calls
-from shared.records import Record, decode
+from shared.azure.service_bus import Outgoing
+from shared.cli.command import Result
+from shared.cli.main import parser
+from shared.cli.resync import COMMAND, marketo_calls
+from shared.model.errors import ConfigurationError, MsiSyncError
+from shared.model.record import Record, decode
 
 
 def guid(number: int) -> str:

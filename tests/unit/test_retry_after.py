@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.retry_after import LONGEST_SECONDS, retry_after
+from shared.transport.retry_after import LONGEST_SECONDS, retry_after
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 TOLD = {"date": format_datetime(NOW, usegmt=True)}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import settings
-from shared.errors import ConfigurationError
-from shared.operations.settings_file import read_settings_file
+from shared.cli.settings_file import read_settings_file
+from shared.config import settings
+from shared.model.errors import ConfigurationError
 from tests.unit.test_sign_in_settings import GOOD, refused
 
 ODD = """// of the team
@@ -135,7 +135,7 @@ def test_what_is_none_of_ours_is_left_alone() -> None:
 
 
 def test_every_setting_is_looked_at() -> None:
-    from shared import forms  # noqa: PLC0415
+    from shared.config import normalisers  # noqa: PLC0415
 
     names = [str(f.alias) for group in settings._GROUPS.values() for f in group.model_fields.values()]
-    assert forms.unresolved(dict.fromkeys(names, REFERENCE)) == names
+    assert normalisers.unresolved(dict.fromkeys(names, REFERENCE)) == names

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from shared.operations.show.facts import Difference, Person, Relation, Role, Subject
-from shared.operations.show.marketo import SALES_PERSON_EMAIL, differences, merge_roles, same
-from shared.outcomes import Parent
+from shared.cli.show.facts import Difference, Person, Relation, Role, Subject
+from shared.cli.show.marketo import SALES_PERSON_EMAIL, differences, merge_roles, same
+from shared.model.outcome import Parent
 
 USER = Parent("sales_person", "systemuser", "9b1d9f40-1c52-ef11-a316-000d3a5b7c02")
 ACCOUNT = Parent("company", "account", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from shared.operations.peek import Peeked, Place
-from shared.operations.show.facts import Subject
-from shared.operations.show.queues import note, stages
-from shared.records import Record, encode
-from shared.settings import QueueSettings
+from shared.cli.peek import Peeked, Place
+from shared.cli.show.facts import Subject
+from shared.cli.show.queues import note, stages
+from shared.config.settings import QueueSettings
+from shared.model.record import Record, encode
 
 ID, OTHER = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01"
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from shared.config import OwnerPolicy
-from shared.operations.show.relations import company_words, owner_words, possible_parents
-from shared.relations import LOOKUP_TABLE, NOBODY, Rules, User
+from shared.cli.show.relations import company_words, owner_words, possible_parents
+from shared.config.sync_toml import OwnerPolicy
+from shared.sync.links import LOOKUP_TABLE, NOBODY, Rules, User
 
 USER, ADMIN, FIXED, TEAM, ACCOUNT, ABOVE = (f"{number}e6d9f40-1c52-ef11-a316-000d3a5b7c8d" for number in range(6))
 GOOD = User(has_mail=True)

@@ -6,23 +6,12 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from shared.operations.command import Exit
-from shared.operations.show.command import as_json
-from shared.operations.show.facts import (
-    Difference,
-    Letter,
-    Parked,
-    Person,
-    Relation,
-    Role,
-    Search,
-    Subject,
-    Unseen,
-    Waiting,
-)
-from shared.operations.show.text import render
-from shared.operations.show.verdict import Verdict
-from shared.outcomes import Parent
+from shared.cli.command import Exit
+from shared.cli.show.command import as_json
+from shared.cli.show.facts import Difference, Letter, Parked, Person, Relation, Role, Search, Subject, Unseen, Waiting
+from shared.cli.show.text import render
+from shared.cli.show.verdict import Verdict
+from shared.model.outcome import Parent
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ACCOUNT = Parent("company", "account", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01")

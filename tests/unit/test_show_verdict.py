@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from shared.left_out import LeftOut, of_company
-from shared.operations.command import Exit
-from shared.operations.show.facts import Difference, Letter, Parked, Subject, Unseen, Waiting
-from shared.operations.show.verdict import Surroundings, Verdict, judge
-from shared.outcomes import Parent, WillNotCome
+from shared.cli.command import Exit
+from shared.cli.show.facts import Difference, Letter, Parked, Subject, Unseen, Waiting
+from shared.cli.show.verdict import Surroundings, Verdict, judge
+from shared.model.left_out import LeftOut, of_company
+from shared.model.outcome import Parent, WillNotCome
 
 NOW = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"

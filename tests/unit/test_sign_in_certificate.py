@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from shared.dataverse import certificate
-from shared.errors import ConfigurationError
+from shared.model.errors import ConfigurationError
 
 NOW = datetime.now(UTC)
 PASSWORD = "pfx-pa55word-0007"

@@ -11,11 +11,11 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from shared.codes import Kind
+from shared.config.settings import DataverseSettings
 from shared.dataverse import identity
 from shared.dataverse.identity import Session, connect
-from shared.errors import DataverseError, SignInError
-from shared.settings import DataverseSettings
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError, SignInError
 
 URL = "https://contoso.crm4.dynamics.com"
 AUTHORITY = "https://login.microsoftonline.com/11112222-0000-4000-8000-000000000003"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from shared import settings
-from shared.errors import ConfigurationError
-from shared.settings import Settings
+from shared.config import settings
+from shared.config.settings import Settings
+from shared.model.errors import ConfigurationError
 
 TENANT = "11112222-0000-4000-8000-000000000003"
 BUS = "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=sb-s3cret-0004"

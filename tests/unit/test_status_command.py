@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from shared.budget import Usage
-from shared.census import Parked
-from shared.circuit import Outage
-from shared.cli import parser
-from shared.entities import ENTITIES
-from shared.operations.command import Exit, Result
-from shared.operations.peek import Peeked
-from shared.operations.status import command
-from shared.operations.status.command import COMMAND, as_json
-from shared.operations.status.facts import PARKED, STATE, Entity, Queue, Status, age
-from shared.operations.status.look import first_seen
-from shared.operations.status.text import frame
-from shared.records import Record, encode
+from shared.azure.parked_count import Parked
+from shared.cli.command import Exit, Result
+from shared.cli.main import parser
+from shared.cli.peek import Peeked
+from shared.cli.status import command
+from shared.cli.status.command import COMMAND, as_json
+from shared.cli.status.facts import PARKED, STATE, Entity, Queue, Status, age
+from shared.cli.status.look import first_seen
+from shared.cli.status.text import frame
+from shared.marketo.quota import Usage
+from shared.model.entities import ENTITIES
+from shared.model.record import Record, encode
+from shared.sync.circuit_breaker import Outage
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NAMES = dict(zip(ENTITIES, ("sellers", "companies", "persons", "deals", "opportunity-roles"), strict=True))

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
-from shared import counts
-from shared.counts import WARM, Counts, hottest, last_error, row_name, totals
-from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
-from shared.records import Record
-from shared.storms import TOO_SOON
+from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
+from shared.model.record import Record
+from shared.sync import statistics
+from shared.sync.statistics import WARM, Counts, hottest, last_error, row_name, totals
+from shared.sync.storms import TOO_SOON
 
 NOON = datetime(2026, 3, 4, 12, 7, 30, tzinfo=UTC)
 ALL_KINDS: list[Outcome] = [
@@ -129,7 +129,7 @@ async def test_storage_that_is_away_costs_a_line_and_what_it_missed_is_written_l
 
 
 async def test_storage_that_hangs_holds_nobody_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counts, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(statistics, "PATIENCE_SECONDS", 0.01)
     world.slow = True
     await asyncio.wait_for(world.add(Synced("created")), 5)
     world.slow = False

@@ -12,16 +12,16 @@ from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundErr
 from azure.servicebus.management import EntityStatus
 from rich.console import Console
 
-from shared.counts import row_name
-from shared.operations import peek
-from shared.operations.command import Exit
-from shared.operations.peek import Peeked, Place, QueueUnavailable
-from shared.operations.status.command import as_json
-from shared.operations.status.facts import MAX_LETTERS, PARKED, STATE, Status
-from shared.operations.status.look import look
-from shared.operations.status.text import frame
-from shared.records import Record, encode, timestamp
-from shared.settings import MarketoSettings, QueueSettings
+from shared.cli import peek
+from shared.cli.command import Exit
+from shared.cli.peek import Peeked, Place, QueueUnavailable
+from shared.cli.status.command import as_json
+from shared.cli.status.facts import MAX_LETTERS, PARKED, STATE, Status
+from shared.cli.status.look import look
+from shared.cli.status.text import frame
+from shared.config.settings import MarketoSettings, QueueSettings
+from shared.model.record import Record, encode, timestamp
+from shared.sync.statistics import row_name
 
 QUEUES = QueueSettings.model_validate(
     {

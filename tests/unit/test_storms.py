@@ -17,24 +17,24 @@ from hypothesis import strategies as st
 
 from local.bench.small_world import Nobody
 from local.virtual import MemoryTable, Time, leases
-from shared.bus import Outgoing
-from shared.circuit import Circuits
-from shared.codes import Kind
-from shared.config import SyncConfig
-from shared.entities import ENTITIES, TABLES, Entity
-from shared.errors import MarketoError
-from shared.fields import MarketoField
-from shared.known import Known
+from shared.azure.service_bus import Outgoing
+from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
-from shared.outcomes import Failed, Later, Retry, Skipped, Synced
-from shared.pipeline import Incoming, Pipeline
-from shared.records import Record, encode, read
-from shared.references import References
-from shared.schema import Schema
-from shared.settle import Settler
-from shared.storms import COVERED, LONGEST_WAIT, MARGIN, Storms
-from shared.sync import Engine
-from shared.windows import Bursts
+from shared.model.codes import Kind
+from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.errors import MarketoError
+from shared.model.outcome import Failed, Later, Retry, Skipped, Synced
+from shared.model.record import Record, encode, read
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.engine import Engine
+from shared.sync.handlers import Incoming, Pipeline
+from shared.sync.lookups import References
+from shared.sync.mapping import MarketoField
+from shared.sync.marketo_cache import Known
+from shared.sync.schema import Schema
+from shared.sync.settlement import Settler
+from shared.sync.storms import COVERED, LONGEST_WAIT, MARGIN, Storms
+from shared.sync.windows import Bursts
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate({"account": {"fields": {"company": "name"}}})

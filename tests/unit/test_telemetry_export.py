@@ -90,7 +90,7 @@ def test_no_instrumentation_of_the_package_is_switched_on() -> None:
 @pytest.mark.parametrize(
     ("name", "level", "is_exported"),
     [
-        ("shared.pipeline", logging.INFO, True),
+        ("shared.sync.handlers", logging.INFO, True),
         ("azure.servicebus", logging.WARNING, True),
         ("azure_functions_runtime", logging.INFO, False),
         ("azure.monitor.opentelemetry.exporter", logging.ERROR, False),

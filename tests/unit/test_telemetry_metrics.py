@@ -9,16 +9,17 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 
 from local.harness.telemetry import Telemetry, in_memory
-from shared.budget import Usage
-from shared.bus import Outgoing
-from shared.census import Parked
-from shared.circuit import Outage
-from shared.codes import Kind as ErrorKind
-from shared.errors import MarketoError
-from shared.outcomes import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
-from shared.records import Record
-from shared.telemetry import measures, metrics, spans
-from shared.telemetry.gauges import MOST_PARKED, Gauges
+from shared.azure.parked_count import Parked
+from shared.azure.service_bus import Outgoing
+from shared.marketo.quota import Usage
+from shared.model.codes import Kind as ErrorKind
+from shared.model.errors import MarketoError
+from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
+from shared.model.record import Record
+from shared.monitoring import MOST_PARKED, Gauges
+from shared.sync import measures
+from shared.sync.circuit_breaker import Outage
+from shared.telemetry import metrics, spans
 from shared.telemetry.metrics import METRICS, Kind, Metric, record
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

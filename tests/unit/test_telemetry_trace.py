@@ -14,30 +14,30 @@ from pydantic import SecretStr
 
 from local.harness.telemetry import Telemetry, in_memory
 from local.virtual import MemoryState, MemoryTable, leases
-from shared.bus import Bus
-from shared.circuit import Circuits
-from shared.config import SyncConfig
-from shared.counts import Counts
+from shared.azure.parked_rows import Parked
+from shared.azure.service_bus import Bus
+from shared.config.settings import BusSettings
+from shared.config.sync_toml import SyncConfig
 from shared.dataverse.client import DataverseClient
-from shared.entities import ENTITIES
-from shared.errors import SignInError
-from shared.known import Known
-from shared.left_out_rows import LeftOutRows
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
-from shared.marketo.pacing import Pacer
-from shared.outcomes import Parent
-from shared.parked_rows import Parked
-from shared.parking import Parking
-from shared.pipeline import Incoming, Pipeline
-from shared.records import Record
-from shared.references import References
-from shared.schema import Schema
-from shared.settings import BusSettings
-from shared.settle import Settler
-from shared.sync import Engine
+from shared.marketo.limiter import Pacer
+from shared.model.entities import ENTITIES
+from shared.model.errors import SignInError
+from shared.model.outcome import Parent
+from shared.model.record import Record
+from shared.sync.circuit_breaker import Circuits
+from shared.sync.engine import Engine
+from shared.sync.handlers import Incoming, Pipeline
+from shared.sync.left_out_rows import LeftOutRows
+from shared.sync.lookups import References
+from shared.sync.marketo_cache import Known
+from shared.sync.parking import Parking
+from shared.sync.schema import Schema
+from shared.sync.settlement import Settler
+from shared.sync.statistics import Counts
+from shared.sync.windows import Bursts
 from shared.telemetry import spans
-from shared.windows import Bursts
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SEEN = NOON - timedelta(seconds=40)

@@ -20,11 +20,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from shared import cli
-from shared.errors import ConfigurationError
-from shared.operations.command import Exit, Result
-from shared.operations.show.text import render
-from shared.operations.terminal import Console, as_json
+from shared.cli import main
+from shared.cli.command import Exit, Result
+from shared.cli.output import Console, as_json
+from shared.cli.show.text import render
+from shared.model.errors import ConfigurationError
 from tests.unit.test_show_text import VERDICT, everything
 
 ROOT = Path(__file__).parents[2]
@@ -113,9 +113,9 @@ import sys
 from argparse import ArgumentParser
 from dataclasses import replace
 from functools import partial
-from shared import cli
-from shared.errors import ConfigurationError
-from shared.operations.command import Exit, Result
+from shared.cli import main as cli
+from shared.model.errors import ConfigurationError
+from shared.cli.command import Exit, Result
 from tests.unit.test_terminal import HOSTILE, a_table
 from rich.text import Text
 
@@ -164,7 +164,7 @@ def test_every_command_writes_to_any_terminal_and_keeps_its_exit_code(encoding: 
                 found, end = decoder.raw_decode(rest)
                 assert isinstance(found, dict)
                 rest, objects = rest[end:].strip(), objects + 1
-            assert objects == len(cli.COMMANDS)
+            assert objects == len(main.COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,9 @@ def test_every_command_writes_to_any_terminal_and_keeps_its_exit_code(encoding: 
 )
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_the_real_commands_end_as_documented(tmp_path: Path, encoding: str, arguments: list[str]) -> None:
-    code = f"import os, sys; os.chdir({str(tmp_path)!r}); from shared import cli; sys.exit(cli.main({arguments!r}))"
+    code = (
+        f"import os, sys; os.chdir({str(tmp_path)!r}); from shared.cli.main import main; sys.exit(main({arguments!r}))"
+    )
     done = python(code, PYTHONIOENCODING=encoding)
     assert done.returncode in set(Exit)
     assert b"Traceback" not in done.stderr
@@ -182,8 +184,8 @@ def test_the_real_commands_end_as_documented(tmp_path: Path, encoding: str, argu
 @pytest.mark.parametrize("in_json", [False, True])
 def test_a_reader_that_has_had_enough_gets_the_exit_code_and_no_traceback(in_json: bool) -> None:
     code = (
-        "import sys; from functools import partial; from shared import cli;"
-        "from shared.operations.command import Command, Result;"
+        "import sys; from functools import partial; from shared.cli import main as cli;"
+        "from shared.cli.command import Command, Result;"
         "show = lambda console: [console.print('x' * 1000) for _ in range(1000)]\n"
         "async def run(*_): return Result(1, {'x': ['y' * 1000] * 1000}, show)\n"
         "cli.parser = partial(cli.parser, (Command('look', 'look', 'more', run),));"
@@ -201,20 +203,20 @@ def test_a_reader_that_has_had_enough_gets_the_exit_code_and_no_traceback(in_jso
 def test_only_the_edge_writes() -> None:
     """No command has a console of its own, or prints around it."""
     around = re.compile(r"(?<![\w.])print\(|sys\.std(out|err)\.write")
-    allowed = {"terminal.py", "helper.py"}  # the edge; a process of ours that writes to another one
-    for path in (ROOT / "shared/operations").rglob("*.py"):
+    allowed = {"output.py", "main.py", "helper.py"}  # the edge; a process of ours that writes to another one
+    for path in (ROOT / "shared/cli").rglob("*.py"):
         if path.name not in allowed:
             text = path.read_text()
             assert not around.search(text), path
-            assert "Console(" not in text or "from shared.operations.terminal import Console" in text, path
+            assert "Console(" not in text or re.search(r"from \.+output import .*Console", text), path
 
 
 def test_an_error_in_several_lines_is_printed_in_several_lines(capsys: pytest.CaptureFixture[str]) -> None:
     async def run(*_: Any) -> Result:
         raise ConfigurationError("BadSettings", "one\ntwo \x1b[31m")
 
-    given = Namespace(json=False, settings=None, command=replace(cli.COMMANDS[0], run=run))
+    given = Namespace(json=False, settings=None, command=replace(main.COMMANDS[0], run=run))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "parser", type("P", (), {"parse_args": lambda *_: given}))
-        assert cli.main(["doctor"]) == Exit.FAILED
+        patch.setattr(main, "parser", type("P", (), {"parse_args": lambda *_: given}))
+        assert main.main(["doctor"]) == Exit.FAILED
     assert capsys.readouterr().err == "BadSettings: one\ntwo \\x1b[31m\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.text import BeyondBmp, clean, cut, cut_bytes, is_blank, without_invisible
+from shared.model.text import BeyondBmp, clean, cut, cut_bytes, is_blank, without_invisible
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 

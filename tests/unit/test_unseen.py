@@ -8,14 +8,14 @@ from uuid import UUID
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
-from shared.children import Children
-from shared.config import SyncConfig
+from shared.config.sync_toml import SyncConfig
 from shared.dataverse.client import MAX_IDS
-from shared.dependants import Dependants
-from shared.errors import MsiSyncError
-from shared.records import Record
-from shared.reference_state import ReferenceState
-from shared.unseen import ASK_SECONDS, LookAgain, UnseenRows
+from shared.model.errors import MsiSyncError
+from shared.model.record import Record
+from shared.sync.children import Children
+from shared.sync.dependants import Dependants
+from shared.sync.reference_state import ReferenceState
+from shared.sync.unseen import ASK_SECONDS, LookAgain, UnseenRows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MAIL = "internalemailaddress"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.words import answer
+from shared.sync.words import answer
 
 ENGLISH, GERMAN, AUSTRIAN, FRENCH = 1033, 1031, 3079, 1036
 

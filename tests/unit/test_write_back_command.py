@@ -10,10 +10,10 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 from rich.console import Console
 
-from shared.cli import parser
-from shared.errors import MsiSyncError
-from shared.operations import write_back
-from shared.operations.command import Exit, Result
+from shared.cli import write_back
+from shared.cli.command import Exit, Result
+from shared.cli.main import parser
+from shared.model.errors import MsiSyncError
 from shared.write_back.results import Run
 
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.virtual import MemoryState, MemoryTable
-from shared.changes import Change, Notification
-from shared.codes import Kind
-from shared.config import SyncConfig
+from shared.config.settings import QueueSettings
+from shared.config.sync_toml import SyncConfig
+from shared.dataverse.batch import Answer, Part
 from shared.dataverse.metadata import Column
-from shared.dataverse.multipart import Answer, Part
-from shared.errors import DataverseError, MarketoError, SignInError
-from shared.fields import MarketoField
-from shared.settings import QueueSettings
+from shared.dataverse.notifications import Change, Notification
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError, MarketoError, SignInError
+from shared.sync.mapping import MarketoField
 from shared.write_back import lease as leases
 from shared.write_back.due import DueRows
 from shared.write_back.echo import Echoes

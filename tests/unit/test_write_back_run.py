@@ -13,15 +13,15 @@ from uuid import UUID
 import pytest
 
 from local.virtual import MemoryState, MemoryTable
-from shared import tally
-from shared.bus import Outgoing
-from shared.codes import Kind
-from shared.conditions import SyncFilter
+from shared.azure.service_bus import Outgoing
+from shared.config.conditions import SyncFilter
+from shared.config.settings import QueueSettings
+from shared.dataverse.batch import Answer, Part
 from shared.dataverse.client import error_of
-from shared.dataverse.multipart import Answer, Part
-from shared.errors import DataverseError, MarketoError
-from shared.records import decode
-from shared.settings import QueueSettings
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError, MarketoError
+from shared.model.record import decode
+from shared.transport import call_count
 from shared.write_back import lease as leases
 from shared.write_back.due import DueRows, again
 from shared.write_back.lease import Lease
@@ -140,7 +140,7 @@ class World:
         return "externalPersonId"
 
     async def get(self, path: str, **_: Any) -> dict[str, Any]:
-        tally.count("marketo")
+        call_count.count("marketo")
         self.paths.append(path)
         url = urlsplit(path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -169,7 +169,7 @@ class World:
     ) -> list[dict[str, Any]]:
         self.before_read()
         assert len(values) <= 300
-        tally.count("marketo")
+        call_count.count("marketo")
         self.reads.append(len(values))
         assert set(fields) == {"id", "externalPersonId", "priority", "msiType"}
         wanted = set(values)
@@ -177,7 +177,7 @@ class World:
 
     # Dataverse
     async def batch(self, parts: Sequence[Part], **_: Any) -> list[Answer]:
-        tally.count("dataverse")
+        call_count.count("dataverse")
         return [self._answer(part) for part in parts]
 
     def _answer(self, part: Part) -> Answer:
@@ -201,7 +201,7 @@ class World:
     async def update_many(
         self, table: str, _set: str, targets: Sequence[Mapping[str, Any]], *, tag: str, **_: Any
     ) -> None:
-        tally.count("dataverse")
+        call_count.count("dataverse")
         assert tag == "msisync"
         if not self.has_bulk:
             raise error_of(404, {}, b"")
@@ -218,7 +218,7 @@ class World:
             self.rows_of[table][row].update(target)
 
     async def page(self, url: str, size: int, **_more: Any) -> tuple[list[dict[str, Any]], str]:
-        tally.count("dataverse")
+        call_count.count("dataverse")
         assert size == PAGE
         self.pages += 1
         if self.pages in self.stale_pages:

@@ -1,0 +1,1 @@
+"""The composition root: what is made of which parts, once per process."""

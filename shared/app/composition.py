@@ -1,0 +1,298 @@
+"""Wires the product together, once per process and on first use: nothing here runs at import."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import cache, partial
+from uuid import uuid4
+
+import httpx
+
+from ..azure.parked_table import Store
+from ..azure.service_bus import Bus, Outgoing
+from ..azure.shared_state import State
+from ..config import settings, sync_toml
+from ..config.settings import DataverseSettings, MarketoSettings, Settings
+from ..config.sync_toml import SyncConfig
+from ..dataverse.auth import DataverseAuth
+from ..dataverse.client import TIMEOUT_SECONDS as DATAVERSE_TIMEOUT
+from ..dataverse.client import DataverseClient
+from ..dataverse.metadata import Metadata
+from ..marketo.auth import MarketoAuth
+from ..marketo.client import TIMEOUT_SECONDS as MARKETO_TIMEOUT
+from ..marketo.client import MarketoClient
+from ..marketo.limiter import Pacer
+from ..marketo.quota import Budget, limits_of
+from ..model.clock import Clock
+from ..model.entities import ENTITIES
+from ..monitoring import Gauges
+from ..sync.arrivals import Arrivals
+from ..sync.children import Children
+from ..sync.circuit_breaker import Circuits
+from ..sync.dependants import Dependants
+from ..sync.engine import Engine
+from ..sync.handlers import Pipeline
+from ..sync.heartbeat import Heartbeat
+from ..sync.lease import Leases
+from ..sync.left_out_rows import LeftOutRows
+from ..sync.lookups import References
+from ..sync.marketo_cache import Known
+from ..sync.parking import Parking
+from ..sync.redelivery import Redelivery
+from ..sync.reference_state import ReferenceState
+from ..sync.renamed_labels import RenamedLabels
+from ..sync.schema import Schema
+from ..sync.settlement import Settler
+from ..sync.statistics import Counts
+from ..sync.trickle import Trickle
+from ..sync.unseen import LookAgain, UnseenRows
+from ..sync.windows import Bursts
+from ..telemetry import export
+from ..telemetry.redaction import set_up_lines
+from ..transport.guard import Guard
+from ..write_back import due
+from ..write_back.echo import Echoes
+from ..write_back.lease import Lease
+from ..write_back.persons import Feed, Persons
+from ..write_back.plan import Plans
+from ..write_back.results import Run
+from ..write_back.rows import Rows
+from ..write_back.run import CIRCUIT, WriteBack
+from ..write_back.sweep import Sweeps
+
+CONNECT_SECONDS = 10.0
+
+
+_clock = Clock()
+_now = _clock.now
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the triggers of a process have in common: above all the clients, with their sign-ins and limits."""
+
+    settings: Settings
+    rules: SyncConfig
+    state: State
+    circuits: Circuits
+    dataverse: DataverseClient
+    budget: Budget
+    marketo: MarketoClient
+    bus: Bus
+
+    @property
+    def plans(self) -> Plans:
+        """What is written back where."""
+        return Plans(self.rules, Metadata(self.dataverse), self.marketo, self.state, now=_now)
+
+
+@cache
+def _telemetry() -> None:
+    """Once per process, also where settings are refused at each invocation."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and those with 300 ids have 14 KB
+    # It logs every header of every request to storage.
+    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
+    set_up_lines()
+    export.start()
+
+
+@cache
+def _shared() -> _Shared:
+    _telemetry()
+    given = settings.load()
+    rules = sync_toml.load(given.sync.config)
+    state = State(given.storage, heard=_clock.heard)
+    circuits = Circuits(state, seconds=given.sync.circuit, now=_now)
+    dataverse = dataverse_client(given.dataverse, circuits)
+    budget = Budget(state, limits_of(given.marketo), me=uuid4().hex[:12], now=_now)
+    marketo = marketo_client(given.marketo, rules, budget, circuits)
+    return _Shared(given, rules, state, circuits, dataverse, budget, marketo, Bus(given.bus))
+
+
+@cache
+def pipeline() -> Pipeline:
+    """The one pipeline of this process. Raises ConfigurationError with every problem of settings and sync.toml."""
+    with_others = _shared()
+    given, rules, circuits = with_others.settings, with_others.rules, with_others.circuits
+    dataverse, marketo, bus = with_others.dataverse, with_others.marketo, with_others.bus
+    clock = time.monotonic
+    known = Known(clock=clock)
+    arrivals = Arrivals(with_others.state, known, now=_now)
+    synced = {table: rules.columns_of(table) for table in rules.tables}
+    trickle = Trickle(
+        with_others.budget.refresh,
+        daily_calls=given.marketo.daily_calls,
+        share=given.marketo.trickle_share,
+        longest=given.marketo.trickle_window,
+        now=_now,
+    )
+    bursts = Bursts(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now, trickle=trickle)
+    reference_state = ReferenceState(with_others.state)
+    renamed_labels = RenamedLabels(with_others.state, dataverse, language=rules.language, now=_now)
+    unseen = UnseenRows(with_others.state)
+    hidden_columns = Metadata(dataverse).hidden_columns
+    dependants = Dependants(
+        dataverse, Children(dataverse, rules.tables), reference_state, rules, hidden_columns=hidden_columns
+    )
+    store = Store(given.storage)
+    parking = Parking(
+        store,
+        bus,
+        given.queues,
+        now=_now,
+        check_after=given.sync.parent_check,
+        max_wait=given.sync.parent_wait,
+    )
+    engine = Engine(
+        dataverse=dataverse,
+        marketo=marketo,
+        schema=Schema(
+            rules,
+            Metadata(dataverse),
+            marketo,
+            clock=clock,
+            versions=reference_state.versions,
+            watch=renamed_labels.seen,
+        ),
+        references=References(
+            dataverse,
+            rules,
+            clock=clock,
+            versions=reference_state.versions,
+            hidden=reference_state.hidden,
+            hidden_columns=hidden_columns,
+            unseen=unseen.note,
+        ),
+        known=known,
+        circuits=circuits,
+        leases=Leases(with_others.state, me=uuid4().hex, longest_call=given.marketo.longest_call, clock=clock),
+        tables=list(rules.tables),
+        clock=clock,
+        now=_now,
+        time_budget=given.sync.time_budget,
+        parent_wait=given.sync.parent_wait,
+        arrivals=arrivals,
+        causes=parking.causes,
+    )
+    return Pipeline(
+        given.queues,
+        bursts=bursts,
+        circuits=circuits,
+        bus=bus,
+        engine=engine,
+        settler=Settler(bus, parking, given.queues, now=_now, max_attempts=given.sync.max_attempts),
+        parking=parking,
+        marketo=marketo,
+        known=known,
+        dependants=dependants,
+        counts=Counts(with_others.state, now=_now),
+        left_out=LeftOutRows(with_others.state, now=_now),
+        gauges=Gauges(with_others.budget, with_others.state, store, daily_calls=given.marketo.daily_calls, now=_now),
+        tables={table: rules.filter_columns(table) for table in rules.tables},
+        organization_id=_Organization(given.dataverse, dataverse).id,
+        is_echo=Echoes(with_others.plans, dataverse.user_id, synced=synced, clock=clock).is_echo,
+        written_again=partial(due.again, with_others.state, now=_now),
+        relabel=renamed_labels.send,
+        look_again=LookAgain(unseen, dependants, now=_now).run,
+        now=_now,
+        note=Heartbeat(with_others.state, now=_now, clock=clock).beat,
+        delivered=_clock.at_least,
+    )
+
+
+@cache
+def redelivery() -> Redelivery:
+    """What brings back messages that the broker gave up. Raises ConfigurationError as `pipeline` does."""
+    with_others = _shared()
+    return Redelivery(with_others.bus, with_others.settings.queues, with_others.state, now=_now)
+
+
+@cache
+def write_back() -> WriteBack:
+    """The one write-back of this process. Raises ConfigurationError as `pipeline` does."""
+    with_others = _shared()
+    return write_back_of(
+        with_others.settings,
+        state=with_others.state,
+        plans=with_others.plans,
+        dataverse=with_others.dataverse,
+        marketo=with_others.marketo,
+        send=with_others.bus.send,
+        turn=partial(with_others.circuits.attempt, CIRCUIT),
+        time_budget=with_others.settings.sync.time_budget,
+    )
+
+
+def write_back_of(
+    given: Settings,
+    *,
+    state: State,
+    plans: Plans,
+    dataverse: DataverseClient,
+    marketo: MarketoClient,
+    send: Callable[[Sequence[Outgoing]], Awaitable[None]],
+    turn: Callable[[], AbstractAsyncContextManager[object]],
+    time_budget: float,
+    dry: bool = False,
+    told: Callable[[Run], None] = lambda _: None,
+) -> WriteBack:
+    """A write-back with these clients: the app's, or an operator's."""
+    clock = time.monotonic
+    share = limits_of(given.marketo).allowed * given.sync.sweep_share
+    return WriteBack(
+        state=state,
+        plans=plans,
+        persons=Persons(marketo),
+        feed=Feed(marketo, state, now=_now),
+        rows=Rows(dataverse, clock=clock, sleep=asyncio.sleep),
+        dataverse=dataverse,
+        due=due.DueRows(state, send, given.queues, now=_now, max_attempts=given.sync.max_attempts),
+        sweeps=Sweeps(state, hour=given.sync.sweep_hour, calls=int(share), now=_now),
+        lease=Lease(state, me=uuid4().hex[:12], clock=clock),
+        turn=turn,
+        clock=clock,
+        now=_now,
+        time_budget=time_budget,
+        dry=dry,
+        told=told,
+    )
+
+
+def dataverse_client(given: DataverseSettings, guard: Guard | None = None) -> DataverseClient:
+    """A client of the environment, not yet connected."""
+    http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(DATAVERSE_TIMEOUT, connect=CONNECT_SECONDS))
+    auth = DataverseAuth(given, http, clock=time.monotonic)
+    return DataverseClient(http, auth, clock=time.monotonic, sleep=asyncio.sleep, guard=guard)
+
+
+def marketo_client(
+    given: MarketoSettings, rules: SyncConfig, budget: Budget | None = None, guard: Guard | None = None
+) -> MarketoClient:
+    """A client of the Marketo instance, not yet connected, that stays within the budget."""
+    http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(MARKETO_TIMEOUT, connect=CONNECT_SECONDS))
+    clock, sleep = time.monotonic, asyncio.sleep
+    auth = MarketoAuth(http, given.client_id, given.client_secret, clock=clock, sleep=sleep)
+    pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=clock, sleep=sleep, budget=budget)
+    keys = {name: fields[0] for name in ENTITIES if (fields := rules.key_fields(name))}
+    return MarketoClient(http, auth, pacer, clock=clock, sleep=sleep, keys=keys, guard=guard, budget=budget)
+
+
+class _Organization:
+    """The organisation that may post: as set, else the one that the credentials sign in to, asked once."""
+
+    def __init__(self, given: DataverseSettings, dataverse: DataverseClient) -> None:
+        self._id = given.organization_id.lower()
+        self._dataverse = dataverse
+        self._lock = asyncio.Lock()
+
+    async def id(self) -> str:
+        """Its id, lower case."""
+        async with self._lock:
+            if not self._id:
+                self._id = await self._dataverse.organization_id()
+            return self._id

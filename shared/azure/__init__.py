@@ -1,0 +1,1 @@
+"""The adapters to Azure: Service Bus and Table Storage."""

@@ -1,0 +1,164 @@
+"""The rows of the table of parked records, as values: a record that waits, and the note of a parent. Pure.
+
+==================  ============================  ==============================================================
+PartitionKey        RowKey                        columns
+==================  ============================  ==============================================================
+``company``         ``<parent>|<table>|<id>``     a parked record: Entity, FirstSeen, Since, LinkedLater, Attempt, …
+``company``         ``!<parent>``                 a parent's note: Table, State, Since, NextCheck, Checks, Unasked,
+                                                  and where it will not come: Code, Reason, Skipped, GivenUp
+==================  ============================  ==============================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from ..model.outcome import Parent, WillNotCome
+from ..model.record import Record
+from ..telemetry.redaction import redacted
+
+#: Longest reason that a note keeps.
+REASON_LENGTH = 300
+
+
+class NoteState(StrEnum):
+    """What is known of a parent that is waited for."""
+
+    UNASKED = "unasked"  #: nobody has asked for it, or its children are being sent on: who waits must ask
+    ASKING = "asking"  #: somebody is about to request its sync, or was killed while about to: the timer finds out
+    ASKED = "asked"  #: its sync was requested and has not ended yet
+    WILL_NOT_COME = "will not come"  #: its sync has ended, and it is not in Marketo; see `Note.cause`
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A record that waits for `parent`; `entity` is its own. `trace`: the span that parked it.
+
+    `linked_later`: it is in Marketo without the link, and is only to be sent again when the parent is there.
+    """
+
+    parent: Parent
+    entity: str
+    record: Record
+    etag: str = ""
+    trace: str = ""
+    linked_later: bool = False
+
+    @property
+    def row_key(self) -> str:
+        """Where its row lies among the children of its parent."""
+        return f"{self.parent.id}|{self.record.table}|{self.record.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A parent that is waited for. `since`: its oldest child's wait; `checks`: looks of the timer so far.
+
+    `cause` is there in the state WILL_NOT_COME.
+    """
+
+    parent: Parent
+    since: datetime
+    next_check: datetime
+    checks: int = 0
+    state: NoteState = NoteState.ASKED
+    cause: WillNotCome | None = None
+    etag: str = ""
+
+
+def note_key(parent: Parent) -> dict[str, str]:
+    """Where the note of a parent lies."""
+    return {"PartitionKey": parent.entity, "RowKey": f"!{parent.id}"}
+
+
+def first_note(parent: Parent, next_check: datetime) -> dict[str, Any]:
+    """What whoever parks writes of a parent: of one that has a note already, the state stays."""
+    return {**note_key(parent), "Table": parent.table, "Unasked": next_check}
+
+
+def note_row(note: Note) -> dict[str, Any]:
+    """The row of a note."""
+    cause = note.cause
+    return {
+        **note_key(note.parent),
+        "Table": note.parent.table,
+        "State": str(note.state),
+        "Since": note.since,
+        "NextCheck": note.next_check,
+        "Unasked": note.next_check,  # what was parked meanwhile needs no look of its own
+        "Checks": note.checks,
+        "Code": cause.code if cause else "",
+        "Reason": redacted(cause.message)[:REASON_LENGTH] if cause else "",
+        "Skipped": bool(cause and cause.skipped),
+        "GivenUp": cause.since if cause else note.since,
+    }
+
+
+def note_of(row: Any) -> Note:
+    """The note of a row; `etag` where the row comes from the table."""
+    parent = Parent(row["PartitionKey"], row["Table"], row["RowKey"][1:])
+    next_check = utc(row.get("NextCheck") or row["Unasked"])  # who was killed before asking has noted no more
+    since = utc(row.get("Since", next_check))
+    state = NoteState(row["State"]) if row.get("State") else _earlier_state(row)
+    cause = None
+    if state is NoteState.WILL_NOT_COME:
+        cause = WillNotCome(row["Code"], row["Reason"], utc(row["GivenUp"]), row["Skipped"])
+    etag = getattr(row, "metadata", {}).get("etag", "")
+    return Note(parent, since, next_check, row.get("Checks", 0), state, cause, etag)
+
+
+def child_row(child: Parked) -> dict[str, Any]:
+    """The row of a parked record."""
+    record = child.record
+    return {
+        "PartitionKey": child.parent.entity,
+        "RowKey": child.row_key,
+        "Entity": child.entity,
+        "FirstSeen": record.first_seen,
+        "Correlation": record.correlation_id,
+        "Attempt": record.attempt,
+        "Requested": record.requested,
+        "FilterChanged": record.filter_changed,
+        "Deciding": record.deciding,
+        "Forced": record.forced,
+        "Replays": record.replays,
+        "WriteBack": record.write_back,
+        "Since": record.parked_since,
+        "LinkedLater": child.linked_later,
+        "Trace": child.trace,
+    }
+
+
+def child_of(parent: Parent, row: Any) -> Parked:
+    """The parked record of a row that comes from the table."""
+    _, table, id_ = row["RowKey"].split("|")
+    record = Record(
+        table,
+        id_,
+        utc(row["FirstSeen"]),
+        correlation_id=row["Correlation"],
+        attempt=row["Attempt"],
+        requested=row["Requested"],
+        filter_changed=row.get("FilterChanged", False),
+        deciding=row.get("Deciding", False),
+        forced=row.get("Forced", False),
+        replays=row.get("Replays", 0),
+        write_back=row.get("WriteBack", False),
+        parked_since=utc(row["Since"]),
+    )
+    return Parked(
+        parent, row["Entity"], record, row.metadata["etag"], row.get("Trace", ""), row.get("LinkedLater", False)
+    )
+
+
+def utc(moment: datetime) -> datetime:
+    """An aware moment: the SDK of Table Storage leaves the zone out at times."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _earlier_state(row: Any) -> NoteState:
+    """Of a note that only `first_note` has written, or a version before there were states."""
+    return NoteState.UNASKED if row.get("Leaving", True) else NoteState.ASKED

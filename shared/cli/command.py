@@ -1,0 +1,55 @@
+"""What a command of `msisync` is: its place in the help, its arguments, and a result that people or programs read."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .context import Context
+
+
+#: Objects between two collections. Messages have no cycles: looking for some costs a sixth of the time.
+SELDOM = 100_000
+
+
+class Exit(IntEnum):
+    """What the exit code of every command means."""
+
+    OK = 0
+    ATTENTION = 1  # it works, but something should be looked at or is still to be done
+    FAILED = 2  # something does not work
+    USAGE = 64  # the command line itself is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command found or did: `data` for `--json`, `show` for people."""
+
+    exit: Exit
+    data: Mapping[str, Any]
+    show: Callable[[Console], None]
+
+
+def _no_arguments(_: ArgumentParser) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command. `name` may have two words: "fields list". `help` is a line, `more` says what to do next.
+
+    `run` gets the context, the parsed arguments and the console for progress (standard error); it raises MsiSyncError
+    with the remedy when it cannot do its work.
+    """
+
+    name: str
+    help: str
+    more: str
+    run: Callable[[Context, Namespace, Console], Awaitable[Result]]
+    arguments: Callable[[ArgumentParser], None] = _no_arguments

@@ -1,0 +1,131 @@
+"""What a command works with: settings, sync.toml and the clients, each made when a command first asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..app.composition import dataverse_client, marketo_client
+from ..azure.service_bus import Bus
+from ..azure.shared_state import State
+from ..config import settings, sync_toml
+from ..config.settings import Settings
+from ..config.sync_toml import SyncConfig
+from ..dataverse.client import DataverseClient
+from ..dataverse.metadata import Metadata
+from ..marketo.client import MarketoClient
+from ..marketo.quota import Budget, limits_of
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableClient
+    from azure.servicebus.aio import ServiceBusClient
+    from azure.servicebus.aio.management import ServiceBusAdministrationClient
+
+SETTINGS_FILE = "local.settings.json"
+#: An operator waits for the answer: the SDKs' own patience is too long.
+_FEW_TRIES: dict[str, Any] = {"retry_total": 1}
+#: What is closed in the end, if it was opened, in this order.
+_CLOSED = (
+    *("dataverse", "marketo", "outgoing", "bus", "bus_administration", "parked_table", "state_table", "_credential"),
+)
+
+
+class Context:
+    """Settings and clients of one command. Reading an attribute raises ConfigurationError when it cannot be had."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self.environment = environment
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The app settings; every problem of them is in the error."""
+        return settings.load(self.environment)
+
+    @cached_property
+    def config(self) -> SyncConfig:
+        """sync.toml."""
+        return sync_toml.load(self.settings.sync.config)
+
+    @cached_property
+    def dataverse(self) -> DataverseClient:
+        """A client of Dataverse."""
+        return dataverse_client(self.settings.dataverse)
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """The tables of Dataverse."""
+        return Metadata(self.dataverse)
+
+    @cached_property
+    def marketo(self) -> MarketoClient:
+        """A client of Marketo. Its calls count as the app's, but the app's share does not bind them."""
+        return marketo_client(self.settings.marketo, self.config, self.budget)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The use of Marketo's day."""
+        limits = limits_of(self.settings.marketo)
+        return Budget(self.state, limits, me="operator", now=lambda: datetime.now(UTC), operator=True)
+
+    @cached_property
+    def state(self) -> State:
+        """What the app's instances share."""
+        return State(self.settings.storage, lambda: self.state_table)
+
+    @cached_property
+    def bus(self) -> ServiceBusClient:
+        """A client of the Service Bus namespace."""
+        from azure.servicebus.aio import ServiceBusClient  # noqa: PLC0415  (a second that most commands need not pay)
+
+        given = self.settings.bus
+        if given.connection.get_secret_value():
+            return ServiceBusClient.from_connection_string(given.connection.get_secret_value(), **_FEW_TRIES)
+        return ServiceBusClient(given.namespace, self._credential, **_FEW_TRIES)
+
+    @cached_property
+    def outgoing(self) -> Bus:
+        """Sends messages to the queues, as the app does."""
+        return Bus(self.settings.bus, self.bus)
+
+    @cached_property
+    def bus_administration(self) -> ServiceBusAdministrationClient:
+        """A client of the namespace's management; it needs the right to manage."""
+        from azure.servicebus.aio.management import ServiceBusAdministrationClient  # noqa: PLC0415
+
+        given = self.settings.bus
+        if given.connection.get_secret_value():
+            return ServiceBusAdministrationClient.from_connection_string(given.connection.get_secret_value())
+        return ServiceBusAdministrationClient(given.namespace, self._credential)
+
+    @cached_property
+    def parked_table(self) -> TableClient:
+        """The table of parked records."""
+        return self._table(self.settings.storage.parked_table)
+
+    @cached_property
+    def state_table(self) -> TableClient:
+        """The table of what the app's instances share."""
+        return self._table(self.settings.storage.state_table)
+
+    def _table(self, name: str) -> TableClient:
+        from azure.data.tables.aio import TableClient  # noqa: PLC0415
+
+        given = self.settings.storage
+        if given.connection.get_secret_value():
+            return TableClient.from_connection_string(given.connection.get_secret_value(), name, **_FEW_TRIES)
+        return TableClient(given.table_uri, name, credential=self._credential, **_FEW_TRIES)
+
+    @cached_property
+    def _credential(self):  # type: ignore[no-untyped-def]
+        from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415
+
+        return DefaultAzureCredential()
+
+    async def close(self) -> None:
+        """Close every client that was opened."""
+        for name in _CLOSED:
+            if name in self.__dict__:
+                await self.__dict__[name].close()

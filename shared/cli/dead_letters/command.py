@@ -1,0 +1,209 @@
+"""`msisync dead-letters`: its commands, and those of them that only look."""
+
+from __future__ import annotations
+
+import heapq
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from contextlib import aclosing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ...model.errors import MsiSyncError
+from ..command import Command, Exit, Result
+from ..context import Context
+from ..peek import peek
+from . import filters
+from .files import export, import_
+from .grouping import Groups
+from .letter import place_of, read
+from .replay import discard, replay
+from .survey import Survey
+from .text import brief, full, group_json, say, show_brief, show_full, show_groups, show_unseen
+
+GROUP = "see, replay, archive or discard what could not be synced"
+MAX = 1000
+LIMIT = 50
+
+
+async def summary(context: Context, given: Namespace, progress: Console) -> Result:
+    """Count all dead letters by what they have in common. Raises QueueUnavailable when Service Bus does not answer."""
+    chosen, now, survey, groups = filters.given_filters(given), datetime.now(UTC), Survey(context), Groups()
+    with progress.status("Looking at the dead letters"):
+        async with aclosing(survey.pages()) as pages:
+            async for page in pages:
+                for letter in page:
+                    if chosen.fit(letter, now):
+                        groups.add(letter)
+    found = [group_json(group) for group in groups.largest_first()]
+    count = sum(group["count"] for group in found)
+    data = {"count": count, "groups": found, "not_looked_at": survey.unseen}
+
+    def show(console: Console) -> None:
+        show_groups(console, found, remedies=True)
+        say(console, f"{count} dead letters" if count else "No dead letters.", "bold" if count else "green")
+        show_unseen(console, survey.unseen)
+
+    return Result(Exit.ATTENTION if count or survey.unseen else Exit.OK, data, show)
+
+
+async def list_(context: Context, given: Namespace, progress: Console) -> Result:
+    """The newest dead letters, or the oldest. Raises as `summary`."""
+    chosen, now, survey = filters.given_filters(given), datetime.now(UTC), Survey(context)
+    best: list[tuple[float, int, dict[str, Any]]] = []
+    count = 0
+    with progress.status("Looking at the dead letters"):
+        async with aclosing(survey.pages()) as pages:
+            async for page in pages:
+                for letter in page:
+                    if not chosen.fit(letter, now):
+                        continue
+                    count += 1
+                    since = letter.message.enqueued.timestamp() if letter.message.enqueued else 0.0
+                    rank = (-since, -count) if given.oldest else (since, count)
+                    if len(best) < given.limit:
+                        heapq.heappush(best, (*rank, brief(letter)))
+                    elif rank > best[0][:2]:
+                        heapq.heapreplace(best, (*rank, brief(letter)))
+    found = [letter for *_, letter in sorted(best, key=lambda each: each[:2], reverse=True)]
+    data = {"count": count, "dead_letters": found, "not_looked_at": survey.unseen}
+
+    def show(console: Console) -> None:
+        for letter in found:
+            show_brief(console, letter)
+        more = f", {len(found)} shown (see --limit)" if len(found) < count else ""
+        say(console, f"{count} dead letters{more}" if count else "No dead letters.", "bold" if count else "green")
+        show_unseen(console, survey.unseen)
+
+    return Result(Exit.ATTENTION if count or survey.unseen else Exit.OK, data, show)
+
+
+async def show_one(context: Context, given: Namespace, _: Console) -> Result:
+    """Everything of one dead letter. Raises MsiSyncError when it is not there, and QueueUnavailable."""
+    queues = context.settings.queues
+    found = place_of(given.place, queues)
+    if found is None:
+        raise MsiSyncError("NoAddress", f"{given.place} is no address as msisync dead-letters list prints it")
+    place, number = found
+    async with aclosing(peek(context.bus, place, start=number, page=1)) as pages:
+        page = await anext(pages, None)
+    if not page or page[0].sequence_number != number:
+        raise MsiSyncError("NotThere", f"{given.place} is not there any more; see msisync dead-letters list")
+    data = full(read(place, page[0], queues))
+    return Result(Exit.OK, data, lambda console: show_full(console, data))
+
+
+def _list_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_positive, default=LIMIT, metavar="N", help=f"how many; default {LIMIT}")
+    parser.add_argument("--oldest", action="store_true", help="the oldest ones instead of the newest")
+    filters.arguments(parser)
+
+
+def _show_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("place", help="address of a dead letter as list prints it, such as dead-letters/17")
+
+
+def _apply_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--apply", action="store_true", help="do it; without it nothing is changed")
+    parser.add_argument("--max", type=_count, default=MAX, metavar="N", help=f"at most N, 0 for all; default {MAX}")
+
+
+def _again_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("--again", action="store_true", help="also what was replayed three times already")
+
+
+def _replay_arguments(parser: ArgumentParser) -> None:
+    _apply_arguments(parser)
+    _again_argument(parser)
+    filters.arguments(parser)
+
+
+def _discard_arguments(parser: ArgumentParser) -> None:
+    _apply_arguments(parser)
+    parser.add_argument("--exported", type=Path, metavar="FILE", help="only what an export has written to FILE")
+    filters.arguments(parser)
+
+
+def _export_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="a new file; one JSON object a line")
+    filters.arguments(parser)
+
+
+def _import_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="a file that export has written")
+    parser.add_argument("--apply", action="store_true", help="send them; without it nothing is changed")
+    _again_argument(parser)
+    filters.arguments(parser)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ArgumentTypeError("a number is needed")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _count(text) < 1:
+        raise ArgumentTypeError("a number of at least 1 is needed")
+    return int(text)
+
+
+_WHERE = "The queue of dead letters and every queue's own dead-letter sub-queue are one list.\n"
+_CODES = "Exit codes: 0 all went; 1 a dry run with something to do, or some were left out; 2 some failed."
+
+COMMANDS = (
+    Command(
+        "dead-letters summary",
+        "count the dead letters by entity, queue and code, with what to do about each group",
+        f"{_WHERE}Exit codes: 0 there are none; 1 there are some.\nNext: msisync dead-letters list --code CODE",
+        summary,
+        filters.arguments,
+    ),
+    Command(
+        "dead-letters list",
+        "list dead letters, the newest first",
+        f"{_WHERE}Exit codes: 0 there are none; 1 there are some.\nNext: msisync dead-letters show ADDRESS",
+        list_,
+        _list_arguments,
+    ),
+    Command(
+        "dead-letters show",
+        "show everything of one dead letter, and what to do next",
+        "Shows personal data. Exit codes: 0 shown; 2 not there.",
+        show_one,
+        _show_arguments,
+    ),
+    Command(
+        "dead-letters export",
+        "write dead letters to a file, which import can send again",
+        f"{_WHERE}The file holds personal data. Nothing is removed.\n"
+        "Next: msisync dead-letters discard --exported FILE removes what the file has.",
+        export,
+        _export_arguments,
+    ),
+    Command(
+        "dead-letters import",
+        "send the dead letters of a file to where they belong",
+        f"Nothing is sent until --apply. Doing it twice does no harm: rows are read again.\n{_CODES}",
+        import_,
+        _import_arguments,
+    ),
+    Command(
+        "dead-letters replay",
+        "send dead letters to where they belong, and remove them here",
+        f"{_WHERE}Nothing is sent until --apply. What comes back meanwhile is left alone. It can be stopped at any\n"
+        f"point: nothing is lost, and what goes twice does no harm.\n{_CODES}\n"
+        "Next: msisync dead-letters summary",
+        replay,
+        _replay_arguments,
+    ),
+    Command(
+        "dead-letters discard",
+        "remove dead letters for good",
+        f"{_WHERE}Nothing is removed until --apply. Export them first: msisync dead-letters export FILE\n{_CODES}",
+        discard,
+        _discard_arguments,
+    ),
+)

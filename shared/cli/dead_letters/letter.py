@@ -1,0 +1,161 @@
+"""A dead letter as a value, read from either kind of message: of this app, or of the broker. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ...config.settings import QueueSettings
+from ...dataverse.notifications import parse
+from ...model.entities import ENTITIES, TABLES
+from ...model.errors import MessageError, NotificationError
+from ...model.ids_and_times import moment
+from ...model.record import decode, timestamp
+from ..peek import Peeked, Place
+from ..remedies import remedy
+
+UNKNOWN = "unknown"
+#: How the dead-letter sub-queue is called in an address; "$deadletterqueue" would vanish in a shell.
+_SUB_QUEUE = "dead"
+
+#: Rows of Dynamics: (table, id).
+Rows = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One message that needs a person. `message` is as it lies in `place`.
+
+    `code`, `reason` and `system` say why it is there; `source_queue` is where it came from. `entity` is empty when
+    nobody knows it; `ids` are the rows that it names (table, id), those of a broker's dead letter may be many.
+    `attempts` are counted tries, of the broker's dead letters deliveries; `replays` is how often it was replayed.
+    """
+
+    place: Place
+    message: Peeked
+    code: str
+    reason: str
+    system: str
+    source_queue: str
+    entity: str
+    ids: Rows
+    first_seen: datetime | None
+    attempts: int
+    replays: int
+
+    @property
+    def address(self) -> str:
+        """What `msisync dead-letters show` takes."""
+        return address(self.place, self.message.sequence_number)
+
+    @property
+    def identity(self) -> str:
+        """What tells it from one that gets the same address when its queue was deleted and created again."""
+        since = self.message.enqueued
+        return f"{self.address}@{timestamp(since) if since else ''}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do next."""
+        return remedy(
+            self.code, self.system, f"--id {self.ids[0][1]}" if self.ids else f"--code {shlex.quote(self.code)}"
+        )
+
+
+def places(queues: QueueSettings) -> list[Place]:
+    """Every place where dead letters lie, the app's own queue first."""
+    names = [queues.dead_letters, queues.changes, *(queues.of(entity) for entity in ENTITIES)]
+    return [Place(queues.dead_letters), *(Place(name, dead=True) for name in names)]
+
+
+def address(place: Place, sequence_number: int) -> str:
+    """A place and a number in it as one word, such as "dead-letters/17" or "persons/dead/5"."""
+    return f"{place.queue}{f'/{_SUB_QUEUE}' if place.dead else ''}/{sequence_number}"
+
+
+def place_of(text: str, queues: QueueSettings) -> tuple[Place, int] | None:
+    """The other way round; None when it is no address of a dead letter."""
+    name, _, number = text.rpartition("/")
+    known = {address(place, 0).rpartition("/")[0]: place for place in places(queues)}
+    place = known.get(name)
+    known_number = number.isdecimal() and len(number) < 20 and int(number) < 2**63
+    return (place, int(number)) if place and known_number else None
+
+
+def read(place: Place, message: Peeked, queues: QueueSettings) -> DeadLetter:
+    """What a message of a place says. Understands every message: what is missing is unknown or empty."""
+    given = message.properties
+    if place.queue != queues.dead_letters:
+        return _of_broker(place, message, queues)
+    source = _text(given, "source_queue") or UNKNOWN
+    entity = _text(given, "entity")
+    ids: Rows = ()
+    replays = 0
+    if _text(given, "record_id"):
+        ids = ((_text(given, "table"), _text(given, "record_id")),)
+    else:
+        entity, ids, replays = _body(message, entity or _entity_of(source, queues))
+    return DeadLetter(
+        place,
+        message,
+        _text(given, "code") or message.dead_letter_reason or UNKNOWN,
+        _text(given, "message") or message.dead_letter_description,
+        _text(given, "system") or UNKNOWN,
+        source,
+        entity,
+        ids,
+        moment(_text(given, "first_seen")) or message.enqueued,
+        number(given, "attempts"),
+        max(number(given, "replay_count"), replays),
+    )
+
+
+def _of_broker(place: Place, message: Peeked, queues: QueueSettings) -> DeadLetter:
+    """A message that the broker gave up. What an earlier replay left in its properties is not about this."""
+    entity, ids, replays = _body(message, _entity_of(place.queue, queues))
+    return DeadLetter(
+        place,
+        message,
+        message.dead_letter_reason or UNKNOWN,
+        message.dead_letter_description,
+        "service bus",
+        place.queue,
+        entity,
+        ids,
+        moment(_text(message.properties, "first_seen")) or message.enqueued,
+        message.delivery_count,
+        max(number(message.properties, "replay_count"), replays),
+    )
+
+
+def _body(message: Peeked, entity: str) -> tuple[str, Rows, int]:
+    """(entity, rows, replays) of records, or of a notification where no entity is known."""
+    if entity:
+        try:
+            records = decode(message.body, entity)
+        except MessageError:
+            return entity, (), 0
+        return entity, tuple(record.key for record in records), max((record.replays for record in records), default=0)
+    try:
+        changes = parse(message.body).changes
+    except NotificationError:
+        return "", (), 0
+    known = next((TABLES[change.table][0].name for change in changes if change.table in TABLES), "")
+    return known, tuple((change.table, change.id) for change in changes), 0
+
+
+def _entity_of(queue: str, queues: QueueSettings) -> str:
+    return next((entity for entity in ENTITIES if queues.of(entity) == queue), "")
+
+
+def _text(properties: Mapping[str, object], name: str) -> str:
+    value = properties.get(name)
+    return "" if value is None else str(value)
+
+
+def number(properties: Mapping[str, object], name: str) -> int:
+    """A count; what is no number was not written by this app, and counts as none."""
+    text = _text(properties, name)
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0

@@ -1,0 +1,182 @@
+"""`msisync dead-letters replay` and `discard`: what lies there is sent to where it belongs, or removed."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..command import Exit, Result
+from ..context import Context
+from . import crew, plan
+from .archive import letters_in
+from .filters import given_filters
+from .job import Job
+from .move import MAX_HELD, Tally
+from .plan import Plan
+from .resend import OFTEN, Stamp, refusal
+from .survey import Survey
+from .text import group_json, say, show_groups, show_unseen
+
+_DONE = {"replay": "sent again", "discard": "removed", "import": "sent again"}
+
+
+async def replay(context: Context, given: Namespace, progress: Console) -> Result:
+    """Send dead letters to where they came from. Raises MsiSyncError when Service Bus does not answer."""
+    stamp = Stamp(datetime.now(UTC), str(uuid4()))
+    return await _run(context, given, progress, "replay", stamp, again=given.again)
+
+
+async def discard(context: Context, given: Namespace, progress: Console) -> Result:
+    """Remove dead letters. Raises as `replay`, and ArchiveError."""
+    queues = context.settings.queues
+    only = frozenset(each.identity for each in letters_in(given.exported, queues)) if given.exported else None
+    return await _run(context, given, progress, "discard", None, again=True, only=only)
+
+
+async def _run(
+    context: Context,
+    given: Namespace,
+    progress: Console,
+    action: str,
+    stamp: Stamp | None,
+    *,
+    again: bool,
+    only: frozenset[str] | None = None,
+) -> Result:
+    survey = Survey(context)
+    with progress.status("Looking at the dead letters"):
+        found = await plan.make(
+            survey,
+            given_filters(given, only),
+            datetime.now(UTC),
+            most=given.max,
+            again=again,
+            check=lambda letter: refusal(letter, context.settings.queues) if stamp else None,
+        )
+    tally = Tally()
+    if given.apply:
+        bar = counting(progress, action, found.count)
+        with bar as report:
+            for place, numbers in found.chosen.items():
+                job = Job(place, numbers, stamp)
+                tally.add(await crew.do(context, job, report, shared=len(numbers) < found.seen[place]))
+        tally.seconds = bar.seconds
+    return result(action, found, tally, applied=given.apply, stamp=stamp, unseen=survey.unseen)
+
+
+class counting:  # noqa: N801  (reads as a verb in a with statement)
+    """A progress bar; entering gives the function that takes what is newly done. `seconds` it took, in the end."""
+
+    seconds = 0.0
+
+    def __init__(self, console: Console, action: str, total: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._task = self._bar.add_task(action, total=total)
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._began = time.monotonic()
+        self._bar.start()
+        return lambda done: self._bar.advance(self._task, done)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        self.seconds = time.monotonic() - self._began
+
+
+def result(
+    action: str, found: Plan, tally: Tally, *, applied: bool, stamp: Stamp | None, unseen: dict[str, str]
+) -> Result:
+    """What was done, or would be, with the exit code that tells whether all went."""
+    failures = sum(tally.failures.values())
+    left = found.count - tally.went - tally.doubtful - failures if applied else 0
+    data: dict[str, Any] = {
+        "action": action,
+        "applied": applied,
+        "replay_id": stamp.id if stamp and applied else None,
+        "selected": found.count,
+        "groups": [group_json(group) for group in found.groups.largest_first()],
+        "went": tally.went,
+        "seconds": round(tally.seconds, 1),
+        "not_confirmed": tally.doubtful,
+        "failed": dict(tally.failures),
+        "not_given_out": max(left, 0),
+        "too_many_before_them": tally.blocked,
+        "beyond_max": found.beyond,
+        "replayed_often": found.often,
+        "refused": dict(found.refused),
+        "refused_examples": [{"address": where, "why": why} for where, why in found.named],
+        "not_looked_at": unseen,
+    }
+    return Result(_exit(data), data, lambda console: _show(console, data))
+
+
+def _exit(data: dict[str, Any]) -> Exit:
+    if data["failed"] or data["not_confirmed"] or data["too_many_before_them"]:
+        return Exit.FAILED
+    kept = ("beyond_max", "replayed_often", "refused", "not_given_out", "not_looked_at")
+    todo = data["selected"] and not data["applied"]
+    return Exit.ATTENTION if todo or any(data[name] for name in kept) else Exit.OK
+
+
+def _show(console: Console, data: dict[str, Any]) -> None:
+    action, count = data["action"], data["selected"]
+    if not data["applied"]:
+        show_groups(console, data["groups"], remedies=False)
+        if count:
+            say(console, f"Nothing has been changed. To {action} {_these(count)}, add --apply.")
+    elif count:
+        style = "green" if data["went"] == count else "yellow"
+        say(console, f"{data['went']} of {count} {_DONE[action]} in {data['seconds']:.0f} s.", style)
+    if not count:
+        say(console, f"Nothing to {action}.", "green")
+    for text in _left_out(data):
+        say(console, f"! {text}", "yellow")
+    for refused in data["refused_examples"]:
+        say(console, f"    {refused['address']}: {refused['why']}")
+    for why, number in data["failed"].items():
+        say(console, f"! {number} failed and stay: {why}", "red")
+    show_unseen(console, data["not_looked_at"])
+
+
+def _left_out(data: dict[str, Any]) -> list[str]:
+    refused = sum(data["refused"].values())
+    told = [
+        (data["beyond_max"], f"{data['beyond_max']} more fit: run it again for them, or raise --max (0 is all)"),
+        (
+            data["replayed_often"],
+            f"{data['replayed_often']} were replayed {OFTEN} times or more already and are skipped: see why they "
+            "come back (msisync dead-letters list --replayed 3+), then use --again",
+        ),
+        (refused, f"{refused} stay, because nobody would understand them; see them with show, then discard them"),
+        (
+            data["not_confirmed"],
+            f"{data['not_confirmed']} may still be there though they went: run it again, which does no harm",
+        ),
+        (
+            data["too_many_before_them"],
+            f"{MAX_HELD} others lie before the rest, and Service Bus gives messages in order only: replay those as "
+            "well (fewer filters), or export them to a file, discard them and import the file later",
+        ),
+        (
+            data["not_given_out"] and data["failed"],
+            f"{data['not_given_out']} were not tried because of that failure: run it again when it is mended",
+        ),
+        (
+            data["not_given_out"] and not data["failed"] and not data["too_many_before_them"],
+            f"{data['not_given_out']} were not given out: somebody else works on them, or a run that was killed did. "
+            "They come back within 5 minutes: run it again then",
+        ),
+    ]
+    return [text for fits, text in told if fits]
+
+
+def _these(count: int) -> str:
+    return "this one" if count == 1 else f"these {count}"

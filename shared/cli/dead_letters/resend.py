@@ -1,0 +1,94 @@
+"""What is sent for a replay: the dead letter's message back to where it belongs, stamped. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ...azure.service_bus import Outgoing, Properties, sendable
+from ...config.settings import QueueSettings
+from ...dataverse.notifications import parse
+from ...model.entities import ENTITIES
+from ...model.errors import MessageError, NotificationError
+from ...model.record import Record, decode, encode, timestamp
+from ...sync.redelivery import MARK
+from ...sync.routing import Refusal
+from .letter import DeadLetter
+
+#: Replayed this often without success: once more hardly helps.
+OFTEN = 3
+#: The broker's own, which it writes anew when it gives a message up again, and that the app brought it back once.
+_BROKERS = frozenset({"DeadLetterReason", "DeadLetterErrorDescription", MARK})
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What all messages of one replay carry: when it was, and its id."""
+
+    at: datetime
+    id: str
+
+
+def resend(letter: DeadLetter, queues: QueueSettings, stamp: Stamp) -> Outgoing | Refusal:
+    """The message to send, or why nobody would understand it.
+
+    A notification goes back to the queue of changes, records to the queue of their entity. Application properties are
+    kept, except the broker's own. Records begin anew: no tries so far, no parent waited for.
+    """
+    entity = _entity(letter, queues)
+    understood = _understood(letter, entity)
+    if isinstance(understood, Refusal):
+        return understood
+    replays = letter.replays + 1
+    properties = _stamped(letter.message.properties, stamp, replays)
+    if not entity:
+        return _outgoing(letter, queues.changes, letter.message.body, None, properties)
+    records = [
+        replace(record, attempt=0, parked_since=None, released=False, collected=False, replays=replays)
+        for record in understood
+    ]
+    return _outgoing(letter, queues.of(entity), encode(entity, records), entity, properties)
+
+
+def refusal(letter: DeadLetter, queues: QueueSettings) -> Refusal | None:
+    """Why nobody would understand the message if it were sent; None when it can be replayed."""
+    understood = _understood(letter, _entity(letter, queues))
+    return understood if isinstance(understood, Refusal) else None
+
+
+def _understood(letter: DeadLetter, entity: str) -> list[Record] | Refusal:
+    """The records of an entity's message; none, where the body is a notification."""
+    try:
+        if entity:
+            return decode(letter.message.body, entity)
+        parse(letter.message.body)
+    except (MessageError, NotificationError) as error:
+        return Refusal(error.code, error.message)
+    return []
+
+
+def _entity(letter: DeadLetter, queues: QueueSettings) -> str:
+    """Whose queue the body belongs to; empty for a notification."""
+    source = next((entity for entity in ENTITIES if queues.of(entity) == letter.source_queue), "")
+    if source or letter.source_queue == queues.changes:
+        return source
+    given = letter.message.properties  # a queue that has another name by now
+    return letter.entity if "record_id" in given and letter.entity in ENTITIES else ""
+
+
+def _outgoing(letter: DeadLetter, queue: str, body: bytes, session: str | None, properties: Properties) -> Outgoing:
+    return Outgoing(
+        queue,
+        body,
+        session=session,
+        content_type=letter.message.content_type or "application/json",
+        correlation_id=letter.message.correlation_id or None,
+        properties=properties,
+    )
+
+
+def _stamped(given: Mapping[str, object], stamp: Stamp, replays: int) -> Properties:
+    stamps: Properties = {"replay_count": replays, "replayed_at": timestamp(stamp.at), "replay_id": stamp.id}
+    kept = {name: value for name, value in given.items() if name not in _BROKERS}
+    return {**sendable(kept), **stamps}

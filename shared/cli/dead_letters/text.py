@@ -1,0 +1,133 @@
+"""Dead letters as JSON types, and as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+
+from ...model.record import timestamp
+from .grouping import Group
+from .letter import DeadLetter
+
+_SHOWN_IDS = 20
+
+
+def brief(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter without its body."""
+    return {
+        "address": letter.address,
+        "since": when(letter.message.enqueued),
+        "entity": letter.entity,
+        "table": letter.ids[0][0] if letter.ids else "",
+        "id": letter.ids[0][1] if letter.ids else "",
+        "rows": len(letter.ids),
+        "code": letter.code,
+        "reason": letter.reason,
+        "system": letter.system,
+        "source_queue": letter.source_queue,
+        "first_seen": when(letter.first_seen),
+        "attempts": letter.attempts,
+        "replays": letter.replays,
+    }
+
+
+def full(letter: DeadLetter) -> dict[str, Any]:
+    """Everything of a dead letter, and what to do next."""
+    message = letter.message
+    return {
+        **brief(letter),
+        "ids": [{"table": table, "id": id_} for table, id_ in letter.ids],
+        "delivery_count": message.delivery_count,
+        "correlation_id": message.correlation_id,
+        "content_type": message.content_type,
+        "properties": {name: _plain(value) for name, value in message.properties.items()},
+        "body": message.body.decode(errors="backslashreplace"),
+        "next": letter.remedy,
+    }
+
+
+def group_json(group: Group) -> dict[str, Any]:
+    """A group of a summary."""
+    return {
+        "entity": group.entity,
+        "source_queue": group.source_queue,
+        "code": group.code,
+        "reason": group.reason,
+        "system": group.system,
+        "count": group.count,
+        "oldest": when(group.oldest),
+        "newest": when(group.newest),
+        "replayed_before": group.replayed,
+        "next": group.remedy,
+    }
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """A line as it is."""
+    console.print(text, style=style, markup=False)
+
+
+def show_groups(console: Console, groups: Iterable[Mapping[str, Any]], *, remedies: bool) -> None:
+    """Groups, a few lines each."""
+    for group in groups:
+        what = group["entity"] or "notifications"
+        say(console, f"{group['count']:>7}  {what} from {group['source_queue']}: {group['code']}", "bold")
+        if group["reason"]:
+            say(console, f"         {cut(group['reason'])}")
+        again = f", {group['replayed_before']} of them replayed before" if group["replayed_before"] else ""
+        say(console, f"         since {group['oldest']}, the newest {group['newest']}{again}")
+        if remedies:
+            say(console, f"         next: {group['next']}")
+
+
+def show_brief(console: Console, letter: Mapping[str, Any]) -> None:
+    """A dead letter as one line; a terminal cuts it at its edge."""
+    rows = f" and {letter['rows'] - 1} more" if letter["rows"] > 1 else ""
+    what = f"{letter['table']} {letter['id']}{rows}" if letter["id"] else "no row named"
+    again = f" replayed {letter['replays']} times" if letter["replays"] else ""
+    line = f"{letter['address']}  {letter['since']}  {letter['code']}  {what}{again}  {cut(letter['reason'])}"
+    console.print(line, markup=False, no_wrap=True, overflow="ellipsis" if console.is_terminal else "ignore")
+
+
+def show_full(console: Console, letter: Mapping[str, Any]) -> None:
+    """Everything of a dead letter."""
+    say(console, f"{letter['code']} ({letter['system']}): {letter['reason']}", "bold red")
+    say(console, f"  next: {letter['next']}")
+    for row in letter["ids"][:_SHOWN_IDS]:
+        say(console, f"  {row['table']} {row['id']}")
+    if len(letter["ids"]) > _SHOWN_IDS:
+        say(console, f"  and {len(letter['ids']) - _SHOWN_IDS} more rows")
+    say(console, f"  entity {letter['entity'] or 'unknown'}, from {letter['source_queue']}")
+    say(console, f"  first seen {letter['first_seen']}, a dead letter since {letter['since']}")
+    say(console, f"  tries {letter['attempts']}, replays {letter['replays']}, deliveries {letter['delivery_count']}")
+    say(console, "Application properties", "bold")
+    for name, value in letter["properties"].items():
+        say(console, f"  {name}: {value}")
+    say(console, "Body", "bold")
+    say(console, letter["body"])
+
+
+def show_unseen(console: Console, unseen: Mapping[str, str]) -> None:
+    """What could not be looked into."""
+    for place, why in unseen.items():
+        say(console, f"! not looked at: {place}: {why}", "yellow")
+
+
+def when(moment: datetime | None) -> str | None:
+    """A time as JSON has it."""
+    return timestamp(moment) if moment else None
+
+
+def cut(text: str, length: int = 200) -> str:
+    """A text on one line, its beginning."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= length else f"{flat[: length - 1]}…"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    return value if isinstance(value, int | float | str) or value is None else str(value)

@@ -1,0 +1,292 @@
+"""Checks of what is ours in Azure: the queues, the key that Dynamics posts with, the table of parked records."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ...model.entities import ENTITIES
+from ...model.ids_and_times import moment
+from ...model.record import timestamp
+from ...sync.redelivery import GIVEN_UP, MARK, NOT_BINDABLE, STATE
+from ..peek import PAGE, Place, QueueUnavailable, peek
+from ..queues import QUEUES, Described, flaws, name_of
+from .runner import Check, Finding, Subject, attention, failed, ok
+
+if TYPE_CHECKING:
+    from azure.servicebus.aio import ServiceBusClient
+
+#: The app's timer runs every minute; and how long is told what it has brought back.
+LATE = timedelta(minutes=5)
+RECENT = timedelta(days=1)
+BUS_GROUP = "Service Bus"
+STORAGE_GROUP = "Storage"
+_SEND_ONLY = (
+    "make a policy on the queue that may only Send (Azure portal, the queue, Shared access policies), set "
+    "CHANGES_SEND_CONNECTION to its connection string, then run msisync register --apply"
+)
+_MANAGE = (
+    "run the doctor with a policy that has Manage, or as an identity with the role Azure Service Bus Data Owner; the "
+    "app itself needs Send and Listen only"
+)
+
+
+_NO_IDENTITY = (
+    "no identity could sign in to Azure",
+    "run az login as somebody with rights here, or use a connection string; in Azure, switch the managed identity on",
+)
+
+
+async def _reachable(subject: Subject) -> Finding:
+    """Opens a link that could send, and sends nothing."""
+    from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415
+    from azure.servicebus.exceptions import (  # noqa: PLC0415  (a second that other commands need not pay)
+        MessagingEntityDisabledError,
+        MessagingEntityNotFoundError,
+        ServiceBusAuthenticationError,
+        ServiceBusAuthorizationError,
+        ServiceBusError,
+    )
+
+    queue = subject.context.settings.queues.dead_letters
+    try:
+        await _open_sender(subject.context.bus, queue)
+    except (MessagingEntityNotFoundError, MessagingEntityDisabledError):
+        return ok("answers, and accepts the credentials")  # the queues have a check of their own
+    except ClientAuthenticationError:
+        return failed(*_NO_IDENTITY)
+    except (ServiceBusAuthenticationError, ServiceBusAuthorizationError):
+        return failed(
+            "the namespace refuses the credentials, or they may not send",
+            "compare ServiceBusConnection with a policy of the namespace that has Send and Listen; an identity needs "
+            "the roles Azure Service Bus Data Sender and Data Receiver",
+        )
+    except (ServiceBusError, ValueError, OSError) as error:
+        return failed(
+            f"the namespace does not answer ({type(error).__name__})",
+            "see the address in ServiceBusConnection, and whether a firewall lets AMQP (ports 5671, 5672) through",
+        )
+    return ok("answers, and accepts the credentials")
+
+
+async def _open_sender(client: ServiceBusClient, queue: str) -> None:
+    async with client.get_queue_sender(queue) as sender:
+        await sender.create_message_batch()
+
+
+async def _describe_queue(subject: Subject, name: str) -> Any:
+    from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
+
+    try:
+        return await subject.context.bus_administration.get_queue(name)
+    except ResourceNotFoundError:
+        return None
+
+
+async def _queues(subject: Subject) -> Finding:
+    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError  # noqa: PLC0415
+
+    settings = subject.context.settings.queues
+    names = [name_of(design, settings) for design in QUEUES]
+    try:
+        found: list[Described | None] = await asyncio.gather(*(_describe_queue(subject, name) for name in names))
+    except ClientAuthenticationError:
+        return attention("these credentials may not look at the queues", _MANAGE)
+    except HttpResponseError as error:
+        if error.status_code in (401, 403):
+            return attention("these credentials may not look at the queues", _MANAGE)
+        return failed(f"the namespace answers HTTP {error.status_code}", "try again in some minutes")
+    except AzureError as error:
+        return failed(
+            f"the namespace's management does not answer ({type(error).__name__})",
+            "see whether a firewall lets HTTPS (port 443) to the namespace through",
+        )
+    wrong: list[tuple[str, str, bool]] = []
+    for design, name, queue in zip(QUEUES, names, found, strict=True):
+        if queue is None:
+            how = "with" if design.sessions else "without"
+            wrong.append((f"{name} does not exist", f"create {name} {how} sessions, lock duration PT5M", True))
+        else:
+            wrong += [(f"{name}: {flaw.text}", flaw.remedy, flaw.grave) for flaw in flaws(design, queue)]
+    if not wrong:
+        return ok(f"{len(names)} as designed")
+    text = f"{len(wrong)} thing{'s' if len(wrong) > 1 else ''} not as designed"
+    remedy = "; ".join(dict.fromkeys(remedy for _, remedy, _ in wrong))
+    details = [line for line, _, _ in wrong]
+    return failed(text, remedy, details) if any(grave for *_, grave in wrong) else attention(text, remedy, details)
+
+
+async def _changes_key(subject: Subject) -> Finding:
+    """What Dynamics posts with must be able to send, and to do nothing else. Tried without sending or receiving."""
+    from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
+
+    settings = subject.context.settings
+    connection = settings.registration.send_connection.get_secret_value()
+    queue = settings.queues.changes
+    if not connection:
+        return ok("CHANGES_SEND_CONNECTION is not set; only msisync register needs it")
+    try:
+        _, may_listen, may_manage = await asyncio.gather(
+            _send_nothing(connection, queue), _may_listen(connection, queue), _may_manage(connection, queue)
+        )
+    except ValueError:
+        return failed(f"CHANGES_SEND_CONNECTION is no connection string of {queue}", _SEND_ONLY)
+    except (ServiceBusError, OSError) as error:
+        return failed(f"it cannot send to {queue} ({type(error).__name__})", _SEND_ONLY)
+    too_much = [
+        *(["Listen: it can read and take away the changes"] if may_listen else []),
+        *(["Manage: it can change and delete the queue"] if may_manage else []),
+    ]
+    if too_much:
+        return attention("it is handed to Dynamics and may do more than send", _SEND_ONLY, too_much)
+    theirs, ours = _host(connection), settings.bus.namespace or _host(settings.bus.connection.get_secret_value())
+    if theirs.lower() != ours.lower():
+        return attention(
+            f"Dynamics posts to {theirs}, the app reads from {ours}",
+            "if these are not two names of one namespace, set CHANGES_SEND_CONNECTION to one of the app's, then run "
+            "msisync register --apply",
+        )
+    return ok(f"may send to {queue}, and nothing else")
+
+
+def _host(connection: str) -> str:
+    from azure.servicebus import parse_connection_string  # noqa: PLC0415
+
+    return str(parse_connection_string(connection).fully_qualified_namespace)
+
+
+async def _send_nothing(connection: str, queue: str) -> None:
+    from azure.servicebus.aio import ServiceBusClient  # noqa: PLC0415
+
+    async with ServiceBusClient.from_connection_string(connection, retry_total=0) as client:
+        await _open_sender(client, queue)
+
+
+async def _may_listen(connection: str, queue: str) -> bool:
+    from azure.servicebus.aio import ServiceBusClient  # noqa: PLC0415
+    from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
+
+    try:
+        async with (
+            ServiceBusClient.from_connection_string(connection, retry_total=0) as client,
+            client.get_queue_receiver(queue) as receiver,
+        ):
+            await receiver.peek_messages(1)
+    except ServiceBusError:
+        return False
+    return True
+
+
+async def _may_manage(connection: str, queue: str) -> bool:
+    from azure.core.exceptions import AzureError  # noqa: PLC0415
+    from azure.servicebus.aio.management import ServiceBusAdministrationClient  # noqa: PLC0415
+
+    try:
+        async with ServiceBusAdministrationClient.from_connection_string(connection, retry_total=1) as client:
+            await client.get_queue(queue)
+    except AzureError:
+        return False
+    return True
+
+
+async def _given_up(subject: Subject) -> Finding:
+    """What the broker gave up after ten deliveries: the app brings it back within a minute, once."""
+    from azure.core.exceptions import AzureError  # noqa: PLC0415
+
+    queues = subject.context.settings.queues
+    now = datetime.now(UTC)
+    names = [queues.changes, *(queues.of(entity) for entity in ENTITIES)]
+    details: list[str] = []
+    try:
+        for name in names:
+            details += [f"{name}: {line}" for line in await _lying(subject.context.bus, name, now)]
+        async for name, noted in subject.context.state.all(STATE):
+            details += _recent(name, noted, now)
+    except QueueUnavailable as error:
+        return attention(f"it cannot be seen: {error.message}", "see the check of the queues")
+    except AzureError as error:
+        return attention(f"it cannot be seen ({type(error).__name__})", "see the check of the storage account")
+    if not details:
+        return ok("nothing")
+    return attention(
+        "the broker gave up messages that were delivered ten times in vain",
+        "msisync dead-letters list shows what is left, with what to do; see who else posts to the queues, and the "
+        "app's log",
+        details,
+    )
+
+
+async def _lying(bus: ServiceBusClient, queue: str, now: datetime) -> list[str]:
+    """What lies among the broker's dead letters of a queue, of the first page of them."""
+    async with aclosing(peek(bus, Place(queue, dead=True))) as pages:
+        page = [message for message in await anext(pages, []) if message.dead_letter_reason == GIVEN_UP]
+    again = sum(MARK in message.properties for message in page)
+    late = sum(
+        MARK not in message.properties and message.enqueued is not None and now - message.enqueued > LATE
+        for message in page
+    )
+    more = " or more" if len(page) >= PAGE else ""
+    return [
+        *([f"{again}{more} were brought back and given up again"] if again else []),
+        *([f"{late}{more} have not been brought back: the app's timer does not run"] if late else []),
+    ]
+
+
+def _recent(queue: str, noted: Mapping[str, Any], now: datetime) -> list[str]:
+    """What the app has brought back within a day."""
+    at = moment(str(noted.get("at", "")))
+    if at is None or now - at > RECENT:
+        return []
+    back, aside = noted.get("brought_back", 0), noted.get("put_aside", 0)
+    put = f", {aside} put aside as {NOT_BINDABLE}" if aside else ""
+    return [f"{queue}: {back} brought back at {timestamp(at)}{put}"]
+
+
+async def _storage(subject: Subject) -> Finding:
+    """Writes a row of its own into the table of parked records and takes it away again."""
+    from azure.core.exceptions import (  # noqa: PLC0415
+        AzureError,
+        HttpResponseError,
+        ResourceExistsError,
+        ResourceNotFoundError,
+    )
+
+    table = subject.context.parked_table
+    row = {"PartitionKey": "doctor", "RowKey": str(uuid4())}
+    try:
+        try:
+            await table.create_entity(row)
+        except ResourceNotFoundError:  # the app makes the table when it first parks a record; so can we
+            with suppress(ResourceExistsError):  # somebody else was faster
+                await table.create_table()
+            await table.create_entity(row)
+        finally:
+            with suppress(AzureError):
+                await table.delete_entity(row)
+    except HttpResponseError as error:
+        if error.status_code is None:  # raised before anything was sent
+            return failed(*_NO_IDENTITY)
+        return failed(
+            f"the table {table.table_name} cannot be written (HTTP {error.status_code})",
+            "compare AzureWebJobsStorage with the account's keys; an identity needs the role Storage Table Data "
+            "Contributor; see the account's firewall",
+        )
+    except AzureError as error:
+        return failed(
+            f"the storage account does not answer ({type(error).__name__})",
+            "see the address in AzureWebJobsStorage and the account's firewall",
+        )
+    return ok(f"the table {table.table_name} can be read and written")
+
+
+CHECKS = (
+    Check("bus", BUS_GROUP, "Namespace", _reachable, needs=("settings",)),
+    Check("queues", BUS_GROUP, "Queues", _queues, needs=("bus",)),
+    Check("changes-key", BUS_GROUP, "Key that Dynamics posts with", _changes_key, needs=("queues",)),
+    Check("storage", STORAGE_GROUP, "Parked records", _storage, needs=("settings",)),
+    Check("given-up", BUS_GROUP, "Given up by the broker", _given_up, needs=("queues", "storage")),
+)

@@ -1,0 +1,155 @@
+"""`msisync doctor`: is everything set up as it must be, and if not, what is to be done. Writes to neither vendor."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from ..command import Command, Exit, Result
+from ..context import Context
+from . import alive, bus, dynamics, fields, hidden, insight, marketo, registration, settings
+from .runner import Check, Finding, Status, Subject, examine, with_needs
+
+CHECKS: tuple[Check, ...] = (
+    *settings.CHECKS,
+    *dynamics.CHECKS,
+    *registration.CHECKS,
+    *marketo.CHECKS,
+    *fields.CHECKS,
+    *insight.CHECKS,
+    *bus.CHECKS,
+    *alive.CHECKS,
+    *hidden.CHECKS,
+)
+
+#: Mark, mark where the terminal knows ASCII only, and style of each status.
+_MARKS = {
+    Status.OK: ("✔", "+", "green"),
+    Status.ATTENTION: ("!", "!", "yellow"),
+    Status.FAILED: ("✖", "x", "red"),
+    Status.SKIPPED: ("·", "-", "dim"),
+}
+#: Columns that a text gets at least.
+_NARROW = 20
+#: Where details begin: below the titles.
+_BELOW = 15
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="ID",
+        choices=[check.id for check in CHECKS],
+        help="these checks only, and what they need first",
+    )
+
+
+async def doctor(context: Context, given: Namespace, progress: Console) -> Result:
+    """Make the checks. What is wrong is in the result: nothing is raised."""
+    chosen = with_needs(CHECKS, given.only) if given.only else list(CHECKS)
+    began = time.monotonic()
+    subject = Subject(context)
+    left = {check.title for check in chosen}
+    with progress.status("Checking") as status:
+
+        def done(check: Check) -> None:
+            left.discard(check.title)
+            status.update(f"Checking: {len(left)} left")
+
+        try:
+            found = await examine(chosen, subject, done=done)
+        finally:
+            await subject.close()
+    return result(chosen, found, time.monotonic() - began)
+
+
+def result(checks: Sequence[Check], found: Mapping[str, Finding], seconds: float) -> Result:
+    """What the findings come to."""
+    counts = Counter(finding.status for finding in found.values())
+    exit_ = Exit.FAILED if counts[Status.FAILED] else Exit.ATTENTION if counts[Status.ATTENTION] else Exit.OK
+    data = {
+        "counts": {str(status): counts[status] for status in Status},
+        "seconds": round(seconds, 2),
+        "checks": [_as_json(check, found[check.id]) for check in checks],
+    }
+    return Result(exit_, data, lambda console: _show(console, checks, found, counts, seconds))
+
+
+def _as_json(check: Check, finding: Finding) -> dict[str, Any]:
+    return {
+        "id": check.id,
+        "group": check.group,
+        "title": check.title,
+        "status": str(finding.status),
+        "text": finding.text,
+        "details": list(finding.details),
+        "remedy": finding.remedy,
+        "because": finding.because,
+    }
+
+
+def _show(
+    console: Console, checks: Sequence[Check], found: Mapping[str, Finding], counts: Counter[Status], seconds: float
+) -> None:
+    width = max(len(check.title) for check in checks)
+    for group, members in groupby(checks, key=lambda check: check.group):
+        console.print(Text(group, style="bold"))
+        for check in members:
+            _show_one(console, check, found[check.id], width)
+    console.print()
+    for check in checks:
+        if found[check.id].status is Status.FAILED:
+            console.print(Text(f"Mend first: {check.group}, {check.title} ({check.id})", style="red"))
+            break
+    numbers = ", ".join(f"{counts[status]} {status}" for status in Status)
+    console.print(Text(f"{numbers}; {seconds:.1f} s"))
+
+
+def _show_one(console: Console, check: Check, finding: Finding, width: int) -> None:
+    mark, plain, style = _MARKS[finding.status]
+    line = Text.assemble(
+        (f"{mark if console.encoding.lower().startswith('utf') else plain} {finding.status:<9}", style),
+        f"  {check.title:<{width}}",
+    )
+    text = f"because of {finding.because}" if finding.status is Status.SKIPPED else finding.text
+    line.append(f"  {text}" if text else "", style="dim" if finding.status in (Status.OK, Status.SKIPPED) else "")
+    line.rstrip()
+    _indented(console, line, 2, hanging=_BELOW - 2)
+    if finding.status in (Status.ATTENTION, Status.FAILED):
+        for detail in finding.details:
+            _indented(console, Text(f"- {detail}"), _BELOW)
+        if finding.remedy:
+            _indented(console, Text.assemble(("To do: ", "bold"), finding.remedy), _BELOW)
+
+
+def _indented(console: Console, text: Text, left: int, *, hanging: int = 0) -> None:
+    """Wrapped at the terminal's width; a line that goes on does so `hanging` further in."""
+    if console.soft_wrap:
+        console.print(Text(" " * left) + text)
+        return
+    first = text.wrap(console, max(console.width - left, _NARROW))[0]
+    rest = text[len(first) :]
+    console.print(Padding(first, (0, 0, 0, left), expand=False))
+    rest = rest[len(rest) - len(rest.plain.lstrip()) :]
+    if rest:
+        console.print(Padding(rest, (0, 0, 0, left + hanging), expand=False))
+
+
+COMMAND = Command(
+    "doctor",
+    "check everything that the sync needs, and say what to do about what is wrong",
+    "Writes nothing to Dynamics or Marketo; safe in production. Exit code 0: all is well; 1: look at something; 2:\n"
+    "something does not work. A check is skipped when one that it needs has failed: mend that one first.\n\n"
+    "Checks: " + ", ".join(check.id for check in CHECKS),
+    doctor,
+    _arguments,
+)

@@ -1,0 +1,95 @@
+"""The check of rows that decide about others and that the sync user cannot see: the app notes them as it meets them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ...sync.reference_state import HIDDEN
+from ..status.look import rows_of
+from .runner import Check, Finding, Subject, attention, ok
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableClient
+
+GROUP = "Dynamics"
+#: So many notes are counted.
+MOST = 1000
+#: What the app has not met for so long may have been put right.
+RECENT = timedelta(days=1)
+_EFFECTS = {
+    "systemusers": "their records keep the owner that Marketo has",
+    "teams": "their records keep the owner that Marketo has",
+    "connectionroles": "connections with these roles are tried again, then dead letters (RoleHidden)",
+    "relationshiproles": "legacy roles of these kinds are tried again, then dead letters (RoleHidden)",
+    "contacts": "what is linked to its company through them goes without it",
+}
+
+
+async def _hidden(subject: Subject) -> Finding:
+    from azure.core.exceptions import AzureError  # noqa: PLC0415  (slow to import)
+
+    try:
+        rows = await rows_of(subject.context, HIDDEN)
+        refused = await _refused(subject.context.parked_table)
+    except AzureError as error:
+        return attention(f"the app's notes cannot be read ({type(error).__name__})", "see the check storage")
+    return finding(rows, datetime.fromtimestamp(subject.clock(), UTC), refused)
+
+
+async def _refused(table: TableClient) -> Counter[str]:
+    """Rows whose own sync has found them hidden, by table, as far as they are noted (shared/azure/parked_rows.py)."""
+    from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (slow to import)
+
+    found: Counter[str] = Counter()
+    try:
+        notes = table.query_entities(
+            "RowKey lt '0' and Code eq @code", parameters={"code": "RowHidden"}, select=["Table"]
+        )
+        async for note in notes:
+            found[str(note["Table"])] += 1
+            if found.total() == MOST:
+                break
+    except ResourceNotFoundError:  # the app makes the table when it first parks a record
+        return Counter()
+    return found
+
+
+def finding(
+    rows: Mapping[str, Mapping[str, Any]], now: datetime, refused: Mapping[str, int] = MappingProxyType({})
+) -> Finding:
+    """What the app's notes say at this moment: by entity set, see shared/sync/reference_state.py.
+
+    `refused`: how many rows are dead letters because they are hidden, by table.
+    """
+    lines = [
+        f"{name}: {row.get('rows')} in one read, such as {row.get('first')}: {_EFFECTS.get(name, '')}"
+        for name, row in sorted(rows.items())
+        if _is_recent(row, now)
+    ]
+    lines += [
+        f"{table}: {count}{' or more' if sum(refused.values()) >= MOST else ''} not synced (RowHidden); what refers to "
+        "them goes without the link"
+        for table, count in sorted(refused.items())
+    ]
+    if lines:
+        return attention(
+            "rows could not be seen that are to be synced, or that others refer to",
+            "give the sync user's security role Read on these tables for the whole organisation: what refers to them "
+            "is synced again within a quarter of an hour; replay the dead letters (RowHidden, RoleHidden)",
+            lines,
+        )
+    return ok("every row that is to be synced, or that others refer to, could be seen")
+
+
+def _is_recent(row: Mapping[str, Any], now: datetime) -> bool:
+    try:
+        return now - datetime.fromisoformat(str(row.get("at"))) < RECENT
+    except (ValueError, TypeError):
+        return False
+
+
+CHECKS = (Check("hidden-rows", GROUP, "Role: hidden rows", _hidden, needs=("dynamics-read",), after=("storage",)),)

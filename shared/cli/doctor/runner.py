@@ -1,0 +1,183 @@
+"""How `msisync doctor` examines a set-up: a table of checks, what each needs first, and what each has found.
+
+A check whose prerequisite is not met is skipped and names the culprit, so that one broken thing turns one check red.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar, cast
+
+from ...model.codes import Kind
+from ...model.errors import MsiSyncError, VendorError
+from ..context import Context
+
+#: Seconds for one check. Waiting out Marketo's window of 20 seconds fits in.
+LIMIT_SECONDS = 45.0
+#: What a list of details shows at most: the rest is counted.
+SHOWN = 12
+
+T = TypeVar("T")
+
+
+class Status(StrEnum):
+    """What became of a check."""
+
+    OK = "ok"
+    ATTENTION = "attention"  # it works, but not as it should
+    FAILED = "failed"
+    SKIPPED = "skipped"  # its prerequisite is not met
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check has found. `text` belongs to its title, `details` are one line each, `remedy` says what to do.
+
+    `blocks`: checks that need this one cannot be made. `because`: the check that kept this one from being made.
+    """
+
+    status: Status
+    text: str = ""
+    details: tuple[str, ...] = ()
+    remedy: str = ""
+    blocks: bool = False
+    because: str = ""
+
+
+def ok(text: str = "") -> Finding:
+    """All is well."""
+    return Finding(Status.OK, text)
+
+
+def attention(text: str, remedy: str, details: Iterable[str] = (), *, blocks: bool = False) -> Finding:
+    """It works, but somebody should look at it."""
+    return Finding(Status.ATTENTION, text, shortened(details), remedy, blocks)
+
+
+def failed(text: str, remedy: str, details: Iterable[str] = ()) -> Finding:
+    """It does not work."""
+    return Finding(Status.FAILED, text, shortened(details), remedy, blocks=True)
+
+
+def skipped(because: str, text: str = "") -> Finding:
+    """It cannot be told, because of another check."""
+    return Finding(Status.SKIPPED, text, blocks=True, because=because)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 problem`, `2 problems`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def shortened(lines: Iterable[str]) -> tuple[str, ...]:
+    """A list that people still read."""
+    given = list(lines)
+    more = len(given) - SHOWN
+    return tuple(given) if more <= 1 else (*given[:SHOWN], f"and {more} more")
+
+
+class Subject:
+    """What is examined: a context, the clocks that were seen, and answers that several checks look at."""
+
+    def __init__(self, context: Context, *, clock: Callable[[], float] = time.time) -> None:
+        self.context = context
+        self.clock = clock
+        #: Seconds that each vendor's clock is ahead of ours.
+        self.clocks: dict[str, float] = {}
+        self._asked: dict[str, asyncio.Task[Any]] = {}
+
+    async def once(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer to a question, asked by whoever comes first. Raises for everybody what it raises."""
+
+        async def asking() -> T:
+            return await ask()
+
+        if name not in self._asked:
+            self._asked[name] = asyncio.ensure_future(asking())
+        return cast(T, await asyncio.shield(self._asked[name]))  # a check out of time must not end it for all
+
+    async def close(self) -> None:
+        """End what nobody waits for any more."""
+        for task in self._asked.values():
+            task.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing to look at. `needs` must not block, `after` must only be done, for `run` to make sense."""
+
+    id: str
+    group: str
+    title: str
+    run: Callable[[Subject], Awaitable[Finding]]
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+def with_needs(checks: Sequence[Check], wanted: Iterable[str]) -> list[Check]:
+    """The wanted checks and all that they need, in the order of the table."""
+    by_id = {check.id: check for check in checks}
+    ahead, found = list(wanted), set[str]()
+    while ahead:
+        name = ahead.pop()
+        if name not in found:
+            found.add(name)
+            ahead += (*by_id[name].needs, *by_id[name].after)
+    return [check for check in checks if check.id in found]
+
+
+async def examine(
+    checks: Sequence[Check], subject: Subject, *, limit: float = LIMIT_SECONDS, done: Callable[[Check], None]
+) -> dict[str, Finding]:
+    """Make the checks, independent ones at the same time, and give what each has found, by id, in their order."""
+    tasks: dict[str, asyncio.Task[Finding]] = {}
+
+    async def one(check: Check) -> Finding:
+        found = {name: await tasks[name] for name in (*check.needs, *check.after)}
+        culprit = next((name for name in check.needs if found[name].blocks), "")
+        finding = skipped(found[culprit].because or culprit) if culprit else await _made(check, subject, limit)
+        done(check)
+        return finding
+
+    async with asyncio.TaskGroup() as group:
+        for check in checks:
+            tasks[check.id] = group.create_task(one(check))
+    return {name: task.result() for name, task in tasks.items()}
+
+
+async def _made(check: Check, subject: Subject, limit: float) -> Finding:
+    try:
+        async with asyncio.timeout(limit):
+            return await check.run(subject)
+    except MsiSyncError as error:
+        return broken(error)
+    except TimeoutError:
+        return failed(
+            f"no answer within {limit:g} seconds", "see whether the network or the service is slow; try again"
+        )
+    except Exception as error:  # noqa: BLE001  (one check that stumbles must not hide what the others have found)
+        # Its text is left out: nobody knows whether it holds a secret.
+        return failed(f"the check itself broke: {type(error).__name__}", "please report this as a defect of msisync")
+
+
+def broken(error: MsiSyncError) -> Finding:
+    """The finding for an error that a check does not expect in particular."""
+    if not isinstance(error, VendorError):
+        return failed(f"{error.code}: {error.message}", "mend it and run msisync doctor again")
+    remedy = {
+        Kind.THROTTLED: "too many calls at present: try again in some minutes",
+        Kind.DAILY: "the day's calls are used up: try again after midnight US Central",
+        Kind.TRANSIENT: f"{error.system} is unwell or out of reach: try again; see its status page and the network",
+    }.get(error.kind, f"look the code up in {error.system}'s documentation")
+    return failed(f"{error.system} answered {error.code}: {error.message}", remedy)
+
+
+def listed(names: Iterable[str], most: int = 6) -> str:
+    """A list inside a sentence."""
+    given = list(names)
+    return ", ".join(given[:most]) + (f" and {len(given) - most} more" if len(given) > most else "")

@@ -1,0 +1,280 @@
+"""`msisync fields`: both sides' schema, proposals for sync.toml, and sync.toml checked against them. Reads only."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...config.sync_toml import SyncConfig
+from ...model.entities import ENTITIES, TABLES
+from ...write_back.insight_fields import resolve
+from ..command import Command, Exit, Result
+from ..renewal import not_told, renew
+from .checks import INSIGHT_TABLES, check_fields, worst
+from .rules import FieldFinding, Severity
+from .schemas import Schemas, load_schemas
+from .suggestions import as_toml, suggest_fields, suggest_write_back, toml_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..context import Context
+
+GROUP = "see, propose and check which Dynamics columns go to which Marketo fields"
+
+#: Characters of a line when nobody's terminal limits it.
+_UNLIMITED = 240
+_EXITS = {Severity.OK: Exit.OK, Severity.ATTENTION: Exit.ATTENTION, Severity.FAILED: Exit.FAILED}
+_STYLES = {Severity.OK: "green", Severity.ATTENTION: "yellow", Severity.FAILED: "red"}
+#: The legacy roles are proposed only to those who ask for them.
+_USUAL_TABLES = tuple(table for table in TABLES if table != "customeropportunityrole")
+
+Json = dict[str, Any]
+
+
+async def list_fields(context: Context, given: Namespace, progress: Console) -> Result:
+    """Both sides' schema of one table or of all that are mapped."""
+    config = context.config
+    tables = [given.table] if given.table else list(config.tables)
+    schemas = await _load(context, tables, progress)
+    text = (given.find or "").casefold()
+    data: Json = {
+        "tables": {table: _kept(_columns(config, schemas, table), text) for table in tables if schemas.of(table)},
+        "objects": {entity: _kept(_fields(config, schemas, entity), text) for entity in schemas.fields},
+        "refused": {name: str(error) for name, error in schemas.refused.items()},
+    }
+    return Result(Exit.ATTENTION if schemas.refused else Exit.OK, data, lambda console: _show_list(console, data))
+
+
+async def suggest(context: Context, given: Namespace, progress: Console) -> Result:
+    """Lines for sync.toml, as TOML."""
+    config = context.config
+    tables = [given.table] if given.table else list(dict.fromkeys([*config.tables, *_USUAL_TABLES]))
+    # [write_back] is for both tables of persons, and a lead's fields tell from its company's by the company's.
+    more = INSIGHT_TABLES if given.table in INSIGHT_TABLES else ()
+    schemas = await _load(context, list(dict.fromkeys([*tables, *more])), progress, ("company",) if more else ())
+    proposals = {table: suggest_fields(config, schemas, table) for table in tables}
+    insight = suggest_write_back(config, schemas)
+    toml = toml_of(proposals, insight)
+    data: Json = {
+        "tables": {
+            table: [
+                {"field": p.field, "rule": as_toml(p.rules), "why": p.why, "confidence": p.confidence} for p in found
+            ]
+            for table, found in proposals.items()
+        },
+        "write_back": {pair.field: list(pair.names) for pair in insight},
+        "toml": toml,
+        "refused": {name: str(error) for name, error in schemas.refused.items()},
+    }
+    return Result(Exit.OK, data, lambda console: _show_toml(console, toml, data["refused"]))
+
+
+async def check(context: Context, _: Namespace, progress: Console) -> Result:
+    """Every mapping of sync.toml against both sides."""
+    config = context.config
+    schemas = await _load(context, list(config.tables), progress)
+    findings = check_fields(config, schemas)
+    count = sum(len(config.fields_of(table)) for table in config.tables)
+    why_not = await renew(context, "schema")  # what is green here is sent with the next change
+    data: Json = {
+        "tables": list(config.tables),
+        "fields": count,
+        "announced": not why_not,
+        "findings": [
+            {
+                "severity": str(f.severity),
+                "code": str(f.code),
+                "table": f.table,
+                "key": f.key,
+                "text": f.text,
+                "remedy": f.remedy,
+            }
+            for f in findings
+        ],
+    }
+    return Result(_EXITS[worst(findings)], data, lambda console: _show_findings(console, findings, count, why_not))
+
+
+async def _load(
+    context: Context, tables: Collection[str], progress: Console, entities: Collection[str] = ()
+) -> Schemas:
+    language = context.config.language
+    with progress.status("Reading the schema of Dynamics and Marketo"):
+        return await load_schemas(context.metadata, context.marketo, tables, language, entities)
+
+
+def _columns(config: SyncConfig, schemas: Schemas, table: str) -> list[Json]:
+    uses: dict[str, list[str]] = {}
+    for name, rules in (config.fields_of(table) if table in config.tables else {}).items():
+        for column in dict.fromkeys(column for rule in rules for column in rule.columns):
+            uses.setdefault(column, []).append(name)
+    if table in INSIGHT_TABLES and schemas.of(table):
+        for pair in resolve(config.write_back, schemas.columns[table], schemas.fields["person"]):
+            if pair.usable and pair.column:
+                uses.setdefault(pair.column.web_name, []).append(f"← {pair.field}")
+    return [
+        {
+            "name": column.web_name,
+            "logical_name": column.name,
+            "type": column.kind,
+            "length": column.max_length,
+            "label": column.label,
+            "readable": column.readable,
+            "mapped_to": uses.get(column.web_name, []),
+        }
+        for column in sorted(schemas.columns[table].values(), key=lambda column: column.name)
+    ]
+
+
+def _fields(config: SyncConfig, schemas: Schemas, entity: str) -> list[Json]:
+    sources: dict[str, list[str]] = {}
+    for table in ENTITIES[entity].tables:
+        if table.name not in config.tables:
+            continue
+        for field in config.key_fields(entity):
+            sources.setdefault(field.lower(), []).append(f"{table.name}.{table.key}")
+        for name, rules in config.fields_of(table.name).items():
+            names = dict.fromkeys(column for rule in rules for column in rule.columns)
+            sources.setdefault(name.lower(), []).extend(f"{table.name}.{column}" for column in names)
+    for link in ENTITIES[entity].links:
+        sources.setdefault(link.field.lower(), []).append(f"id of the {link.parent.replace('_', ' ')}")
+    return [
+        {
+            "name": name,
+            "type": field.data_type,
+            "length": field.length,
+            "label": field.label,
+            "writable": field.writable,
+            "searchable": field.searchable,
+            "mapped_from": sources.get(name.lower(), []),
+        }
+        for name, field in sorted(schemas.fields[entity].items(), key=lambda item: item[0].lower())
+    ]
+
+
+def _kept(rows: list[Json], text: str) -> list[Json]:
+    """The rows that have the text in a name, in the label, or in what they are mapped to or from."""
+
+    def words(row: Json) -> list[str]:
+        mapped = [*row.get("mapped_to", []), *row.get("mapped_from", [])]
+        return [row["name"], row["label"], *mapped]
+
+    return [row for row in rows if any(text in word.casefold() for word in words(row))]
+
+
+def _show_list(console: Console, data: Mapping[str, Any]) -> None:
+    for table, rows in data["tables"].items():
+        shown = [
+            (
+                r["name"],
+                r["type"],
+                r["length"],
+                r["label"],
+                ", ".join(r["mapped_to"]) or ("" if r["readable"] else "(not readable)"),
+            )
+            for r in rows
+        ]
+        _show_table(console, f"Dynamics: {table}", ("Column", "Type", "Length", "Label", "Mapped to"), shown)
+    for entity, rows in data["objects"].items():
+        fields = [
+            (
+                r["name"],
+                r["type"],
+                r["length"],
+                r["label"],
+                "yes" if r["writable"] else "no",
+                ", ".join(r["mapped_from"]),
+            )
+            for r in rows
+        ]
+        title = f"Marketo: {ENTITIES[entity].path}"
+        _show_table(console, title, ("Field", "Type", "Length", "Label", "Writable", "Mapped from"), fields)
+    for name, error in data["refused"].items():
+        console.print(f"{name} cannot be described: {error}", style="yellow", markup=False)
+    console.print("Next: msisync fields suggest for proposals, msisync fields check for what is mapped", style="dim")
+
+
+def _show_table(console: Console, title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    from rich.table import Table  # noqa: PLC0415  (most commands need no table)
+    from rich.text import Text  # noqa: PLC0415
+
+    if not console.is_terminal:
+        console.width = _UNLIMITED
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="bold", pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold", justify="right" if header == "Length" else "left")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    console.print(table if rows else Text(f"{title}: nothing found", style="bold"))
+    console.print()
+
+
+def _show_toml(console: Console, toml: str, refused: Mapping[str, str]) -> None:
+    lines = [f"# {name} cannot be described: {' '.join(error.split())}" for name, error in refused.items()]
+    if toml:
+        lines.append(
+            "# Put each line below the heading of the same name in sync.toml. What begins with # is less sure:"
+        )
+        lines.append("# remove the # if it is right. Then: msisync fields check")
+    else:
+        lines.append("# Nothing to propose: whatever has the same or a similar name is mapped, or of another type.")
+    for line in "\n".join([*lines, "", toml]).strip().split("\n"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_findings(console: Console, findings: Sequence[FieldFinding], count: int, why_not: str) -> None:
+    from rich.text import Text  # noqa: PLC0415  (most commands need no text of many colours)
+
+    for finding in sorted(findings, key=lambda f: list(Severity).index(f.severity), reverse=True):
+        where = ".".join(filter(None, (finding.table, finding.key)))
+        line = Text(f"{finding.severity:<9} ", style=_STYLES[finding.severity])
+        remedy = f". To do: {finding.remedy}" if finding.remedy else ""
+        console.print(line.append(f"{where}: {finding.text}{remedy}", style="default"))
+    counts = [sum(f.severity is severity for f in findings) for severity in (Severity.FAILED, Severity.ATTENTION)]
+    if any(counts):
+        console.print(f"{count} fields checked: {counts[0]} findings stop records, {counts[1]} need attention")
+    else:
+        console.print(f"{count} fields checked: all of them can be synced", style="green")
+    if why_not:
+        console.print(not_told(why_not), style="yellow")
+
+
+def _table_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("table", nargs="?", choices=tuple(TABLES), metavar="table", help=f"one of {', '.join(TABLES)}")
+
+
+def _list_arguments(parser: ArgumentParser) -> None:
+    _table_argument(parser)
+    parser.add_argument("--find", metavar="TEXT", help="only what has TEXT in its name, label or mapping")
+
+
+COMMANDS = (
+    Command(
+        "fields list",
+        "show the columns of Dynamics and the fields of Marketo, and what is mapped",
+        "Without a table: all that sync.toml maps.\n"
+        "Next: msisync fields suggest proposes what could be mapped.\n"
+        "Example: msisync fields list contact --find phone",
+        list_fields,
+        _list_arguments,
+    ),
+    Command(
+        "fields suggest",
+        "propose lines for sync.toml",
+        "Adobe's default mapping first, then equal names and labels, then similar ones as comments.\n"
+        "Nothing is written: put what you want into sync.toml, then run msisync fields check.\n"
+        "Example: msisync fields suggest contact",
+        suggest,
+        _table_argument,
+    ),
+    Command(
+        "fields check",
+        "check sync.toml against both sides' schema",
+        "Exit code 0: all fields can be synced; 1: something is left out or cut; 2: records would be refused.\n"
+        "The running app looks at both schemas again with its next change, so a new field is sent at once.\n"
+        "Next: mend what is named, then msisync register, so that Dynamics reports changes of the mapped columns.",
+        check,
+    ),
+)

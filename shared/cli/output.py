@@ -1,0 +1,76 @@
+"""Where every command's output leaves: any terminal or pipe takes it, and no text from elsewhere commands a terminal.
+
+What stands in names, messages and properties (CRM data, what a vendor says, a file's content) comes here as text of a
+Rich renderable. Line breaks within such a text are shown as escapes, as are control characters and marks that turn the
+direction of writing, so that a row cannot write lines of its own: commands print line by line.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from rich import console
+from rich.text import Text
+
+from ..model.safe_text import plain
+
+
+class Console(console.Console):
+    """Rich's console; texts are on one line each, and emoji codes stay what they are."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"emoji": False, **options})
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A text with markup."""
+        return _one_line(super().render_str(text, **options))
+
+    def render(
+        self, renderable: console.RenderableType, options: console.ConsoleOptions | None = None
+    ) -> Iterable[Any]:
+        """What is on its way to the terminal."""
+        return super().render(_one_line(renderable) if isinstance(renderable, Text) else renderable, options)
+
+
+def _one_line(text: Text) -> Text:
+    told = plain(text.plain)
+    if told == text.plain:
+        return text
+    text = text.copy()
+    text.plain = told
+    return text
+
+
+def take_any_text() -> None:
+    """Let the standard streams replace what their encoding does not have, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def as_json(data: Mapping[str, Any]) -> str:
+    """One JSON object in ASCII: valid in any encoding, without numbers that JSON does not have."""
+    return json.dumps(_finite(data), indent=2, default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _finite(each) for name, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_finite(each) for each in value]
+    return value
+
+
+def nobody_reads() -> None:
+    """After a broken pipe (`| head`): what is still buffered goes nowhere, so that the end of Python does not fail."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

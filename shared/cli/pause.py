@@ -1,0 +1,142 @@
+"""`msisync pause` and `msisync resume`: stop and start the consumption of queues at the broker.
+
+A paused queue is ReceiveDisabled: it takes messages in and gives none out. Service Bus ends the receivers of such a
+queue, and the Functions host asks again until it may receive. So both take effect on running instances at once, and
+on instances that start meanwhile, without a deployment or an app setting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from ..model.entities import ENTITIES
+from .command import Command, Exit, Result
+from .peek import ANSWER_SECONDS, QueueUnavailable, explained
+from .queues import ACTIVE, PAUSED, resume_line
+
+if TYPE_CHECKING:
+    from azure.servicebus.aio.management import ServiceBusAdministrationClient
+    from rich.console import Console
+
+    from .context import Context
+
+#: The setting of the queue of changes, beside the entities.
+ROUTING = "changes"
+
+_MORE_PAUSE = """\
+Changes keep queueing, and nothing is lost: no queue of the app lets messages expire. What an instance is working on is
+done once more after the pause. While parents are paused, their children are parked.
+
+Exit codes: 0 paused; 1 a queue was left as somebody else had set it; 2 a queue could not be paused.
+Undo: msisync resume. See what waits: msisync status"""
+_MORE_RESUME = """\
+Running instances go on within seconds, with what has waited first.
+
+Exit codes: 0 resumed; 1 a queue was left as somebody else had set it; 2 a queue could not be resumed.
+Next: msisync status --watch"""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of one queue. `setting` is the entity, or `changes`; `error` says why nothing could be done."""
+
+    setting: str
+    queue: str
+    was: str = ""
+    now: str = ""
+    waiting: int = 0
+    error: str = ""
+
+
+async def run(context: Context, given: Namespace, _: Console, *, status: str) -> Result:
+    """Give the queues that are meant this status. What fails for one of them does not keep the others."""
+    settings = [*([given.entity] if given.entity else [] if given.routing else ENTITIES)]
+    settings += [ROUTING] if given.routing else []
+    queues, administration = context.settings.queues, context.bus_administration
+    changes = await asyncio.gather(*(_set(administration, name, queues.of(name), status) for name in settings))
+    data = {"status": status, "queues": [asdict(change) for change in changes]}
+    return Result(_exit(changes, status), data, partial(_show, changes=changes, status=status))
+
+
+async def _set(administration: ServiceBusAdministrationClient, setting: str, name: str, status: str) -> Change:
+    """Set a queue's status. Disabled and SendDisabled are somebody else's decision, and stay."""
+    from azure.servicebus.management import EntityStatus  # noqa: PLC0415  (a second that other commands need not pay)
+
+    try:
+        with explained():
+            async with asyncio.timeout(ANSWER_SECONDS):
+                queue = await administration.get_queue(name)
+                now = was = str(getattr(queue.status, "value", queue.status))
+                if was in (ACTIVE, PAUSED) and was != status:
+                    queue.status = EntityStatus(status)
+                    await administration.update_queue(queue)
+                    now = status
+                counted = await administration.get_queue_runtime_properties(name)
+    except QueueUnavailable as error:
+        return Change(setting, name, error=f"{error.code}: {error.message}")
+    waiting = (counted.active_message_count or 0) + (counted.scheduled_message_count or 0)
+    return Change(setting, name, was, now, waiting)
+
+
+def _exit(changes: list[Change], status: str) -> Exit:
+    if any(change.error for change in changes):
+        return Exit.FAILED
+    return Exit.OK if all(change.now == status for change in changes) else Exit.ATTENTION
+
+
+def _show(console: Console, *, changes: list[Change], status: str) -> None:
+    for change in changes:
+        colour, text = _said(change, status)
+        console.print(f"[{colour}]{escape(change.queue)}[/]: {escape(text)}")
+    for line in _next(changes, status):
+        console.print(line)
+
+
+def _said(change: Change, status: str) -> tuple[str, str]:
+    if change.error:
+        return "red", change.error
+    if change.now != status:
+        return "yellow", f"left as it is, {change.now}, which msisync does not set; change it in the Azure portal"
+    done = "paused" if status == PAUSED else "active"
+    if change.was == status:
+        done += ", as it was before"
+    waits = f"; {change.waiting} message{'s' if change.waiting != 1 else ''} in it" if change.waiting else ""
+    return ("yellow" if status == PAUSED else "green"), done + waits
+
+
+def _next(changes: list[Change], status: str) -> Iterator[str]:
+    if status == PAUSED and any(change.now == status for change in changes):
+        yield "Changes keep queueing."
+        lines = dict.fromkeys(resume_line(change.setting) for change in changes if change.now == status)
+        every = "msisync resume" if len(changes) == len(ENTITIES) else " and ".join(lines)
+        yield f"To undo: {every}"
+    elif status == ACTIVE and any(change.was == PAUSED for change in changes):
+        yield "To see them drain: msisync status --watch"
+
+
+def entity_name(text: str) -> str:
+    """An entity as it is typed: sales-person is sales_person."""
+    return text.strip().lower().replace("-", "_")
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "entity", nargs="?", type=entity_name, choices=list(ENTITIES), help="one of the five; default: all of them"
+    )
+    parser.add_argument(
+        "--routing", action="store_true", help="the queue that Dynamics posts to; alone, or beside an entity"
+    )
+
+
+PAUSE = Command(
+    "pause", "stop the sync of one entity or of all, while changes keep queueing", _MORE_PAUSE,
+    partial(run, status=PAUSED), _arguments,
+)  # fmt: skip
+RESUME = Command("resume", "go on after msisync pause", _MORE_RESUME, partial(run, status=ACTIVE), _arguments)

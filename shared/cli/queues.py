@@ -1,0 +1,103 @@
+"""How the product's queues must be, and what is wrong with a queue that is otherwise. One table.
+
+`python3 dev.py generate` writes the queues of the Bicep files and of Microsoft's emulator from it.
+Sessions guarantee one writer per entity; the lock of 5 minutes, Service Bus' longest, must outlast an invocation
+(functionTimeout of host.json), for the host does not renew it in batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from ..config.settings import QueueSettings
+
+LOCK = timedelta(minutes=5)
+#: Service Bus' default. Fewer, and an outage of some minutes fills the dead-letter sub-queues.
+DELIVERIES = 10
+#: A queue's status, as its management says it: as it should be, and after msisync pause.
+ACTIVE, PAUSED = "Active", "ReceiveDisabled"
+#: "Never" is written as the longest duration that .NET knows.
+NEVER = timedelta(days=365 * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDesign:
+    """A queue: the field of QueueSettings that names it, its name unless that says otherwise, and its sessions."""
+
+    setting: str
+    name: str
+    sessions: bool
+
+
+QUEUES = (
+    QueueDesign("changes", "dynamics-changes", sessions=False),
+    QueueDesign("sales_person", "sales-persons", sessions=True),
+    QueueDesign("company", "companies", sessions=True),
+    QueueDesign("person", "persons", sessions=True),
+    QueueDesign("opportunity", "opportunities", sessions=True),
+    QueueDesign("opportunity_role", "opportunity-roles", sessions=True),
+    QueueDesign("dead_letters", "dead-letters", sessions=False),
+)
+
+
+class Described(Protocol):
+    """A queue as its management describes it (azure.servicebus.management.QueueProperties)."""
+
+    requires_session: bool | None
+    lock_duration: timedelta | None
+    max_delivery_count: int | None
+    default_message_time_to_live: timedelta | None
+    dead_lettering_on_message_expiration: bool | None
+    forward_to: str | None
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What is wrong with a queue. `grave`: records are lost, or not synced at all."""
+
+    text: str
+    remedy: str
+    grave: bool = True
+
+
+def name_of(design: QueueDesign, settings: QueueSettings) -> str:
+    """The queue's name in the namespace."""
+    return str(getattr(settings, design.setting))
+
+
+def resume_line(setting: str) -> str:
+    """What ends the pause of a queue, by the field of QueueSettings that names it."""
+    return f"msisync resume {'--routing' if setting == 'changes' else setting}"
+
+
+def flaws(design: QueueDesign, queue: Described) -> Iterator[Flaw]:
+    """Everything about a queue that is not as designed."""
+    status = getattr(queue.status, "value", queue.status)
+    if status == PAUSED and design.setting != "dead_letters":
+        yield Flaw(
+            "it is paused: changes keep queueing, and nothing takes them", resume_line(design.setting), grave=False
+        )
+    elif status != ACTIVE:
+        yield Flaw(f"it is {status}", "set its status to Active")
+    if bool(queue.requires_session) is not design.sessions:
+        how = "with sessions" if design.sessions else "without sessions"
+        text = (
+            "it has no sessions: two writers could overlap" if design.sessions else "it has sessions: nothing reads it"
+        )
+        yield Flaw(text, f"sessions cannot be changed: delete the queue when it is empty and create it {how}")
+    if (queue.lock_duration or LOCK) < LOCK:
+        seconds = (queue.lock_duration or LOCK).total_seconds()
+        yield Flaw(f"its lock lasts {seconds:.0f} s, not 300: work may be done twice", "set its lock duration to PT5M")
+    if (queue.max_delivery_count or DELIVERIES) < DELIVERIES:
+        text = f"it dead-letters after {queue.max_delivery_count} deliveries: an outage soon fills its dead letters"
+        yield Flaw(text, f"set its max delivery count to {DELIVERIES}", grave=False)
+    life = queue.default_message_time_to_live
+    if life and life < NEVER and not queue.dead_lettering_on_message_expiration:
+        text = f"messages vanish after {life}"
+        yield Flaw(text, "let messages expire never, or into the dead letters (dead lettering on message expiration)")
+    if queue.forward_to:
+        yield Flaw("it forwards its messages to another queue or topic", "take the forwarding away")

@@ -1,0 +1,210 @@
+"""`msisync register` and `unregister`: the service endpoint and the steps in Dynamics that post changes to this app."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from ...model.errors import ConfigurationError, DataverseError
+from ..command import Command, Exit, Result
+from ..context import Context
+from ..renewal import renew
+from .plan import Action, Plan, plan, plan_removal
+from .rows import Writer, read_columns, read_endpoints
+from .wanted import NAME, Wanted, places_of, queue_target, wanted, webhook_target
+
+_ROLE = (
+    "the user that signs in needs the role System Customizer or System Administrator in this environment (Power "
+    "Platform admin center, Environments, Settings, Users); or let an administrator run this command"
+)
+#: Dataverse: a privilege is missing in the role; no right on the row (dataverse.md 5.3).
+_FORBIDDEN = ("0x80040220", "0x80048306")
+_SOLUTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MARKS = {"create": "+", "update": "~", "enable": "~", "delete": "-"}
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    _common_arguments(parser)
+    parser.add_argument("--webhook", action="store_true", help="post to WEBHOOK_URL instead of the queue")
+    parser.add_argument("--new-key", action="store_true", help="write the endpoint's key again, though one is set")
+    parser.add_argument("--solution", type=_solution, metavar="NAME", help="unique name of the solution to add them to")
+
+
+def _common_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--apply", action="store_true", help="write to Dynamics; without it nothing is written")
+    parser.add_argument("--name", default=NAME, help="name of the service endpoint; default %(default)s")
+
+
+def _solution(given: str) -> str:
+    if not _SOLUTION.fullmatch(given):
+        raise ArgumentTypeError("a solution's unique name has letters, digits and _ only")
+    return given
+
+
+async def register(context: Context, given: Namespace, progress: Console) -> Result:
+    """Compare, and with `--apply` write. Raises DataverseError that tells what was done when Dataverse refuses."""
+    needed = await _wanted(context, given)
+    found = await _plan(context, needed, new_key=given.new_key)
+    if not given.apply:
+        return _result(needed.name, found, needed, applied=False)
+    await _carry_out(found.actions, Writer(context.dataverse, needed.target, solution=given.solution), progress)
+    await renew(context, "schema", "rows")  # who registers has changed the mapping, or Dynamics
+    return _result(needed.name, found, needed, applied=True, after=await _plan(context, needed))
+
+
+async def _wanted(context: Context, given: Namespace) -> Wanted:
+    settings = context.settings
+    if given.webhook:
+        target = webhook_target(settings.registration.webhook_url, settings.registration.webhook_key)
+    else:
+        target = queue_target(settings.registration.send_connection, settings.queues.changes)
+    if not context.config.tables:
+        raise ConfigurationError(
+            "NothingMapped", f"{settings.sync.config} maps no table; add [account.fields] and so on"
+        )
+    columns = await read_columns(context.config, context.metadata)
+    return wanted(context.config, columns, target, name=given.name, places=places_of(settings))
+
+
+async def _plan(context: Context, needed: Wanted, *, new_key: bool = False) -> Plan:
+    try:
+        return plan(needed, await read_endpoints(context.dataverse, needed.name, needed.places), new_key=new_key)
+    except DataverseError as error:
+        raise _explained(error, "what is registered could not be read") from None
+
+
+async def unregister(context: Context, given: Namespace, progress: Console) -> Result:
+    """Take away what `register` has made. Raises as it does."""
+    places = places_of(context.settings)
+
+    async def left() -> Plan:
+        try:
+            return plan_removal(given.name, places, await read_endpoints(context.dataverse, given.name, places))
+        except DataverseError as error:
+            raise _explained(error, "what is registered could not be read") from None
+
+    found = await left()
+    if not given.apply:
+        return _result(given.name, found, None, applied=False)
+    await _carry_out(found.actions, Writer(context.dataverse, None), progress)
+    return _result(given.name, found, None, applied=True, after=await left())
+
+
+async def _carry_out(actions: Sequence[Action], writer: Writer, progress: Console) -> None:
+    try:
+        await writer.prepare(actions)
+    except DataverseError as error:
+        raise _explained(error, "nothing has been written") from None
+    for number, action in enumerate(actions, 1):
+        try:
+            await writer.write(action)
+        except DataverseError as error:
+            doing = f"{action.verb} {action.what} failed; done before it: {_listed(actions[: number - 1])}"
+            raise _explained(error, f"{doing}. When it is mended, run the same command again") from None
+        progress.print(f"{number}/{len(actions)} {action.verb} {action.what}: done", markup=False)
+
+
+def _listed(actions: Sequence[Action]) -> str:
+    return ", ".join(f"{action.verb} {action.what}" for action in actions) or "nothing"
+
+
+def _explained(error: DataverseError, doing: str) -> DataverseError:
+    """The same error, with what was being done and which role is missing."""
+    parts = [error.message.rstrip("."), *([_ROLE] if error.code in _FORBIDDEN else []), doing]
+    if error.request_id:
+        parts.append(f"Microsoft's support asks for request {error.request_id}")
+    return DataverseError(
+        error.code, ". ".join(parts), kind=error.kind, retry_after=error.retry_after, request_id=error.request_id
+    )
+
+
+# -- what is shown ------------------------------------------------------------------------------------------------
+
+
+def _result(name: str, found: Plan, needed: Wanted | None, *, applied: bool, after: Plan | None = None) -> Result:
+    remaining = after.actions if after else ()
+    todo = remaining if applied else found.actions
+    attention = (after or found).attention
+    data = {
+        "name": found.endpoint.name if found.endpoint else name,
+        "posts_to": needed.target.place if needed else None,
+        "applied": applied,
+        "actions": [_as_json(action) for action in found.actions],
+        "remaining": [_as_json(action) for action in remaining],
+        "attention": list(attention),
+        "left_out": [{"table": table, "column": column} for table, column in (needed.left_out if needed else ())],
+    }
+
+    def show(console: Console) -> None:
+        _show(console, data, found.actions, remaining, applied=applied)
+
+    return Result(Exit.ATTENTION if todo or attention else Exit.OK, data, show)
+
+
+def _as_json(action: Action) -> dict[str, Any]:
+    table, message = action.key
+    return {
+        "action": action.verb,
+        "component": action.kind,
+        "table": table,
+        "message": message,
+        "what": action.what,
+        "why": action.why,
+        "values": dict(action.values),  # the secret is not among them
+    }
+
+
+def _show(
+    console: Console, data: Mapping[str, Any], actions: Sequence[Action], remaining: Sequence[Action], *, applied: bool
+) -> None:
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False)
+
+    if not applied:
+        for action in actions:
+            say(f"{_MARKS[action.verb]} {action.verb} {action.what}: {action.why}")
+    for action in remaining:
+        say(f"! {action.what} is still not as written: {action.why}", "yellow")
+    for text in data["attention"]:
+        say(f"! {text}", "yellow")
+    for left_out in data["left_out"]:
+        say(f"  {left_out['table']} has no column {left_out['column']} in Dynamics: left out; see msisync fields check")
+    if not actions:
+        say(_nothing_to_do(data), "yellow" if data["attention"] else "green")
+    elif applied:
+        say(f"{len(actions)} written.", "green")
+    else:
+        say(f"Nothing has been written. To write {_counted(len(actions))}, add --apply.")
+
+
+def _counted(number: int) -> str:
+    return "this change" if number == 1 else f"these {number} changes"
+
+
+def _nothing_to_do(data: Mapping[str, Any]) -> str:
+    if data["posts_to"] is None:
+        return f"Nothing to do: nothing named {data['name']} is registered."
+    return f"Nothing to do: {data['name']} posts to {data['posts_to']}, and every step is right."
+
+
+REGISTER = Command(
+    "register",
+    "have Dynamics post its changes: create or repair the service endpoint and the steps",
+    "Shows what is to be done and writes nothing until --apply. Exit code 1: something is to be done.\n"
+    "Run it again after changes of sync.toml and after a solution import (which takes the key away), and with\n"
+    "--new-key after a change of the key. Then: msisync doctor",
+    register,
+    _arguments,
+)
+UNREGISTER = Command(
+    "unregister",
+    "take the service endpoint and its steps away from Dynamics again",
+    "Shows what is to be done and writes nothing until --apply. Changes made while nothing is registered are not\n"
+    "posted later.",
+    unregister,
+    _common_arguments,
+)

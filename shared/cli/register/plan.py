@@ -1,0 +1,242 @@
+"""From what is registered in Dataverse to what must be: which rows to create, change and delete, and why. Pure.
+
+The order is one in which a run may be stopped at any write: the endpoint is right before a step is made or switched
+on, and what is superfluous goes last. A change that is posted twice does no harm, one that is not posted is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...model.entities import REFERENCE_TABLES
+from .differences import different, said
+from .wanted import ENABLED, SECRETS, STEP_COLUMNS, Endpoint, Image, Step, StepKey, Values, Wanted, WantedStep
+
+Verb = Literal["create", "update", "enable", "delete"]
+Kind = Literal["endpoint", "step", "image"]
+
+_TWICE = "posts to this app as well, so changes come twice"
+#: What cannot be changed in an image: another one takes its place.
+_FIXED_IN_IMAGES = ("imagetype", "messagepropertyname")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One write. `id` is the row's, empty for one to be created.
+
+    `parent` is the endpoint of a new step or the step of a new image; empty stands for the one created last. With
+    `secret` the endpoint's secret is written as well.
+    """
+
+    verb: Verb
+    kind: Kind
+    what: str
+    why: str
+    id: str = ""
+    parent: str = ""
+    values: Values = field(default_factory=dict)
+    key: StepKey = ("", "")
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The writes in their order, and what only a person can decide. `endpoint` is the one that stays, if there is."""
+
+    actions: tuple[Action, ...]
+    attention: tuple[str, ...]
+    endpoint: Endpoint | None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether everything is as it must be."""
+        return not self.actions and not self.attention
+
+
+def plan(wanted: Wanted, endpoints: Sequence[Endpoint], *, new_key: bool = False) -> Plan:
+    """What to do about these endpoints; nothing when all is right. `new_key` writes the secret even if one is set."""
+    ours, retired, foreign = sort_out(wanted, endpoints)
+    actions = list(_endpoint_actions(wanted, ours, new_key=new_key))
+    steps = ours.steps if ours else ()
+    best, rest = _match(wanted, steps)
+    for key, step in wanted.steps.items():
+        actions += _step_actions(wanted.name, ours.id if ours else "", key, step, best.get(key))
+    for spare, why in rest:
+        actions += _step_removal(spare, why)
+    for other in retired:
+        actions += removal(other, f"another endpoint named {wanted.name}, made for {other.place or 'nothing'}")
+    return Plan(tuple(actions), (*_absent(wanted), *(_attention(e, _TWICE) for e in foreign)), ours)
+
+
+def sort_out(wanted: Wanted, endpoints: Iterable[Endpoint]) -> tuple[Endpoint | None, list[Endpoint], list[Endpoint]]:
+    """The endpoint that is ours; others of our name, which must go; other people's that post to us all the same.
+
+    Ours is one that already posts to the right place, whoever made it, before one that only has the name: the latter
+    set right beside the former would post every change twice.
+    """
+    name, target = wanted.name, wanted.target
+
+    def likeness(endpoint: Endpoint) -> tuple[bool, bool, int, str]:
+        # Steps that are needed are counted, not all: what a repair takes away must not turn the choice around.
+        needed = len({(step.table, step.message) for step in endpoint.steps} & wanted.steps.keys())
+        return (endpoint.place == target.place, endpoint.name == name, needed, endpoint.id)
+
+    known = [e for e in endpoints if e.name == name or (e.place and e.place in wanted.places)]
+    fitting = [
+        e for e in known if e.values.get("contract") == target.contract and (e.name == name or e.place == target.place)
+    ]
+    ours = max(fitting, key=likeness, default=None)
+    rest = [e for e in known if e is not ours]
+    return ours, [e for e in rest if e.name == name], [e for e in rest if e.name != name and _fires(e)]
+
+
+def plan_removal(name: str, places: frozenset[str], endpoints: Sequence[Endpoint]) -> Plan:
+    """How to take every endpoint of a name away. What else posts to this app is reported: it may be meant to stay."""
+    actions = [a for e in endpoints if e.name == name for a in removal(e, "no longer wanted")]
+    staying = [e for e in endpoints if e.name != name and e.place in places and _fires(e)]
+    return Plan(tuple(actions), tuple(_attention(e, "still posts to this app") for e in staying), None)
+
+
+def removal(endpoint: Endpoint, why: str) -> Iterator[Action]:
+    """Take an endpoint away with all that hangs on it; Dataverse deletes none that still has steps."""
+    for step in endpoint.steps:
+        yield from _step_removal(step, why)
+    yield Action("delete", "endpoint", f"endpoint {endpoint.name}", why, endpoint.id)
+
+
+def _fires(endpoint: Endpoint) -> bool:
+    return any(step.enabled for step in endpoint.steps)
+
+
+def _attention(endpoint: Endpoint, why: str) -> str:
+    return (
+        f"the endpoint {endpoint.name!r} ({endpoint.id}) {why}; if nobody needs it, take it away: "
+        f"msisync unregister --name {endpoint.name!r} --apply"
+    )
+
+
+def _absent(wanted: Wanted) -> Iterator[str]:
+    for table in wanted.absent:
+        yield (
+            f"sync.toml maps the table {table}, which this environment does not have; remove [{table}.fields], or "
+            "install the Dynamics 365 app that it belongs to"
+        )
+
+
+# -- the endpoint -------------------------------------------------------------------------------------------------
+
+
+def _endpoint_actions(wanted: Wanted, ours: Endpoint | None, *, new_key: bool) -> Iterator[Action]:
+    values = wanted.target.values
+    if ours is None:
+        body = {"name": wanted.name, "description": "Posts changes to msisync, for Marketo", **values}
+        where = f"nothing posts to {wanted.target.place}"
+        yield Action("create", "endpoint", f"endpoint {wanted.name}", where, values=body, secret=True)
+        return
+    wrong = different(ours.values, values)
+    why = [said(column, ours.values.get(column), value) for column, value in wrong.items()]
+    if not ours.has_secret:
+        why.append(f"{SECRETS[wanted.target.contract][0]} is not set (importing a solution takes it away)")
+    elif new_key:
+        why.append("its key is written again")
+    if why:
+        # The key that is there belongs to the address and the policy that are there.
+        secret = (
+            new_key
+            or not ours.has_secret
+            or bool({"authtype", "namespaceaddress", "path", "saskeyname", "url"} & set(wrong))
+        )
+        what = f"endpoint {ours.name}"
+        yield Action("update", "endpoint", what, "; ".join(why), ours.id, values=wrong, secret=secret)
+
+
+# -- steps --------------------------------------------------------------------------------------------------------
+
+
+def _match(wanted: Wanted, steps: Sequence[Step]) -> tuple[dict[StepKey, Step], list[tuple[Step, str]]]:
+    """The step that serves each wanted one, and the rest with the reason why they must go."""
+    best: dict[StepKey, Step] = {}
+    rest: list[tuple[Step, str]] = []
+    for step in sorted(steps, key=lambda s: (-_likeness(wanted, s), s.id)):
+        key = (step.table, step.message)
+        if key not in wanted.steps:
+            rest.append((step, _why_not(wanted, step)))
+        elif key in best:
+            rest.append((step, "the same table and message are registered twice"))
+        else:
+            best[key] = step
+    return best, sorted(rest, key=lambda found: (found[0].table, found[0].message, found[0].id))
+
+
+def _likeness(wanted: Wanted, step: Step) -> int:
+    target = wanted.steps.get((step.table, step.message))
+    return -len(different(step.values, {**target.values, "statecode": ENABLED["statecode"]})) if target else 0
+
+
+def _why_not(wanted: Wanted, step: Step) -> str:
+    if not step.table:
+        return "it posts changes of every table"
+    if not any(table == step.table for table, _ in wanted.steps):
+        return f"sync.toml does not map {step.table}"
+    if step.table in REFERENCE_TABLES and step.message != "Update":
+        return "only updates of what decides about other rows are needed"
+    return "Create, Update and Delete tell everything"
+
+
+def _step_actions(name: str, endpoint: str, key: StepKey, wanted: WantedStep, step: Step | None) -> Iterator[Action]:
+    what = f"step {' '.join(key)}"
+    if step is None:
+        values = {"name": f"{name}: {' '.join(key)}", "rank": 1, **wanted.values}
+        yield Action("create", "step", what, "missing", parent=endpoint, values=values, key=key)
+        for image in wanted.images:
+            yield _new_image(key, "", image, "missing")
+        return
+    wrong = different(step.values, {c: wanted.values.get(c) for c in STEP_COLUMNS if c != "statecode"})
+    if wrong:
+        why = "; ".join(said(c, step.values.get(c), value) for c, value in wrong.items())
+        yield Action("update", "step", what, why, step.id, values=wrong, key=key)
+    yield from _image_actions(key, wanted, step)
+    if not step.enabled:
+        yield Action("enable", "step", what, "it is disabled", step.id, values=ENABLED, key=key)
+
+
+def _step_removal(step: Step, why: str) -> Iterator[Action]:
+    key = (step.table, step.message)
+    what = f"step {step.table or 'of all tables'} {step.message}"
+    for image in step.images:
+        yield Action("delete", "image", f"image of {what}", why, image.id, key=key)
+    yield Action("delete", "step", what, why, step.id, key=key)
+
+
+# -- images -------------------------------------------------------------------------------------------------------
+
+
+def _image_actions(key: StepKey, wanted: WantedStep, step: Step) -> Iterator[Action]:
+    free = sorted(step.images, key=lambda image: (-_fit(image, wanted), image.id))
+    kept = [(image, values) for image, values in zip(free, wanted.images, strict=False) if _can_become(image, values)]
+    what = f"image of step {' '.join(key)}"
+    for image in free:
+        if all(image is not other for other, _ in kept):
+            yield Action("delete", "image", what, "not the one that is needed", image.id, key=key)
+    for image, values in kept:
+        wrong = different(image.values, values)
+        if wrong:
+            why = "; ".join(said(c, image.values.get(c), value) for c, value in wrong.items())
+            yield Action("update", "image", what, why, image.id, values=wrong, key=key)
+    for values in wanted.images[len(kept) :]:
+        yield _new_image(key, step.id, values, "missing: only a pre-image tells what a deleted row connected")
+
+
+def _fit(image: Image, wanted: WantedStep) -> int:
+    return max((1 + (not different(image.values, v)) for v in wanted.images if _can_become(image, v)), default=0)
+
+
+def _can_become(image: Image, values: Values) -> bool:
+    return all(image.values.get(column) == values[column] for column in _FIXED_IN_IMAGES)
+
+
+def _new_image(key: StepKey, step: str, values: Values, why: str) -> Action:
+    body = {"name": values["entityalias"], **values}
+    return Action("create", "image", f"image of step {' '.join(key)}", why, parent=step, values=body, key=key)

@@ -1,0 +1,275 @@
+"""What must be registered in Dataverse so that changes reach the app, and what is registered there. Pure.
+
+One service endpoint posts to the intake queue (or to the webhook), and per mapped table a step fires for Create,
+Update and Delete; for teams and roles one for the update of what decides about other rows. What the rows look like:
+dataverse.md 3; what a step must ask for: dataverse.md 1.6, 1.7, 4.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from ...config.settings import Settings
+from ...config.sync_toml import SyncConfig, logical
+from ...dataverse.metadata import Column
+from ...model.entities import CHILDREN, DECIDING_COLUMNS, TABLES
+from ...model.errors import ConfigurationError
+from ...write_back.insight_fields import find_columns
+
+#: Name of the endpoint unless the operator gives another one.
+NAME = "msisync"
+MESSAGES = ("Create", "Update", "Delete")
+QUEUE, WEBHOOK = 6, 8  # contracts: Queue (Persistent), Webhook
+ENABLED = {"statecode": 0, "statuscode": 1}
+#: The columns of an endpoint that are compared; its secret is write-only.
+ENDPOINT_COLUMNS = (
+    *("contract", "authtype", "messageformat", "messagecharset", "connectionmode", "namespaceformat"),
+    *("namespaceaddress", "solutionnamespace", "path", "saskeyname", "userclaim", "url"),
+)
+#: The column that holds an endpoint's secret, and the one that tells whether it is set.
+SECRETS = {QUEUE: ("saskey", "issaskeyset"), WEBHOOK: ("authvalue", "isauthvalueset")}
+STEP_COLUMNS = ("stage", "mode", "supporteddeployment", "asyncautodelete", "filteringattributes", "statecode")
+IMAGE_COLUMNS = ("imagetype", "messagepropertyname", "entityalias", "attributes")
+
+#: The policy that every namespace has, and that may do everything.
+_ROOT_POLICY = "RootManageSharedAccessKey"
+_HOW_TO_SEND_ONLY = (
+    "make a policy that may only send: Azure portal, the Service Bus namespace, Queues, {queue}, Shared access "
+    "policies, Add, tick Send alone; set CHANGES_SEND_CONNECTION to its primary connection string"
+)
+#: Only a pre-image tells what a deleted row connected (dataverse.md 7.6).
+_PRE_IMAGES = {
+    "connection": ("record1id", "record2id", "record1roleid", "record2roleid"),
+    "customeropportunityrole": ("customerid", "opportunityid", "opportunityroleid"),
+}
+#: Changes of owner, state and status reason arrive as updates of these columns (dataverse.md 1.6).
+_ALWAYS = ("ownerid", "statecode", "statuscode")
+_STEP = {"stage": 40, "mode": 1, "supporteddeployment": 0, "asyncautodelete": True}
+_PRE_IMAGE = {"imagetype": 0, "messagepropertyname": "Target", "entityalias": "pre"}
+
+Values = Mapping[str, Any]
+StepKey = tuple[str, str]  # table, message
+
+
+# -- what is there ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A registered image. `values` has IMAGE_COLUMNS."""
+
+    id: str
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A registered step. `table` is empty when it fires for every table; `values` has STEP_COLUMNS."""
+
+    id: str
+    name: str
+    table: str
+    message: str
+    values: Values
+    images: tuple[Image, ...] = ()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it fires."""
+        return self.values.get("statecode") == ENABLED["statecode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A registered endpoint with its steps. `values` has ENDPOINT_COLUMNS."""
+
+    id: str
+    name: str
+    values: Values
+    has_secret: bool
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where it posts to."""
+        return place(self.values)
+
+
+# -- what is wanted -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where changes are to be posted. `values` are the endpoint's columns; what is not named does not matter."""
+
+    values: Values
+    secret: SecretStr = field(default_factory=lambda: SecretStr(""))
+
+    @property
+    def contract(self) -> int:
+        """QUEUE or WEBHOOK."""
+        return int(self.values["contract"])
+
+    @property
+    def place(self) -> str:
+        """The address, in the form that endpoints are compared by."""
+        return place(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedStep:
+    """How a step must be; `images` are the values of its images."""
+
+    values: Values
+    images: tuple[Values, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All that must be registered.
+
+    `places` are the addresses whose posts reach this app. Of `left_out`, (table, column), Dynamics has no column that
+    sync.toml names; `absent` tables it does not have at all.
+    """
+
+    name: str
+    target: Target
+    steps: Mapping[StepKey, WantedStep]
+    places: frozenset[str]
+    left_out: tuple[tuple[str, str], ...] = ()
+    absent: tuple[str, ...] = field(default=())
+
+
+def queue_target(connection: SecretStr, queue: str) -> Target:
+    """A queue, from the connection string of a policy that may only send. Raises ConfigurationError."""
+    how = _HOW_TO_SEND_ONLY.format(queue=queue)
+    if not connection.get_secret_value():
+        raise ConfigurationError("NoSendConnection", f"CHANGES_SEND_CONNECTION is not set; {how}")
+    given = _parts(connection)
+    host = urlsplit(given.get("endpoint", "")).netloc
+    key_name, key = given.get("sharedaccesskeyname", ""), given.get("sharedaccesskey", "")
+    if not (host and key_name and key):
+        missing = "Endpoint, SharedAccessKeyName and SharedAccessKey are needed"
+        raise ConfigurationError("BadSendConnection", f"CHANGES_SEND_CONNECTION: {missing}; {how}")
+    if key_name.lower() == _ROOT_POLICY.lower():
+        why = f"{_ROOT_POLICY} may read and manage every queue; Dynamics must not have more than it needs"
+        raise ConfigurationError("TooMuchPower", f"CHANGES_SEND_CONNECTION: {why}; {how}")
+    path = given.get("entitypath", queue)
+    if path.lower() != queue.lower():
+        text = f"CHANGES_SEND_CONNECTION is for the queue {path}, CHANGES_QUEUE is {queue}; make them the same"
+        raise ConfigurationError("WrongQueue", text)
+    return Target({**queue_values(host, queue), "saskeyname": key_name}, SecretStr(key))
+
+
+def _parts(connection: SecretStr) -> dict[str, str]:
+    parts = (part.partition("=")[::2] for part in connection.get_secret_value().split(";") if part)
+    return {name.strip().lower(): value.strip() for name, value in parts}
+
+
+def places_of(settings: Settings) -> frozenset[str]:
+    """The addresses whose posts reach this app, as far as the settings tell."""
+    hosts = {settings.bus.namespace} | {
+        urlsplit(_parts(connection).get("endpoint", "")).netloc
+        for connection in (settings.bus.connection, settings.registration.send_connection)
+    }
+    queues = [place(queue_values(host, settings.queues.changes)) for host in hosts if host]
+    webhook = place({"contract": WEBHOOK, "url": settings.registration.webhook_url})
+    return frozenset(filter(None, [*queues, webhook]))
+
+
+def queue_values(host: str, queue: str) -> Values:
+    """The columns of an endpoint that posts to a queue, but for the policy's name and its key."""
+    return {
+        "contract": QUEUE,
+        "authtype": 2,  # SASKey
+        "messageformat": 2,  # JSON; the default of Microsoft's tool is binary XML
+        "messagecharset": 1,  # UTF-8
+        "connectionmode": 1,
+        "namespaceformat": 2,  # an address
+        "namespaceaddress": f"sb://{host}/",
+        "solutionnamespace": host.partition(".")[0],
+        "path": queue,
+        "userclaim": 2,
+    }
+
+
+def webhook_target(url: str, key: SecretStr) -> Target:
+    """The app's own HTTP trigger. Raises ConfigurationError."""
+    if not url or not key.get_secret_value():
+        raise ConfigurationError(
+            "NoWebhook",
+            "WEBHOOK_URL and WEBHOOK_KEY are needed: Azure portal, the Function App, receive_webhook, Function Keys, "
+            "add a key for Dynamics; the URL is https://<app>.azurewebsites.net/api/receive_webhook",
+        )
+    parts = urlsplit(url)
+    if parts.query or parts.fragment or parts.username:
+        text = "WEBHOOK_URL must end before the ? (everybody in Dynamics can read it); the key goes into WEBHOOK_KEY"
+        raise ConfigurationError("KeyInUrl", text)
+    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
+        text = "WEBHOOK_URL must begin with https://, or the key and the changes could be read on the way"
+        raise ConfigurationError("NotEncrypted", text)
+    return Target({"contract": WEBHOOK, "authtype": 4, "url": url}, key)
+
+
+def wanted(
+    config: SyncConfig,
+    columns: Mapping[str, Collection[Column]],
+    target: Target,
+    *,
+    name: str = NAME,
+    places: Iterable[str] = (),
+) -> Wanted:
+    """What must be registered for the mapped tables. `columns` are those of each table that Dynamics has.
+
+    A column that Dynamics does not have would have the step refused: it is left out, and said.
+    """
+    steps: dict[StepKey, WantedStep] = {}
+    left_out: list[tuple[str, str]] = []
+    present = [table for table in config.tables if table in columns]
+    for table in present:
+        there = {column.name for column in columns[table] if column.readable}
+        asked = config.columns_of(table)
+        left_out += [(table, column) for column in sorted(asked - there - {config.filter_column})]
+        rules = {logical(column) for column in TABLES[table][1].rule_columns}
+        watched = asked.union(rules, _ALWAYS) & there - insight_columns(config, columns[table])
+        pre_image = [column for column in _PRE_IMAGES.get(table, ()) if column in there]
+        image = {**_PRE_IMAGE, "attributes": ",".join(pre_image)}
+        steps[table, "Create"] = WantedStep(_STEP)
+        steps[table, "Update"] = WantedStep({**_STEP, "filteringattributes": ",".join(sorted(watched))})
+        steps[table, "Delete"] = WantedStep(_STEP, (image,) if pre_image else ())
+    for table in deciding_tables(config):
+        there = {column.name for column in columns.get(table, ())}
+        if watched := DECIDING_COLUMNS[table] & there:
+            steps[table, "Update"] = WantedStep({**_STEP, "filteringattributes": ",".join(sorted(watched))})
+    absent = tuple(table for table in config.tables if table not in columns)
+    return Wanted(name, target, steps, frozenset({target.place, *places}), tuple(left_out), absent)
+
+
+def deciding_tables(config: SyncConfig) -> list[str]:
+    """The tables that are not synced themselves, but decide what is sent of rows of mapped ones."""
+    roles = {"connection": "connectionrole", "customeropportunityrole": "relationshiprole"}
+    owned = any(table in config.tables for table, _ in CHILDREN["team"])
+    teams = ["team"] if owned and config.owner.team == "administrator" else []
+    return [*teams, *(role for table, role in roles.items() if table in config.tables)]
+
+
+def insight_columns(config: SyncConfig, columns: Collection[Column]) -> set[str]:
+    """The columns that the write-back fills: a step that watches them would post our own writes."""
+    by_name = {column.name: column for column in columns}
+    return {column.name for names in config.write_back.values() for column in find_columns(names, by_name)[1]}
+
+
+def place(values: Values) -> str:
+    """Where an endpoint with these columns posts to, in a form that can be compared; empty when nobody can tell."""
+    if values.get("contract") == WEBHOOK:
+        return str(values.get("url") or "").rstrip("/").lower()
+    host = urlsplit(str(values.get("namespaceaddress") or "")).netloc
+    if not host and values.get("solutionnamespace"):
+        host = f"{values['solutionnamespace']}.servicebus.windows.net"
+    path = str(values.get("path") or "")
+    return f"sb://{host}/{path}".lower() if host and path else ""

@@ -1,0 +1,57 @@
+"""What an operator does about a dead letter, by its code. One table for every command that shows one."""
+
+from __future__ import annotations
+
+from ..model.codes import Kind, marketo_record
+
+REPLAY = "msisync dead-letters replay"
+DISCARD = "msisync dead-letters discard"
+
+#: What is to be mended before the replay, by code; other codes by their kind.
+_MEND = {
+    "RowHidden": "give a security role of the sync user Read on the table, for the whole organisation",
+    "ParentMissing": "see why the parent does not sync",
+    "UnknownAnswer": "see what stands between the app and Marketo, and whether Marketo is well",
+    "UnknownResult": "see in Marketo what became of the record",
+    "ResultCount": "see in Marketo what became of the records",
+    "UnknownTable": "map the table in sync.toml, or remove its step in Dynamics",
+    "MaxDeliveryCountExceeded": "see the app's log for what failed each time and mend it",
+    "TTLExpiredException": "see whether the app runs (msisync doctor)",
+    "0x80048306": "let the sync user read and write the row in Dynamics",
+    "0x80040220": "give the sync user the privilege in Dynamics (msisync doctor)",
+    "0x80040265": "see which plug-in in Dynamics refuses the row",
+}
+_MEND_BY_KIND = {
+    Kind.AMBIGUOUS: "merge the records in Marketo",
+    Kind.CONFIGURATION: "mend the set-up (msisync doctor)",
+    Kind.TRANSIENT: "wait until Marketo is well again",
+    Kind.UNKNOWN: "see what Marketo says of the code, and mend it",
+}
+_ROW = "correct the row in Dynamics"
+#: What a replay cannot help, by code.
+_NO_REPLAY = {
+    "WrongOrganization": "remove the service endpoint from the environment that posted it",
+    "NotBindable": "see who posts to the queue beside Dynamics",
+    "NotJson": "see who posts to the queue beside Dynamics",
+    "NotAnObject": "see who posts to the queue beside Dynamics",
+    "NoRoutingTriple": "see who posts to the queue beside Dynamics",
+    "BadGuid": "see who posts to the queue beside Dynamics",
+    "NoRow": "remove the step that posted it",
+    "WrongFormat": "set the service endpoint's message format to JSON (msisync register --apply)",
+    "MessageVersion": "see which version of the app wrote it",
+    "WrongEntity": "see who posts to the queue beside this app",
+    "BadMessage": "see who posts to the queue beside this app",
+}
+
+
+def remedy(code: str, system: str, selection: str) -> str:
+    """What to do next, with the command. `selection` picks the dead letter: "--id ..." or the like."""
+    if code in _NO_REPLAY:
+        return f"{_NO_REPLAY[code]}, then {DISCARD} {selection} --apply"
+    return f"{_mend(code, system)}, then {REPLAY} {selection} --apply"
+
+
+def _mend(code: str, system: str) -> str:
+    if code in _MEND:
+        return _MEND[code]
+    return _MEND_BY_KIND.get(marketo_record(code) if system == "marketo" else Kind.PERMANENT, _ROW)

@@ -1,0 +1,41 @@
+"""Lets the running app read reference data and schema anew, so that what it keeps does not outlive a repair."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ..model.errors import MsiSyncError
+from ..sync.reference_state import ReferenceState
+
+if TYPE_CHECKING:
+    from .context import Context
+
+#: An operator does not wait longer for that.
+SECONDS = 10.0
+
+
+async def renew(context: Context, *what: str) -> str:
+    """Have every process of the app read `what` ("rows" of users, teams and roles, "schema") anew at its next batch.
+
+    Gives why it could not be told, empty when it was: then what it keeps is at most some minutes old.
+    """
+    from azure.core.exceptions import AzureError  # noqa: PLC0415  (slow to import)
+
+    try:
+        async with asyncio.timeout(SECONDS):
+            for part in what:
+                await ReferenceState(context.state).renew(part)
+    except MsiSyncError as error:
+        return error.code
+    except (AzureError, TimeoutError, OSError) as error:
+        return type(error).__name__
+    return ""
+
+
+def not_told(why: str) -> str:
+    """The line that says so."""
+    return (
+        f"Storage does not answer ({why}), so the running app could not be told to read users, roles and schema anew: "
+        "it does so within some minutes, Marketo's fields within an hour"
+    )

@@ -1,0 +1,133 @@
+"""`msisync show person`: follows one lead or contact through Dynamics, the queues, the parked records and Marketo.
+
+The guide's own diagnosis, a lead whose external fields are empty or wrong, and everything that may be behind it. Reads
+only. What is asked first is what a record leaves first, so that a record on the move is met somewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+
+from ...model.entities import PERSON
+from ...model.errors import MsiSyncError
+from ...sync.schema import Schema
+from ..command import Command, Result
+from ..context import Context
+from . import left_out, marketo, parked, queues, roles
+from .dynamics import Dynamics, as_guid
+from .facts import Person, Search, Subject, plain
+from .text import render
+from .verdict import Surroundings, Verdict, judge
+
+MAX_MESSAGES = 5000
+
+_MORE = """\
+Shows personal data. Looks into the queues without taking anything: of a session queue, only while the app does not
+work on it. Spends at most 10 Marketo calls.
+
+Exit codes: 0 synced, or rightly not; 1 on its way; 2 stuck, or not found.
+Next: the verdict says what to do. If many records are stuck, begin with: msisync doctor"""
+
+
+async def run(context: Context, given: Namespace, progress: Console) -> Result:
+    """Find everything out about one person. Raises ConfigurationError when settings or sync.toml cannot be used."""
+    now = datetime.now(UTC)
+    burst = timedelta(seconds=context.settings.sync.burst_window)
+    search = await find_out(context, given.person, given.max_messages, progress)
+    around = Surroundings(now, burst, search.parents, search.unseen, search.troubles)
+    verdicts = [judge(person.subject, around) for person in search.persons]
+    worst = max(verdicts, key=lambda verdict: verdict.exit)
+    data = as_json(given.person, search, verdicts, worst)
+    return Result(worst.exit, data, lambda console: render(console, search, verdicts))
+
+
+async def find_out(context: Context, query: str, max_messages: int, progress: Console) -> Search:
+    """All facts about who is asked for; what does not answer is noted, and the rest is found out all the same."""
+    search, config = Search(), context.config
+    dynamics = Dynamics(context.dataverse, context.metadata, config)
+    with progress.status("Asking Dynamics"):
+        found = await _asked(search, "Dynamics", dynamics.find(query))
+        search.persons = found or [_stranger(query, exists=None if found is None else False)]
+        await _asked(search, "Dynamics", dynamics.relate(search))
+        await _asked(search, "Dynamics", roles.look(dynamics, config, search.persons))
+    with progress.status("Asking Table Storage"):
+        waiting = parked.ParkedRows(context.settings.storage)
+        try:
+            await _asked(search, "Table Storage", parked.look(waiting, search))
+            await _asked(search, "Table Storage", left_out.look(context.state_table, search))
+        finally:
+            await waiting.close()
+    with progress.status("Looking into the queues"):
+        await queues.look(context, search, _entities(search), max_messages)
+    with progress.status("Asking Marketo"):
+        schema = Schema(config, context.metadata, context.marketo, clock=time.monotonic)
+        await _asked(search, "Marketo", marketo.look(context.marketo, schema, config.tables.keys(), search, query))
+    return search
+
+
+async def _asked(search: Search, system: str, work: Awaitable[Any]) -> Any:
+    """The answer, or None and a note of why there is none."""
+    try:
+        return await work
+    except MsiSyncError as error:
+        search.troubles[system] = f"{error.code}: {error.message}"
+        return None
+
+
+def _stranger(query: str, *, exists: bool | None) -> Person:
+    guid = as_guid(query)
+    return Person(Subject("", guid, "" if guid else query, exists=exists))
+
+
+def _entities(search: Search) -> set[str]:
+    """Whose queues may hold what the persons, or the parents that they wait for, depend on."""
+    waits = [parked for person in search.persons for parked in person.subject.parked]
+    waits += [parked for waited in waits if (p := search.parents.get(waited.parent)) for parked in p.parked]
+    return {PERSON.name, *(parked.parent.entity for parked in waits)}
+
+
+def as_json(query: str, search: Search, verdicts: list[Verdict], worst: Verdict) -> dict[str, Any]:
+    """Everything that was found, as JSON types; personal data is there on purpose, secrets never are."""
+    persons = [
+        {"verdict": plain(verdict), **plain(person)} for person, verdict in zip(search.persons, verdicts, strict=True)
+    ]
+    return {
+        "query": query,
+        "verdict": plain(worst),
+        "persons": persons,
+        "parents": [{"entity": parent.entity, **plain(subject)} for parent, subject in search.parents.items()],
+        "looked_at": search.looked_at,
+        "not_looked_at": [*plain(search.unseen), *({"queue": k, "why": v} for k, v in search.troubles.items())],
+    }
+
+
+def _person(text: str) -> str:
+    if not as_guid(text) and "@" not in text:
+        raise ArgumentTypeError(f"{text!r} is neither a GUID nor an e-mail address")
+    return text.strip()
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError("a number of at least 1 is needed")
+    return int(text)
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("person", type=_person, help="GUID of a lead or contact, or an e-mail address")
+    parser.add_argument(
+        "--max-messages",
+        type=_positive,
+        default=MAX_MESSAGES,
+        metavar="N",
+        help=f"look at no more messages of a queue than these; default {MAX_MESSAGES}",
+    )
+
+
+COMMAND = Command("show person", "follow one lead or contact, and say where it stands and why", _MORE, run, _arguments)

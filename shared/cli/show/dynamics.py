@@ -1,0 +1,211 @@
+"""What `msisync show person` asks Dynamics: the rows, the filter, and the relations as the engine sees them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ...config.conditions import SyncFilter
+from ...config.sync_toml import SyncConfig
+from ...dataverse.client import API, DataverseClient
+from ...dataverse.metadata import Column, Metadata
+from ...model.entities import PERSON, TABLES
+from ...model.outcome import Parent, Skipped
+from ...sync.links import Row, Rules, lookup, skip_user
+from ...sync.lookups import References
+from ...sync.schema import filter_for, hidden_columns
+from .facts import Person, Relation, Search, Subject
+from .relations import company_words, owner_words, possible_parents
+
+#: Rows with one e-mail address that are shown; more say so.
+MAX_MATCHES = 50
+#: Seconds for everything that is asked of Dynamics.
+TIME_SECONDS = 60.0
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHOWN = ("fullname", "modifiedon", "statecode")
+_STATES = {"lead": ("open", "qualified", "disqualified"), "contact": ("active", "inactive")}
+
+
+def as_guid(query: str) -> str:
+    """The GUID that was asked for, in lower case without braces; empty when it is none."""
+    found = query.strip().strip("{}").lower()
+    return found if _GUID.fullmatch(found) else ""
+
+
+class Dynamics:
+    """Questions about persons and their parents. Raises as DataverseClient does, and ConfigurationError."""
+
+    def __init__(
+        self,
+        dataverse: DataverseClient,
+        metadata: Metadata,
+        config: SyncConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._dataverse = dataverse
+        self._metadata = metadata
+        self._config = config
+        self._deadline = clock() + TIME_SECONDS
+        self._references = References(dataverse, config, clock=clock, hidden_columns=metadata.hidden_columns)
+        self._columns: dict[str, Mapping[str, Column]] = {}
+
+    async def find(self, query: str) -> list[Person]:
+        """Leads and contacts with this id or e-mail address."""
+        persons = []
+        for table in PERSON.tables:
+            there = frozenset(await self._there(table.name))
+            mails = self.mail_columns(table.name)
+            columns = {
+                *self._mapped(table.name),
+                *table.rule_columns,
+                *_SHOWN,
+                *mails,
+                *self._filter_columns(table.name),
+            }
+            wanted = there & columns
+            if guid := as_guid(query):
+                rows = list((await self._dataverse.rows(table.entity_set, table.key, [guid], wanted)).values())
+            else:
+                text = quote(query.strip().replace("'", "''"))
+                chosen = " or ".join(f"{column} eq '{text}'" for column in sorted(there.intersection(mails)))
+                select = ",".join(sorted({table.key, *wanted}))
+                url = f"{API}/{table.entity_set}?$select={select}&$filter={chosen}&$top={MAX_MATCHES + 1}"
+                rows = await self._dataverse.query(url) if chosen else []
+            persons += [await self._person(table.name, table.key, row) for row in rows[:MAX_MATCHES]]
+            if len(rows) > MAX_MATCHES:
+                persons[-1].notes.append(f"more than {MAX_MATCHES} rows of {table.name} have this address")
+        return persons
+
+    async def relate(self, search: Search) -> None:
+        """Fill in the relations of the persons, and the parents that they may wait for."""
+        for person in search.persons:
+            if person.row:
+                table = person.subject.table
+                rules = await self._references.rules_for(table, [person.row], self._deadline)
+                await self._relate(person, rules)
+                for parent in possible_parents(rules, table, person.row):
+                    search.parents.setdefault(parent, Subject(parent.table, parent.id))
+        owners = await self._look_up(search.parents.values())
+        others = {parent: subject for parent, subject in owners.items() if parent not in search.parents}
+        await self._look_up(others.values())
+        search.parents |= others
+        for person in search.persons:
+            for relation in person.relations:
+                if relation.parent:
+                    subject = search.parents[relation.parent]
+                    relation.exists, relation.kept_out = subject.exists, subject.kept_out
+                    relation.name, relation.email = subject.name, subject.email
+
+    def mail_columns(self, table: str) -> tuple[str, ...]:
+        """The columns that hold a person's e-mail address: those that are mapped to Marketo's."""
+        if table not in self._config.tables:
+            return ("emailaddress1",)
+        rules = self._config.fields_of(table).get("email", ())
+        return tuple(dict.fromkeys(column for rule in rules for column in rule.columns)) or ("emailaddress1",)
+
+    async def kept_out(self, table: str, row: Row) -> str:
+        """Why a row is rightly not synced; empty when it is to be synced."""
+        if table not in self._config.tables:
+            return f"table {table} is not mapped in sync.toml"
+        there = await self._there(table)
+        chosen = filter_for(self._config.filter_of(table), there, table)
+        if chosen.excludes(row):
+            return _filter_words(chosen, table, row)
+        skipped = skip_user(row, hidden_columns(there)) if table == "systemuser" else None
+        return _USER_WORDS[skipped.reason] if isinstance(skipped, Skipped) else ""
+
+    async def rows_of(self, table: str, ids: Collection[str], columns: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Rows of a table by id, with the columns of its filter, as far as they are there."""
+        if not ids:
+            return {}
+        source = TABLES[table][1]
+        wanted = {*columns, *self._filter_columns(table)} & frozenset(await self._there(table))
+        return await self._dataverse.rows(source.entity_set, source.key, sorted(ids), wanted)
+
+    async def referring(self, table: str, columns: tuple[str, ...], id_: str) -> list[dict[str, Any]]:
+        """Active rows of a table of which one of these lookups points to `id_`."""
+        source = TABLES[table][1]
+        wanted = ",".join(sorted({source.key, *source.rule_columns}))
+        chosen = " or ".join(f"{column} eq {id_}" for column in columns)
+        return await self._dataverse.query(
+            f"{API}/{source.entity_set}?$select={wanted}&$filter=statecode eq 0 and ({chosen})"
+        )
+
+    async def rules_for(self, table: str, rows: Collection[Row]) -> Rules:
+        """The engine's rules for rows of a table."""
+        return await self._references.rules_for(table, rows, self._deadline)
+
+    async def _person(self, table: str, key: str, row: dict[str, Any]) -> Person:
+        subject = Subject(table, str(row[key]).lower(), str(row.get("fullname") or ""), exists=True, differences=None)
+        subject.kept_out = await self.kept_out(table, row)
+        state, states = row.get("statecode"), _STATES[table]
+        details = {
+            "email": next((row[column] for column in self.mail_columns(table) if row.get(column)), ""),
+            "state": states[state] if isinstance(state, int) and state < len(states) else str(state),
+            "modifiedon": row.get("modifiedon"),
+        }
+        return Person(subject, row, details)
+
+    async def _relate(self, person: Person, rules: Rules) -> None:
+        owner = lookup(person.row, "_ownerid_value")
+        team = await self._team_name(owner[1]) if owner and owner[0] == "team" else ""
+        seller, company = rules.sales_person(person.row), rules.company(person.subject.table, person.row)
+        person.relations = [
+            Relation("externalSalesPersonId", seller, owner_words(rules, person.row, team)),
+            Relation("externalCompanyId", company, company_words(rules, person.subject.table, person.row)),
+        ]
+
+    async def _team_name(self, id_: str) -> str:
+        rows = await self._dataverse.rows("teams", "teamid", [id_], ("name",))
+        return str(rows[id_]["name"]) if id_ in rows else ""
+
+    async def _look_up(self, subjects: Collection[Subject]) -> dict[Parent, Subject]:
+        """Fill in what Dynamics knows of these users and accounts. Gives the sales persons of the accounts."""
+        users = {subject.id: subject for subject in subjects if subject.table == "systemuser"}
+        accounts = {subject.id: subject for subject in subjects if subject.table == "account"}
+        user_columns = (*TABLES["systemuser"][1].rule_columns, "fullname")
+        found_users = await self.rows_of("systemuser", users, user_columns)
+        found_accounts = await self.rows_of("account", accounts, (*TABLES["account"][1].rule_columns, "name"))
+        for table, found, wanted, name in (
+            ("systemuser", found_users, users, "fullname"),
+            ("account", found_accounts, accounts, "name"),
+        ):
+            for id_, subject in wanted.items():
+                subject.exists = id_ in found
+                row = found.get(id_, {})
+                subject.name = str(row.get(name) or "")
+                subject.email = str(row.get("internalemailaddress") or "")
+                subject.kept_out = await self.kept_out(table, row) if row else ""
+        rules = await self._references.rules_for("account", list(found_accounts.values()), self._deadline)
+        owners = {id_: rules.sales_person(row) for id_, row in found_accounts.items()}
+        for id_, owner in owners.items():
+            accounts[id_].parents = [owner] if owner else []
+        return {owner: Subject(owner.table, owner.id) for owner in owners.values() if owner}
+
+    async def _there(self, table: str) -> Mapping[str, Column]:
+        if table not in self._columns:
+            self._columns[table] = await self._metadata.readable_columns(table)
+        return self._columns[table]
+
+    def _mapped(self, table: str) -> set[str]:
+        if table not in self._config.tables:
+            return set()
+        rules = self._config.fields_of(table).values()
+        return {column for alternatives in rules for rule in alternatives for column in rule.needed_columns}
+
+    def _filter_columns(self, table: str) -> frozenset[str]:
+        return self._config.filter_of(table).columns
+
+
+_USER_WORDS = {"ApplicationUser": "it is an application user", "UserWithoutMail": "the user has no e-mail address"}
+
+
+def _filter_words(chosen: SyncFilter, table: str, row: Row) -> str:
+    if chosen.flag and row.get(chosen.flag) is not None and not row[chosen.flag]:
+        return f"{chosen.flag} is No"
+    return f"the filter of [{table}] in sync.toml does not let it in"

@@ -1,0 +1,187 @@
+"""What `msisync show person` finds out, as values: collected by its neighbours, judged by verdict.py."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, is_dataclass
+from datetime import datetime
+from typing import Any
+
+from ...model.left_out import LeftOut
+from ...model.outcome import Parent, WillNotCome
+from ...model.record import timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that will bring the record to Marketo. `due`: not before then; `routed`: past dynamics-changes."""
+
+    queue: str
+    routed: bool
+    first_seen: datetime | None = None
+    due: datetime | None = None
+    attempt: int = 0
+    notification: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter of the record. `queue` is where it lies, `source_queue` where it came from."""
+
+    queue: str
+    source_queue: str
+    code: str
+    message: str
+    system: str = ""
+    first_seen: datetime | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The record waits for this parent. `next_check`: when the timer looks for the parent, None where nobody does.
+
+    `linked_later`: it is in Marketo without the link. `cause`: why the parent will not come by itself.
+    """
+
+    parent: Parent
+    since: datetime
+    next_check: datetime | None = None
+    checks: int = 0
+    linked_later: bool = False
+    cause: WillNotCome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A queue that may hold more about the record than could be looked at. Counts are None when nobody knows them.
+
+    `moves`: what is in it moves by itself, unlike dead letters.
+    """
+
+    queue: str
+    why: str
+    active: int | None = None
+    scheduled: int | None = None
+    moves: bool = True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it that could have been overlooked."""
+        return self.active == 0 and self.scheduled == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field whose value in Marketo is not what the mapping gives now. `why` says what follows, where it is known."""
+
+    field: str
+    expected: Any
+    actual: Any
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Subject:
+    """A record on its way: what is known of it.
+
+    `exists`, `in_marketo` and `differences` are None when nobody could tell; `table` and `id` are empty when nobody
+    knows them. `kept_out` says why it is rightly not synced; `in_marketo` counts Marketo's records with its key;
+    `lookalikes` are Marketo's ids of records with its e-mail and no key; `parents` are those of an account.
+    """
+
+    table: str
+    id: str
+    name: str = ""
+    exists: bool | None = None
+    kept_out: str = ""
+    in_marketo: int | None = None
+    differences: list[Difference] | None = field(default_factory=list)
+    lookalikes: list[int] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+    parked: list[Parked] = field(default_factory=list)
+    parents: list[Parent] = field(default_factory=list)
+    email: str = ""
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        id_ = f"({self.id})" if self.id and self.name else self.id
+        return " ".join(filter(None, [self.table or "record", self.name, id_]))
+
+
+@dataclass(slots=True)
+class Relation:
+    """A link of the person as the engine resolves it: `parent` is None where the rules give none, `how` says why.
+
+    `kept_out`, `exists` and `in_marketo` are the parent's; `expected` is what the link must hold now.
+    """
+
+    field: str
+    parent: Parent | None
+    how: str
+    name: str = ""
+    email: str = ""
+    exists: bool | None = None
+    kept_out: str = ""
+    in_marketo: bool | None = None
+    email_in_marketo: str = ""
+
+    @property
+    def expected(self) -> str | None:
+        """A parent that is kept out never comes, unless Marketo has it from before."""
+        return self.parent.id if self.parent and (self.in_marketo or not self.kept_out) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role of the person in an opportunity: in Dynamics (`expected`), in Marketo (`actual`), or in both."""
+
+    opportunity: str
+    role: str
+    expected: bool
+    actual: bool
+    name: str = ""
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Person:
+    """All about one lead or contact. `row` is Dynamics' (empty when it is not there), `records` are Marketo's."""
+
+    subject: Subject
+    row: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    relations: list[Relation] = field(default_factory=list)
+    mapped: dict[str, Any] | None = None
+    records: list[dict[str, Any]] = field(default_factory=list)
+    same_email: list[dict[str, Any]] = field(default_factory=list)
+    roles: list[Role] = field(default_factory=list)
+    children: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Search:
+    """One run of the command: what was found, where was looked, and what could not be looked at (and why)."""
+
+    persons: list[Person] = field(default_factory=list)
+    parents: dict[Parent, Subject] = field(default_factory=dict)
+    looked_at: dict[str, int] = field(default_factory=dict)
+    unseen: list[Unseen] = field(default_factory=list)
+    troubles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def subjects(self) -> dict[str, Subject]:
+        """Persons and their parents by id: GUIDs, which no two tables share."""
+        return {s.id: s for s in [*(person.subject for person in self.persons), *self.parents.values()] if s.id}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON types: what `--json` prints."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(part) for part in value]
+    return timestamp(value) if isinstance(value, datetime) else value

@@ -1,0 +1,208 @@
+"""What `msisync show person` asks Marketo, and how its records differ from what the engine would send now.
+
+Seven calls at most for one person: the lead's description, records by key and by e-mail, companies, sales persons,
+roles, and the opportunities of roles that are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from ...marketo.client import MAX_FILTER_VALUES, MarketoClient
+from ...model.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, SALES_PERSON
+from ...model.errors import ConfigurationError
+from ...model.ids_and_times import moment
+from ...model.left_out import COMPANY_FIELD, NO_VALUE, of_company
+from ...sync.schema import Schema
+from .facts import Difference, Person, Relation, Role, Search
+
+#: Field of a difference that is about the sales person's own record (guide, last paragraph).
+SALES_PERSON_EMAIL = "sales person's email"
+_TAB = "Data may not show in the Marketo tab in Dynamics if the e-mails do not match (guide)"
+_STAYS = "Marketo cannot take a person from a company, only move it to another one"
+
+
+async def look(marketo: MarketoClient, schema: Schema, tables: Collection[str], search: Search, query: str) -> None:
+    """Fill in Marketo's side of the persons and their parents, and the differences. Raises as MarketoClient does.
+
+    `tables` are those that sync.toml maps.
+    """
+    await _map(schema, tables, search)
+    await _read_parents(marketo, search)
+    fields = _fields(marketo, search.persons)
+    await _read_by_key(marketo, search.persons, fields)
+    await _read_by_email(marketo, search.persons, fields, query)
+    await _read_roles(marketo, search.persons)
+    for person in search.persons:
+        if person.mapped is not None and person.relations:
+            person.subject.differences = list(differences(person))
+
+
+async def _map(schema: Schema, tables: Collection[str], search: Search) -> None:
+    """What the engine would send now for each person, without the relations."""
+    for person in search.persons:
+        if person.subject.table not in tables or not person.row:
+            continue
+        try:
+            found = await schema.of(person.subject.table)
+            person.mapped, left_out = found.fields.map(person.row, found.labels)
+            by_mapping = {each.field: each for each in left_out}
+            if any(relation.field == COMPANY.key and relation.parent for relation in person.relations):
+                for name in found.company_fields_in(person.mapped):  # the company has them
+                    if person.mapped.pop(name) is not None:
+                        by_mapping[name] = of_company(name)
+            noted = [each for each in person.subject.left_out if each.by_marketo or each.code == COMPANY_FIELD]
+            person.subject.left_out = [*by_mapping.values(), *(each for each in noted if each.field not in by_mapping)]
+            if found.clears_refused:
+                person.mapped.update((each.field, None) for each in left_out if each.code in NO_VALUE)
+            person.mapped.update(dict.fromkeys(found.id_fields, person.subject.id))
+        except ConfigurationError as error:
+            search.troubles["the mapping"] = error.message
+
+
+async def _read_parents(marketo: MarketoClient, search: Search) -> None:
+    companies = {parent.id for parent in search.parents if parent.entity == COMPANY.name}
+    sellers = {parent.id for parent in search.parents if parent.entity == SALES_PERSON.name}
+    there: dict[str, str] = {}
+    for entity, ids, more in ((COMPANY, companies, ()), (SALES_PERSON, sellers, ("email",))):
+        if ids:
+            rows = await marketo.read(entity, entity.key, sorted(ids), (entity.key, *more), unique=True)
+            there |= {str(row[entity.key]).lower(): str(row.get("email") or "") for row in rows}
+    for parent, subject in search.parents.items():
+        subject.in_marketo = int(parent.id in there)
+    for relation in (relation for person in search.persons for relation in person.relations):
+        if relation.parent:
+            relation.in_marketo = relation.parent.id in there
+            relation.email_in_marketo = there.get(relation.parent.id, "")
+
+
+def _fields(marketo: MarketoClient, persons: Iterable[Person]) -> tuple[str, ...]:
+    """The fields to ask for: what is mapped, the keys, and what tells records apart."""
+    links = [link.field for link in PERSON.links]
+    mapped = [name for person in persons for name in person.mapped or ()]
+    return tuple(dict.fromkeys(["id", marketo.key_of(PERSON), *links, "email", "createdAt", "updatedAt", *mapped]))
+
+
+async def _read_by_key(marketo: MarketoClient, persons: list[Person], fields: tuple[str, ...]) -> None:
+    key = marketo.key_of(PERSON)
+    ids = sorted({person.subject.id for person in persons if person.subject.id})
+    rows = await marketo.read(PERSON, key, ids, fields) if ids else []
+    for person in persons:
+        if person.subject.id:
+            person.records = [row for row in rows if str(row.get(key)).lower() == person.subject.id]
+            person.subject.in_marketo = len(person.records)
+
+
+async def _read_by_email(marketo: MarketoClient, persons: list[Person], fields: tuple[str, ...], query: str) -> None:
+    """Other records with the e-mail: the address that was asked for, else the row's."""
+    key = marketo.key_of(PERSON)
+    email = query if "@" in query else next((e for p in persons if (e := p.details.get("email"))), "")
+    if not email or "," in email:  # a comma cannot be asked for (marketo.md 5.3)
+        return
+    rows = await marketo.read(PERSON, "email", [email], fields, unique=True)
+    for person in persons:
+        own = {row.get("id") for row in person.records}
+        person.same_email = [row for row in rows if row.get("id") not in own]
+        person.subject.lookalikes = [row["id"] for row in person.same_email if not row.get(key)]
+        if not person.subject.id:
+            person.subject.in_marketo = len(rows)
+
+
+async def _read_roles(marketo: MarketoClient, persons: list[Person]) -> None:
+    """Complete each person's roles, which so far are those of Dynamics, with those of Marketo."""
+    owners = {int(row["id"]): person for person in persons for row in person.records}
+    if not owners:
+        return
+    fields = OPPORTUNITY_ROLE.dedupe_fields
+    rows = await marketo.read(
+        OPPORTUNITY_ROLE, "leadId", [str(id_) for id_ in list(owners)[:MAX_FILTER_VALUES]], fields
+    )
+    for person in persons:
+        mine = [row for row in rows if owners.get(int(row["leadId"])) is person]
+        person.roles = merge_roles(person.roles, mine)
+    missing = sorted({role.opportunity for p in persons for role in p.roles if role.expected and not role.actual})
+    there = await marketo.find(OPPORTUNITY, missing[:MAX_FILTER_VALUES]) if missing else {}
+    for person in persons:
+        person.roles = [_explained(role, there) for role in person.roles]
+
+
+def merge_roles(expected: Iterable[Role], rows: Iterable[Mapping[str, Any]]) -> list[Role]:
+    """Dynamics' roles and Marketo's as one list, by opportunity and role."""
+    actual = {(str(row["externalOpportunityId"]).lower(), str(row["role"])) for row in rows}
+    wanted = {(role.opportunity, role.role): role for role in expected}
+    both = [Role(r.opportunity, r.role, r.expected, key in actual, r.name, r.why) for key, r in wanted.items()]
+    return both + [Role(id_, role, False, True) for id_, role in sorted(actual - wanted.keys())]
+
+
+def _explained(role: Role, opportunities: Mapping[str, int]) -> Role:
+    why = role.why
+    if role.expected and not role.actual:
+        why = "the role was not sent" if role.opportunity in opportunities else "the opportunity is not in Marketo"
+    elif role.actual and not role.expected:
+        why = why or "it is not in Dynamics (any more); deletes are not carried over"
+    return Role(role.opportunity, role.role, role.expected, role.actual, role.name, why)
+
+
+def differences(person: Person) -> Iterable[Difference]:
+    """What Marketo's record has otherwise than the engine would send it now."""
+    if not person.records:
+        return
+    record = person.records[0]
+    for name, value in (person.mapped or {}).items():
+        if not same(value, record.get(name)):
+            yield Difference(name, value, record.get(name))
+    for relation in person.relations:
+        yield from _link_differences(person, relation, record.get(relation.field))
+    for role in person.roles:
+        if role.expected and not role.actual:
+            yield Difference(f"role {role.role} in {role.name or role.opportunity}", role.role, None, role.why)
+
+
+def _link_differences(person: Person, relation: Relation, actual: Any) -> Iterable[Difference]:
+    expected, found = relation.expected, str(actual or "").lower() or None
+    clears = next(link.clears for link in PERSON.links if link.field == relation.field)
+    if expected is None and found and not clears:
+        person.notes.append(f"{relation.field} is still {found}: {_STAYS}")
+    elif expected != found:
+        why = "" if expected is None or relation.in_marketo else f"that {_noun(relation)} is not in Marketo"
+        yield Difference(relation.field, expected, found, why)
+    if relation.field == SALES_PERSON.key and relation.in_marketo and relation.exists:
+        mine, theirs = relation.email, relation.email_in_marketo
+        if mine.lower() != theirs.lower():
+            yield Difference(SALES_PERSON_EMAIL, mine, theirs or None, _TAB)
+
+
+def _noun(relation: Relation) -> str:
+    return relation.parent.entity.replace("_", " ") if relation.parent else ""
+
+
+def same(expected: Any, actual: Any) -> bool:
+    """Whether Marketo's value is what was sent: it stores "" as null, null booleans as false, moments to the second."""
+    if isinstance(expected, bool) or isinstance(actual, bool):
+        return bool(_flag(expected) == _flag(actual))
+    if expected in (None, "") or actual in (None, ""):
+        return expected in (None, "") and actual in (None, "")
+    if isinstance(expected, int | float) or isinstance(actual, int | float):
+        return bool(_number(expected) == _number(actual))
+    if str(expected).strip() == str(actual).strip():
+        return True
+    one, other = _moment(expected), _moment(actual)
+    return one is not None and one == other
+
+
+def _flag(value: Any) -> Any:
+    return {"true": True, "false": False, "": False}.get(str(value or "").lower(), value)
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+def _moment(value: Any) -> datetime | None:
+    found = moment(str(value)) if "T" in str(value) else None
+    return found.replace(microsecond=0) if found else None

@@ -1,0 +1,154 @@
+"""What `msisync show person` finds in the queues: messages on their way, and dead letters. Takes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection, Iterator
+from contextlib import aclosing
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ...config.settings import QueueSettings
+from ...dataverse.notifications import parse
+from ...model.entities import ENTITIES
+from ...model.errors import MessageError, NotificationError
+from ...model.ids_and_times import moment
+from ...model.record import Record, decode
+from ..dead_letters.letter import number
+from ..peek import PAGE, Peeked, Place, QueueUnavailable, counts, peek
+from .facts import Letter, Search, Subject, Unseen, Waiting
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+async def look(context: Context, search: Search, entities: Collection[str], max_messages: int) -> None:
+    """Fill in the messages about the persons and their parents, in the queues of these entities and the common ones.
+
+    What cannot be looked at is noted in `search.unseen`, or in `search.troubles` when Service Bus does not answer.
+    """
+    for stage in stages(context.settings.queues, entities):
+        await asyncio.gather(*(_look(context, search, place, max_messages) for place in stage))
+        if "Service Bus" in search.troubles:
+            return
+
+
+def stages(queues: QueueSettings, entities: Collection[str]) -> list[list[Place]]:
+    """Where to look, in the order in which a change travels: so one on the move is met somewhere.
+
+    Opening a queue takes the SDK a second: what nothing leaves is looked into beside the first.
+    """
+    dead = [Place(queues.of(entity), dead=True) for entity in entities]
+    return [
+        [Place(queues.changes), Place(queues.changes, dead=True), *dead],
+        [Place(queues.of(entity), session=entity) for entity in entities],
+        [Place(queues.dead_letters)],
+    ]
+
+
+async def _look(context: Context, search: Search, place: Place, max_messages: int) -> None:
+    try:
+        await _look_into(context, search, place, max_messages)
+    except QueueUnavailable as error:
+        if error.concerns_all:
+            search.troubles["Service Bus"] = error.message
+        else:
+            search.unseen.append(await _unseen(context, place, error.message))
+
+
+async def _look_into(context: Context, search: Search, place: Place, max_messages: int) -> None:
+    subjects = search.subjects
+    queues = context.settings.queues
+    seen = 0
+    async with aclosing(peek(context.bus, place, page=min(PAGE, max_messages))) as pages:
+        async for page in pages:
+            if seen >= max_messages:
+                why = f"only its first {seen} messages were looked at (see --max-messages)"
+                search.unseen.append(await _unseen(context, place, why))
+                return
+            for message in page:
+                named = {id_.decode() for id_ in _ID.findall(message.body.lower())} & subjects.keys()
+                for id_ in named | ({str(message.properties.get("record_id"))} & subjects.keys()):
+                    note(subjects[id_], place, message, queues)
+            seen += len(page)
+            search.looked_at[str(place)] = seen
+    search.looked_at[str(place)] = seen
+
+
+async def _unseen(context: Context, place: Place, why: str) -> Unseen:
+    """A queue that was not seen to its end, with the broker's own counts where the credentials give them."""
+    moves = not place.dead and place.queue != context.settings.queues.dead_letters
+    try:
+        found = await counts(context.bus_administration, place.queue)
+    except QueueUnavailable:
+        return Unseen(str(place), why, moves=moves)
+    active, scheduled = (found.dead, 0) if place.dead else (found.active, found.scheduled)
+    return Unseen(str(place), why, active, scheduled, moves)
+
+
+def note(subject: Subject, place: Place, message: Peeked, queues: QueueSettings) -> None:
+    """Add what a message says about a record whose id is somewhere in it; it may be about another row."""
+    if place.queue == queues.dead_letters:
+        subject.letters += _letter_of_ours(subject, place, message)
+    elif place.dead:
+        if _records(subject, message, place, queues) or _notification(subject, message):
+            subject.letters.append(_letter_of_broker(place, message))
+    elif place.session is not None:
+        for record in _records(subject, message, place, queues):
+            subject.waiting.append(
+                Waiting(str(place), routed=True, first_seen=record.first_seen, due=message.due, attempt=record.attempt)
+            )
+    elif name := _notification(subject, message):
+        seen = moment(str(message.properties.get("first_seen"))) or message.enqueued
+        subject.waiting.append(Waiting(str(place), routed=False, first_seen=seen, due=message.due, notification=name))
+
+
+def _notification(subject: Subject, message: Peeked) -> str:
+    """The message name of a notification that names the record."""
+    try:
+        found = parse(message.body)
+    except NotificationError:
+        return ""
+    return found.message if any(change.id == subject.id for change in found.changes) else ""
+
+
+def _records(subject: Subject, message: Peeked, place: Place, queues: QueueSettings) -> list[Record]:
+    entity = next((name for name in ENTITIES if queues.of(name) == place.queue), "")
+    try:
+        return [record for record in decode(message.body, entity) if record.id == subject.id]
+    except MessageError:
+        return []
+
+
+def _letter_of_ours(subject: Subject, place: Place, message: Peeked) -> Iterator[Letter]:
+    given = message.properties
+    about = given.get("record_id") or (subject.id if _notification(subject, message) else "")
+    if about == subject.id:
+        yield Letter(
+            str(place),
+            str(given.get("source_queue", "")),
+            str(given.get("code", "unknown")),
+            str(given.get("message", "")),
+            str(given.get("system", "")),
+            _as_moment(given.get("first_seen")),
+            number(given, "attempts"),
+        )
+
+
+def _letter_of_broker(place: Place, message: Peeked) -> Letter:
+    return Letter(
+        str(place),
+        place.queue,
+        message.dead_letter_reason or "unknown",
+        message.dead_letter_description,
+        "service bus",
+        message.enqueued,
+        message.delivery_count,
+    )
+
+
+def _as_moment(value: object) -> datetime | None:
+    return moment(str(value)) if value else None

@@ -1,0 +1,140 @@
+"""What `msisync show person` prints for people: the verdict, then what it rests on. Lines stay readable in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from ...model.record import timestamp
+from ..command import Exit
+from .facts import Person, Relation, Search, Subject
+from .verdict import Verdict
+
+_COLOURS = {Exit.OK: "green", Exit.ATTENTION: "yellow", Exit.FAILED: "red"}
+
+
+def render(console: Console, search: Search, verdicts: Sequence[Verdict]) -> None:
+    """Print everything that was found."""
+    for person, verdict in zip(search.persons, verdicts, strict=True):
+        colour = _COLOURS[verdict.exit]
+        console.print(f"[bold {colour}]{verdict.code}[/] {escape(verdict.sentence)}")
+        if verdict.remedy:
+            console.print(f"  [bold]next:[/] {escape(verdict.remedy)}")
+        for title, lines in (
+            ("Dynamics", _dynamics(person)),
+            ("On its way", _on_its_way(person)),
+            ("Marketo", _marketo(person)),
+            ("Opportunity roles", _roles(person)),
+            ("Notes", person.notes),
+        ):
+            _section(console, title, lines)
+        console.print()
+    _section(console, "Messages looked at", [f"{place}: {count}" for place, count in search.looked_at.items()])
+    _section(console, "Not looked at", _not_looked_at(search))
+
+
+def _section(console: Console, title: str, lines: Iterable[str]) -> None:
+    found = list(lines)
+    if found:
+        console.print(f"[bold]{title}[/]")
+    for line in found:
+        console.print(f"  {escape(line)}")
+
+
+def _dynamics(person: Person) -> Iterator[str]:
+    subject = person.subject
+    if not subject.exists:
+        yield "could not be asked" if subject.exists is None else "no such lead or contact"
+        return
+    yield f"{subject.table} {subject.id}: {subject.name or 'without name'}, {person.details['email'] or 'no e-mail'}"
+    yield f"{person.details['state']}, modified {person.details['modifiedon'] or 'at an unknown time'}"
+    yield f"filter: {subject.kept_out or 'to be synced'}"
+    for relation in person.relations:
+        yield from _relation(relation)
+
+
+def _relation(relation: Relation) -> Iterator[str]:
+    what = "sales person" if relation.field == "externalSalesPersonId" else "company"
+    if relation.parent is None:
+        yield f"{what}: none; {relation.how}"
+        return
+    yield f"{what}: {relation.name or 'without name'} ({relation.parent.table} {relation.parent.id}), {relation.how}"
+    known = [_yes("in Dynamics", relation.exists), _yes("in Marketo", relation.in_marketo)]
+    known += [f"not synced: {relation.kept_out}"] if relation.kept_out else []
+    if relation.email or relation.email_in_marketo:
+        known.append(f"e-mail {relation.email or 'none'}, in Marketo {relation.email_in_marketo or 'none'}")
+    yield f"  {'; '.join(known)}"
+
+
+def _on_its_way(person: Person) -> Iterator[str]:
+    yield from _messages(person.subject)
+    for parked in person.subject.parked:
+        check = f", next look at {timestamp(parked.next_check)}" if parked.next_check else ""
+        what = "in Marketo without the link to" if parked.linked_later else "waits for"
+        yield f"parked since {timestamp(parked.since)}: {what} {parked.parent.entity} {parked.parent.id}{check}"
+        if parked.cause:
+            yield f"  which does not come by itself: {parked.cause.code}, {parked.cause.message}"
+    if person.children:
+        yield f"{person.children}{' or more' if person.children >= 1000 else ''} records wait for this one"
+
+
+def _messages(subject: Subject) -> Iterator[str]:
+    for each in subject.waiting:
+        due = f", not before {timestamp(each.due)}" if each.due else ""
+        tries = f", {each.attempt} counted tries" if each.attempt else ""
+        what = f"notification {each.notification}" if each.notification else "record"
+        yield f"{each.queue}: {what}, first seen {_moment(each.first_seen)}{due}{tries}"
+    for letter in subject.letters:
+        yield f"{letter.queue}: {letter.code} ({letter.system or 'unknown'}), {letter.message}"
+        yield f"  from {letter.source_queue}, first seen {_moment(letter.first_seen)}, attempts {letter.attempts}"
+
+
+def _marketo(person: Person) -> Iterator[str]:
+    if person.subject.in_marketo is None:
+        yield "could not be asked"
+    elif not person.records:
+        yield "no record with its key"
+    for record in person.records:
+        yield f"record {_record(record)}"
+    for difference in person.subject.differences or ():
+        why = f" ({difference.why})" if difference.why else ""
+        yield f"differs: {difference.field} is {_value(difference.actual)}, expected {_value(difference.expected)}{why}"
+    for record in person.same_email:
+        yield f"same e-mail: record {_record(record)}"
+
+
+def _record(record: dict[str, Any]) -> str:
+    shown = {name: value for name, value in record.items() if name.startswith("external") or name.endswith("At")}
+    return f"{record.get('id')}: " + ", ".join(f"{name} {_value(value)}" for name, value in shown.items())
+
+
+def _roles(person: Person) -> Iterator[str]:
+    for role in person.roles:
+        where = " and ".join(
+            [*(["Dynamics"] if role.expected else []), *(["Marketo"] if role.actual else [])] or ["neither"]
+        )
+        yield f"{role.role} in {role.name or role.opportunity}: in {where}{f'; {role.why}' if role.why else ''}"
+
+
+def _not_looked_at(search: Search) -> Iterator[str]:
+    for each in search.unseen:
+        counts = "" if each.active is None else f"; the broker counts {each.active} waiting, {each.scheduled} scheduled"
+        yield f"{each.queue}: {each.why}{counts}"
+    for name, why in search.troubles.items():
+        yield f"{name}: {why}"
+
+
+def _yes(what: str, known: bool | None) -> str:
+    return f"{what}: {'unknown' if known is None else 'yes' if known else 'no'}"
+
+
+def _value(value: Any) -> str:
+    return "empty" if value in (None, "") else str(value)
+
+
+def _moment(moment: datetime | None) -> str:
+    return timestamp(moment) if moment else "at an unknown time"

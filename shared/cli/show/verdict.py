@@ -1,0 +1,307 @@
+"""Where a record stands and why, in one sentence with a code. Pure: facts in, verdict out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ...model.entities import PERSON
+from ...model.left_out import COMPANY_FIELD, LeftOut
+from ...model.outcome import Parent
+from ...model.record import timestamp
+from ..command import Exit
+from ..remedies import remedy
+from .facts import Letter, Parked, Subject, Unseen, Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`sentence` is for people, `remedy` what to do next (empty: nothing)."""
+
+    code: str
+    exit: Exit
+    sentence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a verdict needs beside the record's own facts.
+
+    `unseen` and `troubles` are what could not be looked at; `burst` is how long a burst's records are collected:
+    what is scheduled later than that waits for another try.
+    """
+
+    now: datetime
+    burst: timedelta
+    parents: Mapping[Parent, Subject]
+    unseen: Sequence[Unseen] = ()
+    troubles: Mapping[str, str] | None = None
+
+
+_SAVE = "save the row in Dynamics, which sends it again"
+_DOCTOR = "run msisync doctor to check the steps, then save the row in Dynamics, which sends it again"
+_AGAIN = "run this command again in a moment"
+#: What to do about a parent that is nothing to sync, by the reason.
+_SKIPPED = {
+    "RowGone": "choose another one in the row, or restore it in Dynamics",
+    "Deleted": "choose another one in the row, or restore it in Dynamics",
+    "UserWithoutMail": "give the user an e-mail address in Dynamics",
+    "MailHidden": "let the sync user read internalemailaddress by a column security profile in Dynamics",
+    "ApplicationUser": "assign the row to a person, or see [owner] in sync.toml",
+}
+#: Fields that hold links, by which a person may differ while it waits to be linked.
+_LINKS = frozenset(link.field for link in PERSON.links)
+
+
+def judge(subject: Subject, around: Surroundings, *, explain: bool = True) -> Verdict:
+    """The verdict on a record. `explain`: a parent that it waits for is judged as well, one level up."""
+    if subject.exists is None:
+        return _unknown(subject, around, "Dynamics")
+    if not subject.exists:
+        hidden = next((letter for letter in subject.letters if letter.code == "RowHidden"), None)
+        return _dead_lettered(subject, hidden) if hidden else _gone(subject)
+    if subject.kept_out:
+        return _filtered(subject)
+    return _there(subject, around) or _under_way(subject, around, explain) or _stuck(subject, around)
+
+
+def _gone(subject: Subject) -> Verdict:
+    if subject.in_marketo:
+        return Verdict(
+            "GoneInDynamics",
+            Exit.FAILED,
+            f"{subject} is not in Dynamics (any more), but Marketo has its record",
+            "deletes are not carried over: delete or merge the record in Marketo if it is not wanted there",
+        )
+    if subject.waiting or subject.letters:
+        where = (subject.waiting or subject.letters)[0].queue
+        return Verdict(
+            "GoneInDynamics",
+            Exit.FAILED,
+            f"{subject} is not in Dynamics (any more), nor in Marketo; {where} still has a message about it",
+            "if the row should be there, check that the sync user may read it",
+        )
+    return Verdict(
+        "NotFound",
+        Exit.FAILED,
+        f"neither Dynamics nor Marketo has {subject}",
+        "check the id or address, and that the sync user may read the row",
+    )
+
+
+def _filtered(subject: Subject) -> Verdict:
+    kept = "; Marketo keeps the record that it has, and it is no longer updated" if subject.in_marketo else ""
+    return Verdict("Filtered", Exit.OK, f"{subject} is rightly not synced: {subject.kept_out}{kept}")
+
+
+def _there(subject: Subject, around: Surroundings) -> Verdict | None:
+    """What Marketo's records say by themselves, whatever is on its way."""
+    if subject.in_marketo and subject.in_marketo > 1:
+        return Verdict(
+            "DuplicateInMarketo",
+            Exit.FAILED,
+            f"Marketo has {subject.in_marketo} records with the key of {subject}, and refuses to update any of them",
+            "merge them in Marketo",
+        )
+    if subject.in_marketo and subject.differences is None:
+        return _unknown(subject, around, "the mapping", "Dynamics", "Marketo")
+    return _synced(subject) if subject.in_marketo and not subject.differences else None
+
+
+def _synced(subject: Subject) -> Verdict:
+    if subject.lookalikes:
+        ids = ", ".join(str(id_) for id_ in subject.lookalikes)
+        return Verdict(
+            "DuplicateInMarketo",
+            Exit.FAILED,
+            f"{subject} is synced, but Marketo has the same e-mail without its key as well: record {ids}",
+            "merge them in Marketo: activities of the other record do not show in Dynamics",
+        )
+    mapped = [each for each in subject.left_out if not each.by_marketo]
+    if mapped:
+        return _without(subject, mapped)
+    more = "; another change of it is on its way" if subject.waiting or subject.parked else ""
+    return Verdict("Synced", Exit.OK, f"{subject} is in Marketo as it is in Dynamics{more}")
+
+
+def _under_way(subject: Subject, around: Surroundings, explain: bool) -> Verdict | None:
+    """What waits for the record and will move by itself."""
+    routed = [each for each in subject.waiting if each.routed]
+    retrying = next((each for each in routed if _is_retry(each, around)), None)
+    if retrying:
+        when = f"next at {timestamp(retrying.due)}" if retrying.due else "next at any moment"
+        return Verdict(
+            "Retrying",
+            Exit.ATTENTION,
+            f"{subject} could not be synced yet and is tried again ({_tries(retrying)} so far), {when}",
+            "the app's log says why (look for its id); msisync doctor shows whether Marketo and Dynamics are well",
+        )
+    if routed:
+        return Verdict("Queued", Exit.ATTENTION, f"{subject} waits in {routed[0].queue} for its turn", _AGAIN)
+    if subject.waiting:
+        queue = subject.waiting[0].queue
+        return Verdict(
+            "NotSentYet",
+            Exit.ATTENTION,
+            f"a change of {subject} waits in {queue} and has not been read by the app",
+            f"{_AGAIN}; if it stays, check that the app runs",
+        )
+    waits = [parked for parked in subject.parked if not parked.linked_later]
+    if waits:
+        return _waiting_for_parent(subject, waits[0], around, explain)
+    if subject.parked and {each.field for each in subject.differences or ()} <= _LINKS:
+        return _linked_later(subject, subject.parked[0], around, explain)
+    return None
+
+
+def _tries(waiting: Waiting) -> str:
+    return f"{waiting.attempt} counted {'try' if waiting.attempt == 1 else 'tries'}"
+
+
+def _is_retry(waiting: Waiting, around: Surroundings) -> bool:
+    if waiting.attempt:
+        return True
+    if waiting.due is None:
+        return False
+    old = waiting.first_seen is not None and around.now - waiting.first_seen > 3 * around.burst
+    return old or waiting.due - around.now > around.burst
+
+
+def _waiting_for_parent(subject: Subject, parked: Parked, around: Surroundings, explain: bool) -> Verdict:
+    named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
+    noun = parked.parent.entity.replace("_", " ")
+    sentence = f"{subject} waits since {timestamp(parked.since)} for its {noun}, {named}"
+    if not explain:
+        return Verdict("WaitingForParent", Exit.ATTENTION, sentence, _AGAIN)
+    when = f" at {timestamp(parked.next_check)}" if parked.next_check else ""
+    if named.in_marketo:
+        found = f"{sentence}, which is in Marketo by now: the app finds that out at its next look{when}"
+        return Verdict("WaitingForParent", Exit.ATTENTION, found, _AGAIN)
+    if named.kept_out:
+        found = f"{sentence}, which is rightly not synced ({named.kept_out}): the app does without it at its next look"
+        return Verdict("WaitingForParent", Exit.ATTENTION, f"{found}{when}", _AGAIN)
+    why = _missing(named, parked, around)
+    return Verdict(
+        "WaitingForParent",
+        Exit.ATTENTION if why.exit is Exit.ATTENTION else Exit.FAILED,
+        f"{sentence}, which is not in Marketo: {why.sentence} [{why.code}]",
+        why.remedy,
+    )
+
+
+def _linked_later(subject: Subject, parked: Parked, around: Surroundings, explain: bool) -> Verdict:
+    """It is in Marketo as far as it can be."""
+    named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
+    noun = parked.parent.entity.replace("_", " ")
+    sentence = f"{subject} is in Marketo, but without the link to its {noun}, {named}"
+    if not explain or named.in_marketo:
+        return Verdict("LinkedLater", Exit.ATTENTION, f"{sentence}, which is being sent", _AGAIN)
+    why = _missing(named, parked, around)
+    return Verdict(
+        "LinkedLater",
+        Exit.ATTENTION if why.exit is Exit.ATTENTION else Exit.FAILED,
+        f"{sentence}, which is not there yet: {why.sentence} [{why.code}]",
+        f"{why.remedy}; once it is in Marketo, the link follows automatically",
+    )
+
+
+def _missing(named: Subject, parked: Parked, around: Surroundings) -> Verdict:
+    """Why a parent is not in Marketo, and what to do: its dead letter, else what was noted when its sync ended."""
+    cause = parked.cause
+    if cause is None or (named.letters and named.exists):
+        return judge(named, around, explain=False)
+    sentence = f"its own sync ended at {timestamp(cause.since)} with {cause.code}, {cause.message}"
+    if cause.skipped:
+        return Verdict(cause.code, Exit.FAILED, sentence, _SKIPPED.get(cause.code, _SAVE))
+    system = "marketo" if cause.code.isdecimal() else "msisync"
+    return Verdict(cause.code, Exit.FAILED, sentence, remedy(cause.code, system, f"--id {named.id}"))
+
+
+def _stuck(subject: Subject, around: Surroundings) -> Verdict:
+    """Nothing that was seen will move the record by itself."""
+    if subject.letters:
+        return _dead_lettered(subject, subject.letters[-1])
+    hidden = [each for each in around.unseen if not each.is_empty]
+    counted = next((each for each in hidden if each.moves and each.active is not None), None)
+    if subject.in_marketo is not None and counted:
+        number = (counted.active or 0) + (counted.scheduled or 0)
+        return Verdict(
+            "Queued",
+            Exit.ATTENTION,
+            f"{subject} may be among the {number} messages of {counted.queue}: {counted.why}",
+            _AGAIN,
+        )
+    if subject.in_marketo is None:
+        return _unknown(subject, around, "Marketo")
+    blind = _blind(around, hidden)
+    if subject.in_marketo:
+        names = [each.field for each in subject.differences or ()]
+        known = {each.field.lower() for each in subject.left_out}
+        if names and known.issuperset(name.lower() for name in names):
+            return _without(subject, subject.left_out)
+        return Verdict(
+            "Differs",
+            Exit.FAILED,
+            f"{subject} is in Marketo, but {', '.join(names)} {'is' if len(names) == 1 else 'are'} not as in "
+            f"Dynamics, and {blind or 'nothing waits for it'}",
+            _SAVE,
+        )
+    return Verdict(
+        "NotInMarketo",
+        Exit.FAILED,
+        f"{subject} is not in Marketo, and {blind or 'nothing waits for it: its change was never posted'}",
+        _DOCTOR,
+    )
+
+
+def _without(subject: Subject, left_out: Sequence[LeftOut]) -> Verdict:
+    sentence = f"{subject} is in Marketo, but without what Dynamics has for {'; '.join(map(str, left_out))}"
+    unfit = [each.field for each in left_out if each.code != COMPANY_FIELD]
+    of_company = ", ".join(each.field for each in left_out if each.code == COMPANY_FIELD)
+    remedies = [f"map {of_company} in [account.fields] of sync.toml instead"] if of_company else []
+    if unfit:
+        remedies.insert(
+            0,
+            f"correct what {', '.join(unfit)} {'is' if len(unfit) == 1 else 'are'} made from in Dynamics and save the "
+            'row; to save it as it is changes nothing (what Marketo has meanwhile: refused = "keep" or "clear" in '
+            "sync.toml)",
+        )
+    return Verdict("FieldsLeftOut", Exit.FAILED, sentence, "; ".join(remedies))
+
+
+def _dead_lettered(subject: Subject, letter: Letter) -> Verdict:
+    return Verdict(
+        "DeadLettered",
+        Exit.FAILED,
+        f"{subject} is a dead letter in {letter.queue}: {letter.code}, {letter.message}",
+        remedy(letter.code, letter.system, f"--id {subject.id}"),
+    )
+
+
+def _unknown(subject: Subject, around: Surroundings, *systems: str) -> Verdict:
+    """Where the record stands depends on what did not answer; what was seen all the same counts."""
+    if subject.exists is None and (found := _under_way(subject, around, explain=True)):
+        return found
+    if subject.letters:
+        return _dead_lettered(subject, subject.letters[-1])
+    troubles = around.troubles or {}
+    why = "; ".join(f"{name}: {troubles[name]}" for name in systems if name in troubles)
+    return Verdict(
+        "Unknown",
+        Exit.FAILED,
+        f"nobody can say where {subject} stands, because something could not be asked: {why or systems[0]}",
+        "run msisync doctor",
+    )
+
+
+def _blind(around: Surroundings, hidden: Sequence[Unseen]) -> str:
+    """What may wait for the record without having been seen, in words."""
+    places = [f"{each.queue} ({each.why})" for each in hidden]
+    places += [f"{name} ({why})" for name, why in (around.troubles or {}).items() if name in _HOLDERS]
+    return f"whether something waits for it is not known: {'; '.join(dict.fromkeys(places))}" if places else ""
+
+
+#: Names of troubles, see Search.troubles, whose places may hold a record back.
+_HOLDERS = ("Service Bus", "Table Storage")

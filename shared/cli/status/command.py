@@ -1,0 +1,173 @@
+"""`msisync status`: one look, or one after the other until Ctrl-C. Neither Marketo nor Dataverse is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from rich.live import Live
+
+from ...model.record import timestamp
+from ..command import Command, Exit, Result
+from ..output import Console
+from .facts import Entity, Queue, Status
+from .look import look
+from .text import frame
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.console import Console as AnyConsole
+
+    from ..context import Context
+
+WATCH_SECONDS = 5.0
+SHORTEST_SECONDS = 1.0
+
+_MORE = """\
+waiting, later    messages of up to 100 records, now and scheduled for later; ‖ means paused
+oldest            since when the oldest change waits, among the queue's first messages; ? while the app works on them
+1 h, 24 h         records synced in this time
+parked, again     records that wait for a parent; records that were sent again within an hour
+dead              dead letters
+Hot rows          rows that are changed again and again within the hour, often by a workflow that loops
+
+Asks neither Marketo nor Dynamics. A queue with sessions is looked into only while the app does not work on it.
+
+Exit codes: 0 all is well; 1 dead letters, a pause, an open circuit, the day's share used up, or a change that waits for
+more than 15 minutes; 2 something could not be looked at.
+Next: msisync dead-letters summary, msisync show person <e-mail>, msisync doctor"""
+
+
+async def run(context: Context, given: Namespace, _: AnyConsole) -> Result:
+    """Look once, or watch. Raises ConfigurationError when settings cannot be used."""
+    if given.watch is None:
+        status = await look(context)
+        return Result(
+            status.exit, as_json(status), lambda console: console.print(frame(status, context.settings.marketo))
+        )
+    if given.json:
+        given.refuse("--watch is for people; call it again for a new --json")
+    last = await _watch(context, given.watch, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+    return Result(last.exit if last else Exit.OK, as_json(last) if last else {}, lambda _: None)
+
+
+async def _watch(context: Context, seconds: float, console: Console) -> Status | None:
+    """Look again and again until the keyboard stops it. Gives what was seen last."""
+    last: Status | None = None
+    with ExitStack() as stack:
+        live = stack.enter_context(Live(console=console, auto_refresh=False)) if console.is_terminal else None
+        try:
+            while True:
+                last = await look(context)
+                shown = frame(last, context.settings.marketo)
+                if live:
+                    live.update(shown, refresh=True)
+                else:
+                    console.print(shown)
+                await asyncio.sleep(seconds)
+        except asyncio.CancelledError:  # Ctrl-C
+            task = asyncio.current_task()
+            if task:
+                task.uncancel()
+    return last
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Everything that was found, as JSON types."""
+    budget = status.budget
+    return {
+        "at": timestamp(status.at),
+        "changes": _queue(status.changes),
+        "entities": {name: _entity(entity) for name, entity in status.entities.items()},
+        "dead_letters": {
+            **_queue(status.dead_letters),
+            "total": status.dead,
+            "without_entity": status.letters_elsewhere,
+            "more_than_counted": status.letters_more,
+        },
+        "parked_more_than_counted": status.parked_more,
+        "budget": budget
+        and {
+            "used_today": budget.used_today,
+            "share": budget.allowed_today,
+            "by_everybody": budget.everybody,
+            "measured_at": _moment(budget.measured_at),
+            "closed_until": _moment(budget.closed_until),
+            "closed_code": budget.closed_code,
+            "closed_reason": budget.closed_reason,
+        },
+        "circuits": {name: outage.as_json() for name, outage in status.circuits.items()},
+        "write_back": {
+            "runs": status.write_back.runs,
+            "refused": status.write_back.refused,
+            "dead": status.write_back.dead,
+        },
+        "app": {
+            name: {"at": timestamp(beat.at), "instance": beat.instance, "version": beat.version}
+            for name, beat in (status.beats or {}).items()
+        },
+        "attention": [{"what": each.text, "remedy": each.remedy} for each in status.attentions],
+        "not_looked_at": status.unseen,
+    }
+
+
+def _queue(queue: Queue) -> dict[str, Any]:
+    return {
+        "queue": queue.name,
+        "status": queue.status,
+        "waiting": queue.waiting,
+        "scheduled": queue.scheduled,
+        "oldest": _moment(queue.oldest),
+        "oldest_unknown": queue.why,
+        "dead_lettered_by_broker": queue.dead,
+    }
+
+
+def _entity(entity: Entity) -> dict[str, Any]:
+    return {
+        **_queue(entity.queue),
+        "last_hour": dict(entity.last_hour),
+        "last_day": dict(entity.last_day),
+        "last_error": dict(entity.last_error) if entity.last_error else None,
+        "hottest": [{"table": table, "id": id_, "changes": number} for (table, id_), number in entity.hottest.items()],
+        "parked": {
+            "count": entity.parked.count,
+            "by_parent": entity.parked.by_parent,
+            "oldest": _moment(entity.parked.oldest),
+            "linked_later": entity.parked.linked_later,
+        },
+        "dead_letters": entity.letters,
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return timestamp(moment) if moment else None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not SHORTEST_SECONDS <= seconds <= 86_400:
+        raise ArgumentTypeError("a number of seconds, at least 1, is needed")
+    return seconds
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=_seconds,
+        const=WATCH_SECONDS,
+        metavar="SECONDS",
+        help=f"look again every so many seconds (default {WATCH_SECONDS:g}) until Ctrl-C",
+    )
+    parser.set_defaults(refuse=parser.error)
+
+
+COMMAND = Command("status", "what waits, what went through, and what is in the way", _MORE, run, _arguments)

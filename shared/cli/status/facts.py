@@ -1,0 +1,243 @@
+"""What `msisync status` finds out, and what of it needs attention. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ...azure.parked_count import Parked
+from ...model.ids_and_times import moment
+from ...sync.heartbeat import AHEAD, FUNCTIONS, TIMER, Beat, interval, silence
+from ...write_back.results import LATE, changes_done
+from ..command import Exit
+from ..queues import ACTIVE, PAUSED, resume_line
+
+if TYPE_CHECKING:
+    from ...marketo.quota import Usage
+    from ...sync.circuit_breaker import Outage
+
+#: What is done about an app, or a function of it, that does not run.
+APP_SILENT = "see that the function app runs; docs/troubleshooting.md#app-silent"
+FUNCTION_SILENT = "docs/troubleshooting.md#function-silent"
+#: What is in storage.
+PARKED, STATE = "parked records", "counts, budget and circuits"
+#: Parked records that are counted. A thousand of them take storage some 30 ms.
+MAX_PARKED = 100_000
+#: Dead letters of the application that are told apart by entity; the broker counts all of them.
+MAX_LETTERS = 5000
+#: A change that waits longer than this needs attention.
+LONG = timedelta(minutes=15)
+
+
+@dataclass(slots=True)
+class Queue:
+    """A queue: its broker's counts, None when they could not be had, and the oldest change among its first messages.
+
+    `setting` is the field of QueueSettings that names it, `why` says why the oldest is not known.
+    """
+
+    setting: str
+    name: str
+    status: str = ""
+    waiting: int | None = None
+    scheduled: int | None = None
+    dead: int | None = None
+    oldest: datetime | None = None
+    why: str = ""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether `msisync pause` has been here."""
+        return self.status == PAUSED
+
+
+@dataclass(slots=True)
+class Entity:
+    """One entity: totals of sync/statistics.py of the last hour and day, and the application's dead letters of it.
+
+    `hottest`: rows (table, id) that changed again a moment after they were sent, and about how often.
+    """
+
+    queue: Queue
+    last_hour: Mapping[str, int] = field(default_factory=dict)
+    last_day: Mapping[str, int] = field(default_factory=dict)
+    last_error: Mapping[str, Any] | None = None
+    hottest: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    parked: Parked = field(default_factory=Parked)
+    letters: int = 0
+
+    @property
+    def dead(self) -> int:
+        """The application's dead letters and the broker's."""
+        return self.letters + (self.queue.dead or 0)
+
+
+@dataclass(slots=True)
+class WriteBack:
+    """The last runs of the write-back, the newest first, and the rows whose last write was refused.
+
+    `dead` of them are in dead-letters, the others are tried again.
+    """
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    refused: int = 0
+    dead: int = 0
+    last_refusal: str = ""
+
+    def done(self) -> datetime | None:
+        """Up to when all changes have been written back; where no run that is kept came to their end, the oldest's
+        beginning. None: nothing was ever written back.
+        """
+        begun = [moment(run.get("started")) for run in self.runs if run.get("kind") == "changes"]
+        return changes_done({"runs": self.runs}) or min((at for at in begun if at), default=None)
+
+    @property
+    def error(self) -> str:
+        """Why the last run has ended early."""
+        return str(self.runs[0].get("error") or "") if self.runs else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Something that an operator should look at, and how."""
+
+    text: str
+    remedy: str
+
+
+@dataclass(slots=True)
+class Status:
+    """Everything. `parked_more`, `letters_more`: there are more than were counted. `letters_elsewhere`: dead letters of
+    no entity. `beats`: the last notes of the app's functions, None where they were not looked at; `schedule`: that of
+    the minute timer. `unseen`: what could not be looked at, with the reason: a queue, PARKED or STATE.
+    """
+
+    at: datetime
+    changes: Queue
+    dead_letters: Queue
+    entities: dict[str, Entity]
+    letters_elsewhere: int = 0
+    letters_more: bool = False
+    parked_more: bool = False
+    budget: Usage | None = None
+    circuits: dict[str, Outage] = field(default_factory=dict)
+    write_back: WriteBack = field(default_factory=WriteBack)
+    beats: Mapping[str, Beat] | None = None
+    schedule: str = ""
+    unseen: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def queues(self) -> list[Queue]:
+        """All queues, in the way of a change."""
+        return [self.changes, *(entity.queue for entity in self.entities.values()), self.dead_letters]
+
+    @property
+    def dead(self) -> int:
+        """All dead letters, as the broker counts them: the application's and those of every queue."""
+        letters = self.dead_letters.waiting
+        if letters is None:
+            letters = self.letters_elsewhere + sum(entity.letters for entity in self.entities.values())
+        return letters + sum(queue.dead or 0 for queue in self.queues)
+
+    @property
+    def exit(self) -> Exit:
+        """Worse than something that needs attention is something that could not be looked at."""
+        if self.unseen:
+            return Exit.FAILED
+        return Exit.ATTENTION if self.attentions else Exit.OK
+
+    @property
+    def attentions(self) -> list[Attention]:
+        """What needs an operator, the causes first."""
+        return [
+            *self._silent(),
+            *self._stopped(),
+            *self._closed(),
+            *self._waits(),
+            *self._written_back(),
+            *self._dead(),
+        ]
+
+    def _silent(self) -> Iterator[Attention]:
+        """The app itself, before all that it does."""
+        if self.beats is None:
+            return
+        beat = self.beats.get(TIMER)
+        silent = silence(beat, self.schedule, self.at)
+        if silent:
+            yield Attention(f"the app has told nothing for {age(silent)} ({TIMER})", APP_SILENT)
+        elif beat is None and interval(self.schedule) and any(queue.waiting for queue in self._taken()):
+            yield Attention("the app has never run here, and changes wait", APP_SILENT)
+        elif beat and beat.at > self.at + AHEAD:
+            text = f"the app's clock, or this machine's, is wrong: {TIMER} has run at {_time(beat.at)}"
+            yield Attention(text, "set the clock right; see docs/troubleshooting.md#clocks")
+        if not silent:
+            yield from self._not_taken()
+
+    def _not_taken(self) -> Iterator[Attention]:
+        """The app is alive, but not the function of a queue in which messages have waited."""
+        for queue in self._taken():
+            function = FUNCTIONS[queue.setting]
+            beat = (self.beats or {}).get(function)
+            late = queue.oldest and self.at - queue.oldest > LONG and not queue.is_paused
+            if self.beats and queue.waiting and late and (beat is None or self.at - beat.at > LONG):
+                when = f"for {age(self.at - beat.at)}" if beat else "ever"
+                yield Attention(f"{function} has not run {when}, and {queue.name} has messages for it", FUNCTION_SILENT)
+
+    def _taken(self) -> list[Queue]:
+        return [queue for queue in self.queues if queue is not self.dead_letters]
+
+    def _stopped(self) -> Iterator[Attention]:
+        for queue in self.queues:
+            if queue.is_paused and queue is not self.dead_letters:
+                yield Attention(f"{queue.name} is paused", resume_line(queue.setting))
+            elif queue.status not in ("", ACTIVE):
+                yield Attention(f"{queue.name} is {queue.status}", "set its status to Active in the Azure portal")
+
+    def _closed(self) -> Iterator[Attention]:
+        for name, outage in self.circuits.items():
+            text = f"no calls for {name} since {_time(outage.since)} ({outage.reason})"
+            yield Attention(text, f"tried again by itself at {_time(outage.until)}; if it lasts, msisync doctor")
+        if self.budget and self.budget.closed_until:
+            text = f"Marketo is not called ({self.budget.closed_reason})"
+            yield Attention(text, f"goes on by itself at {_time(self.budget.closed_until)}; see MARKETO_DAILY_SHARE")
+
+    def _waits(self) -> Iterator[Attention]:
+        for queue in self.queues:
+            if queue.oldest and self.at - queue.oldest > LONG:
+                text = f"the oldest change in {queue.name} waits for {age(self.at - queue.oldest)}"
+                yield Attention(text, "see the lines above, the last error and the app's log; msisync doctor")
+
+    def _written_back(self) -> Iterator[Attention]:
+        if self.write_back.error:
+            remedy = "begins again where it was by itself; if it lasts, msisync doctor"
+            yield Attention(f"the last write-back has stopped ({self.write_back.error})", remedy)
+        done = self.write_back.done()
+        if done and self.at - done > LATE:
+            text = f"nothing was written back for {age(self.at - done)}"
+            yield Attention(text, "see WRITE_BACK_SCHEDULE and the app's log; msisync write-back run")
+        waiting = self.write_back.refused - self.write_back.dead
+        if waiting:
+            rows = f"{waiting:,} row{'s' if waiting != 1 else ''}"
+            text = f"{rows} could not be written back ({self.write_back.last_refusal})"
+            yield Attention(text, "tried again by itself; see the code, and whether the sync user may write the row")
+
+    def _dead(self) -> Iterator[Attention]:
+        if self.dead:
+            number = f"{self.dead:,} dead letter{'s' if self.dead != 1 else ''}"
+            yield Attention(number, "msisync dead-letters summary")
+
+
+def age(duration: timedelta) -> str:
+    """A duration for people: 40 s, 12 min, 5 h, 3 d."""
+    seconds = max(0, int(duration.total_seconds()))
+    for unit, length, least in (("d", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 120)):
+        if seconds >= least:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,202 @@
+"""What `msisync status` asks: the broker for its counts, the first messages for their age, storage for the rest.
+
+Neither Marketo nor Dynamics is asked. What does not answer is noted, and the rest is looked at all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ...azure import parked_count
+from ...azure.shared_state import State, Value
+from ...config.settings import StorageSettings
+from ...marketo.quota import Budget, limits_of
+from ...model.entities import ENTITIES
+from ...model.errors import MessageError
+from ...model.ids_and_times import moment
+from ...model.record import decode
+from ...sync import circuit_breaker, heartbeat, statistics
+from ...sync.heartbeat import beat_of
+from ...write_back import results
+from ...write_back.due import DUE
+from ...write_back.plan import KIND
+from .. import peek
+from ..peek import ANSWER_SECONDS, Peeked, Place, QueueUnavailable, explained
+from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableClient
+
+    from ..context import Context
+
+#: Messages among which the oldest change is looked for.
+FIRST = 50
+#: States of a queue that tell all that there is to know, although nobody can look into it.
+_EXPLAINED = {"InUse", "Disabled"}
+#: How long storage may take: 100,000 parked rows take seconds.
+STORAGE_SECONDS = 60.0
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+async def look(context: Context) -> Status:
+    """Everything. Raises ConfigurationError when settings cannot be used."""
+    names = context.settings.queues
+    status = Status(
+        datetime.now(UTC),
+        Queue("changes", names.changes),
+        Queue("dead_letters", names.dead_letters),
+        {name: Entity(Queue(name, names.of(name))) for name in ENTITIES},
+    )
+    await asyncio.gather(
+        *(_queue(context, status, queue) for queue in status.queues),
+        _asked(status, PARKED, _parked(context, status)),
+        _asked(status, STATE, _state(context, status)),
+    )
+    return status
+
+
+async def _asked(status: Status, what: str, work: Awaitable[None]) -> None:
+    """Do it, or note why storage does not answer."""
+    from azure.core.exceptions import AzureError, HttpResponseError  # noqa: PLC0415  (slow to import)
+
+    try:
+        async with asyncio.timeout(STORAGE_SECONDS):
+            await work
+    except HttpResponseError as error:
+        status.unseen[what] = f"storage answers HTTP {error.status_code}; see msisync doctor"
+    except (AzureError, OSError) as error:
+        status.unseen[what] = f"storage does not answer ({type(error).__name__}); see msisync doctor"
+
+
+# -- queues -----------------------------------------------------------------------------------------------------
+
+
+async def _queue(context: Context, status: Status, queue: Queue) -> None:
+    """The broker's counts, and what can be learned from its first messages."""
+    try:
+        await _count(context, queue)
+        if not (queue.waiting or queue.scheduled):
+            return
+    except QueueUnavailable as error:
+        status.unseen[queue.name] = error.message
+        if error.code != "NoPermission":  # who may not manage may still listen
+            return
+    try:
+        if queue.setting == "dead_letters":
+            await _letters(context, status)
+        else:
+            queue.oldest = await _oldest(context, queue)
+    except QueueUnavailable as error:
+        queue.why = "paused" if queue.is_paused else error.message
+        if error.code not in _EXPLAINED:
+            status.unseen.setdefault(queue.name, error.message)
+
+
+async def _count(context: Context, queue: Queue) -> None:
+    with explained():
+        async with asyncio.timeout(ANSWER_SECONDS):
+            found = await context.bus_administration.get_queue(queue.name)
+    queue.status = str(getattr(found.status, "value", found.status))
+    counted = await peek.counts(context.bus_administration, queue.name)
+    queue.waiting, queue.scheduled, queue.dead = counted.active, counted.scheduled, counted.dead
+
+
+async def _oldest(context: Context, queue: Queue) -> datetime | None:
+    """The oldest change among the first messages. Raises QueueUnavailable."""
+    entity = "" if queue.setting == "changes" else queue.setting
+    place = Place(queue.name, session=entity or None)
+    async with aclosing(peek.peek(context.bus, place, page=FIRST)) as pages:
+        async for page in pages:
+            return min((seen for message in page if (seen := first_seen(message, entity))), default=None)
+    return None
+
+
+def first_seen(message: Peeked, entity: str) -> datetime | None:
+    """When the oldest change of a message came; without `entity`, of a notification."""
+    if entity:
+        try:
+            return min((record.first_seen for record in decode(message.body, entity)), default=message.enqueued)
+        except MessageError:
+            return message.enqueued
+    return moment(str(message.properties.get("first_seen"))) or message.enqueued
+
+
+async def _letters(context: Context, status: Status) -> None:
+    """Dead letters of the application, by entity."""
+    seen = 0
+    async with aclosing(peek.peek(context.bus, Place(status.dead_letters.name))) as pages:
+        async for page in pages:
+            for message in page:
+                entity = status.entities.get(str(message.properties.get("entity")))
+                if entity:
+                    entity.letters += 1
+                else:
+                    status.letters_elsewhere += 1
+            seen += len(page)
+            if seen >= MAX_LETTERS:
+                status.letters_more = seen < (status.dead_letters.waiting or 0)
+                return
+
+
+# -- storage ----------------------------------------------------------------------------------------------------
+
+
+async def _parked(context: Context, status: Status) -> None:
+    found, status.parked_more = await parked_count.count(context.parked_table, MAX_PARKED)
+    for name, waiting in found.items():
+        status.entities[name].parked = waiting
+
+
+async def _state(context: Context, status: Status) -> None:
+    state = _Rows(context.settings.storage, context.state_table)
+    first = statistics.row_name(status.at - DAY, "")
+    rows = {name: value for name, value in (await _all(state, statistics.KIND)).items() if name >= first}
+    for name, entity in status.entities.items():
+        entity.last_hour = statistics.totals(rows, name, status.at - HOUR)
+        entity.last_day = statistics.totals(rows, name, status.at - DAY)
+        entity.last_error = statistics.last_error(rows, name)
+        entity.hottest = statistics.hottest(rows, name, status.at - HOUR)
+    notes = {name: beat_of(row) for name, row in (await _all(state, heartbeat.KIND)).items()}
+    status.beats = {name: beat for name, beat in notes.items() if beat}
+    status.schedule = context.environment.get("RELEASE_SCHEDULE", "")
+    status.circuits = circuit_breaker.still_open(await _all(state, circuit_breaker.KIND), status.at)
+    await _write_back(state, status)
+    limits = limits_of(context.settings.marketo)
+    budget = Budget(state, limits, me="status", now=lambda: datetime.now(UTC), operator=True)
+    usage = await budget.refresh()
+    status.budget = usage if usage.as_of else None
+
+
+async def _write_back(state: State, status: Status) -> None:
+    status.write_back.runs = results.runs_of((await _all(state, KIND)).get(results.ROW, {}))
+    for value in (await _all(state, DUE)).values():
+        status.write_back.refused += 1
+        status.write_back.dead += bool(value.get("dead"))
+        status.write_back.last_refusal = f"{value.get('code')} {value.get('message')}"
+
+
+class _Rows(State):
+    """Rows of a table that is never created here, through a client that is signed in as the operator."""
+
+    def __init__(self, settings: StorageSettings, table: TableClient) -> None:
+        super().__init__(settings, lambda: table)
+        self._table = table
+
+
+async def rows_of(context: Context, kind: str) -> dict[str, Value]:
+    """The rows of a kind in the table that all instances share. Raises AzureError."""
+    return await _all(_Rows(context.settings.storage, context.state_table), kind)
+
+
+async def _all(state: State, kind: str) -> dict[str, Value]:
+    """The rows of a kind; none when the app has not made the table yet."""
+    from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (slow to import)
+
+    try:
+        return {name: value async for name, value in state.all(kind)}
+    except ResourceNotFoundError:
+        return {}

@@ -1,0 +1,160 @@
+"""What `msisync status` prints for people: one table of 80 columns, then what is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from ...config.settings import MarketoSettings
+from ...sync.heartbeat import TIMER
+from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status, age
+
+#: Runs of the write-back that are listed.
+RUNS = 3
+#: Longest text of an error in the list.
+_ERROR_LENGTH = 120
+#: From so many changes in an hour that came a moment after the last one, a row is listed.
+HOT = 20
+_UNKNOWN = "?"
+_NONE = "-"
+
+
+def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
+    """Everything, for a console of any width."""
+    lines = [
+        *_section("App", _app(status)),
+        *_section("Parked", _parked(status)),
+        *_section("Dead letters", _letters(status)),
+        *_section("Fields left out", _left_out(status)),
+        *_section("Marketo's day", _budget(status, marketo)),
+        *_section("Write-back", _write_back(status)),
+        *_section("Last errors", _errors(status)),
+        *_section("Hot rows", _hot(status)),
+        *_section("Needs attention", _attention(status), colour="yellow"),
+        *_section("Not looked at", (f"{what}: {why}" for what, why in status.unseen.items()), colour="red"),
+    ]
+    return Group(_table(status), *lines)
+
+
+def _section(title: str, lines: Iterator[str], colour: str = "") -> Iterator[str]:
+    for number, line in enumerate(lines):
+        if not number:
+            yield f"[bold {colour}]{title}[/]"
+        yield f"  {escape(line)}"
+
+
+def _table(status: Status) -> Table:
+    table = Table(
+        title=f"{status.at:%Y-%m-%d %H:%M:%S} UTC", title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
+    table.add_column("", no_wrap=True)
+    for name in ("waiting", "later", "oldest", "1 h", "24 h", "parked", "again", "dead"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(*_queue_cells(status, status.changes), "", "", "", "", _number(status.changes.dead))
+    for entity in status.entities.values():
+        table.add_row(*_queue_cells(status, entity.queue), *_entity_cells(status, entity))
+    return table
+
+
+def _queue_cells(status: Status, queue: Queue) -> list[str]:
+    name = f"[yellow]{escape(queue.name)} ‖[/]" if queue.is_paused else escape(queue.name)
+    if queue.oldest:
+        oldest = age(status.at - queue.oldest)
+    else:
+        oldest = _UNKNOWN if queue.why or queue.name in status.unseen else _NONE
+    return [name, _number(queue.waiting), _number(queue.scheduled), oldest]
+
+
+def _entity_cells(status: Status, entity: Entity) -> list[str]:
+    known = STATE not in status.unseen
+    hour, day = entity.last_hour, entity.last_day
+    return [
+        _number(hour.get("synced", 0) if known else None),
+        _number(day.get("synced", 0) if known else None),
+        _number(None if PARKED in status.unseen else entity.parked.count),
+        _number(hour.get("retried", 0) if known else None),
+        _number(entity.dead if entity.queue.dead is not None else None),
+    ]
+
+
+def _number(value: int | None) -> str:
+    return _UNKNOWN if value is None else f"{value:,}" if value else _NONE
+
+
+def _app(status: Status) -> Iterator[str]:
+    beat = (status.beats or {}).get(TIMER)
+    if beat:
+        yield f"{TIMER} ran {age(status.at - beat.at)} ago, version {beat.version or _UNKNOWN}, on {beat.instance}"
+
+
+def _parked(status: Status) -> Iterator[str]:
+    for name, entity in status.entities.items():
+        for parent, number in entity.parked.by_parent.items():
+            yield f"{number:,} of {name} wait for {parent}"
+    for name, entity in status.entities.items():
+        for parent, number in entity.parked.linked_later.items():
+            yield f"{number:,} of {name} are in Marketo without a link to their {parent}, until it comes"
+    oldest = min((e.parked.oldest for e in status.entities.values() if e.parked.oldest), default=None)
+    if oldest:
+        yield f"the oldest waits for {age(status.at - oldest)}"
+    if status.parked_more:
+        yield f"more than {MAX_PARKED:,} in all; the others were not counted"
+
+
+def _letters(status: Status) -> Iterator[str]:
+    if status.letters_elsewhere:
+        yield f"{status.letters_elsewhere:,} of no entity, such as refused notifications"
+    if status.letters_more:
+        yield f"{status.dead:,} in all; of dead-letters, only the first {MAX_LETTERS:,} were told apart by entity"
+
+
+def _left_out(status: Status) -> Iterator[str]:
+    for name, entity in status.entities.items():
+        number = entity.last_day.get("left_out", 0)
+        if number:
+            yield f"{number:,} of {name} synced within 24 h without a field that they have a value for"
+
+
+def _budget(status: Status, marketo: MarketoSettings) -> Iterator[str]:
+    budget = status.budget
+    if budget is None:
+        return
+    yield f"{budget.used_today:,} of this app's {budget.allowed_today:,} calls are used"
+    if budget.everybody is not None and budget.measured_at:
+        ago = age(status.at - budget.measured_at)
+        yield f"{budget.everybody:,} of {marketo.daily_calls:,} by everybody, as Marketo said {ago} ago"
+
+
+def _write_back(status: Status) -> Iterator[str]:
+    for run in status.write_back.runs[:RUNS]:
+        ago = age(status.at - datetime.fromisoformat(str(run["finished"])))
+        numbers = ", ".join(f"{run[name]:,} {name}" for name in ("read", "differing", "written", "failed", "gone"))
+        left = "" if run["complete"] else "; goes on"
+        yield f"{run['kind']}, {ago} ago: {numbers}; {run['marketo_calls']:,} Marketo calls{left}"
+
+
+def _errors(status: Status) -> Iterator[str]:
+    for name, entity in status.entities.items():
+        error = entity.last_error
+        if error:
+            ago = age(status.at - datetime.fromisoformat(str(error["at"])))
+            text = str(error["message"])
+            text = text if len(text) <= _ERROR_LENGTH else text[: _ERROR_LENGTH - 1] + "…"
+            what = "dead letter" if error["final"] else "tried again"
+            yield f"{name}, {ago} ago, {what}: {error['code']} {text} ({error['table']} {error['id']})"
+
+
+def _hot(status: Status) -> Iterator[str]:
+    for entity in status.entities.values():
+        for (table, id_), number in entity.hottest.items():
+            if number >= HOT:
+                yield f"{table} {id_}: changed again at once some {number:,} times within the hour; find what edits it"
+
+
+def _attention(status: Status) -> Iterator[str]:
+    for attention in status.attentions:
+        yield f"{attention.text}: {attention.remedy}"

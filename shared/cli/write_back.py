@@ -1,0 +1,162 @@
+"""`msisync write-back run`: Sales Insight's fields into leads and contacts now, as the app does it by its schedule."""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ..app.composition import write_back_of
+from ..azure.service_bus import Outgoing
+from ..model.errors import MsiSyncError
+from ..model.ids_and_times import guid
+from ..write_back.plan import Plans
+from ..write_back.results import Run
+from ..write_back.run import WriteBack
+from .command import Command, Exit, Result
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .context import Context
+
+#: Of failures, shown to people.
+_SHOWN = 10
+
+_MORE = """\
+Without an option: what has changed since the last run, as the app does by WRITE_BACK_SCHEDULE. --sweep compares every
+lead and contact, --person only these. Only what differs is written; no row is ever created.
+
+--dry-run compares and counts, and writes nothing, here or there.
+
+Exit codes: 0 done; 1 rows were refused, values do not fit, or nobody was found; 2 it could not be done, or another
+run is at it.
+Next: msisync status; msisync dead-letters summary; msisync doctor for columns that are missing"""
+
+
+async def run(context: Context, given: Namespace, progress: Console) -> Result:
+    """Do one run. Raises MsiSyncError when another is at it, or storage does not answer."""
+    from azure.core.exceptions import AzureError  # noqa: PLC0415  (slow to import)
+
+    if given.sweep and given.person:
+        given.refuse("--sweep and --person exclude each other")
+    if not all(text.strip() for text in given.person):
+        given.refuse("--person needs ids or e-mail addresses")
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=progress, transient=True) as bar:
+            task = bar.add_task("Comparing" if given.dry_run else "Writing back", total=None, counts="")
+            work = _write_back(context, given, lambda run: bar.update(task, counts=_counts(run)))
+            async with work.alone() as mine:
+                if not mine:
+                    raise MsiSyncError("WriteBackRuns", "another run is at it; wait a minute and see msisync status")
+                runs = await _runs(work, given)
+    except (AzureError, TimeoutError) as error:
+        raise MsiSyncError(
+            "StorageAway", f"storage or Service Bus does not answer ({type(error).__name__}); see msisync doctor"
+        ) from None
+    data = {"runs": [{**run.as_json(), "failures": run.failures} for run in runs], "dry_run": given.dry_run}
+    return Result(_exit(runs), data, partial(_show, runs=runs, dry=given.dry_run))
+
+
+def _write_back(context: Context, given: Namespace, told: Callable[[Run], None]) -> WriteBack:
+    plans = Plans(
+        context.config,
+        context.metadata,
+        context.marketo,
+        context.state,
+        now=lambda: datetime.now(UTC),
+        reads_only=given.dry_run,
+    )
+
+    async def send(messages: Sequence[Outgoing]) -> None:
+        if messages:  # Service Bus is opened for a dead letter only
+            await context.outgoing.send(messages)
+
+    return write_back_of(
+        context.settings,
+        state=context.state,
+        plans=plans,
+        dataverse=context.dataverse,
+        marketo=context.marketo,
+        send=send,
+        turn=nullcontext,
+        time_budget=math.inf,
+        dry=given.dry_run,
+        told=told,
+    )
+
+
+async def _runs(work: WriteBack, given: Namespace) -> list[Run]:
+    if given.sweep:
+        found = [await work.sweep(whole=True)]
+    elif given.person:
+        ids, mails = _people(given.person)
+        found = [await work.people(ids, mails)]
+    else:
+        found = [await work.changes()]
+    return [run for run in found if run]
+
+
+def _people(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The GUIDs and the e-mail addresses among them."""
+    ids: list[str] = []
+    mails: list[str] = []
+    for text in given:
+        try:
+            ids.append(guid(text) or text)
+        except ValueError:
+            mails.append(text)
+    return ids, mails
+
+
+def _exit(runs: Sequence[Run]) -> Exit:
+    if any(run.error for run in runs):
+        return Exit.FAILED
+    nobody = any(run.kind == "persons" and not run.read for run in runs)
+    return Exit.ATTENTION if nobody or any(run.failed or run.unfit for run in runs) else Exit.OK
+
+
+def _counts(run: Run) -> str:
+    return f"{run.read:,} compared, {run.differing:,} differ, {run.written:,} written"
+
+
+def _show(console: Console, *, runs: Sequence[Run], dry: bool) -> None:
+    for run in runs:
+        calls = f"{run.marketo_calls:,} Marketo calls, {run.dataverse_requests:,} Dataverse requests"
+        console.print(f"{run.kind}: {_counts(run)}, {run.failed:,} refused, {run.gone:,} gone; {calls}")
+        if run.kind == "persons" and not run.read and not run.error:
+            console.print("[yellow]None of them was found with a row in Dynamics[/]; see msisync show person")
+        if run.unfit:
+            console.print(f"[yellow]{run.unfit:,} values do not fit their column[/]; see msisync doctor")
+        for failure in run.failures[:_SHOWN]:
+            text = f"{failure['table']} {failure['id']}: {failure['code']} {failure['message']}"
+            console.print(f"  [yellow]{escape(text)}[/]")
+        if len(run.failures) > _SHOWN:
+            console.print(f"  and {len(run.failures) - _SHOWN:,} more; see --json")
+        if run.error:
+            console.print(f"[red]{escape(run.error)}[/]")
+    if dry:
+        console.print("Nothing was written. To write it: without --dry-run")
+    elif any(run.failed for run in runs):
+        console.print("What was refused is tried again, and is a dead letter at last: msisync dead-letters summary")
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--sweep", action="store_true", help="compare every lead and contact that is synced")
+    parser.add_argument("--dry-run", action="store_true", help="compare only")
+    parser.add_argument(
+        "--person", nargs="+", default=[], metavar="PERSON", help="these only: ids of leads or contacts, or e-mails"
+    )
+    parser.set_defaults(refuse=parser.error)
+
+
+GROUP = "Sales Insight's fields on their way back to Dynamics"
+COMMAND = Command("write-back run", "bring Sales Insight's fields into Dynamics now", _MORE, run, _arguments)

@@ -1,0 +1,1 @@
+"""What operators set: app settings and sync.toml, validated at once."""

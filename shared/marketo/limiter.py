@@ -1,0 +1,98 @@
+"""Keeps this process within Marketo's limits: calls per 20 seconds and calls at a time (marketo.md 2).
+
+Both limits belong to the whole subscription. What all instances of the app may use of them together, and of the day, is
+quota.py's; this is the process's own door, which holds even while the budget cannot be shared. A 606 or 615
+still means that others used up the rest, and then every sender of this process waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .quota import Budget
+
+WINDOW_SECONDS = 20.0
+
+
+class Pacer:
+    """Admits calls: so many in any 20 seconds, `concurrency` at a time, and what the budget leaves of both."""
+
+    def __init__(
+        self,
+        calls_per_window: int,
+        concurrency: int,
+        *,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        budget: Budget | None = None,
+    ) -> None:
+        self._limit = calls_per_window
+        self._concurrency = concurrency
+        self._budget = budget
+        self._running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._turn = asyncio.Lock()
+        self._started: deque[float] = deque()
+        self._closed_until = 0.0
+        self._clock = clock
+        self._sleep = sleep
+
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Wait for a place, then hold it while the call runs. Raises MarketoError when the budget is closed."""
+        await self._place()
+        try:
+            async with self._turn:
+                while (wait := self._wait() or await self._take()) > 0:
+                    await self._sleep(wait)
+                self._started.append(self._clock())
+            self._let_in()  # the budget may have given more places
+            yield
+        finally:
+            self._leave()
+
+    def close_for(self, seconds: float) -> None:
+        """Let nobody start a call for so long: Marketo said 606 or 615."""
+        self._closed_until = max(self._closed_until, self._clock() + seconds)
+
+    @property
+    def _places(self) -> int:
+        return min(self._concurrency, self._budget.places) if self._budget else self._concurrency
+
+    async def _place(self) -> None:
+        """Wait for one of the places, whose number may change, first come first served."""
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._let_in()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # it was given the place at the same moment
+                self._leave()
+            raise
+
+    def _let_in(self) -> None:
+        while self._waiting and (self._waiting[0].done() or self._running < self._places):
+            place = self._waiting.popleft()
+            if not place.done():  # else its caller has given up
+                self._running += 1
+                place.set_result(None)
+
+    def _leave(self) -> None:
+        self._running -= 1
+        self._let_in()
+
+    async def _take(self) -> float:
+        return await self._budget.take(self._running) if self._budget else 0.0
+
+    def _wait(self) -> float:
+        now = self._clock()
+        while self._started and self._started[0] + WINDOW_SECONDS <= now:
+            self._started.popleft()
+        full = self._started[-self._limit] + WINDOW_SECONDS - now if len(self._started) >= self._limit else 0.0
+        return max(0.0, full, self._closed_until - now)

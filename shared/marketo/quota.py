@@ -1,0 +1,328 @@
+"""The use of Marketo's limits, shared by all instances of the app through one row of the state (budget|marketo).
+
+Calls are reserved in small blocks, so that storage is asked once for several of them. When this app's share of the
+day, or the whole day of everybody, is used up, the budget is closed until Marketo's next day: calls are refused here,
+without asking Marketo, and it opens by itself. While storage does not answer, this process goes on with its own pacing
+(shared/marketo/limiter.py) and with what it knew last; what it calls is told later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any, Protocol
+
+from ..config.settings import MarketoSettings
+from ..model.codes import Kind
+from ..model.errors import MarketoError
+from . import quota_ledger as ledgers
+from .day import day_of
+from .quota_ledger import Closed, Grant, Ledger, Limits
+
+log = logging.getLogger(__name__)
+
+#: The row of shared/azure/shared_state.py.
+ROW = ("budget", "marketo")
+#: Calls of the first block, and of the largest; a block that was used up is followed by one twice as large.
+FIRST_BLOCK = 2
+LARGEST_BLOCK = 10
+#: Storage that has not answered in this time is away, and is tried again after the other.
+STORAGE_SECONDS = 3.0
+STORAGE_RETRY_SECONDS = 10.0
+WARN_SECONDS = 60.0
+#: What others read may be so old.
+REFRESH_SECONDS = 10.0
+#: Who was refused comes back within so many seconds after the opening, not all at the same moment.
+JITTER_SECONDS = 60.0
+SHORTEST_WAIT = 0.05
+
+
+class Storage(Protocol):
+    """What the budget needs of shared/azure/shared_state.py."""
+
+    async def change(
+        self,
+        kind: str,
+        name: str,
+        change: Callable[[dict[str, Any]], Mapping[str, Any] | None],
+        *,
+        alone: bool = False,
+    ) -> dict[str, Any]:
+        """Write what `change` makes of the row's newest value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The use of Marketo's day as far as this process knows; `as_of` is when it last saw what all instances share.
+
+    `used_today` of `allowed_today` calls of this app; `elapsed`: the fraction of Marketo's day that is over;
+    `everybody`: the calls of all that use this Marketo, as Marketo told at `measured_at`. The closing has a code (607:
+    Marketo refused; DayShareSpent: our share, or the whole day, is used up) and a reason for people.
+    """
+
+    day: date
+    used_today: int
+    allowed_today: int
+    elapsed: float
+    instances: int
+    closed_until: datetime | None
+    closed_since: datetime | None
+    closed_code: str
+    closed_reason: str
+    everybody: int | None
+    measured_at: datetime | None
+    as_of: datetime | None
+
+
+class Budget:
+    """One process's part in the shared budget.
+
+    An `operator`'s calls are counted like any other, but neither the share nor a closing refuses them, and they take no
+    part of the concurrency away: who looks for the reason of a closing must be able to look.
+    """
+
+    def __init__(
+        self, storage: Storage, limits: Limits, *, me: str, now: Callable[[], datetime], operator: bool = False
+    ) -> None:
+        self._storage = storage
+        self._limits = limits
+        self._me = me
+        self._now = now
+        self._operator = operator
+        self._ledger = ledgers.read({}, self._time())
+        self._grant = Grant(0, 0.0, 0.0, 1)  # until it is known how many others there are
+        self._used_of_block = 0
+        self._made: list[float] = []  # calls of which the others were not told
+        self._must_measure = False
+        self._read_at = 0.0
+        self._away_until = 0.0
+        self._warned_at = 0.0
+        self._lock = asyncio.Lock()
+
+    # -- for the pacer and the client ---------------------------------------------------------------------------
+
+    @property
+    def places(self) -> int:
+        """How many calls this process may run at a time."""
+        return self._grant.places
+
+    async def take(self, running: int) -> float:
+        """Take one call, while so many run: 0.0, or the seconds after which to ask again.
+
+        Raises MarketoError of the kind DAILY while the budget is closed.
+        """
+        async with self._lock:
+            if not self._operator:
+                self._refuse_when_closed()
+            if self._takes_from_block():
+                return 0.0
+            if self._time() < self._away_until or not await self._reserve(running):
+                return self._take_alone()
+            return 0.0 if self._takes_from_block() else max(self._grant.wait, SHORTEST_WAIT)
+
+    def must_measure(self) -> bool:
+        """Whether the caller is to ask Marketo for everybody's use now; true once for each time it is due."""
+        due, self._must_measure = self._must_measure, False
+        return due
+
+    async def measured(self, total: int) -> None:
+        """Marketo told how many calls all that use it have made today."""
+        await self._tell(lambda ledger, now: ledger.measure(total, self._limits, now))
+
+    async def exhausted(self) -> MarketoError:
+        """Marketo has answered 607: close for all instances. Gives the error to raise."""
+        await self._tell(lambda ledger, now: ledger.close_quota(now))
+        return self._refusal(self._ledger.closed or self._ledger.close_quota(self._time()))
+
+    async def hold_back(self, seconds: float) -> None:
+        """Let no instance reserve calls for a while: Marketo has answered 606."""
+        await self._tell(lambda ledger, now: ledger.hold_back(now + min(seconds, ledgers.HELD_BACK_SECONDS)))
+
+    # -- for everybody else -------------------------------------------------------------------------------------
+
+    @property
+    def usage(self) -> Usage:
+        """What is known in this process now."""
+        now = self._now()
+        ledger = self._ledger.at(now.timestamp())
+        closed, measured = ledger.closed, ledger.measured
+        return Usage(
+            day=ledger.day,
+            used_today=self._used_today(ledger),
+            allowed_today=self._limits.allowed,
+            elapsed=day_of(now).elapsed(now),
+            instances=len(ledger.instances),
+            closed_until=_moment(closed.until) if closed else None,
+            closed_since=_moment(closed.since) if closed else None,
+            closed_code=closed.code if closed else "",
+            closed_reason=closed.reason if closed else "",
+            everybody=measured.total,
+            measured_at=_moment(measured.at) if measured.total is not None else None,
+            as_of=_moment(self._read_at) if self._read_at else None,
+        )
+
+    async def refresh(self) -> Usage:
+        """The usage, with what other instances have told up to ten seconds ago. Storage may be away: see `as_of`."""
+        async with self._lock:
+            now = self._time()
+            if now - self._read_at >= REFRESH_SECONDS and now >= self._away_until:
+                await self._give_back()
+        return self.usage
+
+    # -- the shared row -----------------------------------------------------------------------------------------
+
+    async def _reserve(self, running: int) -> bool:
+        """Ask for the next block. False: storage is away. Raises MarketoError when the budget is closed."""
+        wanted = self._next_block()
+        grant, measures = self._grant, False
+
+        def reserve(ledger: Ledger, now: float) -> bool:
+            nonlocal grant, measures
+            ledger.report(self._me, self._made)
+            if self._operator:
+                grant = ledger.one(self._limits, now)
+            else:
+                grant = ledger.reserve(self._me, wanted, running, self._limits, now)
+                measures = grant.calls > 0 and ledger.claim_measuring(self._limits, now)
+            return grant.calls > 0 or bool(self._made) or ledger.closed is not None
+
+        if not await self._change(reserve):
+            return False
+        self._made.clear()
+        self._grant, self._used_of_block = grant, 0
+        self._must_measure |= measures
+        if not self._operator:
+            self._refuse_when_closed()
+        return True
+
+    async def _give_back(self) -> None:
+        """Read the row; tell of the calls made, and give back what is left of a block that is over."""
+        is_over = False
+
+        def give_back(ledger: Ledger, now: float) -> bool:
+            nonlocal is_over
+            is_over = now >= self._grant.until and (bool(self._made) or self._grant.calls > 0)
+            if is_over:
+                ledger.report(self._me, self._made)
+            return is_over
+
+        if await self._change(give_back) and is_over:
+            self._made.clear()
+            self._grant, self._used_of_block = replace(self._grant, calls=0), 0
+
+    async def _tell(self, edit: Callable[[Ledger, float], object]) -> None:
+        """Change the row for all instances; when storage is away, what this process knows."""
+
+        def change(ledger: Ledger, now: float) -> bool:
+            edit(ledger, now)
+            return True
+
+        async with self._lock:
+            if self._time() < self._away_until or not await self._change(change):
+                now = self._time()
+                ledger = self._ledger.at(now)
+                edit(ledger, now)
+                self._learn(ledger)
+
+    async def _change(self, edit: Callable[[Ledger, float], bool]) -> bool:
+        """Let `edit` change the newest ledger; it may be called again. False: storage does not answer."""
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        ledger = self._ledger
+
+        def change(value: dict[str, Any]) -> dict[str, Any] | None:
+            nonlocal ledger
+            now = self._time()
+            ledger = ledgers.read(value, now)
+            return ledger.model_dump(mode="json") if edit(ledger, now) else None
+
+        others = self._ledger.instances.keys() - {self._me}
+        try:
+            async with asyncio.timeout(STORAGE_SECONDS):
+                await self._storage.change(*ROW, change, alone=not others)
+        except (AzureError, TimeoutError, ValueError) as error:  # ValueError: a connection string that is none
+            self._away_until = self._time() + STORAGE_RETRY_SECONDS
+            if self._time() - self._warned_at >= WARN_SECONDS:
+                self._warned_at = self._time()
+                log.warning("budget_not_shared storage does not answer error=%s", type(error).__name__)
+            return False
+        self._read_at = self._time()
+        if ledger.ignored and self._time() - self._warned_at >= WARN_SECONDS:
+            self._warned_at = self._time()
+            log.error("budget_ahead ignored=%s: an instance's clock is wrong", ", ".join(sorted(ledger.ignored)))
+        self._learn(ledger)
+        return True
+
+    def _learn(self, ledger: Ledger) -> None:
+        before, self._ledger = self._ledger.closed, ledger
+        closed = ledger.closed
+        if closed and (before is None or before.code != closed.code):
+            log.warning("budget_closed code=%s until=%s: %s", closed.code, _moment(closed.until), closed.reason)
+
+    # -- this process -------------------------------------------------------------------------------------------
+
+    def _takes_from_block(self) -> bool:
+        now = self._time()
+        if self._used_of_block >= self._grant.calls or now >= self._grant.until:
+            return False
+        self._used_of_block += 1
+        if not self._operator:  # an operator's call was told before it is made: nobody may come after it
+            self._made.append(now)
+        return True
+
+    def _take_alone(self) -> float:
+        """Without storage: this process's pacing holds the rate, and the day ends where our own count says."""
+        now = self._time()
+        ledger = self._ledger.at(now)
+        if self._used_today(ledger) >= self._limits.allowed and not self._operator:
+            closed = ledger.close_share(self._limits, now)
+            self._learn(ledger)
+            raise self._refusal(closed)
+        self._made.append(now)
+        if not self._read_at:  # nothing was ever known of others
+            self._grant = replace(self._grant, places=self._limits.concurrency)
+        return 0.0
+
+    def _next_block(self) -> int:
+        if not self._grant.calls:
+            return FIRST_BLOCK
+        if self._used_of_block < self._grant.calls:
+            return max(1, self._used_of_block)
+        return min(LARGEST_BLOCK, 2 * self._grant.calls)
+
+    def _used_today(self, ledger: Ledger) -> int:
+        """Calls of the day: those told, those that others hold, and our own of which nobody was told."""
+        mine = ledger.instances.get(self._me)
+        start = day_of(_moment(self._time())).start.timestamp()
+        return ledger.taken - (mine.held if mine else 0) + sum(at >= start for at in self._made)
+
+    def _refuse_when_closed(self) -> None:
+        closed = self._ledger.closed
+        if closed and self._time() < closed.until:
+            raise self._refusal(closed)
+
+    def _refusal(self, closed: Closed) -> MarketoError:
+        wait = max(0.0, closed.until - self._time()) + random.uniform(0.0, JITTER_SECONDS)  # noqa: S311  (jitter)
+        text = f"{closed.reason}; calls go on by themselves at {_moment(closed.until):%Y-%m-%d %H:%M} UTC"
+        return MarketoError(closed.code, text, kind=Kind.DAILY, retry_after=wait)
+
+    def _time(self) -> float:
+        return self._now().timestamp()
+
+
+def limits_of(given: MarketoSettings) -> Limits:
+    """The limits as the settings have them."""
+    return Limits(
+        calls=given.calls_per_20_seconds,
+        concurrency=given.concurrency,
+        daily=given.daily_calls,
+        allowed=int(given.daily_calls * given.daily_share),
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,122 @@
+"""Every error that this product raises, as one tree.
+
+::
+
+    MsiSyncError                 code + a message that says what to do next
+    ├── ConfigurationError       settings or sync.toml cannot be used; nothing works until an operator mends it
+    ├── NotificationError        a body from Dynamics that names no row (shared/dataverse/notifications.py)
+    ├── MessageError             a message on an entity queue that does not follow the contract (model/record.py)
+    ├── DefectError              anything else that was raised in an invocation, without its text
+    ├── LeaseLostError           a run of the write-back was stopped (shared/write_back/lease.py)
+    ├── NotNowError              records must come again, for no fault of theirs (shared/sync/lease.py)
+    ├── SignInError              Entra or Marketo identity refused the credentials
+    └── VendorError              Dataverse or Marketo answered with an error, or not at all; see `kind`
+        ├── DataverseError
+        └── MarketoError
+
+What a vendor's code means is decided in one place, the table of shared/model/codes.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .codes import Kind
+
+
+class MsiSyncError(Exception):
+    """Base of all errors of this product. `code` is stable and short; the text is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class ConfigurationError(MsiSyncError):
+    """Settings or sync.toml cannot be used. The message lists every problem found."""
+
+
+class NotificationError(MsiSyncError, ValueError):
+    """A notification from Dynamics cannot be understood; it is kept in dead-letters with this code."""
+
+
+class MessageError(MsiSyncError, ValueError):
+    """A message on an entity queue does not follow the contract of docs/messages.md."""
+
+
+class DefectError(MsiSyncError):
+    """An error of the program, told by its class and place: its own text may quote what it was raised for."""
+
+
+class SignInError(MsiSyncError):
+    """Credentials were refused. Never retried blindly: repeated refusals lock accounts."""
+
+
+class NotNowError(MsiSyncError):
+    """Nothing can be sent now: another process sends, or storage is away. Come again in `after` seconds."""
+
+    def __init__(self, code: str, message: str, *, after: float) -> None:
+        super().__init__(code, message)
+        self.after = after
+
+
+class VendorError(MsiSyncError):
+    """A vendor's answer that is not success.
+
+    `kind` is the class of model/codes.py, `retry_after` the seconds that the vendor asked to wait (None when it did
+    not say), `request_id` what the vendor's support asks for.
+    """
+
+    system = "vendor"
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        kind: Kind,
+        retry_after: float | None = None,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(code, message)
+        self.kind = kind
+        self.retry_after = retry_after
+        self.request_id = request_id
+
+
+class DataverseError(VendorError):
+    """Dataverse refused a request or could not be reached."""
+
+    system = "dataverse"
+
+    @property
+    def is_unknown_column(self) -> bool:
+        """Whether a query named a column that is not there; of the code we have no proof (dataverse.md 8)."""
+        return self.code == "0x80060888" or "Could not find a property" in self.message
+
+
+class MarketoError(VendorError):
+    """Marketo refused a request at HTTP or response level, or could not be reached.
+
+    `at_work`: its answer is lost, or its gateway did not wait for it: it may be at work on the call still.
+    """
+
+    system = "marketo"
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        kind: Kind,
+        retry_after: float | None = None,
+        request_id: str = "",
+        at_work: bool = False,
+    ) -> None:
+        super().__init__(code, message, kind=kind, retry_after=retry_after, request_id=request_id)
+        self.at_work = at_work

@@ -1,0 +1,148 @@
+"""What became of a record: one value per record, decided by the engine, carried out by shared/sync/settlement.py.
+
+What a vendor's code means for a record follows from its kind (shared/model/codes.py) and is decided here.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from .codes import Kind, marketo_record
+from .errors import MsiSyncError, NotNowError, VendorError
+from .left_out import LeftOut
+
+log = logging.getLogger(__name__)
+
+#: Seconds until the next try, by the kind of error; other kinds are final for the record.
+RETRY_SECONDS = {
+    Kind.THROTTLED: 20.0,
+    Kind.DAILY: 900.0,
+    Kind.TRANSIENT: 60.0,
+    Kind.TOKEN: 60.0,
+    Kind.CONFIGURATION: 300.0,
+}
+#: Until a record whose parent turned out to be missing after all is looked at again.
+RECHECK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A row that another record refers to: `entity` and the row that feeds it."""
+
+    entity: str
+    table: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WillNotCome:
+    """Why a parent will not be in Marketo until somebody acts: its dead letter, or what it is skipped for (`skipped`).
+
+    `since`: when that was found out.
+    """
+
+    code: str
+    message: str
+    since: datetime
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """Marketo stored the record. `status` is created or updated, or known when Marketo already had it.
+
+    `without`: parents that are not in Marketo; it was sent without the links to them, and is sent again when they are.
+    `left_out`: fields that it was sent without, though the row has something for them.
+    `anew`: Marketo may have lost it before, and with it the links to it (shared/sync/recreated.py).
+    """
+
+    status: str
+    without: tuple[Parent, ...] = ()
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Nothing is to be done for this record, and that is right."""
+
+    reason: str
+
+
+#: The sync filter keeps the row out of Marketo, or has it left there as it is.
+FILTERED = Skipped("Filtered")
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """These parents are not in Marketo yet. The last one is the one to wait for; all of them are requested."""
+
+    parents: tuple[Parent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again in `after` seconds. Only a `counted` try uses up one of the record's attempts."""
+
+    after: float
+    code: str
+    message: str
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Comes again in a burst, to meet its parents or to fill a call: in the next cycle, or `soon`, in this turn.
+
+    With `after`, it comes in so many seconds, in a burst or not.
+    """
+
+    reason: str
+    soon: bool = False
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Wrong for good: the record goes to dead-letters with the code and message of `source`."""
+
+    code: str
+    message: str
+    source: str = "msisync"
+
+
+Outcome = Synced | Skipped | Deferred | Retry | Later | Failed
+
+
+def of_error(error: MsiSyncError, *, at_least: float = 0.0) -> Outcome:
+    """What an error that concerned a whole call means for each of its records; `at_least`: the shortest wait."""
+    if isinstance(error, NotNowError):
+        return Retry(error.after, error.code, error.message)
+    if not isinstance(error, VendorError):  # credentials or configuration: an operator must act, nothing is lost
+        log.error("cannot_sync %s", error)
+        return Retry(RETRY_SECONDS[Kind.CONFIGURATION], error.code, error.message)
+    if error.kind is Kind.MISSING_PARENT or (error.kind is Kind.SPLIT and error.code == "611"):
+        return Retry(RECHECK_SECONDS, error.code, error.message, counted=True)
+    if error.kind is Kind.UNKNOWN:
+        return Retry(max(RETRY_SECONDS[Kind.TRANSIENT], at_least), error.code, error.message, counted=True)
+    if error.kind in RETRY_SECONDS:
+        level = logging.ERROR if error.kind is Kind.CONFIGURATION else logging.WARNING
+        log.log(level, "vendor_error system=%s %s request=%s", error.system, error, error.request_id)
+        return Retry(max(RETRY_SECONDS[error.kind], error.retry_after or 0, at_least), error.code, error.message)
+    return Failed(error.code, error.message, error.system)
+
+
+def of_skip(code: str, message: str) -> Outcome:
+    """What the reason for which Marketo skipped one record means for it."""
+    match marketo_record(code):
+        case Kind.MISSING_PARENT:
+            return Retry(RECHECK_SECONDS, code, message, counted=True)
+        case Kind.TRANSIENT | Kind.SPLIT | Kind.UNKNOWN:
+            return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True)
+        case kind if kind is Kind.CONFIGURATION or code == "1006":  # a field that cannot be left out is not there
+            log.error("marketo_configuration %s: %s", code, message)
+            return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True)
+        case _:
+            return Failed(code, message, "marketo")

@@ -1,0 +1,232 @@
+"""The unit of work, and the message that carries it on an entity queue (contract: docs/messages.md, version 1)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
+
+from .errors import MessageError
+from .ids_and_times import moment
+
+VERSION = 1
+#: Record ids in one message. Few messages with many ids: the trigger's converter costs milliseconds per message.
+MAX_RECORDS = 100
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row to be synced: table and id, and what must travel with it between tries.
+
+    `first_seen`: when the oldest change that is not in Marketo yet reached the queue. `last_seen`: when the newest one
+    reached the broker, by the broker's own clock; None where that is not known. `attempt`: counted tries so far.
+    `requested`: children are parked until this record is in Marketo. `parked_since`: it has itself waited for a parent
+    since then. `released`: it has just come back from that. `collected`: it has waited a cycle to fill a call.
+    `filter_changed`: a column that decides whether it is synced was written, so its children may lack their link.
+    `deciding`: a column was written that decides what is sent of other rows (DECIDING_COLUMNS of model/entities.py).
+    `forced`: an operator wants it sent even if nothing has changed. `replays`: times it came back from dead-letters.
+    `write_back`: once it is in Marketo, Sales Insight's fields are to be written back, which had been given up.
+    `absent`: how often its row was looked for and not there.
+    """
+
+    table: str
+    id: str
+    first_seen: datetime
+    operation: Literal["upsert", "delete"] = "upsert"
+    correlation_id: str = ""
+    attempt: int = 0
+    requested: bool = False
+    parked_since: datetime | None = None
+    released: bool = False
+    collected: bool = False
+    filter_changed: bool = False
+    deciding: bool = False
+    forced: bool = False
+    replays: int = 0
+    write_back: bool = False
+    absent: int = 0
+    last_seen: datetime | None = None
+
+    @property
+    def is_plain_change(self) -> bool:
+        """Whether it only says that a row has changed: nobody waits for it, and nobody asked for it."""
+        asked = self.requested or self.released or self.forced or self.replays or self.write_back
+        return self.operation == "upsert" and not (asked or self.attempt or self.parked_since)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes two records the same one."""
+        return self.table, self.id
+
+    @property
+    def wants_fresh(self) -> bool:
+        """Whether somebody has put something right for it: what was kept before does not count."""
+        return self.forced or self.replays > 0
+
+    def merge(self, newer: Record) -> Record:
+        """Two mentions of one row are one record: the row is read again anyway.
+
+        Any upsert wins over a delete, because reading decides whether the row exists.
+        """
+        waits = [t for t in (self.parked_since, newer.parked_since) if t]
+        return replace(
+            newer,
+            first_seen=min(self.first_seen, newer.first_seen),
+            operation="delete" if self.operation == newer.operation == "delete" else "upsert",
+            correlation_id=newer.correlation_id or self.correlation_id,
+            attempt=min(self.attempt, newer.attempt),
+            requested=self.requested or newer.requested,
+            parked_since=min(waits) if waits else None,
+            released=self.released or newer.released,
+            collected=self.collected or newer.collected,
+            filter_changed=self.filter_changed or newer.filter_changed,
+            deciding=self.deciding or newer.deciding,
+            forced=self.forced or newer.forced,
+            replays=max(self.replays, newer.replays),
+            write_back=self.write_back or newer.write_back,
+            absent=min(self.absent, newer.absent),
+            last_seen=max(self.last_seen, newer.last_seen) if self.last_seen and newer.last_seen else None,
+        )
+
+
+def coalesce(records: Iterable[Record]) -> list[Record]:
+    """One record per row, in order of first mention."""
+    unique: dict[tuple[str, str], Record] = {}
+    for record in records:
+        known = unique.get(record.key)
+        unique[record.key] = known.merge(record) if known else record
+    return list(unique.values())
+
+
+def _time(value: object) -> datetime:
+    found = moment(value)
+    if found is None:
+        raise ValueError("not a time in ISO 8601 of the years 1900 to 2999")
+    return found
+
+
+def _row_id(value: object) -> str:
+    if not isinstance(value, str) or not _GUID.fullmatch(value):
+        raise ValueError("not a lower-case GUID")
+    return value
+
+
+_Time = Annotated[datetime, PlainValidator(_time)]
+_Flag = Annotated[bool, Field(strict=True)]
+_Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+_Name = Annotated[str, Field(strict=True, max_length=128)]
+
+
+@dataclass(frozen=True, slots=True)
+class _WireRecord:
+    table: _Name
+    id: Annotated[str, PlainValidator(_row_id)]
+    seen: _Time
+    op: Literal["upsert", "delete"] = "upsert"
+    correlation: _Name = ""
+    attempt: _Count = 0
+    requested: _Flag = False
+    parked: _Time | None = None
+    released: _Flag = False
+    collected: _Flag = False
+    filter_changed: _Flag = False
+    deciding: _Flag = False
+    forced: _Flag = False
+    replays: _Count = 0
+    write_back: _Flag = False
+    absent: _Count = 0
+    last: _Time | None = None
+
+
+#: Facts that are called the same on the wire, and are left out where they are false or 0.
+_AS_THEY_ARE = (
+    *("attempt", "requested", "released", "collected", "filter_changed", "deciding", "forced", "replays", "write_back"),
+    "absent",
+)
+_KEYS = frozenset(field.name for field in fields(_WireRecord))
+_RECORDS = TypeAdapter(list[_WireRecord])
+_BURST: TypeAdapter[datetime | None] = TypeAdapter(_Time | None)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a message carries: records, and until when the burst lasts of which they are a part (None: of none)."""
+
+    records: list[Record]
+    burst: datetime | None = None
+
+
+def encode(entity: str, records: Sequence[Record], burst: datetime | None = None) -> bytes:
+    """The body of one message for at most `MAX_RECORDS` records. What has its default value is left out."""
+    message: dict[str, Any] = {"version": VERSION, "entity": entity, "records": [_wire(r) for r in records]}
+    if burst:
+        message["burst"] = timestamp(burst)
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def _wire(record: Record) -> dict[str, Any]:
+    wire: dict[str, Any] = {"table": record.table, "id": record.id, "seen": timestamp(record.first_seen)}
+    if record.operation != "upsert":
+        wire["op"] = record.operation
+    if record.parked_since:
+        wire["parked"] = timestamp(record.parked_since)
+    if record.last_seen:
+        wire["last"] = timestamp(record.last_seen)
+    if record.correlation_id:
+        wire["correlation"] = record.correlation_id
+    wire.update({name: value for name in _AS_THEY_ARE if (value := getattr(record, name))})
+    return wire
+
+
+def decode(body: bytes, entity: str) -> list[Record]:
+    """The records of a message on the queue of `entity`. Raises as `read` does."""
+    return read(body, entity).records
+
+
+def read(body: bytes, entity: str) -> Work:
+    """What a message on the queue of `entity` carries.
+
+    Raises MessageError when the body is not a message of this version for this entity.
+    """
+    try:
+        message = json.loads(body)
+        if not isinstance(message, dict) or message.get("version") != VERSION or message["version"] is True:
+            raise MessageError("MessageVersion", f"not a message of version {VERSION}; see docs/messages.md")
+        if message.get("entity") != entity:
+            raise MessageError("WrongEntity", f"a message for {message.get('entity')!r:.40} on the queue of {entity}")
+        wires = _RECORDS.validate_python(message.get("records"))
+        burst = _BURST.validate_python(message.get("burst"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["records", *(str(part) for part in first["loc"] if isinstance(part, int) or part in _KEYS)])
+        raise MessageError("BadMessage", f"{where}: {first['msg']}; see docs/messages.md") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, MessageError):
+            raise
+        raise MessageError("BadMessage", "the body is not JSON; see docs/messages.md") from None
+    return Work([_record(w) for w in wires], burst)
+
+
+def _record(wire: _WireRecord) -> Record:
+    return Record(
+        wire.table,
+        wire.id,
+        wire.seen,
+        operation=wire.op,
+        correlation_id=wire.correlation,
+        parked_since=wire.parked,
+        last_seen=wire.last,
+        **{name: getattr(wire, name) for name in _AS_THEY_ARE},
+    )
+
+
+def timestamp(moment: datetime) -> str:
+    """UTC, to the millisecond, as every message and store of this product writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

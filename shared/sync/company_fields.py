@@ -1,0 +1,83 @@
+"""Company fields of persons without a company in Dynamics, who may still have one in Marketo.
+
+A Marketo person cannot leave a company, only move to another one (marketo.md 5.3). What a lead that has left its
+account says of its company would be refused (1021), or would overwrite the account's own values for everybody in it.
+
+Who was in no company when Marketo was asked stays in none until this app links it: so that is remembered, as long as no
+other process has sent persons meanwhile (the lease tells), and until this process sends a link itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
+from ..model.entities import COMPANY
+from ..model.errors import MsiSyncError
+from ..model.outcome import of_error
+from .batch import Batch, Candidate
+from .marketo_cache import Known
+from .routing import chunked
+
+
+class Companies:
+    """Keeps what persons say of a company away from companies that have records of their own."""
+
+    def __init__(self, marketo: MarketoClient, *, clock: Callable[[], float]) -> None:
+        self._marketo = marketo
+        self._clock = clock
+        self._tenure = -1
+        self._free = Known(clock=clock)
+
+    async def spare(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """Leave the company fields out of persons that Marketo has in a company: one call per 300 with such fields.
+
+        Only Marketo knows: Dynamics does not remember the account that a lead has left. One that has not been changed
+        since it was made has left none. Decides those that cannot be asked for.
+        """
+        if not batch.entity.is_lead:
+            return
+        self._forget_old(batch, candidates)
+        doubtful = [
+            candidate
+            for candidate in candidates
+            if candidate.records[0].key in batch.open
+            and candidate.has_company_fields
+            and not candidate.is_as_made
+            and not _goes_to_a_company(candidate)
+        ]
+        unknown = [c for c in doubtful if self._free.id_of(batch.entity.name, c.records[0].id) is None]
+        for part in chunked(unknown, MAX_FILTER_VALUES):
+            try:
+                linked = await self._linked(batch, [candidate.records[0].id for candidate in part])
+            except MsiSyncError as error:
+                batch.decide((record for candidate in part for record in candidate.records), of_error(error))
+                continue
+            for candidate in part:
+                if candidate.records[0].id in linked:
+                    candidate.leave_to_company()
+
+    def _forget_old(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """Forget who another process may have linked, and who is going to be linked now."""
+        if batch.sending.tenure != self._tenure:
+            self._tenure, self._free = batch.sending.tenure, Known(clock=self._clock)
+        for candidate in candidates:
+            if _goes_to_a_company(candidate):
+                self._free.forget(batch.entity.name, candidate.records[0].id)
+
+    async def _linked(self, batch: Batch, ids: list[str]) -> set[str]:
+        """Those of these persons that have a company in Marketo. What the call has room for is asked again in time."""
+        name, key = batch.entity.name, self._marketo.key_of(batch.entity)
+        asked = list(dict.fromkeys([*ids, *self._free.expiring(name, MAX_FILTER_VALUES)]))[:MAX_FILTER_VALUES]
+        rows = await self._marketo.read(batch.entity, key, asked, (key, COMPANY.key), deadline=batch.deadline)
+        linked = {str(row.get(key) or "").lower() for row in rows if row.get(COMPANY.key)}
+        for id_ in asked:
+            if id_ in linked:
+                self._free.forget(name, id_)
+            else:
+                self._free.add(name, id_, 0)
+        return linked
+
+
+def _goes_to_a_company(candidate: Candidate) -> bool:
+    return any(parent and parent.entity == COMPANY.name for parent in candidate.parents.values())

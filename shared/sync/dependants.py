@@ -1,0 +1,159 @@
+"""What a change of a user, a team or a role means for the rows that were synced by what it was before.
+
+Most edits of users mean nothing: a phone number must not send ten thousand records again. So what was last acted upon
+is kept in the shared state, and compared by what follows from it under the policies of sync.toml. When something does:
+every process forgets what it keeps, then the rows are found and sent, then the new facts are noted. So a row that
+another process reads meanwhile either is among those that are found, or is read with the new facts; and a crash in
+between has the notification come again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..config.sync_toml import OwnerPolicy, SyncConfig
+from ..dataverse.client import API, MAX_IDS, DataverseClient, Row
+from ..model.entities import REFERENCE_TABLES, TABLES
+from ..model.errors import MsiSyncError
+from ..model.record import Record
+from ..model.text import is_blank
+from .children import PARENTS, Children
+from .links import MAIL, NOBODY, User, effects, lookup
+from .lookups import USER_COLUMNS, nothing_hidden, user_of
+from .routing import chunked
+
+if TYPE_CHECKING:
+    from .reference_state import ReferenceState
+
+log = logging.getLogger(__name__)
+
+Facts = Mapping[str, Any]
+_COLUMNS = {
+    "systemuser": USER_COLUMNS,
+    "team": ("_administratorid_value",),
+    "connectionrole": ("name",),
+    "relationshiprole": ("name",),
+}
+
+
+class Dependants:
+    """Finds the rows that must be synced again because of changed rows, of any table."""
+
+    def __init__(
+        self,
+        dataverse: DataverseClient,
+        children: Children,
+        state: ReferenceState,
+        config: SyncConfig,
+        *,
+        hidden_columns: Callable[[str], Awaitable[Collection[str]]] = nothing_hidden,
+    ) -> None:
+        """`hidden_columns`: those of a table that column-level security hides at this moment."""
+        self._dataverse = dataverse
+        self._children = children
+        self._state = state
+        self._policy = config.owner
+        self._tables = frozenset(config.tables)
+        self._hidden_columns = hidden_columns
+
+    async def of(self, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
+        """These rows, by pages. Whoever takes a page must have made it durable before asking for the next.
+
+        Raises MsiSyncError when Dataverse or storage does not answer: then the records are to be tried again.
+        """
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        async for page in self._children.of([record for record in records if record.table not in _COLUMNS]):
+            yield page
+        try:
+            for table in _COLUMNS:
+                changed = [record for record in records if record.table == table]
+                for part in chunked(changed, MAX_IDS):
+                    async for page in self._of_reference(table, part):
+                        yield page
+        except AzureError as error:
+            text = (
+                f"what users, teams and roles were before cannot be read ({type(error).__name__}); see msisync doctor"
+            )
+            raise MsiSyncError("StorageAway", text) from None
+
+    async def visible(self, table: str, ids: Sequence[str]) -> list[str]:
+        """Those of these rows of one table that can be seen now. One request for 300; raises as DataverseClient does.
+
+        Of a user it is the address that counts: column-level security may hide it alone.
+        """
+        entity_set, key = _source(table)
+        rows = await self._dataverse.rows(entity_set, key, list(ids), _COLUMNS.get(table, ()))
+        nameless = {id_ for id_, row in rows.items() if table == "systemuser" and is_blank(row.get(MAIL))}
+        if nameless and MAIL in await self._hidden_columns(table):
+            return [id_ for id_ in ids if id_ in rows and id_ not in nameless]
+        return [id_ for id_ in ids if id_ in rows]
+
+    async def of_appeared(self, table: str, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
+        """The rows to be synced again because of rows of one table that could not be seen before, by pages, and users
+        themselves. Raises as `of`, and AzureError.
+        """
+        if table == "systemuser" and table in self._tables:
+            yield list(records)
+        await self._state.renew("rows")
+        async for page in self._children.of([*records, *await self._teams(table, list(records))]):
+            yield page
+
+    async def _of_reference(self, table: str, records: list[Record]) -> AsyncIterator[list[Record]]:
+        """Of one table. A row that cannot be seen says nothing."""
+        entity_set, key = _source(table)
+        rows = await self._dataverse.rows(entity_set, key, [record.id for record in records], _COLUMNS[table])
+        facts = {id_: _facts(table, row) for id_, row in rows.items()}
+        seen = [record for record in records if record.id in facts]
+        before = {record.id: await self._state.facts(table, record.id) for record in seen}
+        changed = [r for r in seen if self._differs(table, before[r.id], facts[r.id])]
+        if changed:
+            log.info("reference_changed table=%s rows=%d", table, len(changed))
+            await self._state.renew("rows")
+            async for page in self._children.of([*changed, *await self._teams(table, changed)]):
+                yield page
+        for id_, values in facts.items():
+            await self._state.acted(table, id_, values)
+
+    def _differs(self, table: str, before: Facts, now: Facts) -> bool:
+        """Whether something else follows for other rows. What was never acted upon may have been anything."""
+        if not before:
+            return True
+        if table == "systemuser":
+            return _effects(self._policy, before) != _effects(self._policy, now)
+        return before != now
+
+    async def _teams(self, table: str, changed: list[Record]) -> list[Record]:
+        """The teams that these users administer: their records have the administrator as sales person."""
+        if table != "systemuser" or self._policy.team != "administrator":
+            return []
+        teams = []
+        for part in chunked(changed, PARENTS):
+            chosen = " or ".join(f"_administratorid_value eq {record.id}" for record in part)
+            seen = min(record.first_seen for record in part)
+            async for page in self._dataverse.pages(f"{API}/teams?$select=teamid&$filter={chosen}"):
+                teams += [Record("team", str(row["teamid"]).lower(), seen) for row in page]
+        return teams
+
+
+def _source(table: str) -> tuple[str, str]:
+    if table in REFERENCE_TABLES:
+        return REFERENCE_TABLES[table]
+    return TABLES[table][1].entity_set, TABLES[table][1].key
+
+
+def _facts(table: str, row: Row) -> dict[str, Any]:
+    """What of a row decides about others. Never empty: that stands for a row that was never acted upon."""
+    if table == "systemuser":
+        user = user_of(row)
+        return {"mail": user.has_mail, "disabled": user.disabled, "interactive": user.interactive}
+    if table == "team":
+        leader = lookup(row, "_administratorid_value")
+        return {"administrator": leader[1] if leader else NOBODY}
+    return {"name": row.get("name") or ""}
+
+
+def _effects(policy: OwnerPolicy, facts: Facts) -> tuple[str, bool]:
+    return effects(policy, User(bool(facts.get("mail")), bool(facts.get("disabled")), bool(facts.get("interactive"))))

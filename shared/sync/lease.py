@@ -1,0 +1,224 @@
+"""One at a time over all instances: leases in the shared state (`lease`, name), fenced for who sends to Marketo.
+
+A lease is a row that says who has it and for how long. Nobody's wall clock decides: how old the row is, is read from
+storage's own clock, and its holder measures the time that is left from before it wrote the row. So a clock that is
+wrong, or is set, neither shortens nor prolongs it.
+
+In the ordinary case it costs two requests: it is taken and given back with the etag that this process has seen last.
+Should another process have had it meanwhile, the row is read first.
+
+Who sends to Marketo asks `Sending.begin` before each call: a call begins only when the lease outlives it, however long
+Marketo works on it. So who takes the lease after a crash knows that no call of the dead holder is at work any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from ..model.errors import NotNowError
+from .in_flight import InFlight
+
+if TYPE_CHECKING:
+    from ..azure.shared_state import State
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+#: The kind of the rows of the shared state.
+KIND = "lease"
+#: How often the row is tried to be written, should others write it at the same moment.
+TRIES = 5
+#: A request to storage that takes longer counts as one that failed.
+STORAGE_SECONDS = 10.0
+#: Marketo's own limits of time are the smallest that a call may need: clocks and networks get a tenth more.
+MARGIN = 1.1
+#: How long a lease outlives the longest call that begins in the moment when it is taken: some seconds and a part of it.
+SPARE_SECONDS, SPARE = 5.0, 0.2
+#: Who finds the lease taken looks again so often, every so many seconds, before the records are sent again.
+LOOKS = 20
+LOOK_SECONDS = 0.5
+#: The longest time until records come again that found the lease taken: its holder may be done much sooner.
+COME_AGAIN_SECONDS = 20.0
+STORAGE_AWAY_SECONDS = 60.0
+
+
+def storage_away() -> NotNowError:
+    """Without storage nobody knows who else sends."""
+    return NotNowError("StorageAway", "Table Storage did not answer", after=STORAGE_AWAY_SECONDS)
+
+
+class Lease:
+    """A row of leases as one process sees it. Raises AzureError or OSError when storage does not answer."""
+
+    def __init__(
+        self, state: State, name: str, *, me: str, lasts: float, clock: Callable[[], float], kind: str = KIND
+    ) -> None:
+        """`me`: this process, like no other. `lasts`: in seconds, from each `take`. `clock`: seconds, monotonic."""
+        self._state = state
+        self._kind = kind
+        self._name = name
+        self._me = me
+        self._lasts = lasts
+        self._clock = clock
+        self._etag: str | None = None  # None: the row must be read first
+        self._until = float("-inf")
+        self.in_flight = InFlight(clock)
+        #: Grows whenever another process may have held the lease since this one did last.
+        self.tenure = 0
+
+    @property
+    def left(self) -> float:
+        """Seconds until it may be another's; negative when it is not held."""
+        return self._until - self._clock()
+
+    async def take(self) -> float:
+        """Take the lease, or prolong it. Gives 0 when it is held now, else the seconds until its holder may lose it."""
+        for _ in range(TRIES):
+            if self._etag is None:
+                self.tenure += 1
+                row = await self._answered(self._state.look(self._kind, self._name))
+                self.in_flight.merge(row.value, row.age)
+                left = float(row.value.get("lasts", 0.0)) - row.age
+                if row.value.get("owner") not in (None, "", self._me) and left > 0:
+                    self._until = float("-inf")
+                    return left
+                self._etag = row.etag
+            if await self._write(self._me):
+                return 0.0
+        return LOOK_SECONDS
+
+    async def give_back(self) -> None:
+        """Let others have it at once."""
+        if self._etag and self.left > 0:
+            await self._write("")
+        self._until = float("-inf")
+
+    async def _write(self, owner: str) -> bool:
+        etag, began = self._etag or "", self._clock()
+        self._etag = None  # until storage says that it is written
+        value = {"owner": owner, "lasts": self._lasts, "in_flight": self.in_flight.as_json()}
+        self._etag = await self._answered(self._state.swap(self._kind, self._name, etag, value)) or None
+        if self._etag and owner:
+            self._until = began + self._lasts
+        return self._etag is not None
+
+    @staticmethod
+    async def _answered(work: Awaitable[T]) -> T:
+        async with asyncio.timeout(STORAGE_SECONDS):
+            return await work
+
+
+class Sending:
+    """The right to send records of one entity. Raises NotNowError for who has not got it, or has lost it."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        *,
+        call_seconds: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._lease = lease
+        self._call_seconds = call_seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._invocation = asyncio.Lock()
+        self._renewal = asyncio.Lock()
+        self._held = False
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """While this goes on, no other invocation of any process sends records of the entity."""
+        async with self._invocation:
+            await self._wait()
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+                await self._give_back()
+
+    async def begin(self, keys: Sequence[str]) -> None:
+        """A call with these keys begins in this moment; `ended` tells that it is over."""
+        async with self._renewal:
+            if not self._held or (self._lease.left < self._call_seconds and await self._take() > 0):
+                self._held = False
+                log.error("lease_lost")
+                raise NotNowError("LeaseLost", "another process sends records of this entity", after=LOOK_SECONDS)
+            self._lease.in_flight.add(keys, self._clock() + self._call_seconds)
+
+    def ended(self, keys: Sequence[str]) -> None:
+        """Marketo has answered, or never got the call."""
+        self._lease.in_flight.remove(keys)
+
+    @property
+    def tenure(self) -> int:
+        """As long as it is the same, nobody else has sent records of the entity."""
+        return self._lease.tenure
+
+    def in_flight(self, key: str) -> int:
+        """Seconds that this key must not be sent, for a call with it got no answer; 0 when it may be."""
+        return self._lease.in_flight.seconds(key)
+
+    async def _wait(self) -> None:
+        left = await self._take()
+        for _ in range(LOOKS):
+            if left == 0:
+                return
+            await self._sleep(min(left, LOOK_SECONDS))
+            left = await self._take()
+        if left:
+            after = min(left, COME_AGAIN_SECONDS)
+            raise NotNowError("LeaseHeld", "another process sends records of this entity", after=after)
+
+    async def _take(self) -> float:
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        try:
+            return await self._lease.take()
+        except (AzureError, OSError) as error:
+            log.warning("lease_not_taken error=%s", type(error).__name__)
+            raise storage_away() from None
+
+    async def _give_back(self) -> None:
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        try:
+            await self._lease.give_back()
+        except (AzureError, OSError) as error:  # then it ends in time
+            log.warning("lease_not_given_back error=%s", type(error).__name__)
+
+
+class Leases:
+    """What each entity's senders of this process hold."""
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        me: str,
+        longest_call: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`longest_call`: how long Marketo may work on a call, in seconds (marketo.md 2: 90 for leads, else 60)."""
+        self._state = state
+        self._me = me
+        self._call_seconds = longest_call * MARGIN
+        self._clock = clock
+        self._sleep = sleep
+        self._of: dict[str, Sending] = {}
+
+    def of(self, entity: str) -> Sending:
+        """The right to send records of this entity."""
+        if entity not in self._of:
+            lasts = self._call_seconds * (1 + SPARE) + SPARE_SECONDS
+            lease = Lease(self._state, entity, me=self._me, lasts=lasts, clock=self._clock)
+            self._of[entity] = Sending(lease, call_seconds=self._call_seconds, clock=self._clock, sleep=self._sleep)
+        return self._of[entity]

@@ -1,0 +1,109 @@
+"""Which records are in Marketo without a field that their row has a value for: kept in storage for `msisync show`.
+
+A row is `left_out_<entity>` / `<table>|<id>` with fields, reasons and kinds of values, never values:
+
+    {"at": "2026-03-04T12:00:00Z", "fields": [{"field": "email", "code": "1003", "reason": …, "value_class": …}]}
+
+It goes when the record is synced with all its fields. Records without such a row cost nothing: which there are is read
+once a minute, in one request. Nothing here is needed to sync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..azure.shared_state import State, Value
+from ..model.left_out import LeftOut
+from ..model.outcome import Outcome, Synced
+from ..model.record import Record, timestamp
+from .storms import COVERED
+
+log = logging.getLogger(__name__)
+
+#: Rows of an entity that are kept: the newest.
+MOST = 1_000
+#: How long it is believed which records have a row.
+REFRESH = timedelta(seconds=60)
+#: Seconds that an invocation spends on this.
+PATIENCE_SECONDS = 3.0
+#: A field of a person's company is left out for good reason, and of very many persons.
+NOT_KEPT = frozenset({"CompanyField"})
+
+
+class LeftOutRows:
+    """The rows as one process knows them."""
+
+    def __init__(self, state: State, *, now: Callable[[], datetime]) -> None:
+        self._state = state
+        self._now = now
+        self._known: dict[str, dict[str, str]] = {}  # entity → row → when it was written
+        self._read: dict[str, datetime] = {}
+
+    async def note(self, entity: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
+        """Keep what these records were synced without, and forget what is put right. Raises nothing."""
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        now = timestamp(self._now())
+        sent = [(record, o) for record, o in outcomes if isinstance(o, Synced) and o != COVERED]
+        synced = {row_name(record): kept(outcome) for record, outcome in sent}
+        if not synced:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                known = await self._rows(entity)
+                rows = {name: _value(fields, now) for name, fields in synced.items() if fields}
+                gone = [name for name in known if name in synced and name not in rows]
+                await self._write(entity, dict(list(rows.items())[:MOST]), gone)
+        except (AzureError, OSError, ValueError) as error:  # TimeoutError is an OSError
+            log.warning("left_out_not_kept error=%s", type(error).__name__)
+
+    async def _write(self, entity: str, rows: dict[str, Value], gone: list[str]) -> None:
+        known, kind = self._known[entity], kind_of(entity)
+        more = len(known) - len(gone) + len(rows.keys() - known.keys()) - MOST
+        if more > 0:
+            staying = sorted(known.keys() - rows.keys() - set(gone), key=lambda name: known[name])
+            gone += staying[:more]
+        await self._state.put_all(kind, rows)
+        known.update((name, str(value["at"])) for name, value in rows.items())
+        await self._state.remove_all(kind, gone)
+        for name in gone:
+            known.pop(name, None)
+
+    async def _rows(self, entity: str) -> dict[str, str]:
+        now = self._now()
+        if now - self._read.get(entity, datetime.min.replace(tzinfo=UTC)) >= REFRESH:
+            found = {name: str(value.get("at", "")) async for name, value in self._state.all(kind_of(entity))}
+            self._known[entity], self._read[entity] = found, now
+        return self._known[entity]
+
+
+def kind_of(entity: str) -> str:
+    """The kind of an entity's rows in the state."""
+    return f"left_out_{entity}"
+
+
+def row_name(record: Record) -> str:
+    """The row of a record."""
+    return f"{record.table}|{record.id}"
+
+
+def kept(outcome: Synced) -> list[LeftOut]:
+    """What somebody has to know of a record that is in Marketo."""
+    return [each for each in outcome.left_out if each.code not in NOT_KEPT]
+
+
+def fields_of(value: Mapping[str, Any]) -> list[LeftOut]:
+    """The fields of a row; those of another version that cannot be read are left out."""
+    names = ("field", "code", "reason", "value_class")
+    return [
+        LeftOut(*(str(each[name]) for name in names)) for each in value.get("fields", ()) if set(names) <= set(each)
+    ]
+
+
+def _value(fields: Sequence[LeftOut], now: str) -> Value:
+    return {"at": now, "fields": [asdict(each) for each in fields]}

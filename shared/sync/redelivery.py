@@ -1,0 +1,228 @@
+"""Brings back what the broker gave up: messages of the trigger queues that were delivered in vain ten times.
+
+The platform binds a batch as a whole. One message whose body is an AMQP value or sequence (a foreign sender's; Dynamics
+and this app send data) cannot be bound to bytes, and the host abandons its whole batch, at once and ten times
+(azure-sdk-for-net, MessageToByteArrayConverter and ServiceBusListener). So a second later the broker dead-letters good
+messages with the bad one. The minute timer puts the bad one into dead-letters, with its reason, and sends the others
+again, each once: what is given up a second time stays in the queue's dead-letter sub-queue for an operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ..azure.service_bus import Bus, Outgoing, received_properties, sendable
+from ..azure.shared_state import State
+from ..config.settings import QueueSettings
+from ..model.entities import ENTITIES
+from ..model.record import timestamp
+from . import measures
+from .settlement import dead_letter
+
+if TYPE_CHECKING:
+    from azure.servicebus import ServiceBusReceivedMessage
+    from azure.servicebus.aio import ServiceBusReceiver
+
+log = logging.getLogger(__name__)
+
+#: The application property of a message that has come back: when. It comes back once.
+MARK = "brought_back"
+FIRST_SEEN = "first_seen"
+#: Why the broker gave a message up; what it gave up for another reason (its age, somebody's decision) stays.
+GIVEN_UP = "MaxDeliveryCountExceeded"
+NOT_BINDABLE = "NotBindable"
+#: The kind of the rows of the shared state, by queue: {"at", "brought_back", "put_aside"} of the last time.
+STATE = "redelivery"
+
+_PAGE = 100
+#: A run looks at so many messages of a queue, and receives so many, at most.
+MOST = 1000
+_RECEIVE_SECONDS = 2.0
+#: The broker's own: it writes them anew when it gives a message up again.
+_BROKERS = frozenset({"DeadLetterReason", "DeadLetterErrorDescription"})
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A message in a dead-letter sub-queue. `body` is None when the platform cannot bind it; `text` shows it then."""
+
+    reason: str
+    body: bytes | None
+    text: str = ""
+    enqueued: datetime | None = None
+    session: str | None = None
+    correlation_id: str | None = None
+    content_type: str | None = None
+    properties: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether something is to be done about it."""
+        return self.reason == GIVEN_UP and MARK not in self.properties
+
+
+def sent_for(message: GivenUp, queue: str, queues: QueueSettings, now: datetime) -> Outgoing:
+    """What takes the place of a message that comes back: itself, marked, or a dead letter with the reason."""
+    seen = message.enqueued or now
+    if message.body is None:
+        return dead_letter(
+            queues,
+            message.text.encode(errors="replace"),
+            code=NOT_BINDABLE,
+            message=(
+                "its body is an AMQP value or sequence, which the platform cannot hand to the app: it comes from a "
+                "sender other than Dynamics and this app; let that one send data"
+            ),
+            system="msisync",
+            source_queue=queue,
+            first_seen=seen,
+            correlation_id=message.correlation_id or "",
+        )
+    kept = {name: value for name, value in message.properties.items() if name not in _BROKERS}
+    return Outgoing(
+        queue,
+        message.body,
+        session=message.session,
+        correlation_id=message.correlation_id,
+        content_type=message.content_type or "application/json",
+        properties={FIRST_SEEN: timestamp(seen), **sendable(kept), MARK: timestamp(now)},
+    )
+
+
+def as_given_up(message: ServiceBusReceivedMessage) -> GivenUp:
+    """The SDK's message without the SDK's types."""
+    from azure.servicebus.amqp import AmqpMessageBodyType  # noqa: PLC0415  (cold start)
+
+    body = message.body
+    data = b"" if body is None else b"".join(body) if message.body_type is AmqpMessageBodyType.DATA else None
+    enqueued = message.enqueued_time_utc
+    return GivenUp(
+        reason=message.dead_letter_reason or "",
+        body=data,
+        text=_shown(body) if data is None else "",
+        enqueued=enqueued if enqueued is None or enqueued.tzinfo else enqueued.replace(tzinfo=UTC),
+        session=message.session_id,
+        correlation_id=message.correlation_id,
+        content_type=message.content_type,
+        properties=received_properties(message),
+    )
+
+
+class Redelivery:
+    """Looks after the dead-letter sub-queues of all trigger queues."""
+
+    def __init__(self, bus: Bus, queues: QueueSettings, state: State, *, now: Callable[[], datetime]) -> None:
+        self._bus = bus
+        self._queues = queues
+        self._state = state
+        self._now = now
+        #: Open, since a link takes longer to open than to look; and up to where a queue holds nothing that comes back.
+        self._peekers: dict[str, ServiceBusReceiver] = {}
+        self._looked: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Bring back what is to come back, in every queue. What fails is logged, and tried at the next run."""
+        names = [self._queues.changes, *(self._queues.of(entity) for entity in ENTITIES)]
+        results = await asyncio.gather(*map(self._tend, names), return_exceptions=True)
+        for queue, result in zip(names, results, strict=True):
+            if isinstance(result, Exception):
+                log.warning("redelivery_waits queue=%s error=%s", queue, type(result).__name__)
+                await self._hang_up(queue)
+
+    async def close(self) -> None:
+        """Close what looks."""
+        for queue in list(self._peekers):
+            await self._hang_up(queue)
+
+    async def _hang_up(self, queue: str) -> None:
+        """Look through a new link the next time, from the beginning: the queue may be another one by then."""
+        self._looked.pop(queue, None)
+        peeker = self._peekers.pop(queue, None)
+        if peeker is not None:
+            with suppress(Exception):
+                await peeker.close()
+
+    async def _tend(self, queue: str) -> None:
+        wanted = await self._look(queue)
+        if not wanted:
+            return
+        counts: Counter[str] = Counter()
+        async with self._bus.given_up(queue) as receiver:
+            left: list[ServiceBusReceivedMessage] = []
+            received = 0
+            try:
+                while wanted and received < MOST:
+                    messages = await receiver.receive_messages(_PAGE, max_wait_time=_RECEIVE_SECONDS)
+                    if not messages:
+                        break
+                    received += len(messages)
+                    wanted -= {message.sequence_number for message in messages}
+                    left += await self._bring_back(queue, receiver, messages, counts)
+            finally:
+                # What stays locked could not be replayed by an operator.
+                await asyncio.gather(*map(receiver.abandon_message, left), return_exceptions=True)
+        log.warning("brought_back queue=%s %s", queue, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
+        await self._state.change(STATE, queue, lambda _: {"at": timestamp(self._now()), **counts})
+
+    async def _look(self, queue: str) -> set[int | None]:
+        """The sequence numbers of those that come back. Nothing is received for that."""
+        if queue not in self._peekers:
+            self._peekers[queue] = self._bus.given_up(queue)
+        peeker = self._peekers[queue]
+        start = self._looked.get(queue, 1)
+        for _ in range(MOST // _PAGE):
+            messages = await peeker.peek_messages(_PAGE, sequence_number=start)
+            if start > 1 and not (messages and messages[0].sequence_number == start):
+                # What was seen last is gone, and may be with its queue: look from the beginning.
+                start, messages = 1, await peeker.peek_messages(_PAGE, sequence_number=1)
+            wanted = {message.sequence_number for message in messages if as_given_up(message).comes_back}
+            if wanted or len(messages) < 2:
+                return wanted
+            start = self._looked[queue] = messages[-1].sequence_number or 1
+        return set()
+
+    async def _bring_back(
+        self,
+        queue: str,
+        receiver: ServiceBusReceiver,
+        messages: Sequence[ServiceBusReceivedMessage],
+        counts: Counter[str],
+    ) -> list[ServiceBusReceivedMessage]:
+        """Send first, then take away: what fails in between comes twice, never not at all. Gives those that stay."""
+        found = [(message, as_given_up(message)) for message in messages]
+        back = [(message, given_up) for message, given_up in found if given_up.comes_back]
+        sent = [sent_for(given_up, queue, self._queues, self._now()) for _, given_up in back]
+        await self._bus.send(sent)
+        letters = [message for message in sent if message.queue == self._queues.dead_letters]
+        measures.refused(letters)
+        counts["put_aside"] += len(letters)
+        counts["brought_back"] += len(sent) - len(letters)
+        await asyncio.gather(*(receiver.complete_message(message) for message, _ in back))
+        return [message for message, given_up in found if not given_up.comes_back]
+
+
+def _shown(body: object) -> str:
+    """A value or sequence as text: as it is, or as JSON."""
+    if isinstance(body, bytes):
+        return body.decode(errors="replace")
+    if isinstance(body, str):
+        return body
+    return json.dumps(_plain(body), ensure_ascii=False, default=str)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, Mapping):
+        return {str(_plain(name)): _plain(each) for name, each in value.items()}
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        return value
+    return [_plain(each) for each in value]

@@ -1,0 +1,101 @@
+"""From notifications to work: which records changed, for which entity, in how few messages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from ..dataverse.notifications import Notification
+from ..model.entities import DECIDING_COLUMNS, REFERENCE_TABLES, TABLES
+from ..model.record import MAX_RECORDS, Record, coalesce
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A notification that is not routed, with the reason that the operator reads."""
+
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Routed:
+    """The work of one batch of notifications: records by entity, coalesced."""
+
+    records: dict[str, list[Record]] = field(default_factory=dict)
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take over the records of one notification."""
+        for record in records:
+            self.records.setdefault(TABLES[record.table][0].name, []).append(record)
+
+    def groups(self) -> list[tuple[str, list[Record]]]:
+        """(entity, at most MAX_RECORDS records) per message to send, parents' entities first."""
+        return [
+            (entity, group)
+            for entity in sorted(self.records, key=lambda name: _TIER[name])
+            for group in chunked(coalesce(self.records[entity]), MAX_RECORDS)
+        ]
+
+
+_UPDATES = frozenset({"update", "updatemultiple", "upsertmultiple"})
+_TIER = {entity.name: entity.tier for entity, _ in TABLES.values()}
+
+
+def records_of(
+    notification: Notification,
+    *,
+    enqueued: datetime,
+    organization_id: str,
+    tables: Mapping[str, Collection[str]],
+    last_seen: datetime | None = None,
+) -> list[Record] | Refusal:
+    """The records that a notification asks for, or why it is refused.
+
+    `enqueued`: when it first reached the queue. `last_seen`: when this message of it did, by the broker's clock.
+    `tables` are the tables that sync.toml maps, each with the columns of its filter; what is sent of them depends on
+    teams and roles as well. `organization_id` is the one organisation that may post here (a copied
+    sandbox keeps posting to the production queue, dataverse.md 6.5).
+    """
+    if notification.organization_id and notification.organization_id != organization_id:
+        return Refusal(
+            "WrongOrganization",
+            f"posted by organisation {notification.organization_id} ({notification.organization_name or 'unnamed'}), "
+            f"but this app serves {organization_id}: remove the service endpoint from that environment",
+        )
+    known = [change for change in notification.changes if change.table in tables or change.table in REFERENCE_TABLES]
+    if not known:
+        named = ", ".join(sorted({change.table for change in notification.changes})) or "none"
+        return Refusal(
+            "UnknownTable",
+            f"no mapped table among: {named}; remove the step in Dynamics, or map the table in sync.toml",
+        )
+    return [
+        Record(
+            change.table,
+            change.id,
+            enqueued,
+            change.operation,
+            notification.correlation_id,
+            filter_changed=_may_have_written(notification, tables.get(change.table, ())),
+            deciding=_may_have_written(notification, DECIDING_COLUMNS.get(change.table, ())),
+            last_seen=last_seen,
+        )
+        for change in known
+    ]
+
+
+def _may_have_written(notification: Notification, columns: Collection[str]) -> bool:
+    """Whether an update may have written one of these columns: one that does not name its columns may have."""
+    if not columns or notification.message.lower() not in _UPDATES:
+        return False
+    return notification.columns is None or not notification.columns.isdisjoint(columns)
+
+
+def chunked(items: Sequence[T], size: int) -> list[list[T]]:
+    """Slices of at most `size`, in order."""
+    return [list(items[i : i + size]) for i in range(0, len(items), size)]

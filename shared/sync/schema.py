@@ -1,0 +1,335 @@
+"""The compiled mapping of each table: sync.toml against Marketo's describe and Dataverse's metadata.
+
+Loaded on first use: one Marketo call per object, some requests to Dataverse per table. Dataverse's side is read again
+after five minutes. Marketo's costs a call, so it is kept for a day; but while a mapped field is left out or refused it
+is looked at again, after a minute and each time twice as long. When an operator has looked at both sides' schema
+(`msisync fields check`, `register`, `resync`), every process looks again at its next batch (sync/reference_state.py).
+A field or column that is not there is left out, and warned about once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ..config.conditions import Row, SyncFilter
+from ..config.sync_toml import SyncConfig
+from ..dataverse.metadata import Column, Metadata
+from ..marketo.client import MarketoClient
+from ..model.codes import Kind
+from ..model.entities import COMPANY, CREATED_ON, MODIFIED_ON, TABLES, Entity
+from ..model.errors import ConfigurationError, MarketoError, MsiSyncError
+from .converters import Policy
+from .mapping import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
+from .reference_state import Versions, always_the_same
+
+log = logging.getLogger(__name__)
+
+#: How long Dataverse's side is kept: nothing tells of a new column or of a renamed choice.
+KEEP_SECONDS = 300.0
+#: How long Marketo's side is kept when every mapped field is there.
+DESCRIBE_SECONDS = 86_400.0
+#: When it is looked at again while one is not: then after twice as long each time, up to the longest.
+FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 60.0, 3600.0
+#: Labels are read again for a choice that has none, at most so often: a deleted option never gets one. And what an
+#: operator has put right is looked at again at most so often.
+RELABEL_SECONDS = 60.0
+
+#: Fields of every instance, in lower case, and whose they are (marketo.md 4.7).
+STANDARD_COMPANY_FIELDS = frozenset(
+    {
+        *("company", "site", "website", "mainphone", "annualrevenue", "numberofemployees", "industry", "siccode"),
+        *("billingstreet", "billingcity", "billingstate", "billingcountry", "billingpostalcode", "mktocompanynotes"),
+    }
+)
+STANDARD_PERSON_FIELDS = frozenset(
+    {
+        *("email", "salutation", "firstname", "middlename", "lastname", "title", "department", "dateofbirth"),
+        *("phone", "mobilephone", "fax", "address", "city", "state", "country", "postalcode", "leadsource", "leadrole"),
+        *("leadstatus", "rating", "leadscore", "unsubscribed", "unsubscribedreason", "donotcall", "donotcallreason"),
+        *("emailinvalid", "marketingsuspended", "blacklisted", "mktopersonnotes"),
+    }
+)
+
+Watch = Callable[[str, Labels], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """How the rows of one table are read, chosen and mapped. `id_fields` take the row's own id.
+
+    `company_fields` of a person are its company's as well: Marketo takes them through the company alone, once there is
+    one. `hidden` columns are null in every row that our user reads, whatever they hold. `clears_refused`: a value that
+    Marketo does not take empties the field.
+    """
+
+    columns: frozenset[str]
+    fields: FieldMap
+    labels: Labels
+    id_fields: tuple[str, ...]
+    filter: SyncFilter
+    company_fields: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+    clears_refused: bool = False
+
+    def company_fields_in(self, record: Iterable[str]) -> list[str]:
+        """Those of these fields that are the company's of a person."""
+        return [name for name in record if name.lower() in self.company_fields]
+
+
+@dataclass(slots=True)
+class _Described:
+    """Marketo's side of an entity. `doubtful`: a mapped field was missing or refused, so it may have changed."""
+
+    fields: dict[str, MarketoField]
+    read_at: float
+    look_after: float = FIRST_LOOK_SECONDS
+    doubtful: bool = False
+
+    def is_due(self, now: float) -> bool:
+        """Whether it must be read again."""
+        return now >= self.read_at + (self.look_after if self.doubtful else DESCRIBE_SECONDS)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A compiled table, with Marketo's side that it was compiled from."""
+
+    schema: TableSchema
+    described: _Described
+    read_at: float
+
+
+async def unwatched(_table: str, _labels: Labels) -> None:
+    """For a process that tells nobody of renamed choices."""
+
+
+class Schema:
+    """Compiled tables by name, loaded once for all that wait for them."""
+
+    def __init__(
+        self,
+        config: SyncConfig,
+        metadata: Metadata,
+        marketo: MarketoClient,
+        *,
+        clock: Callable[[], float],
+        versions: Callable[[], Awaitable[Versions | None]] = always_the_same,
+        watch: Watch = unwatched,
+    ) -> None:
+        """`watch`: sees the labels of a table's choices whenever they have been read."""
+        self._config = config
+        self._metadata = metadata
+        self._marketo = marketo
+        self._clock = clock
+        self._versions = versions
+        self._watch = watch
+        self._version: int | None = None
+        self._tables: dict[str, _Kept] = {}
+        self._described: dict[str, _Described] = {}
+        self._relabelled: dict[str, float] = {}
+        self._warned: set[tuple[str, str]] = set()
+        self._lock = asyncio.Lock()
+
+    async def look(self, *, fresh: bool = False) -> None:
+        """Before a batch: see whether an operator has put the schema right, and forget what was kept before that.
+
+        `fresh`: the batch has records for which one has: what is not quite new does not count. One request to storage.
+        """
+        shared = await self._versions()
+        if shared is not None and self._version not in (None, shared.schema):
+            self.forget()
+        if shared is not None:
+            self._version = shared.schema
+        if fresh:
+            newest = self._clock() - RELABEL_SECONDS
+            self._tables = {name: kept for name, kept in self._tables.items() if kept.read_at > newest}
+            for name, described in list(self._described.items()):
+                if described.doubtful and described.read_at <= newest:
+                    del self._described[name]
+
+    async def of(self, table: str) -> TableSchema:
+        """The schema of a mapped table. Raises as the two clients do, and ConfigurationError (`filter_for`)."""
+        kept = self._kept(table)
+        if kept:
+            return kept
+        async with self._lock:
+            kept = self._kept(table)
+            if kept:
+                return kept
+            described = await self._describe(TABLES[table][0])
+            schema = await self._load(table, described)
+            self._tables[table] = _Kept(schema, described, self._clock())
+            return schema
+
+    def _kept(self, table: str) -> TableSchema | None:
+        kept = self._tables.get(table)
+        now = self._clock()
+        if kept is None or now >= kept.read_at + KEEP_SECONDS:
+            return None
+        described = self._described.get(TABLES[table][0].name)
+        return kept.schema if described is kept.described and not described.is_due(now) else None
+
+    async def labelled(self, table: str, rows: Iterable[Row]) -> TableSchema:
+        """The schema, with labels that are read again when these rows have choices without one. Raises as `of`."""
+        schema = await self.of(table)
+        if not any(has_unknown_choice(row, schema.labels) for row in rows):
+            return schema
+        async with self._lock:
+            kept = self._tables.get(table)
+            schema = kept.schema if kept else schema
+            if self._clock() >= self._relabelled.get(table, 0):
+                self._relabelled[table] = self._clock() + RELABEL_SECONDS
+                schema = replace(schema, labels=await self._labels(table, schema.fields))
+                if kept:
+                    kept.schema = schema
+        return schema
+
+    async def believed(self, table: str, rows: Iterable[Row]) -> TableSchema:
+        """The schema by which the nulls of these rows, which have just been read, may be believed. Raises as `of`.
+
+        A column may have been secured since the schema was loaded, and then its null is none. So Dataverse is asked
+        after the read, once for each; what it hides meanwhile has the table loaded anew.
+        """
+        schema = await self.of(table)
+        if not any(row.get(column) is None for row in rows for column in schema.columns):
+            return schema
+        hidden = await self._metadata.hidden_columns(table)
+        if hidden & schema.columns == schema.hidden & schema.columns:
+            return schema
+        self._tables.pop(table, None)
+        return await self.of(table)
+
+    async def filter_of(self, table: str) -> SyncFilter:
+        """Which rows of a mapped table are synced; costs nothing where all are. Raises as `of`."""
+        wanted = self._config.filter_of(table)
+        return (await self.of(table)).filter if wanted.columns else wanted
+
+    def doubt(self, entity: str) -> None:
+        """Marketo has refused a field of this entity: it may not be what it was when it was described."""
+        if entity in self._described:
+            self._described[entity].doubtful = True
+
+    def forget(self) -> None:
+        """Load everything anew at its next use."""
+        self._tables.clear()
+        self._described.clear()
+
+    async def _load(self, table: str, described: _Described) -> TableSchema:
+        entity, source = TABLES[table]
+        there = await self._metadata.readable_columns(table)
+        config = self._config
+        policy = Policy(config.language, config.text.beyond_bmp, config.time_zone)
+        mapped = config.fields_of(table)
+        fields = compile_table(mapped, described.fields, columns=there, clears=config.empty == "clear", policy=policy)
+        id_fields = self._id_fields(table, described.fields)
+        described.doubtful |= bool(fields.dropped) or len(id_fields) < len(config.key_fields(entity.name))
+        self._warn(table, "not writable in Marketo", fields.dropped)
+        self._warn(table, "not readable in Dynamics", fields.dropped_columns)
+        hidden = hidden_columns(there)
+        needed = {*fields.columns, *source.rule_columns}
+        self._warn(table, "hidden from the sync user: the fields keep their value", sorted(needed & hidden))
+        chosen = filter_for(config.filter_of(table), there, table)
+        labels = await self._labels(table, fields)
+        columns = {
+            *fields.columns,
+            *chosen.columns,
+            *frozenset(there).intersection((*source.rule_columns, CREATED_ON, MODIFIED_ON)),
+        }
+        company_fields = await self._company_fields(entity, fields.names)
+        return TableSchema(
+            frozenset(columns), fields, labels, id_fields, chosen, company_fields, hidden, config.refused == "clear"
+        )
+
+    async def _company_fields(self, entity: Entity, names: Collection[str]) -> frozenset[str]:
+        """Those of these fields of a person that are its company's, in lower case: both objects have them.
+
+        Only fields that are not of every instance need a call, and where it is refused they count as the person's.
+        """
+        if not entity.is_lead:
+            return frozenset()
+        lower = {name.lower() for name in names}
+        found = lower & STANDARD_COMPANY_FIELDS
+        unknown = lower - STANDARD_COMPANY_FIELDS - STANDARD_PERSON_FIELDS
+        if unknown:
+            try:
+                found |= unknown & {name.lower() for name in (await self._describe(COMPANY)).fields}
+            except MarketoError as error:
+                if error.kind not in {Kind.CONFIGURATION, Kind.GONE, Kind.PERMANENT}:
+                    raise
+                log.warning("companies_not_described %s", error)
+        return frozenset(found)
+
+    async def _labels(self, table: str, fields: FieldMap) -> Labels:
+        wanted = label_columns(self._config.fields_of(table)) & fields.columns
+        if not wanted:
+            return {}
+        labels = await self._metadata.labels(table, wanted, self._config.language)
+        await self._watch(table, labels)
+        return labels
+
+    def _id_fields(self, table: str, described: Collection[str]) -> tuple[str, ...]:
+        """Without the first nothing can be synced; one beside it may be missing. Raises ConfigurationError."""
+        spelled = {name.lower(): name for name in described}
+        names = self._config.key_fields(TABLES[table][0].name)
+        for name in names:
+            known = spelled.get(name.lower(), name)
+            if known != name:  # Marketo takes it, and answers with its own (marketo.md 5.1)
+                text = f"[keys] of sync.toml names {name}, which Marketo spells {known}: write it so"
+                raise ConfigurationError("KeySpelling", text)
+        missing = [name for name in names[1:] if name not in described]
+        self._warn(table, "not in Marketo", missing)
+        return tuple(name for name in names if name not in missing)
+
+    def _warn(self, table: str, what: str, names: Iterable[str]) -> None:
+        for name in names:
+            if (table, name) not in self._warned:
+                self._warned.add((table, name))
+                log.warning("left_out table=%s name=%s: %s; see msisync fields check", table, name, what)
+
+    async def _describe(self, entity: Entity) -> _Described:
+        kept = self._described.get(entity.name)
+        now = self._clock()
+        if kept and not kept.is_due(now):
+            return kept
+        try:
+            found = _Described(await self._marketo.describe(entity), now)
+        except MsiSyncError:
+            if kept is None or now >= kept.read_at + DESCRIBE_SECONDS:
+                raise
+            found = replace(kept, read_at=now)  # it was only a look
+        if kept and kept.doubtful:
+            found.look_after = min(kept.look_after * 2, LONGEST_LOOK_SECONDS)
+        self._described[entity.name] = found
+        return found
+
+
+def hidden_columns(columns: Mapping[str, Column] | Collection[str]) -> frozenset[str]:
+    """Those of these columns that hold something which our user may not read."""
+    types = columns if isinstance(columns, Mapping) else {}
+    return frozenset(name for name, column in types.items() if column.hidden)
+
+
+def filter_for(wanted: SyncFilter, columns: Mapping[str, Column] | Collection[str], table: str) -> SyncFilter:
+    """The filter of a table that has these columns.
+
+    Without the native connector's column every row is synced. Without a column of a rule, or when one that decides is
+    hidden from our user, nobody can tell what may leave Dynamics: ConfigurationError, and the rows wait.
+    """
+    missing = sorted({column for condition in wanted.rule for column in condition} - set(columns))
+    if missing:
+        raise ConfigurationError(
+            "FilterColumnMissing",
+            f"the filter of {table} in sync.toml names {', '.join(missing)}, which cannot be read in Dynamics; "
+            "mend the filter: until then nothing of this table is synced",
+        )
+    hidden = sorted(wanted.columns & hidden_columns(columns))
+    if hidden:
+        raise ConfigurationError(
+            "FilterColumnHidden",
+            f"column-level security hides {', '.join(hidden)} of {table} from the sync user, and the filter needs it; "
+            "let the user read it by a column security profile: until then nothing of this table is synced",
+        )
+    return wanted if wanted.flag in columns else replace(wanted, flag="")

@@ -1,0 +1,281 @@
+"""Carries outcomes out. Everything is durable before it returns; only then may the broker's messages be completed.
+
+Synced and Skipped need nothing more, except that children of a synced record that was asked for are released. The
+others become parked rows, scheduled copies or dead letters.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from ..azure.service_bus import Bus, Outgoing, Properties
+from ..config.settings import QueueSettings
+from ..model.entities import Entity
+from ..model.outcome import FILTERED, Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
+from ..model.record import MAX_RECORDS, Record, encode, timestamp
+from .parking import Parking
+from .routing import chunked
+from .windows import AT_ONCE, Windows
+
+log = logging.getLogger(__name__)
+
+#: Seconds between counted tries. A first try that may well succeed in a moment is sooner than that.
+BACKOFF = (60, 120, 300, 900, 3600)
+#: A counted wait is longer by up to this part, so that what failed together does not come together every time.
+JITTER = 0.1
+STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer")
+#: The record is a dead letter already, for the same reason: its change and a child's request came one after the other.
+REPEATED = Skipped("DeadLetterAlready")
+#: Longest text of an application property of a dead letter.
+PROPERTY_LENGTH = 1024
+#: Why a record is skipped that others wait for, for people.
+SKIPPED_BECAUSE = {
+    "RowGone": "its row is not in Dynamics (any more)",
+    "Deleted": "its row was deleted in Dynamics",
+    "UserWithoutMail": "the user has no e-mail address in Dynamics",
+    "MailHidden": "column-level security hides the user's e-mail address from the sync user",
+    "ApplicationUser": "the user is an application user",
+}
+#: A privilege that the sync user lacks (dataverse.md 5.3): tried again for ever, but its children do not wait for it.
+NO_PRIVILEGE = "0x80040220"
+
+_Outcomes = Sequence[tuple[Record, Outcome]]
+
+
+class Settler:
+    """Makes outcomes durable."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        parking: Parking,
+        queues: QueueSettings,
+        *,
+        now: Callable[[], datetime],
+        max_attempts: int,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`chance`: for jitter, from 0 to 1."""
+        self._bus = bus
+        self._parking = parking
+        self._queues = queues
+        self._now = now
+        self._max_attempts = max_attempts
+        self._chance = chance
+
+    async def settle(
+        self, entity: Entity, decided: Sequence[tuple[Record, Outcome]], windows: Windows = AT_ONCE
+    ) -> list[tuple[Record, Outcome]]:
+        """Park, release, send again and dead-letter, as each outcome says. Raises when the broker fails.
+
+        When storage fails, what needed it is tried again later: as a message, which the broker keeps. Gives the
+        outcomes as they were carried out: a last try has failed.
+        """
+        outcomes = [(record, self._final(record, outcome)) for record, outcome in decided]
+        for step in (self._park, self._link_later, self._release):
+            outcomes = _again(outcomes, await step(entity, outcomes, windows))
+        outcomes = await self._without_repeated(entity, outcomes)
+        retries = self._retries(entity, outcomes, windows)
+        laters = self._laters(entity, outcomes, windows)
+        await self._bus.send([*retries, *laters, *self._dead_letters(entity, outcomes)])
+        if again := await self._give_up(entity, outcomes, windows):  # after the dead letters, which a note stands for
+            await self._bus.send(self._retries(entity, [(record, STORAGE_AWAY) for record in again], windows))
+            outcomes = _again(outcomes, again)
+        counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
+        log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
+        return outcomes
+
+    async def _park(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
+        """Gives, as its neighbours do, the records that must come again because storage did not answer."""
+        deferred = [(record, outcome.parents) for record, outcome in outcomes if isinstance(outcome, Deferred)]
+        failed = deferred and await storage_fails(self._parking.park(entity, deferred, windows))
+        return [record for record, _ in deferred] if failed else []
+
+    async def _link_later(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
+        sent = [(r, outcome.without) for r, outcome in outcomes if isinstance(outcome, Synced) and outcome.without]
+        failed = sent and await storage_fails(self._parking.link_later(entity, sent, windows))
+        return [record for record, _ in sent] if failed else []
+
+    async def _release(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
+        """Records that others are known to wait for come again; for the rest the timer stands in."""
+        synced = [r for r, outcome in outcomes if isinstance(outcome, Synced) or outcome == FILTERED]
+        synced = synced if entity.is_parent else []
+        failed = synced and await storage_fails(self._parking.release(entity, synced, windows))
+        return [record for record in synced if record.requested] if failed else []
+
+    async def _without_repeated(self, entity: Entity, outcomes: _Outcomes) -> list[tuple[Record, Outcome]]:
+        """One dead letter for each record and reason: a change that was seen before the last one was written is in it.
+
+        That a parent will not come is noted when its dead letter has been sent.
+        """
+        failed = [Parent(entity.name, r.table, r.id) for r, outcome in outcomes if isinstance(outcome, Failed)]
+        noted: dict[Parent, WillNotCome] = {}
+
+        async def look() -> None:
+            noted.update(await self._parking.noted(failed))
+
+        if failed and entity.is_parent and await storage_fails(look()):
+            return _again(outcomes, [r for r, outcome in outcomes if r.requested and isinstance(outcome, Failed)])
+        return [
+            (r, REPEATED if _is_repeated(r, outcome, noted.get(Parent(entity.name, r.table, r.id))) else outcome)
+            for r, outcome in outcomes
+        ]
+
+    async def _give_up(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
+        """Note which parents will not come, so that their children go without them."""
+        causes = [(record, will_not_come(record, outcome, self._now())) for record, outcome in outcomes]
+        lost = [(record, cause) for record, cause in causes if cause] if entity.is_parent else []
+        failed = lost and await storage_fails(self._parking.give_up(entity, lost, windows))
+        return [record for record, _ in lost if record.requested] if failed else []
+
+    def _retries(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> list[Outgoing]:
+        """Copies to be seen later: records with the same wait share messages."""
+        waits: dict[tuple[float, bool], list[Record]] = {}
+        for record, outcome in outcomes:
+            if isinstance(outcome, Retry):
+                again = replace(record, attempt=record.attempt + 1) if outcome.counted else record
+                waits.setdefault((_wait(record, outcome), outcome.counted), []).append(again)
+        now = self._now()
+        return [
+            Outgoing(
+                self._queues.of(entity.name),
+                encode(entity.name, group, windows.burst),
+                session=entity.name,
+                at=now + timedelta(seconds=wait * (1 + counted * JITTER * self._chance())) if wait else None,
+            )
+            for (wait, counted), records in waits.items()
+            for group in chunked(records, MAX_RECORDS)
+        ]
+
+    def _laters(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> list[Outgoing]:
+        """Copies for later in this turn, and for the next cycle of the burst."""
+        waits: dict[Later, list[Record]] = {}
+        for record, outcome in outcomes:
+            if isinstance(outcome, Later):
+                waits.setdefault(outcome, []).append(record)
+        return [
+            Outgoing(
+                self._queues.of(entity.name),
+                encode(entity.name, group, windows.burst),
+                session=entity.name,
+                at=self._at(entity, outcome, windows),
+            )
+            for outcome, records in waits.items()
+            for group in chunked(records, MAX_RECORDS)
+        ]
+
+    def _at(self, entity: Entity, later: Later, windows: Windows) -> datetime | None:
+        if later.after:
+            return self._now() + timedelta(seconds=later.after)
+        return None if later.soon else windows.next_cycle(entity.name)
+
+    def _final(self, record: Record, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Retry) and outcome.counted and record.attempt + 1 >= self._max_attempts:
+            return Failed(outcome.code, f"{outcome.message} (after {self._max_attempts} tries)", "marketo")
+        return outcome
+
+    def _dead_letters(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[Outgoing]:
+        return [self._dead_letter(entity, record, found) for record, found in outcomes if isinstance(found, Failed)]
+
+    def _dead_letter(self, entity: Entity, record: Record, failed: Failed) -> Outgoing:
+        log.warning(
+            "dead_letter entity=%s table=%s id=%s code=%s message=%s correlation=%s",
+            entity.name, record.table, record.id, failed.code, failed.message, record.correlation_id,
+        )  # fmt: skip
+        return dead_letter(
+            self._queues,
+            encode(entity.name, [record]),
+            code=failed.code,
+            message=failed.message,
+            system=failed.source,
+            source_queue=self._queues.of(entity.name),
+            first_seen=record.first_seen,
+            correlation_id=record.correlation_id,
+            properties={
+                "entity": entity.name,
+                "table": record.table,
+                "record_id": record.id,
+                "attempts": record.attempt + 1,
+                **({"replay_count": record.replays} if record.replays else {}),
+            },
+        )
+
+
+def will_not_come(record: Record, outcome: Outcome, now: datetime) -> WillNotCome | None:
+    """Why this record will not be in Marketo until somebody acts, if so. One that the filter keeps out is let go."""
+    match outcome:
+        case Failed():
+            return WillNotCome(outcome.code, outcome.message, now)
+        case Skipped() if outcome not in (FILTERED, REPEATED):
+            return WillNotCome(outcome.reason, SKIPPED_BECAUSE.get(outcome.reason, "it is not synced"), now, True)
+        case Retry() if record.requested and outcome.code == NO_PRIVILEGE:
+            return WillNotCome(outcome.code, outcome.message, now)
+        case _:
+            return None
+
+
+def _is_repeated(record: Record, outcome: Outcome, noted: WillNotCome | None) -> bool:
+    if noted is None or not isinstance(outcome, Failed) or record.wants_fresh:
+        return False
+    return outcome.code == noted.code and record.first_seen <= noted.since
+
+
+def _again(outcomes: _Outcomes, records: Sequence[Record]) -> list[tuple[Record, Outcome]]:
+    """The outcomes, with another try for these records, because storage did not answer."""
+    keys = {record.key for record in records}
+    return [(record, STORAGE_AWAY if record.key in keys else outcome) for record, outcome in outcomes]
+
+
+async def storage_fails(work: Awaitable[object]) -> bool:
+    """Whether storage did not do it. Raises what else goes wrong."""
+    from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+    from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
+
+    try:
+        await work
+    except ServiceBusError:  # requests and releases are messages: without the broker, nothing is durable
+        raise
+    except AzureError as error:
+        log.warning("storage_away error=%s", type(error).__name__)
+        return True
+    return False
+
+
+def dead_letter(
+    queues: QueueSettings,
+    body: bytes,
+    *,
+    code: str,
+    message: str,
+    system: str,
+    source_queue: str,
+    first_seen: datetime,
+    correlation_id: str = "",
+    properties: Properties | None = None,
+) -> Outgoing:
+    """A message for dead-letters: the body as it was, and what an operator asks as application properties."""
+    return Outgoing(
+        queues.dead_letters,
+        body,
+        correlation_id=correlation_id or None,
+        properties={
+            "code": code,
+            "message": message[:PROPERTY_LENGTH],
+            "system": system,
+            "source_queue": source_queue,
+            "first_seen": timestamp(first_seen),
+            **(properties or {}),
+        },
+    )
+
+
+def _wait(record: Record, outcome: Retry) -> float:
+    sooner = outcome.after < BACKOFF[0]
+    if not outcome.counted or (sooner and record.attempt == 0):
+        return outcome.after
+    return max(outcome.after, BACKOFF[min(record.attempt - sooner, len(BACKOFF) - 1)])

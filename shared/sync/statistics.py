@@ -1,0 +1,198 @@
+"""What became of records, by entity and hour, for `msisync status`: kept in storage, and never needed to sync.
+
+A row is `counts` / `<hour>|<entity>` (hour in UTC, as 2026-03-04T12) with, for each of `WHATS`, numbers by the minute
+in which a slot of five minutes began, and the hour's last error::
+
+    {"synced": {"0": 300, "55": 2}, "failed": {"55": 1},
+     "error": {"code": "1003", "message": …, "at": …, "table": "lead", "id": …, "final": true},
+     "hot": {"lead|…": 412}}
+
+`hot`: rows that changed again a moment after they were sent (shared/sync/storms.py), and about how often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..azure.shared_state import State, Value
+from ..model.outcome import Deferred, Failed, Later, Outcome, Retry, Skipped, Synced
+from ..model.record import Record, timestamp
+from ..model.safe_text import plain
+from ..telemetry.redaction import redacted
+from .left_out_rows import kept
+from .storms import TOO_SOON
+
+log = logging.getLogger(__name__)
+
+KIND = "counts"
+#: Synced records that somebody should look at, for a field was left out; they are counted as synced as well.
+LEFT_OUT = "left_out"
+#: What is counted, by the outcome; what comes again within its burst is counted when it is decided.
+WHATS: dict[type, str] = {Synced: "synced", Skipped: "skipped", Deferred: "parked", Retry: "retried", Failed: "failed"}
+SLOT_MINUTES = 5
+KEPT = timedelta(hours=48)
+#: Longest text of an error that is kept.
+MESSAGE_LENGTH = 300
+#: The hottest rows that are kept of an hour, and those of which this process keeps the number meanwhile.
+HOTTEST, WARM = 5, 1_000
+#: Seconds that an invocation spends on its counts, and how long they are kept in memory after a failure.
+PATIENCE_SECONDS = 3.0
+AGAIN_AFTER = timedelta(seconds=60)
+
+
+@dataclass(slots=True)
+class _Hour:
+    """What has not been written yet."""
+
+    counts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    error: dict[str, Any] | None = None
+    hot: Counter[str] = field(default_factory=Counter)
+
+    def merged(self, value: Value) -> Value:
+        """A row's value with this added."""
+        merged = {name: dict(part) for name, part in value.items()}
+        for (what, minute), number in self.counts.items():
+            slots = merged.setdefault(what, {})
+            slots[str(minute)] = slots.get(str(minute), 0) + number
+        if self.error and self.error["at"] >= merged.get("error", {}).get("at", ""):
+            merged["error"] = self.error
+        if self.hot:
+            merged["hot"] = dict((Counter(merged.get("hot", {})) + self.hot).most_common(HOTTEST))
+        return merged
+
+
+class Counts:
+    """Counts what this process has done. What storage could not take costs a line of the log and is written later."""
+
+    def __init__(self, state: State, *, now: Callable[[], datetime]) -> None:
+        self._state = state
+        self._now = now
+        self._unwritten: dict[str, _Hour] = {}
+        self._again = datetime.min.replace(tzinfo=UTC)
+        self._pruned = datetime.min.replace(tzinfo=UTC)
+
+    async def add(self, entity: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
+        """Count these outcomes, as they were carried out. Raises nothing."""
+        now = self._now()
+        found = [(record, outcome) for record, outcome in outcomes if is_counted(outcome)]
+        hot = [f"{record.table}|{record.id}" for record, outcome in outcomes if _is_hot(outcome)]
+        if not (found or hot):
+            return
+        hour = self._unwritten.setdefault(row_name(now, entity), _Hour())
+        hour.hot = Counter(dict((hour.hot + Counter(hot)).most_common(WARM)))
+        if not found:
+            return  # it is written with the next one that counts
+        hour.counts.update((WHATS[type(outcome)], _slot(now).minute) for _, outcome in found)
+        incomplete = sum(isinstance(outcome, Synced) and bool(kept(outcome)) for _, outcome in found)
+        if incomplete:
+            hour.counts[LEFT_OUT, _slot(now).minute] += incomplete
+        for record, outcome in found:
+            if isinstance(outcome, Retry | Failed):
+                hour.error = _error(record, outcome, now)
+        await self._try_to_write()
+
+    async def tend(self) -> None:
+        """The timer's part: write what could not be written, and remove what is old. Raises nothing."""
+        await self._try_to_write(prune=self._now() - self._pruned >= timedelta(hours=1))
+
+    async def _try_to_write(self, *, prune: bool = False) -> None:
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
+        if self._now() < self._again:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._write()
+                if prune:
+                    await self._prune()
+        except (AzureError, OSError, ValueError) as error:  # TimeoutError is an OSError
+            self._again = self._now() + AGAIN_AFTER
+            log.warning("counts_not_written error=%s", type(error).__name__)
+
+    async def _write(self) -> None:
+        for name, hour in list(self._unwritten.items()):
+            del self._unwritten[name]  # what is counted meanwhile begins anew
+            try:
+                await self._state.change(KIND, name, hour.merged)
+            except BaseException:
+                newer = self._unwritten.get(name, _Hour())
+                self._unwritten[name] = _Hour(
+                    hour.counts + newer.counts, newer.error or hour.error, hour.hot + newer.hot
+                )
+                raise
+
+    async def _prune(self) -> None:
+        oldest = row_name(self._now() - KEPT, "")
+        self._unwritten = {name: hour for name, hour in self._unwritten.items() if name >= oldest}
+        old = [name async for name, _ in self._state.all(KIND) if name < oldest]
+        for name in old:
+            await self._state.remove(KIND, name)
+        self._pruned = self._now()
+
+
+def row_name(moment: datetime, entity: str) -> str:
+    """The row of an entity in the hour of a moment."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H}|{entity}"
+
+
+def totals(rows: Mapping[str, Value], entity: str, since: datetime) -> dict[str, int]:
+    """How often each of `WHATS` (and LEFT_OUT) has happened to an entity since then, to the slot of five minutes."""
+    found = dict.fromkeys([*WHATS.values(), LEFT_OUT], 0)
+    for name, value in rows.items():
+        hour, _, of = name.partition("|")
+        if of != entity:
+            continue
+        start = datetime.fromisoformat(f"{hour}:00:00+00:00")
+        for what in found:
+            slots = value.get(what, {}).items()
+            found[what] += sum(n for minute, n in slots if start + timedelta(minutes=int(minute)) >= _slot(since))
+    return found
+
+
+def last_error(rows: Mapping[str, Value], entity: str) -> dict[str, Any] | None:
+    """The newest error of an entity in these rows."""
+    errors = [v["error"] for name, v in rows.items() if name.partition("|")[2] == entity and v.get("error")]
+    return max(errors, key=lambda error: str(error["at"]), default=None)
+
+
+def hottest(rows: Mapping[str, Value], entity: str, since: datetime) -> dict[tuple[str, str], int]:
+    """Rows of an entity (table, id) that were changed too often in the hours since then, and how often about."""
+    first, found = row_name(since, ""), Counter[str]()
+    for name, value in rows.items():
+        if name.partition("|")[2] == entity and name >= first:
+            found.update(value.get("hot", {}))
+    return {(row.partition("|")[0], row.partition("|")[2]): number for row, number in found.most_common(HOTTEST)}
+
+
+def is_counted(outcome: Outcome) -> bool:
+    """Whether it is an end, or a wait that somebody should know of."""
+    if isinstance(outcome, Retry) and not outcome.after:
+        return False  # goes on in the next invocation
+    return type(outcome) in WHATS
+
+
+def _is_hot(outcome: Outcome) -> bool:
+    return isinstance(outcome, Later) and outcome.reason == TOO_SOON
+
+
+def _error(record: Record, outcome: Retry | Failed, now: datetime) -> dict[str, Any]:
+    return {
+        "code": outcome.code,
+        "message": plain(redacted(outcome.message))[:MESSAGE_LENGTH],
+        "at": timestamp(now),
+        "table": record.table,
+        "id": record.id,
+        "final": isinstance(outcome, Failed),
+    }
+
+
+def _slot(moment: datetime) -> datetime:
+    return moment - timedelta(
+        minutes=moment.minute % SLOT_MINUTES, seconds=moment.second, microseconds=moment.microsecond
+    )

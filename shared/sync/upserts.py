@@ -1,0 +1,324 @@
+"""Sends candidates to Marketo in chunks, and turns its answers into outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from ..marketo.answers import Result
+from ..marketo.batching import MAX_RECORDS, chunks
+from ..marketo.client import TRANSIENT_TRIES, MarketoClient
+from ..model.codes import Kind, marketo_record
+from ..model.entities import Entity
+from ..model.errors import MarketoError, MsiSyncError, VendorError
+from ..model.outcome import RETRY_SECONDS, Failed, Outcome, Retry, Synced, of_error, of_skip
+from .batch import Batch, Candidate
+from .circuit_breaker import ANSWERS, Circuits
+from .isolation import FEW, search
+from .marketo_cache import Known
+from .schema import Schema
+
+log = logging.getLogger(__name__)
+
+#: Kinds of refusals of a whole call that a single record may have caused: reasons of records come at that level as
+#: well (marketo.md 3), even one that is no error of a record.
+ISOLATED = frozenset({Kind.SPLIT, Kind.MISSING_PARENT, Kind.PERMANENT, Kind.AMBIGUOUS, Kind.FIELD, Kind.OK})
+#: Kinds that concern all calls, or the records of this one, be it for a gateway that dislikes a body: a call without
+#: any of them tells.
+OF_ALL_OR_THESE = frozenset({Kind.TRANSIENT, Kind.CONFIGURATION})
+#: Codes of calls that are too large.
+TOO_LARGE = frozenset({"HTTP 413", "HTTP 414", "1036", "1080"})
+#: Marketo's own limit of time: after tries of the same size, smaller calls may go through (marketo.md 3.2).
+TIMED_OUT = "604"
+#: Refusals that tell nothing: where they hit everything, Marketo is as good as away.
+UNEXPLAINED = frozenset({Kind.SPLIT, Kind.UNKNOWN})
+#: The code of a field that is not there (any more).
+GONE_FIELD = "1006"
+#: The code of company fields on a person that is linked to a company.
+COMPANY_UPDATE = "1021"
+#: Records whose call failed while other calls went well come in so many calls, for so long.
+PARTS, SUSPECT_SECONDS = 8, 7200.0
+#: A record that is refused again, alone, while others were stored so short a while ago, is the reason itself.
+JUST_NOW_SECONDS = 60.0
+#: How often records are sent again in one invocation, without a refused field.
+ROUNDS = 3
+
+
+class Upserts:
+    """Upserts of one process."""
+
+    def __init__(
+        self,
+        marketo: MarketoClient,
+        schema: Schema,
+        known: Known,
+        circuits: Circuits,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._circuits = circuits
+        self._limits: dict[str, int] = {}
+        self._suspects: dict[str, float] = {}
+        self._stored: dict[str, float] = {}
+        self._marketo = marketo
+        self._schema = schema
+        self._known = known
+        self._clock = clock
+
+    async def send(self, batch: Batch, ready: dict[str, Candidate], at_least: int, *, calls: int | None = None) -> None:
+        """Send what fills calls of `at_least` records, the oldest first, and take it out of `ready`.
+
+        Chunks run concurrently: they hold different records, and the pacer bounds how many calls there are; `calls`
+        is how many of them are sent at most.
+        """
+        count = len(ready) if at_least == 1 else len(ready) - len(ready) % at_least
+        oldest = sorted(ready.values(), key=lambda candidate: candidate.since)[:count]
+        going = self._chunks(batch.entity, oldest)[:calls]
+        for candidate in (c for chunk in going for c in chunk):
+            del ready[candidate.key]
+        await asyncio.gather(*(self._send_chunk(batch, chunk) for chunk in going))
+
+    async def try_out(self, batch: Batch) -> None:
+        """Find out whether Marketo is back, without any record. Raises what `elsewhere` has found."""
+        error = await self._elsewhere(batch)
+        if error:
+            raise error
+
+    def _chunks(self, entity: Entity, candidates: list[Candidate]) -> list[list[Candidate]]:
+        """Calls of them: those that may have spoiled their last one are kept apart, in smaller ones."""
+        now, limit = self._clock(), self._limits.get(entity.name, MAX_RECORDS)
+        suspects = [candidate for candidate in candidates if self._suspects.get(candidate.key, 0.0) > now]
+        suspected = {candidate.key for candidate in suspects}
+        others = [candidate for candidate in candidates if candidate.key not in suspected]
+        part = min(limit, math.ceil(len(suspects) / PARTS))
+        return [*chunks(others, limit), *chunks(suspects, part)]
+
+    async def _send_chunk(self, batch: Batch, chunk: list[Candidate], rounds: int = ROUNDS) -> None:
+        """One call, and more of them where a part of the records spoils it for the others."""
+        if self._clock() >= batch.deadline:
+            return
+        try:
+            again = await self._call(batch, chunk)
+        except MsiSyncError as error:
+            await self._refused(batch, chunk, error, rounds)
+            return
+        if again and rounds:
+            await self._send_chunk(batch, again, rounds - 1)
+        else:
+            refused = Failed(
+                "FieldsRefused", "Marketo refuses field after field of this record; see the log", "marketo"
+            )
+            batch.decide([r for c in again for r in c.records], refused)
+
+    async def _call(self, batch: Batch, chunk: list[Candidate], tries: int = TRANSIENT_TRIES) -> list[Candidate]:
+        """Upsert and decide; gives the candidates that are to be sent again, without a field that Marketo refuses."""
+        bodies = [candidate.body for candidate in chunk]
+        keys = [candidate.key for candidate in chunk]
+        try:
+            results = await self._marketo.upsert(
+                batch.entity, bodies, deadline=batch.deadline, tries=tries, begin=partial(batch.sending.begin, keys)
+            )
+        except MsiSyncError as error:
+            if not _at_work(error):
+                batch.sending.ended(keys)
+            raise
+        batch.sending.ended(keys)
+        self._grow(batch.entity, len(chunk))
+        again: list[Candidate] = []
+        odd: list[tuple[Candidate, VendorError]] = []
+        for candidate, result in zip(chunk, results, strict=True):
+            self._suspects.pop(candidate.key, None)
+            refused = candidate.company_fields if result.code == COMPANY_UPDATE else result.refused_fields
+            if refused and candidate.without(refused, batch.entity, result.code, result.message):
+                log.warning("left_out entity=%s key=%s %s", batch.entity.name, candidate.key, result.message)
+                again.append(candidate)
+                self._schema.doubt(batch.entity.name)
+                if result.code == GONE_FIELD:
+                    self._schema.forget()
+            elif result.code == GONE_FIELD or marketo_record(result.code) is Kind.CONFIGURATION:
+                self._schema.forget()
+                odd.append((candidate, MarketoError(result.code, result.message, kind=Kind.CONFIGURATION)))
+            else:
+                batch.decide(candidate.records, self._outcome(batch.entity, candidate, result))
+        works = any(not result.code for result in results)
+        if works:
+            self._stored[batch.entity.name] = self._clock()
+        if odd:
+            await self._blame(batch, odd, works=works)
+        return again
+
+    async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError, rounds: int) -> None:
+        """Marketo refused a whole call. Where that may be the fault of one record, the others are sent all the same."""
+        if not isinstance(error, VendorError):
+            self._decide(batch, chunk, error)
+            return
+        if error.kind in OF_ALL_OR_THESE or _at_work(error):
+            await self._of_all_or_these(batch, chunk, error)
+            return
+        first_try = all(record.attempt == 0 for candidate in chunk for record in candidate.records)
+        if error.kind is Kind.MISSING_PARENT and first_try:
+            self._forget_parents(chunk)  # the next try looks them up again
+        elif len(chunk) > 1 and rounds and error.code in TOO_LARGE:
+            middle = len(chunk) // 2
+            await self._send_chunk(batch, chunk[:middle], rounds)
+            await self._send_chunk(batch, chunk[middle:], rounds)
+            return
+        elif len(chunk) > 1 and rounds and (error.kind in ISOLATED or (error.kind is Kind.UNKNOWN and not first_try)):
+            await self._isolate(batch, chunk, error)
+            return
+        if len(chunk) == 1 and error.kind in UNEXPLAINED and self._others_are_stored(batch, chunk[0]):
+            await self._blame(batch, [(chunk[0], error)], works=True)
+        self._decide(batch, chunk, error)
+
+    async def _of_all_or_these(self, batch: Batch, chunk: list[Candidate], error: VendorError) -> None:
+        """A call failed as others would, or for what is in it."""
+        if _at_work(error):
+            log.warning("answer_lost entity=%s records=%d %s", batch.entity.name, len(chunk), error)
+        if error.code == TIMED_OUT and len(chunk) > FEW:
+            self._limits[batch.entity.name] = len(chunk) // 2
+        if error.kind is Kind.CONFIGURATION:
+            self._schema.forget()  # a field may have disappeared: describe again before the next try
+        if await self._elsewhere(batch):
+            self._decide(batch, chunk, error)
+        elif error.kind is not Kind.CONFIGURATION:  # the next tries find out which record it is
+            until = self._clock() + SUSPECT_SECONDS
+            self._suspects.update((candidate.key, until) for candidate in chunk)
+            self._decide(batch, chunk, error, counted=True)
+        elif len(chunk) > 1:
+            await self._isolate(batch, chunk, error)
+        else:
+            await self._blame(batch, [(chunk[0], error)], works=self._others_are_stored(batch, chunk[0]))
+
+    def _others_are_stored(self, batch: Batch, candidate: Candidate) -> bool:
+        """Whether Marketo has stored others of the entity just now, while this one is refused again."""
+        again = all(record.attempt for record in candidate.records)
+        return again and self._clock() - self._stored.get(batch.entity.name, float("-inf")) <= JUST_NOW_SECONDS
+
+    async def _elsewhere(self, batch: Batch) -> MsiSyncError | None:
+        """What Marketo says to a call without any of these records: None when all is well, else the circuit opens.
+
+        Asked once per invocation.
+        """
+        async with batch.asking:
+            if not batch.asked:
+                batch.asked = True
+                try:
+                    await self._marketo.probe_write(batch.entity)
+                except VendorError as error:
+                    if error.kind not in ANSWERS["marketo"]:
+                        batch.elsewhere = error
+                        await self._open(batch, error)
+                except MsiSyncError as error:
+                    batch.elsewhere = error
+        return batch.elsewhere
+
+    async def _isolate(self, batch: Batch, chunk: list[Candidate], error: VendorError) -> None:
+        """Find the records that spoil a call; what is stored on the way is done.
+
+        Where nothing can be stored, nobody can tell: all of them try again some times, for hours.
+        """
+
+        def in_time() -> bool:
+            return self._clock() < batch.deadline
+
+        confirm = error.kind in {Kind.CONFIGURATION, Kind.UNKNOWN}  # what passes meanwhile leaves no culprit
+        try:
+            found = await search(chunk, error, partial(self._refusal, batch), goes_on=in_time, confirm=confirm)
+        except MsiSyncError as other:  # something else has happened
+            left = [candidate for candidate in chunk if candidate.records[0].key in batch.open]
+            if isinstance(other, VendorError) and (other.kind in OF_ALL_OR_THESE or _at_work(other)):
+                await self._of_all_or_these(batch, left, other)
+            self._decide(batch, left, other)
+            return
+        works = bool(found.stored)
+        if not works and len(chunk) > FEW and error.kind in UNEXPLAINED:
+            await self._open(batch, error)  # it hits everything: Marketo is as good as away
+        later = Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=not works)
+        if works:
+            await self._blame(batch, found.culprits, works=True)
+        batch.decide((r for c, _ in found.culprits for r in c.records), later)
+        if in_time():  # else it is sent again at once
+            batch.decide((r for c in found.unsent for r in c.records), later)
+
+    async def _refusal(self, batch: Batch, chunk: list[Candidate]) -> VendorError | None:
+        """Why Marketo refuses this part of a call as well, for what a record of it is; any other error is raised."""
+        try:
+            again = await self._call(batch, chunk, tries=1)
+        except VendorError as error:
+            if error.kind in ISOLATED | {Kind.UNKNOWN, Kind.CONFIGURATION} and not _at_work(error):
+                return error
+            raise
+        if again:
+            await self._send_chunk(batch, again, 1)
+        return None
+
+    async def _blame(self, batch: Batch, culprits: list[tuple[Candidate, VendorError]], *, works: bool) -> None:
+        """Each of these records was refused for what it is, while others were stored (`works`), or all alike were."""
+        for candidate, error in culprits:
+            if error.kind is Kind.MISSING_PARENT:
+                self._forget_parents([candidate])
+            if error.kind is Kind.CONFIGURATION and not works and await self._elsewhere(batch):
+                self._decide(batch, [candidate], error)
+            else:
+                batch.decide(candidate.records, _of_culprit(candidate, error, works=works))
+
+    async def _open(self, batch: Batch, error: VendorError) -> None:
+        if error.kind is not Kind.THROTTLED:
+            await self._circuits.open(batch.entity.name, error)
+
+    @staticmethod
+    def _decide(batch: Batch, chunk: list[Candidate], error: MsiSyncError, *, counted: bool = False) -> None:
+        """The same for all of them; those that Marketo may be at work on wait for its end."""
+        for candidate in chunk:
+            outcome = of_error(error, at_least=batch.sending.in_flight(candidate.key))
+            if counted and isinstance(outcome, Retry):
+                outcome = replace(outcome, counted=True)
+            batch.decide(candidate.records, outcome)
+
+    def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
+        """What Marketo's result for one record means, and what it teaches."""
+        kind = marketo_record(result.code) if result.code else Kind.OK
+        if kind is Kind.OK:
+            self._known.add(entity.name, candidate.key, result.id)
+            return Synced(result.status, candidate.unlinked, tuple(candidate.left_out))
+        if kind is Kind.MISSING_PARENT:
+            self._forget_parents([candidate])
+        return of_skip(result.code, result.message)
+
+    def _grow(self, entity: Entity, size: int) -> None:
+        """Calls that timed out were halved; each that goes well lets the next be a little larger."""
+        limit = self._limits.get(entity.name)
+        if limit and size >= limit:
+            self._limits[entity.name] = min(MAX_RECORDS, limit + limit // 10 + 1)
+
+    def _forget_parents(self, candidates: list[Candidate]) -> None:
+        for candidate in candidates:
+            for parent in candidate.parents.values():
+                if parent:
+                    self._known.forget(parent.entity, parent.id)
+
+
+def _at_work(error: MsiSyncError) -> bool:
+    return isinstance(error, MarketoError) and error.at_work
+
+
+def _of_culprit(candidate: Candidate, error: VendorError, *, works: bool) -> Outcome:
+    """A record that spoils a call while others are stored gets one more chance, unless its fault is certain.
+
+    What may be the configuration's fault is tried as often as any other as long as no other record was stored.
+    """
+    first_try = all(record.attempt == 0 for record in candidate.records)
+    if error.kind is Kind.CONFIGURATION:
+        log.error("marketo_configuration %s", error)
+        outcome: Outcome = Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=True)
+        again = not works or (first_try and error.code == GONE_FIELD)  # Marketo's fields have been read anew
+    else:
+        outcome = of_error(error)
+        again = first_try or error.kind is Kind.MISSING_PARENT
+    if again or isinstance(outcome, Failed):
+        return outcome
+    return Failed(error.code, f"{error.message}; it spoils every call that it is in", "marketo")

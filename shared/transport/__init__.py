@@ -1,0 +1,1 @@
+"""What both vendors' clients share: retries, tokens, and the count of calls."""

@@ -1,0 +1,100 @@
+"""What a run does with persons and rows: compare them, write what differs, and keep what could not be written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ..dataverse.client import Row
+from .due import DueRows
+from .persons import Values
+from .plan import Plan, Plans
+from .results import Run
+from .rows import Key, Rows, Update
+from .values import differences
+
+log = logging.getLogger(__name__)
+
+
+class Bringer:
+    """Brings rows up to date with their persons, and counts what it does in the run."""
+
+    def __init__(self, plans: Plans, rows: Rows, due: DueRows, *, dry: bool, told: Callable[[Run], None]) -> None:
+        """`dry`: nothing is written anywhere. `told` hears of the progress."""
+        self._plans = plans
+        self._rows = rows
+        self._due = due
+        self._dry = dry
+        self._told = told
+
+    def columns(self, plan: Plan) -> dict[str, frozenset[str]]:
+        """What is read of each table: the columns to compare, and those that decide whether a row is synced."""
+        return {
+            table: plan.columns(table) | self._plans.filter_of(plan, table).columns
+            for table, targets in plan.tables.items()
+            if targets
+        }
+
+    async def find_and_bring(
+        self, run: Run, plan: Plan, persons: Mapping[str, Values], deadline: float, *, forced: bool = False
+    ) -> None:
+        """Read the persons' rows, and write what differs. `forced`: also what was refused and has to wait."""
+        if not persons:
+            return
+        rows = await self._rows.find(persons, self.columns(plan), deadline)
+        gone = persons.keys() - {id_ for _, id_ in rows}
+        run.gone += len(gone)
+        await self._forget((table, id_) for table in plan.tables for id_ in gone)
+        await self.bring(run, plan, persons, rows, deadline, forced=forced)
+
+    async def bring(
+        self,
+        run: Run,
+        plan: Plan,
+        persons: Mapping[str, Values],
+        rows: Mapping[Key, Row],
+        deadline: float,
+        *,
+        forced: bool = False,
+    ) -> None:
+        """Write what differs between these persons and their rows. Raises DataverseError when none can be written."""
+        updates: list[Update] = []
+        for (table, id_), row in rows.items():
+            if id_ not in persons:
+                continue
+            if self._plans.filter_of(plan, table).excludes(row):
+                await self._forget([(table, id_)])
+                continue
+            run.read += 1
+            values, unfit = differences(plan.tables[table], persons[id_], row)
+            if unfit:
+                run.unfit += len(unfit)
+                log.warning("does_not_fit table=%s id=%s columns=%s", table, id_, ", ".join(unfit))
+            update = Update(table, id_, values)
+            if update.values:
+                run.differing += 1
+                updates.append(update)
+            else:
+                await self._forget([update.key])
+        if not self._dry:
+            wanted = [update for update in updates if forced or not self._due.holds(update)]
+            await self._write(run, wanted, deadline)
+        self._told(run)
+
+    async def _write(self, run: Run, updates: Sequence[Update], deadline: float) -> None:
+        if not updates:
+            return
+        written = await self._rows.write(updates, deadline)
+        run.written += len(written.done)
+        run.gone += len(written.gone)
+        for update, error in written.refused:
+            run.refuse(update.table, update.id, error.code, error.message)
+        await self._due.failed(written.refused)
+        await self._forget(update.key for update in (*written.done, *written.gone))
+        if written.error:
+            raise written.error
+
+    async def _forget(self, keys: Iterable[Key]) -> None:
+        """These rows are as they should be, gone, or not to be written: no more tries."""
+        for key in keys if not self._dry else ():
+            await self._due.done(key)
