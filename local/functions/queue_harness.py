@@ -137,6 +137,13 @@ class Bus:
             answer = await client.get(url, headers={"Authorization": token})
         return counts_in(answer.raise_for_status().text)[queue].active
 
+    async def lose_locks(self, queue: str) -> None:
+        """Let the locks on the messages and sessions of a queue end now."""
+        url = f"http://127.0.0.1:{ready(self.child)['port']}/$local/lose-locks/{queue}"
+        token = shared_access_token(url, self.connection_string, now=time.time())
+        async with httpx.AsyncClient(trust_env=False) as client:
+            (await client.post(url, headers={"Authorization": token})).raise_for_status()
+
     async def until_empty(self, queue: str) -> None:
         """Wait until a queue holds nothing. Raises AssertionError when that takes too long."""
         await eventually(lambda: self.left(queue), lambda left: left == 0, what=f"the end of {queue}")
@@ -177,6 +184,10 @@ class App:
     def bodies(self, event: str = "end") -> list[str]:
         """The messages of these calls."""
         return [message["body"] for call in self.calls(event) for message in call["messages"]]
+
+    def failures(self) -> int:
+        """How often the broker was away or has refused the host, which tries again each time."""
+        return sum("; again in" in line for line in complete_lines(self.child.log))
 
     async def control(self, action: str) -> None:
         """Start, stop or kill the function's instance."""

@@ -1,6 +1,5 @@
 """Columns that a switch takes away while the simulator runs, and gives back."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from local.dataverse.harness import Answer, RecordingQueues, Running, registration, running
 from local.dataverse.seeding import seed
+from local.functions.harness import until
 
 METADATA = "EntityDefinitions(LogicalName='contact')/Attributes"
 
@@ -45,10 +45,7 @@ async def attributes(api: Running) -> dict[str, dict[str, Any]]:
 
 async def posted(api: Running, queues: RecordingQueues) -> dict[str, Any]:
     """The body of the only post that is on its way."""
-    for _ in range(1000):
-        if not api.simulator.delivery.pending:
-            break
-        await asyncio.sleep(0.001)
+    await until(lambda: not api.simulator.delivery.pending)
     (body,) = queues.bodies()
     queues.sent.clear()
     return dict(body)

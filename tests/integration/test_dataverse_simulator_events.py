@@ -1,7 +1,6 @@
 """Registration by the Web API, and what writes then post."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from aiohttp import web
 from local.dataverse.harness import Answer, RecordingQueues, Running, running
 from local.dataverse.notifications import CLAIMS
 from local.dataverse.seeding import seed
+from local.functions.harness import until
 from local.servicebus.sas import POLICIES
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
@@ -80,14 +80,6 @@ async def add_step(api: Running, endpoint: str, table: str, message: str, **more
         filter_id = found.json()["value"][0]["sdkmessagefilterid"]
         body["sdkmessagefilterid@odata.bind"] = f"/sdkmessagefilters({filter_id})"
     return await api.call("POST", "sdkmessageprocessingsteps", {**body, **more})
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 async def posted(api: Running, queues: RecordingQueues) -> list[dict[str, Any]]:

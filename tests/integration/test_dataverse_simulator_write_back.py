@@ -1,6 +1,5 @@
 """What the way back of Sales Insight's fields asks of the Dataverse simulator (dataverse.md 4.2 to 4.8 and 5)."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from local.dataverse.environment import Fault
 from local.dataverse.harness import Answer, RecordingQueues, Running, registration, running
 from local.dataverse.seeding import seed
+from local.functions.harness import until
 
 ANNA, BO, CLEO = (f"0a000000-0000-4000-a000-00000000000{number}" for number in (1, 2, 3))
 NOBODY = "0a000000-0000-4000-a000-000000000009"
@@ -113,10 +113,7 @@ async def test_the_tag_of_a_write_reaches_its_notification(api: Running, queues:
     api.simulator.events.forget_steps()
     await update(api, ANNA, BO, tag="msi%20sync")
     await batch(api, patch(CLEO, "other"))
-    for _ in range(200):
-        if len(queues.sent) == 3:
-            break
-        await asyncio.sleep(0.01)
+    await until(lambda: len(queues.sent) == 3)
     tags = [{pair["key"]: pair["value"] for pair in body["SharedVariables"]}.get("tag") for body in queues.bodies()]
     assert sorted(map(str, tags)) == ["msi sync", "msi sync", "other"]
 

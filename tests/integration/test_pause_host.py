@@ -45,7 +45,8 @@ async def test_a_pause_lasts_until_the_queue_is_resumed(tmp_path: Path, bus: Bus
         await bus.until_empty(queue)
         await set_status(bus, queue, "ReceiveDisabled")
         await bus.send(queue, *numbered(3, session, first=1))
-        await asyncio.sleep(1)
+        before = app.failures()
+        await until(lambda: app.failures() >= before + 2)  # it has asked for them once at least, and was refused
         assert app.bodies("begin") == ["0"]
         assert await bus.left(queue) == 3
         await set_status(bus, queue, "Active")

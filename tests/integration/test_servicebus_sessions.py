@@ -68,7 +68,7 @@ async def test_the_next_available_session_is_accepted_and_its_messages_come_in_o
 async def test_a_waiting_receiver_gets_the_session_that_appears(client: ServiceBusClient) -> None:
     receiver = next_session(client, "s1")
     waiting = asyncio.create_task(receiver.receive_messages(1, max_wait_time=WAIT))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # nobody tells that a receiver waits; if it does not yet, nothing fails
     assert not waiting.done()
     await send(client, "s1", "new", "hello")
     async with receiver:

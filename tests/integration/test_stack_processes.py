@@ -61,11 +61,18 @@ async def test_a_child_that_dies_at_its_start_is_reported_with_the_end_of_its_lo
 
 
 async def test_a_child_that_never_gets_ready_is_killed_at_the_deadline(tmp_path: Path) -> None:
-    program = "import os, time; print(os.getpid()); time.sleep(600)"
-    child = Child("slow", _python(program), log=tmp_path / "slow.log", ready_within=0.5)
+    child = Child("slow", _python("import time; time.sleep(600)"), log=tmp_path / "slow.log", ready_within=0.5)
+    pids: list[int | None] = []
+
+    def is_ready(_log: str) -> bool:
+        pids.append(child.pid)
+        return False
+
+    child._is_ready = is_ready
     with pytest.raises(ChildError, match=r"slow was not ready after 0\.5 s"):
         await child.start()
-    await _gone(int((tmp_path / "slow.log").read_text()))
+    assert pids[0] is not None
+    await _gone(pids[0])
 
 
 async def test_a_command_that_does_not_exist_is_reported_by_the_name_of_the_part(tmp_path: Path) -> None:
