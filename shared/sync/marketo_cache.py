@@ -50,15 +50,22 @@ class Known:
         return entry.id if entry and entry.expires > self._clock() + still else None
 
     def expiring(self, entity: str, count: int) -> list[str]:
-        """Keys of the entity that will not be known much longer, the oldest first: to be asked for on occasion."""
+        """Keys of the entity to be asked for where a call has room.
+
+        Those that will not be known much longer, the oldest first, then those that have just expired.
+
+        What one call has renewed expires in one moment: without the latter, each would cost a call of its own.
+        """
         now = self._clock()
-        keys: list[str] = []
+        known: list[str] = []
+        expired: list[str] = []
         for (name, key), entry in self._present.items():  # in the order in which they expire
-            if len(keys) == count or entry.expires > now + PRESENT_SECONDS / 2:
+            left = entry.expires - now
+            if len(known) == count or left > PRESENT_SECONDS / 2:
                 break
-            if name == entity and entry.expires > now:
-                keys.append(key)
-        return keys
+            if name == entity and left > -PRESENT_SECONDS / 2:
+                (known if left > 0 else expired).append(key)
+        return [*known, *expired][:count]
 
     def add_absent(self, entity: str, key: str) -> None:
         """Marketo does not have this record now."""

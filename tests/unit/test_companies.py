@@ -93,7 +93,9 @@ async def test_who_is_in_no_company_is_asked_for_once_while_nobody_else_sends_pe
     assert world.asked == [2, 1]
     world.now += PRESENT_SECONDS + 1
     await world.spare([person(1, company="Contoso")])
-    assert world.asked == [2, 1, 1]
+    assert world.asked == [2, 1, 3], "the call renews what has expired with it"
+    await world.spare([person(2, company="Contoso"), person(3, company="Contoso")])
+    assert world.asked == [2, 1, 3]
 
 
 async def test_who_may_have_been_linked_since_is_asked_for_again() -> None:

@@ -101,4 +101,7 @@ def test_what_will_be_forgotten_first_is_named_first_and_only_in_the_second_half
     known.add("company", "a", 1)
     assert known.expiring("company", 300) == ["b"]
     clock.now += PRESENT_SECONDS / 2
-    assert "b" not in known.expiring("company", 300), "forgotten already: nobody has asked for it in all the time"
+    assert known.expiring("company", 300) == ["c", "a", "b"], "b has just expired: it comes after the others"
+    assert known.expiring("company", 2) == ["c", "a"]
+    clock.now += PRESENT_SECONDS / 2 + 10
+    assert known.expiring("company", 300) == ["a"], "nobody has asked for the others in all the time"
