@@ -16,10 +16,12 @@ from typing import Protocol
 from ..model.entities import ENTITIES
 
 DAY_SECONDS = 86_400.0
-#: How far the use may be ahead of the pace, in parts of the day's calls, before changes are collected. With each
-#: further such part the window grows by the time that the pace takes for one call: slowly, so that a costly hour, such
-#: as the first one after a start, widens it little.
-DEAD_ZONE = 0.003
+#: How far the use may be ahead of the pace, in parts of the day's calls, before changes are collected.
+DEAD_ZONE = 0.002
+#: With each further such part the window grows by the time that the pace takes for one call: slowly, so that a costly
+#: hour, such as the first one after a start, widens it little. A steady stream ends its day ahead of the pace by some
+#: of these steps: were they larger, that would exceed a fifth of the day.
+STEP = 0.004
 #: How often the use is looked at.
 LOOK_SECONDS = 5.0
 #: Whose windows are wider: they are the fewest, and of least use alone.
@@ -56,6 +58,7 @@ class Trickle:
         self._usage = usage
         self._pace = share * daily_calls
         self._dead_zone = DEAD_ZONE * daily_calls
+        self._step = STEP * daily_calls
         self._longest = longest
         self._now = now
         self._width = 0.0
@@ -74,8 +77,8 @@ class Trickle:
         self._looked = self._now()
         usage = await self._usage()
         over = usage.used_today - self._pace * usage.elapsed
-        excess = (over - self._dead_zone) / self._dead_zone
-        self._width = min(self._longest, max(0.0, excess * DAY_SECONDS / self._pace))
+        steps = (over - self._dead_zone) / self._step
+        self._width = min(self._longest, max(0.0, steps * DAY_SECONDS / self._pace))
 
     def end(self, entity: str) -> datetime | None:
         """When the entity's window ends, which a change opens if there is none. None: at once."""

@@ -48,12 +48,12 @@ def trickle_of(use: Use, now: Callable[[], datetime], longest: float = LONGEST) 
 
 async def wide(seconds: float, clock: Clock) -> Trickle:
     """A trickle whose windows are this wide (60 at most)."""
-    trickle = trickle_of(Use(PACE + 150 + round(150 * seconds / 9.6)), clock)
+    trickle = trickle_of(Use(PACE + 100 + round(200 * seconds / 9.6)), clock)
     await trickle.adapt()
     return trickle
 
 
-@pytest.mark.parametrize("used", [0, PACE, PACE + 150])
+@pytest.mark.parametrize("used", [0, PACE, PACE + 100])
 async def test_while_the_day_is_ahead_of_the_pace_changes_go_at_once(used: int) -> None:
     trickle = trickle_of(Use(used), Clock())
     await trickle.adapt()
@@ -61,9 +61,11 @@ async def test_while_the_day_is_ahead_of_the_pace_changes_go_at_once(used: int) 
     assert [trickle.end(entity) for entity in ENTITIES] == [None] * 5
 
 
-@pytest.mark.parametrize(("over", "width"), [(75, 4.8), (150, 9.6), (450, 28.8), (930, 59.52), (940, 60), (40_000, 60)])
+@pytest.mark.parametrize(
+    ("over", "width"), [(100, 4.8), (200, 9.6), (600, 28.8), (1240, 59.52), (1250, 60), (40_000, 60)]
+)
 async def test_the_more_the_pace_is_exceeded_the_wider_up_to_the_setting(over: int, width: float) -> None:
-    trickle = trickle_of(Use(PACE + 150 + over), Clock())
+    trickle = trickle_of(Use(PACE + 100 + over), Clock())
     await trickle.adapt()
     assert trickle.width == pytest.approx(width)
 
