@@ -8,14 +8,15 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from ..azure.parked_rows import Parked
 from ..azure.service_bus import Bus, Outgoing, Properties
 from ..config.settings import QueueSettings
 from ..dataverse.notifications import Notification, parse
 from ..marketo.client import MarketoClient
-from ..model.entities import ENTITIES, REFERENCE_TABLES
+from ..model.entities import ENTITIES, REFERENCE_TABLES, Entity
 from ..model.errors import MessageError, MsiSyncError, NotificationError
 from ..model.ids_and_times import moment
-from ..model.outcome import Failed, Outcome, Skipped, Synced, of_error
+from ..model.outcome import Failed, Outcome, Parent, Skipped, Synced, of_error
 from ..model.record import Record, coalesce, encode, read, timestamp
 from ..monitoring import Gauges
 from ..telemetry import spans
@@ -243,7 +244,7 @@ class Pipeline:
         entity = ENTITIES[entity_name]
         windows = self._bursts.carried(bursts)
         outcomes = await self._engine.sync(entity, records, windows, received)
-        outcomes = await self._relink(await self._write_back(outcomes), windows)
+        outcomes = await self._relink(entity, await self._write_back(outcomes), windows)
         settled = await self._settler.settle(entity, outcomes, windows)
         await self._counts.add(entity_name, settled)
         await self._left_out.note(entity_name, settled)
@@ -260,7 +261,9 @@ class Pipeline:
         keys = {record.key for record in again}
         return [(record, STORAGE_AWAY if record.key in keys else outcome) for record, outcome in outcomes]
 
-    async def _relink(self, outcomes: list[tuple[Record, Outcome]], windows: Windows) -> list[tuple[Record, Outcome]]:
+    async def _relink(
+        self, entity: Entity, outcomes: list[tuple[Record, Outcome]], windows: Windows
+    ) -> list[tuple[Record, Outcome]]:
         """Sync the rows that went without a link, or with another one: a parent was let in or has changed just now.
 
         Gives the outcomes, with another try for those parents when their children cannot be read.
@@ -269,12 +272,26 @@ class Pipeline:
         anew = [r for r, outcome in outcomes if isinstance(outcome, Synced) and outcome.anew and r not in entered]
         try:
             await self._resend(entered, windows)
+            parked = await self._links_to([Parent(entity.name, r.table, r.id) for r in anew])
             async for page in children_in_marketo(self._dependants, self._marketo, anew):
                 await self._send_on(page, windows)
+                sent = {record.key for record in page}
+                await storage_fails(self._parking.linked([child for child in parked if child.record.key in sent]))
         except MsiSyncError as error:
             again = {**{r.key: r for r in entered}, **{r.key: replace(r, filter_changed=True) for r in anew}}
             return [(again.get(r.key, r), of_error(error) if r.key in again else outcome) for r, outcome in outcomes]
         return outcomes
+
+    async def _links_to(self, parents: Sequence[Parent]) -> list[Parked]:
+        """What waits for these parents to be linked; without storage, it is sent twice."""
+        found: list[Parked] = []
+
+        async def look() -> None:
+            found.extend(await self._parking.links_to(parents))
+
+        if parents:
+            await storage_fails(look())
+        return found
 
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""

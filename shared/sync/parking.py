@@ -124,6 +124,21 @@ class Parking:
         let_go = await asyncio.gather(*(self._let_go(note, windows) for note in others))
         return sum(let_go) + sum(left.count for left in released)
 
+    async def links_to(self, parents: Sequence[Parent]) -> list[Parked]:
+        """What is in Marketo without the link to one of these parents, as it is parked now.
+
+        For who is about to send it on anyway, with the parent in Marketo: see `linked`.
+        """
+        found: list[Parked] = []
+        for parent in parents:
+            async for page in self._store.children(parent):
+                found += [child for child in page if child.linked_later]
+        return found
+
+    async def linked(self, children: Sequence[Parked]) -> None:
+        """These were sent on after they were read; one that has been parked again since then is still released."""
+        await self._store.remove(children)
+
     async def give_up(
         self, entity: Entity, lost: Sequence[tuple[Record, WillNotCome]], windows: Windows = AT_ONCE
     ) -> None:

@@ -102,10 +102,12 @@ async def test_a_company_that_was_deleted_in_marketo_comes_back_with_its_people(
     seller = rows.user()
     account = rows.account(seller, createdon="2020-05-06T07:08:09Z")
     contacts = [rows.contact(account, seller) for _ in range(3)]
+    deal = rows.opportunity(account, seller)
+    children = [*contacts, deal]
     await system.seed(rows)
-    await system.notify(*contacts)
-    for contact in contacts:
-        await system.changed(contact, externalCompanyId=account.id)
+    await system.notify(*children)
+    for child in children:
+        await system.changed(child, externalCompanyId=account.id)
     await system.broker.idle()
     await delete_in_marketo(system, "companies", [{"externalCompanyId": account.id}], deleteBy="dedupeFields")
     before = await calls(system)
@@ -113,8 +115,8 @@ async def test_a_company_that_was_deleted_in_marketo_comes_back_with_its_people(
     saved.values.update({"jobtitle": "New"} if saved is contacts[0] else {"name": "New Ltd."})
     await system.seed(rows)
     await system.notify(saved)
-    for contact in contacts:
-        await system.changed(contact, externalCompanyId=account.id)
+    for child in children:
+        await system.changed(child, externalCompanyId=account.id)
     await system.broker.idle()
     assert await system.record(account)
     made = await calls(system) - before

@@ -506,6 +506,18 @@ async def test_what_is_linked_later_stays_when_its_parent_will_not_come_and_leav
     assert not world.store.notes_
 
 
+async def test_what_its_parent_has_sent_on_itself_is_released_only_if_it_was_parked_again(world: World) -> None:
+    await world.link_later(child(10), child(11))
+    await world.park(child(12))
+    world.bus.take("company")
+    sent = await world.parking.links_to([COMPANY])
+    assert [each.record.id for each in sent] == [child(10).id, child(11).id], "who waits is not in Marketo yet"
+    await world.link_later(child(11))
+    await world.parking.linked(sent)
+    await world.release()
+    assert sorted(r.id for r in world.bus.take("person")) == [child(11).id, child(12).id]
+
+
 async def test_what_lacks_two_links_is_sent_again_for_each_of_the_parents(world: World) -> None:
     await world.link_later(child(10), parents=(USER, COMPANY))
     for parent in (USER, COMPANY):

@@ -102,6 +102,8 @@ class World:
         self.appeared: list[Record] = []
         self.storage_is_away = False
         self.heard: list[datetime] = []
+        self.links: list[Parked] = []
+        self.unparked: list[Parked] = []
         queues: Any = Queues()
         itself: Any = self
         self.pipeline = Pipeline(
@@ -139,6 +141,16 @@ class World:
     async def find(self, entity: Any, keys: Sequence[str]) -> dict[str, int]:
         self.finds.append(entity.name)
         return {key: 1 for key in keys if key in self.in_marketo}
+
+    async def links_to(self, parents: Sequence[Parent]) -> list[Parked]:
+        if self.storage_is_away:
+            raise ServiceRequestError("nobody there")
+        return [child for child in self.links if child.parent in parents]
+
+    async def linked(self, children: Sequence[Parked]) -> None:
+        sent = {record.key for message in self.sent for record in decode(message.body, message.queue)}
+        assert {child.record.key for child in children} <= sent, "taken away before it was sent"
+        self.unparked += children
 
     async def is_echo(self, notification: Notification) -> bool:
         return notification.tag in self.echoes
@@ -549,6 +561,28 @@ async def test_the_children_of_a_lost_record_are_asked_for_in_one_call_of_each_e
     assert {message.queue: [r.id for r in decode(message.body, message.queue)] for message in world.sent} == {
         "person": [guid(5), guid(6)], "opportunity": [guid(7)],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("storage_is_away", [False, True])
+async def test_a_child_of_a_lost_record_that_waits_for_its_link_is_sent_once(
+    world: World, storage_is_away: bool
+) -> None:
+    """It is parked no more once it was sent; without storage it stays so, and the parent's release sends it again."""
+    world.storage_is_away = storage_is_away
+    world.outcome = Synced("created", anew=True)
+    world.in_marketo = {guid(5)}
+    world.children = [Record("contact", guid(5), NOON)]
+    parent = Parent("person", "contact", guid(1))
+    there, elsewhere, other = (
+        Parked(parent, "person", Record("contact", guid(5), SEEN), "etag", linked_later=True),
+        Parked(parent, "opportunity", Record("opportunity", guid(6), SEEN), "etag", linked_later=True),
+        Parked(Parent("person", "contact", guid(2)), "person", Record("contact", guid(5), SEEN), linked_later=True),
+    )
+    world.links = [there, elsewhere, other]
+    await world.pipeline.sync("person", [incoming(encode("person", [Record("contact", guid(1), SEEN)]))])
+    assert [[r.id for r in decode(message.body, message.queue)] for message in world.sent] == [[guid(5)]]
+    assert world.unparked == ([] if storage_is_away else [there])
+    assert [outcome for _, outcome in world.settled] == [world.outcome]
 
 
 @pytest.mark.parametrize(
