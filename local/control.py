@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from local.processes import StackError
+from emulators.processes import StackError
 
 LONGEST_COMMAND = 120.0
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local import azurite, servicebus
-from local.dataverse import constants as dataverse
-from local.marketo import identity as marketo
-from local.processes import free_ports
+from emulators import azurite, servicebus
+from emulators.dataverse import constants as dataverse
+from emulators.marketo import identity as marketo
+from emulators.processes import free_ports
 
 MARKETO_HOST = "123-abc-456.mktorest.com"
 HOSTS = (dataverse.LOGIN_HOST, dataverse.ORGANIZATION_HOST, MARKETO_HOST)

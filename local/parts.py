@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from local.certificates import Certificates
+from emulators.certificates import Certificates
+from emulators.servicebus.settings import QUEUES
 from local.endpoints import HOSTS, MARKETO_HOST, Addresses, Ports
-from local.servicebus.settings import QUEUES
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _mappings(ports: Ports) -> list[str]:
 
 
 def _module(name: str, /, **options: object) -> list[str]:
-    command = [sys.executable, "-m", f"local.{name}"]
+    command = [sys.executable, "-m", f"emulators.{name}"]
     for option, value in options.items():
         command += [f"--{option.replace('_', '-')}", str(value)]
     return command

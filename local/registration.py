@@ -8,8 +8,8 @@ from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 
+from emulators.processes import StackError
 from local.endpoints import inherited_environment
-from local.processes import StackError
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -22,12 +22,12 @@ from typing import IO, Any, Self
 
 import aiohttp
 
-from local import azurite
-from local.certificates import write_certificates, write_client_certificate
+from emulators import azurite
+from emulators.certificates import write_certificates, write_client_certificate
+from emulators.processes import CLOCK_VARIABLE, Child, StackError, announces_ready, free_ports
 from local.control import ControlServer, send_command
 from local.endpoints import HOSTS, Addresses, Ports, inherited_environment, write_private_json
 from local.parts import SUBSCRIPTION, MarketoLimits, functions_command, neighbour_commands, write_queues
-from local.processes import CLOCK_VARIABLE, Child, StackError, announces_ready, free_ports
 from local.registration import register
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
+from emulators.processes import StackError
 from local.bench import BenchError, day, machine, report
 from local.bench.burst import Burst, Report, run_burst
 from local.bench.chaos import chaos_figures, run_chaos
@@ -29,7 +30,6 @@ from local.bench.quota import quota_figures, simulate
 from local.bench.replay import replay_figures, run_replay
 from local.bench.startup import median_import_seconds, median_load_seconds, with_more_fields
 from local.bench.write_back import run_write_back, write_back_figures
-from local.processes import StackError
 from local.stack import DIRECTORY, ROOT
 
 SECTIONS = ("import", "doctor", "lone", "engine", "burst", "replay", "day", "quota", "write-back", "chaos")

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulators.processes import PARENT_VARIABLE
 from local.bench import BenchError
 from local.bench.marketo_side import Calls, calls_of, latencies, upserts
 from local.bench.observer import Observer
 from local.bench.population import ordered_changes, world_of
 from local.endpoints import inherited_environment
-from local.processes import PARENT_VARIABLE
 from local.stack import ROOT, Stack
 from local.world.expectations import expect
 from local.world.model import Reference

@@ -15,13 +15,13 @@ from typing import Any
 
 from azure.servicebus.exceptions import ServiceBusError
 
+from emulators.dataverse.notifications import Origin, notification
+from emulators.dataverse.seeding import fixed_id
 from local.bench import BenchError
 from local.bench.burst import Report
 from local.bench.chaos_plan import WEIGHTS, Event, Plan, Written, plan
 from local.bench.figures import Figure, Target
 from local.bench.marketo_side import Calls, calls_of
-from local.dataverse.notifications import Origin, notification
-from local.dataverse.seeding import fixed_id
 from local.harness import System
 from local.harness.system import running_system
 from local.parts import MarketoLimits

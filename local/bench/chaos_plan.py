@@ -23,7 +23,7 @@ WEIGHTS = {
 MEAN_PAUSE_SECONDS = 0.8
 EDITED_AT_ONCE = 12
 STORM_EDITS = 60
-#: Faults of Marketo (local/marketo/faults.py). `after`: the call was carried out, its answer is lost.
+#: Faults of Marketo (emulators/marketo/faults.py). `after`: the call was carried out, its answer is lost.
 MARKETO_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "status", "status": 502, "count": 2},
     {"kind": "status", "status": 503, "when": "after", "verb": "POST", "path": "/rest/v1/*.json"},
@@ -37,7 +37,7 @@ MARKETO_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "malformed", "when": "after", "verb": "POST"},
     {"kind": "hang", "seconds": 1.5, "when": "after", "verb": "POST"},
 )
-#: Faults of Dataverse (local/dataverse/faults.py).
+#: Faults of Dataverse (emulators/dataverse/faults.py).
 DATAVERSE_FAULTS: tuple[dict[str, Any], ...] = (
     {"match": "/(accounts|contacts|leads|systemusers)", "status": 429, "code": "0x80072322", "retry_after": 1},
     {"match": "/(accounts|contacts|leads|opportunities)", "status": 503, "times": 3},

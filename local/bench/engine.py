@@ -17,16 +17,16 @@ from typing import Any
 
 from azure.functions import meta
 
+from emulators.functions import usage
+from emulators.functions.metadata import QueueMessage, batch_invocation
+from emulators.functions.wire import to_datum
+from emulators.functions.worker import Function, load_functions
+from emulators.processes import PARENT_VARIABLE, die_with_parent
 from local.bench import BenchError
 from local.bench.burst import FULL_SHARE, Report
 from local.bench.marketo_side import Calls, calls_of
 from local.bench.observer import Observer
 from local.bench.population import world_of
-from local.functions import usage
-from local.functions.metadata import QueueMessage, batch_invocation
-from local.functions.wire import to_datum
-from local.functions.worker import Function, load_functions
-from local.processes import PARENT_VARIABLE, die_with_parent
 from local.stack import ROOT, Stack
 from local.world.expectations import expect
 from local.world.model import SYNCED_TABLES, World

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
+from emulators.dataverse.constants import QUEUE
 from local.bench import BenchError
 from local.bench.burst import Report, until_idle
 from local.bench.marketo_side import latencies
 from local.bench.observer import Observer
 from local.bench.producer import created, message
-from local.dataverse.constants import QUEUE
 from local.stack import Stack
 from local.world.build import build
 from local.world.expectations import Expectations, Expected, expect

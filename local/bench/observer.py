@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from emulators.servicebus.counts import QueueCounts, counts_in, shared_access_token
 from local.bench.machine import cpu_by_session
-from local.bench.queue_counts import QueueCounts, counts_in, shared_access_token
 from local.endpoints import QUEUES
 from local.stack import Stack
 from local.world.model import World

@@ -17,10 +17,10 @@ from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 from azure.servicebus.exceptions import MessageSizeExceededError
 
+from emulators.dataverse.constants import QUEUE
+from emulators.dataverse.notifications import Notification, Origin, notification
+from emulators.processes import die_with_parent
 from local.bench.population import ORDERS, ordered_changes, world_of
-from local.dataverse.constants import QUEUE
-from local.dataverse.notifications import Notification, Origin, notification
-from local.processes import die_with_parent
 from local.world.model import Reference, World
 
 #: Service Bus, Standard tier: 256 KB for a batch. The SDK (7.15.0) fills batches up to that without counting the

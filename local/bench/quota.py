@@ -1,7 +1,7 @@
 """A burst while this app's share of Marketo's day is nearly used: it stops there, and ends after midnight, complete.
 
 The app's own engine, settling, circuits and budget, in virtual time, from eight in the evening in Chicago. Marketo
-enforces its limits as the simulator does (local/marketo/limits.py).
+enforces its limits as the simulator does (emulators/marketo/limits.py).
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from uuid import UUID
 import httpx
 from pydantic import SecretStr
 
+from emulators.marketo.errors import CallError
+from emulators.marketo.limits import Limits as Subscription
 from local.bench.figures import Figure, Target
 from local.bench.small_world import Dataverse, Marketo, Nobody, Queues
-from local.marketo.errors import CallError
-from local.marketo.limits import Limits as Subscription
 from local.stack import ROOT
 from local.virtual import MemoryState, MemoryTable, Time, leases
 from local.world.build import build

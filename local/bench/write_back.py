@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulators.marketo.objects import LEADS
 from local.bench import BenchError
 from local.bench.burst import FULL_SHARE, Report
 from local.bench.figures import Figure, Target, ratio
 from local.endpoints import inherited_environment
 from local.harness import Made, System, running_system
 from local.harness.insight import COLUMNS, Calls, Insight
-from local.marketo.objects import LEADS
 from local.stack import ROOT
 from local.world.model import KEYS
 

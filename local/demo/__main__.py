@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
+from emulators.processes import StackError
 from local.demo.run import Outcome, default_directory, run
 from local.demo.screen import WIDTH, Screen, proof_tables, record_svg, verdict
 from local.demo.watch import WatchError
-from local.processes import StackError
 from local.stack import DIRECTORY, Stack
 from local.world import FULL, SMALL
 from local.world.rest import ReadError

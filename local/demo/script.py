@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from local.dataverse import notifications
-from local.dataverse.notifications import Notification, Origin, notification
+from emulators.dataverse import notifications
+from emulators.dataverse.notifications import Notification, Origin, notification
 from local.world.model import KEYS, SYNCED_TABLES, Reference, Row, World, reference
 
 DUPLICATES = 0.10

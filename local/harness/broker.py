@@ -16,8 +16,8 @@ from azure.servicebus import (
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 
-from local.bench.queue_counts import QueueCounts, counts_in, shared_access_token
-from local.harness.waiting import eventually
+from emulators.servicebus.counts import QueueCounts, counts_in, shared_access_token
+from emulators.waiting import eventually
 
 #: An AMQP message of one's own may have a body that Service Bus' own class never has.
 Message = ServiceBusMessage | AmqpAnnotatedMessage
@@ -155,7 +155,7 @@ class Broker:
         await eventually(look, lambda left: not left, seconds=seconds, what="an end of what comes later")
 
     async def fault(self, what: str, name: str = "") -> int:
-        """Bring about what local/servicebus/faults.py knows; gives how many connections or messages it has hit."""
+        """Bring about what emulators/servicebus/faults.py knows; gives how many connections or messages it has hit."""
         url = f"{self._url}/$local/{what}/{name}".rstrip("/")
         token = shared_access_token(url, self._connection_string, now=time.time())
         answer = await self._http.post(url, headers={"Authorization": token})

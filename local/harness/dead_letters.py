@@ -13,8 +13,8 @@ from uuid import uuid4
 from azure.servicebus import ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient
 
-from local.servicebus.harness import running_emulator
-from local.servicebus.settings import QueueSettings
+from emulators.servicebus.harness import running_emulator
+from emulators.servicebus.settings import QueueSettings
 from shared.model.record import Record, encode, timestamp
 
 QUEUES = {

@@ -9,10 +9,10 @@ from typing import Any
 from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables.aio import TableClient
 
+from emulators.marketo.activities import CHANGE_SCORE, INTERESTING_MOMENT
+from emulators.marketo.objects import LEADS
 from local.harness.rows import Made, Rows
 from local.harness.system import System
-from local.marketo.activities import CHANGE_SCORE, INTERESTING_MOMENT
-from local.marketo.objects import LEADS
 
 TIMER = "write_back_msi"
 #: The columns of lead and contact by the guide's names of Marketo's fields, as the simulated organisation has them.

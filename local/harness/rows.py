@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from local.dataverse.seeding import fixed_id
+from emulators.dataverse.seeding import fixed_id
 from local.world.model import KEYS, Row, lookup
 
 #: Tables in the order in which their rows may be created.

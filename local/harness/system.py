@@ -12,11 +12,11 @@ import httpx
 from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables.aio import TableClient
 
-from local.dataverse.notifications import Notification, Origin, notification
+from emulators.dataverse.notifications import Notification, Origin, notification
+from emulators.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SALES_PERSONS
+from emulators.waiting import eventually
 from local.harness.broker import Broker
 from local.harness.rows import Made, Rows
-from local.harness.waiting import eventually
-from local.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SALES_PERSONS
 from local.stack import Stack
 
 #: Marketo's object and its key, by the Dynamics table that feeds it.
@@ -71,7 +71,7 @@ class System:
         await self.marketo("/faults", {"kind": kind, **details})
 
     async def held(self, gate: str, *, count: int = 1, part: str = "marketo") -> None:
-        """Wait until so many calls are held at a gate of Marketo (or `part="dataverse"`); see local/gates.py."""
+        """Wait until so many calls are held at a gate of Marketo (or `part="dataverse"`); see emulators/gates.py."""
         await self._control(part, f"/gates/{gate}/held?count={count}", None)
 
     async def let_go(self, gate: str, *, count: int = 0, part: str = "marketo") -> None:

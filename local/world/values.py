@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from local.dataverse.tables import TABLES
+from emulators.dataverse.tables import TABLES
 from local.world.model import Row
 
 Fields = dict[str, Any]

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from local.dataverse.seeding import fixed_id
+from emulators.dataverse.seeding import fixed_id
+from emulators.marketo.switches import Switches
 from local.harness import System, running_system
 from local.harness.secrets import secrets_in_logs
-from local.marketo.switches import Switches
 from local.parts import MarketoLimits
 from local.world import words
 

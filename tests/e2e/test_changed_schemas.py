@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from emulators.marketo.objects import COMPANIES, LEADS
 from local.harness import Rows, System, eventually, running_system
-from local.marketo.objects import COMPANIES, LEADS
 
 PERSON_KEY, COMPANY_KEY = 'person = "dynamicsPersonId"', 'company = "dynamicsAccountId"'
 RULE = """[contact]

@@ -8,8 +8,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from emulators.servicebus.sas import POLICIES
 from local.harness import Made, Rows, System, eventually
-from local.servicebus.sas import POLICIES
 
 API = "/api/data/v9.2"
 TABLES = {

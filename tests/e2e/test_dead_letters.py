@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from azure.servicebus import ServiceBusMessage
 
-from local.dataverse.notifications import Origin, association, notification
+from emulators.dataverse.notifications import Origin, association, notification
 from local.harness import DeadLetter, Made, Rows, System, eventually
 from local.harness.system import body_of, notification_of
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from azure.servicebus.management import EntityStatus
 
+from emulators.servicebus import connection_string
 from local.endpoints import inherited_environment
 from local.harness.operating import ROOT, Operator, operated_system
-from local.servicebus import connection_string
 from shared.cli.doctor.command import CHECKS
 from shared.cli.doctor.runner import Finding, Status, Subject, examine, with_needs
 

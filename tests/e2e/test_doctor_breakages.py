@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from local.dataverse.constants import USERNAME
+from emulators.dataverse.constants import USERNAME
+from emulators.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SALES_PERSONS
+from emulators.marketo.switches import Switches
 from local.harness.operating import Operator, operated_system
-from local.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SALES_PERSONS
-from local.marketo.switches import Switches
 from shared.cli.doctor.command import CHECKS
 from shared.cli.doctor.runner import Finding, Status, Subject, examine
 

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from local.dataverse.notifications import Origin
+from emulators.dataverse.notifications import Origin
 from local.harness import Made, Rows, System
 from local.harness.system import body_of
 from local.world.model import lookup

@@ -23,8 +23,8 @@ import pytest
 from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables.aio import TableClient
 
-from local.dataverse.notifications import Origin, notification
-from local.dataverse.seeding import fixed_id
+from emulators.dataverse.notifications import Origin, notification
+from emulators.dataverse.seeding import fixed_id
 from local.harness import System, eventually
 from local.world import Size, World, build, expect, verify
 from local.world.model import SYNCED_TABLES, Reference

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from local.dataverse.seeding import fixed_id
+from emulators.dataverse.seeding import fixed_id
 from local.harness import Made, Rows, System
 from local.world.model import lookup
 

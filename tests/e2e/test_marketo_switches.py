@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from emulators.marketo.switches import CHOICES
 from local.harness import Made, Rows, System
-from local.marketo.switches import CHOICES
 from local.world.model import lookup
 
 LONG = "ö" * 300

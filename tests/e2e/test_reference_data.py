@@ -4,12 +4,12 @@ from uuid import uuid4
 
 import pytest
 
-from local.dataverse.seeding import fixed_id
+from emulators.dataverse.seeding import fixed_id
+from emulators.marketo.objects import LEADS
 from local.harness import Made, Rows, System
 from local.harness.commands import run_here
 from local.harness.showing import way_to
 from local.harness.system import body_of
-from local.marketo.objects import LEADS
 from local.world.model import lookup
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from emulators.servicebus.sas import POLICIES
 from local.harness import Made, Rows, System, eventually
 from local.harness.commands import Ended, run_here, start
 from local.harness.showing import way_to
-from local.servicebus.sas import POLICIES
 
 TABLES = ("serviceendpoint", "sdkmessageprocessingstep", "sdkmessageprocessingstepimage")
 #: Three steps for each of the six tables of sync.toml, one for teams and one for roles, and one image.

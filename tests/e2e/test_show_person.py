@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
+from emulators.marketo.objects import LEADS
 from local.harness import Made, Rows, System, eventually
 from local.harness.showing import run, settings_of, show, show_all, way_to
-from local.marketo.objects import LEADS
 
 MARKETO_CALLS = 10
 

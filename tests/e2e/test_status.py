@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from emulators.marketo.objects import LEADS
 from local.harness import Made, Rows, System, eventually
 from local.harness.commands import Ended, run, run_here, start
 from local.harness.showing import way_to
-from local.marketo.objects import LEADS
 
 
 class Operator:

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from emulators.marketo.objects import COMPANIES
 from local.harness import Made, Rows, System, eventually
-from local.marketo.objects import COMPANIES
 
 #: The default of PARENT_WAIT_SECONDS is a day.
 LONG_AGO = timedelta(days=2)

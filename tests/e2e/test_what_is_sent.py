@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from emulators.marketo.objects import COMPANIES
 from local.harness import Rows, System
-from local.marketo.objects import COMPANIES
 from local.world.model import lookup
 
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from local.dataverse.harness import registration
+from emulators.dataverse.harness import registration
 from local.harness import Made, Rows, System, eventually, running_system
 from local.harness.commands import Ended, run, run_here
 from local.harness.insight import Insight

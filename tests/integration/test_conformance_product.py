@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from local.dataverse.notifications import Notification, Origin, notification
-from local.functions import conformance
-from local.functions.conformance import ConformanceError, IndexedFunction
-from local.functions.metadata import QueueMessage, batch_invocation
-from local.functions.timers import timer_invocation
-from local.functions.web import http_value
+from emulators.dataverse.notifications import Notification, Origin, notification
+from emulators.functions import conformance
+from emulators.functions.conformance import ConformanceError, IndexedFunction
+from emulators.functions.metadata import QueueMessage, batch_invocation
+from emulators.functions.timers import timer_invocation
+from emulators.functions.web import http_value
 from shared.model.record import Record, encode
 from shared.sync.handlers import Incoming
 

@@ -9,9 +9,9 @@ from azure.servicebus import ServiceBusReceivedMessage, ServiceBusReceiveMode
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import MessageSizeExceededError, MessagingEntityNotFoundError
 
+from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.settings import QueueSettings
 from local.harness.telemetry import in_memory
-from local.servicebus.harness import Emulator, running_emulator
-from local.servicebus.settings import QueueSettings
 from shared.azure.service_bus import BATCH_BYTES, Bus, Outgoing
 from shared.config.settings import BusSettings
 from shared.telemetry import spans

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from local.azurite import connection_string, is_listening
-from local.processes import Child, free_ports
+from emulators.azurite import connection_string, is_listening
+from emulators.processes import Child, free_ports
 from shared.azure.parked_count import PAGE
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import TRANSACTION, Store
@@ -48,7 +48,7 @@ async def asked(store: Store, parents: Sequence[Parent]) -> set[Parent]:
 async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     folder: Path = tmp_path_factory.mktemp("azurite")
     blob, queue, table = free_ports(3)
-    command = [sys.executable, "-m", "local.azurite", "--location", str(folder / "data")]
+    command = [sys.executable, "-m", "emulators.azurite", "--location", str(folder / "data")]
     command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
     child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
     await child.start()

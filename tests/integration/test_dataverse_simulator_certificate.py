@@ -16,9 +16,9 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from local.dataverse import constants
-from local.dataverse.harness import Running, running
-from local.dataverse.messages import ApiRequest
+from emulators.dataverse import constants
+from emulators.dataverse.harness import Running, running
+from emulators.dataverse.messages import ApiRequest
 
 AUTHORITY = f"https://{constants.LOGIN_HOST}/{constants.TENANT_ID}"
 ENDPOINT = f"{AUTHORITY}/oauth2/v2.0/token"

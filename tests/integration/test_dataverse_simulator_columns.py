@@ -8,9 +8,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from local.dataverse.harness import Answer, RecordingQueues, Running, registration, running
-from local.dataverse.seeding import seed
-from local.functions.harness import until
+from emulators.dataverse.harness import Answer, RecordingQueues, Running, registration, running
+from emulators.dataverse.seeding import seed
+from emulators.functions.harness import until
 
 METADATA = "EntityDefinitions(LogicalName='contact')/Attributes"
 

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import trustme
 
-from local.dataverse import constants
-from local.dataverse.harness import HOSTS, RecordingQueues, Running, registration, running
-from local.dataverse.seeding import REGISTRATION_TABLES
+from emulators.dataverse import constants
+from emulators.dataverse.harness import HOSTS, RecordingQueues, Running, registration, running
+from emulators.dataverse.seeding import REGISTRATION_TABLES
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 
@@ -148,7 +148,7 @@ async def test_the_process_announces_its_ports_and_leaves_when_asked(tmp_path: P
     certificate = trustme.CA().issue_cert(*HOSTS)
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "local.dataverse", "--empty"),
+        *(sys.executable, "-m", "emulators.dataverse", "--empty"),
         *("--cert", str(tmp_path / "server.pem"), "--key", str(tmp_path / "server.pem")),
         stdout=asyncio.subprocess.PIPE,
     )

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from local.dataverse.harness import Answer, RecordingQueues, Running, running
-from local.dataverse.notifications import CLAIMS
-from local.dataverse.seeding import seed
-from local.functions.harness import until
-from local.servicebus.sas import POLICIES
+from emulators.dataverse.harness import Answer, RecordingQueues, Running, running
+from emulators.dataverse.notifications import CLAIMS
+from emulators.dataverse.seeding import seed
+from emulators.functions.harness import until
+from emulators.servicebus.sas import POLICIES
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 ANNA = "0a000000-0000-4000-a000-000000000001"

@@ -10,8 +10,8 @@ import msal
 import pytest
 import requests
 
-from local.dataverse import constants
-from local.dataverse.harness import Running, running
+from emulators.dataverse import constants
+from emulators.dataverse.harness import Running, running
 
 PARAMS = {"api-version": "2019-08-01", "resource": constants.ORGANIZATION_URL}
 HEADERS = {"X-IDENTITY-HEADER": constants.IDENTITY_HEADER}

@@ -11,9 +11,9 @@ import httpx
 import msal
 import pytest
 
-from local.dataverse import constants
-from local.dataverse.environment import Fault
-from local.dataverse.harness import Running, running
+from emulators.dataverse import constants
+from emulators.dataverse.environment import Fault
+from emulators.dataverse.harness import Running, running
 
 AUTHORITY = f"https://{constants.LOGIN_HOST}/{constants.TENANT_ID}"
 SCOPES = [f"{constants.ORGANIZATION_URL}/.default"]

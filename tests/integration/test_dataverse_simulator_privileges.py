@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from local.dataverse import constants
-from local.dataverse.harness import RecordingQueues, Running, registration, running
-from local.dataverse.seeding import seed
-from local.dataverse.tables import TABLES
+from emulators.dataverse import constants
+from emulators.dataverse.harness import RecordingQueues, Running, registration, running
+from emulators.dataverse.seeding import seed
+from emulators.dataverse.tables import TABLES
 
 PLATFORM = [
     "serviceendpoint",

@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
-from local.dataverse import constants
-from local.dataverse.harness import Running, running
-from local.dataverse.seeding import seed
+from emulators.dataverse import constants
+from emulators.dataverse.harness import Running, running
+from emulators.dataverse.seeding import seed
 
 FORMATTED = "@OData.Community.Display.V1.FormattedValue"
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"

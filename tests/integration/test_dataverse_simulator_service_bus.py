@@ -12,10 +12,10 @@ import pytest_asyncio
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient
 
-from local.dataverse.harness import Running, registration, running
-from local.dataverse.notifications import CLAIMS
-from local.dataverse.seeding import seed
-from local.servicebus.sas import POLICIES
+from emulators.dataverse.harness import Running, registration, running
+from emulators.dataverse.notifications import CLAIMS
+from emulators.dataverse.seeding import seed
+from emulators.servicebus.sas import POLICIES
 
 WRONG_KEY = "d3Jvbmcta2V5LXdyb25nLWtleS13cm9uZy1rZXktd3I="
 
@@ -24,7 +24,7 @@ WRONG_KEY = "d3Jvbmcta2V5LXdyb25nLWtleS13cm9uZy1rZXktd3I="
 async def broker() -> AsyncIterator[str]:
     """The connection string of a running emulator."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "local.servicebus", "--port", "0"), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "emulators.servicebus", "--port", "0"), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     ready = json.loads((await process.stdout.readline()).decode().removeprefix("READY "))

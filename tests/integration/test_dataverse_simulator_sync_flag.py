@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from local.dataverse.harness import Running, running
+from emulators.dataverse.harness import Running, running
 from local.world import SMALL, build
 
 TABLES = {"lead": "leads", "contact": "contacts", "account": "accounts", "opportunity": "opportunities"}

@@ -13,9 +13,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from local.dataverse import constants
-from local.dataverse.harness import Answer, RecordingQueues, Running, registration, running
-from local.dataverse.seeding import message_id, seed
+from emulators.dataverse import constants
+from emulators.dataverse.harness import Answer, RecordingQueues, Running, registration, running
+from emulators.dataverse.seeding import message_id, seed
 
 ANNA = "0a000000-0000-4000-a000-000000000001"
 BEN = "0a000000-0000-4000-a000-000000000002"

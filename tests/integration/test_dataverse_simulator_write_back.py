@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from local.dataverse.environment import Fault
-from local.dataverse.harness import Answer, RecordingQueues, Running, registration, running
-from local.dataverse.seeding import seed
-from local.functions.harness import until
+from emulators.dataverse.environment import Fault
+from emulators.dataverse.harness import Answer, RecordingQueues, Running, registration, running
+from emulators.dataverse.seeding import seed
+from emulators.functions.harness import until
 
 ANNA, BO, CLEO = (f"0a000000-0000-4000-a000-00000000000{number}" for number in (1, 2, 3))
 NOBODY = "0a000000-0000-4000-a000-000000000009"

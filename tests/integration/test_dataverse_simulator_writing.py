@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from local.dataverse import constants
-from local.dataverse.environment import Fault
-from local.dataverse.harness import Answer, Running, running
-from local.dataverse.seeding import fixed_id, seed
+from emulators.dataverse import constants
+from emulators.dataverse.environment import Fault
+from emulators.dataverse.harness import Answer, Running, running
+from emulators.dataverse.seeding import fixed_id, seed
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 ACME = "ac000000-0000-4000-a000-000000000004"

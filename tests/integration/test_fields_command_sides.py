@@ -11,7 +11,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from local.marketo.switches import Switches
+from emulators.marketo.switches import Switches
 from local.parts import MarketoLimits
 from local.stack import Stack
 from shared.cli.command import Exit, Result

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.functions.harness import ADMIN, client_of, host_child, ready, until, write_app
-from local.processes import Child, complete_lines
+from emulators.functions.harness import ADMIN, client_of, host_child, ready, until, write_app
+from emulators.processes import Child, complete_lines
 
 APP = """
 import asyncio

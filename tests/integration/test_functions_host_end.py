@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.functions.harness import ADMIN, client_of, host_child, ready, until, write_app
-from local.processes import Child, ChildError, complete_lines
+from emulators.functions.harness import ADMIN, client_of, host_child, ready, until, write_app
+from emulators.processes import Child, ChildError, complete_lines
 
 APP = """
 import asyncio
@@ -127,7 +127,9 @@ async def test_a_stop_lets_running_calls_finish(tmp_path: Path) -> None:
 
 async def test_a_stop_while_the_app_loads_is_prompt(tmp_path: Path) -> None:
     app_dir = write_app(tmp_path / "app", "import time\nopen('loading', 'w').close()\ntime.sleep(60)\n")
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "local.functions", "--app-dir", str(app_dir))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "emulators.functions", "--app-dir", str(app_dir)
+    )
     await until((app_dir / "loading").exists, within=30)
     process.terminate()
     assert await asyncio.wait_for(process.wait(), 5) == 0

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from azure.servicebus import ServiceBusMessage
 
-from local.functions.harness import until
-from local.functions.queue_harness import MANY, ONE, App, Bus, numbered, overlaps, start
+from emulators.functions.harness import until
+from emulators.functions.queue_harness import MANY, ONE, App, Bus, numbered, overlaps, start
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from local.functions.harness import until
-from local.functions.queue_harness import MANY, App, Bus, numbered, overlaps, start
+from emulators.functions.harness import until
+from emulators.functions.queue_harness import MANY, App, Bus, numbered, overlaps, start
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from local.functions import conformance
-from local.functions.conformance import ConformanceError, IndexedFunction
-from local.functions.metadata import QueueMessage, batch_invocation, message_invocation
-from local.functions.timers import timer_invocation
-from local.functions.web import http_value
+from emulators.functions import conformance
+from emulators.functions.conformance import ConformanceError, IndexedFunction
+from emulators.functions.metadata import QueueMessage, batch_invocation, message_invocation
+from emulators.functions.timers import timer_invocation
+from emulators.functions.web import http_value
 
 pytestmark = pytest.mark.skipif(
     sys.version_info < (3, 13),

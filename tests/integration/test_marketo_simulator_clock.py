@@ -7,8 +7,8 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 
-from local.marketo.harness import Marketo, running
-from local.marketo.instance import Instance
+from emulators.marketo.harness import Marketo, running
+from emulators.marketo.instance import Instance
 
 NOW = datetime(2026, 7, 1, 12, 0, 30, tzinfo=UTC)
 USAGE = "/rest/v1/stats/usage.json"

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from local.marketo.harness import Marketo, running
-from local.marketo.instance import Instance
+from emulators.marketo.harness import Marketo, running
+from emulators.marketo.instance import Instance
 from shared.marketo import answers
 
 STATUSES = {"created", "updated", "deleted", "skipped", "added", "removed"}

@@ -14,10 +14,10 @@ import httpx
 import pytest
 import trustme
 
+from emulators.marketo.harness import Marketo, running
+from emulators.marketo.identity import CLIENT_ID, CLIENT_SECRET
+from emulators.marketo.instance import Instance
 from local.harness import eventually
-from local.marketo.harness import Marketo, running
-from local.marketo.identity import CLIENT_ID, CLIENT_SECRET
-from local.marketo.instance import Instance
 
 PERSON = [{"externalPersonId": "p"}]
 BY_PERSON = {"lookupField": "externalPersonId"}
@@ -144,7 +144,7 @@ async def test_the_command_serves_tls_and_leaves_on_sigterm(tmp_path: Path) -> N
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
     pem = str(tmp_path / "server.pem")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "local.marketo", "--cert", pem, "--key", pem, "--daily", "1"),
+        *(sys.executable, "-m", "emulators.marketo", "--cert", pem, "--key", pem, "--daily", "1"),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None

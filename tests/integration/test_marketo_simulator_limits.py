@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from local.marketo.harness import Marketo, running
-from local.marketo.instance import Instance
+from emulators.marketo.harness import Marketo, running
+from emulators.marketo.instance import Instance
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("America/Chicago")).timestamp()
 USAGE = "/rest/v1/stats/usage.json"

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from local.marketo.harness import Marketo, running
-from local.marketo.instance import Instance
+from emulators.marketo.harness import Marketo, running
+from emulators.marketo.instance import Instance
 
 PERSON = [{"externalPersonId": "p"}]
 BY_PERSON = {"lookupField": "externalPersonId"}

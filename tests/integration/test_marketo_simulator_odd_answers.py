@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from local.marketo.harness import Marketo, running
-from local.marketo.instance import Instance
+from emulators.marketo.harness import Marketo, running
+from emulators.marketo.instance import Instance
 
 PEOPLE = [{"externalPersonId": key, "title": f"T {key}"} for key in ("p", "q")]
 BY_PERSON = {"lookupField": "externalPersonId"}

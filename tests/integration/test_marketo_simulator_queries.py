@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.marketo.harness import Marketo, running
-from local.marketo.instance import Instance
+from emulators.marketo.harness import Marketo, running
+from emulators.marketo.instance import Instance
 
 NOW = 1_780_000_000.0
 BY_PERSON = {"lookupField": "externalPersonId"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.functions.harness import ready, until
-from local.functions.queue_harness import MANY, App, Bus, numbered, start
+from emulators.functions.harness import ready, until
+from emulators.functions.queue_harness import MANY, App, Bus, numbered, start
 from local.harness.broker import Broker
 
 

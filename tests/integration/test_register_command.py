@@ -11,10 +11,10 @@ import httpx
 import pytest
 from rich.console import Console
 
-from local.dataverse import constants
-from local.dataverse.environment import Fault
-from local.dataverse.harness import RecordingQueues, Running, running
-from local.dataverse.store import Row
+from emulators.dataverse import constants
+from emulators.dataverse.environment import Fault
+from emulators.dataverse.harness import RecordingQueues, Running, running
+from emulators.dataverse.store import Row
 from shared.cli.command import Exit, Result
 from shared.cli.context import Context
 from shared.cli.main import parser

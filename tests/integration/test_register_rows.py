@@ -9,10 +9,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from local.dataverse import constants
-from local.dataverse.harness import RecordingQueues, Running, running
-from local.dataverse.seeding import fixed_id, message_id
-from local.dataverse.store import Row
+from emulators.dataverse import constants
+from emulators.dataverse.harness import RecordingQueues, Running, running
+from emulators.dataverse.seeding import fixed_id, message_id
+from emulators.dataverse.store import Row
 from shared.cli.register.plan import Action, plan
 from shared.cli.register.rows import Writer, read_columns, read_endpoints
 from shared.cli.register.wanted import Target, Wanted, queue_target, wanted, webhook_target

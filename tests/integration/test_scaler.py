@@ -10,11 +10,11 @@ from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.management import ServiceBusAdministrationClient
 
-from local.certificates import write_certificates
-from local.functions.scaler import work_seen
-from local.servicebus import connection_string
-from local.servicebus.harness import Emulator, running_emulator
-from local.servicebus.settings import QUEUES
+from emulators.certificates import write_certificates
+from emulators.functions.scaler import work_seen
+from emulators.servicebus import connection_string
+from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.settings import QUEUES
 
 #: The app's identity as it was: it may send and receive. Data Owner may read the counts as well.
 SENDS_AND_RECEIVES, OWNS = "SendAndListen", "RootManageSharedAccessKey"

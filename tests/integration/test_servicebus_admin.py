@@ -18,9 +18,9 @@ from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import MessagingEntityDisabledError, MessagingEntityNotFoundError
 from azure.servicebus.management import EntityStatus, ServiceBusAdministrationClient
 
-from local.certificates import write_certificates
-from local.servicebus.harness import Emulator, running_emulator
-from local.servicebus.settings import QueueSettings
+from emulators.certificates import write_certificates
+from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.settings import QueueSettings
 
 WAIT = 5.0
 

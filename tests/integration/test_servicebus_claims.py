@@ -11,10 +11,10 @@ from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import ServiceBusAuthorizationError
 from azure.servicebus.management import ServiceBusAdministrationClient
 
-from local.certificates import write_certificates
-from local.servicebus import connection_string
-from local.servicebus.harness import Emulator, running_emulator
-from local.servicebus.settings import QueueSettings
+from emulators.certificates import write_certificates
+from emulators.servicebus import connection_string
+from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.settings import QueueSettings
 
 WAIT = 5.0
 QUEUES = [QueueSettings("dynamics-changes"), QueueSettings("sessions", sessions=True)]

@@ -8,9 +8,9 @@ import pytest
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import ServiceBusError
 
+from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.settings import QueueSettings
 from local.harness.broker import Broker
-from local.servicebus.harness import Emulator, running_emulator
-from local.servicebus.settings import QueueSettings
 
 #: The SDK leaves the socket of a broken connection to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

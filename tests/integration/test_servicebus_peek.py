@@ -9,8 +9,8 @@ from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusMessage, ServiceB
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import SessionCannotBeLockedError
 
-from local.servicebus.harness import Emulator, running_emulator
-from local.servicebus.settings import QueueSettings
+from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.settings import QueueSettings
 
 WAIT = 5.0
 # A refusal by the emulator takes milliseconds; any waiting of its own would last longer than this.

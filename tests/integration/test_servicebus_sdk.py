@@ -28,9 +28,9 @@ from azure.servicebus.exceptions import (
     ServiceBusError,
 )
 
-from local.servicebus import connection_string
-from local.servicebus.harness import Emulator, running_emulator
-from local.servicebus.settings import QueueSettings, QueueStatus
+from emulators.servicebus import connection_string
+from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.settings import QueueSettings, QueueStatus
 
 WAIT = 5.0
 SHORT_LOCK = 1.0
@@ -325,7 +325,7 @@ def test_the_synchronous_client_works_too(emulator: Emulator) -> None:
 
 async def test_the_process_leaves_cleanly_when_asked() -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "local.servicebus", "--port", "0", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        sys.executable, "-m", "emulators.servicebus", "--port", "0", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert process.stdout is not None
     assert (await process.stdout.readline()).startswith(b"READY ")

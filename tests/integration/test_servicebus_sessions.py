@@ -17,8 +17,8 @@ from azure.servicebus.exceptions import (
     SessionLockLostError,
 )
 
-from local.servicebus.harness import Emulator, running_emulator
-from local.servicebus.settings import QueueSettings
+from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.settings import QueueSettings
 
 WAIT = 5.0
 SHORT_LOCK = 1.5

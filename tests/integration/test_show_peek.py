@@ -11,9 +11,9 @@ from azure.servicebus import ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
-from local.processes import free_ports
-from local.servicebus.harness import Emulator, running_emulator
-from local.servicebus.settings import QueueSettings, QueueStatus
+from emulators.processes import free_ports
+from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.settings import QueueSettings, QueueStatus
 from shared.cli import peek as module
 from shared.cli.peek import Peeked, Place, QueueUnavailable, counts, peek
 

@@ -13,12 +13,12 @@ import httpx
 import pytest
 import trustme
 
-from local import proxy
-from local.dataverse import constants, login
-from local.dataverse.environment import Fault
-from local.dataverse.harness import HOSTS, Running, running
-from local.dataverse.messages import ApiRequest, ApiResponse
-from local.dataverse.server import Simulator
+from emulators import proxy
+from emulators.dataverse import constants, login
+from emulators.dataverse.environment import Fault
+from emulators.dataverse.harness import HOSTS, Running, running
+from emulators.dataverse.messages import ApiRequest, ApiResponse
+from emulators.dataverse.server import Simulator
 from shared.config.settings import DataverseSettings
 from shared.dataverse.auth import DataverseAuth
 from shared.dataverse.client import DataverseClient

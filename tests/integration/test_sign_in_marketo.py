@@ -11,9 +11,9 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from local.marketo.identity import CLIENT_ID, CLIENT_SECRET
-from local.marketo.instance import Instance
-from local.marketo.server import Gateway, listen
+from emulators.marketo.identity import CLIENT_ID, CLIENT_SECRET
+from emulators.marketo.instance import Instance
+from emulators.marketo.server import Gateway, listen
 from shared.marketo.auth import REFUSAL_SECONDS, MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.limiter import Pacer

@@ -21,9 +21,9 @@ from azure.data.tables.aio import TableServiceClient
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
+from emulators.processes import Child, ChildError, StackError
 from local.control import send_command
 from local.endpoints import inherited_environment
-from local.processes import Child, ChildError, StackError
 from local.registration import register
 from local.stack import Stack
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest_asyncio
 from azure.data.tables.aio import TableServiceClient
 
-from local.azurite import connection_string, is_listening
-from local.processes import Child, free_ports
+from emulators.azurite import connection_string, is_listening
+from emulators.processes import Child, free_ports
 
 
 @pytest_asyncio.fixture
 async def azurite(tmp_path: Path) -> AsyncIterator[tuple[Child, str]]:
     blob, queue, table = free_ports(3)
-    command = [sys.executable, "-m", "local.azurite", "--location", str(tmp_path / "data")]
+    command = [sys.executable, "-m", "emulators.azurite", "--location", str(tmp_path / "data")]
     command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
     child = Child("azurite", command, log=tmp_path / "azurite.log", is_ready=is_listening)
     await child.start()

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from local import processes
-from local.processes import Child, ChildError, free_ports
+from emulators import processes
+from emulators.processes import Child, ChildError, free_ports
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 
 ROOT = Path(__file__).parents[2]
 SLEEPER = """
-    from local.processes import die_with_parent
+    from emulators.processes import die_with_parent
     import time
     die_with_parent()
     print("READY {}", flush=True)
@@ -160,7 +160,7 @@ async def test_no_child_survives_the_sigkill_of_its_parent(tmp_path: Path) -> No
     parent_program = f"""
         import asyncio, json, os, signal, sys
         from pathlib import Path
-        from local.processes import Child
+        from emulators.processes import Child
 
         async def main():
             child = Child("sleeper", {_python(SLEEPER)!r}, log=Path({str(tmp_path / "child.log")!r}))
@@ -190,7 +190,7 @@ async def test_a_child_whose_parent_is_gone_before_it_looks_leaves_too(tmp_path:
 async def test_the_parent_s_id_stays_out_of_the_environment_of_the_app(tmp_path: Path) -> None:
     program = """
         import os
-        from local.processes import die_with_parent
+        from emulators.processes import die_with_parent
         die_with_parent()
         print("READY", sorted(os.environ))
     """
@@ -208,7 +208,7 @@ def test_free_ports_are_different_and_below_the_range_of_outgoing_connections() 
 
 
 def test_two_processes_do_not_choose_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = "from local import processes as p; p.PORTS = range(15_000, 15_200); print(p.free_ports(60)); input()"
+    program = "from emulators import processes as p; p.PORTS = range(15_000, 15_200); print(p.free_ports(60)); input()"
     command = [sys.executable, "-uc", program]
     pipe = subprocess.PIPE
     first = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)  # noqa: S603  (our own program)

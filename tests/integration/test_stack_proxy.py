@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 import requests
 
-from local.certificates import Certificates, write_certificates
-from local.processes import Child, free_ports
+from emulators.certificates import Certificates, write_certificates
+from emulators.processes import Child, free_ports
 
 HOST = "login.example.com"
 
@@ -29,7 +29,7 @@ class Neighbourhood:
 
 
 def _command(port: int, *mappings: str) -> list[str]:
-    command = [sys.executable, "-m", "local.proxy", "--port", str(port)]
+    command = [sys.executable, "-m", "emulators.proxy", "--port", str(port)]
     for mapping in mappings:
         command += ["--map", mapping]
     return command

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 import requests
 
-from local.dataverse import constants
+from emulators.dataverse import constants
 from local.stack import Stack
 
 

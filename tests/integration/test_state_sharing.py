@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from local.azurite import connection_string, is_listening
-from local.processes import Child, free_ports
+from emulators.azurite import connection_string, is_listening
+from emulators.processes import Child, free_ports
 from shared.azure.shared_state import State
 from shared.config.settings import StorageSettings
 from shared.marketo.limiter import WINDOW_SECONDS, Pacer
@@ -30,7 +30,7 @@ EACH = 75
 async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     folder: Path = tmp_path_factory.mktemp("azurite")
     blob, queue, table = free_ports(3)
-    command = [sys.executable, "-m", "local.azurite", "--location", str(folder / "data")]
+    command = [sys.executable, "-m", "emulators.azurite", "--location", str(folder / "data")]
     command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
     child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
     await child.start()

@@ -15,8 +15,8 @@ from azure.data.tables.aio import TableClient
 from azure.servicebus.exceptions import ServiceBusConnectionError
 from rich.console import Console
 
-from local.azurite import connection_string, is_listening
-from local.processes import Child, free_ports
+from emulators.azurite import connection_string, is_listening
+from emulators.processes import Child, free_ports
 from shared.azure.parked_count import count
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store
@@ -39,7 +39,7 @@ HOUR = timedelta(hours=1)
 async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     folder: Path = tmp_path_factory.mktemp("azurite")
     blob, queue, table = free_ports(3)
-    command = [sys.executable, "-m", "local.azurite", "--location", str(folder / "data")]
+    command = [sys.executable, "-m", "emulators.azurite", "--location", str(folder / "data")]
     command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
     child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
     await child.start()

@@ -21,7 +21,7 @@ from types import SimpleNamespace as Of
 from unittest.mock import MagicMock
 from azure_functions_runtime import handle_event, otel
 from opentelemetry import trace
-from local.functions.conformance import _BindingInfo
+from emulators.functions.conformance import _BindingInfo
 from shared.telemetry import spans
 
 protos = MagicMock(BindingInfo=_BindingInfo)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from emulators.servicebus.counts import QueueCounts, counts_in, shared_access_token
+from emulators.servicebus.sas import Claim, check_token
 from local.bench.marketo_side import calls_of, latencies, role_key, upserts
-from local.bench.queue_counts import QueueCounts, counts_in, shared_access_token
-from local.servicebus.sas import Claim, check_token
 from local.world.expectations import Expectations, Expected
 
 STATS: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.marketo.fields import DATA_TYPES, Field, Strictness, coercion
+from emulators.marketo.fields import DATA_TYPES, Field, Strictness, coercion
 from shared.config.sync_toml import TableConfig
 from shared.dataverse.metadata import Column
 from shared.sync.conversions import TABLE, Source, convert, source_of, target_of

@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
-from local.dataverse.environment import Environment, Fault
-from local.dataverse.errors import ApiError
+from emulators.dataverse.environment import Environment, Fault
+from emulators.dataverse.errors import ApiError
 
 USER = "somebody"
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from local.dataverse.errors import ApiError
-from local.dataverse.query import table_filter
-from local.dataverse.store import Store
-from local.dataverse.tables import TABLES
+from emulators.dataverse.errors import ApiError
+from emulators.dataverse.query import table_filter
+from emulators.dataverse.store import Store
+from emulators.dataverse.tables import TABLES
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 ANNA = "0a000000-0000-4000-a000-000000000001"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from local.dataverse import notifications
-from local.dataverse.notifications import CLAIMS, Notification, Origin, notification
+from emulators.dataverse import notifications
+from emulators.dataverse.notifications import CLAIMS, Notification, Origin, notification
 
 CONTACT = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
 ACCOUNT = "7a14b3c2-1a52-ef11-a316-000d3a5b7c8d"

@@ -10,7 +10,7 @@ import pytest
 from azure.servicebus.management import EntityStatus
 
 import function_app
-from local.servicebus import settings as emulator
+from emulators.servicebus import settings as emulator
 from shared.cli.queues import DELIVERIES, LOCK, QUEUES, QueueDesign, flaws, name_of
 from shared.config.settings import QueueSettings
 

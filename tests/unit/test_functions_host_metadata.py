@@ -8,8 +8,8 @@ from azure.functions.servicebus import ServiceBusMessageInConverter
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus._pyamqp.message import Message
 
-from local.functions.metadata import QueueMessage, batch_invocation, message_invocation
-from local.functions.wire import Invocation, to_datum
+from emulators.functions.metadata import QueueMessage, batch_invocation, message_invocation
+from emulators.functions.wire import Invocation, to_datum
 
 ENQUEUED = datetime(2026, 11, 21, 20, 30, 1, 250_000, tzinfo=UTC)
 

@@ -1,8 +1,8 @@
 import pytest
 
-from local.functions.routes import Keys, Routes
-from local.functions.settings import HostError
-from local.functions.triggers import HttpTrigger
+from emulators.functions.routes import Keys, Routes
+from emulators.functions.settings import HostError
+from emulators.functions.triggers import HttpTrigger
 
 
 def routes(route: str, *methods: str, prefix: str = "api") -> Routes:

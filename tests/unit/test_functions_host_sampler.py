@@ -5,8 +5,8 @@ from pathlib import Path
 import azure.servicebus
 import httpx
 
-from local.functions import host
-from local.functions.sampler import HOST, OWN, STDLIB, Sampler
+from emulators.functions import host
+from emulators.functions.sampler import HOST, OWN, STDLIB, Sampler
 
 
 def test_code_is_told_apart(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from local.functions.schedule import Schedule
+from emulators.functions.schedule import Schedule
 
 
 def moment(text: str) -> datetime:

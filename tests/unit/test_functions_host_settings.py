@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from local.functions.settings import AppSettings, HostError, HostOptions
-from local.functions.triggers import HttpTrigger, QueueTrigger, TimerTrigger, read_triggers
+from emulators.functions.settings import AppSettings, HostError, HostOptions
+from emulators.functions.triggers import HttpTrigger, QueueTrigger, TimerTrigger, read_triggers
 
 QUEUE = {"type": "serviceBusTrigger", "name": "messages", "queueName": "%Queue%", "connection": "Bus"}
 

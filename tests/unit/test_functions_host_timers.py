@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from local.functions.channel import FunctionError
-from local.functions.schedule import Schedule
-from local.functions.timers import TimerListener
-from local.functions.triggers import TimerTrigger
-from local.functions.wire import Invocation, Invoker
+from emulators.functions.channel import FunctionError
+from emulators.functions.schedule import Schedule
+from emulators.functions.timers import TimerListener
+from emulators.functions.triggers import TimerTrigger
+from emulators.functions.wire import Invocation, Invoker
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

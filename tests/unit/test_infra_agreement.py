@@ -11,10 +11,10 @@ import yaml
 from pydantic import SecretStr
 
 import dev
+from emulators.functions.settings import seconds_of
+from emulators.servicebus import settings as emulator
 from infra import operate
 from local import endpoints
-from local.functions.settings import seconds_of
-from local.servicebus import settings as emulator
 from shared.cli.queues import DELIVERIES, LOCK, QUEUES
 from shared.config.settings import SIGN_IN_NEEDS, DataverseSettings, QueueSettings, Settings, SyncSettings
 from shared.model.entities import ENTITIES

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from local.marketo.limits import Limits
+from emulators.marketo.limits import Limits
 
 ANEW: dict[str, Callable[[Limits], None]] = {"reset": Limits.reset, "set": lambda limits: limits.use_today(0)}
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.marketo.fields import Field, Strictness, coercion, plain_length
-from local.marketo.objects import ROLES, object_types
-from local.marketo.store import Record, Table
+from emulators.marketo.fields import Field, Strictness, coercion, plain_length
+from emulators.marketo.objects import ROLES, object_types
+from emulators.marketo.store import Record, Table
 
 KIND = object_types(msi=True)[ROLES]
 KEYS = [("externalOpportunityId",), ("leadId",), KIND.dedupe_fields]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.dataverse.batch import parse
-from local.dataverse.messages import ApiRequest
+from emulators.dataverse.batch import parse
+from emulators.dataverse.messages import ApiRequest
 from shared.dataverse.batch import CONTENT_TYPE, Part, decode, encode
 
 statuses = st.sampled_from([200, 204, 400, 403, 404, 412, 429, 500, 503])

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from azure.servicebus._pyamqp.utils import generate_sas_token
 
-from local.servicebus.deadlines import Deadlines
-from local.servicebus.errors import Unauthorized
-from local.servicebus.sas import POLICIES, ROOT_POLICY, Claim, check_token
-from local.servicebus.settings import QUEUES, QueueStatus, load_queues
+from emulators.servicebus.deadlines import Deadlines
+from emulators.servicebus.errors import Unauthorized
+from emulators.servicebus.sas import POLICIES, ROOT_POLICY, Claim, check_token
+from emulators.servicebus.settings import QUEUES, QueueStatus, load_queues
 
 NOW = 1_000_000.0
 

@@ -11,10 +11,10 @@ from azure.servicebus._transport._pyamqp_transport import PyamqpTransport
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.servicebus import amqp
-from local.servicebus.amqp import Array, DecodeError, Long, Symbol, Timestamp
-from local.servicebus.errors import ArgumentError, InvalidMessage
-from local.servicebus.messages import MessageState, parse_message, split_batch
+from emulators.servicebus import amqp
+from emulators.servicebus.amqp import Array, DecodeError, Long, Symbol, Timestamp
+from emulators.servicebus.errors import ArgumentError, InvalidMessage
+from emulators.servicebus.messages import MessageState, parse_message, split_batch
 
 
 def encoded(message: ServiceBusMessage) -> bytes:

@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from local.servicebus.errors import MessageLockLost, MessageNotFound, SessionCannotBeLocked, SessionLockLost
-from local.servicebus.messages import Message, MessageState
-from local.servicebus.queues import MessageQueue
-from local.servicebus.sessions import SessionLock
-from local.servicebus.settings import QueueSettings
+from emulators.servicebus.errors import MessageLockLost, MessageNotFound, SessionCannotBeLocked, SessionLockLost
+from emulators.servicebus.messages import Message, MessageState
+from emulators.servicebus.queues import MessageQueue
+from emulators.servicebus.sessions import SessionLock
+from emulators.servicebus.settings import QueueSettings
 
 LOCK_SECONDS = 10
 

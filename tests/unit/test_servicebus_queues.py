@@ -5,11 +5,17 @@ import time
 
 import pytest
 
-from local.servicebus import amqp
-from local.servicebus.errors import MessageLockLost, MessageNotFound, NotAllowed, SessionCannotBeLocked, SessionLockLost
-from local.servicebus.messages import Message, MessageState, parse_message
-from local.servicebus.queues import MessageQueue
-from local.servicebus.settings import QueueSettings
+from emulators.servicebus import amqp
+from emulators.servicebus.errors import (
+    MessageLockLost,
+    MessageNotFound,
+    NotAllowed,
+    SessionCannotBeLocked,
+    SessionLockLost,
+)
+from emulators.servicebus.messages import Message, MessageState, parse_message
+from emulators.servicebus.queues import MessageQueue
+from emulators.servicebus.settings import QueueSettings
 
 
 class Clock:

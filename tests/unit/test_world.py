@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from local.dataverse import seeding
-from local.dataverse.environment import Environment
+from emulators.dataverse import seeding
+from emulators.dataverse.environment import Environment
 from local.world import FULL, SMALL, Size, World, build
 from local.world.model import LOOKUP_TABLE, reference
 

@@ -1,0 +1,102 @@
+"""Tables of the organisation: users, teams, business units, currency."""
+
+from typing import Final
+
+from emulators.dataverse.columns import Table
+from emulators.dataverse.tables.build import (
+    STATES_ACTIVE,
+    address,
+    choice,
+    derived,
+    flag,
+    guid,
+    lookup,
+    memo,
+    states,
+    table,
+    text,
+)
+
+ORGANISATION_TABLES: Final[tuple[Table, ...]] = (
+    table(
+        "systemuser",
+        "systemusers",
+        "User",
+        8,
+        text("domainname", 1024, "User Name", schema_name="DomainName", required=True),
+        text("internalemailaddress", 100, "Primary Email", schema_name="InternalEMailAddress"),
+        text("firstname", 256, "First Name", schema_name="FirstName"),
+        text("middlename", 50, "Middle Name", schema_name="MiddleName"),
+        text("lastname", 256, "Last Name", schema_name="LastName"),
+        derived(text("fullname", 200, "Full Name", schema_name="FullName")),
+        text("title", 128, "Title", schema_name="Title"),
+        text("jobtitle", 100, "Job Title", schema_name="JobTitle"),
+        text("mobilephone", 64, "Mobile Phone", schema_name="MobilePhone"),
+        text("homephone", 50, "Home Phone", schema_name="HomePhone"),
+        address("address1"),
+        choice(
+            "accessmode",
+            "Access Mode",
+            "0 Read-Write|Lesen/Schreiben; 1 Administrative|Administrativ; 2 Read|Lesen; "
+            "3 Support User|Supportbenutzer; 4 Non-interactive|Nicht interaktiv; "
+            "5 Delegated Admin|Delegierter Administrator",
+            default=0,
+        ),
+        flag("isdisabled", "Status", "Enabled|Aktiviert", "Disabled|Deaktiviert"),
+        guid("azureactivedirectoryobjectid", "Microsoft Entra ID Object ID", update=False),
+        guid("applicationid", "Application ID"),
+        lookup("parentsystemuserid", "Manager", "systemuser"),
+        lookup("businessunitid", "Business Unit", "businessunit"),
+        primary_name="fullname",
+        schema_name="SystemUser",
+    ),
+    table(
+        "team",
+        "teams",
+        "Team",
+        9,
+        text("name", 160, "Team Name", schema_name="Name", required=True),
+        memo("description", 2000, "Description"),
+        text("emailaddress", 100, "Email"),
+        choice(
+            "teamtype",
+            "Team Type",
+            "0 Owner|Besitzer; 1 Access|Zugriff; 2 Security Group|Sicherheitsgruppe; 3 Office Group|Office-Gruppe",
+            default=0,
+        ),
+        flag("isdefault", "Is Default", create=False, update=False),
+        lookup("administratorid", "Administrator", "systemuser"),
+        lookup("businessunitid", "Business Unit", "businessunit"),
+    ),
+    table(
+        "businessunit",
+        "businessunits",
+        "Business Unit",
+        10,
+        text("name", 160, "Name", required=True),
+        flag("isdisabled", "Is Disabled"),
+        lookup("parentbusinessunitid", "Parent Business", "businessunit"),
+        schema_name="BusinessUnit",
+    ),
+    table(
+        "organization",
+        "organizations",
+        "Organization",
+        1019,
+        derived(text("name", 160, "Organization Name")),
+        lookup("basecurrencyid", "Currency", "transactioncurrency"),
+        event=False,
+    ),
+    table(
+        "transactioncurrency",
+        "transactioncurrencies",
+        "Currency",
+        9105,
+        text("currencyname", 100, "Currency Name", required=True),
+        text("isocurrencycode", 5, "Currency Code"),
+        text("currencysymbol", 13, "Currency Symbol"),
+        states(*STATES_ACTIVE),
+        primary_name="currencyname",
+        schema_name="TransactionCurrency",
+    ),
+)
