@@ -52,7 +52,7 @@ from ..sync.statistics import Counts
 from ..sync.trickle import Trickle
 from ..sync.unseen import LookAgain, UnseenRows
 from ..sync.windows import Bursts
-from ..telemetry import export
+from ..telemetry import export, spans
 from ..telemetry.redaction import set_up_lines
 from ..transport.guard import Guard
 from ..write_back import due
@@ -111,7 +111,7 @@ def _shared() -> _Shared:
     dataverse = dataverse_client(given.dataverse, circuits)
     budget = Budget(state, limits_of(given.marketo), me=uuid4().hex[:12], now=_now)
     marketo = marketo_client(given.marketo, rules, budget, circuits)
-    return _Shared(given, rules, state, circuits, dataverse, budget, marketo, Bus(given.bus))
+    return _Shared(given, rules, state, circuits, dataverse, budget, marketo, Bus(given.bus, context=spans.carried))
 
 
 @cache
@@ -192,7 +192,9 @@ def pipeline() -> Pipeline:
         dependants=dependants,
         counts=Counts(with_others.state, now=_now),
         left_out=LeftOutRows(with_others.state, now=_now),
-        gauges=Gauges(with_others.budget, with_others.state, store, daily_calls=given.marketo.daily_calls, now=_now),
+        gauges=Gauges(
+            with_others.budget, with_others.state, store, daily_calls=given.marketo.daily_calls, now=_now
+        ).tell,
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=_Organization(given.dataverse, dataverse).id,
         is_echo=Echoes(with_others.plans, dataverse.user_id, synced=synced, clock=clock).is_echo,

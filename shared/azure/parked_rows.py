@@ -18,7 +18,7 @@ from typing import Any
 
 from ..model.outcome import Parent, WillNotCome
 from ..model.record import Record
-from ..telemetry.redaction import redacted
+from ..model.safe_text import redacted
 
 #: Longest reason that a note keeps.
 REASON_LENGTH = 300

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,7 +11,6 @@ from uuid import UUID
 
 from ..config.settings import BusSettings
 from ..model.record import timestamp
-from ..telemetry import spans
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
@@ -39,11 +38,21 @@ class Outgoing:
 
 
 class Bus:
-    """Sends messages; one open sender per queue. `client`: of somebody who is signed in otherwise, as operators are."""
+    """Sends messages; one open sender per queue. `client`: of somebody who is signed in otherwise, as operators are.
 
-    def __init__(self, settings: BusSettings, client: ServiceBusClient | None = None) -> None:
+    `context`: properties that every message gets, such as that of the trace in which it is sent.
+    """
+
+    def __init__(
+        self,
+        settings: BusSettings,
+        client: ServiceBusClient | None = None,
+        *,
+        context: Callable[[], Properties] = dict,
+    ) -> None:
         self._settings = settings
         self._client = client
+        self._context = context
         self._senders: dict[str, tuple[ServiceBusSender, asyncio.Lock]] = {}
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
@@ -69,11 +78,12 @@ class Bus:
         sender, lock = self._sender(queue)
         async with lock:  # an SDK sender is for one task at a time
             if len(messages) == 1:  # the common case; a batch of one costs a quarter more
-                await sender.send_messages(_wire(messages[0]))
+                await sender.send_messages(_wire(messages[0], self._context()))
                 return
             batch = await sender.create_message_batch(max_size_in_bytes=BATCH_BYTES)
+            context = self._context()
             for message in messages:
-                wire = _wire(message)
+                wire = _wire(message, context)
                 try:
                     batch.add_message(wire)
                 except MessageSizeExceededError:
@@ -146,7 +156,7 @@ def _text(value: object) -> object:
         return value
 
 
-def _wire(message: Outgoing) -> ServiceBusMessage:
+def _wire(message: Outgoing, context: Properties) -> ServiceBusMessage:
     from azure.servicebus import ServiceBusMessage  # noqa: PLC0415  (a quarter of a second of cold start)
 
     wire = ServiceBusMessage(
@@ -154,7 +164,7 @@ def _wire(message: Outgoing) -> ServiceBusMessage:
         content_type=message.content_type,
         session_id=message.session,
         correlation_id=message.correlation_id,
-        application_properties={**spans.carried(), **message.properties},
+        application_properties={**context, **message.properties},
     )
     if message.at:  # setting it to nothing costs the SDK as much
         wire.scheduled_enqueue_time_utc = message.at

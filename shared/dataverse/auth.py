@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -18,6 +18,9 @@ from ..model.codes import Kind
 from ..model.errors import ConfigurationError, DataverseError, SignInError
 from ..transport.tokens import SharedToken
 from . import authority, remedies
+
+if TYPE_CHECKING:
+    from .identity import Acquire
 
 REFUSAL_SECONDS = 300.0
 MARGIN_SECONDS = 120.0
@@ -30,9 +33,6 @@ SHORTEST_LIFE = 60.0
 #: An error of OAuth is a word; Entra's sentence beside it may name users.
 _WORD = re.compile(r"[a-z_]{1,40}")
 _RETRYABLE = frozenset({"temporarily_unavailable", "request_timeout", "server_error"})
-
-#: Asks the vendor for a new token, in a thread; the answer is MSAL's.
-Acquire = Callable[[], Mapping[str, Any]]
 
 
 def _connect(settings: DataverseSettings, login: str) -> Acquire:

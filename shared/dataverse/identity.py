@@ -6,7 +6,7 @@ MSAL keeps the refresh token; the access token is kept by transport/tokens.py al
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,6 @@ from ..model.codes import Kind
 from ..model.errors import DataverseError, SignInError
 from ..transport.retry_after import retry_after
 from . import certificate
-from .auth import Acquire
 from .authority import allowed_hosts
 
 #: Seconds to connect and to answer. MSAL itself would wait for ever.
@@ -30,6 +29,8 @@ TIMEOUT = (10.0, 30.0)
 #: The identity endpoint of a virtual machine is on the machine's own link, or not at all.
 LINK_TIMEOUT = (2.0, 30.0)
 
+#: Asks the vendor for a new token, in a thread; the answer is MSAL's.
+Acquire = Callable[[], Mapping[str, Any]]
 _UNWELL = frozenset({429, 502, 503, 504})
 
 

@@ -18,7 +18,8 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from ..model.errors import NotificationError
-from ..model.ids_and_times import guid, keys, lookup, moment
+from ..model.ids_and_times import guid, moment
+from .dotnet_json import keys, lookup
 
 __all__ = ["Change", "Notification", "NotificationError", "Operation", "parse"]
 

@@ -25,7 +25,8 @@ from . import answers
 from .answers import UNKNOWN_ANSWER, Result
 from .auth import MarketoAuth
 from .fields import MarketoField
-from .limiter import WINDOW_SECONDS, Pacer
+from .limiter import Pacer
+from .quota_ledger import WINDOW_SECONDS
 
 if TYPE_CHECKING:
     from .quota import Budget

@@ -11,12 +11,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .quota import Budget
-
-WINDOW_SECONDS = 20.0
+from .quota import Budget
+from .quota_ledger import WINDOW_SECONDS
 
 
 class Pacer:

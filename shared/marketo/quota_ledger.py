@@ -21,10 +21,11 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from ..model.clock import AHEAD
 from .day import Day, day_of
-from .limiter import WINDOW_SECONDS
 
 log = logging.getLogger(__name__)
 
+#: Marketo limits the calls in any span of so many seconds.
+WINDOW_SECONDS = 20.0
 #: Calls are remembered by the half second in which they were made, or the one after.
 GRAIN = 0.5
 #: For so long an instance may make the calls that it holds.

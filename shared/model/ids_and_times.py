@@ -1,7 +1,7 @@
-"""Values as Dataverse writes them into the JSON of a notification.
+"""Identifiers and times, in every form in which Dataverse, messages and files have them.
 
-Dataverse (dataverse.md 1.3): the body is made by .NET's DataContractJsonSerializer. Dictionaries are arrays of
-``{"key": …, "value": …}``, a date is ``/Date(milliseconds)/``, an absent identifier is null or all zeros.
+In notifications (dataverse.md 1.3) a date is ``/Date(milliseconds)/``, and an absent identifier is null or all zeros:
+they are made by .NET's DataContractJsonSerializer.
 """
 
 from __future__ import annotations
@@ -60,28 +60,6 @@ def moment(value: object, *, zoned: bool = False) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return found if found.year in _YEARS else None
-
-
-def lookup(pairs: object, key: str) -> object:
-    """The value under a key of a dictionary in either of its JSON forms; None when it is not there."""
-    if isinstance(pairs, list):
-        for pair in pairs:
-            if isinstance(pair, dict) and pair.get("key") == key:
-                return pair.get("value")
-    elif isinstance(pairs, dict):
-        return pairs.get(key)
-    return None
-
-
-def keys(pairs: object) -> frozenset[str] | None:
-    """The keys of a dictionary in either of its JSON forms, lower case; None when it has none or is no dictionary."""
-    if not pairs or not isinstance(pairs, list | dict):
-        return None
-    try:
-        names = pairs if isinstance(pairs, dict) else [pair["key"] for pair in pairs]
-        return frozenset([name.lower() for name in names])
-    except (TypeError, KeyError, AttributeError):
-        return None
 
 
 def _unboxed(value: object) -> object:

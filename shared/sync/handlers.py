@@ -18,7 +18,6 @@ from ..model.errors import MessageError, MsiSyncError, NotificationError
 from ..model.ids_and_times import moment
 from ..model.outcome import Failed, Outcome, Parent, Skipped, Synced, of_error
 from ..model.record import Record, coalesce, encode, read, timestamp
-from ..monitoring import Gauges
 from ..telemetry import spans
 from ..telemetry.redaction import described
 from . import measures
@@ -89,7 +88,7 @@ class Pipeline:
         dependants: Dependants,
         counts: Counts,
         left_out: LeftOutRows,
-        gauges: Gauges,
+        gauges: Callable[[], Awaitable[None]],
         tables: Mapping[str, Collection[str]],
         organization_id: Callable[[], Awaitable[str]],
         is_echo: Callable[[Notification], Awaitable[bool]],
@@ -104,9 +103,9 @@ class Pipeline:
 
         `is_echo`: whether a notification tells of a write-back of our own. `written_again`: these records are to be
         written back to, which had been given up. `relabel`: send on rows whose choices were renamed.
-        `look_again`: send on what depends on rows that could not be seen, and can be now.
-        `note` hears at each invocation which function runs. `delivered` hears when the broker took in the newest
-        message of each batch, by its own clock.
+        `look_again`: send on what depends on rows that could not be seen, and can be now. `gauges`: report what all
+        instances share. `note` hears at each invocation which function runs. `delivered` hears when
+        the broker took in the newest message of each batch, by its own clock.
         """
         self._queues = queues
         self._bursts = bursts
@@ -301,7 +300,7 @@ class Pipeline:
 
     async def _release(self) -> None:
         await self._counts.tend()
-        await self._gauges.tell()
+        await self._gauges()
         await self._relabel(self._send_on)
         await self._look_again(self._send_on)
         try:

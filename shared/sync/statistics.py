@@ -23,8 +23,7 @@ from typing import Any
 from ..azure.shared_state import State, Value
 from ..model.outcome import Deferred, Failed, Later, Outcome, Retry, Skipped, Synced
 from ..model.record import Record, timestamp
-from ..model.safe_text import plain
-from ..telemetry.redaction import redacted
+from ..model.safe_text import plain, redacted
 from .left_out_rows import kept
 from .storms import TOO_SOON
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
-from ..model.safe_text import plain
-from .redaction import OWN, Lines, described, redacted
+from ..model.safe_text import plain, redacted
+from .redaction import OWN, Lines, described
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LogRecordProcessor

@@ -1,8 +1,7 @@
 """What may be told: the edge that every log line passes, and texts of errors without the values that they quote.
 
 What comes from a vendor is told anew where it is received (model/vendor_text.py), so the app's own lines hold codes,
-names and ids. Lines of other packages keep their constant text, without what was put into it. The patterns below are
-a last net under both: they are not what keeps a value out.
+names and ids. Lines of other packages keep their constant text, without what was put into it.
 """
 
 from __future__ import annotations
@@ -18,32 +17,12 @@ from typing import Any
 from ..model.errors import DefectError, MsiSyncError
 from ..model.safe_text import plain
 
-#: What Application Insights keeps of a message.
-LONGEST = 32_768
 #: The product's own loggers.
-OWN = "shared."
+OWN = f"{__name__.partition('.')[0]}."
 #: Frames of a traceback that are told: where it was raised first.
 FRAMES = 6
-#: A part of an address. No pattern may give back what it has taken (++): a long text must not take seconds.
-_PART = r"[^\s@%'\"<>(),;:=&?/|]"
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(rf"(?<!{_PART}){_PART}++(?:@|%40){_PART}++"), "<e-mail>"),
-    (re.compile(r"(?is)(\b(?:value|literal|string|text):? )(?:'.*'|\".*\")"), r"\1'…'"),
-    (re.compile(r"\b[Bb]earer\s+[^\s'\"]+"), "Bearer …"),
-    (re.compile(r"\beyJ[\w-]++\.[\w.-]+"), "<token>"),
-    (re.compile(r"(?i)(\b(?:access_token|client_secret|password|sharedaccesskey|accountkey|sig)=)[^\s&;'\"]+"), r"\1…"),
-    (re.compile(r"((?<![\w/])https?://[^\s?'\"]++)\?[^\s'\"]*"), r"\1?…"),
-)
 #: A place for an argument in a line of `logging`.
 _PLACE = re.compile(r"%(?:\((\w+)\))?[-#0 +]*(?:\d+|\*)?(?:\.(?:\d+|\*))?[a-zA-Z]|%%")
-
-
-def redacted(text: str) -> str:
-    """The text without e-mail addresses, quoted values, tokens, secrets and queries of URLs."""
-    text = text[:LONGEST]
-    for pattern, instead in _PATTERNS:
-        text = pattern.sub(instead, text)
-    return text
 
 
 def described(error: BaseException) -> str:

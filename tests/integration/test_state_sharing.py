@@ -16,9 +16,9 @@ from emulators.azurite import connection_string, is_listening
 from emulators.processes import Child, free_ports
 from shared.azure.shared_state import State
 from shared.config.settings import StorageSettings
-from shared.marketo.limiter import WINDOW_SECONDS, Pacer
+from shared.marketo.limiter import Pacer
 from shared.marketo.quota import Budget
-from shared.marketo.quota_ledger import Limits
+from shared.marketo.quota_ledger import WINDOW_SECONDS, Limits
 
 #: The instances' time runs so many times as fast as ours.
 FAST = 20.0

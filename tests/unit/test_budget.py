@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.instances import MORNING, Instances
-from shared.marketo.limiter import WINDOW_SECONDS
-from shared.marketo.quota_ledger import GRAIN
+from shared.marketo.quota_ledger import GRAIN, WINDOW_SECONDS
 from shared.model.codes import Kind
 from shared.model.errors import MarketoError
 

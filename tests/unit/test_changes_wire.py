@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.model.ids_and_times import guid, keys, lookup, moment
+from shared.dataverse.dotnet_json import keys, lookup
+from shared.model.ids_and_times import guid, moment
 
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
 

@@ -13,7 +13,8 @@ from msal.exceptions import MsalError
 
 from shared.config.settings import DataverseSettings
 from shared.dataverse import identity
-from shared.dataverse.auth import REFUSAL_SECONDS, RENEWAL_SECONDS, Acquire, DataverseAuth
+from shared.dataverse.auth import REFUSAL_SECONDS, RENEWAL_SECONDS, DataverseAuth
+from shared.dataverse.identity import Acquire
 from shared.dataverse.remedies import REMEDIES
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MsiSyncError, SignInError

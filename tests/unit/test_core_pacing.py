@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.marketo.limiter import WINDOW_SECONDS, Pacer
+from shared.marketo.limiter import Pacer
+from shared.marketo.quota_ledger import WINDOW_SECONDS
 
 
 class Clock:

@@ -119,7 +119,7 @@ class World:
             dependants=itself,
             counts=itself,
             left_out=itself,
-            gauges=itself,
+            gauges=itself.tell,
             tables={table: {"new_synctomkto"} for table in TABLES},
             organization_id=self.organization,
             is_echo=self.is_echo,

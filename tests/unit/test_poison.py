@@ -92,7 +92,7 @@ def decoded(sent: bytes) -> tuple[str, list[Record]]:
 
 def assert_can_be_sent(letter: Any) -> None:
     """The SDK can encode it, and the broker takes it. Raises MessageSizeExceededError when not."""
-    ServiceBusMessageBatch(max_size_in_bytes=255 * 1024).add_message(_wire(letter))
+    ServiceBusMessageBatch(max_size_in_bytes=255 * 1024).add_message(_wire(letter, {}))
 
 
 PLACES = [

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from local.harness.telemetry import in_memory
+from shared.model.safe_text import LONGEST, redacted
 from shared.telemetry import export
-from shared.telemetry.redaction import LONGEST, redacted
 
 ROOT = Path(__file__).parents[2]
 CONNECTION = "InstrumentationKey=00000000-0000-4000-8000-000000000001;IngestionEndpoint=http://127.0.0.1:9/"

@@ -93,7 +93,7 @@ class World:
         client: Any = self.broker
         nobody: Any = self
         queues: Any = Queues()
-        bus = Bus(BusSettings.model_construct(), client)
+        bus = Bus(BusSettings.model_construct(), client, context=spans.carried)
         now, clock = (lambda: NOON), (lambda: 0.0)
         http = httpx.AsyncClient(base_url="https://x.example", transport=httpx.MockTransport(self._answer))
         dataverse = DataverseClient(http, nobody, clock=clock, sleep=nobody)
@@ -312,7 +312,7 @@ async def parked_and_released(*contexts: str) -> str:
     store: Any = rows
     queues: Any = Queues()
     client: Any = broker
-    bus = Bus(BusSettings.model_construct(), client)
+    bus = Bus(BusSettings.model_construct(), client, context=spans.carried)
     parking = Parking(store, bus, queues, now=lambda: NOON, check_after=60.0, max_wait=100.0)
     parent = Parent("company", "account", LEAD)
     for number, context in enumerate(contexts):
