@@ -1,7 +1,7 @@
 """python3 dev.py generate: writes the files that say again, for another program, what the code says.
 
 infra/queues.json and the emulator's configuration come from the table of queues, docs/licences.md from requirements.txt
-and what the installed packages declare. tests/unit/test_infra_generated.py fails when one of them is not current.
+and what the installed packages declare. tests/unit/infra/test_generated.py fails when one of them is not current.
 """
 
 import argparse

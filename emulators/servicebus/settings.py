@@ -63,7 +63,7 @@ class QueueSettings:
             raise ValueError(msg)
 
 
-#: The product's, as shared/cli/queues.py designs them; tests/unit/test_infra_agreement.py compares.
+#: The product's, as shared/cli/queues.py designs them; tests/unit/infra/test_agreement.py compares.
 QUEUES = tuple(
     QueueSettings(name, sessions=sessions, lock_seconds=300, dead_letter_on_expiration=True)
     for name, sessions in {

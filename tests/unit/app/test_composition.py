@@ -1,0 +1,113 @@
+"""How the product is wired: from settings alone, without a connection, and with logs that can be read."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.app import composition
+from shared.config.settings import DataverseSettings
+from shared.model.errors import ConfigurationError
+from shared.telemetry import export
+
+ROOT = Path(__file__).parents[3]
+SETTINGS = {
+    "ServiceBusConnection": "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=eA==;",
+    "AzureWebJobsStorage": "AccountName=a;AccountKey=eA==;TableEndpoint=http://127.0.0.1:1/a;",
+    "DATAVERSE_URL": "https://contoso.crm4.dynamics.com",
+    "DATAVERSE_CLIENT_ID": "app",
+    "DATAVERSE_CLIENT_SECRET": "dv-s3cret",
+    "DATAVERSE_USERNAME": "sync@contoso.com",
+    "DATAVERSE_PASSWORD": "dv-pa55word",
+    "MARKETO_URL": "https://123-abc-456.mktorest.com",
+    "MARKETO_CLIENT_ID": "service",
+    "MARKETO_CLIENT_SECRET": "mk-s3cret",
+    "CHANGES_QUEUE": "dynamics-changes",
+    "SALES_PERSON_QUEUE": "sales-persons",
+    "COMPANY_QUEUE": "companies",
+    "PERSON_QUEUE": "persons",
+    "OPPORTUNITY_QUEUE": "opportunities",
+    "OPPORTUNITY_ROLE_QUEUE": "opportunity-roles",
+    "DEAD_LETTER_QUEUE": "dead-letters",
+    "SYNC_CONFIG": str(ROOT / "sync.toml"),
+}
+
+
+def forget() -> None:
+    for made in (composition.pipeline, composition.write_back, composition._shared, composition._telemetry):
+        made.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    forget()
+    level = logging.getLogger("httpx").level
+    yield
+    logging.getLogger("httpx").setLevel(level)
+    forget()
+
+
+def test_one_pipeline_serves_the_whole_process() -> None:
+    assert composition.pipeline() is composition.pipeline()
+
+
+def test_the_write_back_has_the_clients_of_the_pipeline() -> None:
+    """One sign-in, one pace and one budget for a process."""
+    pipeline: Any = composition.pipeline()
+    write_back: Any = composition.write_back()
+    assert write_back._feed._marketo is pipeline._marketo
+    assert write_back is composition.write_back()
+
+
+def test_everything_that_is_wrong_is_told_and_mending_it_needs_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARKETO_URL", "")
+    monkeypatch.setenv("MAX_ATTEMPTS", "0")
+    with pytest.raises(ConfigurationError, match=r"(?s)MARKETO_URL.*MAX_ATTEMPTS"):
+        composition.pipeline()
+    monkeypatch.setenv("MARKETO_URL", SETTINGS["MARKETO_URL"])
+    monkeypatch.delenv("MAX_ATTEMPTS")
+    assert composition.pipeline()
+
+
+def test_telemetry_is_set_up_once_however_often_settings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    monkeypatch.setattr(export, "start", lambda: begun.append(1))
+    monkeypatch.setenv("MARKETO_URL", "no URL")
+    for made in (composition.pipeline, composition.write_back, composition.pipeline):
+        with pytest.raises(ConfigurationError):
+            made()
+    monkeypatch.setenv("MARKETO_URL", SETTINGS["MARKETO_URL"])
+    assert composition.pipeline()
+    assert begun == [1]
+
+
+def test_requests_with_300_ids_are_not_logged_by_the_kilobyte() -> None:
+    """The host's default level is Information, and httpx logs every URL at that."""
+    composition.pipeline()
+    assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
+    assert logging.getLogger("httpx").isEnabledFor(logging.WARNING)
+
+
+class Dataverse:
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def organization_id(self) -> str:
+        self.asked += 1
+        await asyncio.sleep(0)
+        return "aa55bb66-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize("given", ["", "AA55BB66-0000-4000-8000-000000000001"])
+async def test_the_organisation_is_asked_for_once_unless_it_is_set(given: str) -> None:
+    dataverse: Any = Dataverse()
+    settings = DataverseSettings.model_validate(SETTINGS | {"DATAVERSE_ORGANIZATION_ID": given})
+    organization = composition._Organization(settings, dataverse)
+    told = await asyncio.gather(*(organization.id() for _ in range(5)))
+    assert set(told) == {"aa55bb66-0000-4000-8000-000000000001"}
+    assert dataverse.asked == (0 if given else 1)

@@ -1,0 +1,222 @@
+"""The edge of every command's output: any encoding, any text of a row, any reader."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from shared.cli import main
+from shared.cli.command import Exit, Result
+from shared.cli.output import Console, as_json
+from shared.cli.show.text import render
+from shared.model.errors import ConfigurationError
+from tests.unit.cli.show.test_text import VERDICT, everything
+
+ROOT = Path(__file__).parents[3]
+#: What a row's name may hold: colours, a line of its own, the other direction, a bell, hidden characters, emoji codes.
+HOSTILE = "Łucja ‖ \x1b[2J\x1b[31m\nOK all is well\r\x07\u202egnp.exe\u2066\u200b\x9b1m :warning: [bold]\ud800"
+#: What a terminal would obey, or show elsewhere.
+OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def shown(print_it: Callable[[Console], None], **options: Any) -> str:
+    output = io.StringIO()
+    print_it(Console(file=output, highlight=False, **{"width": 300, **options}))
+    return output.getvalue()
+
+
+def a_table() -> Table:
+    table = Table("a", HOSTILE.replace("[bold]", ""), title="t")
+    table.add_row(HOSTILE.replace("[bold]", ""), Text(HOSTILE))
+    return table
+
+
+@pytest.mark.parametrize(
+    "print_it",
+    [
+        lambda console: console.print(HOSTILE, markup=False),
+        lambda console: console.print(Text(HOSTILE)),
+        lambda console: console.print("a", Text.assemble(("b", "bold"), HOSTILE)),
+        lambda console: console.print(Padding(Text(HOSTILE), (0, 2))),
+        lambda console: console.print(Panel(Text(HOSTILE), title="x")),
+        lambda console: console.print(a_table()),
+        lambda console: console.print(HOSTILE, markup=False, soft_wrap=True),
+    ],
+    ids=["text", "Text", "assembled", "Padding", "Panel", "Table", "soft"],
+)
+def test_no_text_commands_the_terminal_or_begins_a_line_of_its_own(print_it: Callable[[Console], None]) -> None:
+    said = shown(print_it)
+    assert not OBEYED.search(said)
+    assert not [line for line in said.splitlines() if line.lstrip(" │┃|").startswith("OK all is well")]
+    assert r"\x1b[31m\nOK all is well" in said
+    assert ":warning:" in said
+
+
+@given(st.text(), st.integers(20, 200))
+def test_whatever_is_printed_is_one_line_of_harmless_text(text: str, width: int) -> None:
+    said = shown(lambda console: console.print(text, markup=False, soft_wrap=True), width=width)
+    assert not OBEYED.search(said)
+    assert said.count("\n") == 1
+
+
+def test_the_colours_of_a_terminal_are_our_own_alone() -> None:
+    said = shown(
+        lambda console: console.print(Text(HOSTILE, style="red")), force_terminal=True, color_system="standard"
+    )
+    assert said.count("\x1b") == 2
+    assert r"\x1b[2J" in said
+
+
+def test_everything_that_show_knows_of_a_person_is_harmless() -> None:
+    search = everything()
+    person = search.persons[0]
+    person.subject.name = HOSTILE
+    person.notes = [HOSTILE]
+    person.relations = [replace(relation, name=HOSTILE, email=HOSTILE) for relation in person.relations]
+    person.records = [{"id": 17, "email": HOSTILE}]
+    person.roles = [replace(role, role=HOSTILE, name=HOSTILE) for role in person.roles]
+    search.troubles = {"x": HOSTILE}
+    said = shown(lambda console: render(console, search, [replace(VERDICT, sentence=HOSTILE)]), soft_wrap=True)
+    assert not OBEYED.search(said)
+    assert r"\x1b[2J" in said
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_json_is_valid_and_ascii_whatever_is_in_it(value: Any) -> None:
+    said = as_json({"value": value, "more": (value, HOSTILE)})
+    assert said.isascii()
+    assert json.loads(said, parse_constant=pytest.fail)["more"][1] == HOSTILE
+
+
+#: Every command of the product, but what it finds is hostile; the real ones are tried below.
+EVERY_COMMAND = """
+import sys
+from argparse import ArgumentParser
+from dataclasses import replace
+from functools import partial
+from shared.cli import main as cli
+from shared.model.errors import ConfigurationError
+from shared.cli.command import Exit, Result
+from tests.unit.cli.test_output import HOSTILE, a_table
+from rich.text import Text
+
+async def found(context, given, progress):
+    progress.print(HOSTILE, markup=False)
+    if "fails" in sys.argv[1]:
+        raise ConfigurationError("Bad", "a " + HOSTILE + chr(10) + HOSTILE)
+    if "stumbles" in sys.argv[1]:
+        raise ValueError(HOSTILE)
+    def show(console):
+        console.print(HOSTILE, markup=False)
+        console.print(Text(HOSTILE))
+        console.print(a_table())
+    return Result(Exit.ATTENTION, {"name": HOSTILE}, show)
+
+codes = set()
+for command in cli.COMMANDS:
+    mine = replace(command, run=found, arguments=lambda leaf: None)
+    understands = partial(cli.parser.func if isinstance(cli.parser, partial) else cli.parser, (mine,))
+    cli.parser, kept = understands, cli.parser
+    codes.add((command.name, cli.main([*command.name.split(), *sys.argv[2:]])))
+    cli.parser = kept
+assert {code for _, code in codes} == {0 + int(sys.argv[1].split(":")[1])}, codes
+assert len(codes) == len(cli.COMMANDS)
+"""
+
+
+def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-X", "utf8=0", "-c", code, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, check=False)  # noqa: S603  (our own)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("way", ["finds:1", "fails:2", "stumbles:2"])
+def test_every_command_writes_to_any_terminal_and_keeps_its_exit_code(encoding: str, way: str) -> None:
+    for more in ((), ("--json",)):
+        done = python(EVERY_COMMAND, way, *more, PYTHONIOENCODING=encoding)
+        said, errors = done.stdout.decode(encoding), done.stderr.decode(encoding)
+        assert done.returncode == 0, errors
+        assert not OBEYED.search(said + errors)
+        assert ("Traceback" in errors) is ("stumbles" in way)
+        if more:
+            decoder, rest, objects = json.JSONDecoder(), said.strip(), 0
+            while rest:
+                found, end = decoder.raw_decode(rest)
+                assert isinstance(found, dict)
+                rest, objects = rest[end:].strip(), objects + 1
+            assert objects == len(main.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["doctor"], ["doctor", "--json"], ["show", "person", "‖"], ["Ł\x1b"]]
+)
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_the_real_commands_end_as_documented(tmp_path: Path, encoding: str, arguments: list[str]) -> None:
+    code = (
+        f"import os, sys; os.chdir({str(tmp_path)!r}); from shared.cli.main import main; sys.exit(main({arguments!r}))"
+    )
+    done = python(code, PYTHONIOENCODING=encoding)
+    assert done.returncode in set(Exit)
+    assert b"Traceback" not in done.stderr
+    assert not OBEYED.search((done.stdout + done.stderr).decode(encoding))
+
+
+@pytest.mark.parametrize("in_json", [False, True])
+def test_a_reader_that_has_had_enough_gets_the_exit_code_and_no_traceback(in_json: bool) -> None:
+    code = (
+        "import sys; from functools import partial; from shared.cli import main as cli;"
+        "from shared.cli.command import Command, Result;"
+        "show = lambda console: [console.print('x' * 1000) for _ in range(1000)]\n"
+        "async def run(*_): return Result(1, {'x': ['y' * 1000] * 1000}, show)\n"
+        "cli.parser = partial(cli.parser, (Command('look', 'look', 'more', run),));"
+        f"sys.exit(cli.main({['look', *['--json'] * in_json]}))"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=write, stderr=-1, check=False)  # noqa: S603
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_only_the_edge_writes() -> None:
+    """No command has a console of its own, or prints around it."""
+    around = re.compile(r"(?<![\w.])print\(|sys\.std(out|err)\.write")
+    allowed = {"output.py", "main.py", "helper.py"}  # the edge; a process of ours that writes to another one
+    for path in (ROOT / "shared/cli").rglob("*.py"):
+        if path.name not in allowed:
+            text = path.read_text()
+            assert not around.search(text), path
+            assert "Console(" not in text or re.search(r"from \.+output import .*Console", text), path
+
+
+def test_an_error_in_several_lines_is_printed_in_several_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    async def run(*_: Any) -> Result:
+        raise ConfigurationError("BadSettings", "one\ntwo \x1b[31m")
+
+    given = Namespace(json=False, settings=None, command=replace(main.COMMANDS[0], run=run))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main, "parser", type("P", (), {"parse_args": lambda *_: given}))
+        assert main.main(["doctor"]) == Exit.FAILED
+    assert capsys.readouterr().err == "BadSettings: one\ntwo \\x1b[31m\n"

@@ -1,0 +1,296 @@
+"""App settings: what people paste is understood, what is wrong is told by name, all at once, and secrets never show."""
+
+import json
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.config import settings
+from shared.config.settings import Settings
+from shared.model.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[3]
+GROUPS = {name: field.annotation for name, field in Settings.model_fields.items()}
+
+SECRETS = {
+    "DATAVERSE_CLIENT_SECRET": "dv-s3cret-0001",
+    "DATAVERSE_PASSWORD": "dv-pa55word-0002",
+    "MARKETO_CLIENT_SECRET": "mk-s3cret-0003",
+    "ServiceBusConnection": "Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=sb-s3cret-0004",
+    "AzureWebJobsStorage": "AccountName=a;AccountKey=st-s3cret-0005",
+}
+GOOD = SECRETS | {
+    "DATAVERSE_URL": "https://contoso.crm4.dynamics.com",
+    "DATAVERSE_CLIENT_ID": "app",
+    "DATAVERSE_USERNAME": "sync@contoso.com",
+    "MARKETO_URL": "https://123-abc-456.mktorest.com",
+    "MARKETO_CLIENT_ID": "service",
+    "CHANGES_QUEUE": "dynamics-changes",
+    "SALES_PERSON_QUEUE": "sales-persons",
+    "COMPANY_QUEUE": "companies",
+    "PERSON_QUEUE": "persons",
+    "OPPORTUNITY_QUEUE": "opportunities",
+    "OPPORTUNITY_ROLE_QUEUE": "opportunity-roles",
+    "DEAD_LETTER_QUEUE": "dead-letters",
+}
+
+
+def loaded(**changes: str) -> Settings:
+    return settings.load(GOOD | changes)
+
+
+def refused(environment: dict[str, str]) -> str:
+    with pytest.raises(ConfigurationError) as refusal:
+        settings.load(environment)
+    assert refusal.value.code == "BadSettings"
+    return refusal.value.message
+
+
+def without(*names: str) -> dict[str, str]:
+    return {name: value for name, value in GOOD.items() if name not in names}
+
+
+def aliases() -> dict[str, Any]:
+    """Every setting by name, with the default that the code gives it (None: it must be set)."""
+    found = {}
+    for group in GROUPS.values():
+        assert group is not None
+        for field in group.model_fields.values():
+            found[field.alias] = None if field.is_required() else field.default
+    return found
+
+
+def test_the_least_that_must_be_set_is_enough() -> None:
+    given = loaded()
+    assert given.dataverse.auth == "password"
+    assert given.sync.parent_wait == 86_400
+    assert given.queues.of("opportunity_role") == "opportunity-roles"
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_setting_that_is_missing_or_empty_is_told_by_name(name: str) -> None:
+    assert name in refused(without(name))
+    assert name in refused(GOOD | {name: ""})
+
+
+def test_an_empty_environment_is_told_everything_that_must_be_set_at_once() -> None:
+    told = refused({})
+    assert [name for name in GOOD if name not in told] == []
+
+
+def test_each_problem_is_told_by_the_setting_and_not_by_a_file() -> None:
+    for name in GOOD:
+        assert "file" not in "\n".join(refused(without(name)).splitlines()[:-1])
+
+
+def test_only_the_documented_names_are_settings() -> None:
+    given = loaded(auth="client_secret", namespace="evil.example.com", concurrency="9", burst_batch="7")
+    assert given == loaded()
+
+
+def test_the_password_sign_in_needs_user_and_password_and_the_client_secret_one_does_not() -> None:
+    told = refused(without("DATAVERSE_USERNAME", "DATAVERSE_PASSWORD"))
+    assert "DATAVERSE_USERNAME is needed" in told
+    assert "DATAVERSE_PASSWORD is needed" in told
+    given = settings.load(without("DATAVERSE_USERNAME", "DATAVERSE_PASSWORD") | {"DATAVERSE_AUTH": "client_secret"})
+    assert given.dataverse.auth == "client_secret"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"PERSON_QUEUE": "Companies"}, "PERSON_QUEUE and COMPANY_QUEUE name the same queue"),
+        ({"DEAD_LETTER_QUEUE": "dynamics-changes"}, "DEAD_LETTER_QUEUE and CHANGES_QUEUE name the same queue"),
+        ({"PARKED_TABLE": "state"}, "STATE_TABLE and PARKED_TABLE name the same table"),
+        ({"PARKED_TABLE": "par-ked"}, "PARKED_TABLE: must be 3 to 63 letters and digits"),
+        ({"AzureWebJobsStorage": "garbage"}, "AzureWebJobsStorage: must be a connection string"),
+        ({"AzureWebJobsStorage": "AccountName=a"}, "AzureWebJobsStorage: must be a connection string"),
+        ({"AzureWebJobsStorage__tableServiceUri": "http://a"}, "tableServiceUri: must be an https:// address"),
+        ({"ServiceBusConnection__fullyQualifiedNamespace": "sb://a.b/"}, "must be the namespace's host name alone"),
+        ({"DATAVERSE_ORGANIZATION_ID": "contoso"}, "DATAVERSE_ORGANIZATION_ID: must be a GUID"),
+        ({"WEBHOOK_URL": "ftp://x"}, "WEBHOOK_URL: must be https://"),
+        ({"DATAVERSE_URL": "https://crm.contoso.com"}, "app settings: DATAVERSE_URL: crm.contoso.com is no Dynamics"),
+    ],
+)
+def test_what_would_only_fail_later_is_told_with_the_form_that_is_right(wrong: dict[str, str], told: str) -> None:
+    assert told in refused(GOOD | wrong)
+
+
+def test_pasted_forms_of_identifiers_and_addresses_are_brought_to_one() -> None:
+    given = loaded(
+        DATAVERSE_ORGANIZATION_ID="{61DD2C90-37F5-EE11-A1FD-000D3A2F6C01}",
+        AzureWebJobsStorage__tableServiceUri="https://a.table.core.windows.net/",
+    )
+    assert given.dataverse.organization_id == "61dd2c90-37f5-ee11-a1fd-000d3a2f6c01"
+    assert given.storage.table_uri == "https://a.table.core.windows.net"
+
+
+def test_all_problems_of_all_groups_are_listed_at_once_with_where_to_read_on() -> None:
+    wrong = {
+        "DATAVERSE_AUTH": "certificate", "DATAVERSE_CLIENT_ID": "", "MARKETO_CONCURRENCY": "11", "COMPANY_QUEUE": "",
+        "PARKED_TABLE": "no-dashes", "BURST_BATCH": "many", "TIME_BUDGET_SECONDS": "300",
+    }  # fmt: skip
+    lines = refused(GOOD | wrong).splitlines()
+    for name in wrong:
+        assert any(name in line for line in lines), name
+    assert len(lines) == len(wrong) + 1
+    assert "local.settings.example.json" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MARKETO_CALLS_PER_20_SECONDS", "0"), ("MARKETO_CALLS_PER_20_SECONDS", "101"), ("MARKETO_CONCURRENCY", "0"),
+        ("MARKETO_CONCURRENCY", "11"), ("TIME_BUDGET_SECONDS", "9"), ("TIME_BUDGET_SECONDS", "271"),
+        ("MAX_ATTEMPTS", "0"), ("PARENT_WAIT_SECONDS", "0"), ("BURST_WINDOW_SECONDS", "61"),
+        ("BURST_WINDOW_SECONDS", "0.9"), ("BURST_BATCH", "0"),
+        ("DATAVERSE_ORGANIZATION_ID", "contoso"), ("DATAVERSE_AUTHORITY", "http://login.example.com"),
+    ],
+)  # fmt: skip
+def test_values_beyond_what_the_systems_allow_are_refused(name: str, value: str) -> None:
+    assert name in refused(GOOD | {name: value})
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "https://contoso.crm4.dynamics.com",
+        "https://contoso.crm4.dynamics.com/",
+        "  https://contoso.crm4.dynamics.com  ",
+        "contoso.crm4.dynamics.com",
+        "HTTPS://Contoso.CRM4.dynamics.com",
+        "https://contoso.crm4.dynamics.com/main.aspx?appid=9b7e41d2&pagetype=entitylist&etn=lead#top",
+        "https://contoso.crm4.dynamics.com/XRMServices/2011/Organization.svc",
+        "https://contoso.api.crm4.dynamics.com/api/data/v9.2/",
+        "https://contoso.crm4.dynamics.com:443/",
+    ],
+)
+def test_any_page_of_the_environment_may_be_pasted(pasted: str) -> None:
+    assert loaded(DATAVERSE_URL=pasted).dataverse.url == "https://contoso.crm4.dynamics.com"
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "https://123-abc-456.mktorest.com",
+        "https://123-abc-456.mktorest.com/rest",
+        "https://123-abc-456.mktorest.com/rest/",
+        "https://123-abc-456.mktorest.com/identity",
+        "123-ABC-456.mktorest.com",
+    ],
+)
+def test_the_marketo_endpoint_is_understood_as_the_admin_page_shows_it(pasted: str) -> None:
+    assert loaded(MARKETO_URL=pasted).marketo.url == "https://123-abc-456.mktorest.com"
+
+
+@pytest.mark.parametrize("name", ["DATAVERSE_URL", "MARKETO_URL"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://contoso.crm4.dynamics.com", "https://", "ftp://contoso.crm4.dynamics.com", "https://[::1",
+        "https://<org>.crm4.dynamics.com", "https://contoso.crm4.dynamics.com:port",
+        "https://con\ttoso.crm4.dynamics.com", "https://con toso.crm4.dynamics.com", "https://-.crm4.dynamics.com",
+    ],
+)  # fmt: skip
+def test_an_address_without_tls_or_host_is_refused(name: str, value: str) -> None:
+    assert f"{name}: must be an https:// address" in refused(GOOD | {name: value})
+
+
+@pytest.mark.parametrize(
+    "host", ["contoso.crm9.dynamics.com", "contoso.crm.dynamics.cn", "contoso.crm.microsoftdynamics.us"]
+)
+def test_environments_of_other_regions_and_clouds_are_dynamics_hosts(host: str) -> None:
+    assert loaded(DATAVERSE_URL=f"https://{host}").dataverse.url == f"https://{host}"
+
+
+@pytest.mark.parametrize(
+    "host", ["contoso.example.com", "crm4.dynamics.com.example.com", "evildynamics.com", "localhost", "10.0.0.1"]
+)
+def test_a_foreign_host_gets_no_credentials_unless_the_operator_names_the_authority(host: str) -> None:
+    url = f"https://{host}"
+    told = refused(GOOD | {"DATAVERSE_URL": url})
+    assert "DATAVERSE_URL" in told
+    assert "DATAVERSE_AUTHORITY" in told
+    assert host in told
+    assert loaded(DATAVERSE_URL=url, DATAVERSE_AUTHORITY="https://login.example.com/t").dataverse.url == url
+
+
+def test_a_user_name_of_an_on_premises_domain_is_refused_with_the_form_that_works() -> None:
+    told = refused(GOOD | {"DATAVERSE_USERNAME": "CONTOSO\\sync"})
+    assert "DATAVERSE_USERNAME" in told
+    assert "user@domain" in told
+
+
+def test_a_managed_identity_takes_the_place_of_connection_strings() -> None:
+    given = settings.load(
+        without("ServiceBusConnection", "AzureWebJobsStorage")
+        | {
+            "ServiceBusConnection__fullyQualifiedNamespace": "contoso.servicebus.windows.net",
+            "AzureWebJobsStorage__tableServiceUri": "https://contoso.table.core.windows.net",
+        }
+    )
+    assert given.bus.namespace == "contoso.servicebus.windows.net"
+    assert given.storage.table_uri == "https://contoso.table.core.windows.net"
+
+
+def test_no_secret_shows_in_any_text_of_the_settings() -> None:
+    given = loaded()
+    texts = [repr(given), str(given), f"{given.dataverse}", str(given.model_dump()), given.model_dump_json()]
+    for value in SECRETS.values():
+        assert all(value not in text for text in texts)
+    assert given.dataverse.client_secret.get_secret_value() == SECRETS["DATAVERSE_CLIENT_SECRET"]
+
+
+@pytest.mark.parametrize("broken", sorted({*GOOD, "DATAVERSE_AUTH", "PARKED_TABLE", "MAX_ATTEMPTS"}))
+def test_no_secret_shows_in_any_text_of_a_refusal(broken: str) -> None:
+    """Also when the secret itself was pasted into the wrong setting."""
+    misplaced = "-mispl@ced S3cret/0006"
+    environment = GOOD | {broken: "", "DATAVERSE_ORGANIZATION_ID": misplaced, "MARKETO_CONCURRENCY": misplaced}
+    with pytest.raises(ConfigurationError) as refusal:
+        settings.load(environment)
+    error = refusal.value
+    texts = [str(error), repr(error), "".join(traceback.format_exception(error))]
+    for secret in (*SECRETS.values(), misplaced):
+        assert all(secret not in text for text in texts)
+
+
+def example() -> tuple[dict[str, str], str]:
+    """The example file: its settings, and its explanations as one text."""
+    text = (ROOT / "local.settings.example.json").read_text(encoding="utf-8")
+    values: dict[str, str] = json.loads(text)["Values"]
+    given = {name: value for name, value in values.items() if not name.startswith("//")}
+    return given, "\n".join(name for name in values if name.startswith("//"))
+
+
+def test_the_example_file_names_every_setting_and_no_other() -> None:
+    given, explained = example()
+    for name in aliases():
+        assert name in given or f"// {name}" in explained.splitlines(), name
+    assert set(given) - set(aliases()) == {"FUNCTIONS_WORKER_RUNTIME", "RELEASE_SCHEDULE", "WRITE_BACK_SCHEDULE"}
+
+
+def test_the_example_file_explains_every_setting_or_its_group() -> None:
+    values = json.loads((ROOT / "local.settings.example.json").read_text(encoding="utf-8"))["Values"]
+    explained = False
+    for name, value in values.items():
+        if name.startswith("//"):
+            explained = True
+            assert len(value) > 10, name
+        assert explained or name == "FUNCTIONS_WORKER_RUNTIME", name
+
+
+def test_the_example_file_shows_the_defaults_of_the_code() -> None:
+    given, _ = example()
+    to_fill_in = {name for name, value in given.items() if "<" in value} | {"AzureWebJobsStorage"}
+    for name, default in aliases().items():
+        if name in given and default is not None and name not in to_fill_in:
+            assert type(default)(given[name]) == default, name
+
+
+def test_the_example_file_loads_once_its_placeholders_are_filled_in() -> None:
+    given, _ = example()
+    filled = {name: GOOD.get(name, value) if "<" in value else value for name, value in given.items()}
+    assert not any("<" in value for value in filled.values())
+    assert settings.load(filled).sync == loaded().sync

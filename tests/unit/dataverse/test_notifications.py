@@ -1,0 +1,295 @@
+"""What the parser makes of each kind of notification. Bodies: data/notifications, one file per kind."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.dataverse.notifications import Change, Notification, parse
+
+DATA = Path(__file__).parents[1] / "data" / "notifications"
+SAMPLES = sorted(path.stem for path in DATA.glob("*.json"))
+
+ACCOUNT = "7a14b3c2-1a52-ef11-a316-000d3a5b7c8d"
+CONTACT = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
+OTHER_CONTACT = "31709b88-1c52-ef11-a316-000d3a5b7c8d"
+LEAD = "4c8e7d15-2052-ef11-a316-000d3a5b7c8d"
+OPPORTUNITY = "8d3f6a72-2452-ef11-a316-000d3a5b7c8d"
+USER = "9b7e41d2-904d-ee11-be6f-000d3a4f1b2c"
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
+Body = dict[str, Any]
+
+
+def sample(name: str) -> bytes:
+    return (DATA / f"{name}.json").read_bytes()
+
+
+def loaded(name: str) -> Body:
+    body: Body = json.loads(sample(name))
+    return body
+
+
+def parsed(body: Body) -> Notification:
+    return parse(json.dumps(body).encode())
+
+
+def parameter(body: Body, name: str, section: str = "InputParameters") -> Any:
+    return next(pair["value"] for pair in body[section] if pair["key"] == name)
+
+
+def without_parameter(body: Body, name: str, section: str = "InputParameters") -> Body:
+    return body | {section: [pair for pair in body[section] if pair["key"] != name]}
+
+
+def rows(notification: Notification) -> list[tuple[str, str]]:
+    return [(change.table, change.id) for change in notification.changes]
+
+
+def rewritten(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The same JSON with every node changed, innermost first."""
+    if isinstance(value, dict):
+        value = {key: rewritten(inner, change) for key, inner in value.items()}
+    elif isinstance(value, list):
+        value = [rewritten(inner, change) for inner in value]
+    return change(value)
+
+
+# --- which rows changed ---
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("account_create_sync_webhook", [("account", ACCOUNT)]),
+        ("contact_create_async", [("contact", CONTACT)]),
+        ("contact_update_async", [("contact", CONTACT)]),
+        ("contact_update_2017", [("contact", CONTACT)]),
+        ("lead_update_minimal", [("lead", LEAD)]),
+        ("systemuser_update", [("systemuser", USER)]),
+        ("connection_create", [("connection", "a90c2b57-2752-ef11-a316-000d3a5b7c8d")]),
+        ("customeropportunityrole_create", [("customeropportunityrole", "b3c70d18-2952-ef11-a316-000d3a5b7c8d")]),
+        ("lead_assign", [("lead", LEAD)]),
+        ("opportunity_setstate", [("opportunity", OPPORTUNITY)]),
+        ("opportunity_win", [("opportunity", OPPORTUNITY)]),
+        ("contact_merge", [("contact", CONTACT), ("contact", OTHER_CONTACT)]),
+        ("lead_qualify", [("lead", LEAD), ("contact", CONTACT), ("opportunity", OPPORTUNITY)]),
+        ("associate", [("contact", CONTACT), ("lead", LEAD)]),
+        ("disassociate", [("contact", CONTACT), ("lead", LEAD)]),
+        ("contact_createmultiple", [("contact", CONTACT), ("contact", OTHER_CONTACT)]),
+        ("contact_updatemultiple", [("contact", CONTACT), ("contact", OTHER_CONTACT)]),
+        ("truncated_size_exceeded", [("contact", CONTACT)]),
+        ("truncated_keys_absent", [("contact", CONTACT)]),
+    ],
+)
+def test_each_message_names_its_rows_once_and_in_order(name: str, expected: list[tuple[str, str]]) -> None:
+    notification = parse(sample(name))
+
+    assert rows(notification) == expected
+    assert {change.operation for change in notification.changes} == {"upsert"}
+
+
+def test_a_delete_is_told_from_an_upsert() -> None:
+    assert parse(sample("account_delete")).changes == (Change("account", ACCOUNT, "delete"),)
+    assert parse(sample("contact_deletemultiple")).changes == (
+        Change("contact", CONTACT, "delete"),
+        Change("contact", OTHER_CONTACT, "delete"),
+    )
+
+
+@pytest.mark.parametrize("message", ["SetStateDynamicEntity", "LoseOpportunity", "new_Approve", "GrantAccess"])
+def test_any_message_about_a_row_is_an_upsert_of_that_row(message: str) -> None:
+    body = loaded("opportunity_setstate") | {"MessageName": message}
+
+    assert parsed(body).changes == (Change("opportunity", OPPORTUNITY, "upsert"),)
+    assert parsed(body).message == message
+
+
+@pytest.mark.parametrize("name", ["lead_update_minimal", "account_delete", "lead_assign", "opportunity_setstate"])
+def test_the_parameters_name_the_row_when_the_triple_does_not(name: str) -> None:
+    expected = parse(sample(name)).changes
+
+    assert parsed(loaded(name) | {"PrimaryEntityId": NOBODY}).changes == expected
+    assert parsed(loaded(name) | {"PrimaryEntityId": None, "PrimaryEntityName": "none"}).changes == expected
+
+
+def test_the_triple_names_the_row_when_a_parameter_is_not_readable() -> None:
+    body = loaded("lead_update_minimal") | {"InputParameters": [{"key": "Target", "value": 17}]}
+
+    assert rows(parsed(body)) == [("lead", LEAD)]
+
+
+def test_a_won_opportunity_is_the_row_even_if_the_triple_names_the_closing_activity() -> None:
+    body = loaded("opportunity_win") | {"PrimaryEntityName": "opportunityclose", "PrimaryEntityId": OTHER_CONTACT}
+
+    assert rows(parsed(body)) == [("opportunity", OPPORTUNITY)]
+
+
+def test_a_won_opportunity_without_its_closing_activity_counts_by_the_triple() -> None:
+    body = loaded("opportunity_win") | {"PrimaryEntityName": "opportunity", "PrimaryEntityId": OPPORTUNITY}
+
+    assert rows(parsed(body | {"InputParameters": []})) == [("opportunity", OPPORTUNITY)]
+
+
+def test_created_rows_are_found_by_their_ids_or_in_the_targets() -> None:
+    body = loaded("contact_createmultiple")
+    expected = [("contact", CONTACT), ("contact", OTHER_CONTACT)]
+    assert rows(parsed(body | {"OutputParameters": []})) == expected
+    assert rows(parsed(body | {"PrimaryEntityName": "none"})) == expected
+
+    for entity in parameter(body, "Targets")["Entities"]:
+        entity["Id"] = NOBODY
+
+    assert rows(parsed(body)) == expected
+
+
+def test_a_merged_row_is_found_in_a_message_without_a_primary_table() -> None:
+    body = loaded("contact_merge") | {"PrimaryEntityName": "none", "PrimaryEntityId": NOBODY}
+
+    assert rows(parsed(body)) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
+
+
+def test_rows_of_a_collection_may_leave_their_table_to_it() -> None:
+    body = loaded("contact_updatemultiple") | {"PrimaryEntityName": None}
+    for entity in parameter(body, "Targets")["Entities"]:
+        del entity["LogicalName"]
+
+    assert rows(parsed(body)) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
+
+
+# --- however it is written ---
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_dictionaries_may_be_plain_objects(name: str) -> None:
+    def as_object(node: Any) -> Any:
+        pairs = isinstance(node, list) and node and all(isinstance(n, dict) and "key" in n for n in node)
+        return {pair["key"]: pair["value"] for pair in node} if pairs else node
+
+    assert parsed(rewritten(loaded(name), as_object)) == parse(sample(name))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("style", ["{}", "{{{}}}", " {} "])
+def test_guids_may_be_upper_case_and_in_braces(name: str, style: str) -> None:
+    def shouted(node: Any) -> Any:
+        return style.format(node.upper()) if isinstance(node, str) and len(node) == 36 and node[8] == "-" else node
+
+    assert parsed(rewritten(loaded(name), shouted)) == parse(sample(name))
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "opportunity_win"])
+def test_only_references_count_not_the_values_of_columns(name: str) -> None:
+    def scrambled(node: Any) -> Any:
+        if isinstance(node, dict) and "Attributes" in node:
+            return node | {"Attributes": [pair | {"value": [[17]]} for pair in node["Attributes"]]}
+        return node
+
+    assert parsed(rewritten(loaded(name), scrambled)) == parse(sample(name))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_every_unicode_encoding_is_read_with_or_without_bom(encoding: str) -> None:
+    text = sample("contact_update_async").decode()
+
+    assert parse(text.encode(encoding)) == parse(text.encode())
+
+
+def test_unknown_keys_types_and_escapes_do_not_matter() -> None:
+    expected = parse(sample("contact_update_async"))
+    body = {"NewKey": [{"deep": [None, 1e400, float("nan")]}]} | loaded("contact_update_async")
+    target = parameter(body, "Target")
+    target["__type"] = "Entity:http://schemas.example.com/2031"
+    target["Surprise"] = "\ud800"
+
+    assert parsed(body) == expected
+    assert parse(json.dumps(body, ensure_ascii=True).replace("/", "\\/").encode()) == expected
+
+
+def test_a_table_is_lower_case() -> None:
+    assert rows(parsed(loaded("lead_update_minimal") | {"PrimaryEntityName": "Lead"})) == [("lead", LEAD)]
+
+
+def test_a_boxed_guid_is_read() -> None:
+    body = loaded("contact_merge")
+    next(p for p in body["InputParameters"] if p["key"] == "SubordinateId")["value"] = {
+        "__type": "Guid:#System",
+        "__value": OTHER_CONTACT,
+    }
+
+    assert rows(parsed(body)) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
+
+
+# --- stripped bodies ---
+
+
+@pytest.mark.parametrize("empty", [None, [], {}, 0])
+def test_without_parameters_the_triple_counts_and_no_column_is_known(empty: object) -> None:
+    keys = ("InputParameters", "ParentContext", "PreEntityImages", "PostEntityImages")
+
+    notification = parsed(loaded("contact_update_async") | dict.fromkeys(keys, empty))
+
+    assert notification.stripped
+    assert rows(notification) == [("contact", CONTACT)]
+    assert notification.columns is None
+
+
+@pytest.mark.parametrize(
+    ("properties", "stripped"),
+    [
+        ({"MessageMaxSizeExceeded": True}, True),
+        ({"MessageMaxSizeExceeded": "true"}, True),
+        ({"messagemaxsizeexceeded": "True"}, True),
+        ({"X-MS-Dynamics-Msg-Size-Exceeded": "true"}, True),
+        ({"MessageMaxSizeExceeded": "false"}, False),
+        ({"MessageMaxSizeExceeded": False}, False),
+        ({"http://schemas.microsoft.com/xrm/2011/Claims/RequestName": "Update"}, False),
+        ({}, False),
+    ],
+)
+def test_the_transport_tells_that_a_body_was_stripped(properties: dict[str, object], stripped: bool) -> None:
+    notification = parse(sample("contact_update_async"), properties=properties)
+
+    assert notification.stripped is stripped
+    assert (notification.columns is None) is stripped
+    assert rows(notification) == [("contact", CONTACT)]
+
+
+def test_a_message_that_has_no_parameters_anyway_is_not_stripped() -> None:
+    assert not parsed(loaded("lead_assign") | {"MessageName": "new_Ping", "InputParameters": []}).stripped
+
+
+def test_created_rows_survive_the_stripping_of_createmultiple() -> None:
+    notification = parsed(loaded("contact_createmultiple") | {"InputParameters": None})
+
+    assert rows(notification) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
+    assert notification.stripped
+
+
+def test_a_webhook_body_and_a_queue_message_give_the_same_notification() -> None:
+    body = sample("contact_update_async")
+    webhook = {"Content-Type": "application/json", "x-ms-dynamics-entity-name": "contact"}
+    queue = {"http://schemas.microsoft.com/xrm/2011/Claims/EntityLogicalName": "contact"}
+
+    assert parse(body, content_type="application/json; charset=utf-8", properties=webhook) == parse(
+        body, content_type="application/json", properties=queue
+    )
+
+
+def test_a_merge_without_the_loser_still_counts_for_the_winner() -> None:
+    assert rows(parsed(without_parameter(loaded("contact_merge"), "SubordinateId"))) == [("contact", CONTACT)]
+
+
+def test_a_merge_without_its_target_counts_for_both() -> None:
+    body = without_parameter(loaded("contact_merge"), "Target")
+
+    assert rows(parsed(body)) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
+
+
+@pytest.mark.parametrize("nothing", [None, [], {"Entities": None}, {"Entities": []}])
+def test_a_lead_may_be_qualified_without_creating_anything(nothing: object) -> None:
+    body = loaded("lead_qualify") | {"OutputParameters": [{"key": "CreatedEntities", "value": nothing}]}
+
+    assert rows(parsed(body)) == [("lead", LEAD)]

@@ -1,0 +1,443 @@
+"""What a Marketo record of each table holds, by the sync.toml that is delivered, and how values are made to fit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.config import sync_toml
+from shared.config.sync_toml import FieldRule, TableConfig
+from shared.dataverse.metadata import Column
+from shared.sync.mapping import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
+
+ROOT = Path(__file__).parents[3]
+CONFIG = sync_toml.load(ROOT / "sync.toml")
+DELIVERED = {table: CONFIG.fields_of(table) for table in CONFIG.tables}
+
+STRING = MarketoField("string", 255)
+TEXT = MarketoField("text")
+TYPES = {  # marketo.md 4.7; everything else is string(255)
+    "billingStreet": TEXT, "address": TEXT, "mktoCompanyNotes": TEXT, "sicCode": MarketoField("string", 40),
+    "annualRevenue": MarketoField("currency"), "numberOfEmployees": MarketoField("integer"),
+    "email": MarketoField("email", 255), "website": MarketoField("url", 255), "phone": MarketoField("phone", 255),
+    "doNotCall": MarketoField("boolean"), "dateOfBirth": MarketoField("date"),
+    "description": MarketoField("string", 2000), "amount": MarketoField("currency"),
+    "probability": MarketoField("percent"), "closeDate": MarketoField("date"), "isClosed": MarketoField("boolean"),
+    "isWon": MarketoField("boolean"), "externalCreatedDate": MarketoField("datetime"),
+}  # fmt: skip
+LABELS: Labels = {
+    "industrycode": {1: "Accounting"},
+    "leadsourcecode": {8: "Web"},
+    "leadqualitycode": {1: "Hot"},
+    "statuscode": {1: "In Progress", 3: "Won", 4: "Canceled"},
+}
+PERSON_ROW = {
+    "emailaddress1": "a@b.com", "firstname": "Ann", "middlename": "M.", "lastname": "Lee", "salutation": "Ms",
+    "jobtitle": "CTO", "telephone1": "+1", "mobilephone": "+2", "fax": "+3", "address1_line1": "Main St 1",
+    "address1_city": "Bonn", "address1_stateorprovince": "NW", "address1_country": "Germany",
+    "address1_postalcode": "53111", "donotphone": False,
+}  # fmt: skip
+PERSON = {
+    "email": "a@b.com", "firstName": "Ann", "middleName": "M.", "lastName": "Lee", "salutation": "Ms", "title": "CTO",
+    "phone": "+1", "mobilePhone": "+2", "fax": "+3", "address": "Main St 1", "city": "Bonn", "state": "NW",
+    "country": "Germany", "postalCode": "53111", "doNotCall": False,
+}  # fmt: skip
+OPEN = {
+    "name": "Chairs", "description": "300 of them", "stepname": "2-Develop", "statuscode": 1, "statecode": 0,
+    "estimatedvalue": 1604.47, "actualvalue": None, "closeprobability": 60, "estimatedclosedate": "2026-09-30",
+    "actualclosedate": None, "createdon": "2026-01-05T10:00:00Z",
+}  # fmt: skip
+OPEN_MAPPED = {
+    "name": "Chairs", "description": "300 of them", "stage": "2-Develop", "amount": 1604.47, "probability": 60,
+    "closeDate": "2026-09-30", "isClosed": False, "isWon": False, "externalCreatedDate": "2026-01-05T10:00:00Z",
+}  # fmt: skip
+
+Values = dict[str, Any]
+Fields = dict[str, tuple[FieldRule, ...]]
+
+
+def fields_of(**given: Any) -> Fields:
+    """The rules of a table as sync.toml writes them."""
+    return TableConfig.model_validate({"fields": given}).fields
+
+
+def described(fields: Fields) -> dict[str, MarketoField]:
+    return {name: TYPES.get(name, STRING) for name in fields}
+
+
+def mapped(table: str, row: Values, labels: Labels = LABELS) -> Values:
+    return compile_table(DELIVERED[table], described(DELIVERED[table])).map(row, labels).record
+
+
+def one(rule: Any, row: Values, *, field: MarketoField = STRING, labels: Labels = LABELS) -> Values:
+    """The record that a table with the one field `x` makes of a row."""
+    return compile_table(fields_of(x=rule), {"x": field}).map(row, labels).record
+
+
+def test_a_user_becomes_a_sales_person() -> None:
+    row = {
+        "internalemailaddress": "sam@x.com", "firstname": "Sam", "lastname": "S", "title": "Rep", "jobtitle": "Other",
+        "address1_telephone1": "+1", "mobilephone": "+2", "address1_fax": "+3",
+    }  # fmt: skip
+    expected = {
+        "email": "sam@x.com", "firstName": "Sam", "lastName": "S", "title": "Rep", "phone": "+1", "mobilePhone": "+2",
+        "fax": "+3",
+    }  # fmt: skip
+    assert mapped("systemuser", row) == expected
+    assert mapped("systemuser", row | {"title": None})["title"] == "Other"
+
+
+def test_an_account_becomes_a_company() -> None:
+    row = {
+        "name": "Contoso", "address1_line1": "Main St 1", "address1_line2": None, "address1_line3": "Hall C",
+        "address1_city": "Bonn", "address1_stateorprovince": "NW", "address1_country": "Germany",
+        "address1_postalcode": "53111", "telephone1": "+1", "websiteurl": "https://contoso.com", "industrycode": 1,
+        "sic": "7372", "revenue": 1_500_000.5, "numberofemployees": 120, "description": "Our best customer",
+    }  # fmt: skip
+    assert mapped("account", row) == {
+        "company": "Contoso", "billingStreet": "Main St 1\nHall C", "billingCity": "Bonn", "billingState": "NW",
+        "billingCountry": "Germany", "billingPostalCode": "53111", "mainPhone": "+1",
+        "website": "https://contoso.com", "industry": "Accounting", "sicCode": "7372", "annualRevenue": 1_500_000.5,
+        "numberOfEmployees": 120, "mktoCompanyNotes": "Our best customer",
+    }  # fmt: skip
+
+
+def test_a_lead_without_account_becomes_a_person_with_its_company_text() -> None:
+    row = PERSON_ROW | {
+        "companyname": "Contoso", "_parentaccountid_value": None, "leadsourcecode": 8, "leadqualitycode": 1,
+        "statuscode": 1,
+    }  # fmt: skip
+    expected = PERSON | {"company": "Contoso", "leadSource": "Web", "rating": "Hot", "leadStatus": "In Progress"}
+    assert mapped("lead", row) == expected
+
+
+def test_a_lead_with_account_says_nothing_of_its_company_text() -> None:
+    """Company fields of a linked person belong to the company (1021)."""
+    record = mapped("lead", PERSON_ROW | {"companyname": "Contoso", "_parentaccountid_value": "7a14b3c2"})
+    assert "company" not in record
+
+
+def test_a_contact_becomes_a_person() -> None:
+    row = PERSON_ROW | {"department": "IT", "birthdate": "1980-05-17", "donotphone": True}
+    expected = PERSON | {"department": "IT", "dateOfBirth": "1980-05-17", "doNotCall": True}
+    assert mapped("contact", row) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, {}),
+        ({"stepname": None}, {"stage": "In Progress"}),
+        (
+            {"statecode": 1, "statuscode": 3, "actualvalue": 1500.0, "actualclosedate": "2026-08-01"},
+            {"stage": "Won", "amount": 1500.0, "closeDate": "2026-08-01", "isClosed": True, "isWon": True},
+        ),
+        ({"statecode": 1, "statuscode": 3}, {"stage": "Won", "isClosed": True, "isWon": True}),
+        (
+            {"statecode": 2, "statuscode": 4, "actualvalue": 0.0},
+            {"stage": "Canceled", "isClosed": True},
+        ),
+        (
+            {"statecode": 2, "statuscode": 4, "actualclosedate": "2026-08-01"},
+            {"stage": "Canceled", "isClosed": True, "closeDate": "2026-08-01"},
+        ),
+        ({"actualvalue": 1500.0, "actualclosedate": "2026-08-01"}, {}),
+        (
+            {
+                "actualvalue": 1500.0,
+                "actualclosedate": "2026-08-01",
+                "estimatedvalue": None,
+                "estimatedclosedate": None,
+            },
+            {"amount": None, "closeDate": None},
+        ),
+    ],
+    ids=[
+        "open",
+        "open without step",
+        "won",
+        "won without actual value",
+        "lost",
+        "lost on a day",
+        "reopened",
+        "reopened without estimates",
+    ],
+)
+def test_an_opportunity_follows_its_state(change: Values, expected: Values) -> None:
+    assert mapped("opportunity", OPEN | change) == OPEN_MAPPED | expected
+
+
+def test_a_connection_gives_its_creation_date_to_the_role() -> None:
+    assert mapped("connection", {"createdon": "2026-01-05T10:00:00Z"}) == {
+        "externalCreatedDate": "2026-01-05T10:00:00Z"
+    }
+
+
+@pytest.mark.parametrize("table", DELIVERED)
+def test_empty_columns_clear_every_field_of_the_table(table: str) -> None:
+    columns = compile_table(DELIVERED[table], described(DELIVERED[table])).columns
+    record = mapped(table, dict.fromkeys(columns))
+    assert record == dict.fromkeys(DELIVERED[table])
+
+
+@pytest.mark.parametrize("table", DELIVERED)
+def test_columns_that_are_absent_from_a_row_are_read_as_empty(table: str) -> None:
+    assert mapped(table, {}) == dict.fromkeys(DELIVERED[table])
+
+
+def test_the_columns_to_read_are_those_of_all_rules_and_their_conditions() -> None:
+    columns = compile_table(DELIVERED["opportunity"], described(DELIVERED["opportunity"])).columns
+    assert columns == set(OPEN)
+
+
+def test_the_labels_to_read_are_those_of_choices() -> None:
+    assert label_columns(DELIVERED["lead"]) == {"leadsourcecode", "leadqualitycode", "statuscode"}
+    assert label_columns(DELIVERED["contact"]) == frozenset()
+
+
+def test_a_field_that_marketo_does_not_have_is_dropped_and_its_columns_are_not_read() -> None:
+    fields = fields_of(known="a", unknown={"column": "b", "when": {"c": [1]}})
+    compiled = compile_table(fields, {"known": STRING})
+    assert compiled.dropped == ("unknown",)
+    assert compiled.columns == {"a"}
+    assert compiled.map({"a": "1", "b": "2", "c": 1}, {}).record == {"known": "1"}
+
+
+def test_a_field_that_marketo_lets_nobody_write_is_dropped() -> None:
+    compiled = compile_table(fields_of(x="a", y="b"), {"x": MarketoField("string", writable=False), "y": STRING})
+    assert compiled.dropped == ("x",)
+    assert compiled.columns == {"b"}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "gone", {"column": "a", "when": {"gone": [1]}}, {"columns": ["a", "gone"], "convert": "lines"},
+        {"column": "gone", "convert": "label"}, ["gone", {"column": "gone", "when": {"a": "present"}}],
+    ],
+)  # fmt: skip
+def test_a_field_whose_column_dynamics_does_not_have_is_left_as_it_is_in_marketo(rule: Any) -> None:
+    compiled = compile_table(fields_of(x=rule, y="b"), {"x": STRING, "y": STRING}, columns={"a", "b"})
+    assert compiled.dropped_columns == ("gone",)
+    assert compiled.columns == {"b"}
+    assert compiled.map({"a": "1", "b": "2", "gone": "3"}, {}).record == {"y": "2"}
+
+
+def test_of_alternatives_only_those_whose_column_is_missing_are_left_out() -> None:
+    compiled = compile_table(fields_of(x=["gone", "a"]), {"x": STRING}, columns={"a"})
+    assert (compiled.dropped, compiled.dropped_columns) == ((), ("gone",))
+    assert compiled.map({"a": "1"}, {}).record == {"x": "1"}
+
+
+def test_where_empty_columns_are_not_to_clear_only_values_are_sent() -> None:
+    lines, label = {"columns": ["d"], "convert": "lines"}, {"column": "e", "convert": "label"}
+    fields = fields_of(x="a", y=["b", "c"], z=lines, w=label)
+    compiled = compile_table(fields, dict.fromkeys("xyzw", STRING), clears=False)
+    row = {"a": "", "b": None, "c": "1", "d": "", "e": None}
+    assert compiled.map(row, {"e": {}}).record == {"y": "1"}
+    assert compiled.map(dict.fromkeys("abcde"), {"e": {}}).record == {}
+
+
+def test_fields_are_sent_with_the_spelling_of_describe() -> None:
+    assert compile_table(fields_of(FIRSTname="a"), {"firstName": STRING}).map({"a": "Ann"}, {}).record == {
+        "firstName": "Ann"
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "applies"),
+    [
+        ("empty", None, True), ("empty", "", True), ("empty", "x", False), ("empty", 0, False),
+        ("present", "x", True), ("present", 0, True), ("present", None, False), ("present", "", False),
+        ([1, 2], 2, True), ([1, 2], 3, False), ([1, 2], None, False), ([True], True, True), (["a"], "a", True),
+    ],
+)  # fmt: skip
+def test_a_condition_decides_whether_the_field_is_sent(wanted: Any, value: Any, applies: bool) -> None:
+    record = one({"column": "a", "when": {"b": wanted}}, {"a": "text", "b": value})
+    assert record == ({"x": "text"} if applies else {})
+
+
+def test_all_conditions_of_a_rule_must_hold() -> None:
+    rule = {"column": "a", "when": {"b": [1], "c": [2]}}
+    assert one(rule, {"a": "text", "b": 1, "c": 2}) == {"x": "text"}
+    assert one(rule, {"a": "text", "b": 1, "c": 3}) == {}
+
+
+def test_the_first_alternative_with_a_value_wins_and_none_clears() -> None:
+    assert one(["a", "b"], {"a": "1", "b": "2"}) == {"x": "1"}
+    assert one(["a", "b"], {"a": "", "b": "2"}) == {"x": "2"}
+    assert one(["a", "b"], {"a": None, "b": None}) == {"x": None}
+
+
+@pytest.mark.parametrize("value", [None, "", " \u00a0"])
+def test_a_field_is_cleared_only_when_every_rule_that_applies_was_read_and_is_empty(value: Any) -> None:
+    label = {"column": "b", "convert": "label"}
+    assert one(["a", label], {"a": value, "b": value}, labels={"b": {1: "Red"}}) == {"x": None}
+    assert one(["a", label], {"a": value, "b": 1}, labels={"b": {1: "Red"}}) == {"x": "Red"}
+    assert one(["a", label], {"a": value, "b": 9}, labels={"b": {1: "Red"}}) == {}
+    assert one([label, "a"], {"a": value, "b": 9}, labels={"b": {1: "Red"}}) == {}
+    assert one(["a", {"column": "b", "when": {"c": [1]}}], {"a": value, "c": 2}) == {"x": None}
+    gone = compile_table(fields_of(x=["a", "gone"]), {"x": STRING}, columns={"a"})
+    assert gone.map({"a": value}, {}).record == {}
+
+
+def test_a_choice_without_a_label_is_seen_to_be_left_out() -> None:
+    rules = fields_of(x=["a", {"column": "b", "convert": "label"}])
+    (found,) = compile_table(rules, {"x": STRING}).map({"a": None, "b": 9}, {"b": {1: "Red"}}).left_out
+    assert (found.field, found.code, found.value_class) == ("x", "UnknownLabel", "a choice")
+
+
+def hiding(*hidden: str, **fields: Any) -> FieldMap:
+    """The mapping where column-level security hides some of the columns a, b and c."""
+    columns = {name: Column(name, "String", readable=True, hidden=name in hidden) for name in "abc"}
+    return compile_table(fields_of(**fields), {"x": STRING}, columns=columns)
+
+
+def test_the_null_of_a_hidden_column_says_nothing_and_its_value_is_believed() -> None:
+    compiled = hiding("a", x="a")
+    assert compiled.columns == {"a"}
+    assert compiled.map({"a": None}, {}).record == {}
+    assert compiled.map({}, {}).record == {}
+    assert compiled.map({"a": "1"}, {}).record == {"x": "1"}
+
+
+def test_what_may_stand_in_a_hidden_column_is_not_replaced_by_an_alternative_behind_it() -> None:
+    compiled = hiding("a", x=["a", "b"])
+    assert compiled.map({"a": None, "b": "2"}, {}).record == {}
+    assert compiled.map({"a": "1", "b": "2"}, {}).record == {"x": "1"}
+    assert compiled.map({"a": None, "b": None}, {}).record == {}
+    before = hiding("b", x=["a", "b", "c"])
+    assert before.map({"a": "1", "b": None, "c": "3"}, {}).record == {"x": "1"}
+    assert before.map({"a": None, "b": None, "c": "3"}, {}).record == {}
+    elsewhere = hiding("a", x=[{"column": "a", "when": {"c": ["1"]}}, "b"])
+    assert elsewhere.map({"a": None, "b": "2", "c": "9"}, {}).record == {"x": "2"}
+    lines = hiding("a", x={"columns": ["a", "b"], "convert": "lines"})
+    assert lines.map({"a": None, "b": "2"}, {}).record == {}
+
+
+@pytest.mark.parametrize("wanted", ["empty", "present", ["1"]])
+def test_a_condition_on_a_hidden_column_neither_holds_nor_fails(wanted: Any) -> None:
+    compiled = hiding("b", x=[{"column": "a", "when": {"b": wanted, "c": ["1"]}}, "c"])
+    assert compiled.map({"a": "1", "b": None, "c": None}, {}).record == {"x": None}
+    unknown = hiding("b", x={"column": "a", "when": {"b": wanted}})
+    assert unknown.map({"a": "1", "b": None}, {}).record == {}
+
+
+def test_lines_leave_empty_columns_out_and_clear_when_all_are_empty() -> None:
+    rule = {"columns": ["a", "b", "c"], "convert": "lines"}
+    assert one(rule, {"a": "1", "b": "", "c": "3"}, field=TEXT) == {"x": "1\n3"}
+    assert one(rule, {"a": None, "b": ""}, field=TEXT) == {"x": None}
+
+
+def test_is_tells_true_and_false_and_clears_without_value() -> None:
+    rule = {"column": "a", "convert": "is", "values": [1, 2]}
+    boolean = MarketoField("boolean")
+    assert one(rule, {"a": 2}, field=boolean) == {"x": True}
+    assert one(rule, {"a": 0}, field=boolean) == {"x": False}
+    assert one(rule, {"a": None}, field=boolean) == {"x": None}
+
+
+@pytest.mark.parametrize("value", [False, None, ""])
+def test_true_only_never_takes_an_opt_out_back(value: Any) -> None:
+    rule = {"column": "a", "convert": "true_only"}
+    assert one(rule, {"a": value}, field=MarketoField("boolean")) == {}
+    assert one(rule, {"a": True}, field=MarketoField("boolean")) == {"x": True}
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [(1, "Red"), (None, None), ("", None), ("1,3", "Red;Blue"), ("3", "Blue"), ("-1", "None of these")],
+)
+def test_a_choice_is_sent_as_its_label_and_several_joined(value: Any, label: str | None) -> None:
+    labels = {"a": {1: "Red", 3: "Blue", -1: "None of these"}}
+    assert one({"column": "a", "convert": "label"}, {"a": value}, labels=labels) == {"x": label}
+
+
+@pytest.mark.parametrize("value", [9, "9", "1,9", "Red"])
+def test_a_choice_without_a_known_label_leaves_marketos_value(value: Any) -> None:
+    labels = {"a": {1: "Red"}}
+    assert one({"column": "a", "convert": "label"}, {"a": value}, labels=labels) == {}
+    assert one([{"column": "a", "convert": "label"}, "b"], {"a": value, "b": "c"}, labels=labels) == {"x": "c"}
+
+
+@pytest.mark.parametrize(("value", "unknown"), [(1, False), (9, True), ("1,9", True), (None, False), ("Red", False)])
+def test_an_option_that_was_added_is_noticed(value: Any, unknown: bool) -> None:
+    assert has_unknown_choice({"a": value}, {"a": {1: "Red"}}) == unknown
+
+
+@pytest.mark.parametrize(("value", "label"), [(True, "Yes"), (False, "No"), (None, None)])
+def test_a_yes_or_no_is_sent_as_its_label(value: bool | None, label: str | None) -> None:
+    assert one({"column": "a", "convert": "label"}, {"a": value}, labels={"a": {1: "Yes", 0: "No"}}) == {"x": label}
+
+
+@pytest.mark.parametrize("value", [1, "1,3", True])
+def test_a_field_is_left_alone_when_its_column_has_no_labels_at_all(value: Any) -> None:
+    rule = {"column": "a", "convert": "label"}
+    assert one(rule, {"a": value}, labels={}) == {}
+    assert one([rule, "b"], {"a": value, "b": "plain"}, labels={}) == {"x": "plain"}
+
+
+@pytest.mark.parametrize(
+    ("data_type", "value", "expected"),
+    [
+        ("string", 7, "7"), ("string", True, "true"), ("string", 1.5, "1.5"), ("email", "a@b.com", "a@b.com"),
+        ("phone", "+1", "+1"), ("url", "https://x", "https://x"), ("a new type", 7, "7"),
+        ("url", "www.x", "https://www.x"),
+        ("integer", 7, 7), ("integer", 7.6, 8), ("score", 3.0, 3), ("percent", 60.0, 60),
+        ("float", 7, 7), ("currency", 1604.47, 1604.47), ("float", True, 1.0),
+        ("boolean", True, True), ("boolean", 0, False), ("boolean", 1, True),
+        ("date", "2026-03-04", "2026-03-04"), ("date", "2026-03-04T10:00:00Z", "2026-03-04"),
+        ("datetime", "2026-03-04T10:00:00Z", "2026-03-04T10:00:00Z"),
+        ("datetime", "2026-03-04", "2026-03-04T00:00:00Z"),
+        ("text", "long", "long"), ("text", 7, "7"),
+    ],
+)  # fmt: skip
+def test_a_value_takes_the_type_that_describe_names(data_type: str, value: Any, expected: Any) -> None:
+    found = one("a", {"a": value}, field=MarketoField(data_type))["x"]
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+rows = st.dictionaries(
+    st.sampled_from(sorted({*OPEN, *PERSON_ROW, "companyname", "leadsourcecode", "birthdate", "revenue"})),
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
+)
+
+
+@given(st.sampled_from(sorted(DELIVERED)), rows)
+def test_whatever_a_row_holds_its_record_is_json_of_known_fields(table: str, row: Values) -> None:
+    record = mapped(table, row)
+    assert record.keys() <= DELIVERED[table].keys()
+    assert json.loads(json.dumps(record)) == record
+
+
+names = st.sampled_from("abcdef")
+conditions = st.dictionaries(names, st.sampled_from(["empty", "present", [1], ["x"]]), min_size=1)
+rules = st.one_of(
+    names,
+    st.fixed_dictionaries({"column": names, "when": conditions}),
+    st.fixed_dictionaries({"columns": st.lists(names, min_size=1), "convert": st.just("lines")}),
+    st.fixed_dictionaries({"column": names, "convert": st.sampled_from(["label", "true_only"])}),
+)
+mappings = st.dictionaries(st.sampled_from("xyz"), st.one_of(rules, st.lists(rules, min_size=1)))
+cells = st.one_of(st.none(), st.just(""), st.just(1), st.just("x"), st.booleans())
+
+
+@given(mappings, st.sets(names), st.sets(st.sampled_from("xyz")), st.dictionaries(names, cells), st.booleans())
+def test_no_column_is_read_and_no_field_sent_that_is_not_there(
+    given_fields: Values, columns: set[str], in_marketo: set[str], row: Values, clears: bool
+) -> None:
+    compiled = compile_table(
+        fields_of(**given_fields), dict.fromkeys(in_marketo, STRING), columns=columns, clears=clears
+    )
+    assert compiled.columns <= columns
+    assert columns.isdisjoint(compiled.dropped_columns)
+    assert set(compiled.dropped) == given_fields.keys() - in_marketo
+    record = compiled.map(row, {}).record
+    assert record.keys() <= in_marketo & given_fields.keys()
+    assert clears or None not in record.values()
+    there = {column: value for column, value in row.items() if column in columns}
+    assert compiled.map(there, {}).record == record
