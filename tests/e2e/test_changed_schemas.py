@@ -1,5 +1,6 @@
 """Columns and fields that disappear while it runs cost themselves only; keys of one's own; a filter of rules."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from emulators.marketo.objects import COMPANIES, LEADS
 from local.harness import Rows, System, eventually, running_system
+from local.harness.showing import run
 
 PERSON_KEY, COMPANY_KEY = 'person = "dynamicsPersonId"', 'company = "dynamicsAccountId"'
 RULE = """[contact]
@@ -26,7 +28,8 @@ def own_config(directory: Path) -> Path:
     if PERSON_KEY not in text:
         text = text.replace("\n[owner]", f"\n[keys]\n{PERSON_KEY}\n{COMPANY_KEY}\n\n[owner]", 1)
     config = directory / "own.toml"
-    config.write_text(text.replace("[contact.fields]", RULE, 1), encoding="utf-8")
+    text = text.replace("[contact.fields]", f'{RULE}\ncompanyTier = "salutation"', 1)
+    config.write_text(text.replace("[lead.fields]", '[lead.fields]\ncompanyTier = "salutation"', 1), encoding="utf-8")
     return config
 
 
@@ -37,7 +40,11 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]
     config = own_config(directory)
     environment = {**ENVIRONMENT, "SYNC_CONFIG": str(config)}
     async with running_system(directory / "stack", functions_environment=environment) as running:
-        custom = {LEADS: [{"name": "dynamicsPersonId", **GUID}], COMPANIES: [{"name": "dynamicsAccountId", **GUID}]}
+        tier = {"name": "companyTier", "dataType": "string"}
+        custom = {
+            LEADS: [{"name": "dynamicsPersonId", **GUID}],
+            COMPANIES: [{"name": "dynamicsAccountId", **GUID}, tier],
+        }
         await running.marketo("/switches", {"custom_fields": custom})
         yield running
 
@@ -70,6 +77,30 @@ async def test_fields_of_one_s_own_hold_the_ids_and_the_relations_stand(own: Sys
     assert person.get("externalPersonId") is None
     roles = await eventually(lambda: own.roles(deal), bool, what="the role")
     assert [(role["leadId"], role["role"]) for role in roles] == [(person["id"], "Champion")]
+
+
+@pytest.mark.parametrize("table", ["contact", "lead"])
+async def test_a_company_field_of_one_s_own_is_left_out_of_a_linked_person_and_seen(own: System, table: str) -> None:
+    """The describe of companies says which fields are theirs: Marketo refuses those of a linked lead (1021)."""
+    rows = Rows()
+    account = rows.account()
+    person = rows.contact if table == "contact" else rows.lead
+    linked = person(account, salutation="Dr.", jobtitle="Buyer")
+    free = person(salutation="Prof.", jobtitle="Buyer")
+    await own.seed(rows)
+    await own.notify(linked, free)
+    found = await wait_for_person(own, linked.id)
+    assert (found["externalCompanyId"], found["salutation"], found.get("companyTier")) == (account.id, "Dr.", None)
+    assert (await wait_for_person(own, free.id))["companyTier"] == "Prof."
+    assert not await own.broker.dead_letters()
+    await own.broker.idle()
+    exit_code, out, _ = await run(own, linked.id, "--json")
+    verdict = json.loads(out)["verdict"]
+    assert (exit_code, verdict["code"]) == (2, "FieldsLeftOut")
+    assert "companyTier (CompanyField" in verdict["sentence"]
+    assert verdict["remedy"] == "map companyTier in [account.fields] of sync.toml instead"
+    exit_code, out, _ = await run(own, free.id, "--json")
+    assert (exit_code, json.loads(out)["verdict"]["code"]) == (0, "Synced")
 
 
 async def test_a_rule_keeps_out_who_does_not_meet_it(own: System) -> None:

@@ -3,12 +3,13 @@
 from uuid import uuid4
 
 import pytest
+from azure.data.tables.aio import TableClient
 
 from emulators.dataverse.seeding import fixed_id
 from emulators.marketo.objects import LEADS
 from local.harness import Made, Rows, System
 from local.harness.commands import run_here
-from local.harness.showing import way_to
+from local.harness.showing import settings_of, way_to
 from local.harness.system import body_of
 from local.world.model import lookup
 
@@ -123,3 +124,72 @@ async def test_a_field_that_an_admin_creates_is_sent_at_once_after_fields_check(
             await run_here(system.stack.settings_file, "fields", "check")
             await save(system, contact, jobtitle="Buyer")
     await system.changed(contact, department="Board")
+
+
+async def test_a_renamed_choice_has_the_rows_with_its_old_label_sent_again(system: System) -> None:
+    """The label of the choice is all that changes: Dynamics posts nothing for the rows."""
+    rows = Rows()
+    before, after = rows.account(industrycode=1), rows.account(industrycode=1)
+    await system.seed(rows)
+    await system.notify(before)
+    (old,) = await system.synced(before)
+    name = f"Industry {uuid4().hex[:8]}"
+    assert old["industry"] not in (None, name)
+    await system.dataverse("/switches", {"renamed_options": {"account": {"industrycode": {"1": name}}}})
+    with way_to(system):
+        await run_here(system.stack.settings_file, "fields", "check")
+    await system.notify(after)
+    await system.changed(after, industry=name)
+    await system.run_timer()
+    await system.changed(before, industry=name)
+
+
+async def look_again(system: System) -> None:
+    """The timer runs, and a quarter of an hour has passed since it asked for rows that could not be seen."""
+    values = settings_of(system)
+    storage = system.endpoints["storage"]["connection_string"]
+    async with TableClient.from_connection_string(storage, values.get("STATE_TABLE", "state")) as table:
+        await table.delete_entity("reference", "unseen")
+    await system.run_timer()
+
+
+async def test_an_owner_who_becomes_visible_is_linked_without_another_change(system: System) -> None:
+    rows = Rows()
+    known, unknown = rows.user(), rows.user()
+    owned = [(owner, rows.account(owner)) for owner in (known, unknown)]
+    await system.seed(rows)
+    await system.notify(known)
+    await system.synced(known)
+    await system.dataverse("/switches", {"hidden_rows": [known.id, unknown.id]})
+    await system.notify(*(account for _, account in owned))
+    for record in await system.synced(*(account for _, account in owned)):
+        assert record.get("externalSalesPersonId") is None
+    await system.broker.idle()
+    await system.run_timer()
+    await system.dataverse("/switches", {"hidden_rows": []})
+    await look_again(system)
+    for owner, account in owned:
+        await system.changed(account, externalSalesPersonId=owner.id)
+    await system.nothing_parked()
+
+
+async def test_a_user_whose_address_is_hidden_keeps_it_and_has_his_other_fields_updated(system: System) -> None:
+    rows = Rows()
+    seller, new = rows.user(title="Dr."), rows.user()
+    account = rows.account(new)
+    await system.seed(rows)
+    await system.notify(seller)
+    (before,) = await system.synced(seller)
+    await system.dataverse("/switches", {"secured_columns": {"systemuser": {"internalemailaddress": "hidden"}}})
+    await save(system, seller, title="Prof.")
+    await system.changed(seller, title="Prof.", email=before["email"])
+    await system.notify(new, account)
+    (record,) = await system.synced(account)
+    assert record.get("externalSalesPersonId") is None
+    await system.broker.idle()
+    assert await system.record(new) is None, "without an address, a sales person is of no use"
+    assert not await system.broker.dead_letters()
+    await system.run_timer()
+    await system.dataverse("/switches", {"secured_columns": {}})
+    await look_again(system)
+    await system.changed(account, externalSalesPersonId=new.id)
