@@ -44,7 +44,7 @@ def _attach(connection: AmqpConnection, link: Link, path: str) -> LinkEnd:
     entity = connection.namespace.entity(path)
     if isinstance(link, Sender):
         return ConsumerLink(connection, link, entity)
-    return ProducerLink(cast("Receiver", link), entity)
+    return ProducerLink(connection, cast("Receiver", link), entity)
 
 
 def _request_node(connection: AmqpConnection, link: Link, node: str, answer: Callable[[Request], Answer]) -> LinkEnd:

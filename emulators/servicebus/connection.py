@@ -8,6 +8,7 @@ from typing import Any, cast
 from proton import Collector, Connection, Delivery, Event, EventType, Link, Session, Transport, TransportException
 
 from emulators.servicebus.errors import Unauthorized
+from emulators.servicebus.frames import TransferFormats
 from emulators.servicebus.namespace import Namespace
 from emulators.servicebus.sas import Claim, Grant
 
@@ -39,6 +40,8 @@ class AmqpConnection(asyncio.Protocol):
     def __init__(self, namespace: Namespace, attach: Callable[["AmqpConnection", Link], LinkEnd | None]) -> None:
         self.namespace = namespace
         self.grants: list[Grant] = []
+        #: Of what the client sends on its links.
+        self.formats = TransferFormats()
         #: Where answers of request-response nodes such as `$cbs` go, by the node's path.
         self.response_links: dict[str, Link] = {}
         self._attach = attach
@@ -73,6 +76,7 @@ class AmqpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the engine and answer."""
+        self.formats.feed(data)
         view = memoryview(data)
         try:
             while view:
@@ -97,6 +101,10 @@ class AmqpConnection(asyncio.Protocol):
         self._collector.release()
 
     # For the links
+
+    def link_ends(self, name: str) -> list[LinkEnd]:
+        """Return what stands behind the client's links of this name, or with "" behind all of them."""
+        return [end for link, end in self._links.items() if name in {"", link.name}]
 
     def transmit_soon(self) -> None:
         """Write what the links produced, once the work at hand is done."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from proton import Condition, Delivery, Link, Receiver, Sender, Terminus, symbol
 
@@ -14,6 +14,7 @@ from emulators.servicebus.errors import (
     SessionLockLost,
     WaitTimeout,
 )
+from emulators.servicebus.frames import BATCH
 from emulators.servicebus.messages import Message, parse_message, split_batch
 from emulators.servicebus.namespace import Entity
 from emulators.servicebus.sessions import SessionLock
@@ -52,16 +53,24 @@ def open_as_asked(link: Link) -> None:
     link.rcv_settle_mode = link.remote_rcv_settle_mode
 
 
-def receive_whole(link: Receiver, delivery: Delivery) -> bytes | None:
-    """Return the payload of a delivery once it is complete."""
+class Transfer(NamedTuple):
+    """What a client sent in one delivery."""
+
+    payload: bytes
+    is_batch: bool
+
+
+def receive_whole(connection: AmqpConnection, link: Receiver, delivery: Delivery) -> Transfer | None:
+    """Return what was sent in a delivery once it is complete."""
     if delivery.aborted:
+        connection.formats.take(link.name)
         delivery.settle()
         return None
     if not delivery.readable or delivery.partial:
         return None
     payload = bytes(link.recv(delivery.pending) or b"")
     link.advance()
-    return payload
+    return Transfer(payload, is_batch=connection.formats.take(link.name) == BATCH)
 
 
 def settle_rejected(delivery: Delivery, fault: ServiceBusFault) -> None:
@@ -74,8 +83,9 @@ def settle_rejected(delivery: Delivery, fault: ServiceBusFault) -> None:
 class ProducerLink(LinkEnd):
     """A client's sender: takes messages and batches, each wholly or not at all."""
 
-    def __init__(self, link: Receiver, entity: Entity) -> None:
+    def __init__(self, connection: AmqpConnection, link: Receiver, entity: Entity) -> None:
         entity.check_sends()
+        self._connection = connection
         self._link = link
         self._entity = entity
         open_as_asked(link)
@@ -85,15 +95,17 @@ class ProducerLink(LinkEnd):
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Take what was sent, and answer with the outcome."""
-        payload = receive_whole(self._link, delivery)
-        if payload is None:
+        sent = receive_whole(self._connection, self._link, delivery)
+        if sent is None:
             return
         try:
             self._entity.check_sends()
-            if len(payload) > MAX_MESSAGE_BYTES:
-                msg = f"The message (size: {len(payload)} bytes) exceeds the limit ({MAX_MESSAGE_BYTES} bytes)."
+            size = len(sent.payload)
+            if size > MAX_MESSAGE_BYTES:
+                msg = f"The message (size: {size} bytes) exceeds the limit ({MAX_MESSAGE_BYTES} bytes)."
                 raise MessageTooLarge(msg)
-            self._entity.queue.send([parse_message(part) for part in split_batch(payload)])
+            parts = split_batch(sent.payload) if sent.is_batch else [sent.payload]
+            self._entity.queue.send([parse_message(part) for part in parts])
         except ServiceBusFault as fault:
             settle_rejected(delivery, fault)
         else:

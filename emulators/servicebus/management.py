@@ -1,12 +1,13 @@
 """The operations of an entity's `$management` node (Service Bus: "AMQP request-response operations")."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from emulators.servicebus.amqp import Array, Long, Symbol, Timestamp
 from emulators.servicebus.connection import AmqpConnection
-from emulators.servicebus.errors import ArgumentError, MessageTooLarge, NotAllowed, ServiceBusFault
+from emulators.servicebus.errors import ArgumentError, MessageTooLarge, NotAllowed, ServiceBusFault, SessionLockLost
 from emulators.servicebus.messages import Message, parse_message
 from emulators.servicebus.namespace import Entity
 from emulators.servicebus.requests import Answer, Request
@@ -16,6 +17,33 @@ from emulators.servicebus.settings import MAX_MESSAGE_BYTES
 
 # receiver-settle-mode of receive-by-sequence-number: 0 removes the message, 1 locks it.
 _SETTLE_FIRST = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request on an entity, and the receiver that the client says it acts for ("" where it names none)."""
+
+    connection: AmqpConnection
+    entity: Entity
+    body: dict[str, Any]
+    link_name: str
+
+    def session(self) -> SessionLock:
+        """Return the lock on the session that the client names.
+
+        Raises SessionLockLost unless the client's receiver holds it.
+        """
+        self.entity.queue.advance()
+        lock = self.entity.queue.sessions.held(self.body["session-id"])
+        ends: list[object] = [*self.connection.link_ends(self.link_name)]
+        if lock.holder not in ends:
+            msg = f"The session '{lock.session.id}' is locked by another receiver."
+            raise SessionLockLost(msg)
+        return lock
+
+    def session_if_any(self) -> SessionLock | None:
+        """The same on a queue with sessions; None on any other."""
+        return self.session() if self.entity.queue.settings.sessions else None
 
 
 def answer_management(connection: AmqpConnection, entity: Entity, request: Request) -> Answer:
@@ -29,7 +57,7 @@ def answer_management(connection: AmqpConnection, entity: Entity, request: Reque
         connection.check_claim(claim, entity.path)
         entity.check_exists()
         body = request.body if isinstance(request.body, dict) else {}
-        answer = operation(entity, body)
+        answer = operation(_Call(connection, entity, body, str(request.properties.get("associated-link-name") or "")))
     except KeyError as missing:
         return _failure(ArgumentError(f"The request lacks {missing}."))
     except ServiceBusFault as fault:
@@ -45,23 +73,25 @@ def _failure(fault: ServiceBusFault) -> Answer:
     )
 
 
-def _schedule(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
-    entity.check_sends()
-    messages = [parse_message(bytes(item["message"])) for item in body["messages"]]
+def _schedule(call: _Call) -> dict[str, Any]:
+    call.entity.check_sends()
+    messages = [parse_message(bytes(item["message"])) for item in call.body["messages"]]
     if sum(message.size for message in messages) > MAX_MESSAGE_BYTES:
         msg = f"The messages exceed the limit of {MAX_MESSAGE_BYTES} bytes."
         raise MessageTooLarge(msg)
-    return {"sequence-numbers": Array([Long(number) for number in entity.queue.send(messages)])}
+    return {"sequence-numbers": Array([Long(number) for number in call.entity.queue.send(messages)])}
 
 
-def _cancel_scheduled(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
-    entity.check_sends()
-    entity.queue.cancel_scheduled(body["sequence-numbers"])
+def _cancel_scheduled(call: _Call) -> dict[str, Any]:
+    call.entity.check_sends()
+    call.entity.queue.cancel_scheduled(call.body["sequence-numbers"])
     return {}
 
 
-def _peek(entity: Entity, body: dict[str, Any]) -> dict[str, Any] | None:
-    found = entity.queue.peek(body["from-sequence-number"], body["message-count"], body.get("session-id"))
+def _peek(call: _Call) -> dict[str, Any] | None:
+    found = call.entity.queue.peek(
+        call.body["from-sequence-number"], call.body["message-count"], call.body.get("session-id")
+    )
     encoded: list[dict[str, bytes]] = []
     room = MAX_MESSAGE_BYTES
     for message in found:
@@ -73,10 +103,12 @@ def _peek(entity: Entity, body: dict[str, Any]) -> dict[str, Any] | None:
     return {"messages": encoded} if encoded else None
 
 
-def _receive_deferred(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
-    entity.check_receives()
-    messages = entity.queue.receive_deferred(
-        body["sequence-numbers"], lock=_lock(entity, body), delete=body["receiver-settle-mode"] == _SETTLE_FIRST
+def _receive_deferred(call: _Call) -> dict[str, Any]:
+    call.entity.check_receives()
+    messages = call.entity.queue.receive_deferred(
+        call.body["sequence-numbers"],
+        lock=call.session_if_any(),
+        delete=call.body["receiver-settle-mode"] == _SETTLE_FIRST,
     )
     return {"messages": [_handed_out(message) for message in messages]}
 
@@ -85,72 +117,67 @@ def _handed_out(message: Message) -> dict[str, Any]:
     return {"lock-token": UUID(bytes_le=message.lock_token), "message": message.encode()}
 
 
-def _update_disposition(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
-    entity.check_receives()
-    _lock(entity, body)
-    queue = entity.queue
+def _update_disposition(call: _Call) -> dict[str, Any]:
+    call.entity.check_receives()
+    session = call.session_if_any()
+    queue = call.entity.queue
     settle: dict[str, Callable[[bytes], None]] = {
         "completed": queue.complete,
         "abandoned": queue.abandon,
         "defered": queue.defer,
         "suspended": lambda token: queue.dead_letter(
-            token, body.get("deadletter-reason"), body.get("deadletter-description")
+            token, call.body.get("deadletter-reason"), call.body.get("deadletter-description")
         ),
     }
-    status = body["disposition-status"]
+    status = call.body["disposition-status"]
     if status not in settle:
         msg = f"The disposition status '{status}' is not supported."
         raise ArgumentError(msg)
-    for token in body["lock-tokens"]:
-        settle[status](token.bytes_le)
+    tokens = [token.bytes_le for token in call.body["lock-tokens"]]
+    if session is not None and not session.messages.keys() >= set(tokens):
+        msg = "A message is not locked by the receiver of this session."
+        raise SessionLockLost(msg)
+    for token in tokens:
+        settle[status](token)
     return {}
 
 
-def _renew_lock(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
-    entity.check_receives()
-    if entity.queue.settings.sessions:
+def _renew_lock(call: _Call) -> dict[str, Any]:
+    call.entity.check_receives()
+    if call.entity.queue.settings.sessions:
         msg = "A message of a session has no lock of its own. Renew the session's lock."
         raise NotAllowed(msg)
-    ends = [entity.queue.renew_lock(token.bytes_le) for token in body["lock-tokens"]]
+    ends = [call.entity.queue.renew_lock(token.bytes_le) for token in call.body["lock-tokens"]]
     return {"expirations": Array([_timestamp(end) for end in ends])}
 
 
-def _renew_session_lock(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
-    entity.check_receives()
-    return {"expiration": _timestamp(entity.queue.renew_session(_held(entity, body)))}
+def _renew_session_lock(call: _Call) -> dict[str, Any]:
+    call.entity.check_receives()
+    return {"expiration": _timestamp(call.entity.queue.renew_session(call.session()))}
 
 
-def _get_session_state(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
-    return {"session-state": entity.queue.sessions.get_state(_held(entity, body).session.id)}
+def _get_session_state(call: _Call) -> dict[str, Any]:
+    return {"session-state": call.entity.queue.sessions.get_state(call.session().session.id)}
 
 
-def _set_session_state(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
-    state = body["session-state"]
-    entity.queue.sessions.set_state(_held(entity, body).session.id, None if state is None else bytes(state))
+def _set_session_state(call: _Call) -> dict[str, Any]:
+    state = call.body["session-state"]
+    call.entity.queue.sessions.set_state(call.session().session.id, None if state is None else bytes(state))
     return {}
 
 
-def _list_sessions(entity: Entity, body: dict[str, Any]) -> dict[str, Any] | None:
-    entity.queue.advance()
-    skip = body["skip"]
-    found = entity.queue.sessions.with_messages_or_state()[skip : skip + body["top"]]
+def _list_sessions(call: _Call) -> dict[str, Any] | None:
+    call.entity.queue.advance()
+    skip = call.body["skip"]
+    found = call.entity.queue.sessions.with_messages_or_state()[skip : skip + call.body["top"]]
     return {"skip": skip + len(found), "sessions-ids": Array(found)} if found else None
-
-
-def _lock(entity: Entity, body: dict[str, Any]) -> SessionLock | None:
-    return _held(entity, body) if entity.queue.settings.sessions else None
-
-
-def _held(entity: Entity, body: dict[str, Any]) -> SessionLock:
-    entity.queue.advance()
-    return entity.queue.sessions.held(body["session-id"])
 
 
 def _timestamp(seconds: float) -> Timestamp:
     return Timestamp(round(seconds * 1000))
 
 
-_OPERATIONS: dict[str, tuple[Claim, Callable[[Entity, dict[str, Any]], dict[str, Any] | None]]] = {
+_OPERATIONS: dict[str, tuple[Claim, Callable[[_Call], dict[str, Any] | None]]] = {
     "com.microsoft:schedule-message": (Claim.SEND, _schedule),
     "com.microsoft:cancel-scheduled-message": (Claim.SEND, _cancel_scheduled),
     "com.microsoft:peek-message": (Claim.LISTEN, _peek),

@@ -135,10 +135,13 @@ def _section(code: int, content: bytes) -> bytes:
 
 
 def sections(payload: bytes) -> list[tuple[int, int, int, int]]:
-    """Return (code, start, start of the value, end) of every section. Raises InvalidMessage."""
+    """Return (code, start, start of the value, end) of every section, one at least. Raises InvalidMessage."""
     found = []
     position = 0
     try:
+        if not payload:
+            msg = "it has no section"
+            raise DecodeError(msg)
         while position < len(payload):
             if payload[position] != 0x00:
                 msg = "a message section was expected"
@@ -157,26 +160,16 @@ def sections(payload: bytes) -> list[tuple[int, int, int, int]]:
 
 
 def split_batch(payload: bytes) -> list[bytes]:
-    """Return the messages of a transfer: those of a batch, or the one that the payload is.
-
-    A batch (message format 0x80013700) carries each message, encoded, in a data section of its own. Proton does not
-    hand out a transfer's message format, so a batch is told by its data sections being messages themselves.
-    Raises InvalidMessage.
-    """
+    """Return the messages of a batch, each of which is encoded in a data section of its own. Raises InvalidMessage."""
     bodies = [(code, start) for code, _, start, _ in sections(payload) if DATA <= code <= VALUE]
-    contents = [amqp.decode(payload, start)[0] for code, start in bodies if code == DATA]
-    if not contents or len(contents) < len(bodies) or not all(map(_looks_like_message, contents)):
-        return [payload]
-    return contents
-
-
-def _looks_like_message(content: bytes) -> bool:
-    if not content.startswith((b"\x00\x53", b"\x00\x80")):
-        return False
-    try:
-        return any(DATA <= code <= VALUE for code, *_ in sections(content))
-    except InvalidMessage:
-        return False
+    if not bodies or any(code != DATA for code, _ in bodies):
+        msg = "a batch has nothing but data sections, a message in each"
+        raise InvalidMessage(msg)
+    parts = [amqp.decode(payload, start)[0] for _, start in bodies]
+    if not all(isinstance(part, bytes) for part in parts):
+        msg = "a data section holds no binary value"
+        raise InvalidMessage(msg)
+    return parts
 
 
 def parse_message(payload: bytes) -> Message:

@@ -53,11 +53,11 @@ class RequestLink(LinkEnd):
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Answer a request."""
-        payload = receive_whole(self._link, delivery)
-        if payload is None:
+        sent = receive_whole(self._connection, self._link, delivery)
+        if sent is None:
             return
         try:
-            request = parse_request(payload)
+            request = parse_request(sent.payload)
         except ServiceBusFault as fault:
             settle_rejected(delivery, fault)
             return

@@ -11,12 +11,14 @@ import pytest
 from azure.servicebus import ServiceBusClient as SyncServiceBusClient
 from azure.servicebus import (
     ServiceBusMessage,
+    ServiceBusMessageBatch,
     ServiceBusMessageState,
     ServiceBusReceivedMessage,
     ServiceBusReceiveMode,
     ServiceBusSubQueue,
 )
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
+from azure.servicebus.amqp import AmqpAnnotatedMessage
 from azure.servicebus.exceptions import (
     MessageLockLostError,
     MessageNotFoundError,
@@ -43,6 +45,8 @@ QUEUES = [
     QueueSettings("no-sends", status=QueueStatus.SEND_DISABLED),
     QueueSettings("no-receives", status=QueueStatus.RECEIVE_DISABLED),
     QueueSettings("dynamics-changes"),
+    QueueSettings("refused"),
+    QueueSettings("nested"),
 ]
 
 
@@ -56,6 +60,12 @@ async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Em
 async def client(emulator: Emulator) -> AsyncIterator[ServiceBusClient]:
     async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as opened:
         yield opened
+
+
+def parts_of(batch: ServiceBusMessageBatch) -> list[bytes]:
+    """The data sections of the SDK's batch."""
+    parts: list[bytes] = batch._message[5]
+    return parts
 
 
 async def send(client: ServiceBusClient, queue: str, *messages: ServiceBusMessage) -> None:
@@ -93,6 +103,32 @@ async def test_a_message_comes_as_it_was_sent(client: ServiceBusClient) -> None:
         assert message.application_properties == {b"number": 5, b"text": "ü".encode()}
         assert message.enqueued_time_utc is not None
         assert abs((datetime.now(UTC) - message.enqueued_time_utc).total_seconds()) < WAIT
+        await receiver.complete_message(message)
+        assert not await receiver.peek_messages(sequence_number=1)
+
+
+@pytest.mark.parametrize("part", [b"", b"garbage", b"\x00\x53\x75\xa0\x09short"])
+async def test_a_batch_with_a_part_that_is_no_message_is_refused_as_a_whole(
+    client: ServiceBusClient, part: bytes
+) -> None:
+    async with client.get_queue_sender("refused") as sender, client.get_queue_receiver("refused") as receiver:
+        batch = await sender.create_message_batch()
+        batch.add_message(ServiceBusMessage("good"))
+        parts_of(batch).append(part)
+        with pytest.raises(ServiceBusError):
+            await sender.send_messages(batch)
+        assert not await receiver.peek_messages(sequence_number=1)
+
+
+async def test_a_message_whose_body_is_messages_is_not_taken_for_a_batch(client: ServiceBusClient) -> None:
+    batch = ServiceBusMessageBatch(max_size_in_bytes=10_000)
+    for text in ("one", "two"):
+        batch.add_message(ServiceBusMessage(text))
+    parts = [bytes(part) for part in parts_of(batch)]
+    async with client.get_queue_sender("nested") as sender, client.get_queue_receiver("nested") as receiver:
+        await sender.send_messages(AmqpAnnotatedMessage(data_body=parts))
+        (message,) = await receive(receiver)
+        assert list(message.body) == parts
         await receiver.complete_message(message)
         assert not await receiver.peek_messages(sequence_number=1)
 

@@ -102,6 +102,30 @@ async def test_a_session_has_one_receiver_at_a_time(client: ServiceBusClient) ->
         assert receiver.session.session_id == "S"
 
 
+@pytest.mark.parametrize("shares_connection", [False, True])
+async def test_a_session_is_renewed_and_read_only_by_the_receiver_that_holds_it(
+    emulator: Emulator, shares_connection: bool
+) -> None:
+    """The other one holds a session too, and asks for what is not its own, on the same connection or another."""
+    mine, yours = f"mine-{shares_connection}", f"yours-{shares_connection}"
+    async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as opened:
+        opened._connection_sharing = shares_connection
+        async with (
+            opened.get_queue_receiver("s3", session_id=mine) as holder,
+            opened.get_queue_receiver("s3", session_id=yours) as intruder,
+        ):
+            await holder.session.set_state("secret")
+            before = await holder.session.renew_lock()
+            intruder.session._session_id = mine
+            for attempt in (intruder.session.renew_lock, intruder.session.get_state):
+                with pytest.raises(SessionLockLostError):
+                    await attempt()
+            with pytest.raises(SessionLockLostError):
+                await intruder.session.set_state("changed")
+            assert await holder.session.get_state() == b"secret"
+            assert await holder.session.renew_lock() >= before
+
+
 async def test_closing_gives_the_session_and_its_messages_back_at_once(client: ServiceBusClient) -> None:
     await send(client, "s4", "S", "one")
     async with client.get_queue_receiver("s4", session_id="S") as receiver:

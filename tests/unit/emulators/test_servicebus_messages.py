@@ -58,16 +58,15 @@ def test_the_reasons_of_a_dead_letter_replace_older_ones_beside_the_senders_prop
     assert received.application_properties == {b"kept": True, b"DeadLetterReason": b"Second"}
 
 
-def test_a_batch_is_split_and_a_single_message_is_not() -> None:
+def test_a_batch_is_split() -> None:
     messages = [ServiceBusMessage(text) for text in ("one", "two" * 200)]
     assert split_batch(batched(*messages)) == [encoded(message) for message in messages]
-    single = encoded(ServiceBusMessage(b"body"))
-    assert split_batch(single) == [single]
 
 
-def test_a_batch_of_one_is_still_a_batch() -> None:
-    message = ServiceBusMessage("only")
-    assert split_batch(batched(message)) == [encoded(message)]
+@pytest.mark.parametrize("payload", [b"", b"x", b"\x00\x53\x77" + amqp.encode("x"), b"\x00\x53\x75\x40"])
+def test_what_is_no_batch_is_refused(payload: bytes) -> None:
+    with pytest.raises(InvalidMessage):
+        split_batch(payload)
 
 
 def test_the_sdks_own_batch_with_its_envelope_is_split() -> None:
@@ -78,7 +77,9 @@ def test_the_sdks_own_batch_with_its_envelope_is_split() -> None:
     assert [parse_message(part).message_id for part in split_batch(payload)] == ["one", "two"]
 
 
-@pytest.mark.parametrize("payload", [b"\x01", b"\x00\x53\x75", b"\x00\x53\x75\xa0\x09short", b"\x00\x53\x10\xa0\x00"])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\x01", b"\x00\x53\x75", b"\x00\x53\x75\xa0\x09short", b"\x00\x53\x10\xa0\x00"]
+)
 def test_what_is_no_message_is_refused(payload: bytes) -> None:
     with pytest.raises(InvalidMessage):
         parse_message(payload)
