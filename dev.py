@@ -59,13 +59,15 @@ print(json.dumps({
 
 TASKS = {
     "demo": "watch thousands of changes on their way, and the proof that every one arrived",
-    "test": "run every check; test lint|types|unit|infra|integration|e2e [pytest arguments] runs a part; test versions "
-    "repeats lint, types and unit on every Python that is promised and here, test tasks tries each task, shortened",
+    "test": "run every check; test lint|types|unit|docs|infra|integration|e2e [pytest arguments] runs a part; "
+    "test versions repeats lint, types and unit on every Python that is promised and here, test tasks tries each task, "
+    "shortened",
     "up": "run the embedded stack until Ctrl-C; --empty leaves out the sample records",
     "stack": "drive the stack that runs: kill-functions [FUNCTION], start-functions [FUNCTION], stop PART, start PART",
     "bench": "measure",
     "lock": "pin every package with its hash after a change of a requirements*.in; --check, --upgrade",
     "generate": "write the files that are made from the code: queues, emulator configuration, licences; --check",
+    "docs": "build the documentation site, with warnings as errors",
     "setup": "only install what is missing",
 }
 MODULES = {
@@ -75,12 +77,14 @@ MODULES = {
     "stack": "local.stack",
     "lock": "tools.lock",
     "generate": "tools.generate",
+    "docs": "tools.site",
 }
 WHOLE_FILES = ("--dist", "loadfile", "--no-loadscope-reorder")
 TIERS = {
     "lint": (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"]),
     "types": (["-m", "mypy"],),
     "unit": (["-m", "pytest", "tests/unit", "-n", "2", *WHOLE_FILES],),
+    "docs": (["-m", "tools.site"],),
     "infra": (["-m", "tools.scan"],),
     # These wait for processes and for the SDK's own pauses most of the time: many at once on two cores.
     "integration": (["-m", "pytest", "tests/integration", "-n", "5", *WHOLE_FILES],),
@@ -97,6 +101,7 @@ SHORT_TASKS = (
     ("setup", (), {0}),
     ("generate", ("--check",), {0}),
     ("lock", ("--check",), {0}),
+    ("docs", (), {0}),
     ("bench", ("--only", "import"), {0, 1}),
     ("demo", ("--size", "small"), {0}),
 )
