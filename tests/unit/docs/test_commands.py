@@ -57,13 +57,18 @@ def test_the_page_names_no_option_that_is_not_there() -> None:
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", COMMANDS_PAGE)) <= known
 
 
+def blocks(text: str) -> str:
+    """The code of a page: what is between two fences."""
+    return "".join(text.split("```")[1::2])
+
+
 def examples() -> list[tuple[str, str]]:
     """Every command line of a page that can be typed as it is."""
     found = []
     for page, text in PAGES.items():
         quoted = [
             *re.findall(r"`(msisync [^`]+)`", text),
-            *re.findall(r"^(?:\.venv/bin/)?(msisync .+)$", text, re.MULTILINE),
+            *re.findall(r"^ *(?:\.venv/bin/)?(msisync .+)$", blocks(text), re.MULTILINE),
         ]
         found += [(page, line.partition(" #")[0].strip()) for line in quoted if "<" not in line]
     return found
