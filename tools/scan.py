@@ -172,6 +172,10 @@ def main() -> int:
     commands = [
         [str(BIN / "zizmor"), "--offline", "--quiet", ".github"],
         *(schema("github-workflows", path) for path in sorted((ROOT / ".github/workflows").glob("*.yml"))),
+        *(
+            schema("github-issue-config" if path.name == "config.yml" else "github-issue-forms", path)
+            for path in sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
+        ),
         schema("compose-spec", ROOT / "docker-compose.yml"),
     ]
     for command in commands:
