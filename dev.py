@@ -66,7 +66,7 @@ TASKS = {
     "stack": "drive the stack that runs: kill-functions [FUNCTION], start-functions [FUNCTION], stop PART, start PART",
     "bench": "measure",
     "lock": "pin every package with its hash after a change of a requirements*.in; --check, --upgrade",
-    "generate": "write the files that are made from the code: queues, emulator configuration, licences; --check",
+    "generate": "write the files that are made from the code: queues, emulator, licences, pages of commands; --check",
     "docs": "build the documentation site, with warnings as errors",
     "setup": "only install what is missing",
 }

@@ -1,7 +1,8 @@
 """python3 dev.py generate: writes the files that say again, for another program, what the code says.
 
 infra/queues.json and the emulator's configuration come from the table of queues, docs/licences.md from requirements.txt
-and what the installed packages declare. tests/unit/infra/test_generated.py fails when one of them is not current.
+and what the installed packages declare, the beginnings of docs/commands/*.md from the help of the commands.
+tests/unit/infra/test_generated.py fails when one of them is not current.
 """
 
 import argparse
@@ -10,12 +11,15 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
+from shared.cli.main import COMMANDS
 from shared.cli.queues import DELIVERIES, LOCK, QUEUES
 from shared.config.settings import QueueSettings
+from tools import command_pages
 
 ROOT = Path(__file__).parents[1]
 #: The longest that Service Bus knows: a message never expires. A pause of weeks must not lose changes.
@@ -118,6 +122,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "infra/queues.json": lambda: as_json(queues()),
     "local/docker/servicebus.json": lambda: as_json(emulator()),
     "docs/licences.md": licences,
+    **{command_pages.path(command): partial(command_pages.page, command) for command in COMMANDS},
 }
 
 
@@ -127,10 +132,10 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is not current")
     options = parser.parse_args()
     wanted = {ROOT / name: make() for name, make in FILES.items()}
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if not options.check:
         for path in stale:
-            path.write_text(wanted[path])
+            path.write_text(wanted[path], encoding="utf-8")
     for path in stale:
         print(f"{path.relative_to(ROOT)} {'is not current' if options.check else 'written'}")
     return 1 if stale and options.check else 0

@@ -1,20 +1,19 @@
-"""docs/commands.md and the README say of the msisync command what its own help says."""
+"""The pages of the commands and the README say of the msisync command what its own help says."""
 
-import argparse
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-from shared.cli import main
+from shared.cli.command import Command
 from shared.cli.doctor.command import CHECKS
+from shared.cli.main import COMMANDS, parser
+from tools import command_pages
 
-COMMANDS_PAGE = Path("docs/commands.md").read_text(encoding="utf-8")
-PAGES = {page.name: page.read_text(encoding="utf-8") for page in [*Path("docs").glob("*.md"), Path("README.md")]}
-#: Options of every command, which the page explains once, above all commands.
-COMMON = {"--help", "--json", "--settings"}
-PARSER = main.parser()
+OVERVIEW = Path("docs/commands.md").read_text(encoding="utf-8")
+PAGES = {str(page): page.read_text(encoding="utf-8") for page in [*Path("docs").rglob("*.md"), Path("README.md")]}
+PARSER = parser()
 #: What a command cannot do without, where a page names the command alone.
 NEEDED = {
     "show person": ("someone@contoso.example",),
@@ -24,42 +23,63 @@ NEEDED = {
 }
 
 
-def leaf(name: str) -> argparse.ArgumentParser:
-    """The parser of one command."""
-    found = PARSER
-    for word in name.split():
-        (places,) = (action for action in found._actions if isinstance(action, argparse._SubParsersAction))
-        found = places.choices[word]
-    return found
+def options(command: Command) -> set[str]:
+    actions = command_pages.leaf(command.name)._actions
+    return {text for action in actions for text in action.option_strings if text.startswith("--")}
 
 
-def options(name: str) -> set[str]:
-    return {text for action in leaf(name)._actions for text in action.option_strings if text.startswith("--")}
+def page(command: Command) -> str:
+    return PAGES[command_pages.path(command)]
 
 
-def section(name: str) -> str:
-    """What the page says of a command: from the heading with its first word to the next."""
-    word = name.split(maxsplit=1)[0]
-    parts = re.split(r"^## ", COMMANDS_PAGE, flags=re.MULTILINE)
-    return "".join(part for part in parts if part.startswith("msisync") and word in part.splitlines()[0])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_command_has_a_page_with_its_synopsis_options_and_exit_codes(command: Command) -> None:
+    text = page(command)
+    assert f"# msisync {command.name}\n" in text
+    assert f"msisync {command.name} " in text.split("```")[1]
+    assert {option for option in options(command) if f"| `{option}" not in text} == {"--help"}
+    assert {code for code in (0, 2, 64) if f"| {code} | " not in text} == set()
+    assert f"({command_pages.path(command).removeprefix('docs/')})" in OVERVIEW
 
 
-@pytest.mark.parametrize("name", [command.name for command in main.COMMANDS])
-def test_the_page_has_every_command_and_every_option_of_it(name: str) -> None:
-    assert f"`msisync {name}`" in COMMANDS_PAGE
-    assert section(name)
-    missing = {option for option in options(name) - COMMON if option not in section(name)}
-    assert not missing
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_page_names_no_option_that_no_command_has(command: Command) -> None:
+    known = {option for each in COMMANDS for option in options(each)}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page(command))) <= known
 
 
-def test_the_page_names_no_option_that_is_not_there() -> None:
-    known = {option for command in main.COMMANDS for option in options(command.name)}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", COMMANDS_PAGE)) <= known
+def test_the_words_written_by_hand_survive_generate_and_the_rest_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_pages, "ROOT", tmp_path)
+    (doctor,) = (command for command in COMMANDS if command.name == "doctor")
+    file = tmp_path / command_pages.path(doctor)
+    file.parent.mkdir(parents=True)
+    file.write_text(f"# Another title\n\n{command_pages.MARK}\n\nBy hand.\n")
+    text = command_pages.page(doctor)
+    assert "Another title" not in text
+    assert text.startswith(f"{command_pages.HEAD}\n\n# msisync doctor\n")
+    assert text.endswith(f"{command_pages.MARK}\n\nBy hand.\n")
+
+
+def test_a_help_text_is_divided_into_sections() -> None:
+    more = (
+        "Looks at sync.toml. Exit codes: 0 fine; 1 a record\nis left out. Nothing is sent until --apply.\n\n"
+        "Example: msisync doctor --only bus\nNext: msisync status; mend WRITE_BACK_SCHEDULE"
+    )
+    assert command_pages.notes(more) == "Looks at `sync.toml`. Nothing is sent until `--apply`."
+    assert command_pages.exits(more).splitlines()[2:] == [
+        "| 0 | fine |",
+        "| 1 | a record is left out |",
+        "| 2 | it could not be done |",
+        "| 64 | wrong usage |",
+    ]
 
 
 def blocks(text: str) -> str:
-    """The code of a page: what is between two fences."""
-    return "".join(text.split("```")[1::2])
+    """The code of a page: what is between two fences, but no synopsis."""
+    found = re.findall(r"^ *```(\w*)$(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    return "".join(code for language, code in found if language != "text")
 
 
 def examples() -> list[tuple[str, str]]:
@@ -82,14 +102,15 @@ def test_every_example_is_understood(page: str, line: str) -> None:
 
 
 def test_the_page_explains_every_check_of_the_doctor() -> None:
-    told = set(re.findall(r"`([a-z][a-z-]+)(?:…)?`", section("doctor")))
+    text = PAGES["docs/commands/doctor.md"]
+    told = set(re.findall(r"`([a-z][a-z-]+)(?:…)?`", text[text.index("## The checks") :]))
     for check in CHECKS:
         assert check.id in told or any(check.id.startswith(name) for name in told if name.endswith("-")), check.id
     assert {name for name in told if not name.endswith("-")} - {check.id for check in CHECKS} <= {"msisync"}
 
 
 def test_the_exit_codes_are_the_same_in_help_and_page() -> None:
-    for text in (PARSER.format_help(), COMMANDS_PAGE):
+    for text in (PARSER.format_help(), OVERVIEW):
         flat = " ".join(text.split())
         assert "0 all is well" in flat
         assert "64 wrong usage" in flat

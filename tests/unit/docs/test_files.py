@@ -17,7 +17,7 @@ from shared.config.settings import Settings
 ROOT = Path(__file__).parents[3]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "local/README.md"]
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "local/README.md"]
 }
 ALERTS = json.loads((ROOT / "infra/alerts.json").read_text())
 FIRST_DAY, COSTS = PAGES["docs/first-day.md"], PAGES["docs/limits-and-costs.md"]
