@@ -37,7 +37,7 @@ OTHER_NAMES = {
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",  # not to be set, as the operations guide says
 }
 #: Files that are made by running something.
-MADE = (".local/", ".azure/", "march.jsonl", "local.settings.json", ".env", ".venv/")
+MADE = (".local/", "site/", ".azure/", "march.jsonl", "local.settings.json", ".env", ".venv/")
 
 
 def settings() -> set[str]:
