@@ -57,7 +57,7 @@ COMMANDS: tuple[Command, ...] = (
 #: Seconds that closing all connections may take.
 CLOSE_SECONDS = 15.0
 _MORE = """\
-Settings are read from the environment, then from local.settings.json; a file named with --settings goes first.
+Settings are read from the environment, then from local.settings.json; a file named with --settings takes precedence.
 Exit codes: 0 all is well; 1 something needs attention; 2 something does not work; 64 wrong usage.
 Begin with: msisync doctor. By symptom and by code: docs/troubleshooting.md"""
 #: Groups of commands, with what their help says.

@@ -42,7 +42,7 @@ _SHOWN = 10
 _MORE = """\
 GUIDs may be written in any way. A table (contact) or an entity (person: leads and contacts) says where they are. The
 sync filter of sync.toml decides as always. Marketo gets every field again, even when msisync believes that it has them.
-Before they go, the running app is told to read users, teams, roles and both schemas anew.
+Before they are sent, the running app reads users, teams, roles and both schemas again.
 
 --query and --all-parked show how many records and Marketo calls it would be; --apply sends them.
 

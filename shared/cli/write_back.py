@@ -37,7 +37,7 @@ lead and contact, --person only these. Only what differs is written; no row is e
 --dry-run compares and counts, and writes nothing, here or there.
 
 Exit codes: 0 done; 1 rows were refused, values do not fit, or nobody was found; 2 it could not be done, or another
-run is at it.
+run is still working.
 Next: msisync status; msisync dead-letters summary; msisync doctor for columns that are missing"""
 
 

@@ -148,7 +148,7 @@ COMMAND = Command(
     "doctor",
     "check everything that the sync needs, and say what to do about what is wrong",
     "Writes nothing to Dynamics or Marketo; safe in production. Exit code 0: all is well; 1: look at something; 2:\n"
-    "something does not work. A check is skipped when one that it needs has failed: mend that one first.\n\n"
+    "something does not work. A check is skipped when one that it needs has failed: fix that one first.\n\n"
     "Checks: " + ", ".join(check.id for check in CHECKS),
     doctor,
     _arguments,

@@ -274,7 +274,7 @@ COMMANDS = (
         "check sync.toml against both sides' schema",
         "Exit code 0: all fields can be synced; 1: something is left out or cut; 2: records would be refused.\n"
         "The running app looks at both schemas again with its next change, so a new field is sent at once.\n"
-        "Next: mend what is named, then msisync register, so that Dynamics reports changes of the mapped columns.",
+        "Next: fix what is named, then msisync register, so that Dynamics reports changes of the mapped columns.",
         check,
     ),
 )

@@ -31,7 +31,7 @@ _MORE = """\
 Shows personal data. Looks into the queues without taking anything: of a session queue, only while the app does not
 work on it. Spends at most 10 Marketo calls.
 
-Exit codes: 0 synced, or rightly not; 1 on its way; 2 stuck, or not found.
+Exit codes: 0 synced, or excluded by the filter; 1 on its way; 2 stuck, or not found.
 Next: the verdict says what to do. If many records are stuck, begin with: msisync doctor"""
 
 

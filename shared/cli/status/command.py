@@ -29,7 +29,7 @@ SHORTEST_SECONDS = 1.0
 
 _MORE = """\
 waiting, later    messages of up to 100 records, now and scheduled for later; ‖ means paused
-oldest            since when the oldest change waits, among the queue's first messages; ? while the app works on them
+oldest            age of the oldest change among the queue's first messages; ? while the app is working on them
 1 h, 24 h         records synced in this time
 parked, again     records that wait for a parent; records that were sent again within an hour
 dead              dead letters
