@@ -12,7 +12,7 @@ import yaml
 
 import dev
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONTAINER = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
 FORMS = sorted(path for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
 
