@@ -10,8 +10,6 @@ import httpx
 from azure.servicebus import (
     ServiceBusMessage,
     ServiceBusReceivedMessage,
-    ServiceBusReceiveMode,
-    ServiceBusSubQueue,
 )
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 from azure.servicebus.amqp import AmqpAnnotatedMessage
@@ -126,25 +124,16 @@ class Broker:
         dead = self.queue("dead_letters")
         await eventually(look, lambda waiting: waiting.keys() <= {dead}, seconds=seconds, what="idle queues")
 
-    async def take_dead(self, queue: str) -> list[bytes]:
-        """Take the bodies of what the broker itself has dead-lettered in a queue."""
-        async with self._connection().get_queue_receiver(
-            self.queue(queue),
-            sub_queue=ServiceBusSubQueue.DEAD_LETTER,
-            receive_mode=ServiceBusReceiveMode.RECEIVE_AND_DELETE,
-        ) as receiver:
-            found = []
-            while batch := await receiver.receive_messages(_PAGE, max_wait_time=0.3):
-                found += [b"".join(each.body) for each in batch]
-            return found
-
     async def hurry(self, name: str) -> int:
         """Let the scheduled messages of a queue, named as the broker names it, come now. Gives their number."""
         return await self.fault("hurry", name)
 
     async def hurried(self, *queues: str, seconds: float = 30.0) -> None:
-        """Let what these queues do later come now, until nothing waits: rows that are missing are looked for twice."""
-        names = [self.queue(queue) for queue in queues]
+        """Let what these queues do later come now, until nothing waits: rows that are missing are looked for twice.
+
+        What is still among the changes may be meant for them.
+        """
+        names = [self.queue(queue) for queue in ("changes", *queues)]
 
         async def look() -> int:
             for name in names:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from emulators.marketo.activities import CHANGE_SCORE, INTERESTING_MOMENT
 from emulators.marketo.objects import LEADS
 from local.harness.rows import Made, Rows
 from local.harness.system import System
+from shared.write_back.due import DUE
 
 TIMER = "write_back_msi"
 #: The columns of lead and contact by the guide's names of Marketo's fields, as the simulated organisation has them.
@@ -93,6 +94,13 @@ class Insight:
             row = await table.get_entity(_KIND, name)
             row["Value"] = json.dumps({**json.loads(row["Value"]), **values})
             await table.upsert_entity(row)
+
+    async def forget_due(self) -> None:
+        """Let nothing be left of rows that could not be written: their time would come in the middle of a test."""
+        async with self._state() as table:
+            with suppress(ResourceNotFoundError):  # nothing is kept yet
+                async for row in table.query_entities(f"PartitionKey eq '{DUE}'"):
+                    await table.delete_entity(row)
 
     # -- looking ------------------------------------------------------------------------------------------------
 

@@ -49,13 +49,17 @@ async def nothing_active(system: System) -> None:
     await eventually(look, lambda active: active == 0, seconds=30, what="queues in which nothing is to be done now")
 
 
+async def arrived_or_closed(system: System, row: Made) -> bool:
+    return bool((await ledger(system)).get("closed")) or await system.record(row) is not None
+
+
 async def change_until_closed(system: System, rows: list[Made]) -> int:
-    """Change one row after the other until the budget is closed. Gives the number of those that were changed."""
+    """Change one row after another, each when the last has arrived, until the budget is closed. Gives their number."""
     for number, row in enumerate(rows, start=1):
-        if (await ledger(system)).get("closed"):
-            return number - 1
         await system.notify(row)
-        await asyncio.sleep(0.1)
+        await eventually(lambda: arrived_or_closed(system, row), what="a record, or the end of the share")  # noqa: B023
+        if (await ledger(system)).get("closed"):
+            return number
     raise AssertionError(f"{len(rows)} changes have not used up the share")
 
 

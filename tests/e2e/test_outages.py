@@ -48,11 +48,11 @@ async def test_storage_is_away_when_children_must_wait_and_when_they_are_to_be_r
     rows = Rows()
     first, second = family(rows), family(rows)
     await system.seed(rows)
-    account = rows.made[1]
-    await system.fault("hang", path="/rest/v1/companies.json", verb="POST", when="after", seconds=2)
+    await system.fault("hold", gate="parent", path="/rest/v1/companies.json", verb="POST", when="after")
     await system.notify(*first)
-    await system.synced(account)
-    await system.stack.stop_part("azurite")  # while the parent's upsert is still being answered
+    await system.held("parent")
+    await system.stack.stop_part("azurite")
+    await system.let_go("parent")  # the parent's upsert is answered, and its children are to be released
     await system.notify(*second)
     await waits_for_later(system, "company")
     await waits_for_later(system, "person")

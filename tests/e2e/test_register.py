@@ -4,7 +4,6 @@ import asyncio
 import signal
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -19,6 +18,12 @@ TABLES = ("serviceendpoint", "sdkmessageprocessingstep", "sdkmessageprocessingst
 #: Three steps for each of the six tables of sync.toml, one for teams and one for roles, and one image.
 REGISTERED = (1, 20, 1)
 WRITES = sum(REGISTERED)
+SETS = {
+    "endpoint": "serviceendpoints",
+    "step": "sdkmessageprocessingsteps",
+    "image": "sdkmessageprocessingstepimages",
+}
+VERBS = {"create": "POST", "update": "PATCH", "enable": "PATCH", "delete": "DELETE"}
 
 
 class Operator:
@@ -74,7 +79,7 @@ async def operator(system: System) -> AsyncIterator[Operator]:
         one = Operator(system, web_api)
         with way_to(system):
             yield one
-            await system.dataverse("/switches", {"latency_ms": 0})
+            await system.dataverse("/faults", [])
             await one.msisync("unregister --apply")
 
 
@@ -120,42 +125,60 @@ async def test_from_nothing_to_changes_that_arrive_and_back(operator: Operator, 
     assert await operator.posted() == posted
 
 
-@pytest.mark.parametrize("steps", [0, 11])
-async def test_a_run_that_is_killed_is_completed_by_the_next(operator: Operator, steps: int) -> None:
-    await operator.system.dataverse("/switches", {"latency_ms": 100})
+def after(verb: str, kind: str, gate: str) -> dict[str, Any]:
+    """A fault of Dataverse: the next write of this sort is carried out, and its answer stays at a gate."""
+    return {"method": VERBS[verb], "match": f"/{SETS[kind]}\\b", "status": "hold", "when": "after", "gate": gate}
+
+
+async def test_a_run_that_is_killed_before_its_first_step_is_completed_by_the_next(operator: Operator) -> None:
+    await operator.system.dataverse("/faults", [after("create", "endpoint", "last")])
+    await killed_and_completed(operator, (1, 0, 0))
+
+
+async def test_a_run_that_is_killed_between_two_steps_is_completed_by_the_next(operator: Operator) -> None:
+    await operator.system.let_go("first", part="dataverse")
+    first = [{**after("create", "step", "first"), "times": 10}]
+    await operator.system.dataverse("/faults", [*first, after("create", "step", "last")])
+    await killed_and_completed(operator, (1, 11, 0))
+
+
+async def killed_and_completed(operator: Operator, left: tuple[int, int, int]) -> None:
+    """Kill a run while it waits for the answer at the gate `last`; so many endpoints, steps and images are made."""
     process = await start(operator.system.stack.settings_file, "register", "--apply")
-
-    async def reached() -> bool:
-        endpoints, made, _ = await operator.counted()
-        return endpoints == 1 and made >= steps
-
-    await eventually(reached, what=f"{steps} steps")
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGKILL)
+    await operator.system.held("last", part="dataverse")
+    process.send_signal(signal.SIGKILL)
     await process.communicate()
     assert process.returncode == -signal.SIGKILL
-    await operator.system.dataverse("/switches", {"latency_ms": 0})
-    left = await operator.msisync("register --json")
-    assert left.code == 1
-    assert 0 < len(left.json["actions"]) < WRITES
+    await operator.system.dataverse("/faults", [])
+    assert await operator.counted() == left
+    planned = await operator.msisync("register --json")
+    assert (planned.code, len(planned.json["actions"])) == (1, WRITES - sum(left))
     assert (await operator.msisync("register --apply")).code == 0
     assert await operator.counted() == REGISTERED
     assert (await operator.msisync("register")).code == 0
 
 
 async def test_from_queue_to_webhook_no_change_is_missed(operator: Operator) -> None:
+    """A change in each moment between two writes: every one is posted, and the last one arrives."""
+    system = operator.system
     assert (await operator.msisync("register --apply")).code == 0
     contact = await new_contact(operator)
-    await operator.system.synced(contact)
-    await operator.system.dataverse("/switches", {"latency_ms": 20})
+    await system.synced(contact)
+    planned = (await operator.msisync("register --webhook --json")).json["actions"]
+    gates = [f"write {number}" for number in range(len(planned))]
+    await system.dataverse(
+        "/faults", [after(each["action"], each["component"], gate) for each, gate in zip(planned, gates, strict=True)]
+    )
+    posted = await operator.posted()
     switching = asyncio.create_task(operator.msisync("register --webhook --apply"))
-    changes = 0
-    while not switching.done():
-        changes += 1
-        await operator.update(contact, jobtitle=f"Title {changes}")
+    for number, gate in enumerate(gates, start=1):
+        await system.held(gate, part="dataverse")
+        await operator.update(contact, jobtitle=f"Title {number}")
+        assert await operator.posted() > posted, planned[number - 1]
+        posted = await operator.posted()
+        await system.let_go(gate, part="dataverse")
     ended = await switching
     assert ended.code == 0, ended.err
-    assert changes > 1
-    await operator.system.changed(contact, title=f"Title {changes}")
+    await system.changed(contact, title=f"Title {len(planned)}")
     (endpoint,) = (await operator.registered())[0]
     assert endpoint["contract"] == 8

@@ -31,8 +31,9 @@ async def insight(running: System) -> AsyncIterator[Insight]:
     """No faults, nothing to write back, the circuits closed."""
     found = Insight(running)
     await running.forget_faults()
-    await running.dataverse("/switches", {"refused_rows": {}, "requests": 6000, "latency_ms": 0.0})
+    await running.dataverse("/switches", {"refused_rows": {}, "requests": 6000})
     await running.marketo("/switches", {"activities_examined_per_page": 3000})
+    await found.forget_due()
     await found.run()
     with way_to(running):
         yield found
