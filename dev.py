@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Set-up and tasks on a bare machine, with the standard library alone: python3 dev.py demo | test | up | bench.
 
-Every task first installs what is missing: the virtual environment in .venv and Azurite in local/node_modules. A second
-start finds both and begins at once. What it cannot install (Python, a C compiler) it names, with the remedy.
+Every task first installs what is missing: the virtual environment in .venv, and Azurite in node_modules beside the
+package emulators.azurite. A second start finds both and begins at once. What it cannot install (Python, a C compiler)
+it names, with the remedy.
 """
 
 import argparse
@@ -38,8 +39,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 DEV_LOCK = "requirements-dev.txt"
 REQUIREMENTS = (DEV_LOCK, "requirements.in", "requirements-cli.in", "pyproject.toml")
-AZURITE_LOCK = "local/package-lock.json"
-NODE_MODULES = ROOT / "local" / "node_modules"
+AZURITE_LOCK = "emulators/azurite/package-lock.json"
+NODE_MODULES = ROOT / "emulators" / "azurite" / "node_modules"
 STAMP = "msisync-setup.json"
 LOG = ROOT / ".local" / "setup.log"
 
@@ -316,7 +317,7 @@ def node_is_usable() -> bool:
 
 
 def install_azurite() -> None:
-    """Make local/node_modules complete, with Node from PyPI where the machine has none."""
+    """Make Azurite's node_modules complete, with Node from PyPI where the machine has none."""
     if not node_is_usable():
         install("Node.js (from PyPI, as this machine has none)", [PYTHON, "-m", "pip", "install", NODE_WHEEL])
     if read_stamp(NODE_MODULES).get("fingerprint") == fingerprint(AZURITE_LOCK):

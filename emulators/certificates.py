@@ -1,7 +1,4 @@
-"""Certificates that are made on this machine at every start of the stack.
-
-One for the vendors' host names, from an authority of its own, and one that the app registration signs in with.
-"""
+"""Certificates that are made here: for servers, from an authority of their own, and for an app that signs in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +22,7 @@ def write_certificates(directory: Path, hosts: Sequence[str]) -> Certificates:
     """Make an authority and one server certificate for `hosts`, and write them into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     files = Certificates(directory / "server.pem", directory / "server.key", directory / "ca.pem")
-    authority = trustme.CA(organization_name="msisync embedded stack")
+    authority = trustme.CA(organization_name="Emulators")
     server = authority.issue_cert(*hosts)
     files.certificate.write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))
     _write_private(files.key, server.private_key_pem.bytes())
@@ -33,13 +30,13 @@ def write_certificates(directory: Path, hosts: Sequence[str]) -> Certificates:
     return files
 
 
-def write_client_certificate(path: Path) -> None:
-    """Make key and certificate of the app registration and write both into one file.
+def write_client_certificate(path: Path, common_name: str) -> None:
+    """Make key and certificate of an app registration and write both into one file.
 
     Entra takes a certificate of any issuer, but only with an RSA key.
     """
-    authority = trustme.CA(organization_name="msisync app registration")
-    client = authority.issue_cert(common_name="msisync", key_type=trustme.KeyType.RSA)
+    authority = trustme.CA(organization_name="App registration")
+    client = authority.issue_cert(common_name=common_name, key_type=trustme.KeyType.RSA)
     _write_private(path, client.private_key_pem.bytes() + client.cert_chain_pems[0].bytes())
 
 

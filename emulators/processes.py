@@ -1,9 +1,10 @@
-"""The stack's child processes: started, awaited, stopped and killed, and never left behind."""
+"""Emulators as child processes: started, awaited, stopped and killed, and never left behind."""
 
 import asyncio
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import random
 import signal
@@ -12,30 +13,26 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-PARENT_VARIABLE = "LOCAL_STACK_PID"
-#: Seconds that the clock of a Functions worker is ahead: for tests of clocks that are wrong.
-CLOCK_VARIABLE = "LOCAL_CLOCK_OFFSET_SECONDS"
+from emulators.serving import READY
+
+PARENT_VARIABLE = "EMULATOR_PARENT_PID"
 PR_SET_PDEATHSIG = 1
 LOG_TAIL_LINES = 25
 # Below Linux's range for outgoing connections (from 32768): who stops and starts again finds the port still free.
 PORTS = range(15_000, 32_000)
 
 
-class StackError(Exception):
-    """The stack cannot do what was asked. The message says why."""
-
-
-class ChildError(StackError):
-    """A part of the stack did not start. The message says which one and why, with the end of its log."""
+class ChildError(Exception):
+    """A child process did not start. The message says which one and why, with the end of its log."""
 
 
 def die_with_parent() -> None:
     """Leave when the process that started this one is gone, however it went. Call it first thing in a child.
 
     Linux only (a no-op elsewhere). The kernel watches the *thread* that started the child, so children are to be
-    started from a thread that lives as long as the stack. The setting survives `exec`.
+    started from a thread that lives as long as they shall. The setting survives `exec`.
     """
     parent = os.environ.pop(PARENT_VARIABLE, None)
     if sys.platform != "linux":
@@ -49,8 +46,8 @@ def die_with_parent() -> None:
 def free_ports(count: int) -> list[int]:
     """Return `count` different TCP ports of 127.0.0.1 that nobody listens on at this moment.
 
-    No other process of this user gets them from here while this one lives: stacks that start at the same time choose
-    their ports before they listen on them.
+    No other process of this user gets them from here while this one lives: programs that start at the same time
+    choose their ports before they listen on them.
     """
     found: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
@@ -67,7 +64,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _reserve(port: int) -> bool:
-    folder = Path(tempfile.gettempdir()) / f"msisync-ports-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / f"emulator-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     # A bare descriptor: the lock is to end with the process, and with nothing before.
     reservation = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o600)
@@ -87,8 +84,8 @@ def complete_lines(path: Path) -> list[str]:
 
 
 def announces_ready(log: str) -> bool:
-    """Tell whether a part's log holds the line `READY {…}` that every Python part of the stack prints."""
-    return any(line.startswith("READY ") for line in log.split("\n")[:-1])
+    """Tell whether a log holds the line `READY {…}` that every emulator prints (emulators/serving.py)."""
+    return any(line.startswith(READY) for line in log.split("\n")[:-1])
 
 
 class Child:
@@ -174,6 +171,12 @@ class Child:
         if self._watch is not None:
             await self._watch
             self._watch = None
+
+    def announced(self) -> dict[str, Any]:
+        """Return what it announced in its READY line when it was last started."""
+        *_, line = (line for line in complete_lines(self.log) if line.startswith(READY))
+        facts: dict[str, Any] = json.loads(line.removeprefix(READY))
+        return facts
 
     def log_tail(self) -> str:
         """Return the last lines of its log."""

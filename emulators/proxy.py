@@ -1,19 +1,17 @@
-"""A CONNECT proxy that leads the vendors' host names to the simulators, and nothing to anywhere else.
+"""A CONNECT proxy that leads host names to ports of this machine, and refuses every other.
 
 `python -m emulators.proxy --port P --map login.example.com=4431 --map api.example.com=4432`
 
-So the product runs with production URLs and full TLS, and only the standard variable HTTPS_PROXY is set.
+So an app runs with production URLs and full TLS, and only the standard variable HTTPS_PROXY is set.
 """
 
 import argparse
 import asyncio
-import json
-import signal
-import sys
 from collections.abc import Mapping
 from typing import cast
 
 from emulators.processes import die_with_parent
+from emulators.serving import announce, asked_to_leave
 
 HEAD_LIMIT = 16 * 1024
 HEAD_END = b"\r\n\r\n"
@@ -114,7 +112,7 @@ class Client(Splice):
             self._refuse("405 Method Not Allowed", "This proxy only opens tunnels (CONNECT).")
         elif target not in self._targets:
             known = ", ".join(sorted(self._targets))
-            self._refuse("403 Forbidden", f"The embedded stack has no {target}. It serves: {known}.")
+            self._refuse("403 Forbidden", f"There is no {target} here. This proxy serves: {known}.")
         else:
             self._head = self._head[len(head) + len(end) :]
             self._opening = asyncio.ensure_future(self._open(self._targets[target]))
@@ -167,19 +165,17 @@ def _mapping(text: str) -> tuple[str, int]:
 
 
 async def _run(port: int, targets: Mapping[str, int]) -> None:
+    leave = asked_to_leave()
     server = await serve(port, targets)
-    leave = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave.set)
-    sys.stdout.write(f"READY {json.dumps({'port': server.sockets[0].getsockname()[1]})}\n")
-    sys.stdout.flush()
+    announce(port=server.sockets[0].getsockname()[1])
     await leave.wait()
     server.close()
 
 
 def main() -> None:
-    """Run the proxy until SIGTERM."""
+    """Run the proxy until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(
-        prog="python -m emulators.proxy", description="CONNECT proxy of the embedded stack."
+        prog="python -m emulators.proxy", description="CONNECT proxy that leads host names to ports here."
     )
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument(

@@ -12,9 +12,13 @@ from typing import Any
 
 from aiohttp import web
 
-from emulators.processes import StackError
+from emulators.processes import ChildError
 
 LONGEST_COMMAND = 120.0
+
+
+class StackError(Exception):
+    """The stack cannot do what was asked. The message says why."""
 
 
 class ControlServer:
@@ -66,7 +70,7 @@ class ControlServer:
             else:
                 known = ", ".join((*self._parts, *self._hosts))
                 return web.json_response({"error": f"the commands are {known}"}, status=404)
-        except StackError as error:
+        except (StackError, ChildError) as error:
             return web.json_response({"error": str(error)}, status=409)
         return web.json_response(self._state())
 

@@ -16,19 +16,10 @@ from emulators import azurite, servicebus
 from emulators.dataverse import constants as dataverse
 from emulators.marketo import identity as marketo
 from emulators.processes import free_ports
+from local.queues import DATAVERSE_KEY, DATAVERSE_POLICY, NAMES
 
 MARKETO_HOST = "123-abc-456.mktorest.com"
 HOSTS = (dataverse.LOGIN_HOST, dataverse.ORGANIZATION_HOST, MARKETO_HOST)
-#: The five entities and the two other queues, as endpoints.json names them, with the settings that hold their names.
-QUEUES = {
-    "changes": ("CHANGES_QUEUE", "dynamics-changes"),
-    "sales_person": ("SALES_PERSON_QUEUE", "sales-persons"),
-    "company": ("COMPANY_QUEUE", "companies"),
-    "person": ("PERSON_QUEUE", "persons"),
-    "opportunity": ("OPPORTUNITY_QUEUE", "opportunities"),
-    "opportunity_role": ("OPPORTUNITY_ROLE_QUEUE", "opportunity-roles"),
-    "dead_letters": ("DEAD_LETTER_QUEUE", "dead-letters"),
-}
 # All that children take over from the shell: a person's own app settings must not change what the stack runs.
 INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 
@@ -72,7 +63,7 @@ class Addresses:
     @property
     def service_bus_of_dataverse(self) -> str:
         """What Dataverse posts with: it may send to the intake queue and nothing else."""
-        return servicebus.connection_string(self.ports.service_bus, "DataverseSend")
+        return servicebus.connection_string(self.ports.service_bus, DATAVERSE_POLICY, DATAVERSE_KEY)
 
     @property
     def storage(self) -> str:
@@ -101,7 +92,7 @@ class Addresses:
         return {
             "service_bus": {
                 "connection_string": self.service_bus,
-                "queues": {name: queue for name, (_, queue) in QUEUES.items()},
+                "queues": {name: queue for name, (_, queue) in NAMES.items()},
             },
             "dataverse": {
                 "url": dataverse.ORGANIZATION_URL,
@@ -137,7 +128,7 @@ class Addresses:
         return {
             "ServiceBusConnection": self.service_bus,
             "AzureWebJobsStorage": self.storage,
-            **dict(QUEUES.values()),
+            **dict(NAMES.values()),
             "RELEASE_SCHEDULE": "0 * * * * *",
             "WRITE_BACK_SCHEDULE": "0 */10 * * * *",
             "DATAVERSE_URL": dataverse.ORGANIZATION_URL,

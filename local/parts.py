@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from emulators.certificates import Certificates
-from emulators.servicebus.settings import QUEUES
 from local.endpoints import HOSTS, MARKETO_HOST, Addresses, Ports
+from local.queues import POLICY, QUEUES
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ def neighbour_commands(
     ports = addresses.ports
     tls = {"cert": certificates.certificate, "key": certificates.key}
     return {
-        "service-bus": _module("servicebus", port=ports.service_bus, queues=directory / "queues.json", **tls),
+        "service-bus": _module(
+            "servicebus", port=ports.service_bus, queues=directory / "queues.json", policy=POLICY, **tls
+        ),
         "dataverse": [
             *_module("dataverse", port=ports.dataverse, control_port=ports.dataverse_control, **tls),
             *("--service-bus", addresses.service_bus_of_dataverse),

@@ -8,7 +8,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 
-from emulators.processes import StackError
+from local.control import StackError
 from local.endpoints import inherited_environment
 
 ROOT = Path(__file__).resolve().parent.parent

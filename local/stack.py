@@ -24,8 +24,9 @@ import aiohttp
 
 from emulators import azurite
 from emulators.certificates import write_certificates, write_client_certificate
-from emulators.processes import CLOCK_VARIABLE, Child, StackError, announces_ready, free_ports
-from local.control import ControlServer, send_command
+from emulators.functions.settings import CLOCK_VARIABLE
+from emulators.processes import Child, ChildError, announces_ready, free_ports
+from local.control import ControlServer, StackError, send_command
 from local.endpoints import HOSTS, Addresses, Ports, inherited_environment, write_private_json
 from local.parts import SUBSCRIPTION, MarketoLimits, functions_command, neighbour_commands, write_queues
 from local.registration import register
@@ -257,7 +258,7 @@ class Stack:
         for leftover in ("azurite", "logs", "locks"):
             shutil.rmtree(self.directory / leftover, ignore_errors=True)
         certificates = write_certificates(self.addresses.ca_bundle.parent, (*HOSTS, LOOPBACK))
-        write_client_certificate(self.addresses.client_certificate)
+        write_client_certificate(self.addresses.client_certificate, "msisync")
         write_queues(self.directory, self._queues)
         commands = neighbour_commands(
             self.addresses, self.directory, certificates, limits=self._marketo, empty=self._empty
@@ -370,7 +371,7 @@ def main() -> int:
         else:
             function = getattr(options, "function", None)
             send_command(options.directory / "control.json", options.command, options.name, function)
-    except StackError as error:
+    except (StackError, ChildError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

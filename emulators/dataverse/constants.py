@@ -29,5 +29,4 @@ APPLICATION_USER_ID: Final = "c1a85f08-a34d-ee11-be6f-000d3a4f77c1"
 MANAGED_IDENTITY_USER_ID: Final = "c1a85f0a-a34d-ee11-be6f-000d3a4f77c1"
 SYSTEM_USER_ID: Final = "c1a85f09-a34d-ee11-be6f-000d3a4f77c1"
 
-QUEUE: Final = "dynamics-changes"
 EMPTY_ID: Final = "00000000-0000-0000-0000-000000000000"

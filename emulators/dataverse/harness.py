@@ -151,12 +151,12 @@ class Answer:
         return self.headers["OData-EntityId"].rpartition("(")[2].rstrip(")")
 
 
-def registration(table: str, *, watched: str = "") -> dict[str, list[Row]]:
+def registration(table: str, *, queue: str = "changes", watched: str = "") -> dict[str, list[Row]]:
     """Rows for `seed`: an endpoint for the queue, and steps that post each change of a table's rows.
 
     An update is posted when it touches one of the `watched` columns; without them, always. A deletion has a pre-image.
     """
-    policy = "DataverseSend"
+    policy = "SendOnly"
     endpoint = {
         "serviceendpointid": fixed_id("serviceendpoint"),
         "name": "Changes",
@@ -167,7 +167,7 @@ def registration(table: str, *, watched: str = "") -> dict[str, list[Row]]:
         "namespaceformat": 2,
         "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
         "solutionnamespace": "contoso-sync",
-        "path": constants.QUEUE,
+        "path": queue,
         "saskeyname": policy,
         "saskey": POLICIES[policy].key,
         "userclaim": 2,

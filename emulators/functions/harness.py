@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from emulators.processes import Child, complete_lines
+from emulators.processes import Child
 
 #: The keys of a host that a test runs.
 KEYS = {"FUNCTIONS_WEBHOOK_KEY": "function key", "FUNCTIONS_ADMIN_KEY": "master"}
@@ -37,16 +37,9 @@ def host_child(app_dir: Path, *options: str, name: str = "host", **settings: str
     )
 
 
-def ready(child: Child) -> dict[str, Any]:
-    """What a process announced when it was last started."""
-    lines = [line for line in complete_lines(child.log) if line.startswith("READY ")]
-    announced: dict[str, Any] = json.loads(lines[-1].removeprefix("READY "))
-    return announced
-
-
 def client_of(child: Child) -> httpx.AsyncClient:
     """A client for the HTTP side of a host that runs."""
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{ready(child)['port']}", trust_env=False)
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{child.announced()['port']}", trust_env=False)
 
 
 async def until(condition: Callable[[], bool], within: float = 15.0) -> None:

@@ -1,9 +1,7 @@
 """The host process: one function app, its workers, its listeners and its HTTP side."""
 
 import asyncio
-import json
 import logging
-import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from emulators.functions.settings import AppSettings, HostOptions
 from emulators.functions.timers import TimerListener
 from emulators.functions.triggers import QueueTrigger, TimerTrigger, Trigger, read_triggers
 from emulators.functions.web import WebSide
+from emulators.serving import announce, asked_to_leave
 
 logger = logging.getLogger("emulators.functions.host")
 
@@ -45,9 +44,7 @@ async def run_host(arguments: Arguments) -> int:
 
     Prints the READY line once functions are indexed and HTTP is served. Raises HostError when the app cannot run.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = asked_to_leave()
     settings = AppSettings.load(arguments.app_dir)
     options = HostOptions.load(arguments.app_dir, settings)
 
@@ -134,8 +131,7 @@ class Host:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._arguments.port).start()
         port = self._runner.addresses[0][1]
-        ready = {"port": port, "workers": self._instances.pids(), "functions": list(self._triggers)}
-        print("READY " + json.dumps(ready), flush=True)  # noqa: T201 (the line that who started us waits for)
+        announce(port=port, workers=self._instances.pids(), functions=list(self._triggers))
         logger.info("host %s serves %d functions on port %d", self._arguments.name, len(self._triggers), port)
 
     async def _drain(self) -> None:

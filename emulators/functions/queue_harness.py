@@ -3,18 +3,16 @@
 import asyncio
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 from azure.servicebus.exceptions import SessionCannotBeLockedError
 
-from emulators.functions.harness import ADMIN, client_of, host_child, ready, write_app
+from emulators.functions.harness import ADMIN, client_of, host_child, write_app
 from emulators.processes import Child, complete_lines, free_ports
-from emulators.servicebus.counts import counts_in, shared_access_token
+from emulators.servicebus.administration import administration
 from emulators.waiting import eventually
 
 #: One function that writes down what it got; how it behaves is in a file that a test can change.
@@ -107,7 +105,7 @@ class Bus:
     @property
     def connection_string(self) -> str:
         """How clients reach it."""
-        connection: str = ready(self.child)["connection_string"]
+        connection: str = self.child.announced()["connection_string"]
         return connection
 
     def queue(self, kind: str) -> str:
@@ -131,18 +129,13 @@ class Bus:
 
     async def left(self, queue: str) -> int:
         """How many messages the queue still holds, locked ones included."""
-        url = f"http://127.0.0.1:{ready(self.child)['port']}/{queue}"
-        token = shared_access_token(url, self.connection_string, now=time.time())
-        async with httpx.AsyncClient(trust_env=False) as client:
-            answer = await client.get(url, headers={"Authorization": token})
-        return counts_in(answer.raise_for_status().text)[queue].active
+        async with administration(self.connection_string) as bus:
+            return (await bus.counts())[queue].active
 
     async def lose_locks(self, queue: str) -> None:
         """Let the locks on the messages and sessions of a queue end now."""
-        url = f"http://127.0.0.1:{ready(self.child)['port']}/$local/lose-locks/{queue}"
-        token = shared_access_token(url, self.connection_string, now=time.time())
-        async with httpx.AsyncClient(trust_env=False) as client:
-            (await client.post(url, headers={"Authorization": token})).raise_for_status()
+        async with administration(self.connection_string) as bus:
+            await bus.fault("lose-locks", queue)
 
     async def until_empty(self, queue: str) -> None:
         """Wait until a queue holds nothing. Raises AssertionError when that takes too long."""

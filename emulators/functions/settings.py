@@ -13,6 +13,8 @@ from typing import Any
 DEFAULT_CONNECTION = "ServiceBus"
 #: host.json can be overridden by app settings of this prefix, with `__` for every level.
 OVERRIDE_PREFIX = "AzureFunctionsJobHost__"
+#: Seconds that the clock of a worker is ahead: for tests of clocks that are wrong.
+CLOCK_VARIABLE = "FUNCTIONS_CLOCK_OFFSET_SECONDS"
 #: ServiceBusRetryOptions.TryTimeout: how long a receive waits when sessionIdleTimeout is not set.
 OPERATION_TIMEOUT = 60.0
 

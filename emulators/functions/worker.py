@@ -30,8 +30,9 @@ from azure.functions import meta
 
 from emulators.functions import usage
 from emulators.functions.sampler import Sampler
+from emulators.functions.settings import CLOCK_VARIABLE
 from emulators.functions.wire import Invocation, Typed, receive, send, to_datum
-from emulators.processes import CLOCK_VARIABLE, die_with_parent
+from emulators.processes import die_with_parent
 
 logger = logging.getLogger("emulators.functions.worker")
 

@@ -8,7 +8,7 @@ from emulators.marketo.errors import CallError
 
 CLIENT_ID = "c5a1b1f6-6f6f-4c53-9a53-7b1a5f0a1d11"
 CLIENT_SECRET = "local-marketo-secret"
-API_USER = "msisync@contoso.example"
+API_USER = "api.user@contoso.example"
 DEFAULT_LIFETIME = 3600.0
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from emulators.servicebus import faults
 from emulators.servicebus.errors import EntityNotFound, Unauthorized
 from emulators.servicebus.namespace import Namespace, QueuePair
-from emulators.servicebus.sas import Claim, check_token
+from emulators.servicebus.sas import Claim
 from emulators.servicebus.settings import QueueSettings, QueueStatus
 
 ATOM = "http://www.w3.org/2005/Atom"
@@ -32,7 +32,7 @@ class AdminApi:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         try:
-            grant = check_token(request.headers.get("Authorization", ""), self._namespace.clock)
+            grant = self._namespace.check_token(request.headers.get("Authorization", ""))
             path = request.path.strip("/")
             if not grant.allows(Claim.MANAGE, path.lower(), self._namespace.clock()):
                 msg = "Manage,EntityRead claims required for this operation."
@@ -110,6 +110,7 @@ def _configure(settings: QueueSettings, description: ET.Element) -> QueueSetting
     if _text(description, "RequiresDuplicateDetection") not in {None, detects}:
         msg = "The value for the RequiresDuplicateDetection property of an existing Queue cannot be changed."
         raise ValueError(msg)
+    _check_supported(description)
     lock_seconds = _seconds(description, "LockDuration")
     dead_letter = _text(description, "DeadLetteringOnMessageExpiration")
     return replace(
@@ -122,6 +123,20 @@ def _configure(settings: QueueSettings, description: ET.Element) -> QueueSetting
         dead_letter_on_expiration=settings.dead_letter_on_expiration if dead_letter is None else dead_letter == "true",
         status=QueueStatus(_text(description, "Status") or settings.status),
     )
+
+
+def _check_supported(description: ET.Element) -> None:
+    """Raise ValueError for what a queue of the service can have and one of the emulator cannot."""
+    asked = {
+        "ForwardTo": _text(description, "ForwardTo") is not None,
+        "ForwardDeadLetteredMessagesTo": _text(description, "ForwardDeadLetteredMessagesTo") is not None,
+        "AutoDeleteOnIdle": _seconds(description, "AutoDeleteOnIdle") is not None,
+        "EnablePartitioning": _text(description, "EnablePartitioning") == "true",
+    }
+    missing = [name for name, is_asked in asked.items() if is_asked]
+    if missing:
+        msg = f"This emulator has no {', '.join(missing)}."
+        raise ValueError(msg)
 
 
 def _text(description: ET.Element, name: str) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from sys import executable
 
-from emulators.processes import Child, complete_lines
+from emulators.processes import Child
 from emulators.servicebus.settings import QueueSettings
 
 
@@ -22,18 +22,26 @@ class Emulator:
 
 @asynccontextmanager
 async def running_emulator(
-    directory: Path, queues: Iterable[QueueSettings], *, cert: Path | None = None, key: Path | None = None
+    directory: Path,
+    queues: Iterable[QueueSettings],
+    *,
+    cert: Path | None = None,
+    key: Path | None = None,
+    policies: Iterable[str] = (),
 ) -> AsyncIterator[Emulator]:
-    """Run an emulator with these queues on a free port. `directory` takes its queue file and its log."""
+    """Run an emulator with these queues on a free port. `directory` takes its queue file and its log.
+
+    `policies` are more shared access policies, as the option --policy takes them.
+    """
     queue_file = directory / "queues.json"
     queue_file.write_text(json.dumps([asdict(queue) for queue in queues]))
     command = [executable, "-m", "emulators.servicebus", "--port", "0", "--queues", str(queue_file)]
+    command += [f"--policy={policy}" for policy in policies]
     if cert is not None and key is not None:
         command += ["--cert", str(cert), "--key", str(key)]
     child = Child("service-bus", command, log=directory / "service-bus.log")
     await child.start()
     try:
-        *_, ready = (line for line in complete_lines(child.log) if line.startswith("READY "))
-        yield Emulator(**json.loads(ready.removeprefix("READY ")), pid=child.pid or 0)
+        yield Emulator(**child.announced(), pid=child.pid or 0)
     finally:
         await child.stop()

@@ -4,12 +4,13 @@ import asyncio
 import dataclasses
 import itertools
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from emulators.servicebus.errors import EntityDisabled, EntityNotFound, NotAllowed
 from emulators.servicebus.queues import MessageQueue
+from emulators.servicebus.sas import POLICIES, Grant, Policy, check_token
 from emulators.servicebus.sessions import SessionLock
 from emulators.servicebus.settings import QueueSettings
 
@@ -140,16 +141,26 @@ class QueuePair:
 
 
 class Namespace:
-    """All queues. Names are case-insensitive."""
+    """All queues and the policies of their clients. Names of queues are case-insensitive."""
 
-    def __init__(self, queues: Iterable[QueueSettings], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        queues: Iterable[QueueSettings],
+        clock: Callable[[], float],
+        policies: Mapping[str, Policy] = POLICIES,
+    ) -> None:
         self.clock = clock
+        self._policies = policies
         #: Clients that are connected.
         self.connections: set[Breakable] = set()
         self._pairs: dict[str, QueuePair] = {}
         self._lost_settlements: set[str] = set()
         for settings in queues:
             self.create(settings)
+
+    def check_token(self, token: str) -> Grant:
+        """Return what a token allows, by the policies of this namespace. Raises Unauthorized."""
+        return check_token(token, self.clock, self._policies)
 
     def create(self, settings: QueueSettings) -> QueuePair:
         """Add a queue; one of the same name must not be there."""

@@ -13,7 +13,6 @@ from emulators.servicebus.errors import ServiceBusFault
 from emulators.servicebus.links import open_as_asked, receive_whole, settle_rejected
 from emulators.servicebus.messages import APPLICATION_PROPERTIES, PROPERTIES, VALUE
 from emulators.servicebus.messages import sections as message_sections
-from emulators.servicebus.sas import check_token
 
 REQUEST_CREDIT = 100
 
@@ -117,7 +116,7 @@ def encode_answer(message_id: object, answer: Answer) -> bytes:
 def put_token(connection: AmqpConnection, request: Request) -> Answer:
     """Answer a `put-token` request of `$cbs` (AMQP claims-based security)."""
     try:
-        grant = check_token(str(request.body), connection.namespace.clock)
+        grant = connection.namespace.check_token(str(request.body))
     except ServiceBusFault as fault:
         return Answer({"status-code": fault.status, "status-description": str(fault)})
     connection.grants = [kept for kept in connection.grants if kept.path != grant.path]

@@ -1,8 +1,9 @@
 """Shared access signatures: the policies that exist here, and the check of a token."""
 
 import hmac
+import re
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Flag, auto
 from hashlib import sha256
@@ -29,15 +30,18 @@ class Policy:
 
 
 ROOT_POLICY = "RootManageSharedAccessKey"
-POLICIES = {
+#: The policies of every emulator, with keys that everybody may know. A namespace can have more.
+POLICIES: Mapping[str, Policy] = {
     ROOT_POLICY: Policy("bG9jYWwtc3RhY2stcm9vdC1rZXktMDAwMDAwMDAwMDA=", Claim.SEND | Claim.LISTEN | Claim.MANAGE),
-    # What Dataverse's service endpoint is registered with: it may send to the intake queue and nothing else.
-    "DataverseSend": Policy("bG9jYWwtc3RhY2stZGF0YXZlcnNlLWtleS0wMDAwMDA=", Claim.SEND, "dynamics-changes"),
     # What a client may hold that has no claim to manage queues.
     "SendOnly": Policy("bG9jYWwtc3RhY2stc2VuZC1rZXktMDAwMDAwMDAwMDA=", Claim.SEND),
     "ListenOnly": Policy("bG9jYWwtc3RhY2stbGlzdGVuLWtleS0wMDAwMDAwMDA=", Claim.LISTEN),
     "SendAndListen": Policy("bG9jYWwtc3RhY2stYXBwLWtleS0wMDAwMDAwMDAwMDA=", Claim.SEND | Claim.LISTEN),
 }
+
+
+_CLAIM = "(?:Send|Listen|Manage)"
+_POLICY = re.compile(rf"(?P<name>[^:]+):(?P<key>[^:]+):(?P<claims>{_CLAIM}(?:,{_CLAIM})*)(?::(?P<queue>[^:]+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,24 @@ class Grant:
         return covered and bool(claim & self.claims) and now < self.expires_at
 
 
-def check_token(token: str, clock: Callable[[], float]) -> Grant:
+def policy_of(text: str) -> tuple[str, Policy]:
+    """Return name and policy from `NAME:KEY:CLAIM[,CLAIM][:QUEUE]`, where a claim is Send, Listen or Manage.
+
+    Raises ValueError for anything else.
+    """
+    match = _POLICY.fullmatch(text)
+    if match is None:
+        msg = f"'{text}' is not NAME:KEY:CLAIM[,CLAIM][:QUEUE] with the claims Send, Listen and Manage"
+        raise ValueError(msg)
+    claims = Claim(0)
+    for name in match["claims"].split(","):
+        claims |= Claim[name.upper()]
+    if Claim.MANAGE in claims:
+        claims |= Claim.SEND | Claim.LISTEN
+    return match["name"], Policy(match["key"], claims, match["queue"] or "")
+
+
+def check_token(token: str, clock: Callable[[], float], policies: Mapping[str, Policy] = POLICIES) -> Grant:
     """Return what a `SharedAccessSignature sr=…&sig=…&se=…&skn=…` token allows.
 
     Service Bus: the signature is the HMAC-SHA256, under the policy's key, of the resource as it stands in the token, a
@@ -65,7 +86,7 @@ def check_token(token: str, clock: Callable[[], float]) -> Grant:
     if scheme != "SharedAccessSignature" or not {"sr", "sig", "se", "skn"} <= set(parts) or not parts["se"].isdigit():
         msg = "MalformedToken: The token is not a shared access signature."
         raise Unauthorized(msg)
-    policy = POLICIES.get(unquote_plus(parts["skn"]))
+    policy = policies.get(unquote_plus(parts["skn"]))
     signed = f"{parts['sr']}\n{parts['se']}".encode()
     key = "" if policy is None else policy.key
     signature = b64encode(hmac.new(key.encode(), signed, sha256).digest()).decode()
@@ -76,7 +97,7 @@ def check_token(token: str, clock: Callable[[], float]) -> Grant:
         msg = "ExpiredToken: The token is expired."
         raise Unauthorized(msg)
     resource = urlsplit(unquote_plus(parts["sr"])).path.strip("/").lower()
-    return Grant(_narrower(resource, policy.entity), policy.claims, int(parts["se"]))
+    return Grant(_narrower(resource, policy.entity.lower()), policy.claims, int(parts["se"]))
 
 
 def _narrower(resource: str, entity: str) -> str:

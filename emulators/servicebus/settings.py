@@ -1,4 +1,4 @@
-"""The queues the emulator starts with, and what can be configured about a queue."""
+"""What can be configured about a queue, and the file that lists queues."""
 
 import json
 from dataclasses import dataclass, fields
@@ -63,19 +63,13 @@ class QueueSettings:
             raise ValueError(msg)
 
 
-#: The product's, as shared/cli/queues.py designs them; tests/unit/infra/test_agreement.py compares.
-QUEUES = tuple(
-    QueueSettings(name, sessions=sessions, lock_seconds=300, dead_letter_on_expiration=True)
-    for name, sessions in {
-        "dynamics-changes": False,
-        "sales-persons": True,
-        "companies": True,
-        "persons": True,
-        "opportunities": True,
-        "opportunity-roles": True,
-        "dead-letters": False,
-    }.items()
-)
+def queue_of(text: str) -> QueueSettings:
+    """Return the queue that `NAME` or `NAME:sessions` names, with the service's defaults. Raises ValueError."""
+    name, _, kind = text.partition(":")
+    if kind not in {"", "sessions"}:
+        msg = f"queue {text!r}: expected NAME or NAME:sessions"
+        raise ValueError(msg)
+    return QueueSettings(name, sessions=bool(kind))
 
 
 def load_queues(path: Path) -> list[QueueSettings]:
@@ -91,7 +85,12 @@ def load_queues(path: Path) -> list[QueueSettings]:
             msg = f"{path}: queue {entry.get('name')!r}: unknown fields {sorted(unknown)}, known are {sorted(known)}"
             raise ValueError(msg)
         queues.append(QueueSettings(**{**entry, "status": QueueStatus(entry.get("status", QueueStatus.ACTIVE))}))
+    return checked(queues, str(path))
+
+
+def checked(queues: list[QueueSettings], source: str) -> list[QueueSettings]:
+    """Return the queues. Raises ValueError when two of them have the same name."""
     if len({queue.name.lower() for queue in queues}) < len(queues):
-        msg = f"{path}: two queues have the same name (names are case-insensitive)"
+        msg = f"{source}: two queues have the same name (names are case-insensitive)"
         raise ValueError(msg)
     return queues

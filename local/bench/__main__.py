@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from emulators.processes import StackError
+from emulators.processes import ChildError
 from local.bench import BenchError, day, machine, report
 from local.bench.burst import Burst, Report, run_burst
 from local.bench.chaos import chaos_figures, run_chaos
@@ -30,6 +30,7 @@ from local.bench.quota import quota_figures, simulate
 from local.bench.replay import replay_figures, run_replay
 from local.bench.startup import median_import_seconds, median_load_seconds, with_more_fields
 from local.bench.write_back import run_write_back, write_back_figures
+from local.control import StackError
 from local.stack import DIRECTORY, ROOT
 
 SECTIONS = ("import", "doctor", "lone", "engine", "burst", "replay", "day", "quota", "write-back", "chaos")
@@ -81,7 +82,7 @@ class Bench:
                 continue
             try:
                 await measure[section]()
-            except (BenchError, StackError) as error:
+            except (BenchError, StackError, ChildError) as error:
                 self.failures.append(f"{section}: {error}")
                 self.console.print(f"[bold red]{section} failed[/]: {error}", highlight=False)
 

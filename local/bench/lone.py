@@ -8,12 +8,12 @@ from pathlib import Path
 
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
-from emulators.dataverse.constants import QUEUE
 from local.bench import BenchError
 from local.bench.burst import Report, until_idle
 from local.bench.marketo_side import latencies
 from local.bench.observer import Observer
 from local.bench.producer import created, message
+from local.queues import INTAKE
 from local.stack import Stack
 from local.world.build import build
 from local.world.expectations import Expectations, Expected, expect
@@ -51,7 +51,7 @@ async def run_lone(directory: Path, *, report: Report, changes: int = CHANGES) -
         Stack(directory=directory, empty=True) as stack,
         Observer(stack) as observer,
         ServiceBusClient.from_connection_string(stack.addresses.service_bus) as client,
-        client.get_queue_sender(QUEUE) as sender,
+        client.get_queue_sender(INTAKE) as sender,
     ):
         await observer.seed(world)
         report("bringing everything but the lone changes into Marketo")

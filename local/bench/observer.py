@@ -1,15 +1,14 @@
 """Looks at a running stack from outside: the simulators' control APIs, the host's counters, the queues."""
 
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
-from emulators.servicebus.counts import QueueCounts, counts_in, shared_access_token
+from emulators.servicebus.administration import QueueCounts, administration
 from local.bench.machine import cpu_by_session
-from local.endpoints import QUEUES
+from local.queues import NAMES
 from local.stack import Stack
 from local.world.model import World
 
@@ -83,12 +82,9 @@ class Observer:
 
     async def queues(self) -> dict[str, QueueCounts]:
         """What is in each queue, by its name in endpoints.json."""
-        port = self._stack.addresses.ports.service_bus
-        resource = f"http://127.0.0.1:{port}/$resources/queues"
-        token = shared_access_token(resource, self._stack.addresses.service_bus, now=time.time())
-        async with self._http.get(resource, headers={"Authorization": token}) as response:
-            found = counts_in(await response.text())
-        return {name: found[queue] for name, (_, queue) in QUEUES.items()}
+        async with administration(self._stack.addresses.service_bus) as broker:
+            found = await broker.counts()
+        return {name: found[queue] for name, (_, queue) in NAMES.items()}
 
     def cpu(self) -> dict[str, float]:
         """Processor seconds of each part of the stack so far, its children included."""

@@ -17,10 +17,10 @@ from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 from azure.servicebus.exceptions import MessageSizeExceededError
 
-from emulators.dataverse.constants import QUEUE
 from emulators.dataverse.notifications import Notification, Origin, notification
 from emulators.processes import die_with_parent
 from local.bench.population import ORDERS, ordered_changes, world_of
+from local.queues import INTAKE
 from local.world.model import Reference, World
 
 #: Service Bus, Standard tier: 256 KB for a batch. The SDK (7.15.0) fills batches up to that without counting the
@@ -61,7 +61,7 @@ async def _batches(sender: ServiceBusSender, messages: Iterator[ServiceBusMessag
 async def _post(world: World, order: str, connection_string: str) -> None:
     async with (
         ServiceBusClient.from_connection_string(connection_string) as client,
-        client.get_queue_sender(QUEUE) as sender,
+        client.get_queue_sender(INTAKE) as sender,
     ):
         changes = ordered_changes(world, order)
         batches = await _batches(sender, (message(created(world, change)) for change in changes))

@@ -11,7 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from emulators.processes import StackError
+from emulators.processes import ChildError
+from local.control import StackError
 from local.demo.run import Outcome, default_directory, run
 from local.demo.screen import WIDTH, Screen, proof_tables, record_svg, verdict
 from local.demo.watch import WatchError
@@ -100,7 +101,7 @@ def main() -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("Stopped.")
         return 130
-    except (StackError, WatchError, ReadError) as error:
+    except (StackError, ChildError, WatchError, ReadError) as error:
         console.print(str(error), style="red", highlight=False)
         return 1
 

@@ -1,7 +1,6 @@
 """A test's side of the broker: what it sends, and what it finds in the queues."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +13,13 @@ from azure.servicebus import (
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 
-from emulators.servicebus.counts import QueueCounts, counts_in, shared_access_token
+from emulators.servicebus.administration import Administration, QueueCounts
 from emulators.waiting import eventually
 
 #: An AMQP message of one's own may have a body that Service Bus' own class never has.
 Message = ServiceBusMessage | AmqpAnnotatedMessage
 
 _PAGE = 100
-_STATUS = (
-    '<entry xmlns="http://www.w3.org/2005/Atom"><content type="application/xml">'
-    '<QueueDescription xmlns="http://schemas.microsoft.com/netservices/2010/10/servicebus/connect">'
-    "<Status>{status}</Status></QueueDescription></content></entry>"
-)
 
 
 @dataclass(frozen=True)
@@ -42,13 +36,12 @@ class DeadLetter:
 
 
 class Broker:
-    """Queues by the names that endpoints.json gives them. `url` is the broker's own address, for its counts."""
+    """Queues by the names that endpoints.json gives them."""
 
-    def __init__(self, connection_string: str, queues: dict[str, str], url: str, http: httpx.AsyncClient) -> None:
+    def __init__(self, connection_string: str, queues: dict[str, str], http: httpx.AsyncClient) -> None:
         self._connection_string = connection_string
         self._queues = queues
-        self._url = url
-        self._http = http
+        self._administration = Administration(connection_string, http)
         self._client: ServiceBusClient | None = None
         self._senders: dict[str, ServiceBusSender] = {}
         self._peeker: ServiceBusReceiver | None = None
@@ -101,18 +94,11 @@ class Broker:
 
     async def counts(self) -> dict[str, QueueCounts]:
         """How many messages are in each queue, by its name in the broker."""
-        url = f"{self._url}/$Resources/queues"
-        token = shared_access_token(url, self._connection_string, now=time.time())
-        answer = await self._http.get(url, headers={"Authorization": token})
-        return counts_in(answer.raise_for_status().text)
+        return await self._administration.counts()
 
     async def set_status(self, queue: str, status: str) -> None:
         """Change a queue's status: Active, SendDisabled, ReceiveDisabled or Disabled."""
-        url = f"{self._url}/{self.queue(queue)}"
-        token = shared_access_token(url, self._connection_string, now=time.time())
-        headers = {"Authorization": token, "If-Match": "*", "Content-Type": "application/atom+xml"}
-        content = _STATUS.format(status=status)
-        (await self._http.put(url, headers=headers, content=content)).raise_for_status()
+        await self._administration.set_status(self.queue(queue), status)
 
     async def idle(self, *, seconds: float = 30.0) -> None:
         """Wait until no queue has anything to work on, not even later."""
@@ -145,10 +131,7 @@ class Broker:
 
     async def fault(self, what: str, name: str = "") -> int:
         """Bring about what emulators/servicebus/faults.py knows; gives how many connections or messages it has hit."""
-        url = f"{self._url}/$local/{what}/{name}".rstrip("/")
-        token = shared_access_token(url, self._connection_string, now=time.time())
-        answer = await self._http.post(url, headers={"Authorization": token})
-        return int(answer.raise_for_status().json()["count"])
+        return await self._administration.fault(what, name)
 
     async def disconnect(self, *, emptied: bool = True) -> None:
         """Close the connection; the next call opens another one. `emptied`: the broker is stopped, or will be."""

@@ -15,18 +15,11 @@ from azure.servicebus.aio import ServiceBusClient
 
 from emulators.servicebus.harness import running_emulator
 from emulators.servicebus.settings import QueueSettings
+from local.queues import NAMES
+from local.queues import QUEUES as EMULATED
 from shared.model.record import Record, encode, timestamp
 
-QUEUES = {
-    "CHANGES_QUEUE": "dynamics-changes",
-    "SALES_PERSON_QUEUE": "sales-persons",
-    "COMPANY_QUEUE": "companies",
-    "PERSON_QUEUE": "persons",
-    "OPPORTUNITY_QUEUE": "opportunities",
-    "OPPORTUNITY_ROLE_QUEUE": "opportunity-roles",
-    "DEAD_LETTER_QUEUE": "dead-letters",
-}
-_WITHOUT_SESSIONS = ("dynamics-changes", "dead-letters")
+QUEUES = dict(NAMES.values())
 #: Settings of systems that nothing asks here.
 _UNUSED = {
     "DATAVERSE_URL": "https://contoso.crm4.dynamics.com",
@@ -87,8 +80,8 @@ class Letters:
 async def running_letters(directory: Path, **queue: Any) -> AsyncIterator[Letters]:
     """Run a broker with the product's queues. `queue` are more settings of the queue of dead letters."""
     queues = [
-        QueueSettings(name, sessions=name not in _WITHOUT_SESSIONS, **(queue if name == "dead-letters" else {}))
-        for name in QUEUES.values()
+        QueueSettings(emulated.name, sessions=emulated.sessions, **(queue if emulated.name == "dead-letters" else {}))
+        for emulated in EMULATED
     ]
     async with (
         running_emulator(directory, queues) as emulator,

@@ -244,8 +244,7 @@ async def running_system(directory: Path, **options: Any) -> AsyncIterator[Syste
     ):
         endpoints = json.loads(stack.endpoints_file.read_text())
         bus = endpoints["service_bus"]
-        url = f"http://127.0.0.1:{stack.addresses.ports.service_bus}"
-        broker = Broker(bus["connection_string"], bus["queues"], url, http)
+        broker = Broker(bus["connection_string"], bus["queues"], http)
         try:
             yield System(stack, http, endpoints, broker)
         finally:

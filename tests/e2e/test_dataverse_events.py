@@ -8,8 +8,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from emulators.servicebus.sas import POLICIES
 from local.harness import Made, Rows, System, eventually
+from local.queues import DATAVERSE_KEY, DATAVERSE_POLICY
 
 API = "/api/data/v9.2"
 TABLES = {
@@ -108,8 +108,8 @@ QUEUE = {
     "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
     "solutionnamespace": "contoso-sync",
     "path": "dynamics-changes",
-    "saskeyname": "DataverseSend",
-    "saskey": POLICIES["DataverseSend"].key,
+    "saskeyname": DATAVERSE_POLICY,
+    "saskey": DATAVERSE_KEY,
     "userclaim": 2,
 }
 

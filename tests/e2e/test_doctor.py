@@ -16,6 +16,7 @@ from azure.servicebus.management import EntityStatus
 from emulators.servicebus import connection_string
 from local.endpoints import inherited_environment
 from local.harness.operating import ROOT, Operator, operated_system
+from local.queues import DATAVERSE_KEY, DATAVERSE_POLICY
 from shared.cli.doctor.command import CHECKS
 from shared.cli.doctor.runner import Finding, Status, Subject, examine, with_needs
 
@@ -190,13 +191,13 @@ BREAKAGES = {
         "changes-key",
         FAILED,
         ("no connection string of dynamics-changes",),
-        lambda port: {SEND: connection_string(port, "DataverseSend") + "EntityPath=persons"},
+        lambda port: {SEND: connection_string(port, DATAVERSE_POLICY, DATAVERSE_KEY) + "EntityPath=persons"},
     ),
     "another namespace": Broken(
         "changes-key",
         ATTENTION,
         ("Dynamics posts to localhost", "the app reads from 127.0.0.1"),
-        lambda port: {SEND: connection_string(port, "DataverseSend").replace("127.0.0.1", "localhost")},
+        lambda port: {SEND: connection_string(port, DATAVERSE_POLICY, DATAVERSE_KEY).replace("127.0.0.1", "localhost")},
     ),
     "wrong storage key": Broken(
         "storage", FAILED, ("HTTP 403", "Storage Table Data Contributor"), lambda _: {"AzureWebJobsStorage": ""}

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from emulators.servicebus.sas import POLICIES
 from local.harness import Made, Rows, System, eventually
 from local.harness.commands import Ended, run_here, start
 from local.harness.showing import way_to
+from local.queues import DATAVERSE_KEY
 
 TABLES = ("serviceendpoint", "sdkmessageprocessingstep", "sdkmessageprocessingstepimage")
 #: Three steps for each of the six tables of sync.toml, one for teams and one for roles, and one image.
@@ -36,7 +36,7 @@ class Operator:
     async def msisync(self, line: str) -> Ended:
         ended = await run_here(self.system.stack.settings_file, *line.split())
         text = ended.out + ended.err
-        assert POLICIES["DataverseSend"].key not in text
+        assert DATAVERSE_KEY not in text
         assert self.system.webhook_key not in text
         return ended
 

@@ -12,6 +12,7 @@ from local.harness.commands import Ended, run, run_here
 from local.harness.insight import Insight
 from local.harness.secrets import secrets_in_logs
 from local.harness.showing import way_to
+from local.queues import INTAKE
 from tests.e2e.conftest import ENVIRONMENT, LIMITS
 
 LONG = "Ä long descriptiön " * 30
@@ -54,7 +55,9 @@ def only(ended: Ended) -> dict[str, Any]:
 async def test_the_guides_seven_fields_reach_leads_and_contacts_and_nothing_echoes(insight: Insight) -> None:
     system = insight.system
     for table in ("contact", "lead"):
-        await system.dataverse("/seed", registration(table))  # every update is posted, whatever columns it has
+        await system.dataverse(
+            "/seed", registration(table, queue=INTAKE)
+        )  # every update is posted, whatever columns it has
     (contact,), (lead,) = await insight.people(1), await insight.people(1, "lead")
     assert await insight.values(contact) == await insight.values(lead) == NOTHING
     calculated = {"priority": 7, "relativeUrgency": 2, "relativeScore": 3}

@@ -15,4 +15,4 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first; the others stay in their order."""
     rank = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)) if item.path.parent == HERE else len(LONGEST))
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)) if HERE in item.path.parents else len(LONGEST))

@@ -21,8 +21,8 @@ from azure.data.tables.aio import TableServiceClient
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
-from emulators.processes import Child, ChildError, StackError
-from local.control import send_command
+from emulators.processes import Child, ChildError
+from local.control import StackError, send_command
 from local.endpoints import inherited_environment
 from local.registration import register
 from local.stack import Stack

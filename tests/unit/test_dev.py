@@ -142,10 +142,16 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(dev, "ROOT", tmp_path)
     monkeypatch.setattr(dev, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(dev, "PYTHON", tmp_path / ".venv/bin/python")
-    monkeypatch.setattr(dev, "NODE_MODULES", tmp_path / "local/node_modules")
+    monkeypatch.setattr(dev, "NODE_MODULES", tmp_path / "emulators/azurite/node_modules")
     monkeypatch.setattr(dev, "LOG", tmp_path / ".local/setup.log")
     monkeypatch.setenv("PATH", "")
-    for name in (*dev.REQUIREMENTS, dev.AZURITE_LOCK, ".venv/bin/python", ".venv/bin/node", "local/node_modules/x"):
+    for name in (
+        *dev.REQUIREMENTS,
+        dev.AZURITE_LOCK,
+        ".venv/bin/python",
+        ".venv/bin/node",
+        "emulators/azurite/node_modules/x",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)

@@ -1,4 +1,4 @@
-"""How the queues must be: the doctor's table against the emulator, host.json and the triggers; and each flaw."""
+"""How the queues must be: the doctor's table against host.json and the triggers; and each flaw."""
 
 import json
 from dataclasses import dataclass, replace
@@ -10,8 +10,7 @@ import pytest
 from azure.servicebus.management import EntityStatus
 
 import function_app
-from emulators.servicebus import settings as emulator
-from shared.cli.queues import DELIVERIES, LOCK, QUEUES, QueueDesign, flaws, name_of
+from shared.cli.queues import LOCK, QUEUES, QueueDesign, flaws, name_of
 from shared.config.settings import QueueSettings
 
 ROOT = Path(__file__).parents[3]
@@ -43,16 +42,6 @@ class Queue:
 
 def test_every_queue_of_the_settings_is_in_the_table() -> None:
     assert {design.setting for design in QUEUES} == set(QueueSettings.model_fields)
-
-
-def test_the_emulator_has_the_queues_as_designed() -> None:
-    there = {queue.name: queue for queue in emulator.QUEUES}
-    assert {name_of(design, SETTINGS) for design in QUEUES} == set(there)
-    for design in QUEUES:
-        queue = there[name_of(design, SETTINGS)]
-        assert (queue.sessions, queue.lock_seconds) == (design.sessions, LOCK.total_seconds())
-        assert queue.max_delivery_count >= DELIVERIES
-        assert queue.ttl_seconds is None or queue.dead_letter_on_expiration
 
 
 def test_the_lock_outlasts_an_invocation_of_the_host() -> None:

@@ -8,10 +8,11 @@ from azure.servicebus._pyamqp.utils import generate_sas_token
 
 from emulators.servicebus.deadlines import Deadlines
 from emulators.servicebus.errors import Unauthorized
-from emulators.servicebus.sas import POLICIES, ROOT_POLICY, Claim, check_token
-from emulators.servicebus.settings import QUEUES, QueueStatus, load_queues
+from emulators.servicebus.sas import POLICIES, ROOT_POLICY, Claim, Policy, check_token, policy_of
+from emulators.servicebus.settings import QueueStatus, load_queues, queue_of
 
 NOW = 1_000_000.0
+KEY = "b3JkZXJzLXNlbmQta2V5"
 
 
 def token(policy: str, *, audience: str = "sb://127.0.0.1/persons", key: str | None = None, lives: int = 60) -> str:
@@ -32,12 +33,31 @@ def test_a_token_for_the_namespace_covers_every_queue() -> None:
     assert grant.allows(Claim.MANAGE, "persons", NOW)
 
 
-def test_dataverse_may_send_to_the_intake_queue_and_nothing_else() -> None:
-    grant = check_token(token("DataverseSend", audience="sb://127.0.0.1/dynamics-changes"), lambda: NOW)
-    assert grant.allows(Claim.SEND, "dynamics-changes", NOW)
-    assert not grant.allows(Claim.LISTEN, "dynamics-changes", NOW)
+def test_a_policy_of_one_queue_gives_its_claims_there_and_nothing_elsewhere() -> None:
+    policies = dict([policy_of(f"OrdersSend:{KEY}:Send:Orders")])
+    grant = check_token(token("OrdersSend", audience="sb://127.0.0.1/orders", key=KEY), lambda: NOW, policies)
+    assert grant.allows(Claim.SEND, "orders", NOW)
+    assert not grant.allows(Claim.LISTEN, "orders", NOW)
     with pytest.raises(Unauthorized):
-        check_token(token("DataverseSend"), lambda: NOW)
+        check_token(token("OrdersSend", key=KEY), lambda: NOW, policies)
+
+
+@pytest.mark.parametrize(
+    ("text", "claims"),
+    [
+        (f"P:{KEY}:Send", Claim.SEND),
+        (f"P:{KEY}:Send,Listen", Claim.SEND | Claim.LISTEN),
+        (f"P:{KEY}:Manage", Claim.SEND | Claim.LISTEN | Claim.MANAGE),
+    ],
+)
+def test_a_policy_is_named_with_its_key_and_claims(text: str, claims: Claim) -> None:
+    assert policy_of(text) == ("P", Policy(KEY, claims))
+
+
+@pytest.mark.parametrize("text", ["", "P", "P:key", "P:key:", "P:key:Sing", "P:key:send", ":key:Send", "P:k:Send:q:r"])
+def test_a_policy_that_is_named_wrong_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="NAME:KEY:CLAIM"):
+        policy_of(text)
 
 
 @pytest.mark.parametrize(
@@ -61,20 +81,7 @@ def test_a_grant_ends_with_its_token() -> None:
     assert not check_token(token(ROOT_POLICY, lives=60), lambda: NOW).allows(Claim.SEND, "persons", NOW + 60)
 
 
-def test_the_built_in_queues_are_those_of_the_product() -> None:
-    assert {queue.name: queue.sessions for queue in QUEUES} == {
-        "dynamics-changes": False,
-        "sales-persons": True,
-        "companies": True,
-        "persons": True,
-        "opportunities": True,
-        "opportunity-roles": True,
-        "dead-letters": False,
-    }
-    assert {(queue.lock_seconds, queue.max_delivery_count) for queue in QUEUES} == {(300, 10)}
-
-
-def test_a_queue_file_replaces_them(tmp_path: Path) -> None:
+def test_a_queue_file_has_every_setting_of_a_queue(tmp_path: Path) -> None:
     file = tmp_path / "queues.json"
     file.write_text(json.dumps([{"name": "q", "sessions": True, "lock_seconds": 1.5, "status": "SendDisabled"}]))
     (queue,) = load_queues(file)
@@ -96,6 +103,16 @@ def test_a_wrong_queue_file_is_refused_with_the_reason(tmp_path: Path, entries: 
     file.write_text(json.dumps(entries))
     with pytest.raises(ValueError, match=message):
         load_queues(file)
+
+
+def test_a_queue_on_the_command_line_may_have_sessions() -> None:
+    assert [(queue.name, queue.sessions) for queue in map(queue_of, ("orders", "stock:sessions"))] == [
+        ("orders", False),
+        ("stock", True),
+    ]
+    for wrong in ("orders:session", ":sessions", ""):
+        with pytest.raises(ValueError, match="queue"):
+            queue_of(wrong)
 
 
 def test_deadlines_give_the_latest_word_on_each_key() -> None:

@@ -12,10 +12,8 @@ from pydantic import SecretStr
 
 import dev
 from emulators.functions.settings import seconds_of
-from emulators.servicebus import settings as emulator
 from infra import operate
-from local import endpoints
-from shared.cli.queues import DELIVERIES, LOCK, QUEUES
+from shared.cli.queues import LOCK, QUEUES
 from shared.config.settings import SIGN_IN_NEEDS, DataverseSettings, QueueSettings, Settings, SyncSettings
 from shared.model.entities import ENTITIES
 from tools import bicep
@@ -140,23 +138,8 @@ def test_queues_are_the_same_everywhere() -> None:
     aliases = {design.setting: QueueSettings.model_fields[design.setting].alias for design in QUEUES}
     assert aliases.keys() == QueueSettings.model_fields.keys()
     assert {design.setting for design in QUEUES if design.sessions} == set(ENTITIES)
-    assert {design.setting: (aliases[design.setting], design.name) for design in QUEUES} == endpoints.QUEUES
     for design in QUEUES:
         assert EXAMPLE[aliases[design.setting]] == design.name
-
-
-def test_the_embedded_emulator_has_the_queues_as_designed() -> None:
-    designed = {
-        design.name: emulator.QueueSettings(
-            design.name,
-            sessions=design.sessions,
-            lock_seconds=LOCK.total_seconds(),
-            max_delivery_count=DELIVERIES,
-            dead_letter_on_expiration=True,
-        )
-        for design in QUEUES
-    }
-    assert {queue.name: queue for queue in emulator.QUEUES} == designed
 
 
 def test_bicep_gives_a_queue_every_property_that_is_designed() -> None:

@@ -1,9 +1,7 @@
-"""What a run looks like from Marketo and from the broker: calls by kind, latencies, counts of queues."""
+"""What a run looks like from Marketo: calls by kind, latencies."""
 
 from typing import Any
 
-from emulators.servicebus.counts import QueueCounts, counts_in, shared_access_token
-from emulators.servicebus.sas import Claim, check_token
 from local.bench.marketo_side import calls_of, latencies, role_key, upserts
 from local.world.expectations import Expectations, Expected
 
@@ -19,12 +17,6 @@ STATS: dict[str, Any] = {
     "max_calls_in_20s": 13,
     "peak_concurrency": 4,
 }
-FEED = """<feed xmlns="http://www.w3.org/2005/Atom">{}</feed>"""
-ENTRY = """<entry><title type="text">{name}</title><content><QueueDescription
- xmlns="http://schemas.microsoft.com/netservices/2010/10/servicebus/connect"
- xmlns:d="http://schemas.microsoft.com/netservices/2011/06/servicebus"><CountDetails><d:ActiveMessageCount>{active}</d:ActiveMessageCount>
-<d:DeadLetterMessageCount>3</d:DeadLetterMessageCount><d:ScheduledMessageCount>2</d:ScheduledMessageCount></CountDetails>
-</QueueDescription></content></entry>"""
 
 
 def test_calls_are_counted_by_kind_and_object_with_those_that_were_refused() -> None:
@@ -62,20 +54,3 @@ def test_latency_counts_from_the_first_of_a_records_rows_and_never_below_zero() 
     found = latencies(expectations, stored, {"7": "anna"}, enqueued)
     assert found["opportunity_role"] == [6.0]
     assert found["company"] == [2.5, 0.0]
-
-
-def test_the_brokers_feed_gives_the_counts_of_every_queue() -> None:
-    feed = FEED.format(ENTRY.format(name="persons", active=7) + ENTRY.format(name="companies", active=0))
-    assert counts_in(feed) == {"persons": QueueCounts(7, 2, 3), "companies": QueueCounts(0, 2, 3)}
-    assert counts_in(feed)["persons"].waiting == 9
-
-
-def test_the_token_for_the_management_api_is_one_that_the_emulator_accepts() -> None:
-    connection_string = (
-        "Endpoint=sb://127.0.0.1:5672;SharedAccessKeyName=RootManageSharedAccessKey;"
-        "SharedAccessKey=bG9jYWwtc3RhY2stcm9vdC1rZXktMDAwMDAwMDAwMDA=;UseDevelopmentEmulator=true;"
-    )
-    token = shared_access_token("http://127.0.0.1:5672/", connection_string, now=1000.0)
-    grant = check_token(token, lambda: 1000.0)
-    assert grant.allows(Claim.MANAGE, "$resources/queues", 1000.0)
-    assert not grant.allows(Claim.MANAGE, "$resources/queues", 5000.0)

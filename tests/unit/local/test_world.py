@@ -32,6 +32,11 @@ def test_it_has_the_size_that_was_asked_for(size: Size, troubles: bool) -> None:
     assert len(rows["connection"]) == 2 * size.connections
 
 
+def test_no_row_says_whether_it_is_to_be_synced(world: World) -> None:
+    """An explicit No would mean "do not sync"."""
+    assert not [row for rows in world.rows.values() for row in rows.values() if row.get("new_synctomkto") is not None]
+
+
 def test_a_size_without_room_for_the_special_cases_is_refused() -> None:
     with pytest.raises(ValueError, match="too small"):
         build(1, Size(users=3, accounts=20, persons=120, opportunities=30, connections=60))

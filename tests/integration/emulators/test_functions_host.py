@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from emulators.functions.harness import ADMIN, client_of, host_child, ready, until, write_app
+from emulators.functions.harness import ADMIN, client_of, host_child, until, write_app
 from emulators.processes import Child, complete_lines
 
 APP = """
@@ -236,7 +236,7 @@ async def test_stats_count_calls_and_processor_time(client: httpx.AsyncClient, h
     after = (await client.get("/admin/local/stats", headers=ADMIN)).json()
     assert after["functions"]["spin"] == {"invocations": 1, "failures": 0, "messages": 0}
     assert after["functions"]["broken"] == {"invocations": 1, "failures": 1, "messages": 0}
-    assert {name: of["pid"] for name, of in after["workers"].items()} == ready(host)["workers"]
+    assert {name: of["pid"] for name, of in after["workers"].items()} == host.announced()["workers"]
     assert after["workers"]["spin"]["cpu_seconds"] >= 0.3
     assert after["workers"]["spin"]["cpu_seconds"] > after["workers"]["broken"]["cpu_seconds"]
     assert after["workers"]["spin"]["first_call_seconds"] > 0

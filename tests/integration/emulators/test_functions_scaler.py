@@ -14,8 +14,9 @@ from emulators.certificates import write_certificates
 from emulators.functions.scaler import work_seen
 from emulators.servicebus import connection_string
 from emulators.servicebus.harness import Emulator, running_emulator
-from emulators.servicebus.settings import QUEUES
+from emulators.servicebus.settings import QueueSettings
 
+QUEUES = [QueueSettings("plain", lock_seconds=300), QueueSettings("sessions", sessions=True, lock_seconds=300)]
 #: The app's identity as it was: it may send and receive. Data Owner may read the counts as well.
 SENDS_AND_RECEIVES, OWNS = "SendAndListen", "RootManageSharedAccessKey"
 
@@ -61,7 +62,7 @@ async def seen(emulator: Emulator, files: Path, queue: str, session: str | None,
             return await work_seen(receiver, active_messages)
 
 
-@pytest.mark.parametrize(("queue", "session"), [("dynamics-changes", None), ("persons", "person")])
+@pytest.mark.parametrize(("queue", "session"), [("plain", None), ("sessions", "person")])
 @pytest.mark.parametrize(
     ("scheduled", "active", "peeked"),
     [

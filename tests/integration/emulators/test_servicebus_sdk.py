@@ -44,7 +44,7 @@ QUEUES = [
     QueueSettings("unique", duplicate_detection_seconds=60),
     QueueSettings("no-sends", status=QueueStatus.SEND_DISABLED),
     QueueSettings("no-receives", status=QueueStatus.RECEIVE_DISABLED),
-    QueueSettings("dynamics-changes"),
+    QueueSettings("send-only"),
     QueueSettings("refused"),
     QueueSettings("nested"),
 ]
@@ -338,11 +338,11 @@ async def test_a_wrong_key_is_refused_and_a_policy_gives_no_more_than_its_claims
     async with ServiceBusClient.from_connection_string(wrong, retry_total=0) as client:
         with pytest.raises(ServiceBusAuthenticationError):
             await send(client, "q8", ServiceBusMessage("x"))
-    send_only = connection_string(emulator.port, "DataverseSend")
+    send_only = connection_string(emulator.port, "SendOnly")
     async with ServiceBusClient.from_connection_string(send_only, retry_total=0) as client:
-        await send(client, "dynamics-changes", ServiceBusMessage("x"))
+        await send(client, "send-only", ServiceBusMessage("x"))
         with pytest.raises(ServiceBusAuthorizationError):
-            async with client.get_queue_receiver("dynamics-changes") as receiver:
+            async with client.get_queue_receiver("send-only") as receiver:
                 await receiver.receive_messages(1, max_wait_time=WAIT)
 
 
@@ -360,9 +360,8 @@ def test_the_synchronous_client_works_too(emulator: Emulator) -> None:
 
 
 async def test_the_process_leaves_cleanly_when_asked() -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "emulators.servicebus", "--port", "0", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "emulators.servicebus", "--port", "0", "--queue", "q"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
     assert (await process.stdout.readline()).startswith(b"READY ")
     process.terminate()

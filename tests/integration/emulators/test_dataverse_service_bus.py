@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -15,22 +14,22 @@ from azure.servicebus.aio import ServiceBusClient
 from emulators.dataverse.harness import Running, registration, running
 from emulators.dataverse.notifications import CLAIMS
 from emulators.dataverse.seeding import seed
+from emulators.servicebus.harness import running_emulator
 from emulators.servicebus.sas import POLICIES
+from emulators.servicebus.settings import QueueSettings
 
+#: A policy that may send to the queue of changes and nothing else.
+POLICY, KEY = "DataverseSend", "ZGF0YXZlcnNlLXNlbmQta2V5"
 WRONG_KEY = "d3Jvbmcta2V5LXdyb25nLWtleS13cm9uZy1rZXktd3I="
 
 
 @pytest_asyncio.fixture(scope="module")
-async def broker() -> AsyncIterator[str]:
+async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The connection string of a running emulator."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "emulators.servicebus", "--port", "0"), stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    ready = json.loads((await process.stdout.readline()).decode().removeprefix("READY "))
-    yield ready["connection_string"]
-    process.terminate()
-    await process.wait()
+    queues = [QueueSettings("changes"), QueueSettings("persons", sessions=True)]
+    policy = f"{POLICY}:{KEY}:Send:changes"
+    async with running_emulator(tmp_path_factory.mktemp("servicebus"), queues, policies=[policy]) as emulator:
+        yield emulator.connection_string
 
 
 @pytest.fixture
@@ -38,6 +37,7 @@ async def api(broker: str) -> AsyncIterator[Running]:
     """An organization whose changes of contacts are posted to the broker."""
     async with running(empty=True, service_bus=broker) as started:
         seed(started.environment, registration("contact"))
+        await set_endpoint(started, saskeyname=POLICY, saskey=KEY)
         started.environment.switches.post_retry_seconds = []
         yield started
 
@@ -54,7 +54,7 @@ async def received(broker: str, count: int) -> list[ServiceBusReceivedMessage]:
     """So many messages, which are all that the queue has."""
     async with (
         ServiceBusClient.from_connection_string(broker) as client,
-        client.get_queue_receiver("dynamics-changes") as receiver,
+        client.get_queue_receiver("changes") as receiver,
     ):
         messages: list[ServiceBusReceivedMessage] = []
         while len(messages) < count:
@@ -127,6 +127,6 @@ async def test_a_waiting_job_goes_by_the_key_that_is_registered_meanwhile(api: R
     async with asyncio.timeout(20):
         while [job["statuscode"] for job in await jobs(api)] != [10]:  # noqa: ASYNC110 - a row is no event
             await asyncio.sleep(0.01)
-    await set_endpoint(api, saskey=POLICIES["DataverseSend"].key)
+    await set_endpoint(api, saskey=KEY)
     assert await settled(api) == (1, 0)
     await received(broker, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from emulators.functions.harness import ADMIN, client_of, host_child, ready, until, write_app
+from emulators.functions.harness import ADMIN, client_of, host_child, until, write_app
 from emulators.processes import Child, ChildError, complete_lines
 
 APP = """
@@ -76,7 +76,7 @@ def notes(app_dir: Path) -> list[str]:
 
 
 def worker_of(host: Child, function: str = "slow") -> int:
-    pid: int = ready(host)["workers"][function]
+    pid: int = host.announced()["workers"][function]
     return pid
 
 
@@ -167,7 +167,7 @@ async def test_a_lost_worker_ends_the_host(tmp_path: Path) -> None:
 async def test_a_lost_worker_of_one_function_is_replaced_and_the_others_go_on(tmp_path: Path) -> None:
     child = host_child(write_app(tmp_path / "app", MEMORY))
     await child.start()
-    pids = ready(child)["workers"]
+    pids = child.announced()["workers"]
     async with client_of(child) as client:
         assert [(await client.get("/api/one")).text for _ in range(2)] == ["1", "2"]
         assert (await client.get("/api/two")).text == "1"
@@ -199,14 +199,14 @@ async def test_in_one_process_functions_share_their_memory(tmp_path: Path) -> No
     async with client_of(child) as client:
         assert [(await client.get(path)).text for path in ("/api/one", "/api/two")] == ["1", "2"]
         assert (await client.post("/admin/local/functions/one/kill", headers=ADMIN)).status_code == 409
-    assert len(set(ready(child)["workers"].values())) == 1
+    assert len(set(child.announced()["workers"].values())) == 1
     await child.stop(15)
 
 
 async def test_the_instance_of_one_function_can_be_killed_and_started(tmp_path: Path) -> None:
     child = host_child(write_app(tmp_path / "app", MEMORY))
     await child.start()
-    pid = ready(child)["workers"]["one"]
+    pid = child.announced()["workers"]["one"]
     async with client_of(child) as client:
         assert (await client.post("/admin/local/functions/one/kill", headers=ADMIN)).status_code == 200
         await until_gone(pid)

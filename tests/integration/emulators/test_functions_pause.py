@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 
-from emulators.functions.harness import ready, until
+from emulators.functions.harness import until
 from emulators.functions.queue_harness import MANY, App, Bus, numbered, start
-from local.harness.broker import Broker
+from emulators.servicebus.administration import administration
 
 
 @pytest.fixture
@@ -30,9 +29,8 @@ async def apps() -> AsyncIterator[list[App]]:
 
 
 async def set_status(bus: Bus, queue: str, status: str) -> None:
-    url = f"http://127.0.0.1:{ready(bus.child)['port']}"
-    async with httpx.AsyncClient(trust_env=False) as http:
-        await Broker(bus.connection_string, {queue: queue}, url, http).set_status(queue, status)
+    async with administration(bus.connection_string) as broker:
+        await broker.set_status(queue, status)
 
 
 async def test_a_pause_lasts_until_the_queue_is_resumed(tmp_path: Path, bus: Bus, apps: list[App]) -> None:

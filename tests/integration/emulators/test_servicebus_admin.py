@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -104,6 +105,25 @@ def test_a_queue_is_created_changed_and_deleted(emulator: Emulator, tls: Path) -
             admin.get_queue("new/queue")
         with pytest.raises(ResourceNotFoundError):
             admin.delete_queue("new/queue")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("forward_to", "q1"),
+        ("forward_dead_lettered_messages_to", "q1"),
+        ("auto_delete_on_idle", timedelta(hours=1)),
+        ("enable_partitioning", True),
+    ],
+)
+def test_what_the_emulator_does_not_have_is_refused_and_not_ignored(
+    emulator: Emulator, tls: Path, name: str, value: Any
+) -> None:
+    with (
+        administration(emulator.connection_string, tls) as admin,
+        pytest.raises(HttpResponseError, match="This emulator has no"),
+    ):
+        admin.create_queue("unsupported", **{name: value})
 
 
 def test_a_lock_of_more_than_five_minutes_is_refused(emulator: Emulator, tls: Path) -> None:

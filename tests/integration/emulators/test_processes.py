@@ -18,7 +18,7 @@ from emulators.processes import Child, ChildError, free_ports
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SLEEPER = """
     from emulators.processes import die_with_parent
     import time
@@ -181,7 +181,7 @@ async def test_no_child_survives_the_sigkill_of_its_parent(tmp_path: Path) -> No
 
 
 async def test_a_child_whose_parent_is_gone_before_it_looks_leaves_too(tmp_path: Path) -> None:
-    program = f"import os; os.environ['LOCAL_STACK_PID'] = '1'{textwrap.dedent(SLEEPER)}"
+    program = f"import os; os.environ['EMULATOR_PARENT_PID'] = '1'{textwrap.dedent(SLEEPER)}"
     child = Child("orphan", _python(program), log=tmp_path / "orphan.log")
     with pytest.raises(ChildError, match="exit code -9"):
         await child.start()
@@ -196,7 +196,7 @@ async def test_the_parent_s_id_stays_out_of_the_environment_of_the_app(tmp_path:
     """
     child = Child("app", _python(program), log=tmp_path / "app.log", environment={"ONLY": "this"})
     await child.start()
-    assert "LOCAL_STACK_PID" not in child.log_tail()
+    assert "EMULATOR_PARENT_PID" not in child.log_tail()
     assert "ONLY" in child.log_tail()
     await child.kill()
 

@@ -25,9 +25,9 @@ ENDPOINT: dict[str, Any] = {
     "namespaceformat": 2,
     "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
     "solutionnamespace": "contoso-sync",
-    "path": "dynamics-changes",
-    "saskeyname": "DataverseSend",
-    "saskey": POLICIES["DataverseSend"].key,
+    "path": "changes",
+    "saskeyname": "SendOnly",
+    "saskey": POLICIES["SendOnly"].key,
     "userclaim": 2,
 }
 
@@ -161,7 +161,7 @@ async def test_an_update_posts_when_a_listed_column_is_included(api: Running, qu
     assert body["OwningExtension"]["Id"] == step
     assert {"key": "tag", "value": "mine"} in body["SharedVariables"]
     path, notification = queues.sent[0]
-    assert path == "dynamics-changes"
+    assert path == "changes"
     assert notification.properties()[f"{CLAIMS}EntityLogicalName"] == "contact"
 
 

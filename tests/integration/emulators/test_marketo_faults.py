@@ -17,7 +17,7 @@ import trustme
 from emulators.marketo.harness import Marketo, running
 from emulators.marketo.identity import CLIENT_ID, CLIENT_SECRET
 from emulators.marketo.instance import Instance
-from local.harness import eventually
+from emulators.waiting import eventually
 
 PERSON = [{"externalPersonId": "p"}]
 BY_PERSON = {"lookupField": "externalPersonId"}
