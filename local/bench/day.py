@@ -37,10 +37,9 @@ from shared.sync.engine import Engine
 from shared.sync.handlers import Pipeline
 from shared.sync.lookups import References
 from shared.sync.marketo_cache import Known
+from shared.sync.scheduling import Bursts, Trickle, Windows
 from shared.sync.schema import Schema
 from shared.sync.settlement import Settler
-from shared.sync.trickle import Trickle
-from shared.sync.windows import Bursts, Windows
 
 DAY_SECONDS = 86_400
 HOUR = 3600.0

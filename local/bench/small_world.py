@@ -17,7 +17,7 @@ from shared.model.entities import Entity
 from shared.model.outcome import Outcome
 from shared.model.record import Record
 from shared.sync.handlers import Incoming
-from shared.sync.windows import Windows
+from shared.sync.scheduling import Windows
 
 CALL_SECONDS = 0.5
 ROWS_SECONDS = 0.1

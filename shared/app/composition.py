@@ -46,12 +46,11 @@ from ..sync.parking import Parking
 from ..sync.redelivery import Redelivery
 from ..sync.reference_state import ReferenceState
 from ..sync.renamed_labels import RenamedLabels
+from ..sync.scheduling import Bursts, Trickle
 from ..sync.schema import Schema
 from ..sync.settlement import Settler
 from ..sync.statistics import Counts
-from ..sync.trickle import Trickle
 from ..sync.unseen import LookAgain, UnseenRows
-from ..sync.windows import Bursts
 from ..telemetry import export, spans
 from ..telemetry.redaction import set_up_lines
 from ..transport.guard import Guard

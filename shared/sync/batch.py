@@ -17,7 +17,7 @@ from ..model.record import Record
 from ..model.vendor_text import kind_of_value
 from .lease import Sending
 from .marketo_cache import Known
-from .windows import AT_ONCE, Windows
+from .scheduling import AT_ONCE, Windows
 
 T = TypeVar("T")
 #: Marketo's code for a value that it does not take.

@@ -37,10 +37,10 @@ from .missing_rows import look_for
 from .parents import Causes, Parents, no_causes
 from .recreated import marked
 from .routing import chunked
+from .scheduling import AT_ONCE, Windows
 from .schema import Schema, TableSchema
 from .storms import Storms
 from .upserts import Upserts
-from .windows import AT_ONCE, Windows
 
 log = logging.getLogger(__name__)
 

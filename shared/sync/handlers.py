@@ -30,9 +30,9 @@ from .marketo_cache import Known
 from .parking import Parking
 from .recreated import children_in_marketo
 from .routing import Refusal, Routed, records_of
+from .scheduling import AT_ONCE, Bursts, Windows
 from .settlement import STORAGE_AWAY, Settler, dead_letter, storage_fails
 from .statistics import Counts
-from .windows import AT_ONCE, Bursts, Windows
 
 log = logging.getLogger(__name__)
 

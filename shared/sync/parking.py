@@ -40,7 +40,7 @@ from ..model.record import MAX_RECORDS, Record, encode
 from ..telemetry import spans
 from .marketo_cache import Known
 from .routing import chunked
-from .windows import AT_ONCE, Windows
+from .scheduling import AT_ONCE, Windows
 
 log = logging.getLogger(__name__)
 

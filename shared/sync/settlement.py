@@ -11,23 +11,19 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ..azure.service_bus import Bus, Outgoing, Properties
 from ..config.settings import QueueSettings
 from ..model.entities import Entity
-from ..model.outcome import FILTERED, Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
+from ..model.outcome import FILTERED, Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
 from ..model.record import MAX_RECORDS, Record, encode, timestamp
 from .parking import Parking
 from .routing import chunked
-from .windows import AT_ONCE, Windows
+from .scheduling import AT_ONCE, Again, Windows, comes_again
 
 log = logging.getLogger(__name__)
 
-#: Seconds between counted tries. A first try that may well succeed in a moment is sooner than that.
-BACKOFF = (60, 120, 300, 900, 3600)
-#: A counted wait is longer by up to this part, so that what failed together does not come together every time.
-JITTER = 0.1
 STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer")
 #: The record is a dead letter already, for the same reason: its change and a child's request came one after the other.
 REPEATED = Skipped("DeadLetterAlready")
@@ -78,14 +74,12 @@ class Settler:
         """
         outcomes = [(record, self._final(record, outcome)) for record, outcome in decided]
         for step in (self._park, self._link_later, self._release):
-            outcomes = _again(outcomes, await step(entity, outcomes, windows))
+            outcomes = _tried_again(outcomes, await step(entity, outcomes, windows))
         outcomes = await self._without_repeated(entity, outcomes)
-        retries = self._retries(entity, outcomes, windows)
-        laters = self._laters(entity, outcomes, windows)
-        await self._bus.send([*retries, *laters, *self._dead_letters(entity, outcomes)])
+        await self._bus.send([*self._again(entity, outcomes, windows), *self._dead_letters(entity, outcomes)])
         if again := await self._give_up(entity, outcomes, windows):  # after the dead letters, which a note stands for
-            await self._bus.send(self._retries(entity, [(record, STORAGE_AWAY) for record in again], windows))
-            outcomes = _again(outcomes, again)
+            await self._bus.send(self._again(entity, [(record, STORAGE_AWAY) for record in again], windows))
+            outcomes = _tried_again(outcomes, again)
         counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
         log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
         return outcomes
@@ -120,7 +114,7 @@ class Settler:
             noted.update(await self._parking.noted(failed))
 
         if failed and entity.is_parent and await storage_fails(look()):
-            return _again(outcomes, [r for r, outcome in outcomes if r.requested and isinstance(outcome, Failed)])
+            return _tried_again(outcomes, [r for r, outcome in outcomes if r.requested and isinstance(outcome, Failed)])
         return [
             (r, REPEATED if _is_repeated(r, outcome, noted.get(Parent(entity.name, r.table, r.id))) else outcome)
             for r, outcome in outcomes
@@ -133,46 +127,24 @@ class Settler:
         failed = lost and await storage_fails(self._parking.give_up(entity, lost, windows))
         return [record for record, _ in lost if record.requested] if failed else []
 
-    def _retries(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> list[Outgoing]:
-        """Copies to be seen later: records with the same wait share messages."""
-        waits: dict[tuple[float, bool], list[Record]] = {}
+    def _again(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Outgoing]:
+        """Copies of the records that come again: those that come at the same time share messages."""
+        groups: dict[Again, list[Record]] = {}
         for record, outcome in outcomes:
-            if isinstance(outcome, Retry):
-                again = replace(record, attempt=record.attempt + 1) if outcome.counted else record
-                waits.setdefault((_wait(record, outcome), outcome.counted), []).append(again)
-        now = self._now()
+            again = comes_again(record, outcome)
+            if again:
+                counted = isinstance(outcome, Retry) and outcome.counted
+                groups.setdefault(again, []).append(replace(record, attempt=record.attempt + counted))
         return [
             Outgoing(
                 self._queues.of(entity.name),
                 encode(entity.name, group, windows.burst),
                 session=entity.name,
-                at=now + timedelta(seconds=wait * (1 + counted * JITTER * self._chance())) if wait else None,
+                at=again.at(entity.name, windows, self._now(), self._chance),
             )
-            for (wait, counted), records in waits.items()
+            for again, records in groups.items()
             for group in chunked(records, MAX_RECORDS)
         ]
-
-    def _laters(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> list[Outgoing]:
-        """Copies for later in this turn, and for the next cycle of the burst."""
-        waits: dict[Later, list[Record]] = {}
-        for record, outcome in outcomes:
-            if isinstance(outcome, Later):
-                waits.setdefault(outcome, []).append(record)
-        return [
-            Outgoing(
-                self._queues.of(entity.name),
-                encode(entity.name, group, windows.burst),
-                session=entity.name,
-                at=self._at(entity, outcome, windows),
-            )
-            for outcome, records in waits.items()
-            for group in chunked(records, MAX_RECORDS)
-        ]
-
-    def _at(self, entity: Entity, later: Later, windows: Windows) -> datetime | None:
-        if later.after:
-            return self._now() + timedelta(seconds=later.after)
-        return None if later.soon else windows.next_cycle(entity.name)
 
     def _final(self, record: Record, outcome: Outcome) -> Outcome:
         if isinstance(outcome, Retry) and outcome.counted and record.attempt + 1 >= self._max_attempts:
@@ -225,7 +197,7 @@ def _is_repeated(record: Record, outcome: Outcome, noted: WillNotCome | None) ->
     return outcome.code == noted.code and record.first_seen <= noted.since
 
 
-def _again(outcomes: _Outcomes, records: Sequence[Record]) -> list[tuple[Record, Outcome]]:
+def _tried_again(outcomes: _Outcomes, records: Sequence[Record]) -> list[tuple[Record, Outcome]]:
     """The outcomes, with another try for these records, because storage did not answer."""
     keys = {record.key for record in records}
     return [(record, STORAGE_AWAY if record.key in keys else outcome) for record, outcome in outcomes]
@@ -272,10 +244,3 @@ def dead_letter(
             **(properties or {}),
         },
     )
-
-
-def _wait(record: Record, outcome: Retry) -> float:
-    sooner = outcome.after < BACKOFF[0]
-    if not outcome.counted or (sooner and record.attempt == 0):
-        return outcome.after
-    return max(outcome.after, BACKOFF[min(record.attempt - sooner, len(BACKOFF) - 1)])

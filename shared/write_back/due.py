@@ -19,7 +19,8 @@ from ..model.clock import AHEAD
 from ..model.codes import Kind
 from ..model.errors import VendorError
 from ..model.record import Record, encode, timestamp
-from ..sync.settlement import BACKOFF, PROPERTY_LENGTH, dead_letter
+from ..sync.scheduling import BACKOFF
+from ..sync.settlement import PROPERTY_LENGTH, dead_letter
 from .plan import PERSON
 from .rows import Key, Update
 

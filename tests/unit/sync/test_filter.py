@@ -24,8 +24,8 @@ from shared.sync.links import LOOKUP_TABLE
 from shared.sync.lookups import References
 from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
+from shared.sync.scheduling import AT_ONCE, Windows
 from shared.sync.schema import Schema
-from shared.sync.windows import AT_ONCE, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables}

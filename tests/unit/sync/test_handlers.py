@@ -22,8 +22,8 @@ from shared.model.outcome import Deferred, Failed, Outcome, Parent, Retry, Skipp
 from shared.model.record import Record, decode, encode, read, timestamp
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.handlers import Incoming, Pipeline
+from shared.sync.scheduling import Bursts, Windows
 from shared.sync.settlement import STORAGE_AWAY
-from shared.sync.windows import Bursts, Windows
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
 SEEN = NOON - timedelta(seconds=40)

@@ -23,8 +23,8 @@ from shared.config.settings import QueueSettings
 from shared.model.entities import ENTITIES, Entity
 from shared.model.outcome import FILTERED, Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
 from shared.model.record import MAX_RECORDS, Record, decode, read
-from shared.sync.settlement import BACKOFF, JITTER, PROPERTY_LENGTH, Settler
-from shared.sync.windows import AT_ONCE, Windows
+from shared.sync.scheduling import AT_ONCE, BACKOFF, JITTER, Windows
+from shared.sync.settlement import PROPERTY_LENGTH, Settler
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SEEN = NOON - timedelta(minutes=5)

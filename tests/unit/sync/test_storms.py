@@ -31,10 +31,10 @@ from shared.sync.handlers import Incoming, Pipeline
 from shared.sync.lookups import References
 from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
+from shared.sync.scheduling import Bursts
 from shared.sync.schema import Schema
 from shared.sync.settlement import Settler
 from shared.sync.storms import COVERED, LONGEST_WAIT, MARGIN, Storms
-from shared.sync.windows import Bursts
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate({"account": {"fields": {"company": "name"}}})

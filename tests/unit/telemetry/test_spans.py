@@ -33,10 +33,10 @@ from shared.sync.left_out_rows import LeftOutRows
 from shared.sync.lookups import References
 from shared.sync.marketo_cache import Known
 from shared.sync.parking import Parking
+from shared.sync.scheduling import Bursts
 from shared.sync.schema import Schema
 from shared.sync.settlement import Settler
 from shared.sync.statistics import Counts
-from shared.sync.windows import Bursts
 from shared.telemetry import spans
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

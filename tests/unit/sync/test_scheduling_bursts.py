@@ -17,7 +17,7 @@ from shared.model.entities import ENTITIES
 from shared.model.outcome import Parent
 from shared.model.record import Record, encode, read
 from shared.sync.parking import Parking
-from shared.sync.windows import Bursts, Windows
+from shared.sync.scheduling import Bursts, Windows
 
 MINUTE = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NAMES = ["sales_person", "company", "person", "opportunity", "opportunity_role"]

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.model.entities import ENTITIES
-from shared.sync.trickle import GRID_SECONDS, LOOK_SECONDS, WIDER, Trickle
-from shared.sync.windows import Bursts
+from shared.sync.scheduling import GRID_SECONDS, LOOK_SECONDS, WIDER, Bursts, Trickle
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 DAILY = 50_000

@@ -1,0 +1,244 @@
+"""When a record comes again, and when what follows from a change is synced.
+
+There are four reasons to wait, and one decision for each record (`comes_again`, and the windows for new changes):
+
+* Back-off: a counted try waits longer than the last one, a little spread. Other waits are as the outcome says.
+* Soon: what waits for the rest of this turn comes at once, after the messages that are visible already.
+* Bursts: while one lasts, time is cut into cycles, and in each cycle every entity has its turn, parents before
+  children: with cycles of 20 s, sales persons at 0 s, companies at 4 s, persons at 8 s, opportunities at 12 s, roles at
+  16 s. What is routed during a cycle waits for the turns of the next one, so it meets its parents there.
+* Trickle: a steady stream of single changes must not eat Marketo's day. While the day's use is ahead of the pace,
+  changes go at once. Beyond that, the first change of an entity opens a window, and those that come until its end go
+  with it: in one call instead of many. The more the pace is exceeded, the wider the window, until the use keeps to the
+  pace. Windows end on a grid of absolute time, so that instances that know nothing of each other mostly let go at the
+  same moment, parents a little before their children.
+
+Only route_changes sees that there is a burst. Every function may run in a process of its own, so the end of the burst
+travels with the messages: an invocation is in a burst while one of its messages says so, and what it sends says so too.
+A full batch of such messages means that more of them are waiting, so it prolongs the burst.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from ..model.entities import ENTITIES
+from ..model.outcome import Later, Outcome, Retry
+from ..model.record import Record
+
+#: Seconds between counted tries. A first try that may well succeed in a moment is sooner than that.
+BACKOFF = (60, 120, 300, 900, 3600)
+#: A counted wait is longer by up to this part, so that what failed together does not come together every time.
+JITTER = 0.1
+#: A burst lasts so long after its last full batch: one cycle for what was routed, one for what waited for its parents.
+BURST_CYCLES = 2
+DAY_SECONDS = 86_400.0
+#: How far the use may be ahead of the pace, in parts of the day's calls, before changes are collected.
+DEAD_ZONE = 0.002
+#: With each further such part the window grows by the time that the pace takes for one call: slowly, so that a costly
+#: hour, such as the first one after a start, widens it little. A steady stream ends its day ahead of the pace by some
+#: of these steps: were they larger, that would exceed a fifth of the day.
+STEP = 0.004
+#: How often the use is looked at.
+LOOK_SECONDS = 5.0
+#: Whose windows are wider: they are the fewest, and of least use alone.
+WIDER = {"opportunity_role": 2.0}
+#: Windows end at multiples of this, or of their own width where that is less.
+GRID_SECONDS = 2.0
+
+
+class Usage(Protocol):
+    """What the budget tells: this app's calls of the day, and the fraction of Marketo's day that is over."""
+
+    @property
+    def used_today(self) -> int:
+        """Calls of all instances since midnight US Central."""
+
+    @property
+    def elapsed(self) -> float:
+        """0 to 1."""
+
+
+class Trickle:
+    """The windows of this process."""
+
+    def __init__(
+        self,
+        usage: Callable[[], Awaitable[Usage]],
+        *,
+        daily_calls: int,
+        share: float,
+        longest: float,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`share` of the `daily_calls` is the pace; `longest` window in seconds. `usage` is asked before each batch."""
+        self._usage = usage
+        self._pace = share * daily_calls
+        self._dead_zone = DEAD_ZONE * daily_calls
+        self._step = STEP * daily_calls
+        self._longest = longest
+        self._now = now
+        self._width = 0.0
+        self._looked = datetime.min.replace(tzinfo=UTC)
+        self._ends: dict[str, datetime] = {}
+
+    @property
+    def width(self) -> float:
+        """The present width of a window in seconds; 0: changes go at once."""
+        return self._width
+
+    async def adapt(self) -> None:
+        """Let the width follow the use of the day."""
+        if self._now() - self._looked < timedelta(seconds=LOOK_SECONDS):
+            return
+        self._looked = self._now()
+        usage = await self._usage()
+        over = usage.used_today - self._pace * usage.elapsed
+        steps = (over - self._dead_zone) / self._step
+        self._width = min(self._longest, max(0.0, steps * DAY_SECONDS / self._pace))
+
+    def end(self, entity: str) -> datetime | None:
+        """When the entity's window ends, which a change opens if there is none. None: at once."""
+        now = self._now()
+        end = self._ends.get(entity)
+        if end and end > now:
+            return end
+        if not self._width:
+            return None
+        width = min(self._longest, self._width * WIDER.get(entity, 1.0))
+        grid = min(GRID_SECONDS, width)
+        offset = grid * ENTITIES[entity].tier / len(ENTITIES)
+        last = now.timestamp() + width - offset
+        self._ends[entity] = datetime.fromtimestamp(math.floor(last / grid) * grid, UTC) + timedelta(seconds=offset)
+        return self._ends[entity]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """When the work of one invocation goes on: at once, or until the end of a burst in its entity's turn.
+
+    `seconds`: the length of a cycle. `trickle`: collects changes outside of bursts. `more`: further messages of the
+    burst are waiting already.
+    """
+
+    until: datetime | None = None
+    seconds: float = 20.0
+    now: Callable[[], datetime] = _utc_now
+    trickle: Trickle | None = None
+    more: bool = False
+
+    @property
+    def is_burst(self) -> bool:
+        """Whether work is being collected."""
+        return self.until is not None and self.now() < self.until
+
+    @property
+    def burst(self) -> datetime | None:
+        """What the messages of this invocation carry on: the end of the burst, while it lasts."""
+        return self.until if self.is_burst else None
+
+    def next_cycle(self, entity: str) -> datetime | None:
+        """The entity's turn in the next cycle of a burst, or the end of its window: for changes. None: at once."""
+        if self.is_burst:
+            return self._turn(entity, self.now())
+        return self.trickle.end(entity) if self.trickle else None
+
+    def next_turn(self, entity: str) -> datetime | None:
+        """The entity's next turn, perhaps in this cycle: for what other records wait for. None: at once."""
+        offset = self._offset(entity)
+        return self._turn(entity, self.now() - offset) if self.is_burst else None
+
+    def _turn(self, entity: str, moment: datetime) -> datetime:
+        start = math.ceil(moment.timestamp() / self.seconds) * self.seconds
+        return datetime.fromtimestamp(start, UTC) + self._offset(entity)
+
+    def _offset(self, entity: str) -> timedelta:
+        return timedelta(seconds=self.seconds * ENTITIES[entity].tier / len(ENTITIES))
+
+
+#: No burst.
+AT_ONCE = Windows()
+
+
+class Bursts:
+    """Notices bursts, for the invocations of route_changes, and recognises them in messages, for those that sync."""
+
+    def __init__(
+        self, *, burst_batch: int, seconds: float, now: Callable[[], datetime], trickle: Trickle | None = None
+    ) -> None:
+        """`burst_batch`: so many notifications in one batch mean that more are waiting."""
+        self._trickle = trickle
+        self._burst_batch = burst_batch
+        self._seconds = seconds
+        self._now = now
+        self._until: datetime | None = None
+
+    async def adapt(self) -> None:
+        """Look how much of Marketo's day is used: before changes are routed."""
+        if self._trickle:
+            await self._trickle.adapt()
+
+    def noticed(self, waiting: int) -> Windows:
+        """So many notifications came in one batch: when what follows from them is synced."""
+        if waiting >= self._burst_batch:
+            self._until = self._longest()
+        return Windows(self._until, self._seconds, self._now, self._trickle)
+
+    def carried(self, untils: Sequence[datetime | None]) -> Windows:
+        """The windows of an invocation whose messages, one by one, carry these ends of bursts.
+
+        None lasts longer than it could if it was noticed now, whatever the clock of who noticed it.
+        """
+        latest = max((until for until in untils if until), default=None)
+        if latest is None:
+            return Windows(None, self._seconds, self._now)
+        more = len(untils) >= self._burst_batch
+        return Windows(self._longest() if more else min(latest, self._longest()), self._seconds, self._now, more=more)
+
+    def _longest(self) -> datetime:
+        return self._now() + BURST_CYCLES * timedelta(seconds=self._seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """When a record comes again: in `after` seconds (0: at once), or in the next `cycle` of a burst.
+
+    `spread`: up to JITTER later.
+    """
+
+    after: float = 0.0
+    spread: bool = False
+    cycle: bool = False
+
+    def at(self, entity: str, windows: Windows, now: datetime, chance: Callable[[], float]) -> datetime | None:
+        """The moment; None: at once. `chance`: from 0 to 1."""
+        if self.cycle:
+            return windows.next_cycle(entity)
+        seconds = self.after * (1 + self.spread * JITTER * chance())
+        return now + timedelta(seconds=seconds) if seconds else None
+
+
+def comes_again(record: Record, outcome: Outcome) -> Again | None:
+    """When a record with this outcome comes again as a message; None: it does not."""
+    match outcome:
+        case Later():
+            return Again(outcome.after) if outcome.after else Again(cycle=not outcome.soon)
+        case Retry():
+            return Again(_wait(record, outcome), spread=outcome.counted)
+        case _:
+            return None
+
+
+def _wait(record: Record, outcome: Retry) -> float:
+    sooner = outcome.after < BACKOFF[0]
+    if not outcome.counted or (sooner and record.attempt == 0):
+        return outcome.after
+    return max(outcome.after, BACKOFF[min(record.attempt - sooner, len(BACKOFF) - 1)])
