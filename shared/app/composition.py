@@ -11,25 +11,17 @@ from dataclasses import dataclass
 from functools import cache, partial
 from uuid import uuid4
 
-import httpx
-
 from ..azure.parked_table import Store
 from ..azure.service_bus import Bus, Outgoing
 from ..azure.shared_state import State
 from ..config import settings, sync_toml
-from ..config.settings import DataverseSettings, MarketoSettings, Settings
+from ..config.settings import DataverseSettings, Settings
 from ..config.sync_toml import SyncConfig
-from ..dataverse.auth import DataverseAuth
-from ..dataverse.client import TIMEOUT_SECONDS as DATAVERSE_TIMEOUT
 from ..dataverse.client import DataverseClient
 from ..dataverse.metadata import Metadata
-from ..marketo.auth import MarketoAuth
-from ..marketo.client import TIMEOUT_SECONDS as MARKETO_TIMEOUT
 from ..marketo.client import MarketoClient
-from ..marketo.limiter import Pacer
 from ..marketo.quota import Budget, limits_of
 from ..model.clock import Clock
-from ..model.entities import ENTITIES
 from ..monitoring import Gauges
 from ..sync.arrivals import Arrivals
 from ..sync.children import Children
@@ -53,7 +45,6 @@ from ..sync.statistics import Counts
 from ..sync.unseen import LookAgain, UnseenRows
 from ..telemetry import export, spans
 from ..telemetry.redaction import set_up_lines
-from ..transport.guard import Guard
 from ..write_back import due
 from ..write_back.echo import Echoes
 from ..write_back.lease import Lease
@@ -63,9 +54,7 @@ from ..write_back.results import Run
 from ..write_back.rows import Rows
 from ..write_back.run import CIRCUIT, WriteBack
 from ..write_back.sweep import Sweeps
-
-CONNECT_SECONDS = 10.0
-
+from .clients import dataverse_client, marketo_client
 
 _clock = Clock()
 _now = _clock.now
@@ -262,25 +251,6 @@ def write_back_of(
         dry=dry,
         told=told,
     )
-
-
-def dataverse_client(given: DataverseSettings, guard: Guard | None = None) -> DataverseClient:
-    """A client of the environment, not yet connected."""
-    http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(DATAVERSE_TIMEOUT, connect=CONNECT_SECONDS))
-    auth = DataverseAuth(given, http, clock=time.monotonic)
-    return DataverseClient(http, auth, clock=time.monotonic, sleep=asyncio.sleep, guard=guard)
-
-
-def marketo_client(
-    given: MarketoSettings, rules: SyncConfig, budget: Budget | None = None, guard: Guard | None = None
-) -> MarketoClient:
-    """A client of the Marketo instance, not yet connected, that stays within the budget."""
-    http = httpx.AsyncClient(base_url=given.url, timeout=httpx.Timeout(MARKETO_TIMEOUT, connect=CONNECT_SECONDS))
-    clock, sleep = time.monotonic, asyncio.sleep
-    auth = MarketoAuth(http, given.client_id, given.client_secret, clock=clock, sleep=sleep)
-    pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=clock, sleep=sleep, budget=budget)
-    keys = {name: fields[0] for name in ENTITIES if (fields := rules.key_fields(name))}
-    return MarketoClient(http, auth, pacer, clock=clock, sleep=sleep, keys=keys, guard=guard, budget=budget)
 
 
 class _Organization:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..app.composition import dataverse_client, marketo_client
+from ..app.clients import dataverse_client, marketo_client
 from ..azure.service_bus import Bus
 from ..azure.shared_state import State
 from ..config import settings, sync_toml

@@ -3,80 +3,48 @@
 from __future__ import annotations
 
 import json
-import logging
-import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import httpx
 
 from ..model import codes, vendor_text
 from ..model.codes import Kind
-from ..model.errors import DataverseError
+from ..model.errors import DataverseError, VendorError
 from ..telemetry import spans
-from ..telemetry.spans import Call
-from ..transport import call_count
-from ..transport.guard import Guard, Unguarded
+from ..transport.client import Request, VendorClient
 from ..transport.retry_after import retry_after
 from . import batch
-from .auth import DataverseAuth
 from .batch import Answer, Part
-
-log = logging.getLogger(__name__)
 
 API = "/api/data/v9.2"
 #: Ids in one In query: 300 of them take 14 KB of the 32 KB of URL (dataverse.md 4.3).
 MAX_IDS = 300
-TRANSIENT_TRIES = 3
 #: A deadlock, and a lock that was waited for in vain: of many rows written at once, one may be the cause.
 LOCKED = frozenset({"0x80044150", "0x80044151"})
-TIMEOUT_SECONDS = 60.0
 
 Row = dict[str, Any]
 _CREATED = re.compile(r"\(([0-9a-fA-F-]{36})\)$")
-Sleep = Callable[[float], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """One request of the Web API. `is_query`: its answer is a page of rows."""
-
-    method: str
-    url: str
-    body: Mapping[str, Any] | bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    is_query: bool = False
+class _Query(Request):
+    """A request whose answer is a page of rows."""
 
 
-_HEADERS = {
-    "Accept": "application/json",
-    "OData-Version": "4.0",
-    "OData-MaxVersion": "4.0",
-    "If-None-Match": "null",
-    "Prefer": 'odata.include-annotations="Microsoft.Dynamics.CRM.lookuplogicalname"',
-}
+class DataverseClient(VendorClient):
+    """Reads and writes of one environment, tried again where that helps, classified where it does not."""
 
-
-class DataverseClient:
-    """Reads of one environment, authorised, tried again where that helps, classified where it does not."""
-
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        auth: DataverseAuth,
-        *,
-        clock: Callable[[], float],
-        sleep: Sleep,
-        guard: Guard | None = None,
-    ) -> None:
-        self._guard = guard or Unguarded()
-        self._http = http
-        self._auth = auth
-        self._clock = clock
-        self._sleep = sleep
+    error = DataverseError
+    timeout_seconds = 60.0
+    headers: ClassVar[Mapping[str, str]] = {
+        "Accept": "application/json",
+        "OData-Version": "4.0",
+        "OData-MaxVersion": "4.0",
+        "If-None-Match": "null",
+        "Prefer": 'odata.include-annotations="Microsoft.Dynamics.CRM.lookuplogicalname"',
+    }
 
     async def rows(
         self, entity_set: str, key: str, ids: Sequence[str], columns: Iterable[str], *, deadline: float | None = None
@@ -109,7 +77,7 @@ class DataverseClient:
 
     async def get(self, url: str, *, headers: Mapping[str, str] | None = None, deadline: float | None = None) -> Any:
         """The answer to any GET of the Web API (`url` from API on): a JSON object."""
-        return await self._call(_Request("GET", url, headers=headers or {}), deadline)
+        return await self._call(Request("GET", url, headers or {}), deadline)
 
     async def batch(self, parts: Sequence[Part], *, deadline: float | None = None) -> list[Answer]:
         """Many requests as one, at most 1,000: an answer for each in order, whatever became of the others.
@@ -117,8 +85,7 @@ class DataverseClient:
         Every part must do no harm when it is done twice: the request is tried again when nobody answers.
         """
         headers = {"Content-Type": batch.CONTENT_TYPE, "Prefer": "odata.continue-on-error"}
-        request = _Request("POST", f"{API}/$batch", batch.encode(parts), headers)
-        answers = await self._call(request, deadline, repeatable=True)
+        answers = await self._call(Request("POST", f"{API}/$batch", headers, batch.encode(parts)), deadline)
         if not isinstance(answers, list) or len(answers) != len(parts):
             raise DataverseError("BatchAnswer", "not one answer for each request of the batch", kind=Kind.TRANSIENT)
         return answers
@@ -139,7 +106,7 @@ class DataverseClient:
         """
         body = {"Targets": [{"@odata.type": f"Microsoft.Dynamics.CRM.{table}", **target} for target in targets]}
         url = f"{API}/{entity_set}/Microsoft.Dynamics.CRM.UpdateMultiple?tag={tag}"
-        await self._call(_Request("POST", url, body), deadline, repeatable=True, refusals=LOCKED)
+        await self._call(Request("POST", url, json=body, refusals=LOCKED), deadline)
 
     async def query(self, url: str) -> list[Row]:
         """All rows of any query of the Web API."""
@@ -157,12 +124,9 @@ class DataverseClient:
 
         Not tried again when nobody answered: the row may have been created.
         """
-        response = await self._call(_Request(method, url, body, headers or {}), None)
+        headers = {**(headers or {}), "If-Match": "*"} if method == "PATCH" else headers or {}
+        response = await self._call(Request(method, url, headers, json=body, repeatable=method != "POST"))
         return str(response.get("id", ""))
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
 
     async def page(self, url: str, size: int, *, deadline: float | None = None) -> tuple[list[Row], str]:
         """One page of a query, and the path of the next one, empty at the end: it can be kept and read later."""
@@ -183,7 +147,7 @@ class DataverseClient:
     async def _page(
         self, url: str, deadline: float | None, headers: Mapping[str, str] | None = None
     ) -> tuple[list[Row], str]:
-        answer = await self._call(_Request("GET", url, headers=headers or {}, is_query=True), deadline)
+        answer = await self._call(_Query("GET", url, headers or {}), deadline)
         return answer["value"], self._next(answer)
 
     def _next(self, answer: Mapping[str, Any]) -> str:
@@ -193,75 +157,24 @@ class DataverseClient:
             raise DataverseError("ForeignLink", "the next page is said to be on another host", kind=Kind.PERMANENT)
         return link.raw_path.decode() if str(link) else ""
 
-    async def _call(
-        self,
-        request: _Request,
-        deadline: float | None,
-        *,
-        repeatable: bool = False,
-        refusals: frozenset[str] = frozenset(),
-    ) -> Any:
-        """One request, tried again as its kind of error allows, never past `deadline` (of the injected clock).
+    def _may_repeat(self, request: Request, error: VendorError) -> bool:
+        return request.repeatable or bool(error.retry_after)
 
-        `repeatable`: a POST that may be done twice. `refusals`: codes with which Dataverse refuses no more than this.
-        """
-        repeatable |= request.method != "POST"
-        async with self._guard.call("dataverse") as most:
-            try:
-                return await self._tried(
-                    request, deadline, most=min(TRANSIENT_TRIES, most), repeatable=repeatable, refusals=refusals
-                )
-            except DataverseError as error:
-                if error.code not in refusals:
-                    raise
-                refused = error
-        raise refused
+    def _pause(self, error: VendorError) -> float:
+        return error.retry_after or 5.0
 
-    async def _tried(
-        self, request: _Request, deadline: float | None, *, most: int, repeatable: bool, refusals: frozenset[str]
-    ) -> Any:
-        deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
-        refreshed = False
-        tries = 0
-        while True:
-            token = await self._auth.token()
-            try:
-                with spans.calling("dataverse", request.method, request.url) as call:
-                    return await self._send(request, token, call)
-            except DataverseError as error:
-                tries += 1
-                if error.kind is Kind.TOKEN and not refreshed:
-                    refreshed = True
-                    self._auth.refuse(token)
-                    continue
-                wait = None if error.code in refusals else _wait(error, tries, most)
-                if wait is None or self._clock() + wait >= deadline or not (repeatable or error.retry_after):
-                    raise
-                log.info("dataverse_wait code=%s seconds=%.1f", error.code, wait)
-                await self._sleep(wait)
-
-    async def _send(self, request: _Request, token: str, call: Call) -> Any:
-        headers = {**_HEADERS, **request.headers, "Authorization": f"Bearer {token}"}
-        if request.method == "PATCH":
-            headers["If-Match"] = "*"
-        body = request.body
-        content = {"content": body} if isinstance(body, bytes) else {"json": body}
-        call_count.count("dataverse")
-        try:
-            response = await self._http.request(request.method, request.url, headers=headers, **content)
-        except httpx.HTTPError as error:
-            raise DataverseError("Unreachable", f"no answer: {type(error).__name__}", kind=Kind.TRANSIENT) from None
+    def _read(self, request: Request, response: httpx.Response, call: spans.Call) -> Any:
         call.answered(vendor_text.request_id(response.headers.get("x-ms-service-request-id")))
         if response.status_code == 204:
             created = _CREATED.search(response.headers.get("OData-EntityId", ""))
             return {"id": created.group(1).lower()} if created else {}
         if response.status_code == 200:
             return _content(request, response)
-        names = names_of(request.url, body if isinstance(body, Mapping) else {})
+        names = names_of(request.url, request.json or {})
         raise error_of(response.status_code, response.headers, response.content, names)
 
 
-def _content(request: _Request, response: httpx.Response) -> Any:
+def _content(request: Request, response: httpx.Response) -> Any:
     """What HTTP 200 brings. What is not as documented says nothing: no row is there, or gone, because of it."""
     kind = response.headers.get("Content-Type", "")
     try:
@@ -274,7 +187,7 @@ def _content(request: _Request, response: httpx.Response) -> Any:
         raise _not_documented("JSON that is not an object")
     rows = answer.get("value")
     is_page = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
-    if request.is_query and not (is_page and isinstance(answer.get("@odata.nextLink", ""), str)):
+    if isinstance(request, _Query) and not (is_page and isinstance(answer.get("@odata.nextLink", ""), str)):
         raise _not_documented("another content than rows and the address of the next page")
     return answer
 
@@ -290,14 +203,6 @@ def rows_url(entity_set: str, key: str, ids: Sequence[str], columns: Iterable[st
         "&$filter=Microsoft.Dynamics.CRM.In(PropertyName=@p1,PropertyValues=@p2)"
         f"&@p1='{key}'&@p2={quote(json.dumps(list(ids), separators=(',', ':')))}"
     )
-
-
-def _wait(error: DataverseError, tries: int, most: int) -> float | None:
-    if error.kind is Kind.THROTTLED:
-        return error.retry_after or 5.0
-    if error.kind is Kind.TRANSIENT and tries < most:
-        return max(random.uniform(0.5, 1.0) * (1 << tries), error.retry_after or 0.0)  # noqa: S311  (jitter)
-    return None
 
 
 def names_of(url: str, body: Mapping[str, Any]) -> frozenset[str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,10 +19,9 @@ import httpx
 from ..model import codes, vendor_text
 from ..model.codes import Kind
 from ..model.entities import Entity
-from ..model.errors import MarketoError
+from ..model.errors import MarketoError, VendorError
 from ..telemetry import spans
-from ..transport import call_count
-from ..transport.guard import Guard, Unguarded
+from ..transport.client import TRANSIENT_TRIES, Begin, Guard, Request, Sleep, VendorClient
 from . import answers
 from .answers import UNKNOWN_ANSWER, Result
 from .auth import MarketoAuth
@@ -33,31 +34,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Longer than Marketo's own limit for a sync call (90 s): a call that we give up too early still runs over there.
-TIMEOUT_SECONDS = 100.0
-#: Tries of one call while the vendor is unwell, all within the same invocation.
-TRANSIENT_TRIES = 3
 MAX_FILTER_VALUES = 300
 #: The calls of today by everybody that uses this Marketo; a call itself.
 USAGE = "/rest/v1/stats/usage.json"
 #: Too many calls: by Marketo's own count, or by that of a gateway in front of it.
 RATE_EXCEEDED = frozenset({"606", "HTTP 429"})
+#: Our own code for a call whose deadline passed while it waited to be admitted.
+OUT_OF_TIME = "OutOfTime"
 #: A key that no record has.
 NOBODY = "00000000-0000-0000-0000-000000000000"
-
-#: Errors of a call that never reached Marketo.
-NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-Sleep = Callable[[float], Awaitable[None]]
-#: Called in the moment when a call is sent, after all waiting. An error of it stops the call.
-Begin = Callable[[], Awaitable[None]]
+_JSON = {"Content-Type": "application/json"}
 
 
-async def _at_once() -> None:
-    pass
-
-
-class MarketoClient:
+class MarketoClient(VendorClient):
     """Calls of one Marketo instance, paced, authorised and classified."""
+
+    error = MarketoError
+    #: Longer than Marketo's own limit for a sync call (90 s): a call that we give up too early still runs over there.
+    timeout_seconds = 100.0
+    also_transient = frozenset({"611"})
 
     def __init__(
         self,
@@ -75,14 +70,10 @@ class MarketoClient:
 
         `budget`: the one of the pacer; it is told what Marketo says about its limits.
         """
+        super().__init__(http, auth, clock=clock, sleep=sleep, guard=guard)
         self._keys = keys or {}
         self._budget = budget
-        self._guard = guard or Unguarded()
-        self._http = http
-        self._auth = auth
         self._pacer = pacer
-        self._clock = clock
-        self._sleep = sleep
 
     async def describe(self, entity: Entity) -> dict[str, MarketoField]:
         """The fields of an object by name.
@@ -111,7 +102,8 @@ class MarketoClient:
         self, path: str, *, refusals: frozenset[str] = frozenset(), deadline: float | None = None
     ) -> dict[str, Any]:
         """The answer to any GET, as one call. Of `refusals`, the caller knows what to do: nothing is wrong then."""
-        return await self._call("GET", path, refusals=refusals, deadline=deadline)
+        answer: dict[str, Any] = await self._call(Request("GET", path, refusals=refusals), deadline)
+        return answer
 
     def key_of(self, entity: Entity) -> str:
         """The field that Marketo finds a record of this entity by."""
@@ -149,10 +141,10 @@ class MarketoClient:
             "fields": ",".join(fields),
             "batchSize": str(MAX_FILTER_VALUES),
         }
+        path = f"/rest/v1/{entity.path}.json?_method=GET"
         found: list[dict[str, Any]] = []
         while True:
-            path = f"/rest/v1/{entity.path}.json?_method=GET"
-            answer = await self._call("POST", path, form=form, refusals=refusals, deadline=deadline)
+            answer = await self._call(Request("POST", path, form=form, refusals=refusals), deadline)
             rows = answer.get("result") or []
             found += rows
             # A last page may have a token too.
@@ -195,85 +187,13 @@ class MarketoClient:
         how = {"action": action}
         how |= {"lookupField": self.key_of(entity)} if entity.is_lead else {"dedupeBy": "dedupeFields"}
         content = json.dumps(how)[:-1].encode() + b',"input":[' + b",".join(bodies) + b"]}"
-        answer = await self._call(
-            "POST", f"/rest/v1/{entity.path}.json", content=content, deadline=deadline, tries=tries, begin=begin
-        )
-        return answers.results(answer, action, bodies)
+        request = Request("POST", f"/rest/v1/{entity.path}.json", _JSON, content, begin=begin)
+        return answers.results(await self._call(request, deadline, tries), action, bodies)
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        form: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        deadline: float | None = None,
-        tries: int = TRANSIENT_TRIES,
-        begin: Begin | None = None,
-        refusals: frozenset[str] = frozenset(),
-    ) -> dict[str, Any]:
-        """One call, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
+    async def _call(self, request: Request, deadline: float | None = None, tries: int = TRANSIENT_TRIES) -> Any:
         if self._budget and self._budget.must_measure():
             await self._measure(self._budget)
-        async with self._guard.call("marketo", of_records=begin is not None) as most:
-            try:
-                return await self._tried(method, path, form, content, deadline, tries=min(tries, most), begin=begin)
-            except MarketoError as error:
-                if error.code not in refusals:
-                    raise
-                refused = error
-        raise refused
-
-    async def _tried(
-        self,
-        method: str,
-        path: str,
-        form: Mapping[str, str] | None,
-        content: bytes | None,
-        deadline: float | None,
-        *,
-        tries: int,
-        begin: Begin | None,
-    ) -> dict[str, Any]:
-        deadline = self._clock() + TIMEOUT_SECONDS if deadline is None else deadline
-        refreshed = False
-        tried = 0
-        while True:
-            token = await self._auth.token()
-            try:
-                async with self._pacer.admitted():
-                    if self._clock() >= deadline:  # the queue before this call was too long
-                        raise MarketoError("OutOfTime", "no time was left for this call", kind=Kind.THROTTLED)
-                    await (begin or _at_once)()
-                    with spans.calling("marketo", method, path) as call:
-                        answer = await self._send(method, path, token, form, content)
-                        call.answered(vendor_text.request_id(answer.get("requestId")))
-                        return answer
-            except MarketoError as error:
-                tried += 1
-                await self._tell(error)
-                if error.kind is Kind.TOKEN and not refreshed:
-                    refreshed = True
-                    self._auth.refuse(token)
-                    continue
-                wait = None if error.at_work and begin else self._wait(error, tried, tries)
-                if wait is None or self._clock() + wait >= deadline:
-                    raise
-                log.info("marketo_wait path=%s code=%s seconds=%.1f", path.partition("?")[0], error.code, wait)
-                await self._sleep(wait)
-
-    async def _tell(self, error: MarketoError) -> None:
-        """Let all instances know what Marketo says about the limits that they share."""
-        if self._budget is None:
-            return
-        if error.kind is Kind.DAILY and error.retry_after is None:  # Marketo's own; the budget tells how long
-            raise await self._budget.exhausted() from error
-        if error.code in RATE_EXCEEDED:
-            await self._budget.hold_back(error.retry_after or WINDOW_SECONDS)
+        return await super()._call(request, deadline, tries)
 
     async def _measure(self, budget: Budget) -> None:
         """Find out how much of the day everybody has used. A failure must not stop the sync."""
@@ -282,38 +202,45 @@ class MarketoClient:
         except (MarketoError, LookupError, TypeError, ValueError) as error:
             log.warning("usage_not_measured error=%s", error)
 
-    def _wait(self, error: MarketoError, tried: int, tries: int) -> float | None:
-        if error.code == "OutOfTime":
-            return None
-        if error.kind is Kind.THROTTLED:
-            wait = random.uniform(0.2, 1.0) if error.code == "615" else error.retry_after or WINDOW_SECONDS  # noqa: S311  (jitter)
-            self._pacer.close_for(wait)
-            return wait
-        if (error.kind is Kind.TRANSIENT or error.code == "611") and tried < tries:
-            return max(random.uniform(0.5, 1.0) * (1 << tried), error.retry_after or 0.0)  # noqa: S311  (jitter)
-        return None
+    @asynccontextmanager
+    async def _admitted(self, request: Request, deadline: float) -> AsyncIterator[None]:
+        async with self._pacer.admitted():
+            if self._clock() >= deadline:  # the queue before this call was too long
+                raise MarketoError(OUT_OF_TIME, "no time was left for this call", kind=Kind.THROTTLED)
+            if request.begin:
+                await request.begin()
+            yield
 
-    async def _send(
-        self, method: str, path: str, token: str, form: Mapping[str, str] | None, content: bytes | None
-    ) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {token}"}
-        if content is not None:
-            headers["Content-Type"] = "application/json"
-        call_count.count("marketo")
-        try:
-            response = await self._http.request(method, path, headers=headers, data=form, content=content)
-        except httpx.HTTPError as error:
-            lost = not isinstance(error, NOT_SENT)
-            told = f"no answer: {type(error).__name__}"
-            raise MarketoError("Unreachable", told, kind=Kind.TRANSIENT, at_work=lost) from None
-        return answers.content(response, lambda: _names(path, form, content), writing=content is not None)
+    async def _on_error(self, error: VendorError) -> None:
+        """Let all instances know what Marketo says about the limits that they share."""
+        if self._budget is None:
+            return
+        if error.kind is Kind.DAILY and error.retry_after is None:  # Marketo's own; the budget tells how long
+            raise await self._budget.exhausted() from error
+        if error.code in RATE_EXCEEDED:
+            await self._budget.hold_back(error.retry_after or WINDOW_SECONDS)
+
+    def _may_repeat(self, request: Request, error: VendorError) -> bool:
+        return not (error.at_work and request.begin)
+
+    def _pause(self, error: VendorError) -> float:
+        if error.code == OUT_OF_TIME:
+            return math.inf
+        wait = random.uniform(0.2, 1.0) if error.code == "615" else error.retry_after or WINDOW_SECONDS  # noqa: S311  (jitter)
+        self._pacer.close_for(wait)
+        return wait
+
+    def _read(self, request: Request, response: httpx.Response, call: spans.Call) -> dict[str, Any]:
+        answer = answers.content(response, lambda: _names(request), writing=request.content is not None)
+        call.answered(vendor_text.request_id(answer.get("requestId")))
+        return answer
 
 
-def _names(path: str, form: Mapping[str, str] | None, content: bytes | None) -> frozenset[str]:
+def _names(request: Request) -> frozenset[str]:
     """The fields that a call named: of a vendor's text, these alone are told."""
-    query = {**httpx.QueryParams(path.partition("?")[2]), **(form or {})}
+    query = {**httpx.QueryParams(request.url.partition("?")[2]), **(request.form or {})}
     names = {query.get("filterType", ""), *query.get("fields", "").split(",")}
-    if content is not None:
-        body = json.loads(content)
+    if request.content is not None:
+        body = json.loads(request.content)
         names |= {body.get("lookupField", ""), *(name for record in body.get("input", ()) for name in record)}
     return frozenset(name for name in names if name)

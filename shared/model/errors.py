@@ -69,7 +69,8 @@ class VendorError(MsiSyncError):
     """A vendor's answer that is not success.
 
     `kind` is the class of model/codes.py, `retry_after` the seconds that the vendor asked to wait (None when it did
-    not say), `request_id` what the vendor's support asks for.
+    not say), `request_id` what the vendor's support asks for. `at_work`: the answer is lost, or a gateway did not wait
+    for it: the vendor may still be working on the call.
     """
 
     system = "vendor"
@@ -82,11 +83,13 @@ class VendorError(MsiSyncError):
         kind: Kind,
         retry_after: float | None = None,
         request_id: str = "",
+        at_work: bool = False,
     ) -> None:
         super().__init__(code, message)
         self.kind = kind
         self.retry_after = retry_after
         self.request_id = request_id
+        self.at_work = at_work
 
 
 class DataverseError(VendorError):
@@ -101,22 +104,6 @@ class DataverseError(VendorError):
 
 
 class MarketoError(VendorError):
-    """Marketo refused a request at HTTP or response level, or could not be reached.
-
-    `at_work`: its answer is lost, or its gateway did not wait for it: it may be at work on the call still.
-    """
+    """Marketo refused a request at HTTP or response level, or could not be reached."""
 
     system = "marketo"
-
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        kind: Kind,
-        retry_after: float | None = None,
-        request_id: str = "",
-        at_work: bool = False,
-    ) -> None:
-        super().__init__(code, message, kind=kind, retry_after=retry_after, request_id=request_id)
-        self.at_work = at_work

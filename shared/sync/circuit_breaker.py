@@ -28,7 +28,7 @@ from ..model.clock import AHEAD
 from ..model.codes import Kind
 from ..model.errors import DataverseError, MarketoError, VendorError
 from ..model.record import timestamp
-from ..transport.guard import UNLIMITED
+from ..transport.client import UNLIMITED
 from ..transport.retry_after import LONGEST_SECONDS
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from functools import partial
 
 from ..marketo.answers import Result
 from ..marketo.batching import MAX_RECORDS, chunks
-from ..marketo.client import TRANSIENT_TRIES, MarketoClient
+from ..marketo.client import MarketoClient
 from ..model.codes import Kind, marketo_record
 from ..model.entities import Entity
 from ..model.errors import MarketoError, MsiSyncError, VendorError
 from ..model.outcome import RETRY_SECONDS, Failed, Outcome, Retry, Synced, of_error, of_skip
+from ..transport.client import TRANSIENT_TRIES
 from .batch import Batch, Candidate
 from .circuit_breaker import ANSWERS, Circuits
 from .isolation import FEW, search

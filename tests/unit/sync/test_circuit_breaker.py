@@ -17,7 +17,7 @@ from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MarketoError, VendorError
 from shared.sync.circuit_breaker import DATAVERSE, KIND, TOGETHER, Circuits, Outage
 from shared.sync.routing import chunked
-from shared.transport.guard import UNLIMITED
+from shared.transport.client import UNLIMITED
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MINUTE = 60.0

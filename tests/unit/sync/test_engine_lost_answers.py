@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from local.virtual import MemoryTable, Time, leases
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
-from shared.marketo.client import Begin
 from shared.model.codes import Kind
 from shared.model.entities import ENTITIES, TABLES, Entity
 from shared.model.errors import MarketoError, MsiSyncError
@@ -32,6 +31,7 @@ from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
 from shared.sync.schema import Schema
 from shared.sync.upserts import PARTS
+from shared.transport.client import Begin
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate({"account": {"fields": {"company": "name"}}})
