@@ -80,9 +80,11 @@ MODULES = {
     "generate": "tools.generate",
     "docs": "tools.site",
 }
+#: import-linter has no module that `-m` could run.
+IMPORT_CONTRACTS = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache', '--no-logo'])"
 WHOLE_FILES = ("--dist", "loadfile", "--no-loadscope-reorder")
 TIERS = {
-    "lint": (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"]),
+    "lint": (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-c", IMPORT_CONTRACTS]),
     "types": (["-m", "mypy"],),
     "unit": (["-m", "pytest", "tests/unit", "-n", "2", *WHOLE_FILES],),
     "docs": (["-m", "tools.site"],),

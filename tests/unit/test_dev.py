@@ -292,6 +292,7 @@ def test_every_tier_runs_in_order(tiers: Tiers, capsys: pytest.CaptureFixture[st
     assert tiers.ran == [
         "-m ruff check",
         "-m ruff format --check",
+        f"-c {dev.IMPORT_CONTRACTS}",
         "-m mypy",
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder",
         "-m tools.site",
@@ -354,6 +355,7 @@ def test_the_other_pythons_repeat_lint_types_and_unit_tests(
         assert tiers.ran == [
             "-m ruff check",
             "-m ruff format --check",
+            f"-c {dev.IMPORT_CONTRACTS}",
             "-m mypy --python-version 3.11",
             "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder",
         ]
