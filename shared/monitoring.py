@@ -13,7 +13,7 @@ from datetime import datetime
 from .azure.parked_table import Store
 from .azure.shared_state import State
 from .marketo.quota import Budget
-from .sync import circuit_breaker, measures
+from .sync import circuit, circuit_breaker, measures
 from .telemetry.metrics import (
     BUDGET_ALLOWED,
     BUDGET_USED,
@@ -72,7 +72,7 @@ class Gauges:
     async def _tell_circuits(self) -> None:
         now = self._now()
         rows = {name: value async for name, value in self._state.all(circuit_breaker.KIND)}
-        for name, outage in circuit_breaker.still_open(rows, now).items():
+        for name, outage in circuit.still_open(rows, now).items():
             record(CIRCUIT_OPEN, (now - outage.since).total_seconds(), name)
 
     async def _tell_parked(self) -> None:

@@ -17,19 +17,16 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..marketo.batching import MAX_RECORDS
-from ..model.clock import AHEAD
-from ..model.codes import Kind
-from ..model.errors import DataverseError, MarketoError, VendorError
+from ..model.errors import VendorError
 from ..model.record import timestamp
 from ..transport.client import UNLIMITED
-from ..transport.retry_after import LONGEST_SECONDS
+from .circuit import ANSWERS, OF_RECORDS, OUTAGES, OWN_SHARE, Outage
 
 if TYPE_CHECKING:
     from ..azure.shared_state import State
@@ -43,103 +40,33 @@ KIND = "circuit"
 DATAVERSE = "dataverse"
 #: Marketo's circuit of the timer, which works on all entities; it is this process's own business.
 TIMER = "release_deferred"
-#: The longest time to the next probe, in times of the first one.
-LONGEST = 5
-#: Records that come again at the same moment when a circuit may close: they fill a call. The next ones come a second
-#: later for each call that has failed, up to so many: the longer the vendor has been away, the fewer meet each probe.
-TOGETHER = MAX_RECORDS
-SLOWEST = 4
-#: The longest time over which they are spread.
-SPREAD_SECONDS = 900
-#: An open circuit that nobody has tried again for so long is a host's that is gone.
-FORGOTTEN = timedelta(hours=1)
 #: How often an instance looks what others have found out, and how long it waits for that.
 REFRESH = timedelta(seconds=60)
 STATE_SECONDS = 3.0
-#: When the day's quota is used up and nobody knows for how long.
-DAILY_SECONDS = 900.0
-#: The budget says that this app's own share is used up. It knows best when that is over: a share may be raised.
-OWN_SHARE = "DayShareSpent"
-#: Marketo's own refusal lasts until its day ends, at most so many seconds.
-QUOTA_SPENT = "607"
-LONGEST_DAILY = 25 * 3600.0
-
-#: Errors after which other calls would fail as well.
-OUTAGES = {
-    "marketo": frozenset({Kind.TRANSIENT, Kind.TOKEN, Kind.CONFIGURATION, Kind.DAILY}),
-    "dataverse": frozenset({Kind.TRANSIENT, Kind.TOKEN}),
-}
-#: Those of them that a single record may cause.
-OF_RECORDS = frozenset({Kind.TRANSIENT, Kind.CONFIGURATION})
-#: Errors that only a vendor in good health gives.
-ANSWERS = {
-    "marketo": frozenset({Kind.PERMANENT, Kind.MISSING_PARENT, Kind.FIELD, Kind.AMBIGUOUS, Kind.GONE, Kind.OK}),
-    "dataverse": frozenset({Kind.PERMANENT, Kind.GONE, Kind.CONFIGURATION}),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """An open circuit: since when, until which moment nobody calls, why (for people), and how many probes (and the
-    first call) have failed, the last one with this code.
-    """
-
-    since: datetime
-    until: datetime
-    reason: str
-    failures: int = 1
-    code: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """The row's value."""
-        return {
-            "since": timestamp(self.since),
-            "until": timestamp(self.until),
-            "reason": self.reason,
-            "failures": self.failures,
-            "code": self.code,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Outage:
-        """The outage of a row. Raises ValueError, TypeError or KeyError for what is none."""
-        since, until = (datetime.fromisoformat(value[name]) for name in ("since", "until"))
-        return cls(since, until, str(value["reason"]), int(value["failures"]), str(value.get("code", "")))
 
 
 @dataclass(slots=True)
 class Circuit:
-    """One circuit as this process knows it. `waiting`: records that wait for its end.
-
-    `shared`: the state says the same; `stored`: the state has a row, perhaps an older one.
-    """
+    """One circuit as this process knows it. `shared`: the state says the same. `waiting`: records wait for its end."""
 
     outage: Outage | None = None
     shared: bool = False
-    stored: bool = False
     waiting: int = 0
 
-    def open(self, outage: Outage) -> None:
-        """Let nobody call until then."""
-        self.outage, self.waiting = outage, 0
+    def set(self, outage: Outage | None, *, shared: bool) -> None:
+        """Open it, or close it."""
+        self.outage, self.shared, self.waiting = outage, shared, 0
 
-    def close(self) -> None:
-        """Let everybody call."""
-        self.outage, self.shared, self.stored, self.waiting = None, False, False, 0
-
-    def until(self, now: datetime) -> datetime | None:
-        """When it may close; None when it is closed, or waits for a probe."""
-        return self.outage.until if self.outage and self.outage.until > now else None
+    def is_open(self, now: datetime) -> bool:
+        """Whether nobody may call; not while a probe is due."""
+        return self.outage is not None and self.outage.is_open(now)
 
     def delay(self, now: datetime) -> float:
-        """Seconds until the next one of the records that wait may come; 0 when the circuit is closed."""
-        until = self.until(now)
-        if until is None:
+        """Seconds until the next one of the records that wait may come; 0 when it is closed."""
+        if self.outage is None or not self.outage.is_open(now):
             return 0.0
-        failures = self.outage.failures if self.outage else 1
-        place = self.waiting // TOGETHER * min(failures, SLOWEST)
         self.waiting += 1
-        return (until - now).total_seconds() + min(place, SPREAD_SECONDS)
+        return self.outage.wait(self.waiting - 1, now)
 
 
 @dataclass(slots=True)
@@ -160,8 +87,8 @@ class Turn:
 
     @property
     def chunk(self) -> int:
-        """Records of a probe: half as many after each that has failed, for a few of them may be the cause."""
-        return min(max(1, MAX_RECORDS >> (outage.failures - 1)) for outage in self.probes.values())
+        """Records of its probe."""
+        return min(outage.probe for outage in self.probes.values())
 
 
 _TURN: ContextVar[Turn | None] = ContextVar("turn", default=None)
@@ -177,8 +104,6 @@ class Circuits:
         self._now = now
         self._circuits: dict[str, Circuit] = {}
         self._refreshed = datetime.min.replace(tzinfo=UTC)
-
-    # -- for the engine -----------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def turn(self, entity: str) -> AsyncIterator[Turn]:
@@ -206,10 +131,10 @@ class Circuits:
         the cause of it all, others will get through. End a probe with `probed`.
         """
         now = self._now()
-        if any(self._circuit(name).until(now) and name not in turn.probes for name in turn.names):
+        if any(self._circuit(name).is_open(now) and name not in turn.probes for name in turn.names):
             return [], records
         for name in turn.names:
-            if not await self._take_probe(turn, name, self._circuit(name)):
+            if not await self._take_probe(turn, name):
                 return [], records
         if not turn.probes:
             return records[:at_most], records[at_most:]
@@ -223,35 +148,24 @@ class Circuits:
             if name in turn.answered:
                 await self._close(name)
             elif name not in turn.called:
-                self._circuit(name).open(outage)
-                await self._write(name)
+                await self._open(name, outage)
 
     def delays(self, count: int, *names: str) -> list[float]:
         """Seconds that the next `count` records have to wait for these circuits; zeros when they are closed."""
         now = self._now()
-        waiting = [circuit for circuit in map(self._circuit, names) if circuit.until(now)]
-        last = max(waiting, key=lambda circuit: circuit.until(now) or now, default=Circuit())
+        last = max(map(self._circuit, names), key=lambda circuit: circuit.outage.until if circuit.outage else now)
         return [last.delay(now) for _ in range(count)]
 
     async def open(self, name: str, error: VendorError, turn: Turn | None = None) -> None:
         """A failure that says that further calls would fail too. Nothing new while the circuit is open."""
         turn, circuit, now = turn or _TURN.get(), self._circuit(name), self._now()
         probed = turn.probes.pop(name, None) if turn else None
-        if probed is None and circuit.until(now):
+        if probed is None and circuit.is_open(now):
             return
-        before = probed or circuit.outage
-        failures = before.failures + 1 if before else 1
-        seconds = self._seconds * min(1 << min(failures - 1, 10), LONGEST)
-        if error.kind is Kind.DAILY:
-            seconds = error.retry_after or DAILY_SECONDS
-        elif error.retry_after:  # the vendor knows better when a probe makes sense
-            seconds = max(seconds, error.retry_after)
-        until = now + timedelta(seconds=seconds)
-        circuit.open(Outage(before.since if before else now, until, f"{error.system} {error}", failures, error.code))
-        log.error("circuit_open name=%s until=%s failures=%d %s", name, timestamp(until), failures, error)
-        await self._write(name)
-
-    # -- for the clients ----------------------------------------------------------------------------------------
+        outage = Outage.after(probed or circuit.outage, error, now, self._seconds)
+        until = timestamp(outage.until)
+        log.error("circuit_open name=%s until=%s failures=%d %s", name, until, outage.failures, error)
+        await self._open(name, outage)
 
     @asynccontextmanager
     async def call(self, system: str, *, of_records: bool = False) -> AsyncIterator[int]:
@@ -266,9 +180,9 @@ class Circuits:
         name = DATAVERSE if system == "dataverse" else turn.entity
         circuit = self._circuit(name)
         if within is None:
-            await self._take_probe(turn, name, circuit)
+            await self._take_probe(turn, name)
         if circuit.outage and name not in turn.probes:
-            raise _away(system, circuit.outage, self._now())
+            raise circuit.outage.refusal(system, self._now())
         turn.called.add(name)
         try:
             yield 1 if name in turn.probes else UNLIMITED
@@ -283,62 +197,58 @@ class Circuits:
             if within is None:
                 await self.probed(turn)
 
-    # -- within -------------------------------------------------------------------------------------------------
-
     def _circuit(self, name: str) -> Circuit:
         return self._circuits.setdefault(name, Circuit())
 
-    async def _take_probe(self, turn: Turn, name: str, circuit: Circuit) -> bool:
+    async def _take_probe(self, turn: Turn, name: str) -> bool:
         """Whether this turn may call: it makes the probe, or the circuit has closed meanwhile."""
-        now, outage = self._now(), circuit.outage
+        now, circuit = self._now(), self._circuit(name)
+        outage, shared = circuit.outage, circuit.shared
         if name in turn.probes or outage is None:
             return True
-        if outage.until > now:
+        if outage.is_open(now):
             return False
-        mine = replace(outage, until=now + timedelta(seconds=self._seconds))
-        circuit.open(mine)  # at once: others of this process ask while storage is asked
-        taken = await self._take_shared(name, circuit, mine, now)
-        if taken and circuit.outage:
+        mine = outage.probed_until(now + timedelta(seconds=self._seconds))
+        circuit.set(mine, shared=shared)  # at once: others of this process ask while storage is asked
+        if shared and not await self._take_shared(name, circuit, mine, now):
+            return False
+        if circuit.outage:
             turn.probes[name] = outage
             log.info("circuit_probe name=%s failures=%d", name, outage.failures)
-        return taken
+        return True
 
     async def _take_shared(self, name: str, circuit: Circuit, mine: Outage, now: datetime) -> bool:
         """The same among all instances, as far as storage answers."""
-        if not circuit.shared:
-            return True
         theirs: Outage | None = None
 
         def take(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
             nonlocal theirs
             theirs = Outage.from_json(value) if value else None
             if theirs and self._is_from_the_future(name, theirs, now):
-                theirs = replace(mine, until=now)
-            return mine.as_json() if theirs and theirs.until <= now else None
+                theirs = mine.probed_until(now)
+            return mine.as_json() if theirs and not theirs.is_open(now) else None
 
         if not await self._storage(lambda state: state.change(KIND, name, take)):
             return True
         if theirs is None:
-            circuit.close()
-        elif theirs.until > now:
-            circuit.open(theirs)
+            circuit.set(None, shared=False)
+        elif theirs.is_open(now):
+            circuit.set(theirs, shared=True)
             return False
         return True
 
-    async def _close(self, name: str) -> None:
+    async def _open(self, name: str, outage: Outage) -> None:
         circuit = self._circuit(name)
-        was_stored = circuit.stored
-        circuit.close()
-        log.warning("circuit_closed name=%s", name)
-        if was_stored:
-            await self._storage(lambda state: state.remove(KIND, name))
-
-    async def _write(self, name: str) -> None:
-        circuit = self._circuit(name)
-        if circuit.outage and name != TIMER:
-            value = circuit.outage.as_json()
+        circuit.set(outage, shared=circuit.shared)
+        if name != TIMER:
+            value = outage.as_json()
             circuit.shared = await self._storage(lambda state: state.change(KIND, name, lambda _: value))
-            circuit.stored |= circuit.shared
+
+    async def _close(self, name: str) -> None:
+        """The row goes as well, be it older than what is known here."""
+        self._circuit(name).set(None, shared=False)
+        log.warning("circuit_closed name=%s", name)
+        await self._storage(lambda state: state.remove(KIND, name))
 
     async def _refresh(self) -> None:
         """Believe other instances: what they opened is open here, what they closed is closed."""
@@ -359,17 +269,13 @@ class Circuits:
             if theirs.code == OWN_SHARE or self._is_from_the_future(name, theirs, now):
                 continue
             if circuit.outage is None or theirs.until > circuit.outage.until:
-                circuit.open(theirs)
-                circuit.shared = True
-            circuit.stored = True  # whoever closes it takes the row away, older than its own outage as it may be
+                circuit.set(theirs, shared=True)
         for name, circuit in self._circuits.items():
             if circuit.shared and name not in found:
-                circuit.close()
+                circuit.set(None, shared=False)
 
     def _is_from_the_future(self, name: str, outage: Outage, now: datetime) -> bool:
-        """Whether a clock that is far ahead has written it: nobody else would have it begin, or last, that late."""
-        longest = LONGEST_DAILY if outage.code == QUOTA_SPENT else max(self._seconds * LONGEST, LONGEST_SECONDS)
-        ahead = outage.since > now + AHEAD or outage.until > now + AHEAD + timedelta(seconds=longest)
+        ahead = outage.is_from_the_future(now, self._seconds)
         if ahead:
             log.error("circuit_ignored name=%s since=%s: an instance's clock is wrong", name, timestamp(outage.since))
         return ahead
@@ -387,24 +293,3 @@ class Circuits:
             log.warning("circuit_not_shared error=%s", type(error).__name__)
             return False
         return True
-
-
-def still_open(rows: Mapping[str, Mapping[str, Any]], now: datetime) -> dict[str, Outage]:
-    """The open circuits of the shared state's rows."""
-    found = {}
-    for name, value in rows.items():
-        with suppress(ValueError, TypeError, KeyError):  # written by another version
-            outage = Outage.from_json(value)
-            if outage.until > now - FORGOTTEN:
-                found[name] = outage
-    return found
-
-
-def _away(system: str, outage: Outage, now: datetime) -> VendorError:
-    kind = DataverseError if system == "dataverse" else MarketoError
-    return kind(
-        "CircuitOpen",
-        f"not called since {timestamp(outage.since)}: {outage.reason}",
-        kind=Kind.TRANSIENT,
-        retry_after=max(0.0, (outage.until - now).total_seconds()),
-    )

@@ -18,7 +18,8 @@ from ..model.errors import MarketoError, MsiSyncError, VendorError
 from ..model.outcome import RETRY_SECONDS, Failed, Outcome, Retry, Synced, of_error, of_skip
 from ..transport.client import TRANSIENT_TRIES
 from .batch import Batch, Candidate
-from .circuit_breaker import ANSWERS, Circuits
+from .circuit import ANSWERS
+from .circuit_breaker import Circuits
 from .isolation import FEW, search
 from .marketo_cache import Known
 from .schema import Schema

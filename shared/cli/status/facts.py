@@ -16,7 +16,7 @@ from ..queues import ACTIVE, PAUSED, resume_line
 
 if TYPE_CHECKING:
     from ...marketo.quota import Usage
-    from ...sync.circuit_breaker import Outage
+    from ...sync.circuit import Outage
 
 #: What is done about an app, or a function of it, that does not run.
 APP_SILENT = "see that the function app runs; docs/troubleshooting.md#app-silent"

@@ -19,7 +19,7 @@ from ...model.entities import ENTITIES
 from ...model.errors import MessageError
 from ...model.ids_and_times import moment
 from ...model.record import decode
-from ...sync import circuit_breaker, heartbeat, statistics
+from ...sync import circuit, circuit_breaker, heartbeat, statistics
 from ...sync.heartbeat import beat_of
 from ...write_back import results
 from ...write_back.due import DUE
@@ -163,7 +163,7 @@ async def _state(context: Context, status: Status) -> None:
     notes = {name: beat_of(row) for name, row in (await _all(state, heartbeat.KIND)).items()}
     status.beats = {name: beat for name, beat in notes.items() if beat}
     status.schedule = context.environment.get("RELEASE_SCHEDULE", "")
-    status.circuits = circuit_breaker.still_open(await _all(state, circuit_breaker.KIND), status.at)
+    status.circuits = circuit.still_open(await _all(state, circuit_breaker.KIND), status.at)
     await _write_back(state, status)
     limits = limits_of(context.settings.marketo)
     budget = Budget(state, limits, me="status", now=lambda: datetime.now(UTC), operator=True)

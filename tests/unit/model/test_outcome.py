@@ -5,7 +5,7 @@ import pytest
 from shared.model.codes import MARKETO_RECORD, MARKETO_RESPONSE, Kind
 from shared.model.errors import ConfigurationError, DataverseError, MarketoError, SignInError
 from shared.model.outcome import Failed, Outcome, Retry, of_error, of_skip
-from shared.sync.circuit_breaker import ANSWERS, OUTAGES
+from shared.sync.circuit import ANSWERS, OUTAGES
 
 
 def later(seconds: float) -> Retry:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MarketoError, VendorError
-from shared.sync.circuit_breaker import DATAVERSE, KIND, TOGETHER, Circuits, Outage
+from shared.sync.circuit import TOGETHER, Outage
+from shared.sync.circuit_breaker import DATAVERSE, KIND, Circuits
 from shared.sync.routing import chunked
 from shared.transport.client import UNLIMITED
 

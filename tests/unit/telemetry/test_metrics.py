@@ -18,7 +18,7 @@ from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry
 from shared.model.record import Record
 from shared.monitoring import MOST_PARKED, Gauges
 from shared.sync import measures
-from shared.sync.circuit_breaker import Outage
+from shared.sync.circuit import Outage
 from shared.telemetry import metrics, spans
 from shared.telemetry.metrics import METRICS, Kind, Metric, record
 

@@ -23,7 +23,7 @@ from shared.cli.status.text import frame
 from shared.marketo.quota import Usage
 from shared.model.entities import ENTITIES
 from shared.model.record import Record, encode
-from shared.sync.circuit_breaker import Outage
+from shared.sync.circuit import Outage
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NAMES = dict(zip(ENTITIES, ("sellers", "companies", "persons", "deals", "opportunity-roles"), strict=True))
