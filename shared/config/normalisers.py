@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
 
-import httpx
 from pydantic import SecretStr
 
-from ..model.ids_and_times import guid
+from ..model.ids_and_times import GUID, guid
 
 #: Hosts of Dataverse environments (dataverse.md 6.4). Another host must be allowed by DATAVERSE_AUTHORITY being set.
 DYNAMICS_SUFFIXES = (".dynamics.com", ".dynamics.cn", ".microsoftdynamics.us", ".appsplatform.us")
@@ -20,7 +20,7 @@ DYNAMICS_SUFFIXES = (".dynamics.com", ".dynamics.cn", ".microsoftdynamics.us", "
 NO_TENANTS = frozenset({"common", "consumers", "organizations"})
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-_TENANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z0-9-]+(\.[a-z0-9-]+)+")
+_TENANT = re.compile(rf"{GUID}|[a-z0-9-]+(\.[a-z0-9-]+)+")
 
 
 #: Settings that Azure fills in from elsewhere. Where it could not, the app is given the reference itself. Within quotes
@@ -51,30 +51,36 @@ RESOLVE = (
 )
 
 
-def _https(url: str) -> httpx.URL:
+def _https(url: str) -> SplitResult:
+    """The address, its `netloc` being the host, and the port where it is not the usual one."""
     try:
-        parsed = httpx.URL(url.strip() if "://" in url else f"https://{url.strip()}")
-        if parsed.host.endswith("."):
-            parsed = parsed.copy_with(host=parsed.host.removesuffix("."))
-    except httpx.InvalidURL:
-        parsed = httpx.URL()
-    if parsed.scheme != "https" or not _HOST.fullmatch(parsed.host):
+        text = url.strip()
+        parsed = urlsplit(text if "://" in text else f"https://{text}")
+        host, port = (parsed.hostname or "").removesuffix("."), parsed.port
+    except ValueError:
+        raise ValueError("must be an https:// address") from None
+    if parsed.scheme != "https" or not _HOST.fullmatch(host) or not text.isprintable():
         raise ValueError("must be an https:// address")
-    if parsed.userinfo:
+    if parsed.username or parsed.password:
         raise ValueError("must be an https:// address without user name or password")
-    return parsed
+    return parsed._replace(netloc=host if port in (None, 443) else f"{host}:{port}")
 
 
 def root(url: str) -> str:
     """People paste any page of the environment: scheme and host are what counts."""
-    return f"https://{_https(url).netloc.decode()}"
+    return f"https://{_https(url).netloc}"
 
 
 def organization_root(url: str) -> str:
     """`org.api.crm4.dynamics.com` is the same environment as `org.crm4.dynamics.com`, and has no other port."""
     address = root(url).replace(".api.crm", ".crm", 1)
-    host = httpx.URL(address).host
+    host = host_of(address)
     return f"https://{host}" if host.endswith(DYNAMICS_SUFFIXES) else address
+
+
+def host_of(url: str) -> str:
+    """The host of an address."""
+    return urlsplit(url).hostname or ""
 
 
 def authority(url: str) -> str:
@@ -82,10 +88,10 @@ def authority(url: str) -> str:
     if not url.strip():
         return ""
     parsed = _https(url)
-    named = parsed.path.split("/")[1]
+    named = parsed.path[1:].split("/")[0]
     if not named or named.lower() in NO_TENANTS:
         raise ValueError("must name the tenant, https://<login host>/<tenant id or domain>")
-    return f"https://{parsed.netloc.decode()}/{named}"
+    return f"https://{parsed.netloc}/{named}"
 
 
 def tenant(given: str) -> str:
@@ -147,7 +153,7 @@ def storage(given: SecretStr) -> SecretStr:
 
 def table_endpoint(given: str) -> str:
     """Where an account's tables are; a path is an emulator's account."""
-    return given and f"https://{_https(given).netloc.decode()}{_https(given).path.rstrip('/')}"
+    return given and f"https://{_https(given).netloc}{_https(given).path.rstrip('/')}"
 
 
 def table(given: str) -> str:

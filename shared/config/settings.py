@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-import httpx
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -64,7 +63,7 @@ class DataverseSettings(_Settings):
     @field_validator("authority")
     @classmethod
     def _vouches_for_a_foreign_host(cls, given: str, info: ValidationInfo) -> str:
-        host = httpx.URL(info.data.get("url", "")).host
+        host = normalisers.host_of(info.data.get("url", ""))
         if host and not host.endswith(normalisers.DYNAMICS_SUFFIXES) and not given:
             raise ValueError(
                 f"DATAVERSE_URL: {host} is no Dynamics host; if it is right, set DATAVERSE_AUTHORITY as well"

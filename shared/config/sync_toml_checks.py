@@ -12,10 +12,10 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..model.entities import ENTITIES, TABLES, Entity
+from ..model.ids_and_times import as_guid
 from .validation import Place, nearest, quoted
 
 _COLUMN = re.compile(r"[a-z][a-z0-9_]*|_[a-z0-9_]+_value")
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MARKETO_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 #: Lookups that people name by their logical name; the Web API reads them as "_x_value" (dataverse.md 8).
 _LOOKUPS = frozenset(
@@ -64,8 +64,8 @@ def marketo_name(given: str) -> str:
 
 def guid(given: str) -> str:
     """A GUID in lower case without braces. Raises ValueError."""
-    bare = given.strip().strip("{}").lower()
-    if not _GUID.fullmatch(bare):
+    bare = as_guid(given)
+    if not bare:
         raise ValueError(f'{quoted(given)} is no GUID: write one such as "9b7e41d2-904d-ee11-be6f-000d3a4f1b2c"')
     return bare
 

@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _ZEROS: Final = "00000000-0000-0000-0000-000000000000"
-_GUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+#: An identifier in the form that the product uses, as part of a pattern.
+GUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_GUID: Final = re.compile(GUID)
 # The milliseconds are UTC, and the offset is for display: so Microsoft's rule. Not every writer keeps to it, so such a
 # moment may be hours off: nothing may be ordered by it, or fresh or stale because of it.
 _DATE: Final = re.compile(r"/Date\((-?[0-9]{1,18})(?:[+-][0-9]{4})?\)/")
@@ -29,13 +31,20 @@ def guid(value: object) -> str | None:
         value = _unboxed(value)
     if value is None or value == "":
         return None
-    if isinstance(value, str):
-        if _GUID.fullmatch(value):
-            return None if value == _ZEROS else value
-        found = value.strip().removeprefix("{").removesuffix("}").lower()
-        if _GUID.fullmatch(found):
-            return None if found == _ZEROS else found
+    if isinstance(value, str) and (found := as_guid(value)):
+        return None if found == _ZEROS else found
     raise ValueError("not a GUID")
+
+
+def as_guid(text: str) -> str:
+    """The identifier in lower case without braces; empty when the text is not one."""
+    found = text if is_guid(text) else text.strip().removeprefix("{").removesuffix("}").lower()
+    return found if is_guid(found) else ""
+
+
+def is_guid(text: str) -> bool:
+    """Whether this is an identifier in lower case without braces."""
+    return _GUID.fullmatch(text) is not None
 
 
 def moment(value: object, *, zoned: bool = False) -> datetime | None:

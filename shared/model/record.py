@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -12,13 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from .errors import MessageError
-from .ids_and_times import moment
+from .ids_and_times import is_guid, moment
 
 VERSION = 1
 #: Record ids in one message. Few messages with many ids: the trigger's converter costs milliseconds per message.
 MAX_RECORDS = 100
-
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ def _time(value: object) -> datetime:
 
 
 def _row_id(value: object) -> str:
-    if not isinstance(value, str) or not _GUID.fullmatch(value):
+    if not isinstance(value, str) or not is_guid(value):
         raise ValueError("not a lower-case GUID")
     return value
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 
+from .ids_and_times import GUID
+
 #: A name that the caller has sent, or the general word for it.
 Named = Callable[[str], str]
 
@@ -22,7 +24,6 @@ _TABLES = (
     *("SdkMessage", "SdkMessageProcessingStep", "SdkMessageProcessingStepImage", "ServiceEndpoint", "PluginType"),
     *("PluginAssembly", "AsyncOperation", "FieldSecurityProfile", "Customization"),
 )
-_GUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _REQUEST_ID = re.compile(r"[0-9A-Za-z#._-]{1,64}")
 _MARKETO_CODE = re.compile(r"[0-9]{1,6}")
 _DATAVERSE_CODE = re.compile(r"0x[0-9a-f]{8}")
@@ -180,10 +181,10 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (
             r".*\bdoes not have (?P<right>(?:Read|Write|Create|Delete|Append|AppendTo|Assign|Share)Access) "
-            rf"right\(s\) for record with id (?P<id>{_GUID}).*",
+            rf"right\(s\) for record with id (?P<id>{GUID}).*",
             "The user does not have {right} for the row {id}",
         ),
-        (rf".*\bWith Id ?= ?(?P<id>{_GUID}) Does Not Exist.*", "The row {id} does not exist"),
+        (rf".*\bWith Id ?= ?(?P<id>{GUID}) Does Not Exist.*", "The row {id} does not exist"),
         (
             r"Max rate limit '(?P<n>\d{1,6})' exceeded with ?in '(?P<s>\d{1,4})' secs",
             "Max rate limit {n} exceeded within {s} s",

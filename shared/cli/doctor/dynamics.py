@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import httpx
-
+from ...config.normalisers import host_of
 from ...dataverse.client import API
 from ...model.codes import Kind
 from ...model.entities import TABLES
@@ -39,9 +38,9 @@ async def _url(subject: Subject) -> Finding:
     url = subject.context.settings.dataverse.url
     try:
         response = await knock(subject, "Dynamics", url, _WHO_AM_I)
-    except httpx.HTTPError as error:
+    except ConnectionError as error:
         return failed(
-            f"{url} does not answer ({type(error).__name__})",
+            f"{url} does not answer ({error})",
             "compare DATAVERSE_URL with the address that the browser shows in Dynamics; see DNS, proxy and firewall",
         )
     if response.status_code == 401 and "authorization_uri" in response.headers.get("WWW-Authenticate", "").lower():
@@ -107,8 +106,8 @@ async def _organization(subject: Subject) -> Finding:
         return failed(f"{name} is {detail['State']}", "enable the environment in the Power Platform admin centre")
     endpoints = detail.get("Endpoints") or {}
     addresses = dict(zip(endpoints.get("Keys", ()), endpoints.get("Values", ()), strict=False))
-    own = httpx.URL(addresses.get("WebApplication", given.url)).host
-    if own != httpx.URL(given.url).host:
+    own = host_of(addresses.get("WebApplication", given.url))
+    if own != host_of(given.url):
         return attention(f"{name} calls itself https://{own}", f"set DATAVERSE_URL to https://{own}")
     return ok(f"{name}, {id_}")
 

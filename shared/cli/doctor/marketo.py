@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
-
+from ...config.normalisers import host_of
 from ...model.codes import Kind
 from ...model.entities import ENTITIES, Entity
 from ...model.errors import MarketoError, SignInError
@@ -37,20 +37,20 @@ async def _url(subject: Subject) -> Finding:
     remedy = "set MARKETO_URL to the REST endpoint of Admin > Web Services, https://<munchkin id>.mktorest.com"
     try:
         response = await knock(subject, "Marketo", url, _USAGE)
-    except httpx.HTTPError as error:
-        return failed(f"{url} does not answer ({type(error).__name__})", f"{remedy}; see DNS, proxy and firewall")
+    except ConnectionError as error:
+        return failed(f"{url} does not answer ({error})", f"{remedy}; see DNS, proxy and firewall")
     if response.status_code >= 500:
         return failed(f"{url} is unwell (HTTP {response.status_code})", "try again in some minutes")
     # What a gateway says to a call without a token is documented in part only: a host of Marketo's own is believed.
-    if _is_refusal(response) or httpx.URL(url).host.endswith(HOST_SUFFIX):
+    if _is_refusal(response.content) or host_of(url).endswith(HOST_SUFFIX):
         return ok(url)
     return failed(f"{url} answers (HTTP {response.status_code}), but is no Marketo instance", remedy)
 
 
-def _is_refusal(response: httpx.Response) -> bool:
+def _is_refusal(content: bytes) -> bool:
     """Whether this is Marketo's envelope around an error."""
     try:
-        answer = response.json()
+        answer = json.loads(content)
     except ValueError:
         return False
     return isinstance(answer, dict) and answer.get("success") is False and "errors" in answer

@@ -54,10 +54,16 @@ async def _sync_toml(subject: Subject) -> Finding:
 
 
 async def knock(subject: Subject, vendor: str, url: str, path: str) -> httpx.Response:
-    """Ask a vendor something without signing in, and note what its clock says. Raises httpx.HTTPError."""
+    """Ask a vendor something without signing in, and note what its clock says.
+
+    Raises ConnectionError with the class of what went wrong when the vendor does not answer.
+    """
     async with httpx.AsyncClient(base_url=url, timeout=15) as http:
         before = subject.clock()
-        response = await http.get(path)
+        try:
+            response = await http.get(path)
+        except httpx.HTTPError as error:
+            raise ConnectionError(type(error).__name__) from None
         ours = (before + subject.clock()) / 2
     try:
         theirs = parsedate_to_datetime(response.headers["Date"])

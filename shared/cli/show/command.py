@@ -16,11 +16,12 @@ from rich.console import Console
 
 from ...model.entities import PERSON
 from ...model.errors import MsiSyncError
+from ...model.ids_and_times import as_guid
 from ...sync.schema import Schema
 from ..command import Command, Result
 from ..context import Context
 from . import left_out, marketo, parked, queues, roles
-from .dynamics import Dynamics, as_guid
+from .dynamics import Dynamics
 from .facts import Person, Search, Subject, plain
 from .text import render
 from .verdict import Surroundings, Verdict, judge

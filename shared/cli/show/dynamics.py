@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from ...config.sync_toml import SyncConfig
 from ...dataverse.client import API, DataverseClient
 from ...dataverse.metadata import Column, Metadata
 from ...model.entities import PERSON, TABLES
+from ...model.ids_and_times import as_guid
 from ...model.outcome import Parent, Skipped
 from ...sync.links import Row, Rules, lookup, skip_user
 from ...sync.lookups import References
@@ -25,15 +25,8 @@ MAX_MATCHES = 50
 #: Seconds for everything that is asked of Dynamics.
 TIME_SECONDS = 60.0
 
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHOWN = ("fullname", "modifiedon", "statecode")
 _STATES = {"lead": ("open", "qualified", "disqualified"), "contact": ("active", "inactive")}
-
-
-def as_guid(query: str) -> str:
-    """The GUID that was asked for, in lower case without braces; empty when it is none."""
-    found = query.strip().strip("{}").lower()
-    return found if _GUID.fullmatch(found) else ""
 
 
 class Dynamics:

@@ -13,7 +13,7 @@ from ...config.settings import QueueSettings
 from ...dataverse.notifications import parse
 from ...model.entities import ENTITIES
 from ...model.errors import MessageError, NotificationError
-from ...model.ids_and_times import moment
+from ...model.ids_and_times import GUID, moment
 from ...model.record import Record, decode
 from ..dead_letters.letter import number
 from ..peek import PAGE, Peeked, Place, QueueUnavailable, counts, peek
@@ -22,7 +22,7 @@ from .facts import Letter, Search, Subject, Unseen, Waiting
 if TYPE_CHECKING:
     from ..context import Context
 
-_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ID = re.compile(GUID.encode())
 
 
 async def look(context: Context, search: Search, entities: Collection[str], max_messages: int) -> None:
