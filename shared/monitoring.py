@@ -77,7 +77,7 @@ class Gauges:
 
     async def _tell_parked(self) -> None:
         now = self._now()
-        found, _ = await self._store.census(MOST_PARKED)
+        found, _ = await self._store.count(MOST_PARKED)
         for entity, parked in found.items():
             record(PARKED, parked.count, entity)
             record(LINKED_LATER, sum(parked.linked_later.values()), entity)

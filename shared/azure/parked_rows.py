@@ -3,7 +3,7 @@
 ==================  ============================  ==============================================================
 PartitionKey        RowKey                        columns
 ==================  ============================  ==============================================================
-``company``         ``<parent>|<table>|<id>``     a parked record: Entity, FirstSeen, Since, LinkedLater, Attempt, …
+``company``         ``<parent>|<table>|<id>``     a parked record: Entity, Since, LinkedLater, Trace, and Record as JSON
 ``company``         ``!<parent>``                 a parent's note: Table, State, Since, NextCheck, Checks, Unasked,
                                                   and where it will not come: Code, Reason, Skipped, GivenUp
 ==================  ============================  ==============================================================
@@ -11,13 +11,14 @@ PartitionKey        RowKey                        columns
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from ..model.outcome import Parent, WillNotCome
-from ..model.record import Record
+from ..model.record import Record, as_json, from_json
 from ..model.safe_text import redacted
 
 #: Longest reason that a note keeps.
@@ -69,6 +70,32 @@ class Note:
     etag: str = ""
 
 
+@dataclass(slots=True)
+class ParkedCount:
+    """Records of one entity that wait for parents: how many by the parents' entity, and since when the oldest.
+
+    `linked_later`: links, by the parents' entity, without which records are in Marketo until the parents come.
+    """
+
+    by_parent: dict[str, int] = field(default_factory=dict)
+    oldest: datetime | None = None
+    linked_later: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """All that wait."""
+        return sum(self.by_parent.values())
+
+    def add(self, parent: str, row: Any) -> None:
+        """One more row, of a record that waits for a parent of this entity."""
+        linked_later = bool(row.get("LinkedLater"))
+        counts = self.linked_later if linked_later else self.by_parent
+        counts[parent] = counts.get(parent, 0) + 1
+        if row.get("Since") and not linked_later:
+            since = utc(row["Since"])
+            self.oldest = min(self.oldest or since, since)
+
+
 def note_key(parent: Parent) -> dict[str, str]:
     """Where the note of a parent lies."""
     return {"PartitionKey": parent.entity, "RowKey": f"!{parent.id}"}
@@ -111,31 +138,30 @@ def note_of(row: Any) -> Note:
 
 
 def child_row(child: Parked) -> dict[str, Any]:
-    """The row of a parked record."""
-    record = child.record
+    """The row of a parked record. What only this try knows of it is not kept."""
+    kept = replace(child.record, released=False, collected=False, absent=0, last_seen=None)
     return {
         "PartitionKey": child.parent.entity,
         "RowKey": child.row_key,
         "Entity": child.entity,
-        "FirstSeen": record.first_seen,
-        "Correlation": record.correlation_id,
-        "Attempt": record.attempt,
-        "Requested": record.requested,
-        "FilterChanged": record.filter_changed,
-        "Deciding": record.deciding,
-        "Forced": record.forced,
-        "Replays": record.replays,
-        "WriteBack": record.write_back,
-        "Since": record.parked_since,
+        "Since": child.record.parked_since,
         "LinkedLater": child.linked_later,
         "Trace": child.trace,
+        "Record": json.dumps(as_json(kept)),
     }
 
 
 def child_of(parent: Parent, row: Any) -> Parked:
     """The parked record of a row that comes from the table."""
+    record = from_json(json.loads(row["Record"])) if row.get("Record") else _earlier_record(row)
+    linked_later = row.get("LinkedLater", False)
+    return Parked(parent, row["Entity"], record, row.metadata["etag"], row.get("Trace", ""), linked_later)
+
+
+def _earlier_record(row: Any) -> Record:
+    """Of a version that had a column for each fact."""
     _, table, id_ = row["RowKey"].split("|")
-    record = Record(
+    return Record(
         table,
         id_,
         utc(row["FirstSeen"]),
@@ -148,9 +174,6 @@ def child_of(parent: Parent, row: Any) -> Parked:
         replays=row.get("Replays", 0),
         write_back=row.get("WriteBack", False),
         parked_since=utc(row["Since"]),
-    )
-    return Parked(
-        parent, row["Entity"], record, row.metadata["etag"], row.get("Trace", ""), row.get("LinkedLater", False)
     )
 
 

@@ -8,21 +8,23 @@ of its parent are written in one transaction, so no row is ever left without a n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config.settings import StorageSettings
+from ..model.entities import ENTITIES
 from ..model.outcome import Parent
-from . import parked_count
-from .parked_count import PAGE, RECORDS
-from .parked_rows import Note, Parked, child_of, child_row, first_note, note_key, note_of, note_row
+from .parked_rows import Note, Parked, ParkedCount, child_of, child_row, first_note, note_key, note_of, note_row
 from .shared_state import connect
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
 
+T = TypeVar("T")
+#: Rows of one answer, the most that Table Storage gives.
+PAGE = 1000
 #: Operations in one transaction, all of one partition (a limit of Table Storage).
 TRANSACTION = 100
 CONCURRENCY = 16
@@ -30,7 +32,8 @@ CONCURRENCY = 16
 FEW = 10
 #: Pages of notes that are read to find those of some parents; with more notes, these are read one by one.
 NOTE_PAGES = 5
-#: A query for the notes of one entity's parents.
+#: Queries for the parked records of one parent's entity, whose keys begin with a GUID, and for its parents' notes.
+_RECORDS = "PartitionKey eq @entity and RowKey ge '0'"
 _NOTES = "PartitionKey eq @entity and RowKey ge '!' and RowKey lt '0'"
 #: A row is gone, or was written anew.
 _CHANGED = (404, 412)
@@ -73,13 +76,13 @@ class Store:
     async def everybody(self, entity: str) -> AsyncIterator[list[Parked]]:
         """The records that wait for any parent of this entity, by pages; the parents' tables are not told."""
         table = await self._open()
-        found = table.query_entities(RECORDS, parameters={"entity": entity}, results_per_page=PAGE)
+        found = table.query_entities(_RECORDS, parameters={"entity": entity}, results_per_page=PAGE)
         async for page in found.by_page():
             yield [child_of(Parent(entity, "", row["RowKey"].partition("|")[0]), row) async for row in page]
 
-    async def census(self, most: int) -> tuple[dict[str, parked_count.Parked], bool]:
+    async def count(self, most: int) -> tuple[dict[str, ParkedCount], bool]:
         """How many records wait, by entity, of the first so many; and whether there are more."""
-        return await parked_count.count(await self._open(), most)
+        return await count(await self._open(), most)
 
     async def remove(self, parked: Iterable[Parked]) -> None:
         """These records wait no more, except those that have been parked again since they were read."""
@@ -101,14 +104,7 @@ class Store:
         Gives the new etags, by the parents whose notes were written.
         """
         etags: dict[Parent, str] = {}
-        by_partition: dict[str, list[Note]] = {}
-        for note in notes:
-            by_partition.setdefault(note.parent.entity, []).append(note)
-        parts = [
-            same[start : start + TRANSACTION]
-            for same in by_partition.values()
-            for start in range(0, len(same), TRANSACTION)
-        ]
+        parts = _transactions(notes, lambda note: note.parent.entity)
         await asyncio.gather(*(self._limited(self._replace(part, etags)) for part in parts))
         return etags
 
@@ -200,14 +196,8 @@ class Store:
 
     async def _write(self, operation: str, rows: Sequence[dict[str, Any]]) -> None:
         """Write or delete rows, 100 of one partition at a time."""
-        by_partition: dict[str, dict[str, dict[str, Any]]] = {}
-        for row in rows:
-            by_partition.setdefault(row["PartitionKey"], {})[row["RowKey"]] = row
-        parts = [
-            list(unique.values())[start : start + TRANSACTION]
-            for unique in by_partition.values()
-            for start in range(0, len(unique), TRANSACTION)
-        ]
+        unique = {(row["PartitionKey"], row["RowKey"]): row for row in rows}
+        parts = _transactions(unique.values(), lambda row: row["PartitionKey"])
         await asyncio.gather(*(self._limited(self._transact(operation, part)) for part in parts))
 
     async def _transact(self, operation: str, rows: list[dict[str, Any]]) -> None:
@@ -244,6 +234,41 @@ class Store:
                     await table.create_table()
                 self._table = table
             return self._table
+
+
+async def count(table: TableClient, most: int) -> tuple[dict[str, ParkedCount], bool]:
+    """The parked records by entity, and whether there are more than the `most` that are counted.
+
+    One pass over the table, with a page of few columns in memory at a time. Raises azure.core's AzureError.
+    """
+    from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (slow to import)
+
+    found: dict[str, ParkedCount] = {}
+    seen = 0
+    columns = ["Entity", "Since", "LinkedLater"]
+    try:
+        for parent in ENTITIES:
+            rows = table.query_entities(_RECORDS, parameters={"entity": parent}, select=columns, results_per_page=PAGE)
+            async for row in rows:
+                if seen == most:
+                    return found, True
+                seen += 1
+                found.setdefault(row["Entity"], ParkedCount()).add(parent, row)
+    except ResourceNotFoundError:  # the app makes the table when it first parks a record
+        return {}, False
+    return found, False
+
+
+def _transactions(items: Iterable[T], partition: Callable[[T], str]) -> list[list[T]]:
+    """Parts of one partition each, as large as a transaction may be."""
+    by_partition: dict[str, list[T]] = {}
+    for item in items:
+        by_partition.setdefault(partition(item), []).append(item)
+    return [
+        same[start : start + TRANSACTION]
+        for same in by_partition.values()
+        for start in range(0, len(same), TRANSACTION)
+    ]
 
 
 def _with_notes(children: Sequence[tuple[str, Parked]], next_check: datetime) -> list[list[dict[str, Any]]]:

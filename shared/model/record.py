@@ -162,13 +162,14 @@ class Work:
 
 def encode(entity: str, records: Sequence[Record], burst: datetime | None = None) -> bytes:
     """The body of one message for at most `MAX_RECORDS` records. What has its default value is left out."""
-    message: dict[str, Any] = {"version": VERSION, "entity": entity, "records": [_wire(r) for r in records]}
+    message: dict[str, Any] = {"version": VERSION, "entity": entity, "records": [as_json(r) for r in records]}
     if burst:
         message["burst"] = timestamp(burst)
     return json.dumps(message, separators=(",", ":")).encode()
 
 
-def _wire(record: Record) -> dict[str, Any]:
+def as_json(record: Record) -> dict[str, Any]:
+    """A record as messages and parked rows have it. What has its default value is left out."""
     wire: dict[str, Any] = {"table": record.table, "id": record.id, "seen": timestamp(record.first_seen)}
     if record.operation != "upsert":
         wire["op"] = record.operation
@@ -180,6 +181,11 @@ def _wire(record: Record) -> dict[str, Any]:
         wire["correlation"] = record.correlation_id
     wire.update({name: value for name in _AS_THEY_ARE if (value := getattr(record, name))})
     return wire
+
+
+def from_json(value: object) -> Record:
+    """The record of `as_json`. Raises ValueError for what is none."""
+    return _record(_RECORDS.validate_python([value])[0])
 
 
 def decode(body: bytes, entity: str) -> list[Record]:

@@ -12,9 +12,8 @@ import pytest
 
 from emulators.azurite import connection_string, is_listening
 from emulators.processes import Child, free_ports
-from shared.azure.parked_count import PAGE
 from shared.azure.parked_rows import Note, NoteState, Parked
-from shared.azure.parked_table import TRANSACTION, Store
+from shared.azure.parked_table import PAGE, TRANSACTION, Store
 from shared.config.settings import StorageSettings
 from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import Record

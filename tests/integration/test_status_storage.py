@@ -17,9 +17,8 @@ from rich.console import Console
 
 from emulators.azurite import connection_string, is_listening
 from emulators.processes import Child, free_ports
-from shared.azure.parked_count import count
 from shared.azure.parked_rows import Note, NoteState, Parked
-from shared.azure.parked_table import Store
+from shared.azure.parked_table import Store, count
 from shared.azure.service_bus import Outgoing
 from shared.azure.shared_state import State
 from shared.cli.doctor.hidden import _refused

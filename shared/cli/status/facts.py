@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ...azure.parked_count import Parked
+from ...azure.parked_rows import ParkedCount
 from ...model.ids_and_times import moment
 from ...sync.heartbeat import AHEAD, FUNCTIONS, TIMER, Beat, interval, silence
 from ...write_back.results import LATE, changes_done
@@ -65,7 +65,7 @@ class Entity:
     last_day: Mapping[str, int] = field(default_factory=dict)
     last_error: Mapping[str, Any] | None = None
     hottest: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    parked: Parked = field(default_factory=Parked)
+    parked: ParkedCount = field(default_factory=ParkedCount)
     letters: int = 0
 
     @property

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ...azure import parked_count
+from ...azure import parked_table
 from ...azure.shared_state import State, Value
 from ...config.settings import StorageSettings
 from ...marketo.quota import Budget, limits_of
@@ -146,7 +146,7 @@ async def _letters(context: Context, status: Status) -> None:
 
 
 async def _parked(context: Context, status: Status) -> None:
-    found, status.parked_more = await parked_count.count(context.parked_table, MAX_PARKED)
+    found, status.parked_more = await parked_table.count(context.parked_table, MAX_PARKED)
     for name, waiting in found.items():
         status.entities[name].parked = waiting
 

@@ -705,3 +705,26 @@ def test_a_parked_record_keeps_what_must_travel_with_it() -> None:
     kept: Any = TableEntity(child_row(Parked(parent, "person", record)))
     kept._metadata = {"etag": "1"}
     assert child_of(parent, kept).record == record
+
+
+def test_a_record_that_an_earlier_version_parked_is_read() -> None:
+    columns = {
+        "PartitionKey": "company", "RowKey": f"{guid(9)}|contact|{guid(1)}", "Entity": "person", "FirstSeen": SEEN,
+        "Since": NOON, "Correlation": guid(2), "Attempt": 2, "Requested": True, "Forced": True, "Replays": 3,
+    }  # fmt: skip
+    kept: Any = TableEntity(columns)
+    kept._metadata = {"etag": "1"}
+    found = child_of(Parent("company", "account", guid(9)), kept)
+    expected = Record(
+        "contact", guid(1), SEEN, correlation_id=guid(2), attempt=2, requested=True, forced=True, replays=3,
+        parked_since=NOON,
+    )  # fmt: skip
+    assert (found.record, found.linked_later) == (expected, False)
+
+
+def test_what_only_one_try_knows_of_a_record_is_not_parked() -> None:
+    waits = Record("contact", guid(1), SEEN, parked_since=NOON)
+    record = replace(waits, collected=True, released=True, absent=1, last_seen=SEEN)
+    kept: Any = TableEntity(child_row(Parked(Parent("company", "account", guid(9)), "person", record)))
+    kept._metadata = {"etag": "1"}
+    assert child_of(Parent("company", "account", guid(9)), kept).record == waits

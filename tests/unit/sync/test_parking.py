@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.azure.parked_count import PAGE
 from shared.azure.parked_rows import Note, NoteState, Parked
+from shared.azure.parked_table import PAGE
 from shared.azure.service_bus import Outgoing
 from shared.model.entities import ENTITIES, Entity
 from shared.model.outcome import Parent, WillNotCome

@@ -9,7 +9,7 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 
 from local.harness.telemetry import Telemetry, in_memory
-from shared.azure.parked_count import Parked
+from shared.azure.parked_rows import ParkedCount
 from shared.azure.service_bus import Outgoing
 from shared.marketo.quota import Usage
 from shared.model.codes import Kind as ErrorKind
@@ -140,7 +140,7 @@ class Shared:
     def __init__(self) -> None:
         self.usage = Usage(NOON.date(), 700, 1000, 0.5, 2, None, None, "", "", 4000, NOON, NOON)
         self.circuits: dict[str, dict[str, Any]] = {}
-        self.parked: dict[str, Parked] = {}
+        self.parked: dict[str, ParkedCount] = {}
         self.runs: list[dict[str, Any]] = []
         self.away = False
 
@@ -158,7 +158,7 @@ class Shared:
         for name, value in self.circuits.items():
             yield name, value
 
-    async def census(self, most: int) -> tuple[dict[str, Parked], bool]:
+    async def count(self, most: int) -> tuple[dict[str, ParkedCount], bool]:
         assert most == MOST_PARKED
         return self.parked, False
 
@@ -181,8 +181,8 @@ BUDGET = {
 async def test_the_timer_tells_what_all_instances_share(told: Telemetry) -> None:
     shared = Shared()
     shared.parked = {
-        "person": Parked({"company": 3, "sales_person": 1}, NOON - timedelta(hours=2)),
-        "opportunity": Parked({"company": 1}, None, {"company": 2}),
+        "person": ParkedCount({"company": 3, "sales_person": 1}, NOON - timedelta(hours=2)),
+        "opportunity": ParkedCount({"company": 1}, None, {"company": 2}),
     }
     outage = Outage(NOON - timedelta(minutes=9), NOON + timedelta(minutes=1), "marketo 502", 3)
     forgotten = Outage(NOON - timedelta(days=9), NOON - timedelta(days=8), "marketo 502", 3)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from shared.azure.parked_count import Parked
+from shared.azure.parked_rows import ParkedCount
 from shared.cli.command import Exit, Result
 from shared.cli.main import parser
 from shared.cli.peek import Peeked
@@ -134,7 +134,7 @@ def test_what_could_not_be_looked_at_is_worse_than_what_needs_attention(status: 
 
 
 def test_parked_records_are_told_by_their_parents(status: Status) -> None:
-    status.entities["person"].parked = Parked({"company": 1200, "sales_person": 3}, NOON - timedelta(hours=3))
+    status.entities["person"].parked = ParkedCount({"company": 1200, "sales_person": 3}, NOON - timedelta(hours=3))
     status.parked_more = True
     text = text_of(status)
     assert "1,200 of person wait for company" in text
@@ -144,7 +144,7 @@ def test_parked_records_are_told_by_their_parents(status: Status) -> None:
 
 
 def test_records_without_a_link_are_told_apart_from_those_that_wait(status: Status) -> None:
-    status.entities["person"].parked = Parked(linked_later={"company": 3})
+    status.entities["person"].parked = ParkedCount(linked_later={"company": 3})
     text = text_of(status)
     assert "3 of person are in Marketo without a link to their company, until it comes" in text
     assert "waits for" not in text
@@ -165,7 +165,7 @@ def test_large_numbers_fit_into_80_columns(status: Status) -> None:
     for entity in status.entities.values():
         entity.queue.waiting, entity.queue.scheduled, entity.queue.dead = 12_345, 1234, 1234
         entity.last_hour, entity.last_day = {"synced": 34_567, "retried": 999}, {"synced": 345_678}
-        entity.parked = Parked({"company": 99_999})
+        entity.parked = ParkedCount({"company": 99_999})
         entity.queue.oldest = NOON - timedelta(hours=47)
     table = text_of(status).partition("Parked")[0]
     assert max(len(line) for line in table.splitlines()) <= 80
@@ -174,7 +174,7 @@ def test_large_numbers_fit_into_80_columns(status: Status) -> None:
 
 
 def test_the_json_is_json(status: Status) -> None:
-    status.entities["person"].parked = Parked({"company": 2}, NOON)
+    status.entities["person"].parked = ParkedCount({"company": 2}, NOON)
     status.circuits["company"] = Outage(NOON, NOON, "away")
     found = json.loads(json.dumps(as_json(status)))
     assert found["entities"]["person"]["parked"] == {
