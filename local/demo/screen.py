@@ -150,13 +150,13 @@ def verdict(proof: Proof, limit: int = 20) -> Iterable[RenderableType]:
         yield Text(f"  … and {len(differences) - limit} more")
 
 
-def record_svg(path: Path, renderables: Iterable[RenderableType]) -> None:
+def record_svg(path: Path, renderables: Iterable[RenderableType], title: str = "python3 dev.py demo") -> None:
     """Save what the terminal shows as a picture."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for renderable in renderables:
         console.print(renderable)
     path.parent.mkdir(parents=True, exist_ok=True)
-    console.save_svg(str(path), title="python3 dev.py demo", code_format=_SVG_FORMAT)
+    console.save_svg(str(path), title=title, code_format=_SVG_FORMAT)
 
 
 def _count(number: int, style: str = "") -> Text:

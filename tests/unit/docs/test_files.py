@@ -1,5 +1,6 @@
 """Every document: its links lead somewhere, and the files, settings, tasks and checks that it names are there."""
 
+import html
 import json
 import re
 import shlex
@@ -152,3 +153,24 @@ def test_the_month_s_sums_are_what_the_assumptions_give() -> None:
     for name, gigabytes in {"**sum**": 2.0, "**sum with 512 MB instances**": 0.5}.items():
         sums = [sum(column) for column in zip(compute(gigabytes), *rest.values(), strict=True)]
         assert told[name] == pytest.approx(sums, abs=0.02), name
+
+
+def test_the_picture_in_the_readme_shows_both_commands_and_loads_nothing() -> None:
+    assert "](docs/msisync.svg)" in PAGES["README.md"]
+    picture = (ROOT / "docs/msisync.svg").read_text(encoding="utf-8")
+    text = html.unescape(re.sub("<[^>]+>", "", picture)).replace("\N{NO-BREAK SPACE}", " ")
+    for shown in (
+        "$ msisync show person ",
+        "Synced",
+        "in Dynamics: yes; in Marketo: yes",
+        "$ msisync status",
+        "opportunity-roles",
+    ):
+        assert shown in text, shown
+    assert set(re.findall(r"https?://[\w.]+", picture)) <= {"http://www.w3.org", "https://www.textualize.io"}
+
+
+def test_the_readme_fits_on_two_screens_and_begins_with_the_benefit() -> None:
+    lines = PAGES["README.md"].splitlines()
+    assert len(lines) <= 110
+    assert lines[2].startswith("**Your sales people see Marketo Sales Insight in Dynamics 365")
