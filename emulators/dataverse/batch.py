@@ -1,4 +1,4 @@
-"""`$batch`: taking multipart bodies apart and putting the answers together (dataverse.md 4.4)."""
+"""`$batch`: taking multipart bodies apart and putting the answers together."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence

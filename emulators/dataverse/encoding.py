@@ -1,4 +1,4 @@
-"""How values, rows and references look inside a RemoteExecutionContext (dataverse.md 1.3)."""
+"""How values, rows and references look inside a RemoteExecutionContext."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime

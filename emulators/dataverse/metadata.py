@@ -1,4 +1,4 @@
-"""EntityDefinitions: tables, columns and choice labels as the metadata service describes them (dataverse.md 8)."""
+"""EntityDefinitions: tables, columns and choice labels as the metadata service describes them."""
 
 import re
 from collections.abc import Callable, Mapping

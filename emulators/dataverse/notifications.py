@@ -1,7 +1,7 @@
 """Builds the RemoteExecutionContext that Dataverse posts for a change, as JSON exactly as it is on the wire.
 
 Rows are given in Web API form: `{"contactid": …, "_ownerid_value": …, "_ownerid_value@Microsoft.Dynamics.CRM.
-lookuplogicalname": "systemuser"}`. Facts and samples: dataverse.md 1.
+lookuplogicalname": "systemuser"}`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Rules of service endpoints, steps and images (dataverse.md 3)."""
+"""Rules of service endpoints, steps and images."""
 
 import xml.etree.ElementTree as ET
 from typing import Any, Final

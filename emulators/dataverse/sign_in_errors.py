@@ -1,4 +1,4 @@
-"""The AADSTS errors that the simulated sign-in can answer with (dataverse.md 6.3)."""
+"""The AADSTS errors that the simulated sign-in can answer with."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""The activity log: who was created, what changed, what happened (marketo.md 6.1)."""
+"""The activity log: who was created, what changed, what happened."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ DELETE_LEAD = 37
 INTERESTING_MOMENT = 46
 
 PAGE = 300
-# How long changes are kept (marketo.md 6.1). A paging token that is older leads to what is no longer there.
+# How long changes are kept. A paging token that is older leads to what is no longer there.
 RETENTION_SECONDS = 90 * 86_400.0
 
 _ATTRIBUTES: dict[int, tuple[str, str | None, tuple[str, ...]]] = {

@@ -8,9 +8,9 @@ from emulators.marketo.fields import DATA_TYPES, Field
 from emulators.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ObjectType, object_types
 from emulators.marketo.switches import Switches
 
-# Marketo: lookups work on strings, integers and e-mail addresses (marketo.md 4.3).
+# Marketo: lookups work on strings, integers and e-mail addresses.
 _LOOKUP_TYPES = frozenset({"string", "email", "integer"})
-# Custom fields that describe lists among the searchable ones without more ado (marketo.md 4.3 and 4.4).
+# Custom fields that describe lists among the searchable ones without more ado.
 _SEARCHABLE = {LEADS: _LOOKUP_TYPES, OPPORTUNITIES: frozenset({"string", "integer"}), COMPANIES: frozenset[str]()}
 _OF_STRINGS = frozenset({"string", "email", "phone", "url"})
 _ENTRY = {"name": str, "dataType": str, "length": int, "searchable": bool}

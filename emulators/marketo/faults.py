@@ -1,4 +1,4 @@
-"""Faults that a test queues: what Marketo, its gateway or the network may do to a call (marketo.md 3)."""
+"""Faults that a test queues: what Marketo, its gateway or the network may do to a call."""
 
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase

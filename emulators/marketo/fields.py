@@ -1,4 +1,4 @@
-"""Typed fields: what a value must look like to be stored (marketo.md 4.7 and 5.3)."""
+"""Typed fields: what a value must look like to be stored."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Marketo's identity service: one shared token per custom service (marketo.md 1)."""
+"""Marketo's identity service: one shared token per custom service."""
 
 import math
 import uuid

@@ -1,4 +1,4 @@
-"""Marketo's three call budgets: the rate, the concurrency and the day (marketo.md 2)."""
+"""Marketo's three call budgets: the rate, the concurrency and the day."""
 
 from collections import deque
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The five objects and their fields, as describe reports them (marketo.md 4.1 - 4.7)."""
+"""The five objects and their fields, as describe reports them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

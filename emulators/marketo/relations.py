@@ -1,4 +1,4 @@
-"""Links between records: parents that must exist, companies that leads inherit from (marketo.md 3.4)."""
+"""Links between records: parents that must exist, companies that leads inherit from."""
 
 from emulators.marketo.errors import CallError, RecordError
 from emulators.marketo.instance import Instance
@@ -14,7 +14,7 @@ ROLE_KEY = ("externalOpportunityId", "leadId", "role")
 def write_company(instance: Instance, values: Values, existing: Record | None, now: str) -> Values:
     """Return a lead's values less those of the company that it is (or becomes) linked to, which get stored there.
 
-    Only where the instance lets a lead write its company: all leads of the company show them then (marketo.md 5.3).
+    Only where the instance lets a lead write its company: all leads of the company show them then.
     """
     linked = values.get(COMPANY_KEY, existing.get(COMPANY_KEY) if existing is not None else None)
     of_company = instance.schemas[LEADS].of_company

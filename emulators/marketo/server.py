@@ -157,7 +157,7 @@ class Gateway:
         return answer
 
     def _go_on_unanswered(self, work: Awaitable[dict[str, Any]], booked: list[Slot]) -> None:
-        """Carry a call out whose answer nobody gets: it occupies its place until it has ended (marketo.md 2)."""
+        """Carry a call out whose answer nobody gets: it occupies its place until it has ended."""
         slots = list(booked)
         booked.clear()
 

@@ -1,4 +1,4 @@
-"""Who owns what and who belongs where, by dataverse.md 7.2 to 7.6 and the policies of the shipped sync.toml."""
+"""Who owns what and who belongs where, by the policies of the shipped sync.toml."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -97,7 +97,7 @@ class Relations:
 
 
 def skip_user(row: Row) -> Reason | None:
-    """Why a user is no sales person; disabled users stay one (dataverse.md 7.7)."""
+    """Why a user is no sales person; disabled users stay one."""
     if row.get("applicationid"):
         return Reason.APPLICATION_USER
     return None if row.get("internalemailaddress") else Reason.NO_EMAIL

@@ -1,4 +1,4 @@
-"""The Marketo values that a row must show, table by table: dataverse.md 7.9 as the shipped sync.toml states it.
+"""The Marketo values that a row must show, table by table, as the shipped sync.toml states them.
 
 Written out by hand, so that it shares nothing with the product's mapping. None stands for an empty field.
 """
@@ -14,7 +14,7 @@ Fields = dict[str, Any]
 
 OPEN, WON, LOST = 0, 1, 2
 _LENGTH: Final = 255
-# Marketo: the fields that are shorter or longer than its usual string (marketo.md 4.7); text areas take 30,000 bytes.
+# Marketo: the fields that are shorter or longer than its usual string; text areas take 30,000 bytes.
 _LENGTHS: Final = {
     "sicCode": 40,
     "description": 2000,
@@ -22,7 +22,7 @@ _LENGTHS: Final = {
     "billingStreet": 30_000,
     "mktoCompanyNotes": 30_000,
 }
-# Marketo: only ASCII, and an address at all (marketo.md 5.3). A person with another one goes without.
+# Marketo: only ASCII, and an address at all. A person with another one goes without.
 _EMAIL: Final = re.compile(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+")
 # What joins an emoji's parts to one picture.
 _JOINERS: Final = "\u200d\ufe0f"
