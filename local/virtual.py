@@ -90,7 +90,6 @@ class MemoryTable:
         self.seconds = seconds
         self.away = False
         self.requests = 0
-        self.conflicts = 0
         self.rows: dict[tuple[str, str], tuple[str, int]] = {}  # JSON, version
         self.written: dict[tuple[str, str], datetime] = {}
         self._clock = clock
@@ -111,7 +110,6 @@ class MemoryTable:
         """Create a row that is not there."""
         await self._request()
         if _key(entity) in self.rows:
-            self.conflicts += 1
             raise ResourceExistsError
         return self._store(entity, 1)
 
@@ -120,7 +118,6 @@ class MemoryTable:
         await self._request()
         version = self.rows.get(_key(entity), ("", 0))[1]
         if str(version) != etag:
-            self.conflicts += 1
             raise ResourceModifiedError
         return self._store(entity, version + 1)
 

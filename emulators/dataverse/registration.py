@@ -6,10 +6,10 @@ from typing import Any, Final
 from emulators.dataverse import errors
 from emulators.dataverse.store import Row, Store
 
-QUEUE, TOPIC, WEBHOOK = 6, 5, 8
+QUEUE, WEBHOOK = 6, 8
 SAS_KEY, SAS_TOKEN, WEBHOOK_KEY, HTTP_HEADER, HTTP_QUERY_STRING = 2, 3, 4, 5, 6
 POST_OPERATION = 40
-PRE_IMAGE, POST_IMAGE, BOTH_IMAGES = 0, 1, 2
+PRE_IMAGE, POST_IMAGE = 0, 1
 SYNCHRONOUS, ASYNCHRONOUS = 0, 1
 
 # Dataverse: the parameter that an image of each message is taken from.

@@ -1,10 +1,8 @@
 """A Functions host in a process of its own, for tests."""
 
-import asyncio
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import httpx
 
 from emulators.processes import Child
+from emulators.waiting import eventually
 
 #: The keys of a host that a test runs.
 KEYS = {"FUNCTIONS_WEBHOOK_KEY": "function key", "FUNCTIONS_ADMIN_KEY": "master"}
@@ -44,9 +43,8 @@ def client_of(child: Child) -> httpx.AsyncClient:
 
 async def until(condition: Callable[[], bool], within: float = 15.0) -> None:
     """Wait until this holds. Raises AssertionError when it does not within so many seconds."""
-    deadline = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > deadline:
-            msg = "did not come true in time"
-            raise AssertionError(msg)
-        await asyncio.sleep(0.02)
+
+    async def look() -> bool:
+        return condition()
+
+    await eventually(look, seconds=within)

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,18 @@ class Bus:
                     return True
             except SessionCannotBeLockedError:
                 return False
+
+
+@asynccontextmanager
+async def running_bus(folder: Path) -> AsyncIterator[Bus]:
+    """Run the emulator for tests of a host; it may be stopped and started meanwhile."""
+    bus = Bus(folder)
+    await bus.child.start()
+    try:
+        yield bus
+    finally:
+        await bus.hang_up()
+        await bus.child.stop()
 
 
 class App:

@@ -38,7 +38,6 @@ class Burst:
     order: str
     records: int
     seconds: float
-    posting_seconds: float
     latencies: dict[str, list[float]]
     calls: Calls
     host: dict[str, Any]
@@ -119,7 +118,6 @@ async def run_burst(directory: Path, *, records: int, order: str, report: Report
             order=order,
             records=len(enqueued),
             seconds=max(at for times in stored.values() for at in times.values()) - first,
-            posting_seconds=batches[-1][0] - first,
             latencies=latencies(expectations, stored, persons, enqueued),
             calls=calls_of(stats),
             host=host,

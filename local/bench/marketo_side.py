@@ -6,16 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.world.expectations import Expectations, Expected
-from local.world.model import Reference
+from local.world.model import MARKETO_OBJECTS, Reference
 
-#: The objects of Marketo's REST API by the entity that they hold.
-OBJECTS = {
-    "sales_person": "salespersons",
-    "company": "companies",
-    "person": "leads",
-    "opportunity": "opportunities",
-    "opportunity_role": "roles",
-}
 Stored = Mapping[str, Mapping[str, float]]
 
 
@@ -66,7 +58,7 @@ def _kind(name: str, verb: str) -> str:
 
 def upserts(stored: Stored, first: float) -> list[tuple[float, str, int]]:
     """Every call that created records: seconds after `first`, entity, records created. All of a call have one time."""
-    entities = {name: entity for entity, name in OBJECTS.items()}
+    entities = {name: entity for entity, name in MARKETO_OBJECTS.items()}
     calls = Counter((at, entities[name]) for name, times in stored.items() for at in times.values())
     return sorted((round(at - first, 3), entity, count) for (at, entity), count in calls.items())
 
@@ -82,7 +74,7 @@ def latencies(
     roles = {role_key(key, persons): at for key, at in stored.get("roles", {}).items()}
     found: dict[str, list[float]] = {}
     for entity, records in expectations.records.items():
-        times: Mapping[Any, float] = roles if entity == "opportunity_role" else stored.get(OBJECTS[entity], {})
+        times: Mapping[Any, float] = roles if entity == "opportunity_role" else stored.get(MARKETO_OBJECTS[entity], {})
         found[entity] = [
             max(0.0, times[key] - posted_at(record, enqueued)) for key, record in records.items() if key in times
         ]

@@ -7,9 +7,10 @@ from textwrap import shorten
 from typing import Any
 
 from local.demo.script import Script
-from local.demo.watch import OBJECTS, Letter, Waiting
+from local.demo.watch import Letter, Waiting
 from local.world.compare import Report
 from local.world.expectations import KEPT, Absent, Expectations
+from local.world.model import MARKETO_OBJECTS
 from local.world.relations import Reason
 
 NOTHING_TO_KEEP = "nowhere (nothing to do)"
@@ -130,4 +131,6 @@ def _check_totals(report: Report, stored: Mapping[str, int], problems: list[str]
     """What was read back is all there is: a record under a key that nobody thought of would show here."""
     for entity, found in report.entities.items():
         if stored[entity] != found.found:
-            problems.append(f"Marketo holds {stored[entity]} {OBJECTS[entity]}, only {found.found} have a known key")
+            problems.append(
+                f"Marketo holds {stored[entity]} {MARKETO_OBJECTS[entity]}, only {found.found} have a known key"
+            )

@@ -15,19 +15,11 @@ from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
 from local.stack import Stack
-from local.world.model import ENTITIES, Reference
+from local.world.model import ENTITIES, MARKETO_OBJECTS, Reference
 
 PARKED_TABLE = "parked"
 #: The parked records are listed at every so manieth look: thousands of rows cost the SDK a tenth of a second.
 LOOKS_PER_LIST = 4
-#: Marketo's objects by entity, as its control API counts them.
-OBJECTS = {
-    "sales_person": "salespersons",
-    "company": "companies",
-    "person": "leads",
-    "opportunity": "opportunities",
-    "opportunity_role": "roles",
-}
 
 
 class WatchError(Exception):
@@ -124,7 +116,7 @@ class Watch:
         snapshot.parked = self._parked
         snapshot.letters.update(letter.entity for letter in await self.letters())
         counters = await self.ask("marketo", "stats")
-        snapshot.stored = {entity: counters["stored"][name] for entity, name in OBJECTS.items()}
+        snapshot.stored = {entity: counters["stored"][name] for entity, name in MARKETO_OBJECTS.items()}
         snapshot.marketo_calls = counters["calls_total"]
         return snapshot
 

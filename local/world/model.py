@@ -20,6 +20,8 @@ SYNCED_TABLES: dict[str, tuple[str, str]] = {
 #: Tables that only the rules read.
 OTHER_TABLES: dict[str, str] = {"team": "teamid", "connectionrole": "connectionroleid"}
 ENTITIES = ("sales_person", "company", "person", "opportunity", "opportunity_role")
+#: The objects of Marketo's REST API that hold the entities.
+MARKETO_OBJECTS = dict(zip(ENTITIES, ("salespersons", "companies", "leads", "opportunities", "roles"), strict=True))
 KEYS: dict[str, str] = {**{table: key for table, (key, _) in SYNCED_TABLES.items()}, **OTHER_TABLES}
 
 
@@ -65,13 +67,6 @@ class World:
     def synced(self) -> list[Reference]:
         """Every row of a synced table, parents first."""
         return [(table, row_id) for table in SYNCED_TABLES for row_id in self.rows[table]]
-
-    def entity_counts(self) -> dict[str, int]:
-        """How many rows each entity is fed from."""
-        counts = dict.fromkeys(ENTITIES, 0)
-        for table, (_, entity) in SYNCED_TABLES.items():
-            counts[entity] += len(self.rows[table])
-        return counts
 
 
 def lookup(column: str, table: str | None, row_id: str | None) -> Row:

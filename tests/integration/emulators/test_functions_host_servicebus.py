@@ -9,24 +9,14 @@ import pytest
 from azure.servicebus import ServiceBusMessage
 
 from emulators.functions.harness import until
-from emulators.functions.queue_harness import MANY, ONE, App, Bus, numbered, overlaps, start
+from emulators.functions.queue_harness import MANY, ONE, App, Bus, numbered, overlaps, running_bus, start
 
 
 @pytest.fixture(scope="module")
 async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bus]:
-    started = Bus(tmp_path_factory.mktemp("bus"))
-    await started.child.start()
-    yield started
-    await started.hang_up()
-    await started.child.stop()
-
-
-@pytest.fixture
-async def apps() -> AsyncIterator[list[App]]:
-    """Hosts that a test starts; they are stopped after it."""
-    started: list[App] = []
-    yield started
-    await asyncio.gather(*(app.child.stop(15) for app in started))
+    """One for the whole file."""
+    async with running_bus(tmp_path_factory.mktemp("bus")) as running:
+        yield running
 
 
 async def test_a_message_reaches_the_function_with_all_it_carries(tmp_path: Path, bus: Bus, apps: list[App]) -> None:

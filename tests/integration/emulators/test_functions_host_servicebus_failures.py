@@ -1,30 +1,12 @@
 """The local Functions host on the Service Bus emulator when something fails: no message is lost, none is held."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from emulators.functions.harness import until
 from emulators.functions.queue_harness import MANY, App, Bus, numbered, overlaps, start
-
-
-@pytest.fixture
-async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
-    started = Bus(tmp_path)
-    await started.child.start()
-    yield started
-    await started.hang_up()
-    await started.child.stop()
-
-
-@pytest.fixture
-async def apps() -> AsyncIterator[list[App]]:
-    """Hosts that a test starts; they are stopped after it."""
-    started: list[App] = []
-    yield started
-    await asyncio.gather(*(app.child.stop(15) for app in started))
 
 
 async def test_an_exception_gives_the_whole_batch_back(tmp_path: Path, bus: Bus, apps: list[App]) -> None:

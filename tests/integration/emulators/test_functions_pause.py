@@ -1,31 +1,11 @@
 """A queue that is paused and resumed under a running Functions host: it stops, and goes on by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from emulators.functions.harness import until
 from emulators.functions.queue_harness import MANY, App, Bus, numbered, start
 from emulators.servicebus.administration import administration
-
-
-@pytest.fixture
-async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
-    started = Bus(tmp_path)
-    await started.child.start()
-    yield started
-    await started.hang_up()
-    await started.child.stop()
-
-
-@pytest.fixture
-async def apps() -> AsyncIterator[list[App]]:
-    """Hosts that a test starts; they are stopped after it."""
-    started: list[App] = []
-    yield started
-    await asyncio.gather(*(app.child.stop(15) for app in started))
 
 
 async def set_status(bus: Bus, queue: str, status: str) -> None:

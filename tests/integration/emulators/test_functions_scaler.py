@@ -10,7 +10,7 @@ from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.management import ServiceBusAdministrationClient
 
-from emulators.certificates import write_certificates
+from emulators.certificates import Certificates
 from emulators.functions.scaler import work_seen
 from emulators.servicebus import connection_string
 from emulators.servicebus.harness import Emulator, running_emulator
@@ -21,14 +21,9 @@ QUEUES = [QueueSettings("plain", lock_seconds=300), QueueSettings("sessions", se
 SENDS_AND_RECEIVES, OWNS = "SendAndListen", "RootManageSharedAccessKey"
 
 
-@pytest.fixture(scope="module")
-async def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tls")
-
-
 @pytest.fixture
-async def emulator(tmp_path: Path, files: Path) -> AsyncIterator[Emulator]:
-    tls = write_certificates(files, ["127.0.0.1"])
+async def emulator(tmp_path: Path, tls: Certificates) -> AsyncIterator[Emulator]:
+    """One for each test: its queues are empty."""
     async with running_emulator(tmp_path, QUEUES, cert=tls.certificate, key=tls.key) as running:
         yield running
 
@@ -43,10 +38,10 @@ async def send(emulator: Emulator, queue: str, session: str | None, *, scheduled
         await sender.send_messages([*messages, *[ServiceBusMessage("now", session_id=session)] * active])
 
 
-async def seen(emulator: Emulator, files: Path, queue: str, session: str | None, policy: str) -> int:
+async def seen(emulator: Emulator, tls: Certificates, queue: str, session: str | None, policy: str) -> int:
     """What the scale controller sees with the rights of this policy."""
     connection = connection_string(emulator.port, policy)
-    transport = RequestsTransport(connection_verify=str(files / "ca.pem"))
+    transport = RequestsTransport(connection_verify=str(tls.bundle))
     administration = ServiceBusAdministrationClient.from_connection_string(
         connection, transport=transport, retry_total=0
     )
@@ -74,8 +69,8 @@ async def seen(emulator: Emulator, files: Path, queue: str, session: str | None,
     ],
 )
 async def test_scheduled_messages_hide_work_from_a_scaler_that_may_not_read_counts(
-    emulator: Emulator, files: Path, *, queue: str, session: str | None, scheduled: int, active: int, peeked: int
+    emulator: Emulator, tls: Certificates, *, queue: str, session: str | None, scheduled: int, active: int, peeked: int
 ) -> None:
     await send(emulator, queue, session, scheduled=scheduled, active=active)
-    assert await seen(emulator, files, queue, session, SENDS_AND_RECEIVES) == peeked
-    assert await seen(emulator, files, queue, session, OWNS) == active
+    assert await seen(emulator, tls, queue, session, SENDS_AND_RECEIVES) == peeked
+    assert await seen(emulator, tls, queue, session, OWNS) == active

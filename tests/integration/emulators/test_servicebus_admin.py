@@ -1,8 +1,6 @@
 """The unmodified ServiceBusAdministrationClient against the emulator, on the same port as AMQP."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,8 +17,8 @@ from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import MessagingEntityDisabledError, MessagingEntityNotFoundError
 from azure.servicebus.management import EntityStatus, ServiceBusAdministrationClient
 
-from emulators.certificates import write_certificates
-from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.certificates import Certificates
+from emulators.servicebus.harness import Emulator
 from emulators.servicebus.settings import QueueSettings
 
 WAIT = 5.0
@@ -28,25 +26,14 @@ WAIT = 5.0
 QUEUES = [*[QueueSettings(f"q{number}") for number in range(6)], QueueSettings("sessions", sessions=True)]
 
 
-@pytest.fixture(scope="module")
-async def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tls")
-
-
-@pytest.fixture(scope="module")
-async def emulator(tmp_path_factory: pytest.TempPathFactory, tls: Path) -> AsyncIterator[Emulator]:
-    files = write_certificates(tls, ["127.0.0.1"])
-    directory = tmp_path_factory.mktemp("servicebus")
-    async with running_emulator(directory, QUEUES, cert=files.certificate, key=files.key) as running:
-        yield running
-
-
-def administration(connection_string: str, tls: Path) -> ServiceBusAdministrationClient:
-    transport = RequestsTransport(connection_verify=str(tls / "ca.pem"))
+def administration(connection_string: str, tls: Certificates) -> ServiceBusAdministrationClient:
+    transport = RequestsTransport(connection_verify=str(tls.bundle))
     return ServiceBusAdministrationClient.from_connection_string(connection_string, transport=transport, retry_total=0)
 
 
-async def test_runtime_counts_tell_active_scheduled_and_dead_letters_apart(emulator: Emulator, tls: Path) -> None:
+async def test_runtime_counts_tell_active_scheduled_and_dead_letters_apart(
+    emulator: Emulator, tls: Certificates
+) -> None:
     async with ServiceBusClient.from_connection_string(emulator.connection_string) as client:
         async with client.get_queue_sender("q0") as sender:
             await sender.send_messages([ServiceBusMessage("x") for _ in range(5)])
@@ -65,7 +52,7 @@ async def test_runtime_counts_tell_active_scheduled_and_dead_letters_apart(emula
         assert counts.size_in_bytes > 6
 
 
-def test_queues_are_listed_in_pages(emulator: Emulator, tls: Path) -> None:
+def test_queues_are_listed_in_pages(emulator: Emulator, tls: Certificates) -> None:
     with administration(emulator.connection_string, tls) as admin:
         names = [queue.name for queue in admin.list_queues(max_page_size=3)]
         assert {queue.name for queue in QUEUES} <= set(names)
@@ -74,7 +61,7 @@ def test_queues_are_listed_in_pages(emulator: Emulator, tls: Path) -> None:
         assert counts["q5"] == 0
 
 
-def test_a_queue_is_created_changed_and_deleted(emulator: Emulator, tls: Path) -> None:
+def test_a_queue_is_created_changed_and_deleted(emulator: Emulator, tls: Certificates) -> None:
     with administration(emulator.connection_string, tls) as admin:
         created = admin.create_queue(
             "new/queue",
@@ -117,7 +104,7 @@ def test_a_queue_is_created_changed_and_deleted(emulator: Emulator, tls: Path) -
     ],
 )
 def test_what_the_emulator_does_not_have_is_refused_and_not_ignored(
-    emulator: Emulator, tls: Path, name: str, value: Any
+    emulator: Emulator, tls: Certificates, name: str, value: Any
 ) -> None:
     with (
         administration(emulator.connection_string, tls) as admin,
@@ -126,7 +113,7 @@ def test_what_the_emulator_does_not_have_is_refused_and_not_ignored(
         admin.create_queue("unsupported", **{name: value})
 
 
-def test_a_lock_of_more_than_five_minutes_is_refused(emulator: Emulator, tls: Path) -> None:
+def test_a_lock_of_more_than_five_minutes_is_refused(emulator: Emulator, tls: Certificates) -> None:
     with administration(emulator.connection_string, tls) as admin:
         queue = admin.get_queue("q1")
         queue.lock_duration = timedelta(minutes=6)
@@ -135,7 +122,7 @@ def test_a_lock_of_more_than_five_minutes_is_refused(emulator: Emulator, tls: Pa
 
 
 async def test_disabling_ends_the_links_that_are_open_and_enabling_lets_them_in_again(
-    emulator: Emulator, tls: Path
+    emulator: Emulator, tls: Certificates
 ) -> None:
     def set_status(status: EntityStatus) -> None:
         queue = admin.get_queue("q2")
@@ -161,7 +148,7 @@ async def test_disabling_ends_the_links_that_are_open_and_enabling_lets_them_in_
                 await receiver.complete_message(message)
 
 
-async def test_deleting_a_queue_ends_its_links(emulator: Emulator, tls: Path) -> None:
+async def test_deleting_a_queue_ends_its_links(emulator: Emulator, tls: Certificates) -> None:
     async with (
         ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as client,
         client.get_queue_receiver("q3") as receiver,
@@ -176,7 +163,7 @@ async def test_deleting_a_queue_ends_its_links(emulator: Emulator, tls: Path) ->
             await sender.send_messages(ServiceBusMessage("x"))
 
 
-def test_a_wrong_key_is_refused(emulator: Emulator, tls: Path) -> None:
+def test_a_wrong_key_is_refused(emulator: Emulator, tls: Certificates) -> None:
     wrong = emulator.connection_string.replace("SharedAccessKey=", "SharedAccessKey=not-")
     with administration(wrong, tls) as admin, pytest.raises(ClientAuthenticationError):
         admin.get_queue("q0")

@@ -1,8 +1,5 @@
 """What the unmodified SDK may do with keys that lack a claim: Send, Listen or Manage."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import RequestsTransport
@@ -11,30 +8,17 @@ from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import ServiceBusAuthenticationError, ServiceBusAuthorizationError
 from azure.servicebus.management import ServiceBusAdministrationClient
 
-from emulators.certificates import write_certificates
+from emulators.certificates import Certificates
 from emulators.servicebus import connection_string
-from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.harness import Emulator
 from emulators.servicebus.settings import QueueSettings
 
 WAIT = 5.0
 QUEUES = [QueueSettings("plain"), QueueSettings("sessions", sessions=True)]
 #: A policy that the emulator is started with, beside its own: it may send to one queue.
 KEY = "cGxhaW4tc2VuZC1rZXk="
-POLICY = f"PlainSend:{KEY}:Send:plain"
+POLICIES = [f"PlainSend:{KEY}:Send:plain"]
 KEYS: dict[str, str | None] = {"SendOnly": None, "ListenOnly": None, "SendAndListen": None, "PlainSend": KEY}
-
-
-@pytest.fixture(scope="module")
-async def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tls")
-
-
-@pytest.fixture(scope="module")
-async def emulator(tmp_path_factory: pytest.TempPathFactory, tls: Path) -> AsyncIterator[Emulator]:
-    files = write_certificates(tls, ["127.0.0.1"])
-    directory = tmp_path_factory.mktemp("servicebus")
-    async with running_emulator(directory, QUEUES, cert=files.certificate, key=files.key, policies=[POLICY]) as running:
-        yield running
 
 
 def client(emulator: Emulator, policy: str) -> ServiceBusClient:
@@ -44,8 +28,8 @@ def client(emulator: Emulator, policy: str) -> ServiceBusClient:
 
 
 @pytest.mark.parametrize("policy", KEYS)
-def test_managing_queues_needs_the_manage_claim(emulator: Emulator, tls: Path, policy: str) -> None:
-    transport = RequestsTransport(connection_verify=str(tls / "ca.pem"))
+def test_managing_queues_needs_the_manage_claim(emulator: Emulator, tls: Certificates, policy: str) -> None:
+    transport = RequestsTransport(connection_verify=str(tls.bundle))
     with ServiceBusAdministrationClient.from_connection_string(
         connection_string(emulator.port, policy, KEYS[policy]), transport=transport, retry_total=0
     ) as admin:

@@ -10,19 +10,13 @@ from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import ServiceBusError
 
 from emulators.servicebus.administration import Administration, administration
-from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.harness import Emulator
 from emulators.servicebus.settings import QueueSettings
 
 #: The SDK leaves the socket of a broken connection to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 WAIT = 5.0
 QUEUES = [QueueSettings("plain", lock_seconds=60), QueueSettings("sessions", sessions=True, lock_seconds=60)]
-
-
-@pytest.fixture(scope="module")
-async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emulator]:
-    async with running_emulator(tmp_path_factory.mktemp("servicebus"), QUEUES) as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The unmodified azure-servicebus SDK against the emulator: looking into session queues without taking anything."""
 
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,27 +8,15 @@ from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusMessage, ServiceB
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import SessionCannotBeLockedError
 
-from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.harness import Emulator
 from emulators.servicebus.settings import QueueSettings
 
 WAIT = 5.0
+QUEUES = [QueueSettings(f"p{number}", sessions=True) for number in range(5)]
 # A refusal by the emulator takes milliseconds; any waiting of its own would last longer than this.
 PROMPTLY = 2.0
 # The SDK's receiver looks on from the last message it got unless it is told where to start.
 FROM_THE_START = 1
-
-
-@pytest.fixture(scope="module")
-async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emulator]:
-    queues = [QueueSettings(f"p{number}", sessions=True) for number in range(5)]
-    async with running_emulator(tmp_path_factory.mktemp("servicebus"), queues) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(emulator: Emulator) -> AsyncIterator[ServiceBusClient]:
-    async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as opened:
-        yield opened
 
 
 async def send(client: ServiceBusClient, queue: str, session: str, *bodies: str) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,7 +30,7 @@ from azure.servicebus.exceptions import (
 )
 
 from emulators.servicebus import connection_string
-from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.harness import Emulator
 from emulators.servicebus.settings import QueueSettings, QueueStatus
 
 WAIT = 5.0
@@ -48,18 +47,6 @@ QUEUES = [
     QueueSettings("refused"),
     QueueSettings("nested"),
 ]
-
-
-@pytest.fixture(scope="module")
-async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emulator]:
-    async with running_emulator(tmp_path_factory.mktemp("servicebus"), QUEUES) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(emulator: Emulator) -> AsyncIterator[ServiceBusClient]:
-    async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as opened:
-        yield opened
 
 
 def parts_of(batch: ServiceBusMessageBatch) -> list[bytes]:

@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,7 +16,7 @@ from azure.servicebus.exceptions import (
     SessionLockLostError,
 )
 
-from emulators.servicebus.harness import Emulator, running_emulator
+from emulators.servicebus.harness import Emulator
 from emulators.servicebus.settings import QueueSettings
 
 WAIT = 5.0
@@ -28,18 +27,6 @@ QUEUES = [
     QueueSettings("short", sessions=True, lock_seconds=SHORT_LOCK),
     QueueSettings("short-renewed", sessions=True, lock_seconds=SHORT_LOCK),
 ]
-
-
-@pytest.fixture(scope="module")
-async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emulator]:
-    async with running_emulator(tmp_path_factory.mktemp("servicebus"), QUEUES) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(emulator: Emulator) -> AsyncIterator[ServiceBusClient]:
-    async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as opened:
-        yield opened
 
 
 async def send(client: ServiceBusClient, queue: str, session: str, *bodies: str) -> None:

@@ -1,0 +1,53 @@
+"""A Service Bus emulator with the queues of a test file, clients for it, and Functions hosts on one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from azure.servicebus.aio import ServiceBusClient
+
+from emulators.certificates import Certificates, write_certificates
+from emulators.functions.queue_harness import App, Bus, running_bus
+from emulators.servicebus.harness import Emulator, running_emulator
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return write_certificates(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
+
+
+@pytest.fixture(scope="module")
+async def emulator(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tls: Certificates
+) -> AsyncIterator[Emulator]:
+    """One for a whole file: with its QUEUES, and its POLICIES if it has any."""
+    async with running_emulator(
+        tmp_path_factory.mktemp("servicebus"),
+        request.module.QUEUES,
+        cert=tls.certificate,
+        key=tls.key,
+        policies=getattr(request.module, "POLICIES", ()),
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(emulator: Emulator) -> AsyncIterator[ServiceBusClient]:
+    async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
+    """One for a single test, which may kill it."""
+    async with running_bus(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def apps() -> AsyncIterator[list[App]]:
+    """Hosts that a test starts; they are stopped after it."""
+    started: list[App] = []
+    yield started
+    await asyncio.gather(*(app.child.stop(15) for app in started))
