@@ -61,7 +61,7 @@ class Instances:
         def now() -> datetime:
             return self.time.now() + ahead
 
-        budget = Budget(MemoryState(self.table), self.limits, me=f"i{number}", now=now, operator=operator)
+        budget = Budget(MemoryState(self.table), self.limits, instance_id=f"i{number}", now=now, operator=operator)
         pacer = Pacer(self.limits.calls, self.limits.concurrency, clock=clock, sleep=sleep, budget=budget)
         http: Any = self
         auth = MarketoAuth(http, "id", SecretStr("secret"), clock=clock, sleep=sleep)

@@ -202,7 +202,7 @@ def _app(
     marketo_http, rows, queues = around
     sync = SyncSettings.model_validate({})
     nobody: Any = Nobody()
-    budget = Budget(MemoryState(MemoryTable()), limits_of(given), me="simulated", now=now)
+    budget = Budget(MemoryState(MemoryTable()), limits_of(given), instance_id="simulated", now=now)
     circuits = Circuits(None, seconds=sync.circuit, now=now)
     trickle = Trickle(
         budget.refresh, daily_calls=given.daily_calls, share=given.trickle_share, longest=given.trickle_window, now=now

@@ -155,7 +155,7 @@ async def _simulate(time: Time, changes: int, left: int) -> Quota:
     limits = limits_of(given)
     table = MemoryTable()
     await _spend(table, limits.allowed - left, time)
-    budget = Budget(MemoryState(table), limits, me="simulated", now=time.now)
+    budget = Budget(MemoryState(table), limits, instance_id="simulated", now=time.now)
     subscription = Subscription(
         lambda: time.now().timestamp(), calls_per_window=100, concurrency=10, daily=limits.daily
     )

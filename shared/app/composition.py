@@ -97,7 +97,7 @@ def _shared() -> _Shared:
     state = State(given.storage, heard=_clock.heard)
     circuits = Circuits(state, seconds=given.sync.circuit, now=_now)
     dataverse = dataverse_client(given.dataverse, circuits)
-    budget = Budget(state, limits_of(given.marketo), me=uuid4().hex[:12], now=_now)
+    budget = Budget(state, limits_of(given.marketo), instance_id=uuid4().hex[:12], now=_now)
     marketo = marketo_client(given.marketo, rules, budget, circuits)
     return _Shared(given, rules, state, circuits, dataverse, budget, marketo, Bus(given.bus, context=spans.carried))
 

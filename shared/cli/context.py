@@ -68,7 +68,7 @@ class Context:
     def budget(self) -> Budget:
         """The use of Marketo's day."""
         limits = limits_of(self.settings.marketo)
-        return Budget(self.state, limits, me="operator", now=lambda: datetime.now(UTC), operator=True)
+        return Budget(self.state, limits, instance_id="operator", now=lambda: datetime.now(UTC), operator=True)
 
     @cached_property
     def state(self) -> State:

@@ -28,7 +28,12 @@ def day_of(now: datetime) -> Day:
     """The day that this moment (with a time zone) belongs to."""
     # Central Time's changes are at 2 a.m.: five past midnight comes exactly once a day.
     day = (now.astimezone(_central()).replace(tzinfo=None) - timedelta(minutes=RESET.minute)).date()
-    return Day(day, _start(day), _start(day + timedelta(days=1)))
+    return day_on(day)
+
+
+def day_on(date_: date) -> Day:
+    """The day with this date."""
+    return Day(date_, _start(date_), _start(date_ + timedelta(days=1)))
 
 
 @cache

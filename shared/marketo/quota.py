@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Any, Protocol
+from typing import Any
 
+from ..azure.shared_state import State
 from ..config.settings import MarketoSettings
 from ..model.codes import Kind
 from ..model.errors import MarketoError
 from . import quota_ledger as ledgers
-from .day import day_of
+from .day import day_of, day_on
 from .quota_ledger import Closed, Grant, Ledger, Limits
 
 log = logging.getLogger(__name__)
@@ -39,20 +40,6 @@ REFRESH_SECONDS = 10.0
 #: Who was refused comes back within so many seconds after the opening, not all at the same moment.
 JITTER_SECONDS = 60.0
 SHORTEST_WAIT = 0.05
-
-
-class Storage(Protocol):
-    """What the budget needs of shared/azure/shared_state.py."""
-
-    async def change(
-        self,
-        kind: str,
-        name: str,
-        change: Callable[[dict[str, Any]], Mapping[str, Any] | None],
-        *,
-        alone: bool = False,
-    ) -> dict[str, Any]:
-        """Write what `change` makes of the row's newest value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +73,11 @@ class Budget:
     """
 
     def __init__(
-        self, storage: Storage, limits: Limits, *, me: str, now: Callable[[], datetime], operator: bool = False
+        self, state: State, limits: Limits, *, instance_id: str, now: Callable[[], datetime], operator: bool = False
     ) -> None:
-        self._storage = storage
+        self._state = state
         self._limits = limits
-        self._me = me
+        self._instance_id = instance_id
         self._now = now
         self._operator = operator
         self._ledger = ledgers.read({}, self._time())
@@ -116,12 +103,12 @@ class Budget:
         Raises MarketoError of the kind DAILY while the budget is closed.
         """
         async with self._lock:
-            if not self._operator:
-                self._refuse_when_closed()
+            self._refuse_when_closed()
             if self._takes_from_block():
                 return 0.0
-            if self._time() < self._away_until or not await self._reserve(running):
+            if not await self._reserve(running):
                 return self._take_alone()
+            self._refuse_when_closed()
             return 0.0 if self._takes_from_block() else max(self._grant.wait, SHORTEST_WAIT)
 
     def must_measure(self) -> bool:
@@ -168,35 +155,31 @@ class Budget:
     async def refresh(self) -> Usage:
         """The usage, with what other instances have told up to ten seconds ago. Storage may be away: see `as_of`."""
         async with self._lock:
-            now = self._time()
-            if now - self._read_at >= REFRESH_SECONDS and now >= self._away_until:
+            if self._time() - self._read_at >= REFRESH_SECONDS:
                 await self._give_back()
         return self.usage
 
     # -- the shared row -----------------------------------------------------------------------------------------
 
     async def _reserve(self, running: int) -> bool:
-        """Ask for the next block. False: storage is away. Raises MarketoError when the budget is closed."""
+        """Ask for the next block. False: storage is away."""
         wanted = self._next_block()
         grant, measures = self._grant, False
 
         def reserve(ledger: Ledger, now: float) -> bool:
             nonlocal grant, measures
-            ledger.report(self._me, self._made)
+            ledger.report(self._instance_id, self._made)
             if self._operator:
                 grant = ledger.one(self._limits, now)
             else:
-                grant = ledger.reserve(self._me, wanted, running, self._limits, now)
+                grant = ledger.reserve(self._instance_id, wanted, running, self._limits, now)
                 measures = grant.calls > 0 and ledger.claim_measuring(self._limits, now)
             return grant.calls > 0 or bool(self._made) or ledger.closed is not None
 
         if not await self._change(reserve):
             return False
-        self._made.clear()
-        self._grant, self._used_of_block = grant, 0
+        self._hold(grant)
         self._must_measure |= measures
-        if not self._operator:
-            self._refuse_when_closed()
         return True
 
     async def _give_back(self) -> None:
@@ -207,12 +190,11 @@ class Budget:
             nonlocal is_over
             is_over = now >= self._grant.until and (bool(self._made) or self._grant.calls > 0)
             if is_over:
-                ledger.report(self._me, self._made)
+                ledger.report(self._instance_id, self._made)
             return is_over
 
         if await self._change(give_back) and is_over:
-            self._made.clear()
-            self._grant, self._used_of_block = replace(self._grant, calls=0), 0
+            self._hold(replace(self._grant, calls=0))
 
     async def _tell(self, edit: Callable[[Ledger, float], object]) -> None:
         """Change the row for all instances; when storage is away, what this process knows."""
@@ -222,7 +204,7 @@ class Budget:
             return True
 
         async with self._lock:
-            if self._time() < self._away_until or not await self._change(change):
+            if not await self._change(change):
                 now = self._time()
                 ledger = self._ledger.at(now)
                 edit(ledger, now)
@@ -232,6 +214,8 @@ class Budget:
         """Let `edit` change the newest ledger; it may be called again. False: storage does not answer."""
         from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
 
+        if self._time() < self._away_until:
+            return False
         ledger = self._ledger
 
         def change(value: dict[str, Any]) -> dict[str, Any] | None:
@@ -240,10 +224,10 @@ class Budget:
             ledger = ledgers.read(value, now)
             return ledger.model_dump(mode="json") if edit(ledger, now) else None
 
-        others = self._ledger.instances.keys() - {self._me}
+        others = self._ledger.instances.keys() - {self._instance_id}
         try:
             async with asyncio.timeout(STORAGE_SECONDS):
-                await self._storage.change(*ROW, change, alone=not others)
+                await self._state.change(*ROW, change, alone=not others)
         except (AzureError, TimeoutError, ValueError) as error:  # ValueError: a connection string that is none
             self._away_until = self._time() + STORAGE_RETRY_SECONDS
             if self._time() - self._warned_at >= WARN_SECONDS:
@@ -264,6 +248,11 @@ class Budget:
             log.warning("budget_closed code=%s until=%s: %s", closed.code, _moment(closed.until), closed.reason)
 
     # -- this process -------------------------------------------------------------------------------------------
+
+    def _hold(self, grant: Grant) -> None:
+        """The calls made before it have been reported."""
+        self._made.clear()
+        self._grant, self._used_of_block = grant, 0
 
     def _takes_from_block(self) -> bool:
         now = self._time()
@@ -296,13 +285,13 @@ class Budget:
 
     def _used_today(self, ledger: Ledger) -> int:
         """Calls of the day: those told, those that others hold, and our own of which nobody was told."""
-        mine = ledger.instances.get(self._me)
-        start = day_of(_moment(self._time())).start.timestamp()
+        mine = ledger.instances.get(self._instance_id)
+        start = day_on(ledger.day).start.timestamp()
         return ledger.taken - (mine.held if mine else 0) + sum(at >= start for at in self._made)
 
     def _refuse_when_closed(self) -> None:
         closed = self._ledger.closed
-        if closed and self._time() < closed.until:
+        if closed and self._time() < closed.until and not self._operator:
             raise self._refusal(closed)
 
     def _refusal(self, closed: Closed) -> MarketoError:

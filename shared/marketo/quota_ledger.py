@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from ..model.clock import AHEAD
-from .day import Day, day_of
+from .day import day_of, day_on
 
 log = logging.getLogger(__name__)
 
@@ -138,20 +138,20 @@ class Ledger(BaseModel):
         """Calls of the day that are made or held."""
         return self.used + sum(instance.held for instance in self.instances.values())
 
-    def report(self, me: str, made: Collection[float]) -> None:
-        """Instance `me` has made these calls, and holds none any more."""
-        today = _day(self.day)
+    def report(self, instance_id: str, made: Collection[float]) -> None:
+        """This instance has made these calls, and holds none any more."""
+        today = day_on(self.day)
         self.used += sum(today.start.timestamp() <= at < today.end.timestamp() for at in made)
         self._remember(made)
-        if me in self.instances:
-            self.instances[me].held = 0
+        if instance_id in self.instances:
+            self.instances[instance_id].held = 0
 
-    def reserve(self, me: str, wanted: int, running: int, limits: Limits, now: float) -> Grant:
+    def reserve(self, instance_id: str, wanted: int, running: int, limits: Limits, now: float) -> Grant:
         """Up to `wanted` calls for an instance that runs so many now: fewer when others or the limits need it.
 
         Closes the ledger when the share is used up.
         """
-        others = [instance for name, instance in self.instances.items() if name != me]
+        others = [instance for name, instance in self.instances.items() if name != instance_id]
         places = min(limits.concurrency // (len(others) + 1), limits.concurrency - sum(o.places for o in others))
         mine = Instance(seen=now, places=max(1, places))
         left = limits.allowed - self.taken
@@ -165,7 +165,7 @@ class Ledger(BaseModel):
             mine.until = now + HOLD_SECONDS
         grant = Grant(mine.held, mine.until, 0.0 if mine.held else self._wait(now), mine.places)
         # Until the calls that run beyond its new part have ended, the places are not free for others.
-        self.instances[me] = mine.model_copy(update={"places": max(mine.places, running)})
+        self.instances[instance_id] = mine.model_copy(update={"places": max(mine.places, running)})
         return grant
 
     def one(self, limits: Limits, now: float) -> Grant:
@@ -177,7 +177,7 @@ class Ledger(BaseModel):
 
     def close(self, code: str, reason: str, now: float, *, doubtful: bool = False) -> Closed:
         """Let nobody call before the next day; `doubtful`: early in the day, only for a while."""
-        today = _day(self.day)
+        today = day_on(self.day)
         until = today.end.timestamp()
         if doubtful and now - today.start.timestamp() < EARLY_SECONDS:
             until = now + EARLY_WAIT_SECONDS
@@ -307,7 +307,3 @@ def read(value: Mapping[str, Any], now: float) -> Ledger:
         log.warning("budget_unreadable problems=%d: counting begins anew", error.error_count())
         return fresh
     return ledger.at(now)
-
-
-def _day(day: date) -> Day:
-    return day_of(datetime(day.year, day.month, day.day, 18, tzinfo=UTC))  # noon in Chicago, or nearly

@@ -122,7 +122,7 @@ class Instance(threading.Thread):
     async def _work(self) -> None:
         state = State(self._storage)
         limits = Limits(calls=RATE, concurrency=4, daily=50_000, allowed=30_000)
-        budget = Budget(state, limits, me=self.name, now=lambda: datetime.fromtimestamp(fast(), UTC))
+        budget = Budget(state, limits, instance_id=self.name, now=lambda: datetime.fromtimestamp(fast(), UTC))
         pacer = Pacer(RATE, 4, clock=fast, sleep=lambda seconds: asyncio.sleep(seconds / FAST), budget=budget)
         await asyncio.gather(*(self._call(pacer) for _ in range(EACH)))
         await state.close()
@@ -153,7 +153,7 @@ async def test_the_rate_holds_over_event_loops(storage: StorageSettings) -> None
 
 async def test_a_block_costs_one_request(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Limits(calls=1000, concurrency=4, daily=50_000, allowed=30_000)
-    budget = Budget(state, limits, me="i0", now=lambda: datetime.now(UTC))
+    budget = Budget(state, limits, instance_id="i0", now=lambda: datetime.now(UTC))
     requests = 0
 
     def counted(name: str) -> None:

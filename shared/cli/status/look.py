@@ -166,7 +166,7 @@ async def _state(context: Context, status: Status) -> None:
     status.circuits = circuit.still_open(await _all(state, circuit_breaker.KIND), status.at)
     await _write_back(state, status)
     limits = limits_of(context.settings.marketo)
-    budget = Budget(state, limits, me="status", now=lambda: datetime.now(UTC), operator=True)
+    budget = Budget(state, limits, instance_id="status", now=lambda: datetime.now(UTC), operator=True)
     usage = await budget.refresh()
     status.budget = usage if usage.as_of else None
 
