@@ -8,7 +8,7 @@ from typing import Any, List  # noqa: UP035  (see Messages)
 import azure.functions as func
 
 from shared.app.composition import pipeline, redelivery, write_back
-from shared.sync.handlers import Incoming
+from shared.sync.incoming import Incoming
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 

@@ -16,7 +16,7 @@ from shared.azure.service_bus import Outgoing
 from shared.model.entities import Entity
 from shared.model.outcome import Outcome
 from shared.model.record import Record
-from shared.sync.handlers import Incoming
+from shared.sync.incoming import Incoming
 from shared.sync.scheduling import Windows
 
 CALL_SECONDS = 0.5

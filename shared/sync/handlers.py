@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 
-from ..azure.parked_rows import Parked
 from ..azure.service_bus import Bus, Outgoing, Properties
 from ..config.settings import QueueSettings
 from ..dataverse.notifications import Notification, parse
 from ..marketo.client import MarketoClient
 from ..model.entities import ENTITIES, REFERENCE_TABLES, Entity
 from ..model.errors import MessageError, MsiSyncError, NotificationError
-from ..model.ids_and_times import moment
 from ..model.outcome import Failed, Outcome, Parent, Skipped, Synced, of_error
 from ..model.record import Record, coalesce, encode, read, timestamp
 from ..telemetry import spans
@@ -25,6 +22,7 @@ from .circuit_breaker import DATAVERSE, Circuits
 from .dependants import Dependants
 from .engine import Engine
 from .heartbeat import FUNCTIONS, TIMER, Note, unnoted
+from .incoming import FIRST_SEEN, MAX_BODY_BYTES, Incoming, Rejected, webhook
 from .left_out_rows import LeftOutRows
 from .marketo_cache import Known
 from .parking import Parking
@@ -36,142 +34,75 @@ from .statistics import Counts
 
 log = logging.getLogger(__name__)
 
-#: Dynamics strips bodies of webhooks to 256 KB (dataverse.md 1.10): a larger one is not from there.
-MAX_WEBHOOK_BYTES = 256 * 1024
-#: A Service Bus message of the Standard tier takes 256 KB with its properties; Dynamics itself strips at 192 KB.
-MAX_BODY_BYTES = 192 * 1024
-#: What Dynamics strips, in the order in which it is missed least.
-_BULKY = (("ParentContext", "PreEntityImages", "PostEntityImages"), ("InputParameters",))
 #: How long notifications wait when Dataverse cannot be asked whose they are.
 ORGANIZATION_SECONDS = 60
-#: Application property of a notification that is sent again: when it first came.
-FIRST_SEEN = "first_seen"
-#: Application property of a notification that has come back from dead-letters: how often.
-REPLAY_COUNT = "replay_count"
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message from the trigger, without the SDK's types.
+@dataclass(slots=True)
+class Pipeline:
+    """The functions of function_app.py, wired to their neighbours by shared/app/composition.py.
 
-    Content type and correlation id are left out on purpose: in a batch, the platform drops empty values from their
-    lists, so a message may be given its neighbour's. The body tells both.
+    `tables`: those that sync.toml maps, each with the columns that decide whether a row is synced. `is_echo`: whether a
+    notification tells of a write-back of our own. `written_again`: these records are to be written back to, which had
+    been given up. `relabel`: send on rows whose choices were renamed. `look_again`: send on what depends on rows that
+    could not be seen, and can be now. `gauges`: report what all instances share. `note` hears at each invocation which
+    function runs. `delivered` hears when the broker took in the newest message of each batch, by its own clock.
     """
 
-    body: bytes = field(repr=False)
-    enqueued: datetime
-    properties: Mapping[str, object] = field(default_factory=dict)
-    #: Whether `enqueued` is the broker's time, or the clock's of this process.
-    is_stamped: bool = True
-
-    @property
-    def stamp(self) -> datetime | None:
-        """When the broker took it in, by its own clock."""
-        return self.enqueued if self.is_stamped else None
-
-
-class Pipeline:
-    """The functions of function_app.py, wired to their neighbours by shared/app/composition.py."""
-
-    def __init__(
-        self,
-        queues: QueueSettings,
-        *,
-        bursts: Bursts,
-        circuits: Circuits,
-        bus: Bus,
-        engine: Engine,
-        settler: Settler,
-        parking: Parking,
-        marketo: MarketoClient,
-        known: Known,
-        dependants: Dependants,
-        counts: Counts,
-        left_out: LeftOutRows,
-        gauges: Callable[[], Awaitable[None]],
-        tables: Mapping[str, Collection[str]],
-        organization_id: Callable[[], Awaitable[str]],
-        is_echo: Callable[[Notification], Awaitable[bool]],
-        written_again: Callable[[Sequence[Record]], Awaitable[None]],
-        relabel: Callable[[Callable[[Sequence[Record]], Awaitable[None]]], Awaitable[int]],
-        look_again: Callable[[Callable[[Sequence[Record]], Awaitable[None]]], Awaitable[int]],
-        now: Callable[[], datetime],
-        note: Note = unnoted,
-        delivered: Callable[[datetime], None] = lambda _: None,
-    ) -> None:
-        """`tables`: those that sync.toml maps, each with the columns that decide whether a row is synced.
-
-        `is_echo`: whether a notification tells of a write-back of our own. `written_again`: these records are to be
-        written back to, which had been given up. `relabel`: send on rows whose choices were renamed.
-        `look_again`: send on what depends on rows that could not be seen, and can be now. `gauges`: report what all
-        instances share. `note` hears at each invocation which function runs. `delivered` hears when
-        the broker took in the newest message of each batch, by its own clock.
-        """
-        self._queues = queues
-        self._bursts = bursts
-        self._circuits = circuits
-        self._bus = bus
-        self._engine = engine
-        self._settler = settler
-        self._parking = parking
-        self._marketo = marketo
-        self._known = known
-        self._dependants = dependants
-        self._counts = counts
-        self._left_out = left_out
-        self._gauges = gauges
-        self._tables = tables
-        self._organization_id = organization_id
-        self._is_echo = is_echo
-        self._written_again = written_again
-        self._relabel = relabel
-        self._look_again = look_again
-        self._now = now
-        self._note = note
-        self._delivered = delivered
+    queues: QueueSettings
+    _: KW_ONLY
+    bursts: Bursts
+    circuits: Circuits
+    bus: Bus
+    engine: Engine
+    settler: Settler
+    parking: Parking
+    marketo: MarketoClient
+    known: Known
+    dependants: Dependants
+    counts: Counts
+    left_out: LeftOutRows
+    gauges: Callable[[], Awaitable[None]]
+    tables: Mapping[str, Collection[str]]
+    organization_id: Callable[[], Awaitable[str]]
+    is_echo: Callable[[Notification], Awaitable[bool]]
+    written_again: Callable[[Sequence[Record]], Awaitable[None]]
+    relabel: Callable[[Callable[[Sequence[Record]], Awaitable[None]]], Awaitable[int]]
+    look_again: Callable[[Callable[[Sequence[Record]], Awaitable[None]]], Awaitable[int]]
+    now: Callable[[], datetime]
+    note: Note = unnoted
+    delivered: Callable[[datetime], None] = lambda _: None
 
     async def accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
         """Take a webhook in: (HTTP status, text). 202 means that the change is in the queue for good."""
         with spans.invocation("receive_webhook"):
-            return await self._accept(body, content_type, headers)
-
-    async def _accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
-        if content_type.partition(";")[0].strip().lower() != "application/json":
-            return 415, "Content-Type must be application/json, as Dynamics webhooks send it"
-        if len(body) > MAX_WEBHOOK_BYTES:
-            return 413, "larger than the 256 KB that a Dynamics webhook can have"
-        try:
-            notification = parse(body, content_type=content_type, properties=headers)
-        except NotificationError as error:
-            return 400, str(error)
-        slim = _slim(body, notification)
-        if slim is None:
-            return 413, "names more rows than fit into a message of 192 KB: send them in several requests"
-        try:
-            await self._bus.send(
-                [Outgoing(self._queues.changes, slim, correlation_id=notification.correlation_id or None)]
-            )
-        except Exception as error:  # noqa: BLE001  (Dynamics tries again, whatever it was)
-            log.error("webhook_not_queued correlation=%s error=%s", notification.correlation_id, described(error))
-            return 503, "the queue cannot be reached; please try again"
-        return 202, "queued"
+            taken = webhook(body, content_type, headers)
+            if isinstance(taken, Rejected):
+                return taken.status, taken.text
+            slim, correlation_id = taken
+            try:
+                await self.bus.send([Outgoing(self.queues.changes, slim, correlation_id=correlation_id or None)])
+            except Exception as error:  # noqa: BLE001  (Dynamics tries again, whatever it was)
+                log.error("webhook_not_queued correlation=%s error=%s", correlation_id, described(error))
+                return 503, "the queue cannot be reached; please try again"
+            return 202, "queued"
 
     async def route(self, messages: Sequence[Incoming]) -> None:
         """Send each notification's records to their entities' queues; refused ones to dead-letters."""
         with spans.invocation("route_changes", [message.properties for message in messages]):
             self._heard_of(messages)
-            await self._note(FUNCTIONS["changes"])
+            await self.note(FUNCTIONS["changes"])
             await self._route(messages)
 
     async def _route(self, messages: Sequence[Incoming]) -> None:
         try:
-            organization = await self._organization_id()
+            organization = await self.organization_id()
         except MsiSyncError as error:  # without it nothing can be checked: later, not ten times at once
             log.warning("routing_waits %s", error)
-            waits = self._circuits.delays(len(messages), DATAVERSE)
-            await self._bus.send([self._later(message, wait) for message, wait in zip(messages, waits, strict=True)])
+            waits = self.circuits.delays(len(messages), DATAVERSE)
+            await self.bus.send([self._later(message, wait) for message, wait in zip(messages, waits, strict=True)])
             return
-        await self._bursts.adapt()
+        await self.bursts.adapt()
         routed = Routed()
         letters = []
         seen: list[str] = []
@@ -183,15 +114,15 @@ class Pipeline:
                 echoes += 1
             elif isinstance(found, Refusal):
                 log.warning("refused code=%s message=%s", found.code, found.message)
-                letters.append(self._refused(message, found, self._queues.changes))
+                letters.append(self._refused(message, found, self.queues.changes))
             else:
                 routed.add(record for record in found if record.table not in REFERENCE_TABLES)
                 seen += [record.correlation_id for record in found]
                 if decides := [r for r in found if r.table in REFERENCE_TABLES and r.deciding]:
                     deciding.append((message, decides))
         spans.correlate(seen)
-        windows = self._bursts.noticed(len(messages))
-        await self._bus.send([*self._work(routed, windows), *letters])
+        windows = self.bursts.noticed(len(messages))
+        await self.bus.send([*self._work(routed, windows), *letters])
         await self._decided(deciding, windows)
         measures.refused(letters)
         log.info("routed notifications=%d refused=%d echoes=%d", len(messages), len(letters), echoes)
@@ -202,27 +133,27 @@ class Pipeline:
             await self._resend([record for _, records in deciding for record in records], windows)
         except MsiSyncError as error:
             log.warning("references_wait %s", error)
-            waits = self._circuits.delays(len(deciding), DATAVERSE)
+            waits = self.circuits.delays(len(deciding), DATAVERSE)
             later = [self._later(message, wait) for (message, _), wait in zip(deciding, waits, strict=True)]
-            await self._bus.send(later)
+            await self.bus.send(later)
 
     async def _resend(self, records: Sequence[Record], windows: Windows) -> None:
         """Sync what depends on these rows."""
-        async for page in self._dependants.of(coalesce(records)):
+        async for page in self.dependants.of(coalesce(records)):
             await self._send_on(page, windows)
 
     async def sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         """Sync the records of these messages and make every outcome durable."""
         with spans.invocation(f"sync_{entity_name}", [message.properties for message in messages], entity_name):
             received = self._heard_of(messages)
-            await self._note(FUNCTIONS[entity_name])
+            await self.note(FUNCTIONS[entity_name])
             await self._sync(entity_name, messages, received)
 
     def _heard_of(self, messages: Sequence[Incoming]) -> datetime | None:
         """When the broker took in the newest of these messages; None: nobody knows."""
         newest = max((stamp for message in messages if (stamp := message.stamp)), default=None)
         if newest:
-            self._delivered(newest)
+            self.delivered(newest)
         return newest
 
     async def _sync(self, entity_name: str, messages: Sequence[Incoming], received: datetime | None) -> None:
@@ -236,18 +167,18 @@ class Pipeline:
                 bursts.append(work.burst)
             except MessageError as error:
                 refusal = Refusal(error.code, error.message)
-                letters.append(self._refused(message, refusal, self._queues.of(entity_name)))
-        await self._bus.send(letters)
+                letters.append(self._refused(message, refusal, self.queues.of(entity_name)))
+        await self.bus.send(letters)
         measures.refused(letters, entity_name)
         spans.correlate(record.correlation_id for record in records)
         entity = ENTITIES[entity_name]
-        windows = self._bursts.carried(bursts)
-        outcomes = await self._engine.sync(entity, records, windows, received)
+        windows = self.bursts.carried(bursts)
+        outcomes = await self.engine.sync(entity, records, windows, received)
         outcomes = await self._relink(entity, await self._write_back(outcomes), windows)
-        settled = await self._settler.settle(entity, outcomes, windows)
-        await self._counts.add(entity_name, settled)
-        await self._left_out.note(entity_name, settled)
-        measures.settled(entity_name, settled, self._now())
+        settled = await self.settler.settle(entity, outcomes, windows)
+        await self.counts.add(entity_name, settled)
+        await self.left_out.note(entity_name, settled)
+        measures.settled(entity_name, settled, self.now())
 
     async def _write_back(self, outcomes: list[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
         """Have those rows written back again that an operator has replayed.
@@ -255,7 +186,7 @@ class Pipeline:
         Gives the outcomes, with another try for those rows when storage is away: their neighbours are settled.
         """
         again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced | Skipped)]
-        if not again or not await storage_fails(self._written_again(again)):
+        if not again or not await storage_fails(self.written_again(again)):
             return outcomes
         keys = {record.key for record in again}
         return [(record, STORAGE_AWAY if record.key in keys else outcome) for record, outcome in outcomes]
@@ -271,61 +202,48 @@ class Pipeline:
         anew = [r for r, outcome in outcomes if isinstance(outcome, Synced) and outcome.anew and r not in entered]
         try:
             await self._resend(entered, windows)
-            parked = await self._links_to([Parent(entity.name, r.table, r.id) for r in anew])
-            async for page in children_in_marketo(self._dependants, self._marketo, anew):
+            lost = [Parent(entity.name, record.table, record.id) for record in anew]
+            parked = await self.parking.links_to(lost) if lost else []
+            async for page in children_in_marketo(self.dependants, self.marketo, anew):
                 await self._send_on(page, windows)
                 sent = {record.key for record in page}
-                await storage_fails(self._parking.linked([child for child in parked if child.record.key in sent]))
+                await storage_fails(self.parking.linked([child for child in parked if child.record.key in sent]))
         except MsiSyncError as error:
             again = {**{r.key: r for r in entered}, **{r.key: replace(r, filter_changed=True) for r in anew}}
             return [(again.get(r.key, r), of_error(error) if r.key in again else outcome) for r, outcome in outcomes]
         return outcomes
 
-    async def _links_to(self, parents: Sequence[Parent]) -> list[Parked]:
-        """What waits for these parents to be linked; without storage, it is sent twice."""
-        found: list[Parked] = []
-
-        async def look() -> None:
-            found.extend(await self._parking.links_to(parents))
-
-        if parents:
-            await storage_fails(look())
-        return found
-
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""
         with spans.invocation("release_deferred"):
-            await self._note(TIMER)
-            await self._release()
-
-    async def _release(self) -> None:
-        await self._counts.tend()
-        await self._gauges()
-        await self._relabel(self._send_on)
-        await self._look_again(self._send_on)
-        try:
-            if await storage_fails(self._check_parked()):
-                log.warning("release_waits storage is away")
-        except MsiSyncError as error:
-            log.warning("release_waits %s", error)
+            await self.note(TIMER)
+            await self.counts.tend()
+            await self.gauges()
+            await self.relabel(self._send_on)
+            await self.look_again(self._send_on)
+            try:
+                if await storage_fails(self._check_parked()):
+                    log.warning("release_waits storage is away")
+            except MsiSyncError as error:
+                log.warning("release_waits %s", error)
 
     async def _check_parked(self) -> None:
-        counts = await self._parking.check(self._marketo, self._known)
+        counts = await self.parking.check(self.marketo, self.known)
         log.info("release_deferred %s", " ".join(f"{name}={n}" for name, n in counts.items()))
 
     async def _send_on(self, records: Sequence[Record], windows: Windows = AT_ONCE) -> None:
         routed = Routed()
         routed.add(records)
-        await self._bus.send(self._work(routed, windows))
+        await self.bus.send(self._work(routed, windows))
 
     def _later(self, message: Incoming, wait: float) -> Outgoing:
         return Outgoing(
-            self._queues.changes,
+            self.queues.changes,
             message.body,
-            at=self._now() + timedelta(seconds=max(wait, ORGANIZATION_SECONDS)),
+            at=self.now() + timedelta(seconds=max(wait, ORGANIZATION_SECONDS)),
             properties={
-                FIRST_SEEN: timestamp(_first_seen(message)),
-                **_replayed(message),
+                FIRST_SEEN: timestamp(message.first_seen),
+                **message.replayed,
                 **spans.passed_on(message.properties),
             },
         )
@@ -338,22 +256,21 @@ class Pipeline:
             return Refusal(error.code, error.message)
         found = records_of(
             notification,
-            enqueued=_first_seen(message),
+            enqueued=message.first_seen,
             organization_id=organization,
-            tables=self._tables,
+            tables=self.tables,
             last_seen=message.stamp,
         )
-        if not isinstance(found, Refusal) and await self._is_echo(notification):
+        if not isinstance(found, Refusal) and await self.is_echo(notification):
             return None
-        replays = _replays(message)
-        if isinstance(found, Refusal) or not replays:
+        if isinstance(found, Refusal) or not message.replays:
             return found
-        return [replace(record, replays=replays) for record in found]
+        return [replace(record, replays=message.replays) for record in found]
 
     def _work(self, routed: Routed, windows: Windows) -> list[Outgoing]:
         return [
             Outgoing(
-                self._queues.of(entity),
+                self.queues.of(entity),
                 encode(entity, group, windows.burst),
                 session=entity,
                 at=windows.next_cycle(entity),
@@ -365,14 +282,14 @@ class Pipeline:
         """The body as it was; of one that fills a message by itself, the beginning: its neighbours must go on."""
         cut: Properties = {"truncated_from_bytes": len(message.body)} if len(message.body) > MAX_BODY_BYTES else {}
         return dead_letter(
-            self._queues,
+            self.queues,
             message.body[:MAX_BODY_BYTES],
             code=refusal.code,
             message=refusal.message,
             system="msisync",
             source_queue=queue,
-            first_seen=_first_seen(message),
-            properties={**_replayed(message), **spans.passed_on(message.properties), **cut},
+            first_seen=message.first_seen,
+            properties={**message.replayed, **spans.passed_on(message.properties), **cut},
         )
 
 
@@ -383,38 +300,3 @@ def _must_be_followed(record: Record, outcome: Outcome) -> bool:
     if record.deciding and isinstance(outcome, Synced | Skipped | Failed):
         return True
     return record.filter_changed and isinstance(outcome, Synced)
-
-
-def _slim(body: bytes, notification: Notification) -> bytes | None:
-    """What fits into a Service Bus message and still names the same rows; None when nothing does."""
-    if len(body) <= MAX_BODY_BYTES:
-        return body
-    context = json.loads(body)
-    for keys in _BULKY:
-        context = {key: value for key, value in context.items() if key not in keys}
-        slim = json.dumps(context, ensure_ascii=False).encode(errors="replace")
-        if len(slim) <= MAX_BODY_BYTES and _names_the_same(slim, notification):
-            return slim
-    return None
-
-
-def _names_the_same(body: bytes, notification: Notification) -> bool:
-    try:
-        return parse(body).changes == notification.changes
-    except NotificationError:
-        return False
-
-
-def _first_seen(message: Incoming) -> datetime:
-    return moment(message.properties.get(FIRST_SEEN), zoned=True) or message.enqueued
-
-
-def _replays(message: Incoming) -> int:
-    given = str(message.properties.get(REPLAY_COUNT, ""))
-    return int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else 0
-
-
-def _replayed(message: Incoming) -> Properties:
-    """The count of replays as a property; nothing where there were none."""
-    replays = _replays(message)
-    return {REPLAY_COUNT: replays} if replays else {}

@@ -127,12 +127,19 @@ class Parking:
     async def links_to(self, parents: Sequence[Parent]) -> list[Parked]:
         """What is in Marketo without the link to one of these parents, as it is parked now.
 
-        For who is about to send it on anyway, with the parent in Marketo: see `linked`.
+        For who is about to send it on anyway, with the parent in Marketo: see `linked`. While storage is away: nothing,
+        so it is sent twice.
         """
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
+
         found: list[Parked] = []
-        for parent in parents:
-            async for page in self._store.children(parent):
-                found += [child for child in page if child.linked_later]
+        try:
+            for parent in parents:
+                async for page in self._store.children(parent):
+                    found += [child for child in page if child.linked_later]
+        except AzureError as error:
+            log.warning("storage_away error=%s", type(error).__name__)
+            return []
         return found
 
     async def linked(self, children: Sequence[Parked]) -> None:

@@ -20,7 +20,7 @@ from emulators.functions.metadata import QueueMessage, batch_invocation
 from emulators.functions.timers import timer_invocation
 from emulators.functions.web import http_value
 from shared.model.record import Record, encode
-from shared.sync.handlers import Incoming
+from shared.sync.incoming import Incoming
 
 pytestmark = pytest.mark.skipif(
     sys.version_info < (3, 13),

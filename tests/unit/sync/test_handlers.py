@@ -21,7 +21,8 @@ from shared.model.errors import DataverseError, MsiSyncError, SignInError
 from shared.model.outcome import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
 from shared.model.record import Record, decode, encode, read, timestamp
 from shared.sync.circuit_breaker import Circuits
-from shared.sync.handlers import Incoming, Pipeline
+from shared.sync.handlers import Pipeline
+from shared.sync.incoming import Incoming
 from shared.sync.scheduling import Bursts, Windows
 from shared.sync.settlement import STORAGE_AWAY
 
@@ -143,9 +144,7 @@ class World:
         return {key: 1 for key in keys if key in self.in_marketo}
 
     async def links_to(self, parents: Sequence[Parent]) -> list[Parked]:
-        if self.storage_is_away:
-            raise ServiceRequestError("nobody there")
-        return [child for child in self.links if child.parent in parents]
+        return [] if self.storage_is_away else [child for child in self.links if child.parent in parents]
 
     async def linked(self, children: Sequence[Parked]) -> None:
         sent = {record.key for message in self.sent for record in decode(message.body, message.queue)}

@@ -14,7 +14,7 @@ from shared.azure.service_bus import _wire
 from shared.model.errors import MessageError
 from shared.model.ids_and_times import moment
 from shared.model.record import Record, decode, encode, timestamp
-from shared.sync.handlers import Incoming
+from shared.sync.incoming import Incoming
 from shared.telemetry.spans import passed_on
 from tests.unit.sync.test_handlers import NOON, SEEN, World, body, context, guid
 

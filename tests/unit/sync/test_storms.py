@@ -27,7 +27,8 @@ from shared.model.outcome import Failed, Later, Retry, Skipped, Synced
 from shared.model.record import Record, encode, read
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.engine import Engine
-from shared.sync.handlers import Incoming, Pipeline
+from shared.sync.handlers import Pipeline
+from shared.sync.incoming import Incoming
 from shared.sync.lookups import References
 from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known

@@ -184,7 +184,7 @@ async def _run(world: World) -> tuple[list[Any], list[Any]]:
 
 
 def _incoming(world: World) -> Any:
-    from shared.sync.handlers import Incoming  # noqa: PLC0415
+    from shared.sync.incoming import Incoming  # noqa: PLC0415
     from tests.unit.telemetry.test_spans import SEEN  # noqa: PLC0415
 
     return Incoming(world.notification(), SEEN, {})
@@ -247,7 +247,7 @@ def test_what_holds_values_does_not_show_them() -> None:
 
     from shared.azure.service_bus import Outgoing  # noqa: PLC0415
     from shared.dataverse.batch import Answer, Part  # noqa: PLC0415
-    from shared.sync.handlers import Incoming  # noqa: PLC0415
+    from shared.sync.incoming import Incoming  # noqa: PLC0415
     from shared.write_back.rows import Update  # noqa: PLC0415
 
     value, body = {"x": MARK}, MARK.encode()

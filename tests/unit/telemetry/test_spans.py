@@ -28,7 +28,8 @@ from shared.model.outcome import Parent
 from shared.model.record import Record
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.engine import Engine
-from shared.sync.handlers import Incoming, Pipeline
+from shared.sync.handlers import Pipeline
+from shared.sync.incoming import Incoming
 from shared.sync.left_out_rows import LeftOutRows
 from shared.sync.lookups import References
 from shared.sync.marketo_cache import Known
@@ -344,7 +345,7 @@ async def test_what_cannot_be_routed_now_keeps_its_own_context(told: Telemetry, 
     async def away() -> str:
         raise SignInError("AADSTS", "no")
 
-    world.pipeline._organization_id = away
+    world.pipeline.organization_id = away
     await world.route(*contexts)
     assert [message.properties["traceparent"] for message in world.broker.take("changes")] == [
         context["traceparent"] for context in contexts
