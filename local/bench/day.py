@@ -18,12 +18,13 @@ from pydantic import SecretStr
 from local.bench.figures import Figure, Target, percentile
 from local.bench.small_world import Dataverse, Marketo, Nobody, Queues
 from local.stack import ROOT
-from local.virtual import MemoryState, MemoryTable, Time, leases
+from local.virtual import MemoryState, MemoryTable, Time
+from local.wiring import QUEUES, engine_between, pipeline_around
 from local.world.build import build
 from local.world.expectations import expect
 from local.world.model import Reference
 from shared.config import sync_toml
-from shared.config.settings import MarketoSettings, QueueSettings, SyncSettings
+from shared.config.settings import MarketoSettings, SyncSettings
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
@@ -35,10 +36,8 @@ from shared.model.record import Record
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.engine import Engine
 from shared.sync.handlers import Pipeline
-from shared.sync.lookups import References
 from shared.sync.marketo_cache import Known
 from shared.sync.scheduling import Bursts, Trickle, Windows
-from shared.sync.schema import Schema
 from shared.sync.settlement import Settler
 
 DAY_SECONDS = 86_400
@@ -212,44 +211,23 @@ def _app(
     pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=clock, sleep=sleep, budget=budget)
     marketo = MarketoClient(marketo_http, auth, pacer, clock=clock, sleep=sleep, guard=circuits, budget=budget)
     known = Known(clock=clock)
-    names = QueueSettings.model_construct(
-        None, changes=_CHANGES, dead_letters="dead-letters", **{name: name for name in ENTITIES}
-    )
-    engine = Engine(
-        dataverse=rows,
-        marketo=marketo,
-        schema=Schema(rules, rows, marketo, clock=clock),
-        references=References(rows, rules, clock=clock),
-        known=known,
-        circuits=circuits,
-        leases=leases(clock),
-        tables=list(rules.tables),
-        clock=clock,
-        now=now,
-        time_budget=sync.time_budget,
-        parent_wait=sync.parent_wait,
-    )
+    engine = engine_between(
+        rows, marketo, rules, clock=clock, now=now, known=known, circuits=circuits,
+        time_budget=sync.time_budget, parent_wait=sync.parent_wait,
+    )  # fmt: skip
     timed = _Timed(engine, time)
-    pipeline = Pipeline(
-        names,
+    pipeline = pipeline_around(
+        nobody,
         bursts=bursts,
         circuits=circuits,
         bus=queues,
-        engine=timed,  # type: ignore[arg-type]  # looks like an engine
-        settler=Settler(queues, nobody, names, now=now, max_attempts=sync.max_attempts),
-        parking=nobody,
+        engine=timed,
+        settler=Settler(queues, nobody, QUEUES, now=now, max_attempts=sync.max_attempts),
         marketo=marketo,
         known=known,
-        dependants=nobody,
-        counts=nobody,
-        left_out=nobody,
-        gauges=nobody,
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=_organization,
         is_echo=_is_echo,
-        written_again=nobody,
-        relabel=nobody,
-        look_again=nobody,
         now=now,
     )
     return pipeline, timed

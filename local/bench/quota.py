@@ -23,11 +23,12 @@ from emulators.marketo.limits import Limits as Subscription
 from local.bench.figures import Figure, Target
 from local.bench.small_world import Dataverse, Marketo, Nobody, Queues
 from local.stack import ROOT
-from local.virtual import MemoryState, MemoryTable, Time, leases
+from local.virtual import MemoryState, MemoryTable, Time
+from local.wiring import QUEUES, engine_between
 from local.world.build import build
 from local.world.model import Row
 from shared.config import sync_toml
-from shared.config.settings import MarketoSettings, QueueSettings, SyncSettings
+from shared.config.settings import MarketoSettings, SyncSettings
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import USAGE, MarketoClient
 from shared.marketo.day import day_of
@@ -36,11 +37,7 @@ from shared.marketo.quota import ROW, Budget, limits_of
 from shared.model.entities import ENTITIES
 from shared.model.record import MAX_RECORDS, Record, decode, encode
 from shared.sync.circuit_breaker import Circuits
-from shared.sync.engine import Engine
-from shared.sync.lookups import References
-from shared.sync.marketo_cache import Known
 from shared.sync.routing import chunked
-from shared.sync.schema import Schema
 from shared.sync.settlement import Settler
 
 EVENING = datetime(2026, 3, 5, 2, 0, tzinfo=UTC)
@@ -219,24 +216,11 @@ async def _sync(time: Time, queues: Queues, budget: Budget, marketo_http: Limite
     pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=clock, sleep=sleep, budget=budget)
     auth = MarketoAuth(http, "id", SecretStr("secret"), clock=clock, sleep=sleep)
     marketo = MarketoClient(http, auth, pacer, clock=clock, sleep=sleep, guard=circuits, budget=budget)
-    names = QueueSettings.model_construct(
-        None, changes="changes", dead_letters="dead-letters", **{name: name for name in ENTITIES}
-    )
-    settler = Settler(bus, nobody, names, now=now, max_attempts=sync.max_attempts)
-    engine = Engine(
-        dataverse=rows,
-        marketo=marketo,
-        schema=Schema(rules, rows, marketo, clock=clock),
-        references=References(rows, rules, clock=clock),
-        known=Known(clock=clock),
-        circuits=circuits,
-        leases=leases(clock),
-        tables=list(rules.tables),
-        clock=clock,
-        now=now,
-        time_budget=sync.time_budget,
-        parent_wait=sync.parent_wait,
-    )
+    settler = Settler(bus, nobody, QUEUES, now=now, max_attempts=sync.max_attempts)
+    engine = engine_between(
+        rows, marketo, rules, clock=clock, now=now, circuits=circuits,
+        time_budget=sync.time_budget, parent_wait=sync.parent_wait,
+    )  # fmt: skip
     while True:
         messages = await queues.take(PERSON.name)
         records = [record for message in messages for record in decode(message.body, PERSON.name)]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.values import ROOT
+
 LONGEST_RUN = 170.0
 
 

@@ -15,8 +15,8 @@ from emulators.marketo.switches import Switches
 from local.harness.operating import Operator, operated_system
 from shared.cli.doctor.command import CHECKS
 from shared.cli.doctor.runner import Finding, Status, Subject, examine
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[2]
 #: They depend on the broker, or on what the app has noted, and have test files of their own.
 NOT_OF_VENDORS = {"bus", "queues", "changes-key", "given-up", "app", "hidden-rows"}
 QUICK = {"write_latency_ms": 0, "write_latency_ms_per_record": 0, "read_latency_ms": 0}

@@ -1,8 +1,13 @@
-"""The order in which files are begun when several run at once: the longest first, so that none is left over."""
+"""Storage for a file of tests; and when several files run at once, the longest are begun first."""
 
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
+from emulators.azurite import connection_string, is_listening
+from emulators.processes import Child, free_ports
 
 HERE = Path(__file__).parent
 LONGEST = (
@@ -16,3 +21,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first; the others stay in their order."""
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)) if HERE in item.path.parents else len(LONGEST))
+
+
+@pytest.fixture(scope="module")
+async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Run an Azurite, and give its connection string."""
+    folder: Path = tmp_path_factory.mktemp("azurite")
+    blob, queue, table = free_ports(3)
+    command = [sys.executable, "-m", "emulators.azurite", "--location", str(folder / "data")]
+    command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
+    child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
+    await child.start()
+    yield connection_string(blob_port=blob, queue_port=queue, table_port=table)
+    await child.kill()

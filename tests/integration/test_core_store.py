@@ -1,28 +1,21 @@
 """The table of parked records in the real Azurite: pages, transactions, and rows that change under one's hands."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
-from emulators.azurite import connection_string, is_listening
-from emulators.processes import Child, free_ports
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import PAGE, TRANSACTION, Store
 from shared.config.settings import StorageSettings
 from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import Record
+from tests.support.values import guid
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 123_000, tzinfo=UTC)
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
 
 
 def company() -> Parent:
@@ -41,18 +34,6 @@ def request(parent: Parent, minutes: float = 1.0, checks: int = 0) -> Note:
 async def asked(store: Store, parents: Sequence[Parent]) -> set[Parent]:
     """Those of these parents whose notes say that they have been asked for."""
     return {parent for parent, note in (await store.notes(parents)).items() if note.state is NoteState.ASKED}
-
-
-@pytest.fixture(scope="module")
-async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    folder: Path = tmp_path_factory.mktemp("azurite")
-    blob, queue, table = free_ports(3)
-    command = [sys.executable, "-m", "emulators.azurite", "--location", str(folder / "data")]
-    command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
-    child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
-    await child.start()
-    yield connection_string(blob_port=blob, queue_port=queue, table_port=table)
-    await child.kill()
 
 
 def opened(connection: str, table: str) -> Store:

@@ -1,16 +1,13 @@
 """Looking up in Azurite whom a person waits for, and who waits for it, without leaving a trace."""
 
-import sys
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from azure.data.tables.aio import TableServiceClient
 
-from emulators.azurite import connection_string, is_listening
-from emulators.processes import Child, free_ports
+from emulators.azurite import connection_string
+from emulators.processes import free_ports
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store
 from shared.cli.show.facts import Person, Search, Subject
@@ -18,21 +15,9 @@ from shared.cli.show.parked import ParkedRows, StorageUnavailable, look
 from shared.config.settings import StorageSettings
 from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import Record
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CHECK = NOON + timedelta(minutes=4)
-
-
-@pytest.fixture(scope="module")
-async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    folder: Path = tmp_path_factory.mktemp("azurite")
-    blob, queue, table = free_ports(3)
-    command = [sys.executable, "-m", "emulators.azurite", "--location", str(folder / "data")]
-    command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
-    child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
-    await child.start()
-    yield connection_string(blob_port=blob, queue_port=queue, table_port=table)
-    await child.kill()
 
 
 def settings(connection: str, table: str) -> StorageSettings:

@@ -26,10 +26,10 @@ from local.control import StackError, send_command
 from local.endpoints import inherited_environment
 from local.registration import register
 from local.stack import Stack
+from tests.support.values import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 
-ROOT = Path(__file__).parents[2]
 APP = """
 import json
 import os

@@ -1,19 +1,15 @@
 """What instances share, in the real Azurite: rows that several write at once, and Marketo's limits over event loops."""
 
 import asyncio
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from emulators.azurite import connection_string, is_listening
-from emulators.processes import Child, free_ports
 from shared.azure.shared_state import State
 from shared.config.settings import StorageSettings
 from shared.marketo.limiter import Pacer
@@ -24,18 +20,6 @@ from shared.marketo.quota_ledger import WINDOW_SECONDS, Limits
 FAST = 20.0
 RATE = 30
 EACH = 75
-
-
-@pytest.fixture(scope="module")
-async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    folder: Path = tmp_path_factory.mktemp("azurite")
-    blob, queue, table = free_ports(3)
-    command = [sys.executable, "-m", "emulators.azurite", "--location", str(folder / "data")]
-    command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
-    child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
-    await child.start()
-    yield connection_string(blob_port=blob, queue_port=queue, table_port=table)
-    await child.kill()
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """What status and resync do with Azurite: counts of several processes, parked records counted, and sent on safely."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -15,8 +13,6 @@ from azure.data.tables.aio import TableClient
 from azure.servicebus.exceptions import ServiceBusConnectionError
 from rich.console import Console
 
-from emulators.azurite import connection_string, is_listening
-from emulators.processes import Child, free_ports
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store, count
 from shared.azure.service_bus import Outgoing
@@ -32,18 +28,6 @@ from shared.sync.statistics import KIND, Counts, last_error, row_name, totals
 
 NOON = datetime(2026, 3, 4, 12, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    folder: Path = tmp_path_factory.mktemp("azurite")
-    blob, queue, table = free_ports(3)
-    command = [sys.executable, "-m", "emulators.azurite", "--location", str(folder / "data")]
-    command += ["--blob-port", str(blob), "--queue-port", str(queue), "--table-port", str(table)]
-    child = Child("azurite", command, log=folder / "azurite.log", is_ready=is_listening)
-    await child.start()
-    yield connection_string(blob_port=blob, queue_port=queue, table_port=table)
-    await child.kill()
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import json
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.values import ROOT
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PROGRAM = f"""
 import logging

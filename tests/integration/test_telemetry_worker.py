@@ -3,17 +3,17 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.values import ROOT
 
 pytestmark = pytest.mark.skipif(
     sys.version_info < (3, 13),
     reason="NOT CHECKED: WHAT MICROSOFT'S azure-functions-runtime DOES WITH TELEMETRY, WHICH NEEDS PYTHON 3.13",
 )
 
-ROOT = Path(__file__).parents[2]
 HOSTS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PROGRAM = f"""
 import asyncio, json

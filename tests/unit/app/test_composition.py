@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from shared.app import composition
 from shared.config.settings import DataverseSettings
 from shared.model.errors import ConfigurationError
 from shared.telemetry import export
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 SETTINGS = {
     "ServiceBusConnection": "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=eA==;",
     "AzureWebJobsStorage": "AccountName=a;AccountKey=eA==;TableEndpoint=http://127.0.0.1:1/a;",

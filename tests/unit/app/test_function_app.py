@@ -5,15 +5,14 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra import deployment
 from shared.config.settings import SyncSettings
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 HEAVY = (
     "opentelemetry.sdk",
     "azure.monitor",

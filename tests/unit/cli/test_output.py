@@ -25,9 +25,9 @@ from shared.cli.command import Exit, Result
 from shared.cli.output import Console, as_json
 from shared.cli.show.text import render
 from shared.model.errors import ConfigurationError
+from tests.support.values import ROOT
 from tests.unit.cli.show.test_text import VERDICT, everything
 
-ROOT = Path(__file__).parents[3]
 #: What a row's name may hold: colours, a line of its own, the other direction, a bell, hidden characters, emoji codes.
 HOSTILE = "Łucja ‖ \x1b[2J\x1b[31m\nOK all is well\r\x07\u202egnp.exe\u2066\u200b\x9b1m :warning: [bold]\ud800"
 #: What a terminal would obey, or show elsewhere.

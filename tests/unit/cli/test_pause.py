@@ -12,16 +12,9 @@ from rich.console import Console
 from shared.cli.command import Result
 from shared.cli.main import parser
 from shared.cli.pause import PAUSE, RESUME
-from shared.config.settings import QueueSettings
 from shared.model.entities import ENTITIES
+from tests.support.queues import QUEUES
 
-QUEUES = QueueSettings.model_validate(
-    {
-        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
-        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
-        "DEAD_LETTER_QUEUE": "dead-letters",
-    }
-)  # fmt: skip
 FIVE = ["sellers", "companies", "persons", "deals", "roles"]
 
 

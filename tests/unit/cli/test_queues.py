@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from azure.servicebus.management import EntityStatus
 import function_app
 from shared.cli.queues import LOCK, QUEUES, QueueDesign, flaws, name_of
 from shared.config.settings import QueueSettings
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 NAMES = {
     "CHANGES_QUEUE": "dynamics-changes",
     "SALES_PERSON_QUEUE": "sales-persons",

@@ -19,10 +19,7 @@ from shared.cli.main import parser
 from shared.cli.resync import COMMAND, marketo_calls
 from shared.model.errors import ConfigurationError, MsiSyncError
 from shared.model.record import Record, decode
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
+from tests.support.values import guid
 
 
 class World:

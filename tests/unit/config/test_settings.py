@@ -2,7 +2,6 @@
 
 import json
 import traceback
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from shared.config import settings
 from shared.config.settings import Settings
 from shared.model.errors import ConfigurationError
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 GROUPS = {name: field.annotation for name, field in Settings.model_fields.items()}
 
 SECRETS = {

@@ -15,8 +15,7 @@ from shared.config.conditions import Condition, SyncFilter
 from shared.config.sync_toml import INSIGHT_PAIRS, FieldRule, OwnerPolicy, SyncConfig
 from shared.model.entities import TABLES
 from shared.sync.mapping import MarketoField, compile_table
-
-ROOT = Path(__file__).parents[3]
+from tests.support.values import ROOT
 
 
 def loaded(folder: Path, text: str) -> SyncConfig:

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import dev
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 CONTAINER = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
 FORMS = sorted(path for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
 

@@ -1,12 +1,11 @@
 """docs/fields.md has the table of conversions as it is, and every code of a field that is left out."""
 
 import re
-from pathlib import Path
 
 from shared.sync.conversions import TABLE, Conversion, Source
 from shared.sync.converters import Family
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/fields.md").read_text(encoding="utf-8")
 
 

@@ -4,7 +4,6 @@ import html
 import json
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,8 @@ from shared.cli import main
 from shared.cli.doctor.command import CHECKS
 from shared.cli.queues import QUEUES
 from shared.config.settings import Settings
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")]

@@ -3,14 +3,13 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from shared.cli.remedies import remedy
 from shared.model import codes, vendor_text
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 #: What is called with a code: errors, outcomes and refusals.
 CALLED = re.compile(r"(Error|Failed|Refusal|Retry|Unavailable)$")

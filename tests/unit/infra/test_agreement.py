@@ -3,7 +3,6 @@
 import json
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,10 @@ from infra import operate
 from shared.cli.queues import LOCK, QUEUES
 from shared.config.settings import SIGN_IN_NEEDS, DataverseSettings, QueueSettings, Settings, SyncSettings
 from shared.model.entities import ENTITIES
+from tests.support.values import ROOT
 from tools import bicep
 from tools.bicep import INFRA
 
-ROOT = Path(__file__).parents[3]
 APP, MAIN = INFRA / "app.bicep", INFRA / "main.bicep"
 PARAMETERS = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
 EXAMPLE = json.loads((ROOT / "local.settings.example.json").read_text())["Values"]

@@ -4,15 +4,14 @@ import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.support.values import ROOT
 from tools import generate, lock
 
-ROOT = Path(__file__).parents[3]
 LOCKS = {name: (ROOT / name).read_text() for name in lock.LOCKS}
 #: Licences that ask nothing of those who run the app, in SPDX's words.
 PERMISSIVE = {"MIT", "MIT-0", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "PSF-2.0", "MPL-2.0"}

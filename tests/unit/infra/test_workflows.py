@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import dev
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from shared.model.errors import MessageError
 from shared.model.record import MAX_RECORDS, Record, coalesce, decode, encode, timestamp
+from tests.support.values import NOON
 
 ID = "4c8e7d15-2052-ef11-a316-000d3a5b7c8d"
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
 moments = st.integers(-(10**12), 10**12).map(lambda milliseconds: NOON + timedelta(milliseconds=milliseconds))
 few_ids = st.sampled_from([str(uuid.UUID(int=n)) for n in range(5)])

@@ -1,9 +1,8 @@
 """What is stored in a burst is known to the functions that sync its children, in whatever process they run."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -14,13 +13,9 @@ from shared.model.outcome import Outcome, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync.arrivals import KEPT, KIND, MAX_KEYS, Arrivals
 from shared.sync.marketo_cache import Known
+from tests.support.values import NOON, guid
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 STORED = Synced("created")
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
 
 
 class Process:

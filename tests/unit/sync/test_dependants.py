@@ -1,12 +1,9 @@
 """What a changed user, team or role means for the rows that were synced by what it was before."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 
 from shared.config.sync_toml import OwnerPolicy, SyncConfig
 from shared.model.errors import MsiSyncError
@@ -15,13 +12,10 @@ from shared.sync.children import Children
 from shared.sync.dependants import Dependants
 from shared.sync.links import LOOKUP_TABLE
 from shared.sync.reference_state import ReferenceState
+from tests.support.state import SharedState
+from tests.support.values import NOON, guid
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 OWNED = ("account", "lead", "contact", "opportunity")
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
 
 
 USER, TEAM, ROLE = guid(1), guid(2), guid(3)
@@ -32,15 +26,14 @@ def changed(table: str, id_: str) -> Record:
     return Record(table, id_, NOON, deciding=True)
 
 
-class World:
+class World(SharedState):
     """Dataverse and the shared state at once; `told` says in which order things happen."""
 
     def __init__(self, **owner: Any) -> None:
+        super().__init__()
         self.rows_of: dict[str, dict[str, dict[str, Any]]] = {"systemusers": {USER: dict(GOOD)}, "teams": {}}
         self.told: list[str] = []
-        self.stored: dict[tuple[str, str], dict[str, Any]] = {}
         self.administers: list[str] = []
-        self.storage_away = False
         self.config = SyncConfig(owner=OwnerPolicy(**owner))
         self.tables = [*OWNED, "connection", "customeropportunityrole", "systemuser"]
 
@@ -60,16 +53,11 @@ class World:
         self.told.append(f"find {entity_set} {query.partition('$filter=')[2]}")
         yield [{key: guid(100)}]
 
-    async def read(self, kind: str, name: str) -> dict[str, Any]:
-        if self.storage_away:
-            raise ServiceRequestError("no storage")
-        return self.stored.get((kind, name), {})
-
-    async def change(self, kind: str, name: str, change: Any) -> None:
-        value = change(self.stored.get((kind, name), {}))
-        if value is not None:
-            self.stored[kind, name] = dict(value)
+    async def change(self, kind: str, name: str, change: Any) -> dict[str, Any]:
+        value = await super().change(kind, name, change)
+        if value:
             self.told.append(f"note {name.partition('|')[0]}")
+        return value
 
     async def of(self, *records: Record) -> set[str]:
         """The tables whose rows are synced again; the world notes when a page was taken."""

@@ -4,30 +4,28 @@ import asyncio
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.virtual import leases
+from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.marketo.answers import Result
 from shared.model.entities import ENTITIES, TABLES, Entity
 from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
 from shared.model.record import Record
-from shared.sync.circuit_breaker import Circuits
 from shared.sync.engine import Engine
 from shared.sync.links import LOOKUP_TABLE
-from shared.sync.lookups import KEEP_SECONDS, References
+from shared.sync.lookups import KEEP_SECONDS
 from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
-from shared.sync.schema import Schema
+from tests.support.values import NOON, guid
+from tests.support.vendors import Vendors
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 PERSON = ENTITIES["person"]
 CONFIG = SyncConfig.model_validate(
     {
@@ -41,10 +39,6 @@ CONFIG = SyncConfig.model_validate(
 )
 Row = dict[str, Any]
 SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables} | {"connectionroles": "connectionrole"}
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
 
 
 def to(column: str, table: str, id_: str) -> Row:
@@ -98,7 +92,7 @@ class Dataverse:
         return {name: Column(name, "String", readable=True, hidden=name in self.secured) for name in names}
 
 
-class Marketo:
+class Marketo(Vendors):
     """Records by entity and key, with the ids that Marketo gives out."""
 
     def __init__(self) -> None:
@@ -115,9 +109,6 @@ class Marketo:
         self.ids += 1
         self.stored[entity][key] = {"id": self.ids}
         return self.ids
-
-    def key_of(self, entity: Entity) -> str:
-        return entity.key
 
     async def read(self, *_: Any, **__: Any) -> list[Row]:
         return []  # nobody is linked to a company
@@ -159,19 +150,13 @@ class World:
         def clock() -> float:
             return self.now
 
-        return Engine(
-            dataverse=self.dataverse,
-            marketo=self.marketo,
-            schema=Schema(self.rules, self.dataverse, self.marketo, clock=clock),
-            references=References(self.dataverse, CONFIG, clock=clock),
-            known=known or Known(clock=clock),
-            circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
-            leases=leases(clock),
-            tables=list(CONFIG.tables),
+        return engine_between(
+            self.dataverse,
+            self.marketo,
+            self.rules,
             clock=clock,
             now=lambda: NOON,
-            time_budget=180.0,
-            parent_wait=86_400.0,
+            known=known or Known(clock=clock),
             causes=self.causes_of,
         )
 

@@ -4,46 +4,42 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.virtual import MemoryState, MemoryTable, leases
+from local.virtual import MemoryState, MemoryTable
+from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
-from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.entities import ENTITIES, Entity
 from shared.model.outcome import Deferred, Later, Outcome, Parent, Synced
 from shared.model.record import Record
 from shared.sync.arrivals import Arrivals
-from shared.sync.circuit_breaker import Circuits
-from shared.sync.engine import GROUP, Engine
+from shared.sync.engine import GROUP
 from shared.sync.links import LOOKUP_TABLE
-from shared.sync.lookups import References
 from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
 from shared.sync.scheduling import AT_ONCE, Windows
-from shared.sync.schema import Schema
+from tests.support.values import NOON, guid
+from tests.support.vendors import Vendors
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate(
     {"account": {"fields": {"company": "name"}}, "contact": {"fields": {"firstName": "name"}}}
 )
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
 
 
 def contact(number: int, **facts: Any) -> Record:
     return Record("contact", guid(number), NOON, **facts)
 
 
-class World:
+class World(Vendors):
     """Both systems at once. Every row that is asked for exists; contacts belong to the account of `company_of`."""
+
+    columns = ("name", "firstname")
 
     def __init__(self, *, burst: bool = True, shared: MemoryTable | None = None) -> None:
         self.company_of: dict[str, str] = {}
@@ -53,20 +49,13 @@ class World:
         self.now = NOON
         self.windows = Windows(NOON + timedelta(seconds=40), now=lambda: self.now) if burst else AT_ONCE
         self.known = Known(clock=lambda: 0.0)
-        itself: Any = self
-        self.engine = Engine(
-            dataverse=itself,
-            marketo=itself,
-            schema=Schema(CONFIG, itself, itself, clock=lambda: 0.0),
-            references=References(itself, CONFIG, clock=lambda: 0.0),
-            known=self.known,
-            circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
-            leases=leases(lambda: 0.0),
-            tables=list(CONFIG.tables),
+        self.engine = engine_between(
+            self,
+            self,
+            CONFIG,
             clock=lambda: 0.0,
             now=lambda: self.now,
-            time_budget=180.0,
-            parent_wait=86_400.0,
+            known=self.known,
             arrivals=Arrivals(MemoryState(shared), self.known, now=lambda: self.now) if shared else None,
         )
 
@@ -74,12 +63,6 @@ class World:
         self.log += [(entity_set, len(ids))] if ids else []
         column = "_parentcustomerid_value"
         return {id_: {"name": id_, column: self.company_of.get(id_), column + LOOKUP_TABLE: "account"} for id_ in ids}
-
-    async def hidden_columns(self, _table: str) -> frozenset[str]:
-        return frozenset()
-
-    async def readable_columns(self, table: str) -> frozenset[str]:
-        return frozenset(["name", "firstname", *TABLES[table][1].rule_columns])
 
     async def describe(self, entity: Entity) -> dict[str, MarketoField]:
         names = ("company",) if entity.name == "company" else ("company", "firstName")

@@ -8,40 +8,32 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.virtual import MemoryTable, Time, leases
+from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.entities import ENTITIES, Entity
 from shared.model.errors import MarketoError, MsiSyncError
 from shared.model.outcome import Outcome, Retry, Synced
 from shared.model.record import Record
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.engine import Engine
-from shared.sync.lookups import References
-from shared.sync.mapping import MarketoField
-from shared.sync.marketo_cache import Known
-from shared.sync.schema import Schema
 from shared.sync.upserts import PARTS
 from shared.transport.client import Begin
+from tests.support.values import NOON, guid
+from tests.support.vendors import Vendors
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate({"account": {"fields": {"company": "name"}}})
 COMPANY = ENTITIES["company"]
 #: How long Marketo may work on a call.
 LONGEST = 90.0
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=1000 + number))
 
 
 @dataclass
@@ -53,7 +45,7 @@ class Call:
     code: str = "Unreachable"
 
 
-class Marketo:
+class Marketo(Vendors):
     """Looks keys up when a call begins, and writes when it ends, as a database under load does."""
 
     def __init__(self, time: Time) -> None:
@@ -64,15 +56,6 @@ class Marketo:
         self.planned: list[Call] = []
         self.calls: list[tuple[float, list[str]]] = []
         self.works: set[asyncio.Task[None]] = set()
-
-    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
-        return {"company": MarketoField("string", 255)}
-
-    async def find(self, *_: Any) -> dict[str, int]:
-        return {}
-
-    async def probe_write(self, _entity: Entity) -> None:
-        """It is well."""
 
     async def upsert(self, _entity: Entity, bodies: Sequence[bytes], *, begin: Begin, **_: Any) -> list[Result]:
         await begin()
@@ -101,7 +84,7 @@ class Marketo:
         self.at_work -= keys
 
 
-class Dataverse:
+class Dataverse(Vendors):
     """The rows, whose names change."""
 
     def __init__(self) -> None:
@@ -111,12 +94,6 @@ class Dataverse:
         read = {id_: {"name": self.names[id_]} for id_ in ids}
         await asyncio.sleep(0.2)  # what is read is old when it comes
         return read
-
-    async def hidden_columns(self, _table: str) -> frozenset[str]:
-        return frozenset()
-
-    async def readable_columns(self, table: str) -> frozenset[str]:
-        return frozenset(["name", *TABLES[table][1].rule_columns])
 
 
 @dataclass
@@ -153,19 +130,15 @@ class World:
             return self.time.clock() + ahead
 
         table = Connection(self.table)
-        engine = Engine(
-            dataverse=self.dataverse,
-            marketo=self.marketo,
-            schema=Schema(CONFIG, self.dataverse, self.marketo, clock=clock),
-            references=References(self.dataverse, CONFIG, clock=clock),
-            known=Known(clock=clock),
+        engine = engine_between(
+            self.dataverse,
+            self.marketo,
+            CONFIG,
+            clock=clock,
+            now=self.time.now,
             circuits=Circuits(None, seconds=1.0, now=self.time.now),
             leases=leases(clock, table, me=f"p{len(self.processes)}", longest_call=LONGEST),
             tables=["account"],
-            clock=clock,
-            now=self.time.now,
-            time_budget=180.0,
-            parent_wait=86_400.0,
         )
         self.processes.append(Process(engine, table))
         return self.processes[-1]

@@ -3,33 +3,28 @@
 import heapq
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from local.virtual import leases
+from local.wiring import engine_between
 from shared.azure.service_bus import Outgoing
 from shared.config.settings import QueueSettings
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.entities import ENTITIES, Entity
 from shared.model.errors import DataverseError, MarketoError, VendorError
 from shared.model.outcome import Failed, Outcome, Retry, Synced
 from shared.model.record import MAX_RECORDS, Record, decode, encode
 from shared.sync.circuit_breaker import Circuits
-from shared.sync.engine import Engine
-from shared.sync.lookups import References
-from shared.sync.mapping import MarketoField
-from shared.sync.marketo_cache import Known
 from shared.sync.routing import chunked
-from shared.sync.schema import Schema
 from shared.sync.settlement import Settler
+from tests.support.values import NOON, guid
+from tests.support.vendors import Vendors
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 HOUR = 3600.0
 CONFIG = SyncConfig.model_validate({"account": {"fields": {"company": "name"}}})
 COMPANY = ENTITIES["company"]
@@ -39,11 +34,7 @@ BATCH = 32
 CALL_SECONDS = 0.5
 
 
-def guid(number: int) -> str:
-    return str(UUID(int=1000 + number))
-
-
-class World:
+class World(Vendors):
     """Both vendors behind the circuits, the companies' queue, and one consumer of it, in simulated time."""
 
     def __init__(self) -> None:
@@ -59,19 +50,8 @@ class World:
         self.too_slow_from = 1_000
         itself: Any = self
         self.circuits = Circuits(None, seconds=60.0, now=self.now)
-        self.engine = Engine(
-            dataverse=itself,
-            marketo=itself,
-            schema=Schema(CONFIG, itself, itself, clock=self.clock),
-            references=References(itself, CONFIG, clock=self.clock),
-            known=Known(clock=self.clock),
-            circuits=self.circuits,
-            leases=leases(self.clock),
-            tables=["account"],
-            clock=self.clock,
-            now=self.now,
-            time_budget=180.0,
-            parent_wait=86_400.0,
+        self.engine = engine_between(
+            self, self, CONFIG, clock=self.clock, now=self.now, circuits=self.circuits, tables=["account"]
         )
         queues = QueueSettings.model_construct(None, company=QUEUE, dead_letters="dead-letters")
         self.settler = Settler(itself, itself, queues, now=self.now, max_attempts=8)
@@ -90,15 +70,6 @@ class World:
             if self.dataverse_error:
                 raise self.dataverse_error
         return {id_: {"name": f"Company {id_}"} for id_ in ids}
-
-    async def hidden_columns(self, _table: str) -> frozenset[str]:
-        return frozenset()
-
-    async def readable_columns(self, table: str) -> frozenset[str]:
-        return frozenset(["name", *TABLES[table][1].rule_columns])
-
-    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
-        return {"company": MarketoField("string", 255)}
 
     async def probe_write(self, _entity: Entity) -> None:
         async with self.circuits.call("marketo"):

@@ -3,49 +3,47 @@
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from local.virtual import leases
+from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.marketo.client import NOBODY
 from shared.model.codes import Kind, dataverse, marketo_record, marketo_response
-from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.entities import ENTITIES, Entity
 from shared.model.errors import DataverseError, MarketoError, MsiSyncError, SignInError
 from shared.model.left_out import LeftOut
 from shared.model.outcome import Deferred, Failed, Outcome, Retry, Synced
 from shared.model.record import Record
-from shared.sync.circuit_breaker import Circuits
-from shared.sync.engine import Engine
 from shared.sync.links import LOOKUP_TABLE
-from shared.sync.lookups import References
 from shared.sync.mapping import MarketoField
-from shared.sync.marketo_cache import Known
-from shared.sync.schema import Schema
+from tests.support.values import NOON, guid
+from tests.support.vendors import Vendors
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate(
     {"account": {"fields": {"company": "name", "industry": {"column": "industrycode", "convert": "label"}}}}
 )
 COMPANY = ENTITIES["company"]
-OWNER = str(UUID(int=1))
+OWNER = guid(1)
 TIME_BUDGET = 180.0
 
 Sent = list[dict[str, Any]]
 
 
-def guid(number: int) -> str:
-    return str(UUID(int=1000 + number))
+def account(number: int) -> str:
+    """The id of an account; never nobody's, which is all zeros and stands in probes."""
+    return guid(1000 + number)
 
 
-class World:
+class World(Vendors):
     """Dataverse has every account that is asked for; `answer` decides what Marketo does with a call."""
+
+    columns = ("name", "industrycode")
+    fields = ("company", "industry")
 
     def __init__(
         self, answer: Callable[[Sent], list[Result]], *, owner: str | None = None, refused: str = "keep"
@@ -67,20 +65,15 @@ class World:
         self.reads = 0
         self.find_error: MsiSyncError | None = None
         self.seconds_per_read = 0.0
-        itself: Any = self
-        self.engine = Engine(
-            dataverse=itself,
-            marketo=itself,
-            schema=Schema(CONFIG.model_copy(update={"refused": refused}), itself, itself, clock=lambda: self.now),
-            references=References(itself, CONFIG, clock=lambda: self.now),
-            known=Known(clock=lambda: self.now),
-            circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
-            leases=leases(lambda: self.now),
-            tables=["account", "systemuser"],
+        config = CONFIG.model_copy(update={"refused": refused})
+        self.engine = engine_between(
+            self,
+            self,
+            config,
             clock=lambda: self.now,
             now=lambda: NOON,
+            tables=["account", "systemuser"],
             time_budget=TIME_BUDGET,
-            parent_wait=86_400.0,
         )
 
     async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
@@ -93,18 +86,12 @@ class World:
         owner = {"_ownerid_value": self.owner, "_ownerid_value" + LOOKUP_TABLE: "systemuser"}
         return {id_: {"name": f"Company {id_}", **owner, **self.odd.get(id_, {})} for id_ in ids}
 
-    async def hidden_columns(self, _table: str) -> frozenset[str]:
-        return frozenset()
-
-    async def readable_columns(self, table: str) -> frozenset[str]:
-        return frozenset(["name", "industrycode", *TABLES[table][1].rule_columns])
-
     async def labels(self, *_: Any) -> dict[str, dict[int, str]]:
         return {"industrycode": {1: "Accounting"}}
 
-    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
+    async def describe(self, entity: Entity) -> dict[str, MarketoField]:
         self.descriptions += 1
-        return {"company": MarketoField("string", 255), "industry": MarketoField("string", 255)}
+        return await super().describe(entity)
 
     async def find(self, _entity: Entity, keys: Sequence[str]) -> dict[str, int]:
         self.finds += 1
@@ -130,7 +117,7 @@ class World:
             raise MarketoError(result.code, result.message, kind=Kind.CONFIGURATION)
 
     async def sync(self, count: int, *, attempt: int = 0, without: Collection[str] = ()) -> dict[str, Outcome]:
-        ids = [id_ for n in range(count) if (id_ := guid(n)) not in without]
+        ids = [id_ for n in range(count) if (id_ := account(n)) not in without]
         outcomes = await self.engine.sync(COMPANY, [Record("account", id_, NOON, attempt=attempt) for id_ in ids])
         assert len(outcomes) == len(ids)
         return {record.id: outcome for record, outcome in outcomes}
@@ -169,9 +156,9 @@ def no_owner() -> MarketoError:
 
 
 async def test_a_poison_record_is_found_and_the_other_299_are_stored() -> None:
-    world = World(refusing(system_error(), because_of={guid(137)}))
+    world = World(refusing(system_error(), because_of={account(137)}))
     outcomes = await world.sync(300)
-    poison = outcomes.pop(guid(137))
+    poison = outcomes.pop(account(137))
     assert set(outcomes.values()) == {Synced("created")}
     assert poison == Retry(5.0, "611", "System error", counted=True)
     assert len(world.calls) <= 1 + 10
@@ -179,16 +166,16 @@ async def test_a_poison_record_is_found_and_the_other_299_are_stored() -> None:
 
 @pytest.mark.parametrize("position", [0, 1, 149, 150, 298, 299])
 async def test_a_poison_record_costs_at_most_twelve_more_calls_wherever_it_is(position: int) -> None:
-    world = World(refusing(system_error(), because_of={guid(position)}))
+    world = World(refusing(system_error(), because_of={account(position)}))
     outcomes = await world.sync(300)
     assert sum(outcome == Synced("created") for outcome in outcomes.values()) == 299
     assert len(world.calls) - 1 + 2 <= 12, "the first call is tried three times, the others once"
 
 
 async def test_a_record_that_spoils_a_call_again_is_kept_as_a_dead_letter() -> None:
-    world = World(refusing(system_error(), because_of={guid(137)}))
+    world = World(refusing(system_error(), because_of={account(137)}))
     outcomes = await world.sync(300, attempt=1)
-    assert outcomes[guid(137)] == Failed("611", "System error; it spoils every call that it is in", "marketo")
+    assert outcomes[account(137)] == Failed("611", "System error; it spoils every call that it is in", "marketo")
 
 
 async def test_where_nothing_is_stored_all_try_again_and_few_calls_are_spent() -> None:
@@ -204,7 +191,7 @@ async def test_where_nothing_is_stored_all_try_again_and_few_calls_are_spent() -
     ids=len,
 )
 async def test_several_culprits_are_found_one_after_the_other_and_all_others_are_stored(poison: set[int]) -> None:
-    culprits = {guid(n) for n in poison}
+    culprits = {account(n) for n in poison}
     world = World(refusing(system_error(), because_of=culprits))
     done: set[str] = set()
     for attempt in range(8):
@@ -223,7 +210,7 @@ POISONS = ["611", "701", "712", "714", "718", "1007", "1015", "1021"]
 async def test_two_culprits_with_reasons_of_their_own_are_told_apart_and_the_others_stored(
     one: str, other: str
 ) -> None:
-    reasons = {guid(40): one, guid(240): other}
+    reasons = {account(40): one, account(240): other}
 
     def answer(sent: Sent) -> list[Result]:
         for row in sent:
@@ -248,9 +235,9 @@ async def test_two_culprits_with_reasons_of_their_own_are_told_apart_and_the_oth
 async def test_a_read_refused_for_what_one_row_is_costs_the_others_nothing(code: str) -> None:
     world = World(stored)
     kind = dataverse(code, int(code[5:]) if code.startswith("HTTP") else 400)
-    world.row_errors = {guid(7): DataverseError(code, "no", kind=kind)}
+    world.row_errors = {account(7): DataverseError(code, "no", kind=kind)}
     outcomes = await world.sync(300)
-    odd = outcomes.pop(guid(7))
+    odd = outcomes.pop(account(7))
     assert set(outcomes.values()) == {Synced("created")}
     assert isinstance(odd, Failed)
     assert odd.code == code
@@ -265,22 +252,22 @@ async def test_an_address_where_nothing_is_makes_no_dead_letter() -> None:
 
 async def test_a_call_refused_for_good_because_of_one_record_costs_the_others_nothing() -> None:
     blank = MarketoError("701", "email cannot be blank", kind=Kind.PERMANENT)
-    outcomes = await World(refusing(blank, because_of={guid(9)})).sync(50)
-    assert outcomes.pop(guid(9)) == Failed("701", "email cannot be blank", "marketo")
+    outcomes = await World(refusing(blank, because_of={account(9)})).sync(50)
+    assert outcomes.pop(account(9)) == Failed("701", "email cannot be blank", "marketo")
     assert set(outcomes.values()) == {Synced("created")}
 
 
 async def test_every_half_holds_each_record_once() -> None:
-    world = World(refusing(system_error(), because_of={guid(0), guid(299)}))
+    world = World(refusing(system_error(), because_of={account(0), account(299)}))
     outcomes = await world.sync(300)
     assert sum(isinstance(outcome, Synced) for outcome in outcomes.values()) == 298
     assert all(len(set(call)) == len(call) for call in world.calls)
 
 
 async def test_a_body_that_is_too_large_is_halved_and_a_record_too_large_alone_fails() -> None:
-    world = World(refusing(MarketoError("HTTP 413", "too large", kind=Kind.SPLIT), because_of={guid(5)}))
+    world = World(refusing(MarketoError("HTTP 413", "too large", kind=Kind.SPLIT), because_of={account(5)}))
     outcomes = await world.sync(10)
-    assert outcomes.pop(guid(5)) == Failed("HTTP 413", "too large", "marketo")
+    assert outcomes.pop(account(5)) == Failed("HTTP 413", "too large", "marketo")
     assert set(outcomes.values()) == {Synced("created")}
 
 
@@ -296,17 +283,17 @@ async def test_an_owner_that_marketo_lost_is_looked_up_again_after_seconds() -> 
 
 
 async def test_an_owner_that_marketo_refuses_again_costs_only_the_records_that_have_it() -> None:
-    world = World(refusing(no_owner(), because_of={guid(3)}), owner=OWNER)
+    world = World(refusing(no_owner(), because_of={account(3)}), owner=OWNER)
     outcomes = await world.sync(20, attempt=1)
-    refused = outcomes.pop(guid(3))
+    refused = outcomes.pop(account(3))
     assert isinstance(refused, Retry)
     assert refused.counted
     assert set(outcomes.values()) == {Synced("created")}
 
 
 async def test_a_code_that_no_document_names_is_tried_again_and_counted() -> None:
-    outcomes = await World(skipping(guid(7), "1999", "Sunspots")).sync(20)
-    assert outcomes.pop(guid(7)) == Retry(60.0, "1999", "Sunspots", counted=True)
+    outcomes = await World(skipping(account(7), "1999", "Sunspots")).sync(20)
+    assert outcomes.pop(account(7)) == Retry(60.0, "1999", "Sunspots", counted=True)
     whole = MarketoError("799", "Sunspots", kind=marketo_response("799"))
     assert set((await World(refusing(whole)).sync(5)).values()) == {Retry(60.0, "799", "Sunspots", counted=True)}
 
@@ -321,9 +308,9 @@ async def test_a_refused_field_is_left_out_warned_about_and_the_record_stored(
         return [Result("skipped", 0, code, message) if "industry" in row else Result("created") for row in sent]
 
     world = World(answer)
-    world.odd = {guid(7): {"industrycode": 1}}
+    world.odd = {account(7): {"industrycode": 1}}
     outcomes = await world.sync(20)
-    assert outcomes[guid(7)] == Synced("created")
+    assert outcomes[account(7)] == Synced("created")
     assert message in caplog.text
 
 
@@ -344,8 +331,8 @@ async def test_a_value_that_marketo_refuses_is_told_by_its_kind_and_the_field_ke
         return refusing_industry(given)
 
     world = World(answer, refused=refused)
-    world.odd = {guid(7): {"industrycode": 1}}
-    outcome = (await world.sync(20))[guid(7)]
+    world.odd = {account(7): {"industrycode": 1}}
+    outcome = (await world.sync(20))[account(7)]
     assert isinstance(outcome, Synced)
     assert outcome.left_out == (
         LeftOut("industry", "1003", "Invalid value for field 'industry': text", "text of 10 characters"),
@@ -359,8 +346,8 @@ async def test_a_field_that_may_not_even_be_cleared_is_left_out_after_all() -> N
         return [Result("skipped", 0, "1003", text) if "industry" in row else Result("created") for row in sent]
 
     world = World(answer, refused="clear")
-    world.odd = {guid(7): {"industrycode": 1}}
-    outcome = (await world.sync(20))[guid(7)]
+    world.odd = {account(7): {"industrycode": 1}}
+    outcome = (await world.sync(20))[account(7)]
     assert isinstance(outcome, Synced)
     assert [each.field for each in outcome.left_out] == ["industry"]
 
@@ -368,15 +355,15 @@ async def test_a_field_that_may_not_even_be_cleared_is_left_out_after_all() -> N
 @pytest.mark.parametrize("code", ["1001", "1003", "1007", "1021"])
 async def test_a_record_that_marketo_will_never_take_fails_alone_with_its_code_and_text(code: str) -> None:
     told = "Invalid value for field 'externalCompanyId'"
-    outcomes = await World(skipping(guid(7), code, told)).sync(20)
-    assert outcomes.pop(guid(7)) == Failed(code, told, "marketo")
+    outcomes = await World(skipping(account(7), code, told)).sync(20)
+    assert outcomes.pop(account(7)) == Failed(code, told, "marketo")
     assert set(outcomes.values()) == {Synced("created")}
 
 
 async def test_a_record_whose_parent_turns_out_to_be_missing_is_tried_again_soon_and_counted() -> None:
-    world = World(skipping(guid(7), "1004", "Lead not found"), owner=OWNER)
+    world = World(skipping(account(7), "1004", "Lead not found"), owner=OWNER)
     outcomes = await world.sync(20)
-    assert outcomes[guid(7)] == Retry(5.0, "1004", "Lead not found", counted=True)
+    assert outcomes[account(7)] == Retry(5.0, "1004", "Lead not found", counted=True)
     finds = world.finds
     await world.sync(20)
     assert world.finds == finds + 1
@@ -384,19 +371,19 @@ async def test_a_record_whose_parent_turns_out_to_be_missing_is_tried_again_soon
 
 @pytest.mark.parametrize("code", ["1014", "1029", "1036"])
 async def test_a_passing_trouble_of_one_record_is_tried_again_and_counted(code: str) -> None:
-    outcome = (await World(skipping(guid(7), code)).sync(20))[guid(7)]
+    outcome = (await World(skipping(account(7), code)).sync(20))[account(7)]
     assert outcome == Retry(60.0, code, "reason", counted=True)
 
 
 async def test_a_field_that_only_one_record_lacks_is_tried_once_more_and_then_the_record_is_kept(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    world = World(skipping(guid(7), "1006", "Field 'x' not found"))
+    world = World(skipping(account(7), "1006", "Field 'x' not found"))
     with caplog.at_level(logging.ERROR):
-        outcome = (await world.sync(20))[guid(7)]
+        outcome = (await world.sync(20))[account(7)]
     assert outcome == Retry(60.0, "1006", "Field 'x' not found", counted=True)
     assert "Field 'x' not found" in caplog.text
-    again = (await world.sync(20, attempt=1))[guid(7)]
+    again = (await world.sync(20, attempt=1))[account(7)]
     assert (type(again), again.code) == (Failed, "1006")  # type: ignore[union-attr]
     assert world.probes == 0, "the others' success tells that Marketo is well"
 
@@ -413,21 +400,21 @@ def configuration(code: str) -> MarketoError:
 async def test_a_call_refused_as_if_for_the_configuration_because_of_one_record_costs_one_dead_letter(
     code: str, count: int, most: int
 ) -> None:
-    world = World(refusing(configuration(code), because_of={guid(7)}))
+    world = World(refusing(configuration(code), because_of={account(7)}))
     outcomes = await world.sync(count)
-    culprit = outcomes.pop(guid(7))
+    culprit = outcomes.pop(account(7))
     assert isinstance(culprit, Failed)
     assert (culprit.code, culprit.source) == (code, "marketo")
     assert set(outcomes.values()) == {Synced("created")}
     assert len(world.calls) - 1 + world.probes <= most
-    assert await world.sync(5, without={guid(7)}), "the circuit is closed"
+    assert await world.sync(5, without={account(7)}), "the circuit is closed"
 
 
 @pytest.mark.parametrize("code", ["1008", "1009", "1011", "1018", "1026", "1035"])
 async def test_a_record_skipped_as_if_for_the_configuration_while_others_are_stored_is_a_dead_letter(code: str) -> None:
-    world = World(skipping(guid(7), code))
+    world = World(skipping(account(7), code))
     outcomes = await world.sync(12)
-    assert (type(outcomes[guid(7)]), outcomes.pop(guid(7)).code) == (Failed, code)  # type: ignore[union-attr]
+    assert (type(outcomes[account(7)]), outcomes.pop(account(7)).code) == (Failed, code)  # type: ignore[union-attr]
     assert set(outcomes.values()) == {Synced("created")}
     assert (len(world.calls), world.probes) == (1, 0)
 
@@ -435,13 +422,13 @@ async def test_a_record_skipped_as_if_for_the_configuration_while_others_are_sto
 @pytest.mark.parametrize("code", ["1003", "HTTP 403", "611", "799"])
 async def test_a_record_that_is_refused_again_alone_is_kept_when_others_are_stored_meanwhile(code: str) -> None:
     error = MarketoError(code, "no", kind=marketo_response(code) if code.isdigit() else Kind.CONFIGURATION)
-    world = World(refusing(error, because_of={guid(0)}))
+    world = World(refusing(error, because_of={account(0)}))
     (first,) = (await world.sync(1)).values()
     assert isinstance(first, Retry)
     assert first.counted
     (again,) = (await world.sync(1, attempt=1)).values()
     assert isinstance(again, Retry), "nobody knows: no other record was sent"
-    await world.sync(12, without={guid(0)})
+    await world.sync(12, without={account(0)})
     (last,) = (await world.sync(1, attempt=2)).values()
     assert (type(last), getattr(last, "code", "")) == (Failed, code)
 
@@ -454,7 +441,7 @@ async def test_records_that_are_all_skipped_for_the_configuration_wait_and_uncou
 
 
 async def test_where_no_record_is_taken_though_marketo_is_well_all_are_tried_again_and_counted() -> None:
-    world = World(refusing(configuration("1003"), because_of={guid(n) for n in range(12)}))
+    world = World(refusing(configuration("1003"), because_of={account(n) for n in range(12)}))
     assert set((await world.sync(12)).values()) == {Retry(60.0, "1003", "no", counted=True)}
 
 
@@ -462,17 +449,17 @@ async def test_where_no_record_is_taken_though_marketo_is_well_all_are_tried_aga
 async def test_a_record_whose_body_ends_every_call_without_an_answer_is_found_and_counted(code: str) -> None:
     kind = Kind.UNKNOWN if code == "UnknownAnswer" else Kind.TRANSIENT
     cut = MarketoError(code, "no answer", kind=kind, at_work=True)
-    world = World(refusing(cut, because_of={guid(7)}))
-    everybody = {guid(n) for n in range(12)}
+    world = World(refusing(cut, because_of={account(7)}))
+    everybody = {account(n) for n in range(12)}
     pending, calls = everybody, 0
     for attempt in range(4):
         outcomes = await world.sync(12, attempt=attempt, without=everybody - pending)
         assert all(o.counted for o in outcomes.values() if isinstance(o, Retry))
         pending = {id_ for id_, outcome in outcomes.items() if not isinstance(outcome, Synced)}
         calls = len(world.calls) + world.probes
-        if pending == {guid(7)}:
+        if pending == {account(7)}:
             break
-    assert pending == {guid(7)}
+    assert pending == {account(7)}
     assert calls <= 1 + 12
     assert set((await world.sync(5)).values()) == {Synced("created")}
 
@@ -487,7 +474,7 @@ async def test_a_call_without_an_answer_while_marketo_is_away_uses_up_no_attempt
 async def test_after_a_field_was_not_found_the_fields_are_read_anew_before_the_next_try(
     code: str, descriptions: int
 ) -> None:
-    world = World(skipping(guid(7), code))
+    world = World(skipping(account(7), code))
     await world.sync(20)
     await world.sync(20)
     assert world.descriptions == descriptions
@@ -496,7 +483,7 @@ async def test_after_a_field_was_not_found_the_fields_are_read_anew_before_the_n
 @pytest.mark.parametrize(("code", "descriptions"), [("1006", 2), ("502", 1)])
 async def test_a_field_not_found_may_be_said_of_the_whole_call_too(code: str, descriptions: int) -> None:
     error = MarketoError(code, "Field 'x' not found", kind=marketo_response(code))
-    world = World(refusing(error, because_of={guid(7)}))
+    world = World(refusing(error, because_of={account(7)}))
     await world.sync(20)
     await world.sync(20)
     assert world.descriptions == descriptions
@@ -507,14 +494,14 @@ async def test_a_field_not_found_may_be_said_of_the_whole_call_too(code: str, de
 )
 async def test_a_value_that_cannot_be_mapped_costs_its_field_and_no_other(value: Any) -> None:
     world = World(stored)
-    world.odd = {guid(7): {"industrycode": value}}
+    world.odd = {account(7): {"industrycode": value}}
     assert set((await world.sync(20)).values()) == {Synced("created")}
-    assert [record["externalCompanyId"] for record in world.sent if "industry" not in record] == [guid(7)]
+    assert [record["externalCompanyId"] for record in world.sent if "industry" not in record] == [account(7)]
 
 
 async def test_half_an_emoji_costs_neither_the_record_nor_its_neighbours() -> None:
     world = World(stored)
-    world.odd = {guid(7): {"name": "Contoso \ud83d"}}
+    world.odd = {account(7): {"name": "Contoso \ud83d"}}
     assert set((await world.sync(20)).values()) == {Synced("created")}
 
 
@@ -562,7 +549,7 @@ async def test_parents_that_cannot_be_looked_up_hold_their_children_for_a_while(
 
 
 async def test_what_the_time_did_not_suffice_for_is_sent_again_at_once() -> None:
-    world = World(refusing(system_error(), because_of={guid(299)}))
+    world = World(refusing(system_error(), because_of={account(299)}))
     world.seconds_per_call = 100.0
     outcomes = await world.sync(300)
     late = [outcome for outcome in outcomes.values() if not isinstance(outcome, Synced)]
@@ -591,8 +578,8 @@ async def test_whatever_marketo_refuses_each_record_has_one_outcome_and_its_own(
     given_codes: list[str], poison: set[int], poison_code: str
 ) -> None:
     kind = Kind.MISSING_PARENT if poison_code == "718" else Kind.SPLIT
-    poisoned = {guid(n) for n in poison}
-    numbers = {guid(n): code for n, code in enumerate(given_codes)}
+    poisoned = {account(n) for n in poison}
+    numbers = {account(n): code for n, code in enumerate(given_codes)}
 
     def answer(sent: Sent) -> list[Result]:
         ids = [row["externalCompanyId"] for row in sent]

@@ -3,13 +3,13 @@
 import json
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from local.virtual import leases
+from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.model.codes import Kind
@@ -18,16 +18,13 @@ from shared.model.errors import DataverseError
 from shared.model.outcome import FILTERED, Deferred, Outcome, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync.children import Children
-from shared.sync.circuit_breaker import Circuits
-from shared.sync.engine import Engine
 from shared.sync.links import LOOKUP_TABLE
-from shared.sync.lookups import References
 from shared.sync.mapping import MarketoField
-from shared.sync.marketo_cache import Known
 from shared.sync.scheduling import AT_ONCE, Windows
 from shared.sync.schema import Schema
+from tests.support.values import NOON, guid
+from tests.support.vendors import Vendors
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables}
 TABLES_OF_FILE: dict[str, dict[str, Any]] = {
     "systemuser": {"fields": {"email": "internalemailaddress"}},
@@ -39,23 +36,26 @@ TABLES_OF_FILE: dict[str, dict[str, Any]] = {
 Row = dict[str, Any]
 
 
-def guid(number: int) -> str:
-    return str(UUID(int=number))
-
-
 def to(column: str, table: str, number: int) -> Row:
     return {column: guid(number), column + LOOKUP_TABLE: table}
 
 
-class World:
+class World(Vendors):
     """Dynamics with the native connector's column, a Marketo, and the engine between them."""
 
     def __init__(self, *, without: str = "", **options: Any) -> None:
         tables = {table: rest for table, rest in TABLES_OF_FILE.items() if table != without}
         self.config = SyncConfig.model_validate({**tables, **options})
         self.rows_of: dict[str, dict[str, Row]] = {table: {} for table in [*TABLES, "connectionrole"]}
-        self.columns = {"name", "firstname", "jobtitle", "internalemailaddress", "new_synctomkto", "statecode"}
-        self.fields = {"email", "company", "firstName", "title", "name"}
+        self.columns: set[str] = {
+            "name",
+            "firstname",
+            "jobtitle",
+            "internalemailaddress",
+            "new_synctomkto",
+            "statecode",
+        }
+        self.fields: set[str] = {"email", "company", "firstName", "title", "name"}
         self.believed_fields: set[str] | None = None
         self.stored: dict[str, dict[str, Row]] = {name: {} for name in ENTITIES}
         self.requests: list[str] = []
@@ -63,30 +63,18 @@ class World:
         itself: Any = self
         self.schema = Schema(self.config, itself, itself, clock=lambda: self.now)
         self.windows = AT_ONCE
-        self.engine = Engine(
-            dataverse=itself,
-            marketo=itself,
-            schema=self.schema,
-            references=References(itself, self.config, clock=lambda: self.now),
-            known=Known(clock=lambda: self.now),
-            circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
-            leases=leases(lambda: self.now),
-            tables=list(self.config.tables),
+        self.engine = engine_between(
+            self,
+            self,
+            self.config,
             clock=lambda: self.now,
             now=lambda: NOON + timedelta(seconds=self.now),
-            time_budget=180.0,
-            parent_wait=86_400.0,
+            schema=self.schema,
         )
 
     def put(self, table: str, number: int, **columns: Any) -> Record:
         self.rows_of[table][guid(number)] = columns
         return Record(table, guid(number), NOON)
-
-    async def hidden_columns(self, _table: str) -> frozenset[str]:
-        return frozenset()
-
-    async def readable_columns(self, table: str) -> frozenset[str]:
-        return frozenset([*self.columns, *TABLES[table][1].rule_columns])
 
     async def rows(
         self, entity_set: str, _key: str, ids: Sequence[str], columns: Iterable[str], **_: Any

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
 from azure.data.tables import TableEntity
 
+from local.wiring import pipeline_around
 from shared.azure.parked_rows import Parked, child_of, child_row
 from shared.azure.service_bus import Outgoing
 from shared.dataverse.notifications import Notification, parse
@@ -21,30 +21,16 @@ from shared.model.errors import DataverseError, MsiSyncError, SignInError
 from shared.model.outcome import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
 from shared.model.record import Record, decode, encode, read, timestamp
 from shared.sync.circuit_breaker import Circuits
-from shared.sync.handlers import Pipeline
 from shared.sync.incoming import Incoming
 from shared.sync.scheduling import Bursts, Windows
 from shared.sync.settlement import STORAGE_AWAY
+from tests.support.values import guid
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
 SEEN = NOON - timedelta(seconds=40)
 ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
 TABLES = ["systemuser", "account", "lead", "contact", "opportunity", "connection"]
 JSON = "application/json"
-
-
-class Queues:
-    """Queues are named as their entities."""
-
-    changes = "changes"
-    dead_letters = "dead-letters"
-
-    def of(self, entity: str) -> str:
-        return entity
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
 
 
 def context(number: int = 1, table: str = "lead", **facts: Any) -> dict[str, Any]:
@@ -105,22 +91,11 @@ class World:
         self.heard: list[datetime] = []
         self.links: list[Parked] = []
         self.unparked: list[Parked] = []
-        queues: Any = Queues()
-        itself: Any = self
-        self.pipeline = Pipeline(
-            queues,
+        self.pipeline = pipeline_around(
+            self,
             bursts=Bursts(burst_batch=3, seconds=20.0, now=lambda: NOON),
             circuits=Circuits(None, seconds=60.0, now=lambda: NOON),
-            bus=itself,
-            engine=itself,
-            settler=itself,
-            parking=itself,
-            marketo=itself,
-            known=itself,
-            dependants=itself,
-            counts=itself,
-            left_out=itself,
-            gauges=itself.tell,
+            gauges=self.tell,
             tables={table: {"new_synctomkto"} for table in TABLES},
             organization_id=self.organization,
             is_echo=self.is_echo,

@@ -1,12 +1,11 @@
 """Is the app alive: what functions note, and what doctor and status make of it."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 
 from infra import deployment
 from shared.cli.doctor import alive
@@ -17,33 +16,19 @@ from shared.config.settings import MarketoSettings
 from shared.config.version import ROOT, VERSION, deployed
 from shared.model.entities import ENTITIES
 from shared.sync.heartbeat import FUNCTIONS, KIND, TIMER, Beat, Heartbeat, beat_of, instance, interval, silence
+from tests.support.state import SharedState
+from tests.support.values import NOON
 from tests.unit.cli.test_output import shown
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 EACH_MINUTE = "0 * * * * *"
 MINUTE = timedelta(minutes=1)
 MARKETO = MarketoSettings.model_construct()
 
 
-class Storage:
-    """Rows as they are put, and how often."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
-        self.requests = 0
-        self.away = False
-
-    async def put(self, kind: str, name: str, value: dict[str, Any]) -> None:
-        self.requests += 1
-        if self.away:
-            raise ServiceRequestError("away")
-        self.rows[kind, name] = dict(value)
-
-
 class World:
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.storage = Storage()
+        self.storage = SharedState()
         self.asked = 0
         self.heartbeat = Heartbeat(
             cast(Any, self.storage),
@@ -62,7 +47,7 @@ async def test_the_timer_notes_each_run_with_the_version() -> None:
     for second in (0, 1, 60):
         world.seconds = second
         await world.heartbeat.beat(TIMER)
-    row = world.storage.rows[KIND, TIMER]
+    row = world.storage.stored[KIND, TIMER]
     assert beat_of(row) == Beat(NOON + timedelta(seconds=60), instance(), "0.1.0+abc")
     assert (world.storage.requests, world.asked) == (3, 1)
 
@@ -75,12 +60,12 @@ async def test_a_function_with_work_notes_itself_once_a_minute_in_each_process()
         await world.heartbeat.beat("sync_companies")
     assert world.storage.requests == 6
     assert world.asked == 0
-    assert "version" not in world.storage.rows[KIND, "sync_persons"]
+    assert "version" not in world.storage.stored[KIND, "sync_persons"]
 
 
 async def test_storage_that_is_away_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
-    world.storage.away = True
+    world.storage.storage_away = True
     await world.heartbeat.beat("sync_persons")
     await world.heartbeat.beat("sync_persons")
     assert world.storage.requests == 1

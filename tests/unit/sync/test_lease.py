@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
@@ -23,9 +22,9 @@ from shared.sync.lease import (
     STORAGE_AWAY_SECONDS,
     Sending,
 )
+from tests.support.values import NOON
 
 T = TypeVar("T")
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CALL = 90.0
 LASTS = CALL * MARGIN * (1 + SPARE) + SPARE_SECONDS
 

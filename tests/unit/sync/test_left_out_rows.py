@@ -1,6 +1,6 @@
 """What records were synced without: kept for operators, bounded, gone when it is right, and free where nothing is."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +10,8 @@ from shared.model.left_out import LeftOut
 from shared.model.outcome import Failed, Outcome, Synced
 from shared.model.record import Record
 from shared.sync.left_out_rows import MOST, REFRESH, LeftOutRows, fields_of, kind_of
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MAIL = LeftOut("email", "1003", "Invalid value for field 'email'", "an e-mail address of 26 characters")
 COMPANY = LeftOut("company", "CompanyField", "the company's", "a value")
 

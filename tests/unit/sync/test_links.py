@@ -2,27 +2,18 @@
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from shared.config.sync_toml import OwnerPolicy, SyncConfig
 from shared.model.outcome import Parent, Skipped
-from shared.sync.links import LOOKUP_TABLE, Reference, Row, Rules, User, lookup, skip_user
+from shared.sync.links import Reference, Row, Rules, User, lookup, skip_user
 from shared.sync.lookups import FRESH_SECONDS, KEEP_SECONDS, References
 from shared.sync.reference_state import Versions
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
-
+from tests.support.values import guid, to
 
 USER, TEAM, ADMIN, FIXED, ACCOUNT, OTHER_ACCOUNT, CONTACT, LEAD, OPPORTUNITY, ROLE = map(guid, range(1, 11))
 GOOD = User(has_mail=True)
-
-
-def to(column: str, table: str, id_: str) -> dict[str, Any]:
-    return {column: id_, column + LOOKUP_TABLE: table}
 
 
 def owner(policy: OwnerPolicy, table: str, id_: str, **users: User | None) -> str | None:

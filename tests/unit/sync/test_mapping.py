@@ -1,7 +1,6 @@
 """What a Marketo record of each table holds, by the sync.toml that is delivered, and how values are made to fit."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from shared.config import sync_toml
 from shared.config.sync_toml import FieldRule, TableConfig
 from shared.dataverse.metadata import Column
 from shared.sync.mapping import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 CONFIG = sync_toml.load(ROOT / "sync.toml")
 DELIVERED = {table: CONFIG.fields_of(table) for table in CONFIG.tables}
 

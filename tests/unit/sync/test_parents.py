@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,13 +12,9 @@ from shared.model.record import Record
 from shared.sync.batch import Batch, Candidate
 from shared.sync.marketo_cache import PRESENT_SECONDS, Known
 from shared.sync.parents import Parents
+from tests.support.values import NOON, guid
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 PERSON = ENTITIES["person"]
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
 
 
 @dataclass

@@ -8,8 +8,8 @@ import pytest
 from local.harness.dead_letters import QUEUES
 from shared.config.settings import QueueSettings
 from shared.sync.redelivery import GIVEN_UP, MARK, GivenUp, sent_for
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 NAMES = QueueSettings.model_validate(QUEUES)
 NOTIFICATION = GivenUp(
     GIVEN_UP,

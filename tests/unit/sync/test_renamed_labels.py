@@ -1,34 +1,26 @@
 """Renamed choices: noticed whenever labels are read, and their rows sent by the timer, page by page."""
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
-from uuid import UUID
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 
 from shared.dataverse.metadata import Column
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError
 from shared.model.record import Record
 from shared.sync.renamed_labels import PAGE_ROWS, PAGES, RenamedLabels
-
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
+from tests.support.state import SharedState
+from tests.support.values import NOON, guid
 
 
-class World:
+class World(SharedState):
     """The shared state, and a Dataverse with some accounts."""
 
     def __init__(self, accounts: int = 3) -> None:
+        super().__init__()
         self.accounts = accounts
-        self.stored: dict[tuple[str, str], dict[str, Any]] = {}
-        self.away = False
         self.urls: list[str] = []
         self.error: DataverseError | None = None
         self.sent: list[Record] = []
@@ -42,22 +34,6 @@ class World:
 
     async def readable_columns(self, _table: str) -> dict[str, Column]:
         return self.kinds
-
-    async def read(self, kind: str, name: str) -> dict[str, Any]:
-        if self.away:
-            raise ServiceRequestError("no storage")
-        return self.stored.get((kind, name), {})
-
-    async def change(self, kind: str, name: str, change: Any) -> None:
-        self.stored[kind, name] = dict(change(self.stored.get((kind, name), {})))
-
-    async def remove(self, kind: str, name: str) -> None:
-        del self.stored[kind, name]
-
-    async def all(self, kind: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        for (of, name), value in self.stored.items():
-            if of == kind:
-                yield name, value
 
     async def page(self, url: str, size: int) -> tuple[list[dict[str, Any]], str]:
         self.urls.append(unquote(url))
@@ -147,8 +123,8 @@ async def test_without_storage_labels_are_compared_the_next_time() -> None:
     world = World()
     process = world.process()
     await process.seen("account", {"industrycode": {1: "Bank"}})
-    world.away = True
+    world.storage_away = True
     await process.seen("account", {"industrycode": {1: "Finance"}})
-    world.away = False
+    world.storage_away = False
     await process.seen("account", {"industrycode": {1: "Finance"}})
     assert world.noted == ["account|industrycode|1"]

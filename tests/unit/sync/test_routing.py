@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from hypothesis import given
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from shared.dataverse.notifications import Notification, parse
 from shared.model.record import MAX_RECORDS, Record
 from shared.sync.routing import Refusal, Routed, records_of
+from tests.support.values import NOON
 
 ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
 OTHER = "aa55bb66-0000-4000-8000-000000000002"
 ID = "4c8e7d15-2052-ef11-a316-000d3a5b7c8d"
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 TABLES = ["systemuser", "account", "lead", "contact", "opportunity", "connection"]
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,8 +25,8 @@ from shared.model.outcome import FILTERED, Deferred, Failed, Later, Outcome, Par
 from shared.model.record import MAX_RECORDS, Record, decode, read
 from shared.sync.scheduling import AT_ONCE, BACKOFF, JITTER, Windows
 from shared.sync.settlement import PROPERTY_LENGTH, Settler
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SEEN = NOON - timedelta(minutes=5)
 IN_A_BURST = NOON + timedelta(seconds=40)
 PERSON = ENTITIES["person"]

@@ -6,8 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,37 +16,31 @@ from hypothesis import strategies as st
 
 from local.bench.small_world import Nobody
 from local.virtual import MemoryTable, Time, leases
+from local.wiring import QUEUES, engine_between, pipeline_around
 from shared.azure.service_bus import Outgoing
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.entities import ENTITIES, Entity
 from shared.model.errors import MarketoError
 from shared.model.outcome import Failed, Later, Retry, Skipped, Synced
 from shared.model.record import Record, encode, read
 from shared.sync.circuit_breaker import Circuits
-from shared.sync.engine import Engine
 from shared.sync.handlers import Pipeline
 from shared.sync.incoming import Incoming
-from shared.sync.lookups import References
-from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
 from shared.sync.scheduling import Bursts
-from shared.sync.schema import Schema
 from shared.sync.settlement import Settler
 from shared.sync.storms import COVERED, LONGEST_WAIT, MARGIN, Storms
+from tests.support.values import NOON, guid
+from tests.support.vendors import Vendors
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 CONFIG = SyncConfig.model_validate({"account": {"fields": {"company": "name"}}})
 COMPANY = ENTITIES["company"]
 ORGANIZATION = str(UUID(int=99))
 CHANGES, DEAD = "changes", "dead-letters"
 CALL_SECONDS = 0.5
 STORED = Synced("updated")
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
 
 
 def change(number: int = 1, *, after: float = 0.0, **facts: Any) -> Record:
@@ -217,7 +210,7 @@ class Broker:
         return not (self.waiting[CHANGES] or self.waiting["company"] or self.taken)
 
 
-class World:
+class World(Vendors):
     """Dynamics and Marketo at once, and processes of the app between them. `troubles`: what becomes of each call."""
 
     def __init__(self, *, processes: int = 1, troubles: Sequence[str] = (), ahead: float = 0.0) -> None:
@@ -281,47 +274,27 @@ class World:
                 self.broker.taken -= 1
 
     def _app(self, me: str) -> Pipeline:
-        itself: Any = self
         nobody: Any = Nobody()
         clock, now = self.time.clock, self.time.now
         circuits = Circuits(None, seconds=60.0, now=now)
-        queues: Any = SimpleNamespace(changes=CHANGES, dead_letters=DEAD, of=lambda entity: entity)
         bus: Any = self.broker
         known = Known(clock=clock)
-        engine = Engine(
-            dataverse=itself,
-            marketo=itself,
-            schema=Schema(CONFIG, itself, itself, clock=clock),
-            references=References(itself, CONFIG, clock=clock),
-            known=known,
-            circuits=circuits,
-            leases=leases(clock, self.table, me=me),
-            tables=["account"],
-            clock=clock,
-            now=now,
-            time_budget=180.0,
-            parent_wait=86_400.0,
-        )
-        return Pipeline(
-            queues,
+        engine = engine_between(
+            self, self, CONFIG, clock=clock, now=now, known=known, circuits=circuits,
+            leases=leases(clock, self.table, me=me), tables=["account"],
+        )  # fmt: skip
+        return pipeline_around(
+            nobody,
             bursts=Bursts(burst_batch=32, seconds=20.0, now=now),
             circuits=circuits,
             bus=bus,
             engine=engine,
-            settler=Settler(bus, nobody, queues, now=now, max_attempts=50, chance=lambda: 0.5),
-            parking=nobody,
-            marketo=itself,
+            settler=Settler(bus, nobody, QUEUES, now=now, max_attempts=50, chance=lambda: 0.5),
+            marketo=self,
             known=known,
-            dependants=nobody,
-            relabel=nobody,
-            look_again=nobody,
-            left_out=nobody,
-            counts=nobody,
-            gauges=nobody,
             tables={"account": ()},
             organization_id=self._organization,
             is_echo=self._is_echo,
-            written_again=nobody,
             now=now,
         )
 
@@ -338,16 +311,7 @@ class World:
         await asyncio.sleep(0.1)
         return found
 
-    async def readable_columns(self, table: str) -> frozenset[str]:
-        return frozenset(["name", *TABLES[table][1].rule_columns])
-
-    async def hidden_columns(self, _table: str) -> frozenset[str]:
-        return frozenset()
-
     # -- Marketo -----------------------------------------------------------------------------------------------------
-
-    async def describe(self, _entity: Entity) -> dict[str, MarketoField]:
-        return {"company": MarketoField("string", 255)}
 
     async def find(self, _entity: Entity, keys: Sequence[str]) -> dict[str, int]:
         return {key: 0 for key in keys if key in self.stored}

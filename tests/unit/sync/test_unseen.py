@@ -1,12 +1,10 @@
 """Rows that could not be seen are asked for now and then, and what depends on those that appear is synced again."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.client import MAX_IDS
@@ -16,29 +14,26 @@ from shared.sync.children import Children
 from shared.sync.dependants import Dependants
 from shared.sync.reference_state import ReferenceState
 from shared.sync.unseen import ASK_SECONDS, LookAgain, UnseenRows
+from tests.support.state import SharedState
+from tests.support.values import NOON, guid
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MAIL = "internalemailaddress"
 TABLES = ("systemuser", "account", "contact", "lead", "opportunity", "connection")
 CONFIG = SyncConfig.model_validate({table: {"fields": {}} for table in TABLES})
 
 
-def guid(number: int) -> str:
-    return str(UUID(int=number))
-
-
-class World:
+class World(SharedState):
     """Dataverse, whose rows appear, and the shared state."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.visible: dict[str, dict[str, dict[str, Any]]] = {}
         self.secured: set[str] = set()
-        self.stored: dict[tuple[str, str], dict[str, Any]] = {}
-        self.requests: list[tuple[str, int]] = []
+        self.asked: list[tuple[str, int]] = []
         self.sent: list[Record] = []
         self.now = NOON
         self.referring = {"accounts", "connections"}
-        self.storage_away = self.dataverse_away = self.broker_away = False
+        self.dataverse_away = self.broker_away = False
         itself: Any = self
         self.rows_unseen = UnseenRows(itself)
         dependants = Dependants(
@@ -56,7 +51,7 @@ class World:
     async def rows(self, entity_set: str, _key: str, ids: Sequence[str], _columns: Any) -> dict[str, dict[str, Any]]:
         if self.dataverse_away:
             raise MsiSyncError("HTTP 503", "away")
-        self.requests.append((entity_set, len(ids)))
+        self.asked.append((entity_set, len(ids)))
         found = self.visible.get(entity_set, {})
         return {id_: found[id_] for id_ in ids if id_ in found}
 
@@ -64,27 +59,6 @@ class World:
         entity_set, _, query = url.rpartition("/")[2].partition("?")
         key = query.partition("$select=")[2].partition("&")[0]
         yield [{key: guid(900)}] if entity_set in self.referring else []
-
-    async def read(self, kind: str, name: str) -> dict[str, Any]:
-        return self.stored.get((kind, name), {})
-
-    async def put(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
-        self.stored[kind, name] = dict(value)
-
-    async def change(self, kind: str, name: str, change: Any) -> None:
-        if self.storage_away:
-            raise ServiceRequestError("no storage")
-        value = change(self.stored.get((kind, name), {}))
-        if value is not None:
-            self.stored[kind, name] = dict(value)
-
-    async def remove(self, kind: str, name: str) -> None:
-        self.stored.pop((kind, name), None)
-
-    async def all(self, kind: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        for (of, name), value in list(self.stored.items()):
-            if of == kind:
-                yield name, value
 
     async def send(self, records: Sequence[Record]) -> None:
         if self.broker_away:
@@ -120,13 +94,13 @@ async def test_who_is_asked_for_costs_a_request_for_three_hundred_in_a_quarter_o
     await world.rows_unseen.note("systemusers", [guid(number) for number in range(2 * MAX_IDS)])
     for _ in range(30):
         await world.run(later=60.0)
-    assert world.requests == [("systemusers", MAX_IDS)] * 4
+    assert world.asked == [("systemusers", MAX_IDS)] * 4
 
 
 async def test_nothing_is_asked_for_where_nothing_is_hidden() -> None:
     world = World()
     assert await world.run() == []
-    assert not world.requests
+    assert not world.asked
 
 
 async def test_a_user_whose_address_alone_is_hidden_has_not_appeared() -> None:

@@ -4,7 +4,6 @@ import logging
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ import pytest
 from local.harness.telemetry import in_memory
 from shared.model.safe_text import LONGEST, redacted
 from shared.telemetry import export
+from tests.support.values import ROOT
 
-ROOT = Path(__file__).parents[3]
 CONNECTION = "InstrumentationKey=00000000-0000-4000-8000-000000000001;IngestionEndpoint=http://127.0.0.1:9/"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,8 +21,8 @@ from shared.sync import measures
 from shared.sync.circuit import Outage
 from shared.telemetry import metrics, spans
 from shared.telemetry.metrics import METRICS, Kind, Metric, record
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 RECORD = Record("lead", "0b1c2d3e-2052-ef11-a316-000d3a5b7c01", NOON - timedelta(seconds=40))
 PARENT = Parent("company", "account", "0b1c2d3e-2052-ef11-a316-000d3a5b7c02")
 FAILED = Failed("1077", "no", "marketo")

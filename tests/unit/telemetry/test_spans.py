@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +13,8 @@ from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
 
 from local.harness.telemetry import Telemetry, in_memory
-from local.virtual import MemoryState, MemoryTable, leases
+from local.virtual import MemoryState, MemoryTable
+from local.wiring import QUEUES, engine_between, pipeline_around
 from shared.azure.parked_rows import Parked
 from shared.azure.service_bus import Bus
 from shared.config.settings import BusSettings
@@ -27,11 +28,8 @@ from shared.model.errors import SignInError
 from shared.model.outcome import Parent
 from shared.model.record import Record
 from shared.sync.circuit_breaker import Circuits
-from shared.sync.engine import Engine
-from shared.sync.handlers import Pipeline
 from shared.sync.incoming import Incoming
 from shared.sync.left_out_rows import LeftOutRows
-from shared.sync.lookups import References
 from shared.sync.marketo_cache import Known
 from shared.sync.parking import Parking
 from shared.sync.scheduling import Bursts
@@ -39,8 +37,8 @@ from shared.sync.schema import Schema
 from shared.sync.settlement import Settler
 from shared.sync.statistics import Counts
 from shared.telemetry import spans
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SEEN = NOON - timedelta(seconds=40)
 ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
 LEAD = "0b1c2d3e-2052-ef11-a316-000d3a5b7c01"
@@ -48,16 +46,6 @@ CORRELATION = "c0000005-4f52-4e11-9a3b-7c1d5e8f2a60"
 SECRET, MAIL = "mk-s3cret-0003", "ann.o'hara@contoso.example"
 RULES = SyncConfig.model_validate({"lead": {"fields": {"email": "emailaddress1", "firstName": "firstname"}}})
 SENT_BY_DYNAMICS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-class Queues:
-    """Queues are named as their entities."""
-
-    changes = "changes"
-    dead_letters = "dead-letters"
-
-    def of(self, entity: str) -> str:
-        return entity
 
 
 class Broker:
@@ -93,7 +81,6 @@ class World:
         self.row = {"leadid": LEAD, "emailaddress1": MAIL, "firstname": "Ann"}
         client: Any = self.broker
         nobody: Any = self
-        queues: Any = Queues()
         bus = Bus(BusSettings.model_construct(), client, context=spans.carried)
         now, clock = (lambda: NOON), (lambda: 0.0)
         http = httpx.AsyncClient(base_url="https://x.example", transport=httpx.MockTransport(self._answer))
@@ -103,37 +90,27 @@ class World:
         marketo = MarketoClient(http, auth, pacer, clock=clock, sleep=nobody)
         circuits = Circuits(None, seconds=60.0, now=now)
         known = Known(clock=clock)
-        self.pipeline = Pipeline(
-            queues,
+        self.pipeline = pipeline_around(
+            nobody,
             bursts=Bursts(burst_batch=32, seconds=20.0, now=now),
             circuits=circuits,
             bus=bus,
-            engine=Engine(
-                dataverse=dataverse,
-                marketo=marketo,
-                schema=Schema(RULES, nobody, marketo, clock=clock),
-                references=References(dataverse, RULES, clock=clock),
-                known=known,
-                circuits=circuits,
-                leases=leases(clock),
-                tables=list(RULES.tables),
+            engine=engine_between(
+                dataverse,
+                marketo,
+                RULES,
                 clock=clock,
                 now=now,
-                time_budget=100.0,
-                parent_wait=100.0,
+                schema=Schema(RULES, nobody, marketo, clock=clock),
+                known=known,
+                circuits=circuits,
             ),
-            settler=Settler(bus, nobody, queues, now=now, max_attempts=8),
-            parking=nobody,
+            settler=Settler(bus, nobody, QUEUES, now=now, max_attempts=8),
             marketo=marketo,
             known=known,
-            dependants=nobody,
             counts=Counts(nobody, now=now),
             left_out=LeftOutRows(MemoryState(MemoryTable(seconds=0)), now=now),
-            gauges=nobody,
             is_echo=self._no_echo,
-            written_again=nobody,
-            relabel=nobody,
-            look_again=nobody,
             tables={"lead": set()},
             organization_id=self._organization,
             now=now,
@@ -311,10 +288,9 @@ async def parked_and_released(*contexts: str) -> str:
     """What a message with the children of one parent carries, that were parked within these contexts."""
     rows, broker = ParkedRows(), Broker()
     store: Any = rows
-    queues: Any = Queues()
     client: Any = broker
     bus = Bus(BusSettings.model_construct(), client, context=spans.carried)
-    parking = Parking(store, bus, queues, now=lambda: NOON, check_after=60.0, max_wait=100.0)
+    parking = Parking(store, bus, QUEUES, now=lambda: NOON, check_after=60.0, max_wait=100.0)
     parent = Parent("company", "account", LEAD)
     for number, context in enumerate(contexts):
         with spans.invocation("sync_person", [{"traceparent": context}]):

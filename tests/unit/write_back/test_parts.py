@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
@@ -29,6 +28,7 @@ from shared.write_back.persons import Changed, Feed
 from shared.write_back.plan import KEPT, Plan, Plans
 from shared.write_back.rows import MANY, Rows, Update
 from shared.write_back.values import Target
+from tests.support.values import guid
 
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 USER, STRANGER = "c1a85f07-a34d-ee11-be6f-000d3a4f1b2c", "d2b85f07-a34d-ee11-be6f-000d3a4f1b2c"
@@ -46,10 +46,6 @@ COLUMNS = {
     "msi_stars": Column("msi_stars", "Integer", True, True, "", "Relative Scoring Value"),
     "new_synctomkto": Column("new_synctomkto", "Boolean", True, True),
 }
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
 
 
 class Systems:

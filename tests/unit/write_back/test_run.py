@@ -8,14 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
-from uuid import UUID
 
 import pytest
 
 from local.virtual import MemoryState, MemoryTable
 from shared.azure.service_bus import Outgoing
 from shared.config.conditions import SyncFilter
-from shared.config.settings import QueueSettings
 from shared.dataverse.batch import Answer, Part
 from shared.dataverse.client import error_of
 from shared.model.codes import Kind
@@ -32,23 +30,14 @@ from shared.write_back.rows import MANY, Rows
 from shared.write_back.run import PAGE, WriteBack
 from shared.write_back.sweep import Sweeps
 from shared.write_back.values import Target
+from tests.support.queues import QUEUES
+from tests.support.values import guid
 
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
-QUEUES = QueueSettings.model_validate(
-    {
-        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
-        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
-        "DEAD_LETTER_QUEUE": "dead-letters",
-    }
-)  # fmt: skip
 TARGETS = (Target("priority", "msi_priority", "Integer"), Target("msiType", "msi_type", "String", 10))
 PLAN = Plan("rules", NOON, {"contact": TARGETS, "lead": TARGETS}, {}, (46, 22), ("priority",))
 SETS = {"contacts": "contact", "leads": "lead"}
 LOCKED = ("0x80040265", "a plug-in says no")
-
-
-def guid(number: int) -> str:
-    return str(UUID(int=number))
 
 
 class KilledError(BaseException):

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 
 from shared.cli.doctor.hidden import MOST, RECENT, finding
 from shared.cli.doctor.runner import Status
 from shared.model.record import timestamp
 from shared.sync.reference_state import ReferenceState
+from tests.support.state import SharedState
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ID = "5cbf1a44-37f5-ee11-a1fd-000d3a2f6c01"
@@ -41,24 +41,11 @@ def test_nothing_recent_is_no_finding(rows: dict[str, Any]) -> None:
     assert finding(rows, NOW).status is Status.OK
 
 
-class State:
-    """Storage that may be away."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
-        self.away = False
-
-    async def change(self, kind: str, name: str, change: Any) -> None:
-        if self.away:
-            raise ServiceRequestError("no storage")
-        self.rows[kind, name] = change(self.rows.get((kind, name), {}))
-
-
 async def test_the_app_notes_what_it_cannot_see_and_goes_on_without_storage() -> None:
-    state: Any = State()
+    state: Any = SharedState()
     await ReferenceState(state).hidden("systemusers", [ID])
-    row = state.rows["hidden", "systemusers"]
+    row = state.stored["hidden", "systemusers"]
     assert (row["rows"], row["first"]) == (1, ID)
-    state.away = True
+    state.storage_away = True
     await ReferenceState(state).hidden("teams", [ID])
-    assert len(state.rows) == 1
+    assert len(state.stored) == 1

@@ -1,7 +1,6 @@
 """What a message says about a record: on its way, dead, or about somebody else."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,18 +8,11 @@ import pytest
 from shared.cli.peek import Peeked, Place
 from shared.cli.show.facts import Subject
 from shared.cli.show.queues import note, stages
-from shared.config.settings import QueueSettings
 from shared.model.record import Record, encode
+from tests.support.queues import QUEUES
+from tests.support.values import NOON
 
 ID, OTHER = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01"
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-QUEUES = QueueSettings.model_validate(
-    {
-        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
-        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
-        "DEAD_LETTER_QUEUE": "dead-letters",
-    }
-)  # fmt: skip
 CHANGES, PERSONS, LETTERS = Place("changes"), Place("persons", "person"), Place("dead-letters")
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-from datetime import UTC, datetime
 
 from rich.console import Console
 
@@ -12,8 +11,8 @@ from shared.cli.show.facts import Difference, Letter, Parked, Person, Relation, 
 from shared.cli.show.text import render
 from shared.cli.show.verdict import Verdict
 from shared.model.outcome import Parent
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ACCOUNT = Parent("company", "account", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01")
 VERDICT = Verdict("Differs", Exit.FAILED, "Pat [bold]Doe[/bold] is in Marketo, but …", "save the row")
 

@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,8 +24,8 @@ from shared.marketo.quota import Usage
 from shared.model.entities import ENTITIES
 from shared.model.record import Record, encode
 from shared.sync.circuit import Outage
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NAMES = dict(zip(ENTITIES, ("sellers", "companies", "persons", "deals", "opportunity-roles"), strict=True))
 MARKETO: Any = SimpleNamespace(daily_calls=50_000)
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"

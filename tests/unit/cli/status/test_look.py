@@ -19,17 +19,11 @@ from shared.cli.status.command import as_json
 from shared.cli.status.facts import MAX_LETTERS, PARKED, STATE, Status
 from shared.cli.status.look import look
 from shared.cli.status.text import frame
-from shared.config.settings import MarketoSettings, QueueSettings
+from shared.config.settings import MarketoSettings
 from shared.model.record import Record, encode, timestamp
 from shared.sync.statistics import row_name
+from tests.support.queues import QUEUES
 
-QUEUES = QueueSettings.model_validate(
-    {
-        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
-        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
-        "DEAD_LETTER_QUEUE": "dead-letters",
-    }
-)  # fmt: skip
 MARKETO = MarketoSettings.model_validate(
     {"MARKETO_URL": "https://123-abc-456.mktorest.com", "MARKETO_CLIENT_ID": "i", "MARKETO_CLIENT_SECRET": "s"}
 )

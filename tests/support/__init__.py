@@ -1,0 +1,1 @@
+"""What tests of several files are built of: values, clocks, queues, shared state, and the app between the vendors."""
