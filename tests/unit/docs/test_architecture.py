@@ -43,7 +43,9 @@ def test_an_import_that_points_up_is_refused(tmp_path: Path) -> None:
     for package in ("shared", "emulators", "local", *(f"shared/{name}" for name in packages())):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
-    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    contracts = (ROOT / "pyproject.toml").read_text()
+    no_adapters = 'unmatched_ignore_imports_alerting = "none"\nignore_imports'  # the packages here are empty
+    (tmp_path / "pyproject.toml").write_text(contracts.replace("ignore_imports", no_adapters))
 
     def refused() -> str:
         command = [sys.executable, "-c", dev.IMPORT_CONTRACTS]
