@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Requests in one batch.
-MAX_PARTS = 1000
 BOUNDARY = "batch_msisync"
 CONTENT_TYPE = f"multipart/mixed; boundary={BOUNDARY}"
 

@@ -88,9 +88,7 @@ class Metadata:
         """Every column by logical name, with schema name, label and text length. Four requests, or five."""
         found = {c.name: c for c in await self._columns(table, ",SchemaName,DisplayName,IsValidForUpdate", language)}
         for kind in TEXT_KINDS:
-            path = f"/Microsoft.Dynamics.CRM.{kind}AttributeMetadata?$select=LogicalName,MaxLength"
-            for attribute in (await self._get(table, path))["value"]:
-                name = attribute["LogicalName"]
+            for name, attribute in (await self._of_kind(table, kind, ",MaxLength")).items():
                 if name in found:
                     found[name] = replace(found[name], max_length=attribute["MaxLength"])
         return found
@@ -115,14 +113,11 @@ class Metadata:
             if columns <= labels.keys():
                 break
             expand = _OPTIONS.get(kind, "OptionSet($select=Options)")
-            answer = await self._get(
-                table, f"/Microsoft.Dynamics.CRM.{kind}AttributeMetadata?$select=LogicalName&$expand={expand}"
-            )
-            for attribute in answer["value"]:
-                if attribute["LogicalName"] in columns:
+            for name, attribute in (await self._of_kind(table, kind, f"&$expand={expand}")).items():
+                if name in columns:
                     options = attribute.get("OptionSet") or attribute.get("GlobalOptionSet") or {}
-                    both = [option for name in ("TrueOption", "FalseOption") if (option := options.get(name))]
-                    labels[attribute["LogicalName"]] = {
+                    both = [option for side in ("TrueOption", "FalseOption") if (option := options.get(side))]
+                    labels[name] = {
                         option["Value"]: _label(option["Label"], language) for option in options.get("Options") or both
                     }
         return labels
@@ -156,13 +151,10 @@ class Metadata:
 
     async def _dates(self, table: str) -> dict[str, tuple[str, str]]:
         """The behaviour and the format of the columns that hold dates."""
-        path = "/Microsoft.Dynamics.CRM.DateTimeAttributeMetadata?$select=LogicalName,Format,DateTimeBehavior"
+        found = await self._of_kind(table, "DateTime", ",Format,DateTimeBehavior")
         return {
-            attribute["LogicalName"]: (
-                (attribute.get("DateTimeBehavior") or {}).get("Value") or "",
-                attribute.get("Format") or "",
-            )
-            for attribute in (await self._get(table, path))["value"]
+            name: ((attribute.get("DateTimeBehavior") or {}).get("Value") or "", attribute.get("Format") or "")
+            for name, attribute in found.items()
         }
 
     async def _granted(self) -> frozenset[str]:
@@ -180,6 +172,11 @@ class Metadata:
             return frozenset()
         privileges = answer.get("AttributePrivileges") or []
         return frozenset(str(p["AttributeId"]).lower() for p in privileges if p.get("CanRead") == _ALLOWED)
+
+    async def _of_kind(self, table: str, kind: str, query: str) -> dict[str, Mapping[str, Any]]:
+        """The columns of one kind by logical name, with properties that only this kind has."""
+        path = f"/Microsoft.Dynamics.CRM.{kind}AttributeMetadata?$select=LogicalName{query}"
+        return {attribute["LogicalName"]: attribute for attribute in (await self._get(table, path))["value"]}
 
     async def _get(self, table: str, path: str) -> Any:
         return await self._dataverse.get(f"{API}/EntityDefinitions(LogicalName='{table}')/Attributes{path}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 _ZEROS: Final = "00000000-0000-0000-0000-000000000000"
@@ -69,6 +70,18 @@ def moment(value: object, *, zoned: bool = False) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return found if found.year in _YEARS else None
+
+
+def http_date(text: str) -> datetime | None:
+    """The point in time in UTC, from one of HTTP's three forms of a date; None when it is none of these.
+
+    All of them are in UTC, and that of asctime does not say so.
+    """
+    try:
+        found = parsedate_to_datetime(text.strip())
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
 
 
 def _unboxed(value: object) -> object:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 from .ids_and_times import GUID
+from .text import without_invisible
 
 #: A name that the caller has sent, or the general word for it.
 Named = Callable[[str], str]
@@ -27,8 +28,6 @@ _TABLES = (
 _REQUEST_ID = re.compile(r"[0-9A-Za-z#._-]{1,64}")
 _MARKETO_CODE = re.compile(r"[0-9]{1,6}")
 _DATAVERSE_CODE = re.compile(r"0x[0-9a-f]{8}")
-#: Characters that nobody sees.
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _WITHHELD = "{} says more, which may quote values and is not kept"
 
 #: Adobe's table of codes, in our words (marketo.md 3).
@@ -234,7 +233,7 @@ def kind_of_value(value: str) -> str:
         facts.append("blanks around it")
     if "\n" in value or "\r" in value:
         facts.append("several lines")
-    if _INVISIBLE.search(value):
+    if without_invisible(value) != value:
         facts.append("invisible characters")
     elif not value.isascii():
         facts.append("not only ASCII")

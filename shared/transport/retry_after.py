@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+
+from ..model.ids_and_times import http_date
 
 #: A vendor that asks for more is asked again all the same: a day's silence because of one header would be an outage.
 LONGEST_SECONDS = 900.0
@@ -22,17 +23,8 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     text = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), LONGEST_SECONDS)
-    until = _date(text)
+    until = http_date(text)
     if until is None:
         return None
-    told = _date(headers.get("date", "")) or now or datetime.now(UTC)
-    return min(max(0.0, (until - told).total_seconds()), LONGEST_SECONDS)
-
-
-def _date(text: str) -> datetime | None:
-    """One of HTTP's three forms of a date; all are in UTC, and that of asctime does not say so."""
-    try:
-        found = parsedate_to_datetime(text.strip())
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    answered = http_date(headers.get("date", "")) or now or datetime.now(UTC)
+    return min(max(0.0, (until - answered).total_seconds()), LONGEST_SECONDS)

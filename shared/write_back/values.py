@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
+
+from ..model.ids_and_times import moment
 
 #: Kinds of a target beside Dataverse's AttributeTypes: a day, as a date and as a moment.
 DATE, DAY, MOMENT, CHOICE, YES_NO = "Date", "Day", "DateTime", "Picklist", "Boolean"
@@ -116,23 +118,20 @@ def _fraction(given: Any, _: Target) -> float:
 
 
 def _date(given: Any, target: Target) -> str:
-    moment = _moment(given)
+    found = _moment(given)
     if target.kind == DATE:
-        return moment.date().isoformat()
+        return found.date().isoformat()
     if target.kind == DAY:
-        return f"{moment.date().isoformat()}T00:00:00Z"
-    return moment.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+        return f"{found.date().isoformat()}T00:00:00Z"
+    return found.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def _moment(given: Any) -> datetime:
     """In UTC. Raises ValueError. Marketo writes zones as Z, +0000 or -06:00, and days without any."""
-    if not isinstance(given, str):
+    found = moment(given.strip()) if isinstance(given, str) else None
+    if found is None:
         raise ValueError("no date")
-    found = datetime.fromisoformat(given.strip())
-    try:
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("no date") from None
+    return found
 
 
 def _choice(given: Any, target: Target) -> int:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ...model.ids_and_times import moment
 from ...sync.reference_state import HIDDEN
 from ..status.look import rows_of
 from .runner import Check, Finding, Subject, attention, ok
@@ -86,10 +87,8 @@ def finding(
 
 
 def _is_recent(row: Mapping[str, Any], now: datetime) -> bool:
-    try:
-        return now - datetime.fromisoformat(str(row.get("at"))) < RECENT
-    except (ValueError, TypeError):
-        return False
+    at = moment(row.get("at"), zoned=True)
+    return at is not None and now - at < RECENT
 
 
 CHECKS = (Check("hidden-rows", GROUP, "Role: hidden rows", _hidden, needs=("dynamics-read",), after=("storage",)),)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ...config.normalisers import host_of
+from ...marketo.client import USAGE
 from ...model.codes import Kind
 from ...model.entities import ENTITIES, Entity
 from ...model.errors import MarketoError, SignInError
@@ -22,7 +23,6 @@ DENIED = "603"
 NATIVE_SYNC = "1018"
 HOST_SUFFIX = ".mktorest.com"
 
-_USAGE = "/rest/v1/stats/usage.json"
 _OBJECTS = {
     "sales_person": ("sales persons", "Sales Person"),
     "company": ("companies", "Company"),
@@ -36,7 +36,7 @@ async def _url(subject: Subject) -> Finding:
     url = subject.context.settings.marketo.url
     remedy = "set MARKETO_URL to the REST endpoint of Admin > Web Services, https://<munchkin id>.mktorest.com"
     try:
-        response = await knock(subject, "Marketo", url, _USAGE)
+        response = await knock(subject, "Marketo", url, USAGE)
     except ConnectionError as error:
         return failed(f"{url} does not answer ({error})", f"{remedy}; see DNS, proxy and firewall")
     if response.status_code >= 500:
@@ -57,7 +57,7 @@ def _is_refusal(content: bytes) -> bool:
 
 
 async def _usage(subject: Subject) -> dict[str, Any]:
-    return await subject.once("usage", lambda: subject.context.marketo.get(_USAGE))
+    return await subject.once("usage", lambda: subject.context.marketo.get(USAGE))
 
 
 async def _sign_in(subject: Subject) -> Finding:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import httpx
 
 from ...model.errors import ConfigurationError
+from ...model.ids_and_times import http_date
 from .runner import Check, Finding, Subject, attention, counted, failed, ok, skipped
 
 GROUP = "Set-up"
@@ -65,12 +65,9 @@ async def knock(subject: Subject, vendor: str, url: str, path: str) -> httpx.Res
         except httpx.HTTPError as error:
             raise ConnectionError(type(error).__name__) from None
         ours = (before + subject.clock()) / 2
-    try:
-        theirs = parsedate_to_datetime(response.headers["Date"])
-    except (KeyError, ValueError):
-        return response
-    # The header has whole seconds: on average it is half a second behind.
-    subject.clocks[vendor] = theirs.replace(tzinfo=theirs.tzinfo or UTC).timestamp() + 0.5 - ours
+    if theirs := http_date(response.headers.get("Date", "")):
+        # The header has whole seconds: on average it is half a second behind.
+        subject.clocks[vendor] = theirs.timestamp() + 0.5 - ours
     return response
 
 
