@@ -174,7 +174,7 @@ class MemoryState(State):
 def leases(clock: Callable[[], float], table: MemoryTable | None = None, **more: Any) -> Leases:
     """The leases of one process, over this table or one of its own."""
     state = MemoryState(table or MemoryTable(seconds=0))
-    return Leases(state, **{"me": "one", "longest_call": 90.0, "clock": clock, **more})
+    return Leases(state, **{"instance_id": "one", "longest_call": 90.0, "clock": clock, **more})
 
 
 class _Entity(TableEntity):

@@ -158,7 +158,7 @@ def pipeline() -> Pipeline:
         ),
         known=known,
         circuits=circuits,
-        leases=Leases(with_others.state, me=uuid4().hex, longest_call=given.marketo.longest_call, clock=clock),
+        leases=Leases(with_others.state, instance_id=uuid4().hex, longest_call=given.marketo.longest_call, clock=clock),
         tables=list(rules.tables),
         clock=clock,
         now=_now,
@@ -228,8 +228,8 @@ def write_back_of(
     send: Callable[[Sequence[Outgoing]], Awaitable[None]],
     turn: Callable[[], AbstractAsyncContextManager[object]],
     time_budget: float,
-    dry: bool = False,
-    told: Callable[[Run], None] = lambda _: None,
+    dry_run: bool = False,
+    on_progress: Callable[[Run], None] = lambda _: None,
 ) -> WriteBack:
     """A write-back with these clients: the app's, or an operator's."""
     clock = time.monotonic
@@ -243,13 +243,13 @@ def write_back_of(
         dataverse=dataverse,
         due=due.DueRows(state, send, given.queues, now=_now, max_attempts=given.sync.max_attempts),
         sweeps=Sweeps(state, hour=given.sync.sweep_hour, calls=int(share), now=_now),
-        lease=Lease(state, me=uuid4().hex[:12], clock=clock),
+        lease=Lease(state, instance_id=uuid4().hex[:12], clock=clock),
         turn=turn,
         clock=clock,
         now=_now,
         time_budget=time_budget,
-        dry=dry,
-        told=told,
+        dry_run=dry_run,
+        on_progress=on_progress,
     )
 
 

@@ -66,7 +66,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     return Result(_exit(runs), data, partial(_show, runs=runs, dry=given.dry_run))
 
 
-def _write_back(context: Context, given: Namespace, told: Callable[[Run], None]) -> WriteBack:
+def _write_back(context: Context, given: Namespace, on_progress: Callable[[Run], None]) -> WriteBack:
     plans = Plans(
         context.config,
         context.metadata,
@@ -89,8 +89,8 @@ def _write_back(context: Context, given: Namespace, told: Callable[[Run], None])
         send=send,
         turn=nullcontext,
         time_budget=math.inf,
-        dry=given.dry_run,
-        told=told,
+        dry_run=given.dry_run,
+        on_progress=on_progress,
     )
 
 

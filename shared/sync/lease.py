@@ -56,13 +56,13 @@ class Lease:
     """A row of leases as one process sees it. Raises AzureError or OSError when storage does not answer."""
 
     def __init__(
-        self, state: State, name: str, *, me: str, lasts: float, clock: Callable[[], float], kind: str = KIND
+        self, state: State, name: str, *, instance_id: str, lasts: float, clock: Callable[[], float], kind: str = KIND
     ) -> None:
-        """`me`: this process, like no other. `lasts`: in seconds, from each `take`. `clock`: seconds, monotonic."""
+        """`instance_id`: of this process alone. `lasts`: in seconds, from each `take`. `clock`: seconds, monotonic."""
         self._state = state
         self._kind = kind
         self._name = name
-        self._me = me
+        self._instance_id = instance_id
         self._lasts = lasts
         self._clock = clock
         self._etag: str | None = None  # None: the row must be read first
@@ -84,11 +84,11 @@ class Lease:
                 row = await self._answered(self._state.look(self._kind, self._name))
                 self.in_flight.merge(row.value, row.age)
                 left = float(row.value.get("lasts", 0.0)) - row.age
-                if row.value.get("owner") not in (None, "", self._me) and left > 0:
+                if row.value.get("owner") not in (None, "", self._instance_id) and left > 0:
                     self._until = float("-inf")
                     return left
                 self._etag = row.etag
-            if await self._write(self._me):
+            if await self._write(self._instance_id):
                 return 0.0
         return LOOK_SECONDS
 
@@ -202,14 +202,14 @@ class Leases:
         self,
         state: State,
         *,
-        me: str,
+        instance_id: str,
         longest_call: float,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`longest_call`: how long Marketo may work on a call, in seconds (marketo.md 2: 90 for leads, else 60)."""
         self._state = state
-        self._me = me
+        self._instance_id = instance_id
         self._call_seconds = longest_call * MARGIN
         self._clock = clock
         self._sleep = sleep
@@ -219,6 +219,6 @@ class Leases:
         """The right to send records of this entity."""
         if entity not in self._of:
             lasts = self._call_seconds * (1 + SPARE) + SPARE_SECONDS
-            lease = Lease(self._state, entity, me=self._me, lasts=lasts, clock=self._clock)
+            lease = Lease(self._state, entity, instance_id=self._instance_id, lasts=lasts, clock=self._clock)
             self._of[entity] = Sending(lease, call_seconds=self._call_seconds, clock=self._clock, sleep=self._sleep)
         return self._of[entity]

@@ -30,8 +30,8 @@ class LeaseLostError(MsiSyncError):
 class Lease:
     """The lease as one holder sees it."""
 
-    def __init__(self, state: State, *, me: str, clock: Callable[[], float]) -> None:
-        self._row = lease.Lease(state, ROW, me=me, lasts=LASTS_SECONDS, clock=clock, kind=KIND)
+    def __init__(self, state: State, *, instance_id: str, clock: Callable[[], float]) -> None:
+        self._row = lease.Lease(state, ROW, instance_id=instance_id, lasts=LASTS_SECONDS, clock=clock, kind=KIND)
         self._here = False
         self._lost = False
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..dataverse.client import API, DataverseClient, Row
-from ..model.codes import Kind
 from ..model.errors import DataverseError, MarketoError, MsiSyncError
 from ..model.record import timestamp
 from ..sync import measures
@@ -31,8 +31,8 @@ from .persons import Feed, Persons
 from .plan import TABLES, Plan, Plans
 from .results import Run, RunKind
 from .rows import Rows
-from .sweep import Cursor, Sweeps
-from .writer import Bringer
+from .sweep import Cursor, Sweeps, pages
+from .writer import Writer
 
 if TYPE_CHECKING:
     from ..azure.shared_state import State
@@ -49,48 +49,35 @@ PAGE = 1500
 CALL = 300
 #: Seconds after the end of its time in which what has begun may end: the host ends everything after 290.
 GRACE_SECONDS = 60.0
-#: A page that Dataverse will never give by the link that was kept: its table begins anew, once.
-_LINK_REFUSED = frozenset({Kind.PERMANENT, Kind.CONFIGURATION, Kind.GONE, Kind.UNKNOWN})
 
 
+@dataclass(kw_only=True)
 class WriteBack:
-    """The write-back of one process."""
+    """The write-back of one process. `dry_run`: nothing is written anywhere. `on_progress` hears how a run goes on."""
 
-    def __init__(
-        self,
-        *,
-        state: State,
-        plans: Plans,
-        persons: Persons,
-        feed: Feed,
-        rows: Rows,
-        dataverse: DataverseClient,
-        due: DueRows,
-        sweeps: Sweeps,
-        lease: Lease,
-        turn: Callable[[], AbstractAsyncContextManager[object]],
-        clock: Callable[[], float],
-        now: Callable[[], datetime],
-        time_budget: float,
-        dry: bool = False,
-        told: Callable[[Run], None] = lambda _: None,
-    ) -> None:
-        """`dry`: nothing is written anywhere. `told` hears of a run's progress."""
-        self._state = state
-        self._plans = plans
-        self._persons = persons
-        self._feed = feed
-        self._bringer = Bringer(plans, rows, due, dry=dry, told=told)
-        self._dataverse = dataverse
-        self._due = due
-        self._sweeps = sweeps
-        self._lease = lease
-        self._turn = turn
-        self._clock = clock
-        self._now = now
-        self._time_budget = time_budget
-        self._dry = dry
-        self._deadline = 0.0
+    state: State
+    plans: Plans
+    persons: Persons
+    feed: Feed
+    rows: Rows
+    dataverse: DataverseClient
+    due: DueRows
+    sweeps: Sweeps
+    lease: Lease
+    turn: Callable[[], AbstractAsyncContextManager[object]]
+    clock: Callable[[], float]
+    now: Callable[[], datetime]
+    time_budget: float
+    dry_run: bool = False
+    on_progress: Callable[[Run], None] = lambda _: None
+    _writer: Writer = field(init=False)
+    _deadline: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        """Its writer writes as it may."""
+        self._writer = Writer(
+            plans=self.plans, rows=self.rows, due=self.due, dry_run=self.dry_run, on_progress=self.on_progress
+        )
 
     # -- what is asked for --------------------------------------------------------------------------------------
 
@@ -103,7 +90,7 @@ class WriteBack:
         from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
 
         try:
-            async with self._lease.held() as mine:
+            async with self.lease.held() as mine:
                 if not mine:
                     log.info("write_back_waits another instance is at it")
                     return
@@ -121,11 +108,11 @@ class WriteBack:
 
         Raises LeaseLostError when storage was away for so long that another may have begun.
         """
-        if self._dry:
+        if self.dry_run:
             self._begin()
             yield True
             return
-        async with self._lease.held() as mine:
+        async with self.lease.held() as mine:
             self._begin()
             yield mine
 
@@ -137,19 +124,19 @@ class WriteBack:
         """Write back to these persons, whatever happened to them before."""
 
         async def work(run: Run, plan: Plan) -> bool:
-            for filter_type, values in ((self._persons.key, ids), ("email", mails)):
+            for filter_type, values in ((self.persons.key, ids), ("email", mails)):
                 for part in chunked(values, SLICE):
-                    known = await self._persons.by(filter_type, part, plan, self._last_moment)
-                    await self._bringer.find_and_bring(run, plan, known, self._last_moment, forced=True)
+                    known = await self.persons.by(filter_type, part, plan, self._last_moment)
+                    await self._writer.find_and_write(run, plan, known, self._last_moment, forced=True)
             return True
 
         return await self._run("persons", work)
 
     async def sweep(self, *, whole: bool = False) -> Run | None:
         """Go on with the sweep if one is due; `whole`: all of it, from its beginning, whatever the day's share."""
-        tables = self._plans.tables
-        cursor = await (self._sweeps.whole(tables) if whole else self._sweeps.due(tables))
-        if not cursor.under_way or not (whole or self._sweeps.may_call(cursor)):
+        tables = self.plans.tables
+        cursor = await (self.sweeps.whole(tables) if whole else self.sweeps.due(tables))
+        if not cursor.under_way or not (whole or self.sweeps.may_call(cursor)):
             return None
 
         async def work(run: Run, plan: Plan) -> bool:
@@ -161,45 +148,45 @@ class WriteBack:
 
     async def _run(self, kind: RunKind, work: Callable[[Run, Plan], Awaitable[bool]]) -> Run:
         """Do it, and keep what became of it. An error of a vendor ends it: the next run begins where this one was."""
-        run = Run(kind, timestamp(self._now()))
+        run = Run(kind, timestamp(self.now()))
 
         async def planned(plan: Plan) -> bool:
             return await work(run, plan)
 
         with call_count.counted() as calls:
             try:
-                async with self._turn():
-                    await self._due.load()
+                async with self.turn():
+                    await self.due.load()
                     run.complete = await self._healed(planned)
             except MsiSyncError as error:
                 run.error = str(error)
                 log.warning("write_back_stopped kind=%s %s", kind, error)
             run.marketo_calls, run.dataverse_requests = calls["marketo"], calls["dataverse"]
-        run.finished = timestamp(self._now())
+        run.finished = timestamp(self.now())
         log.info("write_back %s", " ".join(f"{name}={value}" for name, value in run.as_json().items()))
-        if not self._dry:
-            await results.keep(self._state, run)
+        if not self.dry_run:
+            await results.keep(self.state, run)
             measures.written_back(kind, run.outcomes)
         return run
 
     async def _healed(self, work: Callable[[Plan], Awaitable[T]]) -> T:
         """Do it with the plan; once more with a new one when a field or column of it turns out to be gone."""
         try:
-            return await work(await self._plans.current())
+            return await work(await self.plans.current())
         except (MarketoError, DataverseError) as error:
             gone = error.code == "1006" if isinstance(error, MarketoError) else error.is_unknown_column
             if not gone:
                 raise
             log.warning("write_back_plan_forgotten %s", error)
-        await self._plans.forget()
-        return await work(await self._plans.current())
+        await self.plans.forget()
+        return await work(await self.plans.current())
 
     def _begin(self) -> None:
-        self._deadline = self._clock() + self._time_budget
+        self._deadline = self.clock() + self.time_budget
 
     @property
     def _is_over(self) -> bool:
-        return self._clock() >= self._deadline
+        return self.clock() >= self._deadline
 
     @property
     def _last_moment(self) -> float:
@@ -211,36 +198,36 @@ class WriteBack:
         if not plan.fields:
             return True
         await self._again(run, plan)
-        cursors = await self._feed.cursors()
+        cursors = await self.feed.cursors()
         while not self._is_over:
-            changed, tells = await self._feed.next(
+            changed, tells = await self.feed.next(
                 plan, cursors, SLICE, is_over=lambda: self._is_over, deadline=self._last_moment
             )
-            if plan.logged and not tells and not self._dry:
-                plan = await self._plans.without_changes(plan)
+            if plan.logged and not tells and not self.dry_run:
+                plan = await self.plans.without_changes(plan)
             for part in chunked(sorted(changed.ids), SLICE):
-                await self._bringer.find_and_bring(
-                    run, plan, await self._persons.by("id", part, plan, self._last_moment), self._last_moment
+                await self._writer.find_and_write(
+                    run, plan, await self.persons.by("id", part, plan, self._last_moment), self._last_moment
                 )
             cursors = {**cursors, **changed.cursors}
-            if not self._dry:
+            if not self.dry_run:
                 if changed.lost:
-                    await self._sweeps.ask()
-                await self._feed.store(changed.cursors)
+                    await self.sweeps.ask()
+                await self.feed.store(changed.cursors)
             if not changed.more:
                 return True
         return False
 
     async def _again(self, run: Run, plan: Plan) -> None:
         """Rows whose last write failed, and whose time has come."""
-        ready = self._due.ready()
+        ready = self.due.ready()
         for part in chunked(ready, SLICE):
             ids = [due.id for due in part]
-            known = await self._persons.by(self._persons.key, ids, plan, self._last_moment)
+            known = await self.persons.by(self.persons.key, ids, plan, self._last_moment)
             for due in part:
-                if due.id not in known and not self._dry:  # the person is gone, and with it what was to be written
-                    await self._due.done(due.key)
-            await self._bringer.find_and_bring(run, plan, known, self._last_moment)
+                if due.id not in known and not self.dry_run:  # the person is gone, and with it what was to be written
+                    await self.due.done(due.key)
+            await self._writer.find_and_write(run, plan, known, self._last_moment)
 
     # -- sweep --------------------------------------------------------------------------------------------------
 
@@ -251,33 +238,22 @@ class WriteBack:
         """
         waiting: dict[str, Row] = {}
         page_of: dict[str, str] = {}
-        charged, again = 0, True
-        while cursor.under_way:
-            table, link = cursor.tables[0], ""
-            page: dict[str, Row] = {}
-            try:
-                if plan.tables.get(table):
-                    page, link = await self._page(plan, table, cursor.link)
-            except DataverseError as error:
-                if not (again and cursor.link and error.kind in _LINK_REFUSED):
-                    raise
-                log.warning("sweep_link_refused table=%s %s", table, error)
-                again, cursor = False, replace(cursor, link="")
-                continue
-            waiting |= page
-            page_of |= {id_: cursor.link for id_ in page if id_ not in page_of}
-            full = len(waiting) // CALL * CALL if link else len(waiting)
-            await self._compare(run, plan, table, waiting, full)
+        charged = 0
+        async for page in pages(cursor, partial(self._page, plan)):
+            waiting |= page.rows
+            page_of |= {id_: page.of.link for id_ in page.rows if id_ not in page_of}
+            full = len(waiting) if page.is_last else len(waiting) // CALL * CALL
+            await self._compare(run, plan, page.table, waiting, full)
             calls = call_count.made("marketo")
-            cursor, charged = self._sweeps.charged(cursor, calls - charged), calls
-            goes_on = whole or (self._sweeps.may_call(cursor) and not self._is_over)
+            cursor = self.sweeps.charged(replace(page.following, **cursor.account), calls - charged)
+            charged = calls
+            goes_on = whole or (self.sweeps.may_call(cursor) and not self._is_over)
             if not goes_on:
-                await self._compare(run, plan, table, waiting, len(waiting))
+                await self._compare(run, plan, page.table, waiting, len(waiting))
             page_of = {id_: page_of[id_] for id_ in waiting}
-            if not self._dry:
+            if not self.dry_run:
                 oldest = next(iter(waiting), None)
-                await self._sweeps.store(replace(cursor, link=page_of[oldest]) if oldest else cursor.after(link))
-            cursor = cursor.after(link)
+                await self.sweeps.store(replace(page.of, **cursor.account, link=page_of[oldest]) if oldest else cursor)
             if not goes_on:
                 break
         return not cursor.under_way
@@ -286,15 +262,17 @@ class WriteBack:
         """Take so many rows, and bring them up to date."""
         ids = list(waiting)[:number]
         if ids:
-            persons = await self._persons.by(self._persons.key, ids, plan, self._last_moment)
+            persons = await self.persons.by(self.persons.key, ids, plan, self._last_moment)
             rows = {(table, id_): waiting.pop(id_) for id_ in ids}
-            await self._bringer.bring(run, plan, persons, rows, self._last_moment)
+            await self._writer.write(run, plan, persons, rows, self._last_moment)
 
     async def _page(self, plan: Plan, table: str, link: str) -> tuple[dict[str, Row], str]:
-        """The rows of a page that are synced, and the link of the next one."""
+        """The rows of a page that are synced, and the link of the next one; none of a table without fields."""
+        if not plan.tables.get(table):
+            return {}, ""
         source = TABLES[table]
-        columns = ",".join(sorted({source.key, *self._bringer.columns(plan)[table]}))
+        columns = ",".join(sorted({source.key, *self._writer.columns(plan)[table]}))
         url = link or f"{API}/{source.entity_set}?$select={columns}"
-        rows, following = await self._dataverse.page(url, PAGE, deadline=self._last_moment)
-        wanted = self._plans.filter_of(plan, table)
+        rows, following = await self.dataverse.page(url, PAGE, deadline=self._last_moment)
+        wanted = self.plans.filter_of(plan, table)
         return {str(row[source.key]).lower(): row for row in rows if not wanted.excludes(row)}, following

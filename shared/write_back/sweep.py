@@ -5,18 +5,26 @@ Tiers are calculated anew every night without an activity (marketo.md 6.1), so o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..dataverse.client import Row
 from ..marketo.day import day_of
+from ..model.codes import Kind
+from ..model.errors import DataverseError
 from .plan import KIND
 
 if TYPE_CHECKING:
     from ..azure.shared_state import State
 
+log = logging.getLogger(__name__)
+
 ROW = "sweep"
+#: A page that Dataverse will never give by the link that was kept.
+_LINK_REFUSED = frozenset({Kind.PERMANENT, Kind.CONFIGURATION, Kind.GONE, Kind.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +51,54 @@ class Cursor:
         """Whether there is something left to do."""
         return bool(self.tables)
 
+    @property
+    def account(self) -> dict[str, Any]:
+        """The calls of a day."""
+        return {"day": self.day, "used": self.used}
+
     def after(self, link: str) -> Cursor:
         """After a page: with the next one's link, or in the next table."""
         return replace(self, link=link, tables=self.tables if link else self.tables[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of one table by id, read with the cursor `of`; `following` is the cursor of the next page."""
+
+    of: Cursor
+    following: Cursor
+    rows: dict[str, Row]
+
+    @property
+    def table(self) -> str:
+        """Whose rows these are."""
+        return self.of.tables[0]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it is the last one of its table."""
+        return not self.following.link
+
+
+async def pages(
+    cursor: Cursor, read: Callable[[str, str], Awaitable[tuple[dict[str, Row], str]]]
+) -> AsyncIterator[Page]:
+    """The pages from the cursor on. `read` gives the rows of a table's page by its link, and the link of the next one.
+
+    A kept link that Dataverse refuses for good has its table begin anew, once.
+    """
+    again = True
+    while cursor.under_way:
+        try:
+            rows, link = await read(cursor.tables[0], cursor.link)
+        except DataverseError as error:
+            if not (again and cursor.link and error.kind in _LINK_REFUSED):
+                raise
+            log.warning("sweep_link_refused table=%s %s", cursor.tables[0], error)
+            again, cursor = False, replace(cursor, link="")
+            continue
+        yield Page(cursor, cursor.after(link), rows)
+        cursor = cursor.after(link)
 
 
 class Sweeps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ..dataverse.client import Row
 from .due import DueRows
@@ -16,38 +17,37 @@ from .values import differences
 log = logging.getLogger(__name__)
 
 
-class Bringer:
-    """Brings rows up to date with their persons, and counts what it does in the run."""
+@dataclass(slots=True, kw_only=True)
+class Writer:
+    """Brings rows up to date with their persons, and counts what it does in the run. `dry_run`: writes nothing."""
 
-    def __init__(self, plans: Plans, rows: Rows, due: DueRows, *, dry: bool, told: Callable[[Run], None]) -> None:
-        """`dry`: nothing is written anywhere. `told` hears of the progress."""
-        self._plans = plans
-        self._rows = rows
-        self._due = due
-        self._dry = dry
-        self._told = told
+    plans: Plans
+    rows: Rows
+    due: DueRows
+    dry_run: bool
+    on_progress: Callable[[Run], None]
 
     def columns(self, plan: Plan) -> dict[str, frozenset[str]]:
         """What is read of each table: the columns to compare, and those that decide whether a row is synced."""
         return {
-            table: plan.columns(table) | self._plans.filter_of(plan, table).columns
+            table: plan.columns(table) | self.plans.filter_of(plan, table).columns
             for table, targets in plan.tables.items()
             if targets
         }
 
-    async def find_and_bring(
+    async def find_and_write(
         self, run: Run, plan: Plan, persons: Mapping[str, Values], deadline: float, *, forced: bool = False
     ) -> None:
         """Read the persons' rows, and write what differs. `forced`: also what was refused and has to wait."""
         if not persons:
             return
-        rows = await self._rows.find(persons, self.columns(plan), deadline)
+        rows = await self.rows.find(persons, self.columns(plan), deadline)
         gone = persons.keys() - {id_ for _, id_ in rows}
         run.gone += len(gone)
         await self._forget((table, id_) for table in plan.tables for id_ in gone)
-        await self.bring(run, plan, persons, rows, deadline, forced=forced)
+        await self.write(run, plan, persons, rows, deadline, forced=forced)
 
-    async def bring(
+    async def write(
         self,
         run: Run,
         plan: Plan,
@@ -62,7 +62,7 @@ class Bringer:
         for (table, id_), row in rows.items():
             if id_ not in persons:
                 continue
-            if self._plans.filter_of(plan, table).excludes(row):
+            if self.plans.filter_of(plan, table).excludes(row):
                 await self._forget([(table, id_)])
                 continue
             run.read += 1
@@ -76,25 +76,25 @@ class Bringer:
                 updates.append(update)
             else:
                 await self._forget([update.key])
-        if not self._dry:
-            wanted = [update for update in updates if forced or not self._due.holds(update)]
-            await self._write(run, wanted, deadline)
-        self._told(run)
+        if not self.dry_run:
+            wanted = [update for update in updates if forced or not self.due.holds(update)]
+            await self._send(run, wanted, deadline)
+        self.on_progress(run)
 
-    async def _write(self, run: Run, updates: Sequence[Update], deadline: float) -> None:
+    async def _send(self, run: Run, updates: Sequence[Update], deadline: float) -> None:
         if not updates:
             return
-        written = await self._rows.write(updates, deadline)
+        written = await self.rows.write(updates, deadline)
         run.written += len(written.done)
         run.gone += len(written.gone)
         for update, error in written.refused:
             run.refuse(update.table, update.id, error.code, error.message)
-        await self._due.failed(written.refused)
+        await self.due.failed(written.refused)
         await self._forget(update.key for update in (*written.done, *written.gone))
         if written.error:
             raise written.error
 
     async def _forget(self, keys: Iterable[Key]) -> None:
         """These rows are as they should be, gone, or not to be written: no more tries."""
-        for key in keys if not self._dry else ():
-            await self._due.done(key)
+        for key in keys if not self.dry_run else ():
+            await self.due.done(key)

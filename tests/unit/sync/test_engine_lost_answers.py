@@ -137,7 +137,7 @@ class World:
             clock=clock,
             now=self.time.now,
             circuits=Circuits(None, seconds=1.0, now=self.time.now),
-            leases=leases(clock, table, me=f"p{len(self.processes)}", longest_call=LONGEST),
+            leases=leases(clock, table, instance_id=f"p{len(self.processes)}", longest_call=LONGEST),
             tables=["account"],
         )
         self.processes.append(Process(engine, table))

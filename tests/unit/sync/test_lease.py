@@ -41,7 +41,7 @@ class World:
     def process(self, *, ahead: float = 0.0) -> Sending:
         """Another process, whose clock is so many seconds ahead."""
         me = f"p{next(self.names)}"
-        return leases(lambda: self.time.clock() + ahead, self.table, me=me, longest_call=CALL).of("person")
+        return leases(lambda: self.time.clock() + ahead, self.table, instance_id=me, longest_call=CALL).of("person")
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         async def all_of_it() -> T:

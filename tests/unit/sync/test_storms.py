@@ -281,7 +281,7 @@ class World(Vendors):
         known = Known(clock=clock)
         engine = engine_between(
             self, self, CONFIG, clock=clock, now=now, known=known, circuits=circuits,
-            leases=leases(clock, self.table, me=me), tables=["account"],
+            leases=leases(clock, self.table, instance_id=me), tables=["account"],
         )  # fmt: skip
         return pipeline_around(
             nobody,

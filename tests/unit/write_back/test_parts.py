@@ -147,9 +147,9 @@ async def test_the_lease_of_a_process_that_has_died_ends_by_itself() -> None:
     """Storage's clock tells: a process whose own is a day ahead does not take it early."""
     now = 0.0
     table = MemoryTable(seconds=0, clock=lambda: now)
-    dead = Lease(MemoryState(table), me="a", clock=lambda: now)
+    dead = Lease(MemoryState(table), instance_id="a", clock=lambda: now)
     assert await dead._row.take() == 0
-    other = Lease(MemoryState(table), me="b", clock=lambda: now + 86_400)
+    other = Lease(MemoryState(table), instance_id="b", clock=lambda: now + 86_400)
     async with other.held() as mine:
         assert not mine
     now += leases.LASTS_SECONDS
@@ -165,7 +165,7 @@ async def test_a_run_that_has_lost_its_lease_is_stopped(monkeypatch: pytest.Monk
     state = MemoryState(table)
 
     async def run() -> None:
-        async with Lease(MemoryState(table), me="a", clock=lambda: 0.0).held():
+        async with Lease(MemoryState(table), instance_id="a", clock=lambda: 0.0).held():
             thief = {"owner": "b", "lasts": 60.0}
             await state.change("write_back", "lease", lambda _: thief)
             await asyncio.Event().wait()
@@ -177,7 +177,7 @@ async def test_a_run_that_has_lost_its_lease_is_stopped(monkeypatch: pytest.Monk
 
 async def test_a_run_that_somebody_else_cancels_is_cancelled_and_gives_the_lease_back() -> None:
     table = MemoryTable(seconds=0)
-    lease = Lease(MemoryState(table), me="a", clock=lambda: 0.0)
+    lease = Lease(MemoryState(table), instance_id="a", clock=lambda: 0.0)
     begun = asyncio.Event()
 
     async def run() -> None:

@@ -90,7 +90,7 @@ class World:
             dataverse=itself,
             due=DueRows(state, self.send, QUEUES, now=self.time, max_attempts=3),
             sweeps=Sweeps(state, hour=3, calls=more.pop("share", 10_000), now=self.time),
-            lease=Lease(state, me=more.pop("me", "a"), clock=self.clock),
+            lease=Lease(state, instance_id=more.pop("instance_id", "a"), clock=self.clock),
             turn=nullcontext,
             clock=self.clock,
             now=self.time,
@@ -507,7 +507,7 @@ async def test_a_sweep_goes_on_where_it_was_cut_off(world: World) -> None:
     world.stop_after_writes = 0
     world.now += timedelta(minutes=10)
     world.reads.clear()
-    await world.write_back(me="b").tick()
+    await world.write_back(instance_id="b").tick()
     assert set(world.priorities()) == {1}
     assert 0 < sum(world.reads) <= 1200
 
@@ -531,16 +531,16 @@ async def test_one_instance_at_a_time(world: World) -> None:
     world.log.append(1)
     async with world.work.alone() as mine:
         assert mine
-        await world.write_back(me="b").tick()
+        await world.write_back(instance_id="b").tick()
         assert world.priorities() == [None]
-    await world.write_back(me="b").tick()
+    await world.write_back(instance_id="b").tick()
     assert world.priorities() == [1]
 
 
 async def test_a_dry_run_writes_nothing_anywhere(world: World) -> None:
     world.add(1, priority=1)
     world.log.append(1)
-    work = world.write_back(dry=True)
+    work = world.write_back(dry_run=True)
     async with work.alone():
         runs = [await work.changes(), await work.sweep(whole=True), await work.people([guid(1)], [])]
     assert [(run.differing, run.written) for run in runs if run] == [(1, 0)] * 3
@@ -692,7 +692,7 @@ async def test_a_dry_run_counts_everything_that_has_changed(world: World) -> Non
     for number in range(1, 4001):
         world.add(number, priority=1)
     world.log += range(1, 4001)
-    run = await world.changes(world.write_back(dry=True))
+    run = await world.changes(world.write_back(dry_run=True))
     assert (run.read, run.differing, run.written, run.complete) == (4000, 4000, 0, True)
 
 
