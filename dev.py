@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -38,7 +39,6 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 DEV_LOCK = "requirements-dev.txt"
-REQUIREMENTS = (DEV_LOCK, "requirements.in", "requirements-cli.in", "pyproject.toml")
 AZURITE_LOCK = "emulators/azurite/package-lock.json"
 NODE_MODULES = ROOT / "emulators" / "azurite" / "node_modules"
 STAMP = "msisync-setup.json"
@@ -60,7 +60,7 @@ print(json.dumps({
 
 TASKS = {
     "demo": "watch thousands of changes on their way, and the proof that every one arrived",
-    "test": "run every check; test lint|types|unit|docs|infra|integration|e2e [pytest arguments] runs a part; "
+    "test": "run every check; test lint|types|unit|package|docs|infra|integration|e2e [pytest arguments] runs a part; "
     "test versions repeats lint, types and unit on every Python that is promised and here, test tasks tries each task, "
     "shortened",
     "up": "run the embedded stack until Ctrl-C; --empty leaves out the sample records",
@@ -87,6 +87,7 @@ TIERS = {
     "lint": (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-c", IMPORT_CONTRACTS]),
     "types": (["-m", "mypy"],),
     "unit": (["-m", "pytest", "tests/unit", "-n", "2", *WHOLE_FILES],),
+    "package": (["-m", "pytest", "tests/package"],),
     "docs": (["-m", "tools.site"],),
     "infra": (["-m", "tools.scan"],),
     # These wait for processes and for the SDK's own pauses most of the time: many at once on two cores.
@@ -256,7 +257,7 @@ def is_complete() -> bool:
     """Tell without starting any process whether everything is installed as pinned."""
     return (
         bool(venv_version())
-        and read_stamp(VENV).get("fingerprint") == fingerprint(*REQUIREMENTS)
+        and read_stamp(VENV).get("fingerprint") == fingerprint(DEV_LOCK)
         and read_stamp(NODE_MODULES).get("fingerprint") == fingerprint(AZURITE_LOCK)
         and machine_node() is not None
     )
@@ -294,16 +295,24 @@ def install_venv() -> None:
             check_compiler()
             install(f"Virtual environment with Python {python}", [python.path, "-m", "venv", VENV])
             present = python.version
-    if read_stamp(VENV).get("fingerprint") == fingerprint(*REQUIREMENTS):
+    if read_stamp(VENV).get("fingerprint") == fingerprint(DEV_LOCK):
         return
     check_compiler()
     (VENV / STAMP).unlink(missing_ok=True)
     what = "Python packages (a minute or two: python-qpid-proton is compiled)"
     pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--no-input"]
     install(what, [*pip, "-r", DEV_LOCK])
-    install("The msisync command", [*pip, "--no-deps", "--editable", "."])
+    write_command()
     version = ".".join(str(part) for part in present)
-    write_stamp(VENV, python=version, root=str(ROOT), fingerprint=fingerprint(*REQUIREMENTS))
+    write_stamp(VENV, python=version, root=str(ROOT), fingerprint=fingerprint(DEV_LOCK))
+
+
+def write_command() -> None:
+    """Put `msisync` into .venv, over the code of this checkout: what pip would install is another package's name."""
+    code = f"import sys; sys.path[0] = {str(ROOT)!r}; from shared.cli.main import main; sys.exit(main())"
+    command = VENV / "bin" / "msisync"
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(str(PYTHON))} -c {shlex.quote(code)} "$@"\n')
+    command.chmod(0o755)
 
 
 def node_is_usable() -> bool:
@@ -415,13 +424,13 @@ def try_versions() -> int:
         missing -= {python.version[:2]}
         environment = OTHERS / "{}.{}".format(*python.version)
         interpreter = environment / "bin" / "python"
-        if read_stamp(environment).get("fingerprint") != fingerprint(*REQUIREMENTS):
+        if read_stamp(environment).get("fingerprint") != fingerprint(DEV_LOCK):
             shutil.rmtree(environment, ignore_errors=True)
             environment.parent.mkdir(parents=True, exist_ok=True)
             install(f"Virtual environment with Python {python}", [python.path, "-m", "venv", environment])
             pip: list[str | Path] = [interpreter, "-m", "pip", "install", "--no-input"]
             install(f"Packages for Python {python}", [*pip, "-r", DEV_LOCK])
-            write_stamp(environment, fingerprint=fingerprint(*REQUIREMENTS))
+            write_stamp(environment, fingerprint=fingerprint(DEV_LOCK))
         for name in ("lint", "types", "unit"):
             for command in TIERS[name]:
                 say(f"Python {python}: {name}")

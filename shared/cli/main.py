@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from rich.markup import escape
 
+from ..config.version import commit, deployed
 from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
@@ -59,7 +60,8 @@ CLOSE_SECONDS = 15.0
 _MORE = """\
 Settings are read from the environment, then from local.settings.json; a file named with --settings takes precedence.
 Exit codes: 0 all is well; 1 something needs attention; 2 something does not work; 64 wrong usage.
-Begin with: msisync doctor. By symptom and by code: docs/troubleshooting.md"""
+Begin with: msisync doctor. By symptom and by code: docs/troubleshooting.md
+Files that texts name, such as docs/troubleshooting.md or local.settings.example.json, are in msisync's repository."""
 #: Groups of commands, with what their help says.
 GROUPS: dict[str, str] = {
     "fields": FIELDS_HELP,
@@ -67,6 +69,15 @@ GROUPS: dict[str, str] = {
     "dead-letters": DEAD_LETTERS_HELP,
     "write-back": WRITE_BACK_HELP,
 }
+
+
+class _Version(argparse.Action):
+    """Finds out the version when it is asked for: that takes a moment."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print it: as `msisync status` names the app's version, and the commit."""
+        print(f"msisync {deployed()} (commit {commit()})")  # noqa: T201  (the command's output)
+        parser.exit()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -80,6 +91,7 @@ class _Parser(argparse.ArgumentParser):
 def parser(commands: Sequence[Command] = COMMANDS) -> argparse.ArgumentParser:
     """The parser of the whole command line; `command` of its result is what to run."""
     top = _parser(None, "msisync", "Set up, check and watch the sync between Dynamics 365 and Marketo.", _MORE)
+    top.add_argument("--version", action=_Version, nargs=0, help="show version and commit, and exit")
     places = {"": top.add_subparsers(metavar="command", required=True, parser_class=_Parser)}
     for command in commands:
         group, _, name = command.name.rpartition(" ")

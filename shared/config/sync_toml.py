@@ -239,7 +239,8 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_bytes().decode("utf-8-sig")  # editors on Windows begin a file with a mark
         return tomllib.loads(text)
     except FileNotFoundError:
-        raise ConfigurationError("NoSyncConfig", f"{path} does not exist; set SYNC_CONFIG or add the file") from None
+        missing = f"{path.absolute()} does not exist; set SYNC_CONFIG or add the file"
+        raise ConfigurationError("NoSyncConfig", missing) from None
     except OSError as error:
         what = "is a directory" if path.is_dir() else f"cannot be read ({error.strerror})"
         raise ConfigurationError("NoSyncConfig", f"{path} {what}; set SYNC_CONFIG to a file that can be read") from None

@@ -146,7 +146,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(dev, "LOG", tmp_path / ".local/setup.log")
     monkeypatch.setenv("PATH", "")
     for name in (
-        *dev.REQUIREMENTS,
+        dev.DEV_LOCK,
         dev.AZURITE_LOCK,
         ".venv/bin/python",
         ".venv/bin/node",
@@ -156,7 +156,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
         path.chmod(0o755)
-    dev.write_stamp(dev.VENV, python="3.13.0", root=str(tmp_path), fingerprint=dev.fingerprint(*dev.REQUIREMENTS))
+    dev.write_stamp(dev.VENV, python="3.13.0", root=str(tmp_path), fingerprint=dev.fingerprint(dev.DEV_LOCK))
     dev.write_stamp(dev.NODE_MODULES, fingerprint=dev.fingerprint(dev.AZURITE_LOCK))
     return tmp_path
 
@@ -185,21 +185,35 @@ def test_a_complete_checkout_starts_without_any_process(installed: list[list[str
     assert installed == []
 
 
-@pytest.mark.parametrize(
-    "changed", ["requirements-dev.txt", "requirements.in", "requirements-cli.in", "pyproject.toml"]
-)
-def test_changed_requirements_bring_the_environment_and_the_command_up_to_date(
-    checkout: Path, installed: list[list[str]], changed: str
-) -> None:
-    (checkout / changed).write_text("httpx==0.28.1")
+def test_a_changed_lock_file_brings_the_environment_up_to_date(checkout: Path, installed: list[list[str]]) -> None:
+    (checkout / "requirements-dev.txt").write_text("httpx==0.28.1")
     dev.set_up()
     assert [(command[1:4], command[-2:]) for command in installed] == [
         (["-m", "pip", "install"], ["-r", "requirements-dev.txt"]),
-        (["-m", "pip", "install"], ["--editable", "."]),
     ]
     installed.clear()
     dev.set_up()
     assert installed == []
+
+
+def test_the_command_of_the_environment_runs_the_code_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From any folder, and whatever the checkout's path: here it has a blank and quotes."""
+    root, elsewhere = tmp_path / "a 'clone' of \"it\"", tmp_path / "elsewhere"
+    (root / ".venv/bin").mkdir(parents=True)
+    (root / "shared/cli").mkdir(parents=True)
+    (root / "shared/cli/main.py").write_text("import sys\n\ndef main(): print(*sys.argv[1:])\n")
+    (elsewhere / "shared").mkdir(parents=True)  # not ours
+    (elsewhere / "shared/__init__.py").touch()
+    (root / ".venv/bin/python").symlink_to(sys.executable)
+    monkeypatch.setattr(dev, "ROOT", root)
+    monkeypatch.setattr(dev, "VENV", root / ".venv")
+    monkeypatch.setattr(dev, "PYTHON", root / ".venv/bin/python")
+    dev.write_command()
+    command = [str(dev.VENV / "bin/msisync"), "two words", "--json"]
+    done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)  # noqa: S603  (fixed)
+    assert (done.stdout, done.stderr) == ("two words --json\n", "")
 
 
 @pytest.mark.parametrize("damage", ["half-built", "no interpreter", "moved here", "older Python"])
@@ -215,13 +229,13 @@ def test_a_broken_environment_is_built_anew(checkout: Path, installed: list[list
         dev.write_stamp(dev.VENV, **{**facts, "python": "3.12.9"})
     (checkout / ".venv/leftover").touch()
     dev.set_up()
-    assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"], ["-m", "pip"]]
+    assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"]]
     assert not (checkout / ".venv/leftover").exists()
     assert dev.venv_version() == (3, 13, 1)
 
 
 def test_an_interrupted_installation_is_repeated(installed: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    (dev.ROOT / "requirements.in").write_text("httpx==0.28.1")
+    (dev.ROOT / dev.DEV_LOCK).write_text("httpx==0.28.1")
 
     def fail(*_: Any) -> None:
         raise dev.SetupError("no network")
@@ -231,7 +245,7 @@ def test_an_interrupted_installation_is_repeated(installed: list[list[str]], mon
         with pytest.raises(dev.SetupError, match="no network"):
             dev.set_up()
     dev.set_up()
-    assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"], ["-m", "pip"]]
+    assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"]]
 
 
 def test_node_comes_from_pypi_where_the_machine_has_none(installed: list[list[str]]) -> None:
@@ -254,7 +268,7 @@ def test_an_environment_of_another_python_than_the_deployed_one_is_named_aloud(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(dev, "find_python", lambda: dev.Interpreter(Path("/usr/bin/python3.11"), (3, 11, 2)))
-    fingerprint = dev.fingerprint(*dev.REQUIREMENTS)
+    fingerprint = dev.fingerprint(dev.DEV_LOCK)
     dev.write_stamp(dev.VENV, python="3.11.2", root=str(checkout), fingerprint=fingerprint)
     dev.set_up()
     assert installed == []
@@ -295,6 +309,7 @@ def test_every_tier_runs_in_order(tiers: Tiers, capsys: pytest.CaptureFixture[st
         f"-c {dev.IMPORT_CONTRACTS}",
         "-m mypy",
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder",
+        "-m pytest tests/package",
         "-m tools.site",
         "-m tools.scan",
         "-m pytest tests/integration -n 5 --dist loadfile --no-loadscope-reorder",

@@ -44,7 +44,7 @@ def finding(beat: Beat | None, schedule: str, now: datetime) -> Finding:
     if silent:
         return failed(f"{TIMER} has not run for {age(silent)}; version {beat.version or '?'}", APP_SILENT)
     here = deployed()
-    version = f"version {beat.version or '?'}" + ("" if beat.version == here else f", this checkout is {here}")
+    version = f"version {beat.version or '?'}" + ("" if beat.version == here else f", this msisync is {here}")
     when = "now" if now - beat.at < LATE_LEAST else f"{age(now - beat.at)} ago"
     return ok(f"{TIMER} has run {when}; {version}")
 

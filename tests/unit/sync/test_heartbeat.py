@@ -121,7 +121,7 @@ def test_a_row_that_cannot_be_read_is_no_note(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("ago", "schedule", "status", "text"),
     [
-        (1, EACH_MINUTE, Check.OK, "has run now; version 0.1.0+abc, this checkout is"),
+        (1, EACH_MINUTE, Check.OK, "has run now; version 0.1.0+abc, this msisync is"),
         (12, "0 */5 * * * *", Check.OK, "has run 12 min ago"),
         (20, EACH_MINUTE, Check.FAILED, "has not run for 20 min; version 0.1.0+abc"),
         (None, EACH_MINUTE, Check.ATTENTION, "has never run here"),
