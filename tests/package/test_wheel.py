@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from pathlib import Path
-from shutil import copy2
 from typing import NamedTuple
 
 import pytest
@@ -47,17 +46,15 @@ def files(folder: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clean copy of what git has here, changes included."""
-    copy = tmp_path_factory.mktemp("checkout")
-    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).exists():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            copy2(ROOT / name, copy / name)
+    """A clone of a repository that has everything here but what .gitignore names, changes included."""
+    clone = tmp_path_factory.mktemp("checkout")
     author = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
-    for command in (("init", "-q"), ("add", "-A"), (*author, "commit", "-qm", "a clone")):
-        run("git", *command, folder=copy, check=True)
-    return copy
+    from_here = (f"--git-dir={clone / '.git'}", f"--work-tree={ROOT}")
+    run("git", "init", "-q", folder=clone, check=True)
+    for command in (("add", "-A"), (*author, "commit", "-qm", "a clone")):
+        run("git", *from_here, *command, check=True)
+    run("git", "reset", "-q", "--hard", folder=clone, check=True)
+    return clone
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """Is the app alive: what functions note, and what doctor and status make of it."""
 
-import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -13,7 +11,6 @@ from shared.cli.doctor.runner import Status as Check
 from shared.cli.status.facts import Entity, Queue, Status
 from shared.cli.status.text import frame
 from shared.config.settings import MarketoSettings
-from shared.config.version import ROOT, VERSION, deployed
 from shared.model.entities import ENTITIES
 from shared.sync.heartbeat import FUNCTIONS, KIND, TIMER, Beat, Heartbeat, beat_of, instance, interval, silence
 from tests.support.state import SharedState
@@ -190,24 +187,3 @@ def test_status_shows_when_the_app_ran_last_and_its_version() -> None:
     said = shown(lambda console: console.print(frame(status({TIMER: ago(2)}), MARKETO)))
     assert "release_deferred ran 2 min ago, version 0.1.0+abc, on host" in said
     assert "App" not in shown(lambda console: console.print(frame(status({}), MARKETO)))
-
-
-# -- the version ------------------------------------------------------------------------------------------------
-
-
-def test_the_version_is_that_of_the_project() -> None:
-    assert re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1] == VERSION  # type: ignore[index]
-
-
-def test_the_digest_is_of_what_is_deployed(tmp_path: Path) -> None:
-    (tmp_path / "shared/x").mkdir(parents=True)
-    (tmp_path / "function_app.py").write_bytes(b"one\n")
-    (tmp_path / "shared/x/y.py").write_bytes(b"two\n")
-    first = deployed(tmp_path)
-    assert re.fullmatch(re.escape(VERSION) + r"\+[0-9a-f]{8}", first)
-    (tmp_path / "docs.md").write_text("no part of it")
-    (tmp_path / "function_app.py").write_bytes(b"one\r\n")  # a checkout on Windows
-    assert deployed(tmp_path) == first
-    (tmp_path / "shared/x/y.py").write_bytes(b"three\n")
-    assert deployed(tmp_path) != first
-    assert deployed() == deployed(ROOT)
