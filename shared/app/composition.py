@@ -24,7 +24,6 @@ from ..marketo.quota import Budget, limits_of
 from ..model.clock import Clock
 from ..monitoring import Gauges
 from ..sync.arrivals import Arrivals
-from ..sync.children import Children
 from ..sync.circuit_breaker import Circuits
 from ..sync.dependants import Dependants
 from ..sync.engine import Engine
@@ -124,9 +123,7 @@ def pipeline() -> Pipeline:
     renamed_labels = RenamedLabels(with_others.state, dataverse, language=rules.language, now=_now)
     unseen = UnseenRows(with_others.state)
     hidden_columns = Metadata(dataverse).hidden_columns
-    dependants = Dependants(
-        dataverse, Children(dataverse, rules.tables), reference_state, rules, hidden_columns=hidden_columns
-    )
+    dependants = Dependants(dataverse, reference_state, rules, hidden_columns=hidden_columns)
     store = Store(given.storage)
     parking = Parking(
         store,

@@ -1,4 +1,5 @@
-"""What a change of a user, a team or a role means for the rows that were synced by what it was before.
+"""The rows that must be synced again because of another one: what refers to it, what is linked through it (`Children`),
+and what was synced by what a user, a team or a role was before (`Dependants`).
 
 Most edits of users mean nothing: a phone number must not send ten thousand records again. So what was last acted upon
 is kept in the shared state, and compared by what follows from it under the policies of sync.toml. When something does:
@@ -15,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.sync_toml import OwnerPolicy, SyncConfig
 from ..dataverse.client import API, MAX_IDS, DataverseClient, Row
-from ..model.entities import REFERENCE_TABLES, TABLES
+from ..model.entities import BELOW_CONTACT, CHILDREN, REFERENCE_TABLES, TABLES
 from ..model.errors import MsiSyncError
 from ..model.record import Record
 from ..model.text import is_blank
-from .children import PARENTS, Children
-from .links import MAIL, NOBODY, User, effects, lookup
+from .links import MAIL, MAX_CONTACT_STEPS, NOBODY, User, effects, lookup
 from .lookups import USER_COLUMNS, nothing_hidden, user_of
 from .routing import chunked
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Parents in one query: with a GUID of 36 characters and its column, far below the 32 KB of a URL.
+PARENTS = 50
 Facts = Mapping[str, Any]
 _COLUMNS = {
     "systemuser": USER_COLUMNS,
@@ -38,13 +40,65 @@ _COLUMNS = {
 }
 
 
+class Children:
+    """Finds the rows of mapped tables that depend on given rows."""
+
+    def __init__(self, dataverse: DataverseClient, tables: Collection[str]) -> None:
+        self._dataverse = dataverse
+        self._tables = tables
+
+    async def of(self, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
+        """The children of these records, by pages. Raises as DataverseClient does.
+
+        The company of a contact or an opportunity may be found through a contact: what is below a contact follows it.
+        """
+        contacts = [record for record in records if record.table == "contact" and record.deciding]
+        by_table: dict[str, list[Record]] = {}
+        for record in records:
+            if record.table != "contact" or record.filter_changed:  # its company is no matter of its own roles
+                by_table.setdefault(record.table, []).append(record)
+        for table, parents in by_table.items():
+            for child, column in CHILDREN.get(table, ()):
+                async for page in self._referring(child, column, parents):
+                    yield page
+                    contacts += page if (table, child) == ("account", "contact") else ()
+        async for page in self._below(contacts):
+            yield page
+
+    async def _below(self, contacts: list[Record]) -> AsyncIterator[list[Record]]:
+        """The rows that have their company through these contacts, some steps down; contacts may form a circle."""
+        seen = {contact.id for contact in contacts}
+        for step in range(MAX_CONTACT_STEPS + 1):
+            next_ones: list[Record] = []
+            for child, column in BELOW_CONTACT:
+                if child == "contact" and step == MAX_CONTACT_STEPS:
+                    continue
+                async for page in self._referring(child, column, contacts):
+                    fresh = [record for record in page if child != "contact" or record.id not in seen]
+                    if fresh:
+                        yield fresh
+                    next_ones += fresh if child == "contact" else ()
+                    seen.update(record.id for record in fresh)
+            contacts = next_ones
+
+    async def _referring(self, table: str, column: str, parents: list[Record]) -> AsyncIterator[list[Record]]:
+        if table not in self._tables:
+            return
+        source = TABLES[table][1]
+        for part in chunked(parents, PARENTS):
+            chosen = " or ".join(f"{column} eq {parent.id}" for parent in part)
+            url = f"{API}/{source.entity_set}?$select={source.key}&$filter={chosen}"
+            seen = min(parent.first_seen for parent in part)
+            async for page in self._dataverse.pages(url):
+                yield [Record(table, str(row[source.key]).lower(), seen) for row in page]
+
+
 class Dependants:
     """Finds the rows that must be synced again because of changed rows, of any table."""
 
     def __init__(
         self,
         dataverse: DataverseClient,
-        children: Children,
         state: ReferenceState,
         config: SyncConfig,
         *,
@@ -52,7 +106,7 @@ class Dependants:
     ) -> None:
         """`hidden_columns`: those of a table that column-level security hides at this moment."""
         self._dataverse = dataverse
-        self._children = children
+        self._children = Children(dataverse, config.tables)
         self._state = state
         self._policy = config.owner
         self._tables = frozenset(config.tables)

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from shared.config.sync_toml import OwnerPolicy, SyncConfig
+from shared.config.sync_toml import SyncConfig
 from shared.model.errors import MsiSyncError
 from shared.model.record import Record
-from shared.sync.children import Children
 from shared.sync.dependants import Dependants
 from shared.sync.links import LOOKUP_TABLE
 from shared.sync.reference_state import ReferenceState
@@ -34,8 +33,8 @@ class World(SharedState):
         self.rows_of: dict[str, dict[str, dict[str, Any]]] = {"systemusers": {USER: dict(GOOD)}, "teams": {}}
         self.told: list[str] = []
         self.administers: list[str] = []
-        self.config = SyncConfig(owner=OwnerPolicy(**owner))
-        self.tables = [*OWNED, "connection", "customeropportunityrole", "systemuser"]
+        tables = [*OWNED, "connection", "customeropportunityrole", "systemuser"]
+        self.config = SyncConfig.model_validate({"owner": owner, **{table: {"fields": {}} for table in tables}})
 
     async def rows(
         self, entity_set: str, _key: str, ids: Sequence[str], columns: Iterable[str]
@@ -62,9 +61,8 @@ class World(SharedState):
     async def of(self, *records: Record) -> set[str]:
         """The tables whose rows are synced again; the world notes when a page was taken."""
         itself: Any = self
-        children = Children(itself, self.tables)
         found = set()
-        async for page in Dependants(itself, children, ReferenceState(itself), self.config).of(records):
+        async for page in Dependants(itself, ReferenceState(itself), self.config).of(records):
             found |= {record.table for record in page}
             self.told.append("send")
         return found
@@ -167,9 +165,7 @@ async def test_storage_that_is_away_means_another_try() -> None:
 async def test_what_was_not_sent_is_found_again() -> None:
     world = await World().settled(isdisabled=True)
     itself: Any = world
-    pages = Dependants(itself, Children(itself, world.tables), ReferenceState(itself), world.config).of(
-        [changed("systemuser", USER)]
-    )
+    pages = Dependants(itself, ReferenceState(itself), world.config).of([changed("systemuser", USER)])
     assert [record.table for record in await anext(pages)] == ["account"]
     await pages.aclose()  # type: ignore[attr-defined]  # an async generator
     assert await world.of(changed("systemuser", USER)) == set(OWNED)

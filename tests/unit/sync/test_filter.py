@@ -17,7 +17,7 @@ from shared.model.entities import ENTITIES, TABLES, Entity
 from shared.model.errors import DataverseError
 from shared.model.outcome import FILTERED, Deferred, Outcome, Retry, Skipped, Synced
 from shared.model.record import Record
-from shared.sync.children import Children
+from shared.sync.dependants import Children
 from shared.sync.links import LOOKUP_TABLE
 from shared.sync.mapping import MarketoField
 from shared.sync.scheduling import AT_ONCE, Windows

@@ -10,7 +10,6 @@ from shared.config.sync_toml import SyncConfig
 from shared.dataverse.client import MAX_IDS
 from shared.model.errors import MsiSyncError
 from shared.model.record import Record
-from shared.sync.children import Children
 from shared.sync.dependants import Dependants
 from shared.sync.reference_state import ReferenceState
 from shared.sync.unseen import ASK_SECONDS, LookAgain, UnseenRows
@@ -38,7 +37,6 @@ class World(SharedState):
         self.rows_unseen = UnseenRows(itself)
         dependants = Dependants(
             itself,
-            Children(itself, TABLES),
             ReferenceState(itself),
             CONFIG,
             hidden_columns=self.hidden_columns,
