@@ -1,0 +1,200 @@
+"""The current rows of a batch's records, mapped: candidates for Marketo, or what becomes of records without a row.
+
+A row may be not there yet, not there any more, or hidden from the sync user. A query leaves all three out without a
+word (dataverse.md 5.3). A request for the one row tells them apart: 403 where a security role hides it, 404 where there
+is none. A row may come after its notification: a step that is registered as synchronous posts within the transaction,
+which is committed seconds later, or rolled back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..dataverse.client import MAX_IDS, DataverseClient, Row
+from ..model.codes import Kind
+from ..model.entities import COMPANY, CREATED_ON, MODIFIED_ON, SALES_PERSON, TABLES, Entity, Table
+from ..model.errors import DataverseError, MsiSyncError
+from ..model.ids_and_times import moment
+from ..model.left_out import NO_VALUE
+from ..model.outcome import FILTERED, Failed, Later, Outcome, Retry, Skipped, of_error
+from ..model.record import Record
+from ..telemetry.redaction import described
+from .batch import Batch, Candidate
+from .links import ROLE_LENGTH, Rules, hidden_links, hides_mail
+from .lookups import KEEP_SECONDS, References
+from .routing import chunked
+from .schema import Schema, TableSchema
+
+log = logging.getLogger(__name__)
+
+#: Rows are read by so many requests at a time.
+READERS = 4
+#: Refusals of a read of many rows of which one row, or the number, may be the reason.
+_OF_ONE_ROW = frozenset({Kind.SPLIT, Kind.PERMANENT, Kind.GONE})
+#: Seconds until a row that is not there is looked for again, look by look; then it is gone.
+LOOKS = (5.0, 60.0)
+#: Rows that are asked for one by one, in one request: of more than these, the rest waits for its next look.
+MAX_ASKED = 100
+FORBIDDEN, NOT_FOUND = 403, 404
+ROLE_HIDDEN = Retry(
+    KEEP_SECONDS,
+    "RoleHidden",
+    "the row of the connection's role cannot be read, and its name is part of the key in Marketo; give the sync user's "
+    "security role Read on connection roles (legacy roles: relationship roles), for the whole organisation",
+    counted=True,
+)
+
+
+class Reader:
+    """Reads the rows of one process."""
+
+    def __init__(
+        self, dataverse: DataverseClient, schema: Schema, references: References, *, clock: Callable[[], float]
+    ) -> None:
+        self._dataverse = dataverse
+        self._schema = schema
+        self._references = references
+        self._clock = clock
+        self._readers = asyncio.Semaphore(READERS)
+
+    async def read(self, batch: Batch, records: list[Record]) -> list[Candidate]:
+        """Current rows, mapped, with their parents' identities. Rows that are gone or not to be synced are decided."""
+        by_table: dict[str, list[Record]] = {}
+        for record in records:
+            by_table.setdefault(record.table, []).append(record)
+        slices = [part for records in by_table.values() for part in chunked(records, MAX_IDS)]
+        read = await asyncio.gather(*(batch.guard(part, self._read_slice(batch, part)) for part in slices))
+        return [candidate for part in read for candidate in part or ()]
+
+    async def _read_slice(self, batch: Batch, records: list[Record]) -> list[Candidate]:
+        """At most 300 records of one table: one request, and more when it is refused for what one of them is."""
+        try:
+            return await self._read_rows(batch, records)
+        except DataverseError as error:
+            if len(records) == 1 or error.kind not in _OF_ONE_ROW:
+                raise
+            log.warning("read_halved table=%s records=%d %s", records[0].table, len(records), error)
+        halves = chunked(records, (len(records) + 1) // 2)
+        found = [await batch.guard(half, self._read_slice(batch, half)) for half in halves]
+        return [candidate for part in found for candidate in part or ()]
+
+    async def _read_rows(self, batch: Batch, records: list[Record]) -> list[Candidate]:
+        """One request."""
+        table = TABLES[records[0].table][1]
+        async with self._readers:
+            if self._clock() >= batch.deadline:
+                return []
+            schema, rows = await self._rows(table, [record.id for record in records], batch.deadline)
+            schema = await self._schema.believed(table.name, rows.values())
+            if schema.labels:
+                schema = await self._schema.labelled(table.name, rows.values())
+            rules = await self._references.rules_for(
+                table.name, list(rows.values()), batch.deadline, fresh=any(record.wants_fresh for record in records)
+            )
+        absent = [record for record in records if record.id not in rows]
+        for record, outcome in await self._look_for(table, absent, batch.deadline):
+            batch.decide([record], outcome)
+        found = [(record, rows[record.id]) for record in records if record.id in rows]
+        if not batch.windows.is_burst:
+            made = [(record.key, moment(row.get(CREATED_ON))) for record, row in found]
+            batch.created |= {key: at for key, at in made if at}
+        candidates = []
+        for record, row in found:
+            candidate = _candidate(batch.entity, record, row, schema, rules)
+            if isinstance(candidate, Skipped | Failed | Retry):
+                batch.decide([record], candidate)
+            else:
+                candidates.append(candidate)
+        return candidates
+
+    async def _rows(self, table: Table, ids: list[str], deadline: float) -> tuple[TableSchema, dict[str, Row]]:
+        schema = await self._schema.of(table.name)
+        try:
+            return schema, await self._dataverse.rows(
+                table.entity_set, table.key, ids, schema.columns, deadline=deadline
+            )
+        except DataverseError as error:
+            if not error.is_unknown_column:
+                raise
+        self._schema.forget()  # a column has disappeared since the schema was loaded
+        schema = await self._schema.of(table.name)
+        return schema, await self._dataverse.rows(table.entity_set, table.key, ids, schema.columns, deadline=deadline)
+
+    async def _look_for(self, table: Table, records: Sequence[Record], deadline: float) -> list[tuple[Record, Outcome]]:
+        """What becomes of records of one table whose rows a query did not give. Costs one request to Dataverse."""
+        asked = records[:MAX_ASKED]
+        if not asked:
+            return []
+        try:
+            found = await self._dataverse.statuses(
+                table.entity_set, table.key, [r.id for r in asked], deadline=deadline
+            )
+        except MsiSyncError as error:
+            return [(record, of_error(error)) for record in records]
+        statuses = {record.id: status for record, status in zip(asked, found, strict=True)}
+        return [_decided(table, record, statuses.get(record.id)) for record in records]
+
+
+def _candidate(
+    entity: Entity, record: Record, row: dict[str, Any], schema: TableSchema, rules: Rules
+) -> Candidate | Skipped | Failed | Retry:
+    try:
+        if schema.filter.excludes(row):
+            return FILTERED
+        parents = rules.parents(record.table, row, schema.hidden)
+        if isinstance(parents, Skipped):
+            return parents
+        fields, left_out = schema.fields.map(row, schema.labels)
+        for link in hidden_links(record.table, row, schema.hidden):
+            if not parents.get(link):
+                parents.pop(link, None)  # nobody knows: the link that Marketo has stays
+        if not entity.key:
+            role = rules.role(record.table, row)
+            if role is None:
+                return ROLE_HIDDEN
+            fields["role"] = schema.fields.text(role)[:ROLE_LENGTH] or rules.default_role
+        fields.update(dict.fromkeys(schema.id_fields, record.id))
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:  # one odd row must not stop its neighbours
+        log.error("cannot_map table=%s id=%s error=%s", record.table, record.id, described(error))
+        message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
+        return Failed("CannotMap", message)
+    if schema.clears_refused:
+        fields.update((each.field, None) for each in left_out if each.code in NO_VALUE)
+    candidate = Candidate(
+        [record], fields, parents, schema.id_fields, left_out=left_out, company_fields=schema.company_fields,
+        clears_refused=schema.clears_refused, is_as_made=row.get(CREATED_ON, 0) == row.get(MODIFIED_ON),
+        only_if_there=entity is SALES_PERSON and hides_mail(row, schema.hidden),
+    )  # fmt: skip
+    if parents.get(COMPANY.key):
+        candidate.leave_to_company()
+    return candidate
+
+
+def _decided(table: Table, record: Record, status: int | None) -> tuple[Record, Outcome]:
+    if status == FORBIDDEN:
+        return record, hidden(table.name)
+    if record.absent < len(LOOKS):
+        return replace(record, absent=record.absent + 1), Later("RowNotThere", after=LOOKS[record.absent])
+    if status == NOT_FOUND:
+        return record, Skipped("RowGone")
+    return record, Later("RowNotThere", after=LOOKS[-1])  # it has come just now, or nobody could say
+
+
+def hidden(table: str) -> Failed:
+    """What becomes of a row that the sync user may not read."""
+    return Failed(
+        "RowHidden",
+        f"the row is there, but the sync user may not read it: give one of its security roles Read on the table "
+        f"{table} for the whole organisation, then replay this record",
+        "dataverse",
+    )
