@@ -1,7 +1,7 @@
 """Dataverse's access token, by MSAL: one of four ways to sign in, chosen by DATAVERSE_AUTH (dataverse.md 6).
 
-MSAL is synchronous, so it runs in a thread, one request at a time. A refusal is remembered for some minutes: asking
-again with a wrong password locks the account.
+MSAL is synchronous, so it runs in a thread, one request at a time. A refusal is remembered for some minutes, as
+repeated sign-ins with a wrong password lock the account.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 REFUSAL_SECONDS = 300.0
 MARGIN_SECONDS = 120.0
-#: Hundreds of callers may each be about to renew a token that Dataverse goes on refusing; every renewal is a sign-in.
+#: Hundreds of callers may try to renew a token that Dataverse keeps refusing; every renewal is a sign-in.
 RENEWAL_SECONDS = 10.0
-#: Entra's tokens live for at least some minutes. One that seems to have ended already shows that this machine's clock
-#: is wrong (a managed identity's answer names the moment, not the seconds).
+#: Entra's tokens are valid for at least some minutes. If one seems to have expired, this machine's clock is wrong (a
+#: managed identity's answer has the time of expiry, not the seconds).
 SHORTEST_LIFE = 60.0
 
-#: An error of OAuth is a word; Entra's sentence beside it may name users.
+#: An error of OAuth is a word; Entra's description of it may name users.
 _WORD = re.compile(r"[a-z_]{1,40}")
 _RETRYABLE = frozenset({"temporarily_unavailable", "request_timeout", "server_error"})
 
 
 def _connect(settings: DataverseSettings, login: str) -> Acquire:
-    # With requests and cryptography it costs a quarter of a second: only a cold sign-in pays it.
+    # With requests and cryptography this takes a quarter of a second: only the first sign-in pays for it.
     from . import identity  # noqa: PLC0415
 
     return identity.connect(settings, login)
@@ -53,7 +53,7 @@ class DataverseAuth(SharedToken):
         clock: Callable[[], float],
         connect: Callable[[DataverseSettings, str], Acquire] = _connect,
     ) -> None:
-        """`http` is a client of the environment: its answer without a token names the tenant."""
+        """`http`: a client of the environment, whose answer to a call without a token names the tenant."""
         super().__init__(
             clock=clock,
             margin=MARGIN_SECONDS,
@@ -73,7 +73,7 @@ class DataverseAuth(SharedToken):
                 self._acquire = await asyncio.to_thread(self._connect, self._settings, login)
             return self._judged(await asyncio.to_thread(self._acquire))
         except (SignInError, ConfigurationError):
-            self._acquire = None  # a certificate's file, or the tenant, may be another one the next time
+            self._acquire = None  # the certificate's file, or the tenant, may have changed by the next time
             raise
 
     def _judged(self, answer: Mapping[str, Any]) -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""Where to sign in: the tenant's authority, and the hosts that may be given credentials (dataverse.md 6.4)."""
+"""Where to sign in: the tenant's authority, and the hosts that may receive credentials (dataverse.md 6.4)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..config.settings import DataverseSettings
 from ..model.codes import Kind
 from ..model.errors import DataverseError, SignInError
 
-#: Hosts that may be given credentials without the operator naming them.
+#: Hosts that may receive credentials without being set by the operator.
 LOGIN_HOSTS = frozenset(
     {
         "login.microsoftonline.com",
@@ -21,7 +21,7 @@ LOGIN_HOSTS = frozenset(
         "login.chinacloudapi.cn",
     }
 )
-#: Clouds that have a login host of their own.
+#: Clouds with their own login host.
 _CLOUDS = {
     ".dynamics.cn": "login.partner.microsoftonline.cn",
     ".microsoftdynamics.us": "login.microsoftonline.us",
@@ -32,7 +32,7 @@ _TENANT = re.compile(r"/[A-Za-z0-9.-]+")
 
 
 async def find(settings: DataverseSettings, http: httpx.AsyncClient) -> str:
-    """The authority as set, by tenant id, or from Dataverse's own 401 challenge.
+    """The authority: as set, from the tenant id, or from Dataverse's own 401 challenge.
 
     Raises SignInError when Dataverse names no known login host, DataverseError when it does not answer.
     """

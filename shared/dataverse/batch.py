@@ -1,4 +1,4 @@
-"""The body of a `$batch`: many requests as one, each with an answer of its own (dataverse.md 4.4). Pure."""
+"""The body of a `$batch`: many requests as one, each with its own answer (dataverse.md 4.4). Pure."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def encode(parts: Sequence[Part]) -> bytes:
 
 
 def decode(content_type: str, body: bytes) -> list[Answer]:
-    """The answers in order. Raises ValueError for what is no batch's answer.
+    """The answers in order. Raises ValueError when this is not the answer to a batch.
 
-    Whether lines end in CRLF or LF is not left to chance: proxies have been seen to change it.
+    Lines may end in CRLF or LF, as proxies change it.
     """
     found = _BOUNDARY.search(content_type)
     if found is None:

@@ -1,4 +1,4 @@
-"""Dataverse's Web API, as far as the product uses it: rows by id, small tables, single requests, who am I."""
+"""Dataverse's Web API, as far as the product uses it: rows by id, queries, batches, single requests, WhoAmI."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .batch import Answer, Part
 API = "/api/data/v9.2"
 #: Ids in one In query: 300 of them take 14 KB of the 32 KB of URL (dataverse.md 4.3).
 MAX_IDS = 300
-#: A deadlock, and a lock that was waited for in vain: of many rows written at once, one may be the cause.
+#: A deadlock, and a time-out while waiting for a lock: one of many rows written at once may be the cause.
 LOCKED = frozenset({"0x80044150", "0x80044151"})
 
 Row = dict[str, Any]
@@ -80,9 +80,9 @@ class DataverseClient(VendorClient):
         return await self._call(Request("GET", url, headers or {}), deadline)
 
     async def batch(self, parts: Sequence[Part], *, deadline: float | None = None) -> list[Answer]:
-        """Many requests as one, at most 1,000: an answer for each in order, whatever became of the others.
+        """Many requests as one, at most 1,000: an answer for each in order, whether or not others failed.
 
-        Every part must do no harm when it is done twice: the request is tried again when nobody answers.
+        Every part must be safe to repeat: the request is tried again when no answer comes.
         """
         headers = {"Content-Type": batch.CONTENT_TYPE, "Prefer": "odata.continue-on-error"}
         answers = await self._call(Request("POST", f"{API}/$batch", headers, batch.encode(parts)), deadline)
@@ -100,9 +100,9 @@ class DataverseClient(VendorClient):
     async def update_many(
         self, table: str, entity_set: str, targets: Sequence[Mapping[str, Any]], *, tag: str, deadline: float | None
     ) -> None:
-        """UpdateMultiple: all of these rows of a table, or, when one is refused, none (dataverse.md 4.5).
+        """UpdateMultiple: all of these rows of a table, or none if one is refused (dataverse.md 4.5).
 
-        A lock that was waited for in vain is such a refusal, too: not tried again, and no sign of an outage.
+        A deadlock and a lock's time-out count as such a refusal: not tried again, and not as an outage.
         """
         body = {"Targets": [{"@odata.type": f"Microsoft.Dynamics.CRM.{table}", **target} for target in targets]}
         url = f"{API}/{entity_set}/Microsoft.Dynamics.CRM.UpdateMultiple?tag={tag}"
@@ -122,18 +122,18 @@ class DataverseClient(VendorClient):
     ) -> str:
         """POST, PATCH or DELETE of one row; gives the id of the row that a POST created. PATCH never creates one.
 
-        Not tried again when nobody answered: the row may have been created.
+        A POST is not tried again when no answer comes: the row may have been created.
         """
         headers = {**(headers or {}), "If-Match": "*"} if method == "PATCH" else headers or {}
         response = await self._call(Request(method, url, headers, json=body, repeatable=method != "POST"))
         return str(response.get("id", ""))
 
     async def page(self, url: str, size: int, *, deadline: float | None = None) -> tuple[list[Row], str]:
-        """One page of a query, and the path of the next one, empty at the end: it can be kept and read later."""
+        """One page of a query, and the path of the next page, empty at the end; the path can be kept and read later."""
         return await self._page(url, deadline, {"Prefer": f"odata.maxpagesize={size}"})
 
     async def pages(self, url: str) -> AsyncIterator[list[Row]]:
-        """The same, one page at a time."""
+        """All rows of a query, page by page."""
         while url:
             rows, url = await self._page(url, None)
             yield rows
@@ -175,7 +175,7 @@ class DataverseClient(VendorClient):
 
 
 def _content(request: Request, response: httpx.Response) -> Any:
-    """What HTTP 200 brings. What is not as documented says nothing: no row is there, or gone, because of it."""
+    """The content of HTTP 200. What is not as documented is an error: it says nothing about rows."""
     kind = response.headers.get("Content-Type", "")
     try:
         if kind.startswith("multipart/"):
@@ -206,7 +206,7 @@ def rows_url(entity_set: str, key: str, ids: Sequence[str], columns: Iterable[st
 
 
 def names_of(url: str, body: Mapping[str, Any]) -> frozenset[str]:
-    """The columns that a request named: of Dataverse's text, these alone are told. Never what a filter looks for."""
+    """The columns that a request named, without values of filters: only these may be quoted from Dataverse's text."""
     query = httpx.QueryParams(url.partition("?")[2])
     rows = [body, *(row for row in body.get("Targets") or () if isinstance(row, Mapping))]
     columns = (name.partition("@")[0] for row in rows for name in row)
@@ -216,7 +216,7 @@ def names_of(url: str, body: Mapping[str, Any]) -> frozenset[str]:
 def error_of(
     status: int, headers: Mapping[str, str], content: bytes, names: Collection[str] = frozenset()
 ) -> DataverseError:
-    """What an answer that is not success says; `headers` by lower-case name, `names`: the request's columns."""
+    """The error of an answer that is not success; `headers` by lower-case name, `names`: the request's columns."""
     try:
         error = json.loads(content)["error"]
         code, message = str(error.get("code") or ""), str(error.get("message") or "")

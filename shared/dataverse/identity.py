@@ -1,6 +1,9 @@
-"""The four ways to sign in to Entra, each by its MSAL client. Import it late: MSAL and what it needs load slowly.
+"""The four ways to sign in to Entra, each with its MSAL client. Import it late: MSAL loads slowly.
 
-MSAL keeps the refresh token; the access token is kept by transport/tokens.py alone, so each call here asks Entra.
+MSAL keeps the refresh token; only transport/tokens.py keeps the access token, so each call here asks Entra.
+
+azure-identity would not make this shorter: its credentials keep returning a cached token that Dataverse has refused,
+and give Entra's error numbers only in a text; MSAL would remain for the password flow.
 """
 
 from __future__ import annotations
@@ -24,20 +27,20 @@ from ..transport.retry_after import retry_after
 from . import certificate
 from .authority import allowed_hosts
 
-#: Seconds to connect and to answer. MSAL itself would wait for ever.
+#: Seconds to connect and to answer. MSAL has no time-outs.
 TIMEOUT = (10.0, 30.0)
-#: The identity endpoint of a virtual machine is on the machine's own link, or not at all.
+#: The identity endpoint of a virtual machine answers on the local link, or does not exist.
 LINK_TIMEOUT = (2.0, 30.0)
 
-#: Asks the vendor for a new token, in a thread; the answer is MSAL's.
+#: Asks for a new token, in a thread; the answer is MSAL's.
 Acquire = Callable[[], Mapping[str, Any]]
 _UNWELL = frozenset({429, 502, 503, 504})
 
 
 def connect(settings: DataverseSettings, authority: str) -> Acquire:
-    """A client for the way of signing in that is set. Talks to the authority, which is not needed for an identity.
+    """What signs in as DATAVERSE_AUTH says. Asks the authority for its endpoints, except for a managed identity.
 
-    Raises as its result does: SignInError, ConfigurationError (the certificate), DataverseError (nobody answers).
+    Raises as its result does: SignInError, ConfigurationError (the certificate), DataverseError (no answer).
     """
     if settings.auth == "managed_identity":
         return managed_identity(settings)
@@ -54,7 +57,7 @@ def connect(settings: DataverseSettings, authority: str) -> Acquire:
 
 
 def by_password(app: Any, settings: DataverseSettings) -> Acquire:
-    """Resource owner password: the refresh token while there is one, since MSAL's password call always asks anew."""
+    """Resource owner password: by the refresh token while there is one, as MSAL's password call never uses it."""
     scopes = [f"{settings.url}/.default"]
 
     def acquire() -> dict[str, Any]:
@@ -74,20 +77,20 @@ def by_application(app: Any, settings: DataverseSettings) -> Acquire:
 
     def acquire() -> dict[str, Any]:
         with _refusals():
-            app.remove_tokens_for_client()  # else MSAL would return the one that Dataverse has refused
+            app.remove_tokens_for_client()  # otherwise MSAL would return the one that Dataverse has refused
             return dict(app.acquire_token_for_client([f"{settings.url}/.default"]))
 
     return acquire
 
 
 def managed_identity(settings: DataverseSettings) -> Acquire:
-    """The identity that Azure gives the app. Its endpoint keeps tokens itself, so a renewal may give the same one."""
+    """The app's identity in Azure. Its endpoint caches tokens, so a renewal may return the same one."""
     given: Any = msal.SystemAssignedManagedIdentity()
     if settings.client_id:
         given = msal.UserAssignedManagedIdentity(client_id=settings.client_id)
     on_machine = get_managed_identity_source() is DEFAULT_TO_VM
     session = Session(None, LINK_TIMEOUT if on_machine else TIMEOUT)
-    session.trust_env = False  # the endpoint is on this machine: never through a proxy
+    session.trust_env = False  # the endpoint is on this machine: no proxy
 
     def acquire() -> dict[str, Any]:
         client = msal.ManagedIdentityClient(given, http_client=session)  # with an empty cache
@@ -107,11 +110,11 @@ def managed_identity(settings: DataverseSettings) -> Acquire:
 
 
 class Session(requests.Session):
-    """What MSAL asks with: within a time, and nobody but `hosts` (None: whoever Azure names as identity endpoint)."""
+    """MSAL's HTTP session, with time-outs, for `hosts` only (None: for the identity endpoint that Azure names)."""
 
     def __init__(self, hosts: frozenset[str] | None, timeout: tuple[float, float] = TIMEOUT) -> None:
         super().__init__()
-        self.headers["Connection"] = "close"  # the next sign-in is an hour away
+        self.headers["Connection"] = "close"  # the next sign-in is in an hour
         self._hosts = hosts
         self._timeout = timeout
 
@@ -143,7 +146,7 @@ def _application(client_id: str, credential: Any, authority: str, session: Sessi
             authority=authority,
             client_credential=credential,
             http_client=session,
-            # Both would lead to hosts that neither Microsoft's list nor the operator names.
+            # Both would use hosts that are neither Microsoft's nor set by the operator.
             instance_discovery=False,
             azure_region=msal.ConfidentialClientApplication.DISABLE_MSAL_FORCE_REGION,
         )
@@ -159,12 +162,12 @@ def _application(client_id: str, credential: Any, authority: str, session: Sessi
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """MSAL returns Entra's refusals as values, but raises those of a federated realm, and nonsense."""
+    """MSAL returns Entra's refusals as values, but raises for a federated realm and for unreadable answers."""
     try:
         yield
     except (MsalError, json.JSONDecodeError) as error:
         raise _unwell("SignInUnavailable", type(error).__name__) from None
-    except (RuntimeError, ValueError) as error:  # asking again could lock the account
+    except (RuntimeError, ValueError) as error:  # trying again could lock the account
         raise SignInError(
             type(error).__name__,
             "the sign-in cannot be done like this (a federated user?): use a cloud-only account "

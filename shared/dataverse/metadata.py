@@ -1,4 +1,4 @@
-"""What Dataverse says of its tables: which columns there are, of what type and length, and the labels of choices.
+"""The metadata of Dataverse's tables: columns, their types and lengths, and the labels of choices.
 
 Facts: dataverse.md 8; Microsoft's pages on column-level security and on RetrievePrincipalAttributePrivileges. A lookup
 column ``x`` is read as ``_x_value``; typed properties such as MaxLength need a cast.
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 LOOKUP_KINDS = frozenset({"Lookup", "Customer", "Owner"})
 TEXT_KINDS = ("String", "Memo")
-#: What is asked of every column. MetadataId is what privileges on secured columns name them by.
+#: What is read of every column. Privileges on secured columns refer to the MetadataId.
 _SELECT = (
     "MetadataId,LogicalName,AttributeType,AttributeTypeName,AttributeOf,IsValidForRead,IsSecured,CanBeSecuredForRead"
 )
 _PRIVILEGES = "Microsoft.Dynamics.CRM.RetrievePrincipalAttributePrivileges"
-#: Of what a profile says of a secured column: 0 is "not allowed".
+#: What a field security profile may grant on a column; 0 is "not allowed".
 _ALLOWED = 4
 _CHOICE_KINDS = ("Picklist", "State", "Status", "MultiSelectPicklist", "Boolean")
 _OPTIONS = {
@@ -39,9 +39,9 @@ _OPTIONS = {
 class Column:
     """A column of a table. `kind` is its AttributeType; `max_length` is that of text, in characters.
 
-    `type_name` is its AttributeTypeName, which tells a multi-select choice from other virtual columns. `behavior` and
-    `format` are those of dates. A `hidden` column is secured, and our user may not read it: queries give null for it,
-    which says nothing about its value.
+    `type_name` is its AttributeTypeName, which distinguishes multi-select choices from other virtual columns.
+    `behavior` and `format` are those of dates. A `hidden` column is secured and not readable for the sync user: queries
+    return null for it, whatever its value.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Metadata:
         return {column.web_name: column for column in await self._columns(table, "") if column.readable}
 
     async def hidden_columns(self, table: str) -> frozenset[str]:
-        """The columns that are hidden from our user at this moment, by their names in queries. One request, or two."""
+        """The columns that are hidden from the sync user now, by their names in queries. One request, or two."""
         answer = await self._get(table, f"?$select={_SELECT}&$filter=IsSecured eq true")
         attributes = {attribute["LogicalName"]: attribute for attribute in answer["value"]}
         hidden = await self._hidden(attributes.values())
@@ -107,7 +107,7 @@ class Metadata:
         return found
 
     async def labels(self, table: str, columns: frozenset[str], language: int) -> dict[str, dict[int, str]]:
-        """Choice labels by column and value, in `language`, else in any language that has one."""
+        """Choice labels by column and value, in `language`, or in another language without one in it."""
         labels: dict[str, dict[int, str]] = {}
         for kind in _CHOICE_KINDS:
             if columns <= labels.keys():
@@ -144,7 +144,7 @@ class Metadata:
         ]
 
     async def _hidden(self, attributes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-        """Those of these attributes that are secured, and that our user may not read, by logical name."""
+        """The logical names of those attributes that are secured and that the sync user may not read."""
         secured = [a for a in attributes if a.get("IsSecured") and a.get("CanBeSecuredForRead") is not False]
         granted = await self._granted() if secured else frozenset()
         return frozenset(a["LogicalName"] for a in secured if str(a.get("MetadataId", "")).lower() not in granted)
@@ -158,9 +158,9 @@ class Metadata:
         }
 
     async def _granted(self) -> frozenset[str]:
-        """The secured columns, by MetadataId, that our user may read, by profiles of its own or of its teams.
+        """The MetadataIds of the secured columns that the sync user may read, by its own profiles or its teams'.
 
-        Where Dataverse does not tell, none: a value that is there is sent all the same, only a null is not believed.
+        None if Dataverse does not tell: then values are still sent, but a null is not taken for an empty column.
         """
         try:
             user = await self._dataverse.user_id()

@@ -37,12 +37,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What one notification tells.
+    """The content of one notification.
 
     `changes` holds every row it names, once and in order; it is never empty. `columns` are those that an Update or an
-    UpdateMultiple names, in lower case; None means unknown: any may have changed. `created` is aware, in UTC.
-    `stripped` means that the platform removed the parameters for size. Facts that are absent are None, the correlation
-    id is empty then.
+    UpdateMultiple names, in lower case; None means unknown: any may have changed. `created` is in UTC. `stripped`: the
+    platform removed the parameters for size. Absent facts are None, an absent correlation id is empty.
     """
 
     message: str
@@ -101,9 +100,9 @@ def parse(
     """Read one notification, from a queue or a webhook.
 
     `properties` are the message's application properties or the request's headers; their case does not matter. Only
-    the mark of a stripped body is taken from them. Raises NotificationError, whatever the bytes are, when the rows
-    that changed cannot be told: WrongFormat (binary or XML), NotJson, NotAnObject, NoRoutingTriple, BadGuid, NoRow.
-    Its text quotes nothing of the body, which holds personal data.
+    the mark of a stripped body is taken from them. Raises NotificationError, whatever the bytes are, when the changed
+    rows cannot be determined: WrongFormat (binary or XML), NotJson, NotAnObject, NoRoutingTriple, BadGuid, NoRow.
+    Its text quotes nothing of the body, which contains personal data.
     """
     context = _decoded(body, content_type)
     message = context.get("MessageName")
@@ -116,7 +115,7 @@ def parse(
     return Notification(
         message=message,
         changes=tuple([Change(table, row, operation) for table, row in rows]),
-        # A broken organisation must not pass for an absent one: it decides whether the change is ours.
+        # A malformed organisation must not count as absent: it decides whether the change is ours.
         organization_id=_id(context.get("OrganizationId"), "OrganizationId"),
         organization_name=_text(context.get("OrganizationName")),
         correlation_id=_fact_id(context, "CorrelationId") or "",
@@ -134,7 +133,7 @@ def _decoded(body: bytes, content_type: str | None) -> dict[str, Any]:
     if media_type == "application/msbin1" or media_type.endswith("/xml"):
         raise NotificationError("WrongFormat", f"the content type is not JSON; {_USE_JSON}")
     try:
-        # Of bytes, json.loads itself tells UTF-8, UTF-16 and UTF-32 apart, with or without BOM.
+        # json.loads detects UTF-8, UTF-16 and UTF-32, with or without BOM.
         context = json.loads(body)
     except RecursionError:
         raise NotificationError("NotJson", f"the body is nested too deeply; {_NOT_DATAVERSE}") from None
@@ -187,7 +186,7 @@ def _named(places: tuple[tuple[str, str], ...], table: str | None, context: dict
 
 def _referenced(value: object, parameter: str, table: str | None) -> Iterator[_Row]:
     """The rows of one parameter: an Entity, an EntityReference or an id, or a collection of these."""
-    # Told apart by their keys: Dataverse leaves __type out of the entities in a collection.
+    # Distinguished by their keys: Dataverse leaves __type out of the entities in a collection.
     common = None
     if isinstance(value, dict) and "Entities" in value:
         common = _table(value.get("EntityName"), parameter)
@@ -271,10 +270,10 @@ def _written(row: object) -> frozenset[str] | None:
 
 
 def _tag(context: dict[str, Any]) -> str | None:
-    """The `tag` that the writer gave its request (`?tag=`), by which an app knows its own writes again.
+    """The `tag` of the request that wrote the row (`?tag=`), by which an app recognises its own writes.
 
     Dataverse documents SharedVariables for it, not whether the context's own or its parent's. The parent counts only
-    as an earlier stage of the same operation: what a plug-in does in answer to a tagged write is not that write.
+    as an earlier stage of the same operation: what a plug-in does after a tagged write is not that write.
     """
     tag = _text(lookup(context.get("SharedVariables"), "tag"))
     parent, depth = context.get("ParentContext"), context.get("Depth")
@@ -284,7 +283,7 @@ def _tag(context: dict[str, Any]) -> str | None:
 
 
 def _marked_stripped(properties: Mapping[str, object] | None) -> bool:
-    """Whether the transport says that the body was cut for size; Dataverse leaves open if as boolean or as text."""
+    """Whether the transport marks the body as cut for size, as a boolean or as text (Dataverse does not say which)."""
     for name, value in (properties or {}).items():
         if isinstance(name, str) and name.lower().endswith(_SIZE_EXCEEDED):
             return value.strip().lower() != "false" if isinstance(value, str) else bool(value)

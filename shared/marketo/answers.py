@@ -1,7 +1,7 @@
-"""What Marketo's answers say, read strictly: what is not as Adobe documents it is never success (marketo.md 3 and 5.1).
+"""What Marketo's answers mean. Only what Adobe documents counts as success (marketo.md 3 and 5.1).
 
-An answer that nobody can read says nothing of any record. A read like that is a passing trouble; the records of a write
-like that are tried again a bounded number of times, and then kept with the code.
+An unreadable answer says nothing about any record. For a read it is a transient error; the records of a write are tried
+again a bounded number of times, and then kept with the code.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ..model.codes import Kind
 from ..model.errors import MarketoError
 from ..transport.retry_after import retry_after
 
-#: Codes of ours for answers and results that are not as documented.
+#: Our codes for answers and results that are not as documented.
 UNKNOWN_ANSWER, RESULT_COUNT, UNKNOWN_RESULT = "UnknownAnswer", "ResultCount", "UnknownResult"
-#: What becomes of a record that is not skipped, by the action of the call (Adobe's ResponseResult: status).
+#: The statuses of success by the action of the call (Adobe's ResponseResult: status).
 STATUSES: Mapping[str, frozenset[str]] = {
     "createOrUpdate": frozenset({"created", "updated"}),
     "updateOnly": frozenset({"updated"}),
@@ -30,7 +30,7 @@ STATUSES: Mapping[str, frozenset[str]] = {
 
 #: "Field 'x' not found" (1006), "Invalid value for field 'x' and value 'y'" (1003): recorded texts.
 _FIELD = re.compile(r"[Ff]ield '([^']+)'")
-#: A word that may be told of what Marketo says.
+#: A word of Marketo's that may be quoted.
 _WORD = re.compile(r"[A-Za-z]{1,20}", re.ASCII)
 
 
@@ -51,9 +51,9 @@ class Result:
 
 
 def content(response: httpx.Response, names: Callable[[], Collection[str]], *, writing: bool) -> dict[str, Any]:
-    """The answer to a call that Marketo has carried out; its `result`, where there is one, is a list of objects.
+    """The answer to a call that succeeded; its `result`, if there is one, is a list of objects.
 
-    `names`: the fields that the call named, the only ones that are told of Marketo's text. Raises MarketoError.
+    `names`: the fields that the call named; only these may be quoted from Marketo's text. Raises MarketoError.
     """
     if response.status_code != httpx.codes.OK:
         code, kind = f"HTTP {response.status_code}", codes.http_status(response.status_code)
@@ -65,15 +65,15 @@ def content(response: httpx.Response, names: Callable[[], Collection[str]], *, w
         answer = response.json()
     except ValueError:
         answer = None
-    if not isinstance(answer, dict):  # a page of a gateway, which need not have waited for Marketo
+    if not isinstance(answer, dict):  # a page of a gateway, which may not have waited for Marketo
         raise _unknown(UNKNOWN_ANSWER, "HTTP 200 without a JSON object", writing=writing, at_work=True)
     request = vendor_text.request_id(answer.get("requestId"))
     errors, result = answer.get("errors"), answer.get("result")
     if answer.get("success") is False and _is_list_of_objects(errors) and errors:
         return _refused(errors[0], answer, names, request)
     if answer.get("success") is not True or errors or not (result is None or _is_list_of_objects(result)):
-        told = "HTTP 200 with an answer that is in no document of Marketo's"
-        raise _unknown(UNKNOWN_ANSWER, told, writing=writing, request=request)
+        message = "HTTP 200 with an answer that is in no document of Marketo's"
+        raise _unknown(UNKNOWN_ANSWER, message, writing=writing, request=request)
     return answer
 
 
@@ -84,38 +84,38 @@ def _refused(
     kind = codes.marketo_response(code)
     if kind is Kind.OK:
         return {**answer, "result": []}
-    told = vendor_text.marketo(code, str(error.get("message", "")), names())
-    raise MarketoError(code, told, kind=kind, request_id=request, at_work=codes.may_be_at_work(code))
+    message = vendor_text.marketo(code, str(error.get("message", "")), names())
+    raise MarketoError(code, message, kind=kind, request_id=request, at_work=codes.may_be_at_work(code))
 
 
 def results(answer: Mapping[str, Any], action: str, bodies: Sequence[bytes]) -> list[Result]:
-    """One result for each record that was sent as one of `bodies`, in their order.
+    """One result for each of `bodies`, in their order.
 
-    Raises MarketoError where nobody can tell which result is whose: they have nothing but their place.
+    Raises MarketoError when results cannot be matched to records, which is by position only.
     """
     rows: list[dict[str, Any]] = answer.get("result") or []
     request = vendor_text.request_id(answer.get("requestId"))
     if len(rows) != len(bodies):
-        told = f"{len(rows)} results for {len(bodies)} records"
-        raise _unknown(RESULT_COUNT, told, writing=True, request=request)
+        message = f"{len(rows)} results for {len(bodies)} records"
+        raise _unknown(RESULT_COUNT, message, writing=True, request=request)
     if any(row.get("seq", place) != place for place, row in enumerate(rows)):
         raise _unknown(UNKNOWN_ANSWER, "results in another order than their records", writing=True, request=request)
     return [_result(row, STATUSES[action], body) for row, body in zip(rows, bodies, strict=True)]
 
 
 def _result(row: Mapping[str, Any], statuses: Collection[str], body: bytes) -> Result:
-    """What became of the record that was sent as `body`."""
+    """What happened to the record that was sent as `body`."""
     status, id_ = row.get("status"), number(row)
     if isinstance(status, str) and status in statuses:
         return Result(status, id_)
     reasons = row.get("reasons")
     if status == "skipped" and _is_list_of_objects(reasons) and reasons:
         code = vendor_text.marketo_code(reasons[0].get("code"))
-        told = vendor_text.marketo(code, str(reasons[0].get("message", "")), json.loads(body))
-        return Result("skipped", id_, code, told)
+        message = vendor_text.marketo(code, str(reasons[0].get("message", "")), json.loads(body))
+        return Result("skipped", id_, code, message)
     word = str(status) if _WORD.fullmatch(str(status)) else "something else"
-    told = "skipped without a reason" if status == "skipped" else f"its status is {word}, which is not documented"
-    return Result("skipped", id_, UNKNOWN_RESULT, f"Marketo does not say what became of the record: {told}")
+    message = "skipped without a reason" if status == "skipped" else f"its status is {word}, which is not documented"
+    return Result("skipped", id_, UNKNOWN_RESULT, f"Marketo does not say what became of the record: {message}")
 
 
 def number(row: Mapping[str, Any]) -> int:
@@ -128,6 +128,6 @@ def _is_list_of_objects(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
-def _unknown(code: str, told: str, *, writing: bool, request: str = "", at_work: bool = False) -> MarketoError:
+def _unknown(code: str, message: str, *, writing: bool, request: str = "", at_work: bool = False) -> MarketoError:
     kind = Kind.UNKNOWN if writing else Kind.TRANSIENT
-    return MarketoError(code, told, kind=kind, request_id=request, at_work=at_work)
+    return MarketoError(code, message, kind=kind, request_id=request, at_work=at_work)

@@ -12,11 +12,11 @@ from ..model.errors import MarketoError, SignInError
 from ..transport.retry_after import retry_after
 from ..transport.tokens import SharedToken
 
-#: Ask again this long before expiry. Asking earlier only returns the same token with what is left of its life.
+#: A token is renewed this long before it expires. Asking earlier returns the same token.
 MARGIN_SECONDS = 15.0
-#: A wrong id or secret stays wrong until an operator mends it; a minute spares identity hundreds of calls.
+#: A wrong id or secret stays wrong until an operator fixes it; a minute saves hundreds of calls.
 REFUSAL_SECONDS = 60.0
-#: A token that is about to die is handed out until it is dead: wait and ask again, this often.
+#: Marketo returns a token until it expires: one that is about to is waited out and asked for again, this often.
 TRIES = 5
 
 
@@ -36,7 +36,7 @@ class MarketoAuth(SharedToken):
             clock=clock,
             margin=MARGIN_SECONDS,
             refusal_seconds=REFUSAL_SECONDS,
-            renewal_seconds=0.0,  # tokens are revoked at any time, and asking for another one locks nobody out
+            renewal_seconds=0.0,  # tokens may be revoked at any time, and signing in again locks no account
         )
         self._http = http
         self._client_id = client_id

@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Sized)
 def chunks(items: Sequence[T], at_most: int = MAX_RECORDS) -> Iterator[list[T]]:
     """Cut `items` into calls of `at_most` records, in order, each within both limits.
 
-    An item that is too large alone gets a chunk of its own: Marketo's answer then says so for that record only.
+    An item that is too large gets a chunk of its own, so Marketo refuses only that record.
     """
     chunk: list[T] = []
     size = 0

@@ -68,7 +68,7 @@ class MarketoClient(VendorClient):
     ) -> None:
         """`keys`: the field that Marketo finds a record by, for entities where it is not the guide's.
 
-        `budget`: the one of the pacer; it is told what Marketo says about its limits.
+        `budget`: that of the pacer; it learns what Marketo says about its limits.
         """
         super().__init__(http, auth, clock=clock, sleep=sleep, guard=guard)
         self._keys = keys or {}
@@ -78,13 +78,13 @@ class MarketoClient(VendorClient):
     async def describe(self, entity: Entity) -> dict[str, MarketoField]:
         """The fields of an object by name.
 
-        Only a lead's `updateable` is believed: of the other objects it means "not after creation", and Adobe's own
-        samples write such fields (marketo.md 4.6).
+        Only a lead's `updateable` counts: for other objects it means "not after creation", and Adobe's own samples
+        write such fields (marketo.md 4.6).
         """
         name = "describe2" if entity.is_lead else "describe"
         answer = await self.get(f"/rest/v1/{entity.path}/{name}.json")
         result = (answer.get("result") or [{}])[0]
-        if not result.get("fields"):  # no object is without fields, and without them nothing would be sent
+        if not result.get("fields"):  # every object has fields; without them nothing would be sent
             raise MarketoError(UNKNOWN_ANSWER, f"no fields in {name} of {entity.path}", kind=Kind.TRANSIENT)
         searchable = {names[0] for names in result.get("searchableFields", []) if len(names) == 1}
         return {
@@ -101,7 +101,7 @@ class MarketoClient(VendorClient):
     async def get(
         self, path: str, *, refusals: frozenset[str] = frozenset(), deadline: float | None = None
     ) -> dict[str, Any]:
-        """The answer to any GET, as one call. Of `refusals`, the caller knows what to do: nothing is wrong then."""
+        """The answer to any GET, as one call. `refusals`: codes that the caller handles; they open no circuit."""
         answer: dict[str, Any] = await self._call(Request("GET", path, refusals=refusals), deadline)
         return answer
 
@@ -158,15 +158,16 @@ class MarketoClient(VendorClient):
     ) -> list[Result]:
         """Create or update at most 300 records, each already encoded. One result per record, in the same order.
 
-        `tries` of the call while Marketo is unwell; none after an error that leaves open whether Marketo is at work on
-        it still (`at_work`): a second call beside the first one doubles what both create (marketo.md 5.2).
+        `tries`: how often the call is sent while Marketo has a problem. It is not sent again after an error that leaves
+        open whether Marketo is still working on it (`at_work`): both calls would create the same records (marketo.md
+        5.2).
         """
         return await self._write(entity, "createOrUpdate", bodies, deadline=deadline, tries=tries, begin=begin)
 
     async def probe_write(self, entity: Entity) -> None:
-        """Find out whether records of this entity may be written, without writing: an update of one that cannot exist.
+        """Find out whether records of this entity may be written, by an update of one that cannot exist.
 
-        Raises MarketoError when Marketo refuses it for what is wrong for all records: 603 permission, 1018 native sync.
+        Raises MarketoError when Marketo would refuse every record: 603 permission, 1018 native sync.
         """
         names = entity.dedupe_fields if not entity.is_lead else (self.key_of(entity),)
         nobody = {name: 0 if name == "leadId" else NOBODY for name in names}
@@ -196,7 +197,7 @@ class MarketoClient(VendorClient):
         return await super()._call(request, deadline, tries)
 
     async def _measure(self, budget: Budget) -> None:
-        """Find out how much of the day everybody has used. A failure must not stop the sync."""
+        """Ask Marketo for the calls that everybody has made today. A failure must not stop the sync."""
         try:
             await budget.measured(int((await self.get(USAGE))["result"][0]["total"]))
         except (MarketoError, LookupError, TypeError, ValueError) as error:
@@ -205,17 +206,17 @@ class MarketoClient(VendorClient):
     @asynccontextmanager
     async def _admitted(self, request: Request, deadline: float) -> AsyncIterator[None]:
         async with self._pacer.admitted():
-            if self._clock() >= deadline:  # the queue before this call was too long
+            if self._clock() >= deadline:  # it waited too long
                 raise MarketoError(OUT_OF_TIME, "no time was left for this call", kind=Kind.THROTTLED)
             if request.begin:
                 await request.begin()
             yield
 
     async def _on_error(self, error: VendorError) -> None:
-        """Let all instances know what Marketo says about the limits that they share."""
+        """Report to all instances what Marketo says about the limits that they share."""
         if self._budget is None:
             return
-        if error.kind is Kind.DAILY and error.retry_after is None:  # Marketo's own; the budget tells how long
+        if error.kind is Kind.DAILY and error.retry_after is None:  # Marketo's own; the budget knows until when
             raise await self._budget.exhausted() from error
         if error.code in RATE_EXCEEDED:
             await self._budget.hold_back(error.retry_after or WINDOW_SECONDS)
@@ -237,7 +238,7 @@ class MarketoClient(VendorClient):
 
 
 def _names(request: Request) -> frozenset[str]:
-    """The fields that a call named: of a vendor's text, these alone are told."""
+    """The fields that a call named: only these may be quoted from Marketo's text."""
     query = {**httpx.QueryParams(request.url.partition("?")[2]), **(request.form or {})}
     names = {query.get("filterType", ""), *query.get("fields", "").split(",")}
     if request.content is not None:

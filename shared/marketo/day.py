@@ -1,4 +1,4 @@
-"""Marketo's day: its quota begins anew at midnight US Central (marketo.md 2), whatever the season."""
+"""Marketo's day: its quota is reset at midnight US Central (marketo.md 2), in summer as in winter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
-#: Minutes after midnight at which a day begins for us: neither Marketo's clock nor ours is exact.
+#: When a day begins for us: some minutes after midnight, as neither Marketo's clock nor ours is exact.
 RESET = time(0, 5)
 
 

@@ -1,8 +1,8 @@
-"""Keeps this process within Marketo's limits: calls per 20 seconds and calls at a time (marketo.md 2).
+"""Keeps this process within Marketo's limits: calls per 20 seconds and concurrent calls (marketo.md 2).
 
-Both limits belong to the whole subscription. What all instances of the app may use of them together, and of the day, is
-quota.py's; this is the process's own door, which holds even while the budget cannot be shared. A 606 or 615
-still means that others used up the rest, and then every sender of this process waits.
+Both limits are those of the whole subscription. quota.py shares them, and the daily quota, between all instances; this
+limiter works even while the quota cannot be shared. If other clients of the subscription use up the rest, Marketo
+answers 606 or 615, and every call of this process waits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .quota_ledger import WINDOW_SECONDS
 
 
 class Pacer:
-    """Admits calls: so many in any 20 seconds, `concurrency` at a time, and what the budget leaves of both."""
+    """Admits at most `calls_per_window` calls in any 20 seconds, `concurrency` at a time, if the budget allows."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Pacer:
             self._leave()
 
     def close_for(self, seconds: float) -> None:
-        """Let nobody start a call for so long: Marketo said 606 or 615."""
+        """Start no call for so long: Marketo answered 606 or 615."""
         self._closed_until = max(self._closed_until, self._clock() + seconds)
 
     @property
@@ -69,14 +69,14 @@ class Pacer:
         try:
             await place
         except asyncio.CancelledError:
-            if not place.cancelled():  # it was given the place at the same moment
+            if not place.cancelled():  # it got the place at the same moment
                 self._leave()
             raise
 
     def _let_in(self) -> None:
         while self._waiting and (self._waiting[0].done() or self._running < self._places):
             place = self._waiting.popleft()
-            if not place.done():  # else its caller has given up
+            if not place.done():  # otherwise its caller has given up
                 self._running += 1
                 place.set_result(None)
 

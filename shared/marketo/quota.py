@@ -1,9 +1,9 @@
 """The use of Marketo's limits, shared by all instances of the app through one row of the state (budget|marketo).
 
-Calls are reserved in small blocks, so that storage is asked once for several of them. When this app's share of the
-day, or the whole day of everybody, is used up, the budget is closed until Marketo's next day: calls are refused here,
-without asking Marketo, and it opens by itself. While storage does not answer, this process goes on with its own pacing
-(shared/marketo/limiter.py) and with what it knew last; what it calls is told later.
+Calls are reserved in small blocks, so storage is asked once for several of them. When this app's share of the daily
+quota, or the quota itself, is used up, the budget is closed until Marketo's next day: calls are refused here, without
+asking Marketo. While storage is away, this process continues with its own pacing (shared/marketo/limiter.py) and with
+what it knew last; its calls are reported later.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ log = logging.getLogger(__name__)
 
 #: The row of shared/azure/shared_state.py.
 ROW = ("budget", "marketo")
-#: Calls of the first block, and of the largest; a block that was used up is followed by one twice as large.
+#: Calls in the first block and in the largest; after a block that was used up, the next is twice as large.
 FIRST_BLOCK = 2
 LARGEST_BLOCK = 10
-#: Storage that has not answered in this time is away, and is tried again after the other.
+#: Storage that has not answered in this time is away; it is tried again after the other.
 STORAGE_SECONDS = 3.0
 STORAGE_RETRY_SECONDS = 10.0
 WARN_SECONDS = 60.0
-#: What others read may be so old.
+#: How old the shared values may be that `refresh` gives.
 REFRESH_SECONDS = 10.0
-#: Who was refused comes back within so many seconds after the opening, not all at the same moment.
+#: Refused callers come back spread over so many seconds after the budget opens.
 JITTER_SECONDS = 60.0
 SHORTEST_WAIT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The use of Marketo's day as far as this process knows; `as_of` is when it last saw what all instances share.
+    """The use of the daily quota as far as this process knows; `as_of`: when it last read what all instances share.
 
     `used_today` of `allowed_today` calls of this app; `elapsed`: the fraction of Marketo's day that is over;
-    `everybody`: the calls of all that use this Marketo, as Marketo told at `measured_at`. The closing has a code (607:
-    Marketo refused; DayShareSpent: our share, or the whole day, is used up) and a reason for people.
+    `everybody`: the calls of everything that uses this Marketo, as Marketo reported at `measured_at`. A closed budget
+    has a code (607: Marketo refused; DayShareSpent: our share, or the whole quota, is used up) and a reason for people.
     """
 
     day: date
@@ -68,8 +68,8 @@ class Usage:
 class Budget:
     """One process's part in the shared budget.
 
-    An `operator`'s calls are counted like any other, but neither the share nor a closing refuses them, and they take no
-    part of the concurrency away: who looks for the reason of a closing must be able to look.
+    An `operator`'s calls are counted like any others, but they are never refused and take no concurrency away: whoever
+    investigates a closed budget must be able to call.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class Budget:
         self._now = now
         self._operator = operator
         self._ledger = ledgers.read({}, self._time())
-        self._grant = Grant(0, 0.0, 0.0, 1)  # until it is known how many others there are
+        self._grant = Grant(0, 0.0, 0.0, 1)  # until the number of other instances is known
         self._used_of_block = 0
-        self._made: list[float] = []  # calls of which the others were not told
+        self._made: list[float] = []  # calls not yet reported to the others
         self._must_measure = False
         self._read_at = 0.0
         self._away_until = 0.0
@@ -94,11 +94,11 @@ class Budget:
 
     @property
     def places(self) -> int:
-        """How many calls this process may run at a time."""
+        """How many calls this process may make at a time."""
         return self._grant.places
 
     async def take(self, running: int) -> float:
-        """Take one call, while so many run: 0.0, or the seconds after which to ask again.
+        """Take one call, while `running` others run: 0.0, or the seconds after which to ask again.
 
         Raises MarketoError of the kind DAILY while the budget is closed.
         """
@@ -112,22 +112,22 @@ class Budget:
             return 0.0 if self._takes_from_block() else max(self._grant.wait, SHORTEST_WAIT)
 
     def must_measure(self) -> bool:
-        """Whether the caller is to ask Marketo for everybody's use now; true once for each time it is due."""
+        """Whether the caller must ask Marketo for everybody's use now; true once each time it is due."""
         due, self._must_measure = self._must_measure, False
         return due
 
     async def measured(self, total: int) -> None:
-        """Marketo told how many calls all that use it have made today."""
-        await self._tell(lambda ledger, now: ledger.measure(total, self._limits, now))
+        """Marketo has reported how many calls everybody has made today."""
+        await self._share(lambda ledger, now: ledger.measure(total, self._limits, now))
 
     async def exhausted(self) -> MarketoError:
         """Marketo has answered 607: close for all instances. Gives the error to raise."""
-        await self._tell(lambda ledger, now: ledger.close_quota(now))
+        await self._share(lambda ledger, now: ledger.close_quota(now))
         return self._refusal(self._ledger.closed or self._ledger.close_quota(self._time()))
 
     async def hold_back(self, seconds: float) -> None:
-        """Let no instance reserve calls for a while: Marketo has answered 606."""
-        await self._tell(lambda ledger, now: ledger.hold_back(now + min(seconds, ledgers.HELD_BACK_SECONDS)))
+        """Let no instance reserve calls for so long: Marketo has answered 606."""
+        await self._share(lambda ledger, now: ledger.hold_back(now + min(seconds, ledgers.HELD_BACK_SECONDS)))
 
     # -- for everybody else -------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Budget:
         )
 
     async def refresh(self) -> Usage:
-        """The usage, with what other instances have told up to ten seconds ago. Storage may be away: see `as_of`."""
+        """The usage, shared values being at most ten seconds old. Storage may be away: see `as_of`."""
         async with self._lock:
             if self._time() - self._read_at >= REFRESH_SECONDS:
                 await self._give_back()
@@ -162,7 +162,7 @@ class Budget:
     # -- the shared row -----------------------------------------------------------------------------------------
 
     async def _reserve(self, running: int) -> bool:
-        """Ask for the next block. False: storage is away."""
+        """Reserve the next block. False: storage is away."""
         wanted = self._next_block()
         grant, measures = self._grant, False
 
@@ -183,7 +183,7 @@ class Budget:
         return True
 
     async def _give_back(self) -> None:
-        """Read the row; tell of the calls made, and give back what is left of a block that is over."""
+        """Read the row. Once a block is over, report the calls made and give back the rest."""
         is_over = False
 
         def give_back(ledger: Ledger, now: float) -> bool:
@@ -196,8 +196,8 @@ class Budget:
         if await self._change(give_back) and is_over:
             self._hold(replace(self._grant, calls=0))
 
-    async def _tell(self, edit: Callable[[Ledger, float], object]) -> None:
-        """Change the row for all instances; when storage is away, what this process knows."""
+    async def _share(self, edit: Callable[[Ledger, float], object]) -> None:
+        """Change the row for all instances, or only this process's ledger while storage is away."""
 
         def change(ledger: Ledger, now: float) -> bool:
             edit(ledger, now)
@@ -211,7 +211,7 @@ class Budget:
                 self._learn(ledger)
 
     async def _change(self, edit: Callable[[Ledger, float], bool]) -> bool:
-        """Let `edit` change the newest ledger; it may be called again. False: storage does not answer."""
+        """Let `edit` change the newest ledger; it may be called several times. False: storage is away."""
         from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
 
         if self._time() < self._away_until:
@@ -250,7 +250,7 @@ class Budget:
     # -- this process -------------------------------------------------------------------------------------------
 
     def _hold(self, grant: Grant) -> None:
-        """The calls made before it have been reported."""
+        """Start a new block; the calls made before have been reported."""
         self._made.clear()
         self._grant, self._used_of_block = grant, 0
 
@@ -259,12 +259,12 @@ class Budget:
         if self._used_of_block >= self._grant.calls or now >= self._grant.until:
             return False
         self._used_of_block += 1
-        if not self._operator:  # an operator's call was told before it is made: nobody may come after it
+        if not self._operator:  # an operator's call is reported before it is made: the process may end with it
             self._made.append(now)
         return True
 
     def _take_alone(self) -> float:
-        """Without storage: this process's pacing holds the rate, and the day ends where our own count says."""
+        """Without storage, this process's pacing limits the rate, and its own count the day."""
         now = self._time()
         ledger = self._ledger.at(now)
         if self._used_today(ledger) >= self._limits.allowed and not self._operator:
@@ -272,7 +272,7 @@ class Budget:
             self._learn(ledger)
             raise self._refusal(closed)
         self._made.append(now)
-        if not self._read_at:  # nothing was ever known of others
+        if not self._read_at:  # other instances were never seen
             self._grant = replace(self._grant, places=self._limits.concurrency)
         return 0.0
 
@@ -284,7 +284,7 @@ class Budget:
         return min(LARGEST_BLOCK, 2 * self._grant.calls)
 
     def _used_today(self, ledger: Ledger) -> int:
-        """Calls of the day: those told, those that others hold, and our own of which nobody was told."""
+        """Calls of the day: those reported, those that others hold, and our own that are not reported yet."""
         mine = ledger.instances.get(self._instance_id)
         start = day_on(ledger.day).start.timestamp()
         return ledger.taken - (mine.held if mine else 0) + sum(at >= start for at in self._made)
@@ -296,7 +296,7 @@ class Budget:
 
     def _refusal(self, closed: Closed) -> MarketoError:
         wait = max(0.0, closed.until - self._time()) + random.uniform(0.0, JITTER_SECONDS)  # noqa: S311  (jitter)
-        text = f"{closed.reason}; calls go on by themselves at {_moment(closed.until):%Y-%m-%d %H:%M} UTC"
+        text = f"{closed.reason}; calls resume automatically at {_moment(closed.until):%Y-%m-%d %H:%M} UTC"
         return MarketoError(closed.code, text, kind=Kind.DAILY, retry_after=wait)
 
     def _time(self) -> float:

@@ -1,11 +1,10 @@
-"""What all instances know together about the use of Marketo: one value, and what may be done to it.
+"""What all instances know about the use of Marketo: one value, and the operations on it.
 
-Pure: storage, clocks and waiting are quota.py's. Moments are seconds since the epoch, for instances compare
-them; a call that is held by an instance counts as made until the instance tells what became of it.
+Pure: storage, clocks and waiting belong to quota.py. Times are seconds since the epoch, as instances compare them. A
+call that an instance holds counts as made until the instance reports.
 
-An instance's clock may be wrong, though model/clock.py puts it right as soon as storage has answered. So each instance
-counts in the day that it takes for today, and leaves the numbers of other days alone; and what is stamped more than an
-hour ahead is ignored, and told.
+An instance's clock may be wrong until storage has first answered (model/clock.py). So each instance counts in the day
+that it takes for today and leaves other days alone, and anything stamped more than an hour ahead is ignored and logged.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ log = logging.getLogger(__name__)
 
 #: Marketo limits the calls in any span of so many seconds.
 WINDOW_SECONDS = 20.0
-#: Calls are remembered by the half second in which they were made, or the one after.
+#: Calls are kept by the half second in which they were made, or the next.
 GRAIN = 0.5
-#: For so long an instance may make the calls that it holds.
+#: How long an instance may make the calls that it holds.
 HOLD_SECONDS = 5.0
-#: An instance that has not asked for calls for so long has no part in the concurrency any more.
+#: An instance that has asked for no calls for so long loses its part of the concurrency.
 GONE_SECONDS = 60.0
 #: The use by everybody is measured after so many of our calls, after so much time, and before our share is used up.
 MEASURE_CALLS = 250
 MEASURE_SECONDS = 900.0
 MEASURE_BEFORE_END = 20
-#: Whoever has taken the measuring over must be done by then.
+#: An instance that measures must be done in this time.
 MEASURING_SECONDS = 120.0
-#: What Marketo says this early in the day may be about the day before: Adobe writes "12:00 AM CST", in summer an
-#: hour later.
+#: What Marketo says this early in the day may be about the day before: Adobe writes "12:00 AM CST", which in summer is
+#: an hour later.
 EARLY_SECONDS = 7200.0
 EARLY_WAIT_SECONDS = 900.0
 
-#: Stamps that are further ahead are those of a wrong clock.
+#: Times further ahead come from a wrong clock.
 AHEAD_SECONDS = AHEAD.total_seconds()
-#: Days that are kept beside the present one: those of instances whose clocks differ.
+#: Days kept besides the present one, of instances whose clocks differ.
 OTHER_DAYS = 3
-#: For so long at most nothing is granted after a 606.
+#: The longest time that nothing is granted after a 606.
 HELD_BACK_SECONDS = 900.0
 
 #: By our own count, or by Marketo's count of everybody; and by Marketo's refusal.
@@ -67,7 +66,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """So many calls may be made until `until`, `places` at a time. None of them: ask again in `wait` seconds."""
+    """`calls` may be made until `until`, `places` at a time. Without any, ask again in `wait` seconds."""
 
     calls: int
     until: float
@@ -76,7 +75,7 @@ class Grant:
 
 
 class Instance(BaseModel):
-    """One process: when it last asked, the calls it holds and until when, and how many it may run at a time."""
+    """One process: when it last asked, the calls it holds and until when, and how many it may make at a time."""
 
     seen: float
     held: int = 0
@@ -94,7 +93,7 @@ class Closed(BaseModel):
 
 
 class Measured(BaseModel):
-    """Everybody's calls of the day as Marketo told them, and our own count then. `total` is None before the first."""
+    """Everybody's calls today as Marketo reported them, and our own count then. `total` is None before the first."""
 
     at: float
     total: int | None = None
@@ -102,7 +101,7 @@ class Measured(BaseModel):
 
 
 class DayUse(BaseModel):
-    """What is known of one day: calls, since when they are counted, and the day's closing and measuring."""
+    """One day: the calls, since when they are counted, whether it is closed, and what was measured."""
 
     used: int = 0
     began: float = 0.0
@@ -113,7 +112,7 @@ class DayUse(BaseModel):
 class Ledger(BaseModel):
     """The row budget|marketo. `recent`: how many calls were made when, of the last 20 seconds.
 
-    `day` is the day of whoever has written it; `other_days` are what instances with other clocks count in.
+    `day` is the day of the instance that wrote it; instances with other clocks count in `other_days`.
     """
 
     day: date
@@ -130,7 +129,7 @@ class Ledger(BaseModel):
 
     @property
     def ignored(self) -> frozenset[str]:
-        """What the last look has ignored, for its time is far ahead."""
+        """What the last read has ignored because its time is far ahead."""
         return frozenset(self._ignored)
 
     @property
@@ -139,7 +138,7 @@ class Ledger(BaseModel):
         return self.used + sum(instance.held for instance in self.instances.values())
 
     def report(self, instance_id: str, made: Collection[float]) -> None:
-        """This instance has made these calls, and holds none any more."""
+        """This instance has made these calls, and holds no others."""
         today = day_on(self.day)
         self.used += sum(today.start.timestamp() <= at < today.end.timestamp() for at in made)
         self._remember(made)
@@ -147,7 +146,7 @@ class Ledger(BaseModel):
             self.instances[instance_id].held = 0
 
     def reserve(self, instance_id: str, wanted: int, running: int, limits: Limits, now: float) -> Grant:
-        """Up to `wanted` calls for an instance that runs so many now: fewer when others or the limits need it.
+        """Up to `wanted` calls for an instance with `running` calls: fewer if the limits or other instances need it.
 
         Closes the ledger when the share is used up.
         """
@@ -156,7 +155,7 @@ class Ledger(BaseModel):
         mine = Instance(seen=now, places=max(1, places))
         left = limits.allowed - self.taken
         if self.closed and self.closed.code == SHARE_SPENT and left > 0 and (self.measured.total or 0) < limits.daily:
-            self.closed = None  # the settings allow more now, or calls that were held came back
+            self.closed = None  # the settings allow more now, or held calls were given back
         if left <= 0 and not self.closed:
             self.close_share(limits, now)
         free = self._free(limits, now)
@@ -164,19 +163,19 @@ class Ledger(BaseModel):
             mine.held = min(wanted, left, max(1, free // (2 * len(others) + 1)))
             mine.until = now + HOLD_SECONDS
         grant = Grant(mine.held, mine.until, 0.0 if mine.held else self._wait(now), mine.places)
-        # Until the calls that run beyond its new part have ended, the places are not free for others.
+        # Until its calls beyond its new part have ended, others may not use those places.
         self.instances[instance_id] = mine.model_copy(update={"places": max(mine.places, running)})
         return grant
 
     def one(self, limits: Limits, now: float) -> Grant:
-        """One call for somebody who is no instance of the app and whom the share does not bind; it counts as made."""
+        """One call for an operator, whom the share does not limit; it counts as made."""
         if self._free(limits, now) <= 0:
             return Grant(0, now, self._wait(now), limits.concurrency)
         self.report("", [now])
         return Grant(1, now + HOLD_SECONDS, 0.0, limits.concurrency)
 
     def close(self, code: str, reason: str, now: float, *, doubtful: bool = False) -> Closed:
-        """Let nobody call before the next day; `doubtful`: early in the day, only for a while."""
+        """Allow no call before the next day; if `doubtful`, early in the day, only for a while."""
         today = day_on(self.day)
         until = today.end.timestamp()
         if doubtful and now - today.start.timestamp() < EARLY_SECONDS:
@@ -199,7 +198,7 @@ class Ledger(BaseModel):
         self.held_back_until = max(self.held_back_until, until)
 
     def claim_measuring(self, limits: Limits, now: float) -> bool:
-        """Whether everybody's use is to be measured now, and by the caller."""
+        """Whether the caller is to measure everybody's use now."""
         at_the_end = limits.allowed - MEASURE_BEFORE_END
         due = (
             self.taken - self.measured.taken >= MEASURE_CALLS
@@ -222,13 +221,13 @@ class Ledger(BaseModel):
             self.close(SHARE_SPENT, reason, now, doubtful=True)
 
     def at(self, now: float) -> Ledger:
-        """A copy as it is at this moment: without what is over, and of the day that it is then."""
+        """A copy as of this moment: for the day that it is then, without what has expired."""
         ledger = self.model_copy(deep=True)
         ledger._tidy(now)
         return ledger
 
     def _free(self, limits: Limits, now: float) -> int:
-        """Calls that may begin now without more than the limit in any 20 seconds."""
+        """Calls that may begin now within the limit of any 20 seconds."""
         return 0 if now < self.held_back_until else limits.calls - sum(count for _, count in self._window(now))
 
     def _wait(self, now: float) -> float:
@@ -236,7 +235,7 @@ class Ledger(BaseModel):
         return max(first, self.held_back_until, now + GRAIN / 10) - now
 
     def _window(self, now: float) -> list[tuple[float, int]]:
-        """What fills the running window: (when it leaves it, how many calls)."""
+        """What counts in the present window: (when it leaves the window, how many calls)."""
         held = [(instance.until, instance.held) for instance in self.instances.values() if instance.held]
         ends = [(at + WINDOW_SECONDS, count) for at, count in [*self.recent, *held]]
         return [(end, count) for end, count in ends if end > now]
@@ -249,7 +248,7 @@ class Ledger(BaseModel):
         self.recent = sorted(counts.items())
 
     def _tidy(self, now: float) -> None:
-        """Forget what counts no more. What an instance held that is gone was made, for all we know."""
+        """Remove what has expired. The calls that a vanished instance held count as made."""
         self._turn_to(day_of(datetime.fromtimestamp(now, UTC)).date, now)
         self._ignore_the_future(now)
         for name, instance in list(self.instances.items()):
@@ -261,12 +260,12 @@ class Ledger(BaseModel):
             self.closed = None
 
     def _turn_to(self, today: date, now: float) -> None:
-        """Count in this day; what is known of the other one stays for those who count in it."""
+        """Count in this day; the numbers of the other day stay for instances that count in it."""
         if today == self.day:
             return
         days = {**self.other_days, self.day: DayUse(**{name: getattr(self, name) for name in DayUse.model_fields})}
         use = days.pop(today, None)
-        if use is None or use.began > now + AHEAD_SECONDS:  # counted before that day has begun
+        if use is None or use.began > now + AHEAD_SECONDS:  # counted before that day began
             use = DayUse(began=now, measured=Measured(at=now))
         self.day = today
         for name in DayUse.model_fields:
@@ -275,7 +274,7 @@ class Ledger(BaseModel):
         self.other_days = {day: days[day] for day in sorted(nearest)}
 
     def _ignore_the_future(self, now: float) -> None:
-        """Stamps that are far ahead were made by a wrong clock, and so were those that nobody else would have made."""
+        """Drop times that only a wrong clock can have written."""
         far = now + AHEAD_SECONDS
         self._ignored = {f"instance {name}" for name, instance in self.instances.items() if instance.seen > far}
         for name in [name for name, instance in self.instances.items() if instance.seen > far]:
@@ -297,13 +296,13 @@ class Ledger(BaseModel):
 
 
 def read(value: Mapping[str, Any], now: float) -> Ledger:
-    """The ledger as it is now; a new one when there is none, or none that can be understood."""
+    """The ledger as of now; a new one when there is none, or it cannot be read."""
     fresh = Ledger(day=day_of(datetime.fromtimestamp(now, UTC)).date, began=now, measured=Measured(at=now))
     if not value:
         return fresh
     try:
         ledger = Ledger.model_validate(value)
     except ValidationError as error:
-        log.warning("budget_unreadable problems=%d: counting begins anew", error.error_count())
+        log.warning("budget_unreadable problems=%d: counting starts again", error.error_count())
         return fresh
     return ledger.at(now)

@@ -21,7 +21,7 @@ class Kind(Enum):
     MISSING_PARENT = "missing_parent"  # a record that this one refers to is not in Marketo
     AMBIGUOUS = "ambiguous"  # several Marketo records match: a person must choose
     PERMANENT = "permanent"  # wrong for this record, now and later
-    CONFIGURATION = "configuration"  # wrong for every record until an operator mends it
+    CONFIGURATION = "configuration"  # wrong for every record until an operator fixes it
     GONE = "gone"  # the row or record does not exist (any more)
     OK = "ok"  # reads like an error, is none
     UNKNOWN = "unknown"  # in no document: tried again a bounded number of times, then kept with its code

@@ -3,7 +3,7 @@
 ::
 
     MsiSyncError                 code + a message that says what to do next
-    ├── ConfigurationError       settings or sync.toml cannot be used; nothing works until an operator mends it
+    ├── ConfigurationError       settings or sync.toml cannot be used; nothing works until an operator fixes it
     ├── NotificationError        a body from Dynamics that names no row (shared/dataverse/notifications.py)
     ├── MessageError             a message on an entity queue that does not follow the contract (model/record.py)
     ├── DefectError              anything else that was raised in an invocation, without its text

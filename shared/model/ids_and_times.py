@@ -51,7 +51,7 @@ def is_guid(text: str) -> bool:
 def moment(value: object, *, zoned: bool = False) -> datetime | None:
     """The point in time in UTC, from ``/Date(ms)/``, ``/Date(ms+0100)/`` or ISO 8601; None when it is none of these.
 
-    None as well for one outside of the years 1900 to 2999, which nobody means, and where `zoned`, without a time zone.
+    None as well outside of the years 1900 to 2999, and, if `zoned`, without a time zone.
     """
     if not isinstance(value, str):
         value = _unboxed(value)

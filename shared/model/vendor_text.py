@@ -1,9 +1,9 @@
-"""What a vendor says, told again in words of our own: codes, names that we have sent ourselves, and fixed phrases.
+"""Vendors' error texts in our own words: codes, names that we have sent, and fixed phrases.
 
-Vendors quote the values that they refuse ("Invalid value for field 'email' and value '…'"), and a quotation may hold
-anything: quotes, line breaks, what looks like another field. So no word of a vendor's text is passed on. A text that
-has a known form is told anew, its value by its kind alone; of any other text the meaning of its code is told, and
-which of the names that the call was about stand in it.
+Vendors quote the values that they refuse ("Invalid value for field 'email' and value '…'"), and a quoted value may
+contain anything: quotes, line breaks, what looks like another field. So no vendor's text is passed on as it is. A text
+of a known form is rewritten, with the kind of the value instead of the value. Of any other text, what remains is the
+meaning of its code, and those names in it that the call has sent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .text import without_invisible
 Named = Callable[[str], str]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_.]{0,99}"
-#: What privileges are for, in their names.
+#: Tables in the names of privileges.
 _TABLES = (
     *("Account", "Contact", "Lead", "Opportunity", "Connection", "ConnectionRole", "CustomerOpportunityRole", "User"),
     *("Team", "Role", "BusinessUnit", "Organization", "Entity", "Attribute", "OptionSet", "Relationship"),
@@ -137,8 +137,8 @@ DATAVERSE_MEANINGS: Mapping[str, str] = {
     "0x80072560": "The user is not a member of the organization",
 }
 
-#: Forms of texts with what they are told as. Groups `field` must be names that were sent, `value` is told by its kind,
-#: any other group has a shape that no value of a record has.
+#: Known forms of texts, and how they are rewritten. `field`: a name that was sent; `value`: replaced by its kind. Any
+#: other group has a shape that no value of a record has.
 _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(form, re.DOTALL | re.IGNORECASE), told)
     for form, told in (
@@ -195,12 +195,12 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?:Object|Record) not found", "Object not found"),
     )
 )  # fmt: skip
-#: Words for a name that was not sent: what stands there may be a value.
+#: Instead of a name that was not sent: it may be a value.
 _A_FIELD = "a field"
 
 
 def marketo(code: str, text: str, names: Collection[str] = ()) -> str:
-    """What Marketo's text for this code says. `names`: fields that the call named, the only names that are told."""
+    """Marketo's text for this code, rewritten. `names`: the fields that the call named, the only ones quoted."""
     return _told(text, names) or _meaning(MARKETO_MEANINGS, code, "Marketo", text, names)
 
 
@@ -215,17 +215,17 @@ def marketo_code(given: object) -> str:
 
 
 def dataverse_code(normalised: str) -> str:
-    """A code of Dataverse's; empty for what is none."""
+    """A code of Dataverse's; empty for anything else."""
     return normalised if _DATAVERSE_CODE.fullmatch(normalised) else ""
 
 
 def request_id(given: object) -> str:
-    """What the vendor's support asks for; empty where it has another shape."""
+    """The id that the vendor's support asks for; empty if it has another shape."""
     return str(given) if _REQUEST_ID.fullmatch(str(given or "")) else ""
 
 
 def kind_of_value(value: str) -> str:
-    """What an operator may know of a value that was refused: its kind, its length, and what nobody sees in it."""
+    """What an operator may see of a refused value: its kind, its length, and that it has invisible characters."""
     if not value:
         return "empty"
     facts = [f"{_class(value)} of {len(value)} character{'s' * (len(value) != 1)}"]
@@ -276,7 +276,7 @@ def _told(text: str, names: Collection[str]) -> str:
 
 
 def _meaning(meanings: Mapping[str, str], code: str, system: str, text: str, names: Collection[str]) -> str:
-    """A code's meaning, with the names of the call that the text puts into quotes."""
+    """A code's meaning, with those names of the call that the text quotes."""
     meaning = meanings.get(code, "")
     told = meaning or (f"{system} gives no known reason" if text else f"{system} gives no reason")
     if not text.strip() or text.strip().rstrip(".").lower() == meaning.lower():

@@ -1,1 +1,1 @@
-"""What both vendors' clients share: retries, tokens, and the count of calls."""
+"""What both vendors' clients share: retries, tokens, and the number of calls."""

@@ -1,4 +1,4 @@
-"""How many calls a piece of work has made: the clients count each one that leaves, whoever asked for it."""
+"""How many calls a piece of work has made: the clients count each call that they send."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_TALLY: ContextVar[Counter[str] | None] = ContextVar("tally", default=None)
+_CALLS: ContextVar[Counter[str] | None] = ContextVar("calls", default=None)
 
 
 def count(system: str) -> None:
-    """A call of this system leaves."""
-    tally = _TALLY.get()
-    if tally is not None:
-        tally[system] += 1
+    """A call to this system is being sent."""
+    calls = _CALLS.get()
+    if calls is not None:
+        calls[system] += 1
 
 
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
-    """The calls of everything within, tasks included, by system."""
-    tally: Counter[str] = Counter()
-    token = _TALLY.set(tally)
+    """The calls made inside the block, also by its tasks, by system."""
+    calls: Counter[str] = Counter()
+    token = _CALLS.set(calls)
     try:
-        yield tally
+        yield calls
     finally:
-        _TALLY.reset(token)
+        _CALLS.reset(token)
 
 
 def made(system: str) -> int:
-    """The calls of this system so far."""
-    tally = _TALLY.get()
-    return tally[system] if tally is not None else 0
+    """The calls to this system in the block so far."""
+    calls = _CALLS.get()
+    return calls[system] if calls is not None else 0

@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 
 from ..model.ids_and_times import http_date
 
-#: A vendor that asks for more is asked again all the same: a day's silence because of one header would be an outage.
+#: A vendor that asks for a longer wait is still asked again: one header must not stop the sync for a day.
 LONGEST_SECONDS = 900.0
 
 _SECONDS = re.compile(r"[0-9]{1,400}(?:\.[0-9]{0,9})?", re.ASCII)
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """The seconds that an answer asks to wait, at most LONGEST_SECONDS; None when it does not say, or nobody can tell.
+    """The seconds that an answer asks to wait, at most LONGEST_SECONDS; None when it has no readable Retry-After.
 
-    `headers` by lower-case name. A date counts from the answer's own Date, so no clock of this machine is believed
-    where the vendor's is known; `now` is for answers without one. A date that has passed is no wait.
+    `headers` by lower-case name. A date counts from the answer's own Date, so this machine's clock may be wrong; `now`
+    is for answers without one. A date in the past means no wait.
     """
     text = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(text):

@@ -1,4 +1,4 @@
-"""One access token for all callers of the process: both vendors' sign-ins live the same life."""
+"""One access token for all callers of the process, renewed when it expires or is refused."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..model.errors import ConfigurationError, MsiSyncError, SignInError, Vendor
 class SharedToken(ABC):
     """Signs in once per token lifetime, however many ask, and remembers refusals.
 
-    `margin` is how long before its end a token is given up, `refusal_seconds` how long after a refused sign-in nobody
-    asks again. A token that the vendor refuses is renewed, but not again within `renewal_seconds`: where it refuses
-    the new one too, a third would not help. Times in seconds of `clock`.
+    A token is renewed `margin` before it expires. After a refused sign-in, no other is tried for `refusal_seconds`. A
+    token that the vendor refuses is renewed, but not again within `renewal_seconds`: if it refuses the new one too, a
+    third would not help. Times are in seconds of `clock`.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class SharedToken(ABC):
         self._failed_until = 0.0
 
     async def token(self) -> str:
-        """A token that is good for the margin at least, or for half of a short life.
+        """A token that is valid for at least the margin, or for half of its lifetime if that is short.
 
         Raises SignInError with what to do about a refusal, ConfigurationError when there is nothing to sign in with,
         VendorError when the vendor does not answer.
@@ -48,7 +48,7 @@ class SharedToken(ABC):
             except (SignInError, ConfigurationError) as error:
                 self._remember(error, self._refusal_seconds)
                 raise
-            except VendorError as error:  # who asked while this attempt failed need not fail one after the other
+            except VendorError as error:  # those who waited for this attempt fail with it, not one after the other
                 self._remember(error, 0.0)
                 raise
             self._good_until = self._clock() + max(lifetime - self._margin, lifetime / 2)
