@@ -40,7 +40,7 @@ def check_column_names(names: _Names) -> _Names:
             raise ValueError(msg)
         for name in columns:
             if name not in table.columns or not can_be_secured(table, name):
-                msg = f"'{name}' is no column of '{table_name}' that can be taken away"
+                msg = f"'{name}' is not a column of '{table_name}' that can be taken away"
                 raise ValueError(msg)
     return names
 

@@ -169,7 +169,7 @@ def _rest(request: ApiRequest) -> str:
 
 
 def _checked(part: ApiRequest) -> ApiResponse | None:
-    """The refusal of a batch part that is no operation of its own."""
+    """The refusal of a batch part that is not an operation of its own."""
     if len(part.target) > BATCH_URL_LIMIT:
         return error_response(errors.ApiError(414, "0x80060888", "The request URL is too long."))
     if part.path.endswith("/$batch"):

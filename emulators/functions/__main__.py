@@ -15,7 +15,7 @@ def main() -> int:
     """Run the host and return its exit code: 2 when the app cannot be run as it is configured."""
     die_with_parent()
     parser = argparse.ArgumentParser(
-        prog="emulators.functions", description="Runs a Python function app on this machine."
+        prog="python -m emulators.functions", description="Runs a Python function app on this machine."
     )
     parser.add_argument("--port", type=int, default=0, help="port of the HTTP side; 0 chooses a free one")
     parser.add_argument("--app-dir", type=Path, required=True, help="folder with function_app.py and host.json")

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-#: Far enough for 29 February on a given weekday (28 years, 40 over a century that is no leap year).
+#: Far enough for 29 February on a given weekday (28 years, 40 over a century that is not a leap year).
 HORIZON = timedelta(days=366 * 41)
 
 
@@ -28,7 +28,9 @@ class Schedule:
         if len(fields) == 5:
             fields = ["0", *fields]
         if len(fields) != 6:
-            msg = f"'{expression}' is no NCRONTAB expression of six fields (second minute hour day month day-of-week)"
+            msg = (
+                f"'{expression}' is not an NCRONTAB expression of six fields (second minute hour day month day-of-week)"
+            )
             raise ValueError(msg)
         second, minute, hour, day, month, weekday = fields
         return cls(
@@ -91,6 +93,6 @@ def _number(text: str, names: tuple[str, ...], base: int) -> int:
     if text.lower()[:3] in names:
         return names.index(text.lower()[:3]) + base
     if not text.isdecimal():
-        msg = f"'{text}' in a schedule is no number"
+        msg = f"'{text}' in a schedule is not a number"
         raise ValueError(msg)
     return int(text)

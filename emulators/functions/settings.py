@@ -120,7 +120,7 @@ def seconds_of(timespan: object) -> float:
     """Return the seconds of a .NET TimeSpan such as `00:05:00` or `1.12:00:00`. Raises ValueError for anything else."""
     match = _TIMESPAN.match(str(timespan))
     if match is None:
-        msg = f"'{timespan}' is no time span (hh:mm:ss)"
+        msg = f"'{timespan}' is not a time span (hh:mm:ss)"
         raise ValueError(msg)
     parts = {name: float(value or 0) for name, value in match.groupdict().items()}
     return timedelta(**parts).total_seconds()

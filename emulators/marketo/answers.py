@@ -12,7 +12,7 @@ def altered(answer: Answer, fault: Fault, request: Any) -> Answer:
     """Return the answer as an `answer` fault has it; `request` is the JSON of the call, for the records it strikes.
 
     Raises:
-        HttpError: 200 with a text that is no JSON object.
+        HttpError: 200 with a text that is not a JSON object.
     """
     if fault.body is not None:
         raise HttpError(200, fault.body, {"Content-Type": "application/json;charset=UTF-8"})

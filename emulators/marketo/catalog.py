@@ -63,7 +63,7 @@ def _custom_field(kind: ObjectType, entry: Any) -> Field:
     if data_type not in DATA_TYPES:
         raise ValueError(f"dataType is one of {', '.join(sorted(DATA_TYPES))}, not {data_type!r}")
     if entry.get("searchable") and data_type not in _LOOKUP_TYPES:
-        raise ValueError(f"{entry['name']} cannot be searchable: {data_type} is no type for a lookup")
+        raise ValueError(f"{entry['name']} cannot be searchable: {data_type} is not a type for a lookup")
     return Field(
         entry["name"],
         data_type,

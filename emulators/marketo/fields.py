@@ -126,7 +126,7 @@ def _string(field: Field, strictness: Strictness) -> Coerce:
 def _integer(value: Any) -> int:
     if type(value) is str and _INTEGER.match(value):
         value = int(value)
-    if type(value) is not int or value not in _INTEGER_RANGE:  # a bool is no number to Marketo
+    if type(value) is not int or value not in _INTEGER_RANGE:  # a bool is not a number to Marketo
         raise ValueError
     return value
 

@@ -55,7 +55,7 @@ class Call:
         """Return the page size asked for.
 
         Raises:
-            CallError: 1001, it is no number from 1 to 300.
+            CallError: 1001, it is not a number from 1 to 300.
         """
         wanted = self.params.get("batchSize", "") or str(MAX_BATCH)
         if not wanted.isdecimal() or not 1 <= int(wanted) <= MAX_BATCH:

@@ -147,7 +147,7 @@ _DECODERS: dict[int, Callable[[bytes, int, int], Any]] = {
 def decode(buffer: bytes, start: int = 0) -> tuple[Any, int]:
     """Return the value that begins at `start` and the position after it. A described value loses its descriptor.
 
-    Raises DecodeError, or one of IndexError, ValueError and struct.error, for bytes that are no AMQP value.
+    Raises DecodeError, or one of IndexError, ValueError and struct.error, for bytes that are not an AMQP value.
     """
     code = buffer[start]
     decoder = _DECODERS.get(code)

@@ -214,7 +214,7 @@ def parse_message(payload: bytes) -> Message:
 
 def _checked_map(encoded: bytes) -> bytes:
     if encoded[0] not in _MAPS:
-        msg = "the application properties are no map"
+        msg = "the application properties are not a map"
         raise DecodeError(msg)
     return b"" if encoded == _NULL else encoded
 

@@ -53,7 +53,7 @@ def _message(posting: Posting) -> ServiceBusMessage:
 
 
 async def post_webhooks(endpoints: Mapping[str, Any], postings: Sequence[Posting]) -> Counter[int]:
-    """Send these to the webhook, then one that is no JSON and one without the key; count the answers by status."""
+    """Send these to the webhook, then one that is not JSON and one without the key; count the answers by status."""
     functions = endpoints["functions"]
     address = f"{functions['url']}/api/receive_webhook"
     headers = {"Content-Type": "application/json"}

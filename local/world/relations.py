@@ -97,7 +97,7 @@ class Relations:
 
 
 def skip_user(row: Row) -> Reason | None:
-    """Why a user is no sales person; disabled users stay one."""
+    """Why a user is not a sales person; disabled users stay one."""
     if row.get("applicationid"):
         return Reason.APPLICATION_USER
     return None if row.get("internalemailaddress") else Reason.NO_EMAIL

@@ -246,7 +246,7 @@ TWO_APPS = "import azure.functions as func\none = func.FunctionApp()\ntwo = func
 @pytest.mark.parametrize(
     ("source", "settings", "complaint"),
     [
-        (APP + TIMER, {"Schedule": "whenever"}, "'whenever' is no NCRONTAB expression"),
+        (APP + TIMER, {"Schedule": "whenever"}, "'whenever' is not an NCRONTAB expression"),
         (APP + TIMER, {"Schedule": ""}, "'Schedule' that %Schedule% refers to is not set"),
         ("import nothing_of_that_name", {}, "No module named 'nothing_of_that_name'"),
         (TWO_APPS, {}, "defines 2 function apps"),
