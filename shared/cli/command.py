@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from .context import Context
 
 
-#: Objects between two collections. Messages have no cycles: looking for some costs a sixth of the time.
-SELDOM = 100_000
-
-
 class Exit(IntEnum):
     """What the exit code of every command means."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -24,7 +23,7 @@ from ..config.version import commit, deployed
 from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
-from .command import SELDOM, Command, Exit, Result
+from .command import Command, Exit, Result
 from .context import SETTINGS_FILE, Context
 from .dead_letters.command import COMMANDS as DEAD_LETTERS
 from .dead_letters.command import GROUP as DEAD_LETTERS_HELP
@@ -140,8 +139,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     given = parser().parse_args(arguments)
-    if given.command in DEAD_LETTERS:  # they handle up to hundreds of thousands of messages
-        gc.set_threshold(SELDOM)
     errors = logging.StreamHandler()
     errors.setFormatter(_Line())
     logging.basicConfig(level=logging.ERROR, handlers=[errors])

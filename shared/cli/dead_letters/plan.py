@@ -30,7 +30,6 @@ class Plan:
     """
 
     chosen: dict[Place, array[int]] = field(default_factory=dict)
-    seen: Counter[Place] = field(default_factory=Counter)
     groups: Groups = field(default_factory=Groups)
     count: int = 0
     beyond: int = 0
@@ -67,7 +66,6 @@ async def make(
     plan = Plan()
     async with aclosing(survey.pages()) as pages:
         async for page in pages:
-            plan.seen[page[0].place] += len(page)
             for letter in page:
                 if not filters.fit(letter, now):
                     continue

@@ -12,15 +12,17 @@ from uuid import uuid4
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ...azure.service_bus import Outgoing
+from ...sync.routing import Refusal
 from ..command import Exit, Result
 from ..context import Context
-from . import crew, plan
+from . import plan
 from .archive import letters_in
 from .filters import given_filters
-from .job import Job
-from .move import MAX_HELD, Tally
+from .letter import DeadLetter
+from .move import MAX_HELD, Mover, Tally
 from .plan import Plan
-from .resend import OFTEN, Stamp, refusal
+from .resend import OFTEN, Stamp, refusal, resend
 from .survey import Survey
 from .text import group_json, say, show_groups, show_unseen
 
@@ -50,7 +52,11 @@ async def _run(
     again: bool,
     only: frozenset[str] | None = None,
 ) -> Result:
-    survey = Survey(context)
+    survey, queues = Survey(context), context.settings.queues
+
+    def prepare(letter: DeadLetter) -> Outgoing | Refusal | None:
+        return resend(letter, queues, stamp) if stamp else None
+
     with progress.status("Looking at the dead letters"):
         found = await plan.make(
             survey,
@@ -58,15 +64,14 @@ async def _run(
             datetime.now(UTC),
             most=given.max,
             again=again,
-            check=lambda letter: refusal(letter, context.settings.queues) if stamp else None,
+            check=lambda letter: refusal(letter, queues) if stamp else None,
         )
     tally = Tally()
     if given.apply:
         bar = counting(progress, action, found.count)
-        with bar as report:
+        with bar as on_progress:
             for place, numbers in found.chosen.items():
-                job = Job(place, numbers, stamp)
-                tally.add(await crew.do(context, job, report, shared=len(numbers) < found.seen[place]))
+                await Mover(context, place, numbers, prepare, tally, on_progress=on_progress).run()
         tally.seconds = bar.seconds
     return result(action, found, tally, applied=given.apply, stamp=stamp, unseen=survey.unseen)
 

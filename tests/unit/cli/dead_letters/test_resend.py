@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,10 +12,8 @@ from hypothesis import strategies as st
 
 from shared.azure.service_bus import Outgoing
 from shared.cli.dead_letters.archive import ArchiveError, letters_in, line_of, writing
-from shared.cli.dead_letters.job import Job
 from shared.cli.dead_letters.letter import DeadLetter, read
 from shared.cli.dead_letters.resend import Stamp, refusal, resend
-from shared.cli.dead_letters.settlement import runs
 from shared.cli.peek import Peeked, Place
 from shared.config.settings import QueueSettings
 from shared.model.record import Record, decode, encode
@@ -168,23 +165,3 @@ def test_a_line_that_is_no_dead_letter_is_named(tmp_path: Path, line: str) -> No
         list(letters_in(path, QUEUES))
     with pytest.raises(ArchiveError, match="cannot be read"):
         list(letters_in(tmp_path / "nowhere", QUEUES))
-
-
-def test_a_job_travels_to_another_process() -> None:
-    for stamp in (STAMP, None):
-        job = Job.from_json(Job(PERSONS, [3, 5, 2**60], stamp).as_json())
-        assert (job.place, list(job.numbers), job.stamp) == (PERSONS, [3, 5, 2**60], stamp)
-
-
-@given(st.sets(st.integers(0, 60)))
-def test_deliveries_that_follow_one_another_are_settled_together(deliveries: set[int]) -> None:
-    class Message:
-        def __init__(self, delivery: int) -> None:
-            self._delivery_id = delivery
-
-    found = [[each._delivery_id for each in run] for run in runs([Message(each) for each in deliveries])]  # type: ignore[misc]
-    assert sorted(each for run in found for each in run) == sorted(deliveries)
-    for run in found:
-        assert run == list(range(run[0], run[-1] + 1))
-    for before, after in pairwise(found):
-        assert after[0] > before[-1] + 1

@@ -1,0 +1,130 @@
+"""`msisync dead-letters replay` and `discard` at a broker: only what is chosen goes, each once, and the rest stays."""
+
+import asyncio
+import json
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.servicebus import ServiceBusReceivedMessage
+from azure.servicebus.aio import ServiceBusReceiver
+from rich.console import Console
+
+from local.harness.dead_letters import Letters, refused, running_letters
+from shared.cli.command import Exit, Result
+from shared.cli.context import Context
+from shared.cli.dead_letters import move
+from shared.cli.dead_letters.replay import discard, replay
+from shared.cli.main import parser
+from shared.cli.peek import Place
+from shared.model.record import Record, encode
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Letters]:
+    async with running_letters(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def context(broker: Letters) -> AsyncIterator[Context]:
+    made = Context(broker.settings)
+    yield made
+    await made.close()
+
+
+def given(line: str) -> Namespace:
+    return parser().parse_args(["dead-letters", *line.split()])
+
+
+async def run(context: Context, line: str) -> Result:
+    command = replay if line.startswith("replay") else discard
+    return await command(context, given(line), Console(quiet=True))
+
+
+async def numbers(broker: Letters, **place: Any) -> list[int]:
+    return [each.sequence_number for each in await broker.messages("dead-letters", **place)]
+
+
+async def test_only_what_is_chosen_goes_and_the_rest_stays_for_others(broker: Letters, context: Context) -> None:
+    await broker.post(message for _ in range(300) for code in ("1003", "1007") for message in refused(code=code))
+    before = await broker.messages("dead-letters")
+    wanted = {str(each.correlation_id) for each in before if each.application_properties[b"code"] == b"1007"}
+    dry = await run(context, "replay --code 1007")
+    assert (dry.exit, dry.data["selected"], dry.data["went"]) == (Exit.ATTENTION, 300, 0)
+    done = await run(context, "replay --code 1007 --apply")
+    assert (done.exit, done.data["went"], done.data["failed"], done.data["not_given_out"]) == (Exit.OK, 300, {}, 0)
+    sent = [str(each.correlation_id) for each in await broker.messages("persons", session="person")]
+    assert (len(sent), set(sent)) == (300, wanted)
+    assert {each.application_properties[b"code"] for each in await broker.messages("dead-letters")} == {b"1003"}
+    # They are not locked: another run gets all of them at once.
+    assert (await run(context, "discard --apply")).data["went"] == 300
+    assert await numbers(broker) == []
+
+
+async def test_what_the_broker_gave_up_goes_back_to_its_queue(broker: Letters, context: Context) -> None:
+    record = Record("contact", "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d", datetime.now(UTC))
+    await broker.bury("persons", [encode("person", [record])], session="person")
+    done = await run(context, "replay --apply")
+    assert (done.exit, done.data["went"]) == (Exit.OK, 1)
+    assert await broker.bodies("persons", dead=True) == []
+    (body,) = await broker.bodies("persons", session="person")
+    assert json.loads(body)["records"][0]["replays"] == 1
+
+
+async def test_at_most_so_many_go(broker: Letters, context: Context) -> None:
+    await broker.post(refused(5))
+    done = await run(context, "replay --apply --max 3")
+    assert (done.exit, done.data["went"], done.data["beyond_max"]) == (Exit.ATTENTION, 3, 2)
+    assert len(await numbers(broker)) == 2
+
+
+async def test_others_before_the_chosen_ones_are_held_up_to_a_limit(
+    broker: Letters, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(move, "SLICE", 10)
+    await broker.post([*refused(30), *refused(code="1007")])
+    (*_, last) = await numbers(broker)
+    tally = move.Tally()
+    mover = move.Mover(
+        context, Place("dead-letters"), [last], lambda _: None, tally, on_progress=lambda _: None, max_held=20
+    )
+    await mover.run()
+    assert (tally.blocked, tally.went) == (True, 0)
+    assert len(await numbers(broker)) == 31
+
+
+async def test_what_another_receiver_has_locked_is_not_waited_for(
+    broker: Letters, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(move, "WAIT_SECONDS", 0.2)
+    await broker.post(refused(3))
+    async with broker.client.get_queue_receiver("dead-letters") as other:
+        (held,) = await other.receive_messages(1)
+        done = await run(context, "replay --apply")
+        assert (done.exit, done.data["went"], done.data["not_given_out"]) == (Exit.ATTENTION, 2, 1)
+        await other.abandon_message(held)
+
+
+async def test_stopped_between_sending_and_removing_nothing_is_lost(
+    broker: Letters, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = asyncio.Event()
+
+    async def never(_: ServiceBusReceiver, __: ServiceBusReceivedMessage) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    await broker.post(refused(3))
+    with monkeypatch.context() as patched:
+        patched.setattr(ServiceBusReceiver, "complete_message", never)
+        running = asyncio.create_task(run(context, "replay --apply"))
+        await reached.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert len(await numbers(broker)) == 3
+    assert len(await broker.messages("persons", session="person")) == 3
