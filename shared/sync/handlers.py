@@ -11,6 +11,7 @@ from ..azure.service_bus import Bus, Outgoing, Properties
 from ..config.settings import QueueSettings
 from ..dataverse.notifications import Notification, parse
 from ..marketo.client import MarketoClient
+from ..model.dead_letter import FIRST_SEEN, Explanation
 from ..model.entities import ENTITIES, REFERENCE_TABLES, Entity
 from ..model.errors import MessageError, MsiSyncError, NotificationError
 from ..model.outcome import Failed, Outcome, Parent, Skipped, Synced, of_error
@@ -22,7 +23,7 @@ from .circuit_breaker import DATAVERSE, Circuits
 from .dependants import Dependants
 from .engine import Engine
 from .heartbeat import FUNCTIONS, TIMER, Note, unnoted
-from .incoming import FIRST_SEEN, MAX_BODY_BYTES, Incoming, Rejected, webhook
+from .incoming import MAX_BODY_BYTES, Incoming, Rejected, webhook
 from .left_out_rows import LeftOutRows
 from .marketo_cache import Known
 from .parking import Parking
@@ -284,12 +285,8 @@ class Pipeline:
         return dead_letter(
             self.queues,
             message.body[:MAX_BODY_BYTES],
-            code=refusal.code,
-            message=refusal.message,
-            system="msisync",
-            source_queue=queue,
-            first_seen=message.first_seen,
-            properties={**message.replayed, **spans.passed_on(message.properties), **cut},
+            Explanation(refusal.code, refusal.message, "msisync", queue, message.first_seen, replays=message.replays),
+            properties={**spans.passed_on(message.properties), **cut},
         )
 
 

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from ..azure.service_bus import Properties
 from ..dataverse.notifications import Notification, parse
+from ..model.dead_letter import REPLAY_COUNT, first_seen, replays
 from ..model.errors import NotificationError
-from ..model.ids_and_times import moment
 
 #: Dynamics strips bodies of webhooks to 256 KB (dataverse.md 1.10): a larger one is not from there.
 MAX_WEBHOOK_BYTES = 256 * 1024
@@ -18,10 +18,6 @@ MAX_WEBHOOK_BYTES = 256 * 1024
 MAX_BODY_BYTES = 192 * 1024
 #: What Dynamics strips, in the order in which it is missed least.
 _BULKY = (("ParentContext", "PreEntityImages", "PostEntityImages"), ("InputParameters",))
-#: Application property of a notification that is sent again: when it first came.
-FIRST_SEEN = "first_seen"
-#: Application property of a notification that has come back from dead-letters: how often.
-REPLAY_COUNT = "replay_count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +41,12 @@ class Incoming:
     @property
     def first_seen(self) -> datetime:
         """When it first came, be it as another message."""
-        return moment(self.properties.get(FIRST_SEEN), zoned=True) or self.enqueued
+        return first_seen(self.properties) or self.enqueued
 
     @property
     def replays(self) -> int:
         """How often it has come back from dead-letters."""
-        given = str(self.properties.get(REPLAY_COUNT, ""))
-        return int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else 0
+        return replays(self.properties)
 
     @property
     def replayed(self) -> Properties:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from ..azure.service_bus import Bus, Outgoing, received_properties, sendable
 from ..azure.shared_state import State
 from ..config.settings import QueueSettings
+from ..model.dead_letter import BROKERS_OWN, BROUGHT_BACK, FIRST_SEEN, Explanation
 from ..model.entities import ENTITIES
 from ..model.record import timestamp
 from . import measures
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The application property of a message that has come back: when. It comes back once.
-MARK = "brought_back"
-FIRST_SEEN = "first_seen"
 #: Why the broker gave a message up; what it gave up for another reason (its age, somebody's decision) stays.
 GIVEN_UP = "MaxDeliveryCountExceeded"
 NOT_BINDABLE = "NotBindable"
+_NOT_BINDABLE = (
+    "its body is an AMQP value or sequence, which the platform cannot hand to the app: it comes from a sender other "
+    "than Dynamics and this app; let that one send data"
+)
 #: The kind of the rows of the shared state, by queue: {"at", "brought_back", "put_aside"} of the last time.
 STATE = "redelivery"
 
@@ -46,8 +48,6 @@ _PAGE = 100
 #: A run looks at so many messages of a queue, and receives so many, at most.
 MOST = 1000
 _RECEIVE_SECONDS = 2.0
-#: The broker's own: it writes them anew when it gives a message up again.
-_BROKERS = frozenset({"DeadLetterReason", "DeadLetterErrorDescription"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class GivenUp:
     @property
     def comes_back(self) -> bool:
         """Whether something is to be done about it."""
-        return self.reason == GIVEN_UP and MARK not in self.properties
+        return self.reason == GIVEN_UP and BROUGHT_BACK not in self.properties
 
 
 def sent_for(message: GivenUp, queue: str, queues: QueueSettings, now: datetime) -> Outgoing:
@@ -76,24 +76,17 @@ def sent_for(message: GivenUp, queue: str, queues: QueueSettings, now: datetime)
         return dead_letter(
             queues,
             message.text.encode(errors="replace"),
-            code=NOT_BINDABLE,
-            message=(
-                "its body is an AMQP value or sequence, which the platform cannot hand to the app: it comes from a "
-                "sender other than Dynamics and this app; let that one send data"
-            ),
-            system="msisync",
-            source_queue=queue,
-            first_seen=seen,
+            Explanation(NOT_BINDABLE, _NOT_BINDABLE, "msisync", queue, seen),
             correlation_id=message.correlation_id or "",
         )
-    kept = {name: value for name, value in message.properties.items() if name not in _BROKERS}
+    kept = {name: value for name, value in message.properties.items() if name not in BROKERS_OWN}
     return Outgoing(
         queue,
         message.body,
         session=message.session,
         correlation_id=message.correlation_id,
         content_type=message.content_type or "application/json",
-        properties={FIRST_SEEN: timestamp(seen), **sendable(kept), MARK: timestamp(now)},
+        properties={FIRST_SEEN: timestamp(seen), **sendable(kept), BROUGHT_BACK: timestamp(now)},
     )
 
 

@@ -15,9 +15,10 @@ from datetime import datetime
 
 from ..azure.service_bus import Bus, Outgoing, Properties
 from ..config.settings import QueueSettings
+from ..model.dead_letter import Explanation
 from ..model.entities import Entity
 from ..model.outcome import FILTERED, Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
-from ..model.record import MAX_RECORDS, Record, encode, timestamp
+from ..model.record import MAX_RECORDS, Record, encode
 from .parking import Parking
 from .routing import chunked
 from .scheduling import AT_ONCE, Again, Windows, comes_again
@@ -27,8 +28,6 @@ log = logging.getLogger(__name__)
 STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer")
 #: The record is a dead letter already, for the same reason: its change and a child's request came one after the other.
 REPEATED = Skipped("DeadLetterAlready")
-#: Longest text of an application property of a dead letter.
-PROPERTY_LENGTH = 1024
 #: Why a record is skipped that others wait for, for people.
 SKIPPED_BECAUSE = {
     "RowGone": "its row is not in Dynamics (any more)",
@@ -162,19 +161,19 @@ class Settler:
         return dead_letter(
             self._queues,
             encode(entity.name, [record]),
-            code=failed.code,
-            message=failed.message,
-            system=failed.source,
-            source_queue=self._queues.of(entity.name),
-            first_seen=record.first_seen,
+            Explanation(
+                failed.code,
+                failed.message,
+                failed.source,
+                self._queues.of(entity.name),
+                record.first_seen,
+                entity.name,
+                record.table,
+                record.id,
+                record.attempt + 1,
+                record.replays,
+            ),
             correlation_id=record.correlation_id,
-            properties={
-                "entity": entity.name,
-                "table": record.table,
-                "record_id": record.id,
-                "attempts": record.attempt + 1,
-                **({"replay_count": record.replays} if record.replays else {}),
-            },
         )
 
 
@@ -221,12 +220,8 @@ async def storage_fails(work: Awaitable[object]) -> bool:
 def dead_letter(
     queues: QueueSettings,
     body: bytes,
+    why: Explanation,
     *,
-    code: str,
-    message: str,
-    system: str,
-    source_queue: str,
-    first_seen: datetime,
     correlation_id: str = "",
     properties: Properties | None = None,
 ) -> Outgoing:
@@ -235,12 +230,5 @@ def dead_letter(
         queues.dead_letters,
         body,
         correlation_id=correlation_id or None,
-        properties={
-            "code": code,
-            "message": message[:PROPERTY_LENGTH],
-            "system": system,
-            "source_queue": source_queue,
-            "first_seen": timestamp(first_seen),
-            **(properties or {}),
-        },
+        properties={**why.as_properties(), **(properties or {})},
     )

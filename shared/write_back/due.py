@@ -17,10 +17,11 @@ from ..azure.service_bus import Outgoing
 from ..config.settings import QueueSettings
 from ..model.clock import AHEAD
 from ..model.codes import Kind
+from ..model.dead_letter import MESSAGE_LENGTH, Explanation
 from ..model.errors import VendorError
 from ..model.record import Record, encode, timestamp
 from ..sync.scheduling import BACKOFF
-from ..sync.settlement import PROPERTY_LENGTH, dead_letter
+from ..sync.settlement import dead_letter
 from .plan import PERSON
 from .rows import Key, Update
 
@@ -128,7 +129,7 @@ class DueRows:
             update.table,
             update.id,
             error.code,
-            error.message[:PROPERTY_LENGTH],
+            error.message[:MESSAGE_LENGTH],
             attempts,
             before.first_seen if before else timestamp(now),
             timestamp(now + timedelta(seconds=max(wait, error.retry_after or 0))),
@@ -145,19 +146,19 @@ class DueRows:
         return dead_letter(
             self._queues,
             encode(PERSON.name, [record]),
-            code=due.code,
-            message=f"Sales Insight's fields could not be written back: {due.message}",
-            system="dataverse",
-            source_queue=self._queues.of(PERSON.name),
-            first_seen=first_seen,
-            properties={
-                "entity": PERSON.name,
-                "table": due.table,
-                "record_id": due.id,
-                "attempts": due.attempts,
-                "write_back": True,
-                **({"replay_count": due.replays} if due.replays else {}),
-            },
+            Explanation(
+                due.code,
+                f"Sales Insight's fields could not be written back: {due.message}",
+                "dataverse",
+                self._queues.of(PERSON.name),
+                first_seen,
+                PERSON.name,
+                due.table,
+                due.id,
+                due.attempts,
+                due.replays,
+                write_back=True,
+            ),
         )
 
 

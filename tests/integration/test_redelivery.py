@@ -16,7 +16,8 @@ from shared.cli.context import Context
 from shared.cli.doctor.bus import CHECKS
 from shared.cli.doctor.runner import Finding, Status, Subject
 from shared.config.settings import BusSettings, QueueSettings
-from shared.sync.redelivery import MARK, Redelivery
+from shared.model.dead_letter import BROUGHT_BACK
+from shared.sync.redelivery import Redelivery
 
 CHANGES, PERSONS = QUEUES["CHANGES_QUEUE"], QUEUES["PERSON_QUEUE"]
 NAMES = QueueSettings.model_validate(QUEUES)
@@ -69,7 +70,7 @@ async def test_good_ones_come_back_and_those_that_cannot_be_bound_are_put_aside(
     back = await letters.messages(CHANGES)
     assert [b"".join(each.body).decode() for each in back] == [f"good {number}" for number in range(30)]
     assert [each.correlation_id for each in back] == [f"c-{number}" for number in range(30)]
-    assert all(MARK.encode() in (each.application_properties or {}) for each in back)
+    assert all(BROUGHT_BACK.encode() in (each.application_properties or {}) for each in back)
     assert await letters.bodies(PERSONS, session="person") == [b"records"]
     assert await letters.bodies("dead-letters") == [b"a value", b'{"a": [1, "b"]}', b'[["a", 1], ["b"]]']
     assert not await letters.messages(CHANGES, dead=True)
@@ -82,7 +83,9 @@ async def test_what_is_given_up_again_stays_and_hides_nobody_behind_it(
     letters: Letters, redelivery: tuple[Redelivery, MemoryState]
 ) -> None:
     runner, _ = redelivery
-    stays = [ServiceBusMessage(f"again {number}", application_properties={MARK: "before"}) for number in range(120)]
+    stays = [
+        ServiceBusMessage(f"again {number}", application_properties={BROUGHT_BACK: "before"}) for number in range(120)
+    ]
     await bury(letters, CHANGES, stays, **GIVEN_UP)
     await bury(letters, CHANGES, [ServiceBusMessage("old")], reason="TTLExpiredException")
     await runner.run()
@@ -134,6 +137,6 @@ async def test_the_doctor_tells_what_came_back_and_what_did_not(
     assert finding.status is Status.ATTENTION
     assert "1 brought back at" in finding.details[0]
     assert "1 put aside as NotBindable" in finding.details[0]
-    again = ServiceBusMessage("again", application_properties={MARK: "before"})
+    again = ServiceBusMessage("again", application_properties={BROUGHT_BACK: "before"})
     await bury(letters, CHANGES, [again], **GIVEN_UP)
     assert f"{CHANGES}: 1 were brought back and given up again" in (await found()).details

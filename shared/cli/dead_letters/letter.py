@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from ...config.settings import QueueSettings
 from ...dataverse.notifications import parse
+from ...model.dead_letter import Explanation
 from ...model.entities import ENTITIES, TABLES
 from ...model.errors import MessageError, NotificationError
-from ...model.ids_and_times import moment
 from ...model.record import decode, timestamp
 from ..peek import Peeked, Place
 from ..remedies import remedy
@@ -86,33 +85,31 @@ def place_of(text: str, queues: QueueSettings) -> tuple[Place, int] | None:
 
 def read(place: Place, message: Peeked, queues: QueueSettings) -> DeadLetter:
     """What a message of a place says. Understands every message: what is missing is unknown or empty."""
-    given = message.properties
+    why = Explanation.read(message.properties)
     if place.queue != queues.dead_letters:
-        return _of_broker(place, message, queues)
-    source = _text(given, "source_queue") or UNKNOWN
-    entity = _text(given, "entity")
-    ids: Rows = ()
-    replays = 0
-    if _text(given, "record_id"):
-        ids = ((_text(given, "table"), _text(given, "record_id")),)
+        return _of_broker(place, message, why, queues)
+    source = why.source_queue or UNKNOWN
+    ids: Rows
+    if why.record_id:
+        entity, ids, replays = why.entity, ((why.table, why.record_id),), 0
     else:
-        entity, ids, replays = _body(message, entity or _entity_of(source, queues))
+        entity, ids, replays = _body(message, why.entity or _entity_of(source, queues))
     return DeadLetter(
         place,
         message,
-        _text(given, "code") or message.dead_letter_reason or UNKNOWN,
-        _text(given, "message") or message.dead_letter_description,
-        _text(given, "system") or UNKNOWN,
+        why.code or message.dead_letter_reason or UNKNOWN,
+        why.message or message.dead_letter_description,
+        why.system or UNKNOWN,
         source,
         entity,
         ids,
-        moment(_text(given, "first_seen")) or message.enqueued,
-        number(given, "attempts"),
-        max(number(given, "replay_count"), replays),
+        why.first_seen or message.enqueued,
+        why.attempts,
+        max(why.replays, replays),
     )
 
 
-def _of_broker(place: Place, message: Peeked, queues: QueueSettings) -> DeadLetter:
+def _of_broker(place: Place, message: Peeked, why: Explanation, queues: QueueSettings) -> DeadLetter:
     """A message that the broker gave up. What an earlier replay left in its properties is not about this."""
     entity, ids, replays = _body(message, _entity_of(place.queue, queues))
     return DeadLetter(
@@ -124,9 +121,9 @@ def _of_broker(place: Place, message: Peeked, queues: QueueSettings) -> DeadLett
         place.queue,
         entity,
         ids,
-        moment(_text(message.properties, "first_seen")) or message.enqueued,
+        why.first_seen or message.enqueued,
         message.delivery_count,
-        max(number(message.properties, "replay_count"), replays),
+        max(why.replays, replays),
     )
 
 
@@ -148,14 +145,3 @@ def _body(message: Peeked, entity: str) -> tuple[str, Rows, int]:
 
 def _entity_of(queue: str, queues: QueueSettings) -> str:
     return next((entity for entity in ENTITIES if queues.of(entity) == queue), "")
-
-
-def _text(properties: Mapping[str, object], name: str) -> str:
-    value = properties.get(name)
-    return "" if value is None else str(value)
-
-
-def number(properties: Mapping[str, object], name: str) -> int:
-    """A count; what is no number was not written by this app, and counts as none."""
-    text = _text(properties, name)
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0

@@ -9,17 +9,17 @@ from datetime import datetime
 from ...azure.service_bus import Outgoing, Properties, sendable
 from ...config.settings import QueueSettings
 from ...dataverse.notifications import parse
+from ...model.dead_letter import BROKERS_OWN, BROUGHT_BACK, REPLAY_COUNT, Explanation
 from ...model.entities import ENTITIES
 from ...model.errors import MessageError, NotificationError
 from ...model.record import Record, decode, encode, timestamp
-from ...sync.redelivery import MARK
 from ...sync.routing import Refusal
 from .letter import DeadLetter
 
 #: Replayed this often without success: once more hardly helps.
 OFTEN = 3
-#: The broker's own, which it writes anew when it gives a message up again, and that the app brought it back once.
-_BROKERS = frozenset({"DeadLetterReason", "DeadLetterErrorDescription", MARK})
+#: Not about the message that is sent: why it lay there, and that the app has brought it back once.
+_DROPPED = BROKERS_OWN | {BROUGHT_BACK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ def _entity(letter: DeadLetter, queues: QueueSettings) -> str:
     source = next((entity for entity in ENTITIES if queues.of(entity) == letter.source_queue), "")
     if source or letter.source_queue == queues.changes:
         return source
-    given = letter.message.properties  # a queue that has another name by now
-    return letter.entity if "record_id" in given and letter.entity in ENTITIES else ""
+    of_record = bool(Explanation.read(letter.message.properties).record_id)  # of a queue that has another name by now
+    return letter.entity if of_record and letter.entity in ENTITIES else ""
 
 
 def _outgoing(letter: DeadLetter, queue: str, body: bytes, session: str | None, properties: Properties) -> Outgoing:
@@ -89,6 +89,6 @@ def _outgoing(letter: DeadLetter, queue: str, body: bytes, session: str | None, 
 
 
 def _stamped(given: Mapping[str, object], stamp: Stamp, replays: int) -> Properties:
-    stamps: Properties = {"replay_count": replays, "replayed_at": timestamp(stamp.at), "replay_id": stamp.id}
-    kept = {name: value for name, value in given.items() if name not in _BROKERS}
+    stamps: Properties = {REPLAY_COUNT: replays, "replayed_at": timestamp(stamp.at), "replay_id": stamp.id}
+    kept = {name: value for name, value in given.items() if name not in _DROPPED}
     return {**sendable(kept), **stamps}

@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from ...model.dead_letter import BROUGHT_BACK
 from ...model.entities import ENTITIES
 from ...model.ids_and_times import moment
 from ...model.record import timestamp
-from ...sync.redelivery import GIVEN_UP, MARK, NOT_BINDABLE, STATE
+from ...sync.redelivery import GIVEN_UP, NOT_BINDABLE, STATE
 from ..peek import PAGE, Place, QueueUnavailable, peek
 from ..queues import QUEUES, Described, flaws, name_of
 from .runner import Check, Finding, Subject, attention, failed, ok
@@ -224,9 +225,9 @@ async def _lying(bus: ServiceBusClient, queue: str, now: datetime) -> list[str]:
     """What lies among the broker's dead letters of a queue, of the first page of them."""
     async with aclosing(peek(bus, Place(queue, dead=True))) as pages:
         page = [message for message in await anext(pages, []) if message.dead_letter_reason == GIVEN_UP]
-    again = sum(MARK in message.properties for message in page)
+    again = sum(BROUGHT_BACK in message.properties for message in page)
     late = sum(
-        MARK not in message.properties and message.enqueued is not None and now - message.enqueued > LATE
+        BROUGHT_BACK not in message.properties and message.enqueued is not None and now - message.enqueued > LATE
         for message in page
     )
     more = " or more" if len(page) >= PAGE else ""

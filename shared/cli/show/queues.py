@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import aclosing
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ...config.settings import QueueSettings
 from ...dataverse.notifications import parse
+from ...model.dead_letter import Explanation, first_seen
 from ...model.entities import ENTITIES
 from ...model.errors import MessageError, NotificationError
-from ...model.ids_and_times import GUID, moment
+from ...model.ids_and_times import GUID
 from ...model.record import Record, decode
-from ..dead_letters.letter import number
+from ..dead_letters.letter import DeadLetter, read
 from ..peek import PAGE, Peeked, Place, QueueUnavailable, counts, peek
 from .facts import Letter, Search, Subject, Unseen, Waiting
 
@@ -71,7 +71,7 @@ async def _look_into(context: Context, search: Search, place: Place, max_message
                 return
             for message in page:
                 named = {id_.decode() for id_ in _ID.findall(message.body.lower())} & subjects.keys()
-                for id_ in named | ({str(message.properties.get("record_id"))} & subjects.keys()):
+                for id_ in named | ({Explanation.read(message.properties).record_id} & subjects.keys()):
                     note(subjects[id_], place, message, queues)
             seen += len(page)
             search.looked_at[str(place)] = seen
@@ -91,18 +91,17 @@ async def _unseen(context: Context, place: Place, why: str) -> Unseen:
 
 def note(subject: Subject, place: Place, message: Peeked, queues: QueueSettings) -> None:
     """Add what a message says about a record whose id is somewhere in it; it may be about another row."""
-    if place.queue == queues.dead_letters:
-        subject.letters += _letter_of_ours(subject, place, message)
-    elif place.dead:
-        if _records(subject, message, place, queues) or _notification(subject, message):
-            subject.letters.append(_letter_of_broker(place, message))
+    if place.dead or place.queue == queues.dead_letters:
+        found = read(place, message, queues)
+        if any(id_ == subject.id for _, id_ in found.ids):
+            subject.letters.append(_letter(found))
     elif place.session is not None:
         for record in _records(subject, message, place, queues):
             subject.waiting.append(
                 Waiting(str(place), routed=True, first_seen=record.first_seen, due=message.due, attempt=record.attempt)
             )
     elif name := _notification(subject, message):
-        seen = moment(str(message.properties.get("first_seen"))) or message.enqueued
+        seen = first_seen(message.properties) or message.enqueued
         subject.waiting.append(Waiting(str(place), routed=False, first_seen=seen, due=message.due, notification=name))
 
 
@@ -123,32 +122,13 @@ def _records(subject: Subject, message: Peeked, place: Place, queues: QueueSetti
         return []
 
 
-def _letter_of_ours(subject: Subject, place: Place, message: Peeked) -> Iterator[Letter]:
-    given = message.properties
-    about = given.get("record_id") or (subject.id if _notification(subject, message) else "")
-    if about == subject.id:
-        yield Letter(
-            str(place),
-            str(given.get("source_queue", "")),
-            str(given.get("code", "unknown")),
-            str(given.get("message", "")),
-            str(given.get("system", "")),
-            _as_moment(given.get("first_seen")),
-            number(given, "attempts"),
-        )
-
-
-def _letter_of_broker(place: Place, message: Peeked) -> Letter:
+def _letter(found: DeadLetter) -> Letter:
     return Letter(
-        str(place),
-        place.queue,
-        message.dead_letter_reason or "unknown",
-        message.dead_letter_description,
-        "service bus",
-        message.enqueued,
-        message.delivery_count,
+        str(found.place),
+        found.source_queue,
+        found.code,
+        found.reason,
+        found.system,
+        found.first_seen,
+        found.attempts,
     )
-
-
-def _as_moment(value: object) -> datetime | None:
-    return moment(str(value)) if value else None

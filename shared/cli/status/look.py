@@ -15,9 +15,10 @@ from ...azure import parked_table
 from ...azure.shared_state import State, Value
 from ...config.settings import StorageSettings
 from ...marketo.quota import Budget, limits_of
+from ...model import dead_letter
+from ...model.dead_letter import Explanation
 from ...model.entities import ENTITIES
 from ...model.errors import MessageError
-from ...model.ids_and_times import moment
 from ...model.record import decode
 from ...sync import circuit, circuit_breaker, heartbeat, statistics
 from ...sync.heartbeat import beat_of
@@ -122,7 +123,7 @@ def first_seen(message: Peeked, entity: str) -> datetime | None:
             return min((record.first_seen for record in decode(message.body, entity)), default=message.enqueued)
         except MessageError:
             return message.enqueued
-    return moment(str(message.properties.get("first_seen"))) or message.enqueued
+    return dead_letter.first_seen(message.properties) or message.enqueued
 
 
 async def _letters(context: Context, status: Status) -> None:
@@ -131,7 +132,7 @@ async def _letters(context: Context, status: Status) -> None:
     async with aclosing(peek.peek(context.bus, Place(status.dead_letters.name))) as pages:
         async for page in pages:
             for message in page:
-                entity = status.entities.get(str(message.properties.get("entity")))
+                entity = status.entities.get(Explanation.read(message.properties).entity)
                 if entity:
                     entity.letters += 1
                 else:

@@ -7,7 +7,8 @@ import pytest
 
 from local.harness.dead_letters import QUEUES
 from shared.config.settings import QueueSettings
-from shared.sync.redelivery import GIVEN_UP, MARK, GivenUp, sent_for
+from shared.model.dead_letter import BROUGHT_BACK
+from shared.sync.redelivery import GIVEN_UP, GivenUp, sent_for
 from tests.support.values import NOON
 
 NAMES = QueueSettings.model_validate(QUEUES)
@@ -59,7 +60,7 @@ def test_what_cannot_be_bound_is_put_aside_with_its_reason() -> None:
         (NOTIFICATION, True),
         (replace(NOTIFICATION, reason="TTLExpiredException"), False),
         (replace(NOTIFICATION, reason="somebody's decision"), False),
-        (replace(NOTIFICATION, properties={MARK: "2026-03-04T11:59:00.000Z"}), False),
+        (replace(NOTIFICATION, properties={BROUGHT_BACK: "2026-03-04T11:59:00.000Z"}), False),
     ],
 )
 def test_only_what_was_delivered_in_vain_comes_back_and_once(message: GivenUp, comes_back: bool) -> None:

@@ -20,11 +20,12 @@ from azure.servicebus.exceptions import ServiceBusError
 
 from shared.azure.service_bus import Outgoing
 from shared.config.settings import QueueSettings
+from shared.model.dead_letter import MESSAGE_LENGTH
 from shared.model.entities import ENTITIES, Entity
 from shared.model.outcome import FILTERED, Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
 from shared.model.record import MAX_RECORDS, Record, decode, read
 from shared.sync.scheduling import AT_ONCE, BACKOFF, JITTER, Windows
-from shared.sync.settlement import PROPERTY_LENGTH, Settler
+from shared.sync.settlement import Settler
 from tests.support.values import NOON
 
 SEEN = NOON - timedelta(minutes=5)
@@ -252,7 +253,7 @@ async def test_each_failed_record_is_a_dead_letter_of_its_own(world: World) -> N
 
 async def test_a_long_message_of_a_vendor_is_cut_and_not_refused_by_the_broker(world: World) -> None:
     (letter,) = await world.settle((record(), Failed("1003", "x" * 100_000)))
-    assert letter.properties["message"] == "x" * PROPERTY_LENGTH
+    assert letter.properties["message"] == "x" * MESSAGE_LENGTH
 
 
 @pytest.mark.parametrize("part", ["bus", "park", "release"])
