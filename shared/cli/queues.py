@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from ..config.settings import QueueSettings
+from .finding import Finding, attention, failed
 
 LOCK = timedelta(minutes=5)
 #: Service Bus' default. Fewer, and an outage of some minutes fills the dead-letter sub-queues.
@@ -55,15 +56,6 @@ class Described(Protocol):
     status: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Flaw:
-    """What is wrong with a queue. `grave`: records are lost, or not synced at all."""
-
-    text: str
-    remedy: str
-    grave: bool = True
-
-
 def name_of(design: QueueDesign, settings: QueueSettings) -> str:
     """The queue's name in the namespace."""
     return str(getattr(settings, design.setting))
@@ -74,30 +66,30 @@ def resume_line(setting: str) -> str:
     return f"msisync resume {'--routing' if setting == 'changes' else setting}"
 
 
-def flaws(design: QueueDesign, queue: Described) -> Iterator[Flaw]:
+def flaws(design: QueueDesign, queue: Described) -> Iterator[Finding]:
     """Everything about a queue that is not as designed."""
     status = getattr(queue.status, "value", queue.status)
     if status == PAUSED and design.setting != "dead_letters":
-        yield Flaw(
-            "it is paused: changes keep queueing, and nothing takes them", resume_line(design.setting), grave=False
-        )
+        yield attention("it is paused: changes keep queueing, and nothing takes them", resume_line(design.setting))
     elif status != ACTIVE:
-        yield Flaw(f"it is {status}", "set its status to Active")
+        yield failed(f"it is {status}", "set its status to Active")
     if bool(queue.requires_session) is not design.sessions:
         how = "with sessions" if design.sessions else "without sessions"
         text = (
             "it has no sessions: two writers could overlap" if design.sessions else "it has sessions: nothing reads it"
         )
-        yield Flaw(text, f"sessions cannot be changed: delete the queue when it is empty and create it {how}")
+        yield failed(text, f"sessions cannot be changed: delete the queue when it is empty and create it {how}")
     if (queue.lock_duration or LOCK) < LOCK:
         seconds = (queue.lock_duration or LOCK).total_seconds()
-        yield Flaw(f"its lock lasts {seconds:.0f} s, not 300: work may be done twice", "set its lock duration to PT5M")
+        yield failed(
+            f"its lock lasts {seconds:.0f} s, not 300: work may be done twice", "set its lock duration to PT5M"
+        )
     if (queue.max_delivery_count or DELIVERIES) < DELIVERIES:
         text = f"it dead-letters after {queue.max_delivery_count} deliveries: an outage soon fills its dead letters"
-        yield Flaw(text, f"set its max delivery count to {DELIVERIES}", grave=False)
+        yield attention(text, f"set its max delivery count to {DELIVERIES}")
     life = queue.default_message_time_to_live
     if life and life < NEVER and not queue.dead_lettering_on_message_expiration:
         text = f"messages vanish after {life}"
-        yield Flaw(text, "let messages expire never, or into the dead letters (dead lettering on message expiration)")
+        yield failed(text, "let messages expire never, or into the dead letters (dead lettering on message expiration)")
     if queue.forward_to:
-        yield Flaw("it forwards its messages to another queue or topic", "take the forwarding away")
+        yield failed("it forwards its messages to another queue or topic", "take the forwarding away")

@@ -18,7 +18,8 @@ from local.endpoints import inherited_environment
 from local.harness.operating import ROOT, Operator, operated_system
 from local.queues import DATAVERSE_KEY, DATAVERSE_POLICY
 from shared.cli.doctor.command import CHECKS
-from shared.cli.doctor.runner import Finding, Status, Subject, examine, with_needs
+from shared.cli.doctor.runner import Subject, examine, with_needs
+from shared.cli.finding import Finding, Severity
 
 MARKETO_CALLS = 16
 #: The checks of what is ours in Azure, and those that they need.
@@ -125,7 +126,7 @@ class Broken:
     """One broken thing of ours: which check must tell of it, with which words, and what is done to which queue."""
 
     check: str
-    status: Status
+    status: Severity
     words: tuple[str, ...]
     settings: Callable[[int], Mapping[str, str]] = lambda _: {}
     queue: str = ""
@@ -142,7 +143,7 @@ def policy(name: str, setting: str = "ServiceBusConnection") -> Callable[[int], 
     return lambda port: {setting: connection_string(port, name)}
 
 
-FAILED, ATTENTION = Status.FAILED, Status.ATTENTION
+FAILED, ATTENTION = Severity.FAILED, Severity.ATTENTION
 SEND = "CHANGES_SEND_CONNECTION"
 ROOT_POLICY = "RootManageSharedAccessKey"
 BREAKAGES = {
@@ -225,9 +226,9 @@ async def test_one_broken_thing_of_ours_turns_exactly_one_check(
     broken = BREAKAGES[name]
     found = dict(found_by_settings[name] if not broken.queue else await found_with_changed_queue(operator, broken))
     finding = found.pop(broken.check)
-    assert finding.status == broken.status, told(finding)
+    assert finding.severity == broken.status, told(finding)
     assert [word for word in broken.words if word not in told(finding)] == [], told(finding)
-    wrong = {n: told(f) for n, f in found.items() if f.status is not Status.OK and f.because != broken.check}
+    wrong = {n: told(f) for n, f in found.items() if f.severity is not Severity.OK and f.because != broken.check}
     assert not wrong
     assert operator.secrets_in(told(finding)) == []
 
@@ -242,7 +243,7 @@ async def found_with_changed_queue(operator: Operator, broken: Broken) -> dict[s
 
 async def test_without_a_key_for_dynamics_nothing_is_wrong(operator: Operator) -> None:
     found = await examined(operator, {SEND: ""})
-    assert {name: told(each) for name, each in found.items() if each.status is not Status.OK} == {}
+    assert {name: told(each) for name, each in found.items() if each.severity is not Severity.OK} == {}
 
 
 async def examined(operator: Operator, settings: Mapping[str, str]) -> dict[str, Finding]:

@@ -14,7 +14,8 @@ from emulators.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SA
 from emulators.marketo.switches import Switches
 from local.harness.operating import Operator, operated_system
 from shared.cli.doctor.command import CHECKS
-from shared.cli.doctor.runner import Finding, Status, Subject, examine
+from shared.cli.doctor.runner import Subject, examine
+from shared.cli.finding import Finding, Severity
 from tests.support.values import ROOT
 
 #: They depend on the broker, or on what the app has noted, and have test files of their own.
@@ -45,7 +46,7 @@ class Broken:
     """One broken thing: which check must tell of it, with which words, and what is done to whom."""
 
     check: str
-    status: Status
+    status: Severity
     words: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
     dataverse: Mapping[str, Any] = field(default_factory=dict)
@@ -179,7 +180,7 @@ async def no_storage(operator: Operator, mending: AsyncExitStack) -> None:
     await operator.system.stack.stop_part("azurite")
 
 
-FAILED, ATTENTION = Status.FAILED, Status.ATTENTION
+FAILED, ATTENTION = Severity.FAILED, Severity.ATTENTION
 NOBODY = "https://nobody.crm4.dynamics.com"
 OBJECTS = {
     "sales-person": SALES_PERSONS,
@@ -319,11 +320,13 @@ async def test_one_broken_thing_turns_exactly_one_check(operator: Operator, brok
     async with broken.done_to(operator, tmp_path) as settings:
         found = await examined(operator, settings)
     finding = found.pop(broken.check)
-    assert finding.status == broken.status, told(finding)
+    assert finding.severity == broken.status, told(finding)
     assert [word for word in broken.words if word not in told(finding)] == [], told(finding)
     assert finding.remedy
-    others = {name: each for name, each in found.items() if each.status is not Status.OK}
-    wrong = {n: (f.status, told(f)) for n, f in others.items() if (f.status, f.because) != ("skipped", broken.check)}
+    others = {name: each for name, each in found.items() if each.severity is not Severity.OK}
+    wrong = {
+        n: (f.severity, told(f)) for n, f in others.items() if (f.severity, f.because) != ("skipped", broken.check)
+    }
     assert not wrong
     assert operator.secrets_in("\n".join(map(told, [finding, *others.values()]))) == []
 
@@ -338,7 +341,7 @@ async def test_a_webhook_in_place_of_the_queue_is_as_good(operator: Operator) ->
         await operator.register("--webhook")
         found = await examined(operator, {})
         assert "receive_webhook" in found["endpoint"].text
-        assert {name: told(each) for name, each in found.items() if each.status is not Status.OK} == {}
+        assert {name: told(each) for name, each in found.items() if each.severity is not Severity.OK} == {}
         path = f"sdkmessageprocessingsteps({(await operator.step('contact Update'))['sdkmessageprocessingstepid']})"
         await operator.write("DELETE", path)
         broken = await examined(operator, {})
@@ -350,4 +353,4 @@ async def test_a_webhook_in_place_of_the_queue_is_as_good(operator: Operator) ->
 
 async def test_after_all_that_everything_is_well_again(operator: Operator) -> None:
     found = await examined(operator, {})
-    assert {name: told(each) for name, each in found.items() if each.status is not Status.OK} == {}
+    assert {name: told(each) for name, each in found.items() if each.severity is not Severity.OK} == {}

@@ -14,7 +14,8 @@ from local.virtual import MemoryState, MemoryTable
 from shared.azure.service_bus import Bus
 from shared.cli.context import Context
 from shared.cli.doctor.bus import CHECKS
-from shared.cli.doctor.runner import Finding, Status, Subject
+from shared.cli.doctor.runner import Subject
+from shared.cli.finding import Finding, Severity
 from shared.config.settings import BusSettings, QueueSettings
 from shared.model.dead_letter import BROUGHT_BACK
 from shared.sync.redelivery import Redelivery
@@ -129,12 +130,12 @@ async def test_the_doctor_tells_what_came_back_and_what_did_not(
         finally:
             await context.bus.close()
 
-    assert (await found()).status is Status.OK
+    assert (await found()).severity is Severity.OK
     await bury(letters, CHANGES, [ServiceBusMessage("good"), AmqpAnnotatedMessage(value_body=1)], **GIVEN_UP)
-    assert (await found()).status is Status.OK  # the timer has a minute
+    assert (await found()).severity is Severity.OK  # the timer has a minute
     await runner.run()
     finding = await found()
-    assert finding.status is Status.ATTENTION
+    assert finding.severity is Severity.ATTENTION
     assert "1 brought back at" in finding.details[0]
     assert "1 put aside as NotBindable" in finding.details[0]
     again = ServiceBusMessage("again", application_properties={BROUGHT_BACK: "before"})

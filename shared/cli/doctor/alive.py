@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 from ...config.version import deployed
 from ...sync.heartbeat import AHEAD, KIND, LATE_LEAST, TIMER, Beat, beat_of, interval, silence
+from ..finding import Finding, attention, failed, ok
 from ..status.facts import APP_SILENT, age
 from ..status.look import rows_of
-from .runner import Check, Finding, Subject, attention, failed, ok
+from .runner import Check, Subject
 
 GROUP = "App"
 

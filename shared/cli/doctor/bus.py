@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -14,9 +15,10 @@ from ...model.entities import ENTITIES
 from ...model.ids_and_times import moment
 from ...model.record import timestamp
 from ...sync.redelivery import GIVEN_UP, NOT_BINDABLE, STATE
+from ..finding import Finding, Severity, attention, failed, ok, worst
 from ..peek import PAGE, Place, QueueUnavailable, peek
 from ..queues import QUEUES, Described, flaws, name_of
-from .runner import Check, Finding, Subject, attention, failed, ok
+from .runner import Check, Subject
 
 if TYPE_CHECKING:
     from azure.servicebus.aio import ServiceBusClient
@@ -106,19 +108,19 @@ async def _queues(subject: Subject) -> Finding:
             f"the namespace's management does not answer ({type(error).__name__})",
             "see whether a firewall lets HTTPS (port 443) to the namespace through",
         )
-    wrong: list[tuple[str, str, bool]] = []
+    wrong: list[Finding] = []
     for design, name, queue in zip(QUEUES, names, found, strict=True):
         if queue is None:
             how = "with" if design.sessions else "without"
-            wrong.append((f"{name} does not exist", f"create {name} {how} sessions, lock duration PT5M", True))
+            wrong.append(failed(f"{name} does not exist", f"create {name} {how} sessions, lock duration PT5M"))
         else:
-            wrong += [(f"{name}: {flaw.text}", flaw.remedy, flaw.grave) for flaw in flaws(design, queue)]
+            wrong += [replace(flaw, text=f"{name}: {flaw.text}") for flaw in flaws(design, queue)]
     if not wrong:
         return ok(f"{len(names)} as designed")
     text = f"{len(wrong)} thing{'s' if len(wrong) > 1 else ''} not as designed"
-    remedy = "; ".join(dict.fromkeys(remedy for _, remedy, _ in wrong))
-    details = [line for line, _, _ in wrong]
-    return failed(text, remedy, details) if any(grave for *_, grave in wrong) else attention(text, remedy, details)
+    remedy = "; ".join(dict.fromkeys(flaw.remedy for flaw in wrong))
+    grade = failed if worst(wrong) is Severity.FAILED else attention
+    return grade(text, remedy, [flaw.text for flaw in wrong])
 
 
 async def _changes_key(subject: Subject) -> Finding:
@@ -203,8 +205,9 @@ async def _given_up(subject: Subject) -> Finding:
     names = [queues.changes, *(queues.of(entity) for entity in ENTITIES)]
     details: list[str] = []
     try:
-        for name in names:
-            details += [f"{name}: {line}" for line in await _lying(subject.context.bus, name, now)]
+        found = await asyncio.gather(*(_lying(subject.context.bus, name, now) for name in names))
+        for name, lines in zip(names, found, strict=True):
+            details += [f"{name}: {line}" for line in lines]
         async for name, noted in subject.context.state.all(STATE):
             details += _recent(name, noted, now)
     except QueueUnavailable as error:

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from ..command import Command, Exit, Result
 from ..context import Context
+from ..finding import Finding, Severity
 from . import alive, bus, dynamics, fields, hidden, insight, marketo, registration, settings
-from .runner import Check, Finding, Status, Subject, examine, with_needs
+from .runner import Check, Subject, examine, with_needs
 
 CHECKS: tuple[Check, ...] = (
     *settings.CHECKS,
@@ -32,10 +33,10 @@ CHECKS: tuple[Check, ...] = (
 
 #: Mark, mark where the terminal knows ASCII only, and style of each status.
 _MARKS = {
-    Status.OK: ("✔", "+", "green"),
-    Status.ATTENTION: ("!", "!", "yellow"),
-    Status.FAILED: ("✖", "x", "red"),
-    Status.SKIPPED: ("·", "-", "dim"),
+    Severity.OK: ("✔", "+", "green"),
+    Severity.ATTENTION: ("!", "!", "yellow"),
+    Severity.FAILED: ("✖", "x", "red"),
+    Severity.SKIPPED: ("·", "-", "dim"),
 }
 #: Columns that a text gets at least.
 _NARROW = 20
@@ -74,10 +75,10 @@ async def doctor(context: Context, given: Namespace, progress: Console) -> Resul
 
 def result(checks: Sequence[Check], found: Mapping[str, Finding], seconds: float) -> Result:
     """What the findings come to."""
-    counts = Counter(finding.status for finding in found.values())
-    exit_ = Exit.FAILED if counts[Status.FAILED] else Exit.ATTENTION if counts[Status.ATTENTION] else Exit.OK
+    counts = Counter(finding.severity for finding in found.values())
+    exit_ = Exit.FAILED if counts[Severity.FAILED] else Exit.ATTENTION if counts[Severity.ATTENTION] else Exit.OK
     data = {
-        "counts": {str(status): counts[status] for status in Status},
+        "counts": {str(status): counts[status] for status in Severity},
         "seconds": round(seconds, 2),
         "checks": [_as_json(check, found[check.id]) for check in checks],
     }
@@ -89,7 +90,7 @@ def _as_json(check: Check, finding: Finding) -> dict[str, Any]:
         "id": check.id,
         "group": check.group,
         "title": check.title,
-        "status": str(finding.status),
+        "status": str(finding.severity),
         "text": finding.text,
         "details": list(finding.details),
         "remedy": finding.remedy,
@@ -98,7 +99,7 @@ def _as_json(check: Check, finding: Finding) -> dict[str, Any]:
 
 
 def _show(
-    console: Console, checks: Sequence[Check], found: Mapping[str, Finding], counts: Counter[Status], seconds: float
+    console: Console, checks: Sequence[Check], found: Mapping[str, Finding], counts: Counter[Severity], seconds: float
 ) -> None:
     width = max(len(check.title) for check in checks)
     for group, members in groupby(checks, key=lambda check: check.group):
@@ -107,24 +108,24 @@ def _show(
             _show_one(console, check, found[check.id], width)
     console.print()
     for check in checks:
-        if found[check.id].status is Status.FAILED:
+        if found[check.id].severity is Severity.FAILED:
             console.print(Text(f"Mend first: {check.group}, {check.title} ({check.id})", style="red"))
             break
-    numbers = ", ".join(f"{counts[status]} {status}" for status in Status)
+    numbers = ", ".join(f"{counts[status]} {status}" for status in Severity)
     console.print(Text(f"{numbers}; {seconds:.1f} s"))
 
 
 def _show_one(console: Console, check: Check, finding: Finding, width: int) -> None:
-    mark, plain, style = _MARKS[finding.status]
+    mark, plain, style = _MARKS[finding.severity]
     line = Text.assemble(
-        (f"{mark if console.encoding.lower().startswith('utf') else plain} {finding.status:<9}", style),
+        (f"{mark if console.encoding.lower().startswith('utf') else plain} {finding.severity:<9}", style),
         f"  {check.title:<{width}}",
     )
-    text = f"because of {finding.because}" if finding.status is Status.SKIPPED else finding.text
-    line.append(f"  {text}" if text else "", style="dim" if finding.status in (Status.OK, Status.SKIPPED) else "")
+    text = f"because of {finding.because}" if finding.severity is Severity.SKIPPED else finding.text
+    line.append(f"  {text}" if text else "", style="dim" if finding.severity in (Severity.OK, Severity.SKIPPED) else "")
     line.rstrip()
     _indented(console, line, 2, hanging=_BELOW - 2)
-    if finding.status in (Status.ATTENTION, Status.FAILED):
+    if finding.severity in (Severity.ATTENTION, Severity.FAILED):
         for detail in finding.details:
             _indented(console, Text(f"- {detail}"), _BELOW)
         if finding.remedy:

@@ -10,7 +10,8 @@ from ...dataverse.client import API
 from ...model.codes import Kind
 from ...model.entities import TABLES
 from ...model.errors import DataverseError, SignInError
-from .runner import Check, Finding, Subject, attention, broken, failed, listed, ok
+from ..finding import Finding, attention, failed, ok
+from .runner import Check, Subject, broken, listed
 from .settings import knock
 
 GROUP = "Dynamics"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ...dataverse.metadata import Column
 from ...model.entities import ENTITIES, TABLES
-from ..fields.checks import check_fields, worst
-from ..fields.rules import Code, FieldFinding, Severity
+from ..fields.checks import check_fields
+from ..fields.rules import Code
 from ..fields.schemas import Schemas
+from ..finding import Finding, Severity, attention, failed, ok, worst
 from .marketo import READ_IDS, described
-from .runner import Check, Finding, Status, Subject, counted, ok, shortened
+from .runner import Check, Subject, counted
 
 GROUP = "Fields"
 
@@ -24,7 +25,7 @@ async def columns(subject: Subject, table: str) -> dict[str, Column]:
     return await subject.once(f"columns {table}", lambda: context.metadata.columns(table, context.config.language))
 
 
-async def findings(subject: Subject, *, marketo: bool) -> list[FieldFinding]:
+async def findings(subject: Subject, *, marketo: bool) -> list[Finding]:
     """What `fields check` says that must be mended. Without `marketo`, its side is not asked for."""
     config = subject.context.config
     entities = dict.fromkeys(TABLES[table][0].name for table in config.tables)
@@ -36,13 +37,12 @@ async def findings(subject: Subject, *, marketo: bool) -> list[FieldFinding]:
     return [found for found in check_fields(config, schemas) if found.severity is not Severity.OK]
 
 
-def judged(subject: Subject, wrong: list[FieldFinding], effect: str) -> Finding:
+def judged(subject: Subject, wrong: list[Finding], effect: str) -> Finding:
     """One finding for all of them."""
-    status = Status.FAILED if worst(wrong) is Severity.FAILED else Status.ATTENTION
-    lines = [f"{'.'.join(filter(None, (f.table, f.key)))}: {f.text} ({f.remedy})" for f in wrong]
+    lines = [f"{f.where}: {f.text} ({f.remedy})" for f in wrong]
     remedy = f"correct {subject.context.settings.sync.config}; msisync fields check shows everything"
-    text = f"{counted(len(wrong), 'finding')}{effect}"
-    return Finding(status, text, shortened(lines), remedy, blocks=status is Status.FAILED)
+    grade = failed if worst(wrong) is Severity.FAILED else attention
+    return grade(f"{counted(len(wrong), 'finding')}{effect}", remedy, lines)
 
 
 async def _columns(subject: Subject) -> Finding:

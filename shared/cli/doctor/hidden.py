@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...model.ids_and_times import moment
 from ...sync.reference_state import HIDDEN
+from ..finding import Finding, attention, ok
 from ..status.look import rows_of
-from .runner import Check, Finding, Subject, attention, ok
+from .runner import Check, Subject
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient

@@ -9,10 +9,11 @@ from ...model.errors import MarketoError
 from ...write_back.insight_fields import Reason, lead_field, resolve
 from ..fields.checks import check_fields
 from ..fields.schemas import Schemas
+from ..finding import Finding, attention, failed, ok
 from .dynamics import WRITTEN
 from .fields import columns
 from .marketo import described
-from .runner import Check, Finding, Subject, attention, failed, ok
+from .runner import Check, Subject
 
 GROUP = "Sales Insight"
 #: Users that are compared: one call of Marketo, one request to Dataverse.

@@ -13,7 +13,8 @@ from ...model.codes import Kind
 from ...model.entities import ENTITIES, Entity
 from ...model.errors import MarketoError, SignInError
 from ...sync.mapping import MarketoField
-from .runner import Check, Finding, Subject, attention, broken, failed, ok
+from ..finding import Finding, attention, failed, ok
+from .runner import Check, Subject, broken
 from .settings import knock
 
 GROUP = "Marketo"

@@ -11,6 +11,7 @@ from ...dataverse.client import API
 from ...model.codes import Kind
 from ...model.entities import REFERENCE_TABLES
 from ...model.errors import DataverseError
+from ..finding import Finding, attention, failed, ok
 from ..register.plan import Action, Plan, plan
 from ..register.rows import read_endpoints
 from ..register.wanted import (
@@ -26,7 +27,7 @@ from ..register.wanted import (
     wanted,
 )
 from .fields import columns
-from .runner import Check, Finding, Subject, attention, failed, ok
+from .runner import Check, Subject
 
 GROUP = "Registration in Dynamics"
 #: Days that failed system jobs are looked for.

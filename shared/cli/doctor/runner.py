@@ -9,75 +9,27 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, TypeVar, cast
 
 from ...model.codes import Kind
 from ...model.errors import MsiSyncError, VendorError
 from ..context import Context
+from ..finding import Finding, Severity, failed
 
 #: Seconds for one check. Waiting out Marketo's window of 20 seconds fits in.
 LIMIT_SECONDS = 45.0
-#: What a list of details shows at most: the rest is counted.
-SHOWN = 12
 
 T = TypeVar("T")
 
 
-class Status(StrEnum):
-    """What became of a check."""
-
-    OK = "ok"
-    ATTENTION = "attention"  # it works, but not as it should
-    FAILED = "failed"
-    SKIPPED = "skipped"  # its prerequisite is not met
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check has found. `text` belongs to its title, `details` are one line each, `remedy` says what to do.
-
-    `blocks`: checks that need this one cannot be made. `because`: the check that kept this one from being made.
-    """
-
-    status: Status
-    text: str = ""
-    details: tuple[str, ...] = ()
-    remedy: str = ""
-    blocks: bool = False
-    because: str = ""
-
-
-def ok(text: str = "") -> Finding:
-    """All is well."""
-    return Finding(Status.OK, text)
-
-
-def attention(text: str, remedy: str, details: Iterable[str] = (), *, blocks: bool = False) -> Finding:
-    """It works, but somebody should look at it."""
-    return Finding(Status.ATTENTION, text, shortened(details), remedy, blocks)
-
-
-def failed(text: str, remedy: str, details: Iterable[str] = ()) -> Finding:
-    """It does not work."""
-    return Finding(Status.FAILED, text, shortened(details), remedy, blocks=True)
-
-
 def skipped(because: str, text: str = "") -> Finding:
     """It cannot be told, because of another check."""
-    return Finding(Status.SKIPPED, text, blocks=True, because=because)
+    return Finding(Severity.SKIPPED, text, blocks=True, because=because)
 
 
 def counted(number: int, noun: str) -> str:
     """`1 problem`, `2 problems`."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def shortened(lines: Iterable[str]) -> tuple[str, ...]:
-    """A list that people still read."""
-    given = list(lines)
-    more = len(given) - SHOWN
-    return tuple(given) if more <= 1 else (*given[:SHOWN], f"and {more} more")
 
 
 class Subject:

@@ -9,7 +9,8 @@ import httpx
 
 from ...model.errors import ConfigurationError
 from ...model.ids_and_times import http_date
-from .runner import Check, Finding, Subject, attention, counted, failed, ok, skipped
+from ..finding import Finding, attention, failed, ok
+from .runner import Check, Subject, counted, skipped
 
 GROUP = "Set-up"
 #: Settings that function_app.py names in its triggers and nobody else reads.

@@ -11,19 +11,15 @@ from ...dataverse.metadata import Column
 from ...model.entities import ENTITIES, TABLES
 from ...sync.mapping import MarketoField
 from ...write_back.insight_fields import FoundBy, Reason, resolve
+from ..finding import Finding, attention, failed, ok
 from .default_mapping import DEFAULT_MAPPING
 from .rules import (
     LET_READ,
     RIGHT_VALUES,
     Code,
-    FieldFinding,
-    Severity,
     absent_columns,
-    attention,
-    failed,
     nearest,
     nearest_column,
-    ok,
     rule_problems,
 )
 from .schemas import Schemas
@@ -35,10 +31,10 @@ _DEFAULT_FILTER_COLUMN = SyncConfig().filter_column
 _GUID_LENGTH = 36
 
 Columns = Mapping[str, Column]
-Found = Iterator[FieldFinding]
+Found = Iterator[Finding]
 
 
-def check_fields(config: SyncConfig, schemas: Schemas) -> list[FieldFinding]:
+def check_fields(config: SyncConfig, schemas: Schemas) -> list[Finding]:
     """Everything in sync.toml that the two systems do not have, or have differently.
 
     What is not loaded is not checked: the tables of `schemas` should be those of sync.toml.
@@ -60,12 +56,7 @@ def check_fields(config: SyncConfig, schemas: Schemas) -> list[FieldFinding]:
     return found
 
 
-def worst(findings: Iterable[FieldFinding]) -> Severity:
-    """The gravest of these findings; OK where there are none."""
-    return max((finding.severity for finding in findings), key=list(Severity).index, default=Severity.OK)
-
-
-def _at(table: str, key: str, findings: Iterable[FieldFinding]) -> Found:
+def _at(table: str, key: str, findings: Iterable[Finding]) -> Found:
     return (replace(finding, table=table, key=key) for finding in findings)
 
 
@@ -74,10 +65,10 @@ def _refusals(schemas: Schemas) -> Found:
         text = f"cannot be described, so nothing of it can be synced: {error}"
         if name in TABLES:
             remedy = f"remove [{name}.fields]; leads, opportunities and their roles come with Dynamics 365 Sales"
-            yield from _at(name, "fields", [failed(Code.NOT_DESCRIBED, text, remedy)])
+            yield from _at(name, "fields", [failed(text, remedy, code=Code.NOT_DESCRIBED)])
         else:
             remedy = "give the role of Marketo's API user the permissions for this object"
-            yield from _at("", name, [failed(Code.NOT_DESCRIBED, text, remedy)])
+            yield from _at("", name, [failed(text, remedy, code=Code.NOT_DESCRIBED)])
 
 
 def _field(
@@ -86,9 +77,11 @@ def _field(
     spelled = next((known for known in fields if known.lower() == name.lower()), None)
     if spelled is None:
         text = f"Marketo's {TABLES[table][0].path} have no field {name}: left out"
-        yield attention(Code.FIELD_MISSING, text, nearest(name, fields, table))
+        yield attention(text, nearest(name, fields, table), code=Code.FIELD_MISSING)
     elif not fields[spelled].writable:
-        yield attention(Code.FIELD_READ_ONLY, f"{spelled} cannot be written in Marketo: left out", "remove the line")
+        yield attention(
+            f"{spelled} cannot be written in Marketo: left out", "remove the line", code=Code.FIELD_READ_ONLY
+        )
     for rule in rules:
         absent = list(absent_columns(table, rule, columns))
         yield from absent
@@ -96,7 +89,7 @@ def _field(
             is_default = rule in DEFAULT_MAPPING.get(table, {}).get(spelled, ())
             for problem in rule_problems(rule, columns, fields[spelled]):
                 # Adobe's own default mapping cuts some names as well: to be known, but nobody has to do anything.
-                yield ok(problem.code, problem.text) if is_default and problem.code is Code.CUT else problem
+                yield ok(problem.text, code=problem.code) if is_default and problem.code is Code.CUT else problem
 
 
 def _filter(table: str, conditions: Iterable[Condition], columns: Columns) -> Found:
@@ -104,19 +97,19 @@ def _filter(table: str, conditions: Iterable[Condition], columns: Columns) -> Fo
         for name, wanted in condition.items():
             if name not in columns or not columns[name].readable:
                 text = f"{name} cannot be read in Dynamics: nothing of {table} is synced"
-                yield failed(Code.FILTER, text, nearest_column(name, columns, table))
+                yield failed(text, nearest_column(name, columns, table), code=Code.FILTER)
             elif columns[name].hidden:
                 text = f"column-level security hides {name} from the sync user: nothing of {table} is synced"
-                yield failed(Code.FILTER, text, LET_READ)
+                yield failed(text, LET_READ, code=Code.FILTER)
             elif not isinstance(wanted, str) and not can_be(columns[name], wanted):
-                yield failed(Code.FILTER, f"{name} never has one of these values: no row can pass", RIGHT_VALUES)
+                yield failed(f"{name} never has one of these values: no row can pass", RIGHT_VALUES, code=Code.FILTER)
 
 
 def _relations(table: str, columns: Columns) -> Found:
     for name in TABLES[table][1].rule_columns:
         if name in columns and columns[name].hidden:
             text = f"column-level security hides {name} from the sync user: the link that Marketo has stays"
-            yield attention(Code.COLUMN_HIDDEN, text, LET_READ)
+            yield attention(text, LET_READ, code=Code.COLUMN_HIDDEN)
 
 
 def _flag(config: SyncConfig, schemas: Schemas) -> Found:
@@ -127,7 +120,7 @@ def _flag(config: SyncConfig, schemas: Schemas) -> Found:
     if name != _DEFAULT_FILTER_COLUMN and tables and not there:
         text = f"no table has a column {name}: everything is synced"
         remedy = f"correct the name; the guide's is {_DEFAULT_FILTER_COLUMN}"
-        yield from _at("", "filter_column", [attention(Code.FILTER, text, remedy)])
+        yield from _at("", "filter_column", [attention(text, remedy, code=Code.FILTER)])
         return
     for table in tables:
         yield from _at(table, "filter_column", _flag_of(name, there.get(table)))
@@ -135,16 +128,16 @@ def _flag(config: SyncConfig, schemas: Schemas) -> Found:
 
 def _flag_of(name: str, column: Column | None) -> Found:
     if column is None:
-        yield ok(Code.FILTER, f"there is no column {name}: every row is synced")
+        yield ok(f"there is no column {name}: every row is synced", code=Code.FILTER)
     elif not column.readable:
         text = f"{name} cannot be read: every row is synced, an explicit No as well"
-        yield attention(Code.FILTER, text, "let the column be read, or name another one in filter_column")
+        yield attention(text, "let the column be read, or name another one in filter_column", code=Code.FILTER)
     elif column.hidden:
         text = f"column-level security hides {name} from the sync user, an explicit No as well: nothing is synced"
-        yield failed(Code.FILTER, text, LET_READ)
+        yield failed(text, LET_READ, code=Code.FILTER)
     elif column.kind != "Boolean":
         text = f"{name} is a {column.kind} column, not Yes/No: only 0 keeps a row out"
-        yield attention(Code.FILTER, text, "make it a Yes/No column, or use a filter")
+        yield attention(text, "make it a Yes/No column, or use a filter", code=Code.FILTER)
 
 
 def _key(entity: str, key: str, fields: Mapping[str, MarketoField]) -> Found:
@@ -155,40 +148,40 @@ def _key(entity: str, key: str, fields: Mapping[str, MarketoField]) -> Found:
         remedy = nearest(key, fields, ENTITIES[entity].tables[0].name)
         if key == ENTITIES["person"].key:
             remedy = f"ask Marketo Support to switch MSI Non-Native on, or {own}"
-        yield failed(Code.KEY, f"Marketo has no field {key}: {nothing}", remedy)
+        yield failed(f"Marketo has no field {key}: {nothing}", remedy, code=Code.KEY)
         return
     if name != key:
-        yield failed(Code.KEY, f"Marketo spells {key} as {name}: {nothing}", f"write {name} in [keys]")
+        yield failed(f"Marketo spells {key} as {name}: {nothing}", f"write {name} in [keys]", code=Code.KEY)
         return
     field = fields[name]
     if field.data_type not in {"string", "text"} or (field.length or _GUID_LENGTH) < _GUID_LENGTH:
         length = f" of {field.length} characters" if field.length else ""
         text = f"{name} is a {field.data_type} field{length} and cannot hold a GUID: {nothing}"
-        yield failed(Code.KEY, text, f"name a string field of {_GUID_LENGTH} characters or more")
+        yield failed(text, f"name a string field of {_GUID_LENGTH} characters or more", code=Code.KEY)
     elif not field.writable:
-        yield failed(Code.KEY, f"{name} cannot be written: {nothing}", "name another field")
+        yield failed(f"{name} cannot be written: {nothing}", "name another field", code=Code.KEY)
     elif entity == "person" and not field.searchable:
         text = f"Marketo does not find persons by {name}: {nothing}"
-        yield failed(Code.KEY, text, "name a custom field of type string; msisync fields list lead shows them")
+        yield failed(text, "name a custom field of type string; msisync fields list lead shows them", code=Code.KEY)
 
 
 def _write_back(config: SyncConfig, schemas: Schemas) -> Found:
-    said: set[FieldFinding] = set()
+    said: set[Finding] = set()
     for table in INSIGHT_TABLES:
         if table not in config.tables or schemas.of(table) is None:
             continue
         for pair in resolve(config.write_back, schemas.columns[table], schemas.fields["person"]):
             for obstacle in pair.obstacles:
-                finding = attention(Code.WRITE_BACK, f"{obstacle.text}: not written back", obstacle.remedy)
+                finding = attention(f"{obstacle.text}: not written back", obstacle.remedy, code=Code.WRITE_BACK)
                 where = "" if obstacle.reason is Reason.NO_FIELD else table
                 yield from _once(said, _at(where, f"write_back.{pair.name}", [finding]))
             if pair.usable and pair.column and pair.found_by is FoundBy.GUIDE_NAME:
                 text = f"{pair.column.name} is taken for it, by {pair.found_by.value}"
                 remedy = "name it in [write_back] to be sure; msisync fields suggest prints the lines"
-                yield from _at(table, f"write_back.{pair.name}", [ok(Code.WRITE_BACK, text, remedy)])
+                yield from _at(table, f"write_back.{pair.name}", [ok(text, remedy, code=Code.WRITE_BACK)])
 
 
-def _once(said: set[FieldFinding], findings: Iterable[FieldFinding]) -> Found:
+def _once(said: set[Finding], findings: Iterable[Finding]) -> Found:
     """What the other table has not said already: Marketo's fields are the same for both."""
     for finding in findings:
         if finding not in said:

@@ -10,9 +10,9 @@ from ...config.sync_toml import SyncConfig
 from ...model.entities import ENTITIES, TABLES
 from ...write_back.insight_fields import resolve
 from ..command import Command, Exit, Result
+from ..finding import Finding, Severity, worst
 from ..renewal import not_told, renew
-from .checks import INSIGHT_TABLES, check_fields, worst
-from .rules import FieldFinding, Severity
+from .checks import INSIGHT_TABLES, check_fields
 from .schemas import Schemas, load_schemas
 from .suggestions import as_toml, suggest_fields, suggest_write_back, toml_of
 
@@ -25,7 +25,6 @@ GROUP = "see, propose and check which Dynamics columns go to which Marketo field
 
 #: Characters of a line when nobody's terminal limits it.
 _UNLIMITED = 240
-_EXITS = {Severity.OK: Exit.OK, Severity.ATTENTION: Exit.ATTENTION, Severity.FAILED: Exit.FAILED}
 _STYLES = {Severity.OK: "green", Severity.ATTENTION: "yellow", Severity.FAILED: "red"}
 #: The legacy roles are proposed only to those who ask for them.
 _USUAL_TABLES = tuple(table for table in TABLES if table != "customeropportunityrole")
@@ -94,7 +93,7 @@ async def check(context: Context, _: Namespace, progress: Console) -> Result:
             for f in findings
         ],
     }
-    return Result(_EXITS[worst(findings)], data, lambda console: _show_findings(console, findings, count, why_not))
+    return Result(worst(findings).exit, data, lambda console: _show_findings(console, findings, count, why_not))
 
 
 async def _load(
@@ -224,14 +223,13 @@ def _show_toml(console: Console, toml: str, refused: Mapping[str, str]) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_findings(console: Console, findings: Sequence[FieldFinding], count: int, why_not: str) -> None:
+def _show_findings(console: Console, findings: Sequence[Finding], count: int, why_not: str) -> None:
     from rich.text import Text  # noqa: PLC0415  (most commands need no text of many colours)
 
     for finding in sorted(findings, key=lambda f: list(Severity).index(f.severity), reverse=True):
-        where = ".".join(filter(None, (finding.table, finding.key)))
         line = Text(f"{finding.severity:<9} ", style=_STYLES[finding.severity])
         remedy = f". To do: {finding.remedy}" if finding.remedy else ""
-        console.print(line.append(f"{where}: {finding.text}{remedy}", style="default"))
+        console.print(line.append(f"{finding.where}: {finding.text}{remedy}", style="default"))
     counts = [sum(f.severity is severity for f in findings) for severity in (Severity.FAILED, Severity.ATTENTION)]
     if any(counts):
         console.print(f"{count} fields checked: {counts[0]} findings stop records, {counts[1]} need attention")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from ...config import validation
@@ -11,6 +10,7 @@ from ...config.sync_toml import FieldRule
 from ...dataverse.metadata import LOOKUP_KINDS, Column
 from ...sync.conversions import Source
 from ...sync.mapping import MarketoField
+from ..finding import Finding, attention, failed
 from .types import can_be, conversion_of, has_labels, is_measure, is_unbroken, lengths
 
 #: What to do about a column that is hidden from our user.
@@ -18,14 +18,6 @@ LET_READ = "add the sync user to a column security profile that may read it, or 
 _IS = 'use convert = "is" with values, or map a Yes/No column'
 #: What to do about values that a column never has.
 RIGHT_VALUES = "name the values as the column has them: a choice has numbers, a Yes/No column true and false"
-
-
-class Severity(StrEnum):
-    """How much a finding matters. `OK` is only to be known; `FAILED` stops records."""
-
-    OK = "ok"
-    ATTENTION = "attention"
-    FAILED = "failed"
 
 
 class Code(StrEnum):
@@ -47,82 +39,59 @@ class Code(StrEnum):
     WRITE_BACK = "WriteBack"
 
 
-@dataclass(frozen=True, slots=True)
-class FieldFinding:
-    """Something about a key of sync.toml. `table` is empty for what belongs to none; `key` is as sync.toml has it."""
-
-    severity: Severity
-    code: Code
-    text: str
-    remedy: str = ""
-    table: str = ""
-    key: str = ""
-
-
-def failed(code: Code, text: str, remedy: str) -> FieldFinding:
-    """Records are stopped."""
-    return FieldFinding(Severity.FAILED, code, text, remedy)
-
-
-def attention(code: Code, text: str, remedy: str) -> FieldFinding:
-    """Something is left out or not as it was meant."""
-    return FieldFinding(Severity.ATTENTION, code, text, remedy)
-
-
-def ok(code: Code, text: str, remedy: str = "") -> FieldFinding:
-    """Only to be known."""
-    return FieldFinding(Severity.OK, code, text, remedy)
-
-
-def absent_columns(table: str, rule: FieldRule, columns: Mapping[str, Column]) -> Iterator[FieldFinding]:
+def absent_columns(table: str, rule: FieldRule, columns: Mapping[str, Column]) -> Iterator[Finding]:
     """Why a rule cannot be used. `columns` are by their name in queries, here and below."""
     for name in rule.needed_columns:
         if name not in columns:
             text = f"{table} has no column {name} in Dynamics: left out"
-            yield attention(Code.COLUMN_MISSING, text, nearest_column(name, columns, table))
+            yield attention(text, nearest_column(name, columns, table), code=Code.COLUMN_MISSING)
         elif not columns[name].readable:
-            yield attention(Code.COLUMN_UNREADABLE, f"{name} cannot be read in Dynamics: left out", "map another one")
+            yield attention(
+                f"{name} cannot be read in Dynamics: left out", "map another one", code=Code.COLUMN_UNREADABLE
+            )
         elif columns[name].hidden:
             text = f"column-level security hides {name} from the sync user: the field keeps its value in Marketo"
-            yield attention(Code.COLUMN_HIDDEN, text, LET_READ)
+            yield attention(text, LET_READ, code=Code.COLUMN_HIDDEN)
 
 
-def rule_problems(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -> Iterator[FieldFinding]:
+def rule_problems(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -> Iterator[Finding]:
     """What is wrong with a rule for this field, when all its columns are there."""
     column = columns[rule.columns[0]]
     name = column.web_name
     yield from _conversion(rule, columns, field)
     if rule.convert == "label" and not has_labels(column):
-        yield attention(Code.NEVER, f"{name} is no choice and has no labels: never sent", "take the conversion away")
+        yield attention(
+            f"{name} is no choice and has no labels: never sent", "take the conversion away", code=Code.NEVER
+        )
     if rule.convert == "true_only" and column.kind != "Boolean":
         text = f"{name} is no Yes/No column: never sent"
-        yield attention(Code.NEVER, text, 'use convert = "is" with values')
+        yield attention(text, 'use convert = "is" with values', code=Code.NEVER)
     if rule.convert == "is" and not can_be(column, rule.values):
-        yield attention(Code.NEVER, f"{name} never has one of these values: always false", RIGHT_VALUES)
+        yield attention(f"{name} never has one of these values: always false", RIGHT_VALUES, code=Code.NEVER)
     for other, wanted in rule.when.items():
         if not isinstance(wanted, str) and not can_be(columns[other], wanted):
-            yield attention(Code.NEVER, f"{other} never has one of the values of when: never used", RIGHT_VALUES)
+            yield attention(f"{other} never has one of the values of when: never used", RIGHT_VALUES, code=Code.NEVER)
     cut = lengths(rule, [columns[each] for each in rule.columns], field)
     if cut:
         end = "longer values are left out" if is_unbroken(field) else "the rest is cut off"
         text = f"{' + '.join(rule.columns)} can have {cut[0]} characters, Marketo takes {cut[1]}: {end}"
-        yield attention(Code.CUT, text, "nothing, if that is all right; else map a field that takes more")
+        yield attention(text, "nothing, if that is all right; else map a field that takes more", code=Code.CUT)
 
 
-def _conversion(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -> Iterator[FieldFinding]:
+def _conversion(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -> Iterator[Finding]:
     """What the table of conversions says of the rule's values in a field of this type."""
     source, cell = conversion_of(rule, columns, field)
     name = columns[rule.columns[0]].web_name
     if cell.convert is None or cell.rare:
         text = f"{name} gives {source}, which a field of type {field.data_type} does not take"
         remedy = _IS if field.data_type == "boolean" else "map a column or a field of a fitting type"
-        yield failed(Code.WRONG_TYPE, f"{text}: {cell.note}", remedy)
+        yield failed(f"{text}: {cell.note}", remedy, code=Code.WRONG_TYPE)
     elif cell.note:
         text = f"{name} gives {source}, and the field is of type {field.data_type}: {cell.note}"
         if is_measure(source):
-            yield attention(Code.LOSSY, text, "nothing, if that is all right; else map a field of a fitting type")
+            yield attention(text, "nothing, if that is all right; else map a field of a fitting type", code=Code.LOSSY)
         else:
-            yield attention(Code.DOUBTFUL, text, _IS if field.data_type == "boolean" else _better(source))
+            yield attention(text, _IS if field.data_type == "boolean" else _better(source), code=Code.DOUBTFUL)
 
 
 def _better(source: Source) -> str:

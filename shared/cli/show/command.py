@@ -20,11 +20,12 @@ from ...model.ids_and_times import as_guid
 from ...sync.schema import Schema
 from ..command import Command, Result
 from ..context import Context
+from ..finding import Finding
 from . import left_out, marketo, parked, queues, roles
 from .dynamics import Dynamics
 from .facts import Person, Search, Subject, plain
 from .text import render
-from .verdict import Surroundings, Verdict, judge
+from .verdict import Surroundings, judge
 
 MAX_MESSAGES = 5000
 
@@ -93,19 +94,24 @@ def _entities(search: Search) -> set[str]:
     return {PERSON.name, *(parked.parent.entity for parked in waits)}
 
 
-def as_json(query: str, search: Search, verdicts: list[Verdict], worst: Verdict) -> dict[str, Any]:
+def as_json(query: str, search: Search, verdicts: list[Finding], worst: Finding) -> dict[str, Any]:
     """Everything that was found, as JSON types; personal data is there on purpose, secrets never are."""
     persons = [
-        {"verdict": plain(verdict), **plain(person)} for person, verdict in zip(search.persons, verdicts, strict=True)
+        {"verdict": _verdict(verdict), **plain(person)}
+        for person, verdict in zip(search.persons, verdicts, strict=True)
     ]
     return {
         "query": query,
-        "verdict": plain(worst),
+        "verdict": _verdict(worst),
         "persons": persons,
         "parents": [{"entity": parent.entity, **plain(subject)} for parent, subject in search.parents.items()],
         "looked_at": search.looked_at,
         "not_looked_at": [*plain(search.unseen), *({"queue": k, "why": v} for k, v in search.troubles.items())],
     }
+
+
+def _verdict(verdict: Finding) -> dict[str, Any]:
+    return {"code": verdict.code, "exit": verdict.exit, "sentence": verdict.text, "remedy": verdict.remedy}
 
 
 def _person(text: str) -> str:

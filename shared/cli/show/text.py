@@ -11,17 +11,17 @@ from rich.markup import escape
 
 from ...model.record import timestamp
 from ..command import Exit
+from ..finding import Finding
 from .facts import Person, Relation, Search, Subject
-from .verdict import Verdict
 
 _COLOURS = {Exit.OK: "green", Exit.ATTENTION: "yellow", Exit.FAILED: "red"}
 
 
-def render(console: Console, search: Search, verdicts: Sequence[Verdict]) -> None:
+def render(console: Console, search: Search, verdicts: Sequence[Finding]) -> None:
     """Print everything that was found."""
     for person, verdict in zip(search.persons, verdicts, strict=True):
         colour = _COLOURS[verdict.exit]
-        console.print(f"[bold {colour}]{verdict.code}[/] {escape(verdict.sentence)}")
+        console.print(f"[bold {colour}]{verdict.code}[/] {escape(verdict.text)}")
         if verdict.remedy:
             console.print(f"  [bold]next:[/] {escape(verdict.remedy)}")
         for title, lines in (

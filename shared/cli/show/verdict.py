@@ -10,19 +10,9 @@ from ...model.entities import PERSON
 from ...model.left_out import COMPANY_FIELD, LeftOut
 from ...model.outcome import Parent
 from ...model.record import timestamp
-from ..command import Exit
+from ..finding import Finding, Severity, attention, failed, ok
 from ..remedies import remedy
 from .facts import Letter, Parked, Subject, Unseen, Waiting
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`sentence` is for people, `remedy` what to do next (empty: nothing)."""
-
-    code: str
-    exit: Exit
-    sentence: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +45,7 @@ _SKIPPED = {
 _LINKS = frozenset(link.field for link in PERSON.links)
 
 
-def judge(subject: Subject, around: Surroundings, *, explain: bool = True) -> Verdict:
+def judge(subject: Subject, around: Surroundings, *, explain: bool = True) -> Finding:
     """The verdict on a record. `explain`: a parent that it waits for is judged as well, one level up."""
     if subject.exists is None:
         return _unknown(subject, around, "Dynamics")
@@ -67,86 +57,79 @@ def judge(subject: Subject, around: Surroundings, *, explain: bool = True) -> Ve
     return _there(subject, around) or _under_way(subject, around, explain) or _stuck(subject, around)
 
 
-def _gone(subject: Subject) -> Verdict:
+def _gone(subject: Subject) -> Finding:
     if subject.in_marketo:
-        return Verdict(
-            "GoneInDynamics",
-            Exit.FAILED,
+        return failed(
             f"{subject} is not in Dynamics (any more), but Marketo has its record",
             "deletes are not carried over: delete or merge the record in Marketo if it is not wanted there",
+            code="GoneInDynamics",
         )
     if subject.waiting or subject.letters:
         where = (subject.waiting or subject.letters)[0].queue
-        return Verdict(
-            "GoneInDynamics",
-            Exit.FAILED,
+        return failed(
             f"{subject} is not in Dynamics (any more), nor in Marketo; {where} still has a message about it",
             "if the row should be there, check that the sync user may read it",
+            code="GoneInDynamics",
         )
-    return Verdict(
-        "NotFound",
-        Exit.FAILED,
+    return failed(
         f"neither Dynamics nor Marketo has {subject}",
         "check the id or address, and that the sync user may read the row",
+        code="NotFound",
     )
 
 
-def _filtered(subject: Subject) -> Verdict:
+def _filtered(subject: Subject) -> Finding:
     kept = "; Marketo keeps the record that it has, and it is no longer updated" if subject.in_marketo else ""
-    return Verdict("Filtered", Exit.OK, f"{subject} is rightly not synced: {subject.kept_out}{kept}")
+    return ok(f"{subject} is rightly not synced: {subject.kept_out}{kept}", code="Filtered")
 
 
-def _there(subject: Subject, around: Surroundings) -> Verdict | None:
+def _there(subject: Subject, around: Surroundings) -> Finding | None:
     """What Marketo's records say by themselves, whatever is on its way."""
     if subject.in_marketo and subject.in_marketo > 1:
-        return Verdict(
-            "DuplicateInMarketo",
-            Exit.FAILED,
+        return failed(
             f"Marketo has {subject.in_marketo} records with the key of {subject}, and refuses to update any of them",
             "merge them in Marketo",
+            code="DuplicateInMarketo",
         )
     if subject.in_marketo and subject.differences is None:
         return _unknown(subject, around, "the mapping", "Dynamics", "Marketo")
     return _synced(subject) if subject.in_marketo and not subject.differences else None
 
 
-def _synced(subject: Subject) -> Verdict:
+def _synced(subject: Subject) -> Finding:
     if subject.lookalikes:
         ids = ", ".join(str(id_) for id_ in subject.lookalikes)
-        return Verdict(
-            "DuplicateInMarketo",
-            Exit.FAILED,
+        return failed(
             f"{subject} is synced, but Marketo has the same e-mail without its key as well: record {ids}",
             "merge them in Marketo: activities of the other record do not show in Dynamics",
+            code="DuplicateInMarketo",
         )
     mapped = [each for each in subject.left_out if not each.by_marketo]
     if mapped:
         return _without(subject, mapped)
     more = "; another change of it is on its way" if subject.waiting or subject.parked else ""
-    return Verdict("Synced", Exit.OK, f"{subject} is in Marketo as it is in Dynamics{more}")
+    return ok(f"{subject} is in Marketo as it is in Dynamics{more}", code="Synced")
 
 
-def _under_way(subject: Subject, around: Surroundings, explain: bool) -> Verdict | None:
+def _under_way(subject: Subject, around: Surroundings, explain: bool) -> Finding | None:
     """What waits for the record and will move by itself."""
     routed = [each for each in subject.waiting if each.routed]
     retrying = next((each for each in routed if _is_retry(each, around)), None)
     if retrying:
         when = f"next at {timestamp(retrying.due)}" if retrying.due else "next at any moment"
-        return Verdict(
-            "Retrying",
-            Exit.ATTENTION,
+        return attention(
             f"{subject} could not be synced yet and is tried again ({_tries(retrying)} so far), {when}",
             "the app's log says why (look for its id); msisync doctor shows whether Marketo and Dynamics are well",
+            code="Retrying",
         )
     if routed:
-        return Verdict("Queued", Exit.ATTENTION, f"{subject} waits in {routed[0].queue} for its turn", _AGAIN)
+        return attention(f"{subject} waits in {routed[0].queue} for its turn", _AGAIN, code="Queued")
     if subject.waiting:
         queue = subject.waiting[0].queue
-        return Verdict(
-            "NotSentYet",
-            Exit.ATTENTION,
+        return attention(
             f"a change of {subject} waits in {queue} and has not been read by the app",
             f"{_AGAIN}; if it stays, check that the app runs",
+            code="NotSentYet",
         )
     waits = [parked for parked in subject.parked if not parked.linked_later]
     if waits:
@@ -169,57 +152,53 @@ def _is_retry(waiting: Waiting, around: Surroundings) -> bool:
     return old or waiting.due - around.now > around.burst
 
 
-def _waiting_for_parent(subject: Subject, parked: Parked, around: Surroundings, explain: bool) -> Verdict:
+def _waiting_for_parent(subject: Subject, parked: Parked, around: Surroundings, explain: bool) -> Finding:
     named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
     noun = parked.parent.entity.replace("_", " ")
     sentence = f"{subject} waits since {timestamp(parked.since)} for its {noun}, {named}"
     if not explain:
-        return Verdict("WaitingForParent", Exit.ATTENTION, sentence, _AGAIN)
+        return attention(sentence, _AGAIN, code="WaitingForParent")
     when = f" at {timestamp(parked.next_check)}" if parked.next_check else ""
     if named.in_marketo:
         found = f"{sentence}, which is in Marketo by now: the app finds that out at its next look{when}"
-        return Verdict("WaitingForParent", Exit.ATTENTION, found, _AGAIN)
+        return attention(found, _AGAIN, code="WaitingForParent")
     if named.kept_out:
         found = f"{sentence}, which is rightly not synced ({named.kept_out}): the app does without it at its next look"
-        return Verdict("WaitingForParent", Exit.ATTENTION, f"{found}{when}", _AGAIN)
+        return attention(f"{found}{when}", _AGAIN, code="WaitingForParent")
     why = _missing(named, parked, around)
-    return Verdict(
-        "WaitingForParent",
-        Exit.ATTENTION if why.exit is Exit.ATTENTION else Exit.FAILED,
-        f"{sentence}, which is not in Marketo: {why.sentence} [{why.code}]",
-        why.remedy,
-    )
+    grade = attention if why.severity is Severity.ATTENTION else failed
+    return grade(f"{sentence}, which is not in Marketo: {why.text} [{why.code}]", why.remedy, code="WaitingForParent")
 
 
-def _linked_later(subject: Subject, parked: Parked, around: Surroundings, explain: bool) -> Verdict:
+def _linked_later(subject: Subject, parked: Parked, around: Surroundings, explain: bool) -> Finding:
     """It is in Marketo as far as it can be."""
     named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
     noun = parked.parent.entity.replace("_", " ")
     sentence = f"{subject} is in Marketo, but without the link to its {noun}, {named}"
     if not explain or named.in_marketo:
-        return Verdict("LinkedLater", Exit.ATTENTION, f"{sentence}, which is being sent", _AGAIN)
+        return attention(f"{sentence}, which is being sent", _AGAIN, code="LinkedLater")
     why = _missing(named, parked, around)
-    return Verdict(
-        "LinkedLater",
-        Exit.ATTENTION if why.exit is Exit.ATTENTION else Exit.FAILED,
-        f"{sentence}, which is not there yet: {why.sentence} [{why.code}]",
+    grade = attention if why.severity is Severity.ATTENTION else failed
+    return grade(
+        f"{sentence}, which is not there yet: {why.text} [{why.code}]",
         f"{why.remedy}; once it is in Marketo, the link follows automatically",
+        code="LinkedLater",
     )
 
 
-def _missing(named: Subject, parked: Parked, around: Surroundings) -> Verdict:
+def _missing(named: Subject, parked: Parked, around: Surroundings) -> Finding:
     """Why a parent is not in Marketo, and what to do: its dead letter, else what was noted when its sync ended."""
     cause = parked.cause
     if cause is None or (named.letters and named.exists):
         return judge(named, around, explain=False)
     sentence = f"its own sync ended at {timestamp(cause.since)} with {cause.code}, {cause.message}"
     if cause.skipped:
-        return Verdict(cause.code, Exit.FAILED, sentence, _SKIPPED.get(cause.code, _SAVE))
+        return failed(sentence, _SKIPPED.get(cause.code, _SAVE), code=cause.code)
     system = "marketo" if cause.code.isdecimal() else "msisync"
-    return Verdict(cause.code, Exit.FAILED, sentence, remedy(cause.code, system, f"--id {named.id}"))
+    return failed(sentence, remedy(cause.code, system, f"--id {named.id}"), code=cause.code)
 
 
-def _stuck(subject: Subject, around: Surroundings) -> Verdict:
+def _stuck(subject: Subject, around: Surroundings) -> Finding:
     """Nothing that was seen will move the record by itself."""
     if subject.letters:
         return _dead_lettered(subject, subject.letters[-1])
@@ -227,11 +206,8 @@ def _stuck(subject: Subject, around: Surroundings) -> Verdict:
     counted = next((each for each in hidden if each.moves and each.active is not None), None)
     if subject.in_marketo is not None and counted:
         number = (counted.active or 0) + (counted.scheduled or 0)
-        return Verdict(
-            "Queued",
-            Exit.ATTENTION,
-            f"{subject} may be among the {number} messages of {counted.queue}: {counted.why}",
-            _AGAIN,
+        return attention(
+            f"{subject} may be among the {number} messages of {counted.queue}: {counted.why}", _AGAIN, code="Queued"
         )
     if subject.in_marketo is None:
         return _unknown(subject, around, "Marketo")
@@ -241,22 +217,20 @@ def _stuck(subject: Subject, around: Surroundings) -> Verdict:
         known = {each.field.lower() for each in subject.left_out}
         if names and known.issuperset(name.lower() for name in names):
             return _without(subject, subject.left_out)
-        return Verdict(
-            "Differs",
-            Exit.FAILED,
+        return failed(
             f"{subject} is in Marketo, but {', '.join(names)} {'is' if len(names) == 1 else 'are'} not as in "
             f"Dynamics, and {blind or 'nothing waits for it'}",
             _SAVE,
+            code="Differs",
         )
-    return Verdict(
-        "NotInMarketo",
-        Exit.FAILED,
+    return failed(
         f"{subject} is not in Marketo, and {blind or 'nothing waits for it: its change was never posted'}",
         _DOCTOR,
+        code="NotInMarketo",
     )
 
 
-def _without(subject: Subject, left_out: Sequence[LeftOut]) -> Verdict:
+def _without(subject: Subject, left_out: Sequence[LeftOut]) -> Finding:
     sentence = f"{subject} is in Marketo, but without what Dynamics has for {'; '.join(map(str, left_out))}"
     unfit = [each.field for each in left_out if each.code != COMPANY_FIELD]
     of_company = ", ".join(each.field for each in left_out if each.code == COMPANY_FIELD)
@@ -268,19 +242,18 @@ def _without(subject: Subject, left_out: Sequence[LeftOut]) -> Verdict:
             'row; to save it as it is changes nothing (what Marketo has meanwhile: refused = "keep" or "clear" in '
             "sync.toml)",
         )
-    return Verdict("FieldsLeftOut", Exit.FAILED, sentence, "; ".join(remedies))
+    return failed(sentence, "; ".join(remedies), code="FieldsLeftOut")
 
 
-def _dead_lettered(subject: Subject, letter: Letter) -> Verdict:
-    return Verdict(
-        "DeadLettered",
-        Exit.FAILED,
+def _dead_lettered(subject: Subject, letter: Letter) -> Finding:
+    return failed(
         f"{subject} is a dead letter in {letter.queue}: {letter.code}, {letter.message}",
         remedy(letter.code, letter.system, f"--id {subject.id}"),
+        code="DeadLettered",
     )
 
 
-def _unknown(subject: Subject, around: Surroundings, *systems: str) -> Verdict:
+def _unknown(subject: Subject, around: Surroundings, *systems: str) -> Finding:
     """Where the record stands depends on what did not answer; what was seen all the same counts."""
     if subject.exists is None and (found := _under_way(subject, around, explain=True)):
         return found
@@ -288,11 +261,10 @@ def _unknown(subject: Subject, around: Surroundings, *systems: str) -> Verdict:
         return _dead_lettered(subject, subject.letters[-1])
     troubles = around.troubles or {}
     why = "; ".join(f"{name}: {troubles[name]}" for name in systems if name in troubles)
-    return Verdict(
-        "Unknown",
-        Exit.FAILED,
+    return failed(
         f"nobody can say where {subject} stands, because something could not be asked: {why or systems[0]}",
         "run msisync doctor",
+        code="Unknown",
     )
 
 

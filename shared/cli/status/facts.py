@@ -12,6 +12,7 @@ from ...model.ids_and_times import moment
 from ...sync.heartbeat import AHEAD, FUNCTIONS, TIMER, Beat, interval, silence
 from ...write_back.results import LATE, changes_done
 from ..command import Exit
+from ..finding import Finding, attention
 from ..queues import ACTIVE, PAUSED, resume_line
 
 if TYPE_CHECKING:
@@ -99,14 +100,6 @@ class WriteBack:
         return str(self.runs[0].get("error") or "") if self.runs else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """Something that an operator should look at, and how."""
-
-    text: str
-    remedy: str
-
-
 @dataclass(slots=True)
 class Status:
     """Everything. `parked_more`, `letters_more`: there are more than were counted. `letters_elsewhere`: dead letters of
@@ -149,7 +142,7 @@ class Status:
         return Exit.ATTENTION if self.attentions else Exit.OK
 
     @property
-    def attentions(self) -> list[Attention]:
+    def attentions(self) -> list[Finding]:
         """What needs an operator, the causes first."""
         return [
             *self._silent(),
@@ -160,23 +153,23 @@ class Status:
             *self._dead(),
         ]
 
-    def _silent(self) -> Iterator[Attention]:
+    def _silent(self) -> Iterator[Finding]:
         """The app itself, before all that it does."""
         if self.beats is None:
             return
         beat = self.beats.get(TIMER)
         silent = silence(beat, self.schedule, self.at)
         if silent:
-            yield Attention(f"the app has told nothing for {age(silent)} ({TIMER})", APP_SILENT)
+            yield attention(f"the app has told nothing for {age(silent)} ({TIMER})", APP_SILENT)
         elif beat is None and interval(self.schedule) and any(queue.waiting for queue in self._taken()):
-            yield Attention("the app has never run here, and changes wait", APP_SILENT)
+            yield attention("the app has never run here, and changes wait", APP_SILENT)
         elif beat and beat.at > self.at + AHEAD:
             text = f"the app's clock, or this machine's, is wrong: {TIMER} has run at {_time(beat.at)}"
-            yield Attention(text, "set the clock right; see docs/troubleshooting.md#clocks")
+            yield attention(text, "set the clock right; see docs/troubleshooting.md#clocks")
         if not silent:
             yield from self._not_taken()
 
-    def _not_taken(self) -> Iterator[Attention]:
+    def _not_taken(self) -> Iterator[Finding]:
         """The app is alive, but not the function of a queue in which messages have waited."""
         for queue in self._taken():
             function = FUNCTIONS[queue.setting]
@@ -184,50 +177,50 @@ class Status:
             late = queue.oldest and self.at - queue.oldest > LONG and not queue.is_paused
             if self.beats and queue.waiting and late and (beat is None or self.at - beat.at > LONG):
                 when = f"for {age(self.at - beat.at)}" if beat else "ever"
-                yield Attention(f"{function} has not run {when}, and {queue.name} has messages for it", FUNCTION_SILENT)
+                yield attention(f"{function} has not run {when}, and {queue.name} has messages for it", FUNCTION_SILENT)
 
     def _taken(self) -> list[Queue]:
         return [queue for queue in self.queues if queue is not self.dead_letters]
 
-    def _stopped(self) -> Iterator[Attention]:
+    def _stopped(self) -> Iterator[Finding]:
         for queue in self.queues:
             if queue.is_paused and queue is not self.dead_letters:
-                yield Attention(f"{queue.name} is paused", resume_line(queue.setting))
+                yield attention(f"{queue.name} is paused", resume_line(queue.setting))
             elif queue.status not in ("", ACTIVE):
-                yield Attention(f"{queue.name} is {queue.status}", "set its status to Active in the Azure portal")
+                yield attention(f"{queue.name} is {queue.status}", "set its status to Active in the Azure portal")
 
-    def _closed(self) -> Iterator[Attention]:
+    def _closed(self) -> Iterator[Finding]:
         for name, outage in self.circuits.items():
             text = f"no calls for {name} since {_time(outage.since)} ({outage.reason})"
-            yield Attention(text, f"tried again by itself at {_time(outage.until)}; if it lasts, msisync doctor")
+            yield attention(text, f"tried again by itself at {_time(outage.until)}; if it lasts, msisync doctor")
         if self.budget and self.budget.closed_until:
             text = f"Marketo is not called ({self.budget.closed_reason})"
-            yield Attention(text, f"goes on by itself at {_time(self.budget.closed_until)}; see MARKETO_DAILY_SHARE")
+            yield attention(text, f"goes on by itself at {_time(self.budget.closed_until)}; see MARKETO_DAILY_SHARE")
 
-    def _waits(self) -> Iterator[Attention]:
+    def _waits(self) -> Iterator[Finding]:
         for queue in self.queues:
             if queue.oldest and self.at - queue.oldest > LONG:
                 text = f"the oldest change in {queue.name} waits for {age(self.at - queue.oldest)}"
-                yield Attention(text, "see the lines above, the last error and the app's log; msisync doctor")
+                yield attention(text, "see the lines above, the last error and the app's log; msisync doctor")
 
-    def _written_back(self) -> Iterator[Attention]:
+    def _written_back(self) -> Iterator[Finding]:
         if self.write_back.error:
             remedy = "begins again where it was by itself; if it lasts, msisync doctor"
-            yield Attention(f"the last write-back has stopped ({self.write_back.error})", remedy)
+            yield attention(f"the last write-back has stopped ({self.write_back.error})", remedy)
         done = self.write_back.done()
         if done and self.at - done > LATE:
             text = f"nothing was written back for {age(self.at - done)}"
-            yield Attention(text, "see WRITE_BACK_SCHEDULE and the app's log; msisync write-back run")
+            yield attention(text, "see WRITE_BACK_SCHEDULE and the app's log; msisync write-back run")
         waiting = self.write_back.refused - self.write_back.dead
         if waiting:
             rows = f"{waiting:,} row{'s' if waiting != 1 else ''}"
             text = f"{rows} could not be written back ({self.write_back.last_refusal})"
-            yield Attention(text, "tried again by itself; see the code, and whether the sync user may write the row")
+            yield attention(text, "tried again by itself; see the code, and whether the sync user may write the row")
 
-    def _dead(self) -> Iterator[Attention]:
+    def _dead(self) -> Iterator[Finding]:
         if self.dead:
             number = f"{self.dead:,} dead letter{'s' if self.dead != 1 else ''}"
-            yield Attention(number, "msisync dead-letters summary")
+            yield attention(number, "msisync dead-letters summary")
 
 
 def age(duration: timedelta) -> str:

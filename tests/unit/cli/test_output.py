@@ -91,7 +91,7 @@ def test_everything_that_show_knows_of_a_person_is_harmless() -> None:
     person.records = [{"id": 17, "email": HOSTILE}]
     person.roles = [replace(role, role=HOSTILE, name=HOSTILE) for role in person.roles]
     search.troubles = {"x": HOSTILE}
-    said = shown(lambda console: render(console, search, [replace(VERDICT, sentence=HOSTILE)]), soft_wrap=True)
+    said = shown(lambda console: render(console, search, [replace(VERDICT, text=HOSTILE)]), soft_wrap=True)
     assert not OBEYED.search(said)
     assert r"\x1b[2J" in said
 

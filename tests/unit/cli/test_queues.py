@@ -9,6 +9,7 @@ import pytest
 from azure.servicebus.management import EntityStatus
 
 import function_app
+from shared.cli.finding import Severity
 from shared.cli.queues import LOCK, QUEUES, QueueDesign, flaws, name_of
 from shared.config.settings import QueueSettings
 from tests.support.values import ROOT
@@ -82,7 +83,7 @@ def test_each_flaw_is_told_with_its_remedy(change: dict[str, Any], text: str, re
     (flaw,) = flaws(SESSIONS, replace(Queue(), **change))
     assert text in flaw.text
     assert remedy in flaw.remedy
-    assert flaw.grave is grave
+    assert flaw.severity is (Severity.FAILED if grave else Severity.ATTENTION)
 
 
 def test_messages_that_expire_into_the_dead_letters_are_all_right() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from infra import deployment
 from shared.cli.doctor import alive
-from shared.cli.doctor.runner import Status as Check
+from shared.cli.finding import Severity
 from shared.cli.status.facts import Entity, Queue, Status
 from shared.cli.status.text import frame
 from shared.config.settings import MarketoSettings
@@ -118,19 +118,19 @@ def test_a_row_that_cannot_be_read_is_no_note(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("ago", "schedule", "status", "text"),
     [
-        (1, EACH_MINUTE, Check.OK, "has run now; version 0.1.0+abc, this msisync is"),
-        (12, "0 */5 * * * *", Check.OK, "has run 12 min ago"),
-        (20, EACH_MINUTE, Check.FAILED, "has not run for 20 min; version 0.1.0+abc"),
-        (None, EACH_MINUTE, Check.ATTENTION, "has never run here"),
-        (None, "0 0 0 1 1 *", Check.OK, "nothing can be told"),
-        (-120, EACH_MINUTE, Check.ATTENTION, "in the future, 2026-03-04 14:00 UTC"),
+        (1, EACH_MINUTE, Severity.OK, "has run now; version 0.1.0+abc, this msisync is"),
+        (12, "0 */5 * * * *", Severity.OK, "has run 12 min ago"),
+        (20, EACH_MINUTE, Severity.FAILED, "has not run for 20 min; version 0.1.0+abc"),
+        (None, EACH_MINUTE, Severity.ATTENTION, "has never run here"),
+        (None, "0 0 0 1 1 *", Severity.OK, "nothing can be told"),
+        (-120, EACH_MINUTE, Severity.ATTENTION, "in the future, 2026-03-04 14:00 UTC"),
     ],
 )
-def test_the_doctor_tells_whether_the_app_runs(ago: int | None, schedule: str, status: Check, text: str) -> None:
+def test_the_doctor_tells_whether_the_app_runs(ago: int | None, schedule: str, status: Severity, text: str) -> None:
     beat = None if ago is None else Beat(NOON - ago * MINUTE, "host", "0.1.0+abc")
     found = alive.finding(beat, schedule, NOON)
-    assert (found.status, text in found.text) == (status, True), found
-    assert status is Check.OK or "docs/troubleshooting.md#" in found.remedy
+    assert (found.severity, text in found.text) == (status, True), found
+    assert status is Severity.OK or "docs/troubleshooting.md#" in found.remedy
 
 
 # -- status -----------------------------------------------------------------------------------------------------

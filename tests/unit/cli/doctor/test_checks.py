@@ -11,8 +11,9 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
 from shared.cli.doctor.command import CHECKS
-from shared.cli.doctor.runner import Finding, Status, Subject
+from shared.cli.doctor.runner import Subject
 from shared.cli.doctor.settings import knock
+from shared.cli.finding import Finding, Severity
 from shared.config.sync_toml import SyncConfig
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError
@@ -63,32 +64,32 @@ def privileges(**depths: str) -> dict[str, Any]:
 
 async def test_the_right_organisation_is_named() -> None:
     found = await find("dynamics-organization", organization(), organization_id=ORGANIZATION.upper())
-    assert (found.status, "Contoso" in found.text) == (Status.OK, True)
+    assert (found.severity, "Contoso" in found.text) == (Severity.OK, True)
 
 
 async def test_a_disabled_environment_fails() -> None:
     found = await find("dynamics-organization", organization(State="Disabled"))
-    assert (found.status, "Disabled" in found.text) == (Status.FAILED, True)
+    assert (found.severity, "Disabled" in found.text) == (Severity.FAILED, True)
 
 
 async def test_an_environment_that_has_another_address_should_be_called_by_it() -> None:
     moved = {"Keys": ["WebApplication"], "Values": ["https://fabrikam.crm4.dynamics.com/"]}
     found = await find("dynamics-organization", organization(Endpoints=moved))
-    assert found.status is Status.ATTENTION
+    assert found.severity is Severity.ATTENTION
     assert "set DATAVERSE_URL to https://fabrikam.crm4.dynamics.com" in found.remedy
 
 
 async def test_rights_on_some_rows_only_are_told() -> None:
     found = await find("dynamics-read", privileges(prvReadLead="Basic", prvReadAccount="Local"))
-    assert found.status is Status.ATTENTION
+    assert found.severity is Severity.ATTENTION
     assert found.details == ("lead: only rows of the user's own", "account: only rows of its business unit")
     found = await find("dynamics-write", privileges(prvWriteContact="Deep"))
-    assert (found.status, "contact" in found.details[0]) == (Status.ATTENTION, True)
+    assert (found.severity, "contact" in found.details[0]) == (Severity.ATTENTION, True)
 
 
 async def test_a_privilege_of_another_name_is_no_reason_to_complain_when_the_table_can_be_read() -> None:
     found = await find("dynamics-read", privileges(prvReadTeam=""))
-    assert found.status is Status.OK
+    assert found.severity is Severity.OK
 
 
 async def test_a_table_that_is_not_there_is_told_from_one_that_may_not_be_read() -> None:
@@ -96,15 +97,15 @@ async def test_a_table_that_is_not_there_is_told_from_one_that_may_not_be_read()
     found = await find("dynamics-read", {**privileges(prvReadLead=""), "/leads?": gone})
     assert "Dynamics 365 Sales app" in found.details[0]
     found = await find("dynamics-read", {**privileges(prvReadLead=""), "/leads?": DENIED})
-    assert (found.status, found.details) == (Status.FAILED, ("lead: 0x80040220 missing prvReadUser",))
+    assert (found.severity, found.details) == (Severity.FAILED, ("lead: 0x80040220 missing prvReadUser",))
 
 
 @pytest.mark.parametrize("answer", [DENIED, {"RolePrivileges": [{"PrivilegeId": "p-1", "Depth": "Global"}]}])
 async def test_privileges_that_nobody_may_see_are_tried_by_reading_and_never_by_writing(answer: Any) -> None:
     unseen = {"RetrieveUserPrivileges": answer}
-    assert (await find("dynamics-read", unseen)).status is Status.OK
+    assert (await find("dynamics-read", unseen)).severity is Severity.OK
     found = await find("dynamics-write", unseen)
-    assert (found.status, "nothing is written to find out" in found.text) == (Status.ATTENTION, True)
+    assert (found.severity, "nothing is written to find out" in found.text) == (Severity.ATTENTION, True)
 
 
 async def test_a_registration_that_may_not_be_seen_is_no_failure_but_hides_the_steps() -> None:
@@ -122,7 +123,7 @@ async def test_a_registration_that_may_not_be_seen_is_no_failure_but_hides_the_s
         dataverse=Unseen({}),
     )
     found = await next(each.run for each in CHECKS if each.id == "endpoint")(Subject(context))
-    assert (found.status, found.blocks) == (Status.ATTENTION, True)
+    assert (found.severity, found.blocks) == (Severity.ATTENTION, True)
     assert "may read service endpoints" in found.remedy
 
 
@@ -158,7 +159,7 @@ async def test_what_answers_at_the_address(
     monkeypatch.setattr("shared.cli.doctor.settings.httpx.AsyncClient", with_mock)
     found = await find("dynamics-url", {})
     assert text in found.text
-    assert (found.status is Status.OK) is (text == URL)
+    assert (found.severity is Severity.OK) is (text == URL)
 
 
 async def test_a_clock_is_compared_with_the_date_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,31 +176,31 @@ async def test_a_clock_is_compared_with_the_date_of_an_answer(monkeypatch: pytes
     await knock(subject, "Dynamics", URL, "/")
     assert subject.clocks == {"Dynamics": -100.0}
     found = await next(each.run for each in CHECKS if each.id == "clock")(subject)
-    assert (found.status, found.details) == (Status.ATTENTION, ("this machine is 100 s ahead of Dynamics",))
+    assert (found.severity, found.details) == (Severity.ATTENTION, ("this machine is 100 s ahead of Dynamics",))
 
 
 async def test_without_any_time_told_the_clock_is_not_judged() -> None:
     context: Any = SimpleNamespace()
     found = await next(each.run for each in CHECKS if each.id == "clock")(Subject(context))
-    assert found.status is Status.SKIPPED
+    assert found.severity is Severity.SKIPPED
 
 
 @pytest.mark.parametrize(
     ("url", "response", "status"),
     [
-        ("https://123-abc-456.mktorest.com", httpx.Response(403, text="Forbidden"), Status.OK),
-        ("https://123-abc-456.mktorest.com", httpx.Response(502), Status.FAILED),
+        ("https://123-abc-456.mktorest.com", httpx.Response(403, text="Forbidden"), Severity.OK),
+        ("https://123-abc-456.mktorest.com", httpx.Response(502), Severity.FAILED),
         (
             "https://marketo.example",
             httpx.Response(200, json={"success": False, "errors": [{"code": "600"}]}),
-            Status.OK,
+            Severity.OK,
         ),
-        ("https://marketo.example", httpx.Response(200, json={"success": True}), Status.FAILED),
-        ("https://marketo.example", httpx.Response(200, text="<html>"), Status.FAILED),
+        ("https://marketo.example", httpx.Response(200, json={"success": True}), Severity.FAILED),
+        ("https://marketo.example", httpx.Response(200, text="<html>"), Severity.FAILED),
     ],
 )
 async def test_what_answers_at_marketo_address(
-    url: str, response: httpx.Response, status: Status, monkeypatch: pytest.MonkeyPatch
+    url: str, response: httpx.Response, status: Severity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = httpx.AsyncClient
 
@@ -209,7 +210,7 @@ async def test_what_answers_at_marketo_address(
     monkeypatch.setattr("shared.cli.doctor.settings.httpx.AsyncClient", with_mock)
     context: Any = SimpleNamespace(settings=SimpleNamespace(marketo=SimpleNamespace(url=url)))
     found = await next(each.run for each in CHECKS if each.id == "marketo-url")(Subject(context))
-    assert found.status is status
+    assert found.severity is status
 
 
 async def test_without_an_identity_of_azure_that_is_what_is_told() -> None:
@@ -234,4 +235,4 @@ async def test_without_an_identity_of_azure_that_is_what_is_told() -> None:
     context: Any = SimpleNamespace(settings=SimpleNamespace(queues=queues), bus=Nobody(), parked_table=Nobody())
     for name in ("bus", "storage"):
         found = await next(each.run for each in CHECKS if each.id == name)(Subject(context))
-        assert (found.status, "az login" in found.remedy) == (Status.FAILED, True)
+        assert (found.severity, "az login" in found.remedy) == (Severity.FAILED, True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.cli.doctor.hidden import MOST, RECENT, finding
-from shared.cli.doctor.runner import Status
+from shared.cli.finding import Severity
 from shared.model.record import timestamp
 from shared.sync.reference_state import ReferenceState
 from tests.support.state import SharedState
@@ -21,7 +21,7 @@ def note(age: timedelta) -> dict[str, Any]:
 
 def test_hidden_users_are_told_with_an_example_and_what_to_do() -> None:
     found = finding({"systemusers": note(timedelta(minutes=5)), "teams": note(RECENT)}, NOW)
-    assert found.status is Status.ATTENTION
+    assert found.severity is Severity.ATTENTION
     (line,) = found.details
     assert ID in line
     assert "keep the owner" in line
@@ -31,14 +31,14 @@ def test_hidden_users_are_told_with_an_example_and_what_to_do() -> None:
 
 def test_hidden_rows_that_are_dead_letters_are_counted_by_table() -> None:
     found = finding({}, NOW, {"account": 3})
-    assert found.status is Status.ATTENTION
+    assert found.severity is Severity.ATTENTION
     assert found.details == ("account: 3 not synced (RowHidden); what refers to them goes without the link",)
     assert finding({}, NOW, {"account": MOST}).details[0].startswith("account: 1000 or more")
 
 
 @pytest.mark.parametrize("rows", [{}, {"teams": note(RECENT)}, {"teams": {}}, {"teams": {"at": "x"}}])
 def test_nothing_recent_is_no_finding(rows: dict[str, Any]) -> None:
-    assert finding(rows, NOW).status is Status.OK
+    assert finding(rows, NOW).severity is Severity.OK
 
 
 async def test_the_app_notes_what_it_cannot_see_and_goes_on_without_storage() -> None:

@@ -13,7 +13,8 @@ from rich.console import Console
 from shared.cli.command import Exit, Result
 from shared.cli.context import Context
 from shared.cli.doctor.command import CHECKS, COMMAND, result
-from shared.cli.doctor.runner import Check, Finding, Status, Subject, attention, examine, failed, ok, with_needs
+from shared.cli.doctor.runner import Check, Subject, examine, with_needs
+from shared.cli.finding import Finding, Severity, attention, failed, ok
 from shared.model.codes import Kind
 from shared.model.errors import ConfigurationError, MarketoError
 
@@ -61,11 +62,11 @@ async def test_what_needs_a_failed_check_is_skipped_and_names_the_first_culprit(
         check("user", ok(), "sign-in"),
         check("queue", ok()),
     )
-    assert {name: (finding.status, finding.because) for name, finding in found.items()} == {
-        "address": (Status.FAILED, ""),
-        "sign-in": (Status.SKIPPED, "address"),
-        "user": (Status.SKIPPED, "address"),
-        "queue": (Status.OK, ""),
+    assert {name: (finding.severity, finding.because) for name, finding in found.items()} == {
+        "address": (Severity.FAILED, ""),
+        "sign-in": (Severity.SKIPPED, "address"),
+        "user": (Severity.SKIPPED, "address"),
+        "queue": (Severity.OK, ""),
     }
 
 
@@ -76,8 +77,8 @@ async def test_attention_lets_the_others_go_on_unless_it_blocks() -> None:
         check("endpoint", attention("cannot be seen", "grant it", blocks=True)),
         check("steps", ok(), "endpoint"),
     )
-    assert found["fields"].status is Status.OK
-    assert (found["steps"].status, found["steps"].because) == (Status.SKIPPED, "endpoint")
+    assert found["fields"].severity is Severity.OK
+    assert (found["steps"].severity, found["steps"].because) == (Severity.SKIPPED, "endpoint")
 
 
 async def test_independent_checks_run_at_the_same_time() -> None:
@@ -88,7 +89,7 @@ async def test_independent_checks_run_at_the_same_time() -> None:
         return ok()
 
     found = await made(check("one", run), check("other", run))
-    assert {finding.status for finding in found.values()} == {Status.OK}
+    assert {finding.severity for finding in found.values()} == {Severity.OK}
 
 
 async def test_a_check_that_only_comes_after_another_is_made_even_when_that_one_failed() -> None:
@@ -104,7 +105,7 @@ async def test_a_check_that_only_comes_after_another_is_made_even_when_that_one_
         return ok()
 
     found = await made(check("clock", clock, after=("address",)), check("address", late))
-    assert (order, found["clock"].status) == (["address", "clock"], Status.OK)
+    assert (order, found["clock"].severity) == (["address", "clock"], Severity.OK)
 
 
 async def test_an_error_of_a_vendor_is_told_with_its_code_and_what_to_do() -> None:
@@ -115,7 +116,7 @@ async def test_an_error_of_a_vendor_is_told_with_its_code_and_what_to_do() -> No
         check("fields", raises(unwell)),
         check("toml", raises(ConfigurationError("BadSyncConfig", "line 3: what is this"))),
     )
-    assert (found["quota"].text, found["quota"].status) == ("marketo answered 606: Max rate limit exceeded", "failed")
+    assert (found["quota"].text, found["quota"].severity) == ("marketo answered 606: Max rate limit exceeded", "failed")
     assert "try again in some minutes" in found["quota"].remedy
     assert "status page" in found["fields"].remedy
     assert "line 3" in found["toml"].text
@@ -123,7 +124,7 @@ async def test_an_error_of_a_vendor_is_told_with_its_code_and_what_to_do() -> No
 
 async def test_a_check_that_breaks_fails_alone_and_its_text_is_kept_back() -> None:
     found = await made(check("one", raises(RuntimeError("password=hunter2"))), check("other", ok()))
-    assert (found["one"].status, found["other"].status) == (Status.FAILED, Status.OK)
+    assert (found["one"].severity, found["other"].severity) == (Severity.FAILED, Severity.OK)
     assert "RuntimeError" in found["one"].text
     assert "hunter2" not in str(found["one"])
 
@@ -134,7 +135,7 @@ async def test_a_check_without_an_answer_ends_at_its_limit() -> None:
         return ok()
 
     found = await made(check("one", hang), check("two", ok(), "one"), limit=0.05)
-    assert (found["one"].status, found["two"].because) == (Status.FAILED, "one")
+    assert (found["one"].severity, found["two"].because) == (Severity.FAILED, "one")
     assert "no answer within 0.05 seconds" in found["one"].text
 
 
@@ -153,7 +154,7 @@ async def test_what_several_checks_ask_is_asked_once_and_fails_for_all_of_them()
 
     found = await made(check("one", run), check("other", run))
     assert asked == 1
-    assert {finding.status for finding in found.values()} == {Status.FAILED}
+    assert {finding.severity for finding in found.values()} == {Severity.FAILED}
 
 
 async def test_an_impatient_check_does_not_end_what_another_one_waits_for() -> None:
@@ -199,7 +200,7 @@ def sample() -> Result:
     found = {
         "settings": ok("complete and valid"),
         "address": failed("it does not answer at all today", "compare DATAVERSE_URL [x]", ["first", "second"]),
-        "sign-in": Finding(Status.SKIPPED, because="address", blocks=True),
+        "sign-in": Finding(Severity.SKIPPED, because="address", blocks=True),
         "calls": attention("45,000 of 50,000 used", "buy more"),
     }
     return result(checks, found, 1.25)

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.cli.fields.checks import check_fields, worst
-from shared.cli.fields.rules import Code, FieldFinding, Severity
+from shared.cli.fields.checks import check_fields
+from shared.cli.fields.rules import Code
 from shared.cli.fields.schemas import Schemas, in_marketo, load_schemas
+from shared.cli.finding import Finding, Severity, worst
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.model.codes import Kind
@@ -58,11 +59,11 @@ def config(fields: dict[str, Any] | None = None, **more: Any) -> SyncConfig:
     return SyncConfig.model_validate({"contact": contact, "filter_column": "", "write_back": {}, **more})
 
 
-def findings(fields: dict[str, Any] | None = None, schemas: Schemas | None = None, **more: Any) -> list[FieldFinding]:
+def findings(fields: dict[str, Any] | None = None, schemas: Schemas | None = None, **more: Any) -> list[Finding]:
     return check_fields(config(fields, **more), schemas or sides())
 
 
-def only(found: list[FieldFinding]) -> FieldFinding:
+def only(found: list[Finding]) -> Finding:
     (finding,) = found
     return finding
 
@@ -209,7 +210,7 @@ def test_a_filter_that_no_row_can_pass() -> None:
     assert findings(contact={"filter": {"status": [1], "yes": True}}) == []
 
 
-def flag(column: Column | None, name: str = "new_synctomkto") -> FieldFinding | None:
+def flag(column: Column | None, name: str = "new_synctomkto") -> Finding | None:
     columns = COLUMNS | ({column.name: column} if column else {})
     found = findings(None, sides(columns), filter_column=name)
     return found[0] if found else None
@@ -230,7 +231,7 @@ def test_a_filter_column_that_does_not_filter_as_meant() -> None:
 
 
 def test_keys() -> None:
-    def key(name: str, **fields: MarketoField) -> list[FieldFinding]:
+    def key(name: str, **fields: MarketoField) -> list[Finding]:
         return findings(None, sides(fields=fields), keys={"person": name})
 
     assert key("externalPersonId") == []

@@ -5,16 +5,15 @@ import json
 
 from rich.console import Console
 
-from shared.cli.command import Exit
+from shared.cli.finding import failed
 from shared.cli.show.command import as_json
 from shared.cli.show.facts import Difference, Letter, Parked, Person, Relation, Role, Search, Subject, Unseen, Waiting
 from shared.cli.show.text import render
-from shared.cli.show.verdict import Verdict
 from shared.model.outcome import Parent
 from tests.support.values import NOON
 
 ACCOUNT = Parent("company", "account", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01")
-VERDICT = Verdict("Differs", Exit.FAILED, "Pat [bold]Doe[/bold] is in Marketo, but …", "save the row")
+VERDICT = failed("Pat [bold]Doe[/bold] is in Marketo, but …", "save the row", code="Differs")
 
 
 def everything() -> Search:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from shared.cli.command import Exit
+from shared.cli.finding import Finding
 from shared.cli.show.facts import Difference, Letter, Parked, Subject, Unseen, Waiting
-from shared.cli.show.verdict import Surroundings, Verdict, judge
+from shared.cli.show.verdict import Surroundings, judge
 from shared.model.left_out import LeftOut, of_company
 from shared.model.outcome import Parent, WillNotCome
 
@@ -39,7 +40,7 @@ def person(**facts: Any) -> Subject:
     return Subject("contact", ID, "Pat Doe", **{"exists": True, "in_marketo": 0, **facts})
 
 
-def verdict(subject: Subject, **around: Any) -> Verdict:
+def verdict(subject: Subject, **around: Any) -> Finding:
     given: dict[str, Any] = {"now": NOW, "burst": timedelta(seconds=20), "parents": {}, **around}
     return judge(subject, Surroundings(**given))
 
@@ -174,7 +175,7 @@ def test_each_constellation_has_its_verdict(name: str) -> None:
     subject, around, code, exit_, words = CASES[name]
     found = verdict(subject, **around)
     assert (found.code, found.exit) == (code, exit_)
-    assert [word for word in words if word not in found.sentence] == []
+    assert [word for word in words if word not in found.text] == []
     assert bool(found.remedy) == (exit_ is not Exit.OK)
 
 
@@ -199,7 +200,7 @@ def test_who_waits_for_a_parent_is_told_why_that_is_missing(name: str) -> None:
     found = verdict(person(parked=[PARKED]), parents={ACCOUNT: parent})
     assert (found.code, found.exit) == ("WaitingForParent", exit_)
     wanted = ["Pat Doe", "its company, account Acme", ACCOUNT.id, "2026-03-04T09:57:00.000Z", f"[{code}]", *words]
-    assert [word for word in wanted if word not in found.sentence] == []
+    assert [word for word in wanted if word not in found.text] == []
     assert found.remedy
 
 
@@ -207,7 +208,7 @@ def test_who_waits_for_a_parent_is_told_why_that_is_missing(name: str) -> None:
 def test_a_parent_that_keeps_nobody_up_any_more(parent: Subject) -> None:
     found = verdict(person(parked=[PARKED]), parents={ACCOUNT: parent})
     assert (found.code, found.exit) == ("WaitingForParent", Exit.ATTENTION)
-    assert "2026-03-04T10:01:00.000Z" in found.sentence
+    assert "2026-03-04T10:01:00.000Z" in found.text
 
 
 LATER = replace(PARKED, linked_later=True)
@@ -222,7 +223,7 @@ def test_who_is_in_marketo_without_a_link_is_told_why_and_that_it_follows(name: 
     found = verdict(subject, parents={ACCOUNT: parent})
     assert (found.code, found.exit) == ("LinkedLater", exit_)
     wanted = ["Pat Doe", "without the link to its company, account Acme", f"[{code}]", *words]
-    assert [word for word in wanted if word not in found.sentence] == []
+    assert [word for word in wanted if word not in found.text] == []
     assert found.remedy.endswith("the link follows automatically")
 
 
@@ -245,7 +246,7 @@ def test_what_was_noted_of_a_parent_tells_the_cause_where_no_dead_letter_was_see
     subject = person(in_marketo=1, differences=[UNLINKED], parked=[replace(LATER, cause=cause)])
     found = verdict(subject, parents={ACCOUNT: account(exists=cause.code != "RowHidden")})
     assert (found.code, found.exit) == ("LinkedLater", Exit.FAILED)
-    assert f"{cause.code}, {cause.message}" in found.sentence
+    assert f"{cause.code}, {cause.message}" in found.text
     assert remedy in found.remedy
 
 
