@@ -20,17 +20,12 @@ from shared.cli.context import Context
 from shared.cli.main import parser
 from shared.dataverse.client import DataverseClient
 from shared.model.errors import ConfigurationError, DataverseError
+from tests.support.settings import QUEUE_NAMES
 
 SEND = "Endpoint=sb://contoso-sync.servicebus.windows.net/;SharedAccessKeyName=dataverse-send;SharedAccessKey=a2V5PT0="
 HOOK = "https://contoso-sync.azurewebsites.net/api/receive_webhook"
 ENVIRONMENT = {
-    "CHANGES_QUEUE": "dynamics-changes",
-    "SALES_PERSON_QUEUE": "sales-persons",
-    "COMPANY_QUEUE": "companies",
-    "PERSON_QUEUE": "persons",
-    "OPPORTUNITY_QUEUE": "opportunities",
-    "OPPORTUNITY_ROLE_QUEUE": "opportunity-roles",
-    "DEAD_LETTER_QUEUE": "dead-letters",
+    **QUEUE_NAMES,
     "ServiceBusConnection__fullyQualifiedNamespace": "contoso-sync.servicebus.windows.net",
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
     "DATAVERSE_URL": constants.ORGANIZATION_URL,

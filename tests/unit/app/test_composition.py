@@ -11,26 +11,12 @@ from shared.app import composition
 from shared.config.settings import DataverseSettings
 from shared.model.errors import ConfigurationError
 from shared.telemetry import export
+from tests.support.settings import ENVIRONMENT
 from tests.support.values import ROOT
 
-SETTINGS = {
+SETTINGS = ENVIRONMENT | {
     "ServiceBusConnection": "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=eA==;",
     "AzureWebJobsStorage": "AccountName=a;AccountKey=eA==;TableEndpoint=http://127.0.0.1:1/a;",
-    "DATAVERSE_URL": "https://contoso.crm4.dynamics.com",
-    "DATAVERSE_CLIENT_ID": "app",
-    "DATAVERSE_CLIENT_SECRET": "dv-s3cret",
-    "DATAVERSE_USERNAME": "sync@contoso.com",
-    "DATAVERSE_PASSWORD": "dv-pa55word",
-    "MARKETO_URL": "https://123-abc-456.mktorest.com",
-    "MARKETO_CLIENT_ID": "service",
-    "MARKETO_CLIENT_SECRET": "mk-s3cret",
-    "CHANGES_QUEUE": "dynamics-changes",
-    "SALES_PERSON_QUEUE": "sales-persons",
-    "COMPANY_QUEUE": "companies",
-    "PERSON_QUEUE": "persons",
-    "OPPORTUNITY_QUEUE": "opportunities",
-    "OPPORTUNITY_ROLE_QUEUE": "opportunity-roles",
-    "DEAD_LETTER_QUEUE": "dead-letters",
     "SYNC_CONFIG": str(ROOT / "sync.toml"),
 }
 
@@ -59,7 +45,7 @@ def test_the_write_back_has_the_clients_of_the_pipeline() -> None:
     """One sign-in, one pace and one budget for a process."""
     pipeline: Any = composition.pipeline()
     write_back: Any = composition.write_back()
-    assert write_back._feed._marketo is pipeline._marketo
+    assert write_back.feed._marketo is pipeline.marketo
     assert write_back is composition.write_back()
 
 

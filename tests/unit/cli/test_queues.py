@@ -12,18 +12,10 @@ import function_app
 from shared.cli.finding import Severity
 from shared.cli.queues import LOCK, QUEUES, QueueDesign, flaws, name_of
 from shared.config.settings import QueueSettings
+from tests.support.settings import QUEUE_NAMES
 from tests.support.values import ROOT
 
-NAMES = {
-    "CHANGES_QUEUE": "dynamics-changes",
-    "SALES_PERSON_QUEUE": "sales-persons",
-    "COMPANY_QUEUE": "companies",
-    "PERSON_QUEUE": "persons",
-    "OPPORTUNITY_QUEUE": "opportunities",
-    "OPPORTUNITY_ROLE_QUEUE": "opportunity-roles",
-    "DEAD_LETTER_QUEUE": "dead-letters",
-}
-SETTINGS = QueueSettings.model_validate(NAMES)
+SETTINGS = QueueSettings.model_validate(QUEUE_NAMES)
 SESSIONS = QueueDesign("person", "q", sessions=True)
 
 
@@ -56,7 +48,7 @@ def test_the_triggers_want_sessions_where_the_table_does() -> None:
         assert trigger
         binding = trigger.get_dict_repr()
         if binding["type"] == "serviceBusTrigger":
-            wanted[NAMES[binding["queueName"].strip("%")]] = binding.get("isSessionsEnabled", False)
+            wanted[QUEUE_NAMES[binding["queueName"].strip("%")]] = binding.get("isSessionsEnabled", False)
     designed = {name_of(design, SETTINGS): design.sessions for design in QUEUES}
     assert wanted == {name: sessions for name, sessions in designed.items() if name != "dead-letters"}
 

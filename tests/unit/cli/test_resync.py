@@ -83,11 +83,6 @@ class World:
         return [record for message in self.sent for record in decode(message.body, str(message.session))]
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def test_ids_are_sent_at_once_however_they_are_written(world: World) -> None:
     ids = [str(UUID(int=0xABCDEF0123456789ABCDEF0123456700 + number)) for number in range(4)]
     world.rows_by_set["contacts"] = ids

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from shared.cli.settings_file import read_settings_file
 from shared.config import settings
 from shared.model.errors import ConfigurationError
-from tests.unit.config.test_settings_sign_in import GOOD, refused
+from tests.support.settings import ENVIRONMENT
+from tests.unit.config.test_settings_sign_in import refused
 
 ODD = """// of the team
 {
@@ -123,7 +124,9 @@ def test_a_reference_that_azure_did_not_resolve_is_told_once_and_never_used(name
 
 def test_all_of_them_are_told_with_what_to_do() -> None:
     with pytest.raises(ConfigurationError) as refusal:
-        settings.load(GOOD | {"MARKETO_CLIENT_SECRET": REFERENCE, "DATAVERSE_PASSWORD": REFERENCE, "MAX_ATTEMPTS": "x"})
+        settings.load(
+            ENVIRONMENT | {"MARKETO_CLIENT_SECRET": REFERENCE, "DATAVERSE_PASSWORD": REFERENCE, "MAX_ATTEMPTS": "x"}
+        )
     *lines, remedy = refusal.value.message.splitlines()
     assert len(lines) == 3
     assert "python3 infra/operate.py secrets" in remedy
@@ -131,7 +134,7 @@ def test_all_of_them_are_told_with_what_to_do() -> None:
 
 
 def test_what_is_none_of_ours_is_left_alone() -> None:
-    assert settings.load(GOOD | {"SOMEBODY_ELSES": REFERENCE, "X": "a @Microsoft.KeyVault(x)"})
+    assert settings.load(ENVIRONMENT | {"SOMEBODY_ELSES": REFERENCE, "X": "a @Microsoft.KeyVault(x)"})
 
 
 def test_every_setting_is_looked_at() -> None:

@@ -9,35 +9,14 @@ import pytest
 from shared.config import settings
 from shared.config.settings import Settings
 from shared.model.errors import ConfigurationError
+from tests.support.settings import ENVIRONMENT, SECRETS
 from tests.support.values import ROOT
 
 GROUPS = {name: field.annotation for name, field in Settings.model_fields.items()}
 
-SECRETS = {
-    "DATAVERSE_CLIENT_SECRET": "dv-s3cret-0001",
-    "DATAVERSE_PASSWORD": "dv-pa55word-0002",
-    "MARKETO_CLIENT_SECRET": "mk-s3cret-0003",
-    "ServiceBusConnection": "Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=sb-s3cret-0004",
-    "AzureWebJobsStorage": "AccountName=a;AccountKey=st-s3cret-0005",
-}
-GOOD = SECRETS | {
-    "DATAVERSE_URL": "https://contoso.crm4.dynamics.com",
-    "DATAVERSE_CLIENT_ID": "app",
-    "DATAVERSE_USERNAME": "sync@contoso.com",
-    "MARKETO_URL": "https://123-abc-456.mktorest.com",
-    "MARKETO_CLIENT_ID": "service",
-    "CHANGES_QUEUE": "dynamics-changes",
-    "SALES_PERSON_QUEUE": "sales-persons",
-    "COMPANY_QUEUE": "companies",
-    "PERSON_QUEUE": "persons",
-    "OPPORTUNITY_QUEUE": "opportunities",
-    "OPPORTUNITY_ROLE_QUEUE": "opportunity-roles",
-    "DEAD_LETTER_QUEUE": "dead-letters",
-}
-
 
 def loaded(**changes: str) -> Settings:
-    return settings.load(GOOD | changes)
+    return settings.load(ENVIRONMENT | changes)
 
 
 def refused(environment: dict[str, str]) -> str:
@@ -48,7 +27,7 @@ def refused(environment: dict[str, str]) -> str:
 
 
 def without(*names: str) -> dict[str, str]:
-    return {name: value for name, value in GOOD.items() if name not in names}
+    return {name: value for name, value in ENVIRONMENT.items() if name not in names}
 
 
 def aliases() -> dict[str, Any]:
@@ -68,19 +47,19 @@ def test_the_least_that_must_be_set_is_enough() -> None:
     assert given.queues.of("opportunity_role") == "opportunity-roles"
 
 
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("name", ENVIRONMENT)
 def test_a_setting_that_is_missing_or_empty_is_told_by_name(name: str) -> None:
     assert name in refused(without(name))
-    assert name in refused(GOOD | {name: ""})
+    assert name in refused(ENVIRONMENT | {name: ""})
 
 
 def test_an_empty_environment_is_told_everything_that_must_be_set_at_once() -> None:
     told = refused({})
-    assert [name for name in GOOD if name not in told] == []
+    assert [name for name in ENVIRONMENT if name not in told] == []
 
 
 def test_each_problem_is_told_by_the_setting_and_not_by_a_file() -> None:
-    for name in GOOD:
+    for name in ENVIRONMENT:
         assert "file" not in "\n".join(refused(without(name)).splitlines()[:-1])
 
 
@@ -114,7 +93,7 @@ def test_the_password_sign_in_needs_user_and_password_and_the_client_secret_one_
     ],
 )
 def test_what_would_only_fail_later_is_told_with_the_form_that_is_right(wrong: dict[str, str], told: str) -> None:
-    assert told in refused(GOOD | wrong)
+    assert told in refused(ENVIRONMENT | wrong)
 
 
 def test_pasted_forms_of_identifiers_and_addresses_are_brought_to_one() -> None:
@@ -131,7 +110,7 @@ def test_all_problems_of_all_groups_are_listed_at_once_with_where_to_read_on() -
         "DATAVERSE_AUTH": "certificate", "DATAVERSE_CLIENT_ID": "", "MARKETO_CONCURRENCY": "11", "COMPANY_QUEUE": "",
         "PARKED_TABLE": "no-dashes", "BURST_BATCH": "many", "TIME_BUDGET_SECONDS": "300",
     }  # fmt: skip
-    lines = refused(GOOD | wrong).splitlines()
+    lines = refused(ENVIRONMENT | wrong).splitlines()
     for name in wrong:
         assert any(name in line for line in lines), name
     assert len(lines) == len(wrong) + 1
@@ -149,7 +128,7 @@ def test_all_problems_of_all_groups_are_listed_at_once_with_where_to_read_on() -
     ],
 )  # fmt: skip
 def test_values_beyond_what_the_systems_allow_are_refused(name: str, value: str) -> None:
-    assert name in refused(GOOD | {name: value})
+    assert name in refused(ENVIRONMENT | {name: value})
 
 
 @pytest.mark.parametrize(
@@ -194,7 +173,7 @@ def test_the_marketo_endpoint_is_understood_as_the_admin_page_shows_it(pasted: s
     ],
 )  # fmt: skip
 def test_an_address_without_tls_or_host_is_refused(name: str, value: str) -> None:
-    assert f"{name}: must be an https:// address" in refused(GOOD | {name: value})
+    assert f"{name}: must be an https:// address" in refused(ENVIRONMENT | {name: value})
 
 
 @pytest.mark.parametrize(
@@ -209,7 +188,7 @@ def test_environments_of_other_regions_and_clouds_are_dynamics_hosts(host: str) 
 )
 def test_a_foreign_host_gets_no_credentials_unless_the_operator_names_the_authority(host: str) -> None:
     url = f"https://{host}"
-    told = refused(GOOD | {"DATAVERSE_URL": url})
+    told = refused(ENVIRONMENT | {"DATAVERSE_URL": url})
     assert "DATAVERSE_URL" in told
     assert "DATAVERSE_AUTHORITY" in told
     assert host in told
@@ -217,7 +196,7 @@ def test_a_foreign_host_gets_no_credentials_unless_the_operator_names_the_author
 
 
 def test_a_user_name_of_an_on_premises_domain_is_refused_with_the_form_that_works() -> None:
-    told = refused(GOOD | {"DATAVERSE_USERNAME": "CONTOSO\\sync"})
+    told = refused(ENVIRONMENT | {"DATAVERSE_USERNAME": "CONTOSO\\sync"})
     assert "DATAVERSE_USERNAME" in told
     assert "user@domain" in told
 
@@ -242,11 +221,11 @@ def test_no_secret_shows_in_any_text_of_the_settings() -> None:
     assert given.dataverse.client_secret.get_secret_value() == SECRETS["DATAVERSE_CLIENT_SECRET"]
 
 
-@pytest.mark.parametrize("broken", sorted({*GOOD, "DATAVERSE_AUTH", "PARKED_TABLE", "MAX_ATTEMPTS"}))
+@pytest.mark.parametrize("broken", sorted({*ENVIRONMENT, "DATAVERSE_AUTH", "PARKED_TABLE", "MAX_ATTEMPTS"}))
 def test_no_secret_shows_in_any_text_of_a_refusal(broken: str) -> None:
     """Also when the secret itself was pasted into the wrong setting."""
     misplaced = "-mispl@ced S3cret/0006"
-    environment = GOOD | {broken: "", "DATAVERSE_ORGANIZATION_ID": misplaced, "MARKETO_CONCURRENCY": misplaced}
+    environment = ENVIRONMENT | {broken: "", "DATAVERSE_ORGANIZATION_ID": misplaced, "MARKETO_CONCURRENCY": misplaced}
     with pytest.raises(ConfigurationError) as refusal:
         settings.load(environment)
     error = refusal.value
@@ -290,6 +269,6 @@ def test_the_example_file_shows_the_defaults_of_the_code() -> None:
 
 def test_the_example_file_loads_once_its_placeholders_are_filled_in() -> None:
     given, _ = example()
-    filled = {name: GOOD.get(name, value) if "<" in value else value for name, value in given.items()}
+    filled = {name: ENVIRONMENT.get(name, value) if "<" in value else value for name, value in given.items()}
     assert not any("<" in value for value in filled.values())
     assert settings.load(filled).sync == loaded().sync

@@ -5,38 +5,20 @@ import pytest
 from shared.config import settings
 from shared.config.settings import Settings
 from shared.model.errors import ConfigurationError
+from tests.support.settings import ENVIRONMENT
 
 TENANT = "11112222-0000-4000-8000-000000000003"
 BUS = "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=sb-s3cret-0004"
-GOOD = {
-    "DATAVERSE_URL": "https://contoso.crm4.dynamics.com",
-    "DATAVERSE_CLIENT_ID": "app",
-    "DATAVERSE_CLIENT_SECRET": "dv-s3cret-0001",
-    "DATAVERSE_USERNAME": "sync@contoso.com",
-    "DATAVERSE_PASSWORD": "dv-s3cret-0002",
-    "MARKETO_URL": "https://123-abc-456.mktorest.com",
-    "MARKETO_CLIENT_ID": "service",
-    "MARKETO_CLIENT_SECRET": "mk-s3cret-0003",
-    "ServiceBusConnection": BUS,
-    "AzureWebJobsStorage": "AccountName=a;AccountKey=st-s3cret-0005",
-    "CHANGES_QUEUE": "dynamics-changes",
-    "SALES_PERSON_QUEUE": "sales-persons",
-    "COMPANY_QUEUE": "companies",
-    "PERSON_QUEUE": "persons",
-    "OPPORTUNITY_QUEUE": "opportunities",
-    "OPPORTUNITY_ROLE_QUEUE": "opportunity-roles",
-    "DEAD_LETTER_QUEUE": "dead-letters",
-}
 
 
 def loaded(**changes: str) -> Settings:
-    return settings.load(GOOD | changes)
+    return settings.load(ENVIRONMENT | changes)
 
 
 def refused(**changes: str) -> list[str]:
     """The problems; none of them shows a secret."""
     with pytest.raises(ConfigurationError) as refusal:
-        settings.load(GOOD | changes)
+        settings.load(ENVIRONMENT | changes)
     assert "s3cret" not in str(refusal.value) + repr(refusal.value)
     return refusal.value.message.splitlines()[:-1]
 
@@ -119,7 +101,7 @@ def test_what_is_no_tenant_is_refused(given: str, auth: str) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("form", [" {}", "{} ", "{}\n"])
 def test_blanks_around_a_credential_are_a_problem(name: str, form: str) -> None:
-    (problem,) = refused(**{name: form.format(GOOD[name])})
+    (problem,) = refused(**{name: form.format(ENVIRONMENT[name])})
     assert f"{name}: must not begin or end with a blank" in problem
 
 
@@ -145,8 +127,8 @@ def test_a_user_is_not_judged_where_none_signs_in() -> None:
     ],
 )
 def test_each_way_of_signing_in_says_all_that_it_needs(auth: str, needs: list[str]) -> None:
-    environment = {name: value for name, value in GOOD.items() if not name.startswith("DATAVERSE_")}
-    environment |= {"DATAVERSE_URL": GOOD["DATAVERSE_URL"], "DATAVERSE_AUTH": auth}
+    environment = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("DATAVERSE_")}
+    environment |= {"DATAVERSE_URL": ENVIRONMENT["DATAVERSE_URL"], "DATAVERSE_AUTH": auth}
     told: list[str] = []
     try:
         settings.load(environment)

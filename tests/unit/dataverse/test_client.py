@@ -13,13 +13,12 @@ from shared.dataverse.batch import Part
 from shared.dataverse.client import DataverseClient
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, SignInError
+from tests.support.replies import Replies, Reply
 
 URL = "https://contoso.crm4.dynamics.com"
 API = "/api/data/v9.2"
 FAR = 10_000.0
 IDS = [f"4c8e7d15-2052-ef11-a316-{n:012d}" for n in range(300)]
-
-Reply = httpx.Response | Exception
 
 
 def page(rows: Sequence[dict[str, Any]], **more: Any) -> httpx.Response:
@@ -32,29 +31,14 @@ def refusal(status: int, code: str = "", message: str = "", **headers: str) -> h
     return httpx.Response(status, json=error, headers=named)
 
 
-class World:
+class World(Replies):
     """A Dataverse that gives the prepared replies in turn, and a sign-in that gives a new token after each refusal."""
 
     def __init__(self, *replies: Reply) -> None:
-        self.replies = list(replies)
-        self.requests: list[httpx.Request] = []
+        super().__init__(*replies)
         self.refused: list[str] = []
-        self.now = 0.0
-        self.slept: list[float] = []
-        http = httpx.AsyncClient(base_url=URL, transport=httpx.MockTransport(self._app))
         auth: Any = self
-        self.client = DataverseClient(http, auth, clock=lambda: self.now, sleep=self._sleep)
-
-    def _app(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        reply = self.replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
-
-    async def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
+        self.client = DataverseClient(self.http(URL), auth, clock=self.clock, sleep=self.sleep)
 
     async def token(self) -> str:
         return f"token-{len(self.refused) + 1}"

@@ -21,12 +21,11 @@ from shared.model.entities import ENTITIES
 from shared.model.errors import MarketoError, MsiSyncError, SignInError
 from shared.model.outcome import Retry, of_error, of_skip
 from shared.sync.mapping import MarketoField
+from tests.support.replies import Replies, Reply, given
 
 SECRET = "mk-s3cret-0003"
 PERSON, COMPANY, ROLE = ENTITIES["person"], ENTITIES["company"], ENTITIES["opportunity_role"]
 FAR = 10_000.0
-
-Reply = httpx.Response | Exception
 
 
 def ok(result: list[Any] | None = None, **more: Any) -> httpx.Response:
@@ -42,39 +41,27 @@ def token(value: str, expires_in: float = 3599) -> httpx.Response:
     return httpx.Response(200, json={"access_token": value, "token_type": "bearer", "expires_in": expires_in})
 
 
-class World:
+class World(Replies):
     """A Marketo that gives the prepared replies in turn, a clock that sleeping moves, a pacer that admits everyone."""
 
     def __init__(self, *replies: Reply, tokens: list[Reply] | None = None, keys: dict[str, str] | None = None) -> None:
-        self.replies = list(replies)
+        super().__init__(*replies)
         self.tokens = tokens or []
-        self.requests: list[httpx.Request] = []
         self.sign_ins: list[httpx.Request] = []
-        self.now = 0.0
-        self.slept: list[float] = []
         self.closed: list[float] = []
         self.begun = 0
         self.stopped: MarketoError | None = None
         self.queue_seconds = 0.0
-        http = httpx.AsyncClient(base_url="https://123-abc-456.mktorest.com", transport=httpx.MockTransport(self._app))
-        self.auth = MarketoAuth(http, "client-id", SecretStr(SECRET), clock=lambda: self.now, sleep=self._sleep)
+        http = self.http("https://123-abc-456.mktorest.com")
+        self.auth = MarketoAuth(http, "client-id", SecretStr(SECRET), clock=self.clock, sleep=self.sleep)
         pacer: Any = self
-        self.client = MarketoClient(http, self.auth, pacer, clock=lambda: self.now, sleep=self._sleep, keys=keys)
+        self.client = MarketoClient(http, self.auth, pacer, clock=self.clock, sleep=self.sleep, keys=keys)
 
-    def _app(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/identity/oauth/token":
-            self.sign_ins.append(request)
-            reply = self.tokens.pop(0) if self.tokens else token(f"token-{len(self.sign_ins)}")
-        else:
-            self.requests.append(request)
-            reply = self.replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
-
-    async def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/identity/oauth/token":
+            return super().answer(request)
+        self.sign_ins.append(request)
+        return given(self.tokens.pop(0) if self.tokens else token(f"token-{len(self.sign_ins)}"))
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:

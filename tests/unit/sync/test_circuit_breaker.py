@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -19,20 +19,10 @@ from shared.sync.circuit import TOGETHER, Outage
 from shared.sync.circuit_breaker import DATAVERSE, KIND, Circuits
 from shared.sync.routing import chunked
 from shared.transport.client import UNLIMITED
+from tests.support.clocks import WallClock
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MINUTE = 60.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def tick(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
 
 
 class Storage:
@@ -79,7 +69,7 @@ class World:
     """A vendor that is away or not, and instances of the app that call it."""
 
     def __init__(self, instances: int = 1, *, shared: bool = True) -> None:
-        self.clock = Clock()
+        self.clock = WallClock()
         self.storage = Storage()
         self.error: VendorError | None = gateway()
         state: Any = self.storage if shared else None
@@ -437,7 +427,7 @@ async def test_the_one_that_waits_has_more_tries_than_any_call_makes() -> None:
 
 
 async def test_work_without_records_is_its_own_probe_and_closes_the_circuit() -> None:
-    clock = Clock()
+    clock = WallClock()
     circuits = Circuits(None, seconds=MINUTE, now=clock)
     away = MarketoError("HTTP 502", "away", kind=Kind.TRANSIENT)
 

@@ -188,11 +188,6 @@ class World:
         return [outcome for _, outcome in await self.engine.sync(ENTITIES[entity], records)]
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def test_a_person_reaches_marketo_with_its_key_fields_and_relations(world: World) -> None:
     world.parents()
     assert await world.sync("person", world.person(10)) == [Synced("created")]

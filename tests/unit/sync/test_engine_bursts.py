@@ -84,11 +84,6 @@ class World(Vendors):
         return [size for name, size in self.log if name == step]
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def test_a_record_that_may_meet_its_parent_waits_a_cycle_and_costs_marketo_no_call(world: World) -> None:
     world.company_of = {guid(1): guid(900)}
     assert await world.sync(contact(1)) == [(contact(1, parked_since=NOON), Later("MeetsItsParents"))]

@@ -194,11 +194,6 @@ class World:
         return [message for message in self.sent if message.queue == "dead-letters"]
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 @pytest.mark.parametrize("content_type", [JSON, "application/json; charset=utf-8", "Application/JSON"])
 async def test_a_webhook_is_202_once_its_change_is_queued_as_it_came(world: World, content_type: str) -> None:
     assert await world.accept(body(), content_type) == 202

@@ -37,11 +37,6 @@ class World:
         return {name.partition("|")[2]: fields_of(value) async for name, value in found}
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 def without(*fields: LeftOut) -> Synced:
     return Synced("updated", left_out=fields)
 

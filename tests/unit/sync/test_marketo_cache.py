@@ -3,18 +3,12 @@
 import pytest
 
 from shared.sync.marketo_cache import ABSENT_SECONDS, PRESENT_SECONDS, Known
-
-
-class Clock:
-    now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clocks import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000.0)
 
 
 def test_a_record_is_known_by_entity_and_key_with_its_marketo_id(clock: Clock) -> None:

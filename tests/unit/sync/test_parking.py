@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from types import SimpleNamespace
@@ -23,8 +23,8 @@ from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import MAX_RECORDS, Record, decode
 from shared.sync.marketo_cache import Known
 from shared.sync.parking import Parking
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 EARLIER = NOON - timedelta(minutes=5)
 CHECK = 60.0
 WAIT = 3600.0
@@ -195,11 +195,6 @@ async def assert_all_leave(world: World, *children: Record) -> None:
         await world.release()
     assert sorted(r.id for r in world.bus.take("person")) == [r.id for r in children]
     assert not world.store.parked
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 async def test_a_child_is_parked_before_anything_else_and_the_request_is_noted_last(world: World) -> None:

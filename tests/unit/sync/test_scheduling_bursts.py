@@ -18,6 +18,7 @@ from shared.model.outcome import Parent
 from shared.model.record import Record, encode, read
 from shared.sync.parking import Parking
 from shared.sync.scheduling import Bursts, Windows
+from tests.support.clocks import WallClock
 
 MINUTE = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NAMES = ["sales_person", "company", "person", "opportunity", "opportunity_role"]
@@ -29,17 +30,9 @@ lengths = st.one_of(st.integers(1, 60), st.floats(1.0, 60.0))
 entities = st.sampled_from(NAMES)
 
 
-class Clock:
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-def burst(now: datetime = MINUTE, seconds: float = 20.0) -> tuple[Windows, Clock]:
+def burst(now: datetime = MINUTE, seconds: float = 20.0) -> tuple[Windows, WallClock]:
     """Windows at this moment, with a burst that has just begun."""
-    clock = Clock(now)
+    clock = WallClock(now)
     return Bursts(burst_batch=50, seconds=seconds, now=clock).noticed(50), clock
 
 
@@ -112,7 +105,7 @@ def test_the_turns_of_an_entity_are_whole_cycles_apart_in_every_process(
 def test_what_is_routed_during_one_cycle_becomes_visible_together(
     now: datetime, parts: list[float], seconds: float
 ) -> None:
-    clock = Clock(now)
+    clock = WallClock(now)
     bursts = Bursts(burst_batch=50, seconds=seconds, now=clock)
     start = turns(bursts.noticed(50), "next_cycle")[0]
     seen = []
@@ -135,7 +128,7 @@ def test_few_changes_are_no_burst_and_go_at_once(waiting: int) -> None:
 
 @given(moments, lengths, entities)
 def test_a_burst_is_over_two_cycles_after_its_last_full_batch(now: datetime, seconds: float, entity: str) -> None:
-    clock = Clock(now)
+    clock = WallClock(now)
     bursts = Bursts(burst_batch=50, seconds=seconds, now=clock)
     bursts.noticed(50)
     clock.now = now + 2 * timedelta(seconds=seconds) - timedelta(milliseconds=1)
@@ -149,7 +142,7 @@ def test_a_burst_is_over_two_cycles_after_its_last_full_batch(now: datetime, sec
 
 
 def test_each_full_batch_makes_the_burst_last_longer() -> None:
-    clock = Clock(MINUTE)
+    clock = WallClock(MINUTE)
     bursts = Bursts(burst_batch=50, seconds=20.0, now=clock)
     windows = bursts.noticed(50)
     for _ in range(5):
@@ -197,7 +190,7 @@ class Around:
 @pytest.mark.parametrize("is_burst", [False, True])
 async def test_in_a_burst_requested_parents_and_released_children_wait_for_their_turns(is_burst: bool) -> None:
     around: Any = Around()
-    clock = Clock(MINUTE + timedelta(seconds=5))
+    clock = WallClock(MINUTE + timedelta(seconds=5))
     windows = Bursts(burst_batch=50, seconds=20.0, now=clock).noticed(50 if is_burst else 1)
     queues: Any = SimpleNamespace(of=lambda entity: entity)
     parking = Parking(around, around, queues, now=clock, check_after=60.0, max_wait=3600.0)
@@ -211,7 +204,7 @@ async def test_in_a_burst_requested_parents_and_released_children_wait_for_their
 @given(moments, st.integers(-(10**6), 10**6), lengths)
 def test_an_invocation_is_in_the_burst_that_its_messages_tell_of(now: datetime, ahead: int, seconds: float) -> None:
     """Two processes whose clocks differ by `ahead` milliseconds: one notices the burst, one is told of it."""
-    here, there = Clock(now), Clock(now + timedelta(milliseconds=ahead))
+    here, there = WallClock(now), WallClock(now + timedelta(milliseconds=ahead))
     told = read(encode("person", [CHILD], Bursts(burst_batch=1, seconds=seconds, now=there).noticed(1).burst), "person")
     windows = Bursts(burst_batch=3, seconds=seconds, now=here).carried([None, told.burst])
     assert told.burst is not None
@@ -220,7 +213,7 @@ def test_an_invocation_is_in_the_burst_that_its_messages_tell_of(now: datetime, 
 
 
 def test_a_full_batch_of_a_burst_prolongs_it_and_a_full_one_of_lone_changes_is_none() -> None:
-    clock = Clock(MINUTE)
+    clock = WallClock(MINUTE)
     bursts = Bursts(burst_batch=3, seconds=20.0, now=clock)
     over = MINUTE - timedelta(minutes=5)
     assert not bursts.carried([over, None]).is_burst
@@ -231,7 +224,7 @@ def test_a_full_batch_of_a_burst_prolongs_it_and_a_full_one_of_lone_changes_is_n
 
 
 def test_without_a_word_of_a_burst_there_is_none() -> None:
-    bursts = Bursts(burst_batch=1, seconds=20.0, now=Clock(MINUTE))
+    bursts = Bursts(burst_batch=1, seconds=20.0, now=WallClock(MINUTE))
     bursts.noticed(1)
     assert not bursts.carried([None, None]).is_burst
     assert not bursts.carried([]).is_burst

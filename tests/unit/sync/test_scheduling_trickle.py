@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from shared.model.entities import ENTITIES
 from shared.sync.scheduling import GRID_SECONDS, LOOK_SECONDS, WIDER, Bursts, Trickle
+from tests.support.clocks import WallClock
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 DAILY = 50_000
 SHARE = 0.18
 LONGEST = 60.0
@@ -26,17 +27,6 @@ class Use:
     asked: int = 0
 
 
-class Clock:
-    def __init__(self, now: datetime = NOON) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def tick(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
 def trickle_of(use: Use, now: Callable[[], datetime], longest: float = LONGEST) -> Trickle:
     async def usage() -> Use:
         use.asked += 1
@@ -45,7 +35,7 @@ def trickle_of(use: Use, now: Callable[[], datetime], longest: float = LONGEST) 
     return Trickle(usage, daily_calls=DAILY, share=SHARE, longest=longest, now=now)
 
 
-async def wide(seconds: float, clock: Clock) -> Trickle:
+async def wide(seconds: float, clock: WallClock) -> Trickle:
     """A trickle whose windows are this wide (60 at most)."""
     trickle = trickle_of(Use(PACE + 100 + round(200 * seconds / 9.6)), clock)
     await trickle.adapt()
@@ -54,7 +44,7 @@ async def wide(seconds: float, clock: Clock) -> Trickle:
 
 @pytest.mark.parametrize("used", [0, PACE, PACE + 100])
 async def test_while_the_day_is_ahead_of_the_pace_changes_go_at_once(used: int) -> None:
-    trickle = trickle_of(Use(used), Clock())
+    trickle = trickle_of(Use(used), WallClock())
     await trickle.adapt()
     assert trickle.width == 0
     assert [trickle.end(entity) for entity in ENTITIES] == [None] * 5
@@ -64,19 +54,19 @@ async def test_while_the_day_is_ahead_of_the_pace_changes_go_at_once(used: int) 
     ("over", "width"), [(100, 4.8), (200, 9.6), (600, 28.8), (1240, 59.52), (1250, 60), (40_000, 60)]
 )
 async def test_the_more_the_pace_is_exceeded_the_wider_up_to_the_setting(over: int, width: float) -> None:
-    trickle = trickle_of(Use(PACE + 100 + over), Clock())
+    trickle = trickle_of(Use(PACE + 100 + over), WallClock())
     await trickle.adapt()
     assert trickle.width == pytest.approx(width)
 
 
 async def test_a_setting_of_0_collects_nothing() -> None:
-    trickle = trickle_of(Use(40_000), Clock(), longest=0.0)
+    trickle = trickle_of(Use(40_000), WallClock(), longest=0.0)
     await trickle.adapt()
     assert trickle.end("person") is None
 
 
 async def test_the_use_is_looked_at_every_few_seconds_only_and_the_width_follows() -> None:
-    use, clock = Use(0), Clock()
+    use, clock = Use(0), WallClock()
     trickle = trickle_of(use, clock)
     for _ in range(100):
         await trickle.adapt()
@@ -97,7 +87,7 @@ entities = st.sampled_from(list(ENTITIES))
 
 @given(seconds, st.floats(1, 60), entities)
 async def test_a_window_ends_in_time_and_never_later_than_the_setting(later: float, width: float, entity: str) -> None:
-    clock = Clock(NOON + timedelta(seconds=later))
+    clock = WallClock(NOON + timedelta(seconds=later))
     trickle = await wide(width, clock)
     end = trickle.end(entity)
     assert end is not None
@@ -111,7 +101,7 @@ async def test_a_window_ends_in_time_and_never_later_than_the_setting(later: flo
 async def test_changes_of_an_entity_go_with_the_window_that_the_first_one_opened(
     later: float, pauses: list[float], entity: str
 ) -> None:
-    clock = Clock(NOON + timedelta(seconds=later))
+    clock = WallClock(NOON + timedelta(seconds=later))
     trickle = await wide(30, clock)
     end = trickle.end(entity)
     assert end is not None
@@ -126,7 +116,7 @@ async def test_changes_of_an_entity_go_with_the_window_that_the_first_one_opened
 async def test_instances_that_open_a_window_at_about_the_same_time_mostly_let_go_together(
     later: float, apart: float, width: float
 ) -> None:
-    first, second = Clock(NOON + timedelta(seconds=later)), Clock(NOON + timedelta(seconds=later + apart))
+    first, second = WallClock(NOON + timedelta(seconds=later)), WallClock(NOON + timedelta(seconds=later + apart))
     ends = [(await wide(width, clock)).end("person") for clock in (first, second)]
     assert ends[0] is not None
     assert ends[1] is not None
@@ -135,7 +125,7 @@ async def test_instances_that_open_a_window_at_about_the_same_time_mostly_let_go
 
 @given(seconds)
 async def test_of_what_ends_in_the_same_place_of_the_grid_parents_come_first(later: float) -> None:
-    clock = Clock(NOON + timedelta(seconds=later))
+    clock = WallClock(NOON + timedelta(seconds=later))
     trickle = await wide(30, clock)
     offsets = []
     for entity in ENTITIES:
@@ -146,7 +136,7 @@ async def test_of_what_ends_in_the_same_place_of_the_grid_parents_come_first(lat
 
 
 async def test_a_window_that_is_open_keeps_its_end_when_the_day_is_ahead_again() -> None:
-    use, clock = Use(40_000), Clock()
+    use, clock = Use(40_000), WallClock()
     trickle = trickle_of(use, clock)
     await trickle.adapt()
     end = trickle.end("person")
@@ -161,7 +151,7 @@ async def test_a_window_that_is_open_keeps_its_end_when_the_day_is_ahead_again()
 
 
 async def test_in_a_burst_the_cycle_decides_and_after_it_the_trickle() -> None:
-    clock = Clock(NOON + timedelta(seconds=1))
+    clock = WallClock(NOON + timedelta(seconds=1))
     bursts = Bursts(burst_batch=50, seconds=20.0, now=clock, trickle=trickle_of(Use(40_000), clock))
     await bursts.adapt()
     windows = bursts.noticed(50)
@@ -175,6 +165,6 @@ async def test_in_a_burst_the_cycle_decides_and_after_it_the_trickle() -> None:
 
 
 async def test_without_a_trickle_lone_changes_go_at_once() -> None:
-    bursts = Bursts(burst_batch=50, seconds=20.0, now=Clock())
+    bursts = Bursts(burst_batch=50, seconds=20.0, now=WallClock())
     await bursts.adapt()
     assert bursts.noticed(1).next_cycle("person") is None

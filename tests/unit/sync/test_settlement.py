@@ -19,28 +19,19 @@ from azure.core.exceptions import (
 from azure.servicebus.exceptions import ServiceBusError
 
 from shared.azure.service_bus import Outgoing
-from shared.config.settings import QueueSettings
 from shared.model.dead_letter import MESSAGE_LENGTH
 from shared.model.entities import ENTITIES, Entity
 from shared.model.outcome import FILTERED, Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
 from shared.model.record import MAX_RECORDS, Record, decode, read
 from shared.sync.scheduling import AT_ONCE, BACKOFF, JITTER, Windows
 from shared.sync.settlement import Settler
+from tests.support.queues import QUEUES
 from tests.support.values import NOON
 
 SEEN = NOON - timedelta(minutes=5)
 IN_A_BURST = NOON + timedelta(seconds=40)
 PERSON = ENTITIES["person"]
 COMPANY = Parent("company", "account", str(UUID(int=1)))
-QUEUES = QueueSettings(
-    CHANGES_QUEUE="changes",
-    SALES_PERSON_QUEUE="sales-persons",
-    COMPANY_QUEUE="companies",
-    PERSON_QUEUE="persons",
-    OPPORTUNITY_QUEUE="opportunities",
-    OPPORTUNITY_ROLE_QUEUE="opportunity-roles",
-    DEAD_LETTER_QUEUE="dead-letters",
-)
 
 
 def record(number: int = 10, **facts: Any) -> Record:
@@ -98,11 +89,6 @@ class World:
     async def settle(self, *outcomes: tuple[Record, Outcome]) -> list[Outgoing]:
         await self.settler.settle(PERSON, outcomes, self.windows)
         return self.sent
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 async def test_what_is_synced_or_skipped_is_sent_nowhere(world: World) -> None:

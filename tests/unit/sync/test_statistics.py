@@ -64,11 +64,6 @@ class World:
         return totals(self.rows, entity, self.now - age)
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 

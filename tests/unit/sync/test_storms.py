@@ -32,6 +32,7 @@ from shared.sync.marketo_cache import Known
 from shared.sync.scheduling import Bursts
 from shared.sync.settlement import Settler
 from shared.sync.storms import COVERED, LONGEST_WAIT, MARGIN, Storms
+from tests.support.clocks import Clock
 from tests.support.values import NOON, guid
 from tests.support.vendors import Vendors
 
@@ -47,14 +48,6 @@ def change(number: int = 1, *, after: float = 0.0, **facts: Any) -> Record:
     """A change that reached the broker so many seconds after noon."""
     seen = NOON + timedelta(seconds=after)
     return Record("account", guid(number), seen, **{"last_seen": seen, **facts})
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

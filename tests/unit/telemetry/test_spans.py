@@ -182,11 +182,6 @@ def told() -> Iterator[Telemetry]:
         yield telemetry
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 def named(told: Telemetry, name: str) -> ReadableSpan:
     (found,) = [span for span in told.spans if span.name == name]
     return found

@@ -242,11 +242,6 @@ def _refusal(status: int, code: str, message: str) -> Answer:
     return Answer(status, {}, json.dumps({"error": {"code": code, "message": message}}).encode())
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def test_what_has_changed_is_written_to_leads_and_contacts_and_then_costs_nothing_more(world: World) -> None:
     for number in range(1, 7):
         world.add(number, "lead" if number % 2 else "contact", priority=number, msiType="Web")

@@ -1,7 +1,7 @@
 """What a dead letter says: of this app or of the broker, about a record or a notification, or about nothing known."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,19 +12,12 @@ from shared.cli.dead_letters.filters import Filters, Replays, age, replays
 from shared.cli.dead_letters.grouping import MAX_GROUPS, Groups
 from shared.cli.dead_letters.letter import DeadLetter, address, place_of, places, read
 from shared.cli.peek import Peeked, Place
-from shared.config.settings import QueueSettings
 from shared.model.record import Record, encode
+from tests.support.queues import QUEUES
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 EARLIER = NOON - timedelta(hours=2)
 ID, OTHER = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01"
-QUEUES = QueueSettings.model_validate(
-    {
-        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
-        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
-        "DEAD_LETTER_QUEUE": "dead-letters",
-    }
-)  # fmt: skip
 OURS, PERSONS, CHANGES = Place("dead-letters"), Place("persons", dead=True), Place("changes", dead=True)
 PROPERTIES: dict[str, object] = {
     "code": "1003",

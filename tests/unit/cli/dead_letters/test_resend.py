@@ -15,20 +15,13 @@ from shared.cli.dead_letters.archive import ArchiveError, letters_in, line_of, w
 from shared.cli.dead_letters.letter import DeadLetter, read
 from shared.cli.dead_letters.resend import Stamp, refusal, resend
 from shared.cli.peek import Peeked, Place
-from shared.config.settings import QueueSettings
 from shared.model.record import Record, decode, encode
 from shared.sync.routing import Refusal
+from tests.support.queues import QUEUES
+from tests.support.values import NOON
 
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SEEN = NOON - timedelta(hours=30)
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
-QUEUES = QueueSettings.model_validate(
-    {
-        "CHANGES_QUEUE": "changes", "SALES_PERSON_QUEUE": "sellers", "COMPANY_QUEUE": "companies",
-        "PERSON_QUEUE": "persons", "OPPORTUNITY_QUEUE": "deals", "OPPORTUNITY_ROLE_QUEUE": "roles",
-        "DEAD_LETTER_QUEUE": "dead-letters",
-    }
-)  # fmt: skip
 STAMP = Stamp(NOON, "5f0c")
 STAMPS = {"replayed_at": "2026-03-04T12:00:00.000Z", "replay_id": "5f0c"}
 OURS, PERSONS, CHANGES = Place("dead-letters"), Place("persons", dead=True), Place("changes", dead=True)
