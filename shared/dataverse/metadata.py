@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +65,12 @@ class Column:
 def web_name(name: str, kind: str) -> str:
     """What a column of this AttributeType is called in queries."""
     return f"_{name}_value" if kind in LOOKUP_KINDS else name
+
+
+def hidden_in(columns: Mapping[str, Column] | Collection[str]) -> frozenset[str]:
+    """Those of these columns that hold something which our user may not read."""
+    types = columns if isinstance(columns, Mapping) else {}
+    return frozenset(name for name, column in types.items() if column.hidden)
 
 
 class Metadata:

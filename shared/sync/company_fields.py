@@ -1,4 +1,4 @@
-"""Company fields of persons without a company in Dynamics, who may still have one in Marketo.
+"""Which fields of a person are its company's, and persons without a company in Dynamics who may have one in Marketo.
 
 A Marketo person cannot leave a company, only move to another one (marketo.md 5.3). What a lead that has left its
 account says of its company would be refused (1021), or would overwrite the account's own values for everybody in it.
@@ -9,15 +9,35 @@ other process has sent persons meanwhile (the lease tells), and until this proce
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable, Collection
 
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
+from ..model.codes import Kind
 from ..model.entities import COMPANY
-from ..model.errors import MsiSyncError
+from ..model.errors import MarketoError, MsiSyncError
 from ..model.outcome import of_error
 from .batch import Batch, Candidate
 from .marketo_cache import Known
 from .routing import chunked
+
+log = logging.getLogger(__name__)
+
+#: Fields of every instance, in lower case, and whose they are (marketo.md 4.7).
+STANDARD_COMPANY_FIELDS = frozenset(
+    {
+        *("company", "site", "website", "mainphone", "annualrevenue", "numberofemployees", "industry", "siccode"),
+        *("billingstreet", "billingcity", "billingstate", "billingcountry", "billingpostalcode", "mktocompanynotes"),
+    }
+)
+STANDARD_PERSON_FIELDS = frozenset(
+    {
+        *("email", "salutation", "firstname", "middlename", "lastname", "title", "department", "dateofbirth"),
+        *("phone", "mobilephone", "fax", "address", "city", "state", "country", "postalcode", "leadsource", "leadrole"),
+        *("leadstatus", "rating", "leadscore", "unsubscribed", "unsubscribedreason", "donotcall", "donotcallreason"),
+        *("emailinvalid", "marketingsuspended", "blacklisted", "mktopersonnotes"),
+    }
+)
 
 
 class Companies:
@@ -81,3 +101,24 @@ class Companies:
 
 def _goes_to_a_company(candidate: Candidate) -> bool:
     return any(parent and parent.entity == COMPANY.name for parent in candidate.parents.values())
+
+
+async def fields_of_company(
+    names: Collection[str], described: Callable[[], Awaitable[Collection[str]]]
+) -> frozenset[str]:
+    """Those of these fields of a person that are its company's, in lower case: both objects have them.
+
+    Only fields that are not of every instance need a call (`described` gives the company's). Where it is refused, they
+    count as the person's.
+    """
+    lower = {name.lower() for name in names}
+    found = lower & STANDARD_COMPANY_FIELDS
+    unknown = lower - STANDARD_COMPANY_FIELDS - STANDARD_PERSON_FIELDS
+    if unknown:
+        try:
+            found |= unknown & {name.lower() for name in await described()}
+        except MarketoError as error:
+            if error.kind not in {Kind.CONFIGURATION, Kind.GONE, Kind.PERMANENT}:
+                raise
+            log.warning("companies_not_described %s", error)
+    return frozenset(found)

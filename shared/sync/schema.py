@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 
 from ..config.conditions import Row, SyncFilter
 from ..config.sync_toml import SyncConfig
-from ..dataverse.metadata import Column, Metadata
+from ..dataverse.metadata import Column, Metadata, hidden_in
 from ..marketo.client import MarketoClient
-from ..model.codes import Kind
 from ..model.entities import COMPANY, CREATED_ON, MODIFIED_ON, TABLES, Entity
-from ..model.errors import ConfigurationError, MarketoError, MsiSyncError
+from ..model.errors import ConfigurationError, MsiSyncError
+from .company_fields import fields_of_company
 from .converters import Policy
 from .mapping import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
 from .reference_state import Versions, always_the_same
@@ -36,22 +36,6 @@ FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 60.0, 3600.0
 #: Labels are read again for a choice that has none, at most so often: a deleted option never gets one. And what an
 #: operator has put right is looked at again at most so often.
 RELABEL_SECONDS = 60.0
-
-#: Fields of every instance, in lower case, and whose they are (marketo.md 4.7).
-STANDARD_COMPANY_FIELDS = frozenset(
-    {
-        *("company", "site", "website", "mainphone", "annualrevenue", "numberofemployees", "industry", "siccode"),
-        *("billingstreet", "billingcity", "billingstate", "billingcountry", "billingpostalcode", "mktocompanynotes"),
-    }
-)
-STANDARD_PERSON_FIELDS = frozenset(
-    {
-        *("email", "salutation", "firstname", "middlename", "lastname", "title", "department", "dateofbirth"),
-        *("phone", "mobilephone", "fax", "address", "city", "state", "country", "postalcode", "leadsource", "leadrole"),
-        *("leadstatus", "rating", "leadscore", "unsubscribed", "unsubscribedreason", "donotcall", "donotcallreason"),
-        *("emailinvalid", "marketingsuspended", "blacklisted", "mktopersonnotes"),
-    }
-)
 
 Watch = Callable[[str, Labels], Awaitable[None]]
 
@@ -228,39 +212,19 @@ class Schema:
         described.doubtful |= bool(fields.dropped) or len(id_fields) < len(config.key_fields(entity.name))
         self._warn(table, "not writable in Marketo", fields.dropped)
         self._warn(table, "not readable in Dynamics", fields.dropped_columns)
-        hidden = hidden_columns(there)
+        hidden = hidden_in(there)
         needed = {*fields.columns, *source.rule_columns}
         self._warn(table, "hidden from the sync user: the fields keep their value", sorted(needed & hidden))
         chosen = filter_for(config.filter_of(table), there, table)
         labels = await self._labels(table, fields)
-        columns = {
-            *fields.columns,
-            *chosen.columns,
-            *frozenset(there).intersection((*source.rule_columns, CREATED_ON, MODIFIED_ON)),
-        }
-        company_fields = await self._company_fields(entity, fields.names)
-        return TableSchema(
-            frozenset(columns), fields, labels, id_fields, chosen, company_fields, hidden, config.refused == "clear"
+        others = frozenset(there).intersection((*source.rule_columns, CREATED_ON, MODIFIED_ON))
+        columns = fields.columns | chosen.columns | others
+        company_fields = (
+            await fields_of_company(fields.names, self._names_of_company) if entity.is_lead else frozenset()
         )
-
-    async def _company_fields(self, entity: Entity, names: Collection[str]) -> frozenset[str]:
-        """Those of these fields of a person that are its company's, in lower case: both objects have them.
-
-        Only fields that are not of every instance need a call, and where it is refused they count as the person's.
-        """
-        if not entity.is_lead:
-            return frozenset()
-        lower = {name.lower() for name in names}
-        found = lower & STANDARD_COMPANY_FIELDS
-        unknown = lower - STANDARD_COMPANY_FIELDS - STANDARD_PERSON_FIELDS
-        if unknown:
-            try:
-                found |= unknown & {name.lower() for name in (await self._describe(COMPANY)).fields}
-            except MarketoError as error:
-                if error.kind not in {Kind.CONFIGURATION, Kind.GONE, Kind.PERMANENT}:
-                    raise
-                log.warning("companies_not_described %s", error)
-        return frozenset(found)
+        return TableSchema(
+            columns, fields, labels, id_fields, chosen, company_fields, hidden, config.refused == "clear"
+        )
 
     async def _labels(self, table: str, fields: FieldMap) -> Labels:
         wanted = label_columns(self._config.fields_of(table)) & fields.columns
@@ -269,6 +233,9 @@ class Schema:
         labels = await self._metadata.labels(table, wanted, self._config.language)
         await self._watch(table, labels)
         return labels
+
+    async def _names_of_company(self) -> Collection[str]:
+        return (await self._describe(COMPANY)).fields
 
     def _id_fields(self, table: str, described: Collection[str]) -> tuple[str, ...]:
         """Without the first nothing can be synced; one beside it may be missing. Raises ConfigurationError."""
@@ -306,12 +273,6 @@ class Schema:
         return found
 
 
-def hidden_columns(columns: Mapping[str, Column] | Collection[str]) -> frozenset[str]:
-    """Those of these columns that hold something which our user may not read."""
-    types = columns if isinstance(columns, Mapping) else {}
-    return frozenset(name for name, column in types.items() if column.hidden)
-
-
 def filter_for(wanted: SyncFilter, columns: Mapping[str, Column] | Collection[str], table: str) -> SyncFilter:
     """The filter of a table that has these columns.
 
@@ -325,7 +286,7 @@ def filter_for(wanted: SyncFilter, columns: Mapping[str, Column] | Collection[st
             f"the filter of {table} in sync.toml names {', '.join(missing)}, which cannot be read in Dynamics; "
             "mend the filter: until then nothing of this table is synced",
         )
-    hidden = sorted(wanted.columns & hidden_columns(columns))
+    hidden = sorted(wanted.columns & hidden_in(columns))
     if hidden:
         raise ConfigurationError(
             "FilterColumnHidden",

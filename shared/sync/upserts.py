@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..marketo.answers import Result
-from ..marketo.batching import MAX_RECORDS, chunks
 from ..marketo.client import MarketoClient
 from ..model.codes import Kind, marketo_record
 from ..model.entities import Entity
@@ -18,10 +16,12 @@ from ..model.errors import MarketoError, MsiSyncError, VendorError
 from ..model.outcome import RETRY_SECONDS, Failed, Outcome, Retry, Synced, of_error, of_skip
 from ..transport.client import TRANSIENT_TRIES
 from .batch import Batch, Candidate
+from .call_sizes import CallSizes
 from .circuit import ANSWERS
 from .circuit_breaker import Circuits
 from .isolation import FEW, search
 from .marketo_cache import Known
+from .routing import chunked
 from .schema import Schema
 
 log = logging.getLogger(__name__)
@@ -42,34 +42,27 @@ UNEXPLAINED = frozenset({Kind.SPLIT, Kind.UNKNOWN})
 GONE_FIELD = "1006"
 #: The code of company fields on a person that is linked to a company.
 COMPANY_UPDATE = "1021"
-#: Records whose call failed while other calls went well come in so many calls, for so long.
-PARTS, SUSPECT_SECONDS = 8, 7200.0
 #: A record that is refused again, alone, while others were stored so short a while ago, is the reason itself.
 JUST_NOW_SECONDS = 60.0
 #: How often records are sent again in one invocation, without a refused field.
 ROUNDS = 3
 
 
+@dataclass(slots=True)
 class Upserts:
     """Upserts of one process."""
 
-    def __init__(
-        self,
-        marketo: MarketoClient,
-        schema: Schema,
-        known: Known,
-        circuits: Circuits,
-        *,
-        clock: Callable[[], float],
-    ) -> None:
-        self._circuits = circuits
-        self._limits: dict[str, int] = {}
-        self._suspects: dict[str, float] = {}
-        self._stored: dict[str, float] = {}
-        self._marketo = marketo
-        self._schema = schema
-        self._known = known
-        self._clock = clock
+    marketo: MarketoClient
+    schema: Schema
+    known: Known
+    circuits: Circuits
+    clock: Callable[[], float]
+    _sizes: CallSizes = field(init=False)
+    _stored: dict[str, float] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing has been too large yet."""
+        self._sizes = CallSizes(clock=self.clock)
 
     async def send(self, batch: Batch, ready: dict[str, Candidate], at_least: int, *, calls: int | None = None) -> None:
         """Send what fills calls of `at_least` records, the oldest first, and take it out of `ready`.
@@ -79,7 +72,7 @@ class Upserts:
         """
         count = len(ready) if at_least == 1 else len(ready) - len(ready) % at_least
         oldest = sorted(ready.values(), key=lambda candidate: candidate.since)[:count]
-        going = self._chunks(batch.entity, oldest)[:calls]
+        going = self._sizes.chunks(batch.entity.name, oldest)[:calls]
         for candidate in (c for chunk in going for c in chunk):
             del ready[candidate.key]
         await asyncio.gather(*(self._send_chunk(batch, chunk) for chunk in going))
@@ -90,18 +83,9 @@ class Upserts:
         if error:
             raise error
 
-    def _chunks(self, entity: Entity, candidates: list[Candidate]) -> list[list[Candidate]]:
-        """Calls of them: those that may have spoiled their last one are kept apart, in smaller ones."""
-        now, limit = self._clock(), self._limits.get(entity.name, MAX_RECORDS)
-        suspects = [candidate for candidate in candidates if self._suspects.get(candidate.key, 0.0) > now]
-        suspected = {candidate.key for candidate in suspects}
-        others = [candidate for candidate in candidates if candidate.key not in suspected]
-        part = min(limit, math.ceil(len(suspects) / PARTS))
-        return [*chunks(others, limit), *chunks(suspects, part)]
-
     async def _send_chunk(self, batch: Batch, chunk: list[Candidate], rounds: int = ROUNDS) -> None:
         """One call, and more of them where a part of the records spoils it for the others."""
-        if self._clock() >= batch.deadline:
+        if self.clock() >= batch.deadline:
             return
         try:
             again = await self._call(batch, chunk)
@@ -121,7 +105,7 @@ class Upserts:
         bodies = [candidate.body for candidate in chunk]
         keys = [candidate.key for candidate in chunk]
         try:
-            results = await self._marketo.upsert(
+            results = await self.marketo.upsert(
                 batch.entity, bodies, deadline=batch.deadline, tries=tries, begin=partial(batch.sending.begin, keys)
             )
         except MsiSyncError as error:
@@ -129,28 +113,32 @@ class Upserts:
                 batch.sending.ended(keys)
             raise
         batch.sending.ended(keys)
-        self._grow(batch.entity, len(chunk))
+        self._sizes.answered(batch.entity.name, chunk)
+        return await self._answered(batch, list(zip(chunk, results, strict=True)))
+
+    async def _answered(self, batch: Batch, answers: list[tuple[Candidate, Result]]) -> list[Candidate]:
+        """Decide what Marketo's results mean; gives the candidates to be sent again, without a refused field."""
+        entity = batch.entity
         again: list[Candidate] = []
-        odd: list[tuple[Candidate, VendorError]] = []
-        for candidate, result in zip(chunk, results, strict=True):
-            self._suspects.pop(candidate.key, None)
+        misconfigured: list[tuple[Candidate, VendorError]] = []
+        for candidate, result in answers:
             refused = candidate.company_fields if result.code == COMPANY_UPDATE else result.refused_fields
-            if refused and candidate.without(refused, batch.entity, result.code, result.message):
-                log.warning("left_out entity=%s key=%s %s", batch.entity.name, candidate.key, result.message)
+            if refused and candidate.without(refused, entity, result.code, result.message):
+                log.warning("left_out entity=%s key=%s %s", entity.name, candidate.key, result.message)
                 again.append(candidate)
-                self._schema.doubt(batch.entity.name)
+                self.schema.doubt(entity.name)
                 if result.code == GONE_FIELD:
-                    self._schema.forget()
+                    self.schema.forget()
             elif result.code == GONE_FIELD or marketo_record(result.code) is Kind.CONFIGURATION:
-                self._schema.forget()
-                odd.append((candidate, MarketoError(result.code, result.message, kind=Kind.CONFIGURATION)))
+                self.schema.forget()
+                error = MarketoError(result.code, result.message, kind=Kind.CONFIGURATION)
+                misconfigured.append((candidate, error))
             else:
-                batch.decide(candidate.records, self._outcome(batch.entity, candidate, result))
-        works = any(not result.code for result in results)
+                batch.decide(candidate.records, self._outcome(entity, candidate, result))
+        works = any(not result.code for _, result in answers)
         if works:
-            self._stored[batch.entity.name] = self._clock()
-        if odd:
-            await self._blame(batch, odd, works=works)
+            self._stored[entity.name] = self.clock()
+        await self._blame(batch, misconfigured, works=works)
         return again
 
     async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError, rounds: int) -> None:
@@ -162,14 +150,14 @@ class Upserts:
             await self._of_all_or_these(batch, chunk, error)
             return
         first_try = all(record.attempt == 0 for candidate in chunk for record in candidate.records)
+        may_part = len(chunk) > 1 and rounds > 0
         if error.kind is Kind.MISSING_PARENT and first_try:
             self._forget_parents(chunk)  # the next try looks them up again
-        elif len(chunk) > 1 and rounds and error.code in TOO_LARGE:
-            middle = len(chunk) // 2
-            await self._send_chunk(batch, chunk[:middle], rounds)
-            await self._send_chunk(batch, chunk[middle:], rounds)
+        elif may_part and error.code in TOO_LARGE:
+            for half in chunked(chunk, (len(chunk) + 1) // 2):
+                await self._send_chunk(batch, half, rounds)
             return
-        elif len(chunk) > 1 and rounds and (error.kind in ISOLATED or (error.kind is Kind.UNKNOWN and not first_try)):
+        elif may_part and (error.kind in ISOLATED or (error.kind is Kind.UNKNOWN and not first_try)):
             await self._isolate(batch, chunk, error)
             return
         if len(chunk) == 1 and error.kind in UNEXPLAINED and self._others_are_stored(batch, chunk[0]):
@@ -180,15 +168,14 @@ class Upserts:
         """A call failed as others would, or for what is in it."""
         if _at_work(error):
             log.warning("answer_lost entity=%s records=%d %s", batch.entity.name, len(chunk), error)
-        if error.code == TIMED_OUT and len(chunk) > FEW:
-            self._limits[batch.entity.name] = len(chunk) // 2
+        if error.code == TIMED_OUT:
+            self._sizes.timed_out(batch.entity.name, len(chunk))
         if error.kind is Kind.CONFIGURATION:
-            self._schema.forget()  # a field may have disappeared: describe again before the next try
+            self.schema.forget()  # a field may have disappeared: describe again before the next try
         if await self._elsewhere(batch):
             self._decide(batch, chunk, error)
         elif error.kind is not Kind.CONFIGURATION:  # the next tries find out which record it is
-            until = self._clock() + SUSPECT_SECONDS
-            self._suspects.update((candidate.key, until) for candidate in chunk)
+            self._sizes.suspect(chunk)
             self._decide(batch, chunk, error, counted=True)
         elif len(chunk) > 1:
             await self._isolate(batch, chunk, error)
@@ -198,7 +185,7 @@ class Upserts:
     def _others_are_stored(self, batch: Batch, candidate: Candidate) -> bool:
         """Whether Marketo has stored others of the entity just now, while this one is refused again."""
         again = all(record.attempt for record in candidate.records)
-        return again and self._clock() - self._stored.get(batch.entity.name, float("-inf")) <= JUST_NOW_SECONDS
+        return again and self.clock() - self._stored.get(batch.entity.name, float("-inf")) <= JUST_NOW_SECONDS
 
     async def _elsewhere(self, batch: Batch) -> MsiSyncError | None:
         """What Marketo says to a call without any of these records: None when all is well, else the circuit opens.
@@ -209,11 +196,12 @@ class Upserts:
             if not batch.asked:
                 batch.asked = True
                 try:
-                    await self._marketo.probe_write(batch.entity)
+                    await self.marketo.probe_write(batch.entity)
                 except VendorError as error:
                     if error.kind not in ANSWERS["marketo"]:
                         batch.elsewhere = error
-                        await self._open(batch, error)
+                        if error.kind is not Kind.THROTTLED:
+                            await self.circuits.open(batch.entity.name, error)
                 except MsiSyncError as error:
                     batch.elsewhere = error
         return batch.elsewhere
@@ -225,7 +213,7 @@ class Upserts:
         """
 
         def in_time() -> bool:
-            return self._clock() < batch.deadline
+            return self.clock() < batch.deadline
 
         confirm = error.kind in {Kind.CONFIGURATION, Kind.UNKNOWN}  # what passes meanwhile leaves no culprit
         try:
@@ -238,7 +226,7 @@ class Upserts:
             return
         works = bool(found.stored)
         if not works and len(chunk) > FEW and error.kind in UNEXPLAINED:
-            await self._open(batch, error)  # it hits everything: Marketo is as good as away
+            await self.circuits.open(batch.entity.name, error)  # it hits everything: Marketo is as good as away
         later = Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=not works)
         if works:
             await self._blame(batch, found.culprits, works=True)
@@ -268,10 +256,6 @@ class Upserts:
             else:
                 batch.decide(candidate.records, _of_culprit(candidate, error, works=works))
 
-    async def _open(self, batch: Batch, error: VendorError) -> None:
-        if error.kind is not Kind.THROTTLED:
-            await self._circuits.open(batch.entity.name, error)
-
     @staticmethod
     def _decide(batch: Batch, chunk: list[Candidate], error: MsiSyncError, *, counted: bool = False) -> None:
         """The same for all of them; those that Marketo may be at work on wait for its end."""
@@ -285,23 +269,17 @@ class Upserts:
         """What Marketo's result for one record means, and what it teaches."""
         kind = marketo_record(result.code) if result.code else Kind.OK
         if kind is Kind.OK:
-            self._known.add(entity.name, candidate.key, result.id)
+            self.known.add(entity.name, candidate.key, result.id)
             return Synced(result.status, candidate.unlinked, tuple(candidate.left_out))
         if kind is Kind.MISSING_PARENT:
             self._forget_parents([candidate])
         return of_skip(result.code, result.message)
 
-    def _grow(self, entity: Entity, size: int) -> None:
-        """Calls that timed out were halved; each that goes well lets the next be a little larger."""
-        limit = self._limits.get(entity.name)
-        if limit and size >= limit:
-            self._limits[entity.name] = min(MAX_RECORDS, limit + limit // 10 + 1)
-
     def _forget_parents(self, candidates: list[Candidate]) -> None:
         for candidate in candidates:
             for parent in candidate.parents.values():
                 if parent:
-                    self._known.forget(parent.entity, parent.id)
+                    self.known.forget(parent.entity, parent.id)
 
 
 def _at_work(error: MsiSyncError) -> bool:

@@ -10,13 +10,13 @@ from urllib.parse import quote
 from ...config.conditions import SyncFilter
 from ...config.sync_toml import SyncConfig
 from ...dataverse.client import API, DataverseClient
-from ...dataverse.metadata import Column, Metadata
+from ...dataverse.metadata import Column, Metadata, hidden_in
 from ...model.entities import PERSON, TABLES
 from ...model.ids_and_times import as_guid
 from ...model.outcome import Parent, Skipped
 from ...sync.links import Row, Rules, lookup, skip_user
 from ...sync.lookups import References
-from ...sync.schema import filter_for, hidden_columns
+from ...sync.schema import filter_for
 from .facts import Person, Relation, Search, Subject
 from .relations import company_words, owner_words, possible_parents
 
@@ -109,7 +109,7 @@ class Dynamics:
         chosen = filter_for(self._config.filter_of(table), there, table)
         if chosen.excludes(row):
             return _filter_words(chosen, table, row)
-        skipped = skip_user(row, hidden_columns(there)) if table == "systemuser" else None
+        skipped = skip_user(row, hidden_in(there)) if table == "systemuser" else None
         return _USER_WORDS[skipped.reason] if isinstance(skipped, Skipped) else ""
 
     async def rows_of(self, table: str, ids: Collection[str], columns: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -23,9 +23,9 @@ from shared.model.entities import ENTITIES, Entity
 from shared.model.errors import MarketoError, MsiSyncError
 from shared.model.outcome import Outcome, Retry, Synced
 from shared.model.record import Record
+from shared.sync.call_sizes import PARTS
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.engine import Engine
-from shared.sync.upserts import PARTS
 from shared.transport.client import Begin
 from tests.support.values import NOON, guid
 from tests.support.vendors import Vendors
