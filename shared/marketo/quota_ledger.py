@@ -109,20 +109,16 @@ class DayUse(BaseModel):
     measured: Measured
 
 
-class Ledger(BaseModel):
+class Ledger(DayUse):
     """The row budget|marketo. `recent`: how many calls were made when, of the last 20 seconds.
 
     `day` is the day of the instance that wrote it; instances with other clocks count in `other_days`.
     """
 
     day: date
-    used: int = 0
-    began: float = 0.0
     recent: list[tuple[float, int]] = Field(default_factory=list)
     instances: dict[str, Instance] = Field(default_factory=dict)
     held_back_until: float = 0.0
-    closed: Closed | None = None
-    measured: Measured
     measuring_until: float = 0.0
     other_days: dict[date, DayUse] = Field(default_factory=dict)
     _ignored: set[str] = PrivateAttr(default_factory=set)

@@ -143,11 +143,10 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(form, re.DOTALL | re.IGNORECASE), told)
     for form, told in (
         (
-            rf"Invalid value for field '(?P<field>{_NAME})' and value '(?P<value>.*)'",
+            rf"Invalid value for (?:field ')?(?P<field>{_NAME})'? and value '(?P<value>.*)'",
             "Invalid value for {field}: {value}",
         ),
         (rf"Invalid value for field '(?P<field>{_NAME})'.*", "Invalid value for {field}"),
-        (rf"Invalid value for (?P<field>{_NAME}) and value '(?P<value>.*)'", "Invalid value for {field}: {value}"),
         (
             r"Invalid value '(?P<value>.*)'[.,]? *Required of type '(?P<type>integer|long|float|number|boolean|string|"
             r"date|datetime|email|currency|percent|phone|url|text|score|reference)'",
