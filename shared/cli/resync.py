@@ -21,7 +21,7 @@ from ..azure.parked_rows import NoteState
 from ..azure.parked_table import Store
 from ..azure.service_bus import Outgoing
 from ..dataverse.client import API, MAX_IDS
-from ..marketo.batching import MAX_RECORDS as MAX_UPSERT
+from ..marketo.batching import MAX_PER_CALL
 from ..model.entities import ENTITIES, TABLES, Entity
 from ..model.errors import ConfigurationError, MsiSyncError
 from ..model.record import MAX_RECORDS, Record, encode
@@ -205,7 +205,7 @@ def marketo_calls(records: dict[str, int]) -> tuple[int, int]:
     for table, number in records.items():
         name = TABLES[table][0].name
         by_entity[name] = by_entity.get(name, 0) + number
-    chunks = {name: -(-number // MAX_UPSERT) for name, number in by_entity.items()}
+    chunks = {name: -(-number // MAX_PER_CALL) for name, number in by_entity.items()}
     return sum(chunks.values()), sum(number * _calls_of(ENTITIES[name]) for name, number in chunks.items())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
 #: Records in one call (marketo.md 2).
-MAX_RECORDS = 300
+MAX_PER_CALL = 300
 #: Marketo refuses bodies over 1 MB with HTTP 413. Decimal megabyte, less room for the envelope around the records.
 MAX_BYTES = 1_000_000 - 1_000
 
@@ -22,7 +22,7 @@ class Sized(Protocol):
 T = TypeVar("T", bound=Sized)
 
 
-def chunks(items: Sequence[T], at_most: int = MAX_RECORDS) -> Iterator[list[T]]:
+def chunks(items: Sequence[T], at_most: int = MAX_PER_CALL) -> Iterator[list[T]]:
     """Cut `items` into calls of `at_most` records, in order, each within both limits.
 
     An item that is too large gets a chunk of its own, so Marketo refuses only that record.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from ..marketo.batching import MAX_RECORDS, chunks
+from ..marketo.batching import MAX_PER_CALL, chunks
 from .batch import Candidate
 from .isolation import FEW
 
@@ -23,7 +23,7 @@ class CallSizes:
 
     def chunks(self, entity: str, candidates: list[Candidate]) -> list[list[Candidate]]:
         """Calls of them: those that may have spoiled their last one are kept apart, in smaller ones."""
-        now, limit = self._clock(), self._limits.get(entity, MAX_RECORDS)
+        now, limit = self._clock(), self._limits.get(entity, MAX_PER_CALL)
         suspects = [candidate for candidate in candidates if self._suspects.get(candidate.key, 0.0) > now]
         suspected = {candidate.key for candidate in suspects}
         others = [candidate for candidate in candidates if candidate.key not in suspected]
@@ -44,6 +44,6 @@ class CallSizes:
         """A call with these went well: the next may be a little larger, and none of them is suspected."""
         limit = self._limits.get(entity)
         if limit and len(candidates) >= limit:
-            self._limits[entity] = min(MAX_RECORDS, limit + limit // 10 + 1)
+            self._limits[entity] = min(MAX_PER_CALL, limit + limit // 10 + 1)
         for candidate in candidates:
             self._suspects.pop(candidate.key, None)

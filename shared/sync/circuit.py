@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..marketo.batching import MAX_RECORDS
+from ..marketo.batching import MAX_PER_CALL
 from ..model.clock import AHEAD
 from ..model.codes import Kind
 from ..model.errors import DataverseError, MarketoError, VendorError
@@ -25,7 +25,7 @@ from ..transport.retry_after import LONGEST_SECONDS
 LONGEST = 5
 #: Records that come again at the same moment when a circuit may close: they fill a call. The next ones come a second
 #: later for each call that has failed, up to so many: the longer the vendor has been away, the fewer meet each probe.
-TOGETHER = MAX_RECORDS
+TOGETHER = MAX_PER_CALL
 SLOWEST = 4
 #: The longest time over which they are spread.
 SPREAD_SECONDS = 900
@@ -84,7 +84,7 @@ class Outage:
     @property
     def probe(self) -> int:
         """Records of a probe: half as many after each that has failed, for a few of them may be the cause."""
-        return max(1, MAX_RECORDS >> (self.failures - 1))
+        return max(1, MAX_PER_CALL >> (self.failures - 1))
 
     def is_open(self, now: datetime) -> bool:
         """Whether nobody may call; otherwise a probe is due."""

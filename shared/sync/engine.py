@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ..dataverse.client import DataverseClient
-from ..marketo.batching import MAX_RECORDS
+from ..marketo.batching import MAX_PER_CALL
 from ..marketo.client import MarketoClient
 from ..model.entities import ENTITIES, TABLES, Entity
 from ..model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, WillNotCome
@@ -36,7 +36,7 @@ from .upserts import Upserts
 log = logging.getLogger(__name__)
 
 #: Records that are in memory with all their values at a time.
-GROUP = 5 * MAX_RECORDS
+GROUP = 5 * MAX_PER_CALL
 #: From this tier on, what does not fill a call waits for the next cycle of a burst. Below, too many records would wait
 #: for it: it waits only until the messages that became visible with it are through.
 COLLECTED_TIER = 2
@@ -144,7 +144,7 @@ class Engine:
                 await self.circuits.probed(turn)
                 ready |= going
             else:
-                await self._upserts.send(batch, going, MAX_RECORDS)
+                await self._upserts.send(batch, going, MAX_PER_CALL)
         if not self._collect(batch, list(ready.values())):
             await self._upserts.send(batch, ready, 1)
 
