@@ -2,40 +2,24 @@
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.dataverse.notifications import Change, Notification, NotificationError, parse
 from shared.model.errors import MsiSyncError
-
-DATA = Path(__file__).parents[1] / "data" / "notifications"
-
-ACCOUNT = "7a14b3c2-1a52-ef11-a316-000d3a5b7c8d"
-CONTACT = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
-LEAD = "4c8e7d15-2052-ef11-a316-000d3a5b7c8d"
-USER = "9b7e41d2-904d-ee11-be6f-000d3a4f1b2c"
-NOBODY = "00000000-0000-0000-0000-000000000000"
-
-Body = dict[str, Any]
-
-
-def sample(name: str) -> bytes:
-    return (DATA / f"{name}.json").read_bytes()
-
-
-def loaded(name: str) -> Body:
-    body: Body = json.loads(sample(name))
-    return body
-
-
-def parsed(body: Body) -> Notification:
-    return parse(json.dumps(body).encode())
-
-
-def parameter(body: Body, name: str, section: str = "InputParameters") -> Any:
-    return next(pair["value"] for pair in body[section] if pair["key"] == name)
+from tests.support.notifications import (
+    ACCOUNT,
+    CONTACT,
+    LEAD,
+    NOBODY,
+    USER,
+    Body,
+    loaded,
+    parameter,
+    parsed,
+    sample,
+)
 
 
 def refusal(body: bytes, **arguments: Any) -> NotificationError:

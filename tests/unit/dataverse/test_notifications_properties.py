@@ -2,15 +2,15 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.dataverse.notifications import Notification, NotificationError, parse
+from tests.support.notifications import DATA
 
-SAMPLES = sorted((Path(__file__).parents[1] / "data" / "notifications").glob("*.json"))
+SAMPLES = sorted(DATA.glob("*.json"))
 BODIES = [path.read_text("utf-8") for path in SAMPLES]
 CODES = {"WrongFormat", "NotJson", "NotAnObject", "NoRoutingTriple", "BadGuid", "NoRow"}
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -1,6 +1,6 @@
 """What is measured: the table, outcomes, dead letters, calls, and what the timer tells of all instances."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
-from local.harness.telemetry import Telemetry, in_memory
+from local.harness.telemetry import Telemetry
 from shared.azure.parked_rows import ParkedCount
 from shared.azure.service_bus import Outgoing
 from shared.marketo.quota import Usage
@@ -26,12 +26,6 @@ from tests.support.values import NOON
 RECORD = Record("lead", "0b1c2d3e-2052-ef11-a316-000d3a5b7c01", NOON - timedelta(seconds=40))
 PARENT = Parent("company", "account", "0b1c2d3e-2052-ef11-a316-000d3a5b7c02")
 FAILED = Failed("1077", "no", "marketo")
-
-
-@pytest.fixture
-def told() -> Iterator[Telemetry]:
-    with in_memory().listening() as telemetry:
-        yield telemetry
 
 
 def values(told: Telemetry, *of: Metric) -> dict[tuple[str, ...], float]:

@@ -1,7 +1,7 @@
 """One change is one trace: from its notification through webhook, routing and sync to Marketo's answer."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
 
-from local.harness.telemetry import Telemetry, in_memory
+from local.harness.telemetry import Telemetry
 from local.virtual import MemoryState, MemoryTable
 from local.wiring import QUEUES, engine_between, pipeline_around
 from shared.azure.parked_rows import Parked
@@ -174,12 +174,6 @@ class World:
 
     async def route(self, *carriers: dict[str, str]) -> None:
         await self.pipeline.route([Incoming(self.notification(), SEEN, carrier) for carrier in carriers])
-
-
-@pytest.fixture
-def told() -> Iterator[Telemetry]:
-    with in_memory().listening() as telemetry:
-        yield telemetry
 
 
 def named(told: Telemetry, name: str) -> ReadableSpan:
