@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import KW_ONLY, dataclass
 
 from ..dataverse.client import MAX_IDS, DataverseClient
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
@@ -28,26 +29,21 @@ async def no_causes(_: Collection[Parent]) -> Mapping[Parent, WillNotCome]:
     return {}
 
 
+@dataclass(slots=True)
 class Parents:
-    """Finds the parents of candidates, and takes the links away that lead nowhere."""
+    """Finds the parents of candidates, and takes the links away that lead nowhere.
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        marketo: MarketoClient,
-        schema: Schema,
-        known: Known,
-        *,
-        tables: Collection[str],
-        causes: Causes = no_causes,
-    ) -> None:
-        """`causes`: which of these parents will not come, as was noted when their own sync ended."""
-        self._dataverse = dataverse
-        self._marketo = marketo
-        self._schema = schema
-        self._known = known
-        self._tables = tables
-        self._causes = causes
+    `tables`: those that are mapped. `causes`: which of these parents will not come, as was noted when their own sync
+    ended.
+    """
+
+    dataverse: DataverseClient
+    marketo: MarketoClient
+    schema: Schema
+    known: Known
+    _: KW_ONLY
+    tables: Collection[str]
+    causes: Causes = no_causes
 
     async def find(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Ask Marketo for the parents that nobody knows of: one call per 300 of an entity, none on a warm cache.
@@ -64,9 +60,9 @@ class Parents:
                 continue
             if record.attempt or record.replays:
                 for parent in filter(None, candidate.parents.values()):
-                    self._known.forget(parent.entity, parent.id)
-            for parent in candidate.missing(self._known, still=STILL_SECONDS):
-                if record.released or not self._known.is_absent(parent.entity, parent.id):
+                    self.known.forget(parent.entity, parent.id)
+            for parent in candidate.missing(self.known, still=STILL_SECONDS):
+                if record.released or not self.known.is_absent(parent.entity, parent.id):
                     unknown.setdefault(parent.entity, set()).add(parent.id)
         for name, keys in unknown.items():
             asked = sorted(keys)
@@ -109,7 +105,7 @@ class Parents:
         waiting = [candidate for candidate in candidates if missing[candidate.records[0].key]]
         if not waiting:
             return
-        batch.causes |= await self._causes({p for parents in missing.values() for p in parents})
+        batch.causes |= await self.causes({p for parents in missing.values() for p in parents})
         for candidate in waiting:
             lost = [parent for parent in missing[candidate.records[0].key] if parent in batch.causes]
             if batch.entity.key:
@@ -120,13 +116,10 @@ class Parents:
             await self._send_what_is_there(batch, [c for c in waiting if self._missing(batch, c)])
 
     async def _send_what_is_there(self, batch: Batch, candidates: list[Candidate]) -> None:
-        for part in chunked(candidates, MAX_FILTER_VALUES):
-            records = [record for candidate in part for record in candidate.records]
-            keys = sorted({candidate.records[0].id for candidate in part})
-            there = await batch.guard(records, self._marketo.find(batch.entity, keys)) or {}
-            for candidate in part:
-                if candidate.records[0].id in there:
-                    candidate.go_without(candidate.missing(self._known))
+        there = await self._there(batch, candidates)
+        for candidate in candidates:
+            if candidate.records[0].id in there:
+                candidate.go_without(candidate.missing(self.known))
 
     async def only_there(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Skip users whose address is hidden from ours, unless Marketo has them: those keep their address there.
@@ -134,23 +127,29 @@ class Parents:
         Without one, a sales person is of no use (guide). Costs one call per 300 of them.
         """
         doubtful = [c for c in candidates if c.only_if_there and c.records[0].key in batch.open]
-        for part in chunked(doubtful, MAX_FILTER_VALUES):
+        there = await self._there(batch, doubtful)
+        batch.decide((r for c in doubtful if c.records[0].id not in there for r in c.records), MAIL_HIDDEN)
+
+    async def _there(self, batch: Batch, candidates: list[Candidate]) -> set[str]:
+        """The ids of those that Marketo has itself: one call per 300. Those that it cannot be asked for are decided."""
+        there: set[str] = set()
+        for part in chunked(candidates, MAX_FILTER_VALUES):
             records = [record for candidate in part for record in candidate.records]
             keys = sorted({candidate.records[0].id for candidate in part})
-            there = await batch.guard(records, self._marketo.find(batch.entity, keys)) or {}
-            batch.decide((r for c in part if c.records[0].id not in there for r in c.records), MAIL_HIDDEN)
+            there |= (await batch.guard(records, self.marketo.find(batch.entity, keys)) or {}).keys()
+        return there
 
     def _missing(self, batch: Batch, candidate: Candidate) -> list[Parent]:
         """The parents that an open record needs and Marketo does not have, as far as anybody has asked."""
         if candidate.records[0].key not in batch.open or _meets_its_parents(batch, candidate):
             return []
-        return candidate.missing(self._known)
+        return candidate.missing(self.known)
 
     async def _kept_out(self, table: str, parents: list[Parent], deadline: float) -> list[Parent]:
         """Those of these rows of one table that are not to be synced."""
-        if table not in self._tables:
+        if table not in self.tables:
             return parents
-        chosen = await self._schema.filter_of(table)
+        chosen = await self.schema.filter_of(table)
         if not chosen.columns:
             return []
         source = TABLES[table][1]
@@ -158,24 +157,24 @@ class Parents:
         for part in chunked(parents, MAX_IDS):
             ids = [parent.id for parent in part]
             try:
-                rows = await self._dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
+                rows = await self.dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
             except DataverseError as error:
                 if error.is_unknown_column:
-                    self._schema.forget()  # the next try finds out which columns are left
+                    self.schema.forget()  # the next try finds out which columns are left
                 raise
             kept_out += [parent for parent in part if parent.id in rows and chosen.excludes(rows[parent.id])]
         return kept_out
 
     async def _ask(self, entity: Entity, keys: list[str]) -> None:
         """One call; what it has room for is asked again before it is forgotten, which spares calls for one parent."""
-        keys = list(dict.fromkeys([*keys, *self._known.expiring(entity.name, MAX_FILTER_VALUES)]))[:MAX_FILTER_VALUES]
-        found = await self._marketo.find(entity, keys)
+        keys = list(dict.fromkeys([*keys, *self.known.expiring(entity.name, MAX_FILTER_VALUES)]))[:MAX_FILTER_VALUES]
+        found = await self.marketo.find(entity, keys)
         for key in keys:
             if key in found:
-                self._known.add(entity.name, key, found[key])
+                self.known.add(entity.name, key, found[key])
             else:
-                self._known.forget(entity.name, key)
-                self._known.add_absent(entity.name, key)
+                self.known.forget(entity.name, key)
+                self.known.add_absent(entity.name, key)
 
 
 def _meets_its_parents(batch: Batch, candidate: Candidate) -> bool:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -70,56 +70,49 @@ class Due:
         return self.table, self.id
 
 
+@dataclass(slots=True)
 class DueRows:
     """All of them, as one run knows them."""
 
-    def __init__(
-        self,
-        state: State,
-        send: Callable[[Sequence[Outgoing]], Awaitable[None]],
-        queues: QueueSettings,
-        *,
-        now: Callable[[], datetime],
-        max_attempts: int,
-    ) -> None:
-        self._state = state
-        self._send = send
-        self._queues = queues
-        self._now = now
-        self._max_attempts = max_attempts
-        self._rows: dict[Key, Due] = {}
+    state: State
+    send: Callable[[Sequence[Outgoing]], Awaitable[None]]
+    queues: QueueSettings
+    _: KW_ONLY
+    now: Callable[[], datetime]
+    max_attempts: int
+    _rows: dict[Key, Due] = field(default_factory=dict, init=False)
 
     async def load(self) -> None:
         """Read them anew."""
-        self._rows = {due.key: due async for due in all_due(self._state)}
+        self._rows = {due.key: due async for due in all_due(self.state)}
 
     def ready(self) -> list[Due]:
         """Those whose time has come."""
-        now = self._now()
+        now = self.now()
         return [due for due in self._rows.values() if not due.dead and due.is_ready(now)]
 
     def holds(self, update: Update) -> bool:
         """Whether these very values were refused and it is not time to try them again."""
         due = self._rows.get(update.key)
-        return due is not None and due.digest == digest(update) and (due.dead or not due.is_ready(self._now()))
+        return due is not None and due.digest == digest(update) and (due.dead or not due.is_ready(self.now()))
 
     async def done(self, key: Key) -> None:
         """The row has the values, or is gone."""
         if self._rows.pop(key, None):
-            await self._state.remove(DUE, _name(key))
+            await self.state.remove(DUE, _name(key))
 
     async def failed(self, refused: Sequence[tuple[Update, VendorError]]) -> None:
         """Keep them for later; the last try of a row makes it a dead letter, which is sent first."""
         kept = [self._kept(update, error) for update, error in refused]
-        await self._send([self._letter(due) for due in kept if due.dead])
+        await self.send([self._letter(due) for due in kept if due.dead])
         for due in kept:
             self._rows[due.key] = due
             value = asdict(due)
-            await self._state.change(DUE, _name(due.key), lambda _, value=value: value)  # type: ignore[misc]  # bound
+            await self.state.change(DUE, _name(due.key), lambda _, value=value: value)  # type: ignore[misc]  # bound
 
     def _kept(self, update: Update, error: VendorError) -> Due:
         before = self._rows.get(update.key)
-        now = self._now()
+        now = self.now()
         same = before is not None and before.digest == digest(update)
         attempts = before.attempts if before and same and not before.dead else 0
         counted = error.kind not in _NOT_COUNTED
@@ -134,7 +127,7 @@ class DueRows:
             before.first_seen if before else timestamp(now),
             timestamp(now + timedelta(seconds=max(wait, error.retry_after or 0))),
             digest(update),
-            dead=counted and attempts >= self._max_attempts,
+            dead=counted and attempts >= self.max_attempts,
             replays=before.replays if before else 0,
             noted=timestamp(now),
         )
@@ -144,13 +137,13 @@ class DueRows:
         first_seen = datetime.fromisoformat(due.first_seen)
         record = Record(due.table, due.id, first_seen, write_back=True, replays=due.replays)
         return dead_letter(
-            self._queues,
+            self.queues,
             encode(PERSON.name, [record]),
             Explanation(
                 due.code,
                 f"Sales Insight's fields could not be written back: {due.message}",
                 "dataverse",
-                self._queues.of(PERSON.name),
+                self.queues.of(PERSON.name),
                 first_seen,
                 PERSON.name,
                 due.table,

@@ -7,7 +7,7 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from ..dataverse.batch import Answer, Part
@@ -64,21 +64,16 @@ class Written:
     error: DataverseError | None = None
 
 
+@dataclass(slots=True)
 class Rows:
     """Leads and contacts of one environment."""
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        *,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-    ) -> None:
-        self._dataverse = dataverse
-        self._clock = clock
-        self._sleep = sleep
-        self._table_of: OrderedDict[str, str] = OrderedDict()
-        self._without_bulk: set[str] = set()
+    dataverse: DataverseClient
+    _: KW_ONLY
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    _table_of: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False)
+    _without_bulk: set[str] = field(default_factory=set, init=False)
 
     async def find(self, ids: Iterable[str], columns: Mapping[str, Iterable[str]], deadline: float) -> dict[Key, Row]:
         """These ids' rows: each is looked for in the table where it was last, else in the first, then in the other.
@@ -165,7 +160,7 @@ class Rows:
             return await self._write_each(updates, deadline)
         targets = [{TABLES[table].key: update.id, **update.values} for update in updates]
         try:
-            await self._dataverse.update_many(table, TABLES[table].entity_set, targets, tag=TAG, deadline=deadline)
+            await self.dataverse.update_many(table, TABLES[table].entity_set, targets, tag=TAG, deadline=deadline)
         except DataverseError as error:
             if error.kind in _VENDOR and error.code not in LOCKED:
                 raise
@@ -200,17 +195,17 @@ class Rows:
         answers: dict[int, Answer] = {}
         waiting = list(range(len(parts)))
         for tried in range(TRIES):
-            got = await self._dataverse.batch([parts[n] for n in waiting], deadline=deadline)
+            got = await self.dataverse.batch([parts[n] for n in waiting], deadline=deadline)
             answers.update(zip(waiting, got, strict=True))
             waiting = [n for n in waiting if answers[n].status in (429, 503)]
             if not waiting:
                 break
             errors = [error_of(answers[n].status, answers[n].headers, b"") for n in waiting]
             wait = max(error.retry_after or THROTTLED_SECONDS for error in errors)
-            if tried + 1 == TRIES or self._clock() + wait >= deadline:
+            if tried + 1 == TRIES or self.clock() + wait >= deadline:
                 break
             log.info("batch_wait parts=%d seconds=%.1f", len(waiting), wait)
-            await self._sleep(wait)
+            await self.sleep(wait)
         return [answers[n] for n in range(len(parts))]
 
 
