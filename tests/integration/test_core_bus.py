@@ -32,7 +32,7 @@ async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Em
 
 @pytest.fixture(scope="module")
 async def bus(emulator: Emulator) -> AsyncIterator[Bus]:
-    bus = Bus(BusSettings.model_validate({"ServiceBusConnection": emulator.connection_string}))
+    bus = Bus(BusSettings.model_validate({"ServiceBusConnection": emulator.connection_string}), context=spans.carried)
     yield bus
     await bus.close()
 

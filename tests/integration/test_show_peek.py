@@ -116,11 +116,9 @@ async def test_a_session_that_somebody_holds_is_left_alone(client: ServiceBusCli
 
 async def test_a_queue_whose_messages_nobody_may_receive(client: ServiceBusClient) -> None:
     for place in (Place("disabled", "person"), Place("disabled", dead=True)):
-        began = time.monotonic()
         with pytest.raises(QueueUnavailable) as refusal:
             await everything(client, place)
         assert (refusal.value.code, refusal.value.concerns_all) == ("Disabled", False)
-        assert time.monotonic() - began < WAIT
 
 
 async def test_dead_letters_of_a_session_queue(client: ServiceBusClient) -> None:

@@ -112,8 +112,8 @@ async def _exchange(neighbourhood: Neighbourhood, request: bytes) -> str:
 @pytest.mark.parametrize(
     ("request_line", "status", "text"),
     [
-        ("CONNECT example.org:443 HTTP/1.1", "403 Forbidden", "has no example.org:443"),
-        (f"CONNECT {HOST}:80 HTTP/1.1", "403 Forbidden", f"It serves: dead.example.com:443, {HOST}:443"),
+        ("CONNECT example.org:443 HTTP/1.1", "403 Forbidden", "There is no example.org:443 here."),
+        (f"CONNECT {HOST}:80 HTTP/1.1", "403 Forbidden", f"This proxy serves: dead.example.com:443, {HOST}:443"),
         ("GET http://example.org/ HTTP/1.1", "405 Method Not Allowed", "only opens tunnels"),
         ("CONNECT dead.example.com:443 HTTP/1.1", "502 Bad Gateway", "does not answer"),
         ("CONNECT " + "a" * 20_000, "431 Request Header Fields Too Large", "too long"),
