@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import aclosing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from ..peek import peek
 from . import filters
 from .files import export, import_
 from .grouping import Groups
-from .letter import place_of, read
+from .letter import DeadLetter, place_of, read
 from .replay import discard, replay
-from .survey import Survey
+from .survey import look
 from .text import brief, full, group_json, say, show_brief, show_full, show_groups, show_unseen
 
 GROUP = "see, replay, archive or discard what could not be synced"
@@ -30,54 +29,49 @@ LIMIT = 50
 
 async def summary(context: Context, given: Namespace, progress: Console) -> Result:
     """Count all dead letters by what they have in common. Raises QueueUnavailable when Service Bus does not answer."""
-    chosen, now, survey, groups = filters.given_filters(given), datetime.now(UTC), Survey(context), Groups()
+    groups = Groups()
     with progress.status("Looking at the dead letters"):
-        async with aclosing(survey.pages()) as pages:
-            async for page in pages:
-                for letter in page:
-                    if chosen.fit(letter, now):
-                        groups.add(letter)
+        unseen = await look(context, filters.given_filters(given), groups.add)
     found = [group_json(group) for group in groups.largest_first()]
     count = sum(group["count"] for group in found)
-    data = {"count": count, "groups": found, "not_looked_at": survey.unseen}
+    data = {"count": count, "groups": found, "not_looked_at": unseen}
 
     def show(console: Console) -> None:
         show_groups(console, found, remedies=True)
         say(console, f"{count} dead letters" if count else "No dead letters.", "bold" if count else "green")
-        show_unseen(console, survey.unseen)
+        show_unseen(console, unseen)
 
-    return Result(Exit.ATTENTION if count or survey.unseen else Exit.OK, data, show)
+    return Result(Exit.ATTENTION if count or unseen else Exit.OK, data, show)
 
 
 async def list_(context: Context, given: Namespace, progress: Console) -> Result:
     """The newest dead letters, or the oldest. Raises as `summary`."""
-    chosen, now, survey = filters.given_filters(given), datetime.now(UTC), Survey(context)
     best: list[tuple[float, int, dict[str, Any]]] = []
     count = 0
+
+    def take(letter: DeadLetter) -> None:
+        nonlocal count
+        count += 1
+        since = letter.message.enqueued.timestamp() if letter.message.enqueued else 0.0
+        rank = (-since, -count) if given.oldest else (since, count)
+        if len(best) < given.limit:
+            heapq.heappush(best, (*rank, brief(letter)))
+        elif rank > best[0][:2]:
+            heapq.heapreplace(best, (*rank, brief(letter)))
+
     with progress.status("Looking at the dead letters"):
-        async with aclosing(survey.pages()) as pages:
-            async for page in pages:
-                for letter in page:
-                    if not chosen.fit(letter, now):
-                        continue
-                    count += 1
-                    since = letter.message.enqueued.timestamp() if letter.message.enqueued else 0.0
-                    rank = (-since, -count) if given.oldest else (since, count)
-                    if len(best) < given.limit:
-                        heapq.heappush(best, (*rank, brief(letter)))
-                    elif rank > best[0][:2]:
-                        heapq.heapreplace(best, (*rank, brief(letter)))
+        unseen = await look(context, filters.given_filters(given), take)
     found = [letter for *_, letter in sorted(best, key=lambda each: each[:2], reverse=True)]
-    data = {"count": count, "dead_letters": found, "not_looked_at": survey.unseen}
+    data = {"count": count, "dead_letters": found, "not_looked_at": unseen}
 
     def show(console: Console) -> None:
         for letter in found:
             show_brief(console, letter)
         more = f", {len(found)} shown (see --limit)" if len(found) < count else ""
         say(console, f"{count} dead letters{more}" if count else "No dead letters.", "bold" if count else "green")
-        show_unseen(console, survey.unseen)
+        show_unseen(console, unseen)
 
-    return Result(Exit.ATTENTION if count or survey.unseen else Exit.OK, data, show)
+    return Result(Exit.ATTENTION if count or unseen else Exit.OK, data, show)
 
 
 async def show_one(context: Context, given: Namespace, _: Console) -> Result:

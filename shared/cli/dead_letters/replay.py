@@ -16,14 +16,13 @@ from ...azure.service_bus import Outgoing
 from ...sync.routing import Refusal
 from ..command import Exit, Result
 from ..context import Context
-from . import plan
 from .archive import letters_in
 from .filters import given_filters
 from .letter import DeadLetter
 from .move import MAX_HELD, Mover, Tally
-from .plan import Plan
 from .resend import OFTEN, Stamp, refusal, resend
-from .survey import Survey
+from .selection import Selection
+from .survey import look
 from .text import group_json, say, show_groups, show_unseen
 
 _DONE = {"replay": "sent again", "discard": "removed", "import": "sent again"}
@@ -52,19 +51,16 @@ async def _run(
     again: bool,
     only: frozenset[str] | None = None,
 ) -> Result:
-    survey, queues = Survey(context), context.settings.queues
+    queues, found = context.settings.queues, Selection(given.max, again)
 
     def prepare(letter: DeadLetter) -> Outgoing | Refusal | None:
         return resend(letter, queues, stamp) if stamp else None
 
     with progress.status("Looking at the dead letters"):
-        found = await plan.make(
-            survey,
+        unseen = await look(
+            context,
             given_filters(given, only),
-            datetime.now(UTC),
-            most=given.max,
-            again=again,
-            check=lambda letter: refusal(letter, queues) if stamp else None,
+            lambda letter: found.offer(letter, refusal(letter, queues) if stamp else None),
         )
     tally = Tally()
     if given.apply:
@@ -73,7 +69,7 @@ async def _run(
             for place, numbers in found.chosen.items():
                 await Mover(context, place, numbers, prepare, tally, on_progress=on_progress).run()
         tally.seconds = bar.seconds
-    return result(action, found, tally, applied=given.apply, stamp=stamp, unseen=survey.unseen)
+    return result(action, found, tally, applied=given.apply, stamp=stamp, unseen=unseen)
 
 
 class counting:  # noqa: N801  (reads as a verb in a with statement)
@@ -97,7 +93,7 @@ class counting:  # noqa: N801  (reads as a verb in a with statement)
 
 
 def result(
-    action: str, found: Plan, tally: Tally, *, applied: bool, stamp: Stamp | None, unseen: dict[str, str]
+    action: str, found: Selection, tally: Tally, *, applied: bool, stamp: Stamp | None, unseen: dict[str, str]
 ) -> Result:
     """What was done, or would be, with the exit code that tells whether all went."""
     failures = sum(tally.failures.values())
