@@ -41,7 +41,7 @@ FUNCTIONS = {
     "opportunity_role": "sync_opportunity_roles",
 }
 #: docs/messages.md: up to 100 records in a message. host.json: up to 32 messages in a batch.
-RECORDS_PER_MESSAGE = 100
+MAX_RECORDS = 100
 MESSAGES_PER_BATCH = 32
 
 
@@ -88,7 +88,7 @@ def bodies(world: World, entity: str) -> list[bytes]:
         for table in tables
         for row_id in world.rows[table]
     ]
-    parts = (records[start : start + RECORDS_PER_MESSAGE] for start in range(0, len(records), RECORDS_PER_MESSAGE))
+    parts = (records[start : start + MAX_RECORDS] for start in range(0, len(records), MAX_RECORDS))
     return [json.dumps({"version": 1, "entity": entity, "records": part}).encode() for part in parts]
 
 

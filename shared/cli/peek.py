@@ -73,7 +73,7 @@ class Peeked:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class QueueCounts:
     """How many messages a queue has, as the broker counts them."""
 
     active: int
@@ -105,12 +105,12 @@ async def peek(
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def counts(administration: ServiceBusAdministrationClient, queue: str) -> Counts:
+async def counts(administration: ServiceBusAdministrationClient, queue: str) -> QueueCounts:
     """What the broker counts in a queue. Raises QueueUnavailable; the right to manage is needed."""
     with explained():
         async with asyncio.timeout(ANSWER_SECONDS):
             found = await administration.get_queue_runtime_properties(queue)
-    return Counts(
+    return QueueCounts(
         found.active_message_count or 0, found.scheduled_message_count or 0, found.dead_letter_message_count or 0
     )
 

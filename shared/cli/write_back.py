@@ -63,7 +63,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
             "StorageAway", f"storage or Service Bus does not answer ({type(error).__name__}); see msisync doctor"
         ) from None
     data = {"runs": [{**run.as_json(), "failures": run.failures} for run in runs], "dry_run": given.dry_run}
-    return Result(_exit(runs), data, partial(_show, runs=runs, dry=given.dry_run))
+    return Result(_exit(runs), data, partial(_show, runs=runs, dry_run=given.dry_run))
 
 
 def _write_back(context: Context, given: Namespace, on_progress: Callable[[Run], None]) -> WriteBack:
@@ -128,7 +128,7 @@ def _counts(run: Run) -> str:
     return f"{run.read:,} compared, {run.differing:,} differ, {run.written:,} written"
 
 
-def _show(console: Console, *, runs: Sequence[Run], dry: bool) -> None:
+def _show(console: Console, *, runs: Sequence[Run], dry_run: bool) -> None:
     for run in runs:
         calls = f"{run.marketo_calls:,} Marketo calls, {run.dataverse_requests:,} Dataverse requests"
         console.print(f"{run.kind}: {_counts(run)}, {run.failed:,} refused, {run.gone:,} gone; {calls}")
@@ -143,7 +143,7 @@ def _show(console: Console, *, runs: Sequence[Run], dry: bool) -> None:
             console.print(f"  and {len(run.failures) - _SHOWN:,} more; see --json")
         if run.error:
             console.print(f"[red]{escape(run.error)}[/]")
-    if dry:
+    if dry_run:
         console.print("Nothing was written. To write it: without --dry-run")
     elif any(run.failed for run in runs):
         console.print("What was refused is tried again, and is a dead letter at last: msisync dead-letters summary")

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from ..model.entities import ENTITIES, TABLES
+from ..model.entities import ENTITIES, PERSON_TABLES, TABLES
 from ..model.errors import ConfigurationError
 from ..model.text import BeyondBmp
 from . import sync_toml_checks as checks
@@ -168,7 +168,7 @@ class SyncConfig(_Strict):
     def fields_of(self, table: str) -> dict[str, tuple[FieldRule, ...]]:
         """The field rules of a mapped table, with the one that the unsubscribe policy stands for."""
         fields = dict(self.tables[table].fields)
-        if self.unsubscribe != "never" and table in ("lead", "contact"):
+        if self.unsubscribe != "never" and table in PERSON_TABLES:
             convert: Literal["plain", "true_only"] = "plain" if self.unsubscribe == "both" else "true_only"
             if "unsubscribed" not in {name.lower() for name in fields}:
                 fields["unsubscribed"] = (FieldRule(columns=("donotbulkemail",), convert=convert),)

@@ -138,6 +138,8 @@ MODIFIED_ON = "modifiedon"
 
 #: Which entity a Dataverse table feeds, and how to read it.
 TABLES: dict[str, tuple[Entity, Table]] = {t.name: (e, t) for e in ENTITIES.values() for t in e.tables}
+#: Leads and contacts, whose rows take Sales Insight's fields.
+PERSON_TABLES: dict[str, Table] = {table.name: table for table in PERSON.tables}
 
 _OWNED_ROWS = tuple((table, _OWNER) for table in ("account", "lead", "contact", "opportunity"))
 #: The rows that refer to a row, by its table: their table and lookup. A connection has a mirrored row, so one side is

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from ..config.conditions import Row
 from ..config.sync_toml import OwnerPolicy
-from ..model.entities import TABLES
+from ..model.entities import PERSON_TABLES, TABLES
 from ..model.outcome import Parent, Skipped
 from ..model.text import is_blank
 
@@ -38,7 +38,6 @@ NOBODY = ""
 #: The name of the role of a connection without one.
 NO_ROLE = ""
 
-Row = Mapping[str, Any]
 Reference = tuple[str, str]  # (table, id)
 
 
@@ -217,7 +216,7 @@ def role_ends(table: str, row: Row) -> dict[str, Parent | None] | Skipped:
     else:
         ends = [lookup(row, "_opportunityid_value"), lookup(row, "_customerid_value")]
     opportunity = next((end for end in ends if end and end[0] == "opportunity"), None)
-    person = next((end for end in ends if end and end[0] in ("lead", "contact")), None)
+    person = next((end for end in ends if end and end[0] in PERSON_TABLES), None)
     if opportunity is None or person is None:
         return Skipped("NotAStakeholder")
     return {

@@ -13,10 +13,11 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from ..config.conditions import Row
 from ..config.sync_toml import SyncConfig
 from ..dataverse.client import MAX_IDS, DataverseClient
 from ..model.text import is_blank
-from .links import MAIL, NOBODY, ROLE_COLUMNS, Reference, Row, Rules, User, contact_steps, lookup
+from .links import MAIL, NOBODY, ROLE_COLUMNS, Reference, Rules, User, contact_steps, lookup
 from .reference_state import Versions, always_the_same
 
 log = logging.getLogger(__name__)

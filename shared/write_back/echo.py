@@ -13,8 +13,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..dataverse.notifications import Notification
+from ..model.entities import PERSON_TABLES
 from ..model.errors import MsiSyncError
-from .plan import TABLES, Plans
+from .plan import Plans
 from .rows import TAG
 
 log = logging.getLogger(__name__)
@@ -49,9 +50,13 @@ class Echoes:
     async def is_echo(self, notification: Notification) -> bool:
         """Whether this tells of nothing but a write of our own. When it cannot be found out, it is a change."""
         tables = {change.table for change in notification.changes}
-        if notification.message.lower() not in _UPDATES or notification.tag != TAG or not tables <= TABLES.keys():
+        if (
+            notification.message.lower() not in _UPDATES
+            or notification.tag != TAG
+            or not tables <= PERSON_TABLES.keys()
+        ):
             return False
-        own = {TABLES[table].key for table in tables}
+        own = {PERSON_TABLES[table].key for table in tables}
         columns = (notification.columns or frozenset()) - _BOOKKEEPING - own
         if not columns or any(columns & self._synced.get(table, frozenset()) for table in tables):
             return False

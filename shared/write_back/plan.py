@@ -19,7 +19,7 @@ from ..config.conditions import SyncFilter
 from ..config.sync_toml import SyncConfig
 from ..dataverse.metadata import LOOKUP_KINDS, Column, Metadata
 from ..marketo.client import MarketoClient
-from ..model.entities import ENTITIES, Table
+from ..model.entities import ENTITIES, PERSON_TABLES
 from ..model.errors import MarketoError
 from ..sync.mapping import MarketoField
 from ..sync.schema import filter_for
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 #: The rows of shared/azure/shared_state.py.
 KIND, ROW = "write_back", "plan"
 PERSON = ENTITIES["person"]
-TABLES: dict[str, Table] = {table.name: table for table in PERSON.tables}
 KEPT = timedelta(days=1)
 #: The activities after which Sales Insight's fields change, by name: ids differ (marketo.md 6.1).
 ACTIVITIES = ("Interesting Moment", "Change Score")
@@ -131,7 +130,7 @@ class Plans:
     @property
     def tables(self) -> list[str]:
         """The tables that are written back to, as far as they have columns for it."""
-        return sorted(name for name in TABLES if name in self._config.tables)
+        return sorted(name for name in PERSON_TABLES if name in self._config.tables)
 
     def filter_of(self, plan: Plan, table: str) -> SyncFilter:
         """Which rows of a table are synced, and so written back to."""
@@ -207,6 +206,6 @@ def _read(value: Mapping[str, Any]) -> Plan | None:
 
 def _rules(config: SyncConfig) -> str:
     """A digest of what of sync.toml the plan depends on."""
-    filters: Sequence[Any] = [[name, repr(config.filter_of(name))] for name in TABLES if name in config.tables]
+    filters: Sequence[Any] = [[name, repr(config.filter_of(name))] for name in PERSON_TABLES if name in config.tables]
     text = json.dumps([dict(config.write_back), config.language, config.filter_column, config.keys.person, filters])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

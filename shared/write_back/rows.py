@@ -14,9 +14,9 @@ from ..dataverse.batch import Answer, Part
 from ..dataverse.client import API, LOCKED, MAX_IDS, DataverseClient, Row, error_of, rows_url
 from ..model import codes
 from ..model.codes import Kind
+from ..model.entities import PERSON_TABLES
 from ..model.errors import DataverseError
 from ..sync.routing import chunked
-from .plan import TABLES
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class Rows:
     ) -> dict[Key, Row]:
         asked = [(table, part) for table, ids in wanted.items() for part in chunked(ids, MAX_IDS)]
         parts = [
-            Part("GET", rows_url(TABLES[table].entity_set, TABLES[table].key, ids, columns[table]))
+            Part("GET", rows_url(PERSON_TABLES[table].entity_set, PERSON_TABLES[table].key, ids, columns[table]))
             for table, ids in asked
         ]
         found: dict[Key, Row] = {}
@@ -148,7 +148,7 @@ class Rows:
             if answer.status != 200:
                 raise error_of(answer.status, answer.headers, answer.content, frozenset(columns[table]))
             for row in json.loads(answer.content)["value"]:
-                found[table, str(row[TABLES[table].key]).lower()] = row
+                found[table, str(row[PERSON_TABLES[table].key]).lower()] = row
         return found
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -158,9 +158,11 @@ class Rows:
         table = updates[0].table
         if table in self._without_bulk:
             return await self._write_each(updates, deadline)
-        targets = [{TABLES[table].key: update.id, **update.values} for update in updates]
+        targets = [{PERSON_TABLES[table].key: update.id, **update.values} for update in updates]
         try:
-            await self.dataverse.update_many(table, TABLES[table].entity_set, targets, tag=TAG, deadline=deadline)
+            await self.dataverse.update_many(
+                table, PERSON_TABLES[table].entity_set, targets, tag=TAG, deadline=deadline
+            )
         except DataverseError as error:
             if error.kind in _VENDOR and error.code not in LOCKED:
                 raise
@@ -174,7 +176,9 @@ class Rows:
     async def _write_each(self, updates: list[Update], deadline: float) -> Written:
         written = Written()
         for group in chunked(updates, FEW):
-            parts = [Part("PATCH", f"{API}/{TABLES[u.table].entity_set}({u.id})?tag={TAG}", u.values) for u in group]
+            parts = [
+                Part("PATCH", f"{API}/{PERSON_TABLES[u.table].entity_set}({u.id})?tag={TAG}", u.values) for u in group
+            ]
             for update, answer in zip(group, await self._batch(parts, deadline), strict=True):
                 if answer.status < 300:
                     written.done.append(update)

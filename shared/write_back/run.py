@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..dataverse.client import API, DataverseClient, Row
+from ..model.entities import PERSON_TABLES
 from ..model.errors import DataverseError, MarketoError, MsiSyncError
 from ..model.record import timestamp
 from ..sync import measures
@@ -28,7 +29,7 @@ from . import results
 from .due import DueRows
 from .lease import Lease, LeaseLostError
 from .persons import Feed, Persons
-from .plan import TABLES, Plan, Plans
+from .plan import Plan, Plans
 from .results import Run, RunKind
 from .rows import Rows
 from .sweep import Cursor, Sweeps, pages
@@ -270,7 +271,7 @@ class WriteBack:
         """The rows of a page that are synced, and the link of the next one; none of a table without fields."""
         if not plan.tables.get(table):
             return {}, ""
-        source = TABLES[table]
+        source = PERSON_TABLES[table]
         columns = ",".join(sorted({source.key, *self._writer.columns(plan)[table]}))
         url = link or f"{API}/{source.entity_set}?$select={columns}"
         rows, following = await self.dataverse.page(url, PAGE, deadline=self._last_moment)

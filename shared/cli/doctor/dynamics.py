@@ -8,7 +8,7 @@ from typing import Any
 from ...config.normalisers import host_of
 from ...dataverse.client import API
 from ...model.codes import Kind
-from ...model.entities import TABLES
+from ...model.entities import PERSON_TABLES, TABLES
 from ...model.errors import DataverseError, SignInError
 from ..finding import Finding, attention, failed, ok
 from .runner import Check, Subject, broken, listed
@@ -31,8 +31,6 @@ _CONNECTION_ROLES = ("connectionrole", "connectionroles", "connectionroleid")
 _RELATIONSHIP_ROLES = ("relationshiprole", "relationshiproles", "relationshiproleid")
 #: Dataverse: a privilege is called after its table, but these after something else.
 _PRIVILEGE_NAMES = {"systemuser": "user"}
-#: Tables that Sales Insight's fields are written back to.
-WRITTEN = ("lead", "contact")
 
 
 async def _url(subject: Subject) -> Finding:
@@ -183,7 +181,7 @@ async def _read_one(subject: Subject, table: str, entity_set: str, key: str) -> 
 
 
 async def _write_role(subject: Subject) -> Finding:
-    tables = [table for table in WRITTEN if table in subject.context.config.tables]
+    tables = [table for table in PERSON_TABLES if table in subject.context.config.tables]
     held = await _privileges(subject)
     remedy = "give the sync user's security role Write on lead and contact, for the whole organisation"
     if held is None:

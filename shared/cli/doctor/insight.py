@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from ...config.sync_toml import INSIGHT_PAIRS
 from ...dataverse.client import API
-from ...model.entities import ENTITIES, Entity
+from ...model.entities import ENTITIES, PERSON_TABLES, Entity
 from ...model.errors import MarketoError
 from ...write_back.insight_fields import Reason, lead_field, resolve
 from ..fields.checks import check_fields
 from ..fields.schemas import Schemas
 from ..finding import Finding, attention, failed, ok
-from .dynamics import WRITTEN
 from .fields import columns
 from .marketo import described
 from .runner import Check, Subject
@@ -65,7 +64,7 @@ async def _fields(subject: Subject) -> Finding:
 async def _columns(subject: Subject) -> Finding:
     fields = await described(subject, _PERSON)
     config = subject.context.config
-    tables = [table for table in WRITTEN if table in config.tables]
+    tables = [table for table in PERSON_TABLES if table in config.tables]
     wrong: dict[str, str] = {}
     for table in tables:
         for pair in resolve(config.write_back, await columns(subject, table), fields):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ...config.conditions import Condition
 from ...config.sync_toml import FieldRule, SyncConfig
 from ...dataverse.metadata import Column
-from ...model.entities import ENTITIES, TABLES
+from ...model.entities import ENTITIES, PERSON_TABLES, TABLES
 from ...sync.mapping import MarketoField
 from ...write_back.insight_fields import FoundBy, Reason, resolve
 from ..finding import Finding, attention, failed, ok
@@ -25,8 +25,6 @@ from .rules import (
 from .schemas import Schemas
 from .types import can_be
 
-#: The tables whose rows take Sales Insight's fields.
-INSIGHT_TABLES = ("lead", "contact")
 _DEFAULT_FILTER_COLUMN = SyncConfig().filter_column
 _GUID_LENGTH = 36
 
@@ -167,7 +165,7 @@ def _key(entity: str, key: str, fields: Mapping[str, MarketoField]) -> Found:
 
 def _write_back(config: SyncConfig, schemas: Schemas) -> Found:
     said: set[Finding] = set()
-    for table in INSIGHT_TABLES:
+    for table in PERSON_TABLES:
         if table not in config.tables or schemas.of(table) is None:
             continue
         for pair in resolve(config.write_back, schemas.columns[table], schemas.fields["person"]):

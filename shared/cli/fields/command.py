@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...config.sync_toml import SyncConfig
-from ...model.entities import ENTITIES, TABLES
+from ...model.entities import ENTITIES, PERSON_TABLES, TABLES
 from ...write_back.insight_fields import resolve
 from ..command import Command, Exit, Result
 from ..finding import Finding, Severity, worst
 from ..renewal import not_told, renew
-from .checks import INSIGHT_TABLES, check_fields
+from .checks import check_fields
 from .schemas import Schemas, load_schemas
 from .suggestions import as_toml, suggest_fields, suggest_write_back, toml_of
 
@@ -51,7 +51,7 @@ async def suggest(context: Context, given: Namespace, progress: Console) -> Resu
     config = context.config
     tables = [given.table] if given.table else list(dict.fromkeys([*config.tables, *_USUAL_TABLES]))
     # [write_back] is for both tables of persons, and a lead's fields tell from its company's by the company's.
-    more = INSIGHT_TABLES if given.table in INSIGHT_TABLES else ()
+    more = PERSON_TABLES if given.table in PERSON_TABLES else ()
     schemas = await _load(context, list(dict.fromkeys([*tables, *more])), progress, ("company",) if more else ())
     proposals = {table: suggest_fields(config, schemas, table) for table in tables}
     insight = suggest_write_back(config, schemas)
@@ -109,7 +109,7 @@ def _columns(config: SyncConfig, schemas: Schemas, table: str) -> list[Json]:
     for name, rules in (config.fields_of(table) if table in config.tables else {}).items():
         for column in dict.fromkeys(column for rule in rules for column in rule.columns):
             uses.setdefault(column, []).append(name)
-    if table in INSIGHT_TABLES and schemas.of(table):
+    if table in PERSON_TABLES and schemas.of(table):
         for pair in resolve(config.write_back, schemas.columns[table], schemas.fields["person"]):
             if pair.usable and pair.column:
                 uses.setdefault(pair.column.web_name, []).append(f"← {pair.field}")

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from ...config.sync_toml import INSIGHT_PAIRS, FieldRule, SyncConfig
 from ...dataverse.metadata import Column
-from ...model.entities import TABLES
+from ...model.entities import PERSON_TABLES, TABLES
+from ...sync.company_fields import STANDARD_COMPANY_FIELDS
 from ...sync.mapping import MarketoField
 from ...write_back.insight_fields import ALIASES, FoundBy, Pair, bare, holds, lead_field, native_columns, resolve
-from .checks import INSIGHT_TABLES
 from .default_mapping import DEFAULT_MAPPING
 from .rules import Code, rule_problems
 from .schemas import Schemas
@@ -28,13 +28,6 @@ _NEVER = frozenset(
         *("id", "marketoguid", "createdat", "updatedat", "leadid", "role", "leadscore", "unsubscribed"),
         *("externalsalespersonid", "externalcompanyid", "externalpersonid", "externalopportunityid"),
         *("emailinvalid", "marketingsuspended", "blacklisted", "leadpartitionid", "acquisitionprogramid"),
-    }
-)
-#: Company-type fields that every lead has: once a lead is linked, its company has them (marketo.md 4.7).
-_OF_COMPANY = frozenset(
-    {
-        *("company", "site", "billingstreet", "billingcity", "billingstate", "billingcountry", "billingpostalcode"),
-        *("website", "mainphone", "annualrevenue", "numberofemployees", "industry", "siccode", "mktocompanynotes"),
     }
 )
 #: Lead fields that Sales Insight calculates: they are read, never written (guide, step 6; marketo.md 7).
@@ -87,7 +80,7 @@ def suggest_fields(config: SyncConfig, schemas: Schemas, table: str) -> list[Pro
 
 def suggest_write_back(config: SyncConfig, schemas: Schemas) -> list[InsightProposal]:
     """[write_back] with this environment's columns. Empty where sync.toml has them all, or nothing better is known."""
-    tables = [table for table in INSIGHT_TABLES if schemas.of(table)]
+    tables = [table for table in PERSON_TABLES if schemas.of(table)]
     if not tables:
         return []
     fields = schemas.fields["person"]
@@ -132,7 +125,9 @@ def _free_fields(config: SyncConfig, schemas: Schemas, table: str, mapped: set[s
     entity = TABLES[table][0]
     taken = mapped | _NEVER | {name.lower() for name in config.key_fields(entity.name)}
     if entity.is_lead:
-        taken = taken | _CALCULATED | {name.lower() for name in schemas.fields.get("company", {})} - _OF_COMPANY
+        taken = (
+            taken | _CALCULATED | {name.lower() for name in schemas.fields.get("company", {})} - STANDARD_COMPANY_FIELDS
+        )
     return {
         name: field
         for name, field in schemas.fields[entity.name].items()
@@ -141,7 +136,7 @@ def _free_fields(config: SyncConfig, schemas: Schemas, table: str, mapped: set[s
 
 
 def _company(table: str) -> frozenset[str]:
-    return _OF_COMPANY if TABLES[table][0].is_lead else frozenset()
+    return STANDARD_COMPANY_FIELDS if TABLES[table][0].is_lead else frozenset()
 
 
 def _defaults(table: str, columns: Mapping[str, Column], free: Mapping[str, MarketoField]) -> Iterator[Proposal]:

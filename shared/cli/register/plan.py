@@ -15,7 +15,7 @@ from .differences import different, said
 from .wanted import ENABLED, SECRETS, STEP_COLUMNS, Endpoint, Image, Step, StepKey, Values, Wanted, WantedStep
 
 Verb = Literal["create", "update", "enable", "delete"]
-Kind = Literal["endpoint", "step", "image"]
+Component = Literal["endpoint", "step", "image"]
 
 _TWICE = "posts to this app as well, so changes come twice"
 #: What cannot be changed in an image: another one takes its place.
@@ -31,7 +31,7 @@ class Action:
     """
 
     verb: Verb
-    kind: Kind
+    kind: Component
     what: str
     why: str
     id: str = ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from ...config.conditions import Row
 from ...config.sync_toml import SyncConfig
 from ...dataverse.client import API, DataverseClient
 from ...dataverse.metadata import Column, Metadata
@@ -35,8 +36,6 @@ _SETS = {
 }
 _ENDPOINT = "_eventhandler_value"
 _STEP = "_sdkmessageprocessingstepid_value"
-
-Row = Mapping[str, Any]
 
 
 async def read_columns(config: SyncConfig, metadata: Metadata) -> dict[str, Collection[Column]]:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ...config.conditions import SyncFilter
+from ...config.conditions import Row, SyncFilter
 from ...config.sync_toml import SyncConfig
 from ...dataverse.client import API, DataverseClient
 from ...dataverse.metadata import Column, Metadata, hidden_in
 from ...model.entities import PERSON, TABLES
 from ...model.ids_and_times import as_guid
 from ...model.outcome import Parent, Skipped
-from ...sync.links import Row, Rules, lookup, skip_user
+from ...sync.links import Rules, lookup, skip_user
 from ...sync.lookups import References
 from ...sync.schema import filter_for
 from .facts import Person, Relation, Search, Subject

@@ -37,7 +37,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class Wait:
     """The record waits for this parent. `next_check`: when the timer looks for the parent, None where nobody does.
 
     `linked_later`: it is in Marketo without the link. `cause`: why the parent will not come by itself.
@@ -99,7 +99,7 @@ class Subject:
     lookalikes: list[int] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
-    parked: list[Parked] = field(default_factory=list)
+    parked: list[Wait] = field(default_factory=list)
     parents: list[Parent] = field(default_factory=list)
     email: str = ""
     left_out: list[LeftOut] = field(default_factory=list)

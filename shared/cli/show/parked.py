@@ -14,7 +14,7 @@ from ...azure.shared_state import connect
 from ...model.entities import PERSON
 from ...model.errors import MsiSyncError
 from ...model.outcome import Parent
-from .facts import Parked, Search, Subject
+from .facts import Search, Subject, Wait
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
@@ -30,13 +30,13 @@ class StorageUnavailable(MsiSyncError):  # noqa: N818  (a state of the storage, 
 class ParkedRows(Store):
     """Single rows of the table of parked records. Never creates the table: without it, nobody waits."""
 
-    async def wait_of(self, subject: Subject, parent: Parent) -> Parked | None:
+    async def wait_of(self, subject: Subject, parent: Parent) -> Wait | None:
         """The record's wait for this parent, or None: two point reads."""
         row = await self._row(parent.entity, f"{parent.id}|{subject.table}|{subject.id}")
         if row is None:
             return None
         noted = await self._row(*note_key(parent).values())
-        waits = Parked(parent, utc(row["Since"]), linked_later=bool(row.get("LinkedLater")))
+        waits = Wait(parent, utc(row["Since"]), linked_later=bool(row.get("LinkedLater")))
         if noted is None:
             return waits
         note = note_of(noted)
@@ -85,6 +85,6 @@ async def look(store: ParkedRows, search: Search) -> None:
         raise StorageUnavailable("NoAnswer", f"it cannot be read ({type(error).__name__})") from None
 
 
-async def _waits(store: ParkedRows, subject: Subject, parents: Iterable[Parent]) -> list[Parked]:
+async def _waits(store: ParkedRows, subject: Subject, parents: Iterable[Parent]) -> list[Wait]:
     found = [await store.wait_of(subject, parent) for parent in parents]
     return [parked for parked in found if parked]

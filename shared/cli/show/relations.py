@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ...config.conditions import Row
 from ...model.outcome import Parent
-from ...sync.links import NOBODY, Row, Rules, User, lookup
+from ...sync.links import NOBODY, Rules, User, lookup
 
 
 def owner_words(rules: Rules, row: Row, team_name: str = "") -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ...config.conditions import Row
 from ...config.sync_toml import SyncConfig
 from ...model.outcome import Skipped
-from ...sync.links import Row, Rules, role_ends
+from ...sync.links import Rules, role_ends
 from .dynamics import Dynamics
 from .facts import Person, Role
 

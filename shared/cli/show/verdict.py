@@ -12,7 +12,7 @@ from ...model.outcome import Parent
 from ...model.record import timestamp
 from ..finding import Finding, Severity, attention, failed, ok
 from ..remedies import remedy
-from .facts import Letter, Parked, Subject, Unseen, Waiting
+from .facts import Letter, Subject, Unseen, Wait, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _is_retry(waiting: Waiting, around: Surroundings) -> bool:
     return old or waiting.due - around.now > around.burst
 
 
-def _waiting_for_parent(subject: Subject, parked: Parked, around: Surroundings, explain: bool) -> Finding:
+def _waiting_for_parent(subject: Subject, parked: Wait, around: Surroundings, explain: bool) -> Finding:
     named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
     noun = parked.parent.entity.replace("_", " ")
     sentence = f"{subject} waits since {timestamp(parked.since)} for its {noun}, {named}"
@@ -170,7 +170,7 @@ def _waiting_for_parent(subject: Subject, parked: Parked, around: Surroundings, 
     return grade(f"{sentence}, which is not in Marketo: {why.text} [{why.code}]", why.remedy, code="WaitingForParent")
 
 
-def _linked_later(subject: Subject, parked: Parked, around: Surroundings, explain: bool) -> Finding:
+def _linked_later(subject: Subject, parked: Wait, around: Surroundings, explain: bool) -> Finding:
     """It is in Marketo as far as it can be."""
     named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
     noun = parked.parent.entity.replace("_", " ")
@@ -186,7 +186,7 @@ def _linked_later(subject: Subject, parked: Parked, around: Surroundings, explai
     )
 
 
-def _missing(named: Subject, parked: Parked, around: Surroundings) -> Finding:
+def _missing(named: Subject, parked: Wait, around: Surroundings) -> Finding:
     """Why a parent is not in Marketo, and what to do: its dead letter, else what was noted when its sync ended."""
     cause = parked.cause
     if cause is None or (named.letters and named.exists):

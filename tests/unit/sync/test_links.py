@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from shared.config.conditions import Row
 from shared.config.sync_toml import OwnerPolicy, SyncConfig
 from shared.model.outcome import Parent, Skipped
-from shared.sync.links import Reference, Row, Rules, User, lookup, skip_user
+from shared.sync.links import Reference, Rules, User, lookup, skip_user
 from shared.sync.lookups import FRESH_SECONDS, KEEP_SECONDS, References
 from shared.sync.reference_state import Versions
 from tests.support.values import guid, to

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from shared.cli.finding import failed
 from shared.cli.show.command import as_json
-from shared.cli.show.facts import Difference, Letter, Parked, Person, Relation, Role, Search, Subject, Unseen, Waiting
+from shared.cli.show.facts import Difference, Letter, Person, Relation, Role, Search, Subject, Unseen, Wait, Waiting
 from shared.cli.show.text import render
 from shared.model.outcome import Parent
 from tests.support.values import NOON
@@ -22,7 +22,7 @@ def everything() -> Search:
     subject.differences = [Difference("title", "Boss", None, "it was changed")]
     subject.waiting = [Waiting("persons", routed=True, first_seen=NOON, due=NOON, attempt=2)]
     subject.letters = [Letter("dead-letters", "persons", "1003", "Invalid value", "marketo", NOON, 3)]
-    subject.parked = [Parked(ACCOUNT, NOON, NOON)]
+    subject.parked = [Wait(ACCOUNT, NOON, NOON)]
     person = Person(
         subject,
         row={"contactid": subject.id},

@@ -9,7 +9,7 @@ import pytest
 
 from shared.cli.command import Exit
 from shared.cli.finding import Finding
-from shared.cli.show.facts import Difference, Letter, Parked, Subject, Unseen, Waiting
+from shared.cli.show.facts import Difference, Letter, Subject, Unseen, Wait, Waiting
 from shared.cli.show.verdict import Surroundings, judge
 from shared.model.left_out import LeftOut, of_company
 from shared.model.outcome import Parent, WillNotCome
@@ -30,7 +30,7 @@ THROTTLED = Waiting("persons", routed=True, first_seen=NOW, due=NOW + timedelta(
 PUT_OFF = Waiting("persons", routed=True, first_seen=NOW - timedelta(hours=1), due=NOW + timedelta(seconds=5))
 COLLECTED = Waiting("persons", routed=True, first_seen=NOW, due=NOW + timedelta(seconds=15))
 REFUSED = Letter("dead-letters", "persons", "1003", "Invalid value for field 'email'", "marketo", NOW, 1)
-PARKED = Parked(ACCOUNT, NOW - timedelta(minutes=3), NOW + timedelta(minutes=1))
+PARKED = Wait(ACCOUNT, NOW - timedelta(minutes=3), NOW + timedelta(minutes=1))
 IN_USE = Unseen("persons", "the app is working on it now", 3, 1)
 EMPTY = Unseen("persons", "the app is working on it now", 0, 0)
 UNCOUNTED = Unseen("persons", "receiving is disabled")
@@ -187,7 +187,7 @@ PARENTS: dict[str, tuple[Subject, Exit, str, list[str]]] = {
     "refused": (account(letters=[REFUSED]), Exit.FAILED, "DeadLettered", ["1003"]),
     "queued": (account(waiting=[QUEUED]), Exit.ATTENTION, "Queued", []),
     "waiting itself": (
-        account(parked=[Parked(USER, NOW)]), Exit.ATTENTION, "WaitingForParent", ["sales person", USER.id],
+        account(parked=[Wait(USER, NOW)]), Exit.ATTENTION, "WaitingForParent", ["sales person", USER.id],
     ),
     "gone": (account(exists=False), Exit.FAILED, "NotFound", []),
     "never posted": (account(), Exit.FAILED, "NotInMarketo", ["never posted"]),
