@@ -128,7 +128,8 @@ class Engine:
                 batch.decide(waiting, CIRCUIT_OPEN)
                 break
             if batch.entity.name in turn.probes:
-                await self._upserts.try_out(batch)
+                if error := await self._upserts.elsewhere(batch):  # asks without any record
+                    raise error
                 await self.circuits.probed(turn, batch.entity.name)
             going = {} if turn.probes else ready
             candidates = await self._reader.read(batch, group)

@@ -77,12 +77,6 @@ class Upserts:
             del ready[candidate.key]
         await asyncio.gather(*(self._send_chunk(batch, chunk) for chunk in going))
 
-    async def try_out(self, batch: Batch) -> None:
-        """Find out whether Marketo is back, without any record. Raises what `elsewhere` has found."""
-        error = await self._elsewhere(batch)
-        if error:
-            raise error
-
     async def _send_chunk(self, batch: Batch, chunk: list[Candidate], rounds: int = ROUNDS) -> None:
         """One call, and more of them where a part of the records spoils it for the others."""
         if self.clock() >= batch.deadline:
@@ -172,7 +166,7 @@ class Upserts:
             self._sizes.timed_out(batch.entity.name, len(chunk))
         if error.kind is Kind.CONFIGURATION:
             self.schema.forget()  # a field may have disappeared: describe again before the next try
-        if await self._elsewhere(batch):
+        if await self.elsewhere(batch):
             self._decide(batch, chunk, error)
         elif error.kind is not Kind.CONFIGURATION:  # the next tries find out which record it is
             self._sizes.suspect(chunk)
@@ -187,7 +181,7 @@ class Upserts:
         again = all(record.attempt for record in candidate.records)
         return again and self.clock() - self._stored.get(batch.entity.name, float("-inf")) <= JUST_NOW_SECONDS
 
-    async def _elsewhere(self, batch: Batch) -> MsiSyncError | None:
+    async def elsewhere(self, batch: Batch) -> MsiSyncError | None:
         """What Marketo says to a call without any of these records: None when all is well, else the circuit opens.
 
         Asked once per invocation.
@@ -251,7 +245,7 @@ class Upserts:
         for candidate, error in culprits:
             if error.kind is Kind.MISSING_PARENT:
                 self._forget_parents([candidate])
-            if error.kind is Kind.CONFIGURATION and not works and await self._elsewhere(batch):
+            if error.kind is Kind.CONFIGURATION and not works and await self.elsewhere(batch):
                 self._decide(batch, [candidate], error)
             else:
                 batch.decide(candidate.records, _of_culprit(candidate, error, works=works))
