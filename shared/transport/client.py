@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
@@ -45,15 +45,6 @@ class Guard(Protocol):
 
         `of_records`: it may fail because of the records in it; its caller finds out whether others would fail as well.
         """
-
-
-class Unguarded:
-    """For clients that always call: those of an operator's commands."""
-
-    @asynccontextmanager
-    async def call(self, system: str, *, of_records: bool = False) -> AsyncIterator[int]:  # noqa: ARG002  (the protocol's parameters)
-        """Any number of tries."""
-        yield UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +87,12 @@ class VendorClient(ABC):
         sleep: Sleep,
         guard: Guard | None = None,
     ) -> None:
+        """Without a `guard`, calls are always made: those of an operator's commands."""
         self._http = http
         self._auth = auth
         self._clock = clock
         self._sleep = sleep
-        self._guard = guard or Unguarded()
+        self._guard = guard
 
     async def close(self) -> None:
         """Close the connections."""
@@ -127,7 +119,9 @@ class VendorClient(ABC):
 
     async def _call(self, request: Request, deadline: float | None = None, tries: int = TRANSIENT_TRIES) -> Any:
         """One call, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
-        async with self._guard.call(self.error.system, of_records=request.begin is not None) as most:
+        of_records = request.begin is not None
+        guarded = self._guard.call(self.error.system, of_records=of_records) if self._guard else nullcontext(UNLIMITED)
+        async with guarded as most:
             try:
                 return await self._tried(request, deadline, min(tries, most))
             except VendorError as error:
