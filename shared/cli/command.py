@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -30,6 +30,20 @@ class Result:
     exit: Exit
     data: Mapping[str, Any]
     show: Callable[[Console], None]
+
+
+def number(text: str) -> int:
+    """A number on the command line. Raises ArgumentTypeError."""
+    if not (text.isascii() and text.isdecimal()):
+        raise ArgumentTypeError("a number is needed")
+    return int(text)
+
+
+def positive_number(text: str) -> int:
+    """A number of at least 1. Raises ArgumentTypeError."""
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise ArgumentTypeError("a number of at least 1 is needed")
+    return int(text)
 
 
 def _no_arguments(_: ArgumentParser) -> None:

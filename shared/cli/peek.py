@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ..azure.service_bus import received_properties
 from ..model.errors import MsiSyncError
 
 if TYPE_CHECKING:
@@ -176,7 +177,6 @@ def explained() -> Iterator[None]:
 
 def as_peeked(message: ServiceBusReceivedMessage) -> Peeked:
     """A message of the SDK, peeked or received, without the SDK's types."""
-    properties = {_text(name): _plain(value) for name, value in (message.application_properties or {}).items()}
     due = _utc(message.scheduled_enqueue_time_utc)
     return Peeked(
         message.sequence_number or 0,
@@ -184,7 +184,7 @@ def as_peeked(message: ServiceBusReceivedMessage) -> Peeked:
         _utc(message.enqueued_time_utc),
         due if due and due > datetime.now(UTC) else None,
         message.delivery_count or 0,
-        properties,
+        received_properties(message),
         message.dead_letter_reason or "",
         message.dead_letter_error_description or "",
         _text(message.correlation_id or ""),
@@ -197,15 +197,6 @@ def _body(message: ServiceBusReceivedMessage) -> bytes:
         return b"".join(message.body)
     except TypeError:  # a foreign sender's, with AMQP values in place of data
         return str(message).encode()
-
-
-def _plain(value: object) -> object:
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
 
 
 def _text(value: object) -> str:

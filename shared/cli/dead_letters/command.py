@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from ...model.errors import MsiSyncError
-from ..command import Command, Exit, Result
+from ..command import Command, Exit, Result, number, positive_number
 from ..context import Context
 from ..peek import peek
 from . import filters
@@ -90,7 +90,7 @@ async def show_one(context: Context, given: Namespace, _: Console) -> Result:
 
 
 def _list_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--limit", type=_positive, default=LIMIT, metavar="N", help=f"how many; default {LIMIT}")
+    parser.add_argument("--limit", type=positive_number, default=LIMIT, metavar="N", help=f"how many; default {LIMIT}")
     parser.add_argument("--oldest", action="store_true", help="the oldest ones instead of the newest")
     filters.arguments(parser)
 
@@ -101,7 +101,7 @@ def _show_arguments(parser: ArgumentParser) -> None:
 
 def _apply_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--apply", action="store_true", help="do it; without it nothing is changed")
-    parser.add_argument("--max", type=_count, default=MAX, metavar="N", help=f"at most N, 0 for all; default {MAX}")
+    parser.add_argument("--max", type=number, default=MAX, metavar="N", help=f"at most N, 0 for all; default {MAX}")
 
 
 def _again_argument(parser: ArgumentParser) -> None:
@@ -130,18 +130,6 @@ def _import_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--apply", action="store_true", help="send them; without it nothing is changed")
     _again_argument(parser)
     filters.arguments(parser)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise ArgumentTypeError("a number is needed")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _count(text) < 1:
-        raise ArgumentTypeError("a number of at least 1 is needed")
-    return int(text)
 
 
 _WHERE = "The queue of dead letters and every queue's own dead-letter sub-queue are one list.\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from ...model.entities import ENTITIES
@@ -79,17 +79,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def given_filters(given: Namespace, only: frozenset[str] | None = None) -> Filters:
     """The filters of a command line. `only`: nothing but dead letters of these identities."""
-    return Filters(
-        given.entity,
-        given.id,
-        given.code,
-        given.reason,
-        given.source_queue,
-        given.older_than,
-        given.newer_than,
-        given.replayed,
-        only,
-    )
+    names = (field.name for field in fields(Filters) if field.name != "only")
+    return Filters(**{name: getattr(given, name) for name in names}, only=only)
 
 
 def age(text: str) -> timedelta:

@@ -18,7 +18,7 @@ from ...model.entities import PERSON
 from ...model.errors import MsiSyncError
 from ...model.ids_and_times import as_guid
 from ...sync.schema import Schema
-from ..command import Command, Result
+from ..command import Command, Result, positive_number
 from ..context import Context
 from ..finding import Finding
 from . import left_out, marketo, parked, queues, roles
@@ -120,17 +120,11 @@ def _person(text: str) -> str:
     return text.strip()
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError("a number of at least 1 is needed")
-    return int(text)
-
-
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("person", type=_person, help="GUID of a lead or contact, or an e-mail address")
     parser.add_argument(
         "--max-messages",
-        type=_positive,
+        type=positive_number,
         default=MAX_MESSAGES,
         metavar="N",
         help=f"look at no more messages of a queue than these; default {MAX_MESSAGES}",
