@@ -26,19 +26,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ..azure.parked_rows import Note, NoteState, Parked
 from ..azure.parked_table import Store
-from ..azure.service_bus import Bus, Outgoing, Properties
+from ..azure.service_bus import Bus
 from ..config.settings import QueueSettings
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ..model.entities import ENTITIES, Entity
 from ..model.outcome import Parent, WillNotCome
-from ..model.record import MAX_RECORDS, Record, encode
+from ..model.record import Record
 from ..telemetry import spans
 from .marketo_cache import Known
+from .releases import Releases, waits_since
 from .routing import chunked
 from .scheduling import AT_ONCE, Windows
 
@@ -49,20 +50,10 @@ MAX_CHECK = timedelta(hours=1)
 MAX_CHECK_OF_LOST = timedelta(days=1)
 #: How long it is remembered that a parent will not come when nothing is parked under it.
 REMEMBERED = timedelta(days=30)
-RELEASES = 8
 #: How often a note is read again that others keep changing.
 NOTE_TRIES = 3
 
 Waits = Sequence[tuple[Record, tuple[Parent, ...]]]
-
-
-@dataclass(slots=True)
-class _Left:
-    """What a release has sent on, and what it has left: since when the oldest waits, and whether any is there."""
-
-    count: int = 0
-    oldest: datetime | None = None
-    any: bool = False
 
 
 class Parking:
@@ -79,12 +70,10 @@ class Parking:
         max_wait: float,
     ) -> None:
         self._store = store
-        self._bus = bus
-        self._queues = queues
         self._now = now
         self._check_after = timedelta(seconds=check_after)
         self._max_wait = timedelta(seconds=max_wait)
-        self._releases = asyncio.Semaphore(RELEASES)
+        self._releases = Releases(store, bus, queues, now=now)
 
     async def park(self, entity: Entity, deferred: Waits, windows: Windows = AT_ONCE) -> None:
         """Keep these records until their last parent comes, and request all parents that nobody has requested.
@@ -98,7 +87,7 @@ class Parking:
         ]
         notes = await self._keep(waiting, deferred, windows)
         lost = [note for parent in {child.parent for child in waiting} if (note := notes.get(parent)) and note.cause]
-        await asyncio.gather(*(self._release(note.parent, windows, _can_do_without(note.cause)) for note in lost))
+        await asyncio.gather(*(self._releases.of(note.parent, windows, _can_do_without(note.cause)) for note in lost))
 
     async def link_later(self, entity: Entity, sent: Waits, windows: Windows = AT_ONCE) -> None:
         """Have these records, which are in Marketo without links to these parents, sent again when one comes."""
@@ -120,7 +109,7 @@ class Parking:
         asked_for = [Parent(entity.name, record.table, record.id) for record in synced if record.requested]
         await self._store.unmark(asked_for)  # after a crash, their message comes again
         others = [waited[record.id] for record in synced if record.id in waited and not record.requested]
-        released = await asyncio.gather(*(self._release(parent, windows) for parent in asked_for))
+        released = await asyncio.gather(*(self._releases.of(parent, windows) for parent in asked_for))
         let_go = await asyncio.gather(*(self._let_go(note, windows) for note in others))
         return sum(let_go) + sum(left.count for left in released)
 
@@ -170,7 +159,7 @@ class Parking:
         await self._store.put(notes)
         await asyncio.gather(
             *(
-                self._release(note.parent, windows, _can_do_without(note.cause))
+                self._releases.of(note.parent, windows, _can_do_without(note.cause))
                 for note in notes
                 if note.parent.id in waited
             )
@@ -199,8 +188,7 @@ class Parking:
         counts = {"checked": 0, "released": 0, "expired": 0}
         for name in ENTITIES:
             async for page in self._store.due(name, self._now()):
-                for start in range(0, len(page), MAX_FILTER_VALUES):
-                    part = page[start : start + MAX_FILTER_VALUES]
+                for part in chunked(page, MAX_FILTER_VALUES):
                     found = await marketo.find(ENTITIES[name], [note.parent.id for note in part])
                     for key, id_ in found.items():
                         known.add(name, key, id_)
@@ -259,7 +247,7 @@ class Parking:
     async def _let_go(self, note: Note, windows: Windows = AT_ONCE) -> int:
         """Release the children of a parent that nobody announces: a crash leaves the note for the next round."""
         etag = await self._store.leave(replace(note, state=NoteState.UNASKED, cause=None))
-        left = await self._release(note.parent, windows)
+        left = await self._releases.of(note.parent, windows)
         await self._store.forget(note.parent, etag)
         return left.count
 
@@ -272,7 +260,7 @@ class Parking:
         if not etags:
             return 0  # the next round looks at what it says now
         note = replace(note, etag=etags[note.parent])
-        left = await self._release(note.parent, AT_ONCE, lambda child: self._is_old(_waits_since(child)))
+        left = await self._releases.of(note.parent, AT_ONCE, lambda child: self._is_old(waits_since(child)))
         remembered = note.cause is not None and self._now() - note.cause.since < REMEMBERED
         if left.any or remembered:
             await self._look_again_later([replace(note, since=left.oldest or self._now())])
@@ -281,35 +269,6 @@ class Parking:
         if left.count:
             log.warning("parent_missing entity=%s id=%s children=%d", note.parent.entity, note.parent.id, left.count)
         return left.count
-
-    async def _release(
-        self, parent: Parent, windows: Windows, leaves: Callable[[Parked], bool] = lambda _: True
-    ) -> _Left:
-        """Send on and remove the children that leave, page by page."""
-        left = _Left()
-        async with self._releases:
-            async for page in self._store.children(parent):
-                leaving = []
-                for child in page:
-                    if leaves(child):
-                        leaving.append(child)
-                        continue
-                    left.any = True
-                    since = _waits_since(child)
-                    left.oldest = min(left.oldest or since, since) if since else left.oldest
-                by_entity: dict[str, list[Record]] = {}
-                for child in leaving:
-                    by_entity.setdefault(child.entity, []).append(self._released(child))
-                await self._send(by_entity, windows, spans.carried(*(child.trace for child in leaving)))
-                await self._store.remove(leaving)
-                left.count += len(leaving)
-        return left
-
-    def _released(self, child: Parked) -> Record:
-        """The record as it goes on: of one that is in Marketo already, that its parent has come is a change of now."""
-        if child.linked_later:
-            return replace(child.record, released=True, parked_since=None, first_seen=self._now())
-        return replace(child.record, released=True)
 
     async def _look_again_later(self, notes: list[Note]) -> None:
         """A note that was changed meanwhile is left as it is."""
@@ -329,25 +288,7 @@ class Parking:
         wanted: dict[str, list[Record]] = {}
         for parent, first_seen in parents.items():
             wanted.setdefault(parent.entity, []).append(Record(parent.table, parent.id, first_seen, requested=True))
-        await self._send(wanted, windows)
-
-    async def _send(
-        self, records: dict[str, list[Record]], windows: Windows, context: Properties | None = None
-    ) -> None:
-        """`context`: of the trace that these records go on with; else it is the one of whoever sends them."""
-        await self._bus.send(
-            [
-                Outgoing(
-                    self._queues.of(entity),
-                    encode(entity, group, windows.burst),
-                    session=entity,
-                    at=windows.next_turn(entity),
-                    properties=context or {},
-                )
-                for entity, all_of_it in records.items()
-                for group in chunked(all_of_it, MAX_RECORDS)
-            ]
-        )
+        await self._releases.send(wanted, windows)
 
 
 def _can_do_without(cause: WillNotCome | None) -> Callable[[Parked], bool]:
@@ -362,8 +303,3 @@ def _can_do_without(cause: WillNotCome | None) -> Callable[[Parked], bool]:
 def _for_the_link(record: Record, now: datetime) -> Record:
     """What is sent again once a parent is there: everything else that was to be done for the record is done."""
     return Record(record.table, record.id, record.first_seen, correlation_id=record.correlation_id, parked_since=now)
-
-
-def _waits_since(child: Parked) -> datetime | None:
-    """Since when a record is kept out of Marketo by its wait; None when it is in Marketo without the link."""
-    return None if child.linked_later else child.record.parked_since

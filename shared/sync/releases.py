@@ -1,0 +1,92 @@
+"""Sends on what was parked under a parent: page by page, so memory does not grow with the number of children."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ..azure.parked_rows import Parked
+from ..azure.parked_table import Store
+from ..azure.service_bus import Bus, Outgoing, Properties
+from ..config.settings import QueueSettings
+from ..model.outcome import Parent
+from ..model.record import MAX_RECORDS, Record, encode
+from ..telemetry import spans
+from .routing import chunked
+from .scheduling import Windows
+
+#: Parents whose children are sent on at a time.
+RELEASES = 8
+
+
+@dataclass(slots=True)
+class Left:
+    """What a release has sent on, and what it has left: since when the oldest waits, and whether any is there."""
+
+    count: int = 0
+    oldest: datetime | None = None
+    any: bool = False
+
+
+class Releases:
+    """Releases of one process."""
+
+    def __init__(self, store: Store, bus: Bus, queues: QueueSettings, *, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._bus = bus
+        self._queues = queues
+        self._now = now
+        self._slots = asyncio.Semaphore(RELEASES)
+
+    async def of(self, parent: Parent, windows: Windows, leaves: Callable[[Parked], bool] = lambda _: True) -> Left:
+        """Send on and remove the children that leave, page by page."""
+        left = Left()
+        async with self._slots:
+            async for page in self._store.children(parent):
+                leaving = []
+                for child in page:
+                    if leaves(child):
+                        leaving.append(child)
+                        continue
+                    left.any = True
+                    since = waits_since(child)
+                    left.oldest = min(left.oldest or since, since) if since else left.oldest
+                by_entity: dict[str, list[Record]] = {}
+                for child in leaving:
+                    by_entity.setdefault(child.entity, []).append(self._released(child))
+                await self.send(by_entity, windows, spans.carried(*(child.trace for child in leaving)))
+                await self._store.remove(leaving)
+                left.count += len(leaving)
+        return left
+
+    def _released(self, child: Parked) -> Record:
+        """The record as it goes on: of one that is in Marketo already, that its parent has come is a change of now."""
+        if child.linked_later:
+            return replace(child.record, released=True, parked_since=None, first_seen=self._now())
+        return replace(child.record, released=True)
+
+    async def send(self, records: dict[str, list[Record]], windows: Windows, context: Properties | None = None) -> None:
+        """Send these records to their entities' queues.
+
+        `context`: of the trace that these records go on with; else it is the one of whoever sends them.
+        """
+        await self._bus.send(
+            [
+                Outgoing(
+                    self._queues.of(entity),
+                    encode(entity, group, windows.burst),
+                    session=entity,
+                    at=windows.next_turn(entity),
+                    properties=context or {},
+                )
+                for entity, all_of_it in records.items()
+                for group in chunked(all_of_it, MAX_RECORDS)
+            ]
+        )
+
+
+def waits_since(child: Parked) -> datetime | None:
+    """Since when a record is kept out of Marketo by its wait; None when it is in Marketo without the link."""
+    return None if child.linked_later else child.record.parked_since
