@@ -7,20 +7,14 @@ import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from azure.core.exceptions import (
-    ResourceExistsError,
-    ResourceModifiedError,
-    ResourceNotFoundError,
-    ServiceRequestError,
-)
 from azure.data.tables import TableEntity
 
 from shared.azure.shared_state import State
+from shared.azure.table import Row, Step, Table
 from shared.config.settings import StorageSettings
+from shared.model.errors import StorageUnavailableError
 from shared.sync.lease import Leases
 
 T = TypeVar("T")
@@ -79,9 +73,8 @@ class _Jumps(selectors.DefaultSelector):
         return super().select(0)
 
 
-class MemoryTable:
-    """What azure/shared_state.py uses of a table client. `seconds`: how long each request takes. `away`: none
-    is answered.
+class MemoryTable(Table):
+    """A table in memory. `seconds`: how long each request takes. `away`: none is answered.
 
     `clock`: storage's own, in seconds; else it is the event loop's.
     """
@@ -94,81 +87,89 @@ class MemoryTable:
         self.written: dict[tuple[str, str], datetime] = {}
         self._clock = clock
 
-    async def get_entity(
-        self, partition: str, row: str, *, raw_response_hook: Callable[[Any], None] = lambda _: None
-    ) -> TableEntity:
+    async def get(
+        self, partition: str, key: str, *, answered: Callable[[datetime], None] | None = None
+    ) -> TableEntity | None:
         """Return a row with its etag and the time of its last write, as the SDK does."""
         await self._request()
-        if (partition, row) not in self.rows:
-            raise ResourceNotFoundError
-        text, version = self.rows[partition, row]
-        date = {"Date": format_datetime(self._now().replace(microsecond=0), usegmt=True)}
-        raw_response_hook(SimpleNamespace(http_response=SimpleNamespace(headers=date)))
-        return _Entity({"RowKey": row, "Value": text}, str(version), self.written[partition, row])
+        if answered:
+            answered(self._now().replace(microsecond=0))
+        if (partition, key) not in self.rows:
+            return None
+        text, version = self.rows[partition, key]
+        return _Entity({"RowKey": key, "Value": text}, str(version), self.written[partition, key])
 
-    async def create_entity(self, entity: Mapping[str, str]) -> dict[str, str]:
+    async def pages(
+        self, query: str, parameters: Mapping[str, Any], *, select: Sequence[str] | None = None
+    ) -> AsyncIterator[list[Any]]:
+        """Return the rows of a kind whose names are within these two."""
+        del query, select
+        await self._request()
+        yield [
+            {"RowKey": key, "Value": text}
+            for (partition, key), (text, _) in list(self.rows.items())
+            if partition == parameters["kind"] and parameters["first"] <= key <= parameters["last"]
+        ]
+
+    async def insert(self, row: Row) -> str:
         """Create a row that is not there."""
         await self._request()
-        if _key(entity) in self.rows:
-            raise ResourceExistsError
-        return self._store(entity, 1)
+        return self._store(row, 1) if _key(row) not in self.rows else ""
 
-    async def update_entity(self, entity: Mapping[str, str], *, etag: str, **_: Any) -> dict[str, str]:
+    async def upsert(self, row: Row) -> str:
+        """Write a row."""
+        await self._request()
+        return self._store(row, self._version(row) + 1)
+
+    async def update(self, row: Row, etag: str) -> str:
         """Write a row that still has this etag."""
         await self._request()
-        version = self.rows.get(_key(entity), ("", 0))[1]
-        if str(version) != etag:
-            raise ResourceModifiedError
-        return self._store(entity, version + 1)
+        return self._store(row, self._version(row) + 1) if str(self._version(row)) == etag else ""
 
-    async def submit_transaction(self, steps: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    async def transact(self, steps: Sequence[Step]) -> list[str] | None:
         """Do all of it or nothing."""
         await self._request()
-        if any(step == "delete" and _key(entity) not in self.rows for step, entity in steps):
-            raise _not_found()
-        for step, entity in steps:
-            if step == "delete":
-                del self.rows[_key(entity)]
+        if any(operation == "delete" and _key(row) not in self.rows for operation, row in steps):
+            return None
+        etags = []
+        for operation, row in steps:
+            if operation == "delete":
+                etags.append(str(self.rows.pop(_key(row))[1]))
             else:
-                self._store(entity, self.rows.get(_key(entity), ("", 0))[1] + 1)
+                etags.append(self._store(row, self._version(row) + 1))
+        return etags
 
-    async def delete_entity(self, partition: str, row: str) -> None:
-        """Take a row away that is there."""
+    async def delete(self, row: Row) -> None:
+        """Take a row away."""
         await self._request()
-        if self.rows.pop((partition, row), None) is None:
-            raise ResourceNotFoundError
+        self.rows.pop(_key(row), None)
 
-    async def query_entities(self, _query: str, *, parameters: Mapping[str, str]) -> AsyncIterator[dict[str, str]]:
-        """Return the rows of a kind whose names are within these two."""
-        await self._request()
-        for (partition, row), (text, _) in list(self.rows.items()):
-            if partition == parameters["kind"] and parameters["first"] <= row <= parameters["last"]:
-                yield {"RowKey": row, "Value": text}
+    async def close(self) -> None:
+        """Nothing is open."""
 
     async def _request(self) -> None:
         self.requests += 1
         await asyncio.sleep(self.seconds)
         if self.away:
-            raise ServiceRequestError("away")
+            raise StorageUnavailableError("ServiceRequestError")
 
     def _now(self) -> datetime:
         return EPOCH + timedelta(seconds=self._clock() if self._clock else asyncio.get_running_loop().time())
 
-    def _store(self, entity: Mapping[str, str], version: int) -> dict[str, str]:
-        self.rows[_key(entity)] = entity["Value"], version
-        self.written[_key(entity)] = self._now()
-        return {"etag": str(version)}
+    def _version(self, row: Row) -> int:
+        return self.rows.get(_key(row), ("", 0))[1]
+
+    def _store(self, row: Row, version: int) -> str:
+        self.rows[_key(row)] = row["Value"], version
+        self.written[_key(row)] = self._now()
+        return str(version)
 
 
 class MemoryState(State):
     """The state over a table in memory. Each instance has its own."""
 
     def __init__(self, table: MemoryTable) -> None:
-        super().__init__(StorageSettings.model_validate({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}))
-        self._memory = table
-
-    async def _open(self) -> Any:
-        return self._memory
+        super().__init__(StorageSettings.model_validate({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}), table)
 
 
 def leases(clock: Callable[[], float], table: MemoryTable | None = None, **more: Any) -> Leases:
@@ -183,11 +184,5 @@ class _Entity(TableEntity):
         self._metadata = {"etag": etag, "timestamp": written}
 
 
-def _not_found() -> ResourceNotFoundError:
-    error = ResourceNotFoundError()
-    error.status_code = 404
-    return error
-
-
-def _key(entity: Mapping[str, str]) -> tuple[str, str]:
-    return entity["PartitionKey"], entity["RowKey"]
+def _key(row: Row) -> tuple[str, str]:
+    return row["PartitionKey"], row["RowKey"]

@@ -5,14 +5,15 @@ The timer runs in one instance at a time, so each of these is told once a minute
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from .azure.errors import storage_within
 from .azure.parked_table import Store
 from .azure.shared_state import State
 from .marketo.quota import Budget
+from .model.errors import StorageUnavailableError, cause_of
 from .sync import circuit, circuit_breaker, measures
 from .telemetry.metrics import (
     BUDGET_ALLOWED,
@@ -50,16 +51,14 @@ class Gauges:
 
     async def tell(self) -> None:
         """Read and tell all of them. Raises nothing: what cannot be read is missing, and the log says why."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with storage_within(PATIENCE_SECONDS):
                 await self._tell_budget()
                 await self._tell_circuits()
                 await self._tell_parked()
                 await self._tell_write_back()
-        except (AzureError, OSError, ValueError) as error:  # TimeoutError is an OSError
-            log.warning("gauges_not_read error=%s", type(error).__name__)
+        except (StorageUnavailableError, ValueError) as error:
+            log.warning("gauges_not_read error=%s", cause_of(error))
 
     async def _tell_budget(self) -> None:
         usage = await self._budget.refresh()

@@ -9,24 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from ..config.settings import StorageSettings
 from ..model.entities import ENTITIES
 from ..model.outcome import Parent
 from .parked_rows import Note, Parked, ParkedCount, child_of, child_row, first_note, note_key, note_of, note_row
-from .shared_state import connect
-
-if TYPE_CHECKING:
-    from azure.data.tables.aio import TableClient
+from .table import PAGE, TRANSACTION, Step, Table, connect
 
 T = TypeVar("T")
-#: Rows of one answer, the most that Table Storage gives.
-PAGE = 1000
-#: Operations in one transaction, all of one partition (a limit of Table Storage).
-TRANSACTION = 100
 CONCURRENCY = 16
 #: So many notes are read one by one.
 FEW = 10
@@ -35,19 +28,15 @@ NOTE_PAGES = 5
 #: Queries for the parked records of one parent's entity, whose keys begin with a GUID, and for its parents' notes.
 _RECORDS = "PartitionKey eq @entity and RowKey ge '0'"
 _NOTES = "PartitionKey eq @entity and RowKey ge '!' and RowKey lt '0'"
-#: A row is gone, or was written anew.
-_CHANGED = (404, 412)
 
 
 class Store:
-    """The table of parked records. Raises azure.core's AzureError when storage does not answer."""
+    """The table of parked records. Raises StorageUnavailableError when storage does not answer."""
 
-    def __init__(self, settings: StorageSettings, table: TableClient | None = None) -> None:
-        """`table`: of somebody who is signed in otherwise, as operators are; it is not created."""
-        self._settings = settings
-        self._table = table
+    def __init__(self, settings: StorageSettings, table: Table | None = None) -> None:
+        """`table`: of somebody who is signed in otherwise, as operators are."""
+        self._table = table or Table(partial(connect, settings, settings.parked_table))
         self._slots = asyncio.Semaphore(CONCURRENCY)
-        self._opening = asyncio.Lock()
 
     async def park(self, parked: Iterable[Parked], next_check: datetime, others: Iterable[Parent] = ()) -> None:
         """Keep these records. A record that is parked already under the same parent is overwritten.
@@ -64,25 +53,19 @@ class Store:
 
     async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
         """The records that wait for a parent, by pages of at most 1,000."""
-        table = await self._open()
-        found = table.query_entities(
-            "PartitionKey eq @entity and RowKey gt @low and RowKey lt @high",
-            parameters={"entity": parent.entity, "low": f"{parent.id}|", "high": f"{parent.id}}}"},
-            results_per_page=PAGE,
-        )
-        async for page in found.by_page():
-            yield [child_of(parent, row) async for row in page]
+        query = "PartitionKey eq @entity and RowKey gt @low and RowKey lt @high"
+        within = {"entity": parent.entity, "low": f"{parent.id}|", "high": f"{parent.id}}}"}
+        async for page in self._table.pages(query, within):
+            yield [child_of(parent, row) for row in page]
 
     async def everybody(self, entity: str) -> AsyncIterator[list[Parked]]:
         """The records that wait for any parent of this entity, by pages; the parents' tables are not told."""
-        table = await self._open()
-        found = table.query_entities(_RECORDS, parameters={"entity": entity}, results_per_page=PAGE)
-        async for page in found.by_page():
-            yield [child_of(Parent(entity, "", row["RowKey"].partition("|")[0]), row) async for row in page]
+        async for page in self._table.pages(_RECORDS, {"entity": entity}):
+            yield [child_of(Parent(entity, "", row["RowKey"].partition("|")[0]), row) for row in page]
 
     async def count(self, most: int) -> tuple[dict[str, ParkedCount], bool]:
         """How many records wait, by entity, of the first so many; and whether there are more."""
-        return await count(await self._open(), most)
+        return await count(self._table, most)
 
     async def remove(self, parked: Iterable[Parked]) -> None:
         """These records wait no more, except those that have been parked again since they were read."""
@@ -114,18 +97,11 @@ class Store:
 
     async def leave(self, note: Note) -> str:
         """Write a note before the children of its parent are sent on. Gives the etag for `forget`."""
-        table = await self._open()
-        answer = await table.upsert_entity(note_row(note))
-        return str(answer["etag"])
+        return await self._table.upsert(note_row(note))
 
     async def forget(self, parent: Parent, etag: str) -> None:
         """Take the note of `leave` away, unless somebody has parked under the parent or asked for it since then."""
-        from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
-        from azure.core.exceptions import ResourceModifiedError  # noqa: PLC0415
-
-        table = await self._open()
-        with suppress(ResourceModifiedError):
-            await table.delete_entity(note_key(parent), etag=etag, match_condition=MatchConditions.IfNotModified)
+        await self._table.delete({**note_key(parent), "etag": etag})
 
     async def waited_for(self, entity: str, ids: Collection[str]) -> dict[str, Note]:
         """The notes of those of these parents of an entity that have one, by id.
@@ -134,12 +110,11 @@ class Store:
         """
         if len(ids) <= FEW:
             return await self._by_id(entity, ids)
-        table = await self._open()
         found: dict[str, Note] = {}
         pages = 0
-        async for page in table.query_entities(_NOTES, parameters={"entity": entity}, results_per_page=PAGE).by_page():
+        async for page in self._table.pages(_NOTES, {"entity": entity}):
             pages += 1
-            notes = [note_of(row) async for row in page]
+            notes = [note_of(row) for row in page]
             found |= {note.parent.id: note for note in notes if note.parent.id in ids}
             if pages == NOTE_PAGES and len(notes) == PAGE:
                 found |= await self._by_id(entity, [id_ for id_ in ids if id_ not in found])
@@ -148,51 +123,31 @@ class Store:
 
     async def due(self, entity: str, now: datetime) -> AsyncIterator[list[Note]]:
         """Notes of one parent entity whose next check has come, by pages."""
-        table = await self._open()
-        found = table.query_entities(
-            f"{_NOTES} and (NextCheck le @now or Unasked le @now )",  # the SDK looks for parameters between blanks
-            parameters={"entity": entity, "now": now},
-            results_per_page=PAGE,
-        )
-        async for page in found.by_page():
-            yield [note async for row in page if (note := note_of(row)).next_check <= now]
+        # The SDK looks for parameters between blanks.
+        query = f"{_NOTES} and (NextCheck le @now or Unasked le @now )"
+        async for page in self._table.pages(query, {"entity": entity, "now": now}):
+            yield [note for row in page if (note := note_of(row)).next_check <= now]
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._table:
-            await self._table.close()
-            self._table = None
+        await self._table.close()
 
     async def _by_id(self, entity: str, ids: Collection[str]) -> dict[str, Note]:
         found = await self.notes([Parent(entity, "", id_) for id_ in ids])
         return {parent.id: note for parent, note in found.items()}
 
     async def _note(self, parent: Parent) -> Note | None:
-        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (cold start)
-
-        table = await self._open()
-        try:
-            return note_of(await table.get_entity(*note_key(parent).values()))
-        except ResourceNotFoundError:
-            return None
+        row = await self._table.get(*note_key(parent).values())
+        return None if row is None else note_of(row)
 
     async def _replace(self, notes: list[Note], etags: dict[Parent, str]) -> None:
         """One transaction; when one of the notes was changed, which undoes the whole, one by one."""
-        from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
-        from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
-
-        table = await self._open()
-        unchanged = {"mode": "merge", "match_condition": MatchConditions.IfNotModified}
-        steps: list[Any] = [("update", note_row(note), {**unchanged, "etag": note.etag}) for note in notes]
-        try:
-            answers = await table.submit_transaction(steps)
-        except HttpResponseError as error:
-            if error.status_code not in _CHANGED:
-                raise
-            for note in notes if len(notes) > 1 else ():
+        written = await self._table.transact([("update", {**note_row(note), "etag": note.etag}) for note in notes])
+        if written is not None:
+            etags |= {note.parent: etag for note, etag in zip(notes, written, strict=True)}
+        elif len(notes) > 1:
+            for note in notes:
                 await self._replace([note], etags)
-        else:
-            etags |= {note.parent: str(answer["etag"]) for note, answer in zip(notes, answers, strict=True)}
 
     async def _write(self, operation: str, rows: Sequence[dict[str, Any]]) -> None:
         """Write or delete rows, 100 of one partition at a time."""
@@ -201,61 +156,30 @@ class Store:
         await asyncio.gather(*(self._limited(self._transact(operation, part)) for part in parts))
 
     async def _transact(self, operation: str, rows: list[dict[str, Any]]) -> None:
-        from azure.core.exceptions import HttpResponseError, ResourceModifiedError, ServiceRequestError  # noqa: PLC0415
-
-        table = await self._open()
-        steps: list[Any] = [("upsert", row) for row in rows]
-        if operation == "delete":
-            steps = [("delete", _key(row), _unless_modified(row)) for row in rows]
-        try:
-            try:
-                await table.submit_transaction(steps)
-            except ServiceRequestError:  # an idle connection that the server has closed: the SDK does not try again
-                await table.submit_transaction(steps)
-        except HttpResponseError as error:
-            # One row that is gone or was written anew undoes the whole transaction: then one by one.
-            if operation == "upsert" or error.status_code not in _CHANGED:
-                raise
+        steps: list[Step] = [(operation, row) for row in rows]
+        if await self._table.transact(steps) is None:  # one row that is gone or was written anew undoes them all
             for row in rows:
-                with suppress(ResourceModifiedError):
-                    await table.delete_entity(_key(row), **_unless_modified(row))
+                await self._table.delete(row)
 
     async def _limited(self, work: Awaitable[Any]) -> Any:
         async with self._slots:
             return await work
 
-    async def _open(self) -> TableClient:
-        from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415
 
-        async with self._opening:
-            if self._table is None:
-                table = connect(self._settings, self._settings.parked_table)
-                with suppress(ResourceExistsError):
-                    await table.create_table()
-                self._table = table
-            return self._table
-
-
-async def count(table: TableClient, most: int) -> tuple[dict[str, ParkedCount], bool]:
+async def count(table: Table, most: int) -> tuple[dict[str, ParkedCount], bool]:
     """The parked records by entity, and whether there are more than the `most` that are counted.
 
-    One pass over the table, with a page of few columns in memory at a time. Raises azure.core's AzureError.
+    One pass over the table, with a page of few columns in memory at a time. Raises StorageUnavailableError.
     """
-    from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (slow to import)
-
     found: dict[str, ParkedCount] = {}
     seen = 0
-    columns = ["Entity", "Since", "LinkedLater"]
-    try:
-        for parent in ENTITIES:
-            rows = table.query_entities(_RECORDS, parameters={"entity": parent}, select=columns, results_per_page=PAGE)
-            async for row in rows:
+    for parent in ENTITIES:
+        async for page in table.pages(_RECORDS, {"entity": parent}, select=("Entity", "Since", "LinkedLater")):
+            for row in page:
                 if seen == most:
                     return found, True
                 seen += 1
                 found.setdefault(row["Entity"], ParkedCount()).add(parent, row)
-    except ResourceNotFoundError:  # the app makes the table when it first parks a record
-        return {}, False
     return found, False
 
 
@@ -284,13 +208,3 @@ def _with_notes(children: Sequence[tuple[str, Parked]], next_check: datetime) ->
             parts[-1].append(first_note(noted, next_check))
         parts[-1].append(child_row(child))
     return parts
-
-
-def _key(row: dict[str, Any]) -> dict[str, Any]:
-    return {"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"]}
-
-
-def _unless_modified(row: dict[str, Any]) -> dict[str, Any]:
-    from azure.core import MatchConditions  # noqa: PLC0415  (cold start)
-
-    return {"etag": row["etag"], "match_condition": MatchConditions.IfNotModified} if row.get("etag") else {}

@@ -6,15 +6,19 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..config.settings import BusSettings
 from ..model.record import timestamp
+from . import sdk
+from .errors import broker_errors
+from .sub_queue import SubQueue
 
 if TYPE_CHECKING:
-    from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
-    from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
+    from azure.servicebus import ServiceBusMessage
+    from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
 #: Application properties, of the types that AMQP allows.
 Properties = Mapping[str | bytes, int | float | bytes | bool | str | UUID]
@@ -56,25 +60,21 @@ class Bus:
         self._senders: dict[str, tuple[ServiceBusSender, asyncio.Lock]] = {}
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Return when the broker has every message; raise azure.servicebus' ServiceBusError when it has not.
+        """Return when the broker has every message; raise BrokerUnavailableError when it has not.
 
         In batches of one queue.
         """
         by_queue: dict[str, list[Outgoing]] = {}
         for message in messages:
             by_queue.setdefault(message.queue, []).append(message)
-        await asyncio.gather(*(self._send(queue, group) for queue, group in by_queue.items()))
+        with broker_errors():
+            await asyncio.gather(*(self._send(queue, group) for queue, group in by_queue.items()))
 
-    def given_up(self, queue: str) -> ServiceBusReceiver:
-        """A receiver of the queue's dead-letter sub-queue. It opens with its first use; close it."""
-        from azure.servicebus import ServiceBusSubQueue  # noqa: PLC0415  (cold start)
-
-        self._client = self._client or self._connect()
-        return self._client.get_queue_receiver(queue, sub_queue=ServiceBusSubQueue.DEAD_LETTER)
+    def given_up(self, queue: str) -> SubQueue:
+        """The queue's dead-letter sub-queue. It opens with its first use; close it."""
+        return SubQueue(self._open().get_queue_receiver(queue, sub_queue=sdk.servicebus.ServiceBusSubQueue.DEAD_LETTER))
 
     async def _send(self, queue: str, messages: list[Outgoing]) -> None:
-        from azure.servicebus.exceptions import MessageSizeExceededError  # noqa: PLC0415  (cold start)
-
         sender, lock = self._sender(queue)
         async with lock:  # an SDK sender is for one task at a time
             if len(messages) == 1:  # the common case; a batch of one costs a quarter more
@@ -86,33 +86,25 @@ class Bus:
                 wire = _wire(message, context)
                 try:
                     batch.add_message(wire)
-                except MessageSizeExceededError:
+                except sdk.bus_errors.MessageSizeExceededError:
                     if len(batch):
                         await sender.send_messages(batch)
                     batch = await sender.create_message_batch(max_size_in_bytes=BATCH_BYTES)
                     try:
                         batch.add_message(wire)
-                    except MessageSizeExceededError:  # it may still be one that the broker takes alone
+                    except sdk.bus_errors.MessageSizeExceededError:  # it may still be one that the broker takes alone
                         await sender.send_messages(wire)
             if len(batch):
                 await sender.send_messages(batch)
 
     def _sender(self, queue: str) -> tuple[ServiceBusSender, asyncio.Lock]:
         if queue not in self._senders:
-            self._client = self._client or self._connect()
-            self._senders[queue] = self._client.get_queue_sender(queue), asyncio.Lock()
+            self._senders[queue] = self._open().get_queue_sender(queue), asyncio.Lock()
         return self._senders[queue]
 
-    def _connect(self) -> ServiceBusClient:
-        from azure.servicebus.aio import ServiceBusClient  # noqa: PLC0415
-
-        settings = self._settings
-        if settings.connection.get_secret_value():
-            return ServiceBusClient.from_connection_string(settings.connection.get_secret_value())
-        from azure.identity.aio import ManagedIdentityCredential  # noqa: PLC0415
-
-        credential = ManagedIdentityCredential(client_id=settings.identity_client_id or None)
-        return ServiceBusClient(settings.namespace, credential)
+    def _open(self) -> ServiceBusClient:
+        self._client = self._client or connect(self._settings)
+        return self._client
 
     async def close(self) -> None:
         """Close every sender and the connection."""
@@ -124,10 +116,14 @@ class Bus:
             self._client = None
 
 
-def received_properties(message: ServiceBusReceivedMessage) -> dict[str, object]:
-    """Application properties of a received message, its binary texts as text."""
-    given = message.application_properties or {}
-    return {str(_text(name)): _text(value) for name, value in given.items()}
+def connect(settings: BusSettings, credential: Callable[[], Any] | None = None, **options: Any) -> ServiceBusClient:
+    """The SDK's client, by connection string, with this credential or with the app's identity. `options`: the SDK's."""
+    if settings.connection.get_secret_value():
+        return sdk.servicebus_aio.ServiceBusClient.from_connection_string(
+            settings.connection.get_secret_value(), **options
+        )
+    own = credential or partial(sdk.identity.ManagedIdentityCredential, client_id=settings.identity_client_id or None)
+    return sdk.servicebus_aio.ServiceBusClient(settings.namespace, own(), **options)
 
 
 def sendable(given: Mapping[str, object]) -> Properties:
@@ -147,19 +143,8 @@ def _sendable(given: Mapping[str, object]) -> Iterator[tuple[str, int | float | 
             yield name, timestamp(value) if isinstance(value, datetime) else str(value)
 
 
-def _text(value: object) -> object:
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
-
-
 def _wire(message: Outgoing, context: Properties) -> ServiceBusMessage:
-    from azure.servicebus import ServiceBusMessage  # noqa: PLC0415  (a quarter of a second of cold start)
-
-    wire = ServiceBusMessage(
+    wire = sdk.servicebus.ServiceBusMessage(
         message.body,
         content_type=message.content_type,
         session_id=message.session,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..app.clients import dataverse_client, marketo_client
 from ..azure.service_bus import Bus
 from ..azure.shared_state import State
+from ..azure.table import Table, connect
 from ..config import settings, sync_toml
 from ..config.settings import Settings
 from ..config.sync_toml import SyncConfig
@@ -20,7 +21,6 @@ from ..marketo.client import MarketoClient
 from ..marketo.quota import Budget, limits_of
 
 if TYPE_CHECKING:
-    from azure.data.tables.aio import TableClient
     from azure.servicebus.aio import ServiceBusClient
     from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
@@ -73,7 +73,7 @@ class Context:
     @cached_property
     def state(self) -> State:
         """What the app's instances share."""
-        return State(self.settings.storage, lambda: self.state_table)
+        return State(self.settings.storage, self.state_table)
 
     @cached_property
     def bus(self) -> ServiceBusClient:
@@ -101,22 +101,18 @@ class Context:
         return ServiceBusAdministrationClient(given.namespace, self._credential)
 
     @cached_property
-    def parked_table(self) -> TableClient:
+    def parked_table(self) -> Table:
         """The table of parked records."""
         return self._table(self.settings.storage.parked_table)
 
     @cached_property
-    def state_table(self) -> TableClient:
+    def state_table(self) -> Table:
         """The table of what the app's instances share."""
         return self._table(self.settings.storage.state_table)
 
-    def _table(self, name: str) -> TableClient:
-        from azure.data.tables.aio import TableClient  # noqa: PLC0415
-
-        given = self.settings.storage
-        if given.connection.get_secret_value():
-            return TableClient.from_connection_string(given.connection.get_secret_value(), name, **_FEW_TRIES)
-        return TableClient(given.table_uri, name, credential=self._credential, **_FEW_TRIES)
+    def _table(self, name: str) -> Table:
+        storage = self.settings.storage
+        return Table(partial(connect, storage, name, credential=lambda: self._credential, **_FEW_TRIES))
 
     @cached_property
     def _credential(self):  # type: ignore[no-untyped-def]

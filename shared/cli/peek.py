@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..azure.service_bus import received_properties
+from ..azure.sub_queue import received_properties
 from ..model.errors import MsiSyncError
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from ..model.errors import MsiSyncError
+from ..azure.errors import storage_within
+from ..model.errors import MsiSyncError, StorageUnavailableError
 from ..sync.reference_state import ReferenceState
 
 if TYPE_CHECKING:
@@ -20,16 +20,14 @@ async def renew(context: Context, *what: str) -> str:
 
     Gives why it could not be told, empty when it was: then what it keeps is at most some minutes old.
     """
-    from azure.core.exceptions import AzureError  # noqa: PLC0415  (slow to import)
-
     try:
-        async with asyncio.timeout(SECONDS):
+        async with storage_within(SECONDS):
             for part in what:
                 await ReferenceState(context.state).renew(part)
+    except StorageUnavailableError as error:
+        return error.cause
     except MsiSyncError as error:
         return error.code
-    except (AzureError, TimeoutError, OSError) as error:
-        return type(error).__name__
     return ""
 
 

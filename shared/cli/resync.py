@@ -23,7 +23,7 @@ from ..azure.service_bus import Outgoing
 from ..dataverse.client import API, MAX_IDS
 from ..marketo.batching import MAX_PER_CALL
 from ..model.entities import ENTITIES, TABLES, Entity
-from ..model.errors import ConfigurationError, MsiSyncError
+from ..model.errors import ConfigurationError
 from ..model.record import MAX_RECORDS, Record, encode
 from ..sync.routing import chunked
 from .command import Command, Exit, Result
@@ -157,31 +157,20 @@ async def _parked(context: Context, *, applied: bool) -> AsyncIterator[list[Reco
 
     The notes of parents are set back to "unasked" first, so that what must wait again asks anew.
     """
-    from azure.core.exceptions import AzureError, ResourceNotFoundError  # noqa: PLC0415  (slow to import)
-
     store = Store(context.settings.storage, context.parked_table)
-    try:
-        for name in ENTITIES:
-            if applied:
-                async for notes in store.due(name, _ANY_TIME):
-                    await store.put(replace(note, state=NoteState.UNASKED, cause=None) for note in notes)
-            async for page in store.everybody(name):
-                if applied and page:
-                    await _send(context, [replace(child.record, released=True, forced=True) for child in page])
-                    await store.remove(page)
-                yield [child.record for child in page]
-    except ResourceNotFoundError:  # the app makes the table when it first parks a record
-        return
-    except AzureError as error:
-        raise MsiSyncError(
-            "StorageAway", f"the storage account does not answer ({type(error).__name__}); see msisync doctor"
-        ) from None
+    for name in ENTITIES:
+        if applied:
+            async for notes in store.due(name, _ANY_TIME):
+                await store.put(replace(note, state=NoteState.UNASKED, cause=None) for note in notes)
+        async for page in store.everybody(name):
+            if applied and page:
+                await _send(context, [replace(child.record, released=True, forced=True) for child in page])
+                await store.remove(page)
+            yield [child.record for child in page]
 
 
 async def _send(context: Context, records: Sequence[Record]) -> None:
     """Return when the broker has them all."""
-    from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415  (slow to import)
-
     by_entity: dict[str, list[Record]] = {}
     for record in records:
         by_entity.setdefault(TABLES[record.table][0].name, []).append(record)
@@ -191,12 +180,7 @@ async def _send(context: Context, records: Sequence[Record]) -> None:
         for name, all_of_it in by_entity.items()
         for group in chunked(all_of_it, MAX_RECORDS)
     ]
-    try:
-        await context.outgoing.send(messages)
-    except (ServiceBusError, OSError) as error:
-        raise MsiSyncError(
-            "NotSent", f"Service Bus did not take the records ({type(error).__name__}); see msisync doctor"
-        ) from None
+    await context.outgoing.send(messages)
 
 
 def marketo_calls(records: dict[str, int]) -> tuple[int, int]:

@@ -43,25 +43,18 @@ Next: msisync status; msisync dead-letters summary; msisync doctor for columns t
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Do one run. Raises MsiSyncError when another is at it, or storage does not answer."""
-    from azure.core.exceptions import AzureError  # noqa: PLC0415  (slow to import)
-
     if given.sweep and given.person:
         given.refuse("--sweep and --person exclude each other")
     if not all(text.strip() for text in given.person):
         given.refuse("--person needs ids or e-mail addresses")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
-    try:
-        with Progress(*columns, console=progress, transient=True) as bar:
-            task = bar.add_task("Comparing" if given.dry_run else "Writing back", total=None, counts="")
-            work = _write_back(context, given, lambda run: bar.update(task, counts=_counts(run)))
-            async with work.alone() as mine:
-                if not mine:
-                    raise MsiSyncError("WriteBackRuns", "another run is at it; wait a minute and see msisync status")
-                runs = await _runs(work, given)
-    except (AzureError, TimeoutError) as error:
-        raise MsiSyncError(
-            "StorageAway", f"storage or Service Bus does not answer ({type(error).__name__}); see msisync doctor"
-        ) from None
+    with Progress(*columns, console=progress, transient=True) as bar:
+        task = bar.add_task("Comparing" if given.dry_run else "Writing back", total=None, counts="")
+        work = _write_back(context, given, lambda run: bar.update(task, counts=_counts(run)))
+        async with work.alone() as mine:
+            if not mine:
+                raise MsiSyncError("WriteBackRuns", "another run is at it; wait a minute and see msisync status")
+            runs = await _runs(work, given)
     data = {"runs": [{**run.as_json(), "failures": run.failures} for run in runs], "dry_run": given.dry_run}
     return Result(_exit(runs), data, partial(_show, runs=runs, dry_run=given.dry_run))
 

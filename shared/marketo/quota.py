@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
+from ..azure.errors import storage_within
 from ..azure.shared_state import State
 from ..config.settings import MarketoSettings
 from ..model.codes import Kind
-from ..model.errors import MarketoError
+from ..model.errors import MarketoError, StorageUnavailableError, cause_of
 from . import quota_ledger as ledgers
 from .day import day_of, day_on
 from .quota_ledger import Closed, Grant, Ledger, Limits
@@ -212,8 +213,6 @@ class Budget:
 
     async def _change(self, edit: Callable[[Ledger, float], bool]) -> bool:
         """Let `edit` change the newest ledger; it may be called several times. False: storage is away."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         if self._time() < self._away_until:
             return False
         ledger = self._ledger
@@ -226,13 +225,13 @@ class Budget:
 
         others = self._ledger.instances.keys() - {self._instance_id}
         try:
-            async with asyncio.timeout(STORAGE_SECONDS):
+            async with storage_within(STORAGE_SECONDS):
                 await self._state.change(*ROW, change, alone=not others)
-        except (AzureError, TimeoutError, ValueError) as error:  # ValueError: a connection string that is none
+        except (StorageUnavailableError, ValueError) as error:  # ValueError: a connection string that is none
             self._away_until = self._time() + STORAGE_RETRY_SECONDS
             if self._time() - self._warned_at >= WARN_SECONDS:
                 self._warned_at = self._time()
-                log.warning("budget_not_shared storage does not answer error=%s", type(error).__name__)
+                log.warning("budget_not_shared storage does not answer error=%s", cause_of(error))
             return False
         self._read_at = self._time()
         if ledger.ignored and self._time() - self._warned_at >= WARN_SECONDS:

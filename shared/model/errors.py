@@ -9,6 +9,9 @@
     ├── DefectError              anything else that was raised in an invocation, without its text
     ├── LeaseLostError           a run of the write-back was stopped (shared/write_back/lease.py)
     ├── NotNowError              records must come again, for no fault of theirs (shared/sync/lease.py)
+    ├── UnavailableError         Azure did not do what was asked
+    │   ├── StorageUnavailableError   Table Storage (raised by shared/azure/table.py)
+    │   └── BrokerUnavailableError    Service Bus (raised by shared/azure/service_bus.py)
     ├── SignInError              Entra or Marketo identity refused the credentials
     └── VendorError              Dataverse or Marketo answered with an error, or not at all; see `kind`
         ├── DataverseError
@@ -63,6 +66,43 @@ class NotNowError(MsiSyncError):
     def __init__(self, code: str, message: str, *, after: float) -> None:
         super().__init__(code, message)
         self.after = after
+
+
+class UnavailableError(MsiSyncError):
+    """A service of Azure does not answer, or refuses. `cause`: the class of the SDK's error, for logs."""
+
+    def __init__(self, code: str, message: str, cause: str) -> None:
+        super().__init__(code, f"{message} ({cause}); see msisync doctor")
+        self.cause = cause
+
+
+def cause_of(error: Exception) -> str:
+    """The class of an error, for a log line: the SDK's where a service of Azure is away."""
+    return error.cause if isinstance(error, UnavailableError) else type(error).__name__
+
+
+class StorageUnavailableError(UnavailableError):
+    """Table Storage does not answer, or refuses.
+
+    `status`: of its answer, None when there was none; `is_signed_out`: no credentials could be had to ask with.
+    """
+
+    def __init__(self, cause: str, status: int | None = None, *, is_signed_out: bool = False) -> None:
+        super().__init__("StorageAway", "the storage account does not answer", cause)
+        self.status = status
+        self.is_signed_out = is_signed_out
+
+
+class BrokerUnavailableError(UnavailableError):
+    """Service Bus does not answer, or refuses."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("NotSent", "Service Bus did not take the messages", cause)
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether a message is larger than the broker takes: others may still be sent."""
+        return self.cause == "MessageSizeExceededError"
 
 
 class VendorError(MsiSyncError):

@@ -18,8 +18,10 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
+from ..azure.errors import storage_within
 from ..azure.shared_state import State, Value
 from ..model.entities import Entity
+from ..model.errors import StorageUnavailableError, cause_of
 from ..model.outcome import Outcome, Synced
 from ..model.record import Record, timestamp
 from .marketo_cache import Known
@@ -67,13 +69,11 @@ class Arrivals:
             await self._within(self._learn(entities))
 
     async def _within(self, work: Awaitable[None]) -> None:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with storage_within(PATIENCE_SECONDS):
                 await work
-        except (AzureError, OSError, ValueError) as error:  # TimeoutError is an OSError
-            log.warning("arrivals_not_shared error=%s", type(error).__name__)
+        except (StorageUnavailableError, ValueError) as error:
+            log.warning("arrivals_not_shared error=%s", cause_of(error))
 
     async def _tell(self, entity: Entity, found: list[tuple[str, int]]) -> None:
         for part in chunked(found, MAX_KEYS):

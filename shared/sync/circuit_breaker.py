@@ -13,7 +13,6 @@ instance goes by what it has seen itself.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -23,7 +22,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..model.errors import VendorError
+from ..azure.errors import storage_within
+from ..model.errors import StorageUnavailableError, VendorError, cause_of
 from ..model.record import timestamp
 from ..transport.client import UNLIMITED
 from .circuit import ANSWERS, OF_RECORDS, OUTAGES, OWN_SHARE, Outage
@@ -282,14 +282,12 @@ class Circuits:
 
     async def _storage(self, work: Callable[[State], Any]) -> bool:
         """Whether storage did it. Nothing here depends on that."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         if self._state is None:
             return False
         try:
-            async with asyncio.timeout(STATE_SECONDS):
+            async with storage_within(STATE_SECONDS):
                 await work(self._state)
-        except (AzureError, OSError, ValueError, TypeError, KeyError) as error:
-            log.warning("circuit_not_shared error=%s", type(error).__name__)
+        except (StorageUnavailableError, ValueError, TypeError, KeyError) as error:
+            log.warning("circuit_not_shared error=%s", cause_of(error))
             return False
         return True

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from ..config.sync_toml import OwnerPolicy, SyncConfig
 from ..dataverse.client import API, MAX_IDS, DataverseClient, Row
 from ..model.entities import BELOW_CONTACT, CHILDREN, REFERENCE_TABLES, TABLES
-from ..model.errors import MsiSyncError
 from ..model.record import Record
 from ..model.text import is_blank
 from .links import MAIL, MAX_CONTACT_STEPS, NOBODY, User, effects, lookup
@@ -117,21 +116,13 @@ class Dependants:
 
         Raises MsiSyncError when Dataverse or storage does not answer: then the records are to be tried again.
         """
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         async for page in self._children.of([record for record in records if record.table not in _COLUMNS]):
             yield page
-        try:
-            for table in _COLUMNS:
-                changed = [record for record in records if record.table == table]
-                for part in chunked(changed, MAX_IDS):
-                    async for page in self._of_reference(table, part):
-                        yield page
-        except AzureError as error:
-            text = (
-                f"what users, teams and roles were before cannot be read ({type(error).__name__}); see msisync doctor"
-            )
-            raise MsiSyncError("StorageAway", text) from None
+        for table in _COLUMNS:
+            changed = [record for record in records if record.table == table]
+            for part in chunked(changed, MAX_IDS):
+                async for page in self._of_reference(table, part):
+                    yield page
 
     async def visible(self, table: str, ids: Sequence[str]) -> list[str]:
         """Those of these rows of one table that can be seen now. One request for 300; raises as DataverseClient does.
@@ -147,7 +138,7 @@ class Dependants:
 
     async def of_appeared(self, table: str, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
         """The rows to be synced again because of rows of one table that could not be seen before, by pages, and users
-        themselves. Raises as `of`, and AzureError.
+        themselves. Raises as `of`.
         """
         if table == "systemuser" and table in self._tables:
             yield list(records)

@@ -13,7 +13,7 @@ from ..dataverse.notifications import Notification, parse
 from ..marketo.client import MarketoClient
 from ..model.dead_letter import FIRST_SEEN, Explanation
 from ..model.entities import ENTITIES, REFERENCE_TABLES, Entity
-from ..model.errors import MessageError, MsiSyncError, NotificationError
+from ..model.errors import BrokerUnavailableError, MessageError, MsiSyncError, NotificationError
 from ..model.outcome import Failed, Outcome, Parent, Skipped, Synced, of_error
 from ..model.record import Record, coalesce, encode, read, timestamp
 from ..telemetry import spans
@@ -132,6 +132,8 @@ class Pipeline:
         """Sync what was linked or named by what these teams and roles were; later, where that cannot be found out."""
         try:
             await self._resend([record for _, records in deciding for record in records], windows)
+        except BrokerUnavailableError:  # nothing is durable: the host delivers the messages again
+            raise
         except MsiSyncError as error:
             log.warning("references_wait %s", error)
             waits = self.circuits.delays(len(deciding), DATAVERSE)
@@ -209,6 +211,8 @@ class Pipeline:
                 await self._send_on(page, windows)
                 sent = {record.key for record in page}
                 await storage_fails(self.parking.linked([child for child in parked if child.record.key in sent]))
+        except BrokerUnavailableError:  # nothing is durable: the host delivers the messages again
+            raise
         except MsiSyncError as error:
             again = {**{r.key: r for r in entered}, **{r.key: replace(r, filter_changed=True) for r in anew}}
             return [(again.get(r.key, r), of_error(error) if r.key in again else outcome) for r, outcome in outcomes]
@@ -225,6 +229,8 @@ class Pipeline:
             try:
                 if await storage_fails(self._check_parked()):
                     log.warning("release_waits storage is away")
+            except BrokerUnavailableError:  # the host shall report a failed run
+                raise
             except MsiSyncError as error:
                 log.warning("release_waits %s", error)
 

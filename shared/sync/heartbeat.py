@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..azure.errors import storage_within
 from ..azure.shared_state import State
 from ..config.version import deployed
+from ..model.errors import StorageUnavailableError
 from ..model.ids_and_times import moment
 from ..model.record import timestamp
 
@@ -74,21 +76,19 @@ class Heartbeat:
 
     async def beat(self, function: str) -> None:
         """Note that this function runs. Raises nothing: a note that cannot be written is missing for a minute."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         clock = self._clock()
         if function != TIMER and clock - self._noted.get(function, -EVERY_SECONDS) < EVERY_SECONDS:
             return
         self._noted[function] = clock
         note = {"at": timestamp(self._now()), "instance": instance()}
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with storage_within(PATIENCE_SECONDS):
                 if function == TIMER:
                     self._known_version = self._known_version or await asyncio.to_thread(self._version)
                     note["version"] = self._known_version
                 await self._state.put(KIND, function, note)
-        except (AzureError, OSError) as error:  # TimeoutError is an OSError
-            log.warning("heartbeat_not_written function=%s error=%s", function, type(error).__name__)
+        except StorageUnavailableError as error:
+            log.warning("heartbeat_not_written function=%s error=%s", function, error.cause)
 
 
 def instance(environment: Mapping[str, str] = os.environ) -> str:

@@ -19,7 +19,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from ..model.errors import NotNowError
+from ..azure.errors import storage_within
+from ..model.errors import NotNowError, StorageUnavailableError
 from .in_flight import InFlight
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def storage_away() -> NotNowError:
 
 
 class Lease:
-    """A row of leases as one process sees it. Raises AzureError or OSError when storage does not answer."""
+    """A row of leases as one process sees it. Raises StorageUnavailableError when storage does not answer."""
 
     def __init__(
         self, state: State, name: str, *, instance_id: str, lasts: float, clock: Callable[[], float], kind: str = KIND
@@ -109,7 +110,7 @@ class Lease:
 
     @staticmethod
     async def _answered(work: Awaitable[T]) -> T:
-        async with asyncio.timeout(STORAGE_SECONDS):
+        async with storage_within(STORAGE_SECONDS):
             return await work
 
 
@@ -178,21 +179,17 @@ class Sending:
             raise NotNowError("LeaseHeld", "another process sends records of this entity", after=after)
 
     async def _take(self) -> float:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         try:
             return await self._lease.take()
-        except (AzureError, OSError) as error:
-            log.warning("lease_not_taken error=%s", type(error).__name__)
+        except StorageUnavailableError as error:
+            log.warning("lease_not_taken error=%s", error.cause)
             raise storage_away() from None
 
     async def _give_back(self) -> None:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         try:
             await self._lease.give_back()
-        except (AzureError, OSError) as error:  # then it ends in time
-            log.warning("lease_not_given_back error=%s", type(error).__name__)
+        except StorageUnavailableError as error:  # then it ends in time
+            log.warning("lease_not_given_back error=%s", error.cause)
 
 
 class Leases:

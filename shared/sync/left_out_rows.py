@@ -10,14 +10,15 @@ once a minute, in one request. Nothing here is needed to sync.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ..azure.errors import storage_within
 from ..azure.shared_state import State, Value
+from ..model.errors import StorageUnavailableError, cause_of
 from ..model.left_out import LeftOut
 from ..model.outcome import Outcome, Synced
 from ..model.record import Record, timestamp
@@ -46,21 +47,19 @@ class LeftOutRows:
 
     async def note(self, entity: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
         """Keep what these records were synced without, and forget what is put right. Raises nothing."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         now = timestamp(self._now())
         sent = [(record, o) for record, o in outcomes if isinstance(o, Synced) and o != COVERED]
         synced = {row_name(record): kept(outcome) for record, outcome in sent}
         if not synced:
             return
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with storage_within(PATIENCE_SECONDS):
                 known = await self._rows(entity)
                 rows = {name: _value(fields, now) for name, fields in synced.items() if fields}
                 gone = [name for name in known if name in synced and name not in rows]
                 await self._write(entity, dict(list(rows.items())[:MOST]), gone)
-        except (AzureError, OSError, ValueError) as error:  # TimeoutError is an OSError
-            log.warning("left_out_not_kept error=%s", type(error).__name__)
+        except (StorageUnavailableError, ValueError) as error:
+            log.warning("left_out_not_kept error=%s", cause_of(error))
 
     async def _write(self, entity: str, rows: dict[str, Value], gone: list[str]) -> None:
         known, kind = self._known[entity], kind_of(entity)

@@ -35,6 +35,7 @@ from ..azure.service_bus import Bus
 from ..config.settings import QueueSettings
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ..model.entities import ENTITIES, Entity
+from ..model.errors import StorageUnavailableError
 from ..model.outcome import Parent, WillNotCome
 from ..model.record import Record
 from ..telemetry import spans
@@ -119,15 +120,13 @@ class Parking:
         For who is about to send it on anyway, with the parent in Marketo: see `linked`. While storage is away: nothing,
         so it is sent twice.
         """
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         found: list[Parked] = []
         try:
             for parent in parents:
                 async for page in self._store.children(parent):
                     found += [child for child in page if child.linked_later]
-        except AzureError as error:
-            log.warning("storage_away error=%s", type(error).__name__)
+        except StorageUnavailableError as error:
+            log.warning("storage_away error=%s", error.cause)
             return []
         return found
 
@@ -167,16 +166,14 @@ class Parking:
 
     async def causes(self, parents: Collection[Parent]) -> Mapping[Parent, WillNotCome]:
         """Which of these parents will not come, and why. While storage is away: none."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         try:
             return await self.noted(parents)
-        except AzureError as error:
-            log.warning("storage_away error=%s", type(error).__name__)
+        except StorageUnavailableError as error:
+            log.warning("storage_away error=%s", error.cause)
             return {}
 
     async def noted(self, parents: Collection[Parent]) -> Mapping[Parent, WillNotCome]:
-        """The same. Raises azure.core's AzureError while storage is away."""
+        """The same. Raises StorageUnavailableError while storage is away."""
         notes = await self._store.notes(parents)
         return {parent: note.cause for parent, note in notes.items() if note.cause}
 

@@ -10,27 +10,21 @@ again, each once: what is given up a second time stays in the queue's dead-lette
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from datetime import datetime
 
-from ..azure.service_bus import Bus, Outgoing, received_properties, sendable
+from ..azure.service_bus import Bus, Outgoing, sendable
 from ..azure.shared_state import State
+from ..azure.sub_queue import GivenUp, SubQueue
 from ..config.settings import QueueSettings
 from ..model.dead_letter import BROKERS_OWN, BROUGHT_BACK, FIRST_SEEN, Explanation
 from ..model.entities import ENTITIES
 from ..model.record import timestamp
 from . import measures
 from .settlement import dead_letter
-
-if TYPE_CHECKING:
-    from azure.servicebus import ServiceBusReceivedMessage
-    from azure.servicebus.aio import ServiceBusReceiver
 
 log = logging.getLogger(__name__)
 
@@ -50,23 +44,9 @@ MOST = 1000
 _RECEIVE_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class GivenUp:
-    """A message in a dead-letter sub-queue. `body` is None when the platform cannot bind it; `text` shows it then."""
-
-    reason: str
-    body: bytes | None
-    text: str = ""
-    enqueued: datetime | None = None
-    session: str | None = None
-    correlation_id: str | None = None
-    content_type: str | None = None
-    properties: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def comes_back(self) -> bool:
-        """Whether something is to be done about it."""
-        return self.reason == GIVEN_UP and BROUGHT_BACK not in self.properties
+def comes_back(message: GivenUp) -> bool:
+    """Whether something is to be done about a message."""
+    return message.reason == GIVEN_UP and BROUGHT_BACK not in message.properties
 
 
 def sent_for(message: GivenUp, queue: str, queues: QueueSettings, now: datetime) -> Outgoing:
@@ -90,25 +70,6 @@ def sent_for(message: GivenUp, queue: str, queues: QueueSettings, now: datetime)
     )
 
 
-def as_given_up(message: ServiceBusReceivedMessage) -> GivenUp:
-    """The SDK's message without the SDK's types."""
-    from azure.servicebus.amqp import AmqpMessageBodyType  # noqa: PLC0415  (cold start)
-
-    body = message.body
-    data = b"" if body is None else b"".join(body) if message.body_type is AmqpMessageBodyType.DATA else None
-    enqueued = message.enqueued_time_utc
-    return GivenUp(
-        reason=message.dead_letter_reason or "",
-        body=data,
-        text=_shown(body) if data is None else "",
-        enqueued=enqueued if enqueued is None or enqueued.tzinfo else enqueued.replace(tzinfo=UTC),
-        session=message.session_id,
-        correlation_id=message.correlation_id,
-        content_type=message.content_type,
-        properties=received_properties(message),
-    )
-
-
 class Redelivery:
     """Looks after the dead-letter sub-queues of all trigger queues."""
 
@@ -118,7 +79,7 @@ class Redelivery:
         self._state = state
         self._now = now
         #: Open, since a link takes longer to open than to look; and up to where a queue holds nothing that comes back.
-        self._peekers: dict[str, ServiceBusReceiver] = {}
+        self._peekers: dict[str, SubQueue] = {}
         self._looked: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -148,74 +109,49 @@ class Redelivery:
         if not wanted:
             return
         counts: Counter[str] = Counter()
-        async with self._bus.given_up(queue) as receiver:
-            left: list[ServiceBusReceivedMessage] = []
+        async with self._bus.given_up(queue) as sub_queue:
+            left: list[GivenUp] = []
             received = 0
             try:
                 while wanted and received < MOST:
-                    messages = await receiver.receive_messages(_PAGE, max_wait_time=_RECEIVE_SECONDS)
+                    messages = await sub_queue.receive(_PAGE, _RECEIVE_SECONDS)
                     if not messages:
                         break
                     received += len(messages)
                     wanted -= {message.sequence_number for message in messages}
-                    left += await self._bring_back(queue, receiver, messages, counts)
+                    left += await self._bring_back(queue, sub_queue, messages, counts)
             finally:
-                # What stays locked could not be replayed by an operator.
-                await asyncio.gather(*map(receiver.abandon_message, left), return_exceptions=True)
+                await sub_queue.abandon(left)  # what stays locked could not be replayed by an operator
         log.warning("brought_back queue=%s %s", queue, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
         await self._state.change(STATE, queue, lambda _: {"at": timestamp(self._now()), **counts})
 
-    async def _look(self, queue: str) -> set[int | None]:
+    async def _look(self, queue: str) -> set[int]:
         """The sequence numbers of those that come back. Nothing is received for that."""
         if queue not in self._peekers:
             self._peekers[queue] = self._bus.given_up(queue)
         peeker = self._peekers[queue]
         start = self._looked.get(queue, 1)
         for _ in range(MOST // _PAGE):
-            messages = await peeker.peek_messages(_PAGE, sequence_number=start)
+            messages = await peeker.peek(_PAGE, start)
             if start > 1 and not (messages and messages[0].sequence_number == start):
                 # What was seen last is gone, and may be with its queue: look from the beginning.
-                start, messages = 1, await peeker.peek_messages(_PAGE, sequence_number=1)
-            wanted = {message.sequence_number for message in messages if as_given_up(message).comes_back}
+                start, messages = 1, await peeker.peek(_PAGE, 1)
+            wanted = {message.sequence_number for message in messages if comes_back(message)}
             if wanted or len(messages) < 2:
                 return wanted
-            start = self._looked[queue] = messages[-1].sequence_number or 1
+            start = self._looked[queue] = messages[-1].sequence_number
         return set()
 
     async def _bring_back(
-        self,
-        queue: str,
-        receiver: ServiceBusReceiver,
-        messages: Sequence[ServiceBusReceivedMessage],
-        counts: Counter[str],
-    ) -> list[ServiceBusReceivedMessage]:
+        self, queue: str, sub_queue: SubQueue, messages: Sequence[GivenUp], counts: Counter[str]
+    ) -> list[GivenUp]:
         """Send first, then take away: what fails in between comes twice, never not at all. Gives those that stay."""
-        found = [(message, as_given_up(message)) for message in messages]
-        back = [(message, given_up) for message, given_up in found if given_up.comes_back]
-        sent = [sent_for(given_up, queue, self._queues, self._now()) for _, given_up in back]
+        back = [message for message in messages if comes_back(message)]
+        sent = [sent_for(message, queue, self._queues, self._now()) for message in back]
         await self._bus.send(sent)
         letters = [message for message in sent if message.queue == self._queues.dead_letters]
         measures.refused(letters)
         counts["put_aside"] += len(letters)
         counts["brought_back"] += len(sent) - len(letters)
-        await asyncio.gather(*(receiver.complete_message(message) for message, _ in back))
-        return [message for message, given_up in found if not given_up.comes_back]
-
-
-def _shown(body: object) -> str:
-    """A value or sequence as text: as it is, or as JSON."""
-    if isinstance(body, bytes):
-        return body.decode(errors="replace")
-    if isinstance(body, str):
-        return body
-    return json.dumps(_plain(body), ensure_ascii=False, default=str)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, Mapping):
-        return {str(_plain(name)): _plain(each) for name, each in value.items()}
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        return value
-    return [_plain(each) for each in value]
+        await sub_queue.complete(back)
+        return [message for message in messages if not comes_back(message)]

@@ -21,14 +21,15 @@ PartitionKey   RowKey                          Value
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ..azure.errors import storage_within
 from ..azure.shared_state import State, Value
+from ..model.errors import StorageUnavailableError
 from ..model.record import timestamp
 
 log = logging.getLogger(__name__)
@@ -55,20 +56,18 @@ async def always_the_same() -> Versions:
 
 
 class ReferenceState:
-    """The rows of kind `reference`. Raises azure.core's AzureError when storage does not answer, but for `versions`."""
+    """The rows of kind `reference`. Raises StorageUnavailableError when storage does not answer, but for `versions`."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     async def versions(self) -> Versions | None:
         """The present versions; None when storage does not answer. One request."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         try:
-            async with asyncio.timeout(STORAGE_SECONDS):
+            async with storage_within(STORAGE_SECONDS):
                 value = await self._state.read(KIND, VERSION)
-        except (AzureError, TimeoutError) as error:
-            log.warning("reference_versions_unknown error=%s", type(error).__name__)
+        except StorageUnavailableError as error:
+            log.warning("reference_versions_unknown error=%s", error.cause)
             return None
         return Versions(_number(value, "rows"), _number(value, "schema"))
 
@@ -78,14 +77,12 @@ class ReferenceState:
 
     async def hidden(self, entity_set: str, ids: Sequence[str]) -> None:
         """Note for `msisync doctor` that rows which others refer to cannot be seen. Without storage the log must do."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         note = {"rows": len(ids), "first": ids[0], "at": timestamp(datetime.now(UTC))}
         try:
-            async with asyncio.timeout(STORAGE_SECONDS):
+            async with storage_within(STORAGE_SECONDS):
                 await self._state.change(HIDDEN, entity_set, lambda _: note)
-        except (AzureError, TimeoutError) as error:
-            log.warning("hidden_not_noted error=%s", type(error).__name__)
+        except StorageUnavailableError as error:
+            log.warning("hidden_not_noted error=%s", error.cause)
 
     async def facts(self, table: str, id_: str) -> Value:
         """What was last acted upon for this row; empty when nothing ever was."""

@@ -7,19 +7,19 @@ is sent twice. Rows of the shared state: see shared/sync/reference_state.py.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from urllib.parse import quote
 
+from ..azure.errors import storage_within
 from ..azure.shared_state import State, Value
 from ..dataverse.client import API, DataverseClient
 from ..dataverse.metadata import Column, Metadata
 from ..model.codes import Kind
 from ..model.entities import TABLES
-from ..model.errors import DataverseError, MsiSyncError
+from ..model.errors import DataverseError, MsiSyncError, StorageUnavailableError, cause_of
 from ..model.record import Record
 from .mapping import Labels
 from .reference_state import STORAGE_SECONDS, ReferenceState
@@ -50,14 +50,12 @@ class RenamedLabels:
 
     async def seen(self, table: str, labels: Labels) -> None:
         """Compare labels that have just been read. Without storage, the next time that they are read will do."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         try:
-            async with asyncio.timeout(STORAGE_SECONDS):
+            async with storage_within(STORAGE_SECONDS):
                 for column, names in labels.items():
                     await self._compare(table, column, {str(value): name for value, name in names.items()})
-        except (AzureError, TimeoutError) as error:
-            log.warning("labels_not_compared table=%s error=%s", table, type(error).__name__)
+        except StorageUnavailableError as error:
+            log.warning("labels_not_compared table=%s error=%s", table, error.cause)
 
     async def _compare(self, table: str, column: str, names: dict[str, str]) -> None:
         if self._seen.get((table, column)) == names:
@@ -79,14 +77,12 @@ class RenamedLabels:
 
         Raises nothing that is about a vendor or storage: it is tried again with the timer's next run.
         """
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         count = 0
         try:
             for name, value in [row async for row in self._state.all(RELABEL)]:
                 count += await self._send_rows(name, str(value.get("next") or ""), send)
-        except (AzureError, MsiSyncError) as error:
-            log.warning("relabelling_waits error=%s", type(error).__name__)
+        except MsiSyncError as error:
+            log.warning("relabelling_waits error=%s", cause_of(error))
         if count:
             log.info("relabelled rows=%d", count)
         return count

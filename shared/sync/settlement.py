@@ -17,6 +17,7 @@ from ..azure.service_bus import Bus, Outgoing, Properties
 from ..config.settings import QueueSettings
 from ..model.dead_letter import Explanation
 from ..model.entities import Entity
+from ..model.errors import StorageUnavailableError
 from ..model.outcome import FILTERED, Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
 from ..model.record import MAX_RECORDS, Record, encode
 from .parking import Parking
@@ -203,16 +204,11 @@ def _tried_again(outcomes: _Outcomes, records: Sequence[Record]) -> list[tuple[R
 
 
 async def storage_fails(work: Awaitable[object]) -> bool:
-    """Whether storage did not do it. Raises what else goes wrong."""
-    from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-    from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
-
+    """Whether storage did not do it. Raises what else goes wrong: without the broker, nothing is durable."""
     try:
         await work
-    except ServiceBusError:  # requests and releases are messages: without the broker, nothing is durable
-        raise
-    except AzureError as error:
-        log.warning("storage_away error=%s", type(error).__name__)
+    except StorageUnavailableError as error:
+        log.warning("storage_away error=%s", error.cause)
         return True
     return False
 

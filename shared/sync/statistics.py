@@ -12,7 +12,6 @@ in which a slot of five minutes began, and the hour's last error::
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ..azure.errors import storage_within
 from ..azure.shared_state import State, Value
+from ..model.errors import StorageUnavailableError, cause_of
 from ..model.outcome import Deferred, Failed, Later, Outcome, Retry, Skipped, Synced
 from ..model.record import Record, timestamp
 from ..model.safe_text import plain, redacted
@@ -101,18 +102,16 @@ class Counts:
         await self._try_to_write(prune=self._now() - self._pruned >= timedelta(hours=1))
 
     async def _try_to_write(self, *, prune: bool = False) -> None:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         if self._now() < self._again:
             return
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with storage_within(PATIENCE_SECONDS):
                 await self._write()
                 if prune:
                     await self._prune()
-        except (AzureError, OSError, ValueError) as error:  # TimeoutError is an OSError
+        except (StorageUnavailableError, ValueError) as error:
             self._again = self._now() + AGAIN_AFTER
-            log.warning("counts_not_written error=%s", type(error).__name__)
+            log.warning("counts_not_written error=%s", cause_of(error))
 
     async def _write(self) -> None:
         for name, hour in list(self._unwritten.items()):

@@ -10,7 +10,6 @@ Rows of the shared state: see shared/sync/reference_state.py.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
@@ -18,9 +17,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from ..azure.errors import storage_within
 from ..azure.shared_state import State, Value
 from ..dataverse.client import MAX_IDS
-from ..model.errors import MsiSyncError
+from ..model.errors import MsiSyncError, cause_of
 from ..model.ids_and_times import moment
 from ..model.record import Record, timestamp
 from .reference_state import HIDDEN, KIND, STORAGE_SECONDS
@@ -57,38 +57,32 @@ class UnseenRows:
         self._state = state
 
     async def note(self, entity_set: str, ids: Collection[str]) -> None:
-        """Note these. Raises MsiSyncError when storage does not: then nothing may be sent without them."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
+        """Note these. Raises StorageUnavailableError: then nothing may be sent without them."""
         buckets: dict[str, set[str]] = {}
         for id_ in ids:
             buckets.setdefault(_bucket(entity_set, id_), set()).add(id_)
-        try:
-            async with asyncio.timeout(STORAGE_SECONDS * len(buckets)):
-                for name, added in buckets.items():
-                    await self._state.change(UNSEEN, name, partial(_with, added))
-        except (AzureError, TimeoutError) as error:
-            text = f"rows that cannot be seen cannot be noted ({type(error).__name__}); see msisync doctor"
-            raise MsiSyncError("StorageAway", text) from None
+        async with storage_within(STORAGE_SECONDS * len(buckets)):
+            for name, added in buckets.items():
+                await self._state.change(UNSEEN, name, partial(_with, added))
 
     async def all(self) -> dict[str, set[str]]:
-        """The ids by entity set. Raises AzureError."""
+        """The ids by entity set. Raises StorageUnavailableError."""
         found: dict[str, set[str]] = {}
         async for name, value in self._state.all(UNSEEN):
             found.setdefault(name.partition("|")[0], set()).update(_ids(value))
         return found
 
     async def forget(self, entity_set: str, ids: Collection[str]) -> None:
-        """They can be seen. Raises AzureError."""
+        """They can be seen. Raises StorageUnavailableError."""
         for name in sorted({_bucket(entity_set, id_) for id_ in ids}):
             await self._state.change(UNSEEN, name, partial(_without, ids))
 
     async def all_seen(self, entity_set: str) -> None:
-        """None of them is left: `msisync doctor` need not warn any more. Raises AzureError."""
+        """None of them is left: `msisync doctor` need not warn any more. Raises StorageUnavailableError."""
         await self._state.remove(HIDDEN, entity_set)
 
     async def is_due(self, now: datetime) -> bool:
-        """Whether they are to be asked for now; if so, that is noted. Raises AzureError."""
+        """Whether they are to be asked for now; if so, that is noted. Raises StorageUnavailableError."""
         last = moment((await self._state.read(KIND, ASKED)).get("at"))
         if last and last <= now < last + timedelta(seconds=ASK_SECONDS):
             return False
@@ -106,8 +100,6 @@ class LookAgain:
 
     async def run(self, send: Send) -> int:
         """Ask, if it is time. Gives how many have appeared. Raises nothing that is about a vendor or storage."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         count = 0
         try:
             if await self._rows.is_due(self._now()):
@@ -116,8 +108,8 @@ class LookAgain:
                     count += sum(appeared)
                     if sum(appeared) == len(ids):
                         await self._rows.all_seen(entity_set)
-        except (AzureError, MsiSyncError) as error:
-            log.warning("looking_again_waits error=%s", type(error).__name__)
+        except MsiSyncError as error:
+            log.warning("looking_again_waits error=%s", cause_of(error))
         return count
 
     async def _ask(self, entity_set: str, ids: list[str], send: Send) -> int:

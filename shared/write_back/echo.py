@@ -8,13 +8,13 @@ column, such as the owner, to our write in the same transaction.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
+from ..azure.errors import storage_within
 from ..dataverse.notifications import Notification
 from ..model.entities import PERSON_TABLES
-from ..model.errors import MsiSyncError
+from ..model.errors import MsiSyncError, StorageUnavailableError
 from .plan import Plans
 from .rows import TAG
 
@@ -64,16 +64,14 @@ class Echoes:
 
     async def _are_ours(self, columns: frozenset[str], tables: set[str]) -> bool:
         """Whether the write-back writes all of these columns."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         if self._clock() - self._looked_up >= PLAN_SECONDS:
             self._looked_up = self._clock()
             try:
-                async with asyncio.timeout(STORAGE_SECONDS):
+                async with storage_within(STORAGE_SECONDS):
                     plan = await self._plans.known()
                 self._written = {table: plan.columns(table) for table in plan.tables} if plan else {}
-            except (AzureError, TimeoutError) as error:
-                log.warning("echo_unknown error=%s", type(error).__name__)
+            except StorageUnavailableError as error:
+                log.warning("echo_unknown error=%s", error.cause)
         return all(columns <= self._written.get(table, frozenset()) for table in tables)
 
     async def _is_me(self, notification: Notification) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ..model.errors import MsiSyncError
+from ..model.errors import MsiSyncError, StorageUnavailableError
 from ..sync import lease
 from .plan import KIND
 
@@ -62,11 +62,9 @@ class Lease:
             await self._give_back()
 
     async def _keep(self, run: asyncio.Task[Any] | None) -> None:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         while self._row.left > 0:
             await asyncio.sleep(RENEW_SECONDS)
-            with suppress(AzureError, OSError):  # the next try may reach storage
+            with suppress(StorageUnavailableError):  # the next try may reach storage
                 if await self._row.take() > 0:
                     break
         log.error("write_back_lease_lost")
@@ -75,7 +73,5 @@ class Lease:
             run.cancel()
 
     async def _give_back(self) -> None:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
-        with suppress(AzureError, OSError):  # then it ends by itself
+        with suppress(StorageUnavailableError):  # then it ends by itself
             await self._row.give_back()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..dataverse.client import API, DataverseClient, Row
 from ..model.entities import PERSON_TABLES
-from ..model.errors import DataverseError, MarketoError, MsiSyncError
+from ..model.errors import DataverseError, MarketoError, MsiSyncError, UnavailableError
 from ..model.record import timestamp
 from ..sync import measures
 from ..sync.routing import chunked
@@ -88,8 +88,6 @@ class WriteBack:
             await self._tick()
 
     async def _tick(self) -> None:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  (cold start)
-
         try:
             async with self.lease.held() as mine:
                 if not mine:
@@ -100,8 +98,8 @@ class WriteBack:
                 await self.sweep()
         except LeaseLostError as error:
             log.warning("write_back_stopped %s", error)
-        except (AzureError, TimeoutError) as error:
-            log.warning("write_back_waits storage does not answer error=%s", type(error).__name__)
+        except UnavailableError as error:
+            log.warning("write_back_waits storage does not answer error=%s", error.cause)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
@@ -159,6 +157,8 @@ class WriteBack:
                 async with self.turn():
                     await self.due.load()
                     run.complete = await self._healed(planned)
+            except UnavailableError:  # what became of the run cannot be kept either
+                raise
             except MsiSyncError as error:
                 run.error = str(error)
                 log.warning("write_back_stopped kind=%s %s", kind, error)

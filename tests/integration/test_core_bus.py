@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from azure.servicebus import ServiceBusReceivedMessage, ServiceBusReceiveMode
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
-from azure.servicebus.exceptions import MessageSizeExceededError, MessagingEntityNotFoundError
 
 from emulators.servicebus.harness import Emulator, running_emulator
 from emulators.servicebus.settings import QueueSettings
 from local.harness.telemetry import in_memory
 from shared.azure.service_bus import BATCH_BYTES, Bus, Outgoing
 from shared.config.settings import BusSettings
+from shared.model.errors import BrokerUnavailableError
 from shared.telemetry import spans
 
 WAIT = 5.0
@@ -152,8 +152,9 @@ async def test_a_batch_that_is_filled_to_the_limit_is_within_that_of_the_broker(
 async def test_a_message_over_the_limit_of_the_broker_is_refused_and_the_sender_goes_on(
     bus: Bus, client: ServiceBusClient
 ) -> None:
-    with pytest.raises(MessageSizeExceededError):
+    with pytest.raises(BrokerUnavailableError) as error:
         await bus.send([Outgoing("q5", b"." * 256 * 1024)])
+    assert error.value.is_too_large
     await bus.send([Outgoing("q5", b"after")])
     async with receiver(client, "q5") as opened:
         assert body((await received(opened, 1))[0]) == b"after"
@@ -181,7 +182,7 @@ async def test_nothing_to_send_is_no_call(emulator: Emulator) -> None:
 async def test_a_queue_that_does_not_exist_is_an_error_and_the_others_are_served(
     bus: Bus, client: ServiceBusClient
 ) -> None:
-    with pytest.raises(MessagingEntityNotFoundError):
+    with pytest.raises(BrokerUnavailableError, match="MessagingEntityNotFoundError"):
         await bus.send([Outgoing("nowhere", b"x")])
     await bus.send([Outgoing("q8", b"x")])
     async with receiver(client, "q8") as opened:

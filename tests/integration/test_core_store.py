@@ -1,16 +1,23 @@
 """The table of parked records in the real Azurite: pages, transactions, and rows that change under one's hands."""
 
 import asyncio
+import base64
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from azure.data.tables.aio import TableServiceClient
 
+from emulators.azurite import connection_string
+from emulators.processes import free_ports
 from shared.azure.parked_rows import Note, NoteState, Parked
-from shared.azure.parked_table import PAGE, TRANSACTION, Store
+from shared.azure.parked_table import Store
+from shared.azure.table import PAGE, TRANSACTION
 from shared.config.settings import StorageSettings
+from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import Record
 from tests.support.values import guid
@@ -358,3 +365,30 @@ async def test_what_is_parked_is_there_after_the_process_that_parked_it_is_gone(
         await keep(store, [parked(parent, number)])
         assert len(await children(store, parent)) == number
         await store.close()
+
+
+async def test_storage_that_is_away_or_refuses_is_an_error_of_the_products_own(azurite: str) -> None:
+    blob, queue, table = free_ports(3)
+    away = opened(connection_string(blob_port=blob, queue_port=queue, table_port=table), "parked")
+    with pytest.raises(StorageUnavailableError) as error:
+        await away.put([request(company())])
+    assert (error.value.cause, error.value.status) == ("ServiceRequestError", None)
+    await away.close()
+    key = base64.b64encode(b"another key").decode()
+    stranger = opened(re.sub("AccountKey=[^;]*", f"AccountKey={key}", azurite), "parked")
+    for work in (stranger.put([request(company())]), asked(stranger, [company()]), children(stranger, company())):
+        with pytest.raises(StorageUnavailableError) as error:
+            await work
+        assert error.value.status == 403
+    await stranger.close()
+
+
+async def test_a_table_that_is_missing_holds_nothing_and_the_first_write_makes_it(azurite: str) -> None:
+    table, parent = f"t{uuid4().hex}", company()
+    store = opened(azurite, table)
+    assert (await children(store, parent), await due(store, NOON), await asked(store, [parent])) == ([], [], set())
+    async with TableServiceClient.from_connection_string(azurite) as service:
+        assert table not in [each.name async for each in service.list_tables()]
+        await keep(store, [parked(parent)])
+        assert table in [each.name async for each in service.list_tables()]
+    await store.close()

@@ -11,8 +11,9 @@ from emulators.processes import free_ports
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store
 from shared.cli.show.facts import Person, Search, Subject
-from shared.cli.show.parked import ParkedRows, StorageUnavailable, look
+from shared.cli.show.parked import ParkedRows, look
 from shared.config.settings import StorageSettings
+from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import Record
 from tests.support.values import NOON
@@ -100,5 +101,5 @@ async def test_a_storage_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.cli.show.parked.ANSWER_SECONDS", 1.0)
     blob, queue, table = free_ports(3)
     away = settings(connection_string(blob_port=blob, queue_port=queue, table_port=table), "parked")
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageUnavailableError):
         await looked(away, Search([Person(Subject("lead", guid()))]))

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from azure.core.exceptions import ServiceRequestError
+from shared.model.errors import StorageUnavailableError
 
 
 class SharedState:
@@ -17,7 +17,7 @@ class SharedState:
     def _reach(self) -> None:
         self.requests += 1
         if self.storage_away:
-            raise ServiceRequestError("no storage")
+            raise StorageUnavailableError("ServiceRequestError")
 
     async def read(self, kind: str, name: str) -> dict[str, Any]:
         """Return a row; nothing where there is none."""

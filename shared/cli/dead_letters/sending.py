@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...azure.service_bus import Bus, Outgoing
+from ...model.errors import BrokerUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +22,14 @@ class Sent:
 
 async def send(bus: Bus, messages: Sequence[Outgoing]) -> Sent:
     """Send in batches. When one message may be to blame for a failure, each is tried alone."""
-    from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusError  # noqa: PLC0415  (half a second)
-
     try:
         if messages:
             await bus.send(messages)
-    except (MessageSizeExceededError, ValueError) as error:  # ValueError: the SDK cannot encode it
+    except (BrokerUnavailableError, ValueError) as error:  # ValueError: the SDK cannot encode it
+        if isinstance(error, BrokerUnavailableError) and not error.is_too_large:
+            return Sent([short(error)] * len(messages), hopeless=True)
         if len(messages) == 1:
             return Sent([short(error)])
-    except (ServiceBusError, OSError) as error:
-        return Sent([short(error)] * len(messages), hopeless=True)
     else:
         return Sent([""] * len(messages))
     failures: list[str] = []
@@ -44,5 +43,6 @@ async def send(bus: Bus, messages: Sequence[Outgoing]) -> Sent:
 
 def short(error: Exception) -> str:
     """An error of the SDK on one line."""
-    lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+    raised = error.__cause__ or error
+    lines = str(raised).splitlines() or [""]
+    return f"{type(raised).__name__}: {lines[0][:200]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from ...config.version import deployed
+from ...model.errors import StorageUnavailableError
 from ...sync.heartbeat import AHEAD, KIND, LATE_LEAST, TIMER, Beat, beat_of, interval, silence
 from ..finding import Finding, attention, failed, ok
 from ..status.facts import APP_SILENT, age
@@ -16,12 +17,10 @@ GROUP = "App"
 
 async def _alive(subject: Subject) -> Finding:
     """The minute timer's note in the shared table, against its schedule."""
-    from azure.core.exceptions import AzureError  # noqa: PLC0415  (slow to import)
-
     try:
         rows = await rows_of(subject.context, KIND)
-    except AzureError as error:
-        return attention(f"its notes cannot be read ({type(error).__name__})", "see the check storage")
+    except StorageUnavailableError as error:
+        return attention(f"its notes cannot be read ({error.cause})", "see the check storage")
     schedule = subject.context.environment.get("RELEASE_SCHEDULE", "")
     beat = beat_of(rows.get(TIMER, {}))
     return finding(beat, schedule, datetime.fromtimestamp(subject.clock(), UTC))

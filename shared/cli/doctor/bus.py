@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from ...model.dead_letter import BROUGHT_BACK
 from ...model.entities import ENTITIES
+from ...model.errors import StorageUnavailableError
 from ...model.ids_and_times import moment
 from ...model.record import timestamp
 from ...sync.redelivery import GIVEN_UP, NOT_BINDABLE, STATE
@@ -198,8 +199,6 @@ async def _may_manage(connection: str, queue: str) -> bool:
 
 async def _given_up(subject: Subject) -> Finding:
     """What the broker gave up after ten deliveries: the app brings it back within a minute, once."""
-    from azure.core.exceptions import AzureError  # noqa: PLC0415
-
     queues = subject.context.settings.queues
     now = datetime.now(UTC)
     names = [queues.changes, *(queues.of(entity) for entity in ENTITIES)]
@@ -212,8 +211,8 @@ async def _given_up(subject: Subject) -> Finding:
             details += _recent(name, noted, now)
     except QueueUnavailable as error:
         return attention(f"it cannot be seen: {error.message}", "see the check of the queues")
-    except AzureError as error:
-        return attention(f"it cannot be seen ({type(error).__name__})", "see the check of the storage account")
+    except StorageUnavailableError as error:
+        return attention(f"it cannot be seen ({error.cause})", "see the check of the storage account")
     if not details:
         return ok("nothing")
     return attention(
@@ -252,39 +251,28 @@ def _recent(queue: str, noted: Mapping[str, Any], now: datetime) -> list[str]:
 
 async def _storage(subject: Subject) -> Finding:
     """Writes a row of its own into the table of parked records and takes it away again."""
-    from azure.core.exceptions import (  # noqa: PLC0415
-        AzureError,
-        HttpResponseError,
-        ResourceExistsError,
-        ResourceNotFoundError,
-    )
-
-    table = subject.context.parked_table
+    table, name = subject.context.parked_table, subject.context.settings.storage.parked_table
     row = {"PartitionKey": "doctor", "RowKey": str(uuid4())}
     try:
         try:
-            await table.create_entity(row)
-        except ResourceNotFoundError:  # the app makes the table when it first parks a record; so can we
-            with suppress(ResourceExistsError):  # somebody else was faster
-                await table.create_table()
-            await table.create_entity(row)
+            await table.insert(row)
         finally:
-            with suppress(AzureError):
-                await table.delete_entity(row)
-    except HttpResponseError as error:
-        if error.status_code is None:  # raised before anything was sent
+            with suppress(StorageUnavailableError):
+                await table.delete(row)
+    except StorageUnavailableError as error:
+        if error.is_signed_out:
             return failed(*_NO_IDENTITY)
+        if error.status:
+            return failed(
+                f"the table {name} cannot be written (HTTP {error.status})",
+                "compare AzureWebJobsStorage with the account's keys; an identity needs the role Storage Table Data "
+                "Contributor; see the account's firewall",
+            )
         return failed(
-            f"the table {table.table_name} cannot be written (HTTP {error.status_code})",
-            "compare AzureWebJobsStorage with the account's keys; an identity needs the role Storage Table Data "
-            "Contributor; see the account's firewall",
-        )
-    except AzureError as error:
-        return failed(
-            f"the storage account does not answer ({type(error).__name__})",
+            f"the storage account does not answer ({error.cause})",
             "see the address in AzureWebJobsStorage and the account's firewall",
         )
-    return ok(f"the table {table.table_name} can be read and written")
+    return ok(f"the table {name} can be read and written")
 
 
 CHECKS = (

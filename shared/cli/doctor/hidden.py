@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...azure.table import Table
+from ...model.errors import StorageUnavailableError
 from ...model.ids_and_times import moment
 from ...sync.reference_state import HIDDEN
 from ..finding import Finding, attention, ok
 from ..status.look import rows_of
 from .runner import Check, Subject
-
-if TYPE_CHECKING:
-    from azure.data.tables.aio import TableClient
 
 GROUP = "Dynamics"
 #: So many notes are counted.
@@ -32,31 +31,21 @@ _EFFECTS = {
 
 
 async def _hidden(subject: Subject) -> Finding:
-    from azure.core.exceptions import AzureError  # noqa: PLC0415  (slow to import)
-
     try:
         rows = await rows_of(subject.context, HIDDEN)
         refused = await _refused(subject.context.parked_table)
-    except AzureError as error:
-        return attention(f"the app's notes cannot be read ({type(error).__name__})", "see the check storage")
+    except StorageUnavailableError as error:
+        return attention(f"the app's notes cannot be read ({error.cause})", "see the check storage")
     return finding(rows, datetime.fromtimestamp(subject.clock(), UTC), refused)
 
 
-async def _refused(table: TableClient) -> Counter[str]:
+async def _refused(table: Table) -> Counter[str]:
     """Rows whose own sync has found them hidden, by table, as far as they are noted (shared/azure/parked_rows.py)."""
-    from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (slow to import)
-
     found: Counter[str] = Counter()
-    try:
-        notes = table.query_entities(
-            "RowKey lt '0' and Code eq @code", parameters={"code": "RowHidden"}, select=["Table"]
-        )
-        async for note in notes:
-            found[str(note["Table"])] += 1
-            if found.total() == MOST:
-                break
-    except ResourceNotFoundError:  # the app makes the table when it first parks a record
-        return Counter()
+    async for page in table.pages("RowKey lt '0' and Code eq @code", {"code": "RowHidden"}, select=["Table"]):
+        found.update(str(note["Table"]) for note in page)
+        if found.total() >= MOST:
+            break
     return found
 
 

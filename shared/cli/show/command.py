@@ -59,12 +59,9 @@ async def find_out(context: Context, query: str, max_messages: int, progress: Co
         await _asked(search, "Dynamics", dynamics.relate(search))
         await _asked(search, "Dynamics", roles.look(dynamics, config, search.persons))
     with progress.status("Asking Table Storage"):
-        waiting = parked.ParkedRows(context.settings.storage)
-        try:
-            await _asked(search, "Table Storage", parked.look(waiting, search))
-            await _asked(search, "Table Storage", left_out.look(context.state_table, search))
-        finally:
-            await waiting.close()
+        waiting = parked.ParkedRows(context.settings.storage, context.parked_table)
+        await _asked(search, "Table Storage", parked.look(waiting, search))
+        await _asked(search, "Table Storage", left_out.look(context.state, search))
     with progress.status("Looking into the queues"):
         await queues.look(context, search, _entities(search), max_messages)
     with progress.status("Asking Marketo"):

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from typing import TYPE_CHECKING
-
+from ...azure.errors import storage_within
+from ...azure.shared_state import State
 from ...model.entities import PERSON
-from ...model.left_out import LeftOut
+from ...model.errors import StorageUnavailableError
 from ...sync.left_out_rows import fields_of, kind_of
 from .facts import Search
-from .parked import ANSWER_SECONDS, StorageUnavailable
-
-if TYPE_CHECKING:
-    from azure.data.tables.aio import TableClient
+from .parked import ANSWER_SECONDS
 
 
-async def look(table: TableClient, search: Search) -> None:
-    """Fill in what the app has noted of each person. Raises StorageUnavailable."""
-    from azure.core.exceptions import AzureError  # noqa: PLC0415  (slow to import)
-
+async def look(state: State, search: Search) -> None:
+    """Fill in what the app has noted of each person. Raises StorageUnavailableError."""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with storage_within(ANSWER_SECONDS):
             for person in search.persons:
                 if person.subject.id:
-                    person.subject.left_out = await _noted(table, f"{person.subject.table}|{person.subject.id}")
-    except (AzureError, OSError, ValueError) as error:
-        raise StorageUnavailable("NoAnswer", f"it cannot be read ({type(error).__name__})") from None
-
-
-async def _noted(table: TableClient, name: str) -> list[LeftOut]:
-    from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
-
-    try:
-        row = await table.get_entity(kind_of(PERSON.name), name)
-    except ResourceNotFoundError:
-        return []
-    return fields_of(json.loads(row["Value"]))
+                    row = await state.read(kind_of(PERSON.name), f"{person.subject.table}|{person.subject.id}")
+                    person.subject.left_out = fields_of(row)
+    except ValueError as error:  # written by another version
+        raise StorageUnavailableError(type(error).__name__) from None

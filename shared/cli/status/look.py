@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ...azure import parked_table
+from ...azure.errors import storage_within
 from ...azure.shared_state import State, Value
-from ...config.settings import StorageSettings
 from ...marketo.quota import Budget, limits_of
 from ...model import dead_letter
 from ...model.dead_letter import Explanation
 from ...model.entities import ENTITIES
-from ...model.errors import MessageError
+from ...model.errors import MessageError, StorageUnavailableError
 from ...model.record import decode
 from ...sync import circuit, circuit_breaker, heartbeat, statistics
 from ...sync.heartbeat import beat_of
@@ -30,8 +30,6 @@ from ..peek import ANSWER_SECONDS, Peeked, Place, QueueUnavailable, explained
 from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 
 if TYPE_CHECKING:
-    from azure.data.tables.aio import TableClient
-
     from ..context import Context
 
 #: Messages among which the oldest change is looked for.
@@ -62,15 +60,12 @@ async def look(context: Context) -> Status:
 
 async def _asked(status: Status, what: str, work: Awaitable[None]) -> None:
     """Do it, or note why storage does not answer."""
-    from azure.core.exceptions import AzureError, HttpResponseError  # noqa: PLC0415  (slow to import)
-
     try:
-        async with asyncio.timeout(STORAGE_SECONDS):
+        async with storage_within(STORAGE_SECONDS):
             await work
-    except HttpResponseError as error:
-        status.unseen[what] = f"storage answers HTTP {error.status_code}; see msisync doctor"
-    except (AzureError, OSError) as error:
-        status.unseen[what] = f"storage does not answer ({type(error).__name__}); see msisync doctor"
+    except StorageUnavailableError as error:
+        said = f"answers HTTP {error.status}" if error.status else f"does not answer ({error.cause})"
+        status.unseen[what] = f"storage {said}; see msisync doctor"
 
 
 # -- queues -----------------------------------------------------------------------------------------------------
@@ -153,7 +148,7 @@ async def _parked(context: Context, status: Status) -> None:
 
 
 async def _state(context: Context, status: Status) -> None:
-    state = _Rows(context.settings.storage, context.state_table)
+    state = context.state
     first = statistics.row_name(status.at - DAY, "")
     rows = {name: value for name, value in (await _all(state, statistics.KIND)).items() if name >= first}
     for name, entity in status.entities.items():
@@ -180,24 +175,10 @@ async def _write_back(state: State, status: Status) -> None:
         status.write_back.last_refusal = f"{value.get('code')} {value.get('message')}"
 
 
-class _Rows(State):
-    """Rows of a table that is never created here, through a client that is signed in as the operator."""
-
-    def __init__(self, settings: StorageSettings, table: TableClient) -> None:
-        super().__init__(settings, lambda: table)
-        self._table = table
-
-
 async def rows_of(context: Context, kind: str) -> dict[str, Value]:
-    """The rows of a kind in the table that all instances share. Raises AzureError."""
-    return await _all(_Rows(context.settings.storage, context.state_table), kind)
+    """The rows of a kind in the table that all instances share. Raises StorageUnavailableError."""
+    return await _all(context.state, kind)
 
 
 async def _all(state: State, kind: str) -> dict[str, Value]:
-    """The rows of a kind; none when the app has not made the table yet."""
-    from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415  (slow to import)
-
-    try:
-        return {name: value async for name, value in state.all(kind)}
-    except ResourceNotFoundError:
-        return {}
+    return {name: value async for name, value in state.all(kind)}

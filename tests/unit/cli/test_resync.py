@@ -9,15 +9,13 @@ from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
-from azure.servicebus.exceptions import ServiceBusConnectionError
 from rich.console import Console
 
 from shared.azure.service_bus import Outgoing
 from shared.cli.command import Result
 from shared.cli.main import parser
 from shared.cli.resync import COMMAND, marketo_calls
-from shared.model.errors import ConfigurationError, MsiSyncError
+from shared.model.errors import BrokerUnavailableError, ConfigurationError, MsiSyncError, StorageUnavailableError
 from shared.model.record import Record, decode
 from tests.support.values import guid
 
@@ -53,14 +51,14 @@ class World:
     async def change(self, kind: str, name: str, change: Any) -> None:
         """The row that tells every process of the app to read anew."""
         if self.storage_away:
-            raise ServiceRequestError("no storage")
+            raise StorageUnavailableError("ServiceRequestError")
         assert (kind, name) == ("reference", "version")
         self.told_after.append(len(self.sent))
         self.versions = change(self.versions)
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         if self.away:
-            raise ServiceBusConnectionError(message="no broker")
+            raise BrokerUnavailableError("ServiceBusConnectionError")
         self.sent += messages
 
     async def run(self, *words: str) -> tuple[Result, str]:

@@ -7,13 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 from rich.console import Console
 
 from shared.cli import write_back
 from shared.cli.command import Exit, Result
 from shared.cli.main import parser
-from shared.model.errors import MsiSyncError
+from shared.model.errors import MsiSyncError, StorageUnavailableError
 from shared.write_back.results import Run
 
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
@@ -31,7 +30,7 @@ class Work:
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
         if self.away:
-            raise ServiceRequestError("no storage")
+            raise StorageUnavailableError("ServiceRequestError")
         yield self.is_alone
 
     async def changes(self) -> Run:

@@ -9,12 +9,11 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.model.codes import Kind
-from shared.model.errors import DataverseError, MarketoError, VendorError
+from shared.model.errors import DataverseError, MarketoError, StorageUnavailableError, VendorError
 from shared.sync.circuit import TOGETHER, Outage
 from shared.sync.circuit_breaker import DATAVERSE, KIND, Circuits
 from shared.sync.routing import chunked
@@ -36,7 +35,7 @@ class Storage:
     def _reach(self, kind: str) -> None:
         assert kind == KIND
         if self.away:
-            raise ServiceRequestError("connection refused")
+            raise StorageUnavailableError("ServiceRequestError")
 
     async def all(self, kind: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         self._reach(kind)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 from azure.data.tables import TableEntity
 
 from local.wiring import pipeline_around
@@ -17,7 +16,13 @@ from shared.azure.service_bus import Outgoing
 from shared.dataverse.notifications import Notification, parse
 from shared.model.codes import Kind
 from shared.model.entities import ENTITIES, Entity
-from shared.model.errors import DataverseError, MsiSyncError, SignInError
+from shared.model.errors import (
+    BrokerUnavailableError,
+    DataverseError,
+    MsiSyncError,
+    SignInError,
+    StorageUnavailableError,
+)
 from shared.model.outcome import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
 from shared.model.record import Record, decode, encode, read, timestamp
 from shared.sync.circuit_breaker import Circuits
@@ -139,7 +144,7 @@ class World:
 
     async def written_again(self, records: Sequence[Record]) -> None:
         if self.storage_is_away:
-            raise ServiceRequestError("nobody there")
+            raise StorageUnavailableError("ServiceRequestError")
         self.again += records
 
     async def organization(self) -> str:
@@ -149,7 +154,7 @@ class World:
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         if self.unreachable:
-            raise ConnectionError("no broker")
+            raise BrokerUnavailableError("ServiceBusConnectionError")
         self.sent += messages
 
     async def sync(
@@ -182,7 +187,7 @@ class World:
 
     async def check(self, *_: Any) -> dict[str, int]:
         if self.storage_is_away:
-            raise ServiceRequestError("nobody there")
+            raise StorageUnavailableError("ServiceRequestError")
         return {"checked": 5, "released": 2}
 
     async def accept(self, sent: bytes, content_type: str = JSON) -> int:
@@ -430,7 +435,7 @@ async def test_a_first_time_without_zone_does_not_stop_another_change_of_the_sam
 
 async def test_the_trigger_fails_and_keeps_its_messages_when_the_broker_is_away(world: World) -> None:
     world.unreachable = True
-    with pytest.raises(ConnectionError):
+    with pytest.raises(BrokerUnavailableError):
         await world.pipeline.route([incoming(body())])
 
 
@@ -610,7 +615,7 @@ async def test_an_update_that_does_not_name_its_columns_may_have_written_any(wor
 
 async def test_nothing_is_synced_before_an_unreadable_message_is_safe(world: World) -> None:
     world.unreachable = True
-    with pytest.raises(ConnectionError):
+    with pytest.raises(BrokerUnavailableError):
         await world.pipeline.sync("person", [incoming(b"{"), incoming(encode("person", []))])
     assert world.synced == []
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.azure.parked_rows import Note, NoteState, Parked
-from shared.azure.parked_table import PAGE
 from shared.azure.service_bus import Outgoing
+from shared.azure.table import PAGE
 from shared.model.entities import ENTITIES, Entity
 from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import MAX_RECORDS, Record, decode

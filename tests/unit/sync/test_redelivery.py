@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from local.harness.dead_letters import QUEUES
+from shared.azure.sub_queue import GivenUp
 from shared.config.settings import QueueSettings
 from shared.model.dead_letter import BROUGHT_BACK
-from shared.sync.redelivery import GIVEN_UP, GivenUp, sent_for
+from shared.sync.redelivery import GIVEN_UP, comes_back, sent_for
 from tests.support.values import NOON
 
 NAMES = QueueSettings.model_validate(QUEUES)
@@ -55,7 +56,7 @@ def test_what_cannot_be_bound_is_put_aside_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "comes_back"),
+    ("message", "expected"),
     [
         (NOTIFICATION, True),
         (replace(NOTIFICATION, reason="TTLExpiredException"), False),
@@ -63,5 +64,5 @@ def test_what_cannot_be_bound_is_put_aside_with_its_reason() -> None:
         (replace(NOTIFICATION, properties={BROUGHT_BACK: "2026-03-04T11:59:00.000Z"}), False),
     ],
 )
-def test_only_what_was_delivered_in_vain_comes_back_and_once(message: GivenUp, comes_back: bool) -> None:
-    assert message.comes_back is comes_back
+def test_only_what_was_delivered_in_vain_comes_back_and_once(message: GivenUp, expected: bool) -> None:
+    assert comes_back(message) is expected

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 
+from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync import statistics
@@ -42,7 +42,7 @@ class World:
         if self.slow:
             await asyncio.sleep(60)
         if self.away:
-            raise ServiceRequestError("no storage")
+            raise StorageUnavailableError("ServiceRequestError")
         self.rows[name] = change(self.rows.get(name, {}))
         return self.rows[name]
 

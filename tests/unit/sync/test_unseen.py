@@ -161,7 +161,7 @@ async def test_a_vendor_that_is_away_is_asked_again() -> None:
 async def test_without_storage_nothing_is_sent_without_its_owner() -> None:
     world = World()
     world.storage_away = True
-    with pytest.raises(MsiSyncError, match="cannot be noted"):
+    with pytest.raises(MsiSyncError, match="StorageAway"):
         await world.rows_unseen.note("systemusers", [guid(1)])
 
 

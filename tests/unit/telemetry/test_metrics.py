@@ -6,14 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 
 from local.harness.telemetry import Telemetry
 from shared.azure.parked_rows import ParkedCount
 from shared.azure.service_bus import Outgoing
 from shared.marketo.quota import Usage
 from shared.model.codes import Kind as ErrorKind
-from shared.model.errors import MarketoError
+from shared.model.errors import MarketoError, StorageUnavailableError
 from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.monitoring import MOST_PARKED, Gauges
@@ -148,7 +147,7 @@ class Shared:
     async def all(self, kind: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         assert kind == "circuit"
         if self.away:
-            raise ServiceRequestError("storage is away")
+            raise StorageUnavailableError("ServiceRequestError")
         for name, value in self.circuits.items():
             yield name, value
 

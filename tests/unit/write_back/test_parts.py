@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +17,7 @@ from shared.dataverse.batch import Answer, Part
 from shared.dataverse.metadata import Column
 from shared.dataverse.notifications import Change, Notification
 from shared.model.codes import Kind
-from shared.model.errors import DataverseError, MarketoError, SignInError
+from shared.model.errors import DataverseError, MarketoError, SignInError, StorageUnavailableError
 from shared.sync.mapping import MarketoField
 from shared.write_back import lease as leases
 from shared.write_back.due import DueRows
@@ -280,7 +279,7 @@ class AwayState:
 
     async def read(self, _kind: str, _name: str) -> dict[str, Any]:
         self.asked += 1
-        raise ServiceRequestError("nobody there")
+        raise StorageUnavailableError("ServiceRequestError")
 
 
 async def test_a_change_of_synced_columns_waits_for_no_storage_and_others_ask_it_once_a_minute() -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
+from shared.azure.table import Table
 from shared.cli.doctor.command import CHECKS
 from shared.cli.doctor.runner import Subject
 from shared.cli.doctor.settings import knock
@@ -215,8 +216,6 @@ async def test_what_answers_at_marketo_address(
 
 async def test_without_an_identity_of_azure_that_is_what_is_told() -> None:
     class Nobody:
-        table_name = "parked"
-
         def get_queue_sender(self, _: str) -> "Nobody":
             return self
 
@@ -228,11 +227,16 @@ async def test_without_an_identity_of_azure_that_is_what_is_told() -> None:
         async def create_entity(self, _: Any) -> None:
             raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token")
 
-        async def delete_entity(self, _: Any) -> None:
+        async def delete_entity(self, *_: Any) -> None:
             raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token")
 
     queues = SimpleNamespace(dead_letters="dead-letters")
-    context: Any = SimpleNamespace(settings=SimpleNamespace(queues=queues), bus=Nobody(), parked_table=Nobody())
+    nobody: Any = Nobody()
+    context: Any = SimpleNamespace(
+        settings=SimpleNamespace(queues=queues, storage=SimpleNamespace(parked_table="parked")),
+        bus=nobody,
+        parked_table=Table(lambda: nobody),
+    )
     for name in ("bus", "storage"):
         found = await next(each.run for each in CHECKS if each.id == name)(Subject(context))
         assert (found.severity, "az login" in found.remedy) == (Severity.FAILED, True)

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError, ServiceRequestError
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.servicebus.management import EntityStatus
 from rich.console import Console
 
+from shared.azure.shared_state import State
 from shared.cli import peek
 from shared.cli.command import Exit
 from shared.cli.peek import Peeked, Place, QueueUnavailable
@@ -19,11 +20,13 @@ from shared.cli.status.command import as_json
 from shared.cli.status.facts import MAX_LETTERS, PARKED, STATE, Status
 from shared.cli.status.look import look
 from shared.cli.status.text import frame
-from shared.config.settings import MarketoSettings
+from shared.config.settings import MarketoSettings, StorageSettings
+from shared.model.errors import StorageUnavailableError
 from shared.model.record import Record, encode, timestamp
 from shared.sync.statistics import row_name
 from tests.support.queues import QUEUES
 
+STORAGE = StorageSettings.model_validate({"AzureWebJobsStorage": "UseDevelopmentStorage=true"})
 MARKETO = MarketoSettings.model_validate(
     {"MARKETO_URL": "https://123-abc-456.mktorest.com", "MARKETO_CLIENT_ID": "i", "MARKETO_CLIENT_SECRET": "s"}
 )
@@ -67,32 +70,23 @@ class World:
         for start in range(0, len(found), page):
             yield found[start : start + page]
 
-    async def _pages(self, rows: list[dict[str, Any]], wanted: Any) -> AsyncIterator[Any]:
-        if self.storage_away:
-            raise ServiceRequestError("no storage")
-        for row in rows:
-            if row["PartitionKey"] == wanted:
-                yield row
+    def table(self, rows: list[dict[str, Any]]) -> Any:
+        async def pages(_: str, parameters: dict[str, Any], **__: Any) -> AsyncIterator[Any]:
+            if self.storage_away:
+                raise StorageUnavailableError("ServiceRequestError")
+            wanted = parameters.get("kind") or parameters["entity"]
+            yield [row for row in rows if row["PartitionKey"] == wanted]
 
-    @property
-    def parked_table(self) -> Any:
-        return SimpleNamespace(
-            query_entities=lambda _, parameters, **__: self._pages(self.parked, parameters["entity"])
-        )
+        async def get(*_: Any, **__: Any) -> None:
+            return None
 
-    @property
-    def state_table(self) -> Any:
-        async def get_entity(*_: Any, **__: Any) -> Any:
-            raise ResourceNotFoundError("no such row")
-
-        query = lambda _, parameters, **__: self._pages(self.rows, parameters["kind"])  # noqa: E731
-        return SimpleNamespace(query_entities=query, get_entity=get_entity)
+        return SimpleNamespace(pages=pages, get=get)
 
     async def look(self) -> Status:
         settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, storage=None)
         context: Any = SimpleNamespace(
             settings=settings, environment={}, bus_administration=self, bus=None,
-            parked_table=self.parked_table, state_table=self.state_table,
+            parked_table=self.table(self.parked), state=State(STORAGE, self.table(self.rows)),
         )  # fmt: skip
         return await look(context)
 

@@ -1,0 +1,184 @@
+"""One table of Table Storage: reading and writing rows. The only place that calls its SDK.
+
+A table that is missing holds nothing; the first write makes it. Rows are dicts with PartitionKey and RowKey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..config.settings import StorageSettings
+from . import sdk
+from .errors import storage_errors
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableClient
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+#: ("upsert", row), ("update", row) or ("delete", row); of a row with an `etag`, only while it has that etag.
+Step = tuple[str, Row]
+#: Rows of one answer, the most that Table Storage gives.
+PAGE = 1000
+#: Operations in one transaction, all of one partition (a limit of Table Storage).
+TRANSACTION = 100
+_NOT_FOUND = 404
+#: A row is gone, or was written anew.
+_CHANGED = (_NOT_FOUND, 412)
+
+
+class Table:
+    """A table. Raises StorageUnavailableError when storage does not answer, or refuses."""
+
+    def __init__(self, connect: Callable[[], TableClient]) -> None:
+        """`connect` makes the SDK's client, when it is first needed."""
+        self._connect = connect
+        self._client: TableClient | None = None
+
+    async def get(self, partition: str, key: str, *, answered: Callable[[datetime], None] | None = None) -> Any:
+        """A row, None when there is none; its `metadata` has "etag" and "timestamp".
+
+        `answered` gets the time of the answer by storage's clock.
+        """
+        more: dict[str, Any] = {"raw_response_hook": partial(tell_time, answered)} if answered else {}
+        with storage_errors():
+            try:
+                return await self._open().get_entity(partition, key, **more)
+            except sdk.core_errors.ResourceNotFoundError:
+                return None
+
+    async def pages(
+        self, query: str, parameters: Row, *, select: Sequence[str] | None = None
+    ) -> AsyncIterator[list[Any]]:
+        """The rows that a query finds, by pages of at most 1,000."""
+        with storage_errors():
+            rows = self._open().query_entities(
+                query, parameters=dict(parameters), select=list(select) if select else None, results_per_page=PAGE
+            )
+            pages = rows.by_page()
+        while True:
+            with storage_errors():
+                try:
+                    page = [row async for row in await anext(pages)]
+                except (StopAsyncIteration, sdk.core_errors.ResourceNotFoundError):
+                    return
+            yield page
+
+    async def insert(self, row: Row) -> str:
+        """Write a new row. Gives its etag; empty when there is one already."""
+        with storage_errors():
+            try:
+                written = await self._creating(lambda: self._open().create_entity(dict(row)))
+            except sdk.core_errors.ResourceExistsError:
+                return ""
+        return str(written["etag"])
+
+    async def upsert(self, row: Row) -> str:
+        """Write a row, whatever is there; columns that it does not have stay. Gives its etag."""
+        with storage_errors():
+            return str((await self._creating(lambda: self._open().upsert_entity(dict(row))))["etag"])
+
+    async def update(self, row: Row, etag: str) -> str:
+        """Write a row that still has this etag. Gives the new one; empty when it has another, or is gone."""
+        with storage_errors():
+            try:
+                written = await self._open().update_entity(dict(row), **_unless_changed(etag))
+            except (sdk.core_errors.ResourceModifiedError, sdk.core_errors.ResourceNotFoundError):
+                return ""
+        return str(written["etag"])
+
+    async def delete(self, row: Row) -> None:
+        """Take a row away, if it is there; one with an `etag` only while it has that etag."""
+        with storage_errors(), suppress(sdk.core_errors.ResourceModifiedError, sdk.core_errors.ResourceNotFoundError):
+            await self._open().delete_entity(_key(row), **_unless_changed(row.get("etag")))
+
+    async def transact(self, steps: Sequence[Step]) -> list[str] | None:
+        """Do these steps, at most 100, of one partition: all of them or none. Gives the new etags.
+
+        None: a row is gone or was changed, so nothing was done.
+        """
+        only_upserts = all(operation == "upsert" for operation, _ in steps)
+        prepared: list[Any] = [_prepared(*step) for step in steps]
+        with storage_errors():
+            try:
+                work = partial(self._transact, prepared)
+                answers = await (self._creating(work) if only_upserts else work())
+            except sdk.core_errors.HttpResponseError as error:
+                if only_upserts or error.status_code not in _CHANGED:
+                    raise
+                return None
+        return [str(answer.get("etag", "")) for answer in answers]
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._client:
+            await self._client.close()
+            self._client = None
+
+    async def _transact(self, steps: list[Any]) -> list[Mapping[str, Any]]:
+        try:
+            return await self._open().submit_transaction(steps)
+        except sdk.core_errors.ServiceRequestError:  # the server had closed an idle connection: the SDK does not retry
+            return await self._open().submit_transaction(steps)
+
+    async def _creating(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write; where the table is missing, make it first."""
+        try:
+            return await write()
+        except sdk.core_errors.HttpResponseError as error:
+            if error.status_code != _NOT_FOUND:
+                raise
+        with suppress(sdk.core_errors.ResourceExistsError):  # somebody else was faster
+            await self._open().create_table()
+        return await write()
+
+    def _open(self) -> TableClient:
+        self._client = self._client or self._connect()
+        return self._client
+
+
+def connect(
+    settings: StorageSettings,
+    table: str,
+    *,
+    heard: Callable[[datetime], None] | None = None,
+    credential: Callable[[], Any] | None = None,
+    **options: Any,
+) -> TableClient:
+    """The SDK's client of a table, by connection string, with this credential or with the app's identity.
+
+    `heard` gets the time of every answer by storage's clock; `options` are the SDK's.
+    """
+    if heard:
+        options["raw_response_hook"] = partial(tell_time, heard)
+    if settings.connection.get_secret_value():
+        return sdk.tables.TableClient.from_connection_string(settings.connection.get_secret_value(), table, **options)
+    own = credential or partial(sdk.identity.ManagedIdentityCredential, client_id=settings.identity_client_id or None)
+    return sdk.tables.TableClient(settings.table_uri, table, credential=own(), **options)
+
+
+def tell_time(heard: Callable[[datetime], None], response: Any) -> None:
+    """Pass on when an answer was given, by the clock of who gave it."""
+    with suppress(KeyError, TypeError, ValueError):
+        heard(parsedate_to_datetime(response.http_response.headers["Date"]))
+
+
+def _prepared(operation: str, row: Row) -> tuple[Any, ...]:
+    """A step as the SDK takes it."""
+    if operation == "delete":
+        return operation, _key(row), _unless_changed(row.get("etag"))
+    bare = {name: value for name, value in row.items() if name != "etag"}
+    return (operation, bare, _unless_changed(row.get("etag")))
+
+
+def _key(row: Row) -> dict[str, Any]:
+    return {"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"]}
+
+
+def _unless_changed(etag: str | None) -> dict[str, Any]:
+    return {"etag": etag, "match_condition": sdk.core.MatchConditions.IfNotModified} if etag else {}
