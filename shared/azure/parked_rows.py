@@ -138,8 +138,8 @@ def note_of(row: Any) -> Note:
 
 
 def child_row(child: Parked) -> dict[str, Any]:
-    """The row of a parked record. What only this try knows of it is not kept."""
-    kept = replace(child.record, released=False, collected=False, absent=0, last_seen=None)
+    """The row of a parked record: since when it waits has a column, and what only this try knows of it is not kept."""
+    kept = replace(child.record, parked_since=None, released=False, collected=False, absent=0, last_seen=None)
     return {
         "PartitionKey": child.parent.entity,
         "RowKey": child.row_key,
@@ -153,7 +153,8 @@ def child_row(child: Parked) -> dict[str, Any]:
 
 def child_of(parent: Parent, row: Any) -> Parked:
     """The parked record of a row that comes from the table."""
-    record = from_json(json.loads(row["Record"])) if row.get("Record") else _earlier_record(row)
+    kept = from_json(json.loads(row["Record"])) if row.get("Record") else _earlier_record(row)
+    record = replace(kept, parked_since=utc(row["Since"]))
     linked_later = row.get("LinkedLater", False)
     return Parked(parent, row["Entity"], record, row.metadata["etag"], row.get("Trace", ""), linked_later)
 
@@ -173,7 +174,6 @@ def _earlier_record(row: Any) -> Record:
         forced=row.get("Forced", False),
         replays=row.get("Replays", 0),
         write_back=row.get("WriteBack", False),
-        parked_since=utc(row["Since"]),
     )
 
 
