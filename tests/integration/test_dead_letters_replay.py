@@ -128,3 +128,17 @@ async def test_stopped_between_sending_and_removing_nothing_is_lost(
             await running
     assert len(await numbers(broker)) == 3
     assert len(await broker.messages("persons", session="person")) == 3
+
+
+async def test_what_was_given_back_too_often_is_moved_and_keeps_its_code(tmp_path: Path) -> None:
+    async with running_letters(tmp_path, max_delivery_count=2) as broker:
+        context = Context(broker.settings)
+        try:
+            for _ in range(3):
+                await broker.post([*refused(code="1003"), *refused(code="1007")])
+                assert (await run(context, "replay --code 1007 --apply")).data["went"] == 1
+            assert await broker.messages("dead-letters", dead=True)
+            done = await run(context, "replay --code 1003 --apply")
+            assert (done.data["selected"], done.data["went"]) == (3, 3)
+        finally:
+            await context.close()
