@@ -1,4 +1,4 @@
-"""A Service Bus emulator with the queues of a test file, clients for it, and Functions hosts on one."""
+"""What the tests of the emulators share: a Service Bus with the queues of a file, hosts on one, a Marketo, queues."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,11 @@ import pytest
 from azure.servicebus.aio import ServiceBusClient
 
 from emulators.certificates import Certificates, write_certificates
+from emulators.dataverse.harness import RecordingQueues
 from emulators.functions.queue_harness import App, Bus, running_bus
+from emulators.marketo.harness import Marketo
+from emulators.marketo.harness import running as running_marketo
+from emulators.marketo.instance import Instance
 from emulators.servicebus.harness import Emulator, running_emulator
 
 
@@ -51,3 +55,16 @@ async def apps() -> AsyncIterator[list[App]]:
     started: list[App] = []
     yield started
     await asyncio.gather(*(app.child.stop(15) for app in started))
+
+
+@pytest.fixture
+async def marketo(request: pytest.FixtureRequest) -> AsyncIterator[Marketo]:
+    """An empty one; its clock stands at the file's NOW, if it has one."""
+    now = getattr(request.module, "NOW", None)
+    async with running_marketo(Instance(now=lambda: now) if now else Instance()) as running:
+        yield running
+
+
+@pytest.fixture
+def queues() -> RecordingQueues:
+    return RecordingQueues()

@@ -16,11 +16,6 @@ METADATA = "EntityDefinitions(LogicalName='contact')/Attributes"
 
 
 @pytest.fixture
-def queues() -> RecordingQueues:
-    return RecordingQueues()
-
-
-@pytest.fixture
 async def api(queues: RecordingQueues) -> AsyncIterator[Running]:
     """The sample company, whose changes of contacts are posted."""
     async with running(queues=queues) as started:

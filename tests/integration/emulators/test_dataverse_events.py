@@ -33,11 +33,6 @@ ENDPOINT: dict[str, Any] = {
 
 
 @pytest.fixture
-def queues() -> RecordingQueues:
-    return RecordingQueues()
-
-
-@pytest.fixture
 async def api(queues: RecordingQueues) -> AsyncIterator[Running]:
     async with running(empty=True, queues=queues) as started:
         fill(started)

@@ -26,11 +26,6 @@ NEW = {"firstname": "Cleo", "lastname": "Ek"}
 
 
 @pytest.fixture
-def queues() -> RecordingQueues:
-    return RecordingQueues()
-
-
-@pytest.fixture
 async def api(queues: RecordingQueues) -> AsyncIterator[Running]:
     async with running(empty=True, queues=queues) as started:
         account = {"_parentcustomerid_value": ACME, "_parentcustomerid_value" + TABLE: "account"}

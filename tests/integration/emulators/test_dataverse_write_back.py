@@ -19,11 +19,6 @@ CRLF = "\r\n"
 
 
 @pytest.fixture
-def queues() -> RecordingQueues:
-    return RecordingQueues()
-
-
-@pytest.fixture
 async def api(queues: RecordingQueues) -> AsyncIterator[Running]:
     async with running(empty=True, queues=queues) as started:
         people = [{"contactid": each, "lastname": "P", "new_priority": 1} for each in (ANNA, BO, CLEO)]

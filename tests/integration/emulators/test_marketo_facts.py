@@ -1,21 +1,13 @@
 """What public sources say of Marketo beyond Adobe's reference: texts, sales persons, companies behind leads, merges."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from emulators.marketo.harness import Marketo, running
-from emulators.marketo.instance import Instance
+from emulators.marketo.harness import Marketo
 
 BY_PERSON = {"lookupField": "externalPersonId"}
 CUSTOM = {"companies": [{"name": "custTier", "dataType": "string"}]}
-
-
-@pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance()) as marketo:
-        yield marketo
 
 
 async def records(marketo: Marketo, name: str) -> list[dict[str, Any]]:

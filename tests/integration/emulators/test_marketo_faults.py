@@ -6,7 +6,6 @@ import json
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,13 @@ import httpx
 import pytest
 import trustme
 
-from emulators.marketo.harness import Marketo, running
+from emulators.marketo.harness import Marketo
 from emulators.marketo.identity import CLIENT_ID, CLIENT_SECRET
-from emulators.marketo.instance import Instance
 from emulators.waiting import eventually
 
 PERSON = [{"externalPersonId": "p"}]
 BY_PERSON = {"lookupField": "externalPersonId"}
 HOST_NAME = "123-abc-456.mktorest.com"
-
-
-@pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance()) as marketo:
-        yield marketo
 
 
 async def leads(marketo: Marketo) -> int:

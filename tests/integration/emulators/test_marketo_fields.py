@@ -1,12 +1,10 @@
 """The fields of a Marketo instance: the customer's own, those that are gone, and how they are described (over HTTP)."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from emulators.marketo.harness import Marketo, running
-from emulators.marketo.instance import Instance
+from emulators.marketo.harness import Marketo
 
 NOW = 1_780_000_000.0
 BY_PERSON = {"lookupField": "externalPersonId"}
@@ -17,12 +15,6 @@ LEAD_FIELDS = [
     {"name": "hiddenKey", "dataType": "string", "searchable": False},
     {"name": "notes", "dataType": "text"},
 ]
-
-
-@pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance(now=lambda: NOW)) as marketo:
-        yield marketo
 
 
 def outcomes(answer: dict[str, Any]) -> list[str]:

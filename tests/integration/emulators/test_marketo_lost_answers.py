@@ -5,24 +5,16 @@ call occupies one of the ten places until it has ended (marketo.md 2).
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from emulators.marketo.harness import Marketo, running
-from emulators.marketo.instance import Instance
+from emulators.marketo.harness import Marketo
 
 PERSON = [{"externalPersonId": "p"}]
 BY_PERSON = {"lookupField": "externalPersonId"}
 LEADS = "/rest/v1/leads.json"
-
-
-@pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance()) as marketo:
-        yield marketo
 
 
 async def stored(marketo: Marketo, name: str = "leads") -> int:

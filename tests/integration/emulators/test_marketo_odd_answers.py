@@ -1,24 +1,16 @@
 """Answers that are not as Adobe documents them, refusals of a whole call for one record, and Retry-After."""
 
 import json
-from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 
-from emulators.marketo.harness import Marketo, running
-from emulators.marketo.instance import Instance
+from emulators.marketo.harness import Marketo
 
 PEOPLE = [{"externalPersonId": key, "title": f"T {key}"} for key in ("p", "q")]
 BY_PERSON = {"lookupField": "externalPersonId"}
 LEADS = "/rest/v1/leads.json"
-
-
-@pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance()) as marketo:
-        yield marketo
 
 
 async def stored(marketo: Marketo) -> list[str]:

@@ -1,12 +1,10 @@
 """What a client that must not write anything learns about its permissions, over HTTP (marketo.md 1, 3 and 4)."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from emulators.marketo.harness import Marketo, running
-from emulators.marketo.instance import Instance
+from emulators.marketo.harness import Marketo
 
 NOW = 1_780_000_000.0
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -26,12 +24,6 @@ FEEDS = (
     "activities/deletedleads",
 )
 each_object = pytest.mark.parametrize("name", PROBES)
-
-
-@pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance(now=lambda: NOW)) as marketo:
-        yield marketo
 
 
 async def probe(marketo: Marketo, name: str, **values: Any) -> dict[str, Any]:

@@ -1,22 +1,14 @@
 """Queries, descriptions, pages and activity feeds of the Marketo simulator, over HTTP (marketo.md 2, 4 and 6.1)."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from emulators.marketo.harness import Marketo, running
-from emulators.marketo.instance import Instance
+from emulators.marketo.harness import Marketo
 
 NOW = 1_780_000_000.0
 BY_PERSON = {"lookupField": "externalPersonId"}
 ROLES = "/rest/v1/opportunities/roles.json?_method=GET"
-
-
-@pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance(now=lambda: NOW)) as marketo:
-        yield marketo
 
 
 def error(answer: dict[str, Any]) -> str:

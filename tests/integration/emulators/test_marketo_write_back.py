@@ -1,22 +1,12 @@
 """What the way back of Sales Insight's fields asks of the Marketo simulator, over HTTP (marketo.md 6.1, 6.2 and 7)."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
-from emulators.marketo.harness import Marketo, running
-from emulators.marketo.instance import Instance
+from emulators.marketo.harness import Marketo
 
 NOW = 1_780_000_000.0
 DAY = 86_400
 FIELDS = "id,externalPersonId,priority,relativeScore"
-
-
-@pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance(now=lambda: NOW)) as marketo:
-        yield marketo
 
 
 def code(answer: dict[str, Any]) -> str:

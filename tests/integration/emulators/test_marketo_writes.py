@@ -1,22 +1,15 @@
 """What the Marketo simulator accepts, refuses and stores, over HTTP (marketo.md 3.3, 4 and 5)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
-from emulators.marketo.harness import Marketo, running
-from emulators.marketo.instance import Instance
+from emulators.marketo.harness import Marketo
 
 NOW = 1_780_000_000.0
 BY_PERSON = {"lookupField": "externalPersonId"}
-
-
-@pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance(now=lambda: NOW)) as marketo:
-        yield marketo
 
 
 def outcome(entry: dict[str, Any]) -> str:
