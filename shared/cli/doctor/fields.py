@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 from ...dataverse.metadata import Column
 from ...model.entities import ENTITIES, TABLES
 from ..fields.checks import check_fields
@@ -25,12 +28,18 @@ async def columns(subject: Subject, table: str) -> dict[str, Column]:
     return await subject.once(f"columns {table}", lambda: context.metadata.columns(table, context.config.language))
 
 
+async def columns_of(subject: Subject, tables: Sequence[str]) -> dict[str, dict[str, Column]]:
+    """The columns of these tables, asked for at the same time."""
+    found = await asyncio.gather(*(columns(subject, table) for table in tables))
+    return dict(zip(tables, found, strict=True))
+
+
 async def findings(subject: Subject, *, marketo: bool) -> list[Finding]:
     """What `fields check` says that must be mended. Without `marketo`, its side is not asked for."""
     config = subject.context.config
     entities = dict.fromkeys(TABLES[table][0].name for table in config.tables)
     schemas = Schemas(
-        {table: await columns(subject, table) for table in config.tables},
+        await columns_of(subject, list(config.tables)),
         {name: await described(subject, ENTITIES[name]) if marketo else {} for name in entities},
         {},
     )

@@ -26,7 +26,7 @@ from ..register.wanted import (
     queue_values,
     wanted,
 )
-from .fields import columns
+from .fields import columns, columns_of
 from .runner import Check, Subject
 
 GROUP = "Registration in Dynamics"
@@ -63,7 +63,8 @@ def _target(subject: Subject, endpoints: Iterable[Endpoint]) -> Target:
 async def _plan(subject: Subject) -> Plan:
     config = subject.context.config
     endpoints = await _endpoints(subject)
-    present = {table: (await columns(subject, table)).values() for table in [*config.tables, *deciding_tables(config)]}
+    found = await columns_of(subject, [*config.tables, *deciding_tables(config)])
+    present = {table: known.values() for table, known in found.items()}
     needed = wanted(config, present, _target(subject, endpoints), places=places_of(subject.context.settings))
     return plan(needed, endpoints)
 
