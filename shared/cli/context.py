@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..app.clients import dataverse_client, marketo_client
+from ..azure import service_bus
 from ..azure.service_bus import Bus
 from ..azure.shared_state import State
 from ..azure.table import Table, connect
@@ -78,12 +79,7 @@ class Context:
     @cached_property
     def bus(self) -> ServiceBusClient:
         """A client of the Service Bus namespace."""
-        from azure.servicebus.aio import ServiceBusClient  # noqa: PLC0415  (a second that most commands need not pay)
-
-        given = self.settings.bus
-        if given.connection.get_secret_value():
-            return ServiceBusClient.from_connection_string(given.connection.get_secret_value(), **_FEW_TRIES)
-        return ServiceBusClient(given.namespace, self._credential, **_FEW_TRIES)
+        return service_bus.connect(self.settings.bus, lambda: self._credential, **_FEW_TRIES)
 
     @cached_property
     def outgoing(self) -> Bus:

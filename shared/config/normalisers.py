@@ -104,10 +104,15 @@ def tenant(given: str) -> str:
     return named
 
 
+def connection_parts(connection: SecretStr) -> dict[str, str]:
+    """The parts of a connection string of Service Bus or storage, by their names in lower case."""
+    pairs = (part.partition("=") for part in connection.get_secret_value().split(";") if part)
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
 def service_bus(given: SecretStr, *, of_one_queue: bool) -> SecretStr:
     """A namespace's connection string with a key; that of one queue's policy names the queue."""
-    pairs = (part.partition("=") for part in given.get_secret_value().split(";"))
-    parts = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    parts = connection_parts(given)
     address = parts.get("endpoint", "")
     if not re.fullmatch(r"(sb|amqps?|https?)://[^/<>\s]+/?", address, re.IGNORECASE) or not all(
         parts.get(name) for name in ("sharedaccesskeyname", "sharedaccesskey")
@@ -140,8 +145,7 @@ def service_bus_host(given: str) -> str:
 
 def storage(given: SecretStr) -> SecretStr:
     """A storage account's connection string, with a key or a shared access signature."""
-    pairs = (part.partition("=") for part in given.get_secret_value().split(";"))
-    parts = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    parts = connection_parts(given)
     opens = (parts.get("accountkey") and parts.get("accountname")) or parts.get("sharedaccesssignature")
     if not opens and parts.get("usedevelopmentstorage", "").lower() != "true":
         raise ValueError(

@@ -8,8 +8,12 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
+from pydantic import SecretStr
+
+from ...config.normalisers import connection_parts
 from ...model.dead_letter import BROUGHT_BACK
 from ...model.entities import ENTITIES
 from ...model.errors import StorageUnavailableError
@@ -147,7 +151,8 @@ async def _changes_key(subject: Subject) -> Finding:
     ]
     if too_much:
         return attention("it is handed to Dynamics and may do more than send", _SEND_ONLY, too_much)
-    theirs, ours = _host(connection), settings.bus.namespace or _host(settings.bus.connection.get_secret_value())
+    theirs = _host(settings.registration.send_connection)
+    ours = settings.bus.namespace or _host(settings.bus.connection)
     if theirs.lower() != ours.lower():
         return attention(
             f"Dynamics posts to {theirs}, the app reads from {ours}",
@@ -157,10 +162,8 @@ async def _changes_key(subject: Subject) -> Finding:
     return ok(f"may send to {queue}, and nothing else")
 
 
-def _host(connection: str) -> str:
-    from azure.servicebus import parse_connection_string  # noqa: PLC0415
-
-    return str(parse_connection_string(connection).fully_qualified_namespace)
+def _host(connection: SecretStr) -> str:
+    return urlsplit(connection_parts(connection).get("endpoint", "")).netloc
 
 
 async def _send_nothing(connection: str, queue: str) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from ...config.normalisers import connection_parts
 from ...config.settings import Settings
 from ...config.sync_toml import SyncConfig, logical
 from ...dataverse.metadata import Column
@@ -150,7 +151,7 @@ def queue_target(connection: SecretStr, queue: str) -> Target:
     how = _HOW_TO_SEND_ONLY.format(queue=queue)
     if not connection.get_secret_value():
         raise ConfigurationError("NoSendConnection", f"CHANGES_SEND_CONNECTION is not set; {how}")
-    given = _parts(connection)
+    given = connection_parts(connection)
     host = urlsplit(given.get("endpoint", "")).netloc
     key_name, key = given.get("sharedaccesskeyname", ""), given.get("sharedaccesskey", "")
     if not (host and key_name and key):
@@ -166,15 +167,10 @@ def queue_target(connection: SecretStr, queue: str) -> Target:
     return Target({**queue_values(host, queue), "saskeyname": key_name}, SecretStr(key))
 
 
-def _parts(connection: SecretStr) -> dict[str, str]:
-    parts = (part.partition("=")[::2] for part in connection.get_secret_value().split(";") if part)
-    return {name.strip().lower(): value.strip() for name, value in parts}
-
-
 def places_of(settings: Settings) -> frozenset[str]:
     """The addresses whose posts reach this app, as far as the settings tell."""
     hosts = {settings.bus.namespace} | {
-        urlsplit(_parts(connection).get("endpoint", "")).netloc
+        urlsplit(connection_parts(connection).get("endpoint", "")).netloc
         for connection in (settings.bus.connection, settings.registration.send_connection)
     }
     queues = [place(queue_values(host, settings.queues.changes)) for host in hosts if host]
