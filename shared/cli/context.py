@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..app.clients import dataverse_client, marketo_client
-from ..azure import service_bus
+from ..azure import sdk, service_bus
 from ..azure.service_bus import Bus
 from ..azure.shared_state import State
 from ..azure.table import Table, connect
@@ -23,7 +23,6 @@ from ..marketo.quota import Budget, limits_of
 
 if TYPE_CHECKING:
     from azure.servicebus.aio import ServiceBusClient
-    from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
 SETTINGS_FILE = "local.settings.json"
 #: An operator waits for the answer: the SDKs' own patience is too long.
@@ -87,14 +86,15 @@ class Context:
         return Bus(self.settings.bus, self.bus)
 
     @cached_property
-    def bus_administration(self) -> ServiceBusAdministrationClient:
+    def bus_administration(self) -> sdk.bus_management_aio.ServiceBusAdministrationClient:
         """A client of the namespace's management; it needs the right to manage."""
-        from azure.servicebus.aio.management import ServiceBusAdministrationClient  # noqa: PLC0415
 
         given = self.settings.bus
         if given.connection.get_secret_value():
-            return ServiceBusAdministrationClient.from_connection_string(given.connection.get_secret_value())
-        return ServiceBusAdministrationClient(given.namespace, self._credential)
+            return sdk.bus_management_aio.ServiceBusAdministrationClient.from_connection_string(
+                given.connection.get_secret_value()
+            )
+        return sdk.bus_management_aio.ServiceBusAdministrationClient(given.namespace, self._credential)
 
     @cached_property
     def parked_table(self) -> Table:
@@ -112,9 +112,8 @@ class Context:
 
     @cached_property
     def _credential(self):  # type: ignore[no-untyped-def]
-        from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415
 
-        return DefaultAzureCredential()
+        return sdk.identity.DefaultAzureCredential()
 
     async def close(self) -> None:
         """Close every client that was opened."""

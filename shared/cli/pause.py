@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from ..azure import sdk
 from ..model.entities import ENTITIES
 from .command import Command, Exit, Result
 from .peek import ANSWER_SECONDS, QueueUnavailable, explained
@@ -67,7 +68,6 @@ async def run(context: Context, given: Namespace, _: Console, *, status: str) ->
 
 async def _set(administration: ServiceBusAdministrationClient, setting: str, name: str, status: str) -> Change:
     """Set a queue's status. Disabled and SendDisabled are somebody else's decision, and stay."""
-    from azure.servicebus.management import EntityStatus  # noqa: PLC0415  (a second that other commands need not pay)
 
     try:
         with explained():
@@ -75,7 +75,7 @@ async def _set(administration: ServiceBusAdministrationClient, setting: str, nam
                 queue = await administration.get_queue(name)
                 now = was = str(getattr(queue.status, "value", queue.status))
                 if was in (ACTIVE, PAUSED) and was != status:
-                    queue.status = EntityStatus(status)
+                    queue.status = sdk.bus_management.EntityStatus(status)
                     await administration.update_queue(queue)
                     now = status
                 counted = await administration.get_queue_runtime_properties(name)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from pydantic import SecretStr
 
+from ...azure import sdk
 from ...config.normalisers import connection_parts
 from ...model.dead_letter import BROUGHT_BACK
 from ...model.entities import ENTITIES
@@ -24,9 +25,6 @@ from ..finding import Finding, Severity, attention, failed, ok, worst
 from ..peek import PAGE, Place, QueueUnavailable, peek
 from ..queues import QUEUES, Described, flaws, name_of
 from .runner import Check, Subject
-
-if TYPE_CHECKING:
-    from azure.servicebus.aio import ServiceBusClient
 
 #: The app's timer runs every minute; and how long is told what it has brought back.
 LATE = timedelta(minutes=5)
@@ -51,29 +49,21 @@ _NO_IDENTITY = (
 
 async def _reachable(subject: Subject) -> Finding:
     """Opens a link that could send, and sends nothing."""
-    from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415
-    from azure.servicebus.exceptions import (  # noqa: PLC0415  (a second that other commands need not pay)
-        MessagingEntityDisabledError,
-        MessagingEntityNotFoundError,
-        ServiceBusAuthenticationError,
-        ServiceBusAuthorizationError,
-        ServiceBusError,
-    )
 
     queue = subject.context.settings.queues.dead_letters
     try:
         await _open_sender(subject.context.bus, queue)
-    except (MessagingEntityNotFoundError, MessagingEntityDisabledError):
+    except (sdk.bus_errors.MessagingEntityNotFoundError, sdk.bus_errors.MessagingEntityDisabledError):
         return ok("answers, and accepts the credentials")  # the queues have a check of their own
-    except ClientAuthenticationError:
+    except sdk.core_errors.ClientAuthenticationError:
         return failed(*_NO_IDENTITY)
-    except (ServiceBusAuthenticationError, ServiceBusAuthorizationError):
+    except (sdk.bus_errors.ServiceBusAuthenticationError, sdk.bus_errors.ServiceBusAuthorizationError):
         return failed(
             "the namespace refuses the credentials, or they may not send",
             "compare ServiceBusConnection with a policy of the namespace that has Send and Listen; an identity needs "
             "the roles Azure Service Bus Data Sender and Data Receiver",
         )
-    except (ServiceBusError, ValueError, OSError) as error:
+    except (sdk.bus_errors.ServiceBusError, ValueError, OSError) as error:
         return failed(
             f"the namespace does not answer ({type(error).__name__})",
             "see the address in ServiceBusConnection, and whether a firewall lets AMQP (ports 5671, 5672) through",
@@ -81,34 +71,30 @@ async def _reachable(subject: Subject) -> Finding:
     return ok("answers, and accepts the credentials")
 
 
-async def _open_sender(client: ServiceBusClient, queue: str) -> None:
+async def _open_sender(client: sdk.servicebus_aio.ServiceBusClient, queue: str) -> None:
     async with client.get_queue_sender(queue) as sender:
         await sender.create_message_batch()
 
 
 async def _describe_queue(subject: Subject, name: str) -> Any:
-    from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
-
     try:
         return await subject.context.bus_administration.get_queue(name)
-    except ResourceNotFoundError:
+    except sdk.core_errors.ResourceNotFoundError:
         return None
 
 
 async def _queues(subject: Subject) -> Finding:
-    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError  # noqa: PLC0415
-
     settings = subject.context.settings.queues
     names = [name_of(design, settings) for design in QUEUES]
     try:
         found: list[Described | None] = await asyncio.gather(*(_describe_queue(subject, name) for name in names))
-    except ClientAuthenticationError:
+    except sdk.core_errors.ClientAuthenticationError:
         return attention("these credentials may not look at the queues", _MANAGE)
-    except HttpResponseError as error:
+    except sdk.core_errors.HttpResponseError as error:
         if error.status_code in (401, 403):
             return attention("these credentials may not look at the queues", _MANAGE)
         return failed(f"the namespace answers HTTP {error.status_code}", "try again in some minutes")
-    except AzureError as error:
+    except sdk.core_errors.AzureError as error:
         return failed(
             f"the namespace's management does not answer ({type(error).__name__})",
             "see whether a firewall lets HTTPS (port 443) to the namespace through",
@@ -130,7 +116,6 @@ async def _queues(subject: Subject) -> Finding:
 
 async def _changes_key(subject: Subject) -> Finding:
     """What Dynamics posts with must be able to send, and to do nothing else. Tried without sending or receiving."""
-    from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
 
     settings = subject.context.settings
     connection = settings.registration.send_connection.get_secret_value()
@@ -143,7 +128,7 @@ async def _changes_key(subject: Subject) -> Finding:
         )
     except ValueError:
         return failed(f"CHANGES_SEND_CONNECTION is no connection string of {queue}", _SEND_ONLY)
-    except (ServiceBusError, OSError) as error:
+    except (sdk.bus_errors.ServiceBusError, OSError) as error:
         return failed(f"it cannot send to {queue} ({type(error).__name__})", _SEND_ONLY)
     too_much = [
         *(["Listen: it can read and take away the changes"] if may_listen else []),
@@ -167,35 +152,29 @@ def _host(connection: SecretStr) -> str:
 
 
 async def _send_nothing(connection: str, queue: str) -> None:
-    from azure.servicebus.aio import ServiceBusClient  # noqa: PLC0415
-
-    async with ServiceBusClient.from_connection_string(connection, retry_total=0) as client:
+    async with sdk.servicebus_aio.ServiceBusClient.from_connection_string(connection, retry_total=0) as client:
         await _open_sender(client, queue)
 
 
 async def _may_listen(connection: str, queue: str) -> bool:
-    from azure.servicebus.aio import ServiceBusClient  # noqa: PLC0415
-    from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
-
     try:
         async with (
-            ServiceBusClient.from_connection_string(connection, retry_total=0) as client,
+            sdk.servicebus_aio.ServiceBusClient.from_connection_string(connection, retry_total=0) as client,
             client.get_queue_receiver(queue) as receiver,
         ):
             await receiver.peek_messages(1)
-    except ServiceBusError:
+    except sdk.bus_errors.ServiceBusError:
         return False
     return True
 
 
 async def _may_manage(connection: str, queue: str) -> bool:
-    from azure.core.exceptions import AzureError  # noqa: PLC0415
-    from azure.servicebus.aio.management import ServiceBusAdministrationClient  # noqa: PLC0415
-
     try:
-        async with ServiceBusAdministrationClient.from_connection_string(connection, retry_total=1) as client:
+        async with sdk.bus_management_aio.ServiceBusAdministrationClient.from_connection_string(
+            connection, retry_total=1
+        ) as client:
             await client.get_queue(queue)
-    except AzureError:
+    except sdk.core_errors.AzureError:
         return False
     return True
 
@@ -226,7 +205,7 @@ async def _given_up(subject: Subject) -> Finding:
     )
 
 
-async def _lying(bus: ServiceBusClient, queue: str, now: datetime) -> list[str]:
+async def _lying(bus: sdk.servicebus_aio.ServiceBusClient, queue: str, now: datetime) -> list[str]:
     """What lies among the broker's dead letters of a queue, of the first page of them."""
     async with aclosing(peek(bus, Place(queue, dead=True))) as pages:
         page = [message for message in await anext(pages, []) if message.dead_letter_reason == GIVEN_UP]
