@@ -14,7 +14,7 @@ async def eventually(
     look: Callable[[], Awaitable[T]],
     is_right: Callable[[T], Any] = bool,
     *,
-    seconds: float = 20.0,
+    seconds: float = 60.0,
     what: str = "what was waited for",
 ) -> T:
     """Look again and again until the sight is right, and return it. Raises AssertionError that tells the last one."""

@@ -124,7 +124,7 @@ class System:
         """Marketo's record of a row."""
         return (await self.records(made.table, of=[made])).get(made.id)
 
-    async def synced(self, *rows: Made, seconds: float = 20.0) -> list[Record]:
+    async def synced(self, *rows: Made, seconds: float = 60.0) -> list[Record]:
         """Wait until Marketo has all of these rows, and return its records in the same order."""
 
         async def look() -> dict[Made, Record | None]:
@@ -151,7 +151,7 @@ class System:
         """Marketo's roles of an opportunity."""
         return [role for role in await self.marketo(f"/records/{ROLES}") if role["externalOpportunityId"] == deal.id]
 
-    async def has_roles(self, deal: Made, *expected: tuple[Made, str], seconds: float = 20.0) -> list[Record]:
+    async def has_roles(self, deal: Made, *expected: tuple[Made, str], seconds: float = 60.0) -> list[Record]:
         """Wait until an opportunity has exactly these roles (person, role)."""
 
         async def look() -> list[tuple[str | None, str]]:
