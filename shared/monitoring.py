@@ -1,6 +1,6 @@
 """What all instances share, as the minute timer sees it: the budget, open circuits, parked records, the write-back.
 
-The timer runs in one instance at a time, so each of these is told once a minute, whatever the number of instances.
+The timer runs in one instance at a time, so each of these is reported once a minute, whatever the number of instances.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Note:
 
 @dataclass(slots=True)
 class ParkedCount:
-    """Records of one entity that wait for parents: how many by the parents' entity, and since when the oldest.
+    """Records of one entity that wait for parents: how many by the parents' entity, and the age of the oldest.
 
     `linked_later`: links, by the parents' entity, without which records are in Marketo until the parents come.
     """

@@ -1,6 +1,6 @@
 """Looks into queues without disturbing them: nothing is received, settled or counted as delivered.
 
-A session queue can be looked into only by who holds the session (the SDK peeks through an open receiver). So the
+A session queue can be read only by who holds the session (the SDK peeks through an open receiver). So the
 session is taken only when it is free, and given back within a second each time: the app waits no longer than that.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Messages of one answer; the broker may give fewer.
 PAGE = 250
-#: How long is looked into a session at a time (taking and giving it back comes on top), and left alone in between.
+#: How long a session is read at a time (taking and giving it back comes on top), and left alone in between.
 HOLD_SECONDS = 0.5
 PAUSE_SECONDS = 0.2
 #: How long an operator waits for a session that is held, asking now and then, or for a broker that does not answer.
@@ -34,11 +34,11 @@ ANSWER_SECONDS = 15.0
 
 
 class QueueUnavailable(MsiSyncError):  # noqa: N818  (a state of the queue, not a fault)
-    """A queue cannot be looked into now: `code` is InUse, Disabled, NoQueue, NoPermission or NoAnswer."""
+    """A queue cannot be read now: `code` is InUse, Disabled, NoQueue, NoPermission or NoAnswer."""
 
     @property
     def concerns_all(self) -> bool:
-        """Whether other queues of the namespace cannot be looked into either."""
+        """Whether other queues of the namespace cannot be read either."""
         return self.code == "NoAnswer"
 
 
@@ -157,7 +157,7 @@ def explained() -> Iterator[None]:
         yield
     except bus.SessionCannotBeLockedError:
         raise QueueUnavailable(
-            "InUse", "the app is working on it now, and it cannot be looked into meanwhile"
+            "InUse", "the app is working on it now, and its messages cannot be listed meanwhile"
         ) from None
     except bus.MessagingEntityDisabledError:
         raise QueueUnavailable(

@@ -7,7 +7,7 @@ from ..model.codes import Kind, marketo_record
 REPLAY = "msisync dead-letters replay"
 DISCARD = "msisync dead-letters discard"
 
-#: What is to be mended before the replay, by code; other codes by their kind.
+#: What is to be fixed before the replay, by code; other codes by their kind.
 _MEND = {
     "RowHidden": "give a security role of the sync user Read on the table, for the whole organisation",
     "ParentMissing": "see why the parent does not sync",
@@ -15,7 +15,7 @@ _MEND = {
     "UnknownResult": "see in Marketo what became of the record",
     "ResultCount": "see in Marketo what became of the records",
     "UnknownTable": "map the table in sync.toml, or remove its step in Dynamics",
-    "MaxDeliveryCountExceeded": "see the app's log for what failed each time and mend it",
+    "MaxDeliveryCountExceeded": "see the app's log for what failed each time and fix it",
     "TTLExpiredException": "see whether the app runs (msisync doctor)",
     "0x80048306": "let the sync user read and write the row in Dynamics",
     "0x80040220": "give the sync user the privilege in Dynamics (msisync doctor)",
@@ -23,9 +23,9 @@ _MEND = {
 }
 _MEND_BY_KIND = {
     Kind.AMBIGUOUS: "merge the records in Marketo",
-    Kind.CONFIGURATION: "mend the set-up (msisync doctor)",
+    Kind.CONFIGURATION: "fix the set-up (msisync doctor)",
     Kind.TRANSIENT: "wait until Marketo is well again",
-    Kind.UNKNOWN: "see what Marketo says of the code, and mend it",
+    Kind.UNKNOWN: "see what Marketo says of the code, and fix it",
 }
 _ROW = "correct the row in Dynamics"
 #: What a replay cannot help, by code.

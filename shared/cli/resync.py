@@ -231,7 +231,7 @@ def guid(text: str) -> str:
     try:
         return str(UUID(text.strip().strip("(){}")))
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no GUID") from None
+        raise ArgumentTypeError(f"{text!r} is not a valid GUID") from None
 
 
 def _arguments(parser: ArgumentParser) -> None:

@@ -42,7 +42,7 @@ Next: msisync status; msisync dead-letters summary; msisync doctor for columns t
 
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
-    """Do one run. Raises MsiSyncError when another is at it, or storage does not answer."""
+    """Do one run. Raises MsiSyncError when another run is in progress, or storage does not answer."""
     if given.sweep and given.person:
         given.refuse("--sweep and --person exclude each other")
     if not all(text.strip() for text in given.person):
@@ -53,7 +53,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
         work = _write_back(context, given, lambda run: bar.update(task, counts=_counts(run)))
         async with work.alone() as mine:
             if not mine:
-                raise MsiSyncError("WriteBackRuns", "another run is at it; wait a minute and see msisync status")
+                raise MsiSyncError("WriteBackRuns", "another run is in progress; wait a minute and see msisync status")
             runs = await _runs(work, given)
     data = {"runs": [{**run.as_json(), "failures": run.failures} for run in runs], "dry_run": given.dry_run}
     return Result(_exit(runs), data, partial(_show, runs=runs, dry_run=given.dry_run))

@@ -66,7 +66,9 @@ def guid(given: str) -> str:
     """A GUID in lower case without braces. Raises ValueError."""
     bare = as_guid(given)
     if not bare:
-        raise ValueError(f'{quoted(given)} is no GUID: write one such as "9b7e41d2-904d-ee11-be6f-000d3a4f1b2c"')
+        raise ValueError(
+            f'{quoted(given)} is not a valid GUID: write one such as "9b7e41d2-904d-ee11-be6f-000d3a4f1b2c"'
+        )
     return bare
 
 

@@ -3,7 +3,7 @@
 Names in Dynamics and Marketo, and properties of messages, may hold line breaks, escape sequences of terminals and marks
 that turn the direction of writing: with them a row could write lines of its own, or show another text than it has.
 
-What comes from a vendor is told anew where it is received (model/vendor_text.py). `redacted` is a last net under that,
+What comes from a vendor is restated where it is received (model/vendor_text.py). `redacted` is a last net under that,
 not what keeps a value out.
 """
 

@@ -217,7 +217,7 @@ def _too_late(since: datetime, missing: list[Parent], causes: Mapping[Parent, Wi
     """What becomes of a record that has waited too long: the parent to be looked after is one whose fault is known."""
     last = next((parent for parent in missing if parent in causes), missing[-1])
     cause = causes.get(last)
-    why = f": {cause.code}, {cause.message}; mend that first" if cause else "; see why it does not sync"
+    why = f": {cause.code}, {cause.message}; fix that first" if cause else "; see why it does not sync"
     message = (
         f"waited since {timestamp(since)} for {last.entity} {last.id} (table {last.table}), which is not in "
         f"Marketo{why}, then replay this record"

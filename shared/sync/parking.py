@@ -46,7 +46,7 @@ from .scheduling import AT_ONCE, Windows
 
 log = logging.getLogger(__name__)
 
-#: Longest time between two looks for a parent that was asked for, and for one that will not come by itself.
+#: Longest time between two looks for a parent that was asked for, and for one that will not come without a repair.
 MAX_CHECK = timedelta(hours=1)
 MAX_CHECK_OF_LOST = timedelta(days=1)
 #: How long it is remembered that a parent will not come when nothing is parked under it.
@@ -104,7 +104,7 @@ class Parking:
         """Send on everything that waits for these records of `entity`, page by page. Gives the number sent.
 
         Records that were asked for say so themselves. Others are looked up among those that are waited for: so a
-        parent that failed and was mended in Dynamics releases its children at once as well.
+        parent that failed and was fixed in Dynamics releases its children at once as well.
         """
         waited = await self._store.waited_for(entity.name, {record.id for record in synced})
         asked_for = [Parent(entity.name, record.table, record.id) for record in synced if record.requested]

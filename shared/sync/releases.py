@@ -23,7 +23,7 @@ RELEASES = 8
 
 @dataclass(slots=True)
 class Left:
-    """What a release has sent on, and what it has left: since when the oldest waits, and whether any is there."""
+    """What a release has sent on, and what it has left: the age of the oldest, and whether any is there."""
 
     count: int = 0
     oldest: datetime | None = None

@@ -284,7 +284,7 @@ def filter_for(wanted: SyncFilter, columns: Mapping[str, Column] | Collection[st
         raise ConfigurationError(
             "FilterColumnMissing",
             f"the filter of {table} in sync.toml names {', '.join(missing)}, which cannot be read in Dynamics; "
-            "mend the filter: until then nothing of this table is synced",
+            "fix the filter: until then nothing of this table is synced",
         )
     hidden = sorted(wanted.columns & hidden_in(columns))
     if hidden:

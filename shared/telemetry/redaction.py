@@ -1,6 +1,6 @@
 """What may be told: the edge that every log line passes, and texts of errors without the values that they quote.
 
-What comes from a vendor is told anew where it is received (model/vendor_text.py), so the app's own lines hold codes,
+What comes from a vendor is restated where it is received (model/vendor_text.py), so the app's own lines hold codes,
 names and ids. Lines of other packages keep their constant text, without what was put into it.
 """
 
@@ -19,7 +19,7 @@ from ..model.safe_text import plain
 
 #: The product's own loggers.
 OWN = f"{__name__.partition('.')[0]}."
-#: Frames of a traceback that are told: where it was raised first.
+#: Frames of a traceback that are reported: where it was raised first.
 FRAMES = 6
 #: A place for an argument in a line of `logging`.
 _PLACE = re.compile(r"%(?:\((\w+)\))?[-#0 +]*(?:\d+|\*)?(?:\.(?:\d+|\*))?[a-zA-Z]|%%")

@@ -69,7 +69,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a pair cannot be written, in words, and how to mend it."""
+    """Why a pair cannot be written, in words, and how to fix it."""
 
     reason: Reason
     text: str

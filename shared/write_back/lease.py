@@ -73,5 +73,5 @@ class Lease:
             run.cancel()
 
     async def _give_back(self) -> None:
-        with suppress(StorageUnavailableError):  # then it ends by itself
+        with suppress(StorageUnavailableError):  # then it ends automatically
             await self._row.give_back()

@@ -91,7 +91,7 @@ class WriteBack:
         try:
             async with self.lease.held() as mine:
                 if not mine:
-                    log.info("write_back_waits another instance is at it")
+                    log.info("write_back_waits another instance is running")
                     return
                 self._begin()
                 await self.changes()
@@ -103,7 +103,7 @@ class WriteBack:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
-        """For an operator's run, which has all the time that it needs: whether nobody else is at it.
+        """For an operator's run, which has all the time that it needs: whether no other run is in progress.
 
         Raises LeaseLostError when storage was away for so long that another may have begun.
         """

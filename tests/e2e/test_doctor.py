@@ -100,7 +100,7 @@ async def test_a_failure_is_told_first_with_its_remedy_and_ends_with_2(operator:
     assert "failed     Sign-in" in run.out
     assert "To do: compare MARKETO_CLIENT_ID and MARKETO_CLIENT_SECRET" in run.out
     assert "because of marketo-sign-in" in run.out
-    assert "Mend first: Marketo, Sign-in (marketo-sign-in)" in run.out
+    assert "Fix first: Marketo, Sign-in (marketo-sign-in)" in run.out
     assert "not-the-secret" not in run.out + run.err
     assert operator.secrets_in(run.out + run.err) == []
 

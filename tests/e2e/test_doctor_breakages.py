@@ -57,22 +57,22 @@ class Broken:
 
     @asynccontextmanager
     async def done_to(self, operator: Operator, directory: Path) -> AsyncIterator[Mapping[str, str]]:
-        """Break it, give the settings to examine it with, and mend it."""
+        """Break it, give the settings to examine it with, and fix it."""
         system = operator.system
-        async with AsyncExitStack() as mending:
+        async with AsyncExitStack() as fixing:
             if self.dataverse:
                 usual = await system.dataverse("/switches")
                 before = {name: usual[name] for name in self.dataverse}
-                mending.push_async_callback(system.dataverse, "/switches", before)
+                fixing.push_async_callback(system.dataverse, "/switches", before)
                 await system.dataverse("/switches", self.dataverse)
             if self.marketo:
-                mending.push_async_callback(system.marketo, "/switches", {**Switches().as_json(), **QUICK})
+                fixing.push_async_callback(system.marketo, "/switches", {**Switches().as_json(), **QUICK})
                 await system.marketo("/switches", self.marketo)
             if self.limits:
-                mending.push_async_callback(system.marketo, "/limits", {"used_today": 0})
+                fixing.push_async_callback(system.marketo, "/limits", {"used_today": 0})
                 await system.marketo("/limits", self.limits)
             if self.hand:
-                await self.hand(operator, mending)
+                await self.hand(operator, fixing)
             yield {**self.settings, **self._sync_toml(directory)}
 
     def _sync_toml(self, directory: Path) -> dict[str, str]:
@@ -92,21 +92,21 @@ class Broken:
 def user(**changes: Any) -> Hand:
     """Change the sync user in Dynamics."""
 
-    async def hand(operator: Operator, mending: AsyncExitStack) -> None:
+    async def hand(operator: Operator, fixing: AsyncExitStack) -> None:
         rows = await operator.system.dataverse("/rows/systemuser")
         (found,) = [row for row in rows if row["domainname"] == USERNAME]
         usual = {name: found[name] for name in ("systemuserid", "domainname", "internalemailaddress", "isdisabled")}
-        mending.push_async_callback(operator.system.dataverse, "/seed", {"systemuser": [usual]})
+        fixing.push_async_callback(operator.system.dataverse, "/seed", {"systemuser": [usual]})
         await operator.system.dataverse("/seed", {"systemuser": [{**usual, **changes}]})
 
     return hand
 
 
 def endpoint(**changes: Any) -> Hand:
-    """Change the registered endpoint; `msisync register --apply` mends it, as the remedy says."""
+    """Change the registered endpoint; `msisync register --apply` fixes it, as the remedy says."""
 
-    async def hand(operator: Operator, mending: AsyncExitStack) -> None:
-        mending.push_async_callback(operator.register)
+    async def hand(operator: Operator, fixing: AsyncExitStack) -> None:
+        fixing.push_async_callback(operator.register)
         await operator.write("PATCH", f"serviceendpoints({await operator.endpoint()})", changes)
 
     return hand
@@ -115,22 +115,22 @@ def endpoint(**changes: Any) -> Hand:
 def step(name: str, **changes: Any) -> Hand:
     """Change a registered step, or delete it."""
 
-    async def hand(operator: Operator, mending: AsyncExitStack) -> None:
-        mending.push_async_callback(operator.register)
+    async def hand(operator: Operator, fixing: AsyncExitStack) -> None:
+        fixing.push_async_callback(operator.register)
         path = f"sdkmessageprocessingsteps({(await operator.step(name))['sdkmessageprocessingstepid']})"
         await (operator.write("PATCH", path, changes) if changes else operator.write("DELETE", path))
 
     return hand
 
 
-async def unregistered(operator: Operator, mending: AsyncExitStack) -> None:
-    mending.push_async_callback(operator.register)
+async def unregistered(operator: Operator, fixing: AsyncExitStack) -> None:
+    fixing.push_async_callback(operator.register)
     await operator.unregister()
 
 
-async def posted_twice(operator: Operator, mending: AsyncExitStack) -> None:
+async def posted_twice(operator: Operator, fixing: AsyncExitStack) -> None:
     """Somebody has registered the same step by hand as well."""
-    mending.push_async_callback(operator.register)
+    fixing.push_async_callback(operator.register)
     known = await operator.step("contact Create")
     body = {
         **{name: known[name] for name in ("stage", "mode", "rank", "asyncautodelete", "supporteddeployment")},
@@ -142,7 +142,7 @@ async def posted_twice(operator: Operator, mending: AsyncExitStack) -> None:
     await operator.write("POST", "sdkmessageprocessingsteps", body)
 
 
-async def job_of_ours(operator: Operator, mending: AsyncExitStack, **values: Any) -> None:
+async def job_of_ours(operator: Operator, fixing: AsyncExitStack, **values: Any) -> None:
     job = {
         "asyncoperationid": str(uuid4()),
         "name": "msisync: lead Update",
@@ -151,19 +151,19 @@ async def job_of_ours(operator: Operator, mending: AsyncExitStack, **values: Any
         "_owningextensionid_value": (await operator.step("lead Update"))["sdkmessageprocessingstepid"],
     }
     await operator.system.dataverse("/seed", {"asyncoperation": [job]})
-    mending.push_async_callback(operator.write, "DELETE", f"asyncoperations({job['asyncoperationid']})")
+    fixing.push_async_callback(operator.write, "DELETE", f"asyncoperations({job['asyncoperationid']})")
 
 
-async def failed_job(operator: Operator, mending: AsyncExitStack) -> None:
-    await job_of_ours(operator, mending, statecode=3, statuscode=31)
+async def failed_job(operator: Operator, fixing: AsyncExitStack) -> None:
+    await job_of_ours(operator, fixing, statecode=3, statuscode=31)
 
 
-async def waiting_job(operator: Operator, mending: AsyncExitStack) -> None:
+async def waiting_job(operator: Operator, fixing: AsyncExitStack) -> None:
     """Dynamics has another key than the queue: the posts fail one after the other, each after many tries."""
-    await job_of_ours(operator, mending, statecode=1, statuscode=10, retrycount=1)
+    await job_of_ours(operator, fixing, statecode=1, statuscode=10, retrycount=1)
 
 
-async def other_mail(operator: Operator, mending: AsyncExitStack) -> None:
+async def other_mail(operator: Operator, fixing: AsyncExitStack) -> None:
     url = f"{operator.system.stack.control()['marketo']}/records/{SALES_PERSONS}"
     person = (await operator.system.marketo(f"/records/{SALES_PERSONS}"))[0]
 
@@ -171,12 +171,12 @@ async def other_mail(operator: Operator, mending: AsyncExitStack) -> None:
         change = [{"externalSalesPersonId": person["externalSalesPersonId"], "email": mail}]
         (await operator.system.http.patch(url, json=change)).raise_for_status()
 
-    mending.push_async_callback(set_mail, person["email"])
+    fixing.push_async_callback(set_mail, person["email"])
     await set_mail("old.name@contoso.example")
 
 
-async def no_storage(operator: Operator, mending: AsyncExitStack) -> None:
-    mending.push_async_callback(operator.system.stack.start_part, "azurite")
+async def no_storage(operator: Operator, fixing: AsyncExitStack) -> None:
+    fixing.push_async_callback(operator.system.stack.start_part, "azurite")
     await operator.system.stack.stop_part("azurite")
 
 

@@ -64,7 +64,7 @@ async def test_a_mended_parent_releases_its_children_at_once(system: System) -> 
     rows = Rows()
     account, contact = await parked_under(system, rows)
     await system.forget_faults()
-    account.values["name"] = "Mended Ltd."
+    account.values["name"] = "Fixed Ltd."
     await system.seed(rows)
     await system.notify(account)
     await system.changed(contact, externalCompanyId=account.id)
@@ -116,7 +116,7 @@ async def test_a_parent_that_cannot_send_its_children_on_comes_again(system: Sys
     rows = Rows()
     account, contact = await parked_under(system, rows)
     await system.forget_faults()
-    account.values["name"] = "Mended Ltd."
+    account.values["name"] = "Fixed Ltd."
     await system.seed(rows)
     failures = await failed_batches(system)
     await system.broker.set_status("person", "SendDisabled")

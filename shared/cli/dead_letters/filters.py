@@ -103,4 +103,4 @@ def _id(text: str) -> str:
     try:
         return guid(text) or ""
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no GUID") from None
+        raise ArgumentTypeError(f"{text!r} is not a valid GUID") from None

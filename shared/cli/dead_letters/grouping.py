@@ -9,7 +9,7 @@ from datetime import datetime
 from ..remedies import remedy
 from .letter import DeadLetter
 
-#: Groups that are told apart; more than that, and codes are not codes.
+#: Groups that are distinguished; more than that, and codes are not codes.
 MAX_GROUPS = 1000
 _OTHERS = ("", "", "others")
 

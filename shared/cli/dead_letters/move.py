@@ -46,7 +46,8 @@ class Tally:
     """What became of the chosen dead letters. `went`: sent (if to be sent) and removed.
 
     `doubtful`: sent, but the broker did not confirm the removal. `failures` counts by reason what could not be sent.
-    `blocked`: too many others lie before the rest. What is in none of them was not delivered: another receiver has it.
+    `blocked`: too many other messages are ahead of the rest. What is in none of them was not delivered: another
+    receiver has it.
     `seconds` are those of the whole job, without the look before it.
     """
 

@@ -163,16 +163,16 @@ def _left_out(data: dict[str, Any]) -> list[str]:
         ),
         (
             data["too_many_before_them"],
-            f"{MAX_HELD} others lie before the rest, and Service Bus gives messages in order only: replay those as "
-            "well (fewer filters), or export them to a file, discard them and import the file later",
+            f"{MAX_HELD} other messages are ahead of the rest, and Service Bus gives them in order only: replay those "
+            "as well (fewer filters), or export them to a file, discard them and import the file later",
         ),
         (
             data["not_given_out"] and data["failed"],
-            f"{data['not_given_out']} were not tried because of that failure: run it again when it is mended",
+            f"{data['not_given_out']} were not tried because of that failure: run it again when it is fixed",
         ),
         (
             data["not_given_out"] and not data["failed"] and not data["too_many_before_them"],
-            f"{data['not_given_out']} were not given out: somebody else works on them, or a run that was killed did. "
+            f"{data['not_given_out']} were not given out: another receiver has locked them, or a run that was killed. "
             "They come back within 5 minutes: run it again then",
         ),
     ]

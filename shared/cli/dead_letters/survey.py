@@ -21,7 +21,7 @@ _Page = list[DeadLetter] | QueueUnavailable | None
 async def look(context: Context, filters: Filters, take: Callable[[DeadLetter], object]) -> dict[str, str]:
     """Hand over all dead letters that fit, place by place and in order there.
 
-    Gives the places that could not be looked into, and why. Raises QueueUnavailable when Service Bus does not answer.
+    Gives the places that could not be read, and why. Raises QueueUnavailable when Service Bus does not answer.
     """
     now, unseen = datetime.now(UTC), dict[str, str]()
     pages: dict[Place, asyncio.Queue[_Page]] = {

@@ -111,7 +111,7 @@ def show_full(console: Console, letter: Mapping[str, Any]) -> None:
 
 
 def show_unseen(console: Console, unseen: Mapping[str, str]) -> None:
-    """What could not be looked into."""
+    """What could not be read."""
     for place, why in unseen.items():
         say(console, f"! not looked at: {place}: {why}", "yellow")
 

@@ -109,7 +109,7 @@ def _show(
     console.print()
     for check in checks:
         if found[check.id].severity is Severity.FAILED:
-            console.print(Text(f"Mend first: {check.group}, {check.title} ({check.id})", style="red"))
+            console.print(Text(f"Fix first: {check.group}, {check.title} ({check.id})", style="red"))
             break
     numbers = ", ".join(f"{counts[status]} {status}" for status in Severity)
     console.print(Text(f"{numbers}; {seconds:.1f} s"))

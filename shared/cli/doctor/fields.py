@@ -35,7 +35,7 @@ async def columns_of(subject: Subject, tables: Sequence[str]) -> dict[str, dict[
 
 
 async def findings(subject: Subject, *, marketo: bool) -> list[Finding]:
-    """What `fields check` says that must be mended. Without `marketo`, its side is not asked for."""
+    """What `fields check` says that must be fixed. Without `marketo`, its side is not asked for."""
     config = subject.context.config
     entities = dict.fromkeys(TABLES[table][0].name for table in config.tables)
     schemas = Schemas(

@@ -70,7 +70,7 @@ async def _sign_in(subject: Subject) -> Finding:
     except MarketoError as error:
         if error.code == DENIED:  # the usage needs no permission (marketo.md 1)
             return failed(
-                "Marketo lets this address in for nothing (603)",
+                "Marketo rejects calls from this IP address (603)",
                 "see Admin > Web Services > IP Restrictions: add the addresses that the app calls from",
             )
         if error.kind is not Kind.DAILY:

@@ -71,7 +71,7 @@ async def _plan(subject: Subject) -> Plan:
 
 def _remedy(found: Plan) -> str:
     webhook = " --webhook" if found.endpoint and found.endpoint.values.get("contract") == WEBHOOK else ""
-    return f"msisync register{webhook} shows what it would write, msisync register{webhook} --apply mends it"
+    return f"msisync register{webhook} shows what it would write, msisync register{webhook} --apply fixes it"
 
 
 def _lines(actions: Iterable[Action]) -> list[str]:
@@ -158,18 +158,18 @@ async def _jobs(subject: Subject) -> Finding:
     late = [job for job in (await jobs(_WAITING, _SOME))["value"] if _said(job) or job.get("retrycount")]
     if not lost["value"] and not late:
         return ok(f"none has failed in the last {DAYS} days")
-    key = "see the newest message; a wrong key is mended by msisync register --new-key --apply"
+    key = "see the newest message; a wrong key is fixed by msisync register --new-key --apply"
     if not lost["value"]:
         count = f"{len(late)} or more" if len(late) == _SOME else str(len(late))
         return attention(
             f"{count} could not post and will try again: their changes come late, or at last not at all",
-            f"{key}. Dynamics goes on by itself then",
+            f"{key}. Dynamics continues automatically then",
             [_line(late[0])],
         )
     count = str(lost.get("@odata.count", 1))
     return attention(
         f"{count} failed in the last {DAYS} days: their changes have not come",
-        f"{key}. Save those rows again in Dynamics once it is mended",
+        f"{key}. Save those rows again in Dynamics once it is fixed",
         [_line(lost["value"][0]), *([f"waiting to try again: {_line(late[0])}"] if late else [])],
     )
 

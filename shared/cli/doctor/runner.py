@@ -120,7 +120,7 @@ async def _made(check: Check, subject: Subject, limit: float) -> Finding:
 def broken(error: MsiSyncError) -> Finding:
     """The finding for an error that a check does not expect in particular."""
     if not isinstance(error, VendorError):
-        return failed(f"{error.code}: {error.message}", "mend it and run msisync doctor again")
+        return failed(f"{error.code}: {error.message}", "fix it and run msisync doctor again")
     remedy = {
         Kind.THROTTLED: "too many calls at present: try again in some minutes",
         Kind.DAILY: "the day's calls are used up: try again after midnight US Central",

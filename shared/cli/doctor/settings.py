@@ -46,9 +46,7 @@ async def _sync_toml(subject: Subject) -> Finding:
     try:
         config = subject.context.config
     except ConfigurationError as error:
-        return failed(
-            f"{path} cannot be used", "mend it; its comments explain every option", error.message.splitlines()
-        )
+        return failed(f"{path} cannot be used", "fix it; its comments explain every option", error.message.splitlines())
     if not config.tables:
         return failed(f"{path} maps no table", "add a section such as [contact.fields]: without it nothing is synced")
     return ok(f"{counted(len(config.tables), 'table')} mapped in {path}")

@@ -104,7 +104,7 @@ async def _carry_out(actions: Sequence[Action], writer: Writer, progress: Consol
             await writer.write(action)
         except DataverseError as error:
             doing = f"{action.verb} {action.what} failed; done before it: {_listed(actions[: number - 1])}"
-            raise _explained(error, f"{doing}. When it is mended, run the same command again") from None
+            raise _explained(error, f"{doing}. When it is fixed, run the same command again") from None
         progress.print(f"{number}/{len(actions)} {action.verb} {action.what}: done", markup=False)
 
 

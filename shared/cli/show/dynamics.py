@@ -102,7 +102,7 @@ class Dynamics:
         return tuple(dict.fromkeys(column for rule in rules for column in rule.columns)) or ("emailaddress1",)
 
     async def kept_out(self, table: str, row: Row) -> str:
-        """Why a row is rightly not synced; empty when it is to be synced."""
+        """Why a row is excluded from the sync; empty when it is to be synced."""
         if table not in self._config.tables:
             return f"table {table} is not mapped in sync.toml"
         there = await self._there(table)

@@ -40,7 +40,7 @@ class Letter:
 class Wait:
     """The record waits for this parent. `next_check`: when the timer looks for the parent, None where nobody does.
 
-    `linked_later`: it is in Marketo without the link. `cause`: why the parent will not come by itself.
+    `linked_later`: it is in Marketo without the link. `cause`: why the parent will not come without a repair.
     """
 
     parent: Parent
@@ -55,7 +55,7 @@ class Wait:
 class Unseen:
     """A queue that may hold more about the record than could be looked at. Counts are None when nobody knows them.
 
-    `moves`: what is in it moves by itself, unlike dead letters.
+    `moves`: what is in it moves on automatically, unlike dead letters.
     """
 
     queue: str
@@ -85,7 +85,7 @@ class Subject:
     """A record on its way: what is known of it.
 
     `exists`, `in_marketo` and `differences` are None when nobody could tell; `table` and `id` are empty when nobody
-    knows them. `kept_out` says why it is rightly not synced; `in_marketo` counts Marketo's records with its key;
+    knows them. `kept_out` says why it is excluded from the sync; `in_marketo` counts Marketo's records with its key;
     `lookalikes` are Marketo's ids of records with its e-mail and no key; `parents` are those of an account.
     """
 

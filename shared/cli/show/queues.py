@@ -39,7 +39,7 @@ async def look(context: Context, search: Search, entities: Collection[str], max_
 def stages(queues: QueueSettings, entities: Collection[str]) -> list[list[Place]]:
     """Where to look, in the order in which a change travels: so one on the move is met somewhere.
 
-    Opening a queue takes the SDK a second: what nothing leaves is looked into beside the first.
+    Opening a queue takes the SDK a second: what nothing leaves is read beside the first.
     """
     dead = [Place(queues.of(entity), dead=True) for entity in entities]
     return [

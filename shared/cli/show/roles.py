@@ -48,7 +48,7 @@ def roles_of(person: str, table: str, rows: list[dict[str, object]], rules: Rule
 
 
 async def _named(dynamics: Dynamics, role: Role, row: Row | None) -> Role:
-    """With the opportunity's name; not expected in Marketo where the opportunity is rightly not synced."""
+    """With the opportunity's name; not expected in Marketo where the opportunity is excluded from the sync."""
     if row is None:
         return Role(role.opportunity, role.role, False, role.actual, "", "the opportunity is not in Dynamics")
     name = str(row.get("name") or "")

@@ -77,7 +77,7 @@ def _on_its_way(person: Person) -> Iterator[str]:
         what = "in Marketo without the link to" if parked.linked_later else "waits for"
         yield f"parked since {timestamp(parked.since)}: {what} {parked.parent.entity} {parked.parent.id}{check}"
         if parked.cause:
-            yield f"  which does not come by itself: {parked.cause.code}, {parked.cause.message}"
+            yield f"  which will not come until this is fixed: {parked.cause.code}, {parked.cause.message}"
     if person.children:
         yield f"{person.children}{' or more' if person.children >= 1000 else ''} records wait for this one"
 

@@ -80,7 +80,7 @@ def _gone(subject: Subject) -> Finding:
 
 def _filtered(subject: Subject) -> Finding:
     kept = "; Marketo keeps the record that it has, and it is no longer updated" if subject.in_marketo else ""
-    return ok(f"{subject} is rightly not synced: {subject.kept_out}{kept}", code="Filtered")
+    return ok(f"{subject} is excluded from the sync: {subject.kept_out}{kept}", code="Filtered")
 
 
 def _there(subject: Subject, around: Surroundings) -> Finding | None:
@@ -112,7 +112,7 @@ def _synced(subject: Subject) -> Finding:
 
 
 def _under_way(subject: Subject, around: Surroundings, explain: bool) -> Finding | None:
-    """What waits for the record and will move by itself."""
+    """What waits for the record and will move on automatically."""
     routed = [each for each in subject.waiting if each.routed]
     retrying = next((each for each in routed if _is_retry(each, around)), None)
     if retrying:
@@ -163,7 +163,9 @@ def _waiting_for_parent(subject: Subject, parked: Wait, around: Surroundings, ex
         found = f"{sentence}, which is in Marketo by now: the app finds that out at its next look{when}"
         return attention(found, _AGAIN, code="WaitingForParent")
     if named.kept_out:
-        found = f"{sentence}, which is rightly not synced ({named.kept_out}): the app does without it at its next look"
+        found = (
+            f"{sentence}, which is excluded from the sync ({named.kept_out}): the app does without it at its next look"
+        )
         return attention(f"{found}{when}", _AGAIN, code="WaitingForParent")
     why = _missing(named, parked, around)
     grade = attention if why.severity is Severity.ATTENTION else failed

@@ -35,7 +35,7 @@ parked, again     records that wait for a parent; records that were sent again w
 dead              dead letters
 Hot rows          rows that are changed again and again within the hour, often by a workflow that loops
 
-Asks neither Marketo nor Dynamics. A queue with sessions is looked into only while the app does not work on it.
+Asks neither Marketo nor Dynamics. A queue with sessions is read only while the app does not work on it.
 
 Exit codes: 0 all is well; 1 dead letters, a pause, an open circuit, the day's share used up, or a change that waits for
 more than 15 minutes; 2 something could not be looked at.

@@ -26,7 +26,7 @@ FUNCTION_SILENT = "docs/troubleshooting.md#function-silent"
 PARKED, STATE = "parked records", "counts, budget and circuits"
 #: Parked records that are counted. A thousand of them take storage some 30 ms.
 MAX_PARKED = 100_000
-#: Dead letters of the application that are told apart by entity; the broker counts all of them.
+#: Dead letters of the application that are distinguished by entity; the broker counts all of them.
 MAX_LETTERS = 5000
 #: A change that waits longer than this needs attention.
 LONG = timedelta(minutes=15)
@@ -123,7 +123,7 @@ class Status:
 
     @property
     def queues(self) -> list[Queue]:
-        """All queues, in the way of a change."""
+        """All queues, in the order in which a change passes them."""
         return [self.changes, *(entity.queue for entity in self.entities.values()), self.dead_letters]
 
     @property
@@ -192,10 +192,12 @@ class Status:
     def _closed(self) -> Iterator[Finding]:
         for name, outage in self.circuits.items():
             text = f"no calls for {name} since {_time(outage.since)} ({outage.reason})"
-            yield attention(text, f"tried again by itself at {_time(outage.until)}; if it lasts, msisync doctor")
+            yield attention(text, f"tried again automatically at {_time(outage.until)}; if it lasts, msisync doctor")
         if self.budget and self.budget.closed_until:
             text = f"Marketo is not called ({self.budget.closed_reason})"
-            yield attention(text, f"goes on by itself at {_time(self.budget.closed_until)}; see MARKETO_DAILY_SHARE")
+            yield attention(
+                text, f"continues automatically at {_time(self.budget.closed_until)}; see MARKETO_DAILY_SHARE"
+            )
 
     def _waits(self) -> Iterator[Finding]:
         for queue in self.queues:
@@ -205,7 +207,7 @@ class Status:
 
     def _written_back(self) -> Iterator[Finding]:
         if self.write_back.error:
-            remedy = "begins again where it was by itself; if it lasts, msisync doctor"
+            remedy = "resumes automatically where it was; if it lasts, msisync doctor"
             yield attention(f"the last write-back has stopped ({self.write_back.error})", remedy)
         done = self.write_back.done()
         if done and self.at - done > LATE:
@@ -215,7 +217,9 @@ class Status:
         if waiting:
             rows = f"{waiting:,} row{'s' if waiting != 1 else ''}"
             text = f"{rows} could not be written back ({self.write_back.last_refusal})"
-            yield attention(text, "tried again by itself; see the code, and whether the sync user may write the row")
+            yield attention(
+                text, "tried again automatically; see the code, and whether the sync user may write the row"
+            )
 
     def _dead(self) -> Iterator[Finding]:
         if self.dead:

@@ -1,4 +1,4 @@
-"""A queue that is paused and resumed under a running Functions host: it stops, and goes on by itself."""
+"""A queue that is paused and resumed under a running Functions host: it stops, and continues automatically."""
 
 import asyncio
 from pathlib import Path

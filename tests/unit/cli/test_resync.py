@@ -182,7 +182,7 @@ async def test_a_broker_that_is_away_is_an_error_with_a_remedy(world: World) -> 
         (["contact", "--all-parked"], "takes no table"),
         (["person", "--query", "a eq 1"], "needs a table, not an entity: lead, contact"),
         (["phonecall", guid(1)], "'phonecall' is no table or entity; one of: account"),
-        (["contact", "nobody@contoso.example"], "is no GUID"),
+        (["contact", "nobody@contoso.example"], "is not a valid GUID"),
     ],
 )
 async def test_wrong_usage(world: World, words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:

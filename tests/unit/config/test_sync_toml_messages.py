@@ -68,7 +68,7 @@ BAD = [
     ("[owner]\nunusable_user = 1", "owner.unusable_user", "'none', 'keep' or 'fixed', not 1"),
     ('[owner]\nteam = "fixed"', "owner", 'fixed = "<systemuserid>" is needed'),
     ('[owner]\nunusable_user = "fixed"', "owner", 'fixed = "<systemuserid>" is needed'),
-    ('[owner]\nfixed = "sam@x.com"', "owner.fixed", '"sam@x.com" is no GUID: write one such as "9b7e41d2-'),
+    ('[owner]\nfixed = "sam@x.com"', "owner.fixed", '"sam@x.com" is not a valid GUID: write one such as "9b7e41d2-'),
     ("[owner]\nfixed = 5", "owner.fixed", "must be text in quotes, not 5"),
     ('[roles]\ndefault = " "', "roles.default", "must not be empty"),
     (f'[roles]\ndefault = "{"x" * 51}"', "roles.default", "at most 50 characters"),

@@ -65,7 +65,7 @@ def test_the_words_written_by_hand_survive_generate_and_the_rest_does_not(
 def test_a_help_text_is_divided_into_sections() -> None:
     more = (
         "Looks at sync.toml. Exit codes: 0 fine; 1 a record\nis left out. Nothing is sent until --apply.\n\n"
-        "Example: msisync doctor --only bus\nNext: msisync status; mend WRITE_BACK_SCHEDULE"
+        "Example: msisync doctor --only bus\nNext: msisync status; fix WRITE_BACK_SCHEDULE"
     )
     assert command_pages.notes(more) == "Looks at `sync.toml`. Nothing is sent until `--apply`."
     assert command_pages.exits(more).splitlines()[2:] == [

@@ -181,7 +181,7 @@ async def test_an_impatient_check_does_not_end_what_another_one_waits_for() -> N
     [
         ([ok(), ok()], Exit.OK),
         ([ok(), attention("low", "look")], Exit.ATTENTION),
-        ([attention("low", "look"), failed("gone", "mend")], Exit.FAILED),
+        ([attention("low", "look"), failed("gone", "fix")], Exit.FAILED),
     ],
 )
 def test_the_worst_finding_gives_the_exit_code(findings: list[Finding], exit_: Exit) -> None:
@@ -221,7 +221,7 @@ def test_people_get_one_line_a_check_and_below_it_what_to_do() -> None:
         "  ! attention  Calls         45,000 of 50,000 used",
         "               To do: buy more",
         "",
-        "Mend first: Dynamics, Address (address)",
+        "Fix first: Dynamics, Address (address)",
         "1 ok, 1 attention, 1 failed, 1 skipped; 1.2 s",
     ]
 
@@ -257,7 +257,7 @@ def test_programs_get_every_finding_as_json() -> None:
 
 
 def test_a_long_list_of_details_is_counted_instead() -> None:
-    assert failed("many", "mend", map(str, range(40))).details[-1] == "and 28 more"
+    assert failed("many", "fix", map(str, range(40))).details[-1] == "and 28 more"
 
 
 def test_the_table_names_only_checks_that_there_are_and_has_no_circle() -> None:

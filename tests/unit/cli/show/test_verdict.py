@@ -50,7 +50,7 @@ CASES: dict[str, tuple[Subject, dict[str, Any], str, Exit, list[str]]] = {
     "synced, another change comes": (
         person(in_marketo=1, waiting=[QUEUED]), {}, "Synced", Exit.OK, ["another change"],
     ),
-    "an old dead letter of what was mended": (person(in_marketo=1, letters=[REFUSED]), {}, "Synced", Exit.OK, []),
+    "an old dead letter of what was fixed": (person(in_marketo=1, letters=[REFUSED]), {}, "Synced", Exit.OK, []),
     "differs, and nothing comes": (
         person(in_marketo=1, differences=[TITLE]), {}, "Differs", Exit.FAILED, ["title", "nothing waits"],
     ),

@@ -120,8 +120,8 @@ def test_circuits_and_the_budget_say_when_they_open_again(status: Status) -> Non
     assert status.exit == Exit.ATTENTION
     text = " ".join(text_of(status).split())
     assert "no calls for company since 2026-03-04 11:51 UTC (marketo 503: away)" in text
-    assert "tried again by itself at 2026-03-04 12:01 UTC" in text
-    assert "(this app's share is used up): goes on by itself at 2026-03-05 05:00 UTC" in text
+    assert "tried again automatically at 2026-03-04 12:01 UTC" in text
+    assert "(this app's share is used up): continues automatically at 2026-03-05 05:00 UTC" in text
 
 
 def test_what_could_not_be_looked_at_is_worse_than_what_needs_attention(status: Status) -> None:
