@@ -244,6 +244,7 @@ async def test_a_client_that_dies_keeps_its_message_locks_until_they_expire(
 async def test_scheduled_messages_come_when_they_are_due_all_at_once(client: ServiceBusClient) -> None:
     due = datetime.now(UTC) + timedelta(seconds=4)
     async with client.get_queue_sender("q5") as sender:
+        (far,) = await sender.schedule_messages(ServiceBusMessage("far"), due + timedelta(hours=1))
         await sender.send_messages(
             [ServiceBusMessage(f"annotated {n}", scheduled_enqueue_time_utc=due) for n in range(60)]
         )
@@ -253,11 +254,13 @@ async def test_scheduled_messages_come_when_they_are_due_all_at_once(client: Ser
             await sender.cancel_scheduled_messages(numbers[0])
     async with client.get_queue_receiver("q5") as receiver:
         peeked = await receiver.peek_messages(1)
-        assert peeked[0].state is ServiceBusMessageState.SCHEDULED
+        assert (str(peeked[0]), peeked[0].state) == ("far", ServiceBusMessageState.SCHEDULED)
         batch = await receiver.receive_messages(100, max_wait_time=WAIT)
         assert datetime.now(UTC) >= due
         assert len(batch) == 100
         await asyncio.gather(*map(receiver.complete_message, batch))
+    async with client.get_queue_sender("q5") as sender:
+        await sender.cancel_scheduled_messages(far)
 
 
 async def test_expired_messages_are_dead_lettered(client: ServiceBusClient) -> None:
