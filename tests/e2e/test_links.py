@@ -75,9 +75,16 @@ async def test_an_opt_out_does_not_wait_for_a_new_owner_whom_marketo_refuses(sys
 
 
 async def calls(system: System) -> Counter[str]:
-    """Calls that Marketo has counted so far, by path and verb."""
+    """Calls that Marketo has counted so far, by path and verb. The clock alone decides about looks at the day's use."""
     made = (await system.marketo("/stats"))["calls"]
-    return Counter({f"{verb} {path}": sum(made[path][verb].values()) for path in made for verb in made[path]})
+    return Counter(
+        {
+            f"{verb} {path}": sum(made[path][verb].values())
+            for path in made
+            for verb in made[path]
+            if not path.endswith("/stats/usage.json")
+        }
+    )
 
 
 async def delete_in_marketo(system: System, path: str, records: list[dict[str, Any]], **how: str) -> None:
