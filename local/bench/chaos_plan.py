@@ -37,7 +37,7 @@ MARKETO_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "malformed", "when": "after", "verb": "POST"},
     {"kind": "hang", "seconds": 1.5, "when": "after", "verb": "POST"},
 )
-#: Faults of Dataverse (emulators/dataverse/faults.py).
+#: Faults of Dataverse (emulators/dataverse/environment.py).
 DATAVERSE_FAULTS: tuple[dict[str, Any], ...] = (
     {"match": "/(accounts|contacts|leads|systemusers)", "status": 429, "code": "0x80072322", "retry_after": 1},
     {"match": "/(accounts|contacts|leads|opportunities)", "status": 503, "times": 3},

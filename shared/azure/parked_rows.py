@@ -3,7 +3,8 @@
 ==================  ============================  ==============================================================
 PartitionKey        RowKey                        columns
 ==================  ============================  ==============================================================
-``company``         ``<parent>|<table>|<id>``     a parked record: Entity, Since, LinkedLater, Trace, and Record as JSON
+``company``         ``<parent>|<table>|<id>``     a parked record: Entity, Since, LinkedLater, Trace, Record (JSON);
+                                                  for version 0.1.0: FirstSeen, Correlation, Attempt, Requested
 ``company``         ``!<parent>``                 a parent's note: Table, State, Since, NextCheck, Checks, Unasked,
                                                   and where it will not come: Code, Reason, Skipped, GivenUp
 ==================  ============================  ==============================================================
@@ -148,6 +149,11 @@ def child_row(child: Parked) -> dict[str, Any]:
         "LinkedLater": child.linked_later,
         "Trace": child.trace,
         "Record": json.dumps(as_json(kept)),
+        # Version 0.1.0 cannot read a row without these: it may still be running, or be deployed again.
+        "FirstSeen": kept.first_seen,
+        "Correlation": kept.correlation_id,
+        "Attempt": kept.attempt,
+        "Requested": kept.requested,
     }
 
 

@@ -48,10 +48,10 @@ def remedy(code: str, system: str, selection: str) -> str:
     """What to do next, with the command. `selection` picks the dead letter: "--id ..." or the like."""
     if code in _NO_REPLAY:
         return f"{_NO_REPLAY[code]}, then {DISCARD} {selection} --apply"
-    return f"{_mend(code, system)}, then {REPLAY} {selection} --apply"
+    return f"{_fix(code, system)}, then {REPLAY} {selection} --apply"
 
 
-def _mend(code: str, system: str) -> str:
+def _fix(code: str, system: str) -> str:
     if code in _MEND:
         return _MEND[code]
     return _MEND_BY_KIND.get(marketo_record(code) if system == "marketo" else Kind.PERMANENT, _ROW)

@@ -10,7 +10,7 @@ nothing, however Dynamics tells of it.
 PartitionKey   RowKey                          Value
 =============  ==============================  ==================================================================
 ``reference``  ``version``                     {"rows": number, "schema": number}
-``reference``  ``<table>|<id>``                facts of a user, team or role, see shared/reference_changes.py
+``reference``  ``<table>|<id>``                facts of a user, team or role, see sync/dependants.py
 ``reference``  ``unseen``                      {"at": time} when rows that could not be seen were asked for last
 ``unseen``     ``<entity set>|<bucket>``       {"ids": [id, …]} of them, see shared/sync/unseen.py
 ``hidden``     entity set                      {"rows": number, "first": id, "at": time} of rows that cannot be seen

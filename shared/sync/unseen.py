@@ -1,4 +1,4 @@
-"""Rows that others refer to and that could not be seen: they are asked for now and then, until they can be.
+"""Asks again for rows that others refer to and that the sync user could not see, until it can.
 
 No notification tells of a privilege that is given. So what was sent without knowing its owner (or its team's
 administrator, its role, a contact in between) would keep the old link until its own next change. The ids are noted in

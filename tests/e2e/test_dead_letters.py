@@ -147,7 +147,7 @@ async def test_a_value_that_marketo_does_not_take_is_left_out(system: System) ->
     assert not await system.broker.dead_letters()
 
 
-async def test_a_dead_letter_can_be_sent_again_once_the_row_is_mended(system: System) -> None:
+async def test_a_dead_letter_can_be_sent_again_once_the_row_is_fixed(system: System) -> None:
     rows = Rows()
     deal = rows.opportunity(None, rows.user(), name=None)
     await system.seed(rows)

@@ -696,6 +696,15 @@ def test_a_record_that_an_earlier_version_parked_is_read() -> None:
     assert (found.record, found.linked_later) == (expected, False)
 
 
+def test_an_earlier_version_can_read_what_this_one_parks() -> None:
+    record = Record("contact", guid(1), SEEN, correlation_id=guid(2), attempt=2, requested=True, parked_since=NOON)
+    parent = Parent("company", "account", guid(9))
+    kept: Any = TableEntity(child_row(Parked(parent, "person", record)))
+    del kept["Record"]  # which the earlier version does not know
+    kept._metadata = {"etag": "1"}
+    assert child_of(parent, kept).record == record
+
+
 def test_what_only_one_try_knows_of_a_record_is_not_parked() -> None:
     waits = Record("contact", guid(1), SEEN, parked_since=NOON)
     record = replace(waits, collected=True, released=True, absent=1, last_seen=SEEN)
