@@ -88,7 +88,7 @@ class AmqpConnection(asyncio.Protocol):
                 self._dispatch()
         except TransportException as error:
             logger.warning("AMQP: %s", error)
-        self._transmit()
+        self.transmit()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End all links: sessions are given up, messages locked without a session stay locked."""
@@ -110,7 +110,20 @@ class AmqpConnection(asyncio.Protocol):
         """Write what the links produced, once the work at hand is done."""
         if not self._transmit_scheduled:
             self._transmit_scheduled = True
-            asyncio.get_running_loop().call_soon(self._transmit)
+            asyncio.get_running_loop().call_soon(self.transmit)
+
+    def transmit(self) -> None:
+        """Write what the links produced."""
+        self._transmit_scheduled = False
+        self._dispatch()
+        if self._socket is None:
+            return
+        while (pending := self._engine.pending()) > 0:
+            output = self._engine.peek(pending) or b""
+            self._socket.write(output)
+            self._engine.pop(len(output))
+        if pending < 0 or self._engine.capacity() < 0:
+            self._socket.close()
 
     def end_link(self, link: Link) -> None:
         """Close a link from this side; set its `condition` before to say why."""
@@ -139,18 +152,6 @@ class AmqpConnection(asyncio.Protocol):
                 reaction(event)
             del event
             self._collector.pop()
-
-    def _transmit(self) -> None:
-        self._transmit_scheduled = False
-        self._dispatch()
-        if self._socket is None:
-            return
-        while (pending := self._engine.pending()) > 0:
-            output = self._engine.peek(pending) or b""
-            self._socket.write(output)
-            self._engine.pop(len(output))
-        if pending < 0 or self._engine.capacity() < 0:
-            self._socket.close()
 
     def _on_connection_open(self, event: Any) -> None:
         event.connection.container = "servicebus-emulator"

@@ -162,7 +162,8 @@ class ConsumerLink(LinkEnd):
                     self._send(message)
         if self._link.drain_mode:
             self._link.drained()
-        self._connection.transmit_soon()
+        # At once: credit that the client takes back now would leave them here, locked and never on their way.
+        self._connection.transmit()
 
     def on_flow(self) -> None:
         """See LinkEnd."""

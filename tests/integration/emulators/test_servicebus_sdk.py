@@ -45,6 +45,7 @@ QUEUES = [
     QueueSettings("no-receives", status=QueueStatus.RECEIVE_DISABLED),
     QueueSettings("send-only"),
     QueueSettings("refused"),
+    *[QueueSettings(f"given-back-{number}", lock_seconds=60) for number in range(16)],
     QueueSettings("nested"),
 ]
 
@@ -356,3 +357,16 @@ async def test_the_process_leaves_cleanly_when_asked() -> None:
     assert (await process.stdout.readline()).startswith(b"READY ")
     process.terminate()
     assert await asyncio.wait_for(process.wait(), WAIT) == 0
+
+
+async def test_what_is_abandoned_just_before_the_link_closes_is_free_for_others(client: ServiceBusClient) -> None:
+    async def given_back(queue: str) -> int:
+        await send(client, queue, ServiceBusMessage("a"), ServiceBusMessage("b"))
+        async with client.get_queue_receiver(queue) as receiver:
+            # More credit than there are messages: what is abandoned is on its way to this link again.
+            received = await receiver.receive_messages(100, max_wait_time=WAIT)
+            await asyncio.gather(*map(receiver.abandon_message, received))
+        async with client.get_queue_receiver(queue) as receiver:
+            return len(await receiver.receive_messages(2, max_wait_time=WAIT))
+
+    assert await asyncio.gather(*(given_back(f"given-back-{number}") for number in range(16))) == [2] * 16
