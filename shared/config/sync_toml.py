@@ -135,6 +135,49 @@ class RolePolicy(_Strict):
     default: Annotated[Text, StringConstraints(max_length=50)] = "Stakeholder"
 
 
+class LifecyclePolicy(_Strict):
+    """What becomes of the record in Marketo when its row is deleted in Dynamics (docs/lifecycle.md).
+
+    `person` is "flag" where `deleted_flag` is set and nothing else is said. `delete_brake`: how many records of an
+    entity may be deleted, unlinked or flagged within an hour.
+    """
+
+    person: Literal["keep", "flag", "unlink", "delete"] = "keep"
+    deleted_flag: Annotated[str, AfterValidator(lambda given: given and checks.marketo_name(given))] = ""
+    opportunity: Literal["delete", "keep"] = "delete"
+    role: Literal["delete", "keep"] = "delete"
+    company: Literal["keep", "delete"] = "keep"
+    sales_person: Literal["keep", "delete"] = "keep"
+    delete_brake: Annotated[StrictInt, Field(ge=1)] = 500
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flags_where_there_is_a_flag(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("deleted_flag") and "person" not in given:
+            return {**given, "person": "flag"}
+        return given
+
+    @model_validator(mode="after")
+    def _flag_is_named(self) -> LifecyclePolicy:
+        if self.person == "flag" and not self.deleted_flag:
+            raise ValueError('person = "flag" needs deleted_flag = "<a boolean field of Marketo\'s persons>"')
+        return self
+
+    def of(self, entity: str) -> Literal["keep", "flag", "unlink", "delete"]:
+        """What is done with a record of this entity whose row is gone."""
+        match entity:
+            case "person":
+                return self.person
+            case "opportunity":
+                return self.opportunity
+            case "opportunity_role":
+                return self.role
+            case "company":
+                return self.company
+            case _:
+                return self.sales_person
+
+
 class TextPolicy(_Strict):
     """What becomes of characters at which Marketo would end the value: those beyond Unicode's basic plane."""
 
@@ -154,6 +197,7 @@ class SyncConfig(_Strict):
     text: TextPolicy = TextPolicy()
     owner: OwnerPolicy = OwnerPolicy()
     roles: RolePolicy = RolePolicy()
+    lifecycle: LifecyclePolicy = LifecyclePolicy()
     write_back: dict[MarketoName, Names] = dict(INSIGHT_PAIRS)
     tables: dict[str, TableConfig] = {}
 
@@ -212,6 +256,7 @@ _KEYS = {
     "keys": list(KeyFields.model_fields),
     "owner": list(OwnerPolicy.model_fields),
     "roles": list(RolePolicy.model_fields),
+    "lifecycle": list(LifecyclePolicy.model_fields),
     "text": list(TextPolicy.model_fields),
     "write_back": [],
     "table": list(TableConfig.model_fields),

@@ -180,13 +180,15 @@ def misplaced(given: Mapping[str, Any], insight: Collection[str], options: Colle
     insight = {name.lower() for name in (*insight, *_INSIGHT_TOO, *written_back)}
     yield from _twice("write_back", written_back)
     keys = given.get("keys")
+    lifecycle = given.get("lifecycle")
+    flag = lifecycle.get("deleted_flag") if isinstance(lifecycle, dict) else None
     for table, section in given.items():
         fields = section.get("fields") if table in TABLES and isinstance(section, dict) else None
         if not isinstance(fields, dict):
             continue
         entity, _ = TABLES[table]
         yield from _twice(f"{table}.fields", fields)
-        own = _own_fields(entity, keys if isinstance(keys, dict) else {})
+        own = _own_fields(entity, keys if isinstance(keys, dict) else {}, flag)
         for field in fields:
             what = _not_to_be_mapped(field, own, insight if entity.is_lead else ())
             if field in options:
@@ -198,15 +200,16 @@ def misplaced(given: Mapping[str, Any], insight: Collection[str], options: Colle
                 yield f'{table}.fields.{field}: is missing, and Marketo demands it: write {field} = "{field}"'
 
 
-def _own_fields(entity: Entity, keys: Mapping[str, Any]) -> frozenset[str]:
-    """The fields, in lower case, that the sync itself fills: the record's key, and its links to other records."""
+def _own_fields(entity: Entity, keys: Mapping[str, Any], flag: object) -> frozenset[str]:
+    """The fields, in lower case, that the sync itself fills: key, links, and the `flag` of deleted persons."""
     names = (*entity.dedupe_fields, *(link.field for link in entity.links), keys.get(entity.name))
+    names += (flag,) if entity.is_lead else ()
     return frozenset(name.lower() for name in names if isinstance(name, str))
 
 
 def _not_to_be_mapped(field: str, own: Collection[str], insight: Collection[str]) -> str:
     if field.lower() in own:
-        return "the sync itself sets this field, from the row's id and its relations: delete the line"
+        return "the sync itself sets this field, from the row and its relations: delete the line"
     if field.lower() in insight:
         return "Sales Insight's fields are read-only and go from Marketo to Dynamics: name it in [write_back] instead"
     return "Marketo itself sets this field: delete the line" if field.lower() in _READ_ONLY else ""

@@ -50,6 +50,8 @@ def check_fields(config: SyncConfig, schemas: Schemas) -> list[Finding]:
     for entity, key in (("person", config.keys.person), ("company", config.keys.company)):
         if entity in schemas.fields:
             found += _at("", f"keys.{entity}", _key(entity, key, schemas.fields[entity]))
+    if config.lifecycle.deleted_flag and "person" in schemas.fields:
+        found += _at("", "lifecycle.deleted_flag", _deleted_flag(config, schemas.fields["person"]))
     found += _write_back(config, schemas)
     return found
 
@@ -161,6 +163,19 @@ def _key(entity: str, key: str, fields: Mapping[str, MarketoField]) -> Found:
     elif entity == "person" and not field.searchable:
         text = f"Marketo does not find persons by {name}: {nothing}"
         yield failed(text, "name a custom field of type string; msisync fields list lead shows them", code=Code.KEY)
+
+
+def _deleted_flag(config: SyncConfig, fields: Mapping[str, MarketoField]) -> Found:
+    name = next((known for known in fields if known.lower() == config.lifecycle.deleted_flag.lower()), None)
+    if name is None:
+        text = f"Marketo's leads have no field {config.lifecycle.deleted_flag}: deleted persons cannot be flagged"
+        yield attention(text, nearest(config.lifecycle.deleted_flag, fields, "lead"), code=Code.FIELD_MISSING)
+    elif not fields[name].writable:
+        text = f"{name} cannot be written in Marketo: deleted persons cannot be flagged"
+        yield attention(text, "name another field", code=Code.FIELD_READ_ONLY)
+    elif fields[name].data_type != "boolean":
+        text = f"{name} is a {fields[name].data_type} field, which is not true or false"
+        yield failed(text, "name a boolean field", code=Code.WRONG_TYPE)
 
 
 def _write_back(config: SyncConfig, schemas: Schemas) -> Found:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from shared.config import sync_toml
 from shared.config.conditions import Condition, SyncFilter
-from shared.config.sync_toml import INSIGHT_PAIRS, FieldRule, OwnerPolicy, SyncConfig
+from shared.config.sync_toml import INSIGHT_PAIRS, FieldRule, LifecyclePolicy, OwnerPolicy, SyncConfig
 from shared.model.entities import TABLES
 from shared.sync.mapping import MarketoField, compile_table
 from tests.support.values import ROOT
@@ -50,9 +50,11 @@ def test_the_delivered_file_shows_every_option() -> None:
     explained = [f"convert = {json.dumps(name)}" for name in get_args(FieldRule.model_fields["convert"].annotation)]
     for word in (*explained[1:], *FieldRule.model_fields, "filter = ", '"present"', '"empty"'):
         assert word in text
-    for model, option in (
-        (SyncConfig, "empty"), (SyncConfig, "unsubscribe"), (OwnerPolicy, "team"), (OwnerPolicy, "unusable_user")
-    ):  # fmt: skip
+    policies: list[tuple[type[BaseModel], str]] = [
+        (SyncConfig, "empty"), (SyncConfig, "unsubscribe"), (OwnerPolicy, "team"), (OwnerPolicy, "unusable_user"),
+        *((LifecyclePolicy, name) for name in ("person", "opportunity", "role", "company", "sales_person")),
+    ]  # fmt: skip
+    for model, option in policies:
         for word in get_args(model.model_fields[option].annotation):
             assert f'"{word}"' in text
 
@@ -83,7 +85,29 @@ def test_every_example_that_the_delivered_file_has_behind_a_hash_can_be_turned_o
 def test_the_delivered_file_has_an_example_of_a_filter_of_custom_fields_and_of_a_fixed_owner() -> None:
     lines = (ROOT / "sync.toml").read_text(encoding="utf-8").splitlines()
     names = [lines[example[-1]].split()[1] for example in examples()]
-    assert names == ["fixed", "favoriteColor", "filter", "filter", "campaignGuid", "externalCreatedDate"]
+    options = ["fixed", "deleted_flag", "person"]
+    assert names == [*options, "favoriteColor", "filter", "filter", "campaignGuid", "externalCreatedDate"]
+
+
+@pytest.mark.parametrize(
+    ("section", "policy"),
+    [
+        ("", "keep"),
+        ('deleted_flag = "newDeleted"', "flag"),
+        ('deleted_flag = "newDeleted"\nperson = "keep"', "keep"),
+        ('person = "delete"', "delete"),
+    ],
+)
+def test_a_person_whose_row_is_deleted_is_flagged_as_soon_as_there_is_a_field_for_it(
+    tmp_path: Path, section: str, policy: str
+) -> None:
+    assert loaded(tmp_path, f"[lifecycle]\n{section}").lifecycle.of("person") == policy
+
+
+def test_what_is_deleted_by_default_is_what_nobody_else_keeps(tmp_path: Path) -> None:
+    lifecycle = loaded(tmp_path, "").lifecycle
+    names = ("opportunity", "opportunity_role", "company", "sales_person")
+    assert [lifecycle.of(name) for name in names] == ["delete", "delete", "keep", "keep"]
 
 
 def test_an_empty_file_syncs_nothing_with_the_default_policies(tmp_path: Path) -> None:

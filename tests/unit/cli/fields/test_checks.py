@@ -377,3 +377,14 @@ async def test_a_vendor_that_refuses_is_a_finding_and_one_that_is_unwell_an_erro
     for unwell in (Kind.TRANSIENT, Kind.THROTTLED, Kind.DAILY):
         with pytest.raises(MarketoError):
             await loaded(COLUMNS, MarketoError("608", "unavailable", kind=unwell))
+
+
+def test_the_flag_of_deleted_persons_must_be_a_boolean_field_that_can_be_written() -> None:
+    def flagged(name: str, **fields: MarketoField) -> list[Finding]:
+        return findings(None, sides(fields=fields), lifecycle={"deleted_flag": name})
+
+    assert flagged("flag") == flagged("Flag") == []
+    missing, locked, text = (only(flagged(name)) for name in ("flags", "locked", "text"))
+    assert [f.severity for f in (missing, locked, text)] == [Severity.ATTENTION, Severity.ATTENTION, Severity.FAILED]
+    assert missing.remedy == "is flag meant?"
+    assert {f.key for f in (missing, locked, text)} == {"lifecycle.deleted_flag"}
