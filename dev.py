@@ -69,6 +69,7 @@ TASKS = {
     "lock": "pin every package with its hash after a change of a requirements*.in; --check, --upgrade",
     "generate": "write the files that are made from the code: queues, emulator, licences, pages of commands; --check",
     "docs": "build the documentation site, with warnings as errors",
+    "coverage": "measure how much of shared/ the unit, integration and e2e tests reach, in all processes",
     "setup": "only install what is missing",
 }
 MODULES = {
@@ -79,6 +80,7 @@ MODULES = {
     "lock": "tools.lock",
     "generate": "tools.generate",
     "docs": "tools.site",
+    "coverage": "tools.coverage",
 }
 #: import-linter has no module that `-m` could run.
 IMPORT_CONTRACTS = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache', '--no-logo'])"
@@ -106,6 +108,7 @@ SHORT_TASKS = (
     ("generate", ("--check",), {0}),
     ("lock", ("--check",), {0}),
     ("docs", (), {0}),
+    ("coverage", ("unit", "-k", "test_clock"), {0}),
     ("bench", ("--only", "import"), {0, 1}),
     ("demo", ("--size", "small"), {0}),
 )

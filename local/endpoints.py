@@ -21,7 +21,7 @@ from local.queues import DATAVERSE_KEY, DATAVERSE_POLICY, NAMES
 MARKETO_HOST = "123-abc-456.mktorest.com"
 HOSTS = (dataverse.LOGIN_HOST, dataverse.ORGANIZATION_HOST, MARKETO_HOST)
 # All that children take over from the shell: a person's own app settings must not change what the stack runs.
-INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
+INHERITED = ("COVERAGE_PROCESS_CONFIG", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 
 
 @dataclass(frozen=True, kw_only=True)

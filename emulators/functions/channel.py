@@ -19,6 +19,8 @@ from emulators.processes import PARENT_VARIABLE
 logger = logging.getLogger("emulators.functions.host")
 
 _ROOT = Path(__file__).resolve().parents[2]
+#: Seconds that a worker has to leave once the host is gone.
+LEAVE_SECONDS = 3.0
 
 
 class FunctionError(Exception):
@@ -113,11 +115,13 @@ class WorkerChannel:
             self._process.kill()
 
     async def stop(self) -> None:
-        """End the worker process."""
+        """End the worker process: it leaves when the link is closed, or is killed."""
         self._reading.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reading
         self._writer.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), LEAVE_SECONDS)
         self.kill()
         await self._process.wait()
 

@@ -86,7 +86,7 @@ class Instance:
         await self._until_listeners_end()
 
     async def stop(self) -> None:
-        """End the worker, and whatever still listens, as if the machine had been switched off."""
+        """End the worker, and whatever still listens, without waiting for what runs."""
         worker = self.worker
         if self._watch is not None:
             self._watch.cancel()
@@ -95,8 +95,6 @@ class Instance:
             self._watch = None
         self._worker = self.over.get_loop().create_future()
         self._worker.set_result(None)
-        if worker is not None:
-            worker.kill()
         # Before they read of the worker's end: the dead settle nothing.
         for _, task in self._listeners:
             task.cancel()
@@ -192,6 +190,8 @@ class Instances:
             return
         if action == "stop":
             await instance.drain()
+        elif instance.worker is not None:
+            instance.worker.kill()
         await instance.stop()
 
     async def over(self) -> str:
