@@ -14,7 +14,7 @@ from ..config.settings import BusSettings
 from ..model.record import timestamp
 from . import sdk
 from .errors import broker_errors
-from .sub_queue import SubQueue
+from .receiver import Receiver
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage
@@ -70,9 +70,10 @@ class Bus:
         with broker_errors():
             await asyncio.gather(*(self._send(queue, group) for queue, group in by_queue.items()))
 
-    def given_up(self, queue: str) -> SubQueue:
-        """The queue's dead-letter sub-queue. It opens with its first use; close it."""
-        return SubQueue(self._open().get_queue_receiver(queue, sub_queue=sdk.servicebus.ServiceBusSubQueue.DEAD_LETTER))
+    def receiver(self, queue: str, *, dead: bool) -> Receiver:
+        """Looks into and receives from the queue, or from its dead-letter sub-queue; opens with its first use."""
+        sub_queue = sdk.servicebus.ServiceBusSubQueue.DEAD_LETTER if dead else None
+        return Receiver(self._open().get_queue_receiver(queue, sub_queue=sub_queue))
 
     async def _send(self, queue: str, messages: list[Outgoing]) -> None:
         sender, lock = self._sender(queue)

@@ -6,12 +6,12 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from rich.console import Console
 
-    from .context import Context
+from .context import Context
 
 
 class Exit(IntEnum):
@@ -44,6 +44,14 @@ def positive_number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise ArgumentTypeError("a number of at least 1 is needed")
     return int(text)
+
+
+def guid(text: str) -> str:
+    """A GUID in lower case with hyphens, however it is written. Raises ArgumentTypeError."""
+    try:
+        return str(UUID(text.strip().strip("(){}")))
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a valid GUID") from None
 
 
 def _no_arguments(_: ArgumentParser) -> None:

@@ -6,14 +6,13 @@ a page of 5,000 ids is on its way from Dynamics to the queue.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
-from uuid import UUID
 
 from rich.markup import escape
 
@@ -26,7 +25,7 @@ from ..model.entities import ENTITIES, TABLES, Entity
 from ..model.errors import ConfigurationError
 from ..model.record import MAX_RECORDS, Record, encode
 from ..sync.routing import chunked
-from .command import Command, Exit, Result
+from .command import Command, Exit, Result, guid
 from .renewal import not_told, renew
 
 if TYPE_CHECKING:
@@ -224,14 +223,6 @@ def _lines(sent: Sent, *, applied: bool, parked: bool) -> Iterator[str]:
         yield f"[yellow]Not in Dynamics:[/] {escape(', '.join(sent.unknown[:_SHOWN]))}{rest}"
     if sent.total:
         yield "To see them go: msisync status --watch" if applied else "Nothing was sent. To send them: --apply"
-
-
-def guid(text: str) -> str:
-    """A GUID in lower case with hyphens, however it is written. Raises ArgumentTypeError."""
-    try:
-        return str(UUID(text.strip().strip("(){}")))
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is not a valid GUID") from None
 
 
 def _arguments(parser: ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from ..model.entities import ENTITIES
 from ..model.errors import ConfigurationError
 from . import normalisers
 from .validation import problems
@@ -134,6 +135,10 @@ class QueueSettings(_Settings):
     def of(self, entity: str) -> str:
         """The queue of one of the five entities."""
         return str(getattr(self, entity))
+
+    def entity_of(self, queue: str) -> str:
+        """Whose queue it is; empty where it is none of the five."""
+        return next((entity for entity in ENTITIES if self.of(entity) == queue), "")
 
     @model_validator(mode="after")
     def _one_purpose_each(self) -> QueueSettings:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+from ..azure.receiver import Message, Receiver
 from ..azure.service_bus import Bus, Outgoing, sendable
 from ..azure.shared_state import State
-from ..azure.sub_queue import GivenUp, SubQueue
 from ..config.settings import QueueSettings
 from ..model.dead_letter import BROKERS_OWN, BROUGHT_BACK, FIRST_SEEN, Explanation
 from ..model.entities import ENTITIES
@@ -44,27 +44,27 @@ MOST = 1000
 _RECEIVE_SECONDS = 2.0
 
 
-def comes_back(message: GivenUp) -> bool:
+def comes_back(message: Message) -> bool:
     """Whether something is to be done about a message."""
     return message.reason == GIVEN_UP and BROUGHT_BACK not in message.properties
 
 
-def sent_for(message: GivenUp, queue: str, queues: QueueSettings, now: datetime) -> Outgoing:
+def sent_for(message: Message, queue: str, queues: QueueSettings, now: datetime) -> Outgoing:
     """What takes the place of a message that comes back: itself, marked, or a dead letter with the reason."""
     seen = message.enqueued or now
-    if message.body is None:
+    if not message.is_data:
         return dead_letter(
             queues,
-            message.text.encode(errors="replace"),
+            message.body,
             Explanation(NOT_BINDABLE, _NOT_BINDABLE, "msisync", queue, seen),
-            correlation_id=message.correlation_id or "",
+            correlation_id=message.correlation_id,
         )
     kept = {name: value for name, value in message.properties.items() if name not in BROKERS_OWN}
     return Outgoing(
         queue,
         message.body,
         session=message.session,
-        correlation_id=message.correlation_id,
+        correlation_id=message.correlation_id or None,
         content_type=message.content_type or "application/json",
         properties={FIRST_SEEN: timestamp(seen), **sendable(kept), BROUGHT_BACK: timestamp(now)},
     )
@@ -79,7 +79,7 @@ class Redelivery:
         self._state = state
         self._now = now
         #: Open, since a link takes longer to open than to look; and up to where a queue holds nothing that comes back.
-        self._peekers: dict[str, SubQueue] = {}
+        self._peekers: dict[str, Receiver] = {}
         self._looked: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -109,8 +109,8 @@ class Redelivery:
         if not wanted:
             return
         counts: Counter[str] = Counter()
-        async with self._bus.given_up(queue) as sub_queue:
-            left: list[GivenUp] = []
+        async with self._bus.receiver(queue, dead=True) as sub_queue:
+            left: list[Message] = []
             received = 0
             try:
                 while wanted and received < MOST:
@@ -128,7 +128,7 @@ class Redelivery:
     async def _look(self, queue: str) -> set[int]:
         """The sequence numbers of those that come back. Nothing is received for that."""
         if queue not in self._peekers:
-            self._peekers[queue] = self._bus.given_up(queue)
+            self._peekers[queue] = self._bus.receiver(queue, dead=True)
         peeker = self._peekers[queue]
         start = self._looked.get(queue, 1)
         for _ in range(MOST // _PAGE):
@@ -143,8 +143,8 @@ class Redelivery:
         return set()
 
     async def _bring_back(
-        self, queue: str, sub_queue: SubQueue, messages: Sequence[GivenUp], counts: Counter[str]
-    ) -> list[GivenUp]:
+        self, queue: str, sub_queue: Receiver, messages: Sequence[Message], counts: Counter[str]
+    ) -> list[Message]:
         """Send first, then take away: what fails in between comes twice, never not at all. Gives those that stay."""
         back = [message for message in messages if comes_back(message)]
         sent = [sent_for(message, queue, self._queues, self._now()) for message in back]

@@ -10,7 +10,8 @@ import pytest
 from azure.servicebus.aio import ServiceBusClient
 
 from local.harness import Made, Rows, System, eventually
-from shared.cli.peek import Peeked, Place, peek
+from shared.azure.receiver import Message
+from shared.cli.peek import Place, peek
 
 ENTITIES = ("sales_person", "company", "person")
 
@@ -60,7 +61,7 @@ async def test_storage_is_away_when_children_must_wait_and_when_they_are_to_be_r
     await arrive(system, rows)
 
 
-async def in_session(system: System, queue: str) -> list[Peeked]:
+async def in_session(system: System, queue: str) -> list[Message]:
     """The messages of an entity's queue, in any state; nobody else may be at work on it."""
     client = ServiceBusClient.from_connection_string(system.endpoints["service_bus"]["connection_string"])
     async with client:

@@ -14,8 +14,9 @@ from azure.servicebus.aio.management import ServiceBusAdministrationClient
 from emulators.processes import free_ports
 from emulators.servicebus.harness import Emulator, running_emulator
 from emulators.servicebus.settings import QueueSettings, QueueStatus
+from shared.azure.receiver import Message
 from shared.cli import peek as module
-from shared.cli.peek import Peeked, Place, QueueUnavailable, counts, peek
+from shared.cli.peek import Place, QueueUnavailable, counts, peek
 
 WAIT = 5.0
 QUEUES = [
@@ -42,11 +43,11 @@ async def send(client: ServiceBusClient, queue: str, *bodies: str, session: str 
         await sender.send_messages([ServiceBusMessage(body, session_id=session) for body in bodies])
 
 
-async def everything(client: ServiceBusClient, place: Place, page: int = 250) -> list[Peeked]:
+async def everything(client: ServiceBusClient, place: Place, page: int = 250) -> list[Message]:
     return [message async for found in peek(client, place, page=page) for message in found]
 
 
-def bodies(messages: list[Peeked]) -> list[str]:
+def bodies(messages: list[Message]) -> list[str]:
     return [message.body.decode() for message in messages]
 
 
@@ -127,7 +128,7 @@ async def test_dead_letters_of_a_session_queue(client: ServiceBusClient) -> None
         (message,) = await receiver.receive_messages(1, max_wait_time=WAIT)
         await receiver.dead_letter_message(message, reason="Why", error_description="because")
     (dead,) = await everything(client, Place("session4", dead=True))
-    assert (dead.body, dead.dead_letter_reason, dead.dead_letter_description) == (b"bad", "Why", "because")
+    assert (dead.body, dead.reason, dead.description) == (b"bad", "Why", "because")
     async with client.get_queue_receiver("session4", sub_queue=ServiceBusSubQueue.DEAD_LETTER) as receiver:
         assert len(await receiver.receive_messages(1, max_wait_time=WAIT)) == 1
 

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from ...azure.receiver import Message
 from ...config.settings import QueueSettings
 from ...model.errors import MsiSyncError
 from ...model.ids_and_times import moment
 from ...model.record import timestamp
-from ..peek import Peeked, Place
+from ..peek import Place
 from ..private_file import private_file
 from .letter import DeadLetter, read
 
@@ -49,8 +50,8 @@ def line_of(letter: DeadLetter) -> str:
                 "sequence": message.sequence_number,
                 "enqueued": timestamp(message.enqueued) if message.enqueued else None,
                 "delivery_count": message.delivery_count,
-                "reason": message.dead_letter_reason,
-                "description": message.dead_letter_description,
+                "reason": message.reason,
+                "description": message.description,
                 "correlation_id": message.correlation_id,
                 "content_type": message.content_type,
                 "properties": {name: _plain(value) for name, value in message.properties.items()},
@@ -82,14 +83,14 @@ def letters_in(path: Path, queues: QueueSettings) -> Iterator[DeadLetter]:
 
 
 def _letter(given: Mapping[str, Any], queues: QueueSettings) -> DeadLetter:
-    message = Peeked(
+    message = Message(
         int(given["sequence"]),
         base64.b64decode(given["body_base64"], validate=True) if "body_base64" in given else given["body"].encode(),
         moment(given.get("enqueued")),
         delivery_count=int(given.get("delivery_count", 0)),
         properties={name: _value(value) for name, value in given.get("properties", {}).items()},
-        dead_letter_reason=str(given.get("reason", "")),
-        dead_letter_description=str(given.get("description", "")),
+        reason=str(given.get("reason", "")),
+        description=str(given.get("description", "")),
         correlation_id=str(given.get("correlation_id", "")),
         content_type=str(given.get("content_type", "")),
     )

@@ -14,12 +14,11 @@ from ...model.errors import MsiSyncError
 from ..command import Command, Exit, Result, number, positive_number
 from ..context import Context
 from ..peek import peek
-from . import filters
 from .files import export, import_
-from .grouping import Groups
 from .letter import DeadLetter, place_of, read
+from .look import add_filters, look
 from .replay import discard, replay
-from .survey import look
+from .selection import Groups
 from .text import brief, full, group_json, say, show_brief, show_full, show_groups, show_unseen
 
 GROUP = "see, replay, archive or discard what could not be synced"
@@ -31,7 +30,7 @@ async def summary(context: Context, given: Namespace, progress: Console) -> Resu
     """Count all dead letters by what they have in common. Raises QueueUnavailable when Service Bus does not answer."""
     groups = Groups()
     with progress.status("Looking at the dead letters"):
-        unseen = await look(context, filters.given_filters(given), groups.add)
+        unseen = await look(context, given, groups.add)
     found = [group_json(group) for group in groups.largest_first()]
     count = sum(group["count"] for group in found)
     data = {"count": count, "groups": found, "not_looked_at": unseen}
@@ -60,7 +59,7 @@ async def list_(context: Context, given: Namespace, progress: Console) -> Result
             heapq.heapreplace(best, (*rank, brief(letter)))
 
     with progress.status("Looking at the dead letters"):
-        unseen = await look(context, filters.given_filters(given), take)
+        unseen = await look(context, given, take)
     found = [letter for *_, letter in sorted(best, key=lambda each: each[:2], reverse=True)]
     data = {"count": count, "dead_letters": found, "not_looked_at": unseen}
 
@@ -92,7 +91,7 @@ async def show_one(context: Context, given: Namespace, _: Console) -> Result:
 def _list_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--limit", type=positive_number, default=LIMIT, metavar="N", help=f"how many; default {LIMIT}")
     parser.add_argument("--oldest", action="store_true", help="the oldest ones instead of the newest")
-    filters.arguments(parser)
+    add_filters(parser)
 
 
 def _show_arguments(parser: ArgumentParser) -> None:
@@ -111,25 +110,25 @@ def _again_argument(parser: ArgumentParser) -> None:
 def _replay_arguments(parser: ArgumentParser) -> None:
     _apply_arguments(parser)
     _again_argument(parser)
-    filters.arguments(parser)
+    add_filters(parser)
 
 
 def _discard_arguments(parser: ArgumentParser) -> None:
     _apply_arguments(parser)
     parser.add_argument("--exported", type=Path, metavar="FILE", help="only what an export has written to FILE")
-    filters.arguments(parser)
+    add_filters(parser)
 
 
 def _export_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a new file; one JSON object a line")
-    filters.arguments(parser)
+    add_filters(parser)
 
 
 def _import_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a file that export has written")
     parser.add_argument("--apply", action="store_true", help="send them; without it nothing is changed")
     _again_argument(parser)
-    filters.arguments(parser)
+    add_filters(parser)
 
 
 _WHERE = "The queue of dead letters and every queue's own dead-letter sub-queue are one list.\n"
@@ -141,7 +140,7 @@ COMMANDS = (
         "count the dead letters by entity, queue and code, with what to do about each group",
         f"{_WHERE}Exit codes: 0 there are none; 1 there are some.\nNext: msisync dead-letters list --code CODE",
         summary,
-        filters.arguments,
+        add_filters,
     ),
     Command(
         "dead-letters list",

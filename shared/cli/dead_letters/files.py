@@ -10,19 +10,17 @@ from uuid import uuid4
 
 from rich.console import Console
 
-from ...azure.service_bus import Bus, Outgoing
+from ...azure.service_bus import Outgoing
 from ...sync.routing import Refusal
 from ..command import Exit, Result
 from ..context import Context
 from .archive import letters_in, line_of, writing
-from .filters import given_filters
 from .letter import DeadLetter
-from .move import Tally
+from .look import fits, look
+from .move import Tally, send
 from .replay import counting, result
 from .resend import Stamp, resend
 from .selection import Selection
-from .sending import send
-from .survey import look
 from .text import say, show_unseen
 
 #: Messages of an import that are on their way at once.
@@ -39,7 +37,7 @@ async def export(context: Context, given: Namespace, progress: Console) -> Resul
             size += file.write(line_of(letter))
             count += 1
 
-        unseen = await look(context, given_filters(given), write)
+        unseen = await look(context, given, write)
     data = {"file": str(given.file), "written": count, "characters": size, "not_looked_at": unseen}
 
     def show(console: Console) -> None:
@@ -52,34 +50,28 @@ async def export(context: Context, given: Namespace, progress: Console) -> Resul
 
 async def import_(context: Context, given: Namespace, progress: Console) -> Result:
     """Send the dead letters of a file to where they belong. Raises ArchiveError before anything is sent."""
-    now, found, tally = datetime.now(UTC), Selection(again=given.again), Tally()
-    stamp = Stamp(now, str(uuid4()))
-    for _ in _outgoing(context, given, stamp, now, found):
+    found, tally = Selection(again=given.again), Tally()
+    stamp = Stamp(datetime.now(UTC), str(uuid4()))
+    for _ in _outgoing(context, given, stamp, found):
         pass
     if given.apply:
-        bus = Bus(context.settings.bus)
-        try:
-            bar = counting(progress, "import", found.count)
-            with bar as report:
-                messages = _outgoing(context, given, stamp, now, Selection(again=given.again))
-                while batch := list(islice(messages, _AT_ONCE)):
-                    sent = await send(bus, batch)
-                    tally.failures.update(filter(None, sent.failures))
-                    tally.went += sum(not why for why in sent.failures)
-                    report(len(batch))
-                    if sent.hopeless:
-                        break
-            tally.seconds = bar.seconds
-        finally:
-            await bus.close()
+        with counting(progress, "import", found.count, tally) as on_progress:
+            messages = _outgoing(context, given, stamp, Selection(again=given.again))
+            while batch := list(islice(messages, _AT_ONCE)):
+                sent = await send(context.outgoing, batch)
+                tally.failures.update(filter(None, sent.failures))
+                tally.went += sent.failures.count("")
+                on_progress(len(batch))
+                if sent.hopeless:
+                    break
     return result("import", found, tally, applied=given.apply, stamp=stamp, unseen={})
 
 
-def _outgoing(context: Context, given: Namespace, stamp: Stamp, now: datetime, found: Selection) -> Iterator[Outgoing]:
+def _outgoing(context: Context, given: Namespace, stamp: Stamp, found: Selection) -> Iterator[Outgoing]:
     """What is to be sent, one by one; `found` takes the rest."""
-    queues, filters = context.settings.queues, given_filters(given)
+    queues = context.settings.queues
     for letter in letters_in(given.file, queues):
-        if filters.fit(letter, now):
+        if fits(given, letter, stamp.at):
             prepared = resend(letter, queues, stamp)
             refusal = prepared if isinstance(prepared, Refusal) else None
             if found.offer(letter, refusal) and isinstance(prepared, Outgoing):

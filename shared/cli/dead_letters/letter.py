@@ -6,13 +6,14 @@ import shlex
 from dataclasses import dataclass
 from datetime import datetime
 
+from ...azure.receiver import Message
 from ...config.settings import QueueSettings
 from ...dataverse.notifications import parse
 from ...model.dead_letter import Explanation
 from ...model.entities import ENTITIES, TABLES
 from ...model.errors import MessageError, NotificationError
 from ...model.record import decode, timestamp
-from ..peek import Peeked, Place
+from ..peek import Place
 from ..remedies import remedy
 
 UNKNOWN = "unknown"
@@ -33,7 +34,7 @@ class DeadLetter:
     """
 
     place: Place
-    message: Peeked
+    message: Message
     code: str
     reason: str
     system: str
@@ -83,22 +84,23 @@ def place_of(text: str, queues: QueueSettings) -> tuple[Place, int] | None:
     return (place, int(number)) if place and known_number else None
 
 
-def read(place: Place, message: Peeked, queues: QueueSettings) -> DeadLetter:
+def read(place: Place, message: Message, queues: QueueSettings) -> DeadLetter:
     """What a message of a place says. Understands every message: what is missing is unknown or empty."""
     why = Explanation.read(message.properties)
-    if place.queue != queues.dead_letters:
-        return _of_broker(place, message, why, queues)
+    if place.queue != queues.dead_letters:  # the broker's; what an earlier replay has left in it is not about this
+        given = (message.reason, message.description, "service bus", place.queue, why.first_seen)
+        why = Explanation(*given, attempts=message.delivery_count, replays=why.replays)
     source = why.source_queue or UNKNOWN
     ids: Rows
     if why.record_id:
         entity, ids, replays = why.entity, ((why.table, why.record_id),), 0
     else:
-        entity, ids, replays = _body(message, why.entity or _entity_of(source, queues))
+        entity, ids, replays = _body(message, why.entity or queues.entity_of(source))
     return DeadLetter(
         place,
         message,
-        why.code or message.dead_letter_reason or UNKNOWN,
-        why.message or message.dead_letter_description,
+        why.code or message.reason or UNKNOWN,
+        why.message or message.description,
         why.system or UNKNOWN,
         source,
         entity,
@@ -109,25 +111,7 @@ def read(place: Place, message: Peeked, queues: QueueSettings) -> DeadLetter:
     )
 
 
-def _of_broker(place: Place, message: Peeked, why: Explanation, queues: QueueSettings) -> DeadLetter:
-    """A message that the broker gave up. What an earlier replay left in its properties is not about this."""
-    entity, ids, replays = _body(message, _entity_of(place.queue, queues))
-    return DeadLetter(
-        place,
-        message,
-        message.dead_letter_reason or UNKNOWN,
-        message.dead_letter_description,
-        "service bus",
-        place.queue,
-        entity,
-        ids,
-        why.first_seen or message.enqueued,
-        message.delivery_count,
-        max(why.replays, replays),
-    )
-
-
-def _body(message: Peeked, entity: str) -> tuple[str, Rows, int]:
+def _body(message: Message, entity: str) -> tuple[str, Rows, int]:
     """(entity, rows, replays) of records, or of a notification where no entity is known."""
     if entity:
         try:
@@ -141,7 +125,3 @@ def _body(message: Peeked, entity: str) -> tuple[str, Rows, int]:
         return "", (), 0
     known = next((TABLES[change.table][0].name for change in changes if change.table in TABLES), "")
     return known, tuple((change.table, change.id) for change in changes), 0
-
-
-def _entity_of(queue: str, queues: QueueSettings) -> str:
-    return next((entity for entity in ENTITIES if queues.of(entity) == queue), "")

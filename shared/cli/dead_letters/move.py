@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from ...azure.receiver import Message, Receiver
 from ...azure.service_bus import Bus, Outgoing
+from ...model.errors import BrokerUnavailableError
 from ...sync.routing import Refusal
 from ..context import Context
-from ..peek import Place, as_peeked
+from ..peek import Place
 from .letter import DeadLetter, read
-from .sending import send, short
-
-if TYPE_CHECKING:
-    from azure.servicebus import ServiceBusReceivedMessage
-    from azure.servicebus.aio import ServiceBusReceiver
 
 #: Messages that are received, sent and settled at a time; their locks last 5 minutes, and a slice takes about a second.
 #: Small slices are slow: after each, the SDK goes on listening for up to 0.2 s when all is confirmed.
@@ -58,83 +54,69 @@ class Tally:
     seconds: float = 0.0
 
 
+@dataclass(slots=True)
 class Mover:
     """Moves the dead letters with these numbers out of a place, and counts in `tally`.
 
     `on_progress` is called with how many are done since the last call.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        place: Place,
-        numbers: Collection[int],
-        prepare: Prepare,
-        tally: Tally,
-        *,
-        on_progress: Callable[[int], None],
-        max_held: int = MAX_HELD,
-    ) -> None:
-        self._context = context
-        self._place = place
-        self._wanted = set(numbers)
-        self._last = max(numbers)
-        self._prepare = prepare
-        self._tally = tally
-        self._on_progress = on_progress
-        self._max_held = max_held
+    context: Context
+    place: Place
+    numbers: Collection[int]
+    prepare: Prepare
+    tally: Tally
+    on_progress: Callable[[int], None]
+    max_held: int = MAX_HELD
+    _wanted: set[int] = field(init=False)
 
     async def run(self) -> None:
         """Work until every chosen dead letter is done or none comes any more."""
-        from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415  (half a second)
-
-        bus = Bus(self._context.settings.bus)
-        try:
-            for attempt in range(TRIES):
-                try:
-                    return await self._receive(bus)
-                except (ServiceBusError, OSError) as error:
-                    if attempt + 1 == TRIES:
-                        self._tally.failures[f"{self._place}: {short(error)}"] += 1
-                    else:
-                        await asyncio.sleep(attempt)
-        finally:
-            await bus.close()
-
-    async def _receive(self, bus: Bus) -> None:
-        from azure.servicebus import ServiceBusSubQueue  # noqa: PLC0415
-
-        sub_queue = ServiceBusSubQueue.DEAD_LETTER if self._place.dead else None
-        held: dict[int | None, ServiceBusReceivedMessage] = {}
-        async with self._context.bus.get_queue_receiver(self._place.queue, sub_queue=sub_queue) as receiver:
+        self._wanted = set(self.numbers)
+        for attempt in range(TRIES):
             try:
-                while self._wanted:
-                    received = await receiver.receive_messages(SLICE, max_wait_time=WAIT_SECONDS)
-                    # One whose lock has ended meanwhile comes again, and takes the place of the first.
-                    held.update((message.sequence_number, message) for message in received)
-                    ready, hopeless = await self._send(received, bus)
-                    for message in ready:
-                        del held[message.sequence_number]
-                    await self._remove(ready, receiver)
-                    if hopeless or all((message.sequence_number or 0) > self._last for message in received):
-                        return
-                    if self._wanted and len(held) >= self._max_held:
-                        self._tally.blocked = True
-                        return
-            finally:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(GIVE_BACK_SECONDS):
-                        await _settle(receiver.abandon_message, list(held.values()))
+                async with self.context.outgoing.receiver(self.place.queue, dead=self.place.dead) as receiver:
+                    await self._receive(receiver)
+                return
+            except BrokerUnavailableError as error:
+                if attempt + 1 == TRIES:
+                    self.tally.failures[f"{self.place}: {short(error)}"] += 1
+                else:
+                    await asyncio.sleep(attempt)
 
-    async def _send(
-        self, received: Sequence[ServiceBusReceivedMessage], bus: Bus
-    ) -> tuple[list[ServiceBusReceivedMessage], bool]:
+    async def _receive(self, receiver: Receiver) -> None:
+        held: dict[int, Message] = {}
+        last = max(self.numbers)
+        try:
+            while self._wanted:
+                received = await receiver.receive(SLICE, WAIT_SECONDS)
+                # One whose lock has ended meanwhile comes again, and takes the place of the first.
+                held.update((message.sequence_number, message) for message in received)
+                ready, hopeless = await self._send(received)
+                for message in ready:
+                    del held[message.sequence_number]
+                self._wanted.difference_update(message.sequence_number for message in ready)  # never to be sent twice
+                removed = await receiver.remove(ready)
+                self.tally.went += removed
+                self.tally.doubtful += len(ready) - removed
+                self.on_progress(len(ready))
+                if hopeless or all(message.sequence_number > last for message in received):
+                    return
+                if self._wanted and len(held) >= self.max_held:
+                    self.tally.blocked = True
+                    return
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GIVE_BACK_SECONDS):
+                    await receiver.abandon(list(held.values()))
+
+    async def _send(self, received: Sequence[Message]) -> tuple[list[Message], bool]:
         """Send the chosen ones. Gives those that may be removed now, and whether going on is hopeless."""
         ready, originals, messages = [], [], []
         for message in received:
             if message.sequence_number not in self._wanted:
                 continue
-            prepared = self._prepare(read(self._place, as_peeked(message), self._context.settings.queues))
+            prepared = self.prepare(read(self.place, message, self.context.settings.queues))
             if isinstance(prepared, Refusal):
                 self._failed(message, f"{prepared.code}: {prepared.message}")
             elif prepared is None:
@@ -142,7 +124,7 @@ class Mover:
             else:
                 originals.append(message)
                 messages.append(prepared)
-        sent = await send(bus, messages)
+        sent = await send(self.context.outgoing, messages)
         for message, why in zip(originals, sent.failures, strict=True):
             if why:
                 self._failed(message, why)
@@ -150,30 +132,46 @@ class Mover:
                 ready.append(message)
         return ready, sent.hopeless
 
-    async def _remove(self, ready: list[ServiceBusReceivedMessage], receiver: ServiceBusReceiver) -> None:
-        self._wanted.difference_update(message.sequence_number or 0 for message in ready)  # never to be sent twice
-        removed = await _settle(receiver.complete_message, ready)
-        self._tally.went += removed
-        self._tally.doubtful += len(ready) - removed
-        self._on_progress(len(ready))
-
-    def _failed(self, message: ServiceBusReceivedMessage, why: str) -> None:
-        self._wanted.discard(message.sequence_number or 0)
-        self._tally.failures[why] += 1
-        self._on_progress(1)
+    def _failed(self, message: Message, why: str) -> None:
+        self._wanted.discard(message.sequence_number)
+        self.tally.failures[why] += 1
+        self.on_progress(1)
 
 
-async def _settle(
-    settle: Callable[[ServiceBusReceivedMessage], Awaitable[None]], messages: Sequence[ServiceBusReceivedMessage]
-) -> int:
-    """Settle messages, a slice at a time. Gives how many the broker has confirmed."""
-    from azure.servicebus.exceptions import ServiceBusError  # noqa: PLC0415
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of messages: for each in turn why it was not sent, empty where the broker has it.
 
-    confirmed = 0
-    for start in range(0, len(messages), SLICE):
-        settling = map(settle, messages[start : start + SLICE])
-        for result in await asyncio.gather(*settling, return_exceptions=True):
-            if isinstance(result, BaseException) and not isinstance(result, ServiceBusError | OSError | ValueError):
-                raise result  # ValueError: the receiver is closed
-            confirmed += result is None
-    return confirmed
+    `hopeless`: what failed concerns the queue or the connection, so that the next ones would fail as well.
+    """
+
+    failures: Sequence[str]
+    hopeless: bool = False
+
+
+async def send(bus: Bus, messages: Sequence[Outgoing]) -> Sent:
+    """Send in batches. When one message may be to blame for a failure, each is tried alone."""
+    try:
+        if messages:
+            await bus.send(messages)
+    except (BrokerUnavailableError, ValueError) as error:  # ValueError: the SDK cannot encode it
+        if isinstance(error, BrokerUnavailableError) and not error.is_too_large:
+            return Sent([short(error)] * len(messages), hopeless=True)
+        if len(messages) == 1:
+            return Sent([short(error)])
+    else:
+        return Sent([""] * len(messages))
+    failures: list[str] = []
+    for message in messages:
+        alone = await send(bus, [message])
+        failures += alone.failures
+        if alone.hopeless:
+            return Sent(failures + [failures[-1]] * (len(messages) - len(failures)), hopeless=True)
+    return Sent(failures)
+
+
+def short(error: Exception) -> str:
+    """An error of the SDK on one line."""
+    raised = error.__cause__ or error
+    lines = str(raised).splitlines() or [""]
+    return f"{type(raised).__name__}: {lines[0][:200]}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -12,17 +13,13 @@ from uuid import uuid4
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ...azure.service_bus import Outgoing
-from ...sync.routing import Refusal
 from ..command import Exit, Result
 from ..context import Context
 from .archive import letters_in
-from .filters import given_filters
-from .letter import DeadLetter
-from .move import MAX_HELD, Mover, Tally
+from .look import look
+from .move import MAX_HELD, Mover, Prepare, Tally
 from .resend import OFTEN, Stamp, refusal, resend
 from .selection import Selection
-from .survey import look
 from .text import group_json, say, show_groups, show_unseen
 
 _DONE = {"replay": "sent again", "discard": "removed", "import": "sent again"}
@@ -30,66 +27,46 @@ _DONE = {"replay": "sent again", "discard": "removed", "import": "sent again"}
 
 async def replay(context: Context, given: Namespace, progress: Console) -> Result:
     """Send dead letters to where they came from. Raises MsiSyncError when Service Bus does not answer."""
-    stamp = Stamp(datetime.now(UTC), str(uuid4()))
-    return await _run(context, given, progress, "replay", stamp, again=given.again)
+    queues, stamp = context.settings.queues, Stamp(datetime.now(UTC), str(uuid4()))
+    found, tally = Selection(given.max, given.again), Tally()
+    with progress.status("Looking at the dead letters"):
+        unseen = await look(context, given, lambda letter: found.offer(letter, refusal(letter, queues)))
+    if given.apply:
+        with counting(progress, "replay", found.count, tally) as on_progress:
+            await _move(context, found, lambda letter: resend(letter, queues, stamp), tally, on_progress)
+    return result("replay", found, tally, applied=given.apply, stamp=stamp, unseen=unseen)
 
 
 async def discard(context: Context, given: Namespace, progress: Console) -> Result:
     """Remove dead letters. Raises as `replay`, and ArchiveError."""
-    queues = context.settings.queues
-    only = frozenset(each.identity for each in letters_in(given.exported, queues)) if given.exported else None
-    return await _run(context, given, progress, "discard", None, again=True, only=only)
-
-
-async def _run(
-    context: Context,
-    given: Namespace,
-    progress: Console,
-    action: str,
-    stamp: Stamp | None,
-    *,
-    again: bool,
-    only: frozenset[str] | None = None,
-) -> Result:
-    queues, found = context.settings.queues, Selection(given.max, again)
-
-    def prepare(letter: DeadLetter) -> Outgoing | Refusal | None:
-        return resend(letter, queues, stamp) if stamp else None
-
+    found, tally = Selection(given.max, again=True), Tally()
+    only = None
+    if given.exported:
+        only = frozenset(letter.identity for letter in letters_in(given.exported, context.settings.queues))
     with progress.status("Looking at the dead letters"):
-        unseen = await look(
-            context,
-            given_filters(given, only),
-            lambda letter: found.offer(letter, refusal(letter, queues) if stamp else None),
-        )
-    tally = Tally()
+        unseen = await look(context, given, lambda letter: found.offer(letter, None), only=only)
     if given.apply:
-        bar = counting(progress, action, found.count)
-        with bar as on_progress:
-            for place, numbers in found.chosen.items():
-                await Mover(context, place, numbers, prepare, tally, on_progress=on_progress).run()
-        tally.seconds = bar.seconds
-    return result(action, found, tally, applied=given.apply, stamp=stamp, unseen=unseen)
+        with counting(progress, "discard", found.count, tally) as on_progress:
+            await _move(context, found, lambda _: None, tally, on_progress)
+    return result("discard", found, tally, applied=given.apply, stamp=None, unseen=unseen)
 
 
-class counting:  # noqa: N801  (reads as a verb in a with statement)
-    """A progress bar; entering gives the function that takes what is newly done. `seconds` it took, in the end."""
+async def _move(
+    context: Context, found: Selection, prepare: Prepare, tally: Tally, on_progress: Callable[[int], None]
+) -> None:
+    for place, numbers in found.chosen.items():
+        await Mover(context, place, numbers, prepare, tally, on_progress).run()
 
-    seconds = 0.0
 
-    def __init__(self, console: Console, action: str, total: int) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console, transient=True)
-        self._task = self._bar.add_task(action, total=total)
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._began = time.monotonic()
-        self._bar.start()
-        return lambda done: self._bar.advance(self._task, done)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-        self.seconds = time.monotonic() - self._began
+@contextmanager
+def counting(console: Console, action: str, total: int, tally: Tally) -> Iterator[Callable[[int], None]]:
+    """A progress bar; gives the function that takes what is newly done. Notes in `tally` how long it took."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    began = time.monotonic()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(action, total=total)
+        yield lambda done: bar.advance(task, done)
+    tally.seconds = time.monotonic() - began
 
 
 def result(

@@ -70,7 +70,7 @@ def _understood(letter: DeadLetter, entity: str) -> list[Record] | Refusal:
 
 def _entity(letter: DeadLetter, queues: QueueSettings) -> str:
     """Whose queue the body belongs to; empty for a notification."""
-    source = next((entity for entity in ENTITIES if queues.of(entity) == letter.source_queue), "")
+    source = queues.entity_of(letter.source_queue)
     if source or letter.source_queue == queues.changes:
         return source
     of_record = bool(Explanation.read(letter.message.properties).record_id)  # of a queue that has another name by now

@@ -1,19 +1,70 @@
-"""What a replay, discard or import is about: the numbers of the chosen dead letters, and what is left out. Pure."""
+"""What a command is about: dead letters counted by what they have in common, and those chosen to be moved. Pure."""
 
 from __future__ import annotations
 
+import shlex
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ...sync.routing import Refusal
 from ..peek import Place
-from .grouping import Groups
+from ..remedies import remedy
 from .letter import DeadLetter
 from .resend import OFTEN
 
+#: Groups that are distinguished; more than that, and codes are not codes.
+MAX_GROUPS = 1000
+_OTHERS = ("", "", "others")
 #: Refused ones that are named; more are counted.
 MAX_NAMED = 20
+
+
+@dataclass(slots=True)
+class Group:
+    """Dead letters of one entity, from one queue, with one code. `reason` is the newest one's."""
+
+    entity: str
+    source_queue: str
+    code: str
+    system: str
+    reason: str = ""
+    count: int = 0
+    replayed: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+
+    def add(self, letter: DeadLetter) -> None:
+        """Count one more."""
+        self.count += 1
+        self.replayed += letter.replays > 0
+        since = letter.message.enqueued
+        if self.newest is None or (since and since >= self.newest):
+            self.newest, self.reason = since or self.newest, letter.reason
+        if since and (self.oldest is None or since < self.oldest):
+            self.oldest = since
+
+    @property
+    def remedy(self) -> str:
+        """What to do next about all of them."""
+        selection = f"--code {shlex.quote(self.code)}" + (f" --entity {self.entity}" if self.entity else "")
+        return remedy(self.code, self.system, selection)
+
+
+class Groups(dict[tuple[str, str, str], Group]):
+    """All groups of one look."""
+
+    def add(self, letter: DeadLetter) -> None:
+        """Count a dead letter."""
+        key = (letter.entity, letter.source_queue, letter.code)
+        if key not in self and len(self) >= MAX_GROUPS:
+            key = _OTHERS
+        self.setdefault(key, Group(*key, letter.system)).add(letter)
+
+    def largest_first(self) -> list[Group]:
+        """Every group, by count."""
+        return sorted(self.values(), key=lambda group: (-group.count, group.entity, group.code))
 
 
 @dataclass(slots=True)

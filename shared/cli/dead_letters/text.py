@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from ...model.record import timestamp
-from .grouping import Group
 from .letter import DeadLetter
+from .selection import Group
 
 _SHOWN_IDS = 20
 

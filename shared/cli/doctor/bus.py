@@ -208,7 +208,7 @@ async def _given_up(subject: Subject) -> Finding:
 async def _lying(bus: sdk.servicebus_aio.ServiceBusClient, queue: str, now: datetime) -> list[str]:
     """What lies among the broker's dead letters of a queue, of the first page of them."""
     async with aclosing(peek(bus, Place(queue, dead=True))) as pages:
-        page = [message for message in await anext(pages, []) if message.dead_letter_reason == GIVEN_UP]
+        page = [message for message in await anext(pages, []) if message.reason == GIVEN_UP]
     again = sum(BROUGHT_BACK in message.properties for message in page)
     late = sum(
         BROUGHT_BACK not in message.properties and message.enqueued is not None and now - message.enqueued > LATE

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from ...azure.receiver import Message
 from ...config.settings import QueueSettings
 from ...dataverse.notifications import parse
 from ...model.dead_letter import Explanation, first_seen
@@ -16,7 +17,7 @@ from ...model.errors import MessageError, NotificationError
 from ...model.ids_and_times import GUID
 from ...model.record import Record, decode
 from ..dead_letters.letter import DeadLetter, read
-from ..peek import PAGE, Peeked, Place, QueueUnavailable, counts, peek
+from ..peek import PAGE, Place, QueueUnavailable, counts, peek
 from .facts import Letter, Search, Subject, Unseen, Waiting
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ async def _unseen(context: Context, place: Place, why: str) -> Unseen:
     return Unseen(str(place), why, active, scheduled, moves)
 
 
-def note(subject: Subject, place: Place, message: Peeked, queues: QueueSettings) -> None:
+def note(subject: Subject, place: Place, message: Message, queues: QueueSettings) -> None:
     """Add what a message says about a record whose id is somewhere in it; it may be about another row."""
     if place.dead or place.queue == queues.dead_letters:
         found = read(place, message, queues)
@@ -105,7 +106,7 @@ def note(subject: Subject, place: Place, message: Peeked, queues: QueueSettings)
         subject.waiting.append(Waiting(str(place), routed=False, first_seen=seen, due=message.due, notification=name))
 
 
-def _notification(subject: Subject, message: Peeked) -> str:
+def _notification(subject: Subject, message: Message) -> str:
     """The message name of a notification that names the record."""
     try:
         found = parse(message.body)
@@ -114,7 +115,7 @@ def _notification(subject: Subject, message: Peeked) -> str:
     return found.message if any(change.id == subject.id for change in found.changes) else ""
 
 
-def _records(subject: Subject, message: Peeked, place: Place, queues: QueueSettings) -> list[Record]:
+def _records(subject: Subject, message: Message, place: Place, queues: QueueSettings) -> list[Record]:
     entity = next((name for name in ENTITIES if queues.of(name) == place.queue), "")
     try:
         return [record for record in decode(message.body, entity) if record.id == subject.id]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...azure import parked_table
 from ...azure.errors import storage_within
+from ...azure.receiver import Message
 from ...azure.shared_state import State, Value
 from ...marketo.quota import Budget, limits_of
 from ...model import dead_letter
@@ -26,7 +27,7 @@ from ...write_back import results
 from ...write_back.due import DUE
 from ...write_back.plan import KIND
 from .. import peek
-from ..peek import ANSWER_SECONDS, Peeked, Place, QueueUnavailable, explained
+from ..peek import ANSWER_SECONDS, Place, QueueUnavailable, explained
 from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ async def _oldest(context: Context, queue: Queue) -> datetime | None:
     return None
 
 
-def first_seen(message: Peeked, entity: str) -> datetime | None:
+def first_seen(message: Message, entity: str) -> datetime | None:
     """When the oldest change of a message came; without `entity`, of a notification."""
     if entity:
         try:

@@ -6,17 +6,18 @@ from datetime import UTC, datetime
 import pytest
 
 from local.harness.dead_letters import QUEUES
-from shared.azure.sub_queue import GivenUp
+from shared.azure.receiver import Message
 from shared.config.settings import QueueSettings
 from shared.model.dead_letter import BROUGHT_BACK
 from shared.sync.redelivery import GIVEN_UP, comes_back, sent_for
 from tests.support.values import NOON
 
 NAMES = QueueSettings.model_validate(QUEUES)
-NOTIFICATION = GivenUp(
-    GIVEN_UP,
+NOTIFICATION = Message(
+    1,
     b'{"PrimaryEntityName": "contact"}',
     enqueued=datetime(2026, 3, 4, 11, 58, tzinfo=UTC),
+    reason=GIVEN_UP,
     correlation_id="c-1",
     content_type="application/json",
     properties={"traceparent": "00-1", "DeadLetterReason": GIVEN_UP, "number": 2**40, "nothing": None, "attempts": 3},
@@ -47,7 +48,7 @@ def test_records_keep_their_session() -> None:
 
 
 def test_what_cannot_be_bound_is_put_aside_with_its_reason() -> None:
-    sent = sent_for(replace(NOTIFICATION, body=None, text="a value"), "dynamics-changes", NAMES, NOON)
+    sent = sent_for(replace(NOTIFICATION, body=b"a value", is_data=False), "dynamics-changes", NAMES, NOON)
     assert (sent.queue, sent.body, sent.session) == ("dead-letters", b"a value", None)
     assert sent.properties["code"] == "NotBindable"
     assert sent.properties["source_queue"] == "dynamics-changes"
@@ -64,5 +65,5 @@ def test_what_cannot_be_bound_is_put_aside_with_its_reason() -> None:
         (replace(NOTIFICATION, properties={BROUGHT_BACK: "2026-03-04T11:59:00.000Z"}), False),
     ],
 )
-def test_only_what_was_delivered_in_vain_comes_back_and_once(message: GivenUp, expected: bool) -> None:
+def test_only_what_was_delivered_in_vain_comes_back_and_once(message: Message, expected: bool) -> None:
     assert comes_back(message) is expected

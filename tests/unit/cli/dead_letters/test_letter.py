@@ -1,6 +1,7 @@
 """What a dead letter says: of this app or of the broker, about a record or a notification, or about nothing known."""
 
 import json
+from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.cli.dead_letters.filters import Filters, Replays, age, replays
-from shared.cli.dead_letters.grouping import MAX_GROUPS, Groups
+from shared.azure.receiver import Message
 from shared.cli.dead_letters.letter import DeadLetter, address, place_of, places, read
-from shared.cli.peek import Peeked, Place
+from shared.cli.dead_letters.look import add_filters, age, fits, replays
+from shared.cli.dead_letters.selection import MAX_GROUPS, Groups
+from shared.cli.peek import Place
 from shared.model.record import Record, encode
 from tests.support.queues import QUEUES
 from tests.support.values import NOON
@@ -40,7 +42,7 @@ def notification(id_: str = ID, table: str = "contact") -> bytes:
 def letter(place: Place = OURS, body: bytes = b"", number: int = 17, **message: Any) -> DeadLetter:
     given = {"properties": PROPERTIES if place == OURS else {}, **message}
     return read(
-        place, Peeked(number, body or encode("person", [Record("contact", ID, EARLIER)]), NOON, **given), QUEUES
+        place, Message(number, body or encode("person", [Record("contact", ID, EARLIER)]), NOON, **given), QUEUES
     )
 
 
@@ -63,7 +65,7 @@ def test_a_notification_that_this_app_refused_names_its_row() -> None:
 
 def test_a_dead_letter_of_the_broker_names_its_records() -> None:
     records = [Record("contact", ID, EARLIER, replays=1), Record("lead", OTHER, EARLIER)]
-    given: dict[str, Any] = {"dead_letter_reason": "MaxDeliveryCountExceeded", "delivery_count": 10}
+    given: dict[str, Any] = {"reason": "MaxDeliveryCountExceeded", "delivery_count": 10}
     # What an earlier replay has kept in the properties is not about this.
     found = letter(PERSONS, encode("person", records), properties=PROPERTIES, **given)
     assert (found.code, found.system, found.source_queue) == ("MaxDeliveryCountExceeded", "service bus", "persons")
@@ -72,7 +74,7 @@ def test_a_dead_letter_of_the_broker_names_its_records() -> None:
 
 
 def test_what_the_broker_gave_up_before_it_was_routed() -> None:
-    found = letter(CHANGES, notification(), properties={"replay_count": 1}, dead_letter_reason="TTLExpiredException")
+    found = letter(CHANGES, notification(), properties={"replay_count": 1}, reason="TTLExpiredException")
     assert (found.entity, found.ids, found.code, found.replays) == (
         "person",
         (("contact", ID),),
@@ -106,37 +108,41 @@ def test_an_address_names_its_message_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("filters", "fits"),
+    ("options", "expected"),
     [
-        (Filters(), True),
-        (Filters(entity="person", id=ID, code="1003", source_queue="persons", reason="FIELD 'email"), True),
-        (Filters(entity="company"), False),
-        (Filters(id=OTHER), False),
-        (Filters(code="1004"), False),
-        (Filters(reason="phone"), False),
-        (Filters(source_queue="companies"), False),
-        (Filters(older_than=timedelta(minutes=59)), True),
-        (Filters(older_than=timedelta(hours=1)), False),
-        (Filters(newer_than=timedelta(hours=1)), False),
-        (Filters(newer_than=timedelta(minutes=61)), True),
-        (Filters(replayed=Replays(2)), True),
-        (Filters(replayed=Replays(1)), False),
-        (Filters(replayed=Replays(1, or_more=True)), True),
-        (Filters(replayed=Replays(3, or_more=True)), False),
-        (Filters(only=frozenset({"dead-letters/17@2026-03-04T12:00:00.000Z"})), True),
-        (Filters(only=frozenset({"dead-letters/17@2026-03-04T11:00:00.000Z"})), False),
+        ("", True),
+        (f"--entity person --id {ID} --code 1003 --source-queue persons --reason FIELD", True),
+        ("--entity company", False),
+        (f"--id {OTHER}", False),
+        ("--code 1004", False),
+        ("--reason phone", False),
+        ("--source-queue companies", False),
+        ("--older-than 59m", True),
+        ("--older-than 1h", False),
+        ("--newer-than 1h", False),
+        ("--newer-than 61m", True),
+        ("--replayed 2", True),
+        ("--replayed 1", False),
+        ("--replayed 1+", True),
+        ("--replayed 3+", False),
     ],
 )
-def test_every_filter_that_is_given_must_fit(filters: Filters, *, fits: bool) -> None:
+def test_every_filter_that_is_given_must_fit(options: str, *, expected: bool) -> None:
+    parser = ArgumentParser()
+    add_filters(parser)
     found = letter(properties={**PROPERTIES, "replay_count": 2})
-    assert filters.fit(found, NOON + timedelta(hours=1)) is fits
+    assert fits(parser.parse_args(options.split()), found, NOON + timedelta(hours=1)) is expected
+
+
+def test_the_identity_tells_letters_of_one_address_apart() -> None:
+    assert letter().identity == "dead-letters/17@2026-03-04T12:00:00.000Z"
 
 
 def test_ages_and_numbers_of_replays_as_they_are_typed() -> None:
     assert [age(text) for text in ("90s", "30m", "2h", "3d", "1w")] == [
         timedelta(seconds=90), timedelta(minutes=30), timedelta(hours=2), timedelta(days=3), timedelta(weeks=1),
     ]  # fmt: skip
-    assert (replays("0"), replays("3+")) == (Replays(0), Replays(3, or_more=True))
+    assert replays("0") == range(1)
     for wrong in ("", "3", "h", "-1h", "1y", "1.5h"):
         with pytest.raises(Exception, match="no age"):
             age(wrong)
@@ -149,7 +155,7 @@ def test_groups_are_told_by_entity_queue_and_code() -> None:
     groups = Groups()
     for number in range(3):
         groups.add(letter(number=number))
-    newer = Peeked(9, b"", NOON + timedelta(hours=1), properties={**PROPERTIES, "message": "newer", "replay_count": 1})
+    newer = Message(9, b"", NOON + timedelta(hours=1), properties={**PROPERTIES, "message": "newer", "replay_count": 1})
     groups.add(read(OURS, newer, QUEUES))
     groups.add(letter(properties={**PROPERTIES, "code": "1007"}))
     largest, other = groups.largest_first()

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.azure.receiver import Message
 from shared.azure.service_bus import Outgoing
 from shared.cli.dead_letters.archive import ArchiveError, letters_in, line_of, writing
 from shared.cli.dead_letters.letter import DeadLetter, read
 from shared.cli.dead_letters.resend import Stamp, refusal, resend
-from shared.cli.peek import Peeked, Place
+from shared.cli.peek import Place
 from shared.model.record import Record, decode, encode
 from shared.sync.routing import Refusal
 from tests.support.queues import QUEUES
@@ -30,7 +31,7 @@ NOTIFICATION = json.dumps({"MessageName": "Update", "PrimaryEntityName": "contac
 
 
 def letter(place: Place, body: bytes, properties: dict[str, object] | None = None, **message: Any) -> DeadLetter:
-    return read(place, Peeked(5, body, NOON, properties=properties or {}, **message), QUEUES)
+    return read(place, Message(5, body, NOON, properties=properties or {}, **message), QUEUES)
 
 
 def sent(found: DeadLetter) -> Outgoing:
@@ -67,7 +68,7 @@ def test_a_notification_goes_back_as_it_came() -> None:
 def test_what_the_broker_gave_up_goes_back_without_the_broker_s_own_words() -> None:
     records = [Record("contact", ID, SEEN, attempt=1), Record("lead", ID, SEEN, replays=2)]
     given = {"DeadLetterReason": "x", "DeadLetterErrorDescription": "y", "kept": True}
-    found = sent(letter(PERSONS, encode("person", records), given, dead_letter_reason="x"))
+    found = sent(letter(PERSONS, encode("person", records), given, reason="x"))
     assert found.properties == {"kept": True, **STAMPS, "replay_count": 3}
     assert [(record.attempt, record.replays) for record in decode(found.body, "person")] == [(0, 3), (0, 3)]
     assert sent(letter(CHANGES, NOTIFICATION)).queue == "changes"
@@ -120,7 +121,7 @@ def test_a_file_gives_back_what_was_written(tmp_path_factory: Any, body: bytes, 
     path = tmp_path_factory.mktemp("archive") / "letters.jsonl"
     written = [
         letter(OURS, body, properties, correlation_id="c", content_type="t"),
-        letter(PERSONS, body, properties, dead_letter_reason="r", dead_letter_description="d", delivery_count=3),
+        letter(PERSONS, body, properties, reason="r", description="d", delivery_count=3),
     ]
     with writing(path) as file:
         file.writelines(map(line_of, written))

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.cli.peek import Peeked, Place
+from shared.azure.receiver import Message
+from shared.cli.peek import Place
 from shared.cli.show.facts import Subject
 from shared.cli.show.queues import note, stages
 from shared.model.record import Record, encode
@@ -27,7 +28,7 @@ def records(*ids: str, **more: Any) -> bytes:
 
 def noted(place: Place, body: bytes, **message: Any) -> Subject:
     subject = Subject("contact", ID)
-    note(subject, place, Peeked(7, body, NOON, **message), QUEUES)
+    note(subject, place, Message(7, body, NOON, **message), QUEUES)
     return subject
 
 
@@ -81,7 +82,7 @@ def test_a_dead_notification_has_no_record_id() -> None:
 
 @pytest.mark.parametrize(("queue", "body"), [("changes", notification()), ("persons", records(ID))])
 def test_what_the_broker_gave_up(queue: str, body: bytes) -> None:
-    reason = {"dead_letter_reason": "MaxDeliveryCountExceeded", "dead_letter_description": "after 10 attempts"}
+    reason = {"reason": "MaxDeliveryCountExceeded", "description": "after 10 attempts"}
     (letter,) = noted(Place(queue, dead=True), body, delivery_count=10, **reason).letters
     assert (letter.queue, letter.source_queue) == (f"{queue}/$deadletterqueue", queue)
     assert (letter.code, letter.message, letter.attempts) == ("MaxDeliveryCountExceeded", "after 10 attempts", 10)

@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from shared.azure.parked_rows import ParkedCount
+from shared.azure.receiver import Message
 from shared.cli.command import Exit, Result
 from shared.cli.main import parser
-from shared.cli.peek import Peeked
 from shared.cli.status import command
 from shared.cli.status.command import COMMAND, as_json
 from shared.cli.status.facts import PARKED, STATE, Entity, Queue, Status, age
@@ -196,10 +196,10 @@ def test_ages(seconds: int, text: str) -> None:
 def test_the_oldest_change_of_a_message() -> None:
     old = NOON - timedelta(hours=1)
     records = [Record("contact", ID, NOON), Record("lead", ID, old)]
-    assert first_seen(Peeked(1, encode("person", records), NOON), "person") == old
-    assert first_seen(Peeked(1, b"no record", NOON), "person") == NOON
-    assert first_seen(Peeked(1, b"{}", NOON), "") == NOON
-    again = Peeked(1, b"{}", NOON, properties={"first_seen": "2026-03-04T11:00:00.000Z"})
+    assert first_seen(Message(1, encode("person", records), NOON), "person") == old
+    assert first_seen(Message(1, b"no record", NOON), "person") == NOON
+    assert first_seen(Message(1, b"{}", NOON), "") == NOON
+    again = Message(1, b"{}", NOON, properties={"first_seen": "2026-03-04T11:00:00.000Z"})
     assert first_seen(again, "") == old
 
 

@@ -12,10 +12,11 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.servicebus.management import EntityStatus
 from rich.console import Console
 
+from shared.azure.receiver import Message
 from shared.azure.shared_state import State
 from shared.cli import peek
 from shared.cli.command import Exit
-from shared.cli.peek import Peeked, Place, QueueUnavailable
+from shared.cli.peek import Place, QueueUnavailable
 from shared.cli.status.command import as_json
 from shared.cli.status.facts import MAX_LETTERS, PARKED, STATE, Status
 from shared.cli.status.look import look
@@ -38,7 +39,7 @@ class World:
     """The broker's management, the queues' messages and both tables."""
 
     def __init__(self) -> None:
-        self.messages: dict[str, list[Peeked]] = {}
+        self.messages: dict[str, list[Message]] = {}
         self.dead: dict[str, int] = {}
         self.status: dict[str, EntityStatus] = {}
         self.unavailable: dict[str, QueueUnavailable] = {}
@@ -62,7 +63,7 @@ class World:
             dead_letter_message_count=self.dead.get(name, 0),
         )
 
-    async def peek(self, _bus: Any, place: Place, *, page: int = 250) -> AsyncGenerator[list[Peeked], None]:
+    async def peek(self, _bus: Any, place: Place, *, page: int = 250) -> AsyncGenerator[list[Message], None]:
         self.looked_into.append(str(place))
         if place.queue in self.unavailable:
             raise self.unavailable[place.queue]
@@ -98,8 +99,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return made
 
 
-def message(*ages: int, number: int = 1) -> Peeked:
-    return Peeked(number, encode("person", [Record("lead", ID, NOW - timedelta(minutes=age)) for age in ages]), NOW)
+def message(*ages: int, number: int = 1) -> Message:
+    return Message(number, encode("person", [Record("lead", ID, NOW - timedelta(minutes=age)) for age in ages]), NOW)
 
 
 def row(kind: str, name: str, value: Any) -> dict[str, Any]:
@@ -140,7 +141,7 @@ async def test_a_paused_queue_says_so(world: World) -> None:
 
 async def test_who_may_not_manage_still_sees_what_waits(world: World) -> None:
     world.may_manage = False
-    world.messages = {"persons": [message(3)], "dead-letters": [Peeked(1, b"", NOW, properties={"entity": "company"})]}
+    world.messages = {"persons": [message(3)], "dead-letters": [Message(1, b"", NOW, properties={"entity": "company"})]}
     status = await world.look()
     assert status.exit == Exit.FAILED
     assert set(status.unseen) == {"changes", "sellers", "companies", "persons", "deals", "roles", "dead-letters"}
@@ -164,7 +165,7 @@ async def test_without_storage_the_queues_are_looked_at_all_the_same(world: Worl
 
 
 async def test_dead_letters_are_told_apart_by_entity_up_to_a_bound(world: World) -> None:
-    letters = [Peeked(n, b"", NOW, properties={"entity": "person"} if n % 2 else {}) for n in range(MAX_LETTERS + 300)]
+    letters = [Message(n, b"", NOW, properties={"entity": "person"} if n % 2 else {}) for n in range(MAX_LETTERS + 300)]
     world.messages["dead-letters"] = letters
     world.dead["companies"] = 2
     status = await world.look()
