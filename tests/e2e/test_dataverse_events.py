@@ -163,9 +163,7 @@ async def test_create_update_delete_through_the_queue(system: System, organisati
     assert (await system.dataverse("/stats"))["failed_posts"] == 0
 
 
-async def test_update_of_a_column_that_no_step_watches_posts_nothing(
-    system: System, organisation: Organisation
-) -> None:
+async def test_an_update_of_an_unwatched_column_posts_nothing(system: System, organisation: Organisation) -> None:
     seller, _ = await sellers_and_accounts(system)
     await organisation.register(QUEUE, ["contact"], ("Create", "Update"))
     contact = Made("contact", await organisation.create("contacts", {"lastname": "Byron", **owned_by(seller)}), {})

@@ -77,9 +77,7 @@ async def test_a_creating_call_whose_answer_is_lost_creates_everybody_once(syste
     [{"code": "1003"}, {"code": "609"}, {"status": 400}, {"status": 403}],
     ids=["1003", "609", "HTTP 400", "HTTP 403"],
 )
-async def test_one_of_twelve_that_spoils_every_call_is_one_dead_letter_and_the_others_arrive(
-    system: System, fault: dict[str, Any]
-) -> None:
+async def test_one_of_twelve_that_spoils_every_call_is_one_dead_letter(system: System, fault: dict[str, Any]) -> None:
     *good, culprit = await persons(system, 12)
     before = await upserts(system)
     await system.fault("poison", path=LEADS, field="externalPersonId", value=culprit.id, count=None, **fault)

@@ -35,7 +35,7 @@ async def test_no_keeps_a_row_out_yes_starts_at_once_and_no_again_leaves_it_as_i
     assert not await system.broker.dead_letters()
 
 
-async def test_a_child_of_a_row_kept_out_goes_without_the_link_and_gets_it_when_the_parent_is_let_in(
+async def test_a_child_of_an_excluded_row_gets_its_link_when_the_parent_is_let_in(
     system: System,
 ) -> None:
     rows = Rows()

@@ -138,9 +138,7 @@ async def test_route_changes_gets_notifications_as_they_were_sent(
 
 
 @pytest.mark.parametrize("name", SYNCS)
-async def test_each_sync_function_gets_its_records(
-    functions: dict[str, IndexedFunction], pipeline: RecordingPipeline, name: str
-) -> None:
+async def test_sync_functions(functions: dict[str, IndexedFunction], pipeline: RecordingPipeline, name: str) -> None:
     entity = SYNCS[name]
     body = encode(entity, [Record("contact", CONTACT, ENQUEUED, requested=True)])
     messages = [QueueMessage(body=body, session_id=entity, enqueued_time=ENQUEUED) for _ in range(100)]
@@ -166,17 +164,13 @@ async def test_receive_webhook_gets_the_request_and_answers_it(
     assert headers["x-ms-dynamics-entity-name"] == "contact"
 
 
-async def test_release_deferred_runs_on_time(
-    functions: dict[str, IndexedFunction], pipeline: RecordingPipeline
-) -> None:
+async def test_release_deferred_runs(functions: dict[str, IndexedFunction], pipeline: RecordingPipeline) -> None:
     invocation = timer_invocation("release_deferred", past_due=True, last=ENQUEUED, following=ENQUEUED)
     await conformance.invoke(functions["release_deferred"], {"timer": invocation.data}, invocation.metadata)
     assert (pipeline.redeliveries, pipeline.releases) == (1, 1)
 
 
-async def test_a_failure_reaches_the_platform(
-    functions: dict[str, IndexedFunction], pipeline: RecordingPipeline
-) -> None:
+async def test_failures_reach_the_platform(functions: dict[str, IndexedFunction], pipeline: RecordingPipeline) -> None:
     pipeline.failure = OSError("the broker is away")
     invocation = batch_invocation("route_changes", [QueueMessage(body=b"{}")], binary=True)
     with pytest.raises(ConformanceError, match="the broker is away"):

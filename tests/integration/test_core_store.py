@@ -217,9 +217,7 @@ async def test_a_note_that_is_gone_is_forgotten_without_an_error(store: Store) -
     assert await waited_for(store, parent) == {}
 
 
-async def test_of_many_parents_that_are_waited_for_those_that_are_asked_about_are_found(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_notes_of_certain_parents_are_found_among_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are: beyond some pages, one by one."""
     parents = [company() for _ in range(PAGE + 5)]
     person = Parent("person", "contact", guid(1))

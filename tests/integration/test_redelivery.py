@@ -117,9 +117,7 @@ async def test_without_the_broker_nothing_is_lost_and_a_run_does_not_fail(
     assert len(await letters.messages(CHANGES, dead=True)) == 1
 
 
-async def test_the_doctor_tells_what_came_back_and_what_did_not(
-    letters: Letters, redelivery: tuple[Redelivery, MemoryState]
-) -> None:
+async def test_the_doctor_tells_what_came_back(letters: Letters, redelivery: tuple[Redelivery, MemoryState]) -> None:
     runner, state = redelivery
 
     async def found() -> Finding:

@@ -340,9 +340,7 @@ async def test_a_step_that_somebody_else_deletes_meanwhile_is_no_error(registere
         ("register --webhook", {"WEBHOOK_URL": f"{HOOK}?code=abc"}, "KeyInUrl"),
     ],
 )
-async def test_settings_that_will_not_do_are_refused_before_any_request(
-    admin: Admin, line: str, changes: dict[str, str], code: str
-) -> None:
+async def test_wrong_settings_are_refused_at_once(admin: Admin, line: str, changes: dict[str, str], code: str) -> None:
     admin.environment |= changes
     with pytest.raises(ConfigurationError) as refused:
         await admin.run(line)

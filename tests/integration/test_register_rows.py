@@ -175,9 +175,7 @@ async def test_steps_that_are_gone_are_made_again(registrar: Registrar) -> None:
         ("Create", "", "it posts changes of every table"),
     ],
 )
-async def test_steps_that_are_not_needed_are_taken_away(
-    registrar: Registrar, message: str, table: str, why: str
-) -> None:
+async def test_superfluous_steps_are_removed(registrar: Registrar, message: str, table: str, why: str) -> None:
     endpoint = registrar.rows("serviceendpoint")[0]["serviceendpointid"]
     body = {
         "name": "by hand",

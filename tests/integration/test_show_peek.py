@@ -76,9 +76,7 @@ async def test_a_session_queue_gives_its_messages_again_uncounted(client: Servic
         assert [(str(each), each.delivery_count) for each in received] == [("one", 0), ("two", 0), ("three", 0)]
 
 
-async def test_a_long_look_gives_the_session_back_in_between(
-    client: ServiceBusClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_long_look_returns_the_session(client: ServiceBusClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HOLD_SECONDS", 0.0)
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
     await send(client, "session1", "one", "two", "three", session="person")

@@ -210,9 +210,7 @@ async def test_a_wrong_setting_is_refused_by_entra_itself(site: Site, way: str, 
     assert refused.code == code
 
 
-async def test_a_federated_user_is_told_what_to_use_and_the_password_goes_nowhere(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_password_of_a_federated_user_goes_nowhere(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     realm = {
         "account_type": "Federated",
         "federation_metadata_url": "https://sts.contoso.com/adfs/services/trust/mex",

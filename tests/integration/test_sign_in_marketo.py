@@ -121,9 +121,7 @@ async def test_a_call_with_an_expired_token_renews_it(site: Site) -> None:
     assert await auth.token() != token
 
 
-async def test_the_secret_and_the_token_are_in_no_log_and_no_address(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_secret_and_token_are_in_no_log_or_address(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     urls: list[str] = []
 
     async def noted(request: httpx.Request) -> None:

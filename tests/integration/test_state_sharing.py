@@ -52,9 +52,7 @@ async def test_a_row_is_read_changed_left_and_removed(state: State) -> None:
 
 
 @pytest.mark.parametrize("alone", [False, True])
-async def test_no_change_is_lost_when_several_write_at_once(
-    storage: StorageSettings, state: State, alone: bool
-) -> None:
+async def test_concurrent_writes_lose_no_change(storage: StorageSettings, state: State, alone: bool) -> None:
     other = State(storage)
 
     async def count(writer: State) -> None:

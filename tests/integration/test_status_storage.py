@@ -151,9 +151,7 @@ async def resync(storage: StorageSettings, table: TableClient, outbox: Outbox, *
         await context.state.close()
 
 
-async def test_all_parked_records_are_sent_and_only_then_removed(
-    storage: StorageSettings, store: Store, table: TableClient
-) -> None:
+async def test_parked_records_are_sent_then_removed(storage: StorageSettings, store: Store, table: TableClient) -> None:
     outbox = Outbox(table)
     assert (await resync(storage, table, outbox)).data["records"] == {}  # there is no table yet
     account, seller = Parent("company", "account", guid()), Parent("sales_person", "systemuser", guid())
@@ -177,9 +175,7 @@ async def test_all_parked_records_are_sent_and_only_then_removed(
     assert await states(store, account, seller) == {NoteState.UNASKED}  # who parks again asks anew
 
 
-async def test_what_the_broker_does_not_take_stays_parked(
-    storage: StorageSettings, store: Store, table: TableClient
-) -> None:
+async def test_what_the_broker_refuses_stays_parked(storage: StorageSettings, store: Store, table: TableClient) -> None:
     outbox = Outbox(table)
     outbox.away = True
     account = Parent("company", "account", guid())

@@ -109,9 +109,7 @@ def test_the_wheel_has_one_package_called_msisync(installed: Installed) -> None:
     assert {name for name in tops if not name.endswith(".dist-info")} == {"..", "msisync"}  # ..: the command
 
 
-def test_it_tells_the_version_the_commit_and_what_an_app_from_the_same_checkout_tells(
-    installed: Installed, tmp_path: Path
-) -> None:
+def test_it_tells_the_version_and_commit_of_the_checkout(installed: Installed, tmp_path: Path) -> None:
     told = installed.msisync(tmp_path, "--version")
     found = re.fullmatch(r"msisync (\d+\.\d+\.\d+\+[0-9a-f]{8}) \(commit ([0-9a-f]+)\)\n", told.stdout)
     assert found, told

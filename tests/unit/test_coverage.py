@@ -55,9 +55,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measured:
     return programs
 
 
-def test_it_runs_the_three_tiers_and_names_packages_low_modules_and_the_total(
-    measured: Measured, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_packages_low_modules_and_the_total_are_named(measured: Measured, capsys: pytest.CaptureFixture[str]) -> None:
     assert coverage.main() == 1  # the goal is missed
     assert [test.split()[0] for test in measured.tests] == ["tests/unit", "tests/integration", "tests/e2e"]
     assert capsys.readouterr().out.splitlines()[:-1] == [
@@ -82,9 +80,7 @@ def test_a_failing_test_does_not_end_the_measurement_but_fails_it(
     assert ("Tests failed: integration" in capsys.readouterr().out) is bool(failing)
 
 
-def test_a_part_is_measured_with_arguments_for_pytest_and_without_a_goal(
-    measured: Measured, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_part_is_measured_without_a_goal(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["coverage", "unit", "-k", "routing"])
     assert coverage.main() == 0
     assert [(test.split()[0], test.endswith("-k routing")) for test in measured.tests] == [("tests/unit", True)]

@@ -92,9 +92,7 @@ def test_a_python_without_headers_is_passed_over_aloud(machine: FakePython, caps
     assert "headers (Python.h) are missing" in said
 
 
-def test_without_any_usable_python_every_reason_is_given_with_its_remedy(
-    machine: FakePython, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_unusable_python_is_named_with_its_remedy(machine: FakePython, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     machine("bin", "3.13.1", venv=False)
@@ -196,9 +194,7 @@ def test_a_changed_lock_file_brings_the_environment_up_to_date(checkout: Path, i
     assert installed == []
 
 
-def test_the_command_of_the_environment_runs_the_code_of_the_checkout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_runs_the_code_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From any folder, and whatever the checkout's path: here it has a blank and quotes."""
     root, elsewhere = tmp_path / "a 'clone' of \"it\"", tmp_path / "elsewhere"
     (root / ".venv/bin").mkdir(parents=True)

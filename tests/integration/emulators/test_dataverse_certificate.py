@@ -136,9 +136,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("assertion", "number"), WRONG.values(), ids=WRONG)
-async def test_an_assertion_that_is_wrong_is_refused_with_its_number(
-    started: Running, assertion: str, number: int
-) -> None:
+async def test_a_wrong_assertion_is_refused_with_its_number(started: Running, assertion: str, number: int) -> None:
     answer = sign_in(started, assertion)
     assert (answer["error"], answer["error_codes"]) == ("invalid_client", [number])
     assert answer["error_description"].startswith(f"AADSTS{number}: ")

@@ -309,9 +309,7 @@ SETTINGS = '<settings><setting name="x-functions-key" value="abc" /></settings>'
     ("authtype", "authvalue", "query", "header"),
     [(4, "k==", "code=k%3D%3D", None), (5, SETTINGS, "", "abc"), (6, SETTINGS, "x-functions-key=abc", None)],
 )
-async def test_a_webhook_gets_the_body_the_headers_and_the_key(
-    api: Running, authtype: int, authvalue: str, query: str, header: str | None
-) -> None:
+async def test_what_a_webhook_gets(api: Running, authtype: int, authvalue: str, query: str, header: str | None) -> None:
     async with Webhook() as receiver:
         endpoint = await register(api, webhook(receiver.url, authtype, authvalue))
         await add_step(api, endpoint, "contact", "Update")

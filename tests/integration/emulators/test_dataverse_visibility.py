@@ -95,9 +95,7 @@ async def test_a_secured_column(
 
 
 @pytest.mark.parametrize("column", ["contactid", "fullname", "statecode", "ownerid", "modifiedon"])
-async def test_what_the_platform_works_with_cannot_be_secured(
-    api: Running, control: httpx.AsyncClient, column: str
-) -> None:
+async def test_system_columns_cannot_be_secured(api: Running, control: httpx.AsyncClient, column: str) -> None:
     assert (await definition(api, column))["CanBeSecuredForRead"] is False
     refused = await control.post("/switches", json={"secured_columns": {"contact": {column: "hidden"}}})
     assert refused.status_code == 400

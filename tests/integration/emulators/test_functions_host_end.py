@@ -253,9 +253,7 @@ TWO_APPS = "import azure.functions as func\none = func.FunctionApp()\ntwo = func
         (BUILTIN_LIST, {}, "'messages' cannot be annotated list"),
     ],
 )
-async def test_an_app_that_cannot_run_is_refused(
-    tmp_path: Path, source: str, settings: dict[str, str], complaint: str
-) -> None:
+async def test_a_broken_app_is_refused(tmp_path: Path, source: str, settings: dict[str, str], complaint: str) -> None:
     child = host_child(write_app(tmp_path / "app", source), **settings)
     with pytest.raises(ChildError, match="exit code 2"):
         await child.start()

@@ -108,9 +108,7 @@ async def test_cardinality_one_runs_messages_side_by_side(tmp_path: Path, bus: B
     await bus.until_empty(queue)
 
 
-async def test_cardinality_one_with_sessions_keeps_each_session_in_order(
-    tmp_path: Path, bus: Bus, apps: list[App]
-) -> None:
+async def test_cardinality_one_keeps_each_session_in_order(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("sessions")
     override = {"AzureFunctionsJobHost__extensions__serviceBus__maxConcurrentSessions": "2"}
     for session in "xy":

@@ -95,9 +95,7 @@ async def test_a_stop_settles_the_batch_under_way(tmp_path: Path, bus: Bus, apps
 
 
 @pytest.mark.parametrize(("kind", "session"), [("plain", None), ("sessions", "s")])
-async def test_a_broker_that_comes_back_is_used_again(
-    tmp_path: Path, bus: Bus, apps: list[App], kind: str, session: str | None
-) -> None:
+async def test_a_broker_comes_back(tmp_path: Path, bus: Bus, apps: list[App], kind: str, session: str | None) -> None:
     queue = bus.queue(kind)
     app = await start(apps, App(tmp_path / "app", bus, queue, MANY.format(sessions=session is not None)))
     await bus.send(queue, *numbered(1, session))

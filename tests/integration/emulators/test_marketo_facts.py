@@ -44,9 +44,7 @@ async def test_a_text_is_stored_up_to_its_first_character_outside_the_basic_plan
         ("title", "é" * 256, "skipped"),
     ],
 )
-async def test_a_text_area_is_measured_in_bytes_and_a_string_in_characters(
-    marketo: Marketo, field: str, text: str, outcome: str
-) -> None:
+async def test_text_areas_are_measured_in_bytes(marketo: Marketo, field: str, text: str, outcome: str) -> None:
     """Source: Adobe, field-types.md: text areas hold 30,000 bytes, strings 255 characters."""
     result = (await marketo.sync("leads", [{"externalPersonId": "p", field: text}], **BY_PERSON))["result"][0]
     assert result["status"] == outcome

@@ -120,9 +120,7 @@ async def test_a_custom_company_field_is_read_through_the_lead_and_not_written(m
         {"read_only_objects": ["activities"]},
     ],
 )
-async def test_what_marketo_would_not_have_is_refused_and_nothing_changes(
-    marketo: Marketo, wanted: dict[str, Any]
-) -> None:
+async def test_what_marketo_would_refuse_changes_nothing(marketo: Marketo, wanted: dict[str, Any]) -> None:
     before = (await marketo.control.get("/switches")).json()
     response = await marketo.control.post("/switches", json={"native_crm_sync": True, **wanted})
     assert response.status_code == 400

@@ -31,9 +31,7 @@ async def stored(marketo: Marketo) -> list[str]:
         ({"results": 3}, [{"status": "created"}, {"status": "created"}, {}]),
     ],
 )
-async def test_results_that_are_not_as_documented(
-    marketo: Marketo, fault: dict[str, Any], expected: list[dict[str, Any]]
-) -> None:
+async def test_undocumented_results(marketo: Marketo, fault: dict[str, Any], expected: list[dict[str, Any]]) -> None:
     await marketo.fault("answer", path=LEADS, **fault)
     result = (await marketo.sync("leads", PEOPLE, **BY_PERSON))["result"]
     assert [{name: v for name, v in entry.items() if name == "status"} for entry in result] == expected

@@ -58,9 +58,7 @@ async def test_updating_what_does_not_exist_writes_nothing(marketo: Marketo, nam
 
 @each_object
 @pytest.mark.parametrize("switch", ["denied_objects", "read_only_objects"])
-async def test_a_missing_permission_refuses_the_call_before_its_input_is_read(
-    marketo: Marketo, name: str, switch: str
-) -> None:
+async def test_a_missing_permission_refuses_before_input_is_read(marketo: Marketo, name: str, switch: str) -> None:
     await marketo.switch(**{switch: [name]}, native_crm_sync=True)
     path, _, _ = PROBES[name]
     for answer in (

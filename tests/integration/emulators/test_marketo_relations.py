@@ -37,9 +37,7 @@ async def stored(marketo: Marketo, kind: str) -> list[dict[str, Any]]:
     ("policy", "expected", "link", "companies"),
     [("skip", "1013", None, 1), ("ignore", "created", None, 1), ("implicit", "created", "new", 2)],
 )
-async def test_a_lead_of_an_unknown_company(
-    marketo: Marketo, policy: str, expected: str, link: str | None, companies: int
-) -> None:
+async def test_unknown_company(marketo: Marketo, policy: str, expected: str, link: str | None, companies: int) -> None:
     await marketo.switch(missing_company=policy)
     assert codes(await marketo.sync("leads", [{"externalPersonId": "p", COMPANY: "new"}], **BY_PERSON)) == [expected]
     assert [person.get(COMPANY) for person in await stored(marketo, "leads")] == ([] if policy == "skip" else [link])
@@ -50,9 +48,7 @@ async def test_a_lead_of_an_unknown_company(
     ("policy", "expected"), [("skip", "1013"), ("ignore", "created null"), ("implicit", "created linked")]
 )
 @pytest.mark.parametrize(("path", "key"), [("leads", {"email": "a@x.example"}), ("companies", {COMPANY: "c2"})])
-async def test_an_unknown_sales_person(
-    marketo: Marketo, path: str, key: dict[str, str], policy: str, expected: str
-) -> None:
+async def test_no_sales_person(marketo: Marketo, path: str, key: dict[str, str], policy: str, expected: str) -> None:
     await marketo.switch(missing_sales_person=policy)
     code, _, link = expected.partition(" ")
     assert codes(await marketo.sync(path, [{**key, OWNER: "x"}])) == [code]

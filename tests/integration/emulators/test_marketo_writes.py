@@ -64,9 +64,7 @@ async def test_an_upsert_updates_what_it_finds_and_leaves_other_fields_alone(mar
         ("opportunities", {"externalOpportunityId": "o", "name": "Deal"}, "1013", "1017"),
     ],
 )
-async def test_update_only_and_create_only(
-    marketo: Marketo, path: str, key: dict[str, str], missing: str, existing: str
-) -> None:
+async def test_update_and_create(marketo: Marketo, path: str, key: dict[str, str], missing: str, existing: str) -> None:
     assert outcomes(await marketo.sync(path, [key], action="updateOnly")) == [missing]
     assert outcomes(await marketo.sync(path, [key], action="createOnly")) == ["created"]
     assert outcomes(await marketo.sync(path, [key], action="createOnly")) == [existing]

@@ -159,7 +159,7 @@ async def test_one_direction_may_end_before_the_other(plain_proxy: tuple[int, as
     await writer.wait_closed()
 
 
-async def test_a_client_that_leaves_early_still_gets_its_bytes_through(
+async def test_what_an_early_leaver_sent_gets_through(
     plain_proxy: tuple[int, asyncio.Queue[bytes]],
 ) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", plain_proxy[0])

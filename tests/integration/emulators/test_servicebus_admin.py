@@ -31,9 +31,7 @@ def administration(connection_string: str, tls: Certificates) -> ServiceBusAdmin
     return ServiceBusAdministrationClient.from_connection_string(connection_string, transport=transport, retry_total=0)
 
 
-async def test_runtime_counts_tell_active_scheduled_and_dead_letters_apart(
-    emulator: Emulator, tls: Certificates
-) -> None:
+async def test_counts_tell_active_scheduled_and_dead_letters_apart(emulator: Emulator, tls: Certificates) -> None:
     async with ServiceBusClient.from_connection_string(emulator.connection_string) as client:
         async with client.get_queue_sender("q0") as sender:
             await sender.send_messages([ServiceBusMessage("x") for _ in range(5)])
@@ -103,9 +101,7 @@ def test_a_queue_is_created_changed_and_deleted(emulator: Emulator, tls: Certifi
         ("enable_partitioning", True),
     ],
 )
-def test_what_the_emulator_does_not_have_is_refused_and_not_ignored(
-    emulator: Emulator, tls: Certificates, name: str, value: Any
-) -> None:
+def test_what_the_emulator_lacks_is_refused(emulator: Emulator, tls: Certificates, name: str, value: Any) -> None:
     with (
         administration(emulator.connection_string, tls) as admin,
         pytest.raises(HttpResponseError, match="This emulator has no"),
@@ -121,9 +117,7 @@ def test_a_lock_of_more_than_five_minutes_is_refused(emulator: Emulator, tls: Ce
             admin.update_queue(queue)
 
 
-async def test_disabling_ends_the_links_that_are_open_and_enabling_lets_them_in_again(
-    emulator: Emulator, tls: Certificates
-) -> None:
+async def test_disabling_ends_open_links_until_it_is_enabled_again(emulator: Emulator, tls: Certificates) -> None:
     def set_status(status: EntityStatus) -> None:
         queue = admin.get_queue("q2")
         queue.status = status

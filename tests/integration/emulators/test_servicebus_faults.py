@@ -34,9 +34,7 @@ async def post(emulator: Emulator, queue: str, *bodies: str, session: str | None
         await sender.send_messages([ServiceBusMessage(body, session_id=session) for body in bodies])
 
 
-async def test_a_lost_settlement_breaks_the_connection_and_brings_the_messages_again(
-    emulator: Emulator, broker: Administration
-) -> None:
+async def test_a_lost_settlement_ends_the_link_and_messages_return(emulator: Emulator, broker: Administration) -> None:
     await post(emulator, "sessions", "one", "two", session="s")
     for lost in (True, False):
         async with (
@@ -76,9 +74,7 @@ async def test_dropped_connections_and_lost_locks(emulator: Emulator, broker: Ad
         await receiver.complete_message(again)
 
 
-async def test_only_who_may_manage_brings_faults_about_and_only_those_there_are(
-    emulator: Emulator, broker: Administration
-) -> None:
+async def test_faults_need_the_manage_right_and_must_exist(emulator: Emulator, broker: Administration) -> None:
     url = f"http://127.0.0.1:{emulator.port}/$local/drop-connections"
     async with httpx.AsyncClient(trust_env=False) as http:
         assert (await http.post(url)).status_code == 401

@@ -96,9 +96,7 @@ async def test_a_message_comes_as_it_was_sent(client: ServiceBusClient) -> None:
 
 
 @pytest.mark.parametrize("part", [b"", b"garbage", b"\x00\x53\x75\xa0\x09short"])
-async def test_a_batch_with_a_part_that_is_no_message_is_refused_as_a_whole(
-    client: ServiceBusClient, part: bytes
-) -> None:
+async def test_a_batch_with_an_invalid_part_is_refused_as_a_whole(client: ServiceBusClient, part: bytes) -> None:
     async with client.get_queue_sender("refused") as sender, client.get_queue_receiver("refused") as receiver:
         batch = await sender.create_message_batch()
         batch.add_message(ServiceBusMessage("good"))
@@ -215,9 +213,7 @@ async def test_the_service_refuses_a_lost_lock_even_when_the_client_does_not_kno
         await receiver.complete_message(second)
 
 
-async def test_a_client_that_dies_keeps_its_message_locks_until_they_expire(
-    client: ServiceBusClient, emulator: Emulator
-) -> None:
+async def test_message_locks_of_a_dead_client_expire_in_time(client: ServiceBusClient, emulator: Emulator) -> None:
     await send(client, "short", ServiceBusMessage("orphan"))
     script = (
         "import sys\n"

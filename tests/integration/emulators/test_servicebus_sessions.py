@@ -90,9 +90,7 @@ async def test_a_session_has_one_receiver_at_a_time(client: ServiceBusClient) ->
 
 
 @pytest.mark.parametrize("shares_connection", [False, True])
-async def test_a_session_is_renewed_and_read_only_by_the_receiver_that_holds_it(
-    emulator: Emulator, shares_connection: bool
-) -> None:
+async def test_only_its_holder_renews_and_reads_a_session(emulator: Emulator, shares_connection: bool) -> None:
     """The other one holds a session too, and asks for what is not its own, on the same connection or another."""
     mine, yours = f"mine-{shares_connection}", f"yours-{shares_connection}"
     async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as opened:

@@ -70,9 +70,7 @@ def test_changes_come_in_batches_from_a_queue_without_sessions(triggers: dict[st
 
 
 @pytest.mark.parametrize(("name", "queue"), SYNC.items())
-def test_each_entity_has_one_writer_that_takes_batches(
-    triggers: dict[str, dict[str, Any]], name: str, queue: str
-) -> None:
+def test_each_entity_has_one_batch_writer(triggers: dict[str, dict[str, Any]], name: str, queue: str) -> None:
     trigger = triggers[name]
     assert (trigger["type"], trigger["queueName"]) == ("serviceBusTrigger", queue)
     assert (trigger["cardinality"], trigger["isSessionsEnabled"]) == ("many", True)

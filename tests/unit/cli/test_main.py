@@ -63,9 +63,7 @@ async def look(_: Context, given: Namespace, progress: Console) -> Result:
 
 @pytest.mark.parametrize("code", [Exit.OK, Exit.ATTENTION, Exit.FAILED])
 @pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["text", "json"])
-def test_the_exit_code_is_that_of_the_result_however_it_is_shown(
-    msisync: Msisync, code: Exit, as_json: tuple[str, ...]
-) -> None:
+def test_the_exit_code_is_that_of_the_result(msisync: Msisync, code: Exit, as_json: tuple[str, ...]) -> None:
     async def done(*_: Any) -> Result:
         return result(code)
 
@@ -107,9 +105,7 @@ def test_a_wrong_command_line_has_an_exit_code_of_its_own_and_says_what_is_right
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_an_error_is_told_by_code_and_remedy(
-    msisync: Msisync, capsys: pytest.CaptureFixture[str], as_json: bool
-) -> None:
+def test_an_error_has_code_and_remedy(msisync: Msisync, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
     async def refuse(*_: Any) -> Result:
         raise SignInError("AADSTS50126", "check [DATAVERSE_USERNAME]")
 
@@ -122,9 +118,7 @@ def test_an_error_is_told_by_code_and_remedy(
         assert (said.out, said.err) == ("", "AADSTS50126: check [DATAVERSE_USERNAME]\n")
 
 
-def test_the_lines_of_a_long_error_are_not_broken_in_a_pipe(
-    msisync: Msisync, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lines_of_long_errors_are_whole_in_a_pipe(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [f"/etc/msisync/sync.toml: lead.fields.{name}: {'must be a column in quotes, ' * 6}" for name in "xy"]
 
     async def refuse(*_: Any) -> Result:
@@ -135,9 +129,7 @@ def test_the_lines_of_a_long_error_are_not_broken_in_a_pipe(
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_defect_is_no_attention_but_a_failure_with_its_traceback(
-    msisync: Msisync, capsys: pytest.CaptureFixture[str], as_json: bool
-) -> None:
+def test_a_defect_fails_with_its_traceback(msisync: Msisync, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
     async def stumble(*_: Any) -> Result:
         raise ZeroDivisionError
 
@@ -183,9 +175,7 @@ def test_settings_may_be_in_any_file_which_then_goes_over_the_environment(
     assert json.loads(capsys.readouterr().out) == {"A": "other", "B": None}
 
 
-def test_a_file_from_windows_and_values_of_nothing_do_no_harm(
-    msisync: Msisync, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_file_from_windows_and_nulls(msisync: Msisync, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "windows.json"
     text = json.dumps({"Values": {NAMES[0]: "given", NAMES[1]: None}})
     file.write_text(text, encoding="utf-8-sig")

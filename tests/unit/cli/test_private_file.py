@@ -49,9 +49,7 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path, target: str) -> Non
 
 @pytest.mark.parametrize("links", [True, False], ids=["links", "a file system without links"])
 @pytest.mark.parametrize("rival", ["file", "link"])
-def test_what_takes_the_name_meanwhile_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool, rival: str
-) -> None:
+def test_a_file_of_that_name_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool, rival: str) -> None:
     def no_links(*_: object) -> None:
         raise OSError(95, "not supported")
 
@@ -93,9 +91,7 @@ def test_nothing_is_left_of_what_was_not_finished(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_settings_of_an_environment_replace_a_link_and_are_private(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_replace_a_link_and_are_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operate, "settings", lambda _: {"A": "ä"})
     folder, victim = tmp_path / ".azure/dev", tmp_path / "victim"
     folder.mkdir(parents=True)

@@ -93,9 +93,7 @@ async def test_every_refused_row_is_listed_with_its_code(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("facts", "code"), [({"error": "603: no"}, Exit.FAILED), ({"unfit": 1}, Exit.ATTENTION), ({}, Exit.OK)]
 )
-async def test_the_exit_code_says_how_it_went(
-    monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], code: Exit
-) -> None:
+async def test_the_exit_code_tells_it(monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], code: Exit) -> None:
     result, shown = await run(monkeypatch, Work(a_run(**facts)), "--dry-run")
     assert result.exit == code
     assert "Nothing was written" in shown

@@ -74,9 +74,7 @@ def examples() -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("example", examples())
-def test_every_example_that_the_delivered_file_has_behind_a_hash_can_be_turned_on(
-    tmp_path: Path, example: tuple[int, ...]
-) -> None:
+def test_every_example_behind_a_hash_can_be_turned_on(tmp_path: Path, example: tuple[int, ...]) -> None:
     lines = (ROOT / "sync.toml").read_text(encoding="utf-8").splitlines()
     text = "\n".join(line.removeprefix("# ") if n in example else line for n, line in enumerate(lines))
     assert loaded(tmp_path, text) != sync_toml.load(ROOT / "sync.toml")
@@ -98,9 +96,7 @@ def test_the_delivered_file_has_an_example_of_a_filter_of_custom_fields_and_of_a
         ('person = "delete"', "delete"),
     ],
 )
-def test_a_person_whose_row_is_deleted_is_flagged_as_soon_as_there_is_a_field_for_it(
-    tmp_path: Path, section: str, policy: str
-) -> None:
+def test_a_deleted_person_is_flagged_once_there_is_a_field(tmp_path: Path, section: str, policy: str) -> None:
     assert loaded(tmp_path, f"[lifecycle]\n{section}").lifecycle.of("person") == policy
 
 
@@ -139,9 +135,7 @@ def test_each_form_of_a_rule_that_the_file_explains_is_understood(tmp_path: Path
 
 @pytest.mark.parametrize("form", ["{}", "{{{}}}"], ids=["bare", "in braces"])
 @pytest.mark.parametrize("case", [str.lower, str.upper])
-def test_the_fixed_owner_may_be_written_as_dynamics_shows_it(
-    tmp_path: Path, case: Callable[[str], str], form: str
-) -> None:
+def test_the_fixed_owner_as_dynamics_shows_it(tmp_path: Path, case: Callable[[str], str], form: str) -> None:
     user = "9b7e41d2-904d-ee11-be6f-000d3a4f1b2c"
     assert loaded(tmp_path, f'[owner]\nteam = "fixed"\nfixed = "{form.format(case(user))}"').owner.fixed == user
 

@@ -28,7 +28,7 @@ def test_the_digest_is_of_what_is_deployed(tmp_path: Path) -> None:
     assert deployed() == deployed(ROOT)
 
 
-def test_the_command_tells_the_version_that_the_app_of_this_checkout_tells_and_the_commit(
+def test_the_command_tells_the_app_s_version_and_the_commit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -264,9 +264,7 @@ async def test_an_entra_that_is_unwell_is_asked_again_the_next_time(answer: Answ
     ],
     ids=["discovered", "tenant", "authority", "cloud"],
 )
-async def test_the_tenant_is_the_one_that_is_set_or_the_one_that_dataverse_names(
-    given: dict[str, Any], authority: str
-) -> None:
+async def test_the_tenant_is_set_or_named_by_dataverse(given: dict[str, Any], authority: str) -> None:
     world = World(Msal(granted("a"), url=given.get("DATAVERSE_URL", URL)), **given)
     await world.auth.token()
     assert world.authorities == [authority]
@@ -357,9 +355,7 @@ SECRETIVE: list[Callable[[], World]] = [
 
 
 @pytest.mark.parametrize("world", SECRETIVE)
-async def test_no_secret_shows_in_errors_tracebacks_or_logs(
-    world: Callable[[], World], caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_secrets_do_not_show(world: Callable[[], World], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(MsiSyncError) as refused:
         await world().auth.token()
     error = refused.value

@@ -25,9 +25,7 @@ def answer(parts: list[tuple[int, dict[str, Any] | None]], end: str) -> bytes:
 
 
 @given(st.lists(st.tuples(statuses, bodies), max_size=20), st.sampled_from(["\r\n", "\n"]))
-def test_each_part_has_its_own_status_headers_and_body(
-    parts: list[tuple[int, dict[str, Any] | None]], end: str
-) -> None:
+def test_each_part_has_its_status_headers_and_body(parts: list[tuple[int, dict[str, Any] | None]], end: str) -> None:
     found = decode("multipart/mixed; boundary=batchresponse_1", answer(parts, end))
     assert [one.status for one in found] == [status for status, _ in parts]
     assert [one.headers["retry-after"] for one in found] == [str(n) for n in range(len(parts))]

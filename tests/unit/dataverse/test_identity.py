@@ -115,9 +115,7 @@ def test_each_request_has_a_time_limit() -> None:
         ((200, {}, "{}"), None),
     ],
 )  # fmt: skip
-def test_a_login_host_that_is_unwell_is_no_refusal(
-    wired: Callable[..., Wire], reply: Reply, wait: float | None
-) -> None:
+def test_an_unwell_login_host_is_no_refusal(wired: Callable[..., Wire], reply: Reply, wait: float | None) -> None:
     wired(reply)
     with pytest.raises(DataverseError) as unwell:
         connect(settings(), AUTHORITY)

@@ -144,9 +144,7 @@ def test_a_mutated_notification_is_understood_or_refused(body: str, mutations: l
         st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.binary(max_size=5),
     ),
 )
-def test_damaged_bytes_are_understood_or_refused(
-    body: str, how: str, where: int, properties: dict[str, object]
-) -> None:
+def test_damaged_bytes_do_no_harm(body: str, how: str, where: int, properties: dict[str, object]) -> None:
     found = check(damaged(body.encode(), how, where), properties)
 
     if how in {"whole", "bom", "utf-16"}:

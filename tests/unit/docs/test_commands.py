@@ -48,9 +48,7 @@ def test_a_page_names_no_option_that_no_command_has(command: Command) -> None:
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page(command))) <= known
 
 
-def test_the_words_written_by_hand_survive_generate_and_the_rest_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_words_written_by_hand_survive_generate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_pages, "ROOT", tmp_path)
     (doctor,) = (command for command in COMMANDS if command.name == "doctor")
     file = tmp_path / command_pages.path(doctor)

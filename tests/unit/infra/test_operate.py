@@ -86,9 +86,7 @@ def test_secrets_go_through_a_private_file_and_the_app_reads_them_again() -> Non
 
 
 @pytest.mark.parametrize(("auth", "consents"), [("client_secret", False), ("password", True)])
-def test_the_app_registration_s_secret_is_kept_and_not_shown(
-    auth: str, consents: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_registration_s_secret_is_hidden(auth: str, consents: bool, capsys: pytest.CaptureFixture[str]) -> None:
     az = Az({"app create": "the-app", "credential reset": "the-secret"})
     operate.dynamics_app({**VALUES, "DATAVERSE_AUTH": auth, "DATAVERSE_CLIENT_ID": ""}, az)
     assert az.kept == {"dataverse-client-secret": "the-secret"}

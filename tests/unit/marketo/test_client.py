@@ -97,9 +97,7 @@ class World(Replies):
         (ROLE, "/rest/v1/opportunities/roles.json", {"dedupeBy": "dedupeFields"}),
     ],
 )
-async def test_an_upsert_is_exactly_the_call_that_marketo_documents(
-    entity: Any, path: str, how: dict[str, str]
-) -> None:
+async def test_an_upsert_is_the_call_that_marketo_documents(entity: Any, path: str, how: dict[str, str]) -> None:
     world = World(ok([{"status": "created"}, {"status": "updated"}]))
     await world.client.upsert(entity, ['{"a":"é"}'.encode(), b'{"a":null}'], deadline=FAR, begin=world.begin)
     (request,) = world.requests
@@ -314,9 +312,7 @@ async def test_records_are_read_by_any_field_with_all_that_have_the_value() -> N
         (ROLE, {"dedupeBy": "dedupeFields"}, {"externalOpportunityId": NOBODY, "leadId": 0, "role": NOBODY}),
     ],
 )
-async def test_whether_writing_is_allowed_is_asked_without_writing(
-    entity: Any, how: dict[str, str], record: dict[str, Any]
-) -> None:
+async def test_the_write_probe_writes_nothing(entity: Any, how: dict[str, str], record: dict[str, Any]) -> None:
     world = World(ok([{"status": "skipped", "reasons": [{"code": "1004", "message": "Lead not found"}]}]))
     await world.client.probe_write(entity)
     assert json.loads(world.requests[0].content) == {"action": "updateOnly", **how, "input": [record]}
@@ -366,9 +362,7 @@ async def test_an_identity_that_gives_dying_tokens_only_is_given_up() -> None:
 @pytest.mark.parametrize(
     ("code", "least", "most"), [("606", 20.0, 20.0), ("615", 0.2, 1.0)], ids=["rate", "concurrency"]
 )
-async def test_throttling_holds_every_sender_of_the_process_and_then_goes_on(
-    code: str, least: float, most: float
-) -> None:
+async def test_throttling_holds_every_sender_of_the_process(code: str, least: float, most: float) -> None:
     world = World(*[refusal(code)] * 5, ok([{"status": "created"}]))
     assert await world.upsert() == [Result("created")]
     assert len(world.closed) == 5
@@ -460,9 +454,7 @@ async def test_no_wait_goes_past_the_deadline(code: str) -> None:
 
 
 @pytest.mark.parametrize(("queue_seconds", "in_time"), [(179.0, True), (180.0, False), (500.0, False)])
-async def test_no_call_begins_past_its_deadline_however_long_it_stood_in_the_queue(
-    queue_seconds: float, in_time: bool
-) -> None:
+async def test_no_call_begins_past_its_deadline(queue_seconds: float, in_time: bool) -> None:
     """It would still be running when the queue's lock is over, beside the next writer."""
     world = World(ok([{"status": "created"}]))
     world.queue_seconds = queue_seconds
@@ -496,9 +488,7 @@ SECRETIVE: list[Callable[[], World]] = [
 
 
 @pytest.mark.parametrize("world", SECRETIVE)
-async def test_no_secret_or_token_shows_in_errors_tracebacks_or_logs(
-    world: Callable[[], World], caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_secret_or_token_shows(world: Callable[[], World], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(MsiSyncError) as refused:
         await world().upsert()
     error = refused.value

@@ -74,9 +74,7 @@ arrivals = st.lists(st.tuples(st.floats(0, 60), st.floats(0, 30)), max_size=40)
 
 @settings(deadline=None)
 @given(st.integers(1, 8), st.integers(1, 4), arrivals)
-def test_the_limits_hold_in_every_window_whenever_calls_arrive(
-    limit: int, concurrency: int, work: list[tuple[float, float]]
-) -> None:
+def test_the_limits_hold_in_every_window(limit: int, concurrency: int, work: list[tuple[float, float]]) -> None:
     calls = Calls(limit, concurrency)
     calls.run(*(calls.call(arrives, takes) for arrives, takes in work))
     assert len(calls.began) == len(work)

@@ -49,9 +49,7 @@ def seconds(moment: datetime) -> float:
         ("2026-12-31T23:00:00Z", "2026-12-31", "2026-12-31T06:05:00Z", 24),
     ],
 )
-def test_marketos_day_begins_five_past_midnight_in_chicago_in_every_season(
-    moment: str, day: str, start: str, hours: int
-) -> None:
+def test_marketos_day_begins_five_past_midnight_in_chicago(moment: str, day: str, start: str, hours: int) -> None:
     at = datetime.fromisoformat(moment)
     found = day_of(at)
     assert found.date == date.fromisoformat(day)

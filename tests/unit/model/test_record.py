@@ -94,9 +94,7 @@ def test_times_are_written_in_utc_to_the_millisecond() -> None:
         (body(records=[{"table": "lead", "id": f"{ID}\n", "seen": "2026-03-04"}]), "BadMessage", "lower-case GUID"),
     ],
 )
-def test_what_is_no_message_of_this_contract_is_refused_with_a_code_and_a_reason(
-    sent: bytes, code: str, told: str
-) -> None:
+def test_other_messages_are_refused_with_a_code_and_a_reason(sent: bytes, code: str, told: str) -> None:
     with pytest.raises(MessageError) as refusal:
         decode(sent, "person")
     assert refusal.value.code == code

@@ -45,9 +45,7 @@ def test_what_has_a_meaning_inside_a_text_stays() -> None:
         ("x\ud83dy", "xy", "x\ufffdy"),
     ],
 )
-def test_a_character_beyond_the_basic_plane_takes_nothing_behind_it_along(
-    text: str, dropped: str, replaced: str
-) -> None:
+def test_a_character_beyond_the_basic_plane_takes_no_other(text: str, dropped: str, replaced: str) -> None:
     assert clean(text) == clean(text, "drop") == dropped
     assert clean(text, "replace") == replaced
 

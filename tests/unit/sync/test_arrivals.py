@@ -63,9 +63,7 @@ async def test_nobody_waits_for_a_role(table: MemoryTable) -> None:
 
 
 @pytest.mark.parametrize("behind", [timedelta(), timedelta(seconds=50)])
-async def test_what_comes_after_a_look_is_seen_by_the_next_one_though_clocks_differ(
-    table: MemoryTable, behind: timedelta
-) -> None:
+async def test_clocks_that_differ_hide_no_arrival(table: MemoryTable, behind: timedelta) -> None:
     writer, reader = Process(table, behind=behind), Process(table)
     assert await reader.knows([1]) == []
     await writer.stores([1])

@@ -158,9 +158,7 @@ def test_a_value_is_converted(source: Source, value: Any, data_type: str, expect
         (Source.TEXT, {"Value": 1}, "integer", "NotAllowed"),
     ],
 )
-def test_what_marketo_would_refuse_is_left_out_with_its_reason(
-    source: Source, value: Any, data_type: str, code: str
-) -> None:
+def test_what_marketo_would_refuse_is_left_out(source: Source, value: Any, data_type: str, code: str) -> None:
     assert left_out(source, value, data_type) == code
 
 
@@ -215,9 +213,7 @@ def test_a_sales_persons_address_is_for_marketo_to_judge() -> None:
         (Source.MOMENT, "1980-05-16T22:00:00.1234567+02:00", "1980-05-16", "1980-05-16T20:00:00Z"),
     ],
 )
-def test_days_and_moments_follow_the_behaviour_of_their_column(
-    source: Source, value: str, day: str, moment: str
-) -> None:
+def test_days_and_moments_follow_their_column(source: Source, value: str, day: str, moment: str) -> None:
     assert sent(source, value, "date") == day
     assert sent(source, value, "datetime") == moment
 

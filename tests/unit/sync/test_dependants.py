@@ -108,9 +108,7 @@ async def test_every_process_forgets_before_rows_are_found_and_the_facts_are_not
         "kept", "a fixed one", "nothing",
     ],
 )  # fmt: skip
-async def test_a_user_is_followed_when_its_policy_gives_something_else(
-    owner: dict[str, Any], change: dict[str, Any], follows: bool
-) -> None:
+async def test_a_user_is_followed_if_it_matters(owner: dict[str, Any], change: dict[str, Any], follows: bool) -> None:
     world = await World(**owner).settled(**change)
     assert bool(await world.of(changed("systemuser", USER))) == follows
     assert ("note version" in world.told) == follows
@@ -122,9 +120,7 @@ async def test_a_user_that_was_never_acted_upon_is_followed_once() -> None:
     assert await world.of(changed("systemuser", USER)) == set()
 
 
-async def test_the_rows_of_the_teams_that_a_user_administers_follow_it_where_the_administrator_stands_for_them() -> (
-    None
-):
+async def test_rows_of_the_teams_that_a_user_administers_follow_it_where_it_stands_for_them() -> None:
     for team, found in (("administrator", True), ("none", False)):
         world = await World(team=team).settled(isdisabled=True)
         world.administers = [TEAM]

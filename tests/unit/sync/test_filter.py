@@ -218,7 +218,7 @@ async def test_in_a_burst_a_child_meets_its_parents_first_and_then_goes_without_
     assert world.company_of(1) is None
 
 
-async def test_a_column_that_disappears_from_dynamics_costs_its_field_and_one_warning(
+async def test_a_lost_column_costs_its_field_and_one_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world = World()
@@ -239,7 +239,7 @@ async def test_a_column_that_disappears_from_dynamics_costs_its_field_and_one_wa
     ]
 
 
-async def test_a_field_that_disappears_from_marketo_is_left_out_of_the_record_at_once(
+async def test_a_lost_field_is_left_out_of_the_record_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world = World()

@@ -224,9 +224,7 @@ async def test_a_webhook_over_256_kb_is_413(world: World) -> None:
     assert world.sent == []
 
 
-async def test_a_webhook_is_503_when_the_queue_cannot_be_reached(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_webhook_is_503_while_the_broker_is_away(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.unreachable = True
     with caplog.at_level(logging.ERROR):
         assert await world.accept(body()) == 503
@@ -234,9 +232,7 @@ async def test_a_webhook_is_503_when_the_queue_cannot_be_reached(
 
 
 @pytest.mark.parametrize("part", ["ParentContext", "PreEntityImages", "PostEntityImages"])
-async def test_a_webhook_of_250_kb_is_queued_without_its_bulk_and_names_the_same_change(
-    world: World, part: str
-) -> None:
+async def test_a_webhook_of_250_kb_is_queued_without_its_bulk(world: World, part: str) -> None:
     large = json.dumps(context() | {part: [{"key": "x", "value": "é" * 40_000}]}).encode()
     assert 192 * 1024 < len(large) <= 256 * 1024
     assert await world.accept(large) == 202
@@ -361,9 +357,7 @@ async def test_edits_of_one_row_are_one_record_of_one_message(world: World) -> N
         (body(PrimaryEntityId="x"), "BadGuid"),
     ],
 )
-async def test_what_is_refused_is_kept_with_its_reason_and_its_neighbours_go_on(
-    world: World, sent: bytes, code: str
-) -> None:
+async def test_what_is_refused_is_kept_and_its_neighbours_go_on(world: World, sent: bytes, code: str) -> None:
     await world.pipeline.route([incoming(body(1)), incoming(sent), incoming(body(2))])
     (letter,) = world.letters()
     assert letter.body == sent
@@ -394,9 +388,7 @@ OUTAGES = [
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: outage.code)
-async def test_notifications_wait_outside_the_broker_s_count_while_nobody_tells_whose_they_are(
-    world: World, outage: MsiSyncError
-) -> None:
+async def test_notifications_wait_uncounted_while_their_owner_is_unknown(world: World, outage: MsiSyncError) -> None:
     world.refusal = outage
     await world.pipeline.route([incoming(body(1)), incoming(b"{")])
     assert [(m.queue, m.body, m.session, m.at) for m in world.sent] == [
@@ -462,9 +454,7 @@ async def test_the_newest_message_of_a_batch_tells_the_broker_s_time(world: Worl
     ("sent", "code"),
     [(b"{", "BadMessage"), (b'{"version":9}', "MessageVersion"), (encode("company", []), "WrongEntity")],
 )
-async def test_a_message_that_cannot_be_read_is_kept_with_its_reason_and_its_neighbours_go_on(
-    world: World, sent: bytes, code: str
-) -> None:
+async def test_an_unreadable_message_is_kept_and_its_neighbours_go_on(world: World, sent: bytes, code: str) -> None:
     good = Record("lead", guid(1), SEEN)
     await world.pipeline.sync("person", [incoming(sent), incoming(encode("person", [good]))])
     assert world.synced == [good]
@@ -475,7 +465,7 @@ async def test_a_message_that_cannot_be_read_is_kept_with_its_reason_and_its_nei
     assert "docs/messages.md" in str(letter.properties["message"]) or code == "WrongEntity"
 
 
-async def test_a_change_of_the_filter_s_column_is_remembered_and_lets_the_children_be_synced_again(
+async def test_a_change_of_the_filter_s_column_lets_the_children_be_synced_again(
     world: World,
 ) -> None:
     await world.pipeline.route([incoming(update_of(1, "account", ["new_synctomkto", "name"]))])
@@ -523,7 +513,7 @@ async def test_what_marketo_has_of_the_children_of_a_record_that_it_had_lost_is_
     assert again.filter_changed, "Marketo will not say again that it had lost the record"
 
 
-async def test_the_children_of_a_lost_record_are_asked_for_in_one_call_of_each_entity_and_sent_once(
+async def test_the_children_of_a_lost_record_cost_one_call_of_each_entity(
     world: World,
 ) -> None:
     world.outcome = Synced("created", anew=True)
@@ -538,9 +528,7 @@ async def test_the_children_of_a_lost_record_are_asked_for_in_one_call_of_each_e
 
 
 @pytest.mark.parametrize("storage_is_away", [False, True])
-async def test_a_child_of_a_lost_record_that_waits_for_its_link_is_sent_once(
-    world: World, storage_is_away: bool
-) -> None:
+async def test_a_linked_child_of_a_lost_record_is_sent_once(world: World, storage_is_away: bool) -> None:
     """It is parked no more once it was sent; without storage it stays so, and the parent's release sends it again."""
     world.storage_is_away = storage_is_away
     world.outcome = Synced("created", anew=True)
@@ -566,9 +554,7 @@ async def test_a_child_of_a_lost_record_that_waits_for_its_link_is_sent_once(
         ("relationshiprole", "name", True), ("relationshiprole", "description", False),
     ],
 )  # fmt: skip
-async def test_a_team_or_a_role_is_not_synced_but_decides_about_others(
-    world: World, table: str, column: str, deciding: bool
-) -> None:
+async def test_teams_and_roles_decide_about_others(world: World, table: str, column: str, deciding: bool) -> None:
     world.children = [Record("contact", guid(5), NOON)]
     await world.pipeline.route([incoming(update_of(1, table, [column]))])
     assert [(record.table, record.id) for record in world.looked_for] == ([(table, guid(1))] if deciding else [])
@@ -662,9 +648,7 @@ async def test_without_storage_a_replayed_write_back_waits_and_its_neighbours_ar
     assert [outcome for _, outcome in world.settled] == [STORAGE_AWAY, Synced("created")]
 
 
-async def test_without_storage_the_timer_says_so_and_does_not_fail(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_without_storage_the_timer_does_not_fail(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.storage_is_away = True
     await world.pipeline.release()
     assert "release_waits storage" in caplog.text

@@ -280,9 +280,7 @@ def test_more_keys_than_a_row_has_room_for_let_all_of_the_entity_wait() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=20), st.floats(0, 200), max_size=30), st.floats(0, 100))
-def test_whatever_is_in_flight_another_process_reads_it_the_same_and_never_too_short(
-    until: dict[str, float], age: float
-) -> None:
+def test_every_process_reads_the_same_in_flight_and_never_too_short(until: dict[str, float], age: float) -> None:
     mine = InFlight(lambda: 0.0)
     for key, moment in until.items():
         mine.add([key], moment)

@@ -172,9 +172,7 @@ def test_the_role_of_the_opportunitys_side_is_not_the_persons() -> None:
     ("role", "name"),
     [(None, "Stakeholder"), (guid(99), None), (guid(31), "Stakeholder"), (guid(30), "R" * 50)],
 )
-def test_a_role_has_a_name_of_at_most_50_characters_unless_it_cannot_be_seen(
-    role: str | None, name: str | None
-) -> None:
+def test_a_role_s_name_has_at_most_50_characters_if_it_is_seen(role: str | None, name: str | None) -> None:
     row = connection(("contact", CONTACT), ("opportunity", OPPORTUNITY), _record1roleid_value=role)
     assert ROLES.role("connection", row) == name
 

@@ -283,9 +283,7 @@ async def test_the_children_of_a_large_parent_leave_page_by_page_in_full_message
 
 
 @pytest.mark.parametrize(("way", "again", "step"), [(w, a, s) for w, a in AGAIN for s in STEPS[w]])
-async def test_a_crash_sends_a_child_twice_at_worst_and_loses_none(
-    world: World, way: str, again: str, step: str
-) -> None:
+async def test_a_crash_sends_a_child_twice_at_worst(world: World, way: str, again: str, step: str) -> None:
     """A parent that was requested comes again for sure; one that changed by itself may not, then the timer must do."""
     await world.park(child())
     world.marketo.there = {COMPANY.id: 5}
@@ -300,9 +298,7 @@ async def test_a_crash_sends_a_child_twice_at_worst_and_loses_none(
 
 
 @pytest.mark.parametrize("step", ["park", "notes", "send"])
-async def test_a_child_that_dies_while_it_parks_leaves_no_row_behind_when_it_goes_without_waiting_later(
-    world: World, step: str
-) -> None:
+async def test_a_child_that_dies_while_it_parks_and_goes_later_leaves_no_row(world: World, step: str) -> None:
     """Its message comes again, and finds the parent there: then nobody but the timer knows of the row."""
     world.store.after[step] = crash
     with pytest.raises(ConnectionError):
@@ -358,9 +354,7 @@ async def test_a_child_that_must_wait_again_while_it_is_being_released_is_not_lo
 
 
 @pytest.mark.parametrize(("earlier", "step"), [(0, "park"), (0, "notes"), (0, "replace"), (1, "park"), (1, "notes")])
-async def test_a_parent_that_comes_while_a_child_parks_does_not_leave_it_behind(
-    world: World, earlier: int, step: str
-) -> None:
+async def test_a_parent_that_comes_while_a_child_parks_takes_it_along(world: World, earlier: int, step: str) -> None:
     """The parent's sync finishes right after this step of the child, which may be its first or a further one."""
     siblings = [child(9)] * earlier
     await world.park(*siblings)
@@ -462,9 +456,7 @@ async def test_a_parent_that_nobody_waits_for_any_more_is_forgotten(world: World
 
 
 @pytest.mark.parametrize("skipped", [False, True])
-async def test_a_parent_that_will_not_come_lets_its_children_go_at_once_and_is_remembered(
-    world: World, skipped: bool
-) -> None:
+async def test_a_parent_that_will_not_come_lets_its_children_go_at_once(world: World, skipped: bool) -> None:
     await world.park(child(10), child(11))
     world.bus.take("company")
     await world.give_up(skipped=skipped)
@@ -544,7 +536,7 @@ async def test_a_role_whose_parent_stays_a_dead_letter_gets_its_last_look_in_its
     assert await world.parking.causes([person]), "the reason is there for the engine to name"
 
 
-async def test_that_a_parent_will_not_come_is_looked_at_less_and_less_often_and_forgotten_in_the_end(
+async def test_that_a_parent_will_not_come_is_checked_ever_less_and_forgotten(
     world: World,
 ) -> None:
     await world.give_up(requested=False)
@@ -572,9 +564,7 @@ async def test_what_is_linked_later_keeps_the_note_of_its_parent_for_ever(world:
 
 
 @pytest.mark.parametrize("step", ["park", "notes", "send", "replace"])
-async def test_a_parent_that_turns_out_not_to_come_while_a_child_parks_does_not_leave_it_behind(
-    world: World, step: str
-) -> None:
+async def test_a_parent_given_up_while_a_child_parks_does_not_leave_it(world: World, step: str) -> None:
     """Its sync ends right after this step of the child."""
     world.store.after[step] = world.give_up
     await world.park(child(10))

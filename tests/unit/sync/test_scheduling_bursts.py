@@ -69,9 +69,7 @@ def test_a_cycle_of_20_seconds_has_a_turn_every_4(second: float, cycle: list[flo
 
 
 @given(moments, lengths)
-def test_in_the_next_cycle_parents_come_before_their_children_with_the_same_pause(
-    now: datetime, seconds: float
-) -> None:
+def test_in_the_next_cycle_parents_come_first_with_the_same_pause(now: datetime, seconds: float) -> None:
     found = turns(burst(now, seconds)[0], "next_cycle")
     step = timedelta(seconds=seconds / len(NAMES))
     assert found == sorted(set(found))
@@ -91,9 +89,7 @@ def test_every_next_turn_is_within_one_cycle_and_not_in_the_past(now: datetime, 
 
 
 @given(moments, moments, lengths, st.sampled_from(["next_cycle", "next_turn"]))
-def test_the_turns_of_an_entity_are_whole_cycles_apart_in_every_process(
-    now: datetime, later: datetime, seconds: float, which: str
-) -> None:
+def test_turns_are_whole_cycles_apart_everywhere(now: datetime, later: datetime, seconds: float, which: str) -> None:
     for one, other in zip(
         turns(burst(now, seconds)[0], which), turns(burst(later, seconds)[0], "next_turn"), strict=True
     ):
@@ -102,9 +98,7 @@ def test_the_turns_of_an_entity_are_whole_cycles_apart_in_every_process(
 
 
 @given(moments, st.lists(st.floats(0.01, 1), min_size=2, max_size=5), lengths)
-def test_what_is_routed_during_one_cycle_becomes_visible_together(
-    now: datetime, parts: list[float], seconds: float
-) -> None:
+def test_one_cycle_s_changes_become_visible_together(now: datetime, parts: list[float], seconds: float) -> None:
     clock = WallClock(now)
     bursts = Bursts(burst_batch=50, seconds=seconds, now=clock)
     start = turns(bursts.noticed(50), "next_cycle")[0]

@@ -98,9 +98,7 @@ async def test_a_window_ends_in_time_and_never_later_than_the_setting(later: flo
 
 
 @given(seconds, st.lists(st.floats(0, 20), max_size=30), entities)
-async def test_changes_of_an_entity_go_with_the_window_that_the_first_one_opened(
-    later: float, pauses: list[float], entity: str
-) -> None:
+async def test_changes_go_with_the_window_of_the_first_one(later: float, pauses: list[float], entity: str) -> None:
     clock = WallClock(NOON + timedelta(seconds=later))
     trickle = await wide(30, clock)
     end = trickle.end(entity)

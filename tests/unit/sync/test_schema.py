@@ -271,7 +271,7 @@ async def test_an_option_that_was_added_has_the_labels_read_again_and_one_that_i
 
 
 @pytest.mark.parametrize("keys", [{"company": "externalcompanyid"}, {"company": "CRMaccount"}])
-async def test_a_key_in_another_spelling_than_marketos_is_told_for_its_answers_have_marketos(
+async def test_a_key_in_another_spelling_than_marketos_is_told(
     keys: dict[str, str],
 ) -> None:
     world = World(SyncConfig.model_validate({"keys": keys, "account": {"fields": {}}}))
@@ -296,7 +296,7 @@ async def test_a_load_that_failed_is_tried_again_by_the_next() -> None:
     assert (await world.schema.of("lead")).columns >= {"firstname"}
 
 
-async def test_what_is_missing_on_either_side_is_left_out_and_told_once_over_all_reloads(
+async def test_what_is_missing_on_either_side_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world = World()
@@ -355,7 +355,7 @@ async def test_a_table_that_no_filter_can_concern_costs_no_request() -> None:
     assert world.asked == ["describe person", "columns contact"]
 
 
-async def test_a_field_of_ones_own_for_the_accounts_guid_stands_beside_marketos_and_may_be_missing(
+async def test_an_own_field_for_the_accounts_guid_may_be_missing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world = World(SyncConfig.model_validate({"keys": {"company": "crmAccount"}, "account": {"fields": {}}}))

@@ -236,9 +236,7 @@ async def test_a_long_message_of_a_vendor_is_cut_and_not_refused_by_the_broker(w
 
 
 @pytest.mark.parametrize("part", ["bus", "park", "release"])
-async def test_the_trigger_fails_and_keeps_its_messages_when_something_cannot_be_made_durable(
-    world: World, part: str
-) -> None:
+async def test_the_trigger_fails_when_something_cannot_be_made_durable(world: World, part: str) -> None:
     world.away[part] = RuntimeError(part)
     with pytest.raises(RuntimeError, match=part):
         await world.settle(
@@ -250,7 +248,7 @@ async def test_the_trigger_fails_and_keeps_its_messages_when_something_cannot_be
 STORAGE_AWAY = StorageUnavailableError("ServiceRequestError")
 
 
-async def test_while_storage_is_away_what_needs_it_comes_again_in_a_minute_and_uses_up_no_attempt(
+async def test_what_needs_storage_while_it_is_away_comes_again_and_uses_up_no_attempt(
     world: World,
 ) -> None:
     world.away = {"park": STORAGE_AWAY, "release": STORAGE_AWAY}

@@ -106,9 +106,7 @@ async def test_the_newest_error_is_kept_with_its_record(world: World) -> None:
     assert last_error(world.rows, "company") is None
 
 
-async def test_storage_that_is_away_costs_a_line_and_what_it_missed_is_written_later(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_storage_missed_is_written_later(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.away = True
     for _ in range(10):
         await world.add(Synced("created"), Failed("1003", "too long"))

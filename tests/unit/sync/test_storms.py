@@ -111,9 +111,7 @@ def test_a_change_that_the_children_must_hear_of_waits_and_is_not_covered(storms
 
 
 @pytest.mark.parametrize("outcome", [Failed("1003", "", "marketo"), Retry(60, "611", "", counted=True)])
-def test_what_was_not_stored_covers_nothing_and_is_not_tried_again_at_once(
-    storms: Storms, clock: Clock, outcome: Failed | Retry
-) -> None:
+def test_what_was_not_stored_covers_nothing_and_waits(storms: Storms, clock: Clock, outcome: Failed | Retry) -> None:
     storms.note([(change(), outcome)], at(10))
     assert isinstance(storms.decide(change()), Later)
     clock.now += LONGEST_WAIT

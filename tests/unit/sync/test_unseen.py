@@ -115,9 +115,7 @@ async def test_a_user_whose_address_alone_is_hidden_has_not_appeared() -> None:
     ("entity_set", "expected"),
     [("teams", "account"), ("connectionroles", "connection"), ("contacts", "opportunity")],
 )
-async def test_what_was_named_by_teams_roles_and_contacts_in_between_follows_as_well(
-    entity_set: str, expected: str
-) -> None:
+async def test_what_teams_roles_and_contacts_in_between_name_follows(entity_set: str, expected: str) -> None:
     world = World()
     await world.rows_unseen.note(entity_set, [guid(1)])
     world.appear(entity_set, 1)

@@ -66,9 +66,7 @@ def test_a_connection_string_that_is_none_does_not_stop_the_app() -> None:
     assert "goes on" in printed
 
 
-def test_what_somebody_else_has_set_up_is_not_set_up_twice(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nothing_is_set_up_twice(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: the worker was first, and all would be sent twice."""
     in_memory()
     calls: list[Any] = []

@@ -217,9 +217,7 @@ async def test_a_change_is_one_trace_from_the_webhook_to_marketos_answer(told: T
 
 
 @pytest.mark.parametrize("property_name", ["traceparent", "Diagnostic-Id"])
-async def test_the_context_of_a_notification_begins_the_trace(
-    told: Telemetry, world: World, property_name: str
-) -> None:
+async def test_a_notification_s_context_begins_the_trace(told: Telemetry, world: World, property_name: str) -> None:
     await world.route({property_name: SENT_BY_DYNAMICS})
     route = named(told, "route_changes")
     assert trace_of(route) == SENT_BY_DYNAMICS.split("-")[1]

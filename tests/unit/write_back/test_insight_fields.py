@@ -165,9 +165,7 @@ words = st.text(alphabet="abAB_ ßİ", max_size=6)
     st.lists(words.filter(bool), max_size=3),
     st.lists(st.tuples(st.from_regex(r"[a-z_]{1,6}", fullmatch=True), words, words), max_size=5),
 )
-def test_a_pair_has_a_column_exactly_when_nothing_stands_in_the_way_of_finding_it(
-    names: list[str], shapes: list[tuple[str, str, str]]
-) -> None:
+def test_a_pair_has_a_column_if_nothing_is_in_the_way(names: list[str], shapes: list[tuple[str, str, str]]) -> None:
     columns = {
         name: Column(name, "Integer", readable=True, updatable=True, schema_name=schema, label=label)
         for name, schema, label in shapes

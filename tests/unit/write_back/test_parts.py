@@ -245,9 +245,7 @@ def echoes_of(systems: Systems, user: User | None = None, **synced: frozenset[st
         ({"changes": (Change("account", guid(1), "upsert"),)}, False),
     ],
 )
-async def test_an_echo_is_known_by_its_tag_its_user_and_its_columns_together(
-    facts: dict[str, Any], is_echo: bool
-) -> None:
+async def test_an_echo_is_known_by_tag_user_and_columns(facts: dict[str, Any], is_echo: bool) -> None:
     systems = Systems()
     await systems.plans().current()
     echoes = echoes_of(systems, contact=frozenset({"lastname"}))
@@ -392,7 +390,7 @@ class Mixed:
 
 
 @given(st.lists(outcomes, min_size=1, max_size=120))
-def test_every_row_of_a_mixed_answer_has_exactly_the_outcome_of_its_own_part(
+def test_every_row_of_a_mixed_answer_has_its_own_outcome(
     given_answers: list[tuple[int, str]],
 ) -> None:
     answers = {guid(number): answer for number, answer in enumerate(given_answers)}

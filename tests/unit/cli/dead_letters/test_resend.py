@@ -90,9 +90,7 @@ def test_a_record_whose_queue_has_another_name_by_now() -> None:
         (CHANGES, b"{}", {}, "NoRoutingTriple"),
     ],
 )
-def test_what_nobody_would_understand_is_refused(
-    place: Place, body: bytes, properties: dict[str, object], code: str
-) -> None:
+def test_what_is_unreadable_is_refused(place: Place, body: bytes, properties: dict[str, object], code: str) -> None:
     found = letter(place, body, properties)
     refused = resend(found, QUEUES, STAMP)
     assert isinstance(refused, Refusal)

@@ -149,9 +149,7 @@ class Secret:
         (httpx.Response(401, headers={"WWW-Authenticate": "Bearer authorization_uri=https://login/x"}), URL),
     ],
 )
-async def test_what_answers_at_the_address(
-    response: httpx.Response, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_answers_there(response: httpx.Response, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     client = httpx.AsyncClient
 
     def with_mock(**options: Any) -> httpx.AsyncClient:

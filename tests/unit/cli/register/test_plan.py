@@ -356,9 +356,7 @@ def test_what_has_been_repaired_needs_no_repair(wanted: Wanted, endpoints: list[
 
 @_some
 @given(_wanted, _endpoints, st.data())
-def test_a_run_that_is_killed_is_completed_by_the_next(
-    wanted: Wanted, endpoints: list[Endpoint], data: st.DataObject
-) -> None:
+def test_the_next_run_completes_a_killed_one(wanted: Wanted, endpoints: list[Endpoint], data: st.DataObject) -> None:
     actions = plan(wanted, endpoints).actions
     left = done(wanted, endpoints, stop_after=data.draw(st.integers(0, len(actions)))).state()
     assert not plan(wanted, done(wanted, left).state()).actions

@@ -240,9 +240,7 @@ def test_another_difference_is_told_first() -> None:
         (replace(NOTED, code="UserWithoutMail", skipped=True), "give the user an e-mail address"),
     ],
 )
-def test_what_was_noted_of_a_parent_tells_the_cause_where_no_dead_letter_was_seen(
-    cause: WillNotCome, remedy: str
-) -> None:
+def test_a_parent_s_note_tells_the_cause_where_no_dead_letter_is_seen(cause: WillNotCome, remedy: str) -> None:
     subject = person(in_marketo=1, differences=[UNLINKED], parked=[replace(LATER, cause=cause)])
     found = verdict(subject, parents={ACCOUNT: account(exists=cause.code != "RowHidden")})
     assert (found.code, found.exit) == ("LinkedLater", Exit.FAILED)
