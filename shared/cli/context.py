@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..app.clients import dataverse_client, marketo_client
 from ..azure import sdk, service_bus
@@ -20,9 +20,6 @@ from ..dataverse.client import DataverseClient
 from ..dataverse.metadata import Metadata
 from ..marketo.client import MarketoClient
 from ..marketo.quota import Budget, limits_of
-
-if TYPE_CHECKING:
-    from azure.servicebus.aio import ServiceBusClient
 
 SETTINGS_FILE = "local.settings.json"
 #: An operator waits for the answer: the SDKs' own patience is too long.
@@ -76,7 +73,7 @@ class Context:
         return State(self.settings.storage, self.state_table)
 
     @cached_property
-    def bus(self) -> ServiceBusClient:
+    def bus(self) -> sdk.servicebus_aio.ServiceBusClient:
         """A client of the Service Bus namespace."""
         return service_bus.connect(self.settings.bus, lambda: self._credential, **_FEW_TRIES)
 

@@ -12,21 +12,16 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.markup import escape
 
 from ..azure import sdk
 from ..model.entities import ENTITIES
 from .command import Command, Exit, Result
+from .context import Context
 from .peek import ANSWER_SECONDS, QueueUnavailable, explained
 from .queues import ACTIVE, PAUSED, resume_line
-
-if TYPE_CHECKING:
-    from azure.servicebus.aio.management import ServiceBusAdministrationClient
-    from rich.console import Console
-
-    from .context import Context
 
 #: The setting of the queue of changes, beside the entities.
 ROUTING = "changes"
@@ -66,7 +61,9 @@ async def run(context: Context, given: Namespace, _: Console, *, status: str) ->
     return Result(_exit(changes, status), data, partial(_show, changes=changes, status=status))
 
 
-async def _set(administration: ServiceBusAdministrationClient, setting: str, name: str, status: str) -> Change:
+async def _set(
+    administration: sdk.bus_management_aio.ServiceBusAdministrationClient, setting: str, name: str, status: str
+) -> Change:
     """Set a queue's status. Disabled and SendDisabled are somebody else's decision, and stay."""
 
     try:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..azure.errors import storage_within
 from ..model.errors import MsiSyncError, StorageUnavailableError
 from ..sync.reference_state import ReferenceState
-
-if TYPE_CHECKING:
-    from .context import Context
+from .context import Context
 
 #: An operator does not wait longer for that.
 SECONDS = 10.0

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from rich.console import Console
 from rich.markup import escape
 
 from ..azure.parked_rows import NoteState
@@ -26,12 +26,8 @@ from ..model.errors import ConfigurationError
 from ..model.record import MAX_RECORDS, Record, encode
 from ..sync.routing import chunked
 from .command import Command, Exit, Result, guid
+from .context import Context
 from .renewal import not_told, renew
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from .context import Context
 
 #: Later than any check of a parked record: so all of them are due.
 _ANY_TIME = datetime(9999, 1, 1, tzinfo=UTC)

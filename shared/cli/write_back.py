@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -21,11 +21,7 @@ from ..write_back.plan import Plans
 from ..write_back.results import Run
 from ..write_back.run import WriteBack
 from .command import Command, Exit, Result
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from .context import Context
+from .context import Context
 
 #: Of failures, shown to people.
 _SHOWN = 10

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from ...config.sync_toml import SyncConfig
 from ...model.entities import ENTITIES, PERSON_TABLES, TABLES
 from ...write_back.insight_fields import resolve
 from ..command import Command, Exit, Result
+from ..context import Context
 from ..finding import Finding, Severity, worst
 from ..renewal import not_told, renew
 from .checks import check_fields
 from .schemas import Schemas, load_schemas
 from .suggestions import as_toml, suggest_fields, suggest_write_back, toml_of
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ..context import Context
 
 GROUP = "see, propose and check which Dynamics columns go to which Marketo fields"
 
@@ -196,9 +196,6 @@ def _show_list(console: Console, data: Mapping[str, Any]) -> None:
 
 
 def _show_table(console: Console, title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    from rich.table import Table  # noqa: PLC0415  (most commands need no table)
-    from rich.text import Text  # noqa: PLC0415
-
     if not console.is_terminal:
         console.width = _UNLIMITED
     table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="bold", pad_edge=False)
@@ -224,8 +221,6 @@ def _show_toml(console: Console, toml: str, refused: Mapping[str, str]) -> None:
 
 
 def _show_findings(console: Console, findings: Sequence[Finding], count: int, why_not: str) -> None:
-    from rich.text import Text  # noqa: PLC0415  (most commands need no text of many colours)
-
     for finding in sorted(findings, key=lambda f: list(Severity).index(f.severity), reverse=True):
         line = Text(f"{finding.severity:<9} ", style=_STYLES[finding.severity])
         remedy = f". To do: {finding.remedy}" if finding.remedy else ""

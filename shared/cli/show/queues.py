@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Collection
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from ...azure.receiver import Message
 from ...config.settings import QueueSettings
@@ -16,12 +15,10 @@ from ...model.entities import ENTITIES
 from ...model.errors import MessageError, NotificationError
 from ...model.ids_and_times import GUID
 from ...model.record import Record, decode
+from ..context import Context
 from ..dead_letters.letter import DeadLetter, read
 from ..peek import PAGE, Place, QueueUnavailable, counts, peek
 from .facts import Letter, Search, Subject, Unseen, Waiting
-
-if TYPE_CHECKING:
-    from ..context import Context
 
 _ID = re.compile(GUID.encode())
 

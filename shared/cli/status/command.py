@@ -6,23 +6,19 @@ import asyncio
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
+from rich.console import Console as AnyConsole
 from rich.live import Live
 
 from ...model.record import timestamp
 from ..command import Command, Exit, Result
+from ..context import Context
 from ..output import Console
 from .facts import Entity, Queue, Status
 from .look import look
 from .text import frame
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from rich.console import Console as AnyConsole
-
-    from ..context import Context
 
 WATCH_SECONDS = 5.0
 SHORTEST_SECONDS = 1.0

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...azure.parked_rows import ParkedCount
+from ...marketo.quota import Usage
 from ...model.ids_and_times import moment
+from ...sync.circuit import Outage
 from ...sync.heartbeat import AHEAD, FUNCTIONS, TIMER, Beat, interval, silence
 from ...write_back.results import LATE, changes_done
 from ..command import Exit
 from ..finding import Finding, attention
 from ..queues import ACTIVE, PAUSED, resume_line
-
-if TYPE_CHECKING:
-    from ...marketo.quota import Usage
-    from ...sync.circuit import Outage
 
 #: What is done about an app, or a function of it, that does not run.
 APP_SILENT = "see that the function app runs; docs/troubleshooting.md#app-silent"

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from ...azure import parked_table
 from ...azure.errors import storage_within
@@ -27,11 +26,9 @@ from ...write_back import results
 from ...write_back.due import DUE
 from ...write_back.plan import KIND
 from .. import peek
+from ..context import Context
 from ..peek import ANSWER_SECONDS, Place, QueueUnavailable, explained
 from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
-
-if TYPE_CHECKING:
-    from ..context import Context
 
 #: Messages among which the oldest change is looked for.
 FIRST = 50
