@@ -12,18 +12,18 @@ from ...model.entities import ENTITIES, PERSON_TABLES, TABLES
 from ...sync.mapping import MarketoField
 from ...write_back.insight_fields import FoundBy, Reason, resolve
 from ..finding import Finding, attention, failed, ok
-from .default_mapping import DEFAULT_MAPPING
 from .rules import (
+    DEFAULTS,
     LET_READ,
     RIGHT_VALUES,
     Code,
     absent_columns,
+    can_be,
     nearest,
     nearest_column,
     rule_problems,
 )
 from .schemas import Schemas
-from .types import can_be
 
 _DEFAULT_FILTER_COLUMN = SyncConfig().filter_column
 _GUID_LENGTH = 36
@@ -52,7 +52,7 @@ def check_fields(config: SyncConfig, schemas: Schemas) -> list[Finding]:
             found += _at("", f"keys.{entity}", _key(entity, key, schemas.fields[entity]))
     if config.lifecycle.deleted_flag and "person" in schemas.fields:
         found += _at("", "lifecycle.deleted_flag", _deleted_flag(config, schemas.fields["person"]))
-    found += _write_back(config, schemas)
+    found += dict.fromkeys(_write_back(config, schemas))  # Marketo's fields are the same for both tables
     return found
 
 
@@ -86,7 +86,7 @@ def _field(
         absent = list(absent_columns(table, rule, columns))
         yield from absent
         if spelled and not absent:
-            is_default = rule in DEFAULT_MAPPING.get(table, {}).get(spelled, ())
+            is_default = rule in DEFAULTS.tables[table].fields.get(spelled, ())
             for problem in rule_problems(rule, columns, fields[spelled]):
                 # Adobe's own default mapping cuts some names as well: to be known, but nobody has to do anything.
                 yield ok(problem.text, code=problem.code) if is_default and problem.code is Code.CUT else problem
@@ -179,7 +179,6 @@ def _deleted_flag(config: SyncConfig, fields: Mapping[str, MarketoField]) -> Fou
 
 
 def _write_back(config: SyncConfig, schemas: Schemas) -> Found:
-    said: set[Finding] = set()
     for table in PERSON_TABLES:
         if table not in config.tables or schemas.of(table) is None:
             continue
@@ -187,16 +186,8 @@ def _write_back(config: SyncConfig, schemas: Schemas) -> Found:
             for obstacle in pair.obstacles:
                 finding = attention(f"{obstacle.text}: not written back", obstacle.remedy, code=Code.WRITE_BACK)
                 where = "" if obstacle.reason is Reason.NO_FIELD else table
-                yield from _once(said, _at(where, f"write_back.{pair.name}", [finding]))
+                yield from _at(where, f"write_back.{pair.name}", [finding])
             if pair.usable and pair.column and pair.found_by is FoundBy.GUIDE_NAME:
                 text = f"{pair.column.name} is taken for it, by {pair.found_by.value}"
                 remedy = "name it in [write_back] to be sure; msisync fields suggest prints the lines"
                 yield from _at(table, f"write_back.{pair.name}", [ok(text, remedy, code=Code.WRITE_BACK)])
-
-
-def _once(said: set[Finding], findings: Iterable[Finding]) -> Found:
-    """What the other table has not said already: Marketo's fields are the same for both."""
-    for finding in findings:
-        if finding not in said:
-            said.add(finding)
-            yield finding

@@ -29,6 +29,9 @@ _STYLES = {Severity.OK: "green", Severity.ATTENTION: "yellow", Severity.FAILED: 
 #: The legacy roles are proposed only to those who ask for them.
 _USUAL_TABLES = tuple(table for table in TABLES if table != "customeropportunityrole")
 
+#: What of a finding is in JSON.
+_OF_FINDING = ("severity", "code", "table", "key", "text", "remedy")
+
 Json = dict[str, Any]
 
 
@@ -41,7 +44,7 @@ async def list_fields(context: Context, given: Namespace, progress: Console) -> 
     data: Json = {
         "tables": {table: _kept(_columns(config, schemas, table), text) for table in tables if schemas.of(table)},
         "objects": {entity: _kept(_fields(config, schemas, entity), text) for entity in schemas.fields},
-        "refused": {name: str(error) for name, error in schemas.refused.items()},
+        "refused": schemas.refused,
     }
     return Result(Exit.ATTENTION if schemas.refused else Exit.OK, data, lambda console: _show_list(console, data))
 
@@ -65,9 +68,9 @@ async def suggest(context: Context, given: Namespace, progress: Console) -> Resu
         },
         "write_back": {pair.field: list(pair.names) for pair in insight},
         "toml": toml,
-        "refused": {name: str(error) for name, error in schemas.refused.items()},
+        "refused": schemas.refused,
     }
-    return Result(Exit.OK, data, lambda console: _show_toml(console, toml, data["refused"]))
+    return Result(Exit.OK, data, lambda console: _show_toml(console, toml, schemas.refused))
 
 
 async def check(context: Context, _: Namespace, progress: Console) -> Result:
@@ -81,17 +84,7 @@ async def check(context: Context, _: Namespace, progress: Console) -> Result:
         "tables": list(config.tables),
         "fields": count,
         "announced": not why_not,
-        "findings": [
-            {
-                "severity": str(f.severity),
-                "code": str(f.code),
-                "table": f.table,
-                "key": f.key,
-                "text": f.text,
-                "remedy": f.remedy,
-            }
-            for f in findings
-        ],
+        "findings": [{name: str(getattr(finding, name)) for name in _OF_FINDING} for finding in findings],
     }
     return Result(worst(findings).exit, data, lambda console: _show_findings(console, findings, count, why_not))
 
@@ -155,56 +148,43 @@ def _fields(config: SyncConfig, schemas: Schemas, entity: str) -> list[Json]:
 
 def _kept(rows: list[Json], text: str) -> list[Json]:
     """The rows that have the text in a name, in the label, or in what they are mapped to or from."""
-
-    def words(row: Json) -> list[str]:
-        mapped = [*row.get("mapped_to", []), *row.get("mapped_from", [])]
-        return [row["name"], row["label"], *mapped]
-
-    return [row for row in rows if any(text in word.casefold() for word in words(row))]
+    names = ("name", "label", "mapped_to", "mapped_from")
+    return [row for row in rows if any(text in _cell(row.get(name)).casefold() for name in names)]
 
 
 def _show_list(console: Console, data: Mapping[str, Any]) -> None:
+    shown = {"Type": "type", "Length": "length", "Label": "label"}
     for table, rows in data["tables"].items():
-        shown = [
-            (
-                r["name"],
-                r["type"],
-                r["length"],
-                r["label"],
-                ", ".join(r["mapped_to"]) or ("" if r["readable"] else "(not readable)"),
-            )
-            for r in rows
-        ]
-        _show_table(console, f"Dynamics: {table}", ("Column", "Type", "Length", "Label", "Mapped to"), shown)
+        unreadable = {"mapped_to": ["(not readable)"]}
+        told = [row if row["readable"] or row["mapped_to"] else row | unreadable for row in rows]
+        _show_table(console, f"Dynamics: {table}", {"Column": "name", **shown, "Mapped to": "mapped_to"}, told)
     for entity, rows in data["objects"].items():
-        fields = [
-            (
-                r["name"],
-                r["type"],
-                r["length"],
-                r["label"],
-                "yes" if r["writable"] else "no",
-                ", ".join(r["mapped_from"]),
-            )
-            for r in rows
-        ]
-        title = f"Marketo: {ENTITIES[entity].path}"
-        _show_table(console, title, ("Field", "Type", "Length", "Label", "Writable", "Mapped from"), fields)
+        columns = {"Field": "name", **shown, "Writable": "writable", "Mapped from": "mapped_from"}
+        _show_table(console, f"Marketo: {ENTITIES[entity].path}", columns, rows)
     for name, error in data["refused"].items():
         console.print(f"{name} cannot be described: {error}", style="yellow", markup=False)
     console.print("Next: msisync fields suggest for proposals, msisync fields check for what is mapped", style="dim")
 
 
-def _show_table(console: Console, title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def _show_table(console: Console, title: str, columns: Mapping[str, str], rows: Sequence[Json]) -> None:
+    """Rows as a table. `columns`: the key in a row by the heading."""
     if not console.is_terminal:
         console.width = _UNLIMITED
     table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="bold", pad_edge=False)
-    for header in headers:
-        table.add_column(header, overflow="fold", justify="right" if header == "Length" else "left")
+    for heading in columns:
+        table.add_column(heading, overflow="fold", justify="right" if heading == "Length" else "left")
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text(_cell(row[key])) for key in columns.values()))
     console.print(table if rows else Text(f"{title}: nothing found", style="bold"))
     console.print()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value)
+    return "" if value is None else str(value)
 
 
 def _show_toml(console: Console, toml: str, refused: Mapping[str, str]) -> None:

@@ -1,23 +1,37 @@
-"""What can be wrong with a mapping of sync.toml, and what is wrong with one rule of it. Pure."""
+"""What can be wrong with a mapping of sync.toml, and what is wrong with one rule of it. Pure.
+
+What becomes of a value is in the table of shared/sync/conversions.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from pathlib import Path
 
 from ...config import validation
-from ...config.sync_toml import FieldRule
+from ...config.sync_toml import FieldRule, SyncConfig, load
 from ...dataverse.metadata import LOOKUP_KINDS, Column
-from ...sync.conversions import Source
-from ...sync.mapping import MarketoField
+from ...sync.conversions import Source, cell_of, family_of, source_of
+from ...sync.converters import STRING_LENGTH, TEXT_BYTES, Family
+from ...sync.mapping import MarketoField, source_for
 from ..finding import Finding, attention, failed
-from .types import can_be, conversion_of, has_labels, is_measure, is_unbroken, lengths
+
+#: The mapping that Adobe's own connector begins with.
+DEFAULTS: SyncConfig = load(Path(__file__).with_name("default_mapping.toml"))
 
 #: What to do about a column that is hidden from our user.
 LET_READ = "add the sync user to a column security profile that may read it, or map another column"
 _IS = 'use convert = "is" with values, or map a Yes/No column'
+_OTHER_TYPE = "map a column or a field of a fitting type"
 #: What to do about values that a column never has.
 RIGHT_VALUES = "name the values as the column has them: a choice has numbers, a Yes/No column true and false"
+_LABELLED = frozenset({Source.CHOICE, Source.CHOICES, Source.YES_NO})
+_NUMBERS = frozenset({Source.WHOLE, Source.DECIMAL, Source.CHOICE, Source.YES_NO})
+#: Values of these are what they are: what a conversion loses of them is precision, not sense.
+_MEASURES = frozenset({Source.DECIMAL, Source.MOMENT, Source.DAY, Source.LOCAL_DAY, Source.CLOCK, Source.CLOCK_DAY})
+#: What is too long is left out of such fields, because its beginning would be another address.
+_ADDRESSES = frozenset({Family.EMAIL, Family.PHONE, Family.URL})
 
 
 class Code(StrEnum):
@@ -71,32 +85,50 @@ def rule_problems(rule: FieldRule, columns: Mapping[str, Column], field: Marketo
     for other, wanted in rule.when.items():
         if not isinstance(wanted, str) and not can_be(columns[other], wanted):
             yield attention(f"{other} never has one of the values of when: never used", RIGHT_VALUES, code=Code.NEVER)
-    cut = lengths(rule, [columns[each] for each in rule.columns], field)
-    if cut:
-        end = "longer values are left out" if is_unbroken(field) else "the rest is cut off"
-        text = f"{' + '.join(rule.columns)} can have {cut[0]} characters, Marketo takes {cut[1]}: {end}"
-        yield attention(text, "nothing, if that is all right; else map a field that takes more", code=Code.CUT)
+    yield from _too_long(rule, columns, field)
 
 
 def _conversion(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -> Iterator[Finding]:
     """What the table of conversions says of the rule's values in a field of this type."""
-    source, cell = conversion_of(rule, columns, field)
+    source = source_for(rule, columns)
+    cell = cell_of(source, family_of(field))
     name = columns[rule.columns[0]].web_name
     if cell.convert is None or cell.rare:
         text = f"{name} gives {source}, which a field of type {field.data_type} does not take"
-        remedy = _IS if field.data_type == "boolean" else "map a column or a field of a fitting type"
+        remedy = _IS if field.data_type == "boolean" else _OTHER_TYPE
         yield failed(f"{text}: {cell.note}", remedy, code=Code.WRONG_TYPE)
     elif cell.note:
         text = f"{name} gives {source}, and the field is of type {field.data_type}: {cell.note}"
-        if is_measure(source):
+        if source in _MEASURES:
             yield attention(text, "nothing, if that is all right; else map a field of a fitting type", code=Code.LOSSY)
         else:
-            yield attention(text, _IS if field.data_type == "boolean" else _better(source), code=Code.DOUBTFUL)
+            remedy = 'use convert = "label"' if source in {Source.CHOICE, Source.CHOICES} else _OTHER_TYPE
+            yield attention(text, _IS if field.data_type == "boolean" else remedy, code=Code.DOUBTFUL)
 
 
-def _better(source: Source) -> str:
-    choice = source in {Source.CHOICE, Source.CHOICES}
-    return 'use convert = "label"' if choice else "map a column or a field of a fitting type"
+def _too_long(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -> Iterator[Finding]:
+    """Whether the rule's text can be longer than what the field takes of it."""
+    family = family_of(field)
+    if rule.convert not in {"plain", "lines"} or family not in {Family.STRING, Family.AREA, *_ADDRESSES}:
+        return
+    parts = [columns[name].max_length or 0 for name in rule.columns]
+    given = sum(parts) + len(parts) - 1
+    limit = TEXT_BYTES if family is Family.AREA else field.length or STRING_LENGTH
+    if given > limit:
+        end = "longer values are left out" if family in _ADDRESSES else "the rest is cut off"
+        text = f"{' + '.join(rule.columns)} can have {given} characters, Marketo takes {limit}: {end}"
+        yield attention(text, "nothing, if that is all right; else map a field that takes more", code=Code.CUT)
+
+
+def has_labels(column: Column) -> bool:
+    """Whether the column's values have labels."""
+    return source_of(column) in _LABELLED
+
+
+def can_be(column: Column, values: Iterable[object]) -> bool:
+    """Whether the column can have one of these values at all: a choice has numbers, never its labels."""
+    expected = int if source_of(column) in _NUMBERS else str
+    return any(isinstance(value, expected) for value in values)
 
 
 def nearest(name: str, known: Iterable[str], table: str) -> str:

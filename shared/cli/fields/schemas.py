@@ -26,7 +26,7 @@ class Schemas:
 
     columns: Mapping[str, Mapping[str, Column]]
     fields: Mapping[str, Mapping[str, MarketoField]]
-    refused: Mapping[str, DataverseError | MarketoError]
+    refused: Mapping[str, str]
 
     def of(self, table: str) -> tuple[Mapping[str, Column], Mapping[str, MarketoField]] | None:
         """Both sides of a table, or None when one of them could not be had."""
@@ -58,7 +58,7 @@ async def load_schemas(
     return Schemas(
         {table: found for table, found in by_table.items() if isinstance(found, dict)},
         {entity: found for entity, found in by_entity.items() if isinstance(found, dict)},
-        {name: found for name, found in answers if not isinstance(found, dict)},
+        {name: found for name, found in answers if isinstance(found, str)},
     )
 
 
@@ -67,10 +67,10 @@ def in_marketo(entity: str) -> str:
     return f"Marketo {ENTITIES[entity].path}"
 
 
-async def _or_refusal(loading: Awaitable[dict[str, T]]) -> dict[str, T] | DataverseError | MarketoError:
+async def _or_refusal(loading: Awaitable[dict[str, T]]) -> dict[str, T] | str:
     try:
         return await loading
     except (DataverseError, MarketoError) as error:
         if error.kind in {Kind.CONFIGURATION, Kind.GONE, Kind.PERMANENT}:
-            return error
+            return str(error)
         raise

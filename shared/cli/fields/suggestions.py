@@ -6,18 +6,17 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ...config.sync_toml import INSIGHT_PAIRS, FieldRule, SyncConfig
 from ...dataverse.metadata import Column
 from ...model.entities import PERSON_TABLES, TABLES
 from ...sync.company_fields import STANDARD_COMPANY_FIELDS
+from ...sync.conversions import Source, source_of
 from ...sync.mapping import MarketoField
 from ...write_back.insight_fields import ALIASES, FoundBy, Pair, bare, holds, lead_field, native_columns, resolve
-from .default_mapping import DEFAULT_MAPPING
-from .rules import Code, rule_problems
+from .rules import DEFAULTS, Code, has_labels, rule_problems
 from .schemas import Schemas
-from .types import has_labels, is_id
 
 #: How sure a likeness must be to be proposed, of 100.
 LIKELY = 75
@@ -73,7 +72,8 @@ def suggest_fields(config: SyncConfig, schemas: Schemas, table: str) -> list[Pro
     proposals = list(_defaults(table, columns, free))
     used.update(column for proposal in proposals for rule in proposal.rules for column in rule.columns)
     taken = {proposal.field for proposal in proposals}
-    rest = {name: field for name, field in free.items() if name not in taken and name.lower() not in _company(table)}
+    company = STANDARD_COMPANY_FIELDS if TABLES[table][0].is_lead else ()
+    rest = {name: field for name, field in free.items() if name not in taken and name.lower() not in company}
     candidates = {c.web_name: c for c in columns.values() if c.web_name not in used and _is_of_interest(c, config)}
     return proposals + _alike(candidates, rest)
 
@@ -100,25 +100,22 @@ def as_toml(rules: Sequence[FieldRule]) -> str:
 
 def toml_of(tables: Mapping[str, Sequence[Proposal]], insight: Sequence[InsightProposal]) -> str:
     """All proposals as lines of sync.toml. What is less than sure is commented out."""
-    return "\n".join(_lines(tables, insight))
-
-
-def _lines(tables: Mapping[str, Sequence[Proposal]], insight: Sequence[InsightProposal]) -> Iterator[str]:
+    lines: list[str] = []
     for table, proposals in tables.items():
-        if not proposals:
-            continue
-        yield f"[{table}.fields]"
-        for proposal in proposals:
-            line = f"{proposal.field} = {as_toml(proposal.rules)} # {proposal.why}"
-            yield line if proposal.sure else f"# {line}, {proposal.confidence} %"
-        yield ""
+        if proposals:
+            lines += [f"[{table}.fields]", *map(_line, proposals), ""]
     if insight:
-        yield "# This section stands for the one that sync.toml may have."
-        yield "[write_back]"
-        for pair in insight:
-            names = _value(list(pair.names) if len(pair.names) > 1 else pair.names[0])
-            line = f"{pair.field} = {names}" + (f" # {pair.why}" if pair.why else "")
-            yield line if pair.sure else f"# {line}"
+        lines += ["# This section stands for the one that sync.toml may have.", "[write_back]"]
+    for pair in insight:
+        names = _value(list(pair.names) if len(pair.names) > 1 else pair.names[0])
+        line = f"{pair.field} = {names}" + (f" # {pair.why}" if pair.why else "")
+        lines.append(line if pair.sure else f"# {line}")
+    return "\n".join(lines)
+
+
+def _line(proposal: Proposal) -> str:
+    line = f"{proposal.field} = {as_toml(proposal.rules)} # {proposal.why}"
+    return line if proposal.sure else f"# {line}, {proposal.confidence} %"
 
 
 def _free_fields(config: SyncConfig, schemas: Schemas, table: str, mapped: set[str]) -> dict[str, MarketoField]:
@@ -135,13 +132,9 @@ def _free_fields(config: SyncConfig, schemas: Schemas, table: str, mapped: set[s
     }
 
 
-def _company(table: str) -> frozenset[str]:
-    return STANDARD_COMPANY_FIELDS if TABLES[table][0].is_lead else frozenset()
-
-
 def _defaults(table: str, columns: Mapping[str, Column], free: Mapping[str, MarketoField]) -> Iterator[Proposal]:
     spelled = {name.lower(): name for name in free}
-    for name, rules in DEFAULT_MAPPING.get(table, {}).items():
+    for name, rules in DEFAULTS.tables[table].fields.items():
         field = spelled.get(name.lower())
         if field:
             usable = tuple(rule for rule in rules if _fits(rule, columns, free[field]))
@@ -157,22 +150,25 @@ def _fits(rule: FieldRule, columns: Mapping[str, Column], field: MarketoField) -
 
 def _is_of_interest(column: Column, config: SyncConfig) -> bool:
     """Ids say nothing to marketing, and what Sales Insight or the filter uses is not sent."""
-    if is_id(column) or column.name == config.filter_column:
+    if source_of(column) is Source.ID or column.name == config.filter_column:
         return False
     names = [name for names in config.write_back.values() for name in names]
     return not {column.name, column.schema_name.lower(), column.label.lower()} & {name.lower() for name in names}
 
 
 def _alike(columns: Mapping[str, Column], fields: Mapping[str, MarketoField]) -> list[Proposal]:
-    columns_as_words = [(column, _Words.of_column(column)) for column in columns.values()]
+    columns_as_words = [
+        (column, _Words.of(column.label, _PREFIX.sub("", column.name, count=1), column.name))
+        for column in columns.values()
+    ]
     found = []
     for name, field in fields.items():
-        words = _Words.of_field(name, field)
+        words = _Words.of(field.label, name)
         for column, other in columns_as_words:
             confidence, why = other.likeness(words)
             if confidence >= LIKELY:
-                convert: Literal["label", "plain"] = "label" if _needs_label(column, field) else "plain"
-                rule = FieldRule(columns=(column.web_name,), convert=convert)
+                labelled = has_labels(column) and column.kind != "Boolean" and field.data_type in {"string", "text"}
+                rule = FieldRule(columns=(column.web_name,), convert="label" if labelled else "plain")
                 if _fits(rule, columns, field):
                     found.append((Proposal(name, (rule,), why, confidence), column.web_name))
     found.sort(key=lambda entry: (-entry[0].confidence, entry[0].field, entry[1]))
@@ -185,10 +181,6 @@ def _alike(columns: Mapping[str, Column], fields: Mapping[str, MarketoField]) ->
     return list(chosen.values())
 
 
-def _needs_label(column: Column, field: MarketoField) -> bool:
-    return has_labels(column) and column.kind != "Boolean" and field.data_type in {"string", "text"}
-
-
 @dataclass(frozen=True, slots=True)
 class _Words:
     """What one side calls something: names and label without case and separators, and their pairs of letters."""
@@ -198,17 +190,9 @@ class _Words:
     pairs: tuple[frozenset[str], frozenset[str]]
 
     @classmethod
-    def of_column(cls, column: Column) -> _Words:
-        own = bare(_PREFIX.sub("", column.name, count=1))
-        return cls._of(own, bare(column.label), bare(column.name))
-
-    @classmethod
-    def of_field(cls, name: str, field: MarketoField) -> _Words:
-        return cls._of(bare(name), bare(field.label))
-
-    @classmethod
-    def _of(cls, name: str, label: str, *more: str) -> _Words:
-        return cls(frozenset({name, *more}) - {""}, label, (_letter_pairs(name), _letter_pairs(label)))
+    def of(cls, label: str, name: str, *more: str) -> _Words:
+        names = [bare(each) for each in (name, *more)]
+        return cls(frozenset(names) - {""}, bare(label), (_letter_pairs(names[0]), _letter_pairs(bare(label))))
 
     def likeness(self, other: _Words) -> tuple[int, str]:
         """How sure it is, of 100, that both are the same, and by what."""

@@ -291,8 +291,7 @@ def test_write_back_needs_attention_once_for_each_pair_and_table() -> None:
 
 
 def test_what_a_vendor_does_not_describe_is_one_finding_and_not_many() -> None:
-    gone = DataverseError("0x80060888", "Could not find an entity with name lead", kind=Kind.CONFIGURATION)
-    denied = MarketoError("603", "Access denied", kind=Kind.CONFIGURATION)
+    gone, denied = "0x80060888: Could not find an entity with name lead", "603: Access denied"
     settings = SyncConfig.model_validate({"lead": {"fields": {"email": "x"}}, "opportunity": {"fields": {"name": "y"}}})
     schemas = Schemas({"opportunity": {}}, {"person": FIELDS}, {"lead": gone, in_marketo("opportunity"): denied})
     found = [f for f in check_fields(settings, schemas) if f.code is not Code.FILTER]
@@ -371,7 +370,7 @@ async def test_a_vendor_that_refuses_is_a_finding_and_one_that_is_unwell_an_erro
     assert (schemas.columns, schemas.fields, schemas.refused) == (
         {"opportunity": COLUMNS},
         {},
-        {"Marketo opportunities": refused},
+        {"Marketo opportunities": str(refused)},
     )
     assert (await loaded(DataverseError("x", "gone", kind=Kind.GONE), {})).refused.keys() == {"opportunity"}
     for unwell in (Kind.TRANSIENT, Kind.THROTTLED, Kind.DAILY):

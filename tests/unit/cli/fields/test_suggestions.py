@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.cli.fields.checks import check_fields
-from shared.cli.fields.default_mapping import DEFAULT_MAPPING
-from shared.cli.fields.rules import Code
+from shared.cli.fields.rules import DEFAULTS, Code
 from shared.cli.fields.schemas import Schemas
 from shared.cli.fields.suggestions import Proposal, as_toml, suggest_fields, suggest_write_back, toml_of
 from shared.config import sync_toml
@@ -137,7 +136,7 @@ def test_the_shipped_mapping_is_adobes() -> None:
     shipped = sync_toml.load(Path(__file__).parents[4] / "sync.toml")
     for table, mapping in shipped.tables.items():
         for field, rules in mapping.fields.items():
-            assert DEFAULT_MAPPING[table][field] == rules
+            assert DEFAULTS.tables[table].fields[field] == rules
 
 
 INSIGHT_FIELDS = {"priority": MarketoField("integer"), "relativeScore": MarketoField("integer")}
