@@ -48,6 +48,11 @@ def _one_line(text: Text) -> Text:
     return text
 
 
+def say(console: console.Console, text: str, style: str = "") -> None:
+    """A line as it is, without markup."""
+    console.print(text, style=style, markup=False)
+
+
 def take_any_text() -> None:
     """Let the standard streams replace what their encoding does not have, instead of failing."""
     for stream in (sys.stdout, sys.stderr):

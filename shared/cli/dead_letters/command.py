@@ -13,13 +13,14 @@ from rich.console import Console
 from ...model.errors import MsiSyncError
 from ..command import Command, Exit, Result, number, positive_number
 from ..context import Context
+from ..output import say
 from ..peek import peek
 from .files import export, import_
 from .letter import DeadLetter, place_of, read
 from .look import add_filters, look
 from .replay import discard, replay
 from .selection import Groups
-from .text import brief, full, group_json, say, show_brief, show_full, show_groups, show_unseen
+from .text import brief, full, group_json, show_brief, show_full, show_groups, show_unseen
 
 GROUP = "see, replay, archive or discard what could not be synced"
 MAX = 1000

@@ -14,6 +14,7 @@ from ...azure.service_bus import Outgoing
 from ...sync.routing import Refusal
 from ..command import Exit, Result
 from ..context import Context
+from ..output import say
 from .archive import letters_in, line_of, writing
 from .letter import DeadLetter
 from .look import fits, look
@@ -21,7 +22,7 @@ from .move import Tally, send
 from .replay import counting, result
 from .resend import Stamp, resend
 from .selection import Selection
-from .text import say, show_unseen
+from .text import show_unseen
 
 #: Messages of an import that are on their way at once.
 _AT_ONCE = 500

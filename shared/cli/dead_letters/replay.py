@@ -15,12 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..command import Exit, Result
 from ..context import Context
+from ..output import say
 from .archive import letters_in
 from .look import look
 from .move import MAX_HELD, Mover, Prepare, Tally
 from .resend import OFTEN, Stamp, refusal, resend
 from .selection import Selection
-from .text import group_json, say, show_groups, show_unseen
+from .text import group_json, show_groups, show_unseen
 
 _DONE = {"replay": "sent again", "discard": "removed", "import": "sent again"}
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from ...model.record import timestamp
+from ..output import say
 from .letter import DeadLetter
 from .selection import Group
 
@@ -63,11 +64,6 @@ def group_json(group: Group) -> dict[str, Any]:
         "replayed_before": group.replayed,
         "next": group.remedy,
     }
-
-
-def say(console: Console, text: str, style: str = "") -> None:
-    """A line as it is."""
-    console.print(text, style=style, markup=False)
 
 
 def show_groups(console: Console, groups: Iterable[Mapping[str, Any]], *, remedies: bool) -> None:

@@ -12,10 +12,11 @@ from rich.console import Console
 from ...model.errors import ConfigurationError, DataverseError
 from ..command import Command, Exit, Result
 from ..context import Context
+from ..output import say
 from ..renewal import renew
 from .plan import Action, Plan, plan, plan_removal
 from .rows import Writer, read_columns, read_endpoints
-from .wanted import NAME, Wanted, places_of, queue_target, wanted, webhook_target
+from .wanted import NAME, Endpoint, Wanted, places_of, queue_target, wanted, webhook_target
 
 _ROLE = (
     "the user that signs in needs the role System Customizer or System Administrator in this environment (Power "
@@ -48,12 +49,14 @@ def _solution(given: str) -> str:
 async def register(context: Context, given: Namespace, progress: Console) -> Result:
     """Compare, and with `--apply` write. Raises DataverseError that tells what was done when Dataverse refuses."""
     needed = await _wanted(context, given)
-    found = await _plan(context, needed, new_key=given.new_key)
+    endpoints = await _endpoints(context, needed.name, needed.places)
+    found = plan(needed, endpoints, new_key=given.new_key)
     if not given.apply:
-        return _result(needed.name, found, needed, applied=False)
+        return _result(needed.name, found, needed)
     await _carry_out(found.actions, Writer(context.dataverse, needed.target, solution=given.solution), progress)
     await renew(context, "schema", "rows")  # who registers has changed the mapping, or Dynamics
-    return _result(needed.name, found, needed, applied=True, after=await _plan(context, needed))
+    after = plan(needed, await _endpoints(context, needed.name, needed.places))
+    return _result(needed.name, found, needed, after)
 
 
 async def _wanted(context: Context, given: Namespace) -> Wanted:
@@ -70,9 +73,9 @@ async def _wanted(context: Context, given: Namespace) -> Wanted:
     return wanted(context.config, columns, target, name=given.name, places=places_of(settings))
 
 
-async def _plan(context: Context, needed: Wanted, *, new_key: bool = False) -> Plan:
+async def _endpoints(context: Context, name: str, places: frozenset[str]) -> list[Endpoint]:
     try:
-        return plan(needed, await read_endpoints(context.dataverse, needed.name, needed.places), new_key=new_key)
+        return await read_endpoints(context.dataverse, name, places)
     except DataverseError as error:
         raise _explained(error, "what is registered could not be read") from None
 
@@ -80,18 +83,12 @@ async def _plan(context: Context, needed: Wanted, *, new_key: bool = False) -> P
 async def unregister(context: Context, given: Namespace, progress: Console) -> Result:
     """Take away what `register` has made. Raises as it does."""
     places = places_of(context.settings)
-
-    async def left() -> Plan:
-        try:
-            return plan_removal(given.name, places, await read_endpoints(context.dataverse, given.name, places))
-        except DataverseError as error:
-            raise _explained(error, "what is registered could not be read") from None
-
-    found = await left()
+    found = plan_removal(given.name, places, await _endpoints(context, given.name, places))
     if not given.apply:
-        return _result(given.name, found, None, applied=False)
+        return _result(given.name, found)
     await _carry_out(found.actions, Writer(context.dataverse, None), progress)
-    return _result(given.name, found, None, applied=True, after=await left())
+    after = plan_removal(given.name, places, await _endpoints(context, given.name, places))
+    return _result(given.name, found, after=after)
 
 
 async def _carry_out(actions: Sequence[Action], writer: Writer, progress: Console) -> None:
@@ -103,13 +100,10 @@ async def _carry_out(actions: Sequence[Action], writer: Writer, progress: Consol
         try:
             await writer.write(action)
         except DataverseError as error:
-            doing = f"{action.verb} {action.what} failed; done before it: {_listed(actions[: number - 1])}"
+            done = ", ".join(f"{each.verb} {each.what}" for each in actions[: number - 1]) or "nothing"
+            doing = f"{action.verb} {action.what} failed; done before it: {done}"
             raise _explained(error, f"{doing}. When it is fixed, run the same command again") from None
         progress.print(f"{number}/{len(actions)} {action.verb} {action.what}: done", markup=False)
-
-
-def _listed(actions: Sequence[Action]) -> str:
-    return ", ".join(f"{action.verb} {action.what}" for action in actions) or "nothing"
 
 
 def _explained(error: DataverseError, doing: str) -> DataverseError:
@@ -125,24 +119,21 @@ def _explained(error: DataverseError, doing: str) -> DataverseError:
 # -- what is shown ------------------------------------------------------------------------------------------------
 
 
-def _result(name: str, found: Plan, needed: Wanted | None, *, applied: bool, after: Plan | None = None) -> Result:
+def _result(name: str, found: Plan, needed: Wanted | None = None, after: Plan | None = None) -> Result:
+    """What is to be done; with `after`, what was done, and what is still to be done then."""
     remaining = after.actions if after else ()
-    todo = remaining if applied else found.actions
     attention = (after or found).attention
     data = {
         "name": found.endpoint.name if found.endpoint else name,
         "posts_to": needed.target.place if needed else None,
-        "applied": applied,
+        "applied": after is not None,
         "actions": [_as_json(action) for action in found.actions],
         "remaining": [_as_json(action) for action in remaining],
         "attention": list(attention),
         "left_out": [{"table": table, "column": column} for table, column in (needed.left_out if needed else ())],
     }
-
-    def show(console: Console) -> None:
-        _show(console, data, found.actions, remaining, applied=applied)
-
-    return Result(Exit.ATTENTION if todo or attention else Exit.OK, data, show)
+    todo = remaining if after else found.actions
+    return Result(Exit.ATTENTION if todo or attention else Exit.OK, data, lambda console: _show(console, data))
 
 
 def _as_json(action: Action) -> dict[str, Any]:
@@ -158,37 +149,27 @@ def _as_json(action: Action) -> dict[str, Any]:
     }
 
 
-def _show(
-    console: Console, data: Mapping[str, Any], actions: Sequence[Action], remaining: Sequence[Action], *, applied: bool
-) -> None:
-    def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False)
-
-    if not applied:
-        for action in actions:
-            say(f"{_MARKS[action.verb]} {action.verb} {action.what}: {action.why}")
-    for action in remaining:
-        say(f"! {action.what} is still not as written: {action.why}", "yellow")
+def _show(console: Console, data: Mapping[str, Any]) -> None:
+    actions, applied = data["actions"], data["applied"]
+    for action in () if applied else actions:
+        say(console, f"{_MARKS[action['action']]} {action['action']} {action['what']}: {action['why']}")
+    for action in data["remaining"]:
+        say(console, f"! {action['what']} is still not as written: {action['why']}", "yellow")
     for text in data["attention"]:
-        say(f"! {text}", "yellow")
+        say(console, f"! {text}", "yellow")
     for left_out in data["left_out"]:
-        say(f"  {left_out['table']} has no column {left_out['column']} in Dynamics: left out; see msisync fields check")
-    if not actions:
-        say(_nothing_to_do(data), "yellow" if data["attention"] else "green")
-    elif applied:
-        say(f"{len(actions)} written.", "green")
+        column = f"{left_out['table']} has no column {left_out['column']} in Dynamics"
+        say(console, f"  {column}: left out; see msisync fields check")
+    if actions and applied:
+        say(console, f"{len(actions)} written.", "green")
+    elif actions:
+        changes = "this change" if len(actions) == 1 else f"these {len(actions)} changes"
+        say(console, f"Nothing has been written. To write {changes}, add --apply.")
     else:
-        say(f"Nothing has been written. To write {_counted(len(actions))}, add --apply.")
-
-
-def _counted(number: int) -> str:
-    return "this change" if number == 1 else f"these {number} changes"
-
-
-def _nothing_to_do(data: Mapping[str, Any]) -> str:
-    if data["posts_to"] is None:
-        return f"Nothing to do: nothing named {data['name']} is registered."
-    return f"Nothing to do: {data['name']} posts to {data['posts_to']}, and every step is right."
+        registered = f"{data['name']} posts to {data['posts_to']}, and every step is right"
+        missing = f"nothing named {data['name']} is registered"
+        state = registered if data["posts_to"] else missing
+        say(console, f"Nothing to do: {state}.", "yellow" if data["attention"] else "green")
 
 
 REGISTER = Command(

@@ -6,20 +6,33 @@ on, and what is superfluous goes last. A change that is posted twice does no har
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from ...model.entities import REFERENCE_TABLES
-from .differences import different, said
-from .wanted import ENABLED, SECRETS, STEP_COLUMNS, Endpoint, Image, Step, StepKey, Values, Wanted, WantedStep
+from .wanted import ENABLED, QUEUE, SECRETS, STEP_COLUMNS, Endpoint, Image, Step, StepKey, Values, Wanted, WantedStep
 
 Verb = Literal["create", "update", "enable", "delete"]
 Component = Literal["endpoint", "step", "image"]
 
-_TWICE = "posts to this app as well, so changes come twice"
 #: What cannot be changed in an image: another one takes its place.
 _FIXED_IN_IMAGES = ("imagetype", "messagepropertyname")
+
+_LISTS = ("filteringattributes", "attributes")
+_MEANINGS: Mapping[tuple[str, Any], str] = {
+    ("contract", 5): "a topic",
+    ("contract", QUEUE): "a queue",
+    ("messageformat", 1): "binary XML",
+    ("messageformat", 2): "JSON",
+    ("messageformat", 3): "text XML",
+    ("stage", 10): "before validation",
+    ("stage", 20): "before the operation",
+    ("stage", 40): "after the operation",
+    ("mode", 0): "synchronous",
+    ("mode", 1): "asynchronous",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +62,6 @@ class Plan:
     attention: tuple[str, ...]
     endpoint: Endpoint | None
 
-    @property
-    def is_right(self) -> bool:
-        """Whether everything is as it must be."""
-        return not self.actions and not self.attention
-
 
 def plan(wanted: Wanted, endpoints: Sequence[Endpoint], *, new_key: bool = False) -> Plan:
     """What to do about these endpoints; nothing when all is right. `new_key` writes the secret even if one is set."""
@@ -67,7 +75,13 @@ def plan(wanted: Wanted, endpoints: Sequence[Endpoint], *, new_key: bool = False
         actions += _step_removal(spare, why)
     for other in retired:
         actions += removal(other, f"another endpoint named {wanted.name}, made for {other.place or 'nothing'}")
-    return Plan(tuple(actions), (*_absent(wanted), *(_attention(e, _TWICE) for e in foreign)), ours)
+    absent = [
+        f"sync.toml maps the table {table}, which this environment does not have; remove [{table}.fields], or install "
+        "the Dynamics 365 app that it belongs to"
+        for table in wanted.absent
+    ]
+    twice = [_attention(other, "posts to this app as well, so changes come twice") for other in foreign]
+    return Plan(tuple(actions), (*absent, *twice), ours)
 
 
 def sort_out(wanted: Wanted, endpoints: Iterable[Endpoint]) -> tuple[Endpoint | None, list[Endpoint], list[Endpoint]]:
@@ -117,14 +131,6 @@ def _attention(endpoint: Endpoint, why: str) -> str:
     )
 
 
-def _absent(wanted: Wanted) -> Iterator[str]:
-    for table in wanted.absent:
-        yield (
-            f"sync.toml maps the table {table}, which this environment does not have; remove [{table}.fields], or "
-            "install the Dynamics 365 app that it belongs to"
-        )
-
-
 # -- the endpoint -------------------------------------------------------------------------------------------------
 
 
@@ -136,18 +142,15 @@ def _endpoint_actions(wanted: Wanted, ours: Endpoint | None, *, new_key: bool) -
         yield Action("create", "endpoint", f"endpoint {wanted.name}", where, values=body, secret=True)
         return
     wrong = different(ours.values, values)
-    why = [said(column, ours.values.get(column), value) for column, value in wrong.items()]
+    why = [said(ours.values, wrong)] if wrong else []
     if not ours.has_secret:
         why.append(f"{SECRETS[wanted.target.contract][0]} is not set (importing a solution takes it away)")
     elif new_key:
         why.append("its key is written again")
     if why:
         # The key that is there belongs to the address and the policy that are there.
-        secret = (
-            new_key
-            or not ours.has_secret
-            or bool({"authtype", "namespaceaddress", "path", "saskeyname", "url"} & set(wrong))
-        )
+        address = {"authtype", "namespaceaddress", "path", "saskeyname", "url"} & wrong.keys()
+        secret = new_key or not ours.has_secret or bool(address)
         what = f"endpoint {ours.name}"
         yield Action("update", "endpoint", what, "; ".join(why), ours.id, values=wrong, secret=secret)
 
@@ -195,8 +198,7 @@ def _step_actions(name: str, endpoint: str, key: StepKey, wanted: WantedStep, st
         return
     wrong = different(step.values, {c: wanted.values.get(c) for c in STEP_COLUMNS if c != "statecode"})
     if wrong:
-        why = "; ".join(said(c, step.values.get(c), value) for c, value in wrong.items())
-        yield Action("update", "step", what, why, step.id, values=wrong, key=key)
+        yield Action("update", "step", what, said(step.values, wrong), step.id, values=wrong, key=key)
     yield from _image_actions(key, wanted, step)
     if not step.enabled:
         yield Action("enable", "step", what, "it is disabled", step.id, values=ENABLED, key=key)
@@ -223,8 +225,7 @@ def _image_actions(key: StepKey, wanted: WantedStep, step: Step) -> Iterator[Act
     for image, values in kept:
         wrong = different(image.values, values)
         if wrong:
-            why = "; ".join(said(c, image.values.get(c), value) for c, value in wrong.items())
-            yield Action("update", "image", what, why, image.id, values=wrong, key=key)
+            yield Action("update", "image", what, said(image.values, wrong), image.id, values=wrong, key=key)
     for values in wanted.images[len(kept) :]:
         yield _new_image(key, step.id, values, "missing: only a pre-image tells what a deleted row connected")
 
@@ -240,3 +241,49 @@ def _can_become(image: Image, values: Values) -> bool:
 def _new_image(key: StepKey, step: str, values: Values, why: str) -> Action:
     body = {"name": values["entityalias"], **values}
     return Action("create", "image", f"image of step {' '.join(key)}", why, parent=step, values=body, key=key)
+
+
+# -- what differs -------------------------------------------------------------------------------------------------
+
+
+def different(present: Values, wanted: Values) -> dict[str, Any]:
+    """The wanted columns that are not so."""
+    return {
+        column: value
+        for column, value in wanted.items()
+        if _plain(column, present.get(column)) != _plain(column, value)
+    }
+
+
+def _plain(column: str, value: Any) -> Any:
+    """A value in the form that counts: lists of columns have no order, addresses no case and no last slash."""
+    if column in _LISTS:
+        return _names(value)
+    if column == "namespaceaddress":
+        return urlsplit(str(value or "")).netloc.lower()
+    if column == "path":
+        return str(value or "").lower()
+    return value
+
+
+def _names(value: Any) -> frozenset[str]:
+    return frozenset(filter(None, map(str.strip, str(value or "").split(","))))
+
+
+def said(present: Values, wrong: Values) -> str:
+    """The differences in words."""
+    return "; ".join(_said(column, present.get(column), value) for column, value in wrong.items())
+
+
+def _said(column: str, present: Any, wanted: Any) -> str:
+    if column not in _LISTS:
+        return f"{column} is {_meaning(column, present)}, not {_meaning(column, wanted)}"
+    there, needed = _names(present), _names(wanted)
+    if not there:
+        return "it asks for every column, the ones that Marketo fills included"
+    less, more = ", ".join(sorted(needed - there)), ", ".join(sorted(there - needed))
+    return "; ".join(filter(None, (less and f"it misses {less}", more and f"it needs no {more}")))
+
+
+def _meaning(column: str, value: Any) -> str:
+    return _MEANINGS.get((column, value)) or ("empty" if value is None else str(value))

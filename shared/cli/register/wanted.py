@@ -228,11 +228,14 @@ def wanted(
     left_out: list[tuple[str, str]] = []
     present = [table for table in config.tables if table in columns]
     for table in present:
-        there = {column.name for column in columns[table] if column.readable}
+        by_name = {column.name: column for column in columns[table]}
+        there = {name for name, column in by_name.items() if column.readable}
+        # A step that watches the columns that the write-back fills would post our own writes.
+        ours = {column.name for names in config.write_back.values() for column in find_columns(names, by_name)[1]}
         asked = config.columns_of(table)
         left_out += [(table, column) for column in sorted(asked - there - {config.filter_column})]
         rules = {logical(column) for column in TABLES[table][1].rule_columns}
-        watched = asked.union(rules, _ALWAYS) & there - insight_columns(config, columns[table])
+        watched = asked.union(rules, _ALWAYS) & there - ours
         pre_image = [column for column in _PRE_IMAGES.get(table, ()) if column in there]
         image = {**_PRE_IMAGE, "attributes": ",".join(pre_image)}
         steps[table, "Create"] = WantedStep(_STEP)
@@ -252,12 +255,6 @@ def deciding_tables(config: SyncConfig) -> list[str]:
     owned = any(table in config.tables for table, _ in CHILDREN["team"])
     teams = ["team"] if owned and config.owner.team == "administrator" else []
     return [*teams, *(role for table, role in roles.items() if table in config.tables)]
-
-
-def insight_columns(config: SyncConfig, columns: Collection[Column]) -> set[str]:
-    """The columns that the write-back fills: a step that watches them would post our own writes."""
-    by_name = {column.name: column for column in columns}
-    return {column.name for names in config.write_back.values() for column in find_columns(names, by_name)[1]}
 
 
 def place(values: Values) -> str:
