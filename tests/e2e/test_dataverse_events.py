@@ -82,13 +82,9 @@ async def organisation(system: System) -> AsyncIterator[Organisation]:
         base_url=given["url"], proxy=system.endpoints["https_proxy"], verify=tls, trust_env=False
     ) as http:
         form = {
-            "grant_type": "password",
-            "client_id": given["client_id"],
-            "client_secret": given["client_secret"],
-            "username": given["username"],
-            "password": given["password"],
-            "scope": f"{given['url']}/.default",
-        }
+            "grant_type": "password", "client_id": given["client_id"], "client_secret": given["client_secret"],
+            "username": given["username"], "password": given["password"], "scope": f"{given['url']}/.default",
+        }  # fmt: skip
         token = (await http.post(f"{given['authority']}/oauth2/v2.0/token", data=form)).raise_for_status().json()
         http.headers["Authorization"] = f"Bearer {token['access_token']}"
         http.headers["Prefer"] = 'odata.include-annotations="*"'
@@ -196,13 +192,9 @@ async def test_create_multiple_brings_all_of_its_rows(system: System, organisati
 async def test_through_a_webhook_at_the_functions_host(system: System, organisation: Organisation) -> None:
     seller, account = await sellers_and_accounts(system)
     webhook = {
-        "name": "Marketo sync webhook",
-        "url": f"{system.hosts['a']}/api/receive_webhook",
-        "contract": 8,
-        "authtype": 4,
-        "authvalue": system.webhook_key,
-        "connectionmode": 1,
-    }
+        "name": "Marketo sync webhook", "url": f"{system.hosts['a']}/api/receive_webhook", "contract": 8,
+        "authtype": 4, "authvalue": system.webhook_key, "connectionmode": 1,
+    }  # fmt: skip
     await organisation.register(webhook, ["contact", "account"], ("Create", "Update"))
     parent = {"parentcustomerid_account@odata.bind": f"/accounts({account.id})"}
     contact = Made(

@@ -120,13 +120,9 @@ async def test_records_that_marketo_refuses(system: System) -> None:
     assert (refused.code, missing.code) == ("1007", "1002")
     assert "Multiple lead match" in refused.properties["message"]  # what 1007 means, not what Marketo says
     expected = {
-        "entity": "person",
-        "table": "contact",
-        "record_id": twice.id,
-        "system": "marketo",
-        "source_queue": system.broker.queue("person"),
-        "attempts": 1,
-    }
+        "entity": "person", "table": "contact", "record_id": twice.id, "system": "marketo",
+        "source_queue": system.broker.queue("person"), "attempts": 1,
+    }  # fmt: skip
     assert {name: refused.properties[name] for name in expected} == expected
     message = json.loads(refused.body)
     assert (message["version"], message["entity"]) == (1, "person")

@@ -183,12 +183,9 @@ async def no_storage(operator: Operator, fixing: AsyncExitStack) -> None:
 FAILED, ATTENTION = Severity.FAILED, Severity.ATTENTION
 NOBODY = "https://nobody.crm4.dynamics.com"
 OBJECTS = {
-    "sales-person": SALES_PERSONS,
-    "company": COMPANIES,
-    "person": LEADS,
-    "opportunity": OPPORTUNITIES,
+    "sales-person": SALES_PERSONS, "company": COMPANIES, "person": LEADS, "opportunity": OPPORTUNITIES,
     "opportunity-role": ROLES,
-}
+}  # fmt: skip
 
 BREAKAGES = {
     "a setting is missing": Broken("settings", FAILED, ("MARKETO_CLIENT_ID",), {"MARKETO_CLIENT_ID": ""}),

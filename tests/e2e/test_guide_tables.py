@@ -26,15 +26,9 @@ async def test_sales_persons_are_users_with_a_mail_address(system: System) -> No
     await system.notify(application, mailless, usual, disabled)
     first, second = await system.synced(usual, disabled)
     expected = {
-        "externalSalesPersonId": usual.id,
-        "email": usual.values["internalemailaddress"],
-        "firstName": "Sam",
-        "lastName": usual.values["lastname"],
-        "title": "Dr.",
-        "phone": "+49 40 1",
-        "mobilePhone": "2",
-        "fax": "3",
-    }
+        "externalSalesPersonId": usual.id, "email": usual.values["internalemailaddress"], "firstName": "Sam",
+        "lastName": usual.values["lastname"], "title": "Dr.", "phone": "+49 40 1", "mobilePhone": "2", "fax": "3",
+    }  # fmt: skip
     assert {name: first.get(name) for name in expected} == expected
     assert (second["externalSalesPersonId"], second["title"]) == (disabled.id, "Seller")
     await system.broker.idle()

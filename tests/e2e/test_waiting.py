@@ -98,11 +98,8 @@ async def test_a_child_parked_in_the_very_moment_its_parent_was_synced_is_found_
     }
     child |= {"FirstSeen": now, "Correlation": "", "Attempt": 0, "Requested": False, "Since": now}
     note: dict[str, Any] = {
-        "PartitionKey": "sales_person",
-        "RowKey": f"!{seller.id}",
-        "Table": "systemuser",
-        "Since": now,
-    }
+        "PartitionKey": "sales_person", "RowKey": f"!{seller.id}", "Table": "systemuser", "Since": now,
+    }  # fmt: skip
     note |= {"NextCheck": now, "Checks": 0, "Leaving": False}
     async with system.table() as table:
         await table.upsert_entity(child)

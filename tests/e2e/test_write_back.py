@@ -67,14 +67,10 @@ async def test_the_guides_seven_fields_reach_leads_and_contacts_and_nothing_echo
     async with insight.counted() as calls:
         await insight.run()
         assert await insight.values(contact) == {
-            "msiLastInterestingMomentType": "Email",
-            "msiLastInterestingMomentDate": "2026-03-04T10:11:12Z",
-            "msiLastInterestingMomentDesc": "Opened: “Prices”",
-            "msiLastInterestingMomentSource": "Visit",
-            "priority": 7,
-            "relativeUrgency": 2,
-            "relativeScoring": 3,
-        }
+            "msiLastInterestingMomentType": "Email", "msiLastInterestingMomentDate": "2026-03-04T10:11:12Z",
+            "msiLastInterestingMomentDesc": "Opened: “Prices”", "msiLastInterestingMomentSource": "Visit",
+            "priority": 7, "relativeUrgency": 2, "relativeScoring": 3,
+        }  # fmt: skip
         assert await insight.values(lead) == NOTHING | {
             "msiLastInterestingMomentType": ("Web " * 25).rstrip(),
             "msiLastInterestingMomentDate": "2026-03-06T05:59:59Z",

@@ -237,14 +237,9 @@ async def test_list_shows_both_sides_and_what_is_mapped(sides: Sides) -> None:
     columns = {row["name"]: row for row in result.data["tables"]["contact"]}
     fields = {row["name"]: row for row in result.data["objects"]["person"]}
     assert columns["emailaddress1"] == {
-        "name": "emailaddress1",
-        "logical_name": "emailaddress1",
-        "type": "String",
-        "length": 100,
-        "label": "Email",
-        "readable": True,
-        "mapped_to": ["email"],
-    }
+        "name": "emailaddress1", "logical_name": "emailaddress1", "type": "String", "length": 100, "label": "Email",
+        "readable": True, "mapped_to": ["email"],
+    }  # fmt: skip
     assert columns["_parentcustomerid_value"]["logical_name"] == "parentcustomerid"
     assert columns["new_priority"]["mapped_to"] == ["← priority"]
     assert fields["email"]["mapped_from"] == ["lead.emailaddress1", "contact.emailaddress1"]

@@ -360,11 +360,8 @@ async def test_a_table_taken_out_of_sync_toml_loses_its_steps(registered: Admin,
     (tmp_path / "sync.toml").write_text(text)
     registered.environment["SYNC_CONFIG"] = str(tmp_path / "sync.toml")
     assert [action["what"] for action in await registered.todo()] == [
-        "step connection Create",
-        "image of step connection Delete",
-        "step connection Delete",
-        "step connection Update",
-        "step connectionrole Update",
-    ]
+        "step connection Create", "image of step connection Delete", "step connection Delete",
+        "step connection Update", "step connectionrole Update",
+    ]  # fmt: skip
     await registered.apply()
     assert registered.rows("sdkmessageprocessingstepimage") == []

@@ -383,11 +383,8 @@ async def test_a_person_drives_up_from_the_command_line_and_ends_it(up: Child, t
     assert errors.startswith("there is no part 'nothing'")
     events = [line.split()[:2] for line in up.log.read_text().splitlines() if line.startswith("functions-")]
     assert events == [
-        ["functions-a", "ready"],
-        ["functions-b", "ready"],
-        ["functions-a", "killed"],
-        ["functions-a", "ready"],
-    ]
+        ["functions-a", "ready"], ["functions-b", "ready"], ["functions-a", "killed"], ["functions-a", "ready"],
+    ]  # fmt: skip
     parts = json.loads((tmp_path / "state" / "control.json").read_text())["parts"]
     assert up.pid is not None
     os.kill(up.pid, signal.SIGINT)

@@ -39,14 +39,9 @@ class Pair:
 
     def sign(self, header: dict[str, Any] | None = None, algorithm: str = "PS256", **claims: Any) -> str:
         content = {
-            "aud": ENDPOINT,
-            "iss": constants.CLIENT_ID,
-            "sub": constants.CLIENT_ID,
-            "jti": "1",
-            "nbf": int(time.time()),
-            "exp": int(time.time()) + 600,
-            **claims,
-        }
+            "aud": ENDPOINT, "iss": constants.CLIENT_ID, "sub": constants.CLIENT_ID, "jti": "1",
+            "nbf": int(time.time()), "exp": int(time.time()) + 600, **claims,
+        }  # fmt: skip
         used = {"x5t#S256": thumbprint(self.sha256)} if header is None else header
         return jwt.encode(content, self.key, algorithm=algorithm, headers=used)
 

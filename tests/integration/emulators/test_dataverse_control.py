@@ -66,15 +66,12 @@ async def test_seeding_takes_rows_in_any_order_and_posts_nothing(started: Runnin
         "account": [{"accountid": account, "name": "Acme", "_primarycontactid_value": contact}],
         "contact": [
             {
-                "contactid": contact,
-                "firstname": "Anna",
-                "createdon": "2020-01-01T00:00:00Z",
-                "_parentcustomerid_value": account.upper(),
-                "_parentcustomerid_value" + TABLE: "account",
+                "contactid": contact, "firstname": "Anna", "createdon": "2020-01-01T00:00:00Z",
+                "_parentcustomerid_value": account.upper(), "_parentcustomerid_value" + TABLE: "account",
             },
             {"lastname": "Unnamed", "parentcustomerid_account@odata.bind": f"/accounts({account})"},
         ],
-    }
+    }  # fmt: skip
     answer = await control.post("/seed", json=body)
     assert answer.json()["account"] == [account]
     assert answer.json()["contact"][0] == contact

@@ -11,14 +11,9 @@ from emulators.dataverse.seeding import seed
 from emulators.dataverse.tables import TABLES
 
 PLATFORM = [
-    "serviceendpoint",
-    "sdkmessageprocessingstep",
-    "sdkmessageprocessingstepimage",
-    "asyncoperation",
-    "systemuser",
-    "team",
-    "connectionrole",
-]
+    "serviceendpoint", "sdkmessageprocessingstep", "sdkmessageprocessingstepimage", "asyncoperation", "systemuser",
+    "team", "connectionrole",
+]  # fmt: skip
 
 
 @pytest.fixture

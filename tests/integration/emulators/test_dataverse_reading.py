@@ -27,17 +27,13 @@ async def api() -> AsyncIterator[Running]:
                 "account": [{"accountid": ACME, "name": "Acme", "revenue": 1500}],
                 "contact": [
                     {
-                        "contactid": ANNA,
-                        "firstname": "Anna",
-                        "lastname": "Berg",
-                        "statecode": 1,
-                        "_parentcustomerid_value": ACME,
-                        "_parentcustomerid_value" + TABLE: "account",
+                        "contactid": ANNA, "firstname": "Anna", "lastname": "Berg", "statecode": 1,
+                        "_parentcustomerid_value": ACME, "_parentcustomerid_value" + TABLE: "account",
                         "new_interests": "100000000,100000003",
                     }
                 ],
             },
-        )
+        )  # fmt: skip
         yield started
 
 

@@ -130,31 +130,19 @@ async def test_a_request_reaches_the_function_as_official_types(client: httpx.As
     seen = response.json()
     assert seen.pop("url").endswith("/api/echo/ann?a=1&a=2&empty=")
     assert seen == {
-        "method": "POST",
-        "params": {"a": "1,2"},
-        "route": {"name": "ann"},
-        "header": "c",
-        "body": "ÿ{}",
-        "function": "echo",
-        "setting": "yes",
-        "directory": str(app_dir),
-    }
+        "method": "POST", "params": {"a": "1,2"}, "route": {"name": "ann"}, "header": "c", "body": "ÿ{}",
+        "function": "echo", "setting": "yes", "directory": str(app_dir),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("path", "key", "status"),
     [
-        ("/api/echo", None, 401),
-        ("/api/echo", "wrong", 401),
-        ("/api/echo", "function key", 202),
-        ("/api/echo", "master", 202),
-        ("/api/open", None, 200),
-        ("/api/secret", "function key", 401),
-        ("/api/secret", "master", 200),
-        ("/api/nowhere", "master", 404),
-        ("/echo", "master", 404),
+        ("/api/echo", None, 401), ("/api/echo", "wrong", 401), ("/api/echo", "function key", 202),
+        ("/api/echo", "master", 202), ("/api/open", None, 200), ("/api/secret", "function key", 401),
+        ("/api/secret", "master", 200), ("/api/nowhere", "master", 404), ("/echo", "master", 404),
     ],
-)
+)  # fmt: skip
 async def test_keys_and_routes(client: httpx.AsyncClient, path: str, key: str | None, status: int) -> None:
     headers = {"x-functions-key": key} if key else {}
     assert (await client.post(path, headers=headers)).status_code == status

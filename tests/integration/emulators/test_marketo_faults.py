@@ -89,15 +89,12 @@ async def test_a_record_fault_and_a_poison_record(marketo: Marketo) -> None:
 @pytest.mark.parametrize(
     ("path", "content"),
     [
-        ("/switches", {"missing_company": "perhaps"}),
-        ("/switches", {"no_such_switch": True}),
-        ("/switches", {"msi_non_native": "yes"}),
-        ("/faults", {"kind": "flood"}),
-        ("/faults", {"kind": "code", "colour": "red"}),
-        ("/seed", {"leads": [{"noSuchField": 1}]}),
+        ("/switches", {"missing_company": "perhaps"}), ("/switches", {"no_such_switch": True}),
+        ("/switches", {"msi_non_native": "yes"}), ("/faults", {"kind": "flood"}),
+        ("/faults", {"kind": "code", "colour": "red"}), ("/seed", {"leads": [{"noSuchField": 1}]}),
         ("/activities", {"leadId": 9, "activityTypeId": 46}),
     ],
-)
+)  # fmt: skip
 async def test_control_explains_what_it_refuses(marketo: Marketo, path: str, content: dict[str, Any]) -> None:
     response = await marketo.control.post(path, json=content)
     assert response.status_code == 400

@@ -17,12 +17,8 @@ PROBES: dict[str, tuple[str, dict[str, Any], str]] = {
     "roles": ("opportunities/roles", {"externalOpportunityId": NOBODY, "leadId": 1, "role": "x"}, "1013"),
 }
 FEEDS = (
-    "activities/types",
-    "activities/pagingtoken",
-    "activities",
-    "activities/leadchanges",
-    "activities/deletedleads",
-)
+    "activities/types", "activities/pagingtoken", "activities", "activities/leadchanges", "activities/deletedleads",
+)  # fmt: skip
 each_object = pytest.mark.parametrize("name", PROBES)
 
 

@@ -40,12 +40,9 @@ async def pages(marketo: Marketo, path: str, **params: Any) -> list[list[dict[st
 async def test_a_score_change_is_logged_with_what_follows_from_it(marketo: Marketo) -> None:
     (lead_id,) = await seed(marketo, "p")
     scored = {
-        "externalPersonId": "p",
-        "activityTypeId": 22,
-        "primaryAttributeValue": "Lead Score",
-        "attributes": {"Change Value": "+5", "New Value": "42"},
-        "recalculated": {"relativeScore": 3, "priority": 1},
-    }
+        "externalPersonId": "p", "activityTypeId": 22, "primaryAttributeValue": "Lead Score",
+        "attributes": {"Change Value": "+5", "New Value": "42"}, "recalculated": {"relativeScore": 3, "priority": 1},
+    }  # fmt: skip
     assert await tell(marketo, "/activities", scored) == 200
     ((entry,),) = await pages(marketo, "activities", activityTypeIds="22,46")
     assert (entry["leadId"], entry["activityTypeId"], entry["primaryAttributeValue"]) == (lead_id, 22, "Lead Score")

@@ -111,27 +111,14 @@ async def test_dedupe_by_id_is_for_updates_only(marketo: Marketo) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("unsubscribed", "other"),
-        ("unsubscribed", 2),
-        ("email", "bademail"),
-        ("email", "jörg@x.example"),
-        ("leadScore", 14.1),
-        ("leadScore", True),
-        ("leadScore", "14c"),
-        ("dateOfBirth", "yesterday"),
-        ("dateOfBirth", "2026-02-30"),
-        ("dateOfBirth", "2026-02-03T00:00:00Z"),
-        ("firstName", 7),
-        ("firstName", ["A"]),
-        ("firstName", "x" * 256),
-        ("sicCode", "x" * 41),
-        ("leadRole", "x" * 51),
-        ("address", "ü" * 15_001),
-        ("annualRevenue", "14c"),
-        ("annualRevenue", "1e999"),
+        ("unsubscribed", "other"), ("unsubscribed", 2), ("email", "bademail"), ("email", "jörg@x.example"),
+        ("leadScore", 14.1), ("leadScore", True), ("leadScore", "14c"), ("dateOfBirth", "yesterday"),
+        ("dateOfBirth", "2026-02-30"), ("dateOfBirth", "2026-02-03T00:00:00Z"), ("firstName", 7),
+        ("firstName", ["A"]), ("firstName", "x" * 256), ("sicCode", "x" * 41), ("leadRole", "x" * 51),
+        ("address", "ü" * 15_001), ("annualRevenue", "14c"), ("annualRevenue", "1e999"),
         ("externalCompanyId", "x" * 51),
     ],
-)
+)  # fmt: skip
 async def test_a_wrong_value_skips_its_record_and_no_other(marketo: Marketo, field: str, value: Any) -> None:
     records = [{"externalPersonId": "p1", field: value}, {"externalPersonId": "p2", "firstName": "B"}]
     answer = await marketo.sync("leads", records, **BY_PERSON)
@@ -150,14 +137,9 @@ async def test_wrong_opportunity_values(marketo: Marketo) -> None:
 
 async def test_values_are_stored_in_marketos_form(marketo: Marketo) -> None:
     record = {
-        "externalOpportunityId": "O-1",
-        "name": "Deal",
-        "amount": "1604.47",
-        "probability": "30",
-        "isWon": "TRUE",
-        "closeDate": "2026-01-05",
-        "externalCreatedDate": "2026-01-05T10:00:00.123+02:00",
-    }
+        "externalOpportunityId": "O-1", "name": "Deal", "amount": "1604.47", "probability": "30", "isWon": "TRUE",
+        "closeDate": "2026-01-05", "externalCreatedDate": "2026-01-05T10:00:00.123+02:00",
+    }  # fmt: skip
     assert outcomes(await marketo.sync("opportunities", [record])) == ["created"]
     names = ",".join([*record, "isClosed", "stage"])
     answer = await marketo.get("opportunities", filterType="externalOpportunityId", filterValues="O-1", fields=names)

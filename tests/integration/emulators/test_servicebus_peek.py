@@ -35,11 +35,8 @@ async def test_a_session_receiver_peeks_its_own_session_whatever_the_messages_st
         await receiver.defer_message(deferred)
         peeked = await receiver.peek_messages(10, sequence_number=FROM_THE_START)
         assert [(str(message), message.session_id) for message in peeked] == [
-            ("locked", "A"),
-            ("deferred", "A"),
-            ("ready", "A"),
-            ("scheduled", "A"),
-        ]
+            ("locked", "A"), ("deferred", "A"), ("ready", "A"), ("scheduled", "A"),
+        ]  # fmt: skip
         states = [message.state for message in peeked]
         assert states[1:] == [
             ServiceBusMessageState.DEFERRED,

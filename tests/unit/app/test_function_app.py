@@ -14,15 +14,9 @@ from shared.config.settings import SyncSettings
 from tests.support.values import ROOT
 
 HEAVY = (
-    "opentelemetry.sdk",
-    "azure.monitor",
-    "msal",
-    "azure.servicebus",
-    "azure.data.tables",
-    "azure.identity",
-    "aiohttp",
-    "requests",
-)
+    "opentelemetry.sdk", "azure.monitor", "msal", "azure.servicebus", "azure.data.tables", "azure.identity",
+    "aiohttp", "requests",
+)  # fmt: skip
 
 SYNC = {
     "sync_sales_persons": "%SALES_PERSON_QUEUE%",

@@ -62,13 +62,10 @@ def broker() -> Broker:
 @pytest.mark.parametrize(
     ("line", "queues"),
     [
-        ("pause", FIVE),
-        ("pause person", ["persons"]),
-        ("pause sales-person", ["sellers"]),
-        ("pause --routing", ["changes"]),
-        ("pause company --routing", ["changes", "companies"]),
+        ("pause", FIVE), ("pause person", ["persons"]), ("pause sales-person", ["sellers"]),
+        ("pause --routing", ["changes"]), ("pause company --routing", ["changes", "companies"]),
     ],
-)
+)  # fmt: skip
 async def test_the_queues_that_are_meant_are_paused_and_resumed(broker: Broker, line: str, queues: list[str]) -> None:
     result, text = await broker.run(line)
     assert (result.exit, broker.paused) == (0, queues)

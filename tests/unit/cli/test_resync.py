@@ -195,12 +195,9 @@ async def test_wrong_usage(world: World, words: list[str], why: str, capsys: pyt
 @pytest.mark.parametrize(
     ("records", "least", "most"),
     [
-        ({}, 0, 0),
-        ({"systemuser": 300}, 1, 1),
-        ({"systemuser": 301}, 2, 2),
-        ({"lead": 200, "contact": 101}, 2, 6),
+        ({}, 0, 0), ({"systemuser": 300}, 1, 1), ({"systemuser": 301}, 2, 2), ({"lead": 200, "contact": 101}, 2, 6),
         ({"account": 1, "connection": 1}, 2, 5),
     ],
-)
+)  # fmt: skip
 def test_the_estimate_of_marketo_calls(records: dict[str, int], least: int, most: int) -> None:
     assert marketo_calls(records) == (least, most)

@@ -28,11 +28,8 @@ ODD = """// of the team
 }
 """
 EXPECTED = {
-    "URL": "https://x.example/a",
-    "TEXT": "no // comment, /* nor this */ ,}",
-    "SINGLE": 'it\'s "so"',
-    "NUMBER": "5",
-}
+    "URL": "https://x.example/a", "TEXT": "no // comment, /* nor this */ ,}", "SINGLE": 'it\'s "so"', "NUMBER": "5",
+}  # fmt: skip
 
 
 def read(path: Path, content: bytes) -> dict[str, str]:
@@ -92,11 +89,7 @@ REFERENCE = "@Microsoft.KeyVault(SecretUri=https://kv-x.vault.azure.net/secrets/
     [
         *("DATAVERSE_CLIENT_SECRET", "DATAVERSE_PASSWORD", "MARKETO_CLIENT_SECRET", "MARKETO_CLIENT_ID", "MARKETO_URL"),
         *(
-            "DATAVERSE_URL",
-            "ServiceBusConnection",
-            "AzureWebJobsStorage",
-            "PERSON_QUEUE",
-            "WEBHOOK_KEY",
+            "DATAVERSE_URL", "ServiceBusConnection", "AzureWebJobsStorage", "PERSON_QUEUE", "WEBHOOK_KEY",
             "MAX_ATTEMPTS",
         ),
         *(
@@ -106,7 +99,7 @@ REFERENCE = "@Microsoft.KeyVault(SecretUri=https://kv-x.vault.azure.net/secrets/
             "DATAVERSE_CLIENT_CERTIFICATE_PASSWORD",
         ),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize(
     "value",
     [

@@ -16,15 +16,11 @@ KEY_ACCOUNT: Condition = {"new_key": [True]}
 @pytest.mark.parametrize(
     ("row", "excluded"),
     [
-        ({}, False),
-        ({FLAG: None}, False),
-        ({FLAG: True}, False),
-        ({FLAG: False}, True),
-        ({FLAG: 1}, False),
+        ({}, False), ({FLAG: None}, False), ({FLAG: True}, False), ({FLAG: False}, True), ({FLAG: 1}, False),
         ({FLAG: 0}, True),
     ],
     ids=["column missing", "null", "Yes", "No", "choice Yes", "choice No"],
-)
+)  # fmt: skip
 def test_only_an_explicit_no_keeps_a_row_out(row: dict[str, Any], excluded: bool) -> None:
     assert SyncFilter(FLAG).excludes(row) is excluded
     assert not SyncFilter().excludes(row)

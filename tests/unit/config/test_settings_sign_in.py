@@ -155,15 +155,12 @@ def test_a_foreign_host_is_told_together_with_everything_else() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        "sb-s3cret-0004",
-        BUS.replace("Endpoint=", "Address="),
-        BUS.replace("sb://contoso.servicebus.windows.net/", ""),
-        BUS.replace("sb://contoso", "sb://<namespace>"),
-        BUS.replace("SharedAccessKeyName=k;", ""),
-        BUS.partition(";SharedAccessKey=")[0],
+        "sb-s3cret-0004", BUS.replace("Endpoint=", "Address="),
+        BUS.replace("sb://contoso.servicebus.windows.net/", ""), BUS.replace("sb://contoso", "sb://<namespace>"),
+        BUS.replace("SharedAccessKeyName=k;", ""), BUS.partition(";SharedAccessKey=")[0],
         "AccountName=a;AccountKey=st-s3cret-0005",
     ],
-)
+)  # fmt: skip
 def test_what_is_no_connection_string_is_refused_without_being_shown(name: str, given: str) -> None:
     (problem,) = refused(**{name: given})
     assert f"{name}: must be a connection string, Endpoint=sb://" in problem

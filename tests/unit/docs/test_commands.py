@@ -67,11 +67,8 @@ def test_a_help_text_is_divided_into_sections() -> None:
     )
     assert command_pages.notes(more) == "Looks at `sync.toml`. Nothing is sent until `--apply`."
     assert command_pages.exits(more).splitlines()[2:] == [
-        "| 0 | fine |",
-        "| 1 | a record is left out |",
-        "| 2 | it could not be done |",
-        "| 64 | wrong usage |",
-    ]
+        "| 0 | fine |", "| 1 | a record is left out |", "| 2 | it could not be done |", "| 64 | wrong usage |",
+    ]  # fmt: skip
 
 
 def blocks(text: str) -> str:

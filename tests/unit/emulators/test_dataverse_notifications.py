@@ -18,47 +18,17 @@ TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 CONTRACTS = "http://schemas.microsoft.com/xrm/2011/Contracts"
 ORIGIN = Origin(at=1741082531.4, user_id=USER)
 TOP_LEVEL = [
-    "BusinessUnitId",
-    "CorrelationId",
-    "Depth",
-    "InitiatingUserAgent",
-    "InitiatingUserAzureActiveDirectoryObjectId",
-    "InitiatingUserId",
-    "InputParameters",
-    "IsExecutingOffline",
-    "IsInTransaction",
-    "IsOfflinePlayback",
-    "IsolationMode",
-    "MessageName",
-    "Mode",
-    "OperationCreatedOn",
-    "OperationId",
-    "OrganizationId",
-    "OrganizationName",
-    "OutputParameters",
-    "OwningExtension",
-    "ParentContext",
-    "PostEntityImages",
-    "PreEntityImages",
-    "PrimaryEntityId",
-    "PrimaryEntityName",
-    "RequestId",
-    "SecondaryEntityName",
-    "SharedVariables",
-    "Stage",
-    "UserAzureActiveDirectoryObjectId",
-    "UserId",
-]
+    "BusinessUnitId", "CorrelationId", "Depth", "InitiatingUserAgent", "InitiatingUserAzureActiveDirectoryObjectId",
+    "InitiatingUserId", "InputParameters", "IsExecutingOffline", "IsInTransaction", "IsOfflinePlayback",
+    "IsolationMode", "MessageName", "Mode", "OperationCreatedOn", "OperationId", "OrganizationId", "OrganizationName",
+    "OutputParameters", "OwningExtension", "ParentContext", "PostEntityImages", "PreEntityImages", "PrimaryEntityId",
+    "PrimaryEntityName", "RequestId", "SecondaryEntityName", "SharedVariables", "Stage",
+    "UserAzureActiveDirectoryObjectId", "UserId",
+]  # fmt: skip
 ENTITY = [
-    "Attributes",
-    "EntityState",
-    "FormattedValues",
-    "Id",
-    "KeyAttributes",
-    "LogicalName",
-    "RelatedEntities",
+    "Attributes", "EntityState", "FormattedValues", "Id", "KeyAttributes", "LogicalName", "RelatedEntities",
     "RowVersion",
-]
+]  # fmt: skip
 ROW: dict[str, Any] = {
     "contactid": CONTACT,
     "firstname": "Åsa",
@@ -134,16 +104,12 @@ def option(value: int) -> dict[str, Any]:
         (
             "parentcustomerid",
             {
-                "__type": f"EntityReference:{CONTRACTS}",
-                "Id": ACCOUNT,
-                "KeyAttributes": [],
-                "LogicalName": "account",
-                "Name": None,
-                "RowVersion": None,
+                "__type": f"EntityReference:{CONTRACTS}", "Id": ACCOUNT, "KeyAttributes": [],
+                "LogicalName": "account", "Name": None, "RowVersion": None,
             },
         ),
     ],
-)
+)  # fmt: skip
 def test_a_create_encodes_every_kind_of_column(column: str, expected: object) -> None:
     attributes = pairs(target(parsed(notification("Create", "contact", ROW, ORIGIN)))["Attributes"])
     assert attributes[column] == expected
@@ -247,10 +213,7 @@ TEAM = "6b1e9c34-a74d-ee11-be6f-000d3a4f1b2c"
     [
         ("Assign", "lead", LEAD, notifications.assign("lead", LEAD_ID, ("team", TEAM)), ["Target", "Assignee"]),
         (
-            "SetState",
-            "lead",
-            LEAD,
-            notifications.set_state("lead", LEAD_ID, 1, 3),
+            "SetState", "lead", LEAD, notifications.set_state("lead", LEAD_ID, 1, 3),
             ["EntityMoniker", "State", "Status"],
         ),
         (
@@ -266,18 +229,12 @@ TEAM = "6b1e9c34-a74d-ee11-be6f-000d3a4f1b2c"
             LEAD,
             notifications.qualify_lead(LEAD_ID, [("contact", CONTACT)], customer=("account", ACCOUNT))[0],
             [
-                "LeadId",
-                "CreateAccount",
-                "CreateContact",
-                "CreateOpportunity",
-                "OpportunityCurrencyId",
-                "OpportunityCustomerId",
-                "SourceCampaignId",
-                "Status",
+                "LeadId", "CreateAccount", "CreateContact", "CreateOpportunity", "OpportunityCurrencyId",
+                "OpportunityCustomerId", "SourceCampaignId", "Status",
             ],
         ),
     ],
-)
+)  # fmt: skip
 def test_other_messages_carry_their_documented_parameters(
     message: str, table: str, row: dict[str, Any], parameters: dict[str, Any], names: list[str]
 ) -> None:
@@ -299,15 +256,9 @@ def test_bulk_messages_carry_a_collection_and_no_primary_id() -> None:
     body = parsed(notification("CreateMultiple", "contact", {}, ORIGIN, parameters=parameters, output=output))
     targets = pairs(body["InputParameters"])["Targets"]
     assert list(targets) == [
-        "__type",
-        "Entities",
-        "EntityName",
-        "MinActiveRowVersion",
-        "MoreRecords",
-        "PagingCookie",
-        "TotalRecordCount",
+        "__type", "Entities", "EntityName", "MinActiveRowVersion", "MoreRecords", "PagingCookie", "TotalRecordCount",
         "TotalRecordCountLimitExceeded",
-    ]
+    ]  # fmt: skip
     assert [list(entity) for entity in targets["Entities"]] == [ENTITY, ENTITY]
     assert pairs(body["OutputParameters"]) == {"Ids": [CONTACT, ACCOUNT]}
     assert body["PrimaryEntityId"] == "00000000-0000-0000-0000-000000000000"
@@ -372,13 +323,9 @@ def test_the_shape_of_2017_lacks_the_newer_keys() -> None:
 def test_application_properties_and_headers_name_organisation_user_table_and_message() -> None:
     built = notification("Update", "contact", ROW, ORIGIN, columns=["firstname"])
     assert built.properties() == {
-        f"{CLAIMS}Organization": "contoso.crm4.dynamics.com",
-        f"{CLAIMS}User": USER,
-        f"{CLAIMS}InitiatingUser": USER,
-        f"{CLAIMS}EntityLogicalName": "contact",
-        f"{CLAIMS}RequestName": "Update",
-        f"{CLAIMS}InitiatingUserAgent": "",
-    }
+        f"{CLAIMS}Organization": "contoso.crm4.dynamics.com", f"{CLAIMS}User": USER, f"{CLAIMS}InitiatingUser": USER,
+        f"{CLAIMS}EntityLogicalName": "contact", f"{CLAIMS}RequestName": "Update", f"{CLAIMS}InitiatingUserAgent": "",
+    }  # fmt: skip
     assert built.headers() == {
         "Content-Type": "application/json",
         "x-ms-dynamics-organization": "contoso.crm4.dynamics.com",

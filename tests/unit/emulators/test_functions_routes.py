@@ -41,15 +41,10 @@ def test_a_route_constraint_is_refused_not_ignored() -> None:
 @pytest.mark.parametrize(
     ("level", "shown", "opens"),
     [
-        ("anonymous", None, True),
-        ("function", None, False),
-        ("function", "wrong", False),
-        ("function", "key", True),
-        ("function", "master", True),
-        ("admin", "key", False),
-        ("admin", "master", True),
+        ("anonymous", None, True), ("function", None, False), ("function", "wrong", False), ("function", "key", True),
+        ("function", "master", True), ("admin", "key", False), ("admin", "master", True),
     ],
-)
+)  # fmt: skip
 def test_keys(level: str, shown: str | None, opens: bool) -> None:
     assert Keys("key", "master").opens(level, shown) is opens
 

@@ -36,16 +36,10 @@ NOT_IN_AZURE = {
 }
 #: Settings of the platform, which the code does not read.
 PLATFORM = {
-    "AzureWebJobsStorage__credential",
-    "AzureWebJobsStorage__blobServiceUri",
-    "ServiceBusConnection__credential",
-    "APPLICATIONINSIGHTS_CONNECTION_STRING",
-    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
-    "AZURE_CLIENT_ID",
-    "PYTHON_ENABLE_OPENTELEMETRY",
-    "OTEL_TRACES_SAMPLER",
-    "OTEL_TRACES_SAMPLER_ARG",
-}
+    "AzureWebJobsStorage__credential", "AzureWebJobsStorage__blobServiceUri", "ServiceBusConnection__credential",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "AZURE_CLIENT_ID",
+    "PYTHON_ENABLE_OPENTELEMETRY", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG",
+}  # fmt: skip
 
 
 def product() -> dict[str, Any]:
@@ -158,12 +152,8 @@ def test_the_host_s_file_has_what_the_host_knows() -> None:
     assert HOST["version"] == "2.0"
     assert HOST["extensions"].keys() <= {"http", "serviceBus"}
     assert HOST["extensions"]["serviceBus"].keys() <= {
-        "autoCompleteMessages",
-        "maxMessageBatchSize",
-        "maxConcurrentSessions",
-        "sessionIdleTimeout",
-        "prefetchCount",
-    }
+        "autoCompleteMessages", "maxMessageBatchSize", "maxConcurrentSessions", "sessionIdleTimeout", "prefetchCount",
+    }  # fmt: skip
     assert HOST["logging"].keys() <= {"logLevel"}
 
 

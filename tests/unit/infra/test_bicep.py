@@ -27,11 +27,8 @@ POLICY: dict[str, dict[str, Any]] = {
     },
     "service-bus/namespace": {"minimumTlsVersion": "1.2", "skuObject": {"name": "Standard"}},
     "key-vault/vault": {
-        "enableRbacAuthorization": True,
-        "enablePurgeProtection": True,
-        "enableVaultForDeployment": False,
-        "enableVaultForDiskEncryption": False,
-        "enableVaultForTemplateDeployment": False,
+        "enableRbacAuthorization": True, "enablePurgeProtection": True, "enableVaultForDeployment": False,
+        "enableVaultForDiskEncryption": False, "enableVaultForTemplateDeployment": False,
     },
     "insights/component": {"disableLocalAuth": True, "disableIpMasking": False},
     "web/site": {
@@ -39,7 +36,7 @@ POLICY: dict[str, dict[str, Any]] = {
         "basicPublishingCredentialsPolicies": [{"name": "ftp", "allow": False}, {"name": "scm", "allow": False}],
         "siteConfig": {"alwaysOn": False, "minTlsVersion": "1.2"},
     },
-}
+}  # fmt: skip
 #: Who may do what. The app: "appPrincipalId"; people and pipelines that operate: "operator.id".
 ROLES = {
     ("bus.bicep", "appPrincipalId"): {"Azure Service Bus Data Owner", "Azure Service Bus Data Sender"},

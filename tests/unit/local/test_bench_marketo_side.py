@@ -45,11 +45,8 @@ def test_latency_counts_from_the_first_of_a_records_rows_and_never_below_zero() 
     for key in ("early", "asked for"):
         expectations.records["company"][key] = Expected("company", key, {}, (("account", key),))
     enqueued = {
-        ("connection", "1"): 5.0,
-        ("connection", "2"): 4.0,
-        ("account", "early"): 1.0,
-        ("account", "asked for"): 9.0,
-    }
+        ("connection", "1"): 5.0, ("connection", "2"): 4.0, ("account", "early"): 1.0, ("account", "asked for"): 9.0,
+    }  # fmt: skip
     stored = {"roles": {"deal|7|Buyer": 10.0}, "companies": {"early": 3.5, "asked for": 8.0}}
     found = latencies(expectations, stored, {"7": "anna"}, enqueued)
     assert found["opportunity_role"] == [6.0]

@@ -301,12 +301,9 @@ async def test_the_state_tells_operators_since_when_until_when_and_why() -> None
     await world.work()
     found = json.loads(world.storage.rows["person"])
     assert found == {
-        "since": "2026-03-04T12:00:00.000Z",
-        "until": "2026-03-04T12:03:00.000Z",
-        "reason": "marketo 502: bad gateway",
-        "failures": 2,
-        "code": "502",
-    }
+        "since": "2026-03-04T12:00:00.000Z", "until": "2026-03-04T12:03:00.000Z",
+        "reason": "marketo 502: bad gateway", "failures": 2, "code": "502",
+    }  # fmt: skip
     assert Outage.from_json(found).as_json() == found
 
 

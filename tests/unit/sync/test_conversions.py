@@ -165,14 +165,11 @@ def test_what_marketo_would_refuse_is_left_out(source: Source, value: Any, data_
 @pytest.mark.parametrize(
     ("source", "data_type", "value"),
     [
-        (Source.TEXT, "url", "https://" + "x" * 30),
-        (Source.TEXT, "phone", "1" * 21),
-        (Source.TEXT, "email", "a" * 20 + "@x.example"),
-        (Source.WHOLE, "string", 10**20),
-        (Source.ID, "string", "7a14b3c2" * 4),
-        (Source.MOMENT, "string", "2025-03-04T10:00:00.0000Z"),
+        (Source.TEXT, "url", "https://" + "x" * 30), (Source.TEXT, "phone", "1" * 21),
+        (Source.TEXT, "email", "a" * 20 + "@x.example"), (Source.WHOLE, "string", 10**20),
+        (Source.ID, "string", "7a14b3c2" * 4), (Source.MOMENT, "string", "2025-03-04T10:00:00.0000Z"),
     ],
-)
+)  # fmt: skip
 def test_what_means_something_else_when_cut_is_left_out(source: Source, data_type: str, value: Any) -> None:
     assert left_out(source, value, data_type, length=20) == "TooLong"
 
@@ -227,14 +224,11 @@ def test_the_day_of_a_moment_is_that_of_the_time_zone_of_sync_toml() -> None:
 @pytest.mark.parametrize(
     ("source", "value", "language", "expected"),
     [
-        (Source.TEXT, "No", 1033, False),
-        (Source.TEXT, "Nein", 1031, False),
-        (Source.TEXT, "false", 1033, False),
-        (Source.TEXT, "0", 1033, False),
-        (Source.TEXT, "Do Not Send", 1033, False),
+        (Source.TEXT, "No", 1033, False), (Source.TEXT, "Nein", 1031, False), (Source.TEXT, "false", 1033, False),
+        (Source.TEXT, "0", 1033, False), (Source.TEXT, "Do Not Send", 1033, False),
         (Source.TEXT, " yes\u00a0", 1033, True),
     ],
-)
+)  # fmt: skip
 def test_words_become_yes_or_no(source: Source, value: str, language: int, expected: bool) -> None:
     assert sent(source, value, "boolean", policy=Policy(language=language)) is expected
 

@@ -48,13 +48,8 @@ class World(Vendors):
         self.config = SyncConfig.model_validate({**tables, **options})
         self.rows_of: dict[str, dict[str, Row]] = {table: {} for table in [*TABLES, "connectionrole"]}
         self.columns: set[str] = {
-            "name",
-            "firstname",
-            "jobtitle",
-            "internalemailaddress",
-            "new_synctomkto",
-            "statecode",
-        }
+            "name", "firstname", "jobtitle", "internalemailaddress", "new_synctomkto", "statecode",
+        }  # fmt: skip
         self.fields: set[str] = {"email", "company", "firstName", "title", "name"}
         self.believed_fields: set[str] | None = None
         self.stored: dict[str, dict[str, Row]] = {name: {} for name in ENTITIES}

@@ -309,12 +309,9 @@ async def test_in_a_burst_each_entity_waits_for_its_turn_in_the_next_cycle_after
     await world.pipeline.route([incoming(body(n, table)) for n, table in enumerate(tables, 1)])
     start = NOON.replace(second=20)
     assert [(message.queue, message.at) for message in world.sent] == [
-        ("sales_person", start),
-        ("company", start + timedelta(seconds=4)),
-        ("person", start + timedelta(seconds=8)),
-        ("opportunity", start + timedelta(seconds=12)),
-        ("opportunity_role", start + timedelta(seconds=16)),
-    ]
+        ("sales_person", start), ("company", start + timedelta(seconds=4)), ("person", start + timedelta(seconds=8)),
+        ("opportunity", start + timedelta(seconds=12)), ("opportunity_role", start + timedelta(seconds=16)),
+    ]  # fmt: skip
 
 
 async def test_only_the_messages_of_a_burst_tell_of_it(world: World) -> None:
@@ -350,13 +347,10 @@ async def test_edits_of_one_row_are_one_record_of_one_message(world: World) -> N
 @pytest.mark.parametrize(
     ("sent", "code"),
     [
-        (b"{", "NotJson"),
-        (b"@\x06binary", "WrongFormat"),
-        (body(OrganizationId=guid(5)), "WrongOrganization"),
-        (body(table="incident"), "UnknownTable"),
-        (body(PrimaryEntityId="x"), "BadGuid"),
+        (b"{", "NotJson"), (b"@\x06binary", "WrongFormat"), (body(OrganizationId=guid(5)), "WrongOrganization"),
+        (body(table="incident"), "UnknownTable"), (body(PrimaryEntityId="x"), "BadGuid"),
     ],
-)
+)  # fmt: skip
 async def test_what_is_refused_is_kept_and_its_neighbours_go_on(world: World, sent: bytes, code: str) -> None:
     await world.pipeline.route([incoming(body(1)), incoming(sent), incoming(body(2))])
     (letter,) = world.letters()

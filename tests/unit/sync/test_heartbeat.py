@@ -77,16 +77,10 @@ def test_the_functions_are_those_of_the_app() -> None:
 @pytest.mark.parametrize(
     ("schedule", "every"),
     [
-        (EACH_MINUTE, 1),
-        ("0 */5 * * * *", 5),
-        ("*/20 * * * * *", 1),
-        ("0 7,37 * * * *", 60),
-        ("0 0 0 1 1 *", None),
-        ("0 */5 8 * * *", None),
-        ("", None),
-        ("nonsense", None),
+        (EACH_MINUTE, 1), ("0 */5 * * * *", 5), ("*/20 * * * * *", 1), ("0 7,37 * * * *", 60), ("0 0 0 1 1 *", None),
+        ("0 */5 8 * * *", None), ("", None), ("nonsense", None),
     ],
-)
+)  # fmt: skip
 def test_how_often_a_timer_runs(schedule: str, every: int | None) -> None:
     assert interval(schedule) == (timedelta(minutes=every) if every else None)
 
@@ -94,15 +88,10 @@ def test_how_often_a_timer_runs(schedule: str, every: int | None) -> None:
 @pytest.mark.parametrize(
     ("minutes", "schedule", "is_late"),
     [
-        (4, EACH_MINUTE, False),
-        (6, EACH_MINUTE, True),
-        (14, "0 */5 * * * *", False),
-        (16, "0 */5 * * * *", True),
-        (600_000, "0 0 0 1 1 *", False),
-        (-30, EACH_MINUTE, False),
-        (-90, EACH_MINUTE, False),
+        (4, EACH_MINUTE, False), (6, EACH_MINUTE, True), (14, "0 */5 * * * *", False), (16, "0 */5 * * * *", True),
+        (600_000, "0 0 0 1 1 *", False), (-30, EACH_MINUTE, False), (-90, EACH_MINUTE, False),
     ],
-)
+)  # fmt: skip
 def test_a_timer_is_late_after_three_of_its_intervals(minutes: int, schedule: str, is_late: bool) -> None:
     assert bool(silence(Beat(NOON - minutes * MINUTE), schedule, NOON)) is is_late
 

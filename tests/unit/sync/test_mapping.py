@@ -155,16 +155,10 @@ def test_a_contact_becomes_a_person() -> None:
         ),
     ],
     ids=[
-        "open",
-        "open without step",
-        "won",
-        "won without actual value",
-        "lost",
-        "lost on a day",
-        "reopened",
+        "open", "open without step", "won", "won without actual value", "lost", "lost on a day", "reopened",
         "reopened without estimates",
     ],
-)
+)  # fmt: skip
 def test_an_opportunity_follows_its_state(change: Values, expected: Values) -> None:
     assert mapped("opportunity", OPEN | change) == OPEN_MAPPED | expected
 

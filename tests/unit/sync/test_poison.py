@@ -48,14 +48,9 @@ messages = st.fixed_dictionaries(
 )
 bodies = messages.map(lambda message: json.dumps(message).encode()) | st.binary(max_size=50)
 NAMES = [
-    "first_seen",
-    "replay_count",
-    "attempts",
-    "traceparent",
-    "Diagnostic-Id",
-    "code",
+    "first_seen", "replay_count", "attempts", "traceparent", "Diagnostic-Id", "code",
     "http://x/MessageMaxSizeExceeded",
-]
+]  # fmt: skip
 properties = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), values)
 
 

@@ -29,12 +29,9 @@ def test_a_message_is_sent_again_as_it_was_with_a_mark_and_the_time_it_first_cam
     assert (sent.queue, sent.body, sent.session) == ("dynamics-changes", NOTIFICATION.body, None)
     assert (sent.correlation_id, sent.content_type, sent.at) == ("c-1", "application/json", None)
     assert sent.properties == {
-        "traceparent": "00-1",
-        "number": str(2**40),
-        "attempts": 3,
-        "first_seen": "2026-03-04T11:58:00.000Z",
+        "traceparent": "00-1", "number": str(2**40), "attempts": 3, "first_seen": "2026-03-04T11:58:00.000Z",
         "brought_back": "2026-03-04T12:00:00.000Z",
-    }
+    }  # fmt: skip
 
 
 def test_a_time_that_a_message_carries_already_stays() -> None:

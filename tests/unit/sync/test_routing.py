@@ -21,13 +21,9 @@ TABLES = ["systemuser", "account", "lead", "contact", "opportunity", "connection
 
 def notification(table: str = "lead", message: str = "Update", organization: str | None = ORGANIZATION) -> Notification:
     context = {
-        "MessageName": message,
-        "PrimaryEntityName": table,
-        "PrimaryEntityId": ID,
-        "OrganizationId": organization,
-        "OrganizationName": "unqsandbox",
-        "CorrelationId": OTHER,
-    }
+        "MessageName": message, "PrimaryEntityName": table, "PrimaryEntityId": ID, "OrganizationId": organization,
+        "OrganizationName": "unqsandbox", "CorrelationId": OTHER,
+    }  # fmt: skip
     return parse(json.dumps(context).encode())
 
 

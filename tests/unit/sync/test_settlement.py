@@ -209,16 +209,10 @@ async def test_a_dead_letter_tells_an_operator_everything_and_can_be_replayed_as
     failed = record(attempt=1, correlation_id="c")
     (letter,) = await world.settle((failed, Failed("1003", "Invalid value for field 'email'", "marketo")))
     assert letter.properties == {
-        "code": "1003",
-        "message": "Invalid value for field 'email'",
-        "system": "marketo",
-        "source_queue": "persons",
-        "first_seen": "2026-03-04T11:55:00.000Z",
-        "entity": "person",
-        "table": "contact",
-        "record_id": failed.id,
+        "code": "1003", "message": "Invalid value for field 'email'", "system": "marketo", "source_queue": "persons",
+        "first_seen": "2026-03-04T11:55:00.000Z", "entity": "person", "table": "contact", "record_id": failed.id,
         "attempts": 2,
-    }
+    }  # fmt: skip
     assert (letter.queue, letter.session, letter.at) == ("dead-letters", None, None)
     assert letter.correlation_id == "c"
     assert letter.content_type == "application/json"

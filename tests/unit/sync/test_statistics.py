@@ -16,12 +16,9 @@ from shared.sync.storms import TOO_SOON
 
 NOON = datetime(2026, 3, 4, 12, 7, 30, tzinfo=UTC)
 ALL_KINDS: list[Outcome] = [
-    Synced("created"),
-    Skipped("Filtered"),
-    Deferred((Parent("company", "account", "a"),)),
-    Retry(20, "606", "Max rate limit exceeded"),
-    Failed("1003", "Value too long", "marketo"),
-]
+    Synced("created"), Skipped("Filtered"), Deferred((Parent("company", "account", "a"),)),
+    Retry(20, "606", "Max rate limit exceeded"), Failed("1003", "Value too long", "marketo"),
+]  # fmt: skip
 
 
 class World:

@@ -22,17 +22,11 @@ def test_english_words_for_yes(word: str) -> None:
 @pytest.mark.parametrize(
     ("word", "language", "expected"),
     [
-        ("Nein", GERMAN, False),
-        ("Ja", AUSTRIAN, True),
-        ("nicht zulassen", GERMAN, False),
-        ("Nein", ENGLISH, None),
-        ("Non", FRENCH, False),
-        ("Oui", FRENCH, True),
-        ("No", GERMAN, False),
-        ("いいえ", 1041, False),
+        ("Nein", GERMAN, False), ("Ja", AUSTRIAN, True), ("nicht zulassen", GERMAN, False), ("Nein", ENGLISH, None),
+        ("Non", FRENCH, False), ("Oui", FRENCH, True), ("No", GERMAN, False), ("いいえ", 1041, False),
         ("Nej", 1030, False),
     ],
-)
+)  # fmt: skip
 def test_the_language_decides(word: str, language: int, expected: bool | None) -> None:
     assert answer(word, language, of_permission=True) is expected
 

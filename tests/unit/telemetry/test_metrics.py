@@ -163,12 +163,9 @@ def gauges(shared: Any) -> Gauges:
 GAUGES = [metric for metric in METRICS if metric.kind is Kind.GAUGE]
 #: And the write-back, which has not run since the app began just now.
 BUDGET = {
-    ("write_back.age",): 0,
-    ("budget.used",): 700,
-    ("budget.allowed",): 1000,
-    ("day.used",): 4000,
+    ("write_back.age",): 0, ("budget.used",): 700, ("budget.allowed",): 1000, ("day.used",): 4000,
     ("day.allowed",): 50_000,
-}
+}  # fmt: skip
 
 
 async def test_the_timer_tells_what_all_instances_share(told: Telemetry) -> None:
@@ -182,13 +179,9 @@ async def test_the_timer_tells_what_all_instances_share(told: Telemetry) -> None
     shared.circuits = {"person": outage.as_json(), "company": forgotten.as_json(), "lead": {"of": "another version"}}
     await gauges(shared).tell()
     assert values(told, *GAUGES) == BUDGET | {
-        ("circuit.open", "person"): 540,
-        ("parked", "person"): 4,
-        ("linked_later", "person"): 0,
-        ("linked_later", "opportunity"): 2,
-        ("parked.age", "person"): 7200,
-        ("parked", "opportunity"): 1,
-    }
+        ("circuit.open", "person"): 540, ("parked", "person"): 4, ("linked_later", "person"): 0,
+        ("linked_later", "opportunity"): 2, ("parked.age", "person"): 7200, ("parked", "opportunity"): 1,
+    }  # fmt: skip
 
 
 async def test_the_timer_tells_up_to_when_changes_are_written_back(told: Telemetry) -> None:

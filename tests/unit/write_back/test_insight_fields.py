@@ -55,14 +55,10 @@ def reasons(pair: Pair) -> list[Reason]:
 def test_the_guides_labels_find_every_column() -> None:
     pairs = resolve(INSIGHT_PAIRS, PACKAGE, LEAD_FIELDS)
     assert [(p.field, p.column.name if p.column else None) for p in pairs] == [
-        ("msiLastInterestingMomentType", "msi_type"),
-        ("msiLastInterestingMomentDate", "msi_date"),
-        ("msiLastInterestingMomentDesc", "msi_desc"),
-        ("msiLastInterestingMomentSource", "msi_source"),
-        ("priority", "msi_engagement"),
-        ("relativeUrgency", "msi_flames"),
-        ("relativeScore", "msi_stars"),
-    ]
+        ("msiLastInterestingMomentType", "msi_type"), ("msiLastInterestingMomentDate", "msi_date"),
+        ("msiLastInterestingMomentDesc", "msi_desc"), ("msiLastInterestingMomentSource", "msi_source"),
+        ("priority", "msi_engagement"), ("relativeUrgency", "msi_flames"), ("relativeScore", "msi_stars"),
+    ]  # fmt: skip
     assert all(p.usable and p.found_by is FoundBy.LABEL for p in pairs)
 
 

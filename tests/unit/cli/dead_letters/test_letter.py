@@ -22,16 +22,9 @@ EARLIER = NOON - timedelta(hours=2)
 ID, OTHER = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01"
 OURS, PERSONS, CHANGES = Place("dead-letters"), Place("persons", dead=True), Place("changes", dead=True)
 PROPERTIES: dict[str, object] = {
-    "code": "1003",
-    "message": "Invalid value for field 'email'",
-    "system": "marketo",
-    "source_queue": "persons",
-    "first_seen": "2026-03-04T10:00:00.000Z",
-    "entity": "person",
-    "table": "contact",
-    "record_id": ID,
-    "attempts": 3,
-}
+    "code": "1003", "message": "Invalid value for field 'email'", "system": "marketo", "source_queue": "persons",
+    "first_seen": "2026-03-04T10:00:00.000Z", "entity": "person", "table": "contact", "record_id": ID, "attempts": 3,
+}  # fmt: skip
 
 
 def notification(id_: str = ID, table: str = "contact") -> bytes:
@@ -76,11 +69,8 @@ def test_a_dead_letter_of_the_broker_names_its_records() -> None:
 def test_what_the_broker_gave_up_before_it_was_routed() -> None:
     found = letter(CHANGES, notification(), properties={"replay_count": 1}, reason="TTLExpiredException")
     assert (found.entity, found.ids, found.code, found.replays) == (
-        "person",
-        (("contact", ID),),
-        "TTLExpiredException",
-        1,
-    )
+        "person", (("contact", ID),), "TTLExpiredException", 1,
+    )  # fmt: skip
 
 
 @given(st.binary(), st.dictionaries(st.text(max_size=8) | st.sampled_from(sorted(PROPERTIES)), st.none() | st.text()))

@@ -244,15 +244,10 @@ def test_programs_get_every_finding_as_json() -> None:
     assert data["counts"] == {"ok": 1, "attention": 1, "failed": 1, "skipped": 1}
     assert [entry["id"] for entry in data["checks"]] == ["settings", "address", "sign-in", "calls"]
     assert data["checks"][1] == {
-        "id": "address",
-        "group": "Dynamics",
-        "title": "Address",
-        "status": "failed",
-        "text": "it does not answer at all today",
-        "details": ["first", "second"],
-        "remedy": "compare DATAVERSE_URL [x]",
-        "because": "",
-    }
+        "id": "address", "group": "Dynamics", "title": "Address", "status": "failed",
+        "text": "it does not answer at all today", "details": ["first", "second"],
+        "remedy": "compare DATAVERSE_URL [x]", "because": "",
+    }  # fmt: skip
     assert data["checks"][2]["because"] == "address"
 
 

@@ -17,18 +17,10 @@ from shared.model.errors import DataverseError, MarketoError, VendorError
 from shared.sync.mapping import MarketoField, compile_table
 
 KINDS = {
-    "words": "String",
-    "notes": "Memo",
-    "count": "Integer",
-    "money": "Money",
-    "yes": "Boolean",
-    "day": "DateTime",
-    "choice": "Picklist",
-    "status": "Status",
-    "choices": "Virtual",
-    "parent": "Lookup",
+    "words": "String", "notes": "Memo", "count": "Integer", "money": "Money", "yes": "Boolean", "day": "DateTime",
+    "choice": "Picklist", "status": "Status", "choices": "Virtual", "parent": "Lookup",
     "contactid": "Uniqueidentifier",
-}
+}  # fmt: skip
 COLUMNS = {
     name: Column(name, kind, readable=True, updatable=True, max_length={"String": 100, "Memo": 2000}.get(kind))
     for name, kind in KINDS.items()
@@ -128,11 +120,8 @@ def test_what_fits_is_not_mentioned(field: str, rule: Any) -> None:
 def test_a_type_that_marketo_refuses_stops_records(field: str, rule: Any) -> None:
     found = only(findings({field: rule}))
     assert (found.severity, found.code, found.table, found.key) == (
-        Severity.FAILED,
-        Code.WRONG_TYPE,
-        "contact",
-        f"fields.{field}",
-    )
+        Severity.FAILED, Code.WRONG_TYPE, "contact", f"fields.{field}",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -279,14 +268,11 @@ def test_write_back_needs_attention_once_for_each_pair_and_table() -> None:
     fields = FIELDS | {"urgency": MarketoField("float"), "relativeUrgency": MarketoField("integer")}
     found = check_fields(settings, Schemas({"lead": columns, "contact": columns}, {"person": fields}, {}))
     assert [(f.severity, f.table, f.key) for f in found] == [
-        (Severity.ATTENTION, "lead", "write_back.urgency"),
-        (Severity.OK, "lead", "write_back.relativeUrgency"),
-        (Severity.ATTENTION, "", "write_back.msiGone"),
-        (Severity.ATTENTION, "lead", "write_back.msiGone"),
-        (Severity.ATTENTION, "contact", "write_back.urgency"),
-        (Severity.OK, "contact", "write_back.relativeUrgency"),
+        (Severity.ATTENTION, "lead", "write_back.urgency"), (Severity.OK, "lead", "write_back.relativeUrgency"),
+        (Severity.ATTENTION, "", "write_back.msiGone"), (Severity.ATTENTION, "lead", "write_back.msiGone"),
+        (Severity.ATTENTION, "contact", "write_back.urgency"), (Severity.OK, "contact", "write_back.relativeUrgency"),
         (Severity.ATTENTION, "contact", "write_back.msiGone"),
-    ]
+    ]  # fmt: skip
     assert {f.code for f in found} == {Code.WRITE_BACK}
 
 
@@ -307,26 +293,14 @@ def test_the_worst_counts() -> None:
 
 
 VALUES: dict[str, Any] = {
-    "words": "some words",
-    "notes": "some notes",
-    "count": 7,
-    "money": 7.5,
-    "yes": True,
-    "day": "2026-03-04",
-    "choice": 3,
-    "status": 1,
-    "choices": "1,2",
-    "_parent_value": "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d",
+    "words": "some words", "notes": "some notes", "count": 7, "money": 7.5, "yes": True, "day": "2026-03-04",
+    "choice": 3, "status": 1, "choices": "1,2", "_parent_value": "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d",
     "contactid": "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d",
-}
+}  # fmt: skip
 #: What Marketo takes of each type (marketo.md 4.7): a number is no text, a yes no number.
 ACCEPTED: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "text": (str,),
-    "integer": (int,),
-    "currency": (int, float),
-    "boolean": (bool,),
-}
+    "string": (str,), "text": (str,), "integer": (int,), "currency": (int, float), "boolean": (bool,),
+}  # fmt: skip
 
 
 @given(

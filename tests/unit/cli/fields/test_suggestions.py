@@ -107,16 +107,8 @@ def test_what_is_mapped_or_not_ours_to_write_is_not_proposed() -> None:
         {"contact": {"fields": {"colour": "new_paint"}}, "keys": {"person": "ownKey"}, "write_back": {"priority": "b"}}
     )
     columns = [
-        "new_colour",
-        "new_paint",
-        "ownkey",
-        "priority",
-        "urgency",
-        "unsubscribed",
-        "new_synctomkto",
-        "locked",
-        "b",
-    ]
+        "new_colour", "new_paint", "ownkey", "priority", "urgency", "unsubscribed", "new_synctomkto", "locked", "b",
+    ]  # fmt: skip
     fields = ["colour", "paint", "ownKey", "priority", "urgency", "unsubscribed", "newSyncToMkto", "b", "leadScore"]
     theirs: dict[str, Any] = {**dict.fromkeys(fields, STRING), "locked": MarketoField("string", 255, writable=False)}
     schemas = sides(*map(column, columns), **theirs)

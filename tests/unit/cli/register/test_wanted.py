@@ -158,11 +158,8 @@ def test_mapped_tables_alone_get_their_three_steps() -> None:
     assert list(found.steps) == [("account", "Create"), ("account", "Update"), ("account", "Delete")]
     for step in found.steps.values():
         assert {k: v for k, v in step.values.items() if k != "filteringattributes"} == {
-            "stage": 40,
-            "mode": 1,
-            "supporteddeployment": 0,
-            "asyncautodelete": True,
-        }
+            "stage": 40, "mode": 1, "supporteddeployment": 0, "asyncautodelete": True,
+        }  # fmt: skip
 
 
 def test_an_update_fires_for_what_mapping_conditions_filter_and_rules_look_at() -> None:

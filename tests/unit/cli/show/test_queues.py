@@ -50,14 +50,10 @@ def test_a_record_on_its_way() -> None:
 @pytest.mark.parametrize(
     ("place", "body"),
     [
-        (CHANGES, notification(OTHER, OwnerId=ID)),
-        (CHANGES, b"not JSON " + ID.encode()),
-        (PERSONS, records(OTHER)),
-        (PERSONS, b"{}"),
-        (Place("persons", dead=True), records(OTHER)),
-        (LETTERS, notification(OTHER, OwnerId=ID)),
+        (CHANGES, notification(OTHER, OwnerId=ID)), (CHANGES, b"not JSON " + ID.encode()), (PERSONS, records(OTHER)),
+        (PERSONS, b"{}"), (Place("persons", dead=True), records(OTHER)), (LETTERS, notification(OTHER, OwnerId=ID)),
     ],
-)
+)  # fmt: skip
 def test_messages_about_somebody_else(place: Place, body: bytes) -> None:
     subject = noted(place, body)
     assert (subject.waiting, subject.letters) == ([], [])

@@ -196,12 +196,8 @@ def a_run(kind: str = "changes", minutes: int = 5, error: str = "") -> dict[str,
     numbers = dict.fromkeys(("read", "differing", "written", "failed", "gone", "marketo_calls"), 2)
     moment = timestamp(NOW - timedelta(minutes=minutes))
     return {
-        "kind": kind,
-        "started": moment,
-        "finished": moment,
-        "complete": kind == "changes",
-        "error": error,
-    } | numbers
+        "kind": kind, "started": moment, "finished": moment, "complete": kind == "changes", "error": error,
+    } | numbers  # fmt: skip
 
 
 async def test_the_last_runs_of_the_write_back_are_shown(world: World) -> None:
