@@ -119,11 +119,11 @@ def pipeline() -> Pipeline:
         now=_now,
     )
     bursts = Bursts(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now, trickle=trickle)
+    metadata = Metadata(dataverse)
     reference_state = ReferenceState(with_others.state)
-    renamed_labels = RenamedLabels(with_others.state, dataverse, language=rules.language, now=_now)
+    renamed_labels = RenamedLabels(with_others.state, dataverse, metadata, language=rules.language, now=_now)
     unseen = UnseenRows(with_others.state)
-    hidden_columns = Metadata(dataverse).hidden_columns
-    dependants = Dependants(dataverse, reference_state, rules, hidden_columns=hidden_columns)
+    dependants = Dependants(dataverse, reference_state, rules, hidden_columns=metadata.hidden_columns)
     store = Store(given.storage)
     parking = Parking(
         store,
@@ -138,7 +138,7 @@ def pipeline() -> Pipeline:
         marketo=marketo,
         schema=Schema(
             rules,
-            Metadata(dataverse),
+            metadata,
             marketo,
             clock=clock,
             versions=reference_state.versions,
@@ -150,7 +150,7 @@ def pipeline() -> Pipeline:
             clock=clock,
             versions=reference_state.versions,
             hidden=reference_state.hidden,
-            hidden_columns=hidden_columns,
+            hidden_columns=metadata.hidden_columns,
             unseen=unseen.note,
         ),
         known=known,

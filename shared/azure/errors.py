@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
-from ..model.errors import BrokerUnavailableError, StorageUnavailableError
+from ..model.errors import BrokerUnavailableError, StorageUnavailableError, cause_of
 from . import sdk
 
 
@@ -24,7 +25,17 @@ def storage_errors() -> Iterator[None]:
 
 def storage_within(seconds: float) -> AbstractAsyncContextManager[None]:
     """The same, and raises StorageUnavailableError for work that takes longer than this."""
-    return _Within(asyncio.timeout(seconds))
+    return _Within(seconds)
+
+
+def best_effort(
+    seconds: float, log: logging.Logger, event: str, *args: object
+) -> AbstractAsyncContextManager[None, bool]:
+    """The same for work that nothing depends on: instead of raising, it logs the event, and what follows goes on.
+
+    A row that cannot be read (ValueError) is treated alike.
+    """
+    return _Within(seconds, lambda error: log.warning(f"{event} error=%s", *args, cause_of(error)))
 
 
 @contextmanager
@@ -39,14 +50,22 @@ def broker_errors() -> Iterator[None]:
 class _Within:
     """A timeout whose errors are storage's. No generator: the end of a process would leave it unfinished."""
 
-    def __init__(self, timeout: asyncio.Timeout) -> None:
-        self._timeout = timeout
+    def __init__(self, seconds: float, report: Callable[[Exception], None] | None = None) -> None:
+        self._timeout = asyncio.timeout(seconds)
+        self._report = report
 
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        with storage_errors():
-            await self._timeout.__aexit__(kind, error, trace)
-            if isinstance(error, Exception):
-                raise error
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+        try:
+            with storage_errors():
+                await self._timeout.__aexit__(kind, error, trace)
+                if isinstance(error, Exception):
+                    raise error
+        except (StorageUnavailableError, ValueError) as away:
+            if self._report is None:
+                raise
+            self._report(away)
+            return True
+        return False

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from .errors import MessageError
 from .ids_and_times import is_guid, moment
@@ -16,6 +16,31 @@ from .ids_and_times import is_guid, moment
 VERSION = 1
 #: Record ids in one message. Few messages with many ids: the trigger's converter costs milliseconds per message.
 MAX_RECORDS = 100
+
+
+def timestamp(moment: datetime) -> str:
+    """UTC, to the millisecond, as every message and store of this product writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _time(value: object) -> datetime:
+    found = moment(value)
+    if found is None:
+        raise ValueError("not a time in ISO 8601 of the years 1900 to 2999")
+    return found
+
+
+def _row_id(value: object) -> str:
+    if not isinstance(value, str) or not is_guid(value):
+        raise ValueError("not a lower-case GUID")
+    return value
+
+
+#: A time as it is stored.
+Stamp = Annotated[datetime, PlainValidator(_time), PlainSerializer(timestamp)]
+_Flag = Annotated[bool, Field(strict=True)]
+_Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+_Name = Annotated[str, Field(strict=True, max_length=128)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +58,23 @@ class Record:
     `absent`: how often its row was looked for and not there.
     """
 
-    table: str
-    id: str
-    first_seen: datetime
-    operation: Literal["upsert", "delete"] = "upsert"
-    correlation_id: str = ""
-    attempt: int = 0
-    requested: bool = False
-    parked_since: datetime | None = None
-    released: bool = False
-    collected: bool = False
-    filter_changed: bool = False
-    deciding: bool = False
-    forced: bool = False
-    replays: int = 0
-    write_back: bool = False
-    absent: int = 0
-    last_seen: datetime | None = None
+    table: _Name
+    id: Annotated[str, PlainValidator(_row_id)]
+    first_seen: Annotated[Stamp, Field(alias="seen")]
+    operation: Annotated[Literal["upsert", "delete"], Field(alias="op")] = "upsert"
+    correlation_id: Annotated[_Name, Field(alias="correlation")] = ""
+    attempt: _Count = 0
+    requested: _Flag = False
+    parked_since: Annotated[Stamp | None, Field(alias="parked")] = None
+    released: _Flag = False
+    collected: _Flag = False
+    filter_changed: _Flag = False
+    deciding: _Flag = False
+    forced: _Flag = False
+    replays: _Count = 0
+    write_back: _Flag = False
+    absent: _Count = 0
+    last_seen: Annotated[Stamp | None, Field(alias="last")] = None
 
     @property
     def is_plain_change(self) -> bool:
@@ -72,6 +97,7 @@ class Record:
 
         Any upsert wins over a delete, because reading decides whether the row exists.
         """
+        either = {name: getattr(self, name) or getattr(newer, name) for name in _FLAGS}
         waits = [t for t in (self.parked_since, newer.parked_since) if t]
         return replace(
             newer,
@@ -79,18 +105,15 @@ class Record:
             operation="delete" if self.operation == newer.operation == "delete" else "upsert",
             correlation_id=newer.correlation_id or self.correlation_id,
             attempt=min(self.attempt, newer.attempt),
-            requested=self.requested or newer.requested,
-            parked_since=min(waits) if waits else None,
-            released=self.released or newer.released,
-            collected=self.collected or newer.collected,
-            filter_changed=self.filter_changed or newer.filter_changed,
-            deciding=self.deciding or newer.deciding,
-            forced=self.forced or newer.forced,
+            parked_since=min(waits, default=None),
             replays=max(self.replays, newer.replays),
-            write_back=self.write_back or newer.write_back,
             absent=min(self.absent, newer.absent),
             last_seen=max(self.last_seen, newer.last_seen) if self.last_seen and newer.last_seen else None,
+            **either,
         )
+
+
+_FLAGS = ("requested", "released", "collected", "filter_changed", "deciding", "forced", "write_back")
 
 
 def coalesce(records: Iterable[Record]) -> list[Record]:
@@ -102,54 +125,9 @@ def coalesce(records: Iterable[Record]) -> list[Record]:
     return list(unique.values())
 
 
-def _time(value: object) -> datetime:
-    found = moment(value)
-    if found is None:
-        raise ValueError("not a time in ISO 8601 of the years 1900 to 2999")
-    return found
-
-
-def _row_id(value: object) -> str:
-    if not isinstance(value, str) or not is_guid(value):
-        raise ValueError("not a lower-case GUID")
-    return value
-
-
-_Time = Annotated[datetime, PlainValidator(_time)]
-_Flag = Annotated[bool, Field(strict=True)]
-_Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
-_Name = Annotated[str, Field(strict=True, max_length=128)]
-
-
-@dataclass(frozen=True, slots=True)
-class _WireRecord:
-    table: _Name
-    id: Annotated[str, PlainValidator(_row_id)]
-    seen: _Time
-    op: Literal["upsert", "delete"] = "upsert"
-    correlation: _Name = ""
-    attempt: _Count = 0
-    requested: _Flag = False
-    parked: _Time | None = None
-    released: _Flag = False
-    collected: _Flag = False
-    filter_changed: _Flag = False
-    deciding: _Flag = False
-    forced: _Flag = False
-    replays: _Count = 0
-    write_back: _Flag = False
-    absent: _Count = 0
-    last: _Time | None = None
-
-
-#: Facts that are called the same on the wire, and are left out where they are false or 0.
-_AS_THEY_ARE = (
-    *("attempt", "requested", "released", "collected", "filter_changed", "deciding", "forced", "replays", "write_back"),
-    "absent",
-)
-_KEYS = frozenset(field.name for field in fields(_WireRecord))
-_RECORDS = TypeAdapter(list[_WireRecord])
-_BURST: TypeAdapter[datetime | None] = TypeAdapter(_Time | None)
+_RECORD = TypeAdapter(Record)
+_RECORDS = TypeAdapter(list[Record])
+_BURST: TypeAdapter[datetime | None] = TypeAdapter(Stamp | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,22 +148,13 @@ def encode(entity: str, records: Sequence[Record], burst: datetime | None = None
 
 def as_json(record: Record) -> dict[str, Any]:
     """A record as messages and parked rows have it. What has its default value is left out."""
-    wire: dict[str, Any] = {"table": record.table, "id": record.id, "seen": timestamp(record.first_seen)}
-    if record.operation != "upsert":
-        wire["op"] = record.operation
-    if record.parked_since:
-        wire["parked"] = timestamp(record.parked_since)
-    if record.last_seen:
-        wire["last"] = timestamp(record.last_seen)
-    if record.correlation_id:
-        wire["correlation"] = record.correlation_id
-    wire.update({name: value for name in _AS_THEY_ARE if (value := getattr(record, name))})
-    return wire
+    found: dict[str, Any] = _RECORD.dump_python(record, by_alias=True, exclude_defaults=True)
+    return found
 
 
 def from_json(value: object) -> Record:
     """The record of `as_json`. Raises ValueError for what is none."""
-    return _record(_RECORDS.validate_python([value])[0])
+    return _RECORD.validate_python(value)
 
 
 def decode(body: bytes, entity: str) -> list[Record]:
@@ -204,32 +173,14 @@ def read(body: bytes, entity: str) -> Work:
             raise MessageError("MessageVersion", f"not a message of version {VERSION}; see docs/messages.md")
         if message.get("entity") != entity:
             raise MessageError("WrongEntity", f"a message for {message.get('entity')!r:.40} on the queue of {entity}")
-        wires = _RECORDS.validate_python(message.get("records"))
+        records = _RECORDS.validate_python(message.get("records"))
         burst = _BURST.validate_python(message.get("burst"))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(["records", *(str(part) for part in first["loc"] if isinstance(part, int) or part in _KEYS)])
+        where = ".".join(["records", *map(str, first["loc"][:2])])
         raise MessageError("BadMessage", f"{where}: {first['msg']}; see docs/messages.md") from None
     except (ValueError, RecursionError) as error:
         if isinstance(error, MessageError):
             raise
         raise MessageError("BadMessage", "the body is not JSON; see docs/messages.md") from None
-    return Work([_record(w) for w in wires], burst)
-
-
-def _record(wire: _WireRecord) -> Record:
-    return Record(
-        wire.table,
-        wire.id,
-        wire.seen,
-        operation=wire.op,
-        correlation_id=wire.correlation,
-        parked_since=wire.parked,
-        last_seen=wire.last,
-        **{name: getattr(wire, name) for name in _AS_THEY_ARE},
-    )
-
-
-def timestamp(moment: datetime) -> str:
-    """UTC, to the millisecond, as every message and store of this product writes it."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Work(records, burst)

@@ -14,14 +14,14 @@ import asyncio
 import base64
 import logging
 import struct
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from ..azure.errors import storage_within
+from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
 from ..model.entities import Entity
-from ..model.errors import StorageUnavailableError, cause_of
 from ..model.outcome import Outcome, Synced
 from ..model.record import Record, timestamp
 from .marketo_cache import Known
@@ -42,67 +42,54 @@ PATIENCE_SECONDS = 3.0
 _ENTRY = struct.Struct(">16sq")
 
 
+@dataclass
 class Arrivals:
     """What this process tells, and what it has learned. Raises nothing: it only spares calls."""
 
-    def __init__(self, state: State, known: Known, *, now: Callable[[], datetime]) -> None:
-        self._state = state
-        self._known = known
-        self._now = now
-        self._looked: dict[str, datetime] = {}
-        self._seen: dict[str, datetime] = {}
-        self._pruned: dict[str, datetime] = {}
+    state: State
+    known: Known
+    _: KW_ONLY
+    now: Callable[[], datetime]
+    _looked: dict[str, datetime] = field(default_factory=dict, init=False)
+    _seen: dict[str, datetime] = field(default_factory=dict, init=False)
+    _pruned: dict[str, datetime] = field(default_factory=dict, init=False)
 
     async def tell(self, entity: Entity, outcomes: Iterable[tuple[Record, Outcome]]) -> None:
         """Leave word of what has just been stored, where others may wait for it."""
-        if not entity.is_parent:
-            return
         keys = [record.id for record, outcome in outcomes if isinstance(outcome, Synced)]
-        found = [(key, id_) for key in keys if (id_ := self._known.id_of(entity.name, key)) is not None]
-        if found:
-            await self._within(self._tell(entity, found))
-            await self._within(self._prune(entity))
+        found = [(key, id_) for key in keys if (id_ := self.known.id_of(entity.name, key)) is not None]
+        if not (entity.is_parent and found):
+            return
+        async with best_effort(PATIENCE_SECONDS, log, "arrivals_not_shared"):
+            for part in chunked(found, MAX_KEYS):
+                name = f"{entity.name}|{timestamp(self.now())}|{uuid4().hex[:12]}"
+                self._seen[name] = self.now()
+                packed = b"".join(_ENTRY.pack(UUID(key).bytes, id_) for key, id_ in part)
+                await self.state.add(KIND, name, {"keys": base64.b64encode(packed).decode()})
+            await self._prune(entity.name)
 
     async def learn(self, entities: Collection[str]) -> None:
         """Know what other processes have stored of these entities a short while ago."""
-        if entities:
-            await self._within(self._learn(entities))
+        now = self.now()
+        async with best_effort(PATIENCE_SECONDS, log, "arrivals_not_shared"):
+            for entity in sorted(entities):
+                since = max(now - KEPT, self._looked.get(entity, now - KEPT) - OVERLAP)
+                rows = self.state.all(KIND, first=f"{entity}|{timestamp(since)}", last=f"{entity}|~")
+                async for name, value in rows:
+                    if name not in self._seen:
+                        self._seen[name] = now
+                        for key, id_ in _unpacked(value):
+                            self.known.add(entity, key, id_)
+                self._looked[entity] = now
+            self._seen = {name: at for name, at in self._seen.items() if now - at < 2 * KEPT}
 
-    async def _within(self, work: Awaitable[None]) -> None:
-        try:
-            async with storage_within(PATIENCE_SECONDS):
-                await work
-        except (StorageUnavailableError, ValueError) as error:
-            log.warning("arrivals_not_shared error=%s", cause_of(error))
-
-    async def _tell(self, entity: Entity, found: list[tuple[str, int]]) -> None:
-        for part in chunked(found, MAX_KEYS):
-            name = f"{entity.name}|{timestamp(self._now())}|{uuid4().hex[:12]}"
-            self._seen[name] = self._now()
-            packed = b"".join(_ENTRY.pack(UUID(key).bytes, id_) for key, id_ in part)
-            await self._state.add(KIND, name, {"keys": base64.b64encode(packed).decode()})
-
-    async def _learn(self, entities: Collection[str]) -> None:
-        now = self._now()
-        for entity in sorted(entities):
-            since = max(now - KEPT, self._looked.get(entity, now - KEPT) - OVERLAP)
-            rows = self._state.all(KIND, first=f"{entity}|{timestamp(since)}", last=f"{entity}|~")
-            async for name, value in rows:
-                if name not in self._seen:
-                    self._seen[name] = now
-                    for key, id_ in _unpacked(value):
-                        self._known.add(entity, key, id_)
-            self._looked[entity] = now
-        self._seen = {name: at for name, at in self._seen.items() if now - at < 2 * KEPT}
-
-    async def _prune(self, entity: Entity) -> None:
+    async def _prune(self, entity: str) -> None:
         """Take away what an earlier burst has left."""
-        now = self._now()
-        if now - self._pruned.get(entity.name, now - KEPT) < KEPT:
-            return
-        self._pruned[entity.name] = now
-        old = self._state.all(KIND, first=f"{entity.name}|", last=f"{entity.name}|{timestamp(now - KEPT)}")
-        await asyncio.gather(*[self._state.remove(KIND, name) async for name, _ in old])
+        now = self.now()
+        if now - self._pruned.get(entity, now - KEPT) >= KEPT:
+            self._pruned[entity] = now
+            old = self.state.all(KIND, first=f"{entity}|", last=f"{entity}|{timestamp(now - KEPT)}")
+            await asyncio.gather(*[self.state.remove(KIND, name) async for name, _ in old])
 
 
 def _unpacked(value: Value) -> list[tuple[str, int]]:

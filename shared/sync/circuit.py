@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from ..marketo.batching import MAX_PER_CALL
 from ..model.clock import AHEAD
 from ..model.codes import Kind
 from ..model.errors import DataverseError, MarketoError, VendorError
-from ..model.record import timestamp
+from ..model.record import Stamp, timestamp
 from ..transport.retry_after import LONGEST_SECONDS
 
 #: The longest time to the next probe, in times of the first one.
@@ -59,8 +61,8 @@ class Outage:
     first call) have failed, the last one with this code.
     """
 
-    since: datetime
-    until: datetime
+    since: Stamp
+    until: Stamp
     reason: str
     failures: int = 1
     code: str = ""
@@ -112,26 +114,23 @@ class Outage:
 
     def as_json(self) -> dict[str, Any]:
         """The row's value."""
-        return {
-            "since": timestamp(self.since),
-            "until": timestamp(self.until),
-            "reason": self.reason,
-            "failures": self.failures,
-            "code": self.code,
-        }
+        value: dict[str, Any] = _OUTAGE.dump_python(self)
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Outage:
-        """The outage of a row. Raises ValueError, TypeError or KeyError for what is none."""
-        since, until = (datetime.fromisoformat(value[name]) for name in ("since", "until"))
-        return cls(since, until, str(value["reason"]), int(value["failures"]), str(value.get("code", "")))
+        """The outage of a row. Raises ValueError for what is none."""
+        return _OUTAGE.validate_python(value)
+
+
+_OUTAGE = TypeAdapter(Outage)
 
 
 def still_open(rows: Mapping[str, Mapping[str, Any]], now: datetime) -> dict[str, Outage]:
     """The open circuits of the shared state's rows."""
     found = {}
     for name, value in rows.items():
-        with suppress(ValueError, TypeError, KeyError):  # written by another version
+        with suppress(ValueError):  # written by another version
             outage = Outage.from_json(value)
             if outage.until > now - FORGOTTEN:
                 found[name] = outage

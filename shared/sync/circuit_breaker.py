@@ -15,21 +15,19 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from ..azure.errors import storage_within
-from ..model.errors import StorageUnavailableError, VendorError, cause_of
+from ..azure.errors import best_effort
+from ..azure.shared_state import State
+from ..model.errors import VendorError
 from ..model.record import timestamp
 from ..transport.client import UNLIMITED
 from .circuit import ANSWERS, OF_RECORDS, OUTAGES, OWN_SHARE, Outage
-
-if TYPE_CHECKING:
-    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 
@@ -94,16 +92,16 @@ class Turn:
 _TURN: ContextVar[Turn | None] = ContextVar("turn", default=None)
 
 
+@dataclass
 class Circuits:
-    """All circuits of this process; a Guard of both clients."""
+    """All circuits of this process; a Guard of both clients. `seconds`: the first time that a circuit stays open."""
 
-    def __init__(self, state: State | None, *, seconds: float, now: Callable[[], datetime]) -> None:
-        """`seconds`: the first time that a circuit stays open."""
-        self._state = state
-        self._seconds = seconds
-        self._now = now
-        self._circuits: dict[str, Circuit] = {}
-        self._refreshed = datetime.min.replace(tzinfo=UTC)
+    state: State | None
+    _: KW_ONLY
+    seconds: float
+    now: Callable[[], datetime]
+    _circuits: dict[str, Circuit] = field(default_factory=dict, init=False)
+    _refreshed: datetime = field(default=datetime.min.replace(tzinfo=UTC), init=False)
 
     @asynccontextmanager
     async def turn(self, entity: str) -> AsyncIterator[Turn]:
@@ -130,7 +128,7 @@ class Circuits:
         When it is time for a probe, and nobody else makes it, a few are chosen at random: should one of the records be
         the cause of it all, others will get through. End a probe with `probed`.
         """
-        now = self._now()
+        now = self.now()
         if any(self._circuit(name).is_open(now) and name not in turn.probes for name in turn.names):
             return [], records
         for name in turn.names:
@@ -143,8 +141,10 @@ class Circuits:
 
     async def probed(self, turn: Turn, *names: str) -> None:
         """The probe is over (all, or these): close what answered; what was not called is left to the next probe."""
-        for name, outage in [(name, outage) for name, outage in turn.probes.items() if name in (names or turn.probes)]:
-            del turn.probes[name]
+        for name in names or tuple(turn.probes):
+            outage = turn.probes.pop(name, None)
+            if outage is None:
+                continue
             if name in turn.answered:
                 await self._close(name)
             elif name not in turn.called:
@@ -152,17 +152,17 @@ class Circuits:
 
     def delays(self, count: int, *names: str) -> list[float]:
         """Seconds that the next `count` records have to wait for these circuits; zeros when they are closed."""
-        now = self._now()
+        now = self.now()
         last = max(map(self._circuit, names), key=lambda circuit: circuit.outage.until if circuit.outage else now)
         return [last.delay(now) for _ in range(count)]
 
     async def open(self, name: str, error: VendorError, turn: Turn | None = None) -> None:
         """A failure that says that further calls would fail too. Nothing new while the circuit is open."""
-        turn, circuit, now = turn or _TURN.get(), self._circuit(name), self._now()
+        turn, circuit, now = turn or _TURN.get(), self._circuit(name), self.now()
         probed = turn.probes.pop(name, None) if turn else None
         if probed is None and circuit.is_open(now):
             return
-        outage = Outage.after(probed or circuit.outage, error, now, self._seconds)
+        outage = Outage.after(probed or circuit.outage, error, now, self.seconds)
         until = timestamp(outage.until)
         log.error("circuit_open name=%s until=%s failures=%d %s", name, until, outage.failures, error)
         await self._open(name, outage)
@@ -182,7 +182,7 @@ class Circuits:
         if within is None:
             await self._take_probe(turn, name)
         if circuit.outage and name not in turn.probes:
-            raise circuit.outage.refusal(system, self._now())
+            raise circuit.outage.refusal(system, self.now())
         turn.called.add(name)
         try:
             yield 1 if name in turn.probes else UNLIMITED
@@ -202,13 +202,13 @@ class Circuits:
 
     async def _take_probe(self, turn: Turn, name: str) -> bool:
         """Whether this turn may call: it makes the probe, or the circuit has closed meanwhile."""
-        now, circuit = self._now(), self._circuit(name)
+        now, circuit = self.now(), self._circuit(name)
         outage, shared = circuit.outage, circuit.shared
         if name in turn.probes or outage is None:
             return True
         if outage.is_open(now):
             return False
-        mine = outage.probed_until(now + timedelta(seconds=self._seconds))
+        mine = outage.probed_until(now + timedelta(seconds=self.seconds))
         circuit.set(mine, shared=shared)  # at once: others of this process ask while storage is asked
         if shared and not await self._take_shared(name, circuit, mine, now):
             return False
@@ -252,8 +252,8 @@ class Circuits:
 
     async def _refresh(self) -> None:
         """Believe other instances: what they opened is open here, what they closed is closed."""
-        now = self._now()
-        if self._state is None or now - self._refreshed < REFRESH:
+        now = self.now()
+        if self.state is None or now - self._refreshed < REFRESH:
             return
         self._refreshed = now
         found: dict[str, Outage] = {}
@@ -275,19 +275,16 @@ class Circuits:
                 circuit.set(None, shared=False)
 
     def _is_from_the_future(self, name: str, outage: Outage, now: datetime) -> bool:
-        ahead = outage.is_from_the_future(now, self._seconds)
+        ahead = outage.is_from_the_future(now, self.seconds)
         if ahead:
             log.error("circuit_ignored name=%s since=%s: an instance's clock is wrong", name, timestamp(outage.since))
         return ahead
 
-    async def _storage(self, work: Callable[[State], Any]) -> bool:
+    async def _storage(self, work: Callable[[State], Awaitable[object]]) -> bool:
         """Whether storage did it. Nothing here depends on that."""
-        if self._state is None:
+        if self.state is None:
             return False
-        try:
-            async with storage_within(STATE_SECONDS):
-                await work(self._state)
-        except (StorageUnavailableError, ValueError, TypeError, KeyError) as error:
-            log.warning("circuit_not_shared error=%s", cause_of(error))
-            return False
-        return True
+        async with best_effort(STATE_SECONDS, log, "circuit_not_shared"):
+            await work(self.state)
+            return True
+        return False

@@ -11,14 +11,14 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..azure.errors import storage_within
+from ..azure.errors import best_effort
 from ..azure.shared_state import State
 from ..config.version import deployed
-from ..model.errors import StorageUnavailableError
+from ..model.clock import AHEAD
 from ..model.ids_and_times import moment
 from ..model.record import timestamp
 
@@ -42,8 +42,6 @@ PATIENCE_SECONDS = 2.0
 #: A timer is late after so many of its intervals, and not before this.
 LATE_INTERVALS = 3
 LATE_LEAST = timedelta(minutes=5)
-#: A note of the future tells that a clock is wrong, not that the app is alive.
-AHEAD = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +53,30 @@ class Beat:
     version: str = ""
 
 
+@dataclass
 class Heartbeat:
-    """Notes of one process."""
+    """Notes of one process. `version` is asked once, in a thread, by the timer alone."""
 
-    def __init__(
-        self,
-        state: State,
-        *,
-        now: Callable[[], datetime],
-        clock: Callable[[], float],
-        version: Callable[[], str] = deployed,
-    ) -> None:
-        """`version` is asked once, in a thread, by the timer alone."""
-        self._state = state
-        self._now = now
-        self._clock = clock
-        self._version = version
-        self._known_version = ""
-        self._noted: dict[str, float] = {}
+    state: State
+    _: KW_ONLY
+    now: Callable[[], datetime]
+    clock: Callable[[], float]
+    version: Callable[[], str] = deployed
+    _known_version: str = field(default="", init=False)
+    _noted: dict[str, float] = field(default_factory=dict, init=False)
 
     async def beat(self, function: str) -> None:
         """Note that this function runs. Raises nothing: a note that cannot be written is missing for a minute."""
-        clock = self._clock()
+        clock = self.clock()
         if function != TIMER and clock - self._noted.get(function, -EVERY_SECONDS) < EVERY_SECONDS:
             return
         self._noted[function] = clock
-        note = {"at": timestamp(self._now()), "instance": instance()}
-        try:
-            async with storage_within(PATIENCE_SECONDS):
-                if function == TIMER:
-                    self._known_version = self._known_version or await asyncio.to_thread(self._version)
-                    note["version"] = self._known_version
-                await self._state.put(KIND, function, note)
-        except StorageUnavailableError as error:
-            log.warning("heartbeat_not_written function=%s error=%s", function, error.cause)
+        note = {"at": timestamp(self.now()), "instance": instance()}
+        async with best_effort(PATIENCE_SECONDS, log, "heartbeat_not_written function=%s", function):
+            if function == TIMER:
+                self._known_version = self._known_version or await asyncio.to_thread(self.version)
+                note["version"] = self._known_version
+            await self.state.put(KIND, function, note)
 
 
 def instance(environment: Mapping[str, str] = os.environ) -> str:

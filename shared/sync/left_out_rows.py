@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import KW_ONLY, asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..azure.errors import storage_within
+from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
-from ..model.errors import StorageUnavailableError, cause_of
 from ..model.left_out import LeftOut
 from ..model.outcome import Outcome, Synced
 from ..model.record import Record, timestamp
@@ -36,30 +35,29 @@ PATIENCE_SECONDS = 3.0
 NOT_KEPT = frozenset({"CompanyField"})
 
 
+@dataclass
 class LeftOutRows:
     """The rows as one process knows them."""
 
-    def __init__(self, state: State, *, now: Callable[[], datetime]) -> None:
-        self._state = state
-        self._now = now
-        self._known: dict[str, dict[str, str]] = {}  # entity → row → when it was written
-        self._read: dict[str, datetime] = {}
+    state: State
+    _: KW_ONLY
+    now: Callable[[], datetime]
+    _known: dict[str, dict[str, str]] = field(default_factory=dict, init=False)  # entity → row → when it was written
+    _read: dict[str, datetime] = field(default_factory=dict, init=False)
 
     async def note(self, entity: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
         """Keep what these records were synced without, and forget what is put right. Raises nothing."""
-        now = timestamp(self._now())
+        now = timestamp(self.now())
         sent = [(record, o) for record, o in outcomes if isinstance(o, Synced) and o != COVERED]
         synced = {row_name(record): kept(outcome) for record, outcome in sent}
         if not synced:
             return
-        try:
-            async with storage_within(PATIENCE_SECONDS):
-                known = await self._rows(entity)
-                rows = {name: _value(fields, now) for name, fields in synced.items() if fields}
-                gone = [name for name in known if name in synced and name not in rows]
-                await self._write(entity, dict(list(rows.items())[:MOST]), gone)
-        except (StorageUnavailableError, ValueError) as error:
-            log.warning("left_out_not_kept error=%s", cause_of(error))
+        async with best_effort(PATIENCE_SECONDS, log, "left_out_not_kept"):
+            known = await self._rows(entity)
+            found = {name: [asdict(each) for each in left_out] for name, left_out in synced.items() if left_out}
+            rows = {name: {"at": now, "fields": left_out} for name, left_out in found.items()}
+            gone = [name for name in known if name in synced and name not in rows]
+            await self._write(entity, dict(list(rows.items())[:MOST]), gone)
 
     async def _write(self, entity: str, rows: dict[str, Value], gone: list[str]) -> None:
         known, kind = self._known[entity], kind_of(entity)
@@ -67,16 +65,16 @@ class LeftOutRows:
         if more > 0:
             staying = sorted(known.keys() - rows.keys() - set(gone), key=lambda name: known[name])
             gone += staying[:more]
-        await self._state.put_all(kind, rows)
+        await self.state.put_all(kind, rows)
         known.update((name, str(value["at"])) for name, value in rows.items())
-        await self._state.remove_all(kind, gone)
+        await self.state.remove_all(kind, gone)
         for name in gone:
             known.pop(name, None)
 
     async def _rows(self, entity: str) -> dict[str, str]:
-        now = self._now()
+        now = self.now()
         if now - self._read.get(entity, datetime.min.replace(tzinfo=UTC)) >= REFRESH:
-            found = {name: str(value.get("at", "")) async for name, value in self._state.all(kind_of(entity))}
+            found = {name: str(value.get("at", "")) async for name, value in self.state.all(kind_of(entity))}
             self._known[entity], self._read[entity] = found, now
         return self._known[entity]
 
@@ -98,11 +96,6 @@ def kept(outcome: Synced) -> list[LeftOut]:
 
 def fields_of(value: Mapping[str, Any]) -> list[LeftOut]:
     """The fields of a row; those of another version that cannot be read are left out."""
-    names = ("field", "code", "reason", "value_class")
-    return [
-        LeftOut(*(str(each[name]) for name in names)) for each in value.get("fields", ()) if set(names) <= set(each)
-    ]
-
-
-def _value(fields: Sequence[LeftOut], now: str) -> Value:
-    return {"at": now, "fields": [asdict(each) for each in fields]}
+    names = [field.name for field in fields(LeftOut)]
+    given = value.get("fields", ())
+    return [LeftOut(*(str(each[name]) for name in names)) for each in given if set(names) <= set(each)]

@@ -27,9 +27,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ..azure.errors import storage_within
+from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
-from ..model.errors import StorageUnavailableError
 from ..model.record import timestamp
 
 log = logging.getLogger(__name__)
@@ -55,42 +54,36 @@ async def always_the_same() -> Versions:
     return Versions()
 
 
+@dataclass(frozen=True)
 class ReferenceState:
     """The rows of kind `reference`. Raises StorageUnavailableError when storage does not answer, but for `versions`."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    state: State
 
     async def versions(self) -> Versions | None:
         """The present versions; None when storage does not answer. One request."""
-        try:
-            async with storage_within(STORAGE_SECONDS):
-                value = await self._state.read(KIND, VERSION)
-        except StorageUnavailableError as error:
-            log.warning("reference_versions_unknown error=%s", error.cause)
-            return None
-        return Versions(_number(value, "rows"), _number(value, "schema"))
+        async with best_effort(STORAGE_SECONDS, log, "reference_versions_unknown"):
+            value = await self.state.read(KIND, VERSION)
+            return Versions(_number(value, "rows"), _number(value, "schema"))
+        return None
 
     async def renew(self, what: str) -> None:
         """Let every process read `what` (rows or schema) anew before it uses it again."""
-        await self._state.change(KIND, VERSION, lambda value: {**value, what: _number(value, what) + 1})
+        await self.state.change(KIND, VERSION, lambda value: {**value, what: _number(value, what) + 1})
 
     async def hidden(self, entity_set: str, ids: Sequence[str]) -> None:
         """Note for `msisync doctor` that rows which others refer to cannot be seen. Without storage the log must do."""
         note = {"rows": len(ids), "first": ids[0], "at": timestamp(datetime.now(UTC))}
-        try:
-            async with storage_within(STORAGE_SECONDS):
-                await self._state.change(HIDDEN, entity_set, lambda _: note)
-        except StorageUnavailableError as error:
-            log.warning("hidden_not_noted error=%s", error.cause)
+        async with best_effort(STORAGE_SECONDS, log, "hidden_not_noted"):
+            await self.state.put(HIDDEN, entity_set, note)
 
     async def facts(self, table: str, id_: str) -> Value:
         """What was last acted upon for this row; empty when nothing ever was."""
-        return await self._state.read(KIND, f"{table}|{id_}")
+        return await self.state.read(KIND, f"{table}|{id_}")
 
     async def acted(self, table: str, id_: str, facts: Mapping[str, Any]) -> None:
         """These facts have been acted upon."""
-        await self._state.change(KIND, f"{table}|{id_}", lambda value: None if value == facts else facts)
+        await self.state.change(KIND, f"{table}|{id_}", lambda value: None if value == facts else facts)
 
 
 def _number(value: Value, name: str) -> int:

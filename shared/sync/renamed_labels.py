@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
-from functools import partial
 from urllib.parse import quote
 
-from ..azure.errors import storage_within
-from ..azure.shared_state import State, Value
+from ..azure.errors import best_effort
+from ..azure.shared_state import State
 from ..dataverse.client import API, DataverseClient
 from ..dataverse.metadata import Column, Metadata
 from ..model.codes import Kind
 from ..model.entities import TABLES
-from ..model.errors import DataverseError, MsiSyncError, StorageUnavailableError, cause_of
+from ..model.errors import DataverseError, MsiSyncError, cause_of
 from ..model.record import Record
 from .mapping import Labels
 from .reference_state import STORAGE_SECONDS, ReferenceState
@@ -36,40 +36,37 @@ _FOR_GOOD = frozenset({Kind.PERMANENT, Kind.CONFIGURATION, Kind.GONE})
 Send = Callable[[Sequence[Record]], Awaitable[None]]
 
 
+@dataclass
 class RenamedLabels:
     """Notices renamed choices, and has their rows synced again."""
 
-    def __init__(self, state: State, dataverse: DataverseClient, *, language: int, now: Callable[[], datetime]) -> None:
-        self._state = state
-        self._versions = ReferenceState(state)
-        self._dataverse = dataverse
-        self._metadata = Metadata(dataverse)
-        self._language = language
-        self._now = now
-        self._seen: dict[tuple[str, str], dict[str, str]] = {}
+    state: State
+    dataverse: DataverseClient
+    metadata: Metadata
+    _: KW_ONLY
+    language: int
+    now: Callable[[], datetime]
+    _seen: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict, init=False)
 
     async def seen(self, table: str, labels: Labels) -> None:
         """Compare labels that have just been read. Without storage, the next time that they are read will do."""
-        try:
-            async with storage_within(STORAGE_SECONDS):
-                for column, names in labels.items():
-                    await self._compare(table, column, {str(value): name for value, name in names.items()})
-        except StorageUnavailableError as error:
-            log.warning("labels_not_compared table=%s error=%s", table, error.cause)
+        async with best_effort(STORAGE_SECONDS, log, "labels_not_compared table=%s", table):
+            for column, names in labels.items():
+                await self._compare(table, column, {str(value): name for value, name in names.items()})
 
     async def _compare(self, table: str, column: str, names: dict[str, str]) -> None:
         if self._seen.get((table, column)) == names:
             return
-        row = f"{table}|{column}|{self._language}"
-        before = await self._state.read(LABELS, row)
+        row = f"{table}|{column}|{self.language}"
+        before = await self.state.read(LABELS, row)
         renamed = sorted(value for value, name in names.items() if before.get(value, name) != name)
         for value in renamed:
             log.warning("label_renamed table=%s column=%s value=%s: its rows are synced again", table, column, value)
-            await self._state.change(RELABEL, f"{table}|{column}|{value}", lambda _: {"next": ""})
+            await self.state.put(RELABEL, f"{table}|{column}|{value}", {"next": ""})
         if renamed:
-            await self._versions.renew("schema")
+            await ReferenceState(self.state).renew("schema")
         if before != names:
-            await self._state.change(LABELS, row, lambda _: names)
+            await self.state.put(LABELS, row, names)
         self._seen[table, column] = names
 
     async def send(self, send: Send) -> int:
@@ -79,7 +76,7 @@ class RenamedLabels:
         """
         count = 0
         try:
-            for name, value in [row async for row in self._state.all(RELABEL)]:
+            for name, value in [row async for row in self.state.all(RELABEL)]:
                 count += await self._send_rows(name, str(value.get("next") or ""), send)
         except MsiSyncError as error:
             log.warning("relabelling_waits error=%s", cause_of(error))
@@ -95,32 +92,28 @@ class RenamedLabels:
         try:
             url = url or await self._query(table, column, choice)
             for _ in range(PAGES):
-                rows, url = await self._dataverse.page(url, PAGE_ROWS) if url else ([], "")
-                await send([Record(table, str(row[key]).lower(), self._now()) for row in rows])
+                rows, url = await self.dataverse.page(url, PAGE_ROWS) if url else ([], "")
+                await send([Record(table, str(row[key]).lower(), self.now()) for row in rows])
                 count += len(rows)
                 if not url:
                     break
-                await self._state.change(RELABEL, name, partial(_next, url))
+                await self.state.put(RELABEL, name, {"next": url})
             else:
                 return count
         except DataverseError as error:
             if error.kind not in _FOR_GOOD:
                 raise
             log.error("relabelling_refused %s: msisync resync %s --query … sends its rows", error, table)
-        await self._state.remove(RELABEL, name)
+        await self.state.remove(RELABEL, name)
         return count
 
     async def _query(self, table: str, column: str, choice: str) -> str:
         """The query for the rows with this choice; empty when there is no such column any more."""
-        found = (await self._metadata.readable_columns(table)).get(column)
+        found = (await self.metadata.readable_columns(table)).get(column)
         if found is None:
             return ""
         source = TABLES[table][1]
         return f"{API}/{source.entity_set}?$select={source.key}&$filter={quote(_condition(found, choice))}"
-
-
-def _next(url: str, _: Value) -> Value:
-    return {"next": url}
 
 
 def _condition(column: Column, choice: str) -> str:

@@ -15,13 +15,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..azure.errors import storage_within
+from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
-from ..model.errors import StorageUnavailableError, cause_of
 from ..model.outcome import Deferred, Failed, Later, Outcome, Retry, Skipped, Synced
 from ..model.record import Record, timestamp
 from ..model.safe_text import plain, redacted
@@ -44,6 +43,7 @@ HOTTEST, WARM = 5, 1_000
 #: Seconds that an invocation spends on its counts, and how long they are kept in memory after a failure.
 PATIENCE_SECONDS = 3.0
 AGAIN_AFTER = timedelta(seconds=60)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -67,21 +67,23 @@ class _Hour:
         return merged
 
 
+@dataclass
 class Counts:
     """Counts what this process has done. What storage could not take costs a line of the log and is written later."""
 
-    def __init__(self, state: State, *, now: Callable[[], datetime]) -> None:
-        self._state = state
-        self._now = now
-        self._unwritten: dict[str, _Hour] = {}
-        self._again = datetime.min.replace(tzinfo=UTC)
-        self._pruned = datetime.min.replace(tzinfo=UTC)
+    state: State
+    _: KW_ONLY
+    now: Callable[[], datetime]
+    _unwritten: dict[str, _Hour] = field(default_factory=dict, init=False)
+    _again: datetime = field(default=_NEVER, init=False)
+    _pruned: datetime = field(default=_NEVER, init=False)
 
     async def add(self, entity: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
         """Count these outcomes, as they were carried out. Raises nothing."""
-        now = self._now()
+        now = self.now()
         found = [(record, outcome) for record, outcome in outcomes if is_counted(outcome)]
-        hot = [f"{record.table}|{record.id}" for record, outcome in outcomes if _is_hot(outcome)]
+        too_soon = (record for record, outcome in outcomes if isinstance(outcome, Later) and outcome.reason == TOO_SOON)
+        hot = [f"{record.table}|{record.id}" for record in too_soon]
         if not (found or hot):
             return
         hour = self._unwritten.setdefault(row_name(now, entity), _Hour())
@@ -89,49 +91,44 @@ class Counts:
         if not found:
             return  # it is written with the next one that counts
         hour.counts.update((WHATS[type(outcome)], _slot(now).minute) for _, outcome in found)
-        incomplete = sum(isinstance(outcome, Synced) and bool(kept(outcome)) for _, outcome in found)
-        if incomplete:
-            hour.counts[LEFT_OUT, _slot(now).minute] += incomplete
         for record, outcome in found:
+            if isinstance(outcome, Synced) and kept(outcome):
+                hour.counts[LEFT_OUT, _slot(now).minute] += 1
             if isinstance(outcome, Retry | Failed):
                 hour.error = _error(record, outcome, now)
         await self._try_to_write()
 
     async def tend(self) -> None:
         """The timer's part: write what could not be written, and remove what is old. Raises nothing."""
-        await self._try_to_write(prune=self._now() - self._pruned >= timedelta(hours=1))
+        await self._try_to_write(prune=self.now() - self._pruned >= timedelta(hours=1))
 
     async def _try_to_write(self, *, prune: bool = False) -> None:
-        if self._now() < self._again:
+        if self.now() < self._again:
             return
-        try:
-            async with storage_within(PATIENCE_SECONDS):
-                await self._write()
-                if prune:
-                    await self._prune()
-        except (StorageUnavailableError, ValueError) as error:
-            self._again = self._now() + AGAIN_AFTER
-            log.warning("counts_not_written error=%s", cause_of(error))
+        async with best_effort(PATIENCE_SECONDS, log, "counts_not_written"):
+            await self._write()
+            if prune:
+                await self._prune()
+            return
+        self._again = self.now() + AGAIN_AFTER
 
     async def _write(self) -> None:
         for name, hour in list(self._unwritten.items()):
             del self._unwritten[name]  # what is counted meanwhile begins anew
             try:
-                await self._state.change(KIND, name, hour.merged)
+                await self.state.change(KIND, name, hour.merged)
             except BaseException:
                 newer = self._unwritten.get(name, _Hour())
-                self._unwritten[name] = _Hour(
-                    hour.counts + newer.counts, newer.error or hour.error, hour.hot + newer.hot
-                )
+                hour.error = newer.error or hour.error
+                self._unwritten[name] = _Hour(hour.counts + newer.counts, hour.error, hour.hot + newer.hot)
                 raise
 
     async def _prune(self) -> None:
-        oldest = row_name(self._now() - KEPT, "")
+        oldest = row_name(self.now() - KEPT, "")
         self._unwritten = {name: hour for name, hour in self._unwritten.items() if name >= oldest}
-        old = [name async for name, _ in self._state.all(KIND) if name < oldest]
-        for name in old:
-            await self._state.remove(KIND, name)
-        self._pruned = self._now()
+        for name in [name async for name, _ in self.state.all(KIND) if name < oldest]:
+            await self.state.remove(KIND, name)
+        self._pruned = self.now()
 
 
 def row_name(moment: datetime, entity: str) -> str:
@@ -175,10 +172,6 @@ def is_counted(outcome: Outcome) -> bool:
     return type(outcome) in WHATS
 
 
-def _is_hot(outcome: Outcome) -> bool:
-    return isinstance(outcome, Later) and outcome.reason == TOO_SOON
-
-
 def _error(record: Record, outcome: Retry | Failed, now: datetime) -> dict[str, Any]:
     return {
         "code": outcome.code,
@@ -191,6 +184,4 @@ def _error(record: Record, outcome: Retry | Failed, now: datetime) -> dict[str, 
 
 
 def _slot(moment: datetime) -> datetime:
-    return moment - timedelta(
-        minutes=moment.minute % SLOT_MINUTES, seconds=moment.second, microseconds=moment.microsecond
-    )
+    return moment.replace(minute=moment.minute // SLOT_MINUTES * SLOT_MINUTES, second=0, microsecond=0)

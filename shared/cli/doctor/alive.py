@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from ...config.version import deployed
+from ...model.clock import AHEAD
 from ...model.errors import StorageUnavailableError
-from ...sync.heartbeat import AHEAD, KIND, LATE_LEAST, TIMER, Beat, beat_of, interval, silence
+from ...sync.heartbeat import KIND, LATE_LEAST, TIMER, Beat, beat_of, interval, silence
 from ..finding import Finding, attention, failed, ok
 from ..status.facts import APP_SILENT, age
 from ..status.look import rows_of

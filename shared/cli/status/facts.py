@@ -9,9 +9,10 @@ from typing import Any
 
 from ...azure.parked_rows import ParkedCount
 from ...marketo.quota import Usage
+from ...model.clock import AHEAD
 from ...model.ids_and_times import moment
 from ...sync.circuit import Outage
-from ...sync.heartbeat import AHEAD, FUNCTIONS, TIMER, Beat, interval, silence
+from ...sync.heartbeat import FUNCTIONS, TIMER, Beat, interval, silence
 from ...write_back.results import LATE, changes_done
 from ..command import Exit
 from ..finding import Finding, attention

@@ -28,9 +28,7 @@ class World(SharedState):
 
     def process(self, language: int = 1033) -> RenamedLabels:
         itself: Any = self
-        labels = RenamedLabels(itself, itself, language=language, now=lambda: NOON)
-        labels._metadata = itself
-        return labels
+        return RenamedLabels(itself, itself, itself, language=language, now=lambda: NOON)
 
     async def readable_columns(self, _table: str) -> dict[str, Column]:
         return self.kinds
