@@ -41,7 +41,7 @@ from ..sync.scheduling import Bursts, Trickle
 from ..sync.schema import Schema
 from ..sync.settlement import Settler
 from ..sync.statistics import Counts
-from ..sync.unseen import LookAgain, UnseenRows
+from ..sync.unseen import Unseen
 from ..telemetry import export, spans
 from ..telemetry.redaction import set_up_lines
 from ..write_back import due
@@ -122,8 +122,8 @@ def pipeline() -> Pipeline:
     metadata = Metadata(dataverse)
     reference_state = ReferenceState(with_others.state)
     renamed_labels = RenamedLabels(with_others.state, dataverse, metadata, language=rules.language, now=_now)
-    unseen = UnseenRows(with_others.state)
     dependants = Dependants(dataverse, reference_state, rules, hidden_columns=metadata.hidden_columns)
+    unseen = Unseen(with_others.state, dependants, now=_now)
     store = Store(given.storage)
     parking = Parking(
         store,
@@ -185,7 +185,7 @@ def pipeline() -> Pipeline:
         is_echo=Echoes(with_others.plans, dataverse.user_id, synced=synced, clock=clock).is_echo,
         written_again=partial(due.again, with_others.state, now=_now),
         relabel=renamed_labels.send,
-        look_again=LookAgain(unseen, dependants, now=_now).run,
+        look_again=unseen.look_again,
         now=_now,
         note=Heartbeat(with_others.state, now=_now, clock=clock).beat,
         delivered=_clock.at_least,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import KW_ONLY, dataclass, field
 
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ..model.codes import Kind
@@ -40,14 +41,15 @@ STANDARD_PERSON_FIELDS = frozenset(
 )
 
 
+@dataclass
 class Companies:
     """Keeps what persons say of a company away from companies that have records of their own."""
 
-    def __init__(self, marketo: MarketoClient, *, clock: Callable[[], float]) -> None:
-        self._marketo = marketo
-        self._clock = clock
-        self._tenure = -1
-        self._free = Known(clock=clock)
+    marketo: MarketoClient
+    _: KW_ONLY
+    clock: Callable[[], float]
+    _tenure: int = field(default=-1, init=False)
+    _free: Known = field(init=False)
 
     async def spare(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Leave the company fields out of persons that Marketo has in a company: one call per 300 with such fields.
@@ -80,16 +82,16 @@ class Companies:
     def _forget_old(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Forget who another process may have linked, and who is going to be linked now."""
         if batch.sending.tenure != self._tenure:
-            self._tenure, self._free = batch.sending.tenure, Known(clock=self._clock)
+            self._tenure, self._free = batch.sending.tenure, Known(clock=self.clock)
         for candidate in candidates:
             if _goes_to_a_company(candidate):
                 self._free.forget(batch.entity.name, candidate.records[0].id)
 
     async def _linked(self, batch: Batch, ids: list[str]) -> set[str]:
         """Those of these persons that have a company in Marketo. What the call has room for is asked again in time."""
-        name, key = batch.entity.name, self._marketo.key_of(batch.entity)
+        name, key = batch.entity.name, self.marketo.key_of(batch.entity)
         asked = list(dict.fromkeys([*ids, *self._free.expiring(name, MAX_FILTER_VALUES)]))[:MAX_FILTER_VALUES]
-        rows = await self._marketo.read(batch.entity, key, asked, (key, COMPANY.key), deadline=batch.deadline)
+        rows = await self.marketo.read(batch.entity, key, asked, (key, COMPANY.key), deadline=batch.deadline)
         linked = {str(row.get(key) or "").lower() for row in rows if row.get(COMPANY.key)}
         for id_ in asked:
             if id_ in linked:

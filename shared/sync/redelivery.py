@@ -14,6 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 
 from ..azure.receiver import Message, Receiver
@@ -70,21 +71,22 @@ def sent_for(message: Message, queue: str, queues: QueueSettings, now: datetime)
     )
 
 
+@dataclass
 class Redelivery:
     """Looks after the dead-letter sub-queues of all trigger queues."""
 
-    def __init__(self, bus: Bus, queues: QueueSettings, state: State, *, now: Callable[[], datetime]) -> None:
-        self._bus = bus
-        self._queues = queues
-        self._state = state
-        self._now = now
-        #: Open, since a link takes longer to open than to look; and up to where a queue holds nothing that comes back.
-        self._peekers: dict[str, Receiver] = {}
-        self._looked: dict[str, int] = {}
+    bus: Bus
+    queues: QueueSettings
+    state: State
+    _: KW_ONLY
+    now: Callable[[], datetime]
+    #: Open, since a link takes longer to open than to look; and up to where a queue holds nothing that comes back.
+    _peekers: dict[str, Receiver] = field(default_factory=dict, init=False)
+    _looked: dict[str, int] = field(default_factory=dict, init=False)
 
     async def run(self) -> None:
         """Bring back what is to come back, in every queue. What fails is logged, and tried at the next run."""
-        names = [self._queues.changes, *(self._queues.of(entity) for entity in ENTITIES)]
+        names = [self.queues.changes, *(self.queues.of(entity) for entity in ENTITIES)]
         results = await asyncio.gather(*map(self._tend, names), return_exceptions=True)
         for queue, result in zip(names, results, strict=True):
             if isinstance(result, Exception):
@@ -108,8 +110,8 @@ class Redelivery:
         wanted = await self._look(queue)
         if not wanted:
             return
-        counts: Counter[str] = Counter()
-        async with self._bus.receiver(queue, dead=True) as sub_queue:
+        counts = Counter[str]()
+        async with self.bus.receiver(queue, dead=True) as sub_queue:
             left: list[Message] = []
             received = 0
             try:
@@ -123,13 +125,11 @@ class Redelivery:
             finally:
                 await sub_queue.abandon(left)  # what stays locked could not be replayed by an operator
         log.warning("brought_back queue=%s %s", queue, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
-        await self._state.change(STATE, queue, lambda _: {"at": timestamp(self._now()), **counts})
+        await self.state.put(STATE, queue, {"at": timestamp(self.now()), **counts})
 
     async def _look(self, queue: str) -> set[int]:
         """The sequence numbers of those that come back. Nothing is received for that."""
-        if queue not in self._peekers:
-            self._peekers[queue] = self._bus.receiver(queue, dead=True)
-        peeker = self._peekers[queue]
+        peeker = self._peekers.get(queue) or self._peekers.setdefault(queue, self.bus.receiver(queue, dead=True))
         start = self._looked.get(queue, 1)
         for _ in range(MOST // _PAGE):
             messages = await peeker.peek(_PAGE, start)
@@ -147,9 +147,9 @@ class Redelivery:
     ) -> list[Message]:
         """Send first, then take away: what fails in between comes twice, never not at all. Gives those that stay."""
         back = [message for message in messages if comes_back(message)]
-        sent = [sent_for(message, queue, self._queues, self._now()) for message in back]
-        await self._bus.send(sent)
-        letters = [message for message in sent if message.queue == self._queues.dead_letters]
+        sent = [sent_for(message, queue, self.queues, self.now()) for message in back]
+        await self.bus.send(sent)
+        letters = [message for message in sent if message.queue == self.queues.dead_letters]
         measures.refused(letters)
         counts["put_aside"] += len(letters)
         counts["brought_back"] += len(sent) - len(letters)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -63,62 +63,47 @@ class Usage(Protocol):
         """0 to 1."""
 
 
+@dataclass
 class Trickle:
-    """The windows of this process."""
+    """The windows of this process: `share` of the `daily_calls` is the pace, `longest` a window in seconds.
 
-    def __init__(
-        self,
-        usage: Callable[[], Awaitable[Usage]],
-        *,
-        daily_calls: int,
-        share: float,
-        longest: float,
-        now: Callable[[], datetime],
-    ) -> None:
-        """`share` of the `daily_calls` is the pace; `longest` window in seconds. `usage` is asked before each batch."""
-        self._usage = usage
-        self._pace = share * daily_calls
-        self._dead_zone = DEAD_ZONE * daily_calls
-        self._step = STEP * daily_calls
-        self._longest = longest
-        self._now = now
-        self._width = 0.0
-        self._looked = datetime.min.replace(tzinfo=UTC)
-        self._ends: dict[str, datetime] = {}
+    `usage` is asked before each batch. `width`: the present one of a window in seconds; 0: changes go at once.
+    """
 
-    @property
-    def width(self) -> float:
-        """The present width of a window in seconds; 0: changes go at once."""
-        return self._width
+    usage: Callable[[], Awaitable[Usage]]
+    _: KW_ONLY
+    daily_calls: int
+    share: float
+    longest: float
+    now: Callable[[], datetime]
+    width: float = field(default=0.0, init=False)
+    _looked: datetime = field(default=datetime.min.replace(tzinfo=UTC), init=False)
+    _ends: dict[str, datetime] = field(default_factory=dict, init=False)
 
     async def adapt(self) -> None:
         """Let the width follow the use of the day."""
-        if self._now() - self._looked < timedelta(seconds=LOOK_SECONDS):
+        if self.now() - self._looked < timedelta(seconds=LOOK_SECONDS):
             return
-        self._looked = self._now()
-        usage = await self._usage()
-        over = usage.used_today - self._pace * usage.elapsed
-        steps = (over - self._dead_zone) / self._step
-        self._width = min(self._longest, max(0.0, steps * DAY_SECONDS / self._pace))
+        self._looked = self.now()
+        usage = await self.usage()
+        pace = self.share * self.daily_calls
+        steps = (usage.used_today - pace * usage.elapsed - DEAD_ZONE * self.daily_calls) / (STEP * self.daily_calls)
+        self.width = min(self.longest, max(0.0, steps * DAY_SECONDS / pace))
 
     def end(self, entity: str) -> datetime | None:
         """When the entity's window ends, which a change opens if there is none. None: at once."""
-        now = self._now()
+        now = self.now()
         end = self._ends.get(entity)
         if end and end > now:
             return end
-        if not self._width:
+        if not self.width:
             return None
-        width = min(self._longest, self._width * WIDER.get(entity, 1.0))
+        width = min(self.longest, self.width * WIDER.get(entity, 1.0))
         grid = min(GRID_SECONDS, width)
         offset = grid * ENTITIES[entity].tier / len(ENTITIES)
         last = now.timestamp() + width - offset
         self._ends[entity] = datetime.fromtimestamp(math.floor(last / grid) * grid, UTC) + timedelta(seconds=offset)
         return self._ends[entity]
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +116,7 @@ class Windows:
 
     until: datetime | None = None
     seconds: float = 20.0
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     trickle: Trickle | None = None
     more: bool = False
 
@@ -168,29 +153,29 @@ class Windows:
 AT_ONCE = Windows()
 
 
+@dataclass(kw_only=True)
 class Bursts:
-    """Notices bursts, for the invocations of route_changes, and recognises them in messages, for those that sync."""
+    """Notices bursts, for the invocations of route_changes, and recognises them in messages, for those that sync.
 
-    def __init__(
-        self, *, burst_batch: int, seconds: float, now: Callable[[], datetime], trickle: Trickle | None = None
-    ) -> None:
-        """`burst_batch`: so many notifications in one batch mean that more are waiting."""
-        self._trickle = trickle
-        self._burst_batch = burst_batch
-        self._seconds = seconds
-        self._now = now
-        self._until: datetime | None = None
+    `burst_batch`: so many notifications in one batch mean that more are waiting.
+    """
+
+    burst_batch: int
+    seconds: float
+    now: Callable[[], datetime]
+    trickle: Trickle | None = None
+    _until: datetime | None = field(default=None, init=False)
 
     async def adapt(self) -> None:
         """Look how much of Marketo's day is used: before changes are routed."""
-        if self._trickle:
-            await self._trickle.adapt()
+        if self.trickle:
+            await self.trickle.adapt()
 
     def noticed(self, waiting: int) -> Windows:
         """So many notifications came in one batch: when what follows from them is synced."""
-        if waiting >= self._burst_batch:
-            self._until = self._longest()
-        return Windows(self._until, self._seconds, self._now, self._trickle)
+        if waiting >= self.burst_batch:
+            self._until = self._farthest()
+        return Windows(self._until, self.seconds, self.now, self.trickle)
 
     def carried(self, untils: Sequence[datetime | None]) -> Windows:
         """The windows of an invocation whose messages, one by one, carry these ends of bursts.
@@ -199,12 +184,13 @@ class Bursts:
         """
         latest = max((until for until in untils if until), default=None)
         if latest is None:
-            return Windows(None, self._seconds, self._now)
-        more = len(untils) >= self._burst_batch
-        return Windows(self._longest() if more else min(latest, self._longest()), self._seconds, self._now, more=more)
+            return Windows(None, self.seconds, self.now)
+        more = len(untils) >= self.burst_batch
+        until = self._farthest() if more else min(latest, self._farthest())
+        return Windows(until, self.seconds, self.now, more=more)
 
-    def _longest(self) -> datetime:
-        return self._now() + BURST_CYCLES * timedelta(seconds=self._seconds)
+    def _farthest(self) -> datetime:
+        return self.now() + BURST_CYCLES * timedelta(seconds=self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

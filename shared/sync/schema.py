@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from ..config.conditions import Row, SyncFilter
 from ..config.sync_toml import SyncConfig
@@ -90,67 +90,56 @@ async def unwatched(_table: str, _labels: Labels) -> None:
     """For a process that tells nobody of renamed choices."""
 
 
+@dataclass
 class Schema:
-    """Compiled tables by name, loaded once for all that wait for them."""
+    """Compiled tables by name, loaded once for all that wait for them.
 
-    def __init__(
-        self,
-        config: SyncConfig,
-        metadata: Metadata,
-        marketo: MarketoClient,
-        *,
-        clock: Callable[[], float],
-        versions: Callable[[], Awaitable[Versions | None]] = always_the_same,
-        watch: Watch = unwatched,
-    ) -> None:
-        """`watch`: sees the labels of a table's choices whenever they have been read."""
-        self._config = config
-        self._metadata = metadata
-        self._marketo = marketo
-        self._clock = clock
-        self._versions = versions
-        self._watch = watch
-        self._version: int | None = None
-        self._tables: dict[str, _Kept] = {}
-        self._described: dict[str, _Described] = {}
-        self._relabelled: dict[str, float] = {}
-        self._warned: set[tuple[str, str]] = set()
-        self._lock = asyncio.Lock()
+    `watch`: sees the labels of a table's choices whenever they have been read.
+    """
+
+    config: SyncConfig
+    metadata: Metadata
+    marketo: MarketoClient
+    _: KW_ONLY
+    clock: Callable[[], float]
+    versions: Callable[[], Awaitable[Versions | None]] = always_the_same
+    watch: Watch = unwatched
+    _version: int | None = field(default=None, init=False)
+    _tables: dict[str, _Kept] = field(default_factory=dict, init=False)
+    _described: dict[str, _Described] = field(default_factory=dict, init=False)
+    _relabelled: dict[str, float] = field(default_factory=dict, init=False)
+    _warned: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def look(self, *, fresh: bool = False) -> None:
         """Before a batch: see whether an operator has put the schema right, and forget what was kept before that.
 
         `fresh`: the batch has records for which one has: what is not quite new does not count. One request to storage.
         """
-        shared = await self._versions()
-        if shared is not None and self._version not in (None, shared.schema):
-            self.forget()
+        shared = await self.versions()
         if shared is not None:
+            if self._version not in (None, shared.schema):
+                self.forget()
             self._version = shared.schema
         if fresh:
-            newest = self._clock() - RELABEL_SECONDS
+            newest = self.clock() - RELABEL_SECONDS
             self._tables = {name: kept for name, kept in self._tables.items() if kept.read_at > newest}
-            for name, described in list(self._described.items()):
-                if described.doubtful and described.read_at <= newest:
-                    del self._described[name]
+            self._described = {
+                name: described
+                for name, described in self._described.items()
+                if described.read_at > newest or not described.doubtful
+            }
 
     async def of(self, table: str) -> TableSchema:
         """The schema of a mapped table. Raises as the two clients do, and ConfigurationError (`filter_for`)."""
-        kept = self._kept(table)
-        if kept:
+        if kept := self._kept(table):
             return kept
         async with self._lock:
-            kept = self._kept(table)
-            if kept:
-                return kept
-            described = await self._describe(TABLES[table][0])
-            schema = await self._load(table, described)
-            self._tables[table] = _Kept(schema, described, self._clock())
-            return schema
+            return self._kept(table) or await self._load(table)
 
     def _kept(self, table: str) -> TableSchema | None:
         kept = self._tables.get(table)
-        now = self._clock()
+        now = self.clock()
         if kept is None or now >= kept.read_at + KEEP_SECONDS:
             return None
         described = self._described.get(TABLES[table][0].name)
@@ -164,8 +153,8 @@ class Schema:
         async with self._lock:
             kept = self._tables.get(table)
             schema = kept.schema if kept else schema
-            if self._clock() >= self._relabelled.get(table, 0):
-                self._relabelled[table] = self._clock() + RELABEL_SECONDS
+            if self.clock() >= self._relabelled.get(table, 0):
+                self._relabelled[table] = self.clock() + RELABEL_SECONDS
                 schema = replace(schema, labels=await self._labels(table, schema.fields))
                 if kept:
                     kept.schema = schema
@@ -180,7 +169,7 @@ class Schema:
         schema = await self.of(table)
         if not any(row.get(column) is None for row in rows for column in schema.columns):
             return schema
-        hidden = await self._metadata.hidden_columns(table)
+        hidden = await self.metadata.hidden_columns(table)
         if hidden & schema.columns == schema.hidden & schema.columns:
             return schema
         self._tables.pop(table, None)
@@ -188,7 +177,7 @@ class Schema:
 
     async def filter_of(self, table: str) -> SyncFilter:
         """Which rows of a mapped table are synced; costs nothing where all are. Raises as `of`."""
-        wanted = self._config.filter_of(table)
+        wanted = self.config.filter_of(table)
         return (await self.of(table)).filter if wanted.columns else wanted
 
     def doubt(self, entity: str) -> None:
@@ -201,10 +190,11 @@ class Schema:
         self._tables.clear()
         self._described.clear()
 
-    async def _load(self, table: str, described: _Described) -> TableSchema:
+    async def _load(self, table: str) -> TableSchema:
         entity, source = TABLES[table]
-        there = await self._metadata.readable_columns(table)
-        config = self._config
+        described = await self._describe(entity)
+        there = await self.metadata.readable_columns(table)
+        config = self.config
         policy = Policy(config.language, config.text.beyond_bmp, config.time_zone)
         mapped = config.fields_of(table)
         fields = compile_table(mapped, described.fields, columns=there, clears=config.empty == "clear", policy=policy)
@@ -219,19 +209,18 @@ class Schema:
         labels = await self._labels(table, fields)
         others = frozenset(there).intersection((*source.rule_columns, CREATED_ON, MODIFIED_ON))
         columns = fields.columns | chosen.columns | others
-        company_fields = (
-            await fields_of_company(fields.names, self._names_of_company) if entity.is_lead else frozenset()
-        )
-        return TableSchema(
-            columns, fields, labels, id_fields, chosen, company_fields, hidden, config.refused == "clear"
-        )
+        of_company = await fields_of_company(fields.names, self._names_of_company) if entity.is_lead else frozenset()
+        clears = config.refused == "clear"
+        schema = TableSchema(columns, fields, labels, id_fields, chosen, of_company, hidden, clears)
+        self._tables[table] = _Kept(schema, described, self.clock())
+        return schema
 
     async def _labels(self, table: str, fields: FieldMap) -> Labels:
-        wanted = label_columns(self._config.fields_of(table)) & fields.columns
+        wanted = label_columns(self.config.fields_of(table)) & fields.columns
         if not wanted:
             return {}
-        labels = await self._metadata.labels(table, wanted, self._config.language)
-        await self._watch(table, labels)
+        labels = await self.metadata.labels(table, wanted, self.config.language)
+        await self.watch(table, labels)
         return labels
 
     async def _names_of_company(self) -> Collection[str]:
@@ -240,7 +229,7 @@ class Schema:
     def _id_fields(self, table: str, described: Collection[str]) -> tuple[str, ...]:
         """Without the first nothing can be synced; one beside it may be missing. Raises ConfigurationError."""
         spelled = {name.lower(): name for name in described}
-        names = self._config.key_fields(TABLES[table][0].name)
+        names = self.config.key_fields(TABLES[table][0].name)
         for name in names:
             known = spelled.get(name.lower(), name)
             if known != name:  # Marketo takes it, and answers with its own (marketo.md 5.1)
@@ -258,11 +247,11 @@ class Schema:
 
     async def _describe(self, entity: Entity) -> _Described:
         kept = self._described.get(entity.name)
-        now = self._clock()
+        now = self.clock()
         if kept and not kept.is_due(now):
             return kept
         try:
-            found = _Described(await self._marketo.describe(entity), now)
+            found = _Described(await self.marketo.describe(entity), now)
         except MsiSyncError:
             if kept is None or now >= kept.read_at + DESCRIBE_SECONDS:
                 raise

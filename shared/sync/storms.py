@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ..model.outcome import Failed, Later, Outcome, Retry, Synced
@@ -48,14 +48,13 @@ class _Row:
     read: datetime | None = None
 
 
+@dataclass(kw_only=True)
 class Storms:
-    """What this process has sent lately."""
+    """What this process has sent lately. `clock`: seconds, monotonic."""
 
-    def __init__(self, *, clock: Callable[[], float], max_rows: int = MAX_ROWS) -> None:
-        """`clock`: seconds, monotonic."""
-        self._clock = clock
-        self._max = max_rows
-        self._rows: dict[tuple[str, str], _Row] = {}
+    clock: Callable[[], float]
+    max_rows: int = MAX_ROWS
+    _rows: dict[tuple[str, str], _Row] = field(default_factory=dict, init=False)
 
     def decide(self, record: Record) -> Outcome | None:
         """What is to become of a record without a call: it is covered, or waits. None: it is to be sent."""
@@ -64,12 +63,13 @@ class Storms:
             return None
         if row.read and row.read - record.last_seen >= MARGIN and not (record.filter_changed or record.deciding):
             return COVERED
-        left = row.sent[-1] + _wait(row.sent) - self._clock()
+        wait = next((wait for times, wait in WAITS if len(row.sent) <= times), LONGEST_WAIT)
+        left = row.sent[-1] + wait - self.clock()
         return Later(TOO_SOON, after=math.ceil(left / GRAIN) * GRAIN) if left > 0 else None
 
     def note(self, outcomes: Iterable[tuple[Record, Outcome]], read: datetime | None) -> None:
         """Remember what has become of rows that were read after this time of the broker (None: nobody knows)."""
-        now = self._clock()
+        now = self.clock()
         for record, outcome in outcomes:
             if outcome == COVERED or not _cost_a_call(outcome):
                 continue
@@ -78,14 +78,10 @@ class Storms:
             stored = read if isinstance(outcome, Synced) else None
             known = max((at for at in (row.read, stored) if at), default=None)
             self._rows[record.key] = _Row((*recent, now), known)
-        while len(self._rows) > self._max:
+        while len(self._rows) > self.max_rows:
             del self._rows[next(iter(self._rows))]
 
 
 def _cost_a_call(outcome: Outcome) -> bool:
     """Whether Marketo was most likely called for it. A wait after it was not does no harm."""
     return isinstance(outcome, Synced | Failed) or (isinstance(outcome, Retry) and outcome.counted)
-
-
-def _wait(sent: tuple[float, ...]) -> float:
-    return next((wait for times, wait in WAITS if len(sent) <= times), LONGEST_WAIT)

@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 from zlib import crc32
 
 from ..azure.errors import storage_within
 from ..azure.shared_state import State, Value
 from ..dataverse.client import MAX_IDS
+from ..model.entities import REFERENCE_TABLES, TABLES
 from ..model.errors import MsiSyncError, cause_of
 from ..model.ids_and_times import moment
 from ..model.record import Record, timestamp
+from .dependants import Dependants
 from .reference_state import HIDDEN, KIND, STORAGE_SECONDS
 from .routing import chunked
-
-if TYPE_CHECKING:
-    from .dependants import Dependants
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +38,21 @@ ASK_SECONDS = 900.0
 #: Rows of the shared state for each entity set, and the ids in one: of more than these, the rest is found at its next
 #: use, or not at all.
 BUCKETS, BUCKET_IDS = 16, 400
-TABLE_OF = {
-    "systemusers": "systemuser",
-    "teams": "team",
-    "connectionroles": "connectionrole",
-    "relationshiproles": "relationshiprole",
-    "contacts": "contact",
+_TABLE_OF = {table.entity_set: name for name, (_, table) in TABLES.items()} | {
+    entity_set: name for name, (entity_set, _) in REFERENCE_TABLES.items()
 }
 
 Send = Callable[[Sequence[Record]], Awaitable[None]]
 
 
-class UnseenRows:
-    """Notes ids that could not be seen."""
+@dataclass(frozen=True)
+class Unseen:
+    """Notes ids that could not be seen, asks again, and has synced again what depends on those that can be now."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    state: State
+    dependants: Dependants
+    _: KW_ONLY
+    now: Callable[[], datetime]
 
     async def note(self, entity_set: str, ids: Collection[str]) -> None:
         """Note these. Raises StorageUnavailableError: then nothing may be sent without them."""
@@ -63,65 +61,46 @@ class UnseenRows:
             buckets.setdefault(_bucket(entity_set, id_), set()).add(id_)
         async with storage_within(STORAGE_SECONDS * len(buckets)):
             for name, added in buckets.items():
-                await self._state.change(UNSEEN, name, partial(_with, added))
+                await self.state.change(UNSEEN, name, partial(_with, added))
 
-    async def all(self) -> dict[str, set[str]]:
-        """The ids by entity set. Raises StorageUnavailableError."""
-        found: dict[str, set[str]] = {}
-        async for name, value in self._state.all(UNSEEN):
-            found.setdefault(name.partition("|")[0], set()).update(_ids(value))
-        return found
-
-    async def forget(self, entity_set: str, ids: Collection[str]) -> None:
-        """They can be seen. Raises StorageUnavailableError."""
-        for name in sorted({_bucket(entity_set, id_) for id_ in ids}):
-            await self._state.change(UNSEEN, name, partial(_without, ids))
-
-    async def all_seen(self, entity_set: str) -> None:
-        """None of them is left: `msisync doctor` need not warn any more. Raises StorageUnavailableError."""
-        await self._state.remove(HIDDEN, entity_set)
-
-    async def is_due(self, now: datetime) -> bool:
-        """Whether they are to be asked for now; if so, that is noted. Raises StorageUnavailableError."""
-        last = moment((await self._state.read(KIND, ASKED)).get("at"))
-        if last and last <= now < last + timedelta(seconds=ASK_SECONDS):
-            return False
-        await self._state.put(KIND, ASKED, {"at": timestamp(now)})
-        return True
-
-
-class LookAgain:
-    """Asks for rows that could not be seen, and has synced again what depends on those that can be now."""
-
-    def __init__(self, rows: UnseenRows, dependants: Dependants, *, now: Callable[[], datetime]) -> None:
-        self._rows = rows
-        self._dependants = dependants
-        self._now = now
-
-    async def run(self, send: Send) -> int:
+    async def look_again(self, send: Send) -> int:
         """Ask, if it is time. Gives how many have appeared. Raises nothing that is about a vendor or storage."""
         count = 0
         try:
-            if await self._rows.is_due(self._now()):
-                for entity_set, ids in sorted((await self._rows.all()).items()):
-                    appeared = [await self._ask(entity_set, part, send) for part in chunked(sorted(ids), MAX_IDS)]
-                    count += sum(appeared)
-                    if sum(appeared) == len(ids):
-                        await self._rows.all_seen(entity_set)
+            if not await self._is_due():
+                return 0
+            noted: dict[str, set[str]] = {}
+            async for name, value in self.state.all(UNSEEN):
+                noted.setdefault(name.partition("|")[0], set()).update(_ids(value))
+            for entity_set, ids in sorted(noted.items()):
+                appeared = sum([await self._ask(entity_set, part, send) for part in chunked(sorted(ids), MAX_IDS)])
+                count += appeared
+                if appeared == len(ids):  # `msisync doctor` need not warn any more
+                    await self.state.remove(HIDDEN, entity_set)
         except MsiSyncError as error:
             log.warning("looking_again_waits error=%s", cause_of(error))
         return count
 
+    async def _is_due(self) -> bool:
+        """Whether they are to be asked for now; if so, that is noted."""
+        now = self.now()
+        last = moment((await self.state.read(KIND, ASKED)).get("at"))
+        if last and last <= now < last + timedelta(seconds=ASK_SECONDS):
+            return False
+        await self.state.put(KIND, ASKED, {"at": timestamp(now)})
+        return True
+
     async def _ask(self, entity_set: str, ids: list[str], send: Send) -> int:
-        table = TABLE_OF[entity_set]
-        visible = await self._dependants.visible(table, ids)
+        table = _TABLE_OF[entity_set]
+        visible = await self.dependants.visible(table, ids)
         if visible:
             log.info("rows_appeared table=%s rows=%d first=%s", table, len(visible), visible[0])
             # Of a contact, what is below it follows. A user's own sync need not send what is sent here again.
-            records = [Record(table, id_, self._now(), deciding=table == "contact") for id_ in visible]
-            async for page in self._dependants.of_appeared(table, records):
+            records = [Record(table, id_, self.now(), deciding=table == "contact") for id_ in visible]
+            async for page in self.dependants.of_appeared(table, records):
                 await send(page)
-            await self._rows.forget(entity_set, visible)
+            for name in sorted({_bucket(entity_set, id_) for id_ in visible}):
+                await self.state.change(UNSEEN, name, partial(_without, visible))
         return len(visible)
 
 

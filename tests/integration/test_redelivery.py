@@ -111,7 +111,7 @@ async def test_without_the_broker_nothing_is_lost_and_a_run_does_not_fail(
         raise ConnectionError
 
     with monkeypatch.context() as patched:
-        patched.setattr(runner._bus, "send", away)
+        patched.setattr(runner.bus, "send", away)
         await runner.run()
     assert await letters.bodies(CHANGES) == []
     assert len(await letters.messages(CHANGES, dead=True)) == 1

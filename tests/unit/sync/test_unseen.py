@@ -12,7 +12,7 @@ from shared.model.errors import MsiSyncError
 from shared.model.record import Record
 from shared.sync.dependants import Dependants
 from shared.sync.reference_state import ReferenceState
-from shared.sync.unseen import ASK_SECONDS, LookAgain, UnseenRows
+from shared.sync.unseen import ASK_SECONDS, Unseen
 from tests.support.state import SharedState
 from tests.support.values import NOON, guid
 
@@ -34,14 +34,13 @@ class World(SharedState):
         self.referring = {"accounts", "connections"}
         self.dataverse_away = self.broker_away = False
         itself: Any = self
-        self.rows_unseen = UnseenRows(itself)
         dependants = Dependants(
             itself,
             ReferenceState(itself),
             CONFIG,
             hidden_columns=self.hidden_columns,
         )
-        self.again = LookAgain(self.rows_unseen, dependants, now=lambda: self.now)
+        self.unseen = Unseen(itself, dependants, now=lambda: self.now)
 
     async def hidden_columns(self, _table: str) -> set[str]:
         return self.secured
@@ -67,7 +66,7 @@ class World(SharedState):
         """What the timer sends, after so many seconds."""
         self.sent.clear()
         self.now += timedelta(seconds=later)
-        await self.again.run(self.send)
+        await self.unseen.look_again(self.send)
         return sorted({record.key for record in self.sent})
 
     def appear(self, entity_set: str, *numbers: int, **columns: Any) -> None:
@@ -76,7 +75,7 @@ class World(SharedState):
 
 async def test_an_owner_who_becomes_visible_is_synced_with_all_that_is_his_and_once() -> None:
     world = World()
-    await world.rows_unseen.note("systemusers", [guid(1), guid(2)])
+    await world.unseen.note("systemusers", [guid(1), guid(2)])
     assert await world.run() == []
     world.appear("systemusers", 1)
     assert await world.run() == [("account", guid(900)), ("systemuser", guid(1))]
@@ -89,7 +88,7 @@ async def test_an_owner_who_becomes_visible_is_synced_with_all_that_is_his_and_o
 
 async def test_who_is_asked_for_costs_a_request_for_three_hundred_in_a_quarter_of_an_hour() -> None:
     world = World()
-    await world.rows_unseen.note("systemusers", [guid(number) for number in range(2 * MAX_IDS)])
+    await world.unseen.note("systemusers", [guid(number) for number in range(2 * MAX_IDS)])
     for _ in range(30):
         await world.run(later=60.0)
     assert world.asked == [("systemusers", MAX_IDS)] * 4
@@ -103,7 +102,7 @@ async def test_nothing_is_asked_for_where_nothing_is_hidden() -> None:
 
 async def test_a_user_whose_address_alone_is_hidden_has_not_appeared() -> None:
     world = World()
-    await world.rows_unseen.note("systemusers", [guid(1), guid(2)])
+    await world.unseen.note("systemusers", [guid(1), guid(2)])
     world.secured = {MAIL}
     world.appear("systemusers", 1, **{MAIL: None})
     assert await world.run() == []
@@ -117,7 +116,7 @@ async def test_a_user_whose_address_alone_is_hidden_has_not_appeared() -> None:
 )
 async def test_what_teams_roles_and_contacts_in_between_name_follows(entity_set: str, expected: str) -> None:
     world = World()
-    await world.rows_unseen.note(entity_set, [guid(1)])
+    await world.unseen.note(entity_set, [guid(1)])
     world.appear(entity_set, 1)
     world.referring |= {"opportunities"} if entity_set == "contacts" else set()
     assert await world.run() == [(expected, guid(900))]
@@ -126,7 +125,7 @@ async def test_what_teams_roles_and_contacts_in_between_name_follows(entity_set:
 async def test_doctor_is_quiet_once_all_of_them_have_appeared() -> None:
     world = World()
     world.stored["hidden", "systemusers"] = {"rows": 2, "first": guid(1), "at": "2026-03-04T12:00:00.000Z"}
-    await world.rows_unseen.note("systemusers", [guid(1), guid(2)])
+    await world.unseen.note("systemusers", [guid(1), guid(2)])
     world.appear("systemusers", 1)
     await world.run()
     assert ("hidden", "systemusers") in world.stored
@@ -137,7 +136,7 @@ async def test_doctor_is_quiet_once_all_of_them_have_appeared() -> None:
 
 async def test_who_crashes_before_everything_is_sent_asks_again() -> None:
     world = World()
-    await world.rows_unseen.note("systemusers", [guid(1)])
+    await world.unseen.note("systemusers", [guid(1)])
     world.appear("systemusers", 1)
     world.broker_away = True
     with pytest.raises(ConnectionError):
@@ -148,7 +147,7 @@ async def test_who_crashes_before_everything_is_sent_asks_again() -> None:
 
 async def test_a_vendor_that_is_away_is_asked_again() -> None:
     world = World()
-    await world.rows_unseen.note("systemusers", [guid(1)])
+    await world.unseen.note("systemusers", [guid(1)])
     world.appear("systemusers", 1)
     world.dataverse_away = True
     assert await world.run() == []
@@ -160,13 +159,14 @@ async def test_without_storage_nothing_is_sent_without_its_owner() -> None:
     world = World()
     world.storage_away = True
     with pytest.raises(MsiSyncError, match="StorageAway"):
-        await world.rows_unseen.note("systemusers", [guid(1)])
+        await world.unseen.note("systemusers", [guid(1)])
 
 
 async def test_an_id_is_noted_once_and_their_number_is_bounded() -> None:
     world = World()
     for _ in range(2):
-        await world.rows_unseen.note("systemusers", [guid(number) for number in range(20_000)])
-    noted = (await world.rows_unseen.all())["systemusers"]
+        await world.unseen.note("systemusers", [guid(number) for number in range(20_000)])
+    noted = [id_ for (kind, _), value in world.stored.items() if kind == "unseen" for id_ in value["ids"]]
+    assert len(noted) == len(set(noted))
     assert 5_000 < len(noted) < 7_000
     assert all(len(str(value)) < 32_000 for value in world.stored.values()), "a column holds 32,000 characters"
