@@ -18,33 +18,8 @@ from zoneinfo import ZoneInfo
 
 from ..dataverse.metadata import LOOKUP_KINDS, Column
 from ..marketo.fields import MarketoField
-from .converters import (
-    STRING_LENGTH,
-    Family,
-    Policy,
-    Target,
-    UnfitError,
-    as_address,
-    as_day,
-    as_flag,
-    as_labels,
-    as_local_day,
-    as_moment,
-    as_number,
-    as_phone,
-    as_string,
-    as_text,
-    as_url,
-    as_whole,
-    as_written,
-    as_written_day,
-    flag_as_number,
-    flag_as_text,
-    flag_as_whole,
-    number_as_flag,
-    number_as_text,
-    word_as_flag,
-)
+from . import converters as to
+from .converters import STRING_LENGTH, Family, Policy, Target, UnfitError
 
 
 class Source(StrEnum):
@@ -207,6 +182,10 @@ def _row(**cells: Convert | tuple[Convert, str] | tuple[Convert, str, bool] | st
     return row
 
 
+def _flag(of: Callable[[Any], Any]) -> Convert:
+    return lambda value, _: of(value)
+
+
 _IF_NUMBER = "only text that is a plain number is sent"
 _IF_DATE = "only text such as 2025-03-04 is sent"
 _IF_WORD = "only words for yes and no in the language of sync.toml, true, false, 1 and 0 are sent"
@@ -216,40 +195,43 @@ _MIDNIGHT = "midnight UTC is sent as its time"
 _IN_ZONE = "its day in the time_zone of sync.toml is sent"
 
 _TEXTS = _row(
-    string=as_string, area=as_text, email=as_address, phone=as_phone, url=as_url,
-    whole=(as_whole, _IF_NUMBER, True), number=(as_number, _IF_NUMBER, True), flag=(word_as_flag, _IF_WORD),
-    day=(as_written_day, _IF_DATE, True), moment=(as_moment, _IF_DATE, True),
+    string=to.as_string, area=to.as_text, email=to.as_address, phone=to.as_phone, url=to.as_url,
+    whole=(to.as_whole, _IF_NUMBER, True), number=(to.as_number, _IF_NUMBER, True), flag=(to.word_as_flag, _IF_WORD),
+    day=(to.as_written_day, _IF_DATE, True), moment=(to.as_moment, _IF_DATE, True),
 )  # fmt: skip
 TABLE: Final[Mapping[Source, Mapping[Family, Conversion]]] = {
     Source.TEXT: _TEXTS,
     Source.LABEL: _TEXTS,
-    Source.LABELS: _row(string=as_labels, area=as_labels),
+    Source.LABELS: _row(string=to.as_labels, area=to.as_labels),
     Source.WHOLE: _row(
-        string=number_as_text, area=number_as_text, phone=number_as_text, whole=as_whole, number=as_number,
-        flag=(number_as_flag, "only 0 and 1 are sent"),
+        string=to.number_as_text, area=to.number_as_text, phone=to.number_as_text, whole=to.as_whole,
+        number=to.as_number, flag=(to.number_as_flag, "only 0 and 1 are sent"),
     ),
     Source.DECIMAL: _row(
-        string=number_as_text, area=number_as_text, whole=(as_whole, "it is rounded"), number=as_number,
-        flag=(number_as_flag, "only 0 and 1 are sent"),
+        string=to.number_as_text, area=to.number_as_text, whole=(to.as_whole, "it is rounded"), number=to.as_number,
+        flag=(to.number_as_flag, "only 0 and 1 are sent"),
     ),
     Source.YES_NO: _row(
-        string=flag_as_text, area=flag_as_text, whole=flag_as_whole, number=flag_as_number, flag=as_flag
+        string=to.flag_as_text, area=to.flag_as_text, whole=_flag(int), number=_flag(float), flag=_flag(bool)
     ),
     Source.CHOICE: _row(
-        string=(number_as_text, _NUMBER_OF_CHOICE), area=(number_as_text, _NUMBER_OF_CHOICE), whole=as_whole,
-        number=as_number, flag=_WHICH_IS_YES,
+        string=(to.number_as_text, _NUMBER_OF_CHOICE), area=(to.number_as_text, _NUMBER_OF_CHOICE), whole=to.as_whole,
+        number=to.as_number, flag=_WHICH_IS_YES,
     ),
     Source.CHOICES: _row(
-        string=(as_written, "their numbers are sent"), area=(as_written, "their numbers are sent"), flag=_WHICH_IS_YES
+        string=(to.as_written, "their numbers are sent"), area=(to.as_written, "their numbers are sent"),
+        flag=_WHICH_IS_YES,
     ),
-    Source.MOMENT: _row(string=as_written, area=as_written, day=(as_day, _IN_ZONE), moment=as_moment),
-    Source.DAY: _row(string=as_written, area=as_written, day=as_written_day, moment=(as_moment, _MIDNIGHT)),
-    Source.LOCAL_DAY: _row(string=as_local_day, area=as_local_day, day=as_local_day, moment=as_moment),
-    Source.CLOCK: _row(string=as_written, area=as_written, day=as_written_day, moment=(as_moment, "it is sent as UTC")),
+    Source.MOMENT: _row(string=to.as_written, area=to.as_written, day=(to.as_day, _IN_ZONE), moment=to.as_moment),
+    Source.DAY: _row(string=to.as_written, area=to.as_written, day=to.as_written_day, moment=(to.as_moment, _MIDNIGHT)),
+    Source.LOCAL_DAY: _row(string=to.as_local_day, area=to.as_local_day, day=to.as_local_day, moment=to.as_moment),
+    Source.CLOCK: _row(
+        string=to.as_written, area=to.as_written, day=to.as_written_day, moment=(to.as_moment, "it is sent as UTC")
+    ),
     Source.CLOCK_DAY: _row(
-        string=as_written_day, area=as_written_day, day=as_written_day, moment=(as_moment, _MIDNIGHT)
+        string=to.as_written_day, area=to.as_written_day, day=to.as_written_day, moment=(to.as_moment, _MIDNIGHT)
     ),
-    Source.ID: _row(string=as_written, area=as_written),
+    Source.ID: _row(string=to.as_written, area=to.as_written),
     Source.OTHER: _row(),
     Source.ANY: _TEXTS,
 }  # fmt: skip

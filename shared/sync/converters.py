@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal
@@ -87,16 +89,9 @@ def as_text(value: Any, target: Target) -> str | None:
 def as_labels(value: Any, target: Target) -> str | None:
     """As many whole labels as the field takes: half a label is another one."""
     text = clean(str(value), target.policy.beyond_bmp)
-    limit = TEXT_BYTES if target.family is Family.AREA else target.length
-    while limit is not None and _size(text, target) > limit and ";" in text:
+    while ";" in text and len(as_text(text, target) or "") < len(text):
         text = text.rpartition(";")[0]
     return as_text(text, target)
-
-
-def _size(text: str, target: Target) -> int:
-    if target.family is Family.AREA:
-        return len(text.encode(errors="replace"))
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _unbroken(text: str, target: Target) -> str | None:
@@ -108,12 +103,8 @@ def _unbroken(text: str, target: Target) -> str | None:
 
 def number_as_text(value: Any, target: Target) -> str | None:
     """With all its decimals and without an exponent."""
-    return _unbroken(f"{_finite(value):f}" if isinstance(value, int) else _plain(_finite(value)), target)
-
-
-def _plain(number: Decimal) -> str:
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    text = f"{_finite(value):f}"
+    return _unbroken(text.rstrip("0").rstrip(".") if "." in text else text, target)
 
 
 def flag_as_text(value: Any, target: Target) -> str | None:
@@ -202,11 +193,7 @@ def _finite(value: Any) -> Decimal:
         if not _NUMBER.fullmatch(text):
             raise UnfitError("NotANumber", "text that is not a plain number", "text")
         return Decimal(text)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise UnfitError("NotANumber", "not a number, or infinite", "a number")
-        return Decimal(repr(value))
-    number = Decimal(value)
+    number = Decimal(repr(value) if isinstance(value, float) else value)
     if not number.is_finite():
         raise UnfitError("NotANumber", "not a number, or infinite", "a number")
     return number
@@ -217,9 +204,7 @@ def as_whole(value: Any, _: Target) -> int | None:
     if _is_empty(value):
         return None
     number = _finite(value)
-    if abs(number) > _INT32:
-        raise UnfitError("OutOfRange", "a number beyond the 32 bits of Marketo's whole numbers")
-    whole = int(number.to_integral_value(ROUND_HALF_UP))
+    whole = int(number.to_integral_value(ROUND_HALF_UP)) if abs(number) <= _INT32 else _INT32
     if not -_INT32 <= whole < _INT32:
         raise UnfitError("OutOfRange", "a number beyond the 32 bits of Marketo's whole numbers")
     return whole
@@ -240,22 +225,7 @@ def _is_empty(value: Any) -> bool:
     return isinstance(value, str) and not clean(value)
 
 
-def flag_as_whole(value: Any, _: Target) -> int:
-    """1 or 0."""
-    return int(value)
-
-
-def flag_as_number(value: Any, _: Target) -> float:
-    """1.0 or 0.0."""
-    return float(value)
-
-
 # -- yes and no ------------------------------------------------------------------------------------------------------
-
-
-def as_flag(value: Any, _: Target) -> bool:
-    """Yes or no as it is."""
-    return bool(value)
 
 
 def number_as_flag(value: Any, _: Target) -> bool:
@@ -283,17 +253,21 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?", re.ASCII)
 
 
-def _read_moment(value: Any) -> datetime:
-    text = clean(str(value)).replace(" ", "T", 1)
-    if _DAY.fullmatch(text):
-        text += "T00:00:00Z"
-    if not _MOMENT.fullmatch(text):
-        raise UnfitError("NotADate", "not a date")
+@contextmanager
+def _calendar() -> Iterator[None]:
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        yield
     except (ValueError, OverflowError):
         raise UnfitError("NotADate", "a date beyond the calendar") from None
+
+
+def _read_moment(value: Any) -> datetime:
+    text = clean(str(value)).replace(" ", "T", 1)
+    if not (_DAY.fullmatch(text) or _MOMENT.fullmatch(text)):
+        raise UnfitError("NotADate", "not a date")
+    with _calendar():
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def as_written_day(value: Any, _: Target) -> str | None:
@@ -303,10 +277,8 @@ def as_written_day(value: Any, _: Target) -> str | None:
         return None
     if not (_DAY.fullmatch(text[:10]) and (len(text) == len("2025-03-04") or text[10] in "T ")):
         raise UnfitError("NotADate", "not a date")
-    try:
+    with _calendar():
         return date.fromisoformat(text[:10]).isoformat()
-    except ValueError:
-        raise UnfitError("NotADate", "a date beyond the calendar") from None
 
 
 def as_day(value: Any, target: Target) -> str | None:
@@ -314,10 +286,9 @@ def as_day(value: Any, target: Target) -> str | None:
     text = clean(str(value))
     if not text or _DAY.fullmatch(text):
         return as_written_day(text, target)
-    try:
-        return _read_moment(text).astimezone(target.zone).date().isoformat()
-    except OverflowError:
-        raise UnfitError("NotADate", "a date beyond the calendar") from None
+    moment = _read_moment(text)
+    with _calendar():
+        return moment.astimezone(target.zone).date().isoformat()
 
 
 def as_local_day(value: Any, target: Target) -> str | None:
@@ -333,10 +304,8 @@ def as_local_day(value: Any, target: Target) -> str | None:
     if moment.minute % 15 or moment.second or moment.microsecond:
         return as_day(text, target)
     since_midnight = timedelta(hours=moment.hour, minutes=moment.minute)
-    try:
+    with _calendar():
         return (moment.date() + timedelta(days=since_midnight >= _NOON_OF_ZONES)).isoformat()
-    except OverflowError:
-        raise UnfitError("NotADate", "a date beyond the calendar") from None
 
 
 def as_moment(value: Any, _: Target) -> str | None:
