@@ -236,7 +236,7 @@ def write_back_of(
         plans=plans,
         persons=Persons(marketo),
         feed=Feed(marketo, state, now=_now),
-        rows=Rows(dataverse, clock=clock, sleep=asyncio.sleep),
+        rows=Rows(dataverse),
         dataverse=dataverse,
         due=due.DueRows(state, send, given.queues, now=_now, max_attempts=given.sync.max_attempts),
         sweeps=Sweeps(state, hour=given.sync.sweep_hour, calls=int(share), now=_now),

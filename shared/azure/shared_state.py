@@ -29,7 +29,9 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from ..config.settings import StorageSettings
 from ..model.errors import StorageUnavailableError
@@ -38,6 +40,7 @@ from .table import TRANSACTION, Table, connect
 if TYPE_CHECKING:
     from datetime import datetime
 
+T = TypeVar("T")
 Value = dict[str, Any]
 #: Writers of one row are few; each of them reads again at most so often.
 TRIES = 20
@@ -170,6 +173,14 @@ class State:
         """The new etag; empty when the row is not (any more) the one with this etag."""
         row = {"PartitionKey": kind, "RowKey": name, "Value": text}
         return await (self._table.update(row, etag) if etag else self._table.insert(row))
+
+
+def parsed(adapter: TypeAdapter[T], value: Value) -> T | None:
+    """The value of a row as this type; None where there is none, or another version has written it."""
+    try:
+        return adapter.validate_python(value) if value else None
+    except ValidationError:
+        return None
 
 
 def _row(kind: str, name: str, value: Mapping[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -19,11 +20,15 @@ from ..transport.retry_after import retry_after
 from . import batch
 from .batch import Answer, Part
 
+log = logging.getLogger(__name__)
+
 API = "/api/data/v9.2"
 #: Ids in one In query: 300 of them take 14 KB of the 32 KB of URL (dataverse.md 4.3).
 MAX_IDS = 300
 #: A deadlock, and a time-out while waiting for a lock: one of many rows written at once may be the cause.
 LOCKED = frozenset({"0x80044150", "0x80044151"})
+#: The wait of who is throttled, where Dataverse names none; and how often the parts of a batch are sent.
+THROTTLED_SECONDS, BATCH_TRIES = 5.0, 4
 
 Row = dict[str, Any]
 _CREATED = re.compile(r"\(([0-9a-fA-F-]{36})\)$")
@@ -82,8 +87,22 @@ class DataverseClient(VendorClient):
     async def batch(self, parts: Sequence[Part], *, deadline: float | None = None) -> list[Answer]:
         """Many requests as one, at most 1,000: an answer for each in order, whether or not others failed.
 
-        Every part must be safe to repeat: the request is tried again when no answer comes.
+        Every part must be safe to repeat: the request is tried again when no answer comes. A part that is throttled is
+        sent again after the time that Dataverse asks for, a few times, and not past the deadline.
         """
+        answers = await self._batch(parts, deadline)
+        for _ in range(BATCH_TRIES - 1):
+            waiting = [n for n, answer in enumerate(answers) if answer.status in (429, 503)]
+            wait = max((retry_after(answers[n].headers) or THROTTLED_SECONDS for n in waiting), default=0.0)
+            if not waiting or (deadline is not None and self._clock() + wait >= deadline):
+                break
+            log.info("batch_wait parts=%d seconds=%.1f", len(waiting), wait)
+            await self._sleep(wait)
+            for n, answer in zip(waiting, await self._batch([parts[n] for n in waiting], deadline), strict=True):
+                answers[n] = answer
+        return answers
+
+    async def _batch(self, parts: Sequence[Part], deadline: float | None) -> list[Answer]:
         headers = {"Content-Type": batch.CONTENT_TYPE, "Prefer": "odata.continue-on-error"}
         answers = await self._call(Request("POST", f"{API}/$batch", headers, batch.encode(parts)), deadline)
         if not isinstance(answers, list) or len(answers) != len(parts):
@@ -161,7 +180,7 @@ class DataverseClient(VendorClient):
         return request.repeatable or bool(error.retry_after)
 
     def _pause(self, error: VendorError) -> float:
-        return error.retry_after or 5.0
+        return error.retry_after or THROTTLED_SECONDS
 
     def _read(self, request: Request, response: httpx.Response, call: spans.Call) -> Any:
         call.answered(vendor_text.request_id(response.headers.get("x-ms-service-request-id")))

@@ -9,11 +9,14 @@ import hashlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from ..azure.service_bus import Outgoing
+from ..azure.shared_state import State, parsed
 from ..config.settings import QueueSettings
 from ..model.clock import AHEAD
 from ..model.codes import Kind
@@ -24,9 +27,6 @@ from ..sync.scheduling import BACKOFF
 from ..sync.settlement import dead_letter
 from .plan import PERSON
 from .rows import Key, Update
-
-if TYPE_CHECKING:
-    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,9 @@ class Due:
         return self.table, self.id
 
 
+_DUE = TypeAdapter(Due)
+
+
 @dataclass(slots=True)
 class DueRows:
     """All of them, as one run knows them."""
@@ -107,20 +110,17 @@ class DueRows:
         await self.send([self._letter(due) for due in kept if due.dead])
         for due in kept:
             self._rows[due.key] = due
-            value = asdict(due)
-            await self.state.change(DUE, _name(due.key), lambda _, value=value: value)  # type: ignore[misc]  # bound
+            await self.state.put(DUE, _name(due.key), asdict(due))
 
     def _kept(self, update: Update, error: VendorError) -> Due:
         before = self._rows.get(update.key)
         now = self.now()
-        same = before is not None and before.digest == digest(update)
-        attempts = before.attempts if before and same and not before.dead else 0
+        attempts = before.attempts if before and before.digest == digest(update) and not before.dead else 0
         counted = error.kind not in _NOT_COUNTED
         wait = BACKOFF[min(attempts, len(BACKOFF) - 1)] if counted else _UNCOUNTED_SECONDS
         attempts += counted
         return Due(
-            update.table,
-            update.id,
+            *update.key,
             error.code,
             error.message[:MESSAGE_LENGTH],
             attempts,
@@ -146,8 +146,7 @@ class DueRows:
                 self.queues.of(PERSON.name),
                 first_seen,
                 PERSON.name,
-                due.table,
-                due.id,
+                *due.key,
                 due.attempts,
                 due.replays,
                 write_back=True,
@@ -158,34 +157,20 @@ class DueRows:
 async def all_due(state: State) -> AsyncIterator[Due]:
     """Every row that is kept, one after the other."""
     async for _, value in state.all(DUE):
-        try:
-            due = Due(**value)
-        except TypeError:  # of another version
-            continue
-        yield due
+        if due := parsed(_DUE, value):
+            yield due
 
 
 async def again(state: State, records: Sequence[Record], *, now: Callable[[], datetime]) -> None:
     """An operator has replayed these dead letters: the next run tries them anew."""
     for record in records:
-        due = Due(
-            record.table,
-            record.id,
-            "Replayed",
-            "",
-            0,
-            timestamp(record.first_seen),
-            timestamp(now()),
-            "",
-            replays=record.replays,
-        )
 
-        def make(value: Mapping[str, Any], due: Due = due) -> dict[str, Any]:
-            first_seen = str(value.get("first_seen") or due.first_seen)
-            fresh = replace(due, first_seen=first_seen)
-            return asdict(fresh)
+        def fresh(value: Mapping[str, Any], record: Record = record) -> dict[str, Any]:
+            first_seen = str(value.get("first_seen") or timestamp(record.first_seen))
+            due = Due(*record.key, "Replayed", "", 0, first_seen, timestamp(now()), "", replays=record.replays)
+            return asdict(due)
 
-        await state.change(DUE, _name((record.table, record.id)), make)
+        await state.change(DUE, _name(record.key), fresh)
 
 
 def digest(update: Update) -> str:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 
-from ..azure.errors import storage_within
+from ..azure.errors import best_effort
 from ..dataverse.notifications import Notification
 from ..model.entities import PERSON_TABLES
-from ..model.errors import MsiSyncError, StorageUnavailableError
+from ..model.errors import MsiSyncError
 from .plan import Plans
 from .rows import TAG
 
@@ -27,56 +28,46 @@ PLAN_SECONDS, STORAGE_SECONDS = 60.0, 3.0
 _BOOKKEEPING = frozenset({"modifiedon", "modifiedby", "modifiedonbehalfby"})
 
 
+@dataclass
 class Echoes:
-    """Tells echoes from changes."""
+    """Tells echoes from changes.
 
-    def __init__(
-        self,
-        plans: Plans,
-        user_id: Callable[[], Awaitable[str]],
-        *,
-        synced: Mapping[str, frozenset[str]],
-        clock: Callable[[], float],
-    ) -> None:
-        """`user_id`: the user that the app signs in as. `synced`: by table, the columns whose change is a change."""
-        self._plans = plans
-        self._user_id = user_id
-        self._synced = synced
-        self._clock = clock
-        self._user = ""
-        self._written: dict[str, frozenset[str]] = {}
-        self._looked_up = -PLAN_SECONDS
+    `user_id`: the user that the app signs in as. `synced`: by table, the columns whose change is a change.
+    """
+
+    plans: Plans
+    user_id: Callable[[], Awaitable[str]]
+    _: KW_ONLY
+    synced: Mapping[str, frozenset[str]]
+    clock: Callable[[], float]
+    _user: str = field(default="", init=False)
+    _written: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
+    _looked_up: float = field(default=-PLAN_SECONDS, init=False)
 
     async def is_echo(self, notification: Notification) -> bool:
         """Whether this tells of nothing but a write of our own. When it cannot be found out, it is a change."""
         tables = {change.table for change in notification.changes}
-        if (
-            notification.message.lower() not in _UPDATES
-            or notification.tag != TAG
-            or not tables <= PERSON_TABLES.keys()
-        ):
+        is_tagged = notification.message.lower() in _UPDATES and notification.tag == TAG
+        if not is_tagged or not tables <= PERSON_TABLES.keys():
             return False
         own = {PERSON_TABLES[table].key for table in tables}
         columns = (notification.columns or frozenset()) - _BOOKKEEPING - own
-        if not columns or any(columns & self._synced.get(table, frozenset()) for table in tables):
+        if not columns or any(columns & self.synced.get(table, frozenset()) for table in tables):
             return False
         return await self._are_ours(columns, tables) and await self._is_me(notification)
 
     async def _are_ours(self, columns: frozenset[str], tables: set[str]) -> bool:
         """Whether the write-back writes all of these columns."""
-        if self._clock() - self._looked_up >= PLAN_SECONDS:
-            self._looked_up = self._clock()
-            try:
-                async with storage_within(STORAGE_SECONDS):
-                    plan = await self._plans.known()
+        if self.clock() - self._looked_up >= PLAN_SECONDS:
+            self._looked_up = self.clock()
+            async with best_effort(STORAGE_SECONDS, log, "echo_unknown"):
+                plan = await self.plans.known()
                 self._written = {table: plan.columns(table) for table in plan.tables} if plan else {}
-            except StorageUnavailableError as error:
-                log.warning("echo_unknown error=%s", error.cause)
         return all(columns <= self._written.get(table, frozenset()) for table in tables)
 
     async def _is_me(self, notification: Notification) -> bool:
         try:
-            self._user = self._user or await self._user_id()
+            self._user = self._user or await self.user_id()
         except MsiSyncError as error:
             log.warning("echo_unknown error=%s", type(error).__name__)
             return False

@@ -6,14 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..azure.shared_state import State
 from ..model.errors import MsiSyncError, StorageUnavailableError
 from ..sync import lease
 from .plan import KIND
-
-if TYPE_CHECKING:
-    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +57,8 @@ class Lease:
             with suppress(asyncio.CancelledError):
                 await keeper
             self._here = False
-            await self._give_back()
+            with suppress(StorageUnavailableError):  # then it ends automatically
+                await self._row.give_back()
 
     async def _keep(self, run: asyncio.Task[Any] | None) -> None:
         while self._row.left > 0:
@@ -71,7 +70,3 @@ class Lease:
         if run:
             self._lost = True
             run.cancel()
-
-    async def _give_back(self) -> None:
-        with suppress(StorageUnavailableError):  # then it ends automatically
-            await self._row.give_back()

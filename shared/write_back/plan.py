@@ -9,12 +9,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from ..azure.shared_state import State, parsed
 from ..config.conditions import SyncFilter
 from ..config.sync_toml import SyncConfig
 from ..dataverse.metadata import LOOKUP_KINDS, Column, Metadata
@@ -23,11 +24,8 @@ from ..model.entities import ENTITIES, PERSON_TABLES
 from ..model.errors import MarketoError
 from ..sync.mapping import MarketoField
 from ..sync.schema import filter_for
-from .insight_fields import Pair, resolve
+from .insight_fields import resolve
 from .values import CHOICE, MOMENT, Target
-
-if TYPE_CHECKING:
-    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 
@@ -75,28 +73,21 @@ class Plan:
 _PLAN = TypeAdapter(Plan)
 
 
+@dataclass
 class Plans:
-    """Makes the plan, keeps it, and forgets it when one of the systems has changed."""
+    """Makes the plan, keeps it, and forgets it when one of the systems has changed.
 
-    def __init__(
-        self,
-        config: SyncConfig,
-        metadata: Metadata,
-        marketo: MarketoClient,
-        state: State,
-        *,
-        now: Callable[[], datetime],
-        reads_only: bool = False,
-    ) -> None:
-        """`reads_only`: the state is left as it is."""
-        self._config = config
-        self._metadata = metadata
-        self._marketo = marketo
-        self._state = state
-        self._now = now
-        self._reads_only = reads_only
-        self._rules = _rules(config)
-        self._plan: Plan | None = None
+    `reads_only`: the state is left as it is.
+    """
+
+    config: SyncConfig
+    metadata: Metadata
+    marketo: MarketoClient
+    state: State
+    _: KW_ONLY
+    now: Callable[[], datetime]
+    reads_only: bool = False
+    _plan: Plan | None = field(default=None, init=False)
 
     async def current(self) -> Plan:
         """The plan. Raises as both clients and storage do."""
@@ -109,17 +100,16 @@ class Plans:
     async def known(self) -> Plan | None:
         """The plan, if one was made within a day: costs no call of either system."""
         if self._plan is None:
-            self._plan = _read(await self._state.read(KIND, ROW))
-        plan = self._plan
-        if plan and (plan.rules != self._rules or self._now() - plan.made > KEPT):
-            plan = self._plan = None
-        return plan
+            self._plan = parsed(_PLAN, await self.state.read(KIND, ROW))
+        if self._plan and (self._plan.rules != _rules(self.config) or self.now() - self._plan.made > KEPT):
+            self._plan = None
+        return self._plan
 
     async def forget(self) -> None:
         """Make it anew at its next use."""
         self._plan = None
-        if not self._reads_only:
-            await self._state.remove(KIND, ROW)
+        if not self.reads_only:
+            await self.state.remove(KIND, ROW)
 
     async def without_changes(self, plan: Plan) -> Plan:
         """The instance refuses lead changes of these fields: not asked again while the plan lasts."""
@@ -130,28 +120,27 @@ class Plans:
     @property
     def tables(self) -> list[str]:
         """The tables that are written back to, as far as they have columns for it."""
-        return sorted(name for name in PERSON_TABLES if name in self._config.tables)
+        return sorted(name for name in PERSON_TABLES if name in self.config.tables)
 
     def filter_of(self, plan: Plan, table: str) -> SyncFilter:
         """Which rows of a table are synced, and so written back to."""
-        return replace(self._config.filter_of(table), flag=plan.flags.get(table, ""))
+        return replace(self.config.filter_of(table), flag=plan.flags.get(table, ""))
 
     async def _keep(self, plan: Plan) -> None:
         self._plan = plan
-        value = _PLAN.dump_python(plan, mode="json")
-        if not self._reads_only:
-            await self._state.change(KIND, ROW, lambda _: value)
+        if not self.reads_only:
+            await self.state.put(KIND, ROW, _PLAN.dump_python(plan, mode="json"))
 
     async def _make(self) -> Plan:
-        described = await self._marketo.describe(PERSON)
+        described = await self.marketo.describe(PERSON)
         tables: dict[str, tuple[Target, ...]] = {}
         flags: dict[str, str] = {}
         for name in self.tables:
-            columns = await self._metadata.columns(name, self._config.language)
+            columns = await self.metadata.columns(name, self.config.language)
             tables[name] = await self._targets(name, columns, described)
             readable = {column.web_name for column in columns.values() if column.readable}
-            flags[name] = filter_for(self._config.filter_of(name), readable, name).flag
-        plan = Plan(self._rules, self._now(), tables, flags)
+            flags[name] = filter_for(self.config.filter_of(name), readable, name).flag
+        plan = Plan(_rules(self.config), self.now(), tables, flags)
         if not plan.fields:
             return plan
         logged = tuple(name for name in plan.fields if not name.lower().startswith(WITH_MOMENTS))
@@ -160,11 +149,15 @@ class Plans:
     async def _targets(
         self, table: str, columns: Mapping[str, Column], described: Mapping[str, MarketoField]
     ) -> tuple[Target, ...]:
-        pairs = [pair for pair in resolve(self._config.write_back, columns, described) if _usable(table, pair)]
-        found = [(pair.field, pair.column) for pair in pairs if pair.field and pair.column]
+        found: list[tuple[str, Column]] = []
+        for pair in resolve(self.config.write_back, columns, described):
+            if pair.obstacles:
+                log.warning("not_written_back table=%s field=%s: %s", table, pair.name, pair.obstacles[0].text)
+            elif pair.field and pair.column:
+                found.append((pair.field, pair.column))
         choices = frozenset(column.name for _, column in found if column.kind == CHOICE)
-        labels = await self._metadata.labels(table, choices, self._config.language) if choices else {}
-        days = await self._metadata.days(table) if any(column.kind == MOMENT for _, column in found) else {}
+        labels = await self.metadata.labels(table, choices, self.config.language) if choices else {}
+        days = await self.metadata.days(table) if any(column.kind == MOMENT for _, column in found) else {}
         return tuple(
             Target(
                 name,
@@ -181,7 +174,7 @@ class Plans:
         """None where the user's role lacks Read-Only Activity: the sweep finds everything, only later."""
         refused = "603"
         try:
-            answer = await self._marketo.get("/rest/v1/activities/types.json", refusals=frozenset({refused}))
+            answer = await self.marketo.get("/rest/v1/activities/types.json", refusals=frozenset({refused}))
         except MarketoError as error:
             if error.code != refused:
                 raise
@@ -189,19 +182,6 @@ class Plans:
             return ()
         known = answer.get("result") or []
         return tuple(int(entry["id"]) for entry in known if entry.get("name") in ACTIVITIES)
-
-
-def _usable(table: str, pair: Pair) -> bool:
-    if not pair.usable:
-        log.warning("not_written_back table=%s field=%s: %s", table, pair.name, pair.obstacles[0].text)
-    return pair.usable
-
-
-def _read(value: Mapping[str, Any]) -> Plan | None:
-    try:
-        return _PLAN.validate_python(value) if value else None
-    except ValidationError:  # of another version
-        return None
 
 
 def _rules(config: SyncConfig) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from ..azure.shared_state import State
 from ..model.ids_and_times import moment
 from .plan import KIND
-
-if TYPE_CHECKING:
-    from ..azure.shared_state import State
 
 ROW = "runs"
 KEPT = 20
@@ -22,7 +20,6 @@ LISTED = 1000
 LATE = timedelta(hours=1)
 
 RunKind = Literal["changes", "sweep", "persons"]
-_NUMBERS = ("read", "differing", "written", "failed", "gone", "marketo_calls", "dataverse_requests")
 
 
 @dataclass(slots=True)
@@ -56,24 +53,13 @@ class Run:
     @property
     def outcomes(self) -> dict[str, int]:
         """Rows by what became of them."""
-        return {
-            "written": self.written,
-            "failed": self.failed,
-            "gone": self.gone,
-            "unchanged": self.read - self.differing,
-        }
+        unchanged = self.read - self.differing
+        return {"written": self.written, "failed": self.failed, "gone": self.gone, "unchanged": unchanged}
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the failures one by one."""
-        return {
-            "kind": self.kind,
-            "started": self.started,
-            "finished": self.finished,
-            **{name: getattr(self, name) for name in _NUMBERS},
-            "unfit": self.unfit,
-            "complete": self.complete,
-            "error": self.error[:ERROR_LENGTH],
-        }
+        value = {name: found for name, found in asdict(self).items() if name != "failures"}
+        return {**value, "error": self.error[:ERROR_LENGTH]}
 
 
 async def keep(state: State, run: Run) -> None:

@@ -258,18 +258,41 @@ async def test_the_organisation_is_told_in_lower_case() -> None:
     assert world.requests[0].url.path == f"{API}/WhoAmI"
 
 
+def answers_of(*answers: bytes) -> httpx.Response:
+    """The answer to a batch."""
+    head = b"--r\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 "
+    body = b"".join(head + answer + b"\r\n" for answer in answers) + b"--r--\r\n"
+    return httpx.Response(200, content=body, headers={"Content-Type": "multipart/mixed; boundary=r"})
+
+
 async def test_many_requests_are_one_and_each_has_its_own_answer() -> None:
-    body = (
-        b"--r\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n\r\n"
-        b'--r\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 404 Not Found\r\nA: b\r\n\r\n{"error":{}}\r\n--r--\r\n'
-    )
-    answer = httpx.Response(200, content=body, headers={"Content-Type": "multipart/mixed; boundary=r"})
+    answer = answers_of(b"204 No Content\r\n\r\n", b'404 Not Found\r\nA: b\r\n\r\n{"error":{}}')
     world = World(refusal(503), answer)
     answers = await world.client.batch([Part("PATCH", f"{API}/leads(1)", {"a": 1}), Part("PATCH", f"{API}/leads(2)")])
     assert [(one.status, one.content) for one in answers] == [(204, b""), (404, b'{"error":{}}')]
     (_, request) = world.requests
     assert request.url.path == f"{API}/$batch"
     assert request.headers["Prefer"] == "odata.continue-on-error"
+
+
+THROTTLED = b"429 Too Many Requests\r\nRetry-After: 7\r\n\r\n"
+DONE = b"204 No Content\r\n\r\n"
+
+
+async def test_parts_that_are_throttled_are_sent_again_after_the_time_that_dataverse_says() -> None:
+    world = World(answers_of(THROTTLED, DONE, THROTTLED), answers_of(DONE, THROTTLED), answers_of(DONE))
+    answers = await world.client.batch([Part("PATCH", f"{API}/leads({n})") for n in range(3)], deadline=FAR)
+    assert [answer.status for answer in answers] == [204, 204, 204]
+    assert world.slept == [7.0, 7.0]
+    sent = [[n for n in range(3) if f"leads({n})" in request.content.decode()] for request in world.requests]
+    assert sent == [[0, 1, 2], [0, 2], [2]]
+
+
+@pytest.mark.parametrize(("deadline", "sent"), [(FAR, 4), (10.0, 2)])
+async def test_parts_that_stay_throttled_are_given_up_with_that_answer(deadline: float, sent: int) -> None:
+    world = World(*[answers_of(THROTTLED)] * 4)
+    (answer,) = await world.client.batch([Part("PATCH", f"{API}/leads(1)")], deadline=deadline)
+    assert (answer.status, len(world.requests)) == (429, sent)
 
 
 async def test_a_batch_without_an_answer_for_each_request_is_none() -> None:

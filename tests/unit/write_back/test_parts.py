@@ -396,10 +396,7 @@ def test_every_row_of_a_mixed_answer_has_its_own_outcome(
     answers = {guid(number): answer for number, answer in enumerate(given_answers)}
     dataverse: Any = Mixed(answers)
 
-    async def nothing(_: float) -> None:
-        return
-
-    rows = Rows(dataverse, clock=lambda: 0.0, sleep=nothing)
+    rows = Rows(dataverse)
     updates = [Update("contact", id_, {"a": 1}) for id_ in answers]
     written = asyncio.run(rows.write(updates, 100.0))
     assert {u.id for u in written.done} == {id_ for id_, (status, _) in answers.items() if status == 204}
@@ -414,10 +411,7 @@ def test_every_row_of_a_mixed_answer_has_its_own_outcome(
 async def test_nothing_is_refused_for_the_sake_of_a_token() -> None:
     dataverse: Any = Mixed({guid(1): (401, "")})
 
-    async def nothing(_: float) -> None:
-        return
-
-    rows = Rows(dataverse, clock=lambda: 0.0, sleep=nothing)
+    rows = Rows(dataverse)
     written = await rows.write([Update("contact", guid(1), {"a": 1})], 100.0)
     assert isinstance(written.error, DataverseError)
     assert (written.done, written.refused) == ([], [])
@@ -429,12 +423,9 @@ async def test_what_one_call_has_written_counts_though_another_finds_nobody() ->
             if len(targets) < MANY:
                 raise DataverseError("HTTP 503", "away", kind=Kind.TRANSIENT)
 
-    async def nothing(_: float) -> None:
-        return
-
     dataverse: Any = Half()
     updates = [Update("contact", guid(number), {"a": 1}) for number in range(MANY + 1)]
-    written = await Rows(dataverse, clock=lambda: 0.0, sleep=nothing).write(updates, 100.0)
+    written = await Rows(dataverse).write(updates, 100.0)
     assert len(written.done) == MANY
     assert (written.refused, str(written.error)) == ([], "HTTP 503: away")
 

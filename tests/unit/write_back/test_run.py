@@ -59,7 +59,6 @@ class World:
         self.patches = 0
         self.refused: dict[str, tuple[str, str]] = {}
         self.has_bulk = True
-        self.throttled = 0
         self.page_size = 300
         self.stale_links: DataverseError | None = None
         self.pages = 0
@@ -70,7 +69,6 @@ class World:
         self.sent: list[Outgoing] = []
         self.stop_after_writes = 0
         self.forgotten = 0
-        self.waits: list[float] = []
         self.before_read: Callable[[], None] = lambda: None
         self.table = MemoryTable(seconds=0)
         self.tables = ["contact", "lead"]
@@ -86,7 +84,7 @@ class World:
             plans=itself,
             persons=Persons(itself),
             feed=Feed(itself, state, now=self.time),
-            rows=Rows(itself, clock=self.clock, sleep=self.sleep),
+            rows=Rows(itself),
             dataverse=itself,
             due=DueRows(state, self.send, QUEUES, now=self.time, max_attempts=3),
             sweeps=Sweeps(state, hour=3, calls=more.pop("share", 10_000), now=self.time),
@@ -103,9 +101,6 @@ class World:
 
     def clock(self) -> float:
         return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         self.sent += messages
@@ -177,9 +172,6 @@ class World:
         assert part.url.endswith("?tag=msisync")
         self.patches += 1
         id_ = part.url.partition("(")[2].partition(")")[0]
-        if self.throttled:
-            self.throttled -= 1
-            return Answer(429, {"retry-after": "7"}, b"{}")
         if id_ not in table:
             return _refusal(404, "0x80040217", "does not exist")
         if id_ in self.refused:
@@ -380,17 +372,6 @@ async def test_a_table_without_updatemultiple_is_written_by_batch_and_asked_once
     world.log.append(1)
     run = await world.changes()
     assert (run.written, run.dataverse_requests) == (1, 2)  # read and written
-
-
-async def test_parts_that_are_throttled_are_sent_again_after_the_time_that_dataverse_says(world: World) -> None:
-    world.add(1, priority=1)
-    world.add(2, priority=1)
-    world.refused = {guid(2): LOCKED}
-    world.throttled = 2
-    world.log += [1, 2]
-    run = await world.changes()
-    assert world.waits == [7.0]
-    assert (run.written, run.failed) == (1, 1)
 
 
 async def test_who_may_not_write_at_all_ends_the_run_and_loses_nothing(world: World) -> None:
