@@ -94,4 +94,4 @@ def _text(properties: Mapping[str, object], name: str) -> str:
 
 def _number(properties: Mapping[str, object], name: str) -> int:
     text = _text(properties, name)
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else 0

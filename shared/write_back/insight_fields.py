@@ -8,7 +8,7 @@ publisher's prefix, and the names that the package gives are not published (data
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -159,45 +159,37 @@ def _resolve(
     name: str, names: Sequence[str], columns: Mapping[str, Column], lead_fields: Mapping[str, MarketoField]
 ) -> Pair:
     field = lead_field(name, lead_fields)
-    obstacles = [] if field else [_no_field(name)]
     found_by, found = find_columns(names, columns)
-    if len(found) != 1:
-        return Pair(name, field, None, found_by, (*obstacles, _ambiguous(found) if found else _no_column(names)))
-    column = found[0]
-    if not column.readable:
-        text = f"{column.name} cannot be read, so nobody can tell what would change"
-        obstacles.append(Obstacle(Reason.NOT_READABLE, text, "name a column that can be read in [write_back]"))
-    if not column.updatable:
-        text = f"{column.name} is set by Dynamics itself and cannot be written"
-        obstacles.append(Obstacle(Reason.NOT_UPDATABLE, text, "name a column that can be written in [write_back]"))
-    if field and not holds(lead_fields[field].data_type, column.kind):
-        text = f"{column.name} is a {column.kind} column and cannot hold a {lead_fields[field].data_type}"
-        obstacles.append(Obstacle(Reason.WRONG_TYPE, text, "name a column of a fitting type in [write_back]"))
-    return Pair(name, field, column, found_by, tuple(obstacles))
+    data_type = lead_fields[field].data_type if field else None
+    obstacles = tuple(_obstacles(name, names, found, data_type))
+    return Pair(name, field, found[0] if len(found) == 1 else None, found_by, obstacles)
 
 
-def _no_field(name: str) -> Obstacle:
-    return Obstacle(
-        Reason.NO_FIELD,
-        f"Marketo has no lead field {name}",
-        "ask Marketo Support whether MSI Non-Native is switched on"
-        if any(name.lower() == known.lower() for known in INSIGHT_PAIRS)
-        else "correct the name in [write_back]; msisync fields list lead shows Marketo's fields",
-    )
-
-
-def _no_column(names: Sequence[str]) -> Obstacle:
-    return Obstacle(
-        Reason.NO_COLUMN,
-        f"no column has the name or label {' or '.join(names)}",
-        "name the column in [write_back]; msisync fields suggest proposes one",
-    )
-
-
-def _ambiguous(found: Sequence[Column]) -> Obstacle:
-    candidates = ", ".join(sorted(column.name for column in found))
-    text = f"{len(found)} columns answer to its name or label: {candidates}"
-    return Obstacle(Reason.AMBIGUOUS, text, "name one of them in [write_back] by its logical name")
+def _obstacles(name: str, names: Sequence[str], found: Sequence[Column], data_type: str | None) -> Iterator[Obstacle]:
+    """`found`: the columns that are meant by `names`; `data_type`: that of the field, None where there is none."""
+    if data_type is None:
+        remedy = "correct the name in [write_back]; msisync fields list lead shows Marketo's fields"
+        if any(name.lower() == known.lower() for known in INSIGHT_PAIRS):
+            remedy = "ask Marketo Support whether MSI Non-Native is switched on"
+        yield Obstacle(Reason.NO_FIELD, f"Marketo has no lead field {name}", remedy)
+    if not found:
+        text = f"no column has the name or label {' or '.join(names)}"
+        yield Obstacle(Reason.NO_COLUMN, text, "name the column in [write_back]; msisync fields suggest proposes one")
+    elif len(found) > 1:
+        candidates = ", ".join(sorted(column.name for column in found))
+        text = f"{len(found)} columns answer to its name or label: {candidates}"
+        yield Obstacle(Reason.AMBIGUOUS, text, "name one of them in [write_back] by its logical name")
+    else:
+        column = found[0]
+        if not column.readable:
+            text = f"{column.name} cannot be read, so nobody can tell what would change"
+            yield Obstacle(Reason.NOT_READABLE, text, "name a column that can be read in [write_back]")
+        if not column.updatable:
+            text = f"{column.name} is set by Dynamics itself and cannot be written"
+            yield Obstacle(Reason.NOT_UPDATABLE, text, "name a column that can be written in [write_back]")
+        if data_type and not holds(data_type, column.kind):
+            text = f"{column.name} is a {column.kind} column and cannot hold a {data_type}"
+            yield Obstacle(Reason.WRONG_TYPE, text, "name a column of a fitting type in [write_back]")
 
 
 def _without_prefix(column: Column) -> str:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from ..azure.shared_state import State
 from ..marketo.answers import UNKNOWN_ANSWER
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ..model.codes import Kind
 from ..model.errors import MarketoError
-from ..model.ids_and_times import guid, moment
+from ..model.ids_and_times import as_guid, moment
 from ..model.record import timestamp
 from ..sync.routing import chunked
 from .plan import KIND, PERSON, Plan
-
-if TYPE_CHECKING:
-    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 
@@ -42,37 +40,32 @@ Values = Mapping[str, Any]
 Cursors = Mapping[str, Mapping[str, str]]
 
 
+@dataclass
 class Persons:
     """Values of persons by the GUID in their key field; who has none, or another system's id, is left out."""
 
-    def __init__(self, marketo: MarketoClient) -> None:
-        self._marketo = marketo
-        self._readers = asyncio.Semaphore(READERS)
+    marketo: MarketoClient
+    _readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS), init=False)
 
     async def by(self, filter_type: str, values: Sequence[str], plan: Plan, deadline: float) -> dict[str, Values]:
         """Persons whose `filter_type` has one of these values. Raises MarketoError 1006 when a field is gone."""
-        parts = await asyncio.gather(
-            *(self._read(filter_type, part, plan, deadline) for part in chunked(values, MAX_FILTER_VALUES))
-        )
-        found: dict[str, Values] = {}
-        for row in sorted((row for part in parts for row in part), key=lambda row: -int(row.get("id") or 0)):
-            id_ = _guid(row.get(self.key))
-            if id_:
-                found[id_] = row  # of two with one key the older is meant
-        return found
+        unique, fields = filter_type != "email", ("id", self.key, *plan.fields)
+
+        async def read(part: Sequence[str]) -> list[dict[str, Any]]:
+            async with self._readers:
+                return await self.marketo.read(
+                    PERSON, filter_type, part, fields, unique=unique, refusals=_NO_SUCH_FIELD, deadline=deadline
+                )
+
+        parts = await asyncio.gather(*map(read, chunked(values, MAX_FILTER_VALUES)))
+        rows = sorted((row for part in parts for row in part), key=lambda row: -int(row.get("id") or 0))
+        # Of two with one key the older is meant.
+        return {id_: row for row in rows if (id_ := as_guid(str(row.get(self.key) or "")))}
 
     @property
     def key(self) -> str:
         """The field that holds the GUID."""
-        return self._marketo.key_of(PERSON)
-
-    async def _read(self, filter_type: str, values: Sequence[str], plan: Plan, deadline: float) -> list[dict[str, Any]]:
-        fields = ("id", self.key, *plan.fields)
-        async with self._readers:
-            return await self._marketo.read(
-                PERSON, filter_type, values, fields,
-                unique=filter_type != "email", refusals=_NO_SUCH_FIELD, deadline=deadline,
-            )  # fmt: skip
+        return self.marketo.key_of(PERSON)
 
 
 @dataclass(slots=True)
@@ -92,17 +85,18 @@ class Changed:
     lost: bool = False
 
 
+@dataclass(frozen=True)
 class Feed:
     """Two streams, each with a token of its own: Sales Insight's activities, and logged changes of its fields."""
 
-    def __init__(self, marketo: MarketoClient, state: State, *, now: Callable[[], datetime]) -> None:
-        self._marketo = marketo
-        self._state = state
-        self._now = now
+    marketo: MarketoClient
+    state: State
+    _: KW_ONLY
+    now: Callable[[], datetime]
 
     async def cursors(self) -> Cursors:
         """Where each stream goes on; none before the first run."""
-        return await self._state.read(KIND, ROW)
+        return await self.state.read(KIND, ROW)
 
     async def next(
         self, plan: Plan, cursors: Cursors, at_most: int, *, is_over: Callable[[], bool], deadline: float
@@ -113,9 +107,9 @@ class Feed:
         the import of a list, are read in several runs.
         """
         changed, tells = Changed(at_most, is_over), bool(plan.logged)
-        fresh = "" if cursors else await self._token(self._now() - OVERLAP, deadline)
+        fresh = "" if cursors else await self._token(self.now() - OVERLAP, deadline)
         for stream, path in _streams(plan).items():
-            cursor = cursors.get(stream) or {"token": fresh, "since": timestamp(self._now() - OVERLAP)}
+            cursor = cursors.get(stream) or {"token": fresh, "since": timestamp(self.now() - OVERLAP)}
             try:
                 changed.cursors[stream] = await self._stream(path, cursor, changed, deadline)
             except MarketoError as error:
@@ -128,24 +122,24 @@ class Feed:
     async def store(self, cursors: Cursors) -> None:
         """What the pages so far have named is written."""
         if cursors:
-            await self._state.change(KIND, ROW, lambda value: {**value, **cursors})
+            await self.state.change(KIND, ROW, lambda value: {**value, **cursors})
 
     async def _stream(self, path: str, cursor: Mapping[str, str], changed: Changed, deadline: float) -> dict[str, str]:
         """Read pages until there are no more, or enough, empty ones too. Gives where the stream goes on."""
-        began = timestamp(self._now())
+        began = timestamp(self.now())
         token, renewed = cursor["token"], False
         while True:
             try:
                 if not token:
                     raise MarketoError("1003", "no token yet", kind=Kind.CONFIGURATION)
-                page = await self._marketo.get(
+                page = await self.marketo.get(
                     f"{path}&nextPageToken={quote(token)}", refusals=_ANSWERED, deadline=deadline
                 )
             except MarketoError as error:
                 if renewed or error.code not in _BAD_TOKEN:
                     raise
                 renewed, changed.lost = True, changed.lost or bool(token)
-                token = await self._token(moment(cursor.get("since")) or self._now(), deadline)
+                token = await self._token(moment(cursor.get("since")) or self.now(), deadline)
                 log.warning("paging_token_renewed path=%s %s", path.partition("?")[0], error)
                 continue
             changed.ids.update(str(entry["leadId"]) for entry in page.get("result") or [] if _counts(entry))
@@ -156,9 +150,9 @@ class Feed:
                 return {"token": token, "since": cursor["since"] if more else began}
 
     async def _token(self, since: datetime, deadline: float) -> str:
-        since = max(since - OVERLAP, self._now() - RETENTION)
+        since = max(since - OVERLAP, self.now() - RETENTION)
         path = f"/rest/v1/activities/pagingtoken.json?sinceDatetime={quote(timestamp(since))}"
-        token = (await self._marketo.get(path, refusals=_ANSWERED, deadline=deadline)).get("nextPageToken")
+        token = (await self.marketo.get(path, refusals=_ANSWERED, deadline=deadline)).get("nextPageToken")
         if not token or not isinstance(token, str):
             raise MarketoError(UNKNOWN_ANSWER, "no paging token in the answer", kind=Kind.TRANSIENT)
         return token
@@ -166,21 +160,13 @@ class Feed:
 
 def _streams(plan: Plan) -> dict[str, str]:
     """The path of each stream that this instance has."""
-    streams = {}
-    if plan.activities:
-        streams["activities"] = f"/rest/v1/activities.json?activityTypeIds={','.join(map(str, plan.activities))}"
-    if plan.logged:
-        streams["fields"] = f"/rest/v1/activities/leadchanges.json?fields={','.join(plan.logged)}"
-    return streams
+    activities, logged = ",".join(map(str, plan.activities)), ",".join(plan.logged)
+    return {
+        **({"activities": f"/rest/v1/activities.json?activityTypeIds={activities}"} if activities else {}),
+        **({"fields": f"/rest/v1/activities/leadchanges.json?fields={logged}"} if logged else {}),
+    }
 
 
 def _counts(entry: Mapping[str, Any]) -> bool:
     """Not a new lead: it has nothing of Sales Insight yet, and leadchanges gives all of them."""
     return bool(entry.get("leadId")) and entry.get("fields") != []
-
-
-def _guid(value: object) -> str:
-    try:
-        return guid(value) or ""
-    except ValueError:
-        return ""

@@ -15,8 +15,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
 
+from ..azure.shared_state import State
 from ..dataverse.client import API, DataverseClient, Row
 from ..model.entities import PERSON_TABLES
 from ..model.errors import DataverseError, MarketoError, MsiSyncError, UnavailableError
@@ -35,12 +35,7 @@ from .rows import Rows
 from .sweep import Cursor, Sweeps, pages
 from .writer import Writer
 
-if TYPE_CHECKING:
-    from ..azure.shared_state import State
-
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 #: The circuit of its Marketo calls.
 CIRCUIT = "write_back"
@@ -85,21 +80,18 @@ class WriteBack:
     async def tick(self) -> None:
         """The timer's run: what has changed, then a part of the sweep when it is due. Raises nothing of a vendor."""
         with without_values():
-            await self._tick()
-
-    async def _tick(self) -> None:
-        try:
-            async with self.lease.held() as mine:
-                if not mine:
-                    log.info("write_back_waits another instance is running")
-                    return
-                self._begin()
-                await self.changes()
-                await self.sweep()
-        except LeaseLostError as error:
-            log.warning("write_back_stopped %s", error)
-        except UnavailableError as error:
-            log.warning("write_back_waits storage does not answer error=%s", error.cause)
+            try:
+                async with self.lease.held() as mine:
+                    if mine:
+                        self._begin()
+                        await self.changes()
+                        await self.sweep()
+                    else:
+                        log.info("write_back_waits another instance is running")
+            except LeaseLostError as error:
+                log.warning("write_back_stopped %s", error)
+            except UnavailableError as error:
+                log.warning("write_back_waits storage does not answer error=%s", error.cause)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
@@ -148,15 +140,11 @@ class WriteBack:
     async def _run(self, kind: RunKind, work: Callable[[Run, Plan], Awaitable[bool]]) -> Run:
         """Do it, and keep what became of it. An error of a vendor ends it: the next run begins where this one was."""
         run = Run(kind, timestamp(self.now()))
-
-        async def planned(plan: Plan) -> bool:
-            return await work(run, plan)
-
         with call_count.counted() as calls:
             try:
                 async with self.turn():
                     await self.due.load()
-                    run.complete = await self._healed(planned)
+                    run.complete = await self._healed(run, work)
             except UnavailableError:  # what became of the run cannot be kept either
                 raise
             except MsiSyncError as error:
@@ -170,17 +158,17 @@ class WriteBack:
             measures.written_back(kind, run.outcomes)
         return run
 
-    async def _healed(self, work: Callable[[Plan], Awaitable[T]]) -> T:
+    async def _healed(self, run: Run, work: Callable[[Run, Plan], Awaitable[bool]]) -> bool:
         """Do it with the plan; once more with a new one when a field or column of it turns out to be gone."""
         try:
-            return await work(await self.plans.current())
+            return await work(run, await self.plans.current())
         except (MarketoError, DataverseError) as error:
             gone = error.code == "1006" if isinstance(error, MarketoError) else error.is_unknown_column
             if not gone:
                 raise
             log.warning("write_back_plan_forgotten %s", error)
         await self.plans.forget()
-        return await work(await self.plans.current())
+        return await work(run, await self.plans.current())
 
     def _begin(self) -> None:
         self._deadline = self.clock() + self.time_budget

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from ..azure.shared_state import State, parsed
 from ..dataverse.client import Row
 from ..marketo.day import day_of
 from ..model.codes import Kind
 from ..model.errors import DataverseError
 from .plan import KIND
-
-if TYPE_CHECKING:
-    from ..azure.shared_state import State
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,9 @@ class Cursor:
         return replace(self, link=link, tables=self.tables if link else self.tables[1:])
 
 
+_CURSOR = TypeAdapter(Cursor)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Rows of one table by id, read with the cursor `of`; `following` is the cursor of the next page."""
@@ -101,65 +104,64 @@ async def pages(
         cursor = cursor.after(link)
 
 
+@dataclass(frozen=True)
 class Sweeps:
-    """The row, and what the settings say of it."""
+    """The row, and what the settings say of it.
 
-    def __init__(self, state: State, *, hour: int, calls: int, now: Callable[[], datetime]) -> None:
-        """`hour`: of US Central, when the night's calculations are done. `calls`: of Marketo, on one of its days."""
-        self._state = state
-        self._hour = hour
-        self._calls = calls
-        self._now = now
+    `hour`: of US Central, when the night's calculations are done. `calls`: of Marketo, on one of its days.
+    """
+
+    state: State
+    _: KW_ONLY
+    hour: int
+    calls: int
+    now: Callable[[], datetime]
 
     @property
     def tonight(self) -> str:
         """The night whose sweep is due by now."""
-        return day_of(self._now() - timedelta(hours=self._hour)).date.isoformat()
+        return day_of(self.now() - timedelta(hours=self.hour)).date.isoformat()
+
+    @property
+    def _today(self) -> str:
+        return day_of(self.now()).date.isoformat()
 
     async def due(self, tables: list[str]) -> Cursor:
         """The sweep to go on with, perhaps from its beginning; none under way when none is due.
 
         The first night is the next one: who cannot wait asks for a sweep with the command.
         """
-        value = await self._state.read(KIND, ROW)
-        cursor = _cursor(value) if value else Cursor(of=self.tonight)
+        value = await self.state.read(KIND, ROW)
+        cursor = self._cursor(value)
         if not value:
             await self.store(cursor)
-        if not cursor.under_way and (cursor.asked or cursor.of < self.tonight):
-            cursor = self.begun(cursor, tables)
-        return cursor
+        due = not cursor.under_way and (cursor.asked or cursor.of < self.tonight)
+        return self._begun(cursor, tables) if due else cursor
 
     async def whole(self, tables: list[str]) -> Cursor:
         """A sweep from its beginning."""
-        return self.begun(_cursor(await self._state.read(KIND, ROW)), tables)
-
-    def begun(self, cursor: Cursor, tables: list[str]) -> Cursor:
-        """At the beginning of tonight's sweep."""
-        return replace(cursor, of=self.tonight, tables=tables, link="", asked=False)
+        return self._begun(self._cursor(await self.state.read(KIND, ROW)), tables)
 
     def charged(self, cursor: Cursor, calls: int) -> Cursor:
         """With so many more calls on today's account."""
-        today = day_of(self._now()).date.isoformat()
-        return replace(cursor, day=today, used=(cursor.used if cursor.day == today else 0) + calls)
+        used = cursor.used if cursor.day == self._today else 0
+        return replace(cursor, day=self._today, used=used + calls)
 
     async def store(self, cursor: Cursor) -> None:
         """What is before the cursor is written."""
-        await self._state.change(KIND, ROW, lambda _: asdict(cursor))
+        await self.state.put(KIND, ROW, asdict(cursor))
 
     async def ask(self) -> None:
         """Changes may have been missed: sweep soon."""
-        first = Cursor(of=self.tonight)
-        await self._state.change(
-            KIND, ROW, lambda value: asdict(replace(_cursor(value) if value else first, asked=True))
-        )
+        await self.state.change(KIND, ROW, lambda value: asdict(replace(self._cursor(value), asked=True)))
 
     def may_call(self, cursor: Cursor) -> bool:
         """Whether the day's share leaves calls."""
-        return cursor.day != day_of(self._now()).date.isoformat() or cursor.used < self._calls
+        return cursor.day != self._today or cursor.used < self.calls
 
+    def _begun(self, cursor: Cursor, tables: list[str]) -> Cursor:
+        return replace(cursor, of=self.tonight, tables=tables, link="", asked=False)
 
-def _cursor(value: dict[str, Any]) -> Cursor:
-    try:
-        return Cursor(**value)
-    except TypeError:  # of another version
-        return Cursor(of=str(value.get("of", "")))
+    def _cursor(self, value: dict[str, Any]) -> Cursor:
+        """The cursor of a row; of another version's, nothing is known."""
+        return (parsed(_CURSOR, value) or Cursor()) if value else Cursor(of=self.tonight)

@@ -50,7 +50,8 @@ def differs(wanted: Any, present: Any, target: Target) -> bool:
     if wanted is None or present is None or present == "":
         return (wanted is None) != (present is None or present == "")
     try:
-        return not _SAME.get(target.kind, _same_text)(wanted, present)
+        same = _SAME.get(target.kind)
+        return not same(wanted, present) if same else _bare(wanted) != _bare(present)
     except ValueError:  # not the form that such a column has: whatever it is, it is not the same
         return True
 
@@ -84,37 +85,12 @@ def _number(given: Any) -> Decimal:
     return number
 
 
-def _same_number(wanted: Any, present: Any) -> bool:
-    return _number(wanted) == _number(present)
-
-
 def _same_fraction(wanted: Any, present: Any) -> bool:
     """To the digits that the column has kept."""
     kept = _number(present)
     exponent = kept.normalize().as_tuple().exponent
     digits = max(_DIGITS, -exponent if isinstance(exponent, int) else 0)
     return abs(_number(wanted) - kept) <= Decimal(1).scaleb(-digits) / 2
-
-
-def _same_day(wanted: Any, present: Any) -> bool:
-    """Such a column holds a midnight, but whose is not known."""
-    return abs(_moment(wanted) - _moment(present)) < timedelta(days=1)
-
-
-def _same_moment(wanted: Any, present: Any) -> bool:
-    return abs(_moment(wanted) - _moment(present)) < timedelta(seconds=1)
-
-
-def _same_text(wanted: Any, present: Any) -> bool:
-    return _bare(str(wanted)) == _bare(str(present))
-
-
-def _whole(given: Any, _: Target) -> int:
-    return int(_number(given).to_integral_value(ROUND_HALF_UP))
-
-
-def _fraction(given: Any, _: Target) -> float:
-    return float(_number(given))
 
 
 def _date(given: Any, target: Target) -> str:
@@ -165,20 +141,21 @@ def _text(given: Any, target: Target) -> str | None:
     return text or None
 
 
-def _bare(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+def _bare(text: object) -> str:
+    return str(text).replace("\r\n", "\n").replace("\r", "\n").rstrip()
 
 
 _CONVERTERS: dict[str, Callable[[Any, Target], Any]] = {
-    **dict.fromkeys(_WHOLE, _whole),
-    **dict.fromkeys(_FRACTION, _fraction),
+    **dict.fromkeys(_WHOLE, lambda given, _: int(_number(given).to_integral_value(ROUND_HALF_UP))),
+    **dict.fromkeys(_FRACTION, lambda given, _: float(_number(given))),
     **dict.fromkeys((DATE, DAY, MOMENT), _date),
     CHOICE: _choice,
     YES_NO: _yes_no,
 }
 _SAME: dict[str, Callable[[Any, Any], bool]] = {
-    **dict.fromkeys((*_WHOLE, CHOICE, YES_NO), _same_number),
+    **dict.fromkeys((*_WHOLE, CHOICE, YES_NO), lambda wanted, present: _number(wanted) == _number(present)),
     **dict.fromkeys(_FRACTION, _same_fraction),
-    DAY: _same_day,
-    MOMENT: _same_moment,
+    # Such a column holds a midnight, but whose is not known.
+    DAY: lambda wanted, present: abs(_moment(wanted) - _moment(present)) < timedelta(days=1),
+    MOMENT: lambda wanted, present: abs(_moment(wanted) - _moment(present)) < timedelta(seconds=1),
 }

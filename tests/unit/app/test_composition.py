@@ -45,7 +45,7 @@ def test_the_write_back_has_the_clients_of_the_pipeline() -> None:
     """One sign-in, one pace and one budget for a process."""
     pipeline: Any = composition.pipeline()
     write_back: Any = composition.write_back()
-    assert write_back.feed._marketo is pipeline.marketo
+    assert write_back.feed.marketo is pipeline.marketo
     assert write_back is composition.write_back()
 
 
