@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,10 +23,6 @@ from . import authority, remedies
 if TYPE_CHECKING:
     from .identity import Acquire
 
-REFUSAL_SECONDS = 300.0
-MARGIN_SECONDS = 120.0
-#: Hundreds of callers may try to renew a token that Dataverse keeps refusing; every renewal is a sign-in.
-RENEWAL_SECONDS = 10.0
 #: Entra's tokens are valid for at least some minutes. If one seems to have expired, this machine's clock is wrong (a
 #: managed identity's answer has the time of expiry, not the seconds).
 SHORTEST_LIFE = 60.0
@@ -42,35 +39,29 @@ def _connect(settings: DataverseSettings, login: str) -> Acquire:
     return identity.connect(settings, login)
 
 
+@dataclass(repr=False)
 class DataverseAuth(SharedToken):
-    """The token of one environment for one identity."""
+    """The token of one environment for one identity.
 
-    def __init__(
-        self,
-        settings: DataverseSettings,
-        http: httpx.AsyncClient,
-        *,
-        clock: Callable[[], float],
-        connect: Callable[[DataverseSettings, str], Acquire] = _connect,
-    ) -> None:
-        """`http`: a client of the environment, whose answer to a call without a token names the tenant."""
-        super().__init__(
-            clock=clock,
-            margin=MARGIN_SECONDS,
-            refusal_seconds=REFUSAL_SECONDS,
-            renewal_seconds=RENEWAL_SECONDS,
-        )
-        self._settings = settings
-        self._http = http
-        self._connect = connect
-        self._acquire: Acquire | None = None
+    `http`: a client of the environment, whose answer to a call without a token names the tenant.
+    """
+
+    margin = 120.0
+    refusal_seconds = 300.0
+    renewal_seconds = 10.0  # hundreds of callers may try to renew a token that Dataverse keeps refusing
+
+    settings: DataverseSettings
+    http: httpx.AsyncClient
+    _: KW_ONLY
+    connect: Callable[[DataverseSettings, str], Acquire] = _connect
+    _acquire: Acquire | None = field(default=None, init=False)
 
     async def _sign_in(self) -> tuple[str, float]:
         try:
             if self._acquire is None:
-                by_identity = self._settings.auth == "managed_identity"
-                login = "" if by_identity else await authority.find(self._settings, self._http)
-                self._acquire = await asyncio.to_thread(self._connect, self._settings, login)
+                by_identity = self.settings.auth == "managed_identity"
+                login = "" if by_identity else await authority.find(self.settings, self.http)
+                self._acquire = await asyncio.to_thread(self.connect, self.settings, login)
             return self._judged(await asyncio.to_thread(self._acquire))
         except (SignInError, ConfigurationError):
             self._acquire = None  # the certificate's file, or the tenant, may have changed by the next time
@@ -84,5 +75,5 @@ class DataverseAuth(SharedToken):
         if error in _RETRYABLE:
             raise DataverseError("SignInUnavailable", f"Entra answered {error}", kind=Kind.TRANSIENT)
         numbers = [int(number) for number in answer.get("error_codes") or []]
-        by_identity = self._settings.auth == "managed_identity"
+        by_identity = self.settings.auth == "managed_identity"
         raise SignInError(*remedies.refusal(error, numbers, managed_identity=by_identity))

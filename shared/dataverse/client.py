@@ -60,10 +60,10 @@ class DataverseClient(VendorClient):
         """
         url = rows_url(entity_set, key, ids, columns)
         found: dict[str, Row] = {}
-        async for row in self._pages(url, deadline):
-            if not row.get(key):
+        async for page in self.pages(url, deadline=deadline):
+            if not all(row.get(key) for row in page):
                 raise _not_documented("a row without its id")
-            found[str(row[key]).lower()] = row
+            found |= {str(row[key]).lower(): row for row in page}
         return found
 
     async def organization_id(self) -> str:
@@ -94,10 +94,10 @@ class DataverseClient(VendorClient):
         for _ in range(BATCH_TRIES - 1):
             waiting = [n for n, answer in enumerate(answers) if answer.status in (429, 503)]
             wait = max((retry_after(answers[n].headers) or THROTTLED_SECONDS for n in waiting), default=0.0)
-            if not waiting or (deadline is not None and self._clock() + wait >= deadline):
+            if not waiting or (deadline is not None and self.clock() + wait >= deadline):
                 break
             log.info("batch_wait parts=%d seconds=%.1f", len(waiting), wait)
-            await self._sleep(wait)
+            await self.sleep(wait)
             for n, answer in zip(waiting, await self._batch([parts[n] for n in waiting], deadline), strict=True):
                 answers[n] = answer
         return answers
@@ -129,7 +129,7 @@ class DataverseClient(VendorClient):
 
     async def query(self, url: str) -> list[Row]:
         """All rows of any query of the Web API."""
-        return [row async for row in self._pages(url, None)]
+        return [row async for page in self.pages(url) for row in page]
 
     async def write(
         self,
@@ -147,34 +147,21 @@ class DataverseClient(VendorClient):
         response = await self._call(Request(method, url, headers, json=body, repeatable=method != "POST"))
         return str(response.get("id", ""))
 
-    async def page(self, url: str, size: int, *, deadline: float | None = None) -> tuple[list[Row], str]:
+    async def page(self, url: str, size: int | None = None, *, deadline: float | None = None) -> tuple[list[Row], str]:
         """One page of a query, and the path of the next page, empty at the end; the path can be kept and read later."""
-        return await self._page(url, deadline, {"Prefer": f"odata.maxpagesize={size}"})
+        headers = {"Prefer": f"odata.maxpagesize={size}"} if size else {}
+        answer = await self._call(_Query("GET", url, headers), deadline)
+        link = httpx.URL(answer.get("@odata.nextLink") or "")
+        if str(link) and link.copy_with(raw_path=b"/") != self.http.base_url.copy_with(raw_path=b"/"):
+            # Whoever is there must not get our token.
+            raise DataverseError("ForeignLink", "the next page is said to be on another host", kind=Kind.PERMANENT)
+        return answer["value"], link.raw_path.decode() if str(link) else ""
 
-    async def pages(self, url: str) -> AsyncIterator[list[Row]]:
+    async def pages(self, url: str, *, deadline: float | None = None) -> AsyncIterator[list[Row]]:
         """All rows of a query, page by page."""
         while url:
-            rows, url = await self._page(url, None)
+            rows, url = await self.page(url, deadline=deadline)
             yield rows
-
-    async def _pages(self, url: str, deadline: float | None) -> AsyncIterator[Row]:
-        while url:
-            rows, url = await self._page(url, deadline)
-            for row in rows:
-                yield row
-
-    async def _page(
-        self, url: str, deadline: float | None, headers: Mapping[str, str] | None = None
-    ) -> tuple[list[Row], str]:
-        answer = await self._call(_Query("GET", url, headers or {}), deadline)
-        return answer["value"], self._next(answer)
-
-    def _next(self, answer: Mapping[str, Any]) -> str:
-        """The path of the next page, empty at the end. A link that leads elsewhere must not get our token."""
-        link = httpx.URL(answer.get("@odata.nextLink") or "")
-        if str(link) and link.copy_with(raw_path=b"/") != self._http.base_url.copy_with(raw_path=b"/"):
-            raise DataverseError("ForeignLink", "the next page is said to be on another host", kind=Kind.PERMANENT)
-        return link.raw_path.decode() if str(link) else ""
 
     def _may_repeat(self, request: Request, error: VendorError) -> bool:
         return request.repeatable or bool(error.retry_after)

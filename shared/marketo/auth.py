@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
 
 import httpx
 from pydantic import SecretStr
@@ -12,54 +13,41 @@ from ..model.errors import MarketoError, SignInError
 from ..transport.retry_after import retry_after
 from ..transport.tokens import SharedToken
 
-#: A token is renewed this long before it expires. Asking earlier returns the same token.
-MARGIN_SECONDS = 15.0
-#: A wrong id or secret stays wrong until an operator fixes it; a minute saves hundreds of calls.
-REFUSAL_SECONDS = 60.0
 #: Marketo returns a token until it expires: one that is about to is waited out and asked for again, this often.
 TRIES = 5
 
 
+@dataclass(repr=False)
 class MarketoAuth(SharedToken):
     """The one token of this client id: Marketo gives the same to all who ask, until it expires."""
 
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        client_id: str,
-        client_secret: SecretStr,
-        *,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-    ) -> None:
-        super().__init__(
-            clock=clock,
-            margin=MARGIN_SECONDS,
-            refusal_seconds=REFUSAL_SECONDS,
-            renewal_seconds=0.0,  # tokens may be revoked at any time, and signing in again locks no account
-        )
-        self._http = http
-        self._client_id = client_id
-        self._client_secret = client_secret
-        self._sleep = sleep
+    margin = 15.0
+    refusal_seconds = 60.0  # a wrong id or secret stays wrong until an operator fixes it
+    renewal_seconds = 0.0  # tokens may be revoked at any time, and signing in again locks no account
+
+    http: httpx.AsyncClient
+    client_id: str
+    client_secret: SecretStr
+    _: KW_ONLY
+    sleep: Callable[[float], Awaitable[None]]
 
     async def _sign_in(self) -> tuple[str, float]:
         for _ in range(TRIES):
             token, lifetime = await self._request()
             if lifetime > 1:
                 return token, lifetime
-            await self._sleep(1 + max(lifetime, 0.0))
+            await self.sleep(1 + max(lifetime, 0.0))
         raise MarketoError("DyingToken", "identity keeps returning an expired token", kind=Kind.TRANSIENT)
 
     async def _request(self) -> tuple[str, float]:
         form = {
             "grant_type": "client_credentials",
-            "client_id": self._client_id,
-            "client_secret": self._client_secret.get_secret_value(),
+            "client_id": self.client_id,
+            "client_secret": self.client_secret.get_secret_value(),
         }
         wait: float | None = None
         try:
-            response = await self._http.post("/identity/oauth/token", data=form)
+            response = await self.http.post("/identity/oauth/token", data=form)
             if response.status_code in (400, 401):
                 raise SignInError(
                     "MarketoSignIn",

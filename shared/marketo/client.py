@@ -10,9 +10,10 @@ import json
 import logging
 import math
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
 
 import httpx
 
@@ -21,16 +22,13 @@ from ..model.codes import Kind
 from ..model.entities import Entity
 from ..model.errors import MarketoError, VendorError
 from ..telemetry import spans
-from ..transport.client import TRANSIENT_TRIES, Begin, Guard, Request, Sleep, VendorClient
+from ..transport.client import TRANSIENT_TRIES, Begin, Request, VendorClient
 from . import answers
 from .answers import UNKNOWN_ANSWER, Result
-from .auth import MarketoAuth
 from .fields import MarketoField
 from .limiter import Pacer
+from .quota import Budget
 from .quota_ledger import WINDOW_SECONDS
-
-if TYPE_CHECKING:
-    from .quota import Budget
 
 log = logging.getLogger(__name__)
 
@@ -46,34 +44,23 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 _JSON = {"Content-Type": "application/json"}
 
 
+@dataclass(repr=False)
 class MarketoClient(VendorClient):
-    """Calls of one Marketo instance, paced, authorised and classified."""
+    """Calls of one Marketo instance, paced, authorised and classified.
+
+    `keys`: the field that Marketo finds a record by, for entities where it is not the guide's. `budget`: that of the
+    pacer; it learns what Marketo says about its limits.
+    """
 
     error = MarketoError
     #: Longer than Marketo's own limit for a sync call (90 s): a call that we give up too early still runs over there.
     timeout_seconds = 100.0
     also_transient = frozenset({"611"})
 
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        auth: MarketoAuth,
-        pacer: Pacer,
-        *,
-        clock: Callable[[], float],
-        sleep: Sleep,
-        keys: Mapping[str, str] | None = None,
-        guard: Guard | None = None,
-        budget: Budget | None = None,
-    ) -> None:
-        """`keys`: the field that Marketo finds a record by, for entities where it is not the guide's.
-
-        `budget`: that of the pacer; it learns what Marketo says about its limits.
-        """
-        super().__init__(http, auth, clock=clock, sleep=sleep, guard=guard)
-        self._keys = keys or {}
-        self._budget = budget
-        self._pacer = pacer
+    pacer: Pacer
+    _: KW_ONLY
+    keys: Mapping[str, str] = field(default_factory=dict)
+    budget: Budget | None = None
 
     async def describe(self, entity: Entity) -> dict[str, MarketoField]:
         """The fields of an object by name.
@@ -107,7 +94,7 @@ class MarketoClient(VendorClient):
 
     def key_of(self, entity: Entity) -> str:
         """The field that Marketo finds a record of this entity by."""
-        return self._keys.get(entity.name, entity.key)
+        return self.keys.get(entity.name, entity.key)
 
     async def find(self, entity: Entity, keys: Sequence[str]) -> dict[str, int]:
         """Which of these external keys (at most 300) Marketo has: key in lower case → Marketo id (0 where none)."""
@@ -192,8 +179,8 @@ class MarketoClient(VendorClient):
         return answers.results(await self._call(request, deadline, tries), action, bodies)
 
     async def _call(self, request: Request, deadline: float | None = None, tries: int = TRANSIENT_TRIES) -> Any:
-        if self._budget and self._budget.must_measure():
-            await self._measure(self._budget)
+        if self.budget and self.budget.must_measure():
+            await self._measure(self.budget)
         return await super()._call(request, deadline, tries)
 
     async def _measure(self, budget: Budget) -> None:
@@ -205,8 +192,8 @@ class MarketoClient(VendorClient):
 
     @asynccontextmanager
     async def _admitted(self, request: Request, deadline: float) -> AsyncIterator[None]:
-        async with self._pacer.admitted():
-            if self._clock() >= deadline:  # it waited too long
+        async with self.pacer.admitted():
+            if self.clock() >= deadline:  # it waited too long
                 raise MarketoError(OUT_OF_TIME, "no time was left for this call", kind=Kind.THROTTLED)
             if request.begin:
                 await request.begin()
@@ -214,12 +201,12 @@ class MarketoClient(VendorClient):
 
     async def _on_error(self, error: VendorError) -> None:
         """Report to all instances what Marketo says about the limits that they share."""
-        if self._budget is None:
+        if self.budget is None:
             return
         if error.kind is Kind.DAILY and error.retry_after is None:  # Marketo's own; the budget knows until when
-            raise await self._budget.exhausted() from error
+            raise await self.budget.exhausted() from error
         if error.code in RATE_EXCEEDED:
-            await self._budget.hold_back(error.retry_after or WINDOW_SECONDS)
+            await self.budget.hold_back(error.retry_after or WINDOW_SECONDS)
 
     def _may_repeat(self, request: Request, error: VendorError) -> bool:
         return not (error.at_work and request.begin)
@@ -228,7 +215,7 @@ class MarketoClient(VendorClient):
         if error.code == OUT_OF_TIME:
             return math.inf
         wait = random.uniform(0.2, 1.0) if error.code == "615" else error.retry_after or WINDOW_SECONDS  # noqa: S311  (jitter)
-        self._pacer.close_for(wait)
+        self.pacer.close_for(wait)
         return wait
 
     def _read(self, request: Request, response: httpx.Response, call: spans.Call) -> dict[str, Any]:

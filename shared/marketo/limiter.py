@@ -11,33 +11,27 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import KW_ONLY, dataclass, field
 
 from .quota import Budget
 from .quota_ledger import WINDOW_SECONDS
 
 
+@dataclass
 class Pacer:
     """Admits at most `calls_per_window` calls in any 20 seconds, `concurrency` at a time, if the budget allows."""
 
-    def __init__(
-        self,
-        calls_per_window: int,
-        concurrency: int,
-        *,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-        budget: Budget | None = None,
-    ) -> None:
-        self._limit = calls_per_window
-        self._concurrency = concurrency
-        self._budget = budget
-        self._running = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._turn = asyncio.Lock()
-        self._started: deque[float] = deque()
-        self._closed_until = 0.0
-        self._clock = clock
-        self._sleep = sleep
+    calls_per_window: int
+    concurrency: int
+    _: KW_ONLY
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    budget: Budget | None = None
+    _running: int = field(default=0, init=False)
+    _waiting: deque[asyncio.Future[None]] = field(default_factory=deque, init=False)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _started: deque[float] = field(default_factory=deque, init=False)
+    _closed_until: float = field(default=0.0, init=False)
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
@@ -45,9 +39,9 @@ class Pacer:
         await self._place()
         try:
             async with self._turn:
-                while (wait := self._wait() or await self._take()) > 0:
-                    await self._sleep(wait)
-                self._started.append(self._clock())
+                while (wait := self._wait() or (await self.budget.take(self._running) if self.budget else 0.0)) > 0:
+                    await self.sleep(wait)
+                self._started.append(self.clock())
             self._let_in()  # the budget may have given more places
             yield
         finally:
@@ -55,11 +49,7 @@ class Pacer:
 
     def close_for(self, seconds: float) -> None:
         """Start no call for so long: Marketo answered 606 or 615."""
-        self._closed_until = max(self._closed_until, self._clock() + seconds)
-
-    @property
-    def _places(self) -> int:
-        return min(self._concurrency, self._budget.places) if self._budget else self._concurrency
+        self._closed_until = max(self._closed_until, self.clock() + seconds)
 
     async def _place(self) -> None:
         """Wait for one of the places, whose number may change, first come first served."""
@@ -74,7 +64,8 @@ class Pacer:
             raise
 
     def _let_in(self) -> None:
-        while self._waiting and (self._waiting[0].done() or self._running < self._places):
+        places = min(self.concurrency, self.budget.places) if self.budget else self.concurrency
+        while self._waiting and (self._waiting[0].done() or self._running < places):
             place = self._waiting.popleft()
             if not place.done():  # otherwise its caller has given up
                 self._running += 1
@@ -84,12 +75,10 @@ class Pacer:
         self._running -= 1
         self._let_in()
 
-    async def _take(self) -> float:
-        return await self._budget.take(self._running) if self._budget else 0.0
-
     def _wait(self) -> float:
-        now = self._clock()
+        now = self.clock()
         while self._started and self._started[0] + WINDOW_SECONDS <= now:
             self._started.popleft()
-        full = self._started[-self._limit] + WINDOW_SECONDS - now if len(self._started) >= self._limit else 0.0
+        is_full = len(self._started) >= self.calls_per_window
+        full = self._started[-self.calls_per_window] + WINDOW_SECONDS - now if is_full else 0.0
         return max(0.0, full, self._closed_until - now)

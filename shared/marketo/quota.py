@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -66,6 +66,7 @@ class Usage:
     as_of: datetime | None
 
 
+@dataclass
 class Budget:
     """One process's part in the shared budget.
 
@@ -73,23 +74,25 @@ class Budget:
     investigates a closed budget must be able to call.
     """
 
-    def __init__(
-        self, state: State, limits: Limits, *, instance_id: str, now: Callable[[], datetime], operator: bool = False
-    ) -> None:
-        self._state = state
-        self._limits = limits
-        self._instance_id = instance_id
-        self._now = now
-        self._operator = operator
+    state: State
+    limits: Limits
+    _: KW_ONLY
+    instance_id: str
+    now: Callable[[], datetime]
+    operator: bool = False
+    _ledger: Ledger = field(init=False)
+    _grant: Grant = field(default=Grant(0, 0.0, 0.0, 1), init=False)  # until the number of other instances is known
+    _used_of_block: int = field(default=0, init=False)
+    _made: list[float] = field(default_factory=list, init=False)  # calls not yet reported to the others
+    _must_measure: bool = field(default=False, init=False)
+    _read_at: float = field(default=0.0, init=False)
+    _away_until: float = field(default=0.0, init=False)
+    _warned_at: float = field(default=0.0, init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is known yet."""
         self._ledger = ledgers.read({}, self._time())
-        self._grant = Grant(0, 0.0, 0.0, 1)  # until the number of other instances is known
-        self._used_of_block = 0
-        self._made: list[float] = []  # calls not yet reported to the others
-        self._must_measure = False
-        self._read_at = 0.0
-        self._away_until = 0.0
-        self._warned_at = 0.0
-        self._lock = asyncio.Lock()
 
     # -- for the pacer and the client ---------------------------------------------------------------------------
 
@@ -119,7 +122,7 @@ class Budget:
 
     async def measured(self, total: int) -> None:
         """Marketo has reported how many calls everybody has made today."""
-        await self._share(lambda ledger, now: ledger.measure(total, self._limits, now))
+        await self._share(lambda ledger, now: ledger.measure(total, self.limits, now))
 
     async def exhausted(self) -> MarketoError:
         """Marketo has answered 607: close for all instances. Gives the error to raise."""
@@ -135,13 +138,13 @@ class Budget:
     @property
     def usage(self) -> Usage:
         """What is known in this process now."""
-        now = self._now()
+        now = self.now()
         ledger = self._ledger.at(now.timestamp())
         closed, measured = ledger.closed, ledger.measured
         return Usage(
             day=ledger.day,
             used_today=self._used_today(ledger),
-            allowed_today=self._limits.allowed,
+            allowed_today=self.limits.allowed,
             elapsed=day_of(now).elapsed(now),
             instances=len(ledger.instances),
             closed_until=_moment(closed.until) if closed else None,
@@ -169,12 +172,12 @@ class Budget:
 
         def reserve(ledger: Ledger, now: float) -> bool:
             nonlocal grant, measures
-            ledger.report(self._instance_id, self._made)
-            if self._operator:
-                grant = ledger.one(self._limits, now)
+            ledger.report(self.instance_id, self._made)
+            if self.operator:
+                grant = ledger.one(self.limits, now)
             else:
-                grant = ledger.reserve(self._instance_id, wanted, running, self._limits, now)
-                measures = grant.calls > 0 and ledger.claim_measuring(self._limits, now)
+                grant = ledger.reserve(self.instance_id, wanted, running, self.limits, now)
+                measures = grant.calls > 0 and ledger.claim_measuring(self.limits, now)
             return grant.calls > 0 or bool(self._made) or ledger.closed is not None
 
         if not await self._change(reserve):
@@ -191,7 +194,7 @@ class Budget:
             nonlocal is_over
             is_over = now >= self._grant.until and (bool(self._made) or self._grant.calls > 0)
             if is_over:
-                ledger.report(self._instance_id, self._made)
+                ledger.report(self.instance_id, self._made)
             return is_over
 
         if await self._change(give_back) and is_over:
@@ -223,10 +226,10 @@ class Budget:
             ledger = ledgers.read(value, now)
             return ledger.model_dump(mode="json") if edit(ledger, now) else None
 
-        others = self._ledger.instances.keys() - {self._instance_id}
+        others = self._ledger.instances.keys() - {self.instance_id}
         try:
             async with storage_within(STORAGE_SECONDS):
-                await self._state.change(*ROW, change, alone=not others)
+                await self.state.change(*ROW, change, alone=not others)
         except (StorageUnavailableError, ValueError) as error:  # ValueError: a connection string that is none
             self._away_until = self._time() + STORAGE_RETRY_SECONDS
             if self._time() - self._warned_at >= WARN_SECONDS:
@@ -258,7 +261,7 @@ class Budget:
         if self._used_of_block >= self._grant.calls or now >= self._grant.until:
             return False
         self._used_of_block += 1
-        if not self._operator:  # an operator's call is reported before it is made: the process may end with it
+        if not self.operator:  # an operator's call is reported before it is made: the process may end with it
             self._made.append(now)
         return True
 
@@ -266,13 +269,13 @@ class Budget:
         """Without storage, this process's pacing limits the rate, and its own count the day."""
         now = self._time()
         ledger = self._ledger.at(now)
-        if self._used_today(ledger) >= self._limits.allowed and not self._operator:
-            closed = ledger.close_share(self._limits, now)
+        if self._used_today(ledger) >= self.limits.allowed and not self.operator:
+            closed = ledger.close_share(self.limits, now)
             self._learn(ledger)
             raise self._refusal(closed)
         self._made.append(now)
         if not self._read_at:  # other instances were never seen
-            self._grant = replace(self._grant, places=self._limits.concurrency)
+            self._grant = replace(self._grant, places=self.limits.concurrency)
         return 0.0
 
     def _next_block(self) -> int:
@@ -284,13 +287,13 @@ class Budget:
 
     def _used_today(self, ledger: Ledger) -> int:
         """Calls of the day: those reported, those that others hold, and our own that are not reported yet."""
-        mine = ledger.instances.get(self._instance_id)
+        mine = ledger.instances.get(self.instance_id)
         start = day_on(ledger.day).start.timestamp()
         return ledger.taken - (mine.held if mine else 0) + sum(at >= start for at in self._made)
 
     def _refuse_when_closed(self) -> None:
         closed = self._ledger.closed
-        if closed and self._time() < closed.until and not self._operator:
+        if closed and self._time() < closed.until and not self.operator:
             raise self._refusal(closed)
 
     def _refusal(self, closed: Closed) -> MarketoError:
@@ -299,7 +302,7 @@ class Budget:
         return MarketoError(closed.code, text, kind=Kind.DAILY, retry_after=wait)
 
     def _time(self) -> float:
-        return self._now().timestamp()
+        return self.now().timestamp()
 
 
 def limits_of(given: MarketoSettings) -> Limits:

@@ -10,7 +10,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
@@ -66,8 +66,9 @@ class Request:
     begin: Begin | None = None
 
 
+@dataclass(repr=False)
 class VendorClient(ABC):
-    """Calls of one vendor's API."""
+    """Calls of one vendor's API. Without a `guard`, they are always made: those of an operator's commands."""
 
     #: The vendor's errors, which name it.
     error: ClassVar[type[VendorError]]
@@ -78,25 +79,16 @@ class VendorClient(ABC):
     #: Codes of other kinds that are tried again like those of a vendor that is unwell.
     also_transient: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        auth: SharedToken,
-        *,
-        clock: Callable[[], float],
-        sleep: Sleep,
-        guard: Guard | None = None,
-    ) -> None:
-        """Without a `guard`, calls are always made: those of an operator's commands."""
-        self._http = http
-        self._auth = auth
-        self._clock = clock
-        self._sleep = sleep
-        self._guard = guard
+    http: httpx.AsyncClient
+    auth: SharedToken
+    _: KW_ONLY
+    clock: Callable[[], float]
+    sleep: Sleep
+    guard: Guard | None = None
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self.http.aclose()
 
     @abstractmethod
     def _read(self, request: Request, response: httpx.Response, call: spans.Call) -> Any:
@@ -120,7 +112,7 @@ class VendorClient(ABC):
     async def _call(self, request: Request, deadline: float | None = None, tries: int = TRANSIENT_TRIES) -> Any:
         """One call, tried again as its kind of error allows, never past `deadline` (of the injected clock)."""
         of_records = request.begin is not None
-        guarded = self._guard.call(self.error.system, of_records=of_records) if self._guard else nullcontext(UNLIMITED)
+        guarded = self.guard.call(self.error.system, of_records=of_records) if self.guard else nullcontext(UNLIMITED)
         async with guarded as most:
             try:
                 return await self._tried(request, deadline, min(tries, most))
@@ -131,11 +123,11 @@ class VendorClient(ABC):
         raise refused
 
     async def _tried(self, request: Request, deadline: float | None, tries: int) -> Any:
-        deadline = self._clock() + self.timeout_seconds if deadline is None else deadline
+        deadline = self.clock() + self.timeout_seconds if deadline is None else deadline
         refreshed = False
         tried = 0
         while True:
-            token = await self._auth.token()
+            token = await self.auth.token()
             try:
                 async with self._admitted(request, deadline):
                     return await self._send(request, token)
@@ -144,15 +136,15 @@ class VendorClient(ABC):
                 await self._on_error(error)
                 if error.kind is Kind.TOKEN and not refreshed:
                     refreshed = True
-                    self._auth.refuse(token)
+                    self.auth.refuse(token)
                     continue
                 again = error.code not in request.refusals and self._may_repeat(request, error)
                 wait = self._wait(error, tried, tries) if again else None
-                if wait is None or self._clock() + wait >= deadline:
+                if wait is None or self.clock() + wait >= deadline:
                     raise
                 endpoint = spans.endpoint_of(request.url)
                 log.info("%s_wait endpoint=%s code=%s seconds=%.1f", error.system, endpoint, error.code, wait)
-                await self._sleep(wait)
+                await self.sleep(wait)
 
     def _wait(self, error: VendorError, tried: int, tries: int) -> float | None:
         """Seconds until the next try; None for no other."""
@@ -167,7 +159,7 @@ class VendorClient(ABC):
         with spans.calling(self.error.system, request.method, request.url) as call:
             call_count.count(self.error.system)
             try:
-                response = await self._http.request(
+                response = await self.http.request(
                     request.method, request.url, headers=headers,
                     content=request.content, data=request.form, json=request.json,
                 )  # fmt: skip

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from emulators.marketo.identity import CLIENT_ID, CLIENT_SECRET
 from emulators.marketo.instance import Instance
 from emulators.marketo.server import Gateway, listen
-from shared.marketo.auth import REFUSAL_SECONDS, MarketoAuth
+from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.limiter import Pacer
 from shared.model.entities import ENTITIES
@@ -78,7 +78,7 @@ async def test_200_callers_with_a_wrong_secret_cost_one_refusal_a_minute(site: S
         answers = await asyncio.gather(*(auth.token() for _ in range(200)), return_exceptions=True)
         assert {type(answer) for answer in answers} == {SignInError}
         assert site.sign_ins == minute
-        site.clock[0] += REFUSAL_SECONDS
+        site.clock[0] += MarketoAuth.refusal_seconds
 
 
 async def test_a_dying_token_is_waited_out_and_not_kept(site: Site) -> None:

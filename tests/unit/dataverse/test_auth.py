@@ -13,7 +13,7 @@ from msal.exceptions import MsalError
 
 from shared.config.settings import DataverseSettings
 from shared.dataverse import identity
-from shared.dataverse.auth import REFUSAL_SECONDS, RENEWAL_SECONDS, DataverseAuth
+from shared.dataverse.auth import DataverseAuth
 from shared.dataverse.identity import Acquire
 from shared.dataverse.remedies import REMEDIES
 from shared.model.codes import Kind
@@ -23,6 +23,8 @@ URL = "https://contoso.crm4.dynamics.com"
 TENANT = "11112222-0000-4000-8000-000000000003"
 CHALLENGE = f"Bearer authorization_uri=https://login.microsoftonline.com/{TENANT}/oauth2/authorize, resource_id={URL}/"
 SECRETS = ("dv-s3cret-0001", "dv-pa55word-0002")
+
+REFUSED = DataverseAuth.refusal_seconds
 
 Answer = dict[str, Any] | Exception
 
@@ -131,7 +133,7 @@ async def test_a_renewed_token_that_is_refused_as_well_is_not_renewed_for_each_o
     for _ in range(50):
         world.auth.refuse(await world.auth.token())
     assert await world.auth.token() == "b"
-    world.now = RENEWAL_SECONDS
+    world.now = DataverseAuth.renewal_seconds
     world.auth.refuse("b")
     assert await world.auth.token() == "c"
 
@@ -146,14 +148,14 @@ async def test_who_asked_while_entra_failed_to_answer_hears_of_it_without_asking
         world.now += 40.0
         raise DataverseError("SignInUnreachable", "Entra: ReadTimeout", kind=Kind.TRANSIENT)
 
-    connect, world.auth._connect = world.auth._connect, wait_in_vain
+    connect, world.auth.connect = world.auth.connect, wait_in_vain
     asking = asyncio.gather(*(world.auth.token() for _ in range(200)), return_exceptions=True)
     for _ in range(3):
         await asyncio.sleep(0)
     all_ask.set()
     assert {type(answer) for answer in await asking} == {DataverseError}
     assert world.now == 40.0
-    world.auth._connect = connect
+    world.auth.connect = connect
     assert await world.auth.token() == "a"
 
 
@@ -190,13 +192,13 @@ async def test_many_who_ask_at_once_share_one_sign_in() -> None:
 
 async def test_a_refused_sign_in_is_not_repeated_within_five_minutes() -> None:
     world = World(Msal(denied("invalid_grant", 50126), denied("invalid_grant", 50126), granted("a")))
-    for moment in (0.0, 1.0, REFUSAL_SECONDS - 1, REFUSAL_SECONDS, REFUSAL_SECONDS + 1):
+    for moment in (0.0, 1.0, REFUSED - 1, REFUSED, REFUSED + 1):
         world.now = moment
         with pytest.raises(SignInError):
             await world.auth.token()
     assert world.msal.asked == ["password"] * 2
-    assert REFUSAL_SECONDS >= 300
-    world.now = 3 * REFUSAL_SECONDS
+    assert REFUSED >= 300
+    world.now = 3 * REFUSED
     assert await world.auth.token() == "a"
 
 
@@ -325,13 +327,13 @@ async def test_a_dataverse_that_is_unwell_at_discovery_is_no_wrong_setting(statu
 async def test_a_federation_server_that_refuses_the_password_is_not_asked_again_at_once(error: Exception) -> None:
     """AD FS locks accounts too; MSAL raises its refusals."""
     world = World(Msal(error, granted("a")))
-    for moment in (0.0, 1.0, REFUSAL_SECONDS - 1):
+    for moment in (0.0, 1.0, REFUSED - 1):
         world.now = moment
         with pytest.raises(SignInError, match="client_secret") as refused:
             await world.auth.token()
         assert refused.value.code == type(error).__name__
     assert world.msal.asked == ["password"]
-    world.now = REFUSAL_SECONDS
+    world.now = REFUSED
     assert await world.auth.token() == "a"
 
 

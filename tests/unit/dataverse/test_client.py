@@ -328,7 +328,7 @@ async def test_a_lock_among_many_rows_is_told_at_once_and_is_no_outage(code: str
             seen.append(None)
 
     world = World(refusal(500, code, "locked"))
-    world.client._guard = Guard()
+    world.client.guard = Guard()
     with pytest.raises(DataverseError, match="lock"):
         await world.client.update_many("contact", "contacts", [{"contactid": "a"}], tag="t", deadline=FAR)
     assert (seen, world.slept, len(world.requests)) == ([None], [], 1)

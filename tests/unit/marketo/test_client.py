@@ -55,7 +55,7 @@ class World(Replies):
         http = self.http("https://123-abc-456.mktorest.com")
         self.auth = MarketoAuth(http, "client-id", SecretStr(SECRET), clock=self.clock, sleep=self.sleep)
         pacer: Any = self
-        self.client = MarketoClient(http, self.auth, pacer, clock=self.clock, sleep=self.sleep, keys=keys)
+        self.client = MarketoClient(http, self.auth, pacer, clock=self.clock, sleep=self.sleep, keys=keys or {})
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         if request.url.path != "/identity/oauth/token":
