@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
 from ..model.ids_and_times import GUID, guid
+
+Text = TypeVar("Text", str, SecretStr)
 
 #: Hosts of Dataverse environments (dataverse.md 6.4). Another host must be allowed by DATAVERSE_AUTHORITY being set.
 DYNAMICS_SUFFIXES = (".dynamics.com", ".dynamics.cn", ".microsoftdynamics.us", ".appsplatform.us")
@@ -110,8 +113,8 @@ def connection_parts(connection: SecretStr) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-def service_bus(given: SecretStr, *, of_one_queue: bool) -> SecretStr:
-    """A namespace's connection string with a key; that of one queue's policy names the queue."""
+def service_bus(given: SecretStr) -> SecretStr:
+    """A connection string of Service Bus with a key; that of one queue's policy names the queue."""
     parts = connection_parts(given)
     address = parts.get("endpoint", "")
     if not re.fullmatch(r"(sb|amqps?|https?)://[^/<>\s]+/?", address, re.IGNORECASE) or not all(
@@ -121,7 +124,12 @@ def service_bus(given: SecretStr, *, of_one_queue: bool) -> SecretStr:
             "must be a connection string, Endpoint=sb://<namespace>.servicebus.windows.net/;SharedAccessKeyName=<name>;"
             "SharedAccessKey=<key>"
         )
-    if parts.get("entitypath") and not of_one_queue:
+    return given
+
+
+def service_bus_namespace(given: SecretStr) -> SecretStr:
+    """A connection string that opens every queue of a namespace."""
+    if connection_parts(service_bus(given)).get("entitypath"):
         raise ValueError(
             "must be a connection string of the namespace: this one has an EntityPath, so it opens one queue"
         )
@@ -174,8 +182,9 @@ def webhook(given: str) -> str:
     return given
 
 
-def no_blanks(given: str) -> str:
+def no_blanks(given: Text) -> Text:
     """Blanks around it came with pasting, and no sign-in works with them (of a password, dataverse.md 6.1)."""
-    if given != given.strip():
+    text = given.get_secret_value() if isinstance(given, SecretStr) else given
+    if text != text.strip():
         raise ValueError("must not begin or end with a blank")
     return given

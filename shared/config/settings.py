@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -43,20 +43,20 @@ SIGN_IN_NEEDS: dict[str, frozenset[str]] = {
 class DataverseSettings(_Settings):
     """Where Dynamics is and who signs in."""
 
+    model_config = ConfigDict(validate_default=True)  # what is needed depends on DATAVERSE_AUTH
+
     url: Annotated[str, BeforeValidator(normalisers.organization_root)] = Field(alias="DATAVERSE_URL")
     auth: Literal["password", "client_secret", "certificate", "managed_identity"] = Field(
         "password", alias="DATAVERSE_AUTH"
     )
     tenant_id: Annotated[str, AfterValidator(normalisers.tenant)] = Field("", alias="DATAVERSE_TENANT_ID")
-    authority: Annotated[str, AfterValidator(normalisers.authority)] = Field(
-        "", alias="DATAVERSE_AUTHORITY", validate_default=True
-    )
-    client_id: str = Field("", alias="DATAVERSE_CLIENT_ID", validate_default=True)
-    client_secret: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_SECRET", validate_default=True)
-    client_certificate: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_CERTIFICATE", validate_default=True)
+    authority: Annotated[str, AfterValidator(normalisers.authority)] = Field("", alias="DATAVERSE_AUTHORITY")
+    client_id: str = Field("", alias="DATAVERSE_CLIENT_ID")
+    client_secret: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_SECRET")
+    client_certificate: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_CERTIFICATE")
     client_certificate_password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_CLIENT_CERTIFICATE_PASSWORD")
-    username: str = Field("", alias="DATAVERSE_USERNAME", validate_default=True)
-    password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_PASSWORD", validate_default=True)
+    username: str = Field("", alias="DATAVERSE_USERNAME")
+    password: SecretStr = Field(SecretStr(""), alias="DATAVERSE_PASSWORD")
     organization_id: Annotated[str, AfterValidator(normalisers.identifier)] = Field(
         "", alias="DATAVERSE_ORGANIZATION_ID"
     )
@@ -105,7 +105,9 @@ class MarketoSettings(_Settings):
 
     url: Annotated[str, BeforeValidator(normalisers.root)] = Field(alias="MARKETO_URL")
     client_id: Annotated[str, AfterValidator(normalisers.no_blanks)] = Field(alias="MARKETO_CLIENT_ID", min_length=1)
-    client_secret: SecretStr = Field(alias="MARKETO_CLIENT_SECRET", min_length=1)
+    client_secret: Annotated[SecretStr, AfterValidator(normalisers.no_blanks)] = Field(
+        alias="MARKETO_CLIENT_SECRET", min_length=1
+    )
     calls_per_20_seconds: int = Field(50, alias="MARKETO_CALLS_PER_20_SECONDS", ge=1, le=100)
     concurrency: int = Field(5, alias="MARKETO_CONCURRENCY", ge=1, le=10)
     longest_call: float = Field(90.0, alias="MARKETO_LONGEST_CALL_SECONDS", ge=1, le=180)
@@ -113,12 +115,6 @@ class MarketoSettings(_Settings):
     daily_share: float = Field(0.6, alias="MARKETO_DAILY_SHARE", gt=0, le=1)
     trickle_share: float = Field(0.185, alias="TRICKLE_SHARE", gt=0, le=1)
     trickle_window: float = Field(60.0, alias="TRICKLE_SECONDS", ge=0, le=120)
-
-    @field_validator("client_secret")
-    @classmethod
-    def _as_given(cls, given: SecretStr) -> SecretStr:
-        normalisers.no_blanks(given.get_secret_value())
-        return given
 
 
 class QueueSettings(_Settings):
@@ -151,16 +147,13 @@ class QueueSettings(_Settings):
 class BusSettings(_Settings):
     """Service Bus: a connection string, or a namespace with an identity."""
 
-    connection: SecretStr = Field(SecretStr(""), alias="ServiceBusConnection")
+    connection: Annotated[SecretStr, AfterValidator(normalisers.service_bus_namespace)] = Field(
+        SecretStr(""), alias="ServiceBusConnection"
+    )
     namespace: Annotated[str, AfterValidator(normalisers.service_bus_host)] = Field(
         "", alias="ServiceBusConnection__fullyQualifiedNamespace"
     )
     identity_client_id: str = Field("", alias="ServiceBusConnection__clientId")
-
-    @field_validator("connection")
-    @classmethod
-    def _opens_every_queue(cls, given: SecretStr) -> SecretStr:
-        return normalisers.service_bus(given, of_one_queue=False)
 
     @model_validator(mode="after")
     def _one_way(self) -> BusSettings:
@@ -172,14 +165,11 @@ class BusSettings(_Settings):
 class RegistrationSettings(_Settings):
     """What `msisync register` hands to Dynamics; the app itself needs none of it."""
 
-    send_connection: SecretStr = Field(SecretStr(""), alias="CHANGES_SEND_CONNECTION")
+    send_connection: Annotated[SecretStr, AfterValidator(normalisers.service_bus)] = Field(
+        SecretStr(""), alias="CHANGES_SEND_CONNECTION"
+    )
     webhook_url: Annotated[str, AfterValidator(normalisers.webhook)] = Field("", alias="WEBHOOK_URL")
     webhook_key: SecretStr = Field(SecretStr(""), alias="WEBHOOK_KEY")
-
-    @field_validator("send_connection")
-    @classmethod
-    def _opens_a_queue(cls, given: SecretStr) -> SecretStr:
-        return normalisers.service_bus(given, of_one_queue=True)
 
 
 class StorageSettings(_Settings):
@@ -231,15 +221,7 @@ class Settings(_Settings):
 
 
 _FIELD = re.compile("^app settings: [a-z_]+: ")
-_GROUPS: dict[str, type[_Settings]] = {
-    "dataverse": DataverseSettings,
-    "marketo": MarketoSettings,
-    "queues": QueueSettings,
-    "bus": BusSettings,
-    "storage": StorageSettings,
-    "sync": SyncSettings,
-    "registration": RegistrationSettings,
-}
+_GROUPS: dict[str, Any] = {name: field.annotation for name, field in Settings.model_fields.items()}
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:

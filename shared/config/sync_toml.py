@@ -253,11 +253,7 @@ _OPTIONS = frozenset({"filter_column", "empty", "refused", "unsubscribe", "time_
 #: The keys of each section, for what is said of others.
 _KEYS = {
     "": [*(name for name in SyncConfig.model_fields if name != "tables"), *TABLES],
-    "keys": list(KeyFields.model_fields),
-    "owner": list(OwnerPolicy.model_fields),
-    "roles": list(RolePolicy.model_fields),
-    "lifecycle": list(LifecyclePolicy.model_fields),
-    "text": list(TextPolicy.model_fields),
+    **{name: list(part.__class__.model_fields) for name, part in SyncConfig() if isinstance(part, _Strict)},
     "write_back": [],
     "table": list(TableConfig.model_fields),
     "rule": ["column", *FieldRule.model_fields],

@@ -100,14 +100,8 @@ def values(given: Any) -> tuple[int | str | bool, ...]:
     wrong = [value for value in given if not isinstance(value, bool | int | str)]
     if wrong:
         raise ValueError(f"values are text, whole numbers, true or false, not {quoted(wrong[0])}")
-    return tuple(_as_dataverse_writes(value) for value in given)
-
-
-def _as_dataverse_writes(value: int | str | bool) -> int | str | bool:
-    """A GUID comes in lower case without braces; everything else is compared as it is."""
-    with suppress(ValueError):
-        return guid(value) if isinstance(value, str) else value
-    return value
+    # Dataverse writes a GUID in lower case without braces; everything else is compared as it is.
+    return tuple(as_guid(value) or value if isinstance(value, str) else value for value in given)
 
 
 def condition(given: Any) -> Any:

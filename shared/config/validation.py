@@ -49,11 +49,13 @@ def problems(
         where = ".".join(str(part) for part in place)
         value = problem.get("input")
         context = problem.get("ctx", {})
-        what = words(problem["type"], place, value) or _sentence(problem["type"], problem["msg"], context)
+        known = _SENTENCES.get(problem["type"], "").format_map(context)
+        what = words(problem["type"], place, value) or known or problem["msg"].removeprefix("Value error, ")
         if problem["type"] in _SECTION_TYPES:
             what = f"must be a section: [{where}]"
         elif problem["type"] in _TYPES and given is not None:
-            what += _instead(value, context)
+            meant = nearest(str(value), re.findall(r"'([^']*)'", str(context.get("expected", ""))))
+            what += f", not {quoted(value)}" + (f'; did you mean "{meant}"?' if meant else "")
         yield ": ".join(filter(None, (source, where, what)))
 
 
@@ -86,13 +88,3 @@ def quoted(value: object) -> str:
     """A value as TOML writes it, shortened."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _sentence(kind: str, message: str, context: Mapping[str, Any]) -> str:
-    known = _SENTENCES.get(kind)
-    return known.format_map(context) if known else message.removeprefix("Value error, ")
-
-
-def _instead(value: object, context: Mapping[str, Any]) -> str:
-    meant = nearest(str(value), re.findall(r"'([^']*)'", str(context.get("expected", ""))))
-    return f", not {quoted(value)}" + (f'; did you mean "{meant}"?' if meant else "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 VERSION = "0.1.0"
@@ -22,7 +21,8 @@ def deployed(root: Path = ROOT) -> str:
     if stamped := _stamp().get("deployed"):
         return stamped
     digest = hashlib.sha256()
-    for path in _sources(root):
+    sources = sorted((root / "shared").rglob("*.py"), key=lambda path: path.relative_to(root).as_posix())
+    for path in (*(root / name for name in _FILES if (root / name).exists()), *sources):
         content = path.read_bytes().replace(b"\r\n", b"\n")
         digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
     return f"{VERSION}+{digest.hexdigest()[:8]}"
@@ -51,8 +51,3 @@ def _stamp() -> dict[str, str]:
     except FileNotFoundError:
         return {}
     return stamp
-
-
-def _sources(root: Path) -> Iterator[Path]:
-    yield from (root / name for name in _FILES if (root / name).exists())
-    yield from sorted((root / "shared").rglob("*.py"), key=lambda path: path.relative_to(root).as_posix())
