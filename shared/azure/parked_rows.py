@@ -130,7 +130,9 @@ def note_of(row: Any) -> Note:
     parent = Parent(row["PartitionKey"], row["Table"], row["RowKey"][1:])
     next_check = utc(row.get("NextCheck") or row["Unasked"])  # who was killed before asking has noted no more
     since = utc(row.get("Since", next_check))
-    state = NoteState(row["State"]) if row.get("State") else _earlier_state(row)
+    # A note without a state is one that only `first_note` has written, or of a version before there were states.
+    earlier = NoteState.UNASKED if row.get("Leaving", True) else NoteState.ASKED
+    state = NoteState(row["State"]) if row.get("State") else earlier
     cause = None
     if state is NoteState.WILL_NOT_COME:
         cause = WillNotCome(row["Code"], row["Reason"], utc(row["GivenUp"]), row["Skipped"])
@@ -186,8 +188,3 @@ def _earlier_record(row: Any) -> Record:
 def utc(moment: datetime) -> datetime:
     """An aware moment: the SDK of Table Storage leaves the zone out at times."""
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _earlier_state(row: Any) -> NoteState:
-    """Of a note that only `first_note` has written, or a version before there were states."""
-    return NoteState.UNASKED if row.get("Leaving", True) else NoteState.ASKED

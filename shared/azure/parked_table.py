@@ -49,7 +49,7 @@ class Store:
             by_partition.setdefault(child.parent.entity, {})[child.row_key] = child
         parts = [part for unique in by_partition.values() for part in _with_notes(sorted(unique.items()), next_check)]
         await self._write("upsert", [first_note(parent, next_check) for parent in others])
-        await asyncio.gather(*(self._limited(self._transact("upsert", part)) for part in parts))
+        await self._all(self._transact("upsert", part) for part in parts)
 
     async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
         """The records that wait for a parent, by pages of at most 1,000."""
@@ -74,8 +74,8 @@ class Store:
 
     async def notes(self, parents: Collection[Parent]) -> dict[Parent, Note]:
         """The notes of these parents; one that nobody waits for has none."""
-        found = await asyncio.gather(*(self._limited(self._note(parent)) for parent in parents))
-        return {note.parent: note for note in found if note}
+        rows = await self._all(self._table.get(*note_key(parent).values()) for parent in parents)
+        return {note.parent: note for note in map(note_of, filter(None, rows))}
 
     async def put(self, notes: Iterable[Note]) -> None:
         """Write these notes, whatever is there."""
@@ -88,7 +88,7 @@ class Store:
         """
         etags: dict[Parent, str] = {}
         parts = _transactions(notes, lambda note: note.parent.entity)
-        await asyncio.gather(*(self._limited(self._replace(part, etags)) for part in parts))
+        await self._all(self._replace(part, etags) for part in parts)
         return etags
 
     async def unmark(self, parents: Iterable[Parent]) -> None:
@@ -136,10 +136,6 @@ class Store:
         found = await self.notes([Parent(entity, "", id_) for id_ in ids])
         return {parent.id: note for parent, note in found.items()}
 
-    async def _note(self, parent: Parent) -> Note | None:
-        row = await self._table.get(*note_key(parent).values())
-        return None if row is None else note_of(row)
-
     async def _replace(self, notes: list[Note], etags: dict[Parent, str]) -> None:
         """One transaction; when one of the notes was changed, which undoes the whole, one by one."""
         written = await self._table.transact([("update", {**note_row(note), "etag": note.etag}) for note in notes])
@@ -153,7 +149,7 @@ class Store:
         """Write or delete rows, 100 of one partition at a time."""
         unique = {(row["PartitionKey"], row["RowKey"]): row for row in rows}
         parts = _transactions(unique.values(), lambda row: row["PartitionKey"])
-        await asyncio.gather(*(self._limited(self._transact(operation, part)) for part in parts))
+        await self._all(self._transact(operation, part) for part in parts)
 
     async def _transact(self, operation: str, rows: list[dict[str, Any]]) -> None:
         steps: list[Step] = [(operation, row) for row in rows]
@@ -161,9 +157,12 @@ class Store:
             for row in rows:
                 await self._table.delete(row)
 
-    async def _limited(self, work: Awaitable[Any]) -> Any:
-        async with self._slots:
-            return await work
+    async def _all(self, works: Iterable[Awaitable[T]]) -> list[T]:
+        async def limited(work: Awaitable[T]) -> T:
+            async with self._slots:
+                return await work
+
+        return await asyncio.gather(*map(limited, works))
 
 
 async def count(table: Table, most: int) -> tuple[dict[str, ParkedCount], bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -129,19 +129,15 @@ def connect(settings: BusSettings, credential: Callable[[], Any] | None = None, 
 
 def sendable(given: Mapping[str, object]) -> Properties:
     """Application properties as the SDK can send them: no nothing, no dates, no 64-bit numbers."""
-    return dict(_sendable(given))
-
-
-def _sendable(given: Mapping[str, object]) -> Iterator[tuple[str, int | float | bytes | bool | str | UUID]]:
+    found: dict[str | bytes, int | float | bytes | bool | str | UUID] = {}
     for name, value in given.items():
-        if value is None:
-            continue
-        if isinstance(value, int) and value not in _INT32:
-            yield name, str(value)
-        elif isinstance(value, int | float | bytes | str | UUID):
-            yield name, value
-        else:
-            yield name, timestamp(value) if isinstance(value, datetime) else str(value)
+        if isinstance(value, datetime):
+            found[name] = timestamp(value)
+        elif isinstance(value, float | bytes | str | UUID) or (isinstance(value, int) and value in _INT32):
+            found[name] = value
+        elif value is not None:
+            found[name] = str(value)
+    return found
 
 
 def _wire(message: Outgoing, context: Properties) -> ServiceBusMessage:

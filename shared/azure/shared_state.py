@@ -86,10 +86,6 @@ class State:
             for row in page:
                 yield row["RowKey"], json.loads(row["Value"])
 
-    async def add(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
-        """Write a row whose name nobody else uses: one request."""
-        await self._table.insert(_row(kind, name, value))
-
     async def put(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
         """Write a row whatever was there: one request. For what is new to everybody, not made of what was there."""
         await self._table.upsert(_row(kind, name, value))

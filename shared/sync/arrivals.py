@@ -65,7 +65,7 @@ class Arrivals:
                 name = f"{entity.name}|{timestamp(self.now())}|{uuid4().hex[:12]}"
                 self._seen[name] = self.now()
                 packed = b"".join(_ENTRY.pack(UUID(key).bytes, id_) for key, id_ in part)
-                await self.state.add(KIND, name, {"keys": base64.b64encode(packed).decode()})
+                await self.state.put(KIND, name, {"keys": base64.b64encode(packed).decode()})
             await self._prune(entity.name)
 
     async def learn(self, entities: Collection[str]) -> None:

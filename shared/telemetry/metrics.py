@@ -5,7 +5,7 @@ Only OpenTelemetry's API is used: without an SDK (shared/telemetry/export.py set
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -88,11 +88,9 @@ WRITE_BACK = Metric(
     "Leads and contacts of Dynamics by what a run of the write-back did with them", ("run", "outcome"),
 )  # fmt: skip
 WRITE_BACK_AGE = Metric(
-    "msisync.write_back.age",
-    Kind.GAUGE,
-    "s",
+    "msisync.write_back.age", Kind.GAUGE, "s",
     "How long ago the moment is up to which Marketo's activities have been written back",
-)
+)  # fmt: skip
 
 METRICS = (
     RECORDS, LATENCY, WAITING, RETRIES, LEFT_OUT, DEAD_LETTERS, CALLS, PARKED, LINKED_LATER, PARKED_AGE, BUDGET_USED,
@@ -123,10 +121,7 @@ class _Gauge:
         self.readings: dict[tuple[str, ...], Observation] = {}
         get_meter(SCOPE).create_observable_gauge(metric.name, [self._take], metric.unit, metric.description)
 
-    def _take(self, _: CallbackOptions) -> Iterable[Observation]:
-        return self._taken()
-
-    def _taken(self) -> Iterator[Observation]:
+    def _take(self, _: CallbackOptions) -> Iterator[Observation]:
         while self.readings:  # the exporter's thread takes what the app's sets
             yield self.readings.popitem()[1]
 

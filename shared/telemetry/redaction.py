@@ -63,14 +63,9 @@ def set_up_lines() -> None:
 def _own_line(name: str, *details: Any, **more: Any) -> logging.LogRecord:
     line = logging.LogRecord(name, *details, **more)
     if str(name).startswith(OWN) and isinstance(line.args, tuple):
-        line.args = tuple(_safe(argument) for argument in line.args)
+        told = (described(argument) if isinstance(argument, BaseException) else argument for argument in line.args)
+        line.args = tuple(plain(argument) if isinstance(argument, str) else argument for argument in told)
     return line
-
-
-def _safe(argument: object) -> object:
-    if isinstance(argument, BaseException):
-        return plain(described(argument))
-    return plain(argument) if isinstance(argument, str) else argument
 
 
 class Lines(logging.Formatter):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -84,27 +85,18 @@ def invocation(name: str, messages: Iterable[Mapping[str, object]] = (), entity:
     with without_values():
         if _nobody_listens():
             yield
-        else:
-            with _invocation(name, messages, entity):
-                yield
-
-
-@contextmanager
-def _invocation(name: str, messages: Iterable[Mapping[str, object]], entity: str) -> Iterator[None]:
-    given = [_traceparent(properties) for properties in messages]
-    contexts = [context for each in dict.fromkeys(given) if (context := _context(each))]
-    current = trace.get_current_span().get_span_context()
-    parent = contexts.pop() if len(contexts) == 1 else None
-    if parent and current.is_valid:
-        contexts.append(current)
-    with _span(
-        name,
-        SpanKind.INTERNAL,  # a CONSUMER would be a second request beside the one that the host reports
-        {MESSAGES: len(given), **({ENTITY: entity} if entity else {})},
-        parent,
-        [Link(context) for context in contexts[:MAX_LINKS]],
-    ):
-        yield
+            return
+        given = [_traceparent(properties) for properties in messages]
+        contexts = [context for each in dict.fromkeys(given) if (context := _context(each))]
+        current = trace.get_current_span().get_span_context()
+        parent = contexts.pop() if len(contexts) == 1 else None
+        if parent and current.is_valid:
+            contexts.append(current)
+        attributes: dict[str, str | int] = {MESSAGES: len(given)} | ({ENTITY: entity} if entity else {})
+        links = [Link(context) for context in contexts[:MAX_LINKS]]
+        # A CONSUMER would be a second request beside the one that the host reports.
+        with _span(name, SpanKind.INTERNAL, attributes, parent, links):
+            yield
 
 
 def correlate(ids: Iterable[str]) -> None:
@@ -114,16 +106,16 @@ def correlate(ids: Iterable[str]) -> None:
         trace.get_current_span().set_attribute(CORRELATION, distinct)
 
 
+@dataclass(frozen=True)
 class Call:
     """A call that runs."""
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
+    span: Span
 
     def answered(self, request_id: str) -> None:
         """What the vendor's support asks for."""
         if request_id:
-            self._span.set_attribute(REQUEST_ID, request_id)
+            self.span.set_attribute(REQUEST_ID, request_id)
 
 
 @contextmanager

@@ -111,6 +111,6 @@ async def test_a_row_that_is_damaged_spoils_nothing(table: MemoryTable) -> None:
     state: State = MemoryState(table)
     damaged: list[Any] = [{"keys": "%"}, {"keys": "AAAA"}, {"keys": 7}, {}]
     for number, value in enumerate(damaged):
-        await state.add(KIND, f"person|{NOON:%Y-%m-%dT%H:%M}:00.00{number}Z|x", value)
+        await state.put(KIND, f"person|{NOON:%Y-%m-%dT%H:%M}:00.00{number}Z|x", value)
     await Process(table).stores([1])
     assert await reader.knows([1]) == [1]
