@@ -43,30 +43,21 @@ class Explanation:
 
     def as_properties(self) -> dict[str | bytes, int | float | bytes | bool | str]:
         """Application properties."""
-        of_record: dict[str, str | int] = {
-            "entity": self.entity,
-            "table": self.table,
-            "record_id": self.record_id,
-            "attempts": self.attempts,
-        }
-        properties: dict[str, str | int] = {
-            "code": self.code,
+        names = ("code", "message", "system", "source_queue", *(_OF_RECORD if self.record_id else ()))
+        return {
+            **{name: getattr(self, name) for name in names},
             "message": self.message[:MESSAGE_LENGTH],
-            "system": self.system,
-            "source_queue": self.source_queue,
             **({FIRST_SEEN: timestamp(self.first_seen)} if self.first_seen else {}),
-            **(of_record if self.record_id else {}),
             **({"write_back": True} if self.write_back else {}),
             **({REPLAY_COUNT: self.replays} if self.replays else {}),
         }
-        return dict(properties.items())
 
     @classmethod
     def read(cls, properties: Mapping[str, object]) -> Explanation:
         """The other way round. Whoever wrote them: what is missing is empty, and what is not a number is 0."""
-        texts = {name: _text(properties, name) for name in _TEXTS}
+        texts = ("code", "message", "system", "source_queue", "entity", "table", "record_id")
         return cls(
-            **texts,
+            **{name: _text(properties, name) for name in texts},
             first_seen=first_seen(properties),
             attempts=_number(properties, "attempts"),
             replays=replays(properties),
@@ -74,7 +65,7 @@ class Explanation:
         )
 
 
-_TEXTS = ("code", "message", "system", "source_queue", "entity", "table", "record_id")
+_OF_RECORD = ("entity", "table", "record_id", "attempts")
 
 
 def first_seen(properties: Mapping[str, object]) -> datetime | None:

@@ -10,7 +10,7 @@ not what keeps a value out.
 from __future__ import annotations
 
 import re
-import unicodedata
+from unicodedata import category
 
 #: Control characters, format characters (bidi marks, zero width), halves of pairs, separators of lines and paragraphs.
 _OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -33,7 +33,7 @@ def plain(text: str) -> str:
     """The text on one line, each character that is not to be seen as its escape: `\\n`, `\\x1b`, `\\u202e`."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escape(c) if unicodedata.category(c) in _OBEYED else c for c in text)
+    return "".join(c.encode("unicode_escape", "surrogatepass").decode() if category(c) in _OBEYED else c for c in text)
 
 
 def redacted(text: str) -> str:
@@ -42,7 +42,3 @@ def redacted(text: str) -> str:
     for pattern, instead in _PATTERNS:
         text = pattern.sub(instead, text)
     return text
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

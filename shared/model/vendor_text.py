@@ -9,13 +9,10 @@ meaning of its code, and those names in it that the call has sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from .ids_and_times import GUID
 from .text import without_invisible
-
-#: A name that the caller has sent, or the general word for it.
-Named = Callable[[str], str]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_.]{0,99}"
 #: Tables in the names of privileges.
@@ -194,8 +191,14 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?:Object|Record) not found", "Object not found"),
     )
 )  # fmt: skip
-#: Instead of a name that was not sent: it may be a value.
-_A_FIELD = "a field"
+#: What a value looks like.
+_CLASSES = (
+    (re.compile(r"[-+]?\d+"), "a whole number"),
+    (re.compile(r"[-+]?\d*[.,]\d+(?:[eE][-+]?\d+)?"), "a number"),
+    (re.compile(r"\d{4}-\d\d-\d\d(?:[T ].*)?"), "a date"),
+    (re.compile(r"[^\s@<>]+@[^\s@<>]+"), "an e-mail address"),
+    (re.compile(r".*(?:<.*@|@.*<).*", re.DOTALL), "a name with an e-mail address"),
+)
 
 
 def marketo(code: str, text: str, names: Collection[str] = ()) -> str:
@@ -227,7 +230,8 @@ def kind_of_value(value: str) -> str:
     """What an operator may see of a refused value: its kind, its length, and that it has invisible characters."""
     if not value:
         return "empty"
-    facts = [f"{_class(value)} of {len(value)} character{'s' * (len(value) != 1)}"]
+    looks_like = next((name for form, name in _CLASSES if form.fullmatch(value.strip())), "text")
+    facts = [f"{looks_like} of {len(value)} character{'s' * (len(value) != 1)}"]
     if value != value.strip():
         facts.append("blanks around it")
     if "\n" in value or "\r" in value:
@@ -239,38 +243,15 @@ def kind_of_value(value: str) -> str:
     return ", ".join(facts)
 
 
-def _class(value: str) -> str:
-    text = value.strip()
-    if re.fullmatch(r"[-+]?\d+", text):
-        return "a whole number"
-    if re.fullmatch(r"[-+]?\d*[.,]\d+(?:[eE][-+]?\d+)?", text):
-        return "a number"
-    if re.fullmatch(r"\d{4}-\d\d-\d\d(?:[T ].*)?", text):
-        return "a date"
-    if re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", text):
-        return "an e-mail address"
-    if "<" in text and "@" in text:
-        return "a name with an e-mail address"
-    return "text"
-
-
 def _told(text: str, names: Collection[str]) -> str:
-    known = {name.lower(): name for name in names}
-
-    def named(found: str) -> str:
-        name = known.get(found.lower())
-        return f"field '{name}'" if name else _A_FIELD
-
+    known = {name.lower(): f"field '{name}'" for name in names}
     for form, told in _FORMS:
         match = form.fullmatch(text.strip())
         if match:
-            groups = {name: group for name, group in match.groupdict().items() if group is not None}
-            if "field" in groups:
-                groups["field"] = named(groups["field"])
-                groups["Field"] = groups["field"][:1].upper() + groups["field"][1:]
-            if "value" in groups:
-                groups["value"] = kind_of_value(groups["value"])
-            return told.format_map(groups)
+            groups = match.groupdict(default="")
+            field = known.get(groups.get("field", "").lower(), "a field")  # what was not sent may be a value
+            kind = kind_of_value(groups.get("value", ""))
+            return told.format_map({**groups, "field": field, "Field": field[:1].upper() + field[1:], "value": kind})
     return ""
 
 
