@@ -126,23 +126,13 @@ def pipeline() -> Pipeline:
     unseen = Unseen(with_others.state, dependants, now=_now)
     store = Store(given.storage)
     parking = Parking(
-        store,
-        bus,
-        given.queues,
-        now=_now,
-        check_after=given.sync.parent_check,
-        max_wait=given.sync.parent_wait,
+        store, bus, given.queues, now=_now, check_after=given.sync.parent_check, max_wait=given.sync.parent_wait
     )
     engine = Engine(
         dataverse=dataverse,
         marketo=marketo,
         schema=Schema(
-            rules,
-            metadata,
-            marketo,
-            clock=clock,
-            versions=reference_state.versions,
-            watch=renamed_labels.seen,
+            rules, metadata, marketo, clock=clock, versions=reference_state.versions, watch=renamed_labels.seen
         ),
         references=References(
             dataverse,

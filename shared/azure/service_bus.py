@@ -48,11 +48,7 @@ class Bus:
     """
 
     def __init__(
-        self,
-        settings: BusSettings,
-        client: ServiceBusClient | None = None,
-        *,
-        context: Callable[[], Properties] = dict,
+        self, settings: BusSettings, client: ServiceBusClient | None = None, *, context: Callable[[], Properties] = dict
     ) -> None:
         self._settings = settings
         self._client = client

@@ -132,12 +132,7 @@ class DataverseClient(VendorClient):
         return [row async for page in self.pages(url) for row in page]
 
     async def write(
-        self,
-        method: str,
-        url: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        headers: Mapping[str, str] | None = None,
+        self, method: str, url: str, body: Mapping[str, Any] | None = None, *, headers: Mapping[str, str] | None = None
     ) -> str:
         """POST, PATCH or DELETE of one row; gives the id of the row that a POST created. PATCH never creates one.
 

@@ -198,8 +198,7 @@ def _referenced(value: object, parameter: str, table: str | None) -> Iterator[_R
         row = _id(row, parameter)
         if not named or not row:
             raise NotificationError(
-                "NoRow",
-                f"{parameter} names a row without its {'id' if named else 'table'}; {_OTHER_STEP}",
+                "NoRow", f"{parameter} names a row without its {'id' if named else 'table'}; {_OTHER_STEP}"
             )
         yield named, row
 

@@ -17,10 +17,7 @@ from ..dataverse.metadata import TEXT_KINDS, Column
 from ..sync.mapping import MarketoField
 
 #: What a field of the guide is called by instances that know it under another name (marketo.md 7).
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    "relativescoring": ("relativeScore",),
-    "relativescore": ("relativeScoring",),
-}
+ALIASES: Mapping[str, tuple[str, ...]] = {"relativescoring": ("relativeScore",), "relativescore": ("relativeScoring",)}
 #: The publisher of the native connector's solution. Its columns belong to another product until sync.toml names them.
 NATIVE_PREFIX = "mkt"
 #: The native solution's columns (dataverse.md 7.10; the documentation prints both names of the source).
