@@ -47,6 +47,7 @@ def engine_between(
             "now": now,
             "time_budget": 180.0,
             "parent_wait": 86_400.0,
+            "lifecycle": config.lifecycle,
             **parts,
         }
     )

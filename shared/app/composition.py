@@ -25,6 +25,7 @@ from ..model.clock import Clock
 from ..monitoring import Gauges
 from ..sync.arrivals import Arrivals
 from ..sync.circuit_breaker import Circuits
+from ..sync.delete_brake import DeleteBrake
 from ..sync.dependants import Dependants
 from ..sync.engine import Engine
 from ..sync.handlers import Pipeline
@@ -151,6 +152,13 @@ def pipeline() -> Pipeline:
         now=_now,
         time_budget=given.sync.time_budget,
         parent_wait=given.sync.parent_wait,
+        lifecycle=rules.lifecycle,
+        brake=DeleteBrake(
+            with_others.state,
+            limit=rules.lifecycle.delete_brake,
+            count_rows=lambda entity: dataverse.count_rows([t.name for t in entity.tables if t.name in rules.tables]),
+            now=_now,
+        ),
         arrivals=arrivals,
         causes=parking.causes,
     )

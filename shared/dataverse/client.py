@@ -112,9 +112,23 @@ class DataverseClient(VendorClient):
     async def statuses(
         self, entity_set: str, key: str, ids: Sequence[str], *, deadline: float | None = None
     ) -> list[int]:
-        """How Dataverse answers a request for each of these rows: 200, 403 (no right to read it), 404, or else."""
+        """How Dataverse answers a request for each of these rows: 200, 403 (no right to read it), 404, or else.
+
+        404 is given only where Dataverse says that the row does not exist; for another 404, such as a gateway's, 0.
+        """
         parts = [Part("GET", f"{API}/{entity_set}({id_})?$select={key}") for id_ in ids]
-        return [answer.status for answer in await self.batch(parts, deadline=deadline)]
+        return [_status(answer) for answer in await self.batch(parts, deadline=deadline)]
+
+    async def count_rows(self, tables: Sequence[str]) -> int:
+        """How many rows these tables have together, as of within the last 24 hours (RetrieveTotalRecordCount)."""
+        names = ",".join(f"'{table}'" for table in tables)
+        answer = await self.get(f"{API}/RetrieveTotalRecordCount(EntityNames=[{names}])")
+        try:
+            found = answer["EntityRecordCountCollection"]
+            counts = dict(zip(found["Keys"], found["Values"], strict=True))
+            return sum(int(counts[table]) for table in tables)
+        except (KeyError, TypeError, ValueError):
+            raise _not_documented("RetrieveTotalRecordCount without a number for each table") from None
 
     async def update_many(
         self, table: str, entity_set: str, targets: Sequence[Mapping[str, Any]], *, tag: str, deadline: float | None
@@ -173,6 +187,13 @@ class DataverseClient(VendorClient):
             return _content(request, response)
         names = names_of(request.url, request.json or {})
         raise error_of(response.status_code, response.headers, response.content, names)
+
+
+def _status(answer: Answer) -> int:
+    """The status of a request for one row; 0 for a 404 that does not say that there is no such row."""
+    if answer.status != httpx.codes.NOT_FOUND:
+        return answer.status
+    return answer.status if error_of(answer.status, answer.headers, answer.content).kind is Kind.GONE else 0
 
 
 def _content(request: Request, response: httpx.Response) -> Any:

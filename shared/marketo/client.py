@@ -1,4 +1,4 @@
-"""Marketo's REST API, as far as the product uses it: describe, look up by external key, upsert.
+"""Marketo's REST API, as far as the product uses it: describe, look up by external key, upsert, delete.
 
 One place turns an answer into a value or a MarketoError: HTTP status, response level and, for upserts, one result per
 record, matched by position (marketo.md 3 and 5.1).
@@ -151,6 +151,33 @@ class MarketoClient(VendorClient):
         """
         return await self._write(entity, "createOrUpdate", bodies, deadline=deadline, tries=tries, begin=begin)
 
+    async def update(
+        self,
+        entity: Entity,
+        bodies: Sequence[bytes],
+        *,
+        by: str,
+        deadline: float,
+        begin: Begin,
+        tries: int = TRANSIENT_TRIES,
+    ) -> list[Result]:
+        """As `upsert`, of persons that are there, found by this field; the others are skipped (1004)."""
+        return await self._write(
+            entity, "updateOnly", bodies, deadline=deadline, tries=tries, begin=begin, lookup_field=by
+        )
+
+    async def delete(
+        self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, begin: Begin, tries: int = TRANSIENT_TRIES
+    ) -> list[Result]:
+        """Delete at most 300 records, each given by its Marketo id (persons) or else by its key. Results as `upsert`.
+
+        One that is not there is skipped: with 1004 a person, with 1013 any other.
+        """
+        how = b"{" if entity.is_lead else b'{"deleteBy":"dedupeFields",'
+        content = how + b'"input":[' + b",".join(bodies) + b"]}"
+        request = Request("POST", f"/rest/v1/{entity.path}/delete.json", _JSON, content, begin=begin)
+        return answers.results(await self._call(request, deadline, tries), "delete", bodies)
+
     async def probe_write(self, entity: Entity) -> None:
         """Find out whether records of this entity may be written, by an update of one that cannot exist.
 
@@ -171,9 +198,10 @@ class MarketoClient(VendorClient):
         deadline: float | None = None,
         tries: int = TRANSIENT_TRIES,
         begin: Begin | None = None,
+        lookup_field: str = "",
     ) -> list[Result]:
         how = {"action": action}
-        how |= {"lookupField": self.key_of(entity)} if entity.is_lead else {"dedupeBy": "dedupeFields"}
+        how |= {"lookupField": lookup_field or self.key_of(entity)} if entity.is_lead else {"dedupeBy": "dedupeFields"}
         content = json.dumps(how)[:-1].encode() + b',"input":[' + b",".join(bodies) + b"]}"
         request = Request("POST", f"/rest/v1/{entity.path}.json", _JSON, content, begin=begin)
         return answers.results(await self._call(request, deadline, tries), action, bodies)

@@ -71,6 +71,17 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The row is gone, and Marketo's record was dealt with as sync.toml says: it was deleted, flagged or unlinked.
+
+    `reason` is the one for which it would have been skipped otherwise: Deleted, or RowGone.
+    """
+
+    action: str
+    reason: str
+
+
 #: The sync filter keeps the row out of Marketo, or has it left there as it is.
 FILTERED = Skipped("Filtered")
 
@@ -113,7 +124,7 @@ class Failed:
     source: str = "msisync"
 
 
-Outcome = Synced | Skipped | Deferred | Retry | Later | Failed
+Outcome = Synced | Removed | Skipped | Deferred | Retry | Later | Failed
 
 
 def of_error(error: MsiSyncError, *, at_least: float = 0.0) -> Outcome:

@@ -55,7 +55,8 @@ class Record:
     `deciding`: a column was written that decides what is sent of other rows (DECIDING_COLUMNS of model/entities.py).
     `forced`: an operator wants it sent even if nothing has changed. `replays`: times it came back from dead-letters.
     `write_back`: once it is in Marketo, Sales Insight's fields are to be written back, which had been given up.
-    `absent`: how often its row was looked for and not there.
+    `absent`: how often its row was looked for and not there; of a deletion: and still there. `confirmed`: an operator
+    has released its deletion from the brake (shared/sync/delete_brake.py).
     """
 
     table: _Name
@@ -74,6 +75,7 @@ class Record:
     replays: _Count = 0
     write_back: _Flag = False
     absent: _Count = 0
+    confirmed: _Flag = False
     last_seen: Annotated[Stamp | None, Field(alias="last")] = None
 
     @property
@@ -113,7 +115,7 @@ class Record:
         )
 
 
-_FLAGS = ("requested", "released", "collected", "filter_changed", "deciding", "forced", "write_back")
+_FLAGS = ("requested", "released", "collected", "filter_changed", "deciding", "forced", "write_back", "confirmed")
 
 
 def coalesce(records: Iterable[Record]) -> list[Record]:

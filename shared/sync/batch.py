@@ -127,7 +127,7 @@ def _value_class(value: Any) -> str:
 @dataclass(slots=True)
 class Batch:
     """The records of one invocation and what has been decided so far. `causes`: why parents will not come.
-    `created`: when the rows were made, outside of bursts.
+    `created`: when the rows were made, outside of bursts. `gone`: records without a row, not decided yet.
 
     `elsewhere`: what Marketo said to a call without any of them, if that was asked (`asked`) and did not go well.
     """
@@ -140,6 +140,7 @@ class Batch:
     outcomes: list[tuple[Record, Outcome]] = field(default_factory=list)
     causes: dict[Parent, WillNotCome] = field(default_factory=dict)
     created: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    gone: list[Record] = field(default_factory=list)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     asked: bool = False
     elsewhere: MsiSyncError | None = None

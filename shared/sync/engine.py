@@ -2,26 +2,30 @@
 
     coalesce ▸ read the current rows ▸ map ▸ are the parents in Marketo? ▸ upsert in chunks ▸ outcomes
 
-It writes nothing but Marketo records; what becomes of the outcomes is shared/sync/settlement.py's business.
+Records whose rows are gone are dealt with as sync.toml says (shared/sync/deletes.py). It writes nothing but Marketo
+records; what becomes of the outcomes is shared/sync/settlement.py's business.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from ..config.sync_toml import LifecyclePolicy
 from ..dataverse.client import DataverseClient
 from ..marketo.batching import MAX_PER_CALL
 from ..marketo.client import MarketoClient
 from ..model.entities import ENTITIES, TABLES, Entity
-from ..model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, WillNotCome
+from ..model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, WillNotCome
 from ..model.record import Record, coalesce, timestamp
 from .arrivals import Arrivals
 from .batch import Batch, Candidate
 from .circuit_breaker import DATAVERSE, Circuits, Turn
 from .company_fields import Companies
+from .delete_brake import DeleteBrake
+from .deletes import Deletes
 from .lease import Leases
 from .lookups import References
 from .marketo_cache import Known
@@ -47,6 +51,7 @@ CIRCUIT_OPEN = Retry(0, "CircuitOpen", "the other system is away; see msisync st
 class Engine:
     """Syncs batches of records of one entity.
 
+    `lifecycle`, `brake`: what becomes of the records of rows that are gone, and when that stops; None: never.
     `arrivals`: of the parents of a burst, where their functions run in other processes. `causes`: why parents will not
     come, see shared/sync/parents.py. `time_budget`, `parent_wait`: in seconds.
     """
@@ -63,6 +68,8 @@ class Engine:
     now: Callable[[], datetime]
     time_budget: float
     parent_wait: float
+    lifecycle: LifecyclePolicy = field(default_factory=LifecyclePolicy)
+    brake: DeleteBrake | None = None
     arrivals: Arrivals | None = None
     causes: Causes = no_causes
 
@@ -74,6 +81,10 @@ class Engine:
         self._parents = Parents(self.dataverse, marketo, schema, known, tables=tables, causes=self.causes)
         self._companies = Companies(marketo, clock=clock)
         self._upserts = Upserts(marketo, schema, known, self.circuits, clock=clock)
+        self._deletes = Deletes(
+            marketo, schema, known, self.circuits, policy=self.lifecycle, brake=self.brake, wait=self.parent_wait,
+            clock=clock, now=self.now,
+        )  # fmt: skip
         self._storms = Storms(clock=clock)
 
     async def sync(
@@ -91,7 +102,6 @@ class Engine:
         sending = self.leases.of(entity.name)
         deadline = self.clock() + self.time_budget
         batch = Batch(entity, deadline, {record.key: record for record in unique}, sending, windows)
-        batch.decide([r for r in unique if r.operation == "delete"], Skipped("Deleted"))
         batch.decide(
             [r for r in unique if r.table not in self.tables or TABLES[r.table][0] is not entity],
             Failed("UnknownTable", "the table is not mapped for this entity in sync.toml"),
@@ -133,6 +143,7 @@ class Engine:
                 await self.circuits.probed(turn, batch.entity.name)
             going = {} if turn.probes else ready
             candidates = await self._reader.read(batch, group)
+            await self._deletes.send(batch)
             await self._learn(batch, candidates)
             await self._parents.find(batch, candidates)
             await self._parents.unlink_filtered(batch, candidates)

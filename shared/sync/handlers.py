@@ -14,7 +14,7 @@ from ..marketo.client import MarketoClient
 from ..model.dead_letter import FIRST_SEEN, Explanation
 from ..model.entities import ENTITIES, REFERENCE_TABLES, Entity
 from ..model.errors import BrokerUnavailableError, MessageError, MsiSyncError, NotificationError
-from ..model.outcome import Failed, Outcome, Parent, Skipped, Synced, of_error
+from ..model.outcome import Failed, Outcome, Parent, Removed, Skipped, Synced, of_error
 from ..model.record import Record, coalesce, encode, read, timestamp
 from ..telemetry import spans
 from ..telemetry.redaction import described
@@ -188,7 +188,7 @@ class Pipeline:
 
         Gives the outcomes, with another try for those rows when storage is away: their neighbours are settled.
         """
-        again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced | Skipped)]
+        again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced | Removed | Skipped)]
         if not again or not await storage_fails(self.written_again(again)):
             return outcomes
         keys = {record.key for record in again}
@@ -300,6 +300,6 @@ def _must_be_followed(record: Record, outcome: Outcome) -> bool:
     """Whether other rows must be synced again: when it may have come into Marketo just now, and whatever has become of
     it when its row decides for them.
     """
-    if record.deciding and isinstance(outcome, Synced | Skipped | Failed):
+    if record.deciding and isinstance(outcome, Synced | Removed | Skipped | Failed):
         return True
     return record.filter_changed and isinstance(outcome, Synced)

@@ -19,7 +19,7 @@ from typing import Any
 from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
 from ..model.left_out import LeftOut
-from ..model.outcome import Outcome, Synced
+from ..model.outcome import Outcome, Removed, Synced
 from ..model.record import Record, timestamp
 from .storms import COVERED
 
@@ -50,6 +50,7 @@ class LeftOutRows:
         now = timestamp(self.now())
         sent = [(record, o) for record, o in outcomes if isinstance(o, Synced) and o != COVERED]
         synced = {row_name(record): kept(outcome) for record, outcome in sent}
+        synced |= {row_name(record): [] for record, o in outcomes if isinstance(o, Removed)}
         if not synced:
             return
         async with best_effort(PATIENCE_SECONDS, log, "left_out_not_kept"):

@@ -2,8 +2,9 @@
 
 A row may be not there yet, not there any more, or hidden from the sync user. A query leaves all three out without a
 word (dataverse.md 5.3). A request for the one row tells them apart: 403 where a security role hides it, 404 where there
-is none. A row may come after its notification: a step that is registered as synchronous posts within the transaction,
-which is committed seconds later, or rolled back.
+is none. A row may come, or go, after its notification: a step that is registered as synchronous posts within the
+transaction, which is committed seconds later, or rolled back. What becomes of the records of rows that are gone is
+decided in shared/sync/deletes.py.
 """
 
 from __future__ import annotations
@@ -97,8 +98,14 @@ class Reader:
             )
         absent = [record for record in records if record.id not in rows]
         for record, outcome in await self._look_for(table, absent, batch.deadline):
-            batch.decide([record], outcome)
-        found = [(record, rows[record.id]) for record in records if record.id in rows]
+            if outcome is None:
+                batch.gone.append(record)
+            else:
+                batch.decide([record], outcome)
+        there = [record for record in records if record.id in rows]
+        for record in [record for record in there if _may_go_yet(record)]:
+            batch.decide(*_looked_for_again(record, "RowStillThere"))
+        found = [(record, rows[record.id]) for record in there if not _may_go_yet(record)]
         if not batch.windows.is_burst:
             made = [(record.key, moment(row.get(CREATED_ON))) for record, row in found]
             batch.created |= {key: at for key, at in made if at}
@@ -124,8 +131,13 @@ class Reader:
         schema = await self._schema.of(table.name)
         return schema, await self._dataverse.rows(table.entity_set, table.key, ids, schema.columns, deadline=deadline)
 
-    async def _look_for(self, table: Table, records: Sequence[Record], deadline: float) -> list[tuple[Record, Outcome]]:
-        """What becomes of records of one table whose rows a query did not give. Costs one request to Dataverse."""
+    async def _look_for(
+        self, table: Table, records: Sequence[Record], deadline: float
+    ) -> list[tuple[Record, Outcome | None]]:
+        """What becomes of records of one table whose rows a query did not give; None: the row is gone.
+
+        Costs one request to Dataverse.
+        """
         asked = records[:MAX_ASKED]
         if not asked:
             return []
@@ -157,7 +169,7 @@ def _candidate(
             if role is None:
                 return ROLE_HIDDEN
             fields["role"] = schema.fields.text(role)[:ROLE_LENGTH] or rules.default_role
-        fields.update(dict.fromkeys(schema.id_fields, record.id))
+        fields.update(schema.own_fields(record.id))
     except (
         ValueError,
         TypeError,
@@ -180,14 +192,25 @@ def _candidate(
     return candidate
 
 
-def _decided(table: Table, record: Record, status: int | None) -> tuple[Record, Outcome]:
+def _decided(table: Table, record: Record, status: int | None) -> tuple[Record, Outcome | None]:
+    """Only Dataverse's word that there is no such row counts; that of a notification saves the looks."""
     if status == FORBIDDEN:
         return record, hidden(table.name)
+    if status == NOT_FOUND and (record.operation == "delete" or record.absent >= len(LOOKS)):
+        return record, None
     if record.absent < len(LOOKS):
-        return replace(record, absent=record.absent + 1), Later("RowNotThere", after=LOOKS[record.absent])
-    if status == NOT_FOUND:
-        return record, Skipped("RowGone")
+        (looked_for,), later = _looked_for_again(record, "RowNotThere")
+        return looked_for, later
     return record, Later("RowNotThere", after=LOOKS[-1])  # it has come just now, or nobody could say
+
+
+def _may_go_yet(record: Record) -> bool:
+    """Whether a row that is there may be deleted in a moment: its transaction may not be committed yet."""
+    return record.operation == "delete" and record.absent < len(LOOKS)
+
+
+def _looked_for_again(record: Record, reason: str) -> tuple[list[Record], Later]:
+    return [replace(record, absent=record.absent + 1)], Later(reason, after=LOOKS[record.absent])
 
 
 def hidden(table: str) -> Failed:

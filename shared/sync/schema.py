@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any
 
 from ..config.conditions import Row, SyncFilter
 from ..config.sync_toml import SyncConfig
@@ -46,7 +47,8 @@ class TableSchema:
 
     `company_fields` of a person are its company's as well: Marketo takes them through the company alone, once there is
     one. `hidden` columns are null in every row that our user reads, whatever they hold. `clears_refused`: a value that
-    Marketo does not take empties the field.
+    Marketo does not take empties the field. `deleted_flag`: the boolean field of persons whose rows are deleted, as
+    Marketo spells it; empty where there is none.
     """
 
     columns: frozenset[str]
@@ -57,6 +59,12 @@ class TableSchema:
     company_fields: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
     clears_refused: bool = False
+    deleted_flag: str = ""
+
+    def own_fields(self, id_: str) -> dict[str, Any]:
+        """What the sync itself sets of the record of a row that is there, one that was restored included."""
+        own: dict[str, Any] = dict.fromkeys(self.id_fields, id_)
+        return {**own, self.deleted_flag: False} if self.deleted_flag else own
 
     def company_fields_in(self, record: Iterable[str]) -> list[str]:
         """Those of these fields that are the company's of a person."""
@@ -211,9 +219,20 @@ class Schema:
         columns = fields.columns | chosen.columns | others
         of_company = await fields_of_company(fields.names, self._names_of_company) if entity.is_lead else frozenset()
         clears = config.refused == "clear"
-        schema = TableSchema(columns, fields, labels, id_fields, chosen, of_company, hidden, clears)
+        flag = self._deleted_flag(table, described) if entity.is_lead else ""
+        schema = TableSchema(columns, fields, labels, id_fields, chosen, of_company, hidden, clears, flag)
         self._tables[table] = _Kept(schema, described, self.clock())
         return schema
+
+    def _deleted_flag(self, table: str, described: _Described) -> str:
+        """The field of sync.toml that tells of deleted rows, if Marketo has it as one that is true or false."""
+        wanted = self.config.lifecycle.deleted_flag
+        fits = (n for n, f in described.fields.items() if f.writable and f.data_type == "boolean")
+        found = next((name for name in fits if name.lower() == wanted.lower()), "")
+        if wanted and not found:
+            described.doubtful = True
+            self._warn(table, "not a boolean field of Marketo that can be written", [wanted])
+        return found
 
     async def _labels(self, table: str, fields: FieldMap) -> Labels:
         wanted = label_columns(self.config.fields_of(table)) & fields.columns

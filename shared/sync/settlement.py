@@ -1,7 +1,7 @@
 """Carries outcomes out. Everything is durable before it returns; only then may the broker's messages be completed.
 
-Synced and Skipped need nothing more, except that children of a synced record that was asked for are released. The
-others become parked rows, scheduled copies or dead letters.
+Synced, Removed and Skipped need nothing more, except that children of a synced record that was asked for are released.
+The others become parked rows, scheduled copies or dead letters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..config.settings import QueueSettings
 from ..model.dead_letter import Explanation
 from ..model.entities import Entity
 from ..model.errors import StorageUnavailableError
-from ..model.outcome import FILTERED, Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
+from ..model.outcome import FILTERED, Deferred, Failed, Outcome, Parent, Removed, Retry, Skipped, Synced, WillNotCome
 from ..model.record import MAX_RECORDS, Record, encode
 from .parking import Parking
 from .routing import chunked
@@ -185,6 +185,8 @@ def will_not_come(record: Record, outcome: Outcome, now: datetime) -> WillNotCom
             return WillNotCome(outcome.code, outcome.message, now)
         case Skipped() if outcome not in (FILTERED, REPEATED):
             return WillNotCome(outcome.reason, SKIPPED_BECAUSE.get(outcome.reason, "it is not synced"), now, True)
+        case Removed():
+            return WillNotCome(outcome.reason, SKIPPED_BECAUSE[outcome.reason], now, True)
         case Retry() if record.requested and outcome.code == NO_PRIVILEGE:
             return WillNotCome(outcome.code, outcome.message, now)
         case _:

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
-from ..model.outcome import Deferred, Failed, Later, Outcome, Retry, Skipped, Synced
+from ..model.outcome import Deferred, Failed, Later, Outcome, Removed, Retry, Skipped, Synced
 from ..model.record import Record, timestamp
 from ..model.safe_text import plain, redacted
 from .left_out_rows import kept
@@ -33,7 +33,9 @@ KIND = "counts"
 #: Synced records that somebody should look at, for a field was left out; they are counted as synced as well.
 LEFT_OUT = "left_out"
 #: What is counted, by the outcome; what comes again within its burst is counted when it is decided.
-WHATS: dict[type, str] = {Synced: "synced", Skipped: "skipped", Deferred: "parked", Retry: "retried", Failed: "failed"}
+WHATS: dict[type, str] = {
+    Synced: "synced", Removed: "removed", Skipped: "skipped", Deferred: "parked", Retry: "retried", Failed: "failed",
+}  # fmt: skip
 SLOT_MINUTES = 5
 KEPT = timedelta(hours=48)
 #: Longest text of an error that is kept.

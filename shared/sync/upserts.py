@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -14,7 +14,7 @@ from ..model.codes import Kind, marketo_record
 from ..model.entities import Entity
 from ..model.errors import MarketoError, MsiSyncError, VendorError
 from ..model.outcome import RETRY_SECONDS, Failed, Outcome, Retry, Synced, of_error, of_skip
-from ..transport.client import TRANSIENT_TRIES
+from ..transport.client import TRANSIENT_TRIES, Begin
 from .batch import Batch, Candidate
 from .call_sizes import CallSizes
 from .circuit import ANSWERS
@@ -99,7 +99,7 @@ class Upserts:
         bodies = [candidate.body for candidate in chunk]
         keys = [candidate.key for candidate in chunk]
         try:
-            results = await self.marketo.upsert(
+            results = await self._write(
                 batch.entity, bodies, deadline=batch.deadline, tries=tries, begin=partial(batch.sending.begin, keys)
             )
         except MsiSyncError as error:
@@ -109,6 +109,11 @@ class Upserts:
         batch.sending.ended(keys)
         self._sizes.answered(batch.entity.name, chunk)
         return await self._answered(batch, list(zip(chunk, results, strict=True)))
+
+    async def _write(
+        self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int, begin: Begin
+    ) -> list[Result]:
+        return await self.marketo.upsert(entity, bodies, deadline=deadline, tries=tries, begin=begin)
 
     async def _answered(self, batch: Batch, answers: list[tuple[Candidate, Result]]) -> list[Candidate]:
         """Decide what Marketo's results mean; gives the candidates to be sent again, without a refused field."""
@@ -213,7 +218,7 @@ class Upserts:
         try:
             found = await search(chunk, error, partial(self._refusal, batch), goes_on=in_time, confirm=confirm)
         except MsiSyncError as other:  # something else has happened
-            left = [candidate for candidate in chunk if candidate.records[0].key in batch.open]
+            left = [c for c in chunk if any(record.key in batch.open for record in c.records)]
             if isinstance(other, VendorError) and (other.kind in OF_ALL_OR_THESE or _at_work(other)):
                 await self._of_all_or_these(batch, left, other)
             self._decide(batch, left, other)

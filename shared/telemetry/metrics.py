@@ -41,7 +41,7 @@ class Metric:
 
 RECORDS = Metric(
     "msisync.records", Kind.COUNTER, "{record}",
-    "Records by what became of them: synced, skipped, parked, retried, failed", ("entity", "outcome"),
+    "Records by what became of them: synced, removed, skipped, parked, retried, failed", ("entity", "outcome"),
 )  # fmt: skip
 LATENCY = Metric(
     "msisync.latency", Kind.HISTOGRAM, "s",
@@ -56,6 +56,10 @@ RETRIES = Metric("msisync.retries", Kind.COUNTER, "{record}", "Records to be tri
 LEFT_OUT = Metric(
     "msisync.fields.left_out", Kind.COUNTER, "{field}",
     "Fields of synced records that were left out, by why: Marketo's code, or the mapping's", ("entity", "code"),
+)  # fmt: skip
+REMOVED = Metric(
+    "msisync.removed", Kind.COUNTER, "{record}",
+    "Records that were deleted, flagged or unlinked in Marketo, for their rows are gone", ("entity", "action"),
 )  # fmt: skip
 DEAD_LETTERS = Metric(
     "msisync.dead_letters", Kind.COUNTER, "{message}",
@@ -93,8 +97,8 @@ WRITE_BACK_AGE = Metric(
 )  # fmt: skip
 
 METRICS = (
-    RECORDS, LATENCY, WAITING, RETRIES, LEFT_OUT, DEAD_LETTERS, CALLS, PARKED, LINKED_LATER, PARKED_AGE, BUDGET_USED,
-    BUDGET_ALLOWED, DAY_USED, DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE,
+    RECORDS, LATENCY, WAITING, RETRIES, LEFT_OUT, REMOVED, DEAD_LETTERS, CALLS, PARKED, LINKED_LATER, PARKED_AGE,
+    BUDGET_USED, BUDGET_ALLOWED, DAY_USED, DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE,
 )  # fmt: skip
 
 

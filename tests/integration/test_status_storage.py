@@ -68,7 +68,7 @@ async def test_processes_count_into_the_same_rows_and_the_timer_removes_old_ones
         await counts.tend()
     rows = {name: value async for name, value in states[0].all(KIND)}
     assert totals(rows, "person", NOON - HOUR) | {"parked": 0} == {
-        "synced": 15, "failed": 15, "skipped": 0, "retried": 0, "parked": 0, "left_out": 0,
+        "synced": 15, "failed": 15, "removed": 0, "skipped": 0, "retried": 0, "parked": 0, "left_out": 0,
     }  # fmt: skip
     error = last_error(rows, "person")
     assert error

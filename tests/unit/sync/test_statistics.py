@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.model.errors import StorageUnavailableError
-from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
+from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Removed, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync import statistics
 from shared.sync.statistics import WARM, Counts, hottest, last_error, row_name, totals
@@ -16,8 +16,9 @@ from shared.sync.storms import TOO_SOON
 
 NOON = datetime(2026, 3, 4, 12, 7, 30, tzinfo=UTC)
 ALL_KINDS: list[Outcome] = [
-    Synced("created"), Skipped("Filtered"), Deferred((Parent("company", "account", "a"),)),
-    Retry(20, "606", "Max rate limit exceeded"), Failed("1003", "Value too long", "marketo"),
+    Synced("created"), Removed("deleted", "Deleted"), Skipped("Filtered"),
+    Deferred((Parent("company", "account", "a"),)), Retry(20, "606", "Max rate limit exceeded"),
+    Failed("1003", "Value too long", "marketo"),
 ]  # fmt: skip
 
 
@@ -67,7 +68,8 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 async def test_each_outcome_is_counted_for_its_entity(world: World) -> None:
     await world.add(*ALL_KINDS, Synced("updated"))
     assert list(world.rows) == ["2026-03-04T12|person"]
-    assert world.since(HOUR) == {"synced": 2, "skipped": 1, "parked": 1, "retried": 1, "failed": 1, "left_out": 0}
+    counted = {"synced": 2, "removed": 1, "skipped": 1, "parked": 1, "retried": 1, "failed": 1, "left_out": 0}
+    assert world.since(HOUR) == counted
     assert set(world.since(HOUR, "company").values()) == {0}
 
 

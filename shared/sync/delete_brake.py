@@ -1,0 +1,133 @@
+"""The brake on deletions: when too many records of an entity are taken out of Marketo within an hour, the rest waits.
+
+All instances count together, in the shared state (`delete_brake`, entity)::
+
+    {"slots": {"2026-03-04T12:35:00.000Z": 300}, "on": "2026-03-04T12:37:10.120Z", "limit": 500, "stopped": 41}
+
+`slots`: records by the five minutes in which they were dealt with; those of the last hour count. `on`: since when the
+brake is on; it stays on until an operator releases it (`msisync lifecycle release`). `stopped`: records since then.
+
+The limit is `delete_brake` of sync.toml, or a twentieth of the rows that Dynamics has, if that is more. Dynamics is
+asked for their number only when the first limit is reached. Where it cannot be asked, the first limit stands.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ..model.errors import MsiSyncError
+from ..model.record import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..azure.shared_state import State, Value
+    from ..model.entities import Entity
+
+log = logging.getLogger(__name__)
+
+KIND = "delete_brake"
+#: The code of a dead letter that the brake has stopped.
+CODE = "DeleteBrake"
+#: What counts, and in which steps it is counted.
+WINDOW, SLOT = timedelta(hours=1), timedelta(minutes=5)
+#: The share of Dynamics' rows that may go within an hour, if that is more than sync.toml says.
+SHARE = 0.05
+#: How long the number of rows counts: Dynamics' own is up to a day old.
+KEEP = timedelta(hours=1)
+
+
+class DeleteBrake:
+    """The brake as one process sees it. Raises StorageUnavailableError: what cannot be counted is not carried out."""
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        limit: int,
+        count_rows: Callable[[Entity], Awaitable[int]],
+        now: Callable[[], datetime],
+    ) -> None:
+        """`count_rows`: how many rows Dynamics has that feed an entity; raises as DataverseClient does."""
+        self._state = state
+        self._limit = limit
+        self._count_rows = count_rows
+        self._now = now
+        self._limits: dict[str, tuple[int, datetime]] = {}
+
+    async def admit(self, entity: Entity, wanted: int) -> tuple[int, int]:
+        """How many of so many records may be dealt with now, and the limit: the others stop at the brake.
+
+        Those that may are counted.
+        """
+        granted, limit, is_on = await self._take(entity, wanted, self._known_limit(entity), final=False)
+        if granted == wanted or is_on:
+            return granted, limit
+        more, limit, _ = await self._take(entity, wanted - granted, await self._learn_limit(entity), final=True)
+        return granted + more, limit
+
+    async def give_back(self, entity: Entity, count: int) -> None:
+        """So many of those that were admitted were not dealt with: they come again, and are counted then."""
+
+        def change(value: Value) -> Mapping[str, object]:
+            slots, left = dict(value.get("slots", {})), count
+            for slot in sorted(slots, reverse=True):
+                taken = min(left, slots[slot])
+                slots[slot], left = slots[slot] - taken, left - taken
+            return {**value, "slots": {slot: number for slot, number in slots.items() if number}}
+
+        if count:
+            await self._state.change(KIND, entity.name, change)
+
+    async def _take(self, entity: Entity, wanted: int, limit: int, *, final: bool) -> tuple[int, int, bool]:
+        """How many are granted by which limit, and whether the brake was on already. `final`: the others stop."""
+        now, granted, was_on, applied = self._now(), 0, False, limit
+
+        def change(value: Value) -> Mapping[str, object]:
+            nonlocal granted, was_on, applied
+            slots = within_the_hour(value, now)
+            granted, was_on, applied = 0, bool(value.get("on")), int(value.get("limit", limit))
+            if was_on:
+                return {**value, "slots": slots, "stopped": int(value.get("stopped", 0)) + wanted}
+            applied = limit
+            granted = max(0, min(wanted, limit - sum(slots.values())))
+            slot = _slot(now)
+            slots[slot] = slots.get(slot, 0) + granted
+            found: dict[str, object] = {"slots": {name: number for name, number in slots.items() if number}}
+            if final and granted < wanted:
+                found |= {"on": timestamp(now), "limit": limit, "stopped": wanted - granted}
+            return found
+
+        await self._state.change(KIND, entity.name, change)
+        if final and granted < wanted and not was_on:
+            log.error("delete_brake_on entity=%s limit=%d stopped=%d", entity.name, limit, wanted - granted)
+        return granted, applied, was_on
+
+    def _known_limit(self, entity: Entity) -> int:
+        limit, since = self._limits.get(entity.name, (self._limit, datetime.min.replace(tzinfo=UTC)))
+        return limit if self._now() - since < KEEP else self._limit
+
+    async def _learn_limit(self, entity: Entity) -> int:
+        now = self._now()
+        if now - self._limits.get(entity.name, (0, datetime.min.replace(tzinfo=UTC)))[1] >= KEEP:
+            try:
+                rows = await self._count_rows(entity)
+            except MsiSyncError as error:
+                log.warning("rows_not_counted entity=%s %s", entity.name, error)
+                return self._limit
+            self._limits[entity.name] = max(self._limit, int(rows * SHARE)), now
+        return self._known_limit(entity)
+
+
+def within_the_hour(value: Value, now: datetime) -> dict[str, int]:
+    """The slots of a row that count."""
+    first = timestamp(now - WINDOW)
+    return {name: int(number) for name, number in value.get("slots", {}).items() if name > first}
+
+
+def _slot(now: datetime) -> str:
+    since = datetime.min.replace(tzinfo=UTC)
+    return timestamp(now - (now - since) % SLOT)

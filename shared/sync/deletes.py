@@ -1,0 +1,349 @@
+"""What becomes of a record in Marketo when its row is gone from Dynamics, as [lifecycle] of sync.toml says.
+
+    is it in Marketo? ▸ may so many go? ▸ delete, flag or unlink, 300 a call ▸ outcomes
+
+A row is gone when Dataverse itself says so (shared/sync/reader.py). Everything happens within the turn and under the
+lease of the entity's upserts, and the calls are theirs (shared/sync/upserts.py): an answer that did not come says
+nothing, and a record that spoils a call does not keep the others. Each step may be done twice: what is gone already is
+done. So after a crash at any point, the record's message brings the rest.
+
+The order is that of Adobe's CRM white paper: an opportunity's roles go before it. Companies and sales persons go when
+nothing refers to them any more: Marketo refuses them until then (1022), and they wait.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from ..config.sync_toml import LifecyclePolicy
+from ..marketo.answers import Result
+from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
+from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, Entity
+from ..model.errors import MsiSyncError, StorageUnavailableError
+from ..model.outcome import Failed, Outcome, Removed, Retry, Skipped, of_skip
+from ..model.record import Record, timestamp
+from ..telemetry import metrics
+from ..transport.client import Begin
+from .batch import Batch, Candidate
+from .circuit_breaker import Circuits
+from .delete_brake import CODE as BRAKE
+from .delete_brake import DeleteBrake
+from .marketo_cache import Known
+from .routing import chunked
+from .schema import Schema
+from .upserts import Upserts
+
+log = logging.getLogger(__name__)
+
+#: Marketo's codes for what it does not have: it is gone already (marketo.md 3.3).
+GONE = frozenset({"1004", "1013"})
+#: Marketo's code for a record that others refer to.
+IN_USE = "1022"
+#: Seconds until a record that is in use is tried again: a quarter of the time for which it has waited, within these.
+SOONEST, LATEST = 60.0, 3600.0
+#: Records that refer to one are named up to so many.
+NAMED = 3
+STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer, so deletions cannot be counted")
+NO_FLAG = Retry(
+    300,
+    "DeletedFlagMissing",
+    "Marketo has no boolean field of the name that deleted_flag in sync.toml gives, so a deleted person cannot be "
+    "flagged; add it in Marketo, or correct the name: msisync fields check",
+)
+DONE = {"delete": "deleted", "flag": "flagged", "unlink": "unlinked"}
+
+
+@dataclass(frozen=True, slots=True)
+class InMarketo:
+    """A record without a row, and what Marketo has of it. `ids`: Marketo's own; several, where several have the key."""
+
+    record: Record
+    ids: tuple[str, ...]
+    flagged: bool = False
+
+
+@dataclass(slots=True)
+class Going(Candidate):
+    """A record on its way out. `ids`: Marketo's own. `hanging`: what refers to it, in words, as far as is known."""
+
+    ids: tuple[str, ...] = ()
+    hanging: str = ""
+
+
+@dataclass(slots=True)
+class Deletes:
+    """Deals with the records of one process whose rows are gone. `wait`: for what is in use, in seconds."""
+
+    marketo: MarketoClient
+    schema: Schema
+    known: Known
+    circuits: Circuits
+    _: KW_ONLY
+    policy: LifecyclePolicy
+    brake: DeleteBrake | None
+    wait: float
+    clock: Callable[[], float]
+    now: Callable[[], datetime]
+    _removals: Removals = field(init=False)
+    _roles: RoleRemovals = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Its calls are those of upserts."""
+        parts = self.marketo, self.schema, self.known, self.circuits, self.clock
+        self._removals = Removals(*parts, policy=self.policy, wait=self.wait, now=self.now)
+        self._roles = RoleRemovals(*parts)
+
+    async def send(self, batch: Batch) -> None:
+        """Decide the records of this batch whose rows are gone (`Batch.gone`)."""
+        gone, batch.gone = [record for record in batch.gone if record.key in batch.open], []
+        action = action_of(self.policy, batch.entity)
+        if action == "keep":
+            for record in gone:
+                batch.decide([record], Skipped(reason_of(record)))
+            return
+        for part in chunked(gone, MAX_FILTER_VALUES):
+            await batch.guard(part, self._send(batch, part, action))
+
+    async def _send(self, batch: Batch, gone: list[Record], action: str) -> None:
+        """At most 300 of them."""
+        flag = (await self.schema.of(gone[0].table)).deleted_flag if action == "flag" else ""
+        if action == "flag" and not flag:
+            log.error("cannot_flag %s: %s", NO_FLAG.code, NO_FLAG.message)
+            batch.decide(gone, NO_FLAG)
+            return
+        found = await self._find(batch.entity, gone, flag)
+        for record in gone:
+            self.known.forget(batch.entity.name, record.id)
+            if record.id not in found or found[record.id].flagged:
+                batch.decide([record], Skipped(reason_of(record)))
+        wanted = [found[record.id] for record in gone if record.key in batch.open]
+        counted = [each for each in wanted if not each.record.confirmed]
+        going = await self._admitted(batch, counted)
+        try:
+            await self._remove(batch, [each for each in wanted if each.record.confirmed] + going, action, flag)
+        finally:
+            await self._give_back(batch, [each.record for each in going])
+
+    async def _find(self, entity: Entity, gone: Sequence[Record], flag: str) -> dict[str, InMarketo]:
+        """What Marketo has of these records, by key."""
+        key, own = self.marketo.key_of(entity), _id_field(entity)
+        ids = sorted({record.id for record in gone})
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in await self.marketo.read(entity, key, ids, [name for name in (own, key, flag) if name]):
+            found.setdefault(str(row.get(key) or "").lower(), []).append(row)
+        return {
+            record.id: InMarketo(
+                record,
+                tuple(str(row.get(own, "")) for row in found[record.id]),
+                flagged=bool(flag) and all(row.get(flag) is True for row in found[record.id]),
+            )
+            for record in gone
+            if record.id in found
+        }
+
+    async def _admitted(self, batch: Batch, wanted: list[InMarketo]) -> list[InMarketo]:
+        """Those that the brake lets go; the others are decided."""
+        if not wanted or self.brake is None:
+            return wanted
+        try:
+            granted, limit = await self.brake.admit(batch.entity, len(wanted))
+        except StorageUnavailableError as error:
+            log.warning("deletions_wait error=%s", error.cause)
+            batch.decide((each.record for each in wanted), STORAGE_AWAY)
+            return []
+        batch.decide((each.record for each in wanted[granted:]), Failed(BRAKE, brake_text(batch.entity, limit)))
+        return wanted[:granted]
+
+    async def _give_back(self, batch: Batch, going: list[Record]) -> None:
+        """What was counted and comes again is counted then."""
+        if self.brake is None:
+            return
+        done = {record.key for record, outcome in batch.outcomes if isinstance(outcome, Removed | Failed)}
+        try:
+            await self.brake.give_back(batch.entity, sum(record.key not in done for record in going))
+        except StorageUnavailableError as error:  # then the brake is a little stricter
+            log.warning("deletions_not_uncounted error=%s", error.cause)
+
+    async def _remove(self, batch: Batch, going: list[InMarketo], action: str, flag: str) -> None:
+        if batch.entity is OPPORTUNITY and going:
+            await self._roles.go_before(batch, [each.record.id for each in going])
+        waited = [each.record for each in going if self._removals.has_waited(each.record)]
+        hanging = await self._what_hangs_on(batch.entity, waited) if waited else {}
+        ready: dict[str, Candidate] = {}
+        for each in going:
+            body = body_of(batch.entity, each, action, key=self.marketo.key_of(batch.entity), flag=flag)
+            ready[each.record.id] = Going(
+                [each.record], {}, {}, tuple(body), each.record.id, json.dumps(body).encode(), ids=each.ids,
+                hanging=hanging.get(each.record.id, ""),
+            )  # fmt: skip
+        await self._removals.send(batch, ready, 1)
+
+    async def _what_hangs_on(self, entity: Entity, records: Sequence[Record]) -> dict[str, str]:
+        """What Marketo has that refers to these records, in words, by id: as far as it can be asked for that."""
+        found: dict[str, list[str]] = {record.id: [] for record in records}
+        for child in ENTITIES.values():
+            for link in (link for link in child.links if link.parent == entity.name and not link.by_id):
+                for id_, keys in (await self._referring(child, link.field, sorted(found))).items():
+                    if id_ in found:
+                        found[id_].append(_named(child, keys))
+        return {id_: " and ".join(texts) for id_, texts in found.items()}
+
+    async def _referring(self, child: Entity, link: str, ids: Sequence[str]) -> dict[str, list[str]]:
+        """The keys of records with this link, by what they refer to. Nothing where Marketo cannot be asked."""
+        key = self.marketo.key_of(child) or "role"
+        try:
+            described = await self.marketo.describe(child)
+            if link not in described or not described[link].searchable:
+                return {}
+            rows = await self.marketo.read(child, link, ids, [link, key])
+        except MsiSyncError as error:
+            log.warning("not_asked entity=%s field=%s %s", child.name, link, error)
+            return {}
+        found: dict[str, list[str]] = {}
+        for row in rows:
+            found.setdefault(str(row.get(link) or "").lower(), []).append(str(row.get(key) or "one without a key"))
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Removals(Upserts):
+    """Calls that delete, flag or unlink. `wait`: how long for what is in use, in seconds."""
+
+    policy: LifecyclePolicy
+    wait: float
+    now: Callable[[], datetime]
+
+    def has_waited(self, record: Record) -> bool:
+        """Whether a record has been in use for so long that the next refusal is the last."""
+        since = record.parked_since
+        return since is not None and (self.now() - since).total_seconds() >= self.wait
+
+    async def _write(
+        self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int, begin: Begin
+    ) -> list[Result]:
+        action = action_of(self.policy, entity)
+        if action == "delete":
+            return await self.marketo.delete(entity, bodies, deadline=deadline, tries=tries, begin=begin)
+        by = "id" if action == "unlink" else self.marketo.key_of(entity)
+        return await self.marketo.update(entity, bodies, by=by, deadline=deadline, tries=tries, begin=begin)
+
+    def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
+        assert isinstance(candidate, Going)  # noqa: S101  (nothing else is sent here)
+        (gone,), action = candidate.records, DONE[action_of(self.policy, entity)]
+        self.known.forget(entity.name, gone.id)
+        if result.code == IN_USE:
+            return self._in_use(entity, candidate, result)
+        if result.code and result.code not in GONE:
+            return of_skip(result.code, result.message)
+        if not result.code:
+            log.info(
+                "removed entity=%s action=%s table=%s id=%s marketo=%s correlation=%s",
+                entity.name, action, gone.table, gone.id, candidate.ids[0], gone.correlation_id,
+            )  # fmt: skip
+            metrics.record(metrics.REMOVED, 1, entity.name, action)
+        if len(candidate.ids) > 1:
+            return Retry(1, "SeveralWithTheKey", "Marketo has more records with this key; they follow one by one")
+        gone_already = result.code and action != "deleted"
+        return Skipped(reason_of(gone)) if gone_already else Removed(action, reason_of(gone))
+
+    def _in_use(self, entity: Entity, candidate: Going, result: Result) -> Outcome:
+        (gone,) = candidate.records
+        if self.has_waited(gone):
+            return Failed(result.code, in_use_text(entity, gone, candidate.hanging), "marketo")
+        since = gone.parked_since or self.now()
+        candidate.records[:] = [replace(gone, parked_since=since)]
+        after = min(max((self.now() - since).total_seconds() / 4, SOONEST), LATEST)
+        return Retry(after, result.code, f"{result.message}; it is deleted as soon as nothing refers to it")
+
+
+@dataclass(slots=True)
+class RoleRemovals(Upserts):
+    """Deletes the roles of opportunities. What fails shows when the opportunity itself is refused: it is in use."""
+
+    async def go_before(self, batch: Batch, opportunities: Sequence[str]) -> None:
+        """Delete all roles of these opportunities. Raises MsiSyncError when Marketo cannot be asked for them."""
+        names = OPPORTUNITY_ROLE.dedupe_fields
+        rows = await self.marketo.read(OPPORTUNITY_ROLE, names[0], opportunities, names, deadline=batch.deadline)
+        roles = [
+            Candidate([], {}, {}, names, key=str(row[names[0]]).lower(), body=_as_body(row, names))
+            for row in rows
+            if all(row.get(name) is not None for name in names)
+        ]
+        for part in chunked(roles, MAX_FILTER_VALUES):
+            await self._send_chunk(batch, part)
+
+    async def _write(
+        self, _: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int, begin: Begin
+    ) -> list[Result]:
+        return await self.marketo.delete(OPPORTUNITY_ROLE, bodies, deadline=deadline, tries=tries, begin=begin)
+
+    def _outcome(self, _: Entity, candidate: Candidate, result: Result) -> Outcome:
+        if result.code and result.code not in GONE:
+            log.warning("role_not_deleted opportunity=%s code=%s", candidate.key, result.code)
+        elif not result.code:
+            log.info("removed entity=%s action=deleted opportunity=%s", OPPORTUNITY_ROLE.name, candidate.key)
+            metrics.record(metrics.REMOVED, 1, OPPORTUNITY_ROLE.name, "deleted")
+        return Removed("deleted", "RowGone")
+
+
+def action_of(policy: LifecyclePolicy, entity: Entity) -> str:
+    """What is done with a record of this entity whose row is gone: keep, flag, unlink or delete.
+
+    A role has no key of its own: without its row, nobody knows which one it was.
+    """
+    return policy.of(entity.name) if entity.key else "keep"
+
+
+def reason_of(gone: Record) -> str:
+    """Why a record without a row is not synced."""
+    return "Deleted" if gone.operation == "delete" else "RowGone"
+
+
+def body_of(entity: Entity, gone: InMarketo, action: str, *, key: str, flag: str) -> dict[str, Any]:
+    """What Marketo gets: a person is deleted and unlinked by Marketo's id, everything else is done by its key.
+
+    A person cannot leave its company, only move to another one (marketo.md 5.3).
+    """
+    if action == "flag":
+        return {key: gone.record.id, flag: True}
+    if not entity.is_lead:
+        return {key: gone.record.id}
+    emptied = [key, *(link.field for link in entity.links if link.clears)] if action == "unlink" else []
+    return {"id": int(gone.ids[0]), **dict.fromkeys(emptied)}
+
+
+def brake_text(entity: Entity, limit: int) -> str:
+    """What the operator reads of a record that the brake has stopped."""
+    return (
+        f"its row is gone from Dynamics, but more than {limit} records of this kind would have been deleted, unlinked "
+        f"or flagged in Marketo within an hour. If that is right: msisync lifecycle release {entity.name} --apply. "
+        "If not: restore the rows in Dynamics, or discard these dead letters, and then release"
+    )
+
+
+def in_use_text(entity: Entity, gone: Record, hanging: str) -> str:
+    """What the operator reads of a record that could not be deleted, for others refer to it."""
+    since = f" since {timestamp(gone.parked_since)}" if gone.parked_since else ""
+    what = hanging or "records that Marketo does not let us look for (leads most likely)"
+    return (
+        f"its row is gone from Dynamics, but Marketo keeps the record{since}, for it is in use: by {what}. Move or "
+        f'delete them in Marketo and replay this record, or set {entity.name} = "keep" in [lifecycle] of sync.toml'
+    )
+
+
+def _id_field(entity: Entity) -> str:
+    return "marketoGUID" if entity is OPPORTUNITY else "id"
+
+
+def _named(child: Entity, keys: list[str]) -> str:
+    more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+    return f"{len(keys)} {child.path} ({', '.join(keys[:NAMED])}{more})"
+
+
+def _as_body(row: dict[str, Any], names: Sequence[str]) -> bytes:
+    return json.dumps({name: row[name] for name in names}, ensure_ascii=False).encode(errors="replace")
