@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
-from emulators.dataverse import actions, batch, constants, errors, writing
+from emulators.dataverse import actions, batch, constants, counting, errors, writing
 from emulators.dataverse.calls import Call
 from emulators.dataverse.environment import Environment
 from emulators.dataverse.login import Login
@@ -229,6 +229,7 @@ def _current_organization(call: Call) -> ApiResponse:
 _UNBOUND: Final[Mapping[tuple[str, str], Callable[[Call], ApiResponse]]] = {
     ("GET", "WhoAmI"): _who_am_i,
     ("GET", "RetrieveCurrentOrganization"): _current_organization,
+    ("GET", "RetrieveTotalRecordCount"): counting.total_record_count,
     ("POST", "Merge"): actions.merge,
     ("POST", "WinOpportunity"): actions.win_opportunity,
     ("POST", "LoseOpportunity"): actions.lose_opportunity,

@@ -30,6 +30,8 @@ from .dead_letters.command import GROUP as DEAD_LETTERS_HELP
 from .doctor.command import COMMAND as DOCTOR
 from .fields.command import COMMANDS as FIELDS
 from .fields.command import GROUP as FIELDS_HELP
+from .lifecycle import COMMAND as LIFECYCLE
+from .lifecycle import GROUP as LIFECYCLE_HELP
 from .output import Console, as_json, nobody_reads, take_any_text
 from .pause import PAUSE, RESUME
 from .register.command import REGISTER, UNREGISTER
@@ -52,6 +54,7 @@ COMMANDS: tuple[Command, ...] = (
     RESUME,
     RESYNC,
     WRITE_BACK,
+    LIFECYCLE,
 )
 
 #: Seconds that closing all connections may take.
@@ -67,6 +70,7 @@ GROUPS: dict[str, str] = {
     "show": "look at one record in every system",
     "dead-letters": DEAD_LETTERS_HELP,
     "write-back": WRITE_BACK_HELP,
+    "lifecycle": LIFECYCLE_HELP,
 }
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from ..model.codes import Kind, marketo_record
+from ..sync.delete_brake import CODE as BRAKE
 
 REPLAY = "msisync dead-letters replay"
 DISCARD = "msisync dead-letters discard"
+RELEASE = "msisync lifecycle release"
 
 #: What is to be fixed before the replay, by code; other codes by their kind.
 _MEND = {
     "RowHidden": "give a security role of the sync user Read on the table, for the whole organisation",
     "ParentMissing": "see why the parent does not sync",
+    "1022": "move or delete in Marketo what refers to the record",
     "UnknownAnswer": "see what stands between the app and Marketo, and whether Marketo is well",
     "UnknownResult": "see in Marketo what became of the record",
     "ResultCount": "see in Marketo what became of the records",
@@ -46,6 +49,8 @@ _NO_REPLAY = {
 
 def remedy(code: str, system: str, selection: str) -> str:
     """What to do next, with the command. `selection` picks the dead letter: "--id ..." or the like."""
+    if code == BRAKE:
+        return f"see whether so many rows were to be deleted in Dynamics; then {RELEASE} ENTITY --apply"
     if code in _NO_REPLAY:
         return f"{_NO_REPLAY[code]}, then {DISCARD} {selection} --apply"
     return f"{_fix(code, system)}, then {REPLAY} {selection} --apply"

@@ -99,7 +99,8 @@ def _show_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("place", help="address of a dead letter as list prints it, such as dead-letters/17")
 
 
-def _apply_arguments(parser: ArgumentParser) -> None:
+def apply_arguments(parser: ArgumentParser) -> None:
+    """Whether it is done at all, and for how many."""
     parser.add_argument("--apply", action="store_true", help="do it; without it nothing is changed")
     parser.add_argument("--max", type=number, default=MAX, metavar="N", help=f"at most N, 0 for all; default {MAX}")
 
@@ -109,13 +110,13 @@ def _again_argument(parser: ArgumentParser) -> None:
 
 
 def _replay_arguments(parser: ArgumentParser) -> None:
-    _apply_arguments(parser)
+    apply_arguments(parser)
     _again_argument(parser)
     add_filters(parser)
 
 
 def _discard_arguments(parser: ArgumentParser) -> None:
-    _apply_arguments(parser)
+    apply_arguments(parser)
     parser.add_argument("--exported", type=Path, metavar="FILE", help="only what an export has written to FILE")
     add_filters(parser)
 

@@ -26,9 +26,12 @@ from .text import group_json, show_groups, show_unseen
 _DONE = {"replay": "sent again", "discard": "removed", "import": "sent again"}
 
 
-async def replay(context: Context, given: Namespace, progress: Console) -> Result:
-    """Send dead letters to where they came from. Raises MsiSyncError when Service Bus does not answer."""
-    queues, stamp = context.settings.queues, Stamp(datetime.now(UTC), str(uuid4()))
+async def replay(context: Context, given: Namespace, progress: Console, *, confirms: bool = False) -> Result:
+    """Send dead letters to where they came from. Raises MsiSyncError when Service Bus does not answer.
+
+    `confirms`: deletions among them pass the brake (shared/sync/delete_brake.py).
+    """
+    queues, stamp = context.settings.queues, Stamp(datetime.now(UTC), str(uuid4()), confirms)
     found, tally = Selection(given.max, given.again), Tally()
     with progress.status("Looking at the dead letters"):
         unseen = await look(context, given, lambda letter: found.offer(letter, refusal(letter, queues)))

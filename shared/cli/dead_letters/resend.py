@@ -24,10 +24,14 @@ _DROPPED = BROKERS_OWN | {BROUGHT_BACK}
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What all messages of one replay carry: when it was, and its id."""
+    """What all messages of one replay carry: when it was, and its id.
+
+    `confirms`: it releases deletions from the brake (shared/sync/delete_brake.py).
+    """
 
     at: datetime
     id: str
+    confirms: bool = False
 
 
 def resend(letter: DeadLetter, queues: QueueSettings, stamp: Stamp) -> Outgoing | Refusal:
@@ -45,7 +49,15 @@ def resend(letter: DeadLetter, queues: QueueSettings, stamp: Stamp) -> Outgoing 
     if not entity:
         return _outgoing(letter, queues.changes, letter.message.body, None, properties)
     records = [
-        replace(record, attempt=0, parked_since=None, released=False, collected=False, replays=replays)
+        replace(
+            record,
+            attempt=0,
+            parked_since=None,
+            released=False,
+            collected=False,
+            replays=replays,
+            confirmed=stamp.confirms,
+        )
         for record in understood
     ]
     return _outgoing(letter, queues.of(entity), encode(entity, records), entity, properties)

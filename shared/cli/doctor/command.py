@@ -16,7 +16,7 @@ from rich.text import Text
 from ..command import Command, Exit, Result
 from ..context import Context
 from ..finding import Finding, Severity
-from . import alive, bus, dynamics, fields, hidden, insight, marketo, registration, settings
+from . import alive, bus, deletions, dynamics, fields, hidden, insight, marketo, registration, settings
 from .runner import Check, Subject, examine, with_needs
 
 CHECKS: tuple[Check, ...] = (
@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     *insight.CHECKS,
     *bus.CHECKS,
     *alive.CHECKS,
+    *deletions.CHECKS,
     *hidden.CHECKS,
 )
 

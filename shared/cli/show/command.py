@@ -42,7 +42,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     now = datetime.now(UTC)
     burst = timedelta(seconds=context.settings.sync.burst_window)
     search = await find_out(context, given.person, given.max_messages, progress)
-    around = Surroundings(now, burst, search.parents, search.unseen, search.troubles)
+    around = Surroundings(now, burst, search.parents, context.config.lifecycle, search.unseen, search.troubles)
     verdicts = [judge(person.subject, around) for person in search.persons]
     worst = max(verdicts, key=lambda verdict: verdict.exit)
     data = as_json(given.person, search, verdicts, worst)

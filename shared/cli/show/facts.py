@@ -85,8 +85,9 @@ class Subject:
     """A record on its way: what is known of it.
 
     `exists`, `in_marketo` and `differences` are None when nobody could tell; `table` and `id` are empty when nobody
-    knows them. `kept_out` says why it is excluded from the sync; `in_marketo` counts Marketo's records with its key;
-    `lookalikes` are Marketo's ids of records with its e-mail and no key; `parents` are those of an account.
+    knows them. `kept_out` says why it is excluded from the sync; `in_marketo` counts Marketo's records with its
+    key; `flagged`: its record there is flagged as deleted (`deleted_flag` of sync.toml). `lookalikes` are Marketo's
+    ids of records with its e-mail and no key; `parents` are those of an account.
     """
 
     table: str
@@ -95,6 +96,7 @@ class Subject:
     exists: bool | None = None
     kept_out: str = ""
     in_marketo: int | None = None
+    flagged: bool = False
     differences: list[Difference] | None = field(default_factory=list)
     lookalikes: list[int] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)

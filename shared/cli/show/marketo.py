@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from ...marketo.client import MAX_FILTER_VALUES, MarketoClient
-from ...model.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, SALES_PERSON
+from ...model.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, PERSON_TABLES, SALES_PERSON
 from ...model.errors import ConfigurationError
 from ...model.ids_and_times import moment
 from ...model.left_out import COMPANY_FIELD, NO_VALUE, of_company
@@ -31,13 +31,26 @@ async def look(marketo: MarketoClient, schema: Schema, tables: Collection[str], 
     """
     await _map(schema, tables, search)
     await _read_parents(marketo, search)
-    fields = _fields(marketo, search.persons)
+    flag = await _deleted_flag(schema, tables)
+    fields = tuple(dict.fromkeys([*_fields(marketo, search.persons), *filter(None, [flag])]))
     await _read_by_key(marketo, search.persons, fields)
     await _read_by_email(marketo, search.persons, fields, query)
     await _read_roles(marketo, search.persons)
     for person in search.persons:
+        person.subject.flagged = bool(flag) and any(row.get(flag) is True for row in _found(person))
         if person.mapped is not None and person.relations:
             person.subject.differences = list(differences(person))
+
+
+async def _deleted_flag(schema: Schema, tables: Collection[str]) -> str:
+    """The field of persons whose rows are deleted, if there is one."""
+    table = next((table for table in PERSON_TABLES if table in tables), "")
+    return (await schema.of(table)).deleted_flag if table else ""
+
+
+def _found(person: Person) -> list[dict[str, Any]]:
+    """Marketo's records of a person: by its key, or by the address if that is all that is known."""
+    return person.records if person.subject.id else person.same_email
 
 
 async def _map(schema: Schema, tables: Collection[str], search: Search) -> None:
@@ -57,7 +70,7 @@ async def _map(schema: Schema, tables: Collection[str], search: Search) -> None:
             person.subject.left_out = [*by_mapping.values(), *(each for each in noted if each.field not in by_mapping)]
             if found.clears_refused:
                 person.mapped.update((each.field, None) for each in left_out if each.code in NO_VALUE)
-            person.mapped.update(dict.fromkeys(found.id_fields, person.subject.id))
+            person.mapped.update(found.own_fields(person.subject.id))
         except ConfigurationError as error:
             search.troubles["the mapping"] = error.message
 

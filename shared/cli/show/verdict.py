@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ...model.entities import PERSON
+from ...config.sync_toml import LifecyclePolicy
+from ...model.entities import PERSON, TABLES
 from ...model.left_out import COMPANY_FIELD, LeftOut
 from ...model.outcome import Parent
 from ...model.record import timestamp
@@ -19,15 +20,21 @@ from .facts import Letter, Subject, Unseen, Wait, Waiting
 class Surroundings:
     """What a verdict needs beside the record's own facts.
 
-    `unseen` and `troubles` are what could not be looked at; `burst` is how long a burst's records are collected:
-    what is scheduled later than that waits for another try.
+    `lifecycle`: what sync.toml says of deleted rows. `unseen` and `troubles` are what could not be looked at;
+    `burst` is how long a burst's records are collected: what is scheduled later than that waits for another try.
     """
 
     now: datetime
     burst: timedelta
     parents: Mapping[Parent, Subject]
+    lifecycle: LifecyclePolicy = field(default_factory=LifecyclePolicy)
     unseen: Sequence[Unseen] = ()
     troubles: Mapping[str, str] | None = None
+
+    def policy_of(self, subject: Subject) -> str:
+        """What is done in Marketo when the row of such a record is deleted; who is asked for is a person."""
+        entity = TABLES[subject.table][0] if subject.table in TABLES else PERSON
+        return self.lifecycle.of(entity.name)
 
 
 _SAVE = "save the row in Dynamics, which sends it again"
@@ -41,6 +48,11 @@ _SKIPPED = {
     "MailHidden": "let the sync user read internalemailaddress by a column security profile in Dynamics",
     "ApplicationUser": "assign the row to a person, or see [owner] in sync.toml",
 }
+#: What has become of persons whose rows are deleted, by the policy.
+_REMOVED = {
+    "delete": "; a person whose row is deleted is deleted in Marketo too",
+    "unlink": "; a person whose row is deleted stays in Marketo without its key",
+}
 #: Fields that hold links, by which a person may differ while it waits to be linked.
 _LINKS = frozenset(link.field for link in PERSON.links)
 
@@ -51,19 +63,21 @@ def judge(subject: Subject, around: Surroundings, *, explain: bool = True) -> Fi
         return _unknown(subject, around, "Dynamics")
     if not subject.exists:
         hidden = next((letter for letter in subject.letters if letter.code == "RowHidden"), None)
-        return _dead_lettered(subject, hidden) if hidden else _gone(subject)
+        return _dead_lettered(subject, hidden) if hidden else _gone(subject, around)
     if subject.kept_out:
         return _filtered(subject)
     return _there(subject, around) or _under_way(subject, around, explain) or _stuck(subject, around)
 
 
-def _gone(subject: Subject) -> Finding:
+def _gone(subject: Subject, around: Surroundings) -> Finding:
+    if subject.flagged:
+        return ok(f"{subject} is deleted in Dynamics, and flagged as deleted in Marketo", code="Flagged")
+    policy = around.policy_of(subject)
+    if subject.in_marketo and policy == "keep":
+        keeps = "Marketo keeps its record, as [lifecycle] of sync.toml says"
+        return ok(f"{subject} is not in Dynamics (any more); {keeps}", code="Kept")
     if subject.in_marketo:
-        return failed(
-            f"{subject} is not in Dynamics (any more), but Marketo has its record",
-            "deletes are not carried over: delete or merge the record in Marketo if it is not wanted there",
-            code="GoneInDynamics",
-        )
+        return _under_way(subject, around, explain=False) or _still_there(subject, around)
     if subject.waiting or subject.letters:
         where = (subject.waiting or subject.letters)[0].queue
         return failed(
@@ -72,9 +86,21 @@ def _gone(subject: Subject) -> Finding:
             code="GoneInDynamics",
         )
     return failed(
-        f"neither Dynamics nor Marketo has {subject}",
+        f"neither Dynamics nor Marketo has {subject}{_REMOVED.get(policy, '')}",
         "check the id or address, and that the sync user may read the row",
         code="NotFound",
+    )
+
+
+def _still_there(subject: Subject, around: Surroundings) -> Finding:
+    """Its row is gone, and what sync.toml says of that has not been done."""
+    if subject.letters:
+        return _dead_lettered(subject, subject.letters[-1])
+    policy = f"[lifecycle] of sync.toml says {around.policy_of(subject)}"
+    return failed(
+        f"{subject} is not in Dynamics (any more), but Marketo has its record as if it were, though {policy}",
+        "msisync heard nothing of the deletion: check the steps (msisync doctor), and do it by hand in Marketo",
+        code="GoneInDynamics",
     )
 
 

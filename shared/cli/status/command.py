@@ -33,8 +33,8 @@ Hot rows          rows that are changed again and again within the hour, often b
 
 Asks neither Marketo nor Dynamics. A queue with sessions is read only while the app does not work on it.
 
-Exit codes: 0 all is well; 1 dead letters, a pause, an open circuit, the day's share used up, or a change that waits for
-more than 15 minutes; 2 something could not be looked at.
+Exit codes: 0 all is well; 1 dead letters, a pause, an open circuit, a brake on deletions, the day's share used up, or a
+change that waits for more than 15 minutes; 2 something could not be looked at.
 Next: msisync dead-letters summary, msisync show person <e-mail>, msisync doctor"""
 
 
@@ -97,6 +97,9 @@ def as_json(status: Status) -> dict[str, Any]:
             "closed_reason": budget.closed_reason,
         },
         "circuits": {name: outage.as_json() for name, outage in status.circuits.items()},
+        "delete_brakes": {
+            name: {key: brake.get(key) for key in ("on", "limit", "stopped")} for name, brake in status.brakes.items()
+        },
         "write_back": {
             "runs": status.write_back.runs,
             "refused": status.write_back.refused,

@@ -17,6 +17,7 @@ from ...write_back.results import LATE, changes_done
 from ..command import Exit
 from ..finding import Finding, attention
 from ..queues import ACTIVE, PAUSED, resume_line
+from ..remedies import RELEASE
 
 #: What is done about an app, or a function of it, that does not run.
 APP_SILENT = "see that the function app runs; docs/troubleshooting.md#app-silent"
@@ -101,9 +102,10 @@ class WriteBack:
 
 @dataclass(slots=True)
 class Status:
-    """Everything. `parked_more`, `letters_more`: there are more than were counted. `letters_elsewhere`: dead letters of
-    no entity. `beats`: the last notes of the app's functions, None where they were not looked at; `schedule`: that of
-    the minute timer. `unseen`: what could not be looked at, with the reason: a queue, PARKED or STATE.
+    """Everything. `parked_more`, `letters_more`: there are more than were counted. `letters_elsewhere`: dead
+    letters of no entity. `brakes`: entities whose deletions have stopped, see sync/delete_brake.py. `beats`: the
+    last notes of the app's functions, None where they were not looked at; `schedule`: that of the minute timer.
+    `unseen`: what could not be looked at, with the reason: a queue, PARKED or STATE.
     """
 
     at: datetime
@@ -115,6 +117,7 @@ class Status:
     parked_more: bool = False
     budget: Usage | None = None
     circuits: dict[str, Outage] = field(default_factory=dict)
+    brakes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     write_back: WriteBack = field(default_factory=WriteBack)
     beats: Mapping[str, Beat] | None = None
     schedule: str = ""
@@ -146,6 +149,7 @@ class Status:
         return [
             *self._silent(),
             *self._stopped(),
+            *self._braked(),
             *self._closed(),
             *self._waits(),
             *self._written_back(),
@@ -198,6 +202,10 @@ class Status:
                 text, f"continues automatically at {_time(self.budget.closed_until)}; see MARKETO_DAILY_SHARE"
             )
 
+    def _braked(self) -> Iterator[Finding]:
+        for name, brake in self.brakes.items():
+            yield attention(braked(name, brake), f"{RELEASE} {name}")
+
     def _waits(self) -> Iterator[Finding]:
         for queue in self.queues:
             if queue.oldest and self.at - queue.oldest > LONG:
@@ -224,6 +232,15 @@ class Status:
         if self.dead:
             number = f"{self.dead:,} dead letter{'s' if self.dead != 1 else ''}"
             yield attention(number, "msisync dead-letters summary")
+
+
+def braked(entity: str, brake: Mapping[str, Any]) -> str:
+    """What the brake on the deletions of an entity says."""
+    since = moment(brake.get("on"))
+    return (
+        f"deletions of {entity} have stopped{f' at {_time(since)}' if since else ''}: more than {brake.get('limit')} "
+        f"within an hour, {brake.get('stopped')} in dead-letters"
+    )
 
 
 def age(duration: timedelta) -> str:

@@ -20,7 +20,7 @@ from ...model.dead_letter import Explanation
 from ...model.entities import ENTITIES
 from ...model.errors import MessageError, StorageUnavailableError
 from ...model.record import decode
-from ...sync import circuit, circuit_breaker, heartbeat, statistics
+from ...sync import circuit, circuit_breaker, delete_brake, heartbeat, statistics
 from ...sync.heartbeat import beat_of
 from ...write_back import results
 from ...write_back.due import DUE
@@ -158,6 +158,7 @@ async def _state(context: Context, status: Status) -> None:
     status.beats = {name: beat for name, beat in notes.items() if beat}
     status.schedule = context.environment.get("RELEASE_SCHEDULE", "")
     status.circuits = circuit.still_open(await _all(state, circuit_breaker.KIND), status.at)
+    status.brakes = {name: row for name, row in (await _all(state, delete_brake.KIND)).items() if row.get("on")}
     await _write_back(state, status)
     limits = limits_of(context.settings.marketo)
     budget = Budget(state, limits, instance_id="status", now=lambda: datetime.now(UTC), operator=True)

@@ -47,6 +47,18 @@ async def test_without_a_valid_token_the_answer_tells_where_to_sign_in(api: Runn
         )
 
 
+@pytest.mark.parametrize("names", ["['account','contact','lead']", "@p"])
+async def test_the_rows_of_tables_are_counted(api: Running, names: str) -> None:
+    query = "?@p=[%22account%22,%22contact%22,%22lead%22]" if names == "@p" else ""
+    answer = await api.call("GET", f"RetrieveTotalRecordCount(EntityNames={names}){query}")
+    found = json.loads(answer.body)["EntityRecordCountCollection"]
+    assert found == {"Count": 3, "IsReadOnly": False, "Keys": ["account", "contact", "lead"], "Values": [1, 1, 0]}
+
+
+async def test_tables_that_do_not_exist_cannot_be_counted(api: Running) -> None:
+    assert (await api.call("GET", "RetrieveTotalRecordCount(EntityNames=['accounts'])")).status == 400
+
+
 async def test_tokens_expire(api: Running) -> None:
     token = api.access_token()
     api.environment.switches.clock_offset = 3599

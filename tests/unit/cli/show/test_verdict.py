@@ -11,6 +11,7 @@ from shared.cli.command import Exit
 from shared.cli.finding import Finding
 from shared.cli.show.facts import Difference, Letter, Subject, Unseen, Wait, Waiting
 from shared.cli.show.verdict import Surroundings, judge
+from shared.config.sync_toml import LifecyclePolicy
 from shared.model.left_out import LeftOut, of_company
 from shared.model.outcome import Parent, WillNotCome
 
@@ -45,6 +46,8 @@ def verdict(subject: Subject, **around: Any) -> Finding:
     return judge(subject, Surroundings(**given))
 
 
+DELETES = {"lifecycle": LifecyclePolicy(person="delete")}
+BRAKED = Letter("dead-letters", "persons", "DeleteBrake", "its row is gone", "msisync", NOW, 1)
 CASES: dict[str, tuple[Subject, dict[str, Any], str, Exit, list[str]]] = {
     "as it is in Dynamics": (person(in_marketo=1), {}, "Synced", Exit.OK, ["Pat Doe", ID]),
     "synced, another change comes": (
@@ -139,12 +142,26 @@ CASES: dict[str, tuple[Subject, dict[str, Any], str, Exit, list[str]]] = {
         person(in_marketo=1, lookalikes=[77]), {}, "DuplicateInMarketo", Exit.FAILED, ["record 77"],
     ),
     "gone, with a record": (
-        person(exists=False, in_marketo=1), {}, "GoneInDynamics", Exit.FAILED, ["Marketo has its record"],
+        person(exists=False, in_marketo=1), DELETES, "GoneInDynamics", Exit.FAILED, ["Marketo has its record"],
+    ),
+    "gone, kept": (person(exists=False, in_marketo=1), {}, "Kept", Exit.OK, ["Marketo keeps its record"]),
+    "gone, flagged": (
+        person(exists=False, in_marketo=1, flagged=True), DELETES, "Flagged", Exit.OK,
+        ["deleted in Dynamics, and flagged as deleted in Marketo"],
+    ),
+    "gone, its deletion is on its way": (
+        person(exists=False, in_marketo=1, waiting=[QUEUED]), DELETES, "Queued", Exit.ATTENTION, ["waits in"],
+    ),
+    "gone, stopped by the brake": (
+        person(exists=False, in_marketo=1, letters=[BRAKED]), DELETES, "DeadLettered", Exit.FAILED, ["DeleteBrake"],
     ),
     "gone, with a message": (
         person(exists=False, waiting=[NOTIFIED]), {}, "GoneInDynamics", Exit.FAILED, ["dynamics-changes"],
     ),
     "nowhere": (Subject("", ID, exists=False, in_marketo=0), {}, "NotFound", Exit.FAILED, [ID]),
+    "nowhere, for it is deleted": (
+        Subject("", ID, exists=False, in_marketo=0), DELETES, "NotFound", Exit.FAILED, ["is deleted in Marketo too"],
+    ),
     "Dynamics is away": (
         Subject("", ID, in_marketo=1), {"troubles": {"Dynamics": "AADSTS50126: …"}}, "Unknown", Exit.FAILED,
         ["AADSTS50126"],
@@ -284,7 +301,8 @@ def test_the_codes_are_those_that_the_documentation_lists() -> None:
     judged: Callable[[str], str] = lambda name: verdict(CASES[name][0], **CASES[name][1]).code  # noqa: E731
     assert {judged(name) for name in CASES} | {"WaitingForParent", "LinkedLater"} == {
         "FieldsLeftOut", "Synced", "Differs", "Filtered", "NotSentYet", "Queued", "Retrying", "WaitingForParent",
-        "LinkedLater", "DeadLettered", "NotInMarketo", "DuplicateInMarketo", "GoneInDynamics", "NotFound", "Unknown",
+        "LinkedLater", "DeadLettered", "NotInMarketo", "DuplicateInMarketo", "GoneInDynamics", "Kept",
+        "Flagged", "NotFound", "Unknown",
     }  # fmt: skip
 
 
