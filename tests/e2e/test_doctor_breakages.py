@@ -19,7 +19,7 @@ from shared.cli.finding import Finding, Severity
 from tests.support.values import ROOT
 
 #: They depend on the broker, or on what the app has noted, and have test files of their own.
-NOT_OF_VENDORS = {"bus", "queues", "changes-key", "given-up", "app", "hidden-rows"}
+NOT_OF_VENDORS = {"bus", "queues", "changes-key", "given-up", "app", "deletions", "hidden-rows"}
 QUICK = {"write_latency_ms": 0, "write_latency_ms_per_record": 0, "read_latency_ms": 0}
 Hand = Callable[[Operator, AsyncExitStack], Awaitable[None]]
 

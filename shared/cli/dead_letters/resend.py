@@ -56,7 +56,7 @@ def resend(letter: DeadLetter, queues: QueueSettings, stamp: Stamp) -> Outgoing 
             released=False,
             collected=False,
             replays=replays,
-            confirmed=stamp.confirms,
+            confirmed=record.confirmed or stamp.confirms,
         )
         for record in understood
     ]

@@ -354,3 +354,36 @@ async def test_a_next_page_elsewhere_is_not_followed(link: str) -> None:
         with pytest.raises(DataverseError, match="ForeignLink"):
             await read
     assert {request.url.host for request in world.requests} == {"contoso.crm4.dynamics.com"}
+
+
+def parts(*answers: tuple[int, str]) -> httpx.Response:
+    lines = [
+        line
+        for status, code in answers
+        for line in (
+            *("--r", "Content-Type: application/http", "", f"HTTP/1.1 {status} X", "Content-Type: application/json"),
+            *("", json.dumps({"error": {"code": code, "message": "x"}} if code else {})),
+        )
+    ]
+    body = "\r\n".join([*lines, "--r--", ""]).encode()
+    return httpx.Response(200, content=body, headers={"Content-Type": "multipart/mixed; boundary=r"})
+
+
+async def test_only_dataverses_own_word_says_that_a_row_does_not_exist() -> None:
+    """A gateway's 404, or that of a wrong address, says nothing about a row: its record would be deleted for that."""
+    world = World(parts((200, ""), (404, "0x80040217"), (404, ""), (404, "0x8006088a"), (403, "0x80048306")))
+    assert await world.client.statuses("contacts", "contactid", list("abcde")) == [200, 404, 0, 0, 403]
+
+
+async def test_rows_are_counted_by_dynamics_own_statistics() -> None:
+    collection = {"Count": 2, "IsReadOnly": False, "Keys": ["contact", "lead"], "Values": [40_000, 200]}
+    world = World(httpx.Response(200, json={"EntityRecordCountCollection": collection}))
+    assert await world.client.count_rows(["lead", "contact"]) == 40_200
+    assert world.requests[0].url.path == f"{API}/RetrieveTotalRecordCount(EntityNames=['lead','contact'])"
+
+
+@pytest.mark.parametrize("found", [None, {}, {"Keys": ["lead"], "Values": [1]}, {"Keys": ["lead"], "Values": []}])
+async def test_a_count_that_is_not_as_documented_is_none(found: Any) -> None:
+    world = World(httpx.Response(200, json={"EntityRecordCountCollection": found}))
+    with pytest.raises(DataverseError):
+        await world.client.count_rows(["lead", "contact"])

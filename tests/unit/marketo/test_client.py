@@ -106,6 +106,56 @@ async def test_an_upsert_is_the_call_that_marketo_documents(entity: Any, path: s
     assert request.headers["Content-Type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    ("entity", "path", "how", "body"),
+    [
+        (PERSON, "/rest/v1/leads/delete.json", {}, b'{"id":7}'),
+        (COMPANY, "/rest/v1/companies/delete.json", {"deleteBy": "dedupeFields"}, b'{"externalCompanyId":"a"}'),
+        (ROLE, "/rest/v1/opportunities/roles/delete.json", {"deleteBy": "dedupeFields"}, b'{"leadId":7}'),
+    ],
+)
+async def test_a_delete_is_the_call_that_marketo_documents(
+    entity: Any, path: str, how: dict[str, str], body: bytes
+) -> None:
+    gone = {"status": "skipped", "reasons": [{"code": "1013", "message": "Record not found"}]}
+    world = World(ok([{"id": 7, "status": "deleted"}, gone]))
+    found = await world.client.delete(entity, [body, body], deadline=FAR, begin=world.begin)
+    assert [(each.status, each.id, each.code) for each in found] == [("deleted", 7, ""), ("skipped", 0, "1013")]
+    (request,) = world.requests
+    assert (request.method, request.url.path, request.url.query) == ("POST", path, b"")
+    assert json.loads(request.content) == {**how, "input": [json.loads(body)] * 2}
+    assert world.begun == 1
+
+
+async def test_only_the_documented_status_of_a_delete_counts_as_done() -> None:
+    world = World(ok([{"status": "updated"}]))
+    (found,) = await world.client.delete(COMPANY, [b"{}"], deadline=FAR, begin=world.begin)
+    assert found.code == "UnknownResult"
+
+
+@pytest.mark.parametrize("count", [0, 2])
+async def test_a_delete_has_a_result_for_each_record(count: int) -> None:
+    world = World(ok([{"status": "deleted"}] * count))
+    with pytest.raises(MarketoError, match="ResultCount"):
+        await world.client.delete(COMPANY, [b"{}"], deadline=FAR, begin=world.begin)
+
+
+async def test_a_delete_whose_answer_is_lost_is_not_sent_again() -> None:
+    """It may be at work: until it must have ended, the key belongs to it."""
+    world = World(httpx.ReadTimeout("late"), ok([{"status": "deleted"}]))
+    with pytest.raises(MarketoError) as lost:
+        await world.client.delete(COMPANY, [b"{}"], deadline=FAR, begin=world.begin)
+    assert lost.value.at_work
+    assert len(world.requests) == 1
+
+
+async def test_an_update_by_another_field_creates_nothing() -> None:
+    world = World(ok([{"id": 7, "status": "updated"}]))
+    await world.client.update(PERSON, [b'{"id":7}'], by="id", deadline=FAR, begin=world.begin)
+    expected = {"action": "updateOnly", "lookupField": "id", "input": [{"id": 7}]}
+    assert json.loads(world.requests[0].content) == expected
+
+
 async def test_each_record_has_its_result_by_position() -> None:
     skipped = {"seq": 1, "status": "skipped", "reasons": [{"code": "1003", "message": "Invalid data"}]}
     world = World(ok([{"id": 7, "status": "created"}, skipped, {"marketoGUID": "dff", "status": "updated"}]))

@@ -14,7 +14,19 @@ from shared.azure.service_bus import Outgoing
 from shared.model.dead_letter import MESSAGE_LENGTH
 from shared.model.entities import ENTITIES, Entity
 from shared.model.errors import BrokerUnavailableError, StorageUnavailableError
-from shared.model.outcome import FILTERED, Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced, WillNotCome
+from shared.model.outcome import (
+    FILTERED,
+    Deferred,
+    Failed,
+    Later,
+    Outcome,
+    Parent,
+    Removed,
+    Retry,
+    Skipped,
+    Synced,
+    WillNotCome,
+)
 from shared.model.record import MAX_RECORDS, Record, decode, read
 from shared.sync.scheduling import AT_ONCE, BACKOFF, JITTER, Windows
 from shared.sync.settlement import Settler
@@ -97,6 +109,15 @@ async def test_children_of_what_is_in_marketo_now_are_released_and_of_nothing_el
         (record(4, requested=True), Skipped("RowGone")),
     )
     assert world.released == [record(1, requested=True), record(2)]
+
+
+async def test_the_children_of_what_was_deleted_go_without_it(world: World) -> None:
+    removed = (record(1, requested=True), Removed("deleted", "Deleted"))
+    assert await world.settle(removed, (record(2), Removed("flagged", "RowGone"))) == []
+    assert world.released == []
+    assert [(lost.id, cause.code, cause.skipped) for lost, cause in world.given_up] == [
+        (record(1).id, "Deleted", True), (record(2).id, "RowGone", True),
+    ]  # fmt: skip
 
 
 async def test_nobody_waits_for_a_role(world: World) -> None:

@@ -41,6 +41,16 @@ def sent(found: DeadLetter) -> Outgoing:
     return prepared
 
 
+def test_a_deletion_that_an_operator_releases_passes_the_brake_from_then_on() -> None:
+    record = Record("contact", ID, SEEN, "delete")
+    released = resend(letter(OURS, encode("person", [record]), OF_RECORD), QUEUES, Stamp(NOON, "5f0c", confirms=True))
+    assert isinstance(released, Outgoing)
+    (again,) = decode(released.body, "person")
+    assert (again.operation, again.confirmed) == ("delete", True)
+    (later,) = decode(sent(letter(OURS, released.body, OF_RECORD)).body, "person")
+    assert later.confirmed
+
+
 def test_a_record_begins_anew_and_keeps_what_it_is() -> None:
     record = Record(
         "contact", ID, SEEN, correlation_id="c0", attempt=8, requested=True, parked_since=SEEN, released=True,

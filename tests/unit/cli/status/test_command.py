@@ -111,6 +111,17 @@ def test_without_the_right_to_manage_dead_letters_are_those_that_were_seen(statu
     assert text_of(status).count("?") >= 3 * len(NAMES)
 
 
+def test_a_brake_on_deletions_says_how_it_is_released(status: Status) -> None:
+    status.brakes["person"] = {"on": "2026-03-04T11:58:00.000Z", "limit": 500, "stopped": 41}
+    (found,) = status.attentions
+    assert found.text == (
+        "deletions of person have stopped at 2026-03-04 11:58 UTC: more than 500 within an hour, 41 in dead-letters"
+    )
+    assert found.remedy == "msisync lifecycle release person"
+    assert status.exit is Exit.ATTENTION
+    assert as_json(status)["delete_brakes"] == {"person": status.brakes["person"]}
+
+
 def test_circuits_and_the_budget_say_when_they_open_again(status: Status) -> None:
     assert status.budget
     status.circuits["company"] = Outage(NOON - timedelta(minutes=9), NOON + timedelta(minutes=1), "marketo 503: away")
