@@ -12,7 +12,7 @@ from .command import Command, Exit, Result
 from .dead_letters.command import apply_arguments
 from .dead_letters.look import add_filters
 from .dead_letters.replay import replay
-from .dead_letters.text import say
+from .output import say
 from .pause import entity_name
 from .remedies import RELEASE
 from .status.facts import braked
