@@ -93,21 +93,6 @@ async def test_a_missing_column_needs_attention(operator: Operator) -> None:
     assert "attention contact.fields.title: contact has no column jobtitle" in ended.out
 
 
-async def test_a_missing_field_needs_attention(operator: Operator) -> None:
-    await operator.system.marketo("/switches", {"removed_fields": {"companies": ["sicCode"]}})
-    ended = await operator.fields("check", "--json")
-    assert ended.code == 1
-    (found,) = [finding for finding in ended.json["findings"] if finding["severity"] != "ok"]
-    assert (found["code"], found["table"], found["key"]) == ("FieldMissing", "account", "fields.sicCode")
-
-
-async def test_a_wrong_type_fails(operator: Operator) -> None:
-    operator.configure('numberOfEmployees = "numberofemployees"', 'numberOfEmployees = "tickersymbol"')
-    ended = await operator.fields("check")
-    assert ended.code == 2
-    assert "failed    account.fields.numberOfEmployees" in ended.out
-
-
 async def test_an_object_that_marketo_denies(operator: Operator) -> None:
     await operator.system.marketo("/switches", {"denied_objects": ["opportunities"]})
     checked, listed, suggested = await asyncio.gather(

@@ -263,13 +263,6 @@ async def test_list_without_a_table_shows_all_that_are_mapped(sides: Sides) -> N
     assert "Dynamics: opportunity" in text(result)
 
 
-async def test_list_says_which_object_is_denied(sides: Sides) -> None:
-    await sides.marketo(denied_objects=["companies"])
-    result = await sides.list("account")
-    assert result.exit is Exit.ATTENTION
-    assert "603" in text(result)
-
-
 def pasted(toml: str, *, all_of_it: bool) -> dict[str, Any]:
     lines: Iterable[str] = toml.splitlines()
     if all_of_it:

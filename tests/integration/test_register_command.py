@@ -228,25 +228,6 @@ async def test_other_people_s_endpoints_stay_and_one_that_posts_here_is_reported
     assert (await registered.run("unregister --name theirs")).data["actions"] == []  # nor does it take ours instead
 
 
-async def test_the_endpoint_that_someone_made_by_hand_is_taken_over(admin: Admin) -> None:
-    await admin.apply("register --name by-hand")
-    assert await admin.todo() == []
-    assert (await admin.run("register")).data["name"] == "by-hand"
-
-
-async def test_from_queue_to_webhook_and_back(registered: Admin) -> None:
-    await registered.apply("register --webhook")
-    (endpoint,) = registered.rows("serviceendpoint")
-    assert (endpoint["contract"], endpoint["authtype"], endpoint["url"]) == (8, 4, HOOK)
-    assert endpoint["authvalue"] == "function-key"
-    assert len(registered.rows("sdkmessageprocessingstep")) == 20
-    assert await registered.todo("register --webhook") == []
-    await registered.apply()
-    (endpoint,) = registered.rows("serviceendpoint")
-    assert endpoint["contract"] == 6
-    assert await registered.todo() == []
-
-
 # -- unregister ---------------------------------------------------------------------------------------------------
 
 

@@ -93,6 +93,9 @@ async def test_a_custom_company_field_is_read_through_the_lead_and_not_written(m
     assert outcomes(await marketo.sync("leads", [{**person, "accountTier": "tin"}], **BY_PERSON)) == ["1021"]
     query = {"filterType": "externalPersonId", "filterValues": "p", "fields": "accountTier"}
     assert (await marketo.get("leads", **query))["result"] == [{"accountTier": "gold"}]
+    unlinked = [{"externalPersonId": "q", "accountTier": "tin"}]
+    assert outcomes(await marketo.sync("leads", unlinked, **BY_PERSON)) == ["created"]
+    assert "accountTier" in (await described(marketo, "companies/describe"))[0]
     fields, searchable = await described(marketo)
     assert fields["accountTier"]["length"] == 10
     assert ["accountTier"] not in searchable

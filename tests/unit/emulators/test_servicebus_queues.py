@@ -9,8 +9,6 @@ from emulators.servicebus import amqp
 from emulators.servicebus.errors import (
     MessageLockLost,
     MessageNotFound,
-    NotAllowed,
-    SessionCannotBeLocked,
     SessionLockLost,
 )
 from emulators.servicebus.messages import Message, MessageState, parse_message
@@ -54,53 +52,11 @@ def names(messages: list[Message]) -> list[object]:
     return [item.message_id for item in messages]
 
 
-def test_messages_come_in_the_order_they_were_sent(clock: Clock) -> None:
-    queue = queue_of(clock)
-    queue.send([message("a"), message("b")])
-    queue.send([message("c")])
-    assert names(queue.receive(2)) == ["a", "b"]
-    assert names(queue.receive(2)) == ["c"]
-
-
-def test_an_abandoned_message_comes_again_first_and_its_delivery_counts(clock: Clock) -> None:
-    queue = queue_of(clock)
-    queue.send([message("a"), message("b")])
-    first = queue.receive(1)[0]
-    assert first.delivery_count == 0
-    queue.abandon(first.lock_token)
-    assert [(item.message_id, item.delivery_count) for item in queue.receive(5)] == [("a", 1), ("b", 0)]
-
-
 def test_a_released_message_was_never_delivered(clock: Clock) -> None:
     queue = queue_of(clock)
     queue.send([message("a")])
     queue.release(queue.receive(1)[0].lock_token)
     assert queue.receive(1)[0].delivery_count == 0
-
-
-def test_a_lock_expires_and_its_token_is_worthless_then(clock: Clock) -> None:
-    queue = queue_of(clock, lock_seconds=30)
-    queue.send([message("a")])
-    token = queue.receive(1)[0].lock_token
-    clock.now += 29.9
-    assert not queue.receive(1)
-    clock.now += 0.1
-    with pytest.raises(MessageLockLost):
-        queue.complete(token)
-    again = queue.receive(1)[0]
-    assert again.delivery_count == 1
-    queue.complete(again.lock_token)
-    assert queue.counts().active == 0
-
-
-def test_renewing_keeps_a_lock(clock: Clock) -> None:
-    queue = queue_of(clock, lock_seconds=30)
-    queue.send([message("a")])
-    token = queue.receive(1)[0].lock_token
-    clock.now += 20
-    assert queue.renew_lock(token) == clock.now + 30
-    clock.now += 20
-    queue.complete(token)
 
 
 def test_the_last_failed_delivery_dead_letters_the_message_with_the_services_reason(clock: Clock) -> None:
@@ -209,41 +165,6 @@ def test_a_deferred_message_comes_only_by_its_number_and_stays_deferred_when_giv
         queue.receive_deferred([number])
     queue.complete(again.lock_token)
     assert queue.counts().active == 0
-
-
-def test_a_session_queue_takes_no_message_without_a_session_and_no_part_of_its_batch(clock: Clock) -> None:
-    queue = queue_of(clock, sessions=True)
-    with pytest.raises(NotAllowed, match="SessionId was not set"):
-        queue.send([message("a", "S"), message("b")])
-    assert queue.counts().active == 0
-
-
-def test_a_session_has_one_holder_and_next_available_skips_it(clock: Clock) -> None:
-    queue = queue_of(clock, sessions=True)
-    queue.send([message("a", "A"), message("b", "B")])
-    first = queue.accept_session(None, Holder())
-    second = queue.accept_session(None, Holder())
-    assert first is not None
-    assert second is not None
-    assert (first.session.id, second.session.id) == ("A", "B")
-    assert queue.accept_session(None, Holder()) is None
-    with pytest.raises(SessionCannotBeLocked):
-        queue.accept_session("A", Holder())
-    assert names(queue.receive(5, lock=first)) == ["a"]
-
-
-def test_closing_a_session_returns_its_messages_at_once_and_counts_no_delivery(clock: Clock) -> None:
-    queue = queue_of(clock, sessions=True)
-    queue.send([message("a", "S"), message("b", "S")])
-    lock = queue.accept_session("S", Holder())
-    assert lock is not None
-    token = queue.receive(1, lock=lock)[0].lock_token
-    queue.close_session(lock)
-    with pytest.raises(SessionLockLost):
-        queue.complete(token)
-    again = queue.accept_session(None, Holder())
-    assert again is not None
-    assert [(item.message_id, item.delivery_count) for item in queue.receive(5, lock=again)] == [("a", 0), ("b", 0)]
 
 
 def test_a_session_lock_expires_unless_renewed_and_takes_its_message_locks_along(clock: Clock) -> None:

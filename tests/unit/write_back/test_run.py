@@ -218,6 +218,12 @@ class World:
         self.people[number] |= values
         self.rows_of[table][guid(number)] = {f"{table}id": guid(number), "msi_priority": None, "msi_type": None}
 
+    def add_many(self, count: int, *, logged: bool = False) -> None:
+        """Contacts 1, 2, … with the priority 1; `logged`: Marketo says that they have changed."""
+        for number in range(1, count + 1):
+            self.add(number, priority=1)
+            self.log += [number] * logged
+
     def priorities(self, table: str = "contact") -> list[Any]:
         return [row["msi_priority"] for row in self.rows_of[table].values()]
 
@@ -266,9 +272,7 @@ async def test_a_thousand_changes_among_many_cost_at_most_fifteen_calls_of_each(
 
 
 async def test_seven_of_a_thousand_rows_are_refused_and_the_others_written(world: World) -> None:
-    for number in range(1, 1001):
-        world.add(number, priority=1)
-    world.log += range(1, 1001)
+    world.add_many(1000, logged=True)
     world.refused = {guid(number): LOCKED for number in range(100, 800, 100)}
     run = await world.changes()
     assert (run.written, run.failed) == (993, 7)
@@ -279,8 +283,7 @@ async def test_seven_of_a_thousand_rows_are_refused_and_the_others_written(world
 
 
 async def test_a_refused_row_is_tried_again_and_is_a_dead_letter_at_last(world: World) -> None:
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
     world.refused = {guid(1): LOCKED}
     tried = []
     for _ in range(8):
@@ -300,8 +303,7 @@ async def test_a_refused_row_is_tried_again_and_is_a_dead_letter_at_last(world: 
 
 
 async def test_a_dead_row_is_left_alone_until_its_values_change_or_it_is_replayed(world: World) -> None:
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
     world.refused = {guid(1): LOCKED}
     for _ in range(3):
         await world.changes()
@@ -318,8 +320,7 @@ async def test_a_dead_row_is_left_alone_until_its_values_change_or_it_is_replaye
 
 
 async def test_a_dead_row_gets_new_values_by_itself(world: World) -> None:
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
     world.refused = {guid(1): LOCKED}
     for _ in range(3):
         await world.changes()
@@ -332,9 +333,7 @@ async def test_a_dead_row_gets_new_values_by_itself(world: World) -> None:
 
 
 async def test_a_row_that_is_gone_is_no_failure(world: World) -> None:
-    world.add(1, priority=1)
-    world.add(2, priority=1)
-    world.log += [1, 2]
+    world.add_many(2, logged=True)
 
     def vanish() -> None:
         world.rows_of["contact"].pop(guid(2), None)
@@ -365,8 +364,7 @@ async def test_rows_that_the_filter_keeps_out_are_not_written(world: World) -> N
 
 async def test_a_table_without_updatemultiple_is_written_by_batch_and_asked_once(world: World) -> None:
     world.has_bulk = False
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
     assert (await world.changes()).written == 1
     world.people[1]["priority"] = 2
     world.log.append(1)
@@ -375,10 +373,8 @@ async def test_a_table_without_updatemultiple_is_written_by_batch_and_asked_once
 
 
 async def test_who_may_not_write_at_all_ends_the_run_and_loses_nothing(world: World) -> None:
-    for number in range(1, 4):
-        world.add(number, priority=1)
-        world.refused[guid(number)] = ("0x80040220", "prvWriteContact is missing")
-    world.log += [1, 2, 3]
+    world.add_many(3, logged=True)
+    world.refused = {guid(number): ("0x80040220", "prvWriteContact is missing") for number in (1, 2, 3)}
     run = await world.changes()
     assert "prvWriteContact" in run.error
     assert not world.sent
@@ -388,9 +384,7 @@ async def test_who_may_not_write_at_all_ends_the_run_and_loses_nothing(world: Wo
 
 
 async def test_a_run_that_is_killed_while_it_writes_is_done_again(world: World) -> None:
-    for number in range(1, 601):
-        world.add(number, priority=1)
-    world.log += range(1, 601)
+    world.add_many(600, logged=True)
     world.stop_after_writes = 1
     with pytest.raises(KilledError):
         await world.changes()
@@ -402,8 +396,7 @@ async def test_a_run_that_is_killed_while_it_writes_is_done_again(world: World) 
 
 
 async def test_a_token_that_marketo_refuses_is_replaced_and_a_sweep_makes_up_for_it(world: World) -> None:
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
     await world.changes()
     world.now += timedelta(days=100)
     world.bad_tokens = {"1"}
@@ -424,9 +417,7 @@ async def test_empty_pages_with_more_behind_them_are_read_on(world: World) -> No
 
 
 async def test_many_changes_are_done_in_slices_each_of_which_is_remembered(world: World) -> None:
-    for number in range(1, 3001):
-        world.add(number, priority=1)
-    world.log += range(1, 3001)
+    world.add_many(3000, logged=True)
     turns = 0
 
     def slow() -> None:
@@ -460,8 +451,7 @@ async def test_the_first_night_is_the_next_and_then_everything_is_compared_once(
 
 
 async def test_a_sweep_reads_full_calls_whatever_the_filter_leaves_of_a_page(world: World) -> None:
-    for number in range(1, 2001):
-        world.add(number, priority=1)
+    world.add_many(2000)
     for number in range(1, 2001, 4):
         world.rows_of["contact"][guid(number)]["new_synctomkto"] = False
     world.excluded = SyncFilter("new_synctomkto")
@@ -473,8 +463,7 @@ async def test_a_sweep_reads_full_calls_whatever_the_filter_leaves_of_a_page(wor
 
 
 async def test_a_sweep_goes_on_where_it_was_cut_off(world: World) -> None:
-    for number in range(1, 1501):
-        world.add(number, priority=1)
+    world.add_many(1500)
     await world.work.tick()
     world.now += timedelta(days=1)
     world.stop_after_writes = 3
@@ -489,8 +478,7 @@ async def test_a_sweep_goes_on_where_it_was_cut_off(world: World) -> None:
 
 
 async def test_a_sweep_stays_within_its_share_of_the_day_and_goes_on_the_next(world: World) -> None:
-    for number in range(1, 1501):
-        world.add(number, priority=1)
+    world.add_many(1500)
     work = world.write_back(share=2)
     await work.tick()
     world.now += timedelta(days=1)
@@ -503,8 +491,7 @@ async def test_a_sweep_stays_within_its_share_of_the_day_and_goes_on_the_next(wo
 
 
 async def test_one_instance_at_a_time(world: World) -> None:
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
     async with world.work.alone() as mine:
         assert mine
         await world.write_back(instance_id="b").tick()
@@ -514,8 +501,7 @@ async def test_one_instance_at_a_time(world: World) -> None:
 
 
 async def test_a_dry_run_writes_nothing_anywhere(world: World) -> None:
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
     work = world.write_back(dry_run=True)
     async with work.alone():
         runs = [await work.changes(), await work.sweep(whole=True), await work.people([guid(1)], [])]
@@ -540,8 +526,7 @@ async def test_values_that_do_not_fit_are_counted_and_the_others_written(world: 
     ],
 )
 async def test_a_field_or_column_that_is_gone_makes_a_new_plan_at_once(world: World, gone: Exception) -> None:
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
 
     def fail() -> None:
         world.before_read = lambda: None
@@ -553,8 +538,7 @@ async def test_a_field_or_column_that_is_gone_makes_a_new_plan_at_once(world: Wo
 
 
 async def test_an_outage_is_told_and_the_next_run_begins_where_this_one_was(world: World) -> None:
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
 
     def fail() -> None:
         world.before_read = lambda: None
@@ -578,8 +562,7 @@ async def test_where_the_row_was_is_remembered(world: World) -> None:
 
 @pytest.mark.parametrize("why", ["the row is gone", "the filter keeps it out", "the person is gone"])
 async def test_what_is_no_longer_to_be_written_is_no_longer_tried(world: World, why: str) -> None:
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
     world.refused = {guid(1): LOCKED}
     await world.changes()
     assert [kind for kind, _ in world.table.rows if kind == "write_back_due"]
@@ -603,8 +586,7 @@ async def test_what_is_no_longer_to_be_written_is_no_longer_tried(world: World, 
     ],
 )
 async def test_a_sweep_whose_kept_link_is_refused_begins_its_table_anew(world: World, refusal: DataverseError) -> None:
-    for number in range(1, 901):
-        world.add(number, priority=1)
+    world.add_many(900)
     work = world.write_back(share=1)
     await work.tick()
     world.now += timedelta(days=1)
@@ -617,8 +599,7 @@ async def test_a_sweep_whose_kept_link_is_refused_begins_its_table_anew(world: W
 
 
 async def test_a_sweep_whose_plan_has_changed_reads_its_table_anew_with_the_new_columns(world: World) -> None:
-    for number in range(1, 901):
-        world.add(number, priority=1)
+    world.add_many(900)
     work = world.write_back(share=1)
     await work.tick()
     world.now += timedelta(days=1)
@@ -636,8 +617,8 @@ async def test_a_sweep_whose_plan_has_changed_reads_its_table_anew_with_the_new_
 
 async def test_a_sweep_that_is_cut_off_comes_back_to_the_oldest_row_that_waited(world: World) -> None:
     """Of each page few rows are synced, so calls are filled from many pages: none of these is skipped."""
+    world.add_many(2000)
     for number in range(1, 2001):
-        world.add(number, priority=1)
         if number % 15:
             world.rows_of["contact"][guid(number)]["new_synctomkto"] = False
     world.excluded = SyncFilter("new_synctomkto")
@@ -654,8 +635,7 @@ async def test_a_sweep_that_is_cut_off_comes_back_to_the_oldest_row_that_waited(
 
 async def test_pages_that_name_nobody_for_longer_than_a_run_has_time_are_read_in_several(world: World) -> None:
     """As after the import of a list: a stream of new leads, of whom none has anything to write back."""
-    world.add(1, priority=1)
-    world.log.append(1)
+    world.add_many(1, logged=True)
     world.new_leads, world.seconds_of_a_page = 1000, 0.4
     runs = [await world.changes() for _ in range(4)]
     assert [run.error for run in runs] == [""] * 4
@@ -665,17 +645,13 @@ async def test_pages_that_name_nobody_for_longer_than_a_run_has_time_are_read_in
 
 
 async def test_a_dry_run_counts_everything_that_has_changed(world: World) -> None:
-    for number in range(1, 4001):
-        world.add(number, priority=1)
-    world.log += range(1, 4001)
+    world.add_many(4000, logged=True)
     run = await world.changes(world.write_back(dry_run=True))
     assert (run.read, run.differing, run.written, run.complete) == (4000, 4000, 0, True)
 
 
 async def test_one_row_that_may_not_be_written_is_a_dead_letter_at_last(world: World) -> None:
-    for number in (1, 2):
-        world.add(number, priority=1)
-    world.log += [1, 2]
+    world.add_many(2, logged=True)
     world.refused = {guid(1): ("0x80040220", "SecLib::AccessCheckEx failed")}
     for _ in range(6):
         await world.changes()

@@ -211,13 +211,6 @@ def test_of_two_steps_the_better_one_stays() -> None:
     assert (action.verb, action.id) == ("delete", "0-worse")
 
 
-def test_steps_for_every_table_or_for_other_messages_go() -> None:
-    endpoint = right()
-    extra = [Step("x1", "", "", "Create", STEP), Step("x2", "", "contact", "Assign", STEP)]
-    reasons = {a.id: a.why for a in plan(WANTED, [replace(endpoint, steps=(*endpoint.steps, *extra))]).actions}
-    assert reasons == {"x1": "it posts changes of every table", "x2": "Create, Update and Delete tell everything"}
-
-
 def test_a_pre_image_without_columns_is_narrowed_and_a_wrong_image_is_replaced() -> None:
     (action,) = plan(WANTED, [with_images(right(), {**IMAGE, "attributes": None})]).actions
     assert (action.verb, action.values) == ("update", {"attributes": IMAGE["attributes"]})
