@@ -48,6 +48,7 @@ def engine_between(
             "time_budget": 180.0,
             "parent_wait": 86_400.0,
             "lifecycle": config.lifecycle,
+            "persons": config.person,
             **parts,
         }
     )

@@ -37,7 +37,10 @@ def marketo_client(
     auth = MarketoAuth(http, given.client_id, given.client_secret, clock=clock, sleep=sleep)
     pacer = Pacer(given.calls_per_20_seconds, given.concurrency, clock=clock, sleep=sleep, budget=budget)
     keys = {name: fields[0] for name in ENTITIES if (fields := rules.key_fields(name))}
-    return MarketoClient(http, auth, pacer, clock=clock, sleep=sleep, keys=keys, guard=guard, budget=budget)
+    partition = rules.person.partition
+    return MarketoClient(
+        http, auth, pacer, clock=clock, sleep=sleep, keys=keys, partition=partition, guard=guard, budget=budget
+    )
 
 
 def _http(url: str, seconds: float) -> httpx.AsyncClient:

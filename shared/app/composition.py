@@ -145,6 +145,7 @@ def pipeline() -> Pipeline:
             unseen=unseen.note,
         ),
         known=known,
+        persons=rules.person,
         circuits=circuits,
         leases=Leases(with_others.state, instance_id=uuid4().hex, longest_call=given.marketo.longest_call, clock=clock),
         tables=list(rules.tables),

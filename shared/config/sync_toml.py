@@ -178,6 +178,14 @@ class LifecyclePolicy(_Strict):
                 return self.sales_person
 
 
+class PersonPolicy(_Strict):
+    """What becomes of a person that Marketo may have already, without a Dynamics id (lifecycle.md 1)."""
+
+    match_email: bool = True
+    ambiguous: Literal["dead-letter", "oldest", "latest", "create"] = "dead-letter"
+    partition: Text | None = None
+
+
 class TextPolicy(_Strict):
     """What becomes of characters at which Marketo would end the value: those beyond Unicode's basic plane."""
 
@@ -198,6 +206,7 @@ class SyncConfig(_Strict):
     owner: OwnerPolicy = OwnerPolicy()
     roles: RolePolicy = RolePolicy()
     lifecycle: LifecyclePolicy = LifecyclePolicy()
+    person: PersonPolicy = PersonPolicy()
     write_back: dict[MarketoName, Names] = dict(INSIGHT_PAIRS)
     tables: dict[str, TableConfig] = {}
 

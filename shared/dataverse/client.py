@@ -141,9 +141,9 @@ class DataverseClient(VendorClient):
         url = f"{API}/{entity_set}/Microsoft.Dynamics.CRM.UpdateMultiple?tag={tag}"
         await self._call(Request("POST", url, json=body, refusals=LOCKED), deadline)
 
-    async def query(self, url: str) -> list[Row]:
+    async def query(self, url: str, *, deadline: float | None = None) -> list[Row]:
         """All rows of any query of the Web API."""
-        return [row async for page in self.pages(url) for row in page]
+        return [row async for page in self.pages(url, deadline=deadline) for row in page]
 
     async def write(
         self, method: str, url: str, body: Mapping[str, Any] | None = None, *, headers: Mapping[str, str] | None = None

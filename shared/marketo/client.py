@@ -13,6 +13,7 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
+from enum import Enum
 from typing import Any
 
 import httpx
@@ -44,12 +45,21 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 _JSON = {"Content-Type": "application/json"}
 
 
+class Write(Enum):
+    """How records are written: by which field Marketo finds them, and what becomes of one that it does not find."""
+
+    UPSERT = "by its key, or created"
+    UPDATE = "by its key, or skipped (1004)"
+    BY_ID = "by Marketo's id, or skipped (1004)"
+
+
 @dataclass(repr=False)
 class MarketoClient(VendorClient):
     """Calls of one Marketo instance, paced, authorised and classified.
 
-    `keys`: the field that Marketo finds a record by, for entities where it is not the guide's. `budget`: that of the
-    pacer; it learns what Marketo says about its limits.
+    `keys`: the field that Marketo finds a record by, for entities where it is not the guide's.
+    `partition`: the one in which persons are created; None: Marketo's default. `budget`: that of the pacer; it learns what
+    Marketo says about its limits.
     """
 
     error = MarketoError
@@ -60,6 +70,7 @@ class MarketoClient(VendorClient):
     pacer: Pacer
     _: KW_ONLY
     keys: Mapping[str, str] = field(default_factory=dict)
+    partition: str | None = None
     budget: Budget | None = None
 
     async def describe(self, entity: Entity) -> dict[str, MarketoField]:
@@ -141,7 +152,14 @@ class MarketoClient(VendorClient):
             form["nextPageToken"] = answer["nextPageToken"]
 
     async def upsert(
-        self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, begin: Begin, tries: int = TRANSIENT_TRIES
+        self,
+        entity: Entity,
+        bodies: Sequence[bytes],
+        *,
+        deadline: float,
+        begin: Begin,
+        tries: int = TRANSIENT_TRIES,
+        write: Write = Write.UPSERT,
     ) -> list[Result]:
         """Create or update at most 300 records, each already encoded. One result per record, in the same order.
 
@@ -149,22 +167,7 @@ class MarketoClient(VendorClient):
         open whether Marketo is still working on it (`at_work`): both calls would create the same records (marketo.md
         5.2).
         """
-        return await self._write(entity, "createOrUpdate", bodies, deadline=deadline, tries=tries, begin=begin)
-
-    async def update(
-        self,
-        entity: Entity,
-        bodies: Sequence[bytes],
-        *,
-        by: str,
-        deadline: float,
-        begin: Begin,
-        tries: int = TRANSIENT_TRIES,
-    ) -> list[Result]:
-        """As `upsert`, of persons that are there, found by this field; the others are skipped (1004)."""
-        return await self._write(
-            entity, "updateOnly", bodies, deadline=deadline, tries=tries, begin=begin, lookup_field=by
-        )
+        return await self._write(entity, write, bodies, deadline=deadline, tries=tries, begin=begin)
 
     async def delete(
         self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, begin: Begin, tries: int = TRANSIENT_TRIES
@@ -185,23 +188,28 @@ class MarketoClient(VendorClient):
         """
         names = entity.dedupe_fields if not entity.is_lead else (self.key_of(entity),)
         nobody = {name: 0 if name == "leadId" else NOBODY for name in names}
-        (result,) = await self._write(entity, "updateOnly", [json.dumps(nobody).encode()])
+        (result,) = await self._write(entity, Write.UPDATE, [json.dumps(nobody).encode()])
         if result.code and codes.marketo_record(result.code) is Kind.CONFIGURATION:
             raise MarketoError(result.code, result.message, kind=Kind.CONFIGURATION)
 
     async def _write(
         self,
         entity: Entity,
-        action: str,
+        write: Write,
         bodies: Sequence[bytes],
         *,
         deadline: float | None = None,
         tries: int = TRANSIENT_TRIES,
         begin: Begin | None = None,
-        lookup_field: str = "",
     ) -> list[Result]:
+        action = "createOrUpdate" if write is Write.UPSERT else "updateOnly"
         how = {"action": action}
-        how |= {"lookupField": lookup_field or self.key_of(entity)} if entity.is_lead else {"dedupeBy": "dedupeFields"}
+        if entity.is_lead:
+            how["lookupField"] = "id" if write is Write.BY_ID else self.key_of(entity)
+            if self.partition and write is Write.UPSERT:  # Marketo refuses it with updateOnly
+                how["partitionName"] = self.partition
+        else:
+            how["dedupeBy"] = "dedupeFields"
         content = json.dumps(how)[:-1].encode() + b',"input":[' + b",".join(bodies) + b"]}"
         request = Request("POST", f"/rest/v1/{entity.path}.json", _JSON, content, begin=begin)
         return answers.results(await self._call(request, deadline, tries), action, bodies)

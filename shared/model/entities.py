@@ -89,8 +89,8 @@ COMPANY = Entity(
 PERSON = Entity(
     "person",
     (
-        Table("lead", "leads", "leadid", (_OWNER, "_parentaccountid_value")),
-        Table("contact", "contacts", "contactid", (_OWNER, "_parentcustomerid_value")),
+        Table("lead", "leads", "leadid", (_OWNER, "_parentaccountid_value", "statecode")),
+        Table("contact", "contacts", "contactid", (_OWNER, "_parentcustomerid_value", "_originatingleadid_value")),
     ),
     path="leads",
     key="externalPersonId",

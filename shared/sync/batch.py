@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+from ..marketo.client import Write
 from ..model.entities import Entity
 from ..model.errors import MsiSyncError
 from ..model.left_out import LeftOut, of_company
@@ -17,6 +18,7 @@ from ..model.record import Record
 from ..model.vendor_text import kind_of_value
 from .lease import Sending
 from .marketo_cache import Known
+from .matches import Match
 from .scheduling import AT_ONCE, Windows
 
 T = TypeVar("T")
@@ -33,6 +35,10 @@ class Candidate:
     `unlinked` are parents that are not in Marketo, without which it goes for now. `clears_refused`: the policy of
     sync.toml for a value that Marketo refuses. `is_as_made`: its row has not been changed since it was made.
     `only_if_there`: without what cannot be seen of it, it may be updated and not created.
+    `write`: how it is sent; None: it is to be found out first whether Marketo has the person under another name.
+    `origin`: of a contact, the lead that it was qualified from. `is_history`: of a lead, that it was qualified.
+    `marketo_id`: of the person that it adopts. `is_absent`: Marketo has no person with its key. `matches`: the persons
+    with its e-mail address, once they have been looked for.
     """
 
     records: list[Record]
@@ -47,6 +53,12 @@ class Candidate:
     clears_refused: bool = False
     is_as_made: bool = False
     only_if_there: bool = False
+    write: Write | None = Write.UPSERT
+    origin: str = ""
+    is_history: bool = False
+    marketo_id: int = 0
+    is_absent: bool = False
+    matches: list[Match] | None = None
 
     @property
     def since(self) -> datetime:
@@ -57,6 +69,11 @@ class Candidate:
     def forced(self) -> bool:
         """Whether an operator wants it sent even if nothing has changed."""
         return any(record.forced for record in self.records)
+
+    @property
+    def content(self) -> bytes:
+        """The record as it is sent."""
+        return b'{"id":%d,%b' % (self.marketo_id, self.body[1:]) if self.write is Write.BY_ID else self.body
 
     def missing(self, known: Known, *, still: float = 0.0) -> list[Parent]:
         """The parents that will not be known to be in Marketo in `still` seconds."""
@@ -129,6 +146,7 @@ class Batch:
     """The records of one invocation and what has been decided so far. `causes`: why parents will not come.
     `created`: when the rows were made, outside of bursts. `gone`: records without a row, not decided yet.
 
+    `newcomers`: persons that Marketo does not have by their key, or most likely has not.
     `elsewhere`: what Marketo said to a call without any of them, if that was asked (`asked`) and did not go well.
     """
 
@@ -141,6 +159,7 @@ class Batch:
     causes: dict[Parent, WillNotCome] = field(default_factory=dict)
     created: dict[tuple[str, str], datetime] = field(default_factory=dict)
     gone: list[Record] = field(default_factory=list)
+    newcomers: list[Candidate] = field(default_factory=list)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     asked: bool = False
     elsewhere: MsiSyncError | None = None

@@ -22,7 +22,7 @@ from typing import Any
 
 from ..config.sync_toml import LifecyclePolicy
 from ..marketo.answers import Result
-from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
+from ..marketo.client import MAX_FILTER_VALUES, MarketoClient, Write
 from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, Entity
 from ..model.errors import MsiSyncError, StorageUnavailableError
 from ..model.outcome import Failed, Outcome, Removed, Retry, Skipped, of_skip
@@ -224,13 +224,13 @@ class Removals(Upserts):
         return since is not None and (self.now() - since).total_seconds() >= self.wait
 
     async def _write(
-        self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int, begin: Begin
+        self, entity: Entity, bodies: Sequence[bytes], _: Write, *, deadline: float, tries: int, begin: Begin
     ) -> list[Result]:
         action = action_of(self.policy, entity)
         if action == "delete":
             return await self.marketo.delete(entity, bodies, deadline=deadline, tries=tries, begin=begin)
-        by = "id" if action == "unlink" else self.marketo.key_of(entity)
-        return await self.marketo.update(entity, bodies, by=by, deadline=deadline, tries=tries, begin=begin)
+        write = Write.BY_ID if action == "unlink" else Write.UPDATE
+        return await self.marketo.upsert(entity, bodies, write=write, deadline=deadline, tries=tries, begin=begin)
 
     def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
         assert isinstance(candidate, Going)  # noqa: S101  (nothing else is sent here)
@@ -278,7 +278,7 @@ class RoleRemovals(Upserts):
             await self._send_chunk(batch, part)
 
     async def _write(
-        self, _: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int, begin: Begin
+        self, _: Entity, bodies: Sequence[bytes], __: Write, *, deadline: float, tries: int, begin: Begin
     ) -> list[Result]:
         return await self.marketo.delete(OPPORTUNITY_ROLE, bodies, deadline=deadline, tries=tries, begin=begin)
 

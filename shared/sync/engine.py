@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from ..config.sync_toml import LifecyclePolicy
+from ..config.sync_toml import LifecyclePolicy, PersonPolicy
 from ..dataverse.client import DataverseClient
 from ..marketo.batching import MAX_PER_CALL
 from ..marketo.client import MarketoClient
@@ -29,6 +29,7 @@ from .deletes import Deletes
 from .lease import Leases
 from .lookups import References
 from .marketo_cache import Known
+from .newcomers import Newcomers
 from .parents import Causes, Parents, no_causes
 from .reader import Reader
 from .recreated import marked
@@ -68,6 +69,7 @@ class Engine:
     now: Callable[[], datetime]
     time_budget: float
     parent_wait: float
+    persons: PersonPolicy
     lifecycle: LifecyclePolicy = field(default_factory=LifecyclePolicy)
     brake: DeleteBrake | None = None
     arrivals: Arrivals | None = None
@@ -80,7 +82,8 @@ class Engine:
         self._reader = Reader(self.dataverse, schema, self.references, clock=clock)
         self._parents = Parents(self.dataverse, marketo, schema, known, tables=tables, causes=self.causes)
         self._companies = Companies(marketo, clock=clock)
-        self._upserts = Upserts(marketo, schema, known, self.circuits, clock=clock)
+        self._newcomers = Newcomers(self.dataverse, marketo, schema, known, policy=self.persons, tables=tables)
+        self._upserts = Upserts(marketo, schema, known, self.circuits, clock=clock, newcomers=self._newcomers)
         self._deletes = Deletes(
             marketo, schema, known, self.circuits, policy=self.lifecycle, brake=self.brake, wait=self.parent_wait,
             clock=clock, now=self.now,
@@ -187,6 +190,7 @@ class Engine:
                 self._defer(batch, candidate, missing)
                 continue
             candidate.encode(batch.entity, self.known)
+            candidate.write = self._newcomers.first_write(batch.entity, candidate)
             twin = ready.get(candidate.key)
             if twin:
                 twin.records.extend(candidate.records)

@@ -33,6 +33,8 @@ ROLE_COLUMNS = {
 }
 #: The column of a user that decides whether he is a sales person.
 MAIL = "internalemailaddress"
+#: The lookup of a contact that names the lead that it was qualified from.
+ORIGIN = "_originatingleadid_value"
 #: Stands for the administrator of a team that has none.
 NOBODY = ""
 #: The name of the role of a connection without one.
@@ -182,6 +184,12 @@ def lookup(row: Row, column: str) -> Reference | None:
     """(table, id) that a lookup column such as `_ownerid_value` points to, or None when it is empty."""
     value = row.get(column)
     return (str(row.get(column + LOOKUP_TABLE, "")), str(value).lower()) if value else None
+
+
+def origin_of(row: Row) -> str:
+    """The lead that a contact comes from; empty where there is none."""
+    origin = lookup(row, ORIGIN)
+    return origin[1] if origin else ""
 
 
 def contact_steps(table: str) -> int:

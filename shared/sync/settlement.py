@@ -35,6 +35,7 @@ SKIPPED_BECAUSE = {
     "Deleted": "its row was deleted in Dynamics",
     "UserWithoutMail": "the user has no e-mail address in Dynamics",
     "MailHidden": "column-level security hides the user's e-mail address from the sync user",
+    "Qualified": "the lead was qualified: its contact stands for it in Marketo",
     "ApplicationUser": "the user is an application user",
 }
 #: A privilege that the sync user lacks (dataverse.md 5.3): tried again for ever, but its children do not wait for it.

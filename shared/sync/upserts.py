@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..marketo.answers import Result
-from ..marketo.client import MarketoClient
+from ..marketo.client import MarketoClient, Write
 from ..model.codes import Kind, marketo_record
 from ..model.entities import Entity
 from ..model.errors import MarketoError, MsiSyncError, VendorError
@@ -21,6 +21,7 @@ from .circuit import ANSWERS
 from .circuit_breaker import Circuits
 from .isolation import FEW, search
 from .marketo_cache import Known
+from .newcomers import Newcomers
 from .routing import chunked
 from .schema import Schema
 
@@ -40,12 +41,16 @@ TIMED_OUT = "604"
 UNEXPLAINED = frozenset({Kind.SPLIT, Kind.UNKNOWN})
 #: The code of a field that is not there (any more).
 GONE_FIELD = "1006"
+#: The code of a person that is not there, in a call that creates none.
+NO_PERSON = "1004"
 #: The code of company fields on a person that is linked to a company.
 COMPANY_UPDATE = "1021"
 #: A record that is refused again, alone, while others were stored so short a while ago, is the reason itself.
 JUST_NOW_SECONDS = 60.0
 #: How often records are sent again in one invocation, without a refused field.
 ROUNDS = 3
+
+_Answers = list[tuple[Candidate, Result]]
 
 
 @dataclass(slots=True)
@@ -57,6 +62,7 @@ class Upserts:
     known: Known
     circuits: Circuits
     clock: Callable[[], float]
+    newcomers: Newcomers | None = field(default=None, kw_only=True)
     _sizes: CallSizes = field(init=False)
     _stored: dict[str, float] = field(default_factory=dict, init=False)
 
@@ -68,14 +74,26 @@ class Upserts:
         """Send what fills calls of `at_least` records, the oldest first, and take it out of `ready`.
 
         Chunks run concurrently: they hold different records, and the pacer bounds how many calls there are; `calls`
-        is how many of them are sent at most.
+        is how many of them are sent at most. Persons that Marketo turns out not to have are sent as newcomers then.
         """
         count = len(ready) if at_least == 1 else len(ready) - len(ready) % at_least
         oldest = sorted(ready.values(), key=lambda candidate: candidate.since)[:count]
-        going = self._sizes.chunks(batch.entity.name, oldest)[:calls]
+        going = self._calls(batch, oldest)[:calls]
         for candidate in (c for chunk in going for c in chunk):
             del ready[candidate.key]
-        await asyncio.gather(*(self._send_chunk(batch, chunk) for chunk in going))
+        while going and self.clock() < batch.deadline:
+            batch.newcomers += [c for chunk in going for c in chunk if c.write is None]
+            await asyncio.gather(*(self._send_chunk(batch, chunk) for chunk in going if chunk[0].write))
+            newcomers, batch.newcomers = batch.newcomers, []
+            placed = await self.newcomers.place(batch, newcomers) if self.newcomers and newcomers else []
+            going = self._calls(batch, placed)
+
+    def _calls(self, batch: Batch, candidates: list[Candidate]) -> list[list[Candidate]]:
+        """Calls of candidates that are written alike."""
+        alike: dict[Write | None, list[Candidate]] = {}
+        for candidate in candidates:
+            alike.setdefault(candidate.write, []).append(candidate)
+        return [chunk for those in alike.values() for chunk in self._sizes.chunks(batch.entity.name, those)]
 
     async def _send_chunk(self, batch: Batch, chunk: list[Candidate], rounds: int = ROUNDS) -> None:
         """One call, and more of them where a part of the records spoils it for the others."""
@@ -96,12 +114,13 @@ class Upserts:
 
     async def _call(self, batch: Batch, chunk: list[Candidate], tries: int = TRANSIENT_TRIES) -> list[Candidate]:
         """Upsert and decide; gives the candidates that are to be sent again, without a field that Marketo refuses."""
-        bodies = [candidate.body for candidate in chunk]
+        bodies, write = [candidate.content for candidate in chunk], chunk[0].write or Write.UPSERT
         keys = [candidate.key for candidate in chunk]
         try:
             results = await self._write(
-                batch.entity, bodies, deadline=batch.deadline, tries=tries, begin=partial(batch.sending.begin, keys)
-            )
+                batch.entity, bodies, write, deadline=batch.deadline, tries=tries,
+                begin=partial(batch.sending.begin, keys),
+            )  # fmt: skip
         except MsiSyncError as error:
             if not _at_work(error):
                 batch.sending.ended(keys)
@@ -111,16 +130,17 @@ class Upserts:
         return await self._answered(batch, list(zip(chunk, results, strict=True)))
 
     async def _write(
-        self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int, begin: Begin
+        self, entity: Entity, bodies: Sequence[bytes], write: Write, *, deadline: float, tries: int, begin: Begin
     ) -> list[Result]:
-        return await self.marketo.upsert(entity, bodies, deadline=deadline, tries=tries, begin=begin)
+        return await self.marketo.upsert(entity, bodies, write=write, deadline=deadline, tries=tries, begin=begin)
 
-    async def _answered(self, batch: Batch, answers: list[tuple[Candidate, Result]]) -> list[Candidate]:
+    async def _answered(self, batch: Batch, answers: _Answers) -> list[Candidate]:
         """Decide what Marketo's results mean; gives the candidates to be sent again, without a refused field."""
         entity = batch.entity
         again: list[Candidate] = []
         misconfigured: list[tuple[Candidate, VendorError]] = []
-        for candidate, result in answers:
+        there = self._without_newcomers(batch, answers)
+        for candidate, result in there:
             refused = candidate.company_fields if result.code == COMPANY_UPDATE else result.refused_fields
             if refused and candidate.without(refused, entity, result.code, result.message):
                 log.warning("left_out entity=%s key=%s %s", entity.name, candidate.key, result.message)
@@ -134,11 +154,22 @@ class Upserts:
                 misconfigured.append((candidate, error))
             else:
                 batch.decide(candidate.records, self._outcome(entity, candidate, result))
-        works = any(not result.code for _, result in answers)
+        works = len(there) < len(answers) or any(not result.code for _, result in there)
         if works:
             self._stored[entity.name] = self.clock()
         await self._blame(batch, misconfigured, works=works)
         return again
+
+    def _without_newcomers(self, batch: Batch, answers: _Answers) -> _Answers:
+        """The answers without those about persons that are not there: these are newcomers now."""
+        if self.newcomers is None or answers[0][0].write is not Write.UPDATE:
+            return answers
+        absent = [candidate for candidate, result in answers if result.code == NO_PERSON]
+        self.newcomers.learn(len(absent), len(answers))
+        for candidate in absent:
+            candidate.write, candidate.is_absent = None, True
+        batch.newcomers += absent
+        return [(candidate, result) for candidate, result in answers if result.code != NO_PERSON]
 
     async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError, rounds: int) -> None:
         """Marketo refused a whole call. Where that may be the fault of one record, the others are sent all the same."""
@@ -269,7 +300,8 @@ class Upserts:
         kind = marketo_record(result.code) if result.code else Kind.OK
         if kind is Kind.OK:
             self.known.add(entity.name, candidate.key, result.id)
-            return Synced(result.status, candidate.unlinked, tuple(candidate.left_out))
+            status = "adopted" if candidate.write is Write.BY_ID else result.status
+            return Synced(status, candidate.unlinked, tuple(candidate.left_out))
         if kind is Kind.MISSING_PARENT:
             self._forget_parents([candidate])
         return of_skip(result.code, result.message)

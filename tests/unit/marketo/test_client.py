@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from shared.marketo.answers import Result
 from shared.marketo.auth import MarketoAuth
-from shared.marketo.client import NOBODY, MarketoClient
+from shared.marketo.client import NOBODY, MarketoClient, Write
 from shared.model.codes import Kind
 from shared.model.entities import ENTITIES
 from shared.model.errors import MarketoError, MsiSyncError, SignInError
@@ -151,7 +151,7 @@ async def test_a_delete_whose_answer_is_lost_is_not_sent_again() -> None:
 
 async def test_an_update_by_another_field_creates_nothing() -> None:
     world = World(ok([{"id": 7, "status": "updated"}]))
-    await world.client.update(PERSON, [b'{"id":7}'], by="id", deadline=FAR, begin=world.begin)
+    await world.client.upsert(PERSON, [b'{"id":7}'], write=Write.BY_ID, deadline=FAR, begin=world.begin)
     expected = {"action": "updateOnly", "lookupField": "id", "input": [{"id": 7}]}
     assert json.loads(world.requests[0].content) == expected
 

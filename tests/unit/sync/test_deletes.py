@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
+from shared.marketo.client import Write
 from shared.model.codes import Kind
 from shared.model.entities import ENTITIES, TABLES, Entity
 from shared.model.errors import MarketoError
@@ -96,11 +97,9 @@ class Marketo(Vendors):
     async def read(self, entity: Entity, by: str, values: Sequence[str], *_: Any, **__: Any) -> list[Row]:
         return [dict(row) for row in self.records[entity.name] if row.get(by) in values]
 
-    async def upsert(self, entity: Entity, bodies: Sequence[bytes], **how: Any) -> list[Result]:
-        return await self._write("upsert", entity, bodies, entity.key, **how)
-
-    async def update(self, entity: Entity, bodies: Sequence[bytes], *, by: str, **how: Any) -> list[Result]:
-        return await self._write("update", entity, bodies, by, **how)
+    async def upsert(self, entity: Entity, bodies: Sequence[bytes], *, write: Write, **how: Any) -> list[Result]:
+        action = "upsert" if write is Write.UPSERT else "update"
+        return await self._write(action, entity, bodies, "id" if write is Write.BY_ID else entity.key, **how)
 
     async def delete(self, entity: Entity, bodies: Sequence[bytes], **how: Any) -> list[Result]:
         return await self._write("delete", entity, bodies, "id" if entity.is_lead else entity.key, **how)

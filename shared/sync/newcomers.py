@@ -1,0 +1,197 @@
+"""Persons that Marketo does not have by their key: one human is one person there (lifecycle.md 1 and 2).
+
+    a lead that was qualified     ▸ nothing is created: its contact goes on as its person
+    a contact from such a lead    ▸ the lead's person, which gets the contact's id
+    one person with its address   ▸ that person is adopted, unless it has another Dynamics id
+    several                       ▸ [person] ambiguous in sync.toml
+    none                          ▸ a new person
+
+Nobody else writes Dynamics' ids to Marketo's persons between the look and the write: the lease of the entity is held.
+A crash in between leaves either no id, and all of this happens again, or the id, by which the person is found then.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+
+from ..config.sync_toml import PersonPolicy
+from ..dataverse.client import API, DataverseClient
+from ..marketo.client import MAX_FILTER_VALUES, MarketoClient, Write
+from ..model.entities import Entity
+from ..model.errors import MarketoError
+from ..model.outcome import Failed, Skipped
+from .batch import Batch, Candidate
+from .links import ORIGIN, origin_of
+from .marketo_cache import Known
+from .matches import Match, choose, match_of, normal, too_many
+from .routing import chunked
+from .schema import Schema
+
+log = logging.getLogger(__name__)
+
+#: A lead that has become a contact: whatever is changed in it, nothing is created for it.
+QUALIFIED = Skipped("Qualified")
+#: Marketo's code for a filter that more than 1,000 persons match (marketo.md 1).
+TOO_MANY = "1003"
+#: Answers for so many persons show whether most of what comes is new to Marketo.
+SAMPLE = 30
+
+
+class Newcomers:
+    """Decides how persons are written. What it remembers, whether most are new, only saves calls."""
+
+    def __init__(
+        self,
+        dataverse: DataverseClient,
+        marketo: MarketoClient,
+        schema: Schema,
+        known: Known,
+        *,
+        policy: PersonPolicy,
+        tables: Collection[str],
+    ) -> None:
+        self._dataverse = dataverse
+        self._marketo = marketo
+        self._schema = schema
+        self._known = known
+        self._policy = policy
+        self._tables = tables
+        self._mostly_new = False
+
+    def first_write(self, entity: Entity, candidate: Candidate) -> Write | None:
+        """How a record is sent first; None: it is most likely new, so it is looked for before anything is sent."""
+        if not entity.is_lead:
+            return Write.UPSERT
+        if candidate.origin or candidate.is_history or self._known.id_of(entity.name, candidate.key) is not None:
+            return Write.UPDATE
+        return None if candidate.is_as_made or self._mostly_new else Write.UPDATE
+
+    def learn(self, absent: int, count: int) -> None:
+        """So many of so many persons of a call were not in Marketo."""
+        if count >= SAMPLE:
+            self._mostly_new = absent * 2 >= count
+
+    async def place(self, batch: Batch, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Say of each how it is written now; decides those that are not. Costs one call per 300 for each question."""
+        ordered = sorted(candidates, key=lambda c: (c.since, c.key))
+        await self._ask(batch, ordered, self._qualified)
+        await self._ask(batch, ordered, self._continue)
+        if self._policy.match_email:
+            await self._ask(batch, ordered, self._look_for)
+        taken = {candidate.marketo_id for candidate in ordered}
+        for candidate in ordered:
+            if candidate.write is None and _is_open(batch, candidate):
+                self._choose(batch, candidate, taken)
+        return [candidate for candidate in ordered if _is_open(batch, candidate)]
+
+    async def _ask(
+        self, batch: Batch, candidates: list[Candidate], ask: Callable[[Batch, list[Candidate]], Awaitable[None]]
+    ) -> None:
+        """Ask about those that are not decided, 300 at a time; a refusal decides those that were asked about."""
+        waiting = [c for c in candidates if c.write is None and _is_open(batch, c)]
+        for part in chunked(waiting, MAX_FILTER_VALUES):
+            await batch.guard([record for candidate in part for record in candidate.records], ask(batch, part))
+
+    async def _qualified(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """Leads that a contact comes from, by Qualify or by somebody's own process: the contact stands for them."""
+        leads = {c.key: c for c in candidates if c.records[0].table == "lead"}
+        history = {key for key, candidate in leads.items() if candidate.is_history}
+        for key in history | await self._with_contact(leads.keys() - history, batch.deadline):
+            candidate = leads[key]
+            if candidate.is_absent:
+                batch.decide(candidate.records, QUALIFIED)
+            else:
+                candidate.write, candidate.is_history = Write.UPDATE, True
+
+    async def _with_contact(self, leads: Collection[str], deadline: float) -> set[str]:
+        """Those of these leads that a contact comes from which is synced."""
+        if not leads or "contact" not in self._tables:
+            return set()
+        chosen = await self._schema.filter_of("contact")
+        columns = ",".join(sorted({ORIGIN, *chosen.columns}))
+        either = " or ".join(f"{ORIGIN} eq {lead}" for lead in sorted(leads))
+        found = await self._dataverse.query(f"{API}/contacts?$select={columns}&$filter={either}", deadline=deadline)
+        return {origin_of(row) for row in found if not chosen.excludes(row)} & set(leads)
+
+    async def _continue(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """Contacts go on as the persons of the leads that they come from."""
+        waiting = [candidate for candidate in candidates if candidate.origin]
+        if not waiting:
+            return
+        persons = await self._marketo.find(batch.entity, sorted({candidate.origin for candidate in waiting}))
+        for candidate in waiting:
+            if person := persons.pop(candidate.origin, 0):
+                self._known.forget(batch.entity.name, candidate.origin)
+                self._adopt(candidate, person, "qualified")
+
+    async def _look_for(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """Find who has their e-mail addresses."""
+        wanted: dict[str, list[Candidate]] = {}
+        for candidate in candidates:
+            if candidate.matches is None:
+                wanted.setdefault(normal(json.loads(candidate.body).get("email")), []).append(candidate)
+        for candidate in wanted.pop("", []):
+            candidate.matches = []
+        await self._look(batch, wanted)
+
+    async def _look(self, batch: Batch, wanted: dict[str, list[Candidate]]) -> None:
+        key = self._marketo.key_of(batch.entity)
+        if not wanted:
+            return
+        try:
+            rows = await self._marketo.read(
+                batch.entity, "email", sorted(wanted), ("id", "email", key, "createdAt", "updatedAt"),
+                refusals=frozenset({TOO_MANY}), deadline=batch.deadline,
+            )  # fmt: skip
+        except MarketoError as error:
+            if error.code != TOO_MANY:
+                raise
+            await self._look_apart(batch, wanted)
+            return
+        for candidate in (c for same in wanted.values() for c in same):
+            candidate.matches = []
+        for row in rows:
+            found = match_of(row, key)
+            for candidate in wanted.get(normal(row.get("email")), ()) if found else ():
+                candidate.matches = [*(candidate.matches or ()), *([found] if found else ())]
+
+    async def _look_apart(self, batch: Batch, wanted: dict[str, list[Candidate]]) -> None:
+        """More than 1,000 persons have these addresses: ask for fewer at a time."""
+        addresses = list(wanted)
+        if len(addresses) == 1:
+            for candidate in wanted[addresses[0]]:
+                failed = too_many("more than 1,000 persons in Marketo have the row's e-mail address", _row(candidate))
+                batch.decide(candidate.records, failed)
+            return
+        for half in chunked(addresses, (len(addresses) + 1) // 2):
+            await self._look(batch, {address: wanted[address] for address in half})
+
+    def _choose(self, batch: Batch, candidate: Candidate, taken: set[int]) -> None:
+        """How it is written, as far as that is known: by its key first, where it may be there by it."""
+        matches: Iterable[Match] = candidate.matches or ()
+        chosen = choose(list(matches), candidate.key, taken, ambiguous=self._policy.ambiguous, row=_row(candidate))
+        if chosen is None:
+            candidate.write = Write.UPSERT
+        elif not candidate.is_absent:
+            candidate.write = Write.UPDATE
+        elif isinstance(chosen, Failed):
+            batch.decide(candidate.records, chosen)
+        else:
+            taken.add(chosen.id)
+            self._adopt(candidate, chosen.id, "same_address")
+
+    @staticmethod
+    def _adopt(candidate: Candidate, person: int, why: str) -> None:
+        candidate.write, candidate.marketo_id = Write.BY_ID, person
+        record = candidate.records[0]
+        log.info("adopts table=%s id=%s marketo_id=%d why=%s", record.table, record.id, person, why)
+
+
+def _is_open(batch: Batch, candidate: Candidate) -> bool:
+    return any(record.key in batch.open for record in candidate.records)
+
+
+def _row(candidate: Candidate) -> str:
+    return f"{candidate.records[0].table} {candidate.records[0].id}"
