@@ -30,7 +30,7 @@ from local.world.model import Row
 from shared.config import sync_toml
 from shared.config.settings import MarketoSettings, SyncSettings
 from shared.marketo.auth import MarketoAuth
-from shared.marketo.client import USAGE, MarketoClient
+from shared.marketo.client import NOBODY, USAGE, MarketoClient
 from shared.marketo.day import day_of
 from shared.marketo.limiter import Pacer
 from shared.marketo.quota import ROW, Budget, limits_of
@@ -111,8 +111,7 @@ class Limited(Marketo):
             return httpx.Response(200, json={"success": True, "result": [{"total": total}]})
         if content:
             sent = json.loads(content)
-            if sent["action"] == "createOrUpdate":
-                self.stored.update(person[PERSON.key] for person in sent["input"])
+            self.stored.update(key for person in sent["input"] if (key := person[PERSON.key]) != NOBODY)
         return answer
 
 

@@ -140,6 +140,8 @@ def _unknown(place: Place, given: Any, names: Mapping[str, Sequence[str]]) -> st
         return f"unknown here: {name} stands at the top of the file, before the first [section]"
     if len(place) > 3 and place[2] == "filter":
         return f"a rule has no such key; if the filter of the table is meant, it stands under [{place[0]}]"
+    if place[0] in ENTITIES and name in names["table"]:
+        return _named_after_tables(str(place[0]))
     section = "rule" if len(place) > 2 else "table" if place[0] in TABLES else str(place[0])
     allowed = names[section]
     meant = nearest(name, allowed)
@@ -154,13 +156,17 @@ def _unknown_at_top(name: str, given: Any, names: Mapping[str, Sequence[str]]) -
         meant = nearest(name, [option for option in names[""] if option not in names and option not in TABLES])
         return f'unknown; did you mean "{meant}"?' if meant else f"unknown; allowed: {', '.join(names[''])}"
     if name in ENTITIES:
-        tables = " or ".join(f"[{table.name}]" for table in ENTITIES[name].tables)
-        return f"unknown section; sections are named after Dynamics' tables: write {tables}"
+        return _named_after_tables(name)
     sections = [section for section in names[""] if section in names or section in TABLES]
     meant = nearest(name, sections)
     if meant:
         return f"unknown section; did you mean [{meant}]?"
     return f"unknown section; allowed: {', '.join(sections)}"
+
+
+def _named_after_tables(entity: str) -> str:
+    tables = " or ".join(f"[{table.name}]" for table in ENTITIES[entity].tables)
+    return f"unknown section; sections are named after Dynamics' tables: write {tables}"
 
 
 def misplaced(given: Mapping[str, Any], insight: Collection[str], options: Collection[str]) -> Iterator[str]:

@@ -83,7 +83,7 @@ def test_every_example_behind_a_hash_can_be_turned_on(tmp_path: Path, example: t
 def test_the_delivered_file_has_an_example_of_a_filter_of_custom_fields_and_of_a_fixed_owner() -> None:
     lines = (ROOT / "sync.toml").read_text(encoding="utf-8").splitlines()
     names = [lines[example[-1]].split()[1] for example in examples()]
-    options = ["fixed", "deleted_flag", "person"]
+    options = ["fixed", "deleted_flag", "person", "partition"]
     assert names == [*options, "favoriteColor", "filter", "filter", "campaignGuid", "externalCreatedDate"]
 
 

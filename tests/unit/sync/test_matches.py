@@ -13,9 +13,6 @@ from tests.support.values import guid
 OWN = guid(1)
 FREE = Match(7, created="2020-01-02", updated="2024-01-01")
 FREE_TOO = Match(8, created="2020-01-01", updated="2023-01-01")
-    Match(7, created="2020-01-02", updated="2024-01-01"),
-    Match(8, created="2020-01-01", updated="2023-01-01"),
-)
 OTHERS = Match(9, key=guid(2))
 
 
