@@ -34,7 +34,7 @@ BAD = [
     ("[acount.fields]", "acount", "did you mean [account]?"),
     ("[person.fields]", "person", "write [lead] or [contact]"),
     ("[opportunity_role.fields]", "opportunity_role", "write [connection] or [customeropportunityrole]"),
-    ("[zzz]", "zzz", "allowed: keys, text, owner, roles, lifecycle, person, write_back, systemuser, account, lead, contact"),
+    ("[zzz]", "zzz", "allowed: keys, text, owner, roles, lifecycle, person, write_back, systemuser, account, lead"),
     ("[tables.lead.fields]", "unknown section tables", "[contact.fields]"),
     ("[owner]\nlanguage = 1031", "owner.language", "at the top of the file, before the first [section]"),
     ('[owner]\nteams = "none"', "owner.teams", 'did you mean "team"?'),

@@ -1,0 +1,101 @@
+"""One human is one person in Marketo: adopted by e-mail, or qualified; also when the app is killed meanwhile."""
+
+import pytest
+
+from local.harness import Made, Rows, System
+from local.world.model import lookup
+
+LEADS = "/rest/v1/leads.json"
+
+
+async def known_to_marketing(system: System, person: Made) -> int:
+    """Marketing has somebody with the row's address, from a form."""
+    ids = await system.marketo("/seed", {"leads": [{"email": person.values["emailaddress1"].upper()}]})
+    return int(ids["leads"][0])
+
+
+async def with_address(system: System, person: Made) -> list[dict[str, object]]:
+    """Marketo's persons that have the row's address."""
+    address = person.values["emailaddress1"]
+    return [record for record in await system.marketo("/records/leads") if str(record["email"]).lower() == address]
+
+
+async def contacts(system: System, count: int = 1) -> list[Made]:
+    rows = Rows()
+    seller = rows.user()
+    account = rows.account(seller)
+    made = [rows.contact(account, seller) for _ in range(count)]
+    await system.seed(rows)
+    return made
+
+
+async def test_a_contact_that_marketing_has_is_adopted_with_owner_and_company(system: System) -> None:
+    (contact,) = await contacts(system)
+    number = await known_to_marketing(system, contact)
+    await system.notify(contact, message="Create")
+    record = await system.changed(contact, id=number)
+    assert record["externalCompanyId"]
+    assert record["externalSalesPersonId"]
+    assert len(await with_address(system, contact)) == 1
+
+
+@pytest.mark.parametrize(
+    ("moment", "contains", "when"),
+    [
+        ("the look", "filterType=email", "after"),
+        ("the adoption", '"lookupField": "id"', "before"),
+        ("the adoption", '"lookupField": "id"', "during"),
+        ("the adoption", '"lookupField": "id"', "after"),
+    ],
+)
+async def test_a_kill_leaves_neither_a_double_nor_a_loss(system: System, moment: str, contains: str, when: str) -> None:
+    first, second = await contacts(system, 2)
+    second.values["emailaddress1"] = first.values["emailaddress1"]
+    rows = Rows()
+    rows.made += [second]
+    await system.seed(rows)
+    number = await known_to_marketing(system, first)
+    await system.fault("hold", gate=moment, path=LEADS, contains=contains, when=when)
+    await system.notify(first, second)
+    await system.held(moment)
+    await system.stack.kill_functions()
+    await system.let_go(moment)
+    await system.stack.start_functions()
+    await system.synced(first, second)
+    await system.broker.idle()
+    found = await with_address(system, first)
+    assert sorted(str(record["externalPersonId"]) for record in found) == sorted([first.id, second.id])
+    assert number in {record["id"] for record in found}
+    assert not await system.broker.dead_letters()
+
+
+async def test_of_several_a_person_chooses(system: System) -> None:
+    (contact,) = await contacts(system)
+    numbers = [await known_to_marketing(system, contact) for _ in range(2)]
+    await system.notify(contact)
+    letter = await system.broker.dead_letter_of(contact.id)
+    assert letter.code == "AmbiguousPerson"
+    assert f"{numbers[0]}, {numbers[1]}" in str(letter.properties["message"])
+
+
+async def test_a_qualified_lead_and_its_contact_are_one_person_in_either_order(system: System) -> None:
+    for contact_first in (True, False):
+        rows = Rows()
+        seller = rows.user()
+        account = rows.account(seller)
+        lead = rows.lead(None, seller, companyname="Fabrikam")
+        await system.seed(rows)
+        await system.notify(lead)
+        (before,) = await system.synced(lead)
+        contact = rows.contact(account, seller, **lookup("originatingleadid", "lead", lead.id))
+        lead.values.update(statecode=1, statuscode=3)
+        await system.seed(rows)
+        order = (contact, lead) if contact_first else (lead, contact)
+        for row in order:
+            await system.notify(row)
+            await system.broker.idle()
+        record = await system.changed(contact, id=before["id"], externalCompanyId=account.id)
+        assert record["externalSalesPersonId"] == seller.id
+        await system.notify(lead, contact)
+        await system.broker.idle()
+        assert await system.record(lead) is None
