@@ -58,8 +58,8 @@ class MarketoClient(VendorClient):
     """Calls of one Marketo instance, paced, authorised and classified.
 
     `keys`: the field that Marketo finds a record by, for entities where it is not the guide's.
-    `partition`: the one in which persons are created; None: Marketo's default. `budget`: that of the pacer; it learns what
-    Marketo says about its limits.
+    `partition`: the one in which persons are created; None: Marketo's default.
+    `budget`: that of the pacer; it learns what Marketo says about its limits.
     """
 
     error = MarketoError
