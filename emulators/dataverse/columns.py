@@ -66,7 +66,7 @@ class Column:
     read: bool = True
     required: bool = False
     default: object = None
-    cascade_delete: bool = False  # the row goes with the row that this lookup names
+    cascade_delete: tuple[str, ...] = ()  # tables: the row goes with a row of these that this lookup names
     secured: bool = False  # column-level security is on: who may do what is in field security profiles
     hidden: bool = False  # secured, and the caller's profiles do not let it read
     locked: bool = False  # secured, and the caller's profiles do not let it write

@@ -121,7 +121,7 @@ def delete(transaction: Transaction, table: Table, row_id: str) -> None:
         column = other_table.columns[column_name]
         if other_row is None or other_row.get(column.key) != row_id:
             continue
-        if column.cascade_delete or column_name == "relatedconnectionid":
+        if table.name in column.cascade_delete or column_name == "relatedconnectionid":
             delete(transaction, other_table, other_id)
         else:
             # Dataverse: the relationship's "Remove Link" behaviour, which raises no Update.

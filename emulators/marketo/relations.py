@@ -107,6 +107,10 @@ def _check_lead_company(instance: Instance, values: Values, existing: Record | N
 def check_unused(instance: Instance, kind: str, record: Record) -> None:
     """Allow the deletion of a record that nothing needs.
 
+    Of sales persons Adobe says so: not while active leads have them, nor after a company of theirs was deleted
+    (sales-persons.md). For companies and opportunities the list of error codes has 1022, "object in use", and Adobe's
+    CRM white paper gives the order; whether Marketo refuses it is a guess, and a switch.
+
     Raises:
         RecordError: 1022, it is in use.
     """

@@ -75,7 +75,7 @@ async def upsert(instance: Instance, name: str, call: Call) -> Answer:
 
 
 async def delete(instance: Instance, name: str, call: Call) -> Answer:
-    """Delete records; leads by their id, the others by `deleteBy`."""
+    """Delete records; leads by their id alone (leads.md), the others by `deleteBy`. What is not there is skipped."""
     records = records_of(call.body)
     schema = instance.schemas[name]
     by = "idField" if schema.kind.is_lead else _word(call.body, "deleteBy", "dedupeFields")
@@ -87,6 +87,8 @@ async def delete(instance: Instance, name: str, call: Call) -> Answer:
     result = []
     for record in records:
         try:
+            if instance.faults.any_for_records:
+                instance.faults.check_record(call.verb, call.path, dict(record))
             result.append(_delete_one(instance, schema, key, schema.read(record)))
         except RecordError as skip:
             result.append({"status": "skipped", "reasons": [skip.as_json()]})

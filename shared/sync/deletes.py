@@ -23,8 +23,9 @@ from typing import Any
 from ..config.sync_toml import LifecyclePolicy
 from ..marketo.answers import Result
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient, Write
+from ..model.codes import Kind
 from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, Entity
-from ..model.errors import MsiSyncError, StorageUnavailableError
+from ..model.errors import MarketoError, MsiSyncError, StorageUnavailableError
 from ..model.outcome import Failed, Outcome, Removed, Retry, Skipped, of_skip
 from ..model.record import Record, timestamp
 from ..telemetry import metrics
@@ -130,16 +131,18 @@ class Deletes:
             await self._give_back(batch, [each.record for each in going])
 
     async def _find(self, entity: Entity, gone: Sequence[Record], flag: str) -> dict[str, InMarketo]:
-        """What Marketo has of these records, by key."""
+        """What Marketo has of these records, by key. Raises MarketoError."""
         key, own = self.marketo.key_of(entity), _id_field(entity)
         ids = sorted({record.id for record in gone})
         found: dict[str, list[dict[str, Any]]] = {}
         for row in await self.marketo.read(entity, key, ids, [name for name in (own, key, flag) if name]):
+            if not row.get(own):
+                raise MarketoError("UnknownAnswer", f"one of {entity.path} without {own}", kind=Kind.TRANSIENT)
             found.setdefault(str(row.get(key) or "").lower(), []).append(row)
         return {
             record.id: InMarketo(
                 record,
-                tuple(str(row.get(own, "")) for row in found[record.id]),
+                tuple(str(row[own]) for row in found[record.id]),
                 flagged=bool(flag) and all(row.get(flag) is True for row in found[record.id]),
             )
             for record in gone

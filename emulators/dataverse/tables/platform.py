@@ -147,7 +147,7 @@ PLATFORM_TABLES: Final[tuple[Table, ...]] = (
             "SDK Message Processing Step",
             "sdkmessageprocessingstep",
             required=True,
-            cascade_delete=True,
+            cascade_delete=("sdkmessageprocessingstep",),
             update=False,
         ),
         event=False,

@@ -28,7 +28,7 @@ def _side(which: int) -> tuple[Column, ...]:
     name = f"record{which}"
     end = "From" if which == 1 else "To"
     return (
-        lookup(f"{name}id", f"Connected {end}", *CONNECTABLE, required=True, cascade_delete=True),
+        lookup(f"{name}id", f"Connected {end}", *CONNECTABLE, required=True, cascade_delete=CONNECTABLE),
         *derived(choice(f"{name}objecttypecode", f"Type ({end})", _TYPE_CODES)),
         lookup(f"{name}roleid", f"Role ({end})", "connectionrole"),
     )
@@ -73,8 +73,8 @@ ROLE_TABLES: Final[tuple[Table, ...]] = (
         4503,
         derived(text("opportunityroleidname", 100, "Role")),
         memo("description", 2000, "Description"),
-        customer("customerid", "Customer", required=True, cascade_delete=True),
-        lookup("opportunityid", "Opportunity", "opportunity", required=True, cascade_delete=True),
+        customer("customerid", "Customer", required=True, cascade_delete=("account", "contact")),
+        lookup("opportunityid", "Opportunity", "opportunity", required=True, cascade_delete=("opportunity",)),
         lookup("opportunityroleid", "Role", "relationshiprole"),
         states(*STATES_ACTIVE),
         owner(),

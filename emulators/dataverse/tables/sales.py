@@ -47,6 +47,11 @@ ACCOUNT_TYPES: Final = (
 )
 
 
+# Whose deletion a customer's rows do not survive: opportunity_customer_accounts, opportunity_customer_contacts and
+# lead_customer_… are parental relationships, as contact_customer_accounts is (Customizable parental relationships).
+_PARENTS: Final = ("account", "contact")
+
+
 def _currency() -> tuple[Column, ...]:
     return (
         lookup("transactioncurrencyid", "Currency", "transactioncurrency"),
@@ -182,7 +187,7 @@ SALES_TABLES: Final[tuple[Table, ...]] = (
         ),
         lookup("parentaccountid", "Parent Account for lead", "account"),
         lookup("parentcontactid", "Parent Contact for lead", "contact"),
-        customer("customerid", "Customer"),
+        customer("customerid", "Customer", cascade_delete=_PARENTS),
         lookup("qualifyingopportunityid", "Qualifying Opportunity", "opportunity"),
         lookup("campaignid", "Source Campaign", "campaign"),
         derived(
@@ -224,7 +229,7 @@ SALES_TABLES: Final[tuple[Table, ...]] = (
         Column(name="address1_latitude", kind=Kind.DOUBLE, label="Address 1: Latitude", minimum=-90, maximum=90),
         guid("address1_addressid", "Address 1: ID"),
         money("creditlimit", "Credit Limit"),
-        customer("parentcustomerid", "Company Name", schema_name="ParentCustomerId"),
+        customer("parentcustomerid", "Company Name", schema_name="ParentCustomerId", cascade_delete=("account",)),
         lookup("originatingleadid", "Originating Lead", "lead"),
         derived(
             lookup("accountid", "Account", "account"),
@@ -243,7 +248,7 @@ SALES_TABLES: Final[tuple[Table, ...]] = (
         3,
         text("name", 300, "Topic", schema_name="Name"),
         memo("description", 2000, "Description", schema_name="Description"),
-        customer("customerid", "Potential Customer", schema_name="CustomerId"),
+        customer("customerid", "Potential Customer", schema_name="CustomerId", cascade_delete=_PARENTS),
         lookup("parentaccountid", "Account", "account"),
         lookup("parentcontactid", "Contact", "contact"),
         lookup("originatingleadid", "Originating Lead", "lead"),

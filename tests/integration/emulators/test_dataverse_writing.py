@@ -172,11 +172,31 @@ async def test_lookups_are_cleared_by_null_or_by_reference(api: Running) -> None
         assert row(api, "contact", ANNA)["_accountid_value"] is None
 
 
-async def test_deleting_removes_links_and_connections(api: Running) -> None:
-    await api.call("PATCH", f"contacts({ANNA})", {"parentcustomerid_account@odata.bind": f"/accounts({OTHER})"})
+async def test_what_belongs_to_a_deleted_account_goes_with_it(api: Running) -> None:
+    """contact_customer_accounts and opportunity_customer_accounts are parental, opportunity_parent_account is not."""
+    lead = (await api.call("POST", "leads", {"lastname": "Roe"})).row_id
+    links = {"contacts": (ANNA, "parentcustomerid_account"), "opportunities": (DEAL, "customerid_account")}
+    links["leads"] = (lead, "parentaccountid")
+    for name, (row_id, link) in links.items():
+        assert (
+            await api.call("PATCH", f"{name}({row_id})", {f"{link}@odata.bind": f"/accounts({OTHER})"})
+        ).status == 204
     await api.call("POST", "connections", connection_body())
     assert (await api.call("DELETE", f"accounts({OTHER})")).status == 204
-    assert row(api, "contact", ANNA)["_parentcustomerid_value"] is None
+    assert [(await api.call("GET", f"{name}({row_id})")).status for name, (row_id, _) in links.items()] == [
+        404,
+        404,
+        200,
+    ]
+    assert row(api, "lead", lead)["_parentaccountid_value"] is None
+    assert api.environment.store.rows["connection"] == {}
+
+
+async def test_deleting_removes_links_and_connections(api: Running) -> None:
+    await api.call("PATCH", f"opportunities({DEAL})", {"parentaccountid@odata.bind": f"/accounts({OTHER})"})
+    await api.call("POST", "connections", connection_body())
+    assert (await api.call("DELETE", f"accounts({OTHER})")).status == 204
+    assert row(api, "opportunity", DEAL)["_parentaccountid_value"] is None
     assert (await api.call("DELETE", f"contacts({ANNA})")).status == 204
     assert api.environment.store.rows["connection"] == {}
     assert (await api.call("DELETE", f"contacts({ANNA})")).status == 404
