@@ -181,7 +181,7 @@ async def test_persons_that_somebody_must_look_at_in_marketo(system: System) -> 
     assert len(by_key.person["records"]) == 2
     assert (by_mail.exit, by_mail.code) == (2, "DuplicateInMarketo")
     assert str(other) in by_mail.sentence
-    assert (lost.exit, lost.code) == (2, "GoneInDynamics")
+    assert (lost.exit, lost.code) == (0, "Kept")
     assert (nothing.exit, nothing.code) == (2, "NotFound")
 
 
