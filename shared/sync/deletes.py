@@ -136,13 +136,13 @@ class Deletes:
         ids = sorted({record.id for record in gone})
         found: dict[str, list[dict[str, Any]]] = {}
         for row in await self.marketo.read(entity, key, ids, [name for name in (own, key, flag) if name]):
-            if not row.get(own):
-                raise MarketoError("UnknownAnswer", f"one of {entity.path} without {own}", kind=Kind.TRANSIENT)
+            if entity.is_lead and not row.get(own):
+                raise MarketoError("UnknownAnswer", "a person without Marketo's id", kind=Kind.TRANSIENT)
             found.setdefault(str(row.get(key) or "").lower(), []).append(row)
         return {
             record.id: InMarketo(
                 record,
-                tuple(str(row[own]) for row in found[record.id]),
+                tuple(str(row.get(own, "")) for row in found[record.id]),
                 flagged=bool(flag) and all(row.get(flag) is True for row in found[record.id]),
             )
             for record in gone
@@ -332,9 +332,9 @@ def brake_text(entity: Entity, limit: int) -> str:
 def in_use_text(entity: Entity, gone: Record, hanging: str) -> str:
     """What the operator reads of a record that could not be deleted, for others refer to it."""
     since = f" since {timestamp(gone.parked_since)}" if gone.parked_since else ""
-    what = hanging or "records that Marketo does not let us look for (leads most likely)"
+    what = hanging or "what Marketo cannot be asked for, persons most likely"
     return (
-        f"its row is gone from Dynamics, but Marketo keeps the record{since}, for it is in use: by {what}. Move or "
+        f"its row is gone from Dynamics, but Marketo keeps the record{since}, for it is used by {what}. Move or "
         f'delete them in Marketo and replay this record, or set {entity.name} = "keep" in [lifecycle] of sync.toml'
     )
 
@@ -345,7 +345,7 @@ def _id_field(entity: Entity) -> str:
 
 def _named(child: Entity, keys: list[str]) -> str:
     more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
-    return f"{len(keys)} {child.path} ({', '.join(keys[:NAMED])}{more})"
+    return f"{child.path} {', '.join(keys[:NAMED])}{more}"
 
 
 def _as_body(row: dict[str, Any], names: Sequence[str]) -> bytes:

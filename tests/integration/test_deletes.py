@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.limiter import Pacer
 from shared.model.entities import ENTITIES
-from shared.model.outcome import Outcome, Removed, Retry, Skipped, Synced
+from shared.model.outcome import Failed, Outcome, Removed, Retry, Skipped, Synced
 from shared.model.record import Record
 from tests.support.values import NOON, guid
 from tests.support.vendors import Vendors
@@ -124,6 +125,11 @@ async def test_companies_and_sales_persons_go_when_no_person_refers_to_them(worl
         waits = await world.deleted(table, id_, **policy)
         assert isinstance(waits, Retry)
         assert (waits.code, waits.counted) == ("1022", False)
+    at_last = await world.sync(
+        Record("account", ACCOUNT, NOON, "delete", parked_since=NOON - timedelta(days=2)), **policy
+    )
+    assert isinstance(at_last, Failed)
+    assert f"used by leads {PERSON} and opportunities {DEAL}. Move" in at_last.message
     assert await world.deleted("contact", PERSON, **policy) == Removed("deleted", "Deleted")
     assert await world.deleted("account", ACCOUNT, **policy) == Removed("deleted", "Deleted")
     assert await world.records("companies") == []

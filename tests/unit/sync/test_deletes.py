@@ -297,7 +297,7 @@ async def test_a_company_in_use_waits_without_using_up_attempts_and_then_says_wh
     assert DAY <= world.now - NOON <= DAY + timedelta(hours=1)
     assert isinstance(outcome, Failed)
     assert outcome.code == "1022"
-    assert f"5 opportunities ({guid(20)}, {guid(21)}, {guid(22)} and 2 more)" in outcome.message
+    assert f"used by opportunities {guid(20)}, {guid(21)}, {guid(22)} and 2 more. Move" in outcome.message
 
 
 async def test_a_company_in_use_says_since_when_it_waits_and_goes_as_soon_as_it_may(world: World) -> None:
@@ -353,6 +353,26 @@ async def test_a_record_that_spoils_its_call_keeps_no_other(world: World) -> Non
     outcomes = await world.sync("person", *(deleted(number=n) for n in range(10, 40)))
     assert outcomes.count(Removed("deleted", "Deleted")) == 29
     assert world.marketo.keys("person") == [guid(10)]
+
+
+async def test_while_marketo_is_away_deletions_wait_without_calls(world: World) -> None:
+    world.with_rules(person="delete")
+    world.person()
+    away = MarketoError("502", "Bad Gateway", kind=Kind.TRANSIENT)
+
+    async def probe_write(_: Entity) -> None:
+        raise away
+
+    world.marketo.probe_write = probe_write  # type: ignore[method-assign]
+    world.marketo.before = [away]
+    record, outcome = await world.one("person", deleted())
+    assert isinstance(outcome, Retry)
+    assert not outcome.counted
+    calls = len(world.marketo.calls)
+    _, again = await world.one("person", record)
+    assert isinstance(again, Retry)
+    assert again.code == "CircuitOpen"
+    assert len(world.marketo.calls) == calls
 
 
 def lost() -> MarketoError:
