@@ -54,8 +54,21 @@ def guid(text: str) -> str:
         raise ArgumentTypeError(f"{text!r} is not a valid GUID") from None
 
 
-def _no_arguments(_: ArgumentParser) -> None:
-    pass
+#: Adds something to a command's parser.
+Adding = Callable[[ArgumentParser], object]
+
+
+def option(*names: str, **settings: Any) -> Adding:
+    """An argument or option, as ArgumentParser.add_argument takes it."""
+    return lambda parser: parser.add_argument(*names, **settings)
+
+
+def options(*adding: Adding) -> Adding:
+    """All of these."""
+    return lambda parser: [add(parser) for add in adding]
+
+
+_NOTHING = options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +83,4 @@ class Command:
     help: str
     more: str
     run: Callable[[Context, Namespace, Console], Awaitable[Result]]
-    arguments: Callable[[ArgumentParser], None] = _no_arguments
+    arguments: Adding = _NOTHING

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..app.clients import dataverse_client, marketo_client
 from ..azure import sdk, service_bus
+from ..azure.errors import storage_within
 from ..azure.service_bus import Bus
 from ..azure.shared_state import State
 from ..azure.table import Table, connect
@@ -20,10 +21,14 @@ from ..dataverse.client import DataverseClient
 from ..dataverse.metadata import Metadata
 from ..marketo.client import MarketoClient
 from ..marketo.quota import Budget, limits_of
+from ..model.errors import MsiSyncError, StorageUnavailableError
+from ..sync.reference_state import ReferenceState
 
 SETTINGS_FILE = "local.settings.json"
 #: An operator waits for the answer: the SDKs' own patience is too long.
 _FEW_TRIES: dict[str, Any] = {"retry_total": 1}
+#: How long storage may take to tell the running app that it is to read anew.
+RENEWAL_SECONDS = 10.0
 #: What is closed in the end, if it was opened, in this order.
 _CLOSED = (
     *("dataverse", "marketo", "outgoing", "bus", "bus_administration", "parked_table", "state_table", "_credential"),
@@ -117,3 +122,27 @@ class Context:
         for name in _CLOSED:
             if name in self.__dict__:
                 await self.__dict__[name].close()
+
+
+async def renew(context: Context, *what: str) -> str:
+    """Have every process of the app read `what` ("rows" of users, teams and roles, "schema") anew at its next batch.
+
+    Gives why it could not be told, empty when it was: then what it keeps is at most some minutes old.
+    """
+    try:
+        async with storage_within(RENEWAL_SECONDS):
+            for part in what:
+                await ReferenceState(context.state).renew(part)
+    except StorageUnavailableError as error:
+        return error.cause
+    except MsiSyncError as error:
+        return error.code
+    return ""
+
+
+def not_told(why: str) -> str:
+    """The line that says so."""
+    return (
+        f"Storage does not answer ({why}), so the running app could not be told to read users, roles and schema anew: "
+        "it does so within some minutes, Marketo's fields within an hour"
+    )

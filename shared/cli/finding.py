@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +19,11 @@ class Severity(StrEnum):
     ATTENTION = "attention"  # it works, but not as it should
     FAILED = "failed"
     SKIPPED = "skipped"  # nobody can tell, because of something else
+
+    @property
+    def colour(self) -> str:
+        """How a terminal shows it."""
+        return {Severity.OK: "green", Severity.ATTENTION: "yellow", Severity.FAILED: "red"}.get(self, "dim")
 
     @property
     def exit(self) -> Exit:
@@ -68,6 +73,12 @@ def attention(text: str, remedy: str, details: Iterable[str] = (), *, code: str 
 def failed(text: str, remedy: str, details: Iterable[str] = (), *, code: str = "") -> Finding:
     """It does not work."""
     return Finding(Severity.FAILED, text, shortened(details), remedy, code, blocks=True)
+
+
+def as_grave_as(findings: Sequence[Finding], text: str, remedy: str, details: Iterable[str]) -> Finding:
+    """One finding for all of them, which need attention at least."""
+    grade = failed if worst(findings) is Severity.FAILED else attention
+    return grade(text, remedy, details)
 
 
 def worst(findings: Iterable[Finding]) -> Severity:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
 
 from ..model.entities import ENTITIES
 from ..sync.delete_brake import CODE, KIND
-from .command import Command, Exit, Result
-from .dead_letters.command import apply_arguments
+from .command import Command, Exit, Result, option, options
+from .context import Context
+from .dead_letters.command import APPLYING
 from .dead_letters.look import add_filters
 from .dead_letters.replay import replay
 from .output import say
 from .pause import entity_name
 from .remedies import RELEASE
 from .status.facts import braked
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from .context import Context
-
-GROUP = "what becomes of records whose rows are deleted in Dynamics"
 
 _MORE = """\
 The brake stops deletions of an entity when more than delete_brake of sync.toml are carried out within an hour. What it
@@ -67,9 +63,5 @@ def _said(entity: str, brake: Mapping[str, Any], *, lifted: bool) -> str:
     return f"The brake on deletions of {entity} is lifted." if lifted else f"{braked(entity, brake)}."
 
 
-def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("entity", type=entity_name, choices=list(ENTITIES), help="one of the five")
-    apply_arguments(parser)
-
-
-COMMAND = Command("lifecycle release", "send on the deletions that the brake has stopped", _MORE, release, _arguments)
+_ARGUMENTS = options(option("entity", type=entity_name, choices=list(ENTITIES), help="one of the five"), APPLYING)
+COMMAND = Command("lifecycle release", "send on the deletions that the brake has stopped", _MORE, release, _ARGUMENTS)

@@ -23,38 +23,31 @@ from ..config.version import commit, deployed
 from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
+from . import lifecycle, pause, resync, write_back
 from .command import Command, Exit, Result
 from .context import SETTINGS_FILE, Context
-from .dead_letters.command import COMMANDS as DEAD_LETTERS
-from .dead_letters.command import GROUP as DEAD_LETTERS_HELP
-from .doctor.command import COMMAND as DOCTOR
-from .fields.command import COMMANDS as FIELDS
-from .fields.command import GROUP as FIELDS_HELP
-from .lifecycle import COMMAND as LIFECYCLE
-from .lifecycle import GROUP as LIFECYCLE_HELP
+from .dead_letters import command as dead_letters
+from .doctor import command as doctor
+from .fields import command as fields
 from .output import Console, as_json, nobody_reads, take_any_text
-from .pause import PAUSE, RESUME
-from .register.command import REGISTER, UNREGISTER
-from .resync import COMMAND as RESYNC
+from .register import command as register
 from .settings_file import read_settings_file
-from .show.command import COMMAND as SHOW_PERSON
-from .status.command import COMMAND as STATUS
-from .write_back import COMMAND as WRITE_BACK
-from .write_back import GROUP as WRITE_BACK_HELP
+from .show import command as show
+from .status import command as status
 
 COMMANDS: tuple[Command, ...] = (
-    DOCTOR,
-    STATUS,
-    *FIELDS,
-    REGISTER,
-    UNREGISTER,
-    SHOW_PERSON,
-    *DEAD_LETTERS,
-    PAUSE,
-    RESUME,
-    RESYNC,
-    WRITE_BACK,
-    LIFECYCLE,
+    doctor.COMMAND,
+    status.COMMAND,
+    *fields.COMMANDS,
+    register.REGISTER,
+    register.UNREGISTER,
+    show.COMMAND,
+    *dead_letters.COMMANDS,
+    pause.PAUSE,
+    pause.RESUME,
+    resync.COMMAND,
+    write_back.COMMAND,
+    lifecycle.COMMAND,
 )
 
 #: Seconds that closing all connections may take.
@@ -66,11 +59,11 @@ Begin with: msisync doctor. By symptom and by code: docs/troubleshooting.md
 Files that texts name, such as docs/troubleshooting.md or local.settings.example.json, are in msisync's repository."""
 #: Groups of commands, with what their help says.
 GROUPS: dict[str, str] = {
-    "fields": FIELDS_HELP,
+    "fields": "see, propose and check which Dynamics columns go to which Marketo fields",
     "show": "look at one record in every system",
-    "dead-letters": DEAD_LETTERS_HELP,
-    "write-back": WRITE_BACK_HELP,
-    "lifecycle": LIFECYCLE_HELP,
+    "dead-letters": "see, replay, archive or discard what could not be synced",
+    "write-back": "Sales Insight's fields on their way back to Dynamics",
+    "lifecycle": "what becomes of records whose rows are deleted in Dynamics",
 }
 
 
@@ -84,7 +77,11 @@ class _Version(argparse.Action):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Exits with USAGE instead of 2, which means something else here."""
+    """Shows texts as they are, and exits with USAGE instead of 2, which means something else here."""
+
+    def __init__(self, *, description: str, **options: Any) -> None:
+        sentence = description[:1].upper() + description[1:]
+        super().__init__(description=sentence, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -93,34 +90,23 @@ class _Parser(argparse.ArgumentParser):
 
 def parser(commands: Sequence[Command] = COMMANDS) -> argparse.ArgumentParser:
     """The parser of the whole command line; `command` of its result is what to run."""
-    top = _parser(None, "msisync", "Set up, check and watch the sync between Dynamics 365 and Marketo.", _MORE)
+    purpose = "Set up, check and watch the sync between Dynamics 365 and Marketo."
+    top = _Parser(prog="msisync", description=purpose, epilog=_MORE)
     top.add_argument("--version", action=_Version, nargs=0, help="show version and commit, and exit")
-    places = {"": top.add_subparsers(metavar="command", required=True, parser_class=_Parser)}
+    places = {"": top.add_subparsers(metavar="command", required=True)}
     for command in commands:
         group, _, name = command.name.rpartition(" ")
         if group not in places:
-            holder = _parser(places[""], group, GROUPS[group], "")
-            places[group] = holder.add_subparsers(metavar="command", required=True, parser_class=_Parser)
-        leaf = _parser(places[group], name, command.help, command.more)
-        leaf.set_defaults(command=command)
+            holder = places[""].add_parser(group, help=GROUPS[group], description=GROUPS[group])
+            places[group] = holder.add_subparsers(metavar="command", required=True)
+        leaf = places[group].add_parser(name, help=command.help, description=command.help, epilog=command.more)
+        leaf.set_defaults(command=command, refuse=leaf.error)
         leaf.add_argument("--json", action="store_true", help="print one JSON object instead of text for people")
         leaf.add_argument(
             "--settings", type=Path, metavar="FILE", help=f"app settings; default {SETTINGS_FILE}, if there is one"
         )
         command.arguments(leaf)
     return top
-
-
-def _parser(places: Any, name: str, text: str, more: str) -> argparse.ArgumentParser:
-    options: dict[str, Any] = {
-        "description": text[:1].upper() + text[1:],
-        "epilog": more,
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-    }
-    if places is None:
-        return _Parser(prog=name, **options)
-    made: argparse.ArgumentParser = places.add_parser(name, help=text, **options)
-    return made
 
 
 class _Line(logging.Formatter):

@@ -14,11 +14,14 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
 from typing import Any
 
 from rich import console
 from rich.text import Text
 
+from ..model.record import timestamp
 from ..model.safe_text import plain
 
 
@@ -62,17 +65,20 @@ def take_any_text() -> None:
 
 def as_json(data: Mapping[str, Any]) -> str:
     """One JSON object in ASCII: valid in any encoding, without numbers that JSON does not have."""
-    return json.dumps(_finite(data), indent=2, default=str, allow_nan=False)
+    return json.dumps(json_types(data), indent=2, default=str, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def json_types(value: Any) -> Any:
+    """A value in JSON's types: of a dataclass an object, of a time the text that messages have."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return json_types(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(name): json_types(each) for name, each in value.items()}
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
+        return [json_types(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if isinstance(value, Mapping):
-        return {str(name): _finite(each) for name, each in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_finite(each) for each in value]
-    return value
+    return timestamp(value) if isinstance(value, datetime) else value
 
 
 def nobody_reads() -> None:

@@ -8,8 +8,7 @@ on instances that start meanwhile, without a deployment or an app setting.
 from __future__ import annotations
 
 import asyncio
-from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from argparse import Namespace
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -18,10 +17,10 @@ from rich.markup import escape
 
 from ..azure import sdk
 from ..model.entities import ENTITIES
-from .command import Command, Exit, Result
+from .command import Command, Exit, Result, option, options
 from .context import Context
-from .peek import ANSWER_SECONDS, QueueUnavailable, explained
-from .queues import ACTIVE, PAUSED, resume_line
+from .peek import ANSWER_SECONDS, QueueUnavailable, counts, explained
+from .queues import ACTIVE, PAUSED, resume_line, status_word
 
 #: The setting of the queue of changes, beside the entities.
 ROUTING = "changes"
@@ -58,42 +57,43 @@ async def run(context: Context, given: Namespace, _: Console, *, status: str) ->
     queues, administration = context.settings.queues, context.bus_administration
     changes = await asyncio.gather(*(_set(administration, name, queues.of(name), status) for name in settings))
     data = {"status": status, "queues": [asdict(change) for change in changes]}
-    return Result(_exit(changes, status), data, partial(_show, changes=changes, status=status))
+    if any(change.error for change in changes):
+        exit_ = Exit.FAILED
+    else:
+        exit_ = Exit.OK if all(change.now == status for change in changes) else Exit.ATTENTION
+    return Result(exit_, data, lambda console: _show(console, changes, status))
 
 
 async def _set(
     administration: sdk.bus_management_aio.ServiceBusAdministrationClient, setting: str, name: str, status: str
 ) -> Change:
     """Set a queue's status. Disabled and SendDisabled are somebody else's decision, and stay."""
-
     try:
         with explained():
             async with asyncio.timeout(ANSWER_SECONDS):
                 queue = await administration.get_queue(name)
-                now = was = str(getattr(queue.status, "value", queue.status))
+                now = was = status_word(queue.status)
                 if was in (ACTIVE, PAUSED) and was != status:
                     queue.status = sdk.bus_management.EntityStatus(status)
                     await administration.update_queue(queue)
                     now = status
-                counted = await administration.get_queue_runtime_properties(name)
+                counted = await counts(administration, name)
     except QueueUnavailable as error:
         return Change(setting, name, error=f"{error.code}: {error.message}")
-    waiting = (counted.active_message_count or 0) + (counted.scheduled_message_count or 0)
-    return Change(setting, name, was, now, waiting)
+    return Change(setting, name, was, now, counted.active + counted.scheduled)
 
 
-def _exit(changes: list[Change], status: str) -> Exit:
-    if any(change.error for change in changes):
-        return Exit.FAILED
-    return Exit.OK if all(change.now == status for change in changes) else Exit.ATTENTION
-
-
-def _show(console: Console, *, changes: list[Change], status: str) -> None:
+def _show(console: Console, changes: list[Change], status: str) -> None:
     for change in changes:
         colour, text = _said(change, status)
         console.print(f"[{colour}]{escape(change.queue)}[/]: {escape(text)}")
-    for line in _next(changes, status):
-        console.print(line)
+    if status == PAUSED and any(change.now == status for change in changes):
+        console.print("Changes keep queueing.")
+        lines = dict.fromkeys(resume_line(change.setting) for change in changes if change.now == status)
+        every = "msisync resume" if len(changes) == len(ENTITIES) else " and ".join(lines)
+        console.print(f"To undo: {every}")
+    elif status == ACTIVE and any(change.was == PAUSED for change in changes):
+        console.print("To see them drain: msisync status --watch")
 
 
 def _said(change: Change, status: str) -> tuple[str, str]:
@@ -108,32 +108,17 @@ def _said(change: Change, status: str) -> tuple[str, str]:
     return ("yellow" if status == PAUSED else "green"), done + waits
 
 
-def _next(changes: list[Change], status: str) -> Iterator[str]:
-    if status == PAUSED and any(change.now == status for change in changes):
-        yield "Changes keep queueing."
-        lines = dict.fromkeys(resume_line(change.setting) for change in changes if change.now == status)
-        every = "msisync resume" if len(changes) == len(ENTITIES) else " and ".join(lines)
-        yield f"To undo: {every}"
-    elif status == ACTIVE and any(change.was == PAUSED for change in changes):
-        yield "To see them drain: msisync status --watch"
-
-
 def entity_name(text: str) -> str:
     """An entity as it is typed: sales-person is sales_person."""
     return text.strip().lower().replace("-", "_")
 
 
-def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "entity", nargs="?", type=entity_name, choices=list(ENTITIES), help="one of the five; default: all of them"
-    )
-    parser.add_argument(
-        "--routing", action="store_true", help="the queue that Dynamics posts to; alone, or beside an entity"
-    )
-
-
+_ARGUMENTS = options(
+    option("entity", nargs="?", type=entity_name, choices=list(ENTITIES), help="one of the five; default: all of them"),
+    option("--routing", action="store_true", help="the queue that Dynamics posts to; alone, or beside an entity"),
+)
 PAUSE = Command(
     "pause", "stop the sync of one entity or of all, while changes keep queueing", _MORE_PAUSE,
-    partial(run, status=PAUSED), _arguments,
+    partial(run, status=PAUSED), _ARGUMENTS,
 )  # fmt: skip
-RESUME = Command("resume", "go on after msisync pause", _MORE_RESUME, partial(run, status=ACTIVE), _arguments)
+RESUME = Command("resume", "go on after msisync pause", _MORE_RESUME, partial(run, status=ACTIVE), _ARGUMENTS)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from ..config.settings import QueueSettings
 from .finding import Finding, attention, failed
 
 LOCK = timedelta(minutes=5)
@@ -56,19 +55,19 @@ class Described(Protocol):
     status: str | None
 
 
-def name_of(design: QueueDesign, settings: QueueSettings) -> str:
-    """The queue's name in the namespace."""
-    return str(getattr(settings, design.setting))
-
-
 def resume_line(setting: str) -> str:
     """What ends the pause of a queue, by the field of QueueSettings that names it."""
     return f"msisync resume {'--routing' if setting == 'changes' else setting}"
 
 
+def status_word(status: object) -> str:
+    """A queue's status as one word, whether the SDK gives it as an enumeration or as text."""
+    return str(getattr(status, "value", status))
+
+
 def flaws(design: QueueDesign, queue: Described) -> Iterator[Finding]:
     """Everything about a queue that is not as designed."""
-    status = getattr(queue.status, "value", queue.status)
+    status = status_word(queue.status)
     if status == PAUSED and design.setting != "dead_letters":
         yield attention("it is paused: changes keep queueing, and nothing takes them", resume_line(design.setting))
     elif status != ACTIVE:

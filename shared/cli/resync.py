@@ -6,11 +6,12 @@ a page of 5,000 ids is on its way from Dynamics to the queue.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from argparse import Namespace
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 from rich.console import Console
@@ -21,18 +22,19 @@ from ..azure.parked_table import Store
 from ..azure.service_bus import Outgoing
 from ..dataverse.client import API, MAX_IDS
 from ..marketo.batching import MAX_PER_CALL
-from ..model.entities import ENTITIES, TABLES, Entity
+from ..model.entities import ENTITIES, TABLES
 from ..model.errors import ConfigurationError
 from ..model.record import MAX_RECORDS, Record, encode
 from ..sync.routing import chunked
-from .command import Command, Exit, Result, guid
-from .context import Context
-from .renewal import not_told, renew
+from .command import Command, Exit, Result, guid, option, options
+from .context import Context, not_told, renew
 
 #: Later than any check of a parked record: so all of them are due.
 _ANY_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 #: What of unknown ids is shown to people.
 _SHOWN = 10
+
+_Pages = AsyncIterator[list[Record]]
 
 _MORE = """\
 GUIDs may be written in any way. A table (contact) or an entity (person: leads and contacts) says where they are. The
@@ -45,47 +47,30 @@ Exit codes: 0 sent; 1 some ids are unknown, or --apply is still to come; 2 nothi
 Next: msisync status --watch, or msisync show person <id>"""
 
 
-@dataclass(slots=True)
-class Sent:
-    """What was sent, or would be: numbers by table. `unknown`: ids that Dynamics does not have."""
-
-    records: dict[str, int] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
-
-    def add(self, records: Sequence[Record]) -> None:
-        """Count these."""
-        for record in records:
-            self.records[record.table] = self.records.get(record.table, 0) + 1
-
-    @property
-    def total(self) -> int:
-        """All records."""
-        return sum(self.records.values())
-
-
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Send what is meant, or count it. Raises MsiSyncError when Dynamics, Service Bus or storage do not answer."""
     _check(given)
-    sent = Sent()
+    sent, unknown = Counter[str](), list[str]()
     applied = bool(given.apply or given.ids)
     why_not = await renew(context, "rows", "schema") if applied else ""
     with progress.status("Counting" if not applied else "Sending") as status:
-        async for records in _pages(context, given, sent, applied=applied):
+        async for records in _pages(context, given, unknown, applied=applied):
             if applied and not given.all_parked:
                 await _send(context, records)
-            sent.add(records)
-            status.update(f"{'Sent' if applied else 'Counted'}: {sent.total:,}")
-    least, most = marketo_calls(sent.records)
-    data: dict[str, object] = {
+            sent.update(record.table for record in records)
+            status.update(f"{'Sent' if applied else 'Counted'}: {sent.total():,}")
+    least, most = marketo_calls(sent)
+    data = {
         "applied": applied,
-        "records": sent.records,
-        "unknown": sent.unknown,
+        "records": sent,
+        "unknown": unknown,
         "marketo_calls": {"least": least, "most": most},
+        **({"announced": not why_not} if applied else {}),
     }
-    if applied:
-        data["announced"] = not why_not
-    show = partial(_show, sent=sent, applied=applied, parked=given.all_parked, why_not=why_not)
-    return Result(_exit(sent, applied=applied), data, show)
+    exit_ = Exit.OK if applied or not sent else Exit.ATTENTION
+    if unknown:
+        exit_ = Exit.ATTENTION if sent else Exit.FAILED
+    return Result(exit_, data, lambda console: _show(console, data, given, why_not))
 
 
 def _check(given: Namespace) -> None:
@@ -102,15 +87,12 @@ def _check(given: Namespace) -> None:
         given.refuse(f"--query needs a table, not an entity: {names}")
 
 
-async def _pages(context: Context, given: Namespace, sent: Sent, *, applied: bool) -> AsyncIterator[list[Record]]:
+def _pages(context: Context, given: Namespace, unknown: list[str], *, applied: bool) -> _Pages:
     if given.all_parked:
-        pages = _parked(context, applied=applied)
-    elif given.query is not None:
-        pages = _queried(context, _tables(context, given.target)[0], given.query)
-    else:
-        pages = _named(context, _tables(context, given.target), given.ids, sent)
-    async for page in pages:
-        yield page
+        return _parked(context, applied=applied)
+    if given.query is not None:
+        return _queried(context, _tables(context, given.target)[0], given.query)
+    return _named(context, _tables(context, given.target), given.ids, unknown)
 
 
 def _tables(context: Context, target: str) -> list[str]:
@@ -122,8 +104,8 @@ def _tables(context: Context, target: str) -> list[str]:
     return mapped
 
 
-async def _named(context: Context, tables: list[str], ids: Sequence[str], sent: Sent) -> AsyncIterator[list[Record]]:
-    """The rows that have one of these ids."""
+async def _named(context: Context, tables: list[str], ids: Sequence[str], unknown: list[str]) -> _Pages:
+    """The rows that have one of these ids; `unknown` takes the others."""
     missing = list(dict.fromkeys(ids))
     for name in tables:
         table = TABLES[name][1]
@@ -132,10 +114,10 @@ async def _named(context: Context, tables: list[str], ids: Sequence[str], sent: 
             found += await context.dataverse.rows(table.entity_set, table.key, part, [table.key])
         missing = [id_ for id_ in missing if id_ not in set(found)]
         yield [_record(name, id_) for id_ in found]
-    sent.unknown = missing
+    unknown += missing
 
 
-async def _queried(context: Context, name: str, query: str) -> AsyncIterator[list[Record]]:
+async def _queried(context: Context, name: str, query: str) -> _Pages:
     """The rows that a filter lets through, by Dataverse's pages of 5,000."""
     table = TABLES[name][1]
     url = f"{API}/{table.entity_set}?$select={table.key}&$filter={quote(query)}"
@@ -147,7 +129,7 @@ def _record(table: str, id_: str) -> Record:
     return Record(table, id_, datetime.now(UTC), forced=True)
 
 
-async def _parked(context: Context, *, applied: bool) -> AsyncIterator[list[Record]]:
+async def _parked(context: Context, *, applied: bool) -> _Pages:
     """Everything that waits for a parent; with `applied`, sent on, page by page, and only then taken from the table.
 
     The notes of parents are set back to "unasked" first, so that what must wait again asks anew.
@@ -180,56 +162,40 @@ async def _send(context: Context, records: Sequence[Record]) -> None:
 
 def marketo_calls(records: dict[str, int]) -> tuple[int, int]:
     """The least and the most calls that so many records of these tables need: the parents of a chunk may be known."""
-    by_entity: dict[str, int] = {}
+    by_entity: Counter[str] = Counter()
     for table, number in records.items():
-        name = TABLES[table][0].name
-        by_entity[name] = by_entity.get(name, 0) + number
+        by_entity[TABLES[table][0].name] += number
     chunks = {name: -(-number // MAX_PER_CALL) for name, number in by_entity.items()}
-    return sum(chunks.values()), sum(number * _calls_of(ENTITIES[name]) for name, number in chunks.items())
+    most = sum(number * (1 + len(ENTITIES[name].links)) for name, number in chunks.items())
+    return sum(chunks.values()), most
 
 
-def _calls_of(entity: Entity) -> int:
-    return 1 + len(entity.links)
-
-
-def _exit(sent: Sent, *, applied: bool) -> Exit:
-    if sent.unknown:
-        return Exit.ATTENTION if sent.total else Exit.FAILED
-    return Exit.OK if applied or not sent.total else Exit.ATTENTION
-
-
-def _show(console: Console, *, sent: Sent, applied: bool, parked: bool, why_not: str) -> None:
-    for line in _lines(sent, applied=applied, parked=parked):
-        console.print(line)
+def _show(console: Console, data: Mapping[str, Any], given: Namespace, why_not: str) -> None:
+    sent, unknown, applied = data["records"], data["unknown"], data["applied"]
+    for table, number in sent.items():
+        console.print(f"{table}: {number:,} {'sent' if applied else 'to be sent'}")
+    if not sent and not unknown:
+        console.print("Nothing is parked." if given.all_parked else "No row matches.")
+    if sent:
+        least, most = data["marketo_calls"].values()
+        calls = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        console.print(f"About {calls} Marketo call{'s' if most != 1 else ''}")
+    if unknown:
+        rest = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
+        console.print(f"[yellow]Not in Dynamics:[/] {escape(', '.join(unknown[:_SHOWN]))}{rest}")
+    if sent:
+        console.print(
+            "To see them go: msisync status --watch" if applied else "Nothing was sent. To send them: --apply"
+        )
     if why_not:
         console.print(not_told(why_not), style="yellow")
 
 
-def _lines(sent: Sent, *, applied: bool, parked: bool) -> Iterator[str]:
-    for table, number in sent.records.items():
-        yield f"{table}: {number:,} {'sent' if applied else 'to be sent'}"
-    if not sent.total and not sent.unknown:
-        yield "Nothing is parked." if parked else "No row matches."
-    if sent.total:
-        least, most = marketo_calls(sent.records)
-        calls = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        yield f"About {calls} Marketo call{'s' if most != 1 else ''}"
-    if sent.unknown:
-        rest = f" and {len(sent.unknown) - _SHOWN:,} more" if len(sent.unknown) > _SHOWN else ""
-        yield f"[yellow]Not in Dynamics:[/] {escape(', '.join(sent.unknown[:_SHOWN]))}{rest}"
-    if sent.total:
-        yield "To see them go: msisync status --watch" if applied else "Nothing was sent. To send them: --apply"
-
-
-def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("target", nargs="?", help="a table (contact) or an entity (person) of sync.toml")
-    parser.add_argument("ids", nargs="*", type=guid, help="ids of rows; sent at once")
-    parser.add_argument(
-        "--query", metavar="FILTER", help='rows of the table that an OData filter lets through: "statecode eq 0"'
-    )
-    parser.add_argument("--all-parked", action="store_true", help="everything that waits for a parent")
-    parser.add_argument("--apply", action="store_true", help="send what --query or --all-parked has shown")
-    parser.set_defaults(refuse=parser.error)
-
-
-COMMAND = Command("resync", "send records to Marketo again, changed or not", _MORE, run, _arguments)
+_ARGUMENTS = options(
+    option("target", nargs="?", help="a table (contact) or an entity (person) of sync.toml"),
+    option("ids", nargs="*", type=guid, help="ids of rows; sent at once"),
+    option("--query", metavar="FILTER", help='rows of the table that an OData filter lets through: "statecode eq 0"'),
+    option("--all-parked", action="store_true", help="everything that waits for a parent"),
+    option("--apply", action="store_true", help="send what --query or --all-parked has shown"),
+)
+COMMAND = Command("resync", "send records to Marketo again, changed or not", _MORE, run, _ARGUMENTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -16,11 +16,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from ..app.composition import write_back_of
 from ..azure.service_bus import Outgoing
 from ..model.errors import MsiSyncError
-from ..model.ids_and_times import guid
+from ..model.ids_and_times import as_guid
 from ..write_back.plan import Plans
 from ..write_back.results import Run
 from ..write_back.run import WriteBack
-from .command import Command, Exit, Result
+from .command import Command, Exit, Result, option, options
 from .context import Context
 
 #: Of failures, shown to people.
@@ -56,14 +56,8 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
 
 
 def _write_back(context: Context, given: Namespace, on_progress: Callable[[Run], None]) -> WriteBack:
-    plans = Plans(
-        context.config,
-        context.metadata,
-        context.marketo,
-        context.state,
-        now=lambda: datetime.now(UTC),
-        reads_only=given.dry_run,
-    )
+    sources = (context.config, context.metadata, context.marketo, context.state)
+    plans = Plans(*sources, now=lambda: datetime.now(UTC), reads_only=given.dry_run)
 
     async def send(messages: Sequence[Outgoing]) -> None:
         if messages:  # Service Bus is opened for a dead letter only
@@ -87,23 +81,11 @@ async def _runs(work: WriteBack, given: Namespace) -> list[Run]:
     if given.sweep:
         found = [await work.sweep(whole=True)]
     elif given.person:
-        ids, mails = _people(given.person)
-        found = [await work.people(ids, mails)]
+        ids = list(filter(None, map(as_guid, given.person)))
+        found = [await work.people(ids, [text for text in given.person if not as_guid(text)])]
     else:
         found = [await work.changes()]
     return [run for run in found if run]
-
-
-def _people(given: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The GUIDs and the e-mail addresses among them."""
-    ids: list[str] = []
-    mails: list[str] = []
-    for text in given:
-        try:
-            ids.append(guid(text) or text)
-        except ValueError:
-            mails.append(text)
-    return ids, mails
 
 
 def _exit(runs: Sequence[Run]) -> Exit:
@@ -138,14 +120,11 @@ def _show(console: Console, *, runs: Sequence[Run], dry_run: bool) -> None:
         console.print("What was refused is tried again, and is a dead letter at last: msisync dead-letters summary")
 
 
-def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--sweep", action="store_true", help="compare every lead and contact that is synced")
-    parser.add_argument("--dry-run", action="store_true", help="compare only")
-    parser.add_argument(
+_ARGUMENTS = options(
+    option("--sweep", action="store_true", help="compare every lead and contact that is synced"),
+    option("--dry-run", action="store_true", help="compare only"),
+    option(
         "--person", nargs="+", default=[], metavar="PERSON", help="these only: ids of leads or contacts, or e-mails"
-    )
-    parser.set_defaults(refuse=parser.error)
-
-
-GROUP = "Sales Insight's fields on their way back to Dynamics"
-COMMAND = Command("write-back run", "bring Sales Insight's fields into Dynamics now", _MORE, run, _arguments)
+    ),
+)
+COMMAND = Command("write-back run", "bring Sales Insight's fields into Dynamics now", _MORE, run, _ARGUMENTS)

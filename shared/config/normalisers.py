@@ -113,6 +113,11 @@ def connection_parts(connection: SecretStr) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
+def endpoint_host(connection: SecretStr) -> str:
+    """The host of a connection string's endpoint; empty where there is none."""
+    return urlsplit(connection_parts(connection).get("endpoint", "")).netloc
+
+
 def service_bus(given: SecretStr) -> SecretStr:
     """A connection string of Service Bus with a key; that of one queue's policy names the queue."""
     parts = connection_parts(given)

@@ -129,7 +129,7 @@ class QueueSettings(_Settings):
     dead_letters: str = Field(alias="DEAD_LETTER_QUEUE", min_length=1)
 
     def of(self, entity: str) -> str:
-        """The queue of one of the five entities."""
+        """The queue of one of the five entities, or of another field."""
         return str(getattr(self, entity))
 
     def entity_of(self, queue: str) -> str:

@@ -35,6 +35,11 @@ class Parent:
     table: str
     id: str
 
+    @property
+    def noun(self) -> str:
+        """The entity in words."""
+        return self.entity.replace("_", " ")
+
 
 @dataclass(frozen=True, slots=True)
 class WillNotCome:

@@ -14,7 +14,7 @@ from local.harness.operating import command_line
 from local.harness.showing import settings_of, way_to
 from shared.cli.command import Command, Exit, Result
 from shared.cli.context import Context
-from shared.cli.doctor import deletions
+from shared.cli.doctor import notes
 from shared.cli.doctor.runner import Subject
 from shared.cli.lifecycle import COMMAND as RELEASE
 from shared.cli.show.command import COMMAND as SHOW
@@ -178,7 +178,8 @@ async def test_the_brake_stops_what_is_too_much_until_an_operator_releases_it(ow
     assert status.exit is Exit.ATTENTION
     assert status.data["delete_brakes"]["person"]["stopped"] == len(letters)
     with context_of(own) as context:
-        found = await deletions.CHECKS[0].run(Subject(context))
+        (check,) = (check for check in notes.CHECKS if check.id == "deletions")
+        found = await check.run(Subject(context))
         assert "brake is on" in found.text
         await context.close()
     shown = await run(own, SHOW, left.copy().pop())

@@ -11,7 +11,7 @@ from emulators.processes import free_ports
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store
 from shared.cli.show.facts import Person, Search, Subject
-from shared.cli.show.parked import ParkedRows, look
+from shared.cli.show.storage import ParkedRows, look_at_parked
 from shared.config.settings import StorageSettings
 from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Parent, WillNotCome
@@ -28,7 +28,7 @@ def settings(connection: str, table: str) -> StorageSettings:
 async def looked(given: StorageSettings, search: Search) -> Search:
     store = ParkedRows(given)
     try:
-        await look(store, search)
+        await look_at_parked(store, search)
     finally:
         await store.close()
     return search
@@ -98,7 +98,7 @@ async def test_a_table_that_is_not_there_is_not_made(azurite: str) -> None:
 
 
 async def test_a_storage_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.cli.show.parked.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("shared.cli.show.storage.ANSWER_SECONDS", 1.0)
     blob, queue, table = free_ports(3)
     away = settings(connection_string(blob_port=blob, queue_port=queue, table_port=table), "parked")
     with pytest.raises(StorageUnavailableError):

@@ -17,7 +17,7 @@ from shared.azure.parked_table import Store, count
 from shared.azure.service_bus import Outgoing
 from shared.azure.shared_state import State
 from shared.azure.table import Table
-from shared.cli.doctor.hidden import _refused
+from shared.cli.doctor.notes import _refused
 from shared.cli.main import parser
 from shared.cli.resync import COMMAND
 from shared.config.settings import StorageSettings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,17 @@ from typing import Any
 from rich.console import Console
 
 from ...model.errors import MsiSyncError
-from ..command import Command, Exit, Result, number, positive_number
+from ..command import Command, Exit, Result, number, option, options, positive_number
 from ..context import Context
 from ..output import say
 from ..peek import peek
-from .files import export, import_
+from .archive import export
 from .letter import DeadLetter, place_of, read
 from .look import add_filters, look
-from .replay import discard, replay
+from .replay import discard, import_, replay
 from .selection import Groups
 from .text import brief, full, group_json, show_brief, show_full, show_groups, show_unseen
 
-GROUP = "see, replay, archive or discard what could not be synced"
 MAX = 1000
 LIMIT = 50
 
@@ -89,50 +88,12 @@ async def show_one(context: Context, given: Namespace, _: Console) -> Result:
     return Result(Exit.OK, data, lambda console: show_full(console, data))
 
 
-def _list_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--limit", type=positive_number, default=LIMIT, metavar="N", help=f"how many; default {LIMIT}")
-    parser.add_argument("--oldest", action="store_true", help="the oldest ones instead of the newest")
-    add_filters(parser)
-
-
-def _show_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("place", help="address of a dead letter as list prints it, such as dead-letters/17")
-
-
-def apply_arguments(parser: ArgumentParser) -> None:
-    """Whether it is done at all, and for how many."""
-    parser.add_argument("--apply", action="store_true", help="do it; without it nothing is changed")
-    parser.add_argument("--max", type=number, default=MAX, metavar="N", help=f"at most N, 0 for all; default {MAX}")
-
-
-def _again_argument(parser: ArgumentParser) -> None:
-    parser.add_argument("--again", action="store_true", help="also what was replayed three times already")
-
-
-def _replay_arguments(parser: ArgumentParser) -> None:
-    apply_arguments(parser)
-    _again_argument(parser)
-    add_filters(parser)
-
-
-def _discard_arguments(parser: ArgumentParser) -> None:
-    apply_arguments(parser)
-    parser.add_argument("--exported", type=Path, metavar="FILE", help="only what an export has written to FILE")
-    add_filters(parser)
-
-
-def _export_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a new file; one JSON object a line")
-    add_filters(parser)
-
-
-def _import_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a file that export has written")
-    parser.add_argument("--apply", action="store_true", help="send them; without it nothing is changed")
-    _again_argument(parser)
-    add_filters(parser)
-
-
+#: Whether it is done at all, and for how many.
+APPLYING = options(
+    option("--apply", action="store_true", help="do it; without it nothing is changed"),
+    option("--max", type=number, default=MAX, metavar="N", help=f"at most N, 0 for all; default {MAX}"),
+)
+_AGAIN = option("--again", action="store_true", help="also what was replayed three times already")
 _WHERE = "The queue of dead letters and every queue's own dead-letter sub-queue are one list.\n"
 _CODES = "Exit codes: 0 all went; 1 a dry run with something to do, or some were left out; 2 some failed."
 
@@ -149,14 +110,18 @@ COMMANDS = (
         "list dead letters, the newest first",
         f"{_WHERE}Exit codes: 0 there are none; 1 there are some.\nNext: msisync dead-letters show ADDRESS",
         list_,
-        _list_arguments,
+        options(
+            option("--limit", type=positive_number, default=LIMIT, metavar="N", help=f"how many; default {LIMIT}"),
+            option("--oldest", action="store_true", help="the oldest ones instead of the newest"),
+            add_filters,
+        ),
     ),
     Command(
         "dead-letters show",
         "show everything of one dead letter, and what to do next",
         "Shows personal data. Exit codes: 0 shown; 2 not there.",
         show_one,
-        _show_arguments,
+        option("place", help="address of a dead letter as list prints it, such as dead-letters/17"),
     ),
     Command(
         "dead-letters export",
@@ -164,14 +129,19 @@ COMMANDS = (
         f"{_WHERE}The file holds personal data. Nothing is removed.\n"
         "Next: msisync dead-letters discard --exported FILE removes what the file has.",
         export,
-        _export_arguments,
+        options(option("file", type=Path, help="a new file; one JSON object a line"), add_filters),
     ),
     Command(
         "dead-letters import",
         "send the dead letters of a file to where they belong",
         f"Nothing is sent until --apply. Doing it twice does no harm: rows are read again.\n{_CODES}",
         import_,
-        _import_arguments,
+        options(
+            option("file", type=Path, help="a file that export has written"),
+            option("--apply", action="store_true", help="send them; without it nothing is changed"),
+            _AGAIN,
+            add_filters,
+        ),
     ),
     Command(
         "dead-letters replay",
@@ -180,13 +150,17 @@ COMMANDS = (
         f"point: nothing is lost, and what goes twice does no harm.\n{_CODES}\n"
         "Next: msisync dead-letters summary",
         replay,
-        _replay_arguments,
+        options(APPLYING, _AGAIN, add_filters),
     ),
     Command(
         "dead-letters discard",
         "remove dead letters for good",
         f"{_WHERE}Nothing is removed until --apply. Export them first: msisync dead-letters export FILE\n{_CODES}",
         discard,
-        _discard_arguments,
+        options(
+            APPLYING,
+            option("--exported", type=Path, metavar="FILE", help="only what an export has written to FILE"),
+            add_filters,
+        ),
     ),
 )

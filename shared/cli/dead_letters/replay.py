@@ -1,4 +1,4 @@
-"""`msisync dead-letters replay` and `discard`: what lies there is sent to where it belongs, or removed."""
+"""`msisync dead-letters replay`, `import` and `discard`: what lies there is sent to where it belongs, or removed."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ...azure.service_bus import Outgoing
+from ...sync.routing import Refusal
 from ..command import Exit, Result
 from ..context import Context
 from ..output import say
 from .archive import letters_in
-from .look import look
-from .move import MAX_HELD, Mover, Prepare, Tally
+from .look import fits, look
+from .move import MAX_HELD, Mover, Prepare, Tally, send
 from .resend import OFTEN, Stamp, refusal, resend
 from .selection import Selection
 from .text import group_json, show_groups, show_unseen
 
+#: Messages of an import that are on their way at once.
+_AT_ONCE = 500
 _DONE = {"replay": "sent again", "discard": "removed", "import": "sent again"}
 
 
@@ -53,6 +58,36 @@ async def discard(context: Context, given: Namespace, progress: Console) -> Resu
         with counting(progress, "discard", found.count, tally) as on_progress:
             await _move(context, found, lambda _: None, tally, on_progress)
     return result("discard", found, tally, applied=given.apply, stamp=None, unseen=unseen)
+
+
+async def import_(context: Context, given: Namespace, progress: Console) -> Result:
+    """Send the dead letters of a file to where they belong. Raises ArchiveError before anything is sent."""
+    found, tally = Selection(again=given.again), Tally()
+    stamp = Stamp(datetime.now(UTC), str(uuid4()))
+    for _ in _outgoing(context, given, stamp, found):
+        pass
+    if given.apply:
+        with counting(progress, "import", found.count, tally) as on_progress:
+            messages = _outgoing(context, given, stamp, Selection(again=given.again))
+            while batch := list(islice(messages, _AT_ONCE)):
+                sent = await send(context.outgoing, batch)
+                tally.failures.update(filter(None, sent.failures))
+                tally.went += sent.failures.count("")
+                on_progress(len(batch))
+                if sent.hopeless:
+                    break
+    return result("import", found, tally, applied=given.apply, stamp=stamp, unseen={})
+
+
+def _outgoing(context: Context, given: Namespace, stamp: Stamp, found: Selection) -> Iterator[Outgoing]:
+    """What is to be sent, one by one; `found` takes the rest."""
+    queues = context.settings.queues
+    for letter in letters_in(given.file, queues):
+        if fits(given, letter, stamp.at):
+            prepared = resend(letter, queues, stamp)
+            refusal = prepared if isinstance(prepared, Refusal) else None
+            if found.offer(letter, refusal) and isinstance(prepared, Outgoing):
+                yield prepared
 
 
 async def _move(

@@ -28,17 +28,17 @@ class Group:
     entity: str
     source_queue: str
     code: str
+    reason: str
     system: str
-    reason: str = ""
     count: int = 0
-    replayed: int = 0
     oldest: datetime | None = None
     newest: datetime | None = None
+    replayed_before: int = 0
 
     def add(self, letter: DeadLetter) -> None:
         """Count one more."""
         self.count += 1
-        self.replayed += letter.replays > 0
+        self.replayed_before += letter.replays > 0
         since = letter.message.enqueued
         if self.newest is None or (since and since >= self.newest):
             self.newest, self.reason = since or self.newest, letter.reason
@@ -60,7 +60,7 @@ class Groups(dict[tuple[str, str, str], Group]):
         key = (letter.entity, letter.source_queue, letter.code)
         if key not in self and len(self) >= MAX_GROUPS:
             key = _OTHERS
-        self.setdefault(key, Group(*key, letter.system)).add(letter)
+        self.setdefault(key, Group(*key, letter.reason, letter.system)).add(letter)
 
     def largest_first(self) -> list[Group]:
         """Every group, by count."""

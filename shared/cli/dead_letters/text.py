@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 
-from ...model.record import timestamp
-from ..output import say
+from ..output import json_types, say
 from .letter import DeadLetter
 from .selection import Group
 
@@ -18,18 +16,19 @@ _SHOWN_IDS = 20
 
 def brief(letter: DeadLetter) -> dict[str, Any]:
     """A dead letter without its body."""
+    table, id_ = letter.ids[0] if letter.ids else ("", "")
     return {
         "address": letter.address,
-        "since": when(letter.message.enqueued),
+        "since": json_types(letter.message.enqueued),
         "entity": letter.entity,
-        "table": letter.ids[0][0] if letter.ids else "",
-        "id": letter.ids[0][1] if letter.ids else "",
+        "table": table,
+        "id": id_,
         "rows": len(letter.ids),
         "code": letter.code,
         "reason": letter.reason,
         "system": letter.system,
         "source_queue": letter.source_queue,
-        "first_seen": when(letter.first_seen),
+        "first_seen": json_types(letter.first_seen),
         "attempts": letter.attempts,
         "replays": letter.replays,
     }
@@ -52,18 +51,7 @@ def full(letter: DeadLetter) -> dict[str, Any]:
 
 def group_json(group: Group) -> dict[str, Any]:
     """A group of a summary."""
-    return {
-        "entity": group.entity,
-        "source_queue": group.source_queue,
-        "code": group.code,
-        "reason": group.reason,
-        "system": group.system,
-        "count": group.count,
-        "oldest": when(group.oldest),
-        "newest": when(group.newest),
-        "replayed_before": group.replayed,
-        "next": group.remedy,
-    }
+    return {**json_types(group), "next": group.remedy}
 
 
 def show_groups(console: Console, groups: Iterable[Mapping[str, Any]], *, remedies: bool) -> None:
@@ -110,11 +98,6 @@ def show_unseen(console: Console, unseen: Mapping[str, str]) -> None:
     """What could not be read."""
     for place, why in unseen.items():
         say(console, f"! not looked at: {place}: {why}", "yellow")
-
-
-def when(moment: datetime | None) -> str | None:
-    """A time as JSON has it."""
-    return timestamp(moment) if moment else None
 
 
 def cut(text: str, length: int = 200) -> str:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
-from pydantic import SecretStr
-
 from ...azure import sdk
-from ...config.normalisers import connection_parts
+from ...config.normalisers import endpoint_host
 from ...model.dead_letter import BROUGHT_BACK
 from ...model.entities import ENTITIES
 from ...model.errors import StorageUnavailableError
 from ...model.ids_and_times import moment
 from ...model.record import timestamp
 from ...sync.redelivery import GIVEN_UP, NOT_BINDABLE, STATE
-from ..finding import Finding, Severity, attention, failed, ok, worst
+from ..finding import Finding, as_grave_as, attention, failed, ok
 from ..peek import PAGE, Place, QueueUnavailable, peek
-from ..queues import QUEUES, Described, flaws, name_of
-from .runner import Check, Subject
+from ..queues import QUEUES, Described, flaws
+from .runner import Check, Subject, counted
 
 #: The app's timer runs every minute; and how long is told what it has brought back.
 LATE = timedelta(minutes=5)
 RECENT = timedelta(days=1)
-BUS_GROUP = "Service Bus"
-STORAGE_GROUP = "Storage"
+GROUP = "Service Bus"
 _SEND_ONLY = (
     "make a policy on the queue that may only Send (Azure portal, the queue, Shared access policies), set "
     "CHANGES_SEND_CONNECTION to its connection string, then run msisync register --apply"
@@ -39,8 +35,6 @@ _MANAGE = (
     "run the doctor with a policy that has Manage, or as an identity with the role Azure Service Bus Data Owner; the "
     "app itself needs Send and Listen only"
 )
-
-
 _NO_IDENTITY = (
     "no identity could sign in to Azure",
     "run az login as somebody with rights here, or use a connection string; in Azure, switch the managed identity on",
@@ -49,7 +43,6 @@ _NO_IDENTITY = (
 
 async def _reachable(subject: Subject) -> Finding:
     """Opens a link that could send, and sends nothing."""
-
     queue = subject.context.settings.queues.dead_letters
     try:
         await _open_sender(subject.context.bus, queue)
@@ -85,13 +78,11 @@ async def _describe_queue(subject: Subject, name: str) -> Any:
 
 async def _queues(subject: Subject) -> Finding:
     settings = subject.context.settings.queues
-    names = [name_of(design, settings) for design in QUEUES]
+    names = [settings.of(design.setting) for design in QUEUES]
     try:
         found: list[Described | None] = await asyncio.gather(*(_describe_queue(subject, name) for name in names))
-    except sdk.core_errors.ClientAuthenticationError:
-        return attention("these credentials may not look at the queues", _MANAGE)
     except sdk.core_errors.HttpResponseError as error:
-        if error.status_code in (401, 403):
+        if isinstance(error, sdk.core_errors.ClientAuthenticationError) or error.status_code in (401, 403):
             return attention("these credentials may not look at the queues", _MANAGE)
         return failed(f"the namespace answers HTTP {error.status_code}", "try again in some minutes")
     except sdk.core_errors.AzureError as error:
@@ -108,36 +99,34 @@ async def _queues(subject: Subject) -> Finding:
             wrong += [replace(flaw, text=f"{name}: {flaw.text}") for flaw in flaws(design, queue)]
     if not wrong:
         return ok(f"{len(names)} as designed")
-    text = f"{len(wrong)} thing{'s' if len(wrong) > 1 else ''} not as designed"
     remedy = "; ".join(dict.fromkeys(flaw.remedy for flaw in wrong))
-    grade = failed if worst(wrong) is Severity.FAILED else attention
-    return grade(text, remedy, [flaw.text for flaw in wrong])
+    details = [flaw.text for flaw in wrong]
+    return as_grave_as(wrong, f"{counted(len(wrong), 'thing')} not as designed", remedy, details)
 
 
 async def _changes_key(subject: Subject) -> Finding:
     """What Dynamics posts with must be able to send, and to do nothing else. Tried without sending or receiving."""
-
     settings = subject.context.settings
     connection = settings.registration.send_connection.get_secret_value()
     queue = settings.queues.changes
     if not connection:
         return ok("CHANGES_SEND_CONNECTION is not set; only msisync register needs it")
     try:
-        _, may_listen, may_manage = await asyncio.gather(
-            _send_nothing(connection, queue), _may_listen(connection, queue), _may_manage(connection, queue)
-        )
+        listens, manages = _succeeds(_listen(connection, queue)), _succeeds(_manage(connection, queue))
+        _, may_listen, may_manage = await asyncio.gather(_send_nothing(connection, queue), listens, manages)
     except ValueError:
         return failed(f"CHANGES_SEND_CONNECTION is no connection string of {queue}", _SEND_ONLY)
     except (sdk.bus_errors.ServiceBusError, OSError) as error:
         return failed(f"it cannot send to {queue} ({type(error).__name__})", _SEND_ONLY)
-    too_much = [
-        *(["Listen: it can read and take away the changes"] if may_listen else []),
-        *(["Manage: it can change and delete the queue"] if may_manage else []),
-    ]
-    if too_much:
-        return attention("it is handed to Dynamics and may do more than send", _SEND_ONLY, too_much)
-    theirs = _host(settings.registration.send_connection)
-    ours = settings.bus.namespace or _host(settings.bus.connection)
+    too_much = {
+        "Listen: it can read and take away the changes": may_listen,
+        "Manage: it can change and delete the queue": may_manage,
+    }
+    if any(too_much.values()):
+        details = [text for text, may in too_much.items() if may]
+        return attention("it is handed to Dynamics and may do more than send", _SEND_ONLY, details)
+    theirs = endpoint_host(settings.registration.send_connection)
+    ours = settings.bus.namespace or endpoint_host(settings.bus.connection)
     if theirs.lower() != ours.lower():
         return attention(
             f"Dynamics posts to {theirs}, the app reads from {ours}",
@@ -147,33 +136,29 @@ async def _changes_key(subject: Subject) -> Finding:
     return ok(f"may send to {queue}, and nothing else")
 
 
-def _host(connection: SecretStr) -> str:
-    return urlsplit(connection_parts(connection).get("endpoint", "")).netloc
+def _client(connection: str) -> sdk.servicebus_aio.ServiceBusClient:
+    return sdk.servicebus_aio.ServiceBusClient.from_connection_string(connection, retry_total=0)
 
 
 async def _send_nothing(connection: str, queue: str) -> None:
-    async with sdk.servicebus_aio.ServiceBusClient.from_connection_string(connection, retry_total=0) as client:
+    async with _client(connection) as client:
         await _open_sender(client, queue)
 
 
-async def _may_listen(connection: str, queue: str) -> bool:
-    try:
-        async with (
-            sdk.servicebus_aio.ServiceBusClient.from_connection_string(connection, retry_total=0) as client,
-            client.get_queue_receiver(queue) as receiver,
-        ):
-            await receiver.peek_messages(1)
-    except sdk.bus_errors.ServiceBusError:
-        return False
-    return True
+async def _listen(connection: str, queue: str) -> None:
+    async with _client(connection) as client, client.get_queue_receiver(queue) as receiver:
+        await receiver.peek_messages(1)
 
 
-async def _may_manage(connection: str, queue: str) -> bool:
+async def _manage(connection: str, queue: str) -> None:
+    management = sdk.bus_management_aio.ServiceBusAdministrationClient
+    async with management.from_connection_string(connection, retry_total=1) as client:
+        await client.get_queue(queue)
+
+
+async def _succeeds(trying: Awaitable[None]) -> bool:
     try:
-        async with sdk.bus_management_aio.ServiceBusAdministrationClient.from_connection_string(
-            connection, retry_total=1
-        ) as client:
-            await client.get_queue(queue)
+        await trying
     except sdk.core_errors.AzureError:
         return False
     return True
@@ -210,10 +195,8 @@ async def _lying(bus: sdk.servicebus_aio.ServiceBusClient, queue: str, now: date
     async with aclosing(peek(bus, Place(queue, dead=True))) as pages:
         page = [message for message in await anext(pages, []) if message.reason == GIVEN_UP]
     again = sum(BROUGHT_BACK in message.properties for message in page)
-    late = sum(
-        BROUGHT_BACK not in message.properties and message.enqueued is not None and now - message.enqueued > LATE
-        for message in page
-    )
+    first = [message.enqueued for message in page if message.enqueued and BROUGHT_BACK not in message.properties]
+    late = sum(now - since > LATE for since in first)
     more = " or more" if len(page) >= PAGE else ""
     return [
         *([f"{again}{more} were brought back and given up again"] if again else []),
@@ -258,9 +241,9 @@ async def _storage(subject: Subject) -> Finding:
 
 
 CHECKS = (
-    Check("bus", BUS_GROUP, "Namespace", _reachable, needs=("settings",)),
-    Check("queues", BUS_GROUP, "Queues", _queues, needs=("bus",)),
-    Check("changes-key", BUS_GROUP, "Key that Dynamics posts with", _changes_key, needs=("queues",)),
-    Check("storage", STORAGE_GROUP, "Parked records", _storage, needs=("settings",)),
-    Check("given-up", BUS_GROUP, "Given up by the broker", _given_up, needs=("queues", "storage")),
+    Check("bus", GROUP, "Namespace", _reachable, needs=("settings",)),
+    Check("queues", GROUP, "Queues", _queues, needs=("bus",)),
+    Check("changes-key", GROUP, "Key that Dynamics posts with", _changes_key, needs=("queues",)),
+    Check("storage", "Storage", "Parked records", _storage, needs=("settings",)),
+    Check("given-up", GROUP, "Given up by the broker", _given_up, needs=("queues", "storage")),
 )

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from ..command import Command, Exit, Result
+from ..command import Command, Result, option
 from ..context import Context
-from ..finding import Finding, Severity
-from . import alive, bus, deletions, dynamics, fields, hidden, insight, marketo, registration, settings
+from ..finding import Finding, Severity, worst
+from . import bus, dynamics, fields, marketo, notes, registration, settings
 from .runner import Check, Subject, examine, with_needs
 
 CHECKS: tuple[Check, ...] = (
@@ -25,34 +24,21 @@ CHECKS: tuple[Check, ...] = (
     *registration.CHECKS,
     *marketo.CHECKS,
     *fields.CHECKS,
-    *insight.CHECKS,
     *bus.CHECKS,
-    *alive.CHECKS,
-    *deletions.CHECKS,
-    *hidden.CHECKS,
+    *notes.CHECKS,
 )
 
-#: Mark, mark where the terminal knows ASCII only, and style of each status.
+#: Mark of each status, and the one where the terminal knows ASCII only.
 _MARKS = {
-    Severity.OK: ("✔", "+", "green"),
-    Severity.ATTENTION: ("!", "!", "yellow"),
-    Severity.FAILED: ("✖", "x", "red"),
-    Severity.SKIPPED: ("·", "-", "dim"),
+    Severity.OK: ("✔", "+"),
+    Severity.ATTENTION: ("!", "!"),
+    Severity.FAILED: ("✖", "x"),
+    Severity.SKIPPED: ("·", "-"),
 }
 #: Columns that a text gets at least.
 _NARROW = 20
 #: Where details begin: below the titles.
 _BELOW = 15
-
-
-def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        metavar="ID",
-        choices=[check.id for check in CHECKS],
-        help="these checks only, and what they need first",
-    )
 
 
 async def doctor(context: Context, given: Namespace, progress: Console) -> Result:
@@ -77,26 +63,25 @@ async def doctor(context: Context, given: Namespace, progress: Console) -> Resul
 def result(checks: Sequence[Check], found: Mapping[str, Finding], seconds: float) -> Result:
     """What the findings come to."""
     counts = Counter(finding.severity for finding in found.values())
-    exit_ = Exit.FAILED if counts[Severity.FAILED] else Exit.ATTENTION if counts[Severity.ATTENTION] else Exit.OK
     data = {
         "counts": {str(status): counts[status] for status in Severity},
         "seconds": round(seconds, 2),
-        "checks": [_as_json(check, found[check.id]) for check in checks],
+        "checks": [
+            {
+                "id": check.id,
+                "group": check.group,
+                "title": check.title,
+                "status": str(finding.severity),
+                "text": finding.text,
+                "details": list(finding.details),
+                "remedy": finding.remedy,
+                "because": finding.because,
+            }
+            for check in checks
+            for finding in [found[check.id]]
+        ],
     }
-    return Result(exit_, data, lambda console: _show(console, checks, found, counts, seconds))
-
-
-def _as_json(check: Check, finding: Finding) -> dict[str, Any]:
-    return {
-        "id": check.id,
-        "group": check.group,
-        "title": check.title,
-        "status": str(finding.severity),
-        "text": finding.text,
-        "details": list(finding.details),
-        "remedy": finding.remedy,
-        "because": finding.because,
-    }
+    return Result(worst(found.values()).exit, data, lambda console: _show(console, checks, found, counts, seconds))
 
 
 def _show(
@@ -117,11 +102,9 @@ def _show(
 
 
 def _show_one(console: Console, check: Check, finding: Finding, width: int) -> None:
-    mark, plain, style = _MARKS[finding.severity]
-    line = Text.assemble(
-        (f"{mark if console.encoding.lower().startswith('utf') else plain} {finding.severity:<9}", style),
-        f"  {check.title:<{width}}",
-    )
+    mark, plain = _MARKS[finding.severity]
+    mark = mark if console.encoding.lower().startswith("utf") else plain
+    line = Text.assemble((f"{mark} {finding.severity:<9}", finding.severity.colour), f"  {check.title:<{width}}")
     text = f"because of {finding.because}" if finding.severity is Severity.SKIPPED else finding.text
     line.append(f"  {text}" if text else "", style="dim" if finding.severity in (Severity.OK, Severity.SKIPPED) else "")
     line.rstrip()
@@ -153,5 +136,11 @@ COMMAND = Command(
     "something does not work. A check is skipped when one that it needs has failed: fix that one first.\n\n"
     "Checks: " + ", ".join(check.id for check in CHECKS),
     doctor,
-    _arguments,
+    option(
+        "--only",
+        nargs="+",
+        metavar="ID",
+        choices=[check.id for check in CHECKS],
+        help="these checks only, and what they need first",
+    ),
 )

@@ -8,7 +8,7 @@ from typing import Any
 from ...config.normalisers import host_of
 from ...dataverse.client import API
 from ...model.codes import Kind
-from ...model.entities import PERSON_TABLES, TABLES
+from ...model.entities import CHILDREN, PERSON_TABLES, REFERENCE_TABLES, TABLES
 from ...model.errors import DataverseError, SignInError
 from ..finding import Finding, attention, failed, ok
 from .runner import Check, Subject, broken, listed
@@ -24,13 +24,10 @@ _WHO_AM_I = f"{API}/WhoAmI"
 _ORGANIZATION = (
     f"{API}/RetrieveCurrentOrganization(AccessType=@p1)?@p1=Microsoft.Dynamics.CRM.EndpointAccessType'Default'"
 )
-#: Tables that relations and reports need besides the mapped ones, with set and key (shared/sync/lookups.py).
-_USERS = ("systemuser", "systemusers", "systemuserid")
-_TEAMS = ("team", "teams", "teamid")
-_CONNECTION_ROLES = ("connectionrole", "connectionroles", "connectionroleid")
-_RELATIONSHIP_ROLES = ("relationshiprole", "relationshiproles", "relationshiproleid")
 #: Dataverse: a privilege is called after its table, but these after something else.
 _PRIVILEGE_NAMES = {"systemuser": "user"}
+#: Depths of a privilege that do not reach every row.
+_DEPTHS = {"Basic": "the user's own", "Local": "its business unit", "Deep": "its business unit and those below"}
 
 
 async def _url(subject: Subject) -> Finding:
@@ -125,14 +122,11 @@ async def _privileges(subject: Subject) -> dict[str, str] | None:
     return held if any(held) else None  # older environments leave the names out
 
 
-def _tables(mapped: Iterable[str]) -> list[tuple[str, str, str]]:
-    """What is read, as (table, set, key)."""
-    tables = [(table, TABLES[table][1].entity_set, TABLES[table][1].key) for table in mapped]
-    tables += [_USERS, _TEAMS]
-    names = {table for table, *_ in tables}
-    tables += [_CONNECTION_ROLES] if "connection" in names else []
-    tables += [_RELATIONSHIP_ROLES] if "customeropportunityrole" in names else []
-    return list(dict.fromkeys(tables))
+def _tables(mapped: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Entity set and key of the tables that are read: the mapped ones, and those that decide about their rows."""
+    tables = {table: (TABLES[table][1].entity_set, TABLES[table][1].key) for table in (*mapped, "systemuser")}
+    deciding = [name for name in REFERENCE_TABLES if any(child in tables for child, _ in CHILDREN[name])]
+    return tables | {name: REFERENCE_TABLES[name] for name in ("team", *deciding)}
 
 
 def _privilege(verb: str, table: str) -> str:
@@ -143,11 +137,11 @@ async def _read_role(subject: Subject) -> Finding:
     held = await _privileges(subject) or {}
     tables = _tables(subject.context.config.tables)
     wrong, narrow = [], []
-    for table, entity_set, key in tables:
+    for table, (entity_set, key) in tables.items():
         depth = held.get(_privilege("read", table))
         if depth is None:
             wrong += await _read_one(subject, table, entity_set, key)
-        elif depth in ("Basic", "Local", "Deep"):
+        elif depth in _DEPTHS:
             narrow.append(f"{table}: only rows of {_DEPTHS[depth]}")
     if wrong:
         return failed(
@@ -161,10 +155,7 @@ async def _read_role(subject: Subject) -> Finding:
             "set Read to Organization in the sync user's security role",
             narrow,
         )
-    return ok(f"{len(tables)} tables: {listed((table for table, *_ in tables), 10)}")
-
-
-_DEPTHS = {"Basic": "the user's own", "Local": "its business unit", "Deep": "its business unit and those below"}
+    return ok(f"{len(tables)} tables: {listed(tables, 10)}")
 
 
 async def _read_one(subject: Subject, table: str, entity_set: str, key: str) -> list[str]:
@@ -186,19 +177,14 @@ async def _write_role(subject: Subject) -> Finding:
     remedy = "give the sync user's security role Write on lead and contact, for the whole organisation"
     if held is None:
         return attention("the user's privileges cannot be read, and nothing is written to find out", remedy)
-    missing = [f"{table}: no privilege prvWrite{table.title()}" for table in tables if _writes(held, table) is None]
+    depths = {table: held.get(_privilege("write", table)) for table in tables}
+    missing = [f"{table}: no privilege prvWrite{table.title()}" for table, depth in depths.items() if depth is None]
     if missing:
         return failed("Sales Insight's fields cannot be written back", remedy, missing)
-    narrow = [
-        f"{table}: only rows of {_DEPTHS[depth]}" for table in tables if (depth := _writes(held, table)) in _DEPTHS
-    ]
+    narrow = [f"{table}: only rows of {_DEPTHS[depth]}" for table, depth in depths.items() if depth in _DEPTHS]
     if narrow:
         return attention("not every row can be written to", remedy, narrow)
     return ok(listed(tables) or "nothing to write to is mapped")
-
-
-def _writes(held: dict[str, str], table: str) -> str | None:
-    return held.get(_privilege("write", table))
 
 
 CHECKS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from ...config.normalisers import host_of
@@ -102,19 +102,15 @@ async def described(subject: Subject, entity: Entity) -> dict[str, MarketoField]
     return await subject.once(f"describe {entity.name}", lambda: subject.context.marketo.describe(entity))
 
 
-def _read(entity: Entity) -> Callable[[Subject], Awaitable[Finding]]:
+async def _read(subject: Subject, entity: Entity) -> Finding:
     objects, permission = _OBJECTS[entity.name]
-
-    async def run(subject: Subject) -> Finding:
-        try:
-            fields = await described(subject, entity)
-        except MarketoError as error:
-            if error.code == DENIED:
-                return failed(f"{objects} may not be read (603)", _grant(permission))
-            raise
-        return ok(f"{len(fields)} fields")
-
-    return run
+    try:
+        fields = await described(subject, entity)
+    except MarketoError as error:
+        if error.code == DENIED:
+            return failed(f"{objects} may not be read (603)", _grant(permission))
+        raise
+    return ok(f"{len(fields)} fields")
 
 
 def _grant(permission: str) -> str:
@@ -150,18 +146,14 @@ async def _native_sync(subject: Subject) -> Finding:
     return ok("off" if "" in codes else "off, as far as can be told: no object may be written at all")
 
 
-def _write(entity: Entity) -> Callable[[Subject], Awaitable[Finding]]:
+async def _write(subject: Subject, entity: Entity) -> Finding:
     objects, permission = _OBJECTS[entity.name]
-
-    async def run(subject: Subject) -> Finding:
-        code = await _probe(subject, entity)
-        if code == DENIED:
-            return failed(f"{objects} may not be written (603)", _grant(permission))
-        if code:
-            return failed(f"Marketo refuses to write {objects} ({code})", "look the code up in Marketo's list of codes")
-        return ok("allowed; tried with a record that does not exist")
-
-    return run
+    code = await _probe(subject, entity)
+    if code == DENIED:
+        return failed(f"{objects} may not be written (603)", _grant(permission))
+    if code:
+        return failed(f"Marketo refuses to write {objects} ({code})", "look the code up in Marketo's list of codes")
+    return ok("allowed; tried with a record that does not exist")
 
 
 async def _activities(subject: Subject) -> Finding:
@@ -177,23 +169,26 @@ async def _activities(subject: Subject) -> Finding:
     return ok()
 
 
+def _of(entity: Entity) -> tuple[Check, Check]:
+    """The checks of one object."""
+    name, objects = entity.name.replace("_", "-"), _OBJECTS[entity.name][0]
+    # Whether leads may be written shows only when there is the key to find them by.
+    also = "person-key" if entity.is_lead else "native-sync"
+    read, write = partial(_read, entity=entity), partial(_write, entity=entity)
+    return (
+        Check(f"marketo-read-{name}", GROUP, f"Read {objects}", read, needs=_WAYS),
+        Check(f"marketo-write-{name}", GROUP, f"Write {objects}", write, needs=(f"marketo-read-{name}", also)),
+    )
+
+
 _WAYS = ("marketo-quota",)
 #: The checks that every object can be described.
 READ_IDS = tuple(f"marketo-read-{name.replace('_', '-')}" for name in ENTITIES)
-_CHECKS = [
+CHECKS = (
     Check("marketo-url", GROUP, "Address", _url, needs=("settings",)),
     Check("marketo-sign-in", GROUP, "Sign-in", _sign_in, needs=("marketo-url", "sync-toml")),
     Check("marketo-quota", GROUP, "Calls", _quota, needs=("marketo-sign-in",)),
     Check("native-sync", GROUP, "Native CRM sync", _native_sync, needs=_WAYS),
-]
-for _entity in ENTITIES.values():
-    _name = _entity.name.replace("_", "-")
-    _read_id = f"marketo-read-{_name}"
-    # Whether leads may be written shows only when there is the key to find them by.
-    _also = "person-key" if _entity.is_lead else "native-sync"
-    _what = _OBJECTS[_entity.name][0]
-    _CHECKS += [
-        Check(_read_id, GROUP, f"Read {_what}", _read(_entity), needs=_WAYS),
-        Check(f"marketo-write-{_name}", GROUP, f"Write {_what}", _write(_entity), needs=(_read_id, _also)),
-    ]
-CHECKS = (*_CHECKS, Check("marketo-activities", GROUP, "Read activities", _activities, needs=_WAYS))
+    *(check for entity in ENTITIES.values() for check in _of(entity)),
+    Check("marketo-activities", GROUP, "Read activities", _activities, needs=_WAYS),
+)

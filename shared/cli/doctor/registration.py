@@ -40,11 +40,6 @@ _FAILED, _WAITING = 31, 10
 _SOME = 50
 
 
-async def _endpoints(subject: Subject) -> list[Endpoint]:
-    context = subject.context
-    return await subject.once("endpoints", lambda: read_endpoints(context.dataverse, NAME, places_of(context.settings)))
-
-
 def _target(subject: Subject, endpoints: Iterable[Endpoint]) -> Target:
     """The webhook where that is what posts to us, else the queue."""
     settings = subject.context.settings
@@ -61,11 +56,12 @@ def _target(subject: Subject, endpoints: Iterable[Endpoint]) -> Target:
 
 
 async def _plan(subject: Subject) -> Plan:
-    config = subject.context.config
-    endpoints = await _endpoints(subject)
+    context, config = subject.context, subject.context.config
+    places = places_of(context.settings)
+    endpoints = await subject.once("endpoints", lambda: read_endpoints(context.dataverse, NAME, places))
     found = await columns_of(subject, [*config.tables, *deciding_tables(config)])
     present = {table: known.values() for table, known in found.items()}
-    needed = wanted(config, present, _target(subject, endpoints), places=places_of(subject.context.settings))
+    needed = wanted(config, present, _target(subject, endpoints), places=places)
     return plan(needed, endpoints)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -13,19 +13,15 @@ from rich.text import Text
 from ...config.sync_toml import SyncConfig
 from ...model.entities import ENTITIES, PERSON_TABLES, TABLES
 from ...write_back.insight_fields import resolve
-from ..command import Command, Exit, Result
-from ..context import Context
+from ..command import Command, Exit, Result, option, options
+from ..context import Context, not_told, renew
 from ..finding import Finding, Severity, worst
-from ..renewal import not_told, renew
 from .checks import check_fields
 from .schemas import Schemas, load_schemas
 from .suggestions import as_toml, suggest_fields, suggest_write_back, toml_of
 
-GROUP = "see, propose and check which Dynamics columns go to which Marketo fields"
-
 #: Characters of a line when nobody's terminal limits it.
 _UNLIMITED = 240
-_STYLES = {Severity.OK: "green", Severity.ATTENTION: "yellow", Severity.FAILED: "red"}
 #: The legacy roles are proposed only to those who ask for them.
 _USUAL_TABLES = tuple(table for table in TABLES if table != "customeropportunityrole")
 
@@ -202,7 +198,7 @@ def _show_toml(console: Console, toml: str, refused: Mapping[str, str]) -> None:
 
 def _show_findings(console: Console, findings: Sequence[Finding], count: int, why_not: str) -> None:
     for finding in sorted(findings, key=lambda f: list(Severity).index(f.severity), reverse=True):
-        line = Text(f"{finding.severity:<9} ", style=_STYLES[finding.severity])
+        line = Text(f"{finding.severity:<9} ", style=finding.severity.colour)
         remedy = f". To do: {finding.remedy}" if finding.remedy else ""
         console.print(line.append(f"{finding.where}: {finding.text}{remedy}", style="default"))
     counts = [sum(f.severity is severity for f in findings) for severity in (Severity.FAILED, Severity.ATTENTION)]
@@ -214,15 +210,7 @@ def _show_findings(console: Console, findings: Sequence[Finding], count: int, wh
         console.print(not_told(why_not), style="yellow")
 
 
-def _table_argument(parser: ArgumentParser) -> None:
-    parser.add_argument("table", nargs="?", choices=tuple(TABLES), metavar="table", help=f"one of {', '.join(TABLES)}")
-
-
-def _list_arguments(parser: ArgumentParser) -> None:
-    _table_argument(parser)
-    parser.add_argument("--find", metavar="TEXT", help="only what has TEXT in its name, label or mapping")
-
-
+_TABLE = option("table", nargs="?", choices=tuple(TABLES), metavar="table", help=f"one of {', '.join(TABLES)}")
 COMMANDS = (
     Command(
         "fields list",
@@ -231,7 +219,7 @@ COMMANDS = (
         "Next: msisync fields suggest proposes what could be mapped.\n"
         "Example: msisync fields list contact --find phone",
         list_fields,
-        _list_arguments,
+        options(_TABLE, option("--find", metavar="TEXT", help="only what has TEXT in its name, label or mapping")),
     ),
     Command(
         "fields suggest",
@@ -240,7 +228,7 @@ COMMANDS = (
         "Nothing is written: put what you want into sync.toml, then run msisync fields check.\n"
         "Example: msisync fields suggest contact",
         suggest,
-        _table_argument,
+        _TABLE,
     ),
     Command(
         "fields check",

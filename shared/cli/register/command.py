@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from ...model.errors import ConfigurationError, DataverseError
-from ..command import Command, Exit, Result
-from ..context import Context
+from ..command import Command, Exit, Result, option, options
+from ..context import Context, renew
 from ..output import say
-from ..renewal import renew
 from .plan import Action, Plan, plan, plan_removal
 from .rows import Writer, read_columns, read_endpoints
 from .wanted import NAME, Endpoint, Wanted, places_of, queue_target, wanted, webhook_target
@@ -26,18 +25,6 @@ _ROLE = (
 _FORBIDDEN = ("0x80040220", "0x80048306")
 _SOLUTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MARKS = {"create": "+", "update": "~", "enable": "~", "delete": "-"}
-
-
-def _arguments(parser: ArgumentParser) -> None:
-    _common_arguments(parser)
-    parser.add_argument("--webhook", action="store_true", help="post to WEBHOOK_URL instead of the queue")
-    parser.add_argument("--new-key", action="store_true", help="write the endpoint's key again, though one is set")
-    parser.add_argument("--solution", type=_solution, metavar="NAME", help="unique name of the solution to add them to")
-
-
-def _common_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--apply", action="store_true", help="write to Dynamics; without it nothing is written")
-    parser.add_argument("--name", default=NAME, help="name of the service endpoint; default %(default)s")
 
 
 def _solution(given: str) -> str:
@@ -172,6 +159,8 @@ def _show(console: Console, data: Mapping[str, Any]) -> None:
         say(console, f"Nothing to do: {state}.", "yellow" if data["attention"] else "green")
 
 
+_APPLY = option("--apply", action="store_true", help="write to Dynamics; without it nothing is written")
+_NAME = option("--name", default=NAME, help="name of the service endpoint; default %(default)s")
 REGISTER = Command(
     "register",
     "have Dynamics post its changes: create or repair the service endpoint and the steps",
@@ -179,7 +168,13 @@ REGISTER = Command(
     "Run it again after changes of sync.toml and after a solution import (which takes the key away), and with\n"
     "--new-key after a change of the key. Then: msisync doctor",
     register,
-    _arguments,
+    options(
+        _APPLY,
+        _NAME,
+        option("--webhook", action="store_true", help="post to WEBHOOK_URL instead of the queue"),
+        option("--new-key", action="store_true", help="write the endpoint's key again, though one is set"),
+        option("--solution", type=_solution, metavar="NAME", help="unique name of the solution to add them to"),
+    ),
 )
 UNREGISTER = Command(
     "unregister",
@@ -187,5 +182,5 @@ UNREGISTER = Command(
     "Shows what is to be done and writes nothing until --apply. Changes made while nothing is registered are not\n"
     "posted later.",
     unregister,
-    _common_arguments,
+    options(_APPLY, _NAME),
 )

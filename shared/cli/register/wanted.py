@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from ...config.normalisers import connection_parts
+from ...config.normalisers import connection_parts, endpoint_host
 from ...config.settings import Settings
 from ...config.sync_toml import SyncConfig, logical
 from ...dataverse.metadata import Column
-from ...model.entities import CHILDREN, DECIDING_COLUMNS, TABLES
+from ...model.entities import CHILDREN, DECIDING_COLUMNS, REFERENCE_TABLES, TABLES
 from ...model.errors import ConfigurationError
 from ...write_back.insight_fields import find_columns
 
@@ -151,8 +151,7 @@ def queue_target(connection: SecretStr, queue: str) -> Target:
     how = _HOW_TO_SEND_ONLY.format(queue=queue)
     if not connection.get_secret_value():
         raise ConfigurationError("NoSendConnection", f"CHANGES_SEND_CONNECTION is not set; {how}")
-    given = connection_parts(connection)
-    host = urlsplit(given.get("endpoint", "")).netloc
+    given, host = connection_parts(connection), endpoint_host(connection)
     key_name, key = given.get("sharedaccesskeyname", ""), given.get("sharedaccesskey", "")
     if not (host and key_name and key):
         missing = "Endpoint, SharedAccessKeyName and SharedAccessKey are needed"
@@ -170,8 +169,7 @@ def queue_target(connection: SecretStr, queue: str) -> Target:
 def places_of(settings: Settings) -> frozenset[str]:
     """The addresses whose posts reach this app, as far as the settings tell."""
     hosts = {settings.bus.namespace} | {
-        urlsplit(connection_parts(connection).get("endpoint", "")).netloc
-        for connection in (settings.bus.connection, settings.registration.send_connection)
+        endpoint_host(connection) for connection in (settings.bus.connection, settings.registration.send_connection)
     }
     queues = [place(queue_values(host, settings.queues.changes)) for host in hosts if host]
     webhook = place({"contract": WEBHOOK, "url": settings.registration.webhook_url})
@@ -251,10 +249,12 @@ def wanted(
 
 def deciding_tables(config: SyncConfig) -> list[str]:
     """The tables that are not synced themselves, but decide what is sent of rows of mapped ones."""
-    roles = {"connection": "connectionrole", "customeropportunityrole": "relationshiprole"}
-    owned = any(table in config.tables for table, _ in CHILDREN["team"])
-    teams = ["team"] if owned and config.owner.team == "administrator" else []
-    return [*teams, *(role for table, role in roles.items() if table in config.tables)]
+    return [
+        name
+        for name in REFERENCE_TABLES
+        if any(table in config.tables for table, _ in CHILDREN[name])
+        and (name != "team" or config.owner.team == "administrator")
+    ]
 
 
 def place(values: Values) -> str:

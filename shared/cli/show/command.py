@@ -7,9 +7,9 @@ only. What is asked first is what a record leaves first, so that a record on the
 from __future__ import annotations
 
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Awaitable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -18,14 +18,15 @@ from ...model.entities import PERSON
 from ...model.errors import MsiSyncError
 from ...model.ids_and_times import as_guid
 from ...sync.schema import Schema
-from ..command import Command, Result, positive_number
+from ..command import Command, Result, option, options, positive_number
 from ..context import Context
 from ..finding import Finding
-from . import left_out, marketo, parked, queues, roles
+from ..output import json_types
+from . import marketo, queues, roles, storage
 from .dynamics import Dynamics
-from .facts import Person, Search, Subject, plain
+from .facts import Person, Search, Subject
 from .text import render
-from .verdict import Surroundings, judge
+from .verdict import judge
 
 MAX_MESSAGES = 5000
 
@@ -39,11 +40,8 @@ Next: the verdict says what to do. If many records are stuck, begin with: msisyn
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Find everything out about one person. Raises ConfigurationError when settings or sync.toml cannot be used."""
-    now = datetime.now(UTC)
-    burst = timedelta(seconds=context.settings.sync.burst_window)
     search = await find_out(context, given.person, given.max_messages, progress)
-    around = Surroundings(now, burst, search.parents, context.config.lifecycle, search.unseen, search.troubles)
-    verdicts = [judge(person.subject, around) for person in search.persons]
+    verdicts = [judge(person.subject, search) for person in search.persons]
     worst = max(verdicts, key=lambda verdict: verdict.exit)
     data = as_json(given.person, search, verdicts, worst)
     return Result(worst.exit, data, lambda console: render(console, search, verdicts))
@@ -51,17 +49,20 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
 
 async def find_out(context: Context, query: str, max_messages: int, progress: Console) -> Search:
     """All facts about who is asked for; what does not answer is noted, and the rest is found out all the same."""
-    search, config = Search(), context.config
+    config, burst = context.config, timedelta(seconds=context.settings.sync.burst_window)
+    search = Search(burst=burst, lifecycle=config.lifecycle)
     dynamics = Dynamics(context.dataverse, context.metadata, config)
     with progress.status("Asking Dynamics"):
         found = await _asked(search, "Dynamics", dynamics.find(query))
-        search.persons = found or [_stranger(query, exists=None if found is None else False)]
+        guid = as_guid(query)
+        stranger = Subject("", guid, "" if guid else query, exists=None if found is None else False)
+        search.persons = found or [Person(stranger)]
         await _asked(search, "Dynamics", dynamics.relate(search))
         await _asked(search, "Dynamics", roles.look(dynamics, config, search.persons))
     with progress.status("Asking Table Storage"):
-        waiting = parked.ParkedRows(context.settings.storage, context.parked_table)
-        await _asked(search, "Table Storage", parked.look(waiting, search))
-        await _asked(search, "Table Storage", left_out.look(context.state, search))
+        waiting = storage.ParkedRows(context.settings.storage, context.parked_table)
+        await _asked(search, "Table Storage", storage.look_at_parked(waiting, search))
+        await _asked(search, "Table Storage", storage.look_at_left_out(context.state, search))
     with progress.status("Looking into the queues"):
         await queues.look(context, search, _entities(search), max_messages)
     with progress.status("Asking Marketo"):
@@ -79,11 +80,6 @@ async def _asked(search: Search, system: str, work: Awaitable[Any]) -> Any:
         return None
 
 
-def _stranger(query: str, *, exists: bool | None) -> Person:
-    guid = as_guid(query)
-    return Person(Subject("", guid, "" if guid else query, exists=exists))
-
-
 def _entities(search: Search) -> set[str]:
     """Whose queues may hold what the persons, or the parents that they wait for, depend on."""
     waits = [parked for person in search.persons for parked in person.subject.parked]
@@ -94,16 +90,17 @@ def _entities(search: Search) -> set[str]:
 def as_json(query: str, search: Search, verdicts: list[Finding], worst: Finding) -> dict[str, Any]:
     """Everything that was found, as JSON types; personal data is there on purpose, secrets never are."""
     persons = [
-        {"verdict": _verdict(verdict), **plain(person)}
+        {"verdict": _verdict(verdict), **json_types(person)}
         for person, verdict in zip(search.persons, verdicts, strict=True)
     ]
+    unanswered = [{"queue": system, "why": why} for system, why in search.troubles.items()]
     return {
         "query": query,
         "verdict": _verdict(worst),
         "persons": persons,
-        "parents": [{"entity": parent.entity, **plain(subject)} for parent, subject in search.parents.items()],
+        "parents": [{"entity": parent.entity, **json_types(subject)} for parent, subject in search.parents.items()],
         "looked_at": search.looked_at,
-        "not_looked_at": [*plain(search.unseen), *({"queue": k, "why": v} for k, v in search.troubles.items())],
+        "not_looked_at": [*json_types(search.unseen), *unanswered],
     }
 
 
@@ -117,15 +114,14 @@ def _person(text: str) -> str:
     return text.strip()
 
 
-def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("person", type=_person, help="GUID of a lead or contact, or an e-mail address")
-    parser.add_argument(
+_ARGUMENTS = options(
+    option("person", type=_person, help="GUID of a lead or contact, or an e-mail address"),
+    option(
         "--max-messages",
         type=positive_number,
         default=MAX_MESSAGES,
         metavar="N",
         help=f"look at no more messages of a queue than these; default {MAX_MESSAGES}",
-    )
-
-
-COMMAND = Command("show person", "follow one lead or contact, and say where it stands and why", _MORE, run, _arguments)
+    ),
+)
+COMMAND = Command("show person", "follow one lead or contact, and say where it stands and why", _MORE, run, _ARGUMENTS)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ...config.conditions import Row, SyncFilter
+from ...config.conditions import Row
 from ...config.sync_toml import SyncConfig
 from ...dataverse.client import API, DataverseClient
 from ...dataverse.metadata import Column, Metadata, hidden_in
@@ -26,6 +26,7 @@ MAX_MATCHES = 50
 TIME_SECONDS = 60.0
 
 _SHOWN = ("fullname", "modifiedon", "statecode")
+_USER_WORDS = {"ApplicationUser": "it is an application user", "UserWithoutMail": "the user has no e-mail address"}
 _STATES = {"lead": ("open", "qualified", "disqualified"), "contact": ("active", "inactive")}
 
 
@@ -53,14 +54,8 @@ class Dynamics:
         for table in PERSON.tables:
             there = frozenset(await self._there(table.name))
             mails = self.mail_columns(table.name)
-            columns = {
-                *self._mapped(table.name),
-                *table.rule_columns,
-                *_SHOWN,
-                *mails,
-                *self._filter_columns(table.name),
-            }
-            wanted = there & columns
+            filtered = self._config.filter_of(table.name).columns
+            wanted = there & {*self._mapped(table.name), *table.rule_columns, *_SHOWN, *mails, *filtered}
             if guid := as_guid(query):
                 rows = list((await self._dataverse.rows(table.entity_set, table.key, [guid], wanted)).values())
             else:
@@ -108,7 +103,9 @@ class Dynamics:
         there = await self._there(table)
         chosen = filter_for(self._config.filter_of(table), there, table)
         if chosen.excludes(row):
-            return _filter_words(chosen, table, row)
+            if chosen.flag and row.get(chosen.flag) is not None and not row[chosen.flag]:
+                return f"{chosen.flag} is No"
+            return f"the filter of [{table}] in sync.toml does not let it in"
         skipped = skip_user(row, hidden_in(there)) if table == "systemuser" else None
         return _USER_WORDS[skipped.reason] if isinstance(skipped, Skipped) else ""
 
@@ -117,7 +114,7 @@ class Dynamics:
         if not ids:
             return {}
         source = TABLES[table][1]
-        wanted = {*columns, *self._filter_columns(table)} & frozenset(await self._there(table))
+        wanted = {*columns, *self._config.filter_of(table).columns} & frozenset(await self._there(table))
         return await self._dataverse.rows(source.entity_set, source.key, sorted(ids), wanted)
 
     async def referring(self, table: str, columns: tuple[str, ...], id_: str) -> list[dict[str, Any]]:
@@ -146,38 +143,33 @@ class Dynamics:
 
     async def _relate(self, person: Person, rules: Rules) -> None:
         owner = lookup(person.row, "_ownerid_value")
-        team = await self._team_name(owner[1]) if owner and owner[0] == "team" else ""
+        team = ""
+        if owner and owner[0] == "team":
+            rows = await self._dataverse.rows("teams", "teamid", [owner[1]], ("name",))
+            team = str(rows.get(owner[1], {}).get("name", ""))
         seller, company = rules.sales_person(person.row), rules.company(person.subject.table, person.row)
         person.relations = [
             Relation("externalSalesPersonId", seller, owner_words(rules, person.row, team)),
             Relation("externalCompanyId", company, company_words(rules, person.subject.table, person.row)),
         ]
 
-    async def _team_name(self, id_: str) -> str:
-        rows = await self._dataverse.rows("teams", "teamid", [id_], ("name",))
-        return str(rows[id_]["name"]) if id_ in rows else ""
-
     async def _look_up(self, subjects: Collection[Subject]) -> dict[Parent, Subject]:
         """Fill in what Dynamics knows of these users and accounts. Gives the sales persons of the accounts."""
-        users = {subject.id: subject for subject in subjects if subject.table == "systemuser"}
-        accounts = {subject.id: subject for subject in subjects if subject.table == "account"}
-        user_columns = (*TABLES["systemuser"][1].rule_columns, "fullname")
-        found_users = await self.rows_of("systemuser", users, user_columns)
-        found_accounts = await self.rows_of("account", accounts, (*TABLES["account"][1].rule_columns, "name"))
-        for table, found, wanted, name in (
-            ("systemuser", found_users, users, "fullname"),
-            ("account", found_accounts, accounts, "name"),
-        ):
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for table, name in (("systemuser", "fullname"), ("account", "name")):
+            wanted = {subject.id: subject for subject in subjects if subject.table == table}
+            rows = found[table] = await self.rows_of(table, wanted, (*TABLES[table][1].rule_columns, name))
             for id_, subject in wanted.items():
-                subject.exists = id_ in found
-                row = found.get(id_, {})
+                row = rows.get(id_, {})
+                subject.exists = id_ in rows
                 subject.name = str(row.get(name) or "")
                 subject.email = str(row.get("internalemailaddress") or "")
                 subject.kept_out = await self.kept_out(table, row) if row else ""
-        rules = await self._references.rules_for("account", list(found_accounts.values()), self._deadline)
-        owners = {id_: rules.sales_person(row) for id_, row in found_accounts.items()}
-        for id_, owner in owners.items():
-            accounts[id_].parents = [owner] if owner else []
+        rules = await self.rules_for("account", list(found["account"].values()))
+        owners = {id_: rules.sales_person(row) for id_, row in found["account"].items()}
+        for subject in subjects:
+            owner = owners.get(subject.id)
+            subject.parents = [owner] if owner else subject.parents
         return {owner: Subject(owner.table, owner.id) for owner in owners.values() if owner}
 
     async def _there(self, table: str) -> Mapping[str, Column]:
@@ -190,15 +182,3 @@ class Dynamics:
             return set()
         rules = self._config.fields_of(table).values()
         return {column for alternatives in rules for rule in alternatives for column in rule.needed_columns}
-
-    def _filter_columns(self, table: str) -> frozenset[str]:
-        return self._config.filter_of(table).columns
-
-
-_USER_WORDS = {"ApplicationUser": "it is an application user", "UserWithoutMail": "the user has no e-mail address"}
-
-
-def _filter_words(chosen: SyncFilter, table: str, row: Row) -> str:
-    if chosen.flag and row.get(chosen.flag) is not None and not row[chosen.flag]:
-        return f"{chosen.flag} is No"
-    return f"the filter of [{table}] in sync.toml does not let it in"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, is_dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ...config.sync_toml import LifecyclePolicy
+from ...model.entities import PERSON, TABLES
 from ...model.left_out import LeftOut
 from ...model.outcome import Parent, WillNotCome
-from ...model.record import timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,26 +165,27 @@ class Person:
 
 @dataclass(slots=True)
 class Search:
-    """One run of the command: what was found, where was looked, and what could not be looked at (and why)."""
+    """One run of the command: what was found, where was looked, and what could not be looked at (and why).
+
+    `burst` is how long a burst's records are collected: what is scheduled later than that waits for another try.
+    `lifecycle`: what sync.toml says of deleted rows.
+    """
 
     persons: list[Person] = field(default_factory=list)
     parents: dict[Parent, Subject] = field(default_factory=dict)
     looked_at: dict[str, int] = field(default_factory=dict)
     unseen: list[Unseen] = field(default_factory=list)
     troubles: dict[str, str] = field(default_factory=dict)
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    burst: timedelta = timedelta()
+    lifecycle: LifecyclePolicy = field(default_factory=LifecyclePolicy)
 
     @property
     def subjects(self) -> dict[str, Subject]:
         """Persons and their parents by id: GUIDs, which no two tables share."""
         return {s.id: s for s in [*(person.subject for person in self.persons), *self.parents.values()] if s.id}
 
-
-def plain(value: Any) -> Any:
-    """A value as JSON types: what `--json` prints."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(part) for part in value]
-    return timestamp(value) if isinstance(value, datetime) else value
+    def policy_of(self, subject: Subject) -> str:
+        """What is done in Marketo when the row of such a record is deleted; who is asked for is a person."""
+        entity = TABLES[subject.table][0] if subject.table in TABLES else PERSON
+        return self.lifecycle.of(entity.name)

@@ -7,6 +7,7 @@ roles, and the opportunities of roles that are missing.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -128,10 +129,8 @@ async def _read_roles(marketo: MarketoClient, persons: list[Person]) -> None:
     owners = {int(row["id"]): person for person in persons for row in person.records}
     if not owners:
         return
-    fields = OPPORTUNITY_ROLE.dedupe_fields
-    rows = await marketo.read(
-        OPPORTUNITY_ROLE, "leadId", [str(id_) for id_ in list(owners)[:MAX_FILTER_VALUES]], fields
-    )
+    ids = [str(id_) for id_ in list(owners)[:MAX_FILTER_VALUES]]
+    rows = await marketo.read(OPPORTUNITY_ROLE, "leadId", ids, OPPORTUNITY_ROLE.dedupe_fields)
     for person in persons:
         mine = [row for row in rows if owners.get(int(row["leadId"])) is person]
         person.roles = merge_roles(person.roles, mine)
@@ -145,7 +144,7 @@ def merge_roles(expected: Iterable[Role], rows: Iterable[Mapping[str, Any]]) -> 
     """Dynamics' roles and Marketo's as one list, by opportunity and role."""
     actual = {(str(row["externalOpportunityId"]).lower(), str(row["role"])) for row in rows}
     wanted = {(role.opportunity, role.role): role for role in expected}
-    both = [Role(r.opportunity, r.role, r.expected, key in actual, r.name, r.why) for key, r in wanted.items()]
+    both = [replace(role, actual=key in actual) for key, role in wanted.items()]
     return both + [Role(id_, role, False, True) for id_, role in sorted(actual - wanted.keys())]
 
 
@@ -155,7 +154,7 @@ def _explained(role: Role, opportunities: Mapping[str, int]) -> Role:
         why = "the role was not sent" if role.opportunity in opportunities else "the opportunity is not in Marketo"
     elif role.actual and not role.expected:
         why = why or "it is not in Dynamics (any more); deletes are not carried over"
-    return Role(role.opportunity, role.role, role.expected, role.actual, role.name, why)
+    return replace(role, why=why)
 
 
 def differences(person: Person) -> Iterable[Difference]:
@@ -179,16 +178,13 @@ def _link_differences(person: Person, relation: Relation, actual: Any) -> Iterab
     if expected is None and found and not clears:
         person.notes.append(f"{relation.field} is still {found}: {_STAYS}")
     elif expected != found:
-        why = "" if expected is None or relation.in_marketo else f"that {_noun(relation)} is not in Marketo"
+        missing = relation.parent if expected and not relation.in_marketo else None
+        why = f"that {missing.noun} is not in Marketo" if missing else ""
         yield Difference(relation.field, expected, found, why)
     if relation.field == SALES_PERSON.key and relation.in_marketo and relation.exists:
         mine, theirs = relation.email, relation.email_in_marketo
         if mine.lower() != theirs.lower():
             yield Difference(SALES_PERSON_EMAIL, mine, theirs or None, _TAB)
-
-
-def _noun(relation: Relation) -> str:
-    return relation.parent.entity.replace("_", " ") if relation.parent else ""
 
 
 def same(expected: Any, actual: Any) -> bool:

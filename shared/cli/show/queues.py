@@ -11,12 +11,11 @@ from ...azure.receiver import Message
 from ...config.settings import QueueSettings
 from ...dataverse.notifications import parse
 from ...model.dead_letter import Explanation, first_seen
-from ...model.entities import ENTITIES
 from ...model.errors import MessageError, NotificationError
 from ...model.ids_and_times import GUID
 from ...model.record import Record, decode
 from ..context import Context
-from ..dead_letters.letter import DeadLetter, read
+from ..dead_letters.letter import read
 from ..peek import PAGE, Place, QueueUnavailable, counts, peek
 from .facts import Letter, Search, Subject, Unseen, Waiting
 
@@ -48,32 +47,26 @@ def stages(queues: QueueSettings, entities: Collection[str]) -> list[list[Place]
 
 
 async def _look(context: Context, search: Search, place: Place, max_messages: int) -> None:
+    subjects, queues, seen = search.subjects, context.settings.queues, 0
     try:
-        await _look_into(context, search, place, max_messages)
+        async with aclosing(peek(context.bus, place, page=min(PAGE, max_messages))) as pages:
+            async for page in pages:
+                if seen >= max_messages:
+                    why = f"only its first {seen} messages were looked at (see --max-messages)"
+                    search.unseen.append(await _unseen(context, place, why))
+                    return
+                for message in page:
+                    named = {id_.decode() for id_ in _ID.findall(message.body.lower())}
+                    for id_ in subjects.keys() & {*named, Explanation.read(message.properties).record_id}:
+                        note(subjects[id_], place, message, queues)
+                seen += len(page)
+                search.looked_at[str(place)] = seen
+        search.looked_at[str(place)] = seen
     except QueueUnavailable as error:
         if error.concerns_all:
             search.troubles["Service Bus"] = error.message
         else:
             search.unseen.append(await _unseen(context, place, error.message))
-
-
-async def _look_into(context: Context, search: Search, place: Place, max_messages: int) -> None:
-    subjects = search.subjects
-    queues = context.settings.queues
-    seen = 0
-    async with aclosing(peek(context.bus, place, page=min(PAGE, max_messages))) as pages:
-        async for page in pages:
-            if seen >= max_messages:
-                why = f"only its first {seen} messages were looked at (see --max-messages)"
-                search.unseen.append(await _unseen(context, place, why))
-                return
-            for message in page:
-                named = {id_.decode() for id_ in _ID.findall(message.body.lower())} & subjects.keys()
-                for id_ in named | ({Explanation.read(message.properties).record_id} & subjects.keys()):
-                    note(subjects[id_], place, message, queues)
-            seen += len(page)
-            search.looked_at[str(place)] = seen
-    search.looked_at[str(place)] = seen
 
 
 async def _unseen(context: Context, place: Place, why: str) -> Unseen:
@@ -92,15 +85,14 @@ def note(subject: Subject, place: Place, message: Message, queues: QueueSettings
     if place.dead or place.queue == queues.dead_letters:
         found = read(place, message, queues)
         if any(id_ == subject.id for _, id_ in found.ids):
-            subject.letters.append(_letter(found))
+            why = (found.source_queue, found.code, found.reason, found.system, found.first_seen, found.attempts)
+            subject.letters.append(Letter(str(place), *why))
     elif place.session is not None:
         for record in _records(subject, message, place, queues):
-            subject.waiting.append(
-                Waiting(str(place), routed=True, first_seen=record.first_seen, due=message.due, attempt=record.attempt)
-            )
+            subject.waiting.append(Waiting(str(place), True, record.first_seen, message.due, record.attempt))
     elif name := _notification(subject, message):
         seen = first_seen(message.properties) or message.enqueued
-        subject.waiting.append(Waiting(str(place), routed=False, first_seen=seen, due=message.due, notification=name))
+        subject.waiting.append(Waiting(str(place), False, seen, due=message.due, notification=name))
 
 
 def _notification(subject: Subject, message: Message) -> str:
@@ -113,20 +105,7 @@ def _notification(subject: Subject, message: Message) -> str:
 
 
 def _records(subject: Subject, message: Message, place: Place, queues: QueueSettings) -> list[Record]:
-    entity = next((name for name in ENTITIES if queues.of(name) == place.queue), "")
     try:
-        return [record for record in decode(message.body, entity) if record.id == subject.id]
+        return [record for record in decode(message.body, queues.entity_of(place.queue)) if record.id == subject.id]
     except MessageError:
         return []
-
-
-def _letter(found: DeadLetter) -> Letter:
-    return Letter(
-        str(found.place),
-        found.source_queue,
-        found.code,
-        found.reason,
-        found.system,
-        found.first_seen,
-        found.attempts,
-    )

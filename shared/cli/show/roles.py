@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...config.conditions import Row
 from ...config.sync_toml import SyncConfig
 from ...model.outcome import Skipped
@@ -50,7 +52,6 @@ def roles_of(person: str, table: str, rows: list[dict[str, object]], rules: Rule
 async def _named(dynamics: Dynamics, role: Role, row: Row | None) -> Role:
     """With the opportunity's name; not expected in Marketo where the opportunity is excluded from the sync."""
     if row is None:
-        return Role(role.opportunity, role.role, False, role.actual, "", "the opportunity is not in Dynamics")
-    name = str(row.get("name") or "")
+        return replace(role, expected=False, why="the opportunity is not in Dynamics")
     kept_out = await dynamics.kept_out("opportunity", row)
-    return Role(role.opportunity, role.role, not kept_out, role.actual, name, kept_out)
+    return replace(role, expected=not kept_out, name=str(row.get("name") or ""), why=kept_out)

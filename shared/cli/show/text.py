@@ -10,18 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from ...model.record import timestamp
-from ..command import Exit
 from ..finding import Finding
-from .facts import Person, Relation, Search, Subject
-
-_COLOURS = {Exit.OK: "green", Exit.ATTENTION: "yellow", Exit.FAILED: "red"}
+from .facts import Person, Relation, Search
 
 
 def render(console: Console, search: Search, verdicts: Sequence[Finding]) -> None:
     """Print everything that was found."""
     for person, verdict in zip(search.persons, verdicts, strict=True):
-        colour = _COLOURS[verdict.exit]
-        console.print(f"[bold {colour}]{verdict.code}[/] {escape(verdict.text)}")
+        console.print(f"[bold {verdict.severity.colour}]{verdict.code}[/] {escape(verdict.text)}")
         if verdict.remedy:
             console.print(f"  [bold]next:[/] {escape(verdict.remedy)}")
         for title, lines in (
@@ -71,7 +67,14 @@ def _relation(relation: Relation) -> Iterator[str]:
 
 
 def _on_its_way(person: Person) -> Iterator[str]:
-    yield from _messages(person.subject)
+    for each in person.subject.waiting:
+        due = f", not before {timestamp(each.due)}" if each.due else ""
+        tries = f", {each.attempt} counted tries" if each.attempt else ""
+        what = f"notification {each.notification}" if each.notification else "record"
+        yield f"{each.queue}: {what}, first seen {_moment(each.first_seen)}{due}{tries}"
+    for letter in person.subject.letters:
+        yield f"{letter.queue}: {letter.code} ({letter.system or 'unknown'}), {letter.message}"
+        yield f"  from {letter.source_queue}, first seen {_moment(letter.first_seen)}, attempts {letter.attempts}"
     for parked in person.subject.parked:
         check = f", next look at {timestamp(parked.next_check)}" if parked.next_check else ""
         what = "in Marketo without the link to" if parked.linked_later else "waits for"
@@ -80,17 +83,6 @@ def _on_its_way(person: Person) -> Iterator[str]:
             yield f"  which will not come until this is fixed: {parked.cause.code}, {parked.cause.message}"
     if person.children:
         yield f"{person.children}{' or more' if person.children >= 1000 else ''} records wait for this one"
-
-
-def _messages(subject: Subject) -> Iterator[str]:
-    for each in subject.waiting:
-        due = f", not before {timestamp(each.due)}" if each.due else ""
-        tries = f", {each.attempt} counted tries" if each.attempt else ""
-        what = f"notification {each.notification}" if each.notification else "record"
-        yield f"{each.queue}: {what}, first seen {_moment(each.first_seen)}{due}{tries}"
-    for letter in subject.letters:
-        yield f"{letter.queue}: {letter.code} ({letter.system or 'unknown'}), {letter.message}"
-        yield f"  from {letter.source_queue}, first seen {_moment(letter.first_seen)}, attempts {letter.attempts}"
 
 
 def _marketo(person: Person) -> Iterator[str]:
@@ -114,9 +106,8 @@ def _record(record: dict[str, Any]) -> str:
 
 def _roles(person: Person) -> Iterator[str]:
     for role in person.roles:
-        where = " and ".join(
-            [*(["Dynamics"] if role.expected else []), *(["Marketo"] if role.actual else [])] or ["neither"]
-        )
+        there = {"Dynamics": role.expected, "Marketo": role.actual}
+        where = " and ".join(system for system, has_it in there.items() if has_it) or "neither"
         yield f"{role.role} in {role.name or role.opportunity}: in {where}{f'; {role.why}' if role.why else ''}"
 
 

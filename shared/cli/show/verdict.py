@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Sequence
 
-from ...config.sync_toml import LifecyclePolicy
-from ...model.entities import PERSON, TABLES
+from ...model.entities import PERSON
 from ...model.left_out import COMPANY_FIELD, LeftOut
-from ...model.outcome import Parent
 from ...model.record import timestamp
 from ..finding import Finding, Severity, attention, failed, ok
 from ..remedies import remedy
-from .facts import Letter, Subject, Unseen, Wait, Waiting
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a verdict needs beside the record's own facts.
-
-    `lifecycle`: what sync.toml says of deleted rows. `unseen` and `troubles` are what could not be looked at;
-    `burst` is how long a burst's records are collected: what is scheduled later than that waits for another try.
-    """
-
-    now: datetime
-    burst: timedelta
-    parents: Mapping[Parent, Subject]
-    lifecycle: LifecyclePolicy = field(default_factory=LifecyclePolicy)
-    unseen: Sequence[Unseen] = ()
-    troubles: Mapping[str, str] | None = None
-
-    def policy_of(self, subject: Subject) -> str:
-        """What is done in Marketo when the row of such a record is deleted; who is asked for is a person."""
-        entity = TABLES[subject.table][0] if subject.table in TABLES else PERSON
-        return self.lifecycle.of(entity.name)
-
+from .facts import Letter, Search, Subject, Unseen, Wait, Waiting
 
 _SAVE = "save the row in Dynamics, which sends it again"
 _DOCTOR = "run msisync doctor to check the steps, then save the row in Dynamics, which sends it again"
@@ -57,7 +31,7 @@ _REMOVED = {
 _LINKS = frozenset(link.field for link in PERSON.links)
 
 
-def judge(subject: Subject, around: Surroundings, *, explain: bool = True) -> Finding:
+def judge(subject: Subject, around: Search, *, explain: bool = True) -> Finding:
     """The verdict on a record. `explain`: a parent that it waits for is judged as well, one level up."""
     if subject.exists is None:
         return _unknown(subject, around, "Dynamics")
@@ -65,11 +39,12 @@ def judge(subject: Subject, around: Surroundings, *, explain: bool = True) -> Fi
         hidden = next((letter for letter in subject.letters if letter.code == "RowHidden"), None)
         return _dead_lettered(subject, hidden) if hidden else _gone(subject, around)
     if subject.kept_out:
-        return _filtered(subject)
+        kept = "; Marketo keeps the record that it has, and it is no longer updated" if subject.in_marketo else ""
+        return ok(f"{subject} is excluded from the sync: {subject.kept_out}{kept}", code="Filtered")
     return _there(subject, around) or _under_way(subject, around, explain) or _stuck(subject, around)
 
 
-def _gone(subject: Subject, around: Surroundings) -> Finding:
+def _gone(subject: Subject, around: Search) -> Finding:
     if subject.flagged:
         return ok(f"{subject} is deleted in Dynamics, and flagged as deleted in Marketo", code="Flagged")
     policy = around.policy_of(subject)
@@ -92,7 +67,7 @@ def _gone(subject: Subject, around: Surroundings) -> Finding:
     )
 
 
-def _still_there(subject: Subject, around: Surroundings) -> Finding:
+def _still_there(subject: Subject, around: Search) -> Finding:
     """Its row is gone, and what sync.toml says of that has not been done."""
     if subject.letters:
         return _dead_lettered(subject, subject.letters[-1])
@@ -104,12 +79,7 @@ def _still_there(subject: Subject, around: Surroundings) -> Finding:
     )
 
 
-def _filtered(subject: Subject) -> Finding:
-    kept = "; Marketo keeps the record that it has, and it is no longer updated" if subject.in_marketo else ""
-    return ok(f"{subject} is excluded from the sync: {subject.kept_out}{kept}", code="Filtered")
-
-
-def _there(subject: Subject, around: Surroundings) -> Finding | None:
+def _there(subject: Subject, around: Search) -> Finding | None:
     """What Marketo's records say by themselves, whatever is on its way."""
     if subject.in_marketo and subject.in_marketo > 1:
         return failed(
@@ -137,14 +107,15 @@ def _synced(subject: Subject) -> Finding:
     return ok(f"{subject} is in Marketo as it is in Dynamics{more}", code="Synced")
 
 
-def _under_way(subject: Subject, around: Surroundings, explain: bool) -> Finding | None:
+def _under_way(subject: Subject, around: Search, explain: bool) -> Finding | None:
     """What waits for the record and will move on automatically."""
     routed = [each for each in subject.waiting if each.routed]
     retrying = next((each for each in routed if _is_retry(each, around)), None)
     if retrying:
         when = f"next at {timestamp(retrying.due)}" if retrying.due else "next at any moment"
+        tries = f"{retrying.attempt} counted {'try' if retrying.attempt == 1 else 'tries'}"
         return attention(
-            f"{subject} could not be synced yet and is tried again ({_tries(retrying)} so far), {when}",
+            f"{subject} could not be synced yet and is tried again ({tries} so far), {when}",
             "the app's log says why (look for its id); msisync doctor shows whether Marketo and Dynamics are well",
             code="Retrying",
         )
@@ -165,11 +136,7 @@ def _under_way(subject: Subject, around: Surroundings, explain: bool) -> Finding
     return None
 
 
-def _tries(waiting: Waiting) -> str:
-    return f"{waiting.attempt} counted {'try' if waiting.attempt == 1 else 'tries'}"
-
-
-def _is_retry(waiting: Waiting, around: Surroundings) -> bool:
+def _is_retry(waiting: Waiting, around: Search) -> bool:
     if waiting.attempt:
         return True
     if waiting.due is None:
@@ -178,10 +145,9 @@ def _is_retry(waiting: Waiting, around: Surroundings) -> bool:
     return old or waiting.due - around.now > around.burst
 
 
-def _waiting_for_parent(subject: Subject, parked: Wait, around: Surroundings, explain: bool) -> Finding:
+def _waiting_for_parent(subject: Subject, parked: Wait, around: Search, explain: bool) -> Finding:
     named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
-    noun = parked.parent.entity.replace("_", " ")
-    sentence = f"{subject} waits since {timestamp(parked.since)} for its {noun}, {named}"
+    sentence = f"{subject} waits since {timestamp(parked.since)} for its {parked.parent.noun}, {named}"
     if not explain:
         return attention(sentence, _AGAIN, code="WaitingForParent")
     when = f" at {timestamp(parked.next_check)}" if parked.next_check else ""
@@ -198,11 +164,10 @@ def _waiting_for_parent(subject: Subject, parked: Wait, around: Surroundings, ex
     return grade(f"{sentence}, which is not in Marketo: {why.text} [{why.code}]", why.remedy, code="WaitingForParent")
 
 
-def _linked_later(subject: Subject, parked: Wait, around: Surroundings, explain: bool) -> Finding:
+def _linked_later(subject: Subject, parked: Wait, around: Search, explain: bool) -> Finding:
     """It is in Marketo as far as it can be."""
     named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
-    noun = parked.parent.entity.replace("_", " ")
-    sentence = f"{subject} is in Marketo, but without the link to its {noun}, {named}"
+    sentence = f"{subject} is in Marketo, but without the link to its {parked.parent.noun}, {named}"
     if not explain or named.in_marketo:
         return attention(f"{sentence}, which is being sent", _AGAIN, code="LinkedLater")
     why = _missing(named, parked, around)
@@ -214,7 +179,7 @@ def _linked_later(subject: Subject, parked: Wait, around: Surroundings, explain:
     )
 
 
-def _missing(named: Subject, parked: Wait, around: Surroundings) -> Finding:
+def _missing(named: Subject, parked: Wait, around: Search) -> Finding:
     """Why a parent is not in Marketo, and what to do: its dead letter, else what was noted when its sync ended."""
     cause = parked.cause
     if cause is None or (named.letters and named.exists):
@@ -226,7 +191,7 @@ def _missing(named: Subject, parked: Wait, around: Surroundings) -> Finding:
     return failed(sentence, remedy(cause.code, system, f"--id {named.id}"), code=cause.code)
 
 
-def _stuck(subject: Subject, around: Surroundings) -> Finding:
+def _stuck(subject: Subject, around: Search) -> Finding:
     """Nothing that was seen will move the record by itself."""
     if subject.letters:
         return _dead_lettered(subject, subject.letters[-1])
@@ -281,14 +246,13 @@ def _dead_lettered(subject: Subject, letter: Letter) -> Finding:
     )
 
 
-def _unknown(subject: Subject, around: Surroundings, *systems: str) -> Finding:
+def _unknown(subject: Subject, around: Search, *systems: str) -> Finding:
     """Where the record stands depends on what did not answer; what was seen all the same counts."""
     if subject.exists is None and (found := _under_way(subject, around, explain=True)):
         return found
     if subject.letters:
         return _dead_lettered(subject, subject.letters[-1])
-    troubles = around.troubles or {}
-    why = "; ".join(f"{name}: {troubles[name]}" for name in systems if name in troubles)
+    why = "; ".join(f"{name}: {around.troubles[name]}" for name in systems if name in around.troubles)
     return failed(
         f"nobody can say where {subject} stands, because something could not be asked: {why or systems[0]}",
         "run msisync doctor",
@@ -296,10 +260,10 @@ def _unknown(subject: Subject, around: Surroundings, *systems: str) -> Finding:
     )
 
 
-def _blind(around: Surroundings, hidden: Sequence[Unseen]) -> str:
+def _blind(around: Search, hidden: Sequence[Unseen]) -> str:
     """What may wait for the record without having been seen, in words."""
     places = [f"{each.queue} ({each.why})" for each in hidden]
-    places += [f"{name} ({why})" for name, why in (around.troubles or {}).items() if name in _HOLDERS]
+    places += [f"{name} ({why})" for name, why in around.troubles.items() if name in _HOLDERS]
     return f"whether something waits for it is not known: {'; '.join(dict.fromkeys(places))}" if places else ""
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from contextlib import ExitStack
-from datetime import datetime
 from typing import Any
 
 from rich.console import Console as AnyConsole
 from rich.live import Live
 
-from ...model.record import timestamp
-from ..command import Command, Exit, Result
+from ..command import Command, Exit, Result, option
 from ..context import Context
-from ..output import Console
+from ..output import Console, json_types
 from .facts import Entity, Queue, Status
 from .look import look
 from .text import frame
@@ -74,44 +72,41 @@ async def _watch(context: Context, seconds: float, console: Console) -> Status |
 
 def as_json(status: Status) -> dict[str, Any]:
     """Everything that was found, as JSON types."""
-    budget = status.budget
-    return {
-        "at": timestamp(status.at),
-        "changes": _queue(status.changes),
-        "entities": {name: _entity(entity) for name, entity in status.entities.items()},
-        "dead_letters": {
-            **_queue(status.dead_letters),
-            "total": status.dead,
-            "without_entity": status.letters_elsewhere,
-            "more_than_counted": status.letters_more,
-        },
-        "parked_more_than_counted": status.parked_more,
-        "budget": budget
-        and {
-            "used_today": budget.used_today,
-            "share": budget.allowed_today,
-            "by_everybody": budget.everybody,
-            "measured_at": _moment(budget.measured_at),
-            "closed_until": _moment(budget.closed_until),
-            "closed_code": budget.closed_code,
-            "closed_reason": budget.closed_reason,
-        },
-        "circuits": {name: outage.as_json() for name, outage in status.circuits.items()},
-        "delete_brakes": {
-            name: {key: brake.get(key) for key in ("on", "limit", "stopped")} for name, brake in status.brakes.items()
-        },
-        "write_back": {
-            "runs": status.write_back.runs,
-            "refused": status.write_back.refused,
-            "dead": status.write_back.dead,
-        },
-        "app": {
-            name: {"at": timestamp(beat.at), "instance": beat.instance, "version": beat.version}
-            for name, beat in (status.beats or {}).items()
-        },
-        "attention": [{"what": each.text, "remedy": each.remedy} for each in status.attentions],
-        "not_looked_at": status.unseen,
-    }
+    budget, back = status.budget, status.write_back
+    found: dict[str, Any] = json_types(
+        {
+            "at": status.at,
+            "changes": _queue(status.changes),
+            "entities": {name: _entity(entity) for name, entity in status.entities.items()},
+            "dead_letters": {
+                **_queue(status.dead_letters),
+                "total": status.dead,
+                "without_entity": status.letters_elsewhere,
+                "more_than_counted": status.letters_more,
+            },
+            "parked_more_than_counted": status.parked_more,
+            "budget": budget
+            and {
+                "used_today": budget.used_today,
+                "share": budget.allowed_today,
+                "by_everybody": budget.everybody,
+                "measured_at": budget.measured_at,
+                "closed_until": budget.closed_until,
+                "closed_code": budget.closed_code,
+                "closed_reason": budget.closed_reason,
+            },
+            "circuits": {name: outage.as_json() for name, outage in status.circuits.items()},
+            "delete_brakes": {
+                name: {key: brake.get(key) for key in ("on", "limit", "stopped")}
+                for name, brake in status.brakes.items()
+            },
+            "write_back": {"runs": back.runs, "refused": back.refused, "dead": back.dead},
+            "app": status.beats or {},
+            "attention": [{"what": each.text, "remedy": each.remedy} for each in status.attentions],
+            "not_looked_at": status.unseen,
+        }
+    )
+    return found
 
 
 def _queue(queue: Queue) -> dict[str, Any]:
@@ -120,7 +115,7 @@ def _queue(queue: Queue) -> dict[str, Any]:
         "status": queue.status,
         "waiting": queue.waiting,
         "scheduled": queue.scheduled,
-        "oldest": _moment(queue.oldest),
+        "oldest": queue.oldest,
         "oldest_unknown": queue.why,
         "dead_lettered_by_broker": queue.dead,
     }
@@ -129,22 +124,13 @@ def _queue(queue: Queue) -> dict[str, Any]:
 def _entity(entity: Entity) -> dict[str, Any]:
     return {
         **_queue(entity.queue),
-        "last_hour": dict(entity.last_hour),
-        "last_day": dict(entity.last_day),
-        "last_error": dict(entity.last_error) if entity.last_error else None,
+        "last_hour": entity.last_hour,
+        "last_day": entity.last_day,
+        "last_error": entity.last_error or None,
         "hottest": [{"table": table, "id": id_, "changes": number} for (table, id_), number in entity.hottest.items()],
-        "parked": {
-            "count": entity.parked.count,
-            "by_parent": entity.parked.by_parent,
-            "oldest": _moment(entity.parked.oldest),
-            "linked_later": entity.parked.linked_later,
-        },
+        "parked": {"count": entity.parked.count, **json_types(entity.parked)},
         "dead_letters": entity.letters,
     }
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return timestamp(moment) if moment else None
 
 
 def _seconds(text: str) -> float:
@@ -157,16 +143,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--watch",
-        nargs="?",
-        type=_seconds,
-        const=WATCH_SECONDS,
-        metavar="SECONDS",
-        help=f"look again every so many seconds (default {WATCH_SECONDS:g}) until Ctrl-C",
-    )
-    parser.set_defaults(refuse=parser.error)
-
-
-COMMAND = Command("status", "what waits, what went through, and what is in the way", _MORE, run, _arguments)
+_WATCH = option(
+    "--watch",
+    nargs="?",
+    type=_seconds,
+    const=WATCH_SECONDS,
+    metavar="SECONDS",
+    help=f"look again every so many seconds (default {WATCH_SECONDS:g}) until Ctrl-C",
+)
+COMMAND = Command("status", "what waits, what went through, and what is in the way", _MORE, run, _WATCH)

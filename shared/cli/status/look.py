@@ -28,6 +28,7 @@ from ...write_back.plan import KIND
 from .. import peek
 from ..context import Context
 from ..peek import ANSWER_SECONDS, Place, QueueUnavailable, explained
+from ..queues import status_word
 from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 
 #: Messages among which the oldest change is looked for.
@@ -94,7 +95,7 @@ async def _count(context: Context, queue: Queue) -> None:
     with explained():
         async with asyncio.timeout(ANSWER_SECONDS):
             found = await context.bus_administration.get_queue(queue.name)
-    queue.status = str(getattr(found.status, "value", found.status))
+    queue.status = status_word(found.status)
     counted = await peek.counts(context.bus_administration, queue.name)
     queue.waiting, queue.scheduled, queue.dead = counted.active, counted.scheduled, counted.dead
 
@@ -148,36 +149,28 @@ async def _parked(context: Context, status: Status) -> None:
 async def _state(context: Context, status: Status) -> None:
     state = context.state
     first = statistics.row_name(status.at - DAY, "")
-    rows = {name: value for name, value in (await _all(state, statistics.KIND)).items() if name >= first}
+    rows = {name: value for name, value in (await rows_of(state, statistics.KIND)).items() if name >= first}
     for name, entity in status.entities.items():
         entity.last_hour = statistics.totals(rows, name, status.at - HOUR)
         entity.last_day = statistics.totals(rows, name, status.at - DAY)
         entity.last_error = statistics.last_error(rows, name)
         entity.hottest = statistics.hottest(rows, name, status.at - HOUR)
-    notes = {name: beat_of(row) for name, row in (await _all(state, heartbeat.KIND)).items()}
+    notes = {name: beat_of(row) for name, row in (await rows_of(state, heartbeat.KIND)).items()}
     status.beats = {name: beat for name, beat in notes.items() if beat}
     status.schedule = context.environment.get("RELEASE_SCHEDULE", "")
-    status.circuits = circuit.still_open(await _all(state, circuit_breaker.KIND), status.at)
-    status.brakes = {name: row for name, row in (await _all(state, delete_brake.KIND)).items() if row.get("on")}
-    await _write_back(state, status)
+    status.circuits = circuit.still_open(await rows_of(state, circuit_breaker.KIND), status.at)
+    status.brakes = {name: row for name, row in (await rows_of(state, delete_brake.KIND)).items() if row.get("on")}
+    status.write_back.runs = results.runs_of((await rows_of(state, KIND)).get(results.ROW, {}))
+    for value in (await rows_of(state, DUE)).values():
+        status.write_back.refused += 1
+        status.write_back.dead += bool(value.get("dead"))
+        status.write_back.last_refusal = f"{value.get('code')} {value.get('message')}"
     limits = limits_of(context.settings.marketo)
     budget = Budget(state, limits, instance_id="status", now=lambda: datetime.now(UTC), operator=True)
     usage = await budget.refresh()
     status.budget = usage if usage.as_of else None
 
 
-async def _write_back(state: State, status: Status) -> None:
-    status.write_back.runs = results.runs_of((await _all(state, KIND)).get(results.ROW, {}))
-    for value in (await _all(state, DUE)).values():
-        status.write_back.refused += 1
-        status.write_back.dead += bool(value.get("dead"))
-        status.write_back.last_refusal = f"{value.get('code')} {value.get('message')}"
-
-
-async def rows_of(context: Context, kind: str) -> dict[str, Value]:
+async def rows_of(state: State, kind: str) -> dict[str, Value]:
     """The rows of a kind in the table that all instances share. Raises StorageUnavailableError."""
-    return await _all(context.state, kind)
-
-
-async def _all(state: State, kind: str) -> dict[str, Value]:
     return {name: value async for name, value in state.all(kind)}

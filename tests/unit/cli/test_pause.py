@@ -39,7 +39,11 @@ class Broker:
         self.queues[queue.name] = queue.status
 
     async def get_queue_runtime_properties(self, _name: str) -> Any:
-        return SimpleNamespace(active_message_count=self.waiting, scheduled_message_count=1 if self.waiting else 0)
+        return SimpleNamespace(
+            active_message_count=self.waiting,
+            scheduled_message_count=1 if self.waiting else 0,
+            dead_letter_message_count=0,
+        )
 
     async def run(self, line: str) -> tuple[Result, str]:
         given = parser((PAUSE, RESUME)).parse_args(line.split())

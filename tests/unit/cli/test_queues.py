@@ -10,7 +10,7 @@ from azure.servicebus.management import EntityStatus
 
 import function_app
 from shared.cli.finding import Severity
-from shared.cli.queues import LOCK, QUEUES, QueueDesign, flaws, name_of
+from shared.cli.queues import LOCK, QUEUES, QueueDesign, flaws
 from shared.config.settings import QueueSettings
 from tests.support.settings import QUEUE_NAMES
 from tests.support.values import ROOT
@@ -49,7 +49,7 @@ def test_the_triggers_want_sessions_where_the_table_does() -> None:
         binding = trigger.get_dict_repr()
         if binding["type"] == "serviceBusTrigger":
             wanted[QUEUE_NAMES[binding["queueName"].strip("%")]] = binding.get("isSessionsEnabled", False)
-    designed = {name_of(design, SETTINGS): design.sessions for design in QUEUES}
+    designed = {SETTINGS.of(design.setting): design.sessions for design in QUEUES}
     assert wanted == {name: sessions for name, sessions in designed.items() if name != "dead-letters"}
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from infra import deployment
-from shared.cli.doctor import alive
+from shared.cli.doctor import notes
 from shared.cli.finding import Severity
 from shared.cli.status.facts import Entity, Queue, Status
 from shared.cli.status.text import frame
@@ -117,7 +117,7 @@ def test_a_row_that_cannot_be_read_is_no_note(row: dict[str, Any]) -> None:
 )
 def test_the_doctor_tells_whether_the_app_runs(ago: int | None, schedule: str, status: Severity, text: str) -> None:
     beat = None if ago is None else Beat(NOON - ago * MINUTE, "host", "0.1.0+abc")
-    found = alive.finding(beat, schedule, NOON)
+    found = notes.runs(beat, schedule, NOON)
     assert (found.severity, text in found.text) == (status, True), found
     assert status is Severity.OK or "docs/troubleshooting.md#" in found.remedy
 

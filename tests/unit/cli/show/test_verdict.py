@@ -9,8 +9,8 @@ import pytest
 
 from shared.cli.command import Exit
 from shared.cli.finding import Finding
-from shared.cli.show.facts import Difference, Letter, Subject, Unseen, Wait, Waiting
-from shared.cli.show.verdict import Surroundings, judge
+from shared.cli.show.facts import Difference, Letter, Search, Subject, Unseen, Wait, Waiting
+from shared.cli.show.verdict import judge
 from shared.config.sync_toml import LifecyclePolicy
 from shared.model.left_out import LeftOut, of_company
 from shared.model.outcome import Parent, WillNotCome
@@ -43,7 +43,7 @@ def person(**facts: Any) -> Subject:
 
 def verdict(subject: Subject, **around: Any) -> Finding:
     given: dict[str, Any] = {"now": NOW, "burst": timedelta(seconds=20), "parents": {}, **around}
-    return judge(subject, Surroundings(**given))
+    return judge(subject, Search(**given))
 
 
 DELETES = {"lifecycle": LifecyclePolicy(person="delete")}

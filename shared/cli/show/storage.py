@@ -1,4 +1,7 @@
-"""What `msisync show person` asks Table Storage: whom a record waits for, and who waits for it. Looks only."""
+"""What `msisync show person` asks Table Storage: who waits for whom, and the fields that a person was synced without.
+
+Looks only.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from dataclasses import replace
 from ...azure.errors import storage_within
 from ...azure.parked_rows import note_key, note_of, utc
 from ...azure.parked_table import Store
+from ...azure.shared_state import State
 from ...model.entities import PERSON
+from ...model.errors import StorageUnavailableError
 from ...model.outcome import Parent
+from ...sync.left_out_rows import fields_of, kind_of
 from .facts import Search, Subject, Wait
 
 #: How long an operator waits for a storage that does not answer.
@@ -31,14 +37,8 @@ class ParkedRows(Store):
         note = note_of(noted)
         return replace(waits, next_check=note.next_check, checks=note.checks, cause=note.cause)
 
-    async def number_of_children(self, parent: Parent) -> int:
-        """How many records wait for this one: at most a page of 1,000 is counted."""
-        async for page in self.children(parent):
-            return len(page)
-        return 0
 
-
-async def look(store: ParkedRows, search: Search) -> None:
+async def look_at_parked(store: ParkedRows, search: Search) -> None:
     """Fill in who waits for whom among the persons and their parents. Raises StorageUnavailableError."""
     async with storage_within(ANSWER_SECONDS):
         sellers = [parent for parent in search.parents if parent.entity == "sales_person"]
@@ -46,7 +46,7 @@ async def look(store: ParkedRows, search: Search) -> None:
             if person.subject.id:
                 person.subject.parked = await _waits(store, person.subject, search.parents)
                 parent = Parent(PERSON.name, person.subject.table, person.subject.id)
-                person.children = await store.number_of_children(parent)
+                person.children = len(await anext(store.children(parent), []))  # of a page of 1,000 at most
         for parent, subject in search.parents.items():
             if parent.entity == "company":
                 subject.parked = await _waits(store, subject, subject.parents or sellers)
@@ -55,3 +55,15 @@ async def look(store: ParkedRows, search: Search) -> None:
 async def _waits(store: ParkedRows, subject: Subject, parents: Iterable[Parent]) -> list[Wait]:
     found = [await store.wait_of(subject, parent) for parent in parents]
     return [parked for parked in found if parked]
+
+
+async def look_at_left_out(state: State, search: Search) -> None:
+    """Fill in what the app has noted of each person. Raises StorageUnavailableError."""
+    try:
+        async with storage_within(ANSWER_SECONDS):
+            for person in search.persons:
+                if person.subject.id:
+                    row = await state.read(kind_of(PERSON.name), f"{person.subject.table}|{person.subject.id}")
+                    person.subject.left_out = fields_of(row)
+    except ValueError as error:  # written by another version
+        raise StorageUnavailableError(type(error).__name__) from None

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra import operate
-from shared.cli.dead_letters.archive import ArchiveError, writing
-from shared.cli.private_file import private_file
+from shared.cli.dead_letters.archive import ArchiveError, private_file, writing
 
 CONTENT = "Łucja\n"
 

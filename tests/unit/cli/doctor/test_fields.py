@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.cli.doctor.insight import CHECKS
+from shared.cli.doctor.fields import CHECKS
 from shared.cli.doctor.runner import Subject
 from shared.cli.finding import Finding, Severity
 from shared.config.sync_toml import SyncConfig
