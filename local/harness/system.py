@@ -52,6 +52,11 @@ class System:
         """Send the notification of one change for each row, in this order, as one burst."""
         await self.broker.post("changes", [body_of(row, message) for row in rows])
 
+    async def save(self, rows: Rows, *changed: Made, message: str = "Update") -> None:
+        """Put rows into Dynamics, which sends a notification of each of those that are named."""
+        await self.seed(rows)
+        await self.notify(*changed, message=message)
+
     async def run_timer(self, host: str = "a", *, function: str = "release_deferred", expect: int | None = 200) -> None:
         """Run a timer's function now and wait for its end."""
         url = f"{self.hosts[host]}/admin/functions/{function}"

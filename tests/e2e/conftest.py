@@ -7,7 +7,7 @@ import pytest
 
 from emulators.dataverse.seeding import fixed_id
 from emulators.marketo.switches import Switches
-from local.harness import System, running_system
+from local.harness import Rows, System, running_system
 from local.harness.secrets import secrets_in_logs
 from local.parts import MarketoLimits
 from local.world import words
@@ -76,3 +76,9 @@ async def system(shared_system: System) -> AsyncIterator[System]:
     yield running
     duplicates = (await running.marketo("/stats"))["duplicates"]["leads"]["externalPersonId"]
     assert not duplicates, f"Marketo has persons twice: {duplicates}"
+
+
+@pytest.fixture
+def rows() -> Rows:
+    """Rows of Dynamics that a test makes; none at first."""
+    return Rows()

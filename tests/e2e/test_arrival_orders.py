@@ -83,8 +83,7 @@ async def test_a_child_brings_its_parent_and_follows(system: System, child: str,
     assert not await system.broker.dead_letters()
 
 
-async def test_a_whole_family_arrives_in_the_worst_order(system: System) -> None:
-    rows = Rows()
+async def test_a_whole_family_arrives_in_the_worst_order(system: System, rows: Rows) -> None:
     kin = family(rows)
     await system.seed(rows)
     await system.notify(kin.role_of_lead, kin.role_of_contact, kin.deal, kin.lead, kin.contact, kin.account, kin.seller)
@@ -93,11 +92,9 @@ async def test_a_whole_family_arrives_in_the_worst_order(system: System) -> None
     assert not await system.broker.dead_letters()
 
 
-async def test_a_role_alone_brings_the_whole_family(system: System) -> None:
-    rows = Rows()
+async def test_a_role_alone_brings_the_whole_family(system: System, rows: Rows) -> None:
     kin = family(rows)
-    await system.seed(rows)
-    await system.notify(kin.role_of_contact)
+    await system.save(rows, kin.role_of_contact)
     await system.has_roles(kin.deal, (kin.contact, "Decision Maker"))
     await system.changed(kin.deal, externalCompanyId=kin.account.id, externalSalesPersonId=kin.seller.id)
     await system.changed(kin.account, externalSalesPersonId=kin.seller.id)
@@ -106,8 +103,7 @@ async def test_a_role_alone_brings_the_whole_family(system: System) -> None:
     assert not await system.broker.dead_letters()
 
 
-async def test_a_parent_is_requested_once_however_many_children_wait(system: System) -> None:
-    rows = Rows()
+async def test_a_parent_is_requested_once_however_many_children_wait(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller)
     children = [rows.contact(account, seller) for _ in range(240)]
@@ -122,11 +118,9 @@ async def test_a_parent_is_requested_once_however_many_children_wait(system: Sys
     assert not await system.broker.dead_letters()
 
 
-async def test_several_families_interleaved_backwards(system: System) -> None:
-    rows = Rows()
+async def test_several_families_interleaved_backwards(system: System, rows: Rows) -> None:
     families = [family(rows) for _ in range(12)]
-    await system.seed(rows)
-    await system.notify(*reversed(rows.made))
+    await system.save(rows, *reversed(rows.made))
     for kin in families:
         await are_related(system, kin)
     await system.nothing_parked()

@@ -59,8 +59,7 @@ async def wait_for_person(system: System, id_: str) -> dict[str, Any]:
     return found[id_]
 
 
-async def test_fields_of_one_s_own_hold_the_ids_and_the_relations_stand(own: System) -> None:
-    rows = Rows()
+async def test_fields_of_one_s_own_hold_the_ids_and_the_relations_stand(own: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller)
     contact = rows.contact(account, seller, jobtitle="Buyer")
@@ -103,8 +102,7 @@ async def test_a_company_field_of_one_s_own_is_left_out_of_a_linked_person_and_s
     assert (exit_code, json.loads(out)["verdict"]["code"]) == (0, "Synced")
 
 
-async def test_a_rule_keeps_out_who_does_not_meet_it(own: System) -> None:
-    rows = Rows()
+async def test_a_rule_keeps_out_who_does_not_meet_it(own: System, rows: Rows) -> None:
     buyer, board = rows.contact(jobtitle="Buyer"), rows.contact(department="Board")
     nobody = rows.contact(department="Kitchen")
     await own.seed(rows)
@@ -115,8 +113,7 @@ async def test_a_rule_keeps_out_who_does_not_meet_it(own: System) -> None:
     assert nobody.id not in await people_of(own)
 
 
-async def test_a_column_that_is_deleted_in_dynamics_costs_its_field_and_nothing_else(own: System) -> None:
-    rows = Rows()
+async def test_a_column_that_is_deleted_in_dynamics_costs_its_field_and_nothing_else(own: System, rows: Rows) -> None:
     before, after = (rows.contact(jobtitle="Buyer", fax="+49 40 1") for _ in range(2))
     await own.seed(rows)
     await own.notify(before)
@@ -129,8 +126,7 @@ async def test_a_column_that_is_deleted_in_dynamics_costs_its_field_and_nothing_
     assert not await own.broker.dead_letters()
 
 
-async def test_a_field_that_is_deleted_in_marketo_costs_itself_and_nothing_else(own: System) -> None:
-    rows = Rows()
+async def test_a_field_that_is_deleted_in_marketo_costs_itself_and_nothing_else(own: System, rows: Rows) -> None:
     before, after = (rows.contact(jobtitle="Buyer", department="Sales") for _ in range(2))
     await own.seed(rows)
     await own.notify(before)

@@ -57,8 +57,7 @@ def people(rows: Rows, count: int = 30) -> list[Made]:
     return [rows.contact(account, seller) for _ in range(count)]
 
 
-async def test_while_routing(system: System) -> None:
-    rows = Rows()
+async def test_while_routing(system: System, rows: Rows) -> None:
     persons = people(rows)
     await system.seed(rows)
     await system.stack.kill_functions()
@@ -71,11 +70,9 @@ async def test_while_routing(system: System) -> None:
     await each_once(system, rows)
 
 
-async def test_between_reading_and_upserting(system: System) -> None:
-    rows = Rows()
+async def test_between_reading_and_upserting(system: System, rows: Rows) -> None:
     persons = people(rows)
-    await system.seed(rows)
-    await system.notify(*rows.made[:2])
+    await system.save(rows, *rows.made[:2])
     await system.synced(*rows.made[:2])
     await system.fault("status", path=LEADS, verb="POST", when="before", status=503, count=None)
     before = await answered(system, LEADS, "POST")
@@ -88,11 +85,9 @@ async def test_between_reading_and_upserting(system: System) -> None:
     await each_once(system, rows)
 
 
-async def test_after_the_upsert_and_before_its_answer(system: System) -> None:
-    rows = Rows()
+async def test_after_the_upsert_and_before_its_answer(system: System, rows: Rows) -> None:
     persons = people(rows)
-    await system.seed(rows)
-    await system.notify(*rows.made[:2])
+    await system.save(rows, *rows.made[:2])
     await system.synced(*rows.made[:2])
     await system.fault("hang", path=LEADS, verb="POST", when="after", seconds=60)
     await system.notify(*persons)
@@ -101,8 +96,7 @@ async def test_after_the_upsert_and_before_its_answer(system: System) -> None:
     await each_once(system, rows)
 
 
-async def test_while_parking(system: System) -> None:
-    rows = Rows()
+async def test_while_parking(system: System, rows: Rows) -> None:
     persons = people(rows)
     await system.seed(rows)
     await system.fault("hold", gate="a look for parents", path=COMPANIES, verb="GET")
@@ -116,12 +110,10 @@ async def test_while_parking(system: System) -> None:
     await each_once(system, rows)
 
 
-async def test_while_releasing(system: System) -> None:
-    rows = Rows()
+async def test_while_releasing(system: System, rows: Rows) -> None:
     persons = people(rows, 150)
     seller, account = rows.made[:2]
-    await system.seed(rows)
-    await system.notify(seller)
+    await system.save(rows, seller)
     await system.synced(seller)
     before = await answered(system, COMPANIES, "POST")
     await system.fault("hang", path=COMPANIES, verb="POST", when="after", seconds=1.5)

@@ -63,13 +63,11 @@ async def change_until_closed(system: System, rows: list[Made]) -> int:
     raise AssertionError(f"{len(rows)} changes have not used up the share")
 
 
-async def test_the_share_of_the_day_is_where_it_stops_and_raised_it_goes_on(system: System) -> None:
-    rows = Rows()
+async def test_the_share_of_the_day_is_where_it_stops_and_raised_it_goes_on(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller)
     contacts = [rows.contact(account, seller) for _ in range(300)]
-    await system.seed(rows)
-    await system.notify(seller, account)
+    await system.save(rows, seller, account)
     await system.synced(seller, account)
 
     changed = await change_until_closed(system, contacts)

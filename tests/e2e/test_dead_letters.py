@@ -24,8 +24,7 @@ def without(made: Made, key: str) -> bytes:
     return json.dumps(context).encode()
 
 
-async def test_malformed_notifications_in_the_middle_of_good_ones(system: System) -> None:
-    rows = Rows()
+async def test_malformed_notifications_in_the_middle_of_good_ones(system: System, rows: Rows) -> None:
     good = [rows.user() for _ in range(6)]
     spoilt = rows.user()
     await system.seed(rows)
@@ -57,8 +56,7 @@ async def test_malformed_notifications_in_the_middle_of_good_ones(system: System
     assert await system.record(spoilt) is None
 
 
-async def test_good_notifications_are_not_taken_for_their_neighbours(system: System) -> None:
-    rows = Rows()
+async def test_good_notifications_are_not_taken_for_their_neighbours(system: System, rows: Rows) -> None:
     first, second = rows.user(), rows.user()
     await system.seed(rows)
     # The platform drops empty values from the lists of a batch's content types and correlation ids.
@@ -74,8 +72,7 @@ async def test_good_notifications_are_not_taken_for_their_neighbours(system: Sys
     assert [each.code for each in await letters(system, 1)] == ["WrongFormat"]
 
 
-async def test_notifications_that_are_not_for_this_app(system: System) -> None:
-    rows = Rows()
+async def test_notifications_that_are_not_for_this_app(system: System, rows: Rows) -> None:
     seller = rows.user()
     stranger = rows.user()
     await system.seed(rows)
@@ -102,8 +99,7 @@ async def test_notifications_that_are_not_for_this_app(system: System) -> None:
     assert await system.record(stranger) is None
 
 
-async def test_records_that_marketo_refuses(system: System) -> None:
-    rows = Rows()
+async def test_records_that_marketo_refuses(system: System, rows: Rows) -> None:
     seller = rows.user()
     good = [rows.contact(None, seller) for _ in range(5)]
     twice = rows.contact(None, seller)
@@ -131,11 +127,9 @@ async def test_records_that_marketo_refuses(system: System) -> None:
     assert len(await system.broker.dead_letters()) == 2
 
 
-async def test_a_value_that_marketo_does_not_take_is_left_out(system: System) -> None:
-    rows = Rows()
+async def test_a_value_that_marketo_does_not_take_is_left_out(system: System, rows: Rows) -> None:
     good, umlaut = rows.contact(), rows.contact(emailaddress1="jürgen@example.com")
-    await system.seed(rows)
-    await system.notify(umlaut, good)
+    await system.save(rows, umlaut, good)
     await system.synced(umlaut, good)
     await system.changed(umlaut, email=None, lastName=umlaut.values["lastname"])
     await system.changed(good, email=good.values["emailaddress1"])
@@ -143,11 +137,9 @@ async def test_a_value_that_marketo_does_not_take_is_left_out(system: System) ->
     assert not await system.broker.dead_letters()
 
 
-async def test_a_dead_letter_can_be_sent_again_once_the_row_is_fixed(system: System) -> None:
-    rows = Rows()
+async def test_a_dead_letter_can_be_sent_again_once_the_row_is_fixed(system: System, rows: Rows) -> None:
     deal = rows.opportunity(None, rows.user(), name=None)
-    await system.seed(rows)
-    await system.notify(deal)
+    await system.save(rows, deal)
     letter = await system.broker.dead_letter_of(deal.id)
     deal.values["name"] = "Pumps"
     await system.seed(rows)
@@ -155,11 +147,9 @@ async def test_a_dead_letter_can_be_sent_again_once_the_row_is_fixed(system: Sys
     await system.changed(deal, name="Pumps")
 
 
-async def test_bad_messages_on_an_entity_queue(system: System) -> None:
-    rows = Rows()
+async def test_bad_messages_on_an_entity_queue(system: System, rows: Rows) -> None:
     contact, seller = rows.contact(None, rows.user()), rows.made[0]
-    await system.seed(rows)
-    await system.notify(seller)
+    await system.save(rows, seller)
     await system.synced(seller)
     seen = datetime.now(UTC).isoformat()
 

@@ -101,8 +101,7 @@ async def people(system: System, count: int) -> list[Made]:
     rows = Rows()
     account = rows.account(rows.user())
     persons = [rows.contact(account) for _ in range(count)]
-    await system.seed(rows)
-    await system.notify(*rows)
+    await system.save(rows, *rows)
     await system.synced(*rows, seconds=120)
     await system.broker.idle()
     return [account, *persons]

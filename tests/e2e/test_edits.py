@@ -21,11 +21,9 @@ def shown(record: dict[str, Any], *fields: str) -> dict[str, Any]:
     return {name: record.get(name) for name in fields}
 
 
-async def test_the_current_row_is_sent_whatever_the_notification_names(system: System) -> None:
-    rows = Rows()
+async def test_the_current_row_is_sent_whatever_the_notification_names(system: System, rows: Rows) -> None:
     contact = rows.contact(None, rows.user(), jobtitle="Buyer", telephone1="1", department="East", donotphone=True)
-    await system.seed(rows)
-    await system.notify(contact, message="Create")
+    await system.save(rows, contact, message="Create")
     await system.changed(contact, title="Buyer", phone="1", department="East", doNotCall=True)
     contact.values["telephone1"] = "2"
     await edit(system, rows, contact, jobtitle="Chief Buyer")
@@ -33,16 +31,14 @@ async def test_the_current_row_is_sent_whatever_the_notification_names(system: S
     assert not await system.broker.dead_letters()
 
 
-async def test_an_emptied_column_empties_the_field(system: System) -> None:
-    rows = Rows()
+async def test_an_emptied_column_empties_the_field(system: System, rows: Rows) -> None:
     seller = rows.user(title="Dr.", mobilephone="5")
     account = rows.account(
         seller, sic="99", revenue=12.5, numberofemployees=4, industrycode=7, websiteurl="https://a.example"
     )
     contact = rows.contact(None, seller, jobtitle="Buyer", birthdate="1980-02-29", donotphone=True)
     deal = rows.opportunity(None, seller, estimatedvalue=5, closeprobability=10, estimatedclosedate="2026-01-02")
-    await system.seed(rows)
-    await system.notify(seller, account, contact, deal)
+    await system.save(rows, seller, account, contact, deal)
     full = await system.synced(seller, account, contact, deal)
     fields = (
         ("title", "mobilePhone"),
@@ -64,25 +60,21 @@ async def test_an_emptied_column_empties_the_field(system: System) -> None:
     assert not await system.broker.dead_letters()
 
 
-async def test_text_that_is_too_long_for_marketo_is_cut(system: System) -> None:
-    rows = Rows()
+async def test_text_that_is_too_long_for_marketo_is_cut(system: System, rows: Rows) -> None:
     seller = rows.user(firstname="Ä" * 256)
     deal = rows.opportunity(None, seller, name="é" * 300, description="d" * 2000)
-    await system.seed(rows)
-    await system.notify(deal)
+    await system.save(rows, deal)
     await system.changed(deal, name="é" * 255, description="d" * 2000)
     await system.changed(seller, firstName="Ä" * 255)
     assert not await system.broker.dead_letters()
 
 
-async def test_choices_arrive_as_their_english_labels(system: System) -> None:
-    rows = Rows()
+async def test_choices_arrive_as_their_english_labels(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller, industrycode=7)
     lead = rows.lead(account, seller, leadsourcecode=8, leadqualitycode=1, statuscode=2)
     deal = rows.opportunity(account, seller, stepname="2-Develop", estimatedvalue=10)
-    await system.seed(rows)
-    await system.notify(account, lead, deal)
+    await system.save(rows, account, lead, deal)
     assert (await system.synced(account))[0]["industry"]
     await system.changed(lead, leadSource="Web", rating="Hot", leadStatus="Contacted")
     await system.changed(deal, stage="2-Develop", isClosed=False, isWon=False, amount=10.0)
@@ -94,14 +86,12 @@ async def test_choices_arrive_as_their_english_labels(system: System) -> None:
     assert not await system.broker.dead_letters()
 
 
-async def test_new_owners_and_new_accounts_are_followed(system: System) -> None:
-    rows = Rows()
+async def test_new_owners_and_new_accounts_are_followed(system: System, rows: Rows) -> None:
     first, second = rows.user(), rows.user()
     old, new = rows.account(first, name="Old Inc."), rows.account(first, name="New Inc.")
     kin = [rows.contact(old, first), rows.lead(old, first), rows.opportunity(old, first)]
     columns = ("parentcustomerid", "parentaccountid", "customerid")
-    await system.seed(rows)
-    await system.notify(*kin)
+    await system.save(rows, *kin)
     for made in kin:
         await system.changed(made, externalCompanyId=old.id, externalSalesPersonId=first.id)
     for made, column in zip(kin, columns, strict=True):
@@ -115,12 +105,10 @@ async def test_new_owners_and_new_accounts_are_followed(system: System) -> None:
     await system.nothing_parked()
 
 
-async def test_an_owner_who_is_no_sales_person_is_taken_off(system: System) -> None:
-    rows = Rows()
+async def test_an_owner_who_is_no_sales_person_is_taken_off(system: System, rows: Rows) -> None:
     seller, mailless = rows.user(), rows.user(internalemailaddress=None)
     kin = [rows.account(seller), rows.contact(None, seller), rows.opportunity(None, seller)]
-    await system.seed(rows)
-    await system.notify(*kin)
+    await system.save(rows, *kin)
     for made in kin:
         await system.changed(made, externalSalesPersonId=seller.id)
     for made in kin:
@@ -128,11 +116,9 @@ async def test_an_owner_who_is_no_sales_person_is_taken_off(system: System) -> N
         await system.changed(made, externalSalesPersonId=None)
 
 
-async def test_a_burst_of_edits_to_one_row_costs_few_calls(system: System) -> None:
-    rows = Rows()
+async def test_a_burst_of_edits_to_one_row_costs_few_calls(system: System, rows: Rows) -> None:
     contact = rows.contact(None, rows.user())
-    await system.seed(rows)
-    await system.notify(contact)
+    await system.save(rows, contact)
     await system.synced(contact)
     await system.broker.idle()
     sent = await system.received("contact")
@@ -151,15 +137,13 @@ async def test_a_burst_of_edits_to_one_row_costs_few_calls(system: System) -> No
     assert await system.received("contact") - sent == 1
 
 
-async def test_duplicates_and_old_notifications_that_come_late_change_nothing(system: System) -> None:
-    rows = Rows()
+async def test_duplicates_and_old_notifications_that_come_late_change_nothing(system: System, rows: Rows) -> None:
     contact = rows.contact(None, rows.user(), jobtitle="Old job")
     deal = rows.opportunity(None, rows.made[0], name="Old name")
     yesterday = Origin(at=time.time() - 86_400)
     old = [body_of(made, "Create", origin=yesterday) for made in (contact, deal)]
     contact.values["jobtitle"], deal.values["name"] = "New job", "New name"
-    await system.seed(rows)
-    await system.notify(contact, deal)
+    await system.save(rows, contact, deal)
     await system.changed(contact, title="New job")
     await system.changed(deal, name="New name")
     await system.broker.idle()

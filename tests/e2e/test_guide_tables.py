@@ -16,14 +16,12 @@ async def linked(system: System, field: str, *rows: Made) -> dict[str, Any]:
     return {made.id: record.get(field) for made, record in zip(rows, found, strict=True)}
 
 
-async def test_sales_persons_are_users_with_a_mail_address(system: System) -> None:
-    rows = Rows()
+async def test_sales_persons_are_users_with_a_mail_address(system: System, rows: Rows) -> None:
     usual = rows.user(title="Dr.", jobtitle="Seller", address1_telephone1="+49 40 1", mobilephone="2", address1_fax="3")
     disabled = rows.user(isdisabled=True, jobtitle="Seller")
     application = rows.user(applicationid=APPLICATION, accessmode=4)
     mailless = rows.user(internalemailaddress=None)
-    await system.seed(rows)
-    await system.notify(application, mailless, usual, disabled)
+    await system.save(rows, application, mailless, usual, disabled)
     first, second = await system.synced(usual, disabled)
     expected = {
         "externalSalesPersonId": usual.id, "email": usual.values["internalemailaddress"], "firstName": "Sam",
@@ -36,8 +34,7 @@ async def test_sales_persons_are_users_with_a_mail_address(system: System) -> No
     assert not await system.broker.dead_letters()
 
 
-async def test_owners_become_sales_persons(system: System) -> None:
-    rows = Rows()
+async def test_owners_become_sales_persons(system: System, rows: Rows) -> None:
     seller, manager = rows.user(), rows.user()
     disabled = rows.user(isdisabled=True)
     mailless = rows.user(internalemailaddress=None)
@@ -62,16 +59,14 @@ async def test_owners_become_sales_persons(system: System) -> None:
         made.append(rows.opportunity(None, owner))
         children += made
         expected |= dict.fromkeys([child.id for child in made], sales_person)
-    await system.seed(rows)
-    await system.notify(*children)
+    await system.save(rows, *children)
     assert await linked(system, "externalSalesPersonId", *children) == expected
     assert set(await system.records("systemuser", of=rows)) == {seller.id, manager.id}
     await system.nothing_parked()
     assert not await system.broker.dead_letters()
 
 
-async def test_persons_belong_to_the_account_above_them(system: System) -> None:
-    rows = Rows()
+async def test_persons_belong_to_the_account_above_them(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller, name="Linked Ltd.")
     contacts = [rows.contact(account, seller)]
@@ -85,8 +80,7 @@ async def test_persons_belong_to_the_account_above_them(system: System) -> None:
     leads = [rows.lead(account, seller), rows.lead(account, seller, companyname="as typed")]
     typed, bare = rows.lead(None, seller, companyname="as typed"), rows.lead(None, seller)
     inside, outside = [*contacts, *leads], [alone, below_alone, *circle, typed, bare]
-    await system.seed(rows)
-    await system.notify(*inside, *outside)
+    await system.save(rows, *inside, *outside)
     expected = dict.fromkeys([made.id for made in inside], account.id) | dict.fromkeys([made.id for made in outside])
     assert await linked(system, "externalCompanyId", *inside, *outside) == expected
     assert await linked(system, "externalPersonId", *leads, *contacts) == {m.id: m.id for m in [*leads, *contacts]}
@@ -97,8 +91,7 @@ async def test_persons_belong_to_the_account_above_them(system: System) -> None:
     await system.nothing_parked()
 
 
-async def test_opportunities_belong_to_their_customer(system: System) -> None:
-    rows = Rows()
+async def test_opportunities_belong_to_their_customer(system: System, rows: Rows) -> None:
     seller = rows.user()
     customer, other = rows.account(seller), rows.account(seller)
     contact = rows.contact(other, seller)
@@ -115,15 +108,13 @@ async def test_opportunities_belong_to_their_customer(system: System) -> None:
         rows.opportunity(None, seller, **account_too): customer.id,
         rows.opportunity(None, seller): None,
     }
-    await system.seed(rows)
-    await system.notify(*expected)
+    await system.save(rows, *expected)
     assert await linked(system, "externalCompanyId", *expected) == {made.id: key for made, key in expected.items()}
     assert set(await system.records("contact", of=rows)) == set()  # contacts on the way to an account are only read
     assert not await system.broker.dead_letters()
 
 
-async def test_a_connection_becomes_one_role_whichever_of_its_rows_comes_first(system: System) -> None:
-    rows = Rows()
+async def test_a_connection_becomes_one_role_whichever_of_its_rows_comes_first(system: System, rows: Rows) -> None:
     seller = rows.user()
     deals = [rows.opportunity(None, seller) for _ in range(3)]
     contact, lead = rows.contact(None, seller), rows.lead(None, seller)
@@ -149,8 +140,7 @@ async def test_a_connection_becomes_one_role_whichever_of_its_rows_comes_first(s
     assert not await system.broker.dead_letters()
 
 
-async def test_roles_by_name_and_those_that_are_none(system: System) -> None:
-    rows = Rows()
+async def test_roles_by_name_and_those_that_are_none(system: System, rows: Rows) -> None:
     seller = rows.user()
     account, deal, second = rows.account(seller), rows.opportunity(None, seller), rows.opportunity(None, seller)
     contact, lead, other = rows.contact(None, seller), rows.lead(None, seller), rows.contact(None, seller)
@@ -165,8 +155,7 @@ async def test_roles_by_name_and_those_that_are_none(system: System) -> None:
         rows.connection(deal, other, "Champion", statecode=1, statuscode=2),
         rows.connection(second, other, "Champion"),
     ]
-    await system.seed(rows)
-    await system.notify(*ties)
+    await system.save(rows, *ties)
     found = await system.has_roles(
         deal,
         (contact, "Decision Maker"),
@@ -181,8 +170,7 @@ async def test_roles_by_name_and_those_that_are_none(system: System) -> None:
     assert not await system.broker.dead_letters()
 
 
-async def test_keys_are_lower_case_whatever_the_notification_says(system: System) -> None:
-    rows = Rows()
+async def test_keys_are_lower_case_whatever_the_notification_says(system: System, rows: Rows) -> None:
     seller = rows.user()
     await system.seed(rows)
     shouted = Made("systemuser", "{" + seller.id.upper() + "}", seller.values)

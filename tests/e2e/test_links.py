@@ -24,8 +24,7 @@ async def refuse(system: System, path: str, field: str, made: Made) -> None:
     await system.fault("record", path=f"/rest/v1/{path}.json", field=field, value=made.id, code="1001", count=None)
 
 
-async def test_a_refused_user_holds_neither_his_account_nor_its_contacts(system: System) -> None:
-    rows = Rows()
+async def test_a_refused_user_holds_neither_his_account_nor_its_contacts(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller)
     contacts = [rows.contact(account, seller) for _ in range(3)]
@@ -51,18 +50,15 @@ async def test_a_refused_user_holds_neither_his_account_nor_its_contacts(system:
     await system.nothing_parked()
 
 
-async def test_an_opt_out_does_not_wait_for_a_new_owner_whom_marketo_refuses(system: System) -> None:
-    rows = Rows()
+async def test_an_opt_out_does_not_wait_for_a_new_owner_whom_marketo_refuses(system: System, rows: Rows) -> None:
     first = rows.user()
     contact = rows.contact(None, first, donotphone=False)
-    await system.seed(rows)
-    await system.notify(contact)
+    await system.save(rows, contact)
     await system.changed(contact, externalSalesPersonId=first.id)
     second = rows.user()
     await refuse(system, "salespersons", "externalSalesPersonId", second)
     contact.values.update(lookup("ownerid", "systemuser", second.id), donotphone=True)
-    await system.seed(rows)
-    await system.notify(contact)
+    await system.save(rows, contact)
     await system.changed(contact, doNotCall=True, externalSalesPersonId=first.id)
     await system.broker.dead_letter_of(second.id)
     await system.broker.idle()
@@ -111,8 +107,7 @@ async def test_a_company_that_was_deleted_in_marketo_comes_back_with_its_people(
     contacts = [rows.contact(account, seller) for _ in range(3)]
     deal = rows.opportunity(account, seller)
     children = [*contacts, deal]
-    await system.seed(rows)
-    await system.notify(*children)
+    await system.save(rows, *children)
     for child in children:
         await system.changed(child, externalCompanyId=account.id)
     await system.broker.idle()
@@ -120,8 +115,7 @@ async def test_a_company_that_was_deleted_in_marketo_comes_back_with_its_people(
     before = await calls(system)
     saved = contacts[0] if answer == "skip" else account
     saved.values.update({"jobtitle": "New"} if saved is contacts[0] else {"name": "New Ltd."})
-    await system.seed(rows)
-    await system.notify(saved)
+    await system.save(rows, saved)
     for child in children:
         await system.changed(child, externalCompanyId=account.id)
     await system.broker.idle()
@@ -140,8 +134,7 @@ async def eventually_scheduled(system: System, is_right: Callable[[int], bool]) 
     await eventually(lambda: scheduled(system, "person"), is_right, what="a record that is looked for again")
 
 
-async def test_a_row_that_is_committed_after_its_notification_is_synced(system: System) -> None:
-    rows = Rows()
+async def test_a_row_that_is_committed_after_its_notification_is_synced(system: System, rows: Rows) -> None:
     contact = rows.contact(None, rows.user())
     await system.broker.post("changes", [body_of(contact, "Create")])
     await eventually_scheduled(system, lambda count: count == 1)
@@ -160,8 +153,7 @@ async def test_a_row_that_is_not_there_is_let_go_in_the_end(system: System) -> N
     assert not await system.broker.dead_letters()
 
 
-async def test_an_account_that_the_security_role_hides_is_told_and_not_waited_for(system: System) -> None:
-    rows = Rows()
+async def test_an_account_that_the_security_role_hides_is_told_and_not_waited_for(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller)
     contact = rows.contact(account, seller)

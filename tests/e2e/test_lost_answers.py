@@ -20,8 +20,7 @@ async def persons(system: System, count: int) -> list[Made]:
     """So many contacts of an account that is in Marketo already."""
     rows = Rows()
     account = rows.account(rows.user())
-    await system.seed(rows)
-    await system.notify(account)
+    await system.save(rows, account)
     await system.synced(account)
     made = [rows.contact(account) for _ in range(count)]
     await system.seed(rows)

@@ -30,14 +30,12 @@ async def park(table: TableClient, parent: str, children: list[str]) -> None:
         await table.submit_transaction([("upsert", row) for row in rows])
 
 
-async def test_they_are_released_in_bounded_memory(system: System) -> None:
-    rows = Rows()
+async def test_they_are_released_in_bounded_memory(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller)
     people = [rows.contact(account, seller) for _ in range(100)]  # the rest is not in Dynamics (any more)
     children = [*(made.id for made in people), *(str(uuid4()) for _ in range(CHILDREN - len(people)))]
-    await system.seed(rows)
-    await system.notify(seller)
+    await system.save(rows, seller)
     await system.synced(seller)
     await system.broker.idle()
     async with system.table() as table:

@@ -40,8 +40,7 @@ async def test_a_small_organisation_in_the_worst_order(system: System, setting: 
     await system.marketo("/token/revoke", {})
     rows = Rows()
     *_, deal, contact, lead, account, seller = children_first = organisation(rows)
-    await system.seed(rows)
-    await system.notify(*children_first)
+    await system.save(rows, *children_first)
     related = {"externalSalesPersonId": seller.id, "externalCompanyId": account.id}
     for made in (contact, lead, deal):
         await system.changed(made, **related)
@@ -51,8 +50,7 @@ async def test_a_small_organisation_in_the_worst_order(system: System, setting: 
     await system.has_roles(deal, (contact, "Influencer"), (lead, "Stakeholder"))
     await system.marketo("/token/revoke", {})
     contact.values.update(lookup("parentcustomerid", None, None), jobtitle="Alone now")
-    await system.seed(rows)
-    await system.notify(contact)
+    await system.save(rows, contact)
     await system.changed(contact, title="Alone now", externalSalesPersonId=seller.id)
     await system.broker.idle()
     assert not await system.broker.dead_letters()
@@ -79,8 +77,7 @@ async def test_parents_that_vanished_from_marketo_are_brought_back(system: Syste
     rows = Rows()
     seller, other = rows.user(), rows.user()
     company, person, deal = rows.account(other), rows.lead(None, other), rows.opportunity(None, other)
-    await system.seed(rows)
-    await system.notify(*rows)
+    await system.save(rows, *rows)
     known = await system.synced(*rows)
     await system.broker.idle()
     await delete_in_marketo(system, "salespersons", [{"externalSalesPersonId": seller.id}], deleteBy="dedupeFields")
@@ -89,8 +86,7 @@ async def test_parents_that_vanished_from_marketo_are_brought_back(system: Syste
     account, orphan = rows.account(seller), rows.contact(company, other)
     owned, sold = rows.opportunity(None, seller), rows.opportunity(company, other)
     tie = rows.connection(deal, person)
-    await system.seed(rows)
-    await system.notify(tie, owned, sold, orphan, account)
+    await system.save(rows, tie, owned, sold, orphan, account)
     await system.changed(account, externalSalesPersonId=seller.id)
     await system.changed(owned, externalSalesPersonId=seller.id)
     await system.changed(orphan, externalCompanyId=company.id, externalSalesPersonId=other.id)
@@ -101,16 +97,13 @@ async def test_parents_that_vanished_from_marketo_are_brought_back(system: Syste
     assert not await system.broker.dead_letters()
 
 
-async def test_a_mail_address_that_marketo_does_not_let_change_is_told(system: System) -> None:
-    rows = Rows()
+async def test_a_mail_address_that_marketo_does_not_let_change_is_told(system: System, rows: Rows) -> None:
     seller = rows.user()
-    await system.seed(rows)
-    await system.notify(seller)
+    await system.save(rows, seller)
     await system.synced(seller)
     await system.marketo("/switches", {"sales_person_email_change": "skip"})
     seller.values["internalemailaddress"] = f"new.{seller.values['internalemailaddress']}"
-    await system.seed(rows)
-    await system.notify(seller)
+    await system.save(rows, seller)
     letter = await system.broker.dead_letter_of(seller.id)
     assert letter.code == "1003"
     assert "email" in letter.properties["message"]
@@ -121,7 +114,6 @@ async def test_an_address_without_protocol_holds_nobody_up(system: System) -> No
     rows = Rows()
     seller = rows.user()
     contact = rows.contact(rows.account(seller, websiteurl="www.customer.example"), seller)
-    await system.seed(rows)
-    await system.notify(contact)
+    await system.save(rows, contact)
     await system.synced(contact)
     assert not await system.broker.dead_letters()

@@ -90,8 +90,7 @@ async def test_an_instance_with_a_wrong_clock_starts_while_storage_is_away(syste
     await arrive(system, rows)
 
 
-async def test_dataverse_is_away_when_a_host_starts(system: System) -> None:
-    rows = Rows()
+async def test_dataverse_is_away_when_a_host_starts(system: System, rows: Rows) -> None:
     contacts = family(rows)
     await system.seed(rows)
     await system.stack.kill_functions()
@@ -103,8 +102,7 @@ async def test_dataverse_is_away_when_a_host_starts(system: System) -> None:
     await arrive(system, rows)
 
 
-async def test_credentials_are_refused_when_a_host_starts(system: System) -> None:
-    rows = Rows()
+async def test_credentials_are_refused_when_a_host_starts(system: System, rows: Rows) -> None:
     contacts = family(rows)
     await system.seed(rows)
     await system.stack.kill_functions()

@@ -4,8 +4,7 @@ from local.harness import Rows, System
 from local.harness.secrets import logged, secrets_in_logs
 
 
-async def test_no_secret_is_in_the_logs(system: System) -> None:
-    rows = Rows()
+async def test_no_secret_is_in_the_logs(system: System, rows: Rows) -> None:
     bad = rows.opportunity(None, rows.user(), name=None)
     await system.seed(rows)
     await system.marketo("/token/revoke", {})

@@ -12,12 +12,10 @@ async def given_up(system: System, queue: str) -> int:
     return (await system.broker.counts())[system.broker.queue(queue)].dead
 
 
-async def test_of_forty_changes_with_a_value_body_among_them_all_arrive(system: System) -> None:
-    rows = Rows()
+async def test_of_forty_changes_with_a_value_body_among_them_all_arrive(system: System, rows: Rows) -> None:
     seller = rows.user()
     people = [rows.contact(None, seller) for _ in range(40)]
-    await system.seed(rows)
-    await system.notify(seller)
+    await system.save(rows, seller)
     await system.synced(seller)
     await system.stack.stop_functions(function="route_changes")
     bodies = [ServiceBusMessage(body_of(made), content_type="application/json") for made in people]

@@ -22,12 +22,10 @@ async def save(system: System, made: Made, **values: object) -> None:
     await system.broker.post("changes", [body_of(made, "Update", columns=columns)])
 
 
-async def test_a_role_that_is_made_while_the_app_runs_arrives_with_its_own_name(system: System) -> None:
-    rows = Rows()
+async def test_a_role_that_is_made_while_the_app_runs_arrives_with_its_own_name(system: System, rows: Rows) -> None:
     deal, first, second = rows.opportunity(), rows.contact(), rows.contact()
     known = rows.connection(deal, first, "Champion")
-    await system.seed(rows)
-    await system.notify(known, deal)
+    await system.save(rows, known, deal)
     await system.has_roles(deal, (first, "Champion"))
     name = f"Role {uuid4().hex[:8]}"
     await system.dataverse(
@@ -45,8 +43,7 @@ async def test_an_owner_who_gets_an_address_is_the_sales_person_of_all_that_was_
     seller = rows.user(internalemailaddress=None)
     account = rows.account(seller)
     contact, lead, deal = rows.contact(account, seller), rows.lead(account, seller), rows.opportunity(account, seller)
-    await system.seed(rows)
-    await system.notify(contact, lead, deal)
+    await system.save(rows, contact, lead, deal)
     for record in await system.synced(account, contact, lead, deal):
         assert record.get("externalSalesPersonId") is None
     await save(system, seller, internalemailaddress=f"{uuid4().hex[:8]}@contoso.example")
@@ -63,27 +60,23 @@ async def test_an_owner_who_gets_an_address_is_the_sales_person_of_all_that_was_
     assert await system.received("account") == before, "another telephone number has sent the user's accounts again"
 
 
-async def test_the_records_of_a_team_follow_its_administrator(system: System) -> None:
-    rows = Rows()
+async def test_the_records_of_a_team_follow_its_administrator(system: System, rows: Rows) -> None:
     first, second = rows.user(), rows.user()
     team = rows.team(first)
     account = rows.account(team)
-    await system.seed(rows)
-    await system.notify(account)
+    await system.save(rows, account)
     await system.changed(account, externalSalesPersonId=first.id)
     await save(system, team, **lookup("administratorid", "systemuser", second.id))
     await system.changed(account, externalSalesPersonId=second.id)
 
 
-async def test_a_renamed_role_is_sent_again(system: System) -> None:
-    rows = Rows()
+async def test_a_renamed_role_is_sent_again(system: System, rows: Rows) -> None:
     name = f"Role {uuid4().hex[:8]}"
     role = rows.add("connectionrole", name=name)
     deal, person = rows.opportunity(), rows.contact()
     connection = rows.connection(deal, person)
     connection.values.update(lookup("record2roleid", "connectionrole", role.id))
-    await system.seed(rows)
-    await system.notify(connection, deal)
+    await system.save(rows, connection, deal)
     await system.has_roles(deal, (person, name))
     await save(system, role, name=f"{name} B")
     # What becomes of the role with the old name is another matter: it is a record of its own.
@@ -91,14 +84,12 @@ async def test_a_renamed_role_is_sent_again(system: System) -> None:
     assert len(roles) == 2
 
 
-async def test_the_company_of_an_opportunity_follows_the_contact_in_between(system: System) -> None:
-    rows = Rows()
+async def test_the_company_of_an_opportunity_follows_the_contact_in_between(system: System, rows: Rows) -> None:
     old, new = rows.account(), rows.account()
     above = rows.contact(old)
     below = rows.contact(above)
     deal, deeper = rows.opportunity(above), rows.opportunity(below)
-    await system.seed(rows)
-    await system.notify(deal, deeper, below)
+    await system.save(rows, deal, deeper, below)
     for made in (deal, deeper, below):
         await system.changed(made, externalCompanyId=old.id)
     await save(system, above, **lookup("parentcustomerid", "account", new.id))
@@ -126,12 +117,10 @@ async def test_a_field_that_an_admin_creates_is_sent_at_once_after_fields_check(
     await system.changed(contact, department="Board")
 
 
-async def test_a_renamed_choice_has_the_rows_with_its_old_label_sent_again(system: System) -> None:
+async def test_a_renamed_choice_has_the_rows_with_its_old_label_sent_again(system: System, rows: Rows) -> None:
     """The label of the choice is all that changes: Dynamics posts nothing for the rows."""
-    rows = Rows()
     before, after = rows.account(industrycode=1), rows.account(industrycode=1)
-    await system.seed(rows)
-    await system.notify(before)
+    await system.save(rows, before)
     (old,) = await system.synced(before)
     name = f"Industry {uuid4().hex[:8]}"
     assert old["industry"] not in (None, name)
@@ -153,12 +142,10 @@ async def look_again(system: System) -> None:
     await system.run_timer()
 
 
-async def test_an_owner_who_becomes_visible_is_linked_without_another_change(system: System) -> None:
-    rows = Rows()
+async def test_an_owner_who_becomes_visible_is_linked_without_another_change(system: System, rows: Rows) -> None:
     known, unknown = rows.user(), rows.user()
     owned = [(owner, rows.account(owner)) for owner in (known, unknown)]
-    await system.seed(rows)
-    await system.notify(known)
+    await system.save(rows, known)
     await system.synced(known)
     await system.dataverse("/switches", {"hidden_rows": [known.id, unknown.id]})
     await system.notify(*(account for _, account in owned))
@@ -177,8 +164,7 @@ async def test_a_user_whose_address_is_hidden_keeps_it_and_has_his_other_fields_
     rows = Rows()
     seller, new = rows.user(title="Dr."), rows.user()
     account = rows.account(new)
-    await system.seed(rows)
-    await system.notify(seller)
+    await system.save(rows, seller)
     (before,) = await system.synced(seller)
     await system.dataverse("/switches", {"secured_columns": {"systemuser": {"internalemailaddress": "hidden"}}})
     await save(system, seller, title="Prof.")

@@ -54,8 +54,7 @@ async def outlive_the_lock(system: System, gate: str) -> None:
     await system.let_go(gate)
 
 
-async def test_no_key_is_in_two_calls_at_once_and_nothing_is_lost(hosts: System) -> None:
-    rows = Rows()
+async def test_no_key_is_in_two_calls_at_once_and_nothing_is_lost(hosts: System, rows: Rows) -> None:
     seller = rows.user()
     people = [rows.contact(None, seller) for _ in range(PERSONS)]
     await hosts.seed(rows)

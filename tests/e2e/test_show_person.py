@@ -38,16 +38,14 @@ async def calls_of_marketo(system: System) -> int:
     return sum(sum(by.values()) for path in stats["calls"].values() for by in path.values())
 
 
-async def test_a_synced_person_with_everything_around_it(system: System) -> None:
-    rows = Rows()
+async def test_a_synced_person_with_everything_around_it(system: System, rows: Rows) -> None:
     manager, seller = rows.user(), rows.user()
     team = rows.team(manager, name="Team North")
     account = rows.account(seller)
     contact = rows.contact(account, team)
     deal = rows.opportunity(account, seller)
     tie = rows.connection(deal, contact, "Influencer")
-    await system.seed(rows)
-    await system.notify(contact, deal, tie)
+    await system.save(rows, contact, deal, tie)
     await system.has_roles(deal, (contact, "Influencer"))
     await system.broker.idle()
     before = await calls_of_marketo(system)
@@ -83,8 +81,7 @@ async def test_a_synced_person_with_everything_around_it(system: System) -> None
     assert [secret for secret in secrets if secret in text + printed] == []
 
 
-async def test_what_differs_in_marketo_is_named(system: System) -> None:
-    rows = Rows()
+async def test_what_differs_in_marketo_is_named(system: System, rows: Rows) -> None:
     seller, renamed = rows.user(), rows.user()
     account = rows.account(seller)
     by_hand, unlinked, tab = (
@@ -94,8 +91,7 @@ async def test_what_differs_in_marketo_is_named(system: System) -> None:
     )
     deal = rows.opportunity(account, seller)
     untied = rows.lead(account, seller)
-    await system.seed(rows)
-    await system.notify(by_hand, unlinked, tab, deal, untied)
+    await system.save(rows, by_hand, unlinked, tab, deal, untied)
     await system.synced(by_hand, unlinked, tab, deal, untied)
     await system.broker.idle()
     await by_hand_in_marketo(system, by_hand, email="other@customer.example")
@@ -112,8 +108,7 @@ async def test_what_differs_in_marketo_is_named(system: System) -> None:
     assert list(fourth.differences) == [f"role Champion in {deal.values['name']}"]
 
 
-async def test_persons_that_are_not_in_marketo_and_why(system: System) -> None:
-    rows = Rows()
+async def test_persons_that_are_not_in_marketo_and_why(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller)
     child, refused = rows.contact(account, seller), rows.contact(None, seller)
@@ -159,12 +154,10 @@ async def test_persons_that_are_not_in_marketo_and_why(system: System) -> None:
     await system.synced(retried)  # looking has taken nothing away
 
 
-async def test_persons_that_somebody_must_look_at_in_marketo(system: System) -> None:
-    rows = Rows()
+async def test_persons_that_somebody_must_look_at_in_marketo(system: System, rows: Rows) -> None:
     twice, like = rows.contact(), rows.contact()
     gone, nowhere = Made("contact", str(uuid4()), {}), Made("lead", str(uuid4()), {})
-    await system.seed(rows)
-    await system.notify(twice, like)
+    await system.save(rows, twice, like)
     await system.synced(twice, like)
     await system.broker.idle()
     records: list[dict[str, Any]] = [
@@ -185,12 +178,10 @@ async def test_persons_that_somebody_must_look_at_in_marketo(system: System) -> 
     assert (nothing.exit, nothing.code) == (2, "NotFound")
 
 
-async def test_one_address_of_several_persons(system: System) -> None:
-    rows = Rows()
+async def test_one_address_of_several_persons(system: System, rows: Rows) -> None:
     mail = f"shared.{uuid4().hex}@customer.example"
     lead, contact = rows.lead(emailaddress1=mail), rows.contact(emailaddress1=mail)
-    await system.seed(rows)
-    await system.notify(lead)
+    await system.save(rows, lead)
     await system.synced(lead)
     await system.broker.idle()
     shown = await show(system, mail.upper())

@@ -31,8 +31,7 @@ async def stopped(system: System) -> AsyncIterator[System]:
 async def test_messages_that_nobody_has_taken_yet(stopped: System) -> None:
     system, rows = stopped, Rows()
     unread, queued, hidden = (rows.lead() for _ in range(3))
-    await system.seed(rows)
-    await system.notify(unread)
+    await system.save(rows, unread)
     await post_records(system, queued)
     first, second, third = [await show(system, each.id) for each in (unread, queued, hidden)]
     assert (first.exit, first.code) == (1, "NotSentYet")
@@ -98,11 +97,9 @@ async def test_a_queue_that_cannot_be_looked_into_is_counted_instead(stopped: Sy
     await system.synced(lead)
 
 
-async def test_the_rest_is_shown_when_a_part_is_away(system: System) -> None:
-    rows = Rows()
+async def test_the_rest_is_shown_when_a_part_is_away(system: System, rows: Rows) -> None:
     synced, never = rows.lead(), rows.lead()
-    await system.seed(rows)
-    await system.notify(synced)
+    await system.save(rows, synced)
     await system.synced(synced)
     await system.broker.idle()
 
@@ -126,11 +123,9 @@ async def test_the_rest_is_shown_when_a_part_is_away(system: System) -> None:
     await without("Service Bus", system.stop_service_bus, system.restart_service_bus)
 
 
-async def test_marketo_or_dynamics_away(system: System) -> None:
-    rows = Rows()
+async def test_marketo_or_dynamics_away(system: System, rows: Rows) -> None:
     lead = rows.lead()
-    await system.seed(rows)
-    await system.notify(lead)
+    await system.save(rows, lead)
     await system.synced(lead)
     await system.marketo("/switches", {"denied_objects": ["leads"]})
     denied = await show(system, lead.id)

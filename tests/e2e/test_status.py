@@ -64,12 +64,10 @@ async def rename(system: System, contact: Made, name: str) -> None:
     await system.notify(contact)
 
 
-async def test_a_pause_keeps_changes_until_it_ends(system: System, operator: Operator) -> None:
-    rows = Rows()
+async def test_a_pause_keeps_changes_until_it_ends(system: System, operator: Operator, rows: Rows) -> None:
     seller = rows.user()
     contact = rows.contact(None, seller)
-    await system.seed(rows)
-    await system.notify(contact)
+    await system.save(rows, contact)
     await system.synced(contact)
     await system.broker.idle()
 
@@ -106,8 +104,7 @@ async def test_a_pause_keeps_changes_until_it_ends(system: System, operator: Ope
 async def test_a_record_that_was_changed_in_marketo_by_hand_is_put_right(system: System, operator: Operator) -> None:
     rows = Rows()
     contact = rows.contact(firstname="Right")
-    await system.seed(rows)
-    await system.notify(contact)
+    await system.save(rows, contact)
     (record,) = await system.synced(contact)
     await system.broker.idle()
     url = f"{system.stack.control()['marketo']}/records/{LEADS}"

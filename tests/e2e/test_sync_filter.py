@@ -20,8 +20,7 @@ def company_of(person: dict[str, Any]) -> Any:
 async def test_no_keeps_a_row_out_yes_starts_at_once_and_no_again_leaves_it_as_it_is(system: System) -> None:
     rows = Rows()
     out, empty = rows.contact(new_synctomkto=False), rows.contact(new_synctomkto=None)
-    await system.seed(rows)
-    await system.notify(out, empty)
+    await system.save(rows, out, empty)
     await system.synced(empty)
     await system.broker.idle()
     assert await system.record(out) is None
@@ -41,8 +40,7 @@ async def test_a_child_of_an_excluded_row_gets_its_link_when_the_parent_is_let_i
     rows = Rows()
     account = rows.account(new_synctomkto=False)
     contact, deal = rows.contact(account), rows.opportunity(account)
-    await system.seed(rows)
-    await system.notify(contact, deal)
+    await system.save(rows, contact, deal)
     person, opportunity = await system.synced(contact, deal)
     assert company_of(person) is None
     assert company_of(opportunity) is None
@@ -70,12 +68,10 @@ async def test_a_child_that_waits_goes_without_its_parent_when_that_is_kept_out_
     await system.nothing_parked()
 
 
-async def test_the_roles_of_a_person_kept_out_come_when_the_person_is_let_in(system: System) -> None:
-    rows = Rows()
+async def test_the_roles_of_a_person_kept_out_come_when_the_person_is_let_in(system: System, rows: Rows) -> None:
     person, deal = rows.contact(new_synctomkto=False), rows.opportunity()
     role = rows.connection(deal, person, "Champion")
-    await system.seed(rows)
-    await system.notify(role, deal)
+    await system.save(rows, role, deal)
     await system.synced(deal)
     await system.broker.idle()
     assert await system.roles(deal) == []

@@ -48,8 +48,7 @@ async def all_there(system: System, rows: Rows) -> None:
     assert not (await system.marketo("/stats"))["duplicates"]["leads"]["externalPersonId"]
 
 
-async def test_an_entity_has_one_writer_at_a_time(hosts: System) -> None:
-    rows = Rows()
+async def test_an_entity_has_one_writer_at_a_time(hosts: System, rows: Rows) -> None:
     seller = rows.user()
     accounts = [rows.account(seller) for _ in range(250)]
     persons = [rows.contact(None, seller) for _ in range(250)]
@@ -96,8 +95,7 @@ async def test_a_burst_reaches_marketo_once_whoever_works_on_it(hosts: System) -
     await eventually(taken_by_the_second, what="a share of the work for the second host")
 
 
-async def test_a_host_takes_over_from_one_that_is_killed(system: System) -> None:
-    rows = Rows()
+async def test_a_host_takes_over_from_one_that_is_killed(system: System, rows: Rows) -> None:
     organisation(rows, random.Random(8), persons=300)  # noqa: S311
     await system.seed(rows)
     await system.fault("hold", gate="persons", path=LEADS, verb="POST", when="after")

@@ -60,19 +60,16 @@ async def test_a_child_that_has_waited_too_long_becomes_a_dead_letter_that_names
     await system.nothing_parked()
 
 
-async def test_a_mended_parent_releases_its_children_at_once(system: System) -> None:
-    rows = Rows()
+async def test_a_mended_parent_releases_its_children_at_once(system: System, rows: Rows) -> None:
     account, contact = await parked_under(system, rows)
     await system.forget_faults()
     account.values["name"] = "Fixed Ltd."
-    await system.seed(rows)
-    await system.notify(account)
+    await system.save(rows, account)
     await system.changed(contact, externalCompanyId=account.id)
     await system.nothing_parked()
 
 
-async def test_the_timer_finds_a_parent_that_came_unnoticed(system: System) -> None:
-    rows = Rows()
+async def test_the_timer_finds_a_parent_that_came_unnoticed(system: System, rows: Rows) -> None:
     account, contact = await parked_under(system, rows)
     await system.marketo("/seed", {COMPANIES: [{"externalCompanyId": account.id, "company": "From elsewhere"}]})
     await let_time_pass(system)
@@ -85,8 +82,7 @@ async def test_a_child_parked_in_the_very_moment_its_parent_was_synced_is_found_
     rows = Rows()
     seller = rows.user()
     account = rows.account(seller)
-    await system.seed(rows)
-    await system.notify(seller)
+    await system.save(rows, seller)
     await system.synced(seller)
     await system.broker.idle()
     # What is left when a host dies after a child asked for its parent and before it noted how to go on.
@@ -109,8 +105,7 @@ async def test_a_child_parked_in_the_very_moment_its_parent_was_synced_is_found_
     await system.nothing_parked()
 
 
-async def test_a_parent_that_cannot_send_its_children_on_comes_again(system: System) -> None:
-    rows = Rows()
+async def test_a_parent_that_cannot_send_its_children_on_comes_again(system: System, rows: Rows) -> None:
     account, contact = await parked_under(system, rows)
     await system.forget_faults()
     account.values["name"] = "Fixed Ltd."

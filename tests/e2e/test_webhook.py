@@ -29,8 +29,7 @@ async def deliver(system: System, made: Made, **parts: Any) -> httpx.Response:
     return await call(system, notification.json().encode(), headers=notification.headers())
 
 
-async def test_202_means_that_the_change_arrives(system: System) -> None:
-    rows = Rows()
+async def test_202_means_that_the_change_arrives(system: System, rows: Rows) -> None:
     contact = rows.contact(rows.account(rows.user()), rows.made[0])
     await system.seed(rows)
     answer = await deliver(system, contact, message="Create")
@@ -38,8 +37,7 @@ async def test_202_means_that_the_change_arrives(system: System) -> None:
     await system.synced(contact)
 
 
-async def test_the_key_may_come_in_a_header(system: System) -> None:
-    rows = Rows()
+async def test_the_key_may_come_in_a_header(system: System, rows: Rows) -> None:
     seller = rows.user()
     await system.seed(rows)
     notification = notification_of(seller)
@@ -49,8 +47,7 @@ async def test_the_key_may_come_in_a_header(system: System) -> None:
     await system.synced(seller)
 
 
-async def test_a_body_too_large_for_the_queue_arrives_without_what_is_only_bulk(system: System) -> None:
-    rows = Rows()
+async def test_a_body_too_large_for_the_queue_arrives_without_what_is_only_bulk(system: System, rows: Rows) -> None:
     contact = rows.contact(None, rows.user())
     await system.seed(rows)
     context = notification_of(contact).context
@@ -81,8 +78,7 @@ async def test_what_it_cannot_use_is_refused(system: System, status: int, body: 
 
 
 @pytest.mark.parametrize("key", ["", "wrong"])
-async def test_nobody_gets_in_without_the_key(system: System, key: str) -> None:
-    rows = Rows()
+async def test_nobody_gets_in_without_the_key(system: System, key: str, rows: Rows) -> None:
     seller = rows.user()
     await system.seed(rows)
     answer = await call(system, notification_of(seller).json().encode(), key=key)
@@ -95,8 +91,7 @@ async def test_only_post_is_served(system: System) -> None:
     assert (await call(system, b"", method="GET")).status_code == 404
 
 
-async def test_503_while_the_queue_is_away_and_202_again_by_itself(system: System) -> None:
-    rows = Rows()
+async def test_503_while_the_queue_is_away_and_202_again_by_itself(system: System, rows: Rows) -> None:
     first, second = rows.user(), rows.user()
     await system.seed(rows)
     assert (await deliver(system, first)).status_code == 202

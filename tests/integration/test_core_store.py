@@ -56,6 +56,11 @@ async def store(azurite: str) -> AsyncIterator[Store]:
     await store.close()
 
 
+@pytest.fixture
+def parent() -> Parent:
+    return company()
+
+
 async def keep(store: Store, parked: Iterable[Parked]) -> None:
     await store.park(parked, NOON + timedelta(minutes=1))
 
@@ -81,8 +86,7 @@ async def waited_for(store: Store, *parents: Parent, entity: str = "company") ->
     return {id_: replace(note, etag="") for id_, note in found.items()}
 
 
-async def test_a_record_comes_back_as_it_was_parked(store: Store) -> None:
-    parent = company()
+async def test_a_record_comes_back_as_it_was_parked(store: Store, parent: Parent) -> None:
     waits = replace(
         parked(parent).record, correlation_id="c é", attempt=3, requested=True, first_seen=NOON - timedelta(days=400)
     )
@@ -92,9 +96,8 @@ async def test_a_record_comes_back_as_it_was_parked(store: Store) -> None:
     assert found.etag
 
 
-async def test_what_a_record_is_released_for_is_not_kept(store: Store) -> None:
+async def test_what_a_record_is_released_for_is_not_kept(store: Store, parent: Parent) -> None:
     """Whoever parks again has to come back from parking again."""
-    parent = company()
     await keep(store, [Parked(parent, "person", replace(parked(parent).record, released=True, collected=True))])
     (found,) = await children(store, parent)
     assert not found.record.released
@@ -112,8 +115,7 @@ async def test_children_are_those_of_this_parent_and_of_every_table_and_entity(s
     assert await children(store, company()) == []
 
 
-async def test_a_record_that_parks_twice_waits_once_with_what_was_said_last(store: Store) -> None:
-    parent = company()
+async def test_a_record_that_parks_twice_waits_once_with_what_was_said_last(store: Store, parent: Parent) -> None:
     first = parked(parent)
     await keep(store, [first])
     await keep(store, [first, replace(first, record=replace(first.record, attempt=5))])
@@ -121,8 +123,7 @@ async def test_a_record_that_parks_twice_waits_once_with_what_was_said_last(stor
     assert found.record.attempt == 5
 
 
-async def test_children_of_a_large_parent_come_in_pages_and_leave_in_transactions(store: Store) -> None:
-    parent = company()
+async def test_children_of_a_large_parent_come_in_pages_and_leave_in_transactions(store: Store, parent: Parent) -> None:
     count = PAGE + TRANSACTION + 7
     await keep(store, (parked(parent, n) for n in range(count)))
     found = await pages(store, parent)
@@ -133,9 +134,10 @@ async def test_children_of_a_large_parent_come_in_pages_and_leave_in_transaction
     assert await children(store, parent) == []
 
 
-async def test_a_page_that_is_removed_while_the_next_one_is_read_makes_it_skip_nothing(store: Store) -> None:
+async def test_a_page_that_is_removed_while_the_next_one_is_read_makes_it_skip_nothing(
+    store: Store, parent: Parent
+) -> None:
     """So a release goes: send, remove, next page."""
-    parent = company()
     await keep(store, (parked(parent, n) for n in range(PAGE + 50)))
     seen: list[str] = []
     async for page in store.children(parent):
@@ -145,8 +147,9 @@ async def test_a_page_that_is_removed_while_the_next_one_is_read_makes_it_skip_n
     assert await children(store, parent) == []
 
 
-async def test_a_child_that_parks_anew_while_it_is_released_stays_and_its_neighbours_leave(store: Store) -> None:
-    parent = company()
+async def test_a_child_that_parks_anew_while_it_is_released_stays_and_its_neighbours_leave(
+    store: Store, parent: Parent
+) -> None:
     await keep(store, (parked(parent, n) for n in range(150)))
     found = await children(store, parent)
     await keep(store, [replace(parked(parent, 70), record=replace(parked(parent, 70).record, attempt=1))])
@@ -155,8 +158,7 @@ async def test_a_child_that_parks_anew_while_it_is_released_stays_and_its_neighb
     assert (left.record.id, left.record.attempt) == (guid(70), 1)
 
 
-async def test_children_that_another_instance_has_removed_already_are_no_error(store: Store) -> None:
-    parent = company()
+async def test_children_that_another_instance_has_removed_already_are_no_error(store: Store, parent: Parent) -> None:
     await keep(store, (parked(parent, n) for n in range(5)))
     found = await children(store, parent)
     await store.remove(found[:2])
@@ -190,8 +192,7 @@ async def test_notes_that_are_gone_already_are_taken_away_with_those_that_are_no
     assert await asked(store, parents) == set()
 
 
-async def test_a_parent_whose_children_are_leaving_must_be_asked_for_again(store: Store) -> None:
-    parent = company()
+async def test_a_parent_whose_children_are_leaving_must_be_asked_for_again(store: Store, parent: Parent) -> None:
     await store.put([request(parent)])
     leaving = replace(request(parent), state=NoteState.UNASKED)
     etag = await store.leave(leaving)
@@ -201,16 +202,14 @@ async def test_a_parent_whose_children_are_leaving_must_be_asked_for_again(store
     assert await waited_for(store, parent) == {}
 
 
-async def test_a_note_that_was_written_anew_is_not_forgotten(store: Store) -> None:
-    parent = company()
+async def test_a_note_that_was_written_anew_is_not_forgotten(store: Store, parent: Parent) -> None:
     etag = await store.leave(request(parent))
     await store.put([request(parent)])
     await store.forget(parent, etag)
     assert await asked(store, [parent]) == {parent}
 
 
-async def test_a_note_that_is_gone_is_forgotten_without_an_error(store: Store) -> None:
-    parent = company()
+async def test_a_note_that_is_gone_is_forgotten_without_an_error(store: Store, parent: Parent) -> None:
     etag = await store.leave(request(parent))
     await store.unmark([parent])
     await store.forget(parent, etag)
@@ -233,8 +232,7 @@ async def test_notes_of_certain_parents_are_found_among_many(store: Store, monke
     assert await waited_for(store, person, entity="opportunity") == {}
 
 
-async def test_why_a_parent_will_not_come_is_kept_without_what_marketo_quotes(store: Store) -> None:
-    parent = company()
+async def test_why_a_parent_will_not_come_is_kept_without_what_marketo_quotes(store: Store, parent: Parent) -> None:
     text = "Invalid value for field 'email' and value 'ann@contoso.example'"
     cause = WillNotCome("1003", text, NOON, skipped=True)
     await store.put([replace(request(parent), state=NoteState.WILL_NOT_COME, cause=cause)])
@@ -261,8 +259,7 @@ async def test_notes_are_replaced_as_they_were_read_and_none_that_was_changed_or
     assert await store.replace([]) == {}
 
 
-async def test_what_is_linked_later_comes_back_as_such(store: Store) -> None:
-    parent = company()
+async def test_what_is_linked_later_comes_back_as_such(store: Store, parent: Parent) -> None:
     await keep(store, [replace(parked(parent, 1), linked_later=True), parked(parent, 2)])
     assert [child.linked_later for child in await children(store, parent)] == [True, False]
 
@@ -285,14 +282,14 @@ async def test_requests_are_due_from_their_next_check_on_and_come_back_as_they_w
     assert {found.parent for found in await due(store, NOON + timedelta(minutes=2))} == {soon, later}
 
 
-async def test_a_request_whose_children_were_leaving_when_the_process_died_is_due_again(store: Store) -> None:
-    parent = company()
+async def test_a_request_whose_children_were_leaving_when_the_process_died_is_due_again(
+    store: Store, parent: Parent
+) -> None:
     await store.leave(replace(request(parent), state=NoteState.UNASKED))
     assert await due(store, NOON + timedelta(minutes=1)) == [replace(request(parent), state=NoteState.UNASKED)]
 
 
-async def test_parked_records_are_no_requests_and_requests_no_children(store: Store) -> None:
-    parent = company()
+async def test_parked_records_are_no_requests_and_requests_no_children(store: Store, parent: Parent) -> None:
     await keep(store, [parked(parent)])
     await store.unmark([parent])
     assert await waited_for(store, parent) == {}
@@ -313,8 +310,9 @@ async def test_a_parent_has_a_note_as_soon_as_a_record_is_parked_under_it(store:
 
 
 @pytest.mark.parametrize("minutes", [0.5, 60])
-async def test_parking_under_a_parent_that_was_asked_for_leaves_its_note(store: Store, minutes: float) -> None:
-    parent = company()
+async def test_parking_under_a_parent_that_was_asked_for_leaves_its_note(
+    store: Store, parent: Parent, minutes: float
+) -> None:
     await store.put([request(parent, minutes, checks=4)])
     await keep(store, [parked(parent)])
     assert await asked(store, [parent]) == {parent}
@@ -323,8 +321,7 @@ async def test_parking_under_a_parent_that_was_asked_for_leaves_its_note(store: 
     assert await due(store, at) == [request(parent, minutes, checks=4)]
 
 
-async def test_parking_while_a_parents_children_leave_keeps_its_note(store: Store) -> None:
-    parent = company()
+async def test_parking_while_a_parents_children_leave_keeps_its_note(store: Store, parent: Parent) -> None:
     etag = await store.leave(request(parent))
     await keep(store, [parked(parent)])
     await store.forget(parent, etag)

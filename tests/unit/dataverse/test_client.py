@@ -240,8 +240,7 @@ async def test_an_error_tells_what_microsofts_support_asks_for() -> None:
     assert (error.request_id, error.system) == ("req-1", "dataverse")
 
 
-async def test_a_refused_sign_in_is_not_tried_again_and_costs_no_request() -> None:
-    world = World()
+async def test_a_refused_sign_in_is_not_tried_again_and_costs_no_request(world: World) -> None:
 
     async def refuse() -> str:
         raise SignInError("AADSTS50126", "check user name and password")

@@ -107,8 +107,7 @@ def gateway(kind: Kind = Kind.TRANSIENT, **facts: Any) -> MarketoError:
     return MarketoError("502", "bad gateway", kind=kind, **facts)
 
 
-async def test_a_failed_call_opens_the_circuit_and_nobody_calls_for_a_minute() -> None:
-    world = World()
+async def test_a_failed_call_opens_the_circuit_and_nobody_calls_for_a_minute(world: World) -> None:
     assert await world.work() == 0
     assert world.calls == [(NOON, 3)]
     world.error = None
@@ -118,8 +117,7 @@ async def test_a_failed_call_opens_the_circuit_and_nobody_calls_for_a_minute() -
     assert len(world.calls) == 1
 
 
-async def test_a_probe_is_one_call_with_one_try_and_closes_the_circuit_for_all_that_waits() -> None:
-    world = World()
+async def test_a_probe_is_one_call_with_one_try_and_closes_the_circuit_for_all_that_waits(world: World) -> None:
     await world.work()
     world.error = None
     world.clock.tick(MINUTE)
@@ -128,8 +126,7 @@ async def test_a_probe_is_one_call_with_one_try_and_closes_the_circuit_for_all_t
     assert world.storage.rows == {}
 
 
-async def test_the_time_between_probes_doubles_up_to_five_minutes() -> None:
-    world = World()
+async def test_the_time_between_probes_doubles_up_to_five_minutes(world: World) -> None:
     for _ in range(3 * 3600):
         await world.work()
         world.clock.tick(1)
@@ -140,8 +137,7 @@ async def test_the_time_between_probes_doubles_up_to_five_minutes() -> None:
     assert [tries for _, tries in world.calls[1:]] == [1] * len(pauses)
 
 
-async def test_each_failed_probe_takes_fewer_records_and_not_always_the_same() -> None:
-    world = World()
+async def test_each_failed_probe_takes_fewer_records_and_not_always_the_same(world: World) -> None:
     await world.work()
     circuits = world.instances[0]
     seen: list[list[int]] = []
@@ -159,16 +155,14 @@ async def test_each_failed_probe_takes_fewer_records_and_not_always_the_same() -
 
 
 @pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.TOKEN, Kind.CONFIGURATION, Kind.DAILY])
-async def test_what_hits_every_call_of_marketo_opens(kind: Kind) -> None:
-    world = World()
+async def test_what_hits_every_call_of_marketo_opens(world: World, kind: Kind) -> None:
     world.error = gateway(kind)
     await world.work()
     assert "person" in world.storage.rows
 
 
 @pytest.mark.parametrize("kind", [Kind.THROTTLED, Kind.SPLIT, Kind.PERMANENT, Kind.MISSING_PARENT, Kind.UNKNOWN])
-async def test_throttling_and_refusals_of_records_open_nothing(kind: Kind) -> None:
-    world = World()
+async def test_throttling_and_refusals_of_records_open_nothing(world: World, kind: Kind) -> None:
     world.error = gateway(kind)
     await world.work(count=300)
     assert world.storage.rows == {}
@@ -191,8 +185,7 @@ async def test_a_probe_that_is_answered_closes_even_if_its_records_are_refused(k
     assert await world.work() == 1000
 
 
-async def test_a_probe_in_which_nothing_was_called_is_none() -> None:
-    world = World()
+async def test_a_probe_in_which_nothing_was_called_is_none(world: World) -> None:
     await world.work()
     world.clock.tick(MINUTE)
     circuits = world.instances[0]
@@ -203,8 +196,7 @@ async def test_a_probe_in_which_nothing_was_called_is_none() -> None:
     assert await world.work() == 1000
 
 
-async def test_entities_have_circuits_of_their_own_and_dataverse_has_one_for_all() -> None:
-    world = World()
+async def test_entities_have_circuits_of_their_own_and_dataverse_has_one_for_all(world: World) -> None:
     await world.work(entity="person")
     world.error = None
     assert await world.work(entity="company") == 1000
@@ -215,8 +207,7 @@ async def test_entities_have_circuits_of_their_own_and_dataverse_has_one_for_all
     assert sorted(world.storage.rows) == ["dataverse", "person"]
 
 
-async def test_a_call_outside_of_any_turn_probes_for_itself() -> None:
-    world = World()
+async def test_a_call_outside_of_any_turn_probes_for_itself(world: World) -> None:
     circuits = world.instances[0]
     away = world.error = DataverseError("503", "", kind=Kind.TRANSIENT)
     for seconds, expected in ((0, away.code), (30, "CircuitOpen"), (30, away.code), (119, "CircuitOpen")):
@@ -231,8 +222,7 @@ async def test_a_call_outside_of_any_turn_probes_for_itself() -> None:
     assert [tries for _, tries in world.calls] == [3, 1, 1, 3]
 
 
-async def test_who_meets_an_open_circuit_is_told_why_and_for_how_long() -> None:
-    world = World()
+async def test_who_meets_an_open_circuit_is_told_why_and_for_how_long(world: World) -> None:
     circuits = world.instances[0]
     with pytest.raises(MarketoError):
         await world.call(circuits)
@@ -242,8 +232,7 @@ async def test_who_meets_an_open_circuit_is_told_why_and_for_how_long() -> None:
     assert (refused.value.kind, refused.value.retry_after) == (Kind.TRANSIENT, 40.0)
 
 
-async def test_the_day_that_is_used_up_is_waited_for_and_then_probed() -> None:
-    world = World()
+async def test_the_day_that_is_used_up_is_waited_for_and_then_probed(world: World) -> None:
     world.error = gateway(Kind.DAILY, retry_after=7 * 3600.0)
     await world.work()
     world.error = None
@@ -254,8 +243,7 @@ async def test_the_day_that_is_used_up_is_waited_for_and_then_probed() -> None:
     assert await world.work() == 1000
 
 
-async def test_records_wait_until_the_circuit_may_close_spread_in_order_one_call_a_second() -> None:
-    world = World()
+async def test_records_wait_until_the_circuit_may_close_spread_in_order_one_call_a_second(world: World) -> None:
     circuits = world.instances[0]
     assert circuits.delays(2, DATAVERSE, "person") == [0.0, 0.0]
     await world.work()
@@ -294,8 +282,7 @@ async def test_an_hours_outage_does_not_send_a_large_backlog_again_and_again(min
     assert last <= 5 * MINUTE + 900, "when Marketo is back, the last of them comes within some minutes"
 
 
-async def test_the_state_tells_operators_since_when_until_when_and_why() -> None:
-    world = World()
+async def test_the_state_tells_operators_since_when_until_when_and_why(world: World) -> None:
     await world.work()
     world.clock.tick(MINUTE)
     await world.work()
@@ -307,8 +294,7 @@ async def test_the_state_tells_operators_since_when_until_when_and_why() -> None
     assert Outage.from_json(found).as_json() == found
 
 
-async def test_only_transitions_are_written() -> None:
-    world = World()
+async def test_only_transitions_are_written(world: World) -> None:
     for _ in range(100):
         await world.work()
     assert world.storage.writes == 1
@@ -339,8 +325,7 @@ async def test_an_instance_does_not_believe_that_this_apps_share_is_used_up_sinc
 
 
 @pytest.mark.parametrize("error", ["away", "rubbish"])
-async def test_storage_that_fails_matters_to_nobody(error: str) -> None:
-    world = World()
+async def test_storage_that_fails_matters_to_nobody(world: World, error: str) -> None:
     if error == "away":
         world.storage.away = True
     else:

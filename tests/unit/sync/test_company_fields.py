@@ -70,8 +70,7 @@ async def test_a_lead_that_left_its_account_does_not_name_the_account_anew() -> 
     assert free.left_out == []
 
 
-async def test_only_persons_with_company_fields_are_asked_for_and_300_a_call() -> None:
-    world = World()
+async def test_only_persons_with_company_fields_are_asked_for_and_300_a_call(world: World) -> None:
     await world.spare([person(number, company="Contoso") for number in range(301)])
     await world.spare([person(number, firstName="Li") for number in range(301)])
     assert world.asked == [300, 1]
@@ -85,8 +84,7 @@ async def test_a_lead_that_is_as_it_was_made_has_left_no_account() -> None:
     assert (world.asked, made.fields) == ([], {"company": "Contoso"})
 
 
-async def test_who_is_in_no_company_is_asked_for_once_while_nobody_else_sends_persons() -> None:
-    world = World()
+async def test_who_is_in_no_company_is_asked_for_once_while_nobody_else_sends_persons(world: World) -> None:
     for _ in range(3):
         await world.spare([person(1, company="Contoso"), person(2, company="Contoso")])
     await world.spare([person(2, company="Contoso"), person(3, company="Contoso")])
@@ -98,8 +96,7 @@ async def test_who_is_in_no_company_is_asked_for_once_while_nobody_else_sends_pe
     assert world.asked == [2, 1, 3]
 
 
-async def test_who_may_have_been_linked_since_is_asked_for_again() -> None:
-    world = World()
+async def test_who_may_have_been_linked_since_is_asked_for_again(world: World) -> None:
     await world.spare([person(1, company="Contoso"), person(2, company="Contoso")])
     world.tenure, world.linked = 1, {guid(1)}  # another process has sent persons
     left = person(1, company="My own shop")
@@ -114,8 +111,7 @@ async def test_who_may_have_been_linked_since_is_asked_for_again() -> None:
     assert left.fields == {}
 
 
-async def test_nobody_is_sent_while_nobody_knows() -> None:
-    world = World()
+async def test_nobody_is_sent_while_nobody_knows(world: World) -> None:
     world.error = MarketoError("608", "temporarily unavailable", kind=Kind.TRANSIENT)
     batch = await world.spare([person(1, company="Contoso"), person(2, firstName="Li")])
     ((record, outcome),) = batch.outcomes

@@ -75,8 +75,7 @@ class World(SharedState):
         return self
 
 
-async def test_a_user_who_gets_an_address_has_all_that_is_owned_by_it_synced_again() -> None:
-    world = World()
+async def test_a_user_who_gets_an_address_has_all_that_is_owned_by_it_synced_again(world: World) -> None:
     world.rows_of["systemusers"][USER]["internalemailaddress"] = None
     await world.settled(internalemailaddress="sam@x.com")
     assert await world.of(changed("systemuser", USER)) == set(OWNED)
@@ -114,8 +113,7 @@ async def test_a_user_is_followed_if_it_matters(owner: dict[str, Any], change: d
     assert ("note version" in world.told) == follows
 
 
-async def test_a_user_that_was_never_acted_upon_is_followed_once() -> None:
-    world = World()
+async def test_a_user_that_was_never_acted_upon_is_followed_once(world: World) -> None:
     assert await world.of(changed("systemuser", USER)) == set(OWNED)
     assert await world.of(changed("systemuser", USER)) == set()
 
@@ -128,30 +126,26 @@ async def test_rows_of_the_teams_that_a_user_administers_follow_it_where_it_stan
         assert any(TEAM in told for told in world.told) == found
 
 
-async def test_the_rows_of_a_team_follow_its_administrator() -> None:
-    world = World()
+async def test_the_rows_of_a_team_follow_its_administrator(world: World) -> None:
     led_by: Any = lambda user: {"_administratorid_value": user, "_administratorid_value" + LOOKUP_TABLE: "systemuser"}  # noqa: E731
     for administrator, follows in ((USER, True), (USER, False), (guid(7), True), (None, True)):
         world.rows_of["teams"][TEAM] = led_by(administrator) if administrator else {"_administratorid_value": None}
         assert bool(await world.of(changed("team", TEAM))) == follows
 
 
-async def test_the_connections_of_a_role_follow_its_name() -> None:
-    world = World()
+async def test_the_connections_of_a_role_follow_its_name(world: World) -> None:
     for table, child in (("connectionrole", "connection"), ("relationshiprole", "customeropportunityrole")):
         for name, follows in (("Champion", True), ("Champion", False), ("Sponsor", True)):
             world.rows_of[f"{table}s"] = {ROLE: {"name": name}}
             assert await world.of(changed(table, ROLE)) == ({child} if follows else set())
 
 
-async def test_a_row_that_cannot_be_seen_says_nothing() -> None:
-    world = World()
+async def test_a_row_that_cannot_be_seen_says_nothing(world: World) -> None:
     assert await world.of(changed("systemuser", guid(66)), changed("team", TEAM)) == set()
     assert world.told == []
 
 
-async def test_storage_that_is_away_means_another_try() -> None:
-    world = World()
+async def test_storage_that_is_away_means_another_try(world: World) -> None:
     world.storage_away = True
     with pytest.raises(MsiSyncError, match="StorageAway"):
         await world.of(changed("systemuser", USER))

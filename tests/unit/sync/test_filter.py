@@ -116,26 +116,22 @@ class World(Vendors):
 @pytest.mark.parametrize(
     ("value", "outcome"), [(None, Synced("created")), (True, Synced("created")), (False, FILTERED)]
 )
-async def test_only_an_explicit_no_keeps_a_row_out(value: bool | None, outcome: Outcome) -> None:
-    world = World()
+async def test_only_an_explicit_no_keeps_a_row_out(world: World, value: bool | None, outcome: Outcome) -> None:
     assert await world.sync(world.put("contact", 1, firstname="A", new_synctomkto=value)) == [outcome]
     assert (guid(1) in world.stored["person"]) == (outcome != FILTERED)
 
 
-async def test_without_the_column_every_row_is_synced() -> None:
-    world = World()
+async def test_without_the_column_every_row_is_synced(world: World) -> None:
     world.columns.remove("new_synctomkto")
     assert await world.sync(world.put("contact", 1, firstname="A", new_synctomkto=False)) == [Synced("created")]
 
 
-async def test_users_are_not_filtered() -> None:
-    world = World()
+async def test_users_are_not_filtered(world: World) -> None:
     user = world.put("systemuser", 1, internalemailaddress="a@b.example", new_synctomkto=False)
     assert await world.sync(user) == [Synced("created")]
 
 
-async def test_yes_to_no_leaves_the_record_as_it_is() -> None:
-    world = World()
+async def test_yes_to_no_leaves_the_record_as_it_is(world: World) -> None:
     await world.sync(world.put("contact", 1, firstname="A"))
     assert await world.sync(world.put("contact", 1, firstname="B", new_synctomkto=False)) == [FILTERED]
     assert world.stored["person"][guid(1)]["firstName"] == "A"
@@ -163,24 +159,21 @@ async def test_a_rule_that_cannot_be_judged_lets_nothing_out_and_loses_nothing()
     assert world.stored["person"] == {}
 
 
-async def test_a_child_of_a_filtered_parent_is_synced_without_the_link_and_never_parked() -> None:
-    world = World()
+async def test_a_child_of_a_filtered_parent_is_synced_without_the_link_and_never_parked(world: World) -> None:
     world.put("account", 2, name="Secret Ltd", new_synctomkto=False)
     contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
     assert await world.sync(contact) == [Synced("created")]
     assert world.company_of(1) is None
 
 
-async def test_a_child_of_a_parent_that_is_merely_late_waits_for_it() -> None:
-    world = World()
+async def test_a_child_of_a_parent_that_is_merely_late_waits_for_it(world: World) -> None:
     world.put("account", 2, name="Contoso")
     contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
     (outcome,) = await world.sync(contact)
     assert isinstance(outcome, Deferred)
 
 
-async def test_the_link_to_a_parent_that_is_in_marketo_from_before_stays() -> None:
-    world = World()
+async def test_the_link_to_a_parent_that_is_in_marketo_from_before_stays(world: World) -> None:
     await world.sync(world.put("account", 2, name="Contoso"))
     world.put("account", 2, name="Contoso", new_synctomkto=False)
     contact = world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
@@ -195,16 +188,14 @@ async def test_a_parent_of_a_table_that_is_not_mapped_is_no_reason_to_wait() -> 
     assert world.company_of(1) is None
 
 
-async def test_a_role_of_a_filtered_person_is_skipped() -> None:
-    world = World()
+async def test_a_role_of_a_filtered_person_is_skipped(world: World) -> None:
     await world.sync(world.put("opportunity", 3, name="Deal"))
     world.put("contact", 1, firstname="A", new_synctomkto=False)
     ends = {**to("_record1id_value", "opportunity", 3), **to("_record2id_value", "contact", 1)}
     assert await world.sync(world.put("connection", 9, **ends)) == [Skipped("ParentFiltered")]
 
 
-async def test_in_a_burst_a_child_meets_its_parents_first_and_then_goes_without_the_filtered_one() -> None:
-    world = World()
+async def test_in_a_burst_a_child_meets_its_parents_first_and_then_goes_without_the_filtered_one(world: World) -> None:
     world.windows = Windows(NOON + timedelta(seconds=40), now=lambda: NOON)
     world.put("account", 2, name="Secret Ltd", new_synctomkto=False)
     world.put("contact", 1, firstname="A", **to("_parentcustomerid_value", "account", 2))
@@ -247,8 +238,7 @@ async def test_a_lost_field_is_left_out_of_the_record_at_once(
     assert await world.sync(world.put("contact", 3, firstname="C", jobtitle="Buyer")) == [Synced("created")]
 
 
-async def test_a_field_that_describe_still_names_is_left_out_of_every_record_all_the_same() -> None:
-    world = World()
+async def test_a_field_that_describe_still_names_is_left_out_of_every_record_all_the_same(world: World) -> None:
     world.believed_fields = set(world.fields)
     world.fields -= {"title", "firstName"}
     assert await world.sync(world.put("contact", 1, firstname="A", jobtitle="Buyer")) == [Synced("created")]

@@ -39,8 +39,7 @@ class World:
         return "0.1.0+abc"
 
 
-async def test_the_timer_notes_each_run_with_the_version() -> None:
-    world = World()
+async def test_the_timer_notes_each_run_with_the_version(world: World) -> None:
     for second in (0, 1, 60):
         world.seconds = second
         await world.heartbeat.beat(TIMER)
@@ -49,8 +48,7 @@ async def test_the_timer_notes_each_run_with_the_version() -> None:
     assert (world.storage.requests, world.asked) == (3, 1)
 
 
-async def test_a_function_with_work_notes_itself_once_a_minute_in_each_process() -> None:
-    world = World()
+async def test_a_function_with_work_notes_itself_once_a_minute_in_each_process(world: World) -> None:
     for second in range(0, 180, 5):
         world.seconds = second
         await world.heartbeat.beat("sync_persons")
@@ -60,8 +58,7 @@ async def test_a_function_with_work_notes_itself_once_a_minute_in_each_process()
     assert "version" not in world.storage.stored[KIND, "sync_persons"]
 
 
-async def test_storage_that_is_away_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
+async def test_storage_that_is_away_disturbs_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.storage.storage_away = True
     await world.heartbeat.beat("sync_persons")
     await world.heartbeat.beat("sync_persons")

@@ -74,8 +74,7 @@ async def seconds_until_held(world: World, sending: Sending) -> float:
             await asyncio.sleep(error.after)
 
 
-def test_in_the_ordinary_case_it_costs_two_requests_and_one_more_after_another_process() -> None:
-    world = World()
+def test_in_the_ordinary_case_it_costs_two_requests_and_one_more_after_another_process(world: World) -> None:
 
     async def work() -> list[int]:
         one, other = world.process(), world.process()
@@ -95,8 +94,7 @@ def test_in_the_ordinary_case_it_costs_two_requests_and_one_more_after_another_p
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_two_invocations_never_hold_it_together_and_both_get_their_turn(processes: int) -> None:
-    world = World()
+def test_two_invocations_never_hold_it_together_and_both_get_their_turn(world: World, processes: int) -> None:
     holders = 0
     turns: list[str] = []
 
@@ -119,8 +117,7 @@ def test_two_invocations_never_hold_it_together_and_both_get_their_turn(processe
     assert turns.count("a") == turns.count("b") == 10
 
 
-def test_who_finds_it_held_waits_some_seconds_and_then_comes_again_later_without_spinning() -> None:
-    world = World()
+def test_who_finds_it_held_waits_some_seconds_and_then_comes_again_later_without_spinning(world: World) -> None:
 
     async def work() -> tuple[NotNowError, int]:
         await kill_a_holder(world)
@@ -145,8 +142,7 @@ def test_after_a_crash_the_next_one_waits_until_every_call_of_the_dead_one_has_e
     assert LASTS - 2 <= world.run(work) <= LASTS + COME_AGAIN_SECONDS + 2
 
 
-def test_a_process_that_could_not_give_it_back_takes_it_again_at_once() -> None:
-    world = World()
+def test_a_process_that_could_not_give_it_back_takes_it_again_at_once(world: World) -> None:
 
     async def work() -> float:
         sending = world.process()
@@ -158,8 +154,7 @@ def test_a_process_that_could_not_give_it_back_takes_it_again_at_once() -> None:
     assert world.run(work) < 1
 
 
-def test_a_call_begins_only_when_the_lease_outlives_it_and_a_long_invocation_renews_it() -> None:
-    world = World()
+def test_a_call_begins_only_when_the_lease_outlives_it_and_a_long_invocation_renews_it(world: World) -> None:
 
     async def work() -> None:
         sending, other = world.process(), world.process()
@@ -173,8 +168,7 @@ def test_a_call_begins_only_when_the_lease_outlives_it_and_a_long_invocation_ren
     world.run(work)
 
 
-def test_who_has_lost_it_sends_nothing_more() -> None:
-    world = World()
+def test_who_has_lost_it_sends_nothing_more(world: World) -> None:
 
     async def work() -> None:
         sending, other = world.process(), world.process()
@@ -191,8 +185,7 @@ def test_who_has_lost_it_sends_nothing_more() -> None:
     world.run(work)
 
 
-def test_a_call_that_an_error_has_left_behind_does_not_begin_after_its_invocation() -> None:
-    world = World()
+def test_a_call_that_an_error_has_left_behind_does_not_begin_after_its_invocation(world: World) -> None:
 
     async def work() -> None:
         sending = world.process()
@@ -205,8 +198,7 @@ def test_a_call_that_an_error_has_left_behind_does_not_begin_after_its_invocatio
 
 
 @pytest.mark.parametrize("when", ["taking", "renewing"])
-def test_without_storage_nothing_begins_and_the_records_wait(when: str) -> None:
-    world = World()
+def test_without_storage_nothing_begins_and_the_records_wait(world: World, when: str) -> None:
 
     async def work() -> NotNowError:
         sending = world.process()
@@ -224,8 +216,7 @@ def test_without_storage_nothing_begins_and_the_records_wait(when: str) -> None:
     assert (error.code, error.after) == ("StorageAway", STORAGE_AWAY_SECONDS)
 
 
-def test_keys_without_an_answer_wait_in_every_process_and_others_go_on() -> None:
-    world = World()
+def test_keys_without_an_answer_wait_in_every_process_and_others_go_on(world: World) -> None:
 
     async def work() -> None:
         sending, other = world.process(), world.process(ahead=5_000.0)
@@ -248,8 +239,7 @@ def test_keys_without_an_answer_wait_in_every_process_and_others_go_on() -> None
     world.run(work)
 
 
-def test_a_cancelled_invocation_leaves_its_key_in_flight() -> None:
-    world = World()
+def test_a_cancelled_invocation_leaves_its_key_in_flight(world: World) -> None:
 
     async def work() -> int:
         sending, other = world.process(), world.process()

@@ -290,8 +290,7 @@ async def test_teams_are_not_read_where_the_policy_does_not_ask_for_them() -> No
     assert world.dataverse.asked == []
 
 
-async def test_owners_and_teams_that_cannot_be_seen_are_no_sales_persons() -> None:
-    world = World()
+async def test_owners_and_teams_that_cannot_be_seen_are_no_sales_persons(world: World) -> None:
     rows = [to("_ownerid_value", "team", TEAM), to("_ownerid_value", "systemuser", USER)]
     rules = await world.rules("account", *rows)
     assert [rules.sales_person(row) for row in rows] == [None, None]
@@ -383,8 +382,7 @@ async def test_without_storage_nobody_knows_whether_what_is_kept_is_right_so_it_
 @pytest.mark.parametrize(
     "owner", [to("_ownerid_value", "systemuser", USER), to("_ownerid_value", "team", TEAM)], ids=["user", "team"]
 )
-async def test_an_owner_that_cannot_be_seen_leaves_the_link_as_it_is(owner: Row) -> None:
-    world = World()
+async def test_an_owner_that_cannot_be_seen_leaves_the_link_as_it_is(world: World, owner: Row) -> None:
     assert (await world.rules("account", owner)).parents("account", owner) == {}
     fixed = World(OwnerPolicy(team="fixed", unusable_user="fixed", fixed=FIXED))
     assert (await fixed.rules("account", owner)).parents("account", owner) == {

@@ -48,8 +48,7 @@ class World:
         await self.parents.find(batch, candidates)
 
 
-async def test_a_look_up_asks_again_for_what_will_be_forgotten_soon_and_so_spares_a_call_for_each() -> None:
-    world = World()
+async def test_a_look_up_asks_again_for_what_will_be_forgotten_soon_and_so_spares_a_call_for_each(world: World) -> None:
     await world.find_for(*range(0, 200, 2))
     world.now = PRESENT_SECONDS * 0.6
     await world.find_for(1000)
@@ -59,16 +58,14 @@ async def test_a_look_up_asks_again_for_what_will_be_forgotten_soon_and_so_spare
     assert len(world.asked) == 2
 
 
-async def test_a_look_up_that_is_full_asks_for_nothing_more() -> None:
-    world = World()
+async def test_a_look_up_that_is_full_asks_for_nothing_more(world: World) -> None:
     await world.find_for(*range(0, 200, 2))
     world.now = PRESENT_SECONDS * 0.6
     await world.find_for(*range(1000, 1600, 2))
     assert len(world.asked[1]) == 300
 
 
-async def test_a_parent_that_has_left_marketo_is_not_known_any_more() -> None:
-    world = World()
+async def test_a_parent_that_has_left_marketo_is_not_known_any_more(world: World) -> None:
     world.known.add("company", guid(1), 0)
     world.now = PRESENT_SECONDS * 0.6
     await world.find_for(2)

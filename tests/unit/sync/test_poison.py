@@ -126,8 +126,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
-async def test_a_record_with_an_odd_fact_is_put_aside_with_its_reason(odd: dict[str, Any]) -> None:
-    world = World()
+async def test_a_record_with_an_odd_fact_is_put_aside_with_its_reason(world: World, odd: dict[str, Any]) -> None:
     record = {"table": "lead", "id": guid(2), "seen": "2026-03-04T11:00:00Z", **odd}
     poison = json.dumps({"version": 1, "entity": "person", "records": [record]}).encode()
     await world.pipeline.sync("person", [Incoming(poison, SEEN), Incoming(encode("person", [GOOD]), SEEN)])
@@ -141,8 +140,7 @@ async def test_a_record_with_an_odd_fact_is_put_aside_with_its_reason(odd: dict[
 @pytest.mark.parametrize(
     "carried", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-23:59", "2026-03-04T11:00:00+24:00"]
 )
-async def test_a_first_time_that_leaves_the_calendar_is_the_time_of_the_queue(carried: str) -> None:
-    world = World()
+async def test_a_first_time_that_leaves_the_calendar_is_the_time_of_the_queue(world: World, carried: str) -> None:
     await world.pipeline.route([Incoming(body(1), SEEN, {"first_seen": carried}), Incoming(body(2), SEEN)])
     assert {record.first_seen for m in world.sent for record in decode(m.body, "person")} == {SEEN}
 

@@ -49,8 +49,7 @@ class World(SharedState):
         return [name for kind, name in self.stored if kind == "relabel"]
 
 
-async def test_a_renamed_choice_is_noticed_by_any_process_once_and_its_rows_are_sent() -> None:
-    world = World()
+async def test_a_renamed_choice_is_noticed_by_any_process_once_and_its_rows_are_sent(world: World) -> None:
     await world.process().seen("account", {"industrycode": {1: "Bank", 2: "Farm"}})
     assert world.noted == []
     for _ in range(2):
@@ -65,8 +64,7 @@ async def test_a_renamed_choice_is_noticed_by_any_process_once_and_its_rows_are_
     assert await timer.send(world.take) == 0
 
 
-async def test_another_language_in_sync_toml_renames_nothing() -> None:
-    world = World()
+async def test_another_language_in_sync_toml_renames_nothing(world: World) -> None:
     await world.process().seen("account", {"industrycode": {1: "Bank"}})
     await world.process(1031).seen("account", {"industrycode": {1: "Geldhaus"}})
     assert world.noted == []
@@ -90,8 +88,7 @@ async def test_what_dataverse_refuses_for_good_is_given_up_and_an_outage_is_wait
     assert len(world.noted) == left
 
 
-async def test_a_column_that_is_gone_has_no_rows() -> None:
-    world = World()
+async def test_a_column_that_is_gone_has_no_rows(world: World) -> None:
     world.kinds = {}
     world.stored["relabel", "account|industrycode|1"] = {"next": ""}
     assert await world.process().send(world.take) == 0
@@ -109,16 +106,14 @@ async def test_a_column_that_is_gone_has_no_rows() -> None:
         ),
     ],
 )
-async def test_each_kind_of_choice_is_asked_for_in_its_way(column: Column, condition: str) -> None:
-    world = World()
+async def test_each_kind_of_choice_is_asked_for_in_its_way(world: World, column: Column, condition: str) -> None:
     world.kinds = {"x": column}
     world.stored["relabel", "account|x|1"] = {"next": ""}
     await world.process().send(world.take)
     assert world.urls[0].partition("$filter=")[2] == condition
 
 
-async def test_without_storage_labels_are_compared_the_next_time() -> None:
-    world = World()
+async def test_without_storage_labels_are_compared_the_next_time(world: World) -> None:
     process = world.process()
     await process.seen("account", {"industrycode": {1: "Bank"}})
     world.storage_away = True

@@ -93,15 +93,13 @@ async def test_the_columns_are_those_of_the_map_and_of_the_rules() -> None:
     assert found.columns == {"industrycode", "name", "_ownerid_value"}
 
 
-async def test_a_column_of_the_rules_that_this_environment_lacks_is_not_read() -> None:
+async def test_a_column_of_the_rules_that_this_environment_lacks_is_not_read(world: World) -> None:
     """Legacy tables are without some; one unknown column would refuse every row."""
-    world = World()
     world.columns.remove("_parentaccountid_value")
     assert (await world.schema.of("lead")).columns == {"firstname", "_ownerid_value"}
 
 
-async def test_labels_are_read_in_the_configured_language_and_only_where_they_are_mapped() -> None:
-    world = World()
+async def test_labels_are_read_in_the_configured_language_and_only_where_they_are_mapped(world: World) -> None:
     found = await world.schema.of("account")
     assert found.fields.map({"industrycode": 1, "name": "Contoso"}, found.labels).record == {
         "industry": "Buchhaltung",
@@ -133,8 +131,7 @@ async def test_a_field_that_an_admin_creates_in_marketo_is_looked_for_after_a_mi
     assert (await world.schema.of("lead")).fields.dropped == ()
 
 
-async def test_when_every_field_is_there_marketo_is_asked_once_a_day() -> None:
-    world = World()
+async def test_when_every_field_is_there_marketo_is_asked_once_a_day(world: World) -> None:
     for _ in range(2):
         world.now += DESCRIBE_SECONDS
         for _ in range(3):
@@ -143,8 +140,7 @@ async def test_when_every_field_is_there_marketo_is_asked_once_a_day() -> None:
     assert world.described == 2
 
 
-async def test_a_look_that_marketo_refuses_leaves_what_was_known() -> None:
-    world = World()
+async def test_a_look_that_marketo_refuses_leaves_what_was_known(world: World) -> None:
     before = await world.schema.of("lead")
     world.error = MarketoError("502", "gateway", kind=Kind.TRANSIENT)
     world.now = FIRST_LOOK_SECONDS
@@ -170,8 +166,7 @@ async def test_a_field_that_an_operator_has_looked_for_is_sent_with_the_next_bat
     assert world.described == 2
 
 
-async def test_a_changed_user_costs_no_look_at_the_schema_and_neither_does_storage_that_is_away() -> None:
-    world = World()
+async def test_a_changed_user_costs_no_look_at_the_schema_and_neither_does_storage_that_is_away(world: World) -> None:
     for versions in (Versions(), Versions(rows=1), None, Versions(rows=2)):
         world.versions = versions
         await world.schema.look()
@@ -179,8 +174,7 @@ async def test_a_changed_user_costs_no_look_at_the_schema_and_neither_does_stora
     assert world.asked == ["describe person", "columns lead"]
 
 
-async def test_a_resynced_record_has_a_missing_field_looked_for_at_most_once_a_minute() -> None:
-    world = World()
+async def test_a_resynced_record_has_a_missing_field_looked_for_at_most_once_a_minute(world: World) -> None:
     await world.schema.of("lead")
     world.now, looks = LONGEST_LOOK_SECONDS, 10
     await world.schema.of("lead")
@@ -193,8 +187,7 @@ async def test_a_resynced_record_has_a_missing_field_looked_for_at_most_once_a_m
     assert world.described == 3
 
 
-async def test_a_field_of_another_type_is_known_after_a_refusal_by_both_tables_of_the_entity() -> None:
-    world = World()
+async def test_a_field_of_another_type_is_known_after_a_refusal_by_both_tables_of_the_entity(world: World) -> None:
     world.fields.add("newInSpring")
     for table in ("lead", "contact"):
         await world.schema.of(table)
@@ -219,8 +212,7 @@ async def test_a_column_that_is_made_in_dynamics_shows_after_five_minutes_withou
     assert world.described == 1
 
 
-async def test_a_renamed_choice_shows_after_five_minutes_and_is_told() -> None:
-    world = World()
+async def test_a_renamed_choice_shows_after_five_minutes_and_is_told(world: World) -> None:
     await world.schema.of("account")
     world.options[1] = "Finanzen"
     world.now = KEEP_SECONDS
@@ -244,8 +236,7 @@ async def test_labels_that_are_read_again_while_another_entity_forgets_the_schem
     assert found.labels == {"industrycode": {1: "Buchhaltung", 2: "Chemie"}}
 
 
-async def test_what_is_forgotten_is_read_anew_at_its_next_use_and_once() -> None:
-    world = World()
+async def test_what_is_forgotten_is_read_anew_at_its_next_use_and_once(world: World) -> None:
     await world.schema.of("account")
     world.fields.remove("company")
     world.schema.forget()
@@ -287,8 +278,7 @@ async def test_fields_that_marketo_lacks_are_told_by_name(caplog: pytest.LogCapt
     assert "newInSpring" in caplog.text
 
 
-async def test_a_load_that_failed_is_tried_again_by_the_next() -> None:
-    world = World()
+async def test_a_load_that_failed_is_tried_again_by_the_next(world: World) -> None:
     world.error = MarketoError("502", "gateway", kind=Kind.TRANSIENT)
     with pytest.raises(MarketoError):
         await world.schema.of("lead")
@@ -409,8 +399,7 @@ async def test_a_column_that_is_secured_while_the_schema_is_kept_is_noticed_befo
     assert world.described == 1
 
 
-async def test_rows_without_a_null_cost_no_look_at_security() -> None:
-    world = World()
+async def test_rows_without_a_null_cost_no_look_at_security(world: World) -> None:
     row = {"name": "A", "industrycode": 1, "_ownerid_value": "x"}
     await world.schema.believed("account", [row])
     assert "hidden account" not in world.asked

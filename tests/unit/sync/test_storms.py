@@ -362,23 +362,20 @@ def test_a_thousand_edits_of_a_row_in_a_minute_cost_twenty_calls_at_most(process
     assert max(world.latencies[guid(1)]) <= LONGEST_WAIT + 2
 
 
-def test_a_loop_that_edits_a_row_for_hours_costs_a_call_in_a_minute() -> None:
-    world = World()
+def test_a_loop_that_edits_a_row_for_hours_costs_a_call_in_a_minute(world: World) -> None:
     world.run(*storm(3_600, 2 * 3_600))
     assert world.calls["upsert"] <= 2 * 60 + 20
     assert world.stored == world.versions
 
 
-def test_other_rows_are_not_slowed_down_by_a_storm() -> None:
-    world = World()
+def test_other_rows_are_not_slowed_down_by_a_storm(world: World) -> None:
     others = [(1.5 + 6 * number, 100 + number) for number in range(10)]
     world.run(*storm(1_000, 60), *others)
     assert world.stored == world.versions
     assert max(latency for id_, found in world.latencies.items() if id_ != guid(1) for latency in found) <= 3
 
 
-def test_two_edits_within_a_moment_are_both_there_within_seconds() -> None:
-    world = World()
+def test_two_edits_within_a_moment_are_both_there_within_seconds(world: World) -> None:
     world.run((1, 1), (2.5, 1))
     assert world.stored == {guid(1): 2}
     assert max(world.latencies[guid(1)]) <= 5

@@ -73,8 +73,7 @@ class World(SharedState):
         self.visible.setdefault(entity_set, {}).update({guid(n): {MAIL: "sam@x.com", **columns} for n in numbers})
 
 
-async def test_an_owner_who_becomes_visible_is_synced_with_all_that_is_his_and_once() -> None:
-    world = World()
+async def test_an_owner_who_becomes_visible_is_synced_with_all_that_is_his_and_once(world: World) -> None:
     await world.unseen.note("systemusers", [guid(1), guid(2)])
     assert await world.run() == []
     world.appear("systemusers", 1)
@@ -86,22 +85,19 @@ async def test_an_owner_who_becomes_visible_is_synced_with_all_that_is_his_and_o
     assert ("systemuser", guid(2)) in await world.run()
 
 
-async def test_who_is_asked_for_costs_a_request_for_three_hundred_in_a_quarter_of_an_hour() -> None:
-    world = World()
+async def test_who_is_asked_for_costs_a_request_for_three_hundred_in_a_quarter_of_an_hour(world: World) -> None:
     await world.unseen.note("systemusers", [guid(number) for number in range(2 * MAX_IDS)])
     for _ in range(30):
         await world.run(later=60.0)
     assert world.asked == [("systemusers", MAX_IDS)] * 4
 
 
-async def test_nothing_is_asked_for_where_nothing_is_hidden() -> None:
-    world = World()
+async def test_nothing_is_asked_for_where_nothing_is_hidden(world: World) -> None:
     assert await world.run() == []
     assert not world.asked
 
 
-async def test_a_user_whose_address_alone_is_hidden_has_not_appeared() -> None:
-    world = World()
+async def test_a_user_whose_address_alone_is_hidden_has_not_appeared(world: World) -> None:
     await world.unseen.note("systemusers", [guid(1), guid(2)])
     world.secured = {MAIL}
     world.appear("systemusers", 1, **{MAIL: None})
@@ -122,8 +118,7 @@ async def test_what_teams_roles_and_contacts_in_between_name_follows(entity_set:
     assert await world.run() == [(expected, guid(900))]
 
 
-async def test_doctor_is_quiet_once_all_of_them_have_appeared() -> None:
-    world = World()
+async def test_doctor_is_quiet_once_all_of_them_have_appeared(world: World) -> None:
     world.stored["hidden", "systemusers"] = {"rows": 2, "first": guid(1), "at": "2026-03-04T12:00:00.000Z"}
     await world.unseen.note("systemusers", [guid(1), guid(2)])
     world.appear("systemusers", 1)
@@ -134,8 +129,7 @@ async def test_doctor_is_quiet_once_all_of_them_have_appeared() -> None:
     assert ("hidden", "systemusers") not in world.stored
 
 
-async def test_who_crashes_before_everything_is_sent_asks_again() -> None:
-    world = World()
+async def test_who_crashes_before_everything_is_sent_asks_again(world: World) -> None:
     await world.unseen.note("systemusers", [guid(1)])
     world.appear("systemusers", 1)
     world.broker_away = True
@@ -145,8 +139,7 @@ async def test_who_crashes_before_everything_is_sent_asks_again() -> None:
     assert ("account", guid(900)) in await world.run()
 
 
-async def test_a_vendor_that_is_away_is_asked_again() -> None:
-    world = World()
+async def test_a_vendor_that_is_away_is_asked_again(world: World) -> None:
     await world.unseen.note("systemusers", [guid(1)])
     world.appear("systemusers", 1)
     world.dataverse_away = True
@@ -155,15 +148,13 @@ async def test_a_vendor_that_is_away_is_asked_again() -> None:
     assert ("account", guid(900)) in await world.run()
 
 
-async def test_without_storage_nothing_is_sent_without_its_owner() -> None:
-    world = World()
+async def test_without_storage_nothing_is_sent_without_its_owner(world: World) -> None:
     world.storage_away = True
     with pytest.raises(MsiSyncError, match="StorageAway"):
         await world.unseen.note("systemusers", [guid(1)])
 
 
-async def test_an_id_is_noted_once_and_their_number_is_bounded() -> None:
-    world = World()
+async def test_an_id_is_noted_once_and_their_number_is_bounded(world: World) -> None:
     for _ in range(2):
         await world.unseen.note("systemusers", [guid(number) for number in range(20_000)])
     noted = [id_ for (kind, _), value in world.stored.items() if kind == "unseen" for id_ in value["ids"]]
