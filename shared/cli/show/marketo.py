@@ -44,9 +44,14 @@ async def look(marketo: MarketoClient, schema: Schema, tables: Collection[str], 
 
 
 async def _deleted_flag(schema: Schema, tables: Collection[str]) -> str:
-    """The field of persons whose rows are deleted, if there is one."""
+    """The field of persons whose rows are deleted, if there is one: costs nothing where sync.toml names none."""
     table = next((table for table in PERSON_TABLES if table in tables), "")
-    return (await schema.of(table)).deleted_flag if table else ""
+    if not table or not schema.config.lifecycle.deleted_flag:
+        return ""
+    try:
+        return (await schema.of(table)).deleted_flag
+    except ConfigurationError:  # what is wrong is told of the mapping
+        return ""
 
 
 def _found(person: Person) -> list[dict[str, Any]]:
