@@ -23,7 +23,7 @@ from ..config.version import commit, deployed
 from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
-from . import lifecycle, pause, resync, write_back
+from . import lifecycle, link, pause, resync, write_back
 from .command import Command, Exit, Result
 from .context import SETTINGS_FILE, Context
 from .dead_letters import command as dead_letters
@@ -46,6 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     pause.PAUSE,
     pause.RESUME,
     resync.COMMAND,
+    link.COMMAND,
     write_back.COMMAND,
     lifecycle.COMMAND,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..model.codes import Kind, marketo_record
 from ..sync.delete_brake import CODE as BRAKE
+from ..sync.matches import AMBIGUOUS
 
 REPLAY = "msisync dead-letters replay"
 DISCARD = "msisync dead-letters discard"
@@ -12,6 +13,7 @@ RELEASE = "msisync lifecycle release"
 #: What is to be fixed before the replay, by code; other codes by their kind.
 _MEND = {
     "RowHidden": "give a security role of the sync user Read on the table, for the whole organisation",
+    AMBIGUOUS: "say which person it is (msisync link), or merge them in Marketo",
     "ParentMissing": "see why the parent does not sync",
     "1022": "move or delete in Marketo what refers to the record",
     "UnknownAnswer": "see what stands between the app and Marketo, and whether Marketo is well",

@@ -56,7 +56,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     with progress.status("Counting" if not applied else "Sending") as status:
         async for records in _pages(context, given, unknown, applied=applied):
             if applied and not given.all_parked:
-                await _send(context, records)
+                await send(context, records)
             sent.update(record.table for record in records)
             status.update(f"{'Sent' if applied else 'Counted'}: {sent.total():,}")
     least, most = marketo_calls(sent)
@@ -113,7 +113,7 @@ async def _named(context: Context, tables: list[str], ids: Sequence[str], unknow
         for part in chunked(missing, MAX_IDS):
             found += await context.dataverse.rows(table.entity_set, table.key, part, [table.key])
         missing = [id_ for id_ in missing if id_ not in set(found)]
-        yield [_record(name, id_) for id_ in found]
+        yield [forced(name, id_) for id_ in found]
     unknown += missing
 
 
@@ -122,10 +122,11 @@ async def _queried(context: Context, name: str, query: str) -> _Pages:
     table = TABLES[name][1]
     url = f"{API}/{table.entity_set}?$select={table.key}&$filter={quote(query)}"
     async for page in context.dataverse.pages(url):
-        yield [_record(name, str(row[table.key]).lower()) for row in page]
+        yield [forced(name, str(row[table.key]).lower()) for row in page]
 
 
-def _record(table: str, id_: str) -> Record:
+def forced(table: str, id_: str) -> Record:
+    """A row that is sent whether or not it has changed."""
     return Record(table, id_, datetime.now(UTC), forced=True)
 
 
@@ -141,13 +142,13 @@ async def _parked(context: Context, *, applied: bool) -> _Pages:
                 await store.put(replace(note, state=NoteState.UNASKED, cause=None) for note in notes)
         async for page in store.everybody(name):
             if applied and page:
-                await _send(context, [replace(child.record, released=True, forced=True) for child in page])
+                await send(context, [replace(child.record, released=True, forced=True) for child in page])
                 await store.remove(page)
             yield [child.record for child in page]
 
 
-async def _send(context: Context, records: Sequence[Record]) -> None:
-    """Return when the broker has them all."""
+async def send(context: Context, records: Sequence[Record]) -> None:
+    """Send these to their entities' queues; the broker has them all then."""
     by_entity: dict[str, list[Record]] = {}
     for record in records:
         by_entity.setdefault(TABLES[record.table][0].name, []).append(record)

@@ -11,6 +11,8 @@ from ..model.outcome import Failed
 Ambiguous = Literal["dead-letter", "oldest", "latest", "create"]
 #: How many persons a dead letter names.
 NAMED = 10
+#: The code of a row of which somebody must say who it is.
+AMBIGUOUS = "AmbiguousPerson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def choose(
 def too_many(what: str, row: str) -> Failed:
     """Several persons may be meant."""
     return Failed(
-        "AmbiguousPerson",
+        AMBIGUOUS,
         f"{what}; say which one it is with `msisync link {row} <marketo id>`, or merge them in Marketo and replay "
         "this record",
     )

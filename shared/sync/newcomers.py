@@ -109,11 +109,7 @@ class Newcomers:
         """Those of these leads that a contact comes from which is synced."""
         if not leads or "contact" not in self._tables:
             return set()
-        chosen = await self._schema.filter_of("contact")
-        columns = ",".join(sorted({ORIGIN, *chosen.columns}))
-        either = " or ".join(f"{ORIGIN} eq {lead}" for lead in sorted(leads))
-        found = await self._dataverse.query(f"{API}/contacts?$select={columns}&$filter={either}", deadline=deadline)
-        return {origin_of(row) for row in found if not chosen.excludes(row)} & set(leads)
+        return (await contacts_of(self._dataverse, self._schema, leads, deadline=deadline)).keys() & set(leads)
 
     async def _continue(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Contacts go on as the persons of the leads that they come from."""
@@ -187,6 +183,17 @@ class Newcomers:
         candidate.write, candidate.marketo_id = Write.BY_ID, person
         record = candidate.records[0]
         log.info("adopts table=%s id=%s marketo_id=%d why=%s", record.table, record.id, person, why)
+
+
+async def contacts_of(
+    dataverse: DataverseClient, schema: Schema, leads: Iterable[str], *, deadline: float | None = None
+) -> dict[str, str]:
+    """The synced contacts that come from these leads, by lead; at most 300 leads."""
+    chosen = await schema.filter_of("contact")
+    columns = ",".join(sorted({"contactid", ORIGIN, *chosen.columns}))
+    either = " or ".join(f"{ORIGIN} eq {lead}" for lead in sorted(leads))
+    found = await dataverse.query(f"{API}/contacts?$select={columns}&$filter={either}", deadline=deadline)
+    return {origin_of(row): str(row.get("contactid")).lower() for row in found if not chosen.excludes(row)}
 
 
 def _is_open(batch: Batch, candidate: Candidate) -> bool:

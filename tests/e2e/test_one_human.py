@@ -3,6 +3,8 @@
 import pytest
 
 from local.harness import Made, Rows, System
+from local.harness.commands import run_here
+from local.harness.showing import way_to
 from local.world.model import lookup
 
 LEADS = "/rest/v1/leads.json"
@@ -76,6 +78,17 @@ async def test_of_several_a_person_chooses(system: System) -> None:
     letter = await system.broker.dead_letter_of(contact.id)
     assert letter.code == "AmbiguousPerson"
     assert f"{numbers[0]}, {numbers[1]}" in str(letter.properties["message"])
+    command = ("link", "contact", contact.id, str(numbers[1]))
+    with way_to(system):
+        shown = await run_here(system.stack.settings_file, *command)
+        linked = await run_here(system.stack.settings_file, *command, "--apply")
+    assert (shown.code, linked.code) == (1, 0), linked
+    assert "To link them, add --apply" in shown.out
+    assert "its dead letter is gone" in linked.out
+    await system.changed(contact, id=numbers[1], lastName=contact.values["lastname"])
+    await system.broker.idle()
+    assert len(await with_address(system, contact)) == 2
+    assert len(await system.broker.dead_letters()) == 1, "it came back"
 
 
 async def test_a_qualified_lead_and_its_contact_are_one_person_in_either_order(system: System) -> None:

@@ -1,0 +1,262 @@
+"""`msisync link`: says which person of Marketo a row of Dynamics is, where the sync cannot tell.
+
+The key is written as the app writes it: under the lease of the persons, and after a look that was made under it. So
+the app can neither create another person for the row between the two, nor let another row adopt this one. After the
+write the row finds its person by its key, as any row does that was synced before.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ..marketo.client import Write
+from ..model.entities import PERSON, PERSON_TABLES
+from ..model.errors import MsiSyncError, NotNowError
+from ..sync.lease import Leases
+from ..sync.matches import AMBIGUOUS, Match, match_of
+from ..sync.newcomers import contacts_of
+from ..sync.reader import QUALIFIED_STATE
+from ..sync.schema import Schema
+from .command import Command, Exit, Result, guid, option, options, positive_number
+from .dead_letters.look import add_filters
+from .dead_letters.replay import replay
+from .finding import Finding, Severity, attention, failed, ok
+from .output import say
+from .resync import forced, send
+from .show.dynamics import Dynamics
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .context import Context
+
+#: An operator waits for the write no longer than that.
+WRITE_SECONDS = 60.0
+
+_MORE = """\
+For rows whose dead letter is AmbiguousPerson, because several persons of Marketo have their e-mail address, and for
+rows whose person has another address. Shows personal data.
+
+It looks whether both are there, whether the row is to be synced, and whether neither of them is linked to another one.
+--apply writes the row's id into the person, sends the row to be synced, and with it its dead letter AmbiguousPerson.
+
+Exit codes: 0 linked, or linked already; 1 a dry run with something to do; 2 refused, or it could not be done.
+Next: msisync show person <id>"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of Dynamics. `kept_out`: why it is not synced. `qualified`: its contact is the person; `contact`: which.
+
+    `name` and `email` may be empty. `elsewhere`: the table that has the id, where it is not this one; the row itself is
+    not there then.
+    """
+
+    table: str
+    id: str
+    is_there: bool = True
+    name: str = ""
+    email: str = ""
+    kept_out: str = ""
+    qualified: bool = False
+    contact: str = ""
+    elsewhere: str = ""
+
+    def __str__(self) -> str:
+        named = ", ".join(filter(None, [self.name, self.email]))
+        return f"{self.table} {self.id}" + (f" ({named})" if named else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What the two systems have. `person`: the one that is meant, with its address; None: there is none.
+
+    `holders`: the persons that have the row's id.
+    """
+
+    row: Row
+    person: Match | None = None
+    email: str = ""
+    holders: Sequence[int] = ()
+
+
+def judge(sides: Sides, number: int) -> Finding:
+    """Whether the row can be linked to Marketo's person `number`, or is; else why not."""
+    row, person = sides.row, sides.person
+    return _unfit(row) or _taken(row, person, number, sides.holders) or _fit(row, sides, number)
+
+
+def _unfit(row: Row) -> Finding | None:
+    """What speaks against the row."""
+    if not row.is_there:
+        where = f"it is a {row.elsewhere}: msisync link {row.elsewhere} {row.id} <marketo id>" if row.elsewhere else ""
+        return failed(
+            f"Dynamics has no {row}", where or "check the id, and that the sync user may read the row", code="NoRow"
+        )
+    if row.kept_out:
+        remedy = "change the row, or the filter of sync.toml, if it is to be synced"
+        return failed(f"{row} is excluded from the sync: {row.kept_out}", remedy, code="Filtered")
+    if row.qualified:
+        which = f"contact {row.contact}" if row.contact else "that contact"
+        return failed(f"{row} was qualified: its contact goes on as its person", f"link {which}", code="Qualified")
+    return None
+
+
+def _taken(row: Row, person: Match | None, number: int, holders: Sequence[int]) -> Finding | None:
+    """What speaks against the person, or for another one."""
+    if person is None:
+        remedy = "check the id: of persons that were merged, only one keeps it; msisync must see the person's partition"
+        return failed(f"Marketo has no person {number}", remedy, code="NoPerson")
+    if person.key and person.key != row.id:
+        remedy = f"see whose it is: msisync show person {person.key}"
+        return failed(f"Marketo's person {number} has another Dynamics id: {person.key}", remedy, code="OtherRow")
+    if others := [str(other) for other in holders if other != number]:
+        text = f"{row} is in Marketo already, as person {', '.join(others)}"
+        return failed(text, f"if person {number} is the same human, merge the two in Marketo", code="OtherPerson")
+    return None
+
+
+def _fit(row: Row, sides: Sides, number: int) -> Finding:
+    email = sides.email or "no e-mail address"
+    if sides.person and sides.person.key:
+        return ok(f"{row} is Marketo's person {number} ({email})", code="AlreadyLinked")
+    return attention(f"{row} is not linked yet to Marketo's person {number} ({email})", "--apply", code="NotLinked")
+
+
+async def run(context: Context, given: Namespace, progress: Console) -> Result:
+    """Link the two, or say what would be done. Raises MsiSyncError when one of the systems does not answer."""
+    with progress.status("Looking at both"):
+        row = await _row(context, given.table, given.id)
+        finding = judge(await _sides(context, row, given.person), given.person)
+        if given.apply and finding.code == "NotLinked":
+            finding = await _link(context, row, given.person)
+    data: dict[str, Any] = {
+        "applied": bool(given.apply and finding.severity is Severity.OK),
+        "table": row.table, "id": row.id, "marketo_id": given.person,
+        "verdict": {"code": finding.code, "sentence": finding.text, "remedy": finding.remedy},
+        "dead_letters": 0, "sent": False, "not_sent_because": "",
+    }  # fmt: skip
+    if data["applied"]:
+        data |= await _send_on(context, given, progress)
+    found = Exit.FAILED if data["not_sent_because"] else finding.exit
+    return Result(found, data, partial(_show, finding=finding, data=data))
+
+
+async def _row(context: Context, table: str, id_: str) -> Row:
+    dynamics = Dynamics(context.dataverse, context.metadata, context.config)
+    found = {person.subject.table: person for person in await dynamics.find(id_)}
+    person = found.get(table)
+    if person is None:
+        return Row(table, id_, is_there=False, elsewhere=next(iter(found), ""))
+    contact = ""
+    if table == "lead" and "contact" in context.config.tables:
+        contact = (await contacts_of(context.dataverse, _schema(context), [id_])).get(id_, "")
+    qualified = bool(contact) or (table == "lead" and person.row.get("statecode") == QUALIFIED_STATE)
+    subject = person.subject
+    email = str(person.details.get("email") or "")
+    return Row(table, id_, True, subject.name, email, subject.kept_out, qualified, contact)
+
+
+def _schema(context: Context) -> Schema:
+    return Schema(context.config, context.metadata, context.marketo, clock=time.monotonic)
+
+
+async def _sides(context: Context, row: Row, number: int) -> Sides:
+    """What Marketo has of both; costs two calls. Nothing is asked for a row that cannot be linked."""
+    if _unfit(row):
+        return Sides(row)
+    marketo = context.marketo
+    key = marketo.key_of(PERSON)
+    fields = ("id", "email", key)
+    rows = [each for each in await marketo.read(PERSON, "id", [str(number)], fields) if each.get("id") == number]
+    holders = [match for each in await marketo.read(PERSON, key, [row.id], fields) if (match := match_of(each, key))]
+    person, email = (match_of(rows[0], key), str(rows[0].get("email") or "")) if rows else (None, "")
+    return Sides(row, person, email, [match.id for match in holders])
+
+
+async def _link(context: Context, row: Row, number: int) -> Finding:
+    """Write the key, and see that it is there."""
+    longest = context.settings.marketo.longest_call
+    leases = Leases(context.state, instance_id=uuid4().hex, longest_call=longest, clock=time.monotonic)
+    sending = leases.of(PERSON.name)
+    key = context.marketo.key_of(PERSON)
+    try:
+        async with sending.held():
+            finding = judge(await _sides(context, row, number), number)
+            if finding.code != "NotLinked":
+                return finding
+            body = json.dumps({"id": number, key: row.id}).encode()
+            (result,) = await context.marketo.upsert(
+                PERSON, [body], deadline=time.monotonic() + WRITE_SECONDS, begin=partial(sending.begin, [row.id]),
+                write=Write.BY_ID,
+            )  # fmt: skip
+            sending.ended([row.id])
+            if result.code:
+                return failed(
+                    f"Marketo refused it: {result.code}, {result.message}", "run msisync doctor", code="Refused"
+                )
+            finding = judge(await _sides(context, row, number), number)
+    except NotNowError as error:
+        busy = f"{error.message}; try again in a minute, or stop the sync of persons meanwhile: msisync pause person"
+        raise MsiSyncError(error.code, busy if error.code != "StorageAway" else error.message) from None
+    if finding.code != "AlreadyLinked":
+        text = f"Marketo took it, but it is not as it should be: {finding.text}"
+        return failed(text, finding.remedy, code="NotStored")
+    return ok(finding.text.replace(" is Marketo's", " is now Marketo's", 1), code="Linked")
+
+
+async def _send_on(context: Context, given: Namespace, progress: Console) -> dict[str, Any]:
+    """Have the row synced: by its dead letter, if it has one, which goes with it."""
+    filters = ArgumentParser()
+    add_filters(filters)
+    options = Namespace(apply=True, max=0, again=True)
+    wanted = filters.parse_args(["--id", given.id, "--code", AMBIGUOUS], options)
+    try:
+        replayed = await replay(context, wanted, progress)
+        if not replayed.data["went"]:
+            await send(context, [forced(given.table, given.id)])
+    except MsiSyncError as error:
+        return {"not_sent_because": f"{error.code}: {error.message}"}
+    return {"dead_letters": replayed.data["went"], "sent": True}
+
+
+def _show(console: Console, *, finding: Finding, data: Mapping[str, Any]) -> None:
+    say(console, f"{finding.text}.", finding.severity.colour)
+    row = f"{data['table']} {data['id']}"
+    if finding.severity is Severity.FAILED:
+        say(console, f"  next: {finding.remedy}")
+    elif finding.code == "NotLinked":
+        say(console, "Nothing has been changed. To link them, add --apply.")
+    elif data["not_sent_because"]:
+        say(console, f"It could not be sent to be synced: {data['not_sent_because']}", "red")
+        say(console, f"  next: msisync resync {row}")
+    elif data["sent"]:
+        letters = ", and its dead letter is gone" if data["dead_letters"] else ""
+        say(console, f"It is on its way to be synced{letters}. To see it: msisync show person {data['id']}")
+
+
+def _table(text: str) -> str:
+    if text not in PERSON_TABLES:
+        raise ArgumentTypeError(f"{text!r} is neither contact nor lead")
+    return text
+
+
+COMMAND = Command(
+    "link",
+    "say which person of Marketo a row of Dynamics is",
+    _MORE,
+    run,
+    options(
+        option("table", type=_table, help="contact or lead"),
+        option("id", type=guid, help="id of the row in Dynamics"),
+        option("person", type=positive_number, metavar="marketo-id", help="id of the person in Marketo"),
+        option("--apply", action="store_true", help="do it; without it nothing is changed"),
+    ),
+)
