@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +14,7 @@ from ..azure.parked_table import Store
 from ..azure.service_bus import Bus, Outgoing
 from ..azure.shared_state import State
 from ..config import settings, sync_toml
-from ..config.settings import DataverseSettings, Settings
+from ..config.settings import Settings
 from ..config.sync_toml import SyncConfig
 from ..dataverse.client import DataverseClient
 from ..dataverse.metadata import Metadata
@@ -105,15 +104,14 @@ def _shared() -> _Shared:
 @cache
 def pipeline() -> Pipeline:
     """The one pipeline of this process. Raises ConfigurationError with every problem of settings and sync.toml."""
-    with_others = _shared()
-    given, rules, circuits = with_others.settings, with_others.rules, with_others.circuits
-    dataverse, marketo, bus = with_others.dataverse, with_others.marketo, with_others.bus
-    clock = time.monotonic
+    shared, clock = _shared(), time.monotonic
+    given, rules, state, circuits = shared.settings, shared.rules, shared.state, shared.circuits
+    dataverse, budget, marketo, bus = shared.dataverse, shared.budget, shared.marketo, shared.bus
     known = Known(clock=clock)
-    arrivals = Arrivals(with_others.state, known, now=_now)
+    arrivals = Arrivals(state, known, now=_now)
     synced = {table: rules.columns_of(table) for table in rules.tables}
     trickle = Trickle(
-        with_others.budget.refresh,
+        budget.refresh,
         daily_calls=given.marketo.daily_calls,
         share=given.marketo.trickle_share,
         longest=given.marketo.trickle_window,
@@ -121,14 +119,18 @@ def pipeline() -> Pipeline:
     )
     bursts = Bursts(burst_batch=given.sync.burst_batch, seconds=given.sync.burst_window, now=_now, trickle=trickle)
     metadata = Metadata(dataverse)
-    reference_state = ReferenceState(with_others.state)
-    renamed_labels = RenamedLabels(with_others.state, dataverse, metadata, language=rules.language, now=_now)
+    reference_state = ReferenceState(state)
+    renamed_labels = RenamedLabels(state, dataverse, metadata, language=rules.language, now=_now)
     dependants = Dependants(dataverse, reference_state, rules, hidden_columns=metadata.hidden_columns)
-    unseen = Unseen(with_others.state, dependants, now=_now)
+    unseen = Unseen(state, dependants, now=_now)
     store = Store(given.storage)
     parking = Parking(
         store, bus, given.queues, now=_now, check_after=given.sync.parent_check, max_wait=given.sync.parent_wait
     )
+
+    async def organization_id() -> str:
+        return given.dataverse.organization_id.lower() or await dataverse.organization_id()
+
     engine = Engine(
         dataverse=dataverse,
         marketo=marketo,
@@ -147,7 +149,7 @@ def pipeline() -> Pipeline:
         known=known,
         persons=rules.person,
         circuits=circuits,
-        leases=Leases(with_others.state, instance_id=uuid4().hex, longest_call=given.marketo.longest_call, clock=clock),
+        leases=Leases(state, instance_id=uuid4().hex, longest_call=given.marketo.longest_call, clock=clock),
         tables=list(rules.tables),
         clock=clock,
         now=_now,
@@ -174,19 +176,17 @@ def pipeline() -> Pipeline:
         marketo=marketo,
         known=known,
         dependants=dependants,
-        counts=Counts(with_others.state, now=_now),
-        left_out=LeftOutRows(with_others.state, now=_now),
-        gauges=Gauges(
-            with_others.budget, with_others.state, store, daily_calls=given.marketo.daily_calls, now=_now
-        ).tell,
+        counts=Counts(state, now=_now),
+        left_out=LeftOutRows(state, now=_now),
+        gauges=Gauges(budget, state, store, daily_calls=given.marketo.daily_calls, now=_now).tell,
         tables={table: rules.filter_columns(table) for table in rules.tables},
-        organization_id=_Organization(given.dataverse, dataverse).id,
-        is_echo=Echoes(with_others.plans, dataverse.user_id, synced=synced, clock=clock).is_echo,
-        written_again=partial(due.again, with_others.state, now=_now),
+        organization_id=organization_id,
+        is_echo=Echoes(shared.plans, dataverse.user_id, synced=synced, clock=clock).is_echo,
+        written_again=partial(due.again, state, now=_now),
         relabel=renamed_labels.send,
         look_again=unseen.look_again,
         now=_now,
-        note=Heartbeat(with_others.state, now=_now, clock=clock).beat,
+        note=Heartbeat(state, now=_now, clock=clock).beat,
         delivered=_clock.at_least,
     )
 
@@ -194,23 +194,23 @@ def pipeline() -> Pipeline:
 @cache
 def redelivery() -> Redelivery:
     """What brings back messages that the broker gave up. Raises ConfigurationError as `pipeline` does."""
-    with_others = _shared()
-    return Redelivery(with_others.bus, with_others.settings.queues, with_others.state, now=_now)
+    shared = _shared()
+    return Redelivery(shared.bus, shared.settings.queues, shared.state, now=_now)
 
 
 @cache
 def write_back() -> WriteBack:
     """The one write-back of this process. Raises ConfigurationError as `pipeline` does."""
-    with_others = _shared()
+    shared = _shared()
     return write_back_of(
-        with_others.settings,
-        state=with_others.state,
-        plans=with_others.plans,
-        dataverse=with_others.dataverse,
-        marketo=with_others.marketo,
-        send=with_others.bus.send,
-        turn=partial(with_others.circuits.attempt, CIRCUIT),
-        time_budget=with_others.settings.sync.time_budget,
+        shared.settings,
+        state=shared.state,
+        plans=shared.plans,
+        dataverse=shared.dataverse,
+        marketo=shared.marketo,
+        send=shared.bus.send,
+        turn=partial(shared.circuits.attempt, CIRCUIT),
+        time_budget=shared.settings.sync.time_budget,
     )
 
 
@@ -247,19 +247,3 @@ def write_back_of(
         dry_run=dry_run,
         on_progress=on_progress,
     )
-
-
-class _Organization:
-    """The organisation that may post: as set, else the one that the credentials sign in to, asked once."""
-
-    def __init__(self, given: DataverseSettings, dataverse: DataverseClient) -> None:
-        self._id = given.organization_id.lower()
-        self._dataverse = dataverse
-        self._lock = asyncio.Lock()
-
-    async def id(self) -> str:
-        """Its id, lower case."""
-        async with self._lock:
-            if not self._id:
-                self._id = await self._dataverse.organization_id()
-            return self._id

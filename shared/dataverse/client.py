@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -38,6 +40,7 @@ class _Query(Request):
     """A request whose answer is a page of rows."""
 
 
+@dataclass(repr=False)
 class DataverseClient(VendorClient):
     """Reads and writes of one environment, tried again where that helps, classified where it does not."""
 
@@ -50,6 +53,9 @@ class DataverseClient(VendorClient):
         "If-None-Match": "null",
         "Prefer": 'odata.include-annotations="Microsoft.Dynamics.CRM.lookuplogicalname"',
     }
+
+    _who: Mapping[str, Any] = field(default_factory=dict, init=False)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def rows(
         self, entity_set: str, key: str, ids: Sequence[str], columns: Iterable[str], *, deadline: float | None = None
@@ -67,18 +73,20 @@ class DataverseClient(VendorClient):
         return found
 
     async def organization_id(self) -> str:
-        """The id of the organisation that the credentials sign in to, lower case."""
-        return await self._who("OrganizationId")
+        """The id of the organisation that the credentials sign in to, lower case; asked once."""
+        return await self._who_am_i("OrganizationId")
 
     async def user_id(self) -> str:
-        """The id of the user that the credentials sign in as, lower case."""
-        return await self._who("UserId")
+        """The id of the user that the credentials sign in as, lower case; asked once."""
+        return await self._who_am_i("UserId")
 
-    async def _who(self, name: str) -> str:
-        found = (await self.get(f"{API}/WhoAmI")).get(name)
-        if not isinstance(found, str):
-            raise _not_documented(f"WhoAmI without {name}")
-        return found.lower()
+    async def _who_am_i(self, name: str) -> str:
+        async with self._asking:
+            answer = self._who or await self.get(f"{API}/WhoAmI")
+            if not isinstance(answer.get(name), str):
+                raise _not_documented(f"WhoAmI without {name}")
+            self._who = answer
+        return str(answer[name]).lower()
 
     async def get(self, url: str, *, headers: Mapping[str, str] | None = None, deadline: float | None = None) -> Any:
         """The answer to any GET of the Web API (`url` from API on): a JSON object."""

@@ -1,23 +1,7 @@
-"""Every error that this product raises, as one tree.
+"""Every error that this product raises, but for LeaseLostError of shared/write_back/lease.py: one tree.
 
-::
-
-    MsiSyncError                 code + a message that says what to do next
-    ├── ConfigurationError       settings or sync.toml cannot be used; nothing works until an operator fixes it
-    ├── NotificationError        a body from Dynamics that names no row (shared/dataverse/notifications.py)
-    ├── MessageError             a message on an entity queue that does not follow the contract (model/record.py)
-    ├── DefectError              anything else that was raised in an invocation, without its text
-    ├── LeaseLostError           a run of the write-back was stopped (shared/write_back/lease.py)
-    ├── NotNowError              records must come again, for no fault of theirs (shared/sync/lease.py)
-    ├── UnavailableError         Azure did not do what was asked
-    │   ├── StorageUnavailableError   Table Storage (raised by shared/azure/table.py)
-    │   └── BrokerUnavailableError    Service Bus (raised by shared/azure/service_bus.py)
-    ├── SignInError              Entra or Marketo identity refused the credentials
-    └── VendorError              Dataverse or Marketo answered with an error, or not at all; see `kind`
-        ├── DataverseError
-        └── MarketoError
-
-What a vendor's code means is decided in one place, the table of shared/model/codes.py.
+Each has a code and a message that says what to do next. What a vendor's code means is decided in one place, the table
+of shared/model/codes.py.
 """
 
 from __future__ import annotations

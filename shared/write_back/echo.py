@@ -40,7 +40,6 @@ class Echoes:
     _: KW_ONLY
     synced: Mapping[str, frozenset[str]]
     clock: Callable[[], float]
-    _user: str = field(default="", init=False)
     _written: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
     _looked_up: float = field(default=-PLAN_SECONDS, init=False)
 
@@ -67,8 +66,8 @@ class Echoes:
 
     async def _is_me(self, notification: Notification) -> bool:
         try:
-            self._user = self._user or await self.user_id()
+            user = await self.user_id()
         except MsiSyncError as error:
             log.warning("echo_unknown error=%s", type(error).__name__)
             return False
-        return self._user in (notification.initiating_user_id, notification.user_id)
+        return user in (notification.initiating_user_id, notification.user_id)

@@ -1,6 +1,5 @@
 """How the product is wired: from settings alone, without a connection, and with logs that can be read."""
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 
 from shared.app import composition
-from shared.config.settings import DataverseSettings
 from shared.model.errors import ConfigurationError
 from shared.telemetry import export
 from tests.support.settings import ENVIRONMENT
@@ -78,21 +76,14 @@ def test_requests_with_300_ids_are_not_logged_by_the_kilobyte() -> None:
     assert logging.getLogger("httpx").isEnabledFor(logging.WARNING)
 
 
-class Dataverse:
-    def __init__(self) -> None:
-        self.asked = 0
-
-    async def organization_id(self) -> str:
-        self.asked += 1
-        await asyncio.sleep(0)
-        return "aa55bb66-0000-4000-8000-000000000001"
-
-
 @pytest.mark.parametrize("given", ["", "AA55BB66-0000-4000-8000-000000000001"])
-async def test_the_organisation_is_asked_for_once_unless_it_is_set(given: str) -> None:
-    dataverse: Any = Dataverse()
-    settings = DataverseSettings.model_validate(SETTINGS | {"DATAVERSE_ORGANIZATION_ID": given})
-    organization = composition._Organization(settings, dataverse)
-    told = await asyncio.gather(*(organization.id() for _ in range(5)))
-    assert set(told) == {"aa55bb66-0000-4000-8000-000000000001"}
-    assert dataverse.asked == (0 if given else 1)
+async def test_the_organisation_is_asked_for_unless_it_is_set(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAVERSE_ORGANIZATION_ID", given)
+    pipeline = composition.pipeline()
+    dataverse = composition._shared().dataverse
+
+    async def asked() -> str:
+        return "another"
+
+    monkeypatch.setattr(dataverse, "organization_id", asked)
+    assert await pipeline.organization_id() == (given.lower() or "another")

@@ -1,5 +1,6 @@
 """Dataverse's Web API client against a small app behind a mock transport."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -251,10 +252,13 @@ async def test_a_refused_sign_in_is_not_tried_again_and_costs_no_request(world: 
     assert world.requests == []
 
 
-async def test_the_organisation_is_told_in_lower_case() -> None:
-    world = World(httpx.Response(200, json={"OrganizationId": "AA55BB66-0000-4000-8000-00000000000A"}))
-    assert await world.client.organization_id() == "aa55bb66-0000-4000-8000-00000000000a"
-    assert world.requests[0].url.path == f"{API}/WhoAmI"
+async def test_the_organisation_and_the_user_are_told_in_lower_case_and_asked_for_once() -> None:
+    organization, user = "AA55BB66-0000-4000-8000-00000000000A", "AA55BB66-0000-4000-8000-00000000000B"
+    world = World(httpx.Response(200, json={"OrganizationId": organization, "UserId": user}))
+    told = await asyncio.gather(*(world.client.organization_id() for _ in range(5)))
+    assert set(told) == {organization.lower()}
+    assert await world.client.user_id() == user.lower()
+    assert [request.url.path for request in world.requests] == [f"{API}/WhoAmI"]
 
 
 def answers_of(*answers: bytes) -> httpx.Response:
