@@ -56,10 +56,7 @@ class Bus:
         self._senders: dict[str, tuple[ServiceBusSender, asyncio.Lock]] = {}
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Return when the broker has every message; raise BrokerUnavailableError when it has not.
-
-        In batches of one queue.
-        """
+        """Return when the broker has every message; raise BrokerUnavailableError when it has not."""
         by_queue: dict[str, list[Outgoing]] = {}
         for message in messages:
             by_queue.setdefault(message.queue, []).append(message)

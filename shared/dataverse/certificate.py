@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -28,7 +29,11 @@ def read(value: str, password: str, *, now: datetime) -> dict[str, str]:
     content = _content(value.strip())
     secret = password.encode() or None
     try:
-        key, certificates = _from_pem(content, secret) if b"-----BEGIN" in content else _from_pfx(content, secret)
+        if b"-----BEGIN" in content:
+            key, certificates = _from_pem(content, secret)
+        else:
+            key, first, others = pkcs12.load_key_and_certificates(content, secret)
+            certificates = [first, *others] if first else others
     except ConfigurationError:
         raise
     except Exception:  # noqa: BLE001  (cryptography raises many kinds; their texts may quote what they could not read)
@@ -59,18 +64,12 @@ def _content(value: str) -> bytes:
     if "-----BEGIN" in value:
         return value.replace("\\n", "\n").encode()
     try:
-        if _is_file(value):
-            return Path(value).read_bytes()
+        with suppress(OSError):  # base64 is too long for a name
+            if Path(value).is_file():
+                return Path(value).read_bytes()
         return base64.b64decode("".join(value.split()), validate=True)
-    except (OSError, ValueError):
+    except ValueError:
         raise _unusable("is neither a PEM, nor a PFX in base64, nor the path of a file that can be read") from None
-
-
-def _is_file(value: str) -> bool:
-    try:
-        return Path(value).is_file()
-    except (OSError, ValueError):  # base64 is too long for a name
-        return False
 
 
 def _from_pem(content: bytes, password: bytes | None) -> tuple[object, list[x509.Certificate]]:
@@ -92,11 +91,6 @@ def _lines(found: re.Match[bytes]) -> bytes:
     if b"\n" not in body.strip():
         body = b"\n" + b"\n".join(body.split()) + b"\n"
     return b"-----BEGIN " + kind + b"-----" + body + b"-----END " + kind + b"-----\n"
-
-
-def _from_pfx(content: bytes, password: bytes | None) -> tuple[object, list[x509.Certificate]]:
-    key, own, others = pkcs12.load_key_and_certificates(content, password)
-    return key, [found for found in (own, *others) if found]
 
 
 def _check_dates(own: x509.Certificate, now: datetime) -> None:

@@ -104,13 +104,10 @@ class Metadata:
 
         By behaviour, not by format: a column that only shows the day still holds a moment (dataverse.md 4.2).
         """
-        found: dict[str, str] = {}
-        for name, (behavior, format_) in (await self._dates(table)).items():
-            if behavior == "DateOnly":
-                found[name] = "Date"
-            elif format_ == "DateOnly":
-                found[name] = "Day"
-        return found
+        dates = await self._dates(table)
+        return {
+            name: "Date" if kinds[0] == "DateOnly" else "Day" for name, kinds in dates.items() if "DateOnly" in kinds
+        }
 
     async def labels(self, table: str, columns: frozenset[str], language: int) -> dict[str, dict[int, str]]:
         """Choice labels by column and value, in `language`, or in another language without one in it."""

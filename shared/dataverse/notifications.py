@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -20,8 +21,6 @@ from typing import Any, Final, Literal
 from ..model.errors import NotificationError
 from ..model.ids_and_times import guid, moment
 from .dotnet_json import keys, lookup
-
-__all__ = ["Change", "Notification", "NotificationError", "Operation", "parse"]
 
 Operation = Literal["upsert", "delete"]
 
@@ -155,8 +154,10 @@ def _rows(kind: str, context: dict[str, Any]) -> list[_Row]:
     table = _table(context.get("PrimaryEntityName"), "PrimaryEntityName")
     row = _id(context.get("PrimaryEntityId"), "PrimaryEntityId")
     primary = [(table, row)] if table and row else []
-    if kind in _MANY_ROWS:
-        rows = primary + _named(_places(kind, table, context), table, context)
+    if kind == "createmultiple" and not (table and lookup(context.get(_OUT), "Ids")):
+        rows = primary + _named(((_IN, "Targets"),), table, context)
+    elif kind in _MANY_ROWS:
+        rows = primary + _named(_MANY_ROWS[kind], table, context)
     elif kind in _CLOSING:
         # The primary row may be the closing activity; the opportunity is the row that this message is about.
         rows = _closed_opportunity(context) or primary
@@ -165,13 +166,6 @@ def _rows(kind: str, context: dict[str, Any]) -> list[_Row]:
     if not rows:
         raise _no_row(context)
     return rows
-
-
-def _places(kind: str, table: str | None, context: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Where a message of several rows names them."""
-    if kind == "createmultiple" and not (table and lookup(context.get(_OUT), "Ids")):
-        return ((_IN, "Targets"),)
-    return _MANY_ROWS[kind]
 
 
 def _named(places: tuple[tuple[str, str], ...], table: str | None, context: dict[str, Any]) -> list[_Row]:
@@ -239,10 +233,9 @@ def _id(value: object, name: str) -> str | None:
 
 
 def _fact_id(context: dict[str, Any], name: str) -> str | None:
-    try:
+    with suppress(ValueError):
         return guid(context.get(name))
-    except ValueError:
-        return None
+    return None
 
 
 def _text(value: object) -> str | None:

@@ -44,7 +44,6 @@ class Parent:
 @dataclass(frozen=True, slots=True)
 class WillNotCome:
     """Why a parent will not be in Marketo until somebody acts: its dead letter, or what it is skipped for (`skipped`).
-
     `since`: when that was found out.
     """
 

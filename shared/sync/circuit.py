@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -78,10 +78,6 @@ class Outage:
             seconds = max(seconds, error.retry_after)
         until = now + timedelta(seconds=seconds)
         return cls(before.since if before else now, until, f"{error.system} {error}", failures, error.code)
-
-    def probed_until(self, until: datetime) -> Outage:
-        """While somebody makes a probe: nobody else does before this moment."""
-        return replace(self, until=until)
 
     @property
     def probe(self) -> int:

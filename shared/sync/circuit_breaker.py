@@ -18,7 +18,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -208,7 +208,7 @@ class Circuits:
             return True
         if outage.is_open(now):
             return False
-        mine = outage.probed_until(now + timedelta(seconds=self.seconds))
+        mine = replace(outage, until=now + timedelta(seconds=self.seconds))  # nobody else makes a probe before that
         circuit.set(mine, shared=shared)  # at once: others of this process ask while storage is asked
         if shared and not await self._take_shared(name, circuit, mine, now):
             return False
@@ -225,7 +225,7 @@ class Circuits:
             nonlocal theirs
             theirs = Outage.from_json(value) if value else None
             if theirs and self._is_from_the_future(name, theirs, now):
-                theirs = mine.probed_until(now)
+                theirs = replace(mine, until=now)
             return mine.as_json() if theirs and not theirs.is_open(now) else None
 
         if not await self._storage(lambda state: state.change(KIND, name, take)):

@@ -40,9 +40,8 @@ _UNCOUNTED_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A row that is to be written. `digest`: of the values that were refused; `dead`: it is in dead-letters.
-
-    `noted`: when this was written.
+    """A row that is to be written. `digest`: of the values that were refused; `dead`: it is in dead-letters; `noted`:
+    when this was written.
     """
 
     table: str

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.dataverse.notifications import Change, Notification, NotificationError, parse
-from shared.model.errors import MsiSyncError
+from shared.dataverse.notifications import Change, Notification, parse
+from shared.model.errors import MsiSyncError, NotificationError
 from tests.support.notifications import (
     ACCOUNT,
     CONTACT,

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.dataverse.notifications import Notification, NotificationError, parse
+from shared.dataverse.notifications import Notification, parse
+from shared.model.errors import NotificationError
 from tests.support.notifications import DATA
 
 SAMPLES = sorted(DATA.glob("*.json"))
