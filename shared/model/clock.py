@@ -1,13 +1,10 @@
 """The time of day, put right by storage's and the broker's clocks when the instance's own is wrong.
 
-Instances compare stamps and schedule messages for each other: one whose clock is hours ahead would put work off for
-hours, and end everybody's day. Every answer of Table Storage carries its time, so a wrong clock is noticed with the
-first of them. While storage is away, what is left is when the broker took in the messages that it delivers: it is
-later now, but nobody knows how much, for messages may have waited. A clock that is hours ahead looks like a right one
-after hours of waiting, so it is then as late as the newest message: what is scheduled in the past comes at once, with
-a new stamp, where what is scheduled hours ahead would come hours late.
-
-What was heard last is carried on by the monotonic clock, so a clock that is set wrong afterwards is noticed as well.
+Instances compare stamps and schedule messages for each other, and one clock that is hours ahead would put work off for
+hours. Every answer of Table Storage carries its time, which is carried on by the monotonic clock. While storage is
+away, it is at least as late as the newest message that the broker took in; how much later, nobody knows, for messages
+may have waited. A wrong clock is then as late as that message: what is scheduled in the past comes at once, with a new
+stamp.
 """
 
 from __future__ import annotations

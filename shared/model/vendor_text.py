@@ -1,9 +1,8 @@
 """Vendors' error texts in our own words: codes, names that we have sent, and fixed phrases.
 
-Vendors quote the values that they refuse ("Invalid value for field 'email' and value '…'"), and a quoted value may
-contain anything: quotes, line breaks, what looks like another field. So no vendor's text is passed on as it is. A text
-of a known form is rewritten, with the kind of the value instead of the value. Of any other text, what remains is the
-meaning of its code, and those names in it that the call has sent.
+Vendors quote the values that they refuse, and a value may contain anything. So no vendor's text is passed on as it is.
+A text of a known form is rewritten, with the kind of the value instead of the value. Of any other text, what remains is
+the meaning of its code, and those names in it that the call has sent.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Which records of a burst are in Marketo, told by the function that stored them to those that sync their children.
 
-Every function may run in a process of its own, so a child's function does not know what its parents' function has just
-stored, and would ask Marketo for every parent. Instead, each invocation of a burst leaves one short-lived row in Table
-Storage for up to `MAX_KEYS` stored parents. It is a cache as `Known` is: where storage fails, or a row is not seen,
-Marketo is asked; an entry that is not true any more costs one refused call, after which it is forgotten.
+Each invocation of a burst leaves a short-lived row for up to `MAX_KEYS` stored parents. It is a cache as `Known` is:
+where storage fails, or a row is not seen, Marketo is asked; an entry that is not true any more costs one refused call.
 
 A row is `arrivals` / `<entity>|<moment>|<unique>` with, for each key, 16 bytes of its GUID and 8 of its Marketo id.
 """

@@ -1,14 +1,12 @@
 """Circuits: while a vendor is away, no calls are spent on it, and the records wait in their queues.
 
-One circuit for each entity at Marketo, and one for Dataverse. A call that fails after its own tries opens it. While it
-is open nobody calls; the time doubles from one probe to the next, up to five times its first length. Then one probe is
-made: at Marketo, a write without any record; at Dataverse, one chunk of records, each of its calls tried once. When it
-goes well the circuit closes, and the rest follows. A write of records to Marketo that fails opens nothing by itself: it
-may fail for what it holds (shared/sync/upserts.py).
+One circuit for each entity at Marketo, and one for Dataverse. A call that fails after its own tries opens it; the time
+until the next probe doubles, up to five times its first length. A probe is, at Marketo, a write without any record, and
+at Dataverse one chunk of records. A write of records to Marketo that fails opens nothing by itself: it may fail for
+what it holds (shared/sync/upserts.py).
 
-Every change is written to the shared state (`circuit`, name), so that operators see it and other instances hold still
-as well. An instance takes a probe by moving the row's `until`, and only the first one succeeds. Without storage each
-instance goes by what it has seen itself.
+Every change is written to the shared state (`circuit`, name). An instance takes a probe by moving the row's `until`,
+and only the first one succeeds. Without storage each instance goes by what it has seen itself.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Which fields of a person are its company's, and persons without a company in Dynamics who may have one in Marketo.
 
-A Marketo person cannot leave a company, only move to another one (marketo.md 5.3). What a lead that has left its
-account says of its company would be refused (1021), or would overwrite the account's own values for everybody in it.
-
-Who was in no company when Marketo was asked stays in none until this app links it: so that is remembered, as long as no
-other process has sent persons meanwhile (the lease tells), and until this process sends a link itself.
+A Marketo person cannot leave a company (marketo.md 5.3). What a lead that has left its account says of its company
+would be refused (1021), or would overwrite the account's own values. Who was in no company when Marketo was asked is
+remembered as long as no other process has sent persons meanwhile (the lease tells), and until this process sends a link
+itself.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Which records are in Marketo without a field that their row has a value for: kept in storage for `msisync show`.
 
-A row is `left_out_<entity>` / `<table>|<id>` with fields, reasons and kinds of values, never values:
+A row is `left_out_<entity>` / `<table>|<id>`. It goes when the record is synced with all its fields::
 
     {"at": "2026-03-04T12:00:00Z", "fields": [{"field": "email", "code": "1003", "reason": …, "value_class": …}]}
 
-It goes when the record is synced with all its fields. Records without such a row cost nothing: which there are is read
-once a minute, in one request. Nothing here is needed to sync.
+Records without such a row cost nothing: which there are is read once a minute. Nothing here is needed to sync.
 """
 
 from __future__ import annotations

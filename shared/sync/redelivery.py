@@ -1,10 +1,9 @@
 """Brings back what the broker gave up: messages of the trigger queues that were delivered in vain ten times.
 
-The platform binds a batch as a whole. One message whose body is an AMQP value or sequence (a foreign sender's; Dynamics
-and this app send data) cannot be bound to bytes, and the host abandons its whole batch, at once and ten times
-(azure-sdk-for-net, MessageToByteArrayConverter and ServiceBusListener). So a second later the broker dead-letters good
-messages with the bad one. The minute timer puts the bad one into dead-letters, with its reason, and sends the others
-again, each once: what is given up a second time stays in the queue's dead-letter sub-queue for an operator.
+The platform binds a batch as a whole. One message whose body is an AMQP value or sequence (a foreign sender's) cannot
+be bound to bytes, so the host abandons its whole batch ten times (azure-sdk-for-net, MessageToByteArrayConverter), and
+the broker dead-letters good messages with the bad one. The minute timer puts the bad one into dead-letters, with its
+reason, and sends the others again, once: what is given up a second time stays for an operator.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """What the processes of the app tell each other about reference data, in the shared state.
 
-Every function runs in processes of its own: a notification that one of them handles does not reach what the others
-keep. So two numbers stand in one row that everybody looks at before using what is kept: `rows` goes up when a user, a
-team or a role has changed in what matters, `schema` when an operator has looked at both sides' schema, after which
-nothing kept may decide. Beside them stands what was last acted upon: so an edit that changes nothing that matters costs
-nothing, however Dynamics tells of it.
+A notification that one process handles does not reach what the others keep. So two numbers stand in one row that
+everybody looks at before using what is kept: `rows` goes up when a user, a team or a role has changed in what matters,
+`schema` when an operator has looked at both sides' schema. Beside them stands what was last acted upon: an edit that
+changes nothing that matters costs nothing.
 
 =============  ==============================  ==================================================================
 PartitionKey   RowKey                          Value

@@ -1,21 +1,15 @@
-"""When a record comes again, and when what follows from a change is synced.
-
-There are four reasons to wait, and one decision for each record (`comes_again`, and the windows for new changes):
+"""When a record comes again, and when what follows from a change is synced. There are four reasons to wait:
 
 * Back-off: a counted try waits longer than the last one, a little spread. Other waits are as the outcome says.
 * Soon: what waits for the rest of this turn comes at once, after the messages that are visible already.
-* Bursts: while one lasts, time is cut into cycles, and in each cycle every entity has its turn, parents before
-  children: with cycles of 20 s, sales persons at 0 s, companies at 4 s, persons at 8 s, opportunities at 12 s, roles at
-  16 s. What is routed during a cycle waits for the turns of the next one, so it meets its parents there.
-* Trickle: a steady stream of single changes must not eat Marketo's day. While the day's use is ahead of the pace,
-  changes go at once. Beyond that, the first change of an entity opens a window, and those that come until its end go
-  with it: in one call instead of many. The more the pace is exceeded, the wider the window, until the use keeps to the
-  pace. Windows end on a grid of absolute time, so that instances that know nothing of each other mostly let go at the
-  same moment, parents a little before their children.
+* Bursts: while one lasts, each entity has its turn in each cycle, parents before children: of 20 s, sales persons at 0
+  s, companies at 4 s, and so on. What is routed during a cycle waits for the turns of the next one.
+* Trickle: while the day's use is ahead of the pace, changes go at once. Beyond that, the first change of an entity
+  opens a window, and those that come until its end go with it in one call. The more the pace is exceeded, the wider the
+  window. Windows end on a grid of absolute time, so that instances mostly let go at the same moment.
 
-Only route_changes sees that there is a burst. Every function may run in a process of its own, so the end of the burst
-travels with the messages: an invocation is in a burst while one of its messages says so, and what it sends says so too.
-A full batch of such messages means that more of them are waiting, so it prolongs the burst.
+Only route_changes sees that there is a burst, so its end travels with the messages: an invocation is in a burst while
+one of its messages says so, and what it sends says so too. A full batch of such messages prolongs the burst.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """The compiled mapping of each table: sync.toml against Marketo's describe and Dataverse's metadata.
 
-Loaded on first use: one Marketo call per object, some requests to Dataverse per table. Dataverse's side is read again
-after five minutes. Marketo's costs a call, so it is kept for a day; but while a mapped field is left out or refused it
-is looked at again, after a minute and each time twice as long. When an operator has looked at both sides' schema
-(`msisync fields check`, `register`, `resync`), every process looks again at its next batch (sync/reference_state.py).
-A field or column that is not there is left out, and warned about once.
+Loaded on first use. Dataverse's side is read again after five minutes. Marketo's costs a call, so it is kept for a day;
+but while a mapped field is left out or refused it is looked at again, after a minute and each time twice as long. When
+an operator has looked at both sides' schema, every process looks again at its next batch (sync/reference_state.py).
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
 """Keeps a row that changes again and again from costing a call for each change.
 
 A row that this process has sent a moment ago waits before it is sent again: the longer, the more often it was sent
-lately. Its changes meanwhile come again together at the end of that wait, so the last value always arrives, and one
-call serves them all: those that reached the broker before the rows of a stored batch were read are covered by it. Only
-changes that still have to be told to the row's children (`filter_changed`, `deciding`) wait once more instead.
+lately. Its changes meanwhile come again together, and those that reached the broker before the rows of a stored batch
+were read are covered by it. Only changes that still have to be told to the row's children wait once more instead.
 
-Nothing but a wait is decided by a clock of this process. What is covered is decided by times of the broker alone: that
-of the change (`Record.last_seen`), and the newest one of the messages after whose arrival the row was read. Whoever
-wants a row to be sent whatever happened before says so in the record, and a row that was not stored covers nothing.
+What is covered is decided by times of the broker alone: that of the change (`Record.last_seen`), and the newest one of
+the messages after whose arrival the row was read. A row that was not stored covers nothing.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
 """Asks again for rows that others refer to and that the sync user could not see, until it can.
 
-No notification tells of a privilege that is given. So what was sent without knowing its owner (or its team's
-administrator, its role, a contact in between) would keep the old link until its own next change. The ids are noted in
-the shared state before anything is sent without them; the timer asks for them, and sends what depends on those that
+No notification tells of a privilege that is given. So the ids are noted in the shared state before anything is sent
+without them (rows: see shared/sync/reference_state.py). The timer asks for them, and sends what depends on those that
 have appeared. A crash in between has them asked for again.
-
-Rows of the shared state: see shared/sync/reference_state.py.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Sends telemetry to Application Insights, where the app runs with its connection string; else nothing is loaded.
 
-The worker of Azure Functions can do that as well (PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY), but then with every
-instrumentation that Microsoft's package brings, and the one of httpx records whole URLs: with ids, names and e-mail
-addresses in their queries. So the app does it itself, with none of them, and the worker is told by
-PYTHON_ENABLE_OPENTELEMETRY that it does: it then gives each invocation the host's trace context, and the host leaves
-the worker's log lines to us (azure_functions_runtime/otel.py and handle_event.py: both settings say
-WorkerOpenTelemetryEnabled to the host, only the first one configures an exporter).
+The worker of Azure Functions can do that as well, but then with every instrumentation of Microsoft's package, and the
+one of httpx records whole URLs: with ids, names and e-mail addresses in their queries. So the app does it itself, and
+PYTHON_ENABLE_OPENTELEMETRY tells the worker that it does: it then gives each invocation the host's trace context, and
+the host leaves the worker's log lines to us (azure_functions_runtime/otel.py and handle_event.py).
 
 Entra: the exporter itself reads APPLICATIONINSIGHTS_AUTHENTICATION_STRING (`Authorization=AAD;ClientId=…`). Sampling:
 OTEL_TRACES_SAMPLER; docs/operations.md says what is sent and what it costs.
