@@ -157,7 +157,7 @@ def pipeline() -> Pipeline:
         parent_wait=given.sync.parent_wait,
         lifecycle=rules.lifecycle,
         brake=DeleteBrake(
-            with_others.state,
+            state,
             limit=rules.lifecycle.delete_brake,
             count_rows=lambda entity: dataverse.count_rows([t.name for t in entity.tables if t.name in rules.tables]),
             now=_now,

@@ -7,20 +7,17 @@ of its parent are written in one transaction, so no row is ever left without a n
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from ..config.settings import StorageSettings
 from ..model.entities import ENTITIES
 from ..model.outcome import Parent
 from .parked_rows import Note, Parked, ParkedCount, child_of, child_row, first_note, note_key, note_of, note_row
-from .table import PAGE, TRANSACTION, Step, Table, connect
+from .table import PAGE, TRANSACTION, Table, connect, some_at_a_time, transactions
 
-T = TypeVar("T")
-CONCURRENCY = 16
 #: So many notes are read one by one.
 FEW = 10
 #: Pages of notes that are read to find those of some parents; with more notes, these are read one by one.
@@ -36,7 +33,6 @@ class Store:
     def __init__(self, settings: StorageSettings, table: Table | None = None) -> None:
         """`table`: of somebody who is signed in otherwise, as operators are."""
         self._table = table or Table(partial(connect, settings, settings.parked_table))
-        self._slots = asyncio.Semaphore(CONCURRENCY)
 
     async def park(self, parked: Iterable[Parked], next_check: datetime, others: Iterable[Parent] = ()) -> None:
         """Keep these records. A record that is parked already under the same parent is overwritten.
@@ -48,8 +44,8 @@ class Store:
         for child in parked:
             by_partition.setdefault(child.parent.entity, {})[child.row_key] = child
         parts = [part for unique in by_partition.values() for part in _with_notes(sorted(unique.items()), next_check)]
-        await self._write("upsert", [first_note(parent, next_check) for parent in others])
-        await self._all(self._transact("upsert", part) for part in parts)
+        await self._table.write("upsert", [first_note(parent, next_check) for parent in others])
+        await some_at_a_time(self._table.write("upsert", part) for part in parts)
 
     async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
         """The records that wait for a parent, by pages of at most 1,000."""
@@ -70,16 +66,16 @@ class Store:
     async def remove(self, parked: Iterable[Parked]) -> None:
         """These records wait no more, except those that have been parked again since they were read."""
         rows = [{"PartitionKey": child.parent.entity, "RowKey": child.row_key, "etag": child.etag} for child in parked]
-        await self._write("delete", rows)
+        await self._table.write("delete", rows)
 
     async def notes(self, parents: Collection[Parent]) -> dict[Parent, Note]:
         """The notes of these parents; one that nobody waits for has none."""
-        rows = await self._all(self._table.get(*note_key(parent).values()) for parent in parents)
+        rows = await some_at_a_time(self._table.get(*note_key(parent).values()) for parent in parents)
         return {note.parent: note for note in map(note_of, filter(None, rows))}
 
     async def put(self, notes: Iterable[Note]) -> None:
         """Write these notes, whatever is there."""
-        await self._write("upsert", [note_row(note) for note in notes])
+        await self._table.write("upsert", [note_row(note) for note in notes])
 
     async def replace(self, notes: Collection[Note]) -> dict[Parent, str]:
         """Write these notes over those with their etags, but none that somebody else has changed or taken away.
@@ -87,13 +83,13 @@ class Store:
         Gives the new etags, by the parents whose notes were written.
         """
         etags: dict[Parent, str] = {}
-        parts = _transactions(notes, lambda note: note.parent.entity)
-        await self._all(self._replace(part, etags) for part in parts)
+        parts = transactions(notes, lambda note: note.parent.entity)
+        await some_at_a_time(self._replace(part, etags) for part in parts)
         return etags
 
     async def unmark(self, parents: Iterable[Parent]) -> None:
         """These parents have come."""
-        await self._write("delete", [note_key(parent) for parent in parents])
+        await self._table.write("delete", [note_key(parent) for parent in parents])
 
     async def leave(self, note: Note) -> str:
         """Write a note before the children of its parent are sent on. Gives the etag for `forget`."""
@@ -145,25 +141,6 @@ class Store:
             for note in notes:
                 await self._replace([note], etags)
 
-    async def _write(self, operation: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Write or delete rows, 100 of one partition at a time."""
-        unique = {(row["PartitionKey"], row["RowKey"]): row for row in rows}
-        parts = _transactions(unique.values(), lambda row: row["PartitionKey"])
-        await self._all(self._transact(operation, part) for part in parts)
-
-    async def _transact(self, operation: str, rows: list[dict[str, Any]]) -> None:
-        steps: list[Step] = [(operation, row) for row in rows]
-        if await self._table.transact(steps) is None:  # one row that is gone or was written anew undoes them all
-            for row in rows:
-                await self._table.delete(row)
-
-    async def _all(self, works: Iterable[Awaitable[T]]) -> list[T]:
-        async def limited(work: Awaitable[T]) -> T:
-            async with self._slots:
-                return await work
-
-        return await asyncio.gather(*map(limited, works))
-
 
 async def count(table: Table, most: int) -> tuple[dict[str, ParkedCount], bool]:
     """The parked records by entity, and whether there are more than the `most` that are counted.
@@ -180,18 +157,6 @@ async def count(table: Table, most: int) -> tuple[dict[str, ParkedCount], bool]:
                 seen += 1
                 found.setdefault(row["Entity"], ParkedCount()).add(parent, row)
     return found, False
-
-
-def _transactions(items: Iterable[T], partition: Callable[[T], str]) -> list[list[T]]:
-    """Parts of one partition each, as large as a transaction may be."""
-    by_partition: dict[str, list[T]] = {}
-    for item in items:
-        by_partition.setdefault(partition(item), []).append(item)
-    return [
-        same[start : start + TRANSACTION]
-        for same in by_partition.values()
-        for start in range(0, len(same), TRANSACTION)
-    ]
 
 
 def _with_notes(children: Sequence[tuple[str, Parked]], next_check: datetime) -> list[list[dict[str, Any]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,19 +41,18 @@ class Outgoing:
     properties: Properties = field(default_factory=dict)
 
 
+@dataclass
 class Bus:
     """Sends messages; one open sender per queue. `client`: of somebody who is signed in otherwise, as operators are.
 
     `context`: properties that every message gets, such as that of the trace in which it is sent.
     """
 
-    def __init__(
-        self, settings: BusSettings, client: ServiceBusClient | None = None, *, context: Callable[[], Properties] = dict
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._context = context
-        self._senders: dict[str, tuple[ServiceBusSender, asyncio.Lock]] = {}
+    settings: BusSettings
+    client: ServiceBusClient | None = None
+    _: KW_ONLY
+    context: Callable[[], Properties] = dict
+    _senders: dict[str, tuple[ServiceBusSender, asyncio.Lock]] = field(default_factory=dict, init=False)
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         """Return when the broker has every message; raise BrokerUnavailableError when it has not."""
@@ -72,10 +71,10 @@ class Bus:
         sender, lock = self._sender(queue)
         async with lock:  # an SDK sender is for one task at a time
             if len(messages) == 1:  # the common case; a batch of one costs a quarter more
-                await sender.send_messages(_wire(messages[0], self._context()))
+                await sender.send_messages(_wire(messages[0], self.context()))
                 return
             batch = await sender.create_message_batch(max_size_in_bytes=BATCH_BYTES)
-            context = self._context()
+            context = self.context()
             for message in messages:
                 wire = _wire(message, context)
                 try:
@@ -97,17 +96,17 @@ class Bus:
         return self._senders[queue]
 
     def _open(self) -> ServiceBusClient:
-        self._client = self._client or connect(self._settings)
-        return self._client
+        self.client = self.client or connect(self.settings)
+        return self.client
 
     async def close(self) -> None:
         """Close every sender and the connection."""
         for sender, _ in self._senders.values():
             await sender.close()
         self._senders.clear()
-        if self._client:
-            await self._client.close()
-            self._client = None
+        if self.client:
+            await self.client.close()
+            self.client = None
 
 
 def connect(settings: BusSettings, credential: Callable[[], Any] | None = None, **options: Any) -> ServiceBusClient:

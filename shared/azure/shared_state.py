@@ -36,7 +36,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..config.settings import StorageSettings
 from ..model.errors import StorageUnavailableError
-from .table import TRANSACTION, Table, connect
+from .table import Table, connect
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -140,18 +140,11 @@ class State:
 
     async def put_all(self, kind: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Write these rows by name, whatever they were before: one request for 100."""
-        steps = [("upsert", _row(kind, name, value)) for name, value in rows.items()]
-        for start in range(0, len(steps), TRANSACTION):
-            await self._table.transact(steps[start : start + TRANSACTION])
+        await self._table.write("upsert", [_row(kind, name, value) for name, value in rows.items()])
 
     async def remove_all(self, kind: str, names: Sequence[str]) -> None:
         """Take these rows away, as far as they are there: one request for 100 that are."""
-        for start in range(0, len(names), TRANSACTION):
-            part = names[start : start + TRANSACTION]
-            steps = [("delete", {"PartitionKey": kind, "RowKey": name}) for name in part]
-            if await self._table.transact(steps) is None:  # one that is not there undoes the others
-                for name in part:
-                    await self.remove(kind, name)
+        await self._table.write("delete", [{"PartitionKey": kind, "RowKey": name} for name in names])
 
     async def remove(self, kind: str, name: str) -> None:
         """Take a row away, if it is there."""

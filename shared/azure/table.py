@@ -5,7 +5,8 @@ A table that is missing holds nothing; the first write makes it. Rows are dicts 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -27,6 +28,8 @@ Step = tuple[str, Row]
 PAGE = 1000
 #: Operations in one transaction, all of one partition (a limit of Table Storage).
 TRANSACTION = 100
+#: Requests of one piece of work at a time.
+CONCURRENCY = 16
 _NOT_FOUND = 404
 #: A row is gone, or was written anew.
 _CHANGED = (_NOT_FOUND, 412)
@@ -114,11 +117,22 @@ class Table:
                 return None
         return [str(answer.get("etag", "")) for answer in answers]
 
+    async def write(self, operation: str, rows: Iterable[Row]) -> None:
+        """Upsert or delete rows, 100 of one partition in a transaction. Deleting takes what is there and unchanged."""
+        unique = {(row["PartitionKey"], row["RowKey"]): row for row in rows}
+        parts = transactions(unique.values(), lambda row: str(row["PartitionKey"]))
+        await some_at_a_time(self._write(operation, part) for part in parts)
+
     async def close(self) -> None:
         """Close the connection."""
         if self._client:
             await self._client.close()
             self._client = None
+
+    async def _write(self, operation: str, rows: Sequence[Row]) -> None:
+        if await self.transact([(operation, row) for row in rows]) is None:  # one that is gone undoes them all
+            for row in rows:
+                await self.delete(row)
 
     async def _transact(self, steps: list[Any]) -> list[Mapping[str, Any]]:
         try:
@@ -140,6 +154,29 @@ class Table:
     def _open(self) -> TableClient:
         self._client = self._client or self._connect()
         return self._client
+
+
+def transactions(items: Iterable[T], partition: Callable[[T], str]) -> list[list[T]]:
+    """Parts of one partition each, as large as a transaction may be."""
+    by_partition: dict[str, list[T]] = {}
+    for item in items:
+        by_partition.setdefault(partition(item), []).append(item)
+    return [
+        same[start : start + TRANSACTION]
+        for same in by_partition.values()
+        for start in range(0, len(same), TRANSACTION)
+    ]
+
+
+async def some_at_a_time(works: Iterable[Awaitable[T]]) -> list[T]:
+    """What all of these give, `CONCURRENCY` of them running at a time."""
+    slots = asyncio.Semaphore(CONCURRENCY)
+
+    async def limited(work: Awaitable[T]) -> T:
+        async with slots:
+            return await work
+
+    return await asyncio.gather(*map(limited, works))
 
 
 def connect(

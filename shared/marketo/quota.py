@@ -188,11 +188,9 @@ class Budget:
 
     async def _give_back(self) -> None:
         """Read the row. Once a block is over, report the calls made and give back the rest."""
-        is_over = False
+        is_over = self._time() >= self._grant.until and (bool(self._made) or self._grant.calls > 0)
 
-        def give_back(ledger: Ledger, now: float) -> bool:
-            nonlocal is_over
-            is_over = now >= self._grant.until and (bool(self._made) or self._grant.calls > 0)
+        def give_back(ledger: Ledger, _: float) -> bool:
             if is_over:
                 ledger.report(self.instance_id, self._made)
             return is_over

@@ -11,7 +11,6 @@ from datetime import datetime
 
 from .codes import Kind, marketo_record
 from .errors import MsiSyncError, NotNowError, VendorError
-from .left_out import LeftOut
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +22,11 @@ RETRY_SECONDS = {
     Kind.TOKEN: 60.0,
     Kind.CONFIGURATION: 300.0,
 }
+#: Reasons of the mapping that say: what the row has is no value of this field. With `refused = "clear"` the one that
+#: Marketo has goes then. Not among them: yes or no, for an empty one means no.
+NO_VALUE = frozenset({"NotAnAddress", "NotAWebAddress", "NotANumber", "NotADate", "OutOfRange", "TooLong"})
+#: A field of the company that a person is linked to: it is the company's to say.
+COMPANY_FIELD = "CompanyField"
 #: Until a record whose parent turned out to be missing after all is looked at again.
 RECHECK_SECONDS = 5.0
 
@@ -51,6 +55,29 @@ class WillNotCome:
     message: str
     since: datetime
     skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """One field of one record that was not sent, though the row has something for it.
+
+    `field` is Marketo's name of it. `code` says who left it out: a reason of the mapping, such as "NotBoolean", or
+    Marketo's own code, such as "1003". `reason` is a sentence for people. `value_class` is what the value looks like,
+    such as "text of 12 characters": the value is never kept, so all of this may be logged, stored and shown.
+    """
+
+    field: str
+    code: str
+    reason: str
+    value_class: str = ""
+
+    @property
+    def by_marketo(self) -> bool:
+        """Whether Marketo has refused it, and not the mapping."""
+        return self.code.isdigit()
+
+    def __str__(self) -> str:
+        return f"{self.field} ({self.code}: {', '.join(filter(None, (self.reason, self.value_class)))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +188,9 @@ def of_skip(code: str, message: str) -> Outcome:
             return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True)
         case _:
             return Failed(code, message, "marketo")
+
+
+def of_company(name: str) -> LeftOut:
+    """A field of the company that a person is linked to in Marketo, which takes it through the company alone."""
+    reason = "a field of the company that the person is linked to in Marketo: map it in [account.fields]"
+    return LeftOut(name, "CompanyField", reason, "a value")

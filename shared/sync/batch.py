@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 from ..marketo.client import Write
 from ..model.entities import Entity
 from ..model.errors import MsiSyncError
-from ..model.left_out import LeftOut, of_company
-from ..model.outcome import Outcome, Parent, WillNotCome, of_error
+from ..model.outcome import LeftOut, Outcome, Parent, WillNotCome, of_company, of_error
 from ..model.record import Record
 from ..model.vendor_text import kind_of_value
 from .lease import Sending

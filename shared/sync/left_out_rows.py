@@ -17,8 +17,7 @@ from typing import Any
 
 from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
-from ..model.left_out import LeftOut
-from ..model.outcome import Outcome, Removed, Synced
+from ..model.outcome import LeftOut, Outcome, Removed, Synced
 from ..model.record import Record, timestamp
 from .storms import COVERED
 

@@ -16,7 +16,7 @@ from ..config.conditions import Row, Wanted, matches
 from ..config.sync_toml import FieldRule
 from ..dataverse.metadata import Column
 from ..marketo.fields import MarketoField
-from ..model.left_out import LeftOut
+from ..model.outcome import LeftOut
 from ..model.text import clean, is_blank
 from .conversions import Source, convert, source_of, target_of
 from .converters import Policy, Target, UnfitError

@@ -20,8 +20,7 @@ from ..model.codes import Kind
 from ..model.entities import COMPANY, CREATED_ON, MODIFIED_ON, SALES_PERSON, TABLES, Entity, Table
 from ..model.errors import DataverseError, MsiSyncError
 from ..model.ids_and_times import moment
-from ..model.left_out import NO_VALUE
-from ..model.outcome import FILTERED, Failed, Later, Outcome, Retry, Skipped, of_error
+from ..model.outcome import FILTERED, NO_VALUE, Failed, Later, Outcome, Retry, Skipped, of_error
 from ..model.record import Record
 from ..telemetry.redaction import described
 from .batch import Batch, Candidate

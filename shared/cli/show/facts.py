@@ -8,8 +8,7 @@ from typing import Any
 
 from ...config.sync_toml import LifecyclePolicy
 from ...model.entities import PERSON, TABLES
-from ...model.left_out import LeftOut
-from ...model.outcome import Parent, WillNotCome
+from ...model.outcome import LeftOut, Parent, WillNotCome
 
 
 @dataclass(frozen=True, slots=True)

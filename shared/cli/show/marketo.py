@@ -15,7 +15,7 @@ from ...marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ...model.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, PERSON_TABLES, SALES_PERSON
 from ...model.errors import ConfigurationError
 from ...model.ids_and_times import moment
-from ...model.left_out import COMPANY_FIELD, NO_VALUE, of_company
+from ...model.outcome import COMPANY_FIELD, NO_VALUE, of_company
 from ...sync.schema import Schema
 from .facts import Difference, Person, Relation, Role, Search
 

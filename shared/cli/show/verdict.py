@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...model.entities import PERSON
-from ...model.left_out import COMPANY_FIELD, LeftOut
+from ...model.outcome import COMPANY_FIELD, LeftOut
 from ...model.record import timestamp
 from ..finding import Finding, Severity, attention, failed, ok
 from ..remedies import remedy

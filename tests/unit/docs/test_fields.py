@@ -32,7 +32,7 @@ def test_every_code_is_explained() -> None:
     text = "".join(
         (ROOT / "shared/sync" / name).read_text() for name in ("conversions.py", "converters.py", "mapping.py")
     )
-    text += (ROOT / "shared/model/left_out.py").read_text()
+    text += (ROOT / "shared/model/outcome.py").read_text()
     codes = set(re.findall(r'(?:UnfitError|LeftOut)\((?:name, )?"(\w+)"', text))
     assert codes
     assert codes == set(re.findall(r"`(\w+)`", PAGE[PAGE.index("| Code | Why |") :]))

@@ -16,8 +16,7 @@ from shared.marketo.client import NOBODY
 from shared.model.codes import Kind, dataverse, marketo_record, marketo_response
 from shared.model.entities import ENTITIES, Entity
 from shared.model.errors import DataverseError, MarketoError, MsiSyncError, SignInError
-from shared.model.left_out import LeftOut
-from shared.model.outcome import Deferred, Failed, Outcome, Retry, Synced
+from shared.model.outcome import Deferred, Failed, LeftOut, Outcome, Retry, Synced
 from shared.model.record import Record
 from shared.sync.links import LOOKUP_TABLE
 from shared.sync.mapping import MarketoField

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from local.virtual import MemoryState, MemoryTable
-from shared.model.left_out import LeftOut
-from shared.model.outcome import Failed, Outcome, Synced
+from shared.model.outcome import Failed, LeftOut, Outcome, Synced
 from shared.model.record import Record
 from shared.sync.left_out_rows import MOST, REFRESH, LeftOutRows, fields_of, kind_of
 from tests.support.values import NOON

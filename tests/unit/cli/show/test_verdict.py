@@ -12,8 +12,7 @@ from shared.cli.finding import Finding
 from shared.cli.show.facts import Difference, Letter, Search, Subject, Unseen, Wait, Waiting
 from shared.cli.show.verdict import judge
 from shared.config.sync_toml import LifecyclePolicy
-from shared.model.left_out import LeftOut, of_company
-from shared.model.outcome import Parent, WillNotCome
+from shared.model.outcome import LeftOut, Parent, WillNotCome, of_company
 
 NOW = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
