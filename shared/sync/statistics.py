@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from ..azure.errors import best_effort
@@ -48,27 +49,6 @@ AGAIN_AFTER = timedelta(seconds=60)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(slots=True)
-class _Hour:
-    """What has not been written yet."""
-
-    counts: Counter[tuple[str, int]] = field(default_factory=Counter)
-    error: dict[str, Any] | None = None
-    hot: Counter[str] = field(default_factory=Counter)
-
-    def merged(self, value: Value) -> Value:
-        """A row's value with this added."""
-        merged = {name: dict(part) for name, part in value.items()}
-        for (what, minute), number in self.counts.items():
-            slots = merged.setdefault(what, {})
-            slots[str(minute)] = slots.get(str(minute), 0) + number
-        if self.error and self.error["at"] >= merged.get("error", {}).get("at", ""):
-            merged["error"] = self.error
-        if self.hot:
-            merged["hot"] = dict((Counter(merged.get("hot", {})) + self.hot).most_common(HOTTEST))
-        return merged
-
-
 @dataclass
 class Counts:
     """Counts what this process has done. What storage could not take costs a line of the log and is written later."""
@@ -76,7 +56,7 @@ class Counts:
     state: State
     _: KW_ONLY
     now: Callable[[], datetime]
-    _unwritten: dict[str, _Hour] = field(default_factory=dict, init=False)
+    _unwritten: dict[str, Value] = field(default_factory=dict, init=False)
     _again: datetime = field(default=_NEVER, init=False)
     _pruned: datetime = field(default=_NEVER, init=False)
 
@@ -88,17 +68,17 @@ class Counts:
         hot = [f"{record.table}|{record.id}" for record in too_soon]
         if not (found or hot):
             return
-        hour = self._unwritten.setdefault(row_name(now, entity), _Hour())
-        hour.hot = Counter(dict((hour.hot + Counter(hot)).most_common(WARM)))
-        if not found:
-            return  # it is written with the next one that counts
-        hour.counts.update((WHATS[type(outcome)], _slot(now).minute) for _, outcome in found)
+        minute, added = str(_slot(now).minute), dict[str, Any]()
         for record, outcome in found:
-            if isinstance(outcome, Synced) and kept(outcome):
-                hour.counts[LEFT_OUT, _slot(now).minute] += 1
+            incomplete = [LEFT_OUT] if isinstance(outcome, Synced) and kept(outcome) else []
+            for what in (WHATS[type(outcome)], *incomplete):
+                added.setdefault(what, Counter())[minute] += 1
             if isinstance(outcome, Retry | Failed):
-                hour.error = _error(record, outcome, now)
-        await self._try_to_write()
+                added["error"] = _error(record, outcome, now)
+        name = row_name(now, entity)
+        self._unwritten[name] = _merged(self._unwritten.get(name, {}), {**added, "hot": Counter(hot)}, WARM)
+        if found:  # what is hot alone is written with the next one that counts
+            await self._try_to_write()
 
     async def tend(self) -> None:
         """The timer's part: write what could not be written, and remove what is old. Raises nothing."""
@@ -118,11 +98,9 @@ class Counts:
         for name, hour in list(self._unwritten.items()):
             del self._unwritten[name]  # what is counted meanwhile begins anew
             try:
-                await self.state.change(KIND, name, hour.merged)
+                await self.state.change(KIND, name, partial(_merged, newer=hour, hot=HOTTEST))
             except BaseException:
-                newer = self._unwritten.get(name, _Hour())
-                hour.error = newer.error or hour.error
-                self._unwritten[name] = _Hour(hour.counts + newer.counts, hour.error, hour.hot + newer.hot)
+                self._unwritten[name] = _merged(hour, self._unwritten.get(name, {}), WARM)
                 raise
 
     async def _prune(self) -> None:
@@ -131,6 +109,19 @@ class Counts:
         for name in [name async for name, _ in self.state.all(KIND) if name < oldest]:
             await self.state.remove(KIND, name)
         self._pruned = self.now()
+
+
+def _merged(older: Value, newer: Value, hot: int) -> Value:
+    """Two values of one hour together, with so many of the hottest rows."""
+    merged: Value = {}
+    for what in {**older, **newer}:
+        before, after = older.get(what) or {}, newer.get(what) or {}
+        if what == "error":
+            merged[what] = after if after.get("at", "") >= before.get("at", "") else before
+        else:
+            counts = Counter(before) + Counter(after)
+            merged[what] = dict(counts.most_common(hot if what == "hot" else None))
+    return {what: found for what, found in merged.items() if found}
 
 
 def row_name(moment: datetime, entity: str) -> str:
