@@ -30,9 +30,6 @@ PAGE = 1000
 TRANSACTION = 100
 #: Requests of one piece of work at a time.
 CONCURRENCY = 16
-_NOT_FOUND = 404
-#: A row is gone, or was written anew.
-_CHANGED = (_NOT_FOUND, 412)
 
 
 class Table:
@@ -112,7 +109,7 @@ class Table:
                 work = partial(self._transact, prepared)
                 answers = await (self._creating(work) if only_upserts else work())
             except sdk.core_errors.HttpResponseError as error:
-                if only_upserts or error.status_code not in _CHANGED:
+                if only_upserts or error.status_code not in (404, 412):  # gone, or written anew
                     raise
                 return None
         return [str(answer.get("etag", "")) for answer in answers]
@@ -145,7 +142,7 @@ class Table:
         try:
             return await write()
         except sdk.core_errors.HttpResponseError as error:
-            if error.status_code != _NOT_FOUND:
+            if error.status_code != 404:
                 raise
         with suppress(sdk.core_errors.ResourceExistsError):  # somebody else was faster
             await self._open().create_table()

@@ -29,7 +29,6 @@ _SENTENCES = {
     "greater_than_equal": "must be {ge} or more",
     "less_than_equal": "must be {le} or less",
 }
-_SECTION_TYPES = ("model_type", "dict_type")
 
 
 def problems(
@@ -51,7 +50,7 @@ def problems(
         context = problem.get("ctx", {})
         known = _SENTENCES.get(problem["type"], "").format_map(context)
         what = words(problem["type"], place, value) or known or problem["msg"].removeprefix("Value error, ")
-        if problem["type"] in _SECTION_TYPES:
+        if problem["type"] in ("model_type", "dict_type"):
             what = f"must be a section: [{where}]"
         elif problem["type"] in _TYPES and given is not None:
             meant = nearest(str(value), re.findall(r"'([^']*)'", str(context.get("expected", ""))))

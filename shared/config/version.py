@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parents[2]
 #: The file beside this one that tools/wheel.py adds to a wheel: what only its checkout could tell.
 STAMP = "built_from.json"
 _FILES = ("function_app.py", "host.json", "requirements.txt", "sync.toml")
-_GIT_SECONDS = 10
 
 
 def deployed(root: Path = ROOT) -> str:
@@ -37,7 +36,7 @@ def commit(root: Path = ROOT) -> str:
     command = ["git", "--no-optional-locks", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         done = subprocess.run(  # noqa: S603  (a fixed command)
-            [*command, "--abbrev=12"], capture_output=True, text=True, check=True, timeout=_GIT_SECONDS
+            [*command, "--abbrev=12"], capture_output=True, text=True, check=True, timeout=10
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"

@@ -13,7 +13,6 @@ CONTENT_TYPE = f"multipart/mixed; boundary={BOUNDARY}"
 
 _BOUNDARY = re.compile(r'boundary="?([^";\s]+)"?', re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})")
-_CRLF = b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def _section(part: Part) -> bytes:
     if part.body is None:
         return "\r\n".join([*head, "", "", ""]).encode()
     content = json.dumps(part.body).encode()
-    return "\r\n".join([*head, "Content-Type: application/json", "", ""]).encode() + content + _CRLF
+    return "\r\n".join([*head, "Content-Type: application/json", "", ""]).encode() + content + b"\r\n"
 
 
 def _answer(section: bytes) -> Answer:

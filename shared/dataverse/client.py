@@ -98,11 +98,12 @@ class DataverseClient(VendorClient):
         Every part must be safe to repeat: the request is tried again when no answer comes. A part that is throttled is
         sent again after the time that Dataverse asks for, a few times, and not past the deadline.
         """
+        deadline = self.clock() + self.timeout_seconds if deadline is None else deadline
         answers = await self._batch(parts, deadline)
         for _ in range(BATCH_TRIES - 1):
             waiting = [n for n, answer in enumerate(answers) if answer.status in (429, 503)]
             wait = max((retry_after(answers[n].headers) or THROTTLED_SECONDS for n in waiting), default=0.0)
-            if not waiting or (deadline is not None and self.clock() + wait >= deadline):
+            if not waiting or self.clock() + wait >= deadline:
                 break
             log.info("batch_wait parts=%d seconds=%.1f", len(waiting), wait)
             await self.sleep(wait)
@@ -110,7 +111,7 @@ class DataverseClient(VendorClient):
                 answers[n] = answer
         return answers
 
-    async def _batch(self, parts: Sequence[Part], deadline: float | None) -> list[Answer]:
+    async def _batch(self, parts: Sequence[Part], deadline: float) -> list[Answer]:
         headers = {"Content-Type": batch.CONTENT_TYPE, "Prefer": "odata.continue-on-error"}
         answers = await self._call(Request("POST", f"{API}/$batch", headers, batch.encode(parts)), deadline)
         if not isinstance(answers, list) or len(answers) != len(parts):

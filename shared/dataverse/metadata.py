@@ -73,11 +73,11 @@ def hidden_in(columns: Mapping[str, Column] | Collection[str]) -> frozenset[str]
     return frozenset(name for name, column in types.items() if column.hidden)
 
 
+@dataclass(frozen=True)
 class Metadata:
     """Reads metadata of one environment. Raises as DataverseClient does."""
 
-    def __init__(self, dataverse: DataverseClient) -> None:
-        self._dataverse = dataverse
+    dataverse: DataverseClient
 
     async def readable_columns(self, table: str) -> dict[str, Column]:
         """The columns by which rows of a table can be queried, by their names in queries. Two requests, or three."""
@@ -166,8 +166,8 @@ class Metadata:
         None if Dataverse does not tell: then values are still sent, but a null is not taken for an empty column.
         """
         try:
-            user = await self._dataverse.user_id()
-            answer = await self._dataverse.get(f"{API}/systemusers({user})/{_PRIVILEGES}()")
+            user = await self.dataverse.user_id()
+            answer = await self.dataverse.get(f"{API}/systemusers({user})/{_PRIVILEGES}()")
         except DataverseError as error:
             if error.kind not in {Kind.CONFIGURATION, Kind.GONE, Kind.PERMANENT}:
                 raise
@@ -182,7 +182,7 @@ class Metadata:
         return {attribute["LogicalName"]: attribute for attribute in (await self._get(table, path))["value"]}
 
     async def _get(self, table: str, path: str) -> Any:
-        return await self._dataverse.get(f"{API}/EntityDefinitions(LogicalName='{table}')/Attributes{path}")
+        return await self.dataverse.get(f"{API}/EntityDefinitions(LogicalName='{table}')/Attributes{path}")
 
 
 def _label(label: Mapping[str, Any], language: int) -> str:

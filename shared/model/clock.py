@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 log = logging.getLogger(__name__)
@@ -26,29 +27,25 @@ WAITED = timedelta(minutes=5)
 AHEAD = timedelta(hours=1)
 
 
-def _own() -> datetime:
-    return datetime.now(UTC)
-
-
+@dataclass
 class Clock:
     """The clock of one process. `own`: what the machine says. `monotonic`: seconds, of a clock that is never set."""
 
-    def __init__(self, own: Callable[[], datetime] = _own, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._own = own
-        self._monotonic = monotonic
-        self._told: datetime | None = None
-        self._at = 0.0
-        self._ahead = TOLERATED  # how far the machine may be ahead of what was told
-        self._wrong = False
+    own: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
+    _told: datetime | None = field(default=None, init=False)
+    _at: float = field(default=0.0, init=False)
+    _ahead: timedelta = field(default=TOLERATED, init=False)  # how far the machine may be ahead of what was told
+    _wrong: bool = field(default=False, init=False)
 
     def now(self) -> datetime:
         """The time of day, in UTC."""
-        own, told = self._own(), self._told_now()
+        own, told = self.own(), self._told_now()
         return own if told is None or -BEHIND <= own - told <= self._ahead else told
 
     def heard(self, moment: datetime) -> None:
         """Storage has just said what time it is."""
-        ahead, told = self._own() - moment, self._told_now()
+        ahead, told = self.own() - moment, self._told_now()
         if -BEHIND <= ahead <= TOLERATED:
             if self._wrong:
                 log.warning("clock_right_again")
@@ -69,7 +66,7 @@ class Clock:
             self._tell(moment, self._ahead)
 
     def _told_now(self) -> datetime | None:
-        return self._told and self._told + timedelta(seconds=self._monotonic() - self._at)
+        return self._told and self._told + timedelta(seconds=self.monotonic() - self._at)
 
     def _tell(self, moment: datetime, ahead: timedelta) -> None:
-        self._told, self._at, self._ahead = moment, self._monotonic(), ahead
+        self._told, self._at, self._ahead = moment, self.monotonic(), ahead

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-_ZEROS: Final = "00000000-0000-0000-0000-000000000000"
 #: An identifier in the form that the product uses, as part of a pattern.
 GUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _GUID: Final = re.compile(GUID)
@@ -20,7 +19,6 @@ _GUID: Final = re.compile(GUID)
 _DATE: Final = re.compile(r"/Date\((-?[0-9]{1,18})(?:[+-][0-9]{4})?\)/")
 #: Years of times that anybody can mean. Who reckons with those near the ends of the calendar leaves it.
 _YEARS: Final = range(1900, 3000)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def guid(value: object) -> str | None:
@@ -33,7 +31,7 @@ def guid(value: object) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, str) and (found := as_guid(value)):
-        return None if found == _ZEROS else found
+        return found if found.strip("0-") else None
     raise ValueError("not a GUID")
 
 
@@ -59,7 +57,7 @@ def moment(value: object, *, zoned: bool = False) -> datetime | None:
         return None
     try:
         if match := _DATE.fullmatch(value):
-            found = _EPOCH + timedelta(milliseconds=int(match[1]))
+            found = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(match[1]))
         else:
             found = datetime.fromisoformat(value)
         if found.tzinfo is None:

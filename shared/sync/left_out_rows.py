@@ -17,7 +17,7 @@ from typing import Any
 
 from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
-from ..model.outcome import LeftOut, Outcome, Removed, Synced
+from ..model.outcome import COMPANY_FIELD, LeftOut, Outcome, Removed, Synced
 from ..model.record import Record, timestamp
 from .storms import COVERED
 
@@ -29,8 +29,6 @@ MOST = 1_000
 REFRESH = timedelta(seconds=60)
 #: Seconds that an invocation spends on this.
 PATIENCE_SECONDS = 3.0
-#: A field of a person's company is left out for good reason, and of very many persons.
-NOT_KEPT = frozenset({"CompanyField"})
 
 
 @dataclass
@@ -89,8 +87,8 @@ def row_name(record: Record) -> str:
 
 
 def kept(outcome: Synced) -> list[LeftOut]:
-    """What somebody has to know of a record that is in Marketo."""
-    return [each for each in outcome.left_out if each.code not in NOT_KEPT]
+    """What somebody has to know of a record in Marketo: not its company's fields, which many have for good reason."""
+    return [each for each in outcome.left_out if each.code != COMPANY_FIELD]
 
 
 def fields_of(value: Mapping[str, Any]) -> list[LeftOut]:

@@ -41,7 +41,6 @@ STATE = "redelivery"
 _PAGE = 100
 #: A run looks at so many messages of a queue, and receives so many, at most.
 MOST = 1000
-_RECEIVE_SECONDS = 2.0
 
 
 def comes_back(message: Message) -> bool:
@@ -115,7 +114,7 @@ class Redelivery:
             received = 0
             try:
                 while wanted and received < MOST:
-                    messages = await sub_queue.receive(_PAGE, _RECEIVE_SECONDS)
+                    messages = await sub_queue.receive(_PAGE, seconds=2.0)
                     if not messages:
                         break
                     received += len(messages)

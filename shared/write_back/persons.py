@@ -32,9 +32,8 @@ RETENTION = timedelta(days=89)
 #: A paging token that is expired, too old or not one: of the code there is no proof, so it is asked for once more.
 _BAD_TOKEN = frozenset({"701", "704", "1001", "1003"})
 _NO_SUCH_FIELD = frozenset({"1006"})
-#: The user's role lacks Read-Only Activity: the sweep works all the same, so no circuit is opened.
-_NOT_ALLOWED = frozenset({"603"})
-_ANSWERED = _BAD_TOKEN | _NO_SUCH_FIELD | _NOT_ALLOWED
+#: Beside these, 603: without Read-Only Activity in the user's role the sweep works, so no circuit is opened.
+_ANSWERED = _BAD_TOKEN | _NO_SUCH_FIELD | {"603"}
 
 Values = Mapping[str, Any]
 Cursors = Mapping[str, Mapping[str, str]]

@@ -172,11 +172,10 @@ class Plans:
 
     async def _activities(self) -> tuple[int, ...]:
         """None where the user's role lacks Read-Only Activity: the sweep finds everything, only later."""
-        refused = "603"
         try:
-            answer = await self.marketo.get("/rest/v1/activities/types.json", refusals=frozenset({refused}))
+            answer = await self.marketo.get("/rest/v1/activities/types.json", refusals=frozenset({"603"}))
         except MarketoError as error:
-            if error.code != refused:
+            if error.code != "603":
                 raise
             log.error("activities_refused %s; give the API user's role Read-Only Activity", error)
             return ()
