@@ -40,7 +40,6 @@ class Gauges:
     _began: datetime = field(init=False)
 
     def __post_init__(self) -> None:
-        """This is when the process began."""
         self._began = self.now()
 
     async def tell(self) -> None:

@@ -165,17 +165,8 @@ class LifecyclePolicy(_Strict):
 
     def of(self, entity: str) -> Literal["keep", "flag", "unlink", "delete"]:
         """What is done with a record of this entity whose row is gone."""
-        match entity:
-            case "person":
-                return self.person
-            case "opportunity":
-                return self.opportunity
-            case "opportunity_role":
-                return self.role
-            case "company":
-                return self.company
-            case _:
-                return self.sales_person
+        policy: Literal["keep", "flag", "unlink", "delete"] = getattr(self, entity.removeprefix("opportunity_"))
+        return policy
 
 
 class PersonPolicy(_Strict):

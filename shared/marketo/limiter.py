@@ -39,7 +39,7 @@ class Pacer:
         await self._place()
         try:
             async with self._turn:
-                while (wait := self._wait() or (await self.budget.take(self._running) if self.budget else 0.0)) > 0:
+                while (wait := await self._wait()) > 0:
                     await self.sleep(wait)
                 self._started.append(self.clock())
             self._let_in()  # the budget may have given more places
@@ -75,10 +75,11 @@ class Pacer:
         self._running -= 1
         self._let_in()
 
-    def _wait(self) -> float:
+    async def _wait(self) -> float:
         now = self.clock()
         while self._started and self._started[0] + WINDOW_SECONDS <= now:
             self._started.popleft()
         is_full = len(self._started) >= self.calls_per_window
         full = self._started[-self.calls_per_window] + WINDOW_SECONDS - now if is_full else 0.0
-        return max(0.0, full, self._closed_until - now)
+        wait = max(0.0, full, self._closed_until - now)
+        return wait or (await self.budget.take(self._running) if self.budget else 0.0)

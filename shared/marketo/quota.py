@@ -91,7 +91,6 @@ class Budget:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def __post_init__(self) -> None:
-        """Nothing is known yet."""
         self._ledger = ledgers.read({}, self._time())
 
     # -- for the pacer and the client ---------------------------------------------------------------------------

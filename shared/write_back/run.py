@@ -70,7 +70,6 @@ class WriteBack:
     _deadline: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        """Its writer writes as it may."""
         self._writer = Writer(
             plans=self.plans, rows=self.rows, due=self.due, dry_run=self.dry_run, on_progress=self.on_progress
         )
