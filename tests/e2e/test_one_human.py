@@ -44,12 +44,10 @@ async def test_a_contact_that_marketing_has_is_adopted_with_owner_and_company(sy
 @pytest.mark.parametrize(
     ("moment", "contains", "when"),
     [
-        ("the look", "filterType=email", "after"),
-        ("the adoption", '"lookupField": "id"', "before"),
-        ("the adoption", '"lookupField": "id"', "during"),
-        ("the adoption", '"lookupField": "id"', "after"),
+        ("the look", "filterType=email", "after"), ("the adoption", '"lookupField": "id"', "before"),
+        ("the adoption", '"lookupField": "id"', "during"), ("the adoption", '"lookupField": "id"', "after"),
     ],
-)
+)  # fmt: skip
 async def test_a_kill_leaves_neither_a_double_nor_a_loss(system: System, moment: str, contains: str, when: str) -> None:
     first, second = await contacts(system, 2)
     second.values["emailaddress1"] = first.values["emailaddress1"]

@@ -19,10 +19,8 @@ TABLES = ("serviceendpoint", "sdkmessageprocessingstep", "sdkmessageprocessingst
 REGISTERED = (1, 20, 1)
 WRITES = sum(REGISTERED)
 SETS = {
-    "endpoint": "serviceendpoints",
-    "step": "sdkmessageprocessingsteps",
-    "image": "sdkmessageprocessingstepimages",
-}
+    "endpoint": "serviceendpoints", "step": "sdkmessageprocessingsteps", "image": "sdkmessageprocessingstepimages",
+}  # fmt: skip
 VERBS = {"create": "POST", "update": "PATCH", "enable": "PATCH", "delete": "DELETE"}
 
 

@@ -57,10 +57,8 @@ async def test_a_synced_person_with_everything_around_it(system: System, rows: R
     assert "Team North" in owner["how"]
     assert owner["email"] == owner["email_in_marketo"] == manager.values["internalemailaddress"]
     assert (company["parent"]["id"], company["name"], company["in_marketo"]) == (
-        account.id,
-        account.values["name"],
-        True,
-    )
+        account.id, account.values["name"], True,
+    )  # fmt: skip
     (record,) = shown.person["records"]
     assert (record["externalPersonId"], record["externalCompanyId"]) == (contact.id, account.id)
     assert record["externalSalesPersonId"] == manager.id
@@ -85,10 +83,8 @@ async def test_what_differs_in_marketo_is_named(system: System, rows: Rows) -> N
     seller, renamed = rows.user(), rows.user()
     account = rows.account(seller)
     by_hand, unlinked, tab = (
-        rows.contact(account, seller),
-        rows.contact(account, seller),
-        rows.contact(account, renamed),
-    )
+        rows.contact(account, seller), rows.contact(account, seller), rows.contact(account, renamed),
+    )  # fmt: skip
     deal = rows.opportunity(account, seller)
     untied = rows.lead(account, seller)
     await system.save(rows, by_hand, unlinked, tab, deal, untied)
@@ -161,10 +157,8 @@ async def test_persons_that_somebody_must_look_at_in_marketo(system: System, row
     await system.synced(twice, like)
     await system.broker.idle()
     records: list[dict[str, Any]] = [
-        {"externalPersonId": twice.id},
-        {"email": like.values["emailaddress1"]},
-        {"externalPersonId": gone.id},
-    ]
+        {"externalPersonId": twice.id}, {"email": like.values["emailaddress1"]}, {"externalPersonId": gone.id},
+    ]  # fmt: skip
     twin, other, _ = (await system.marketo("/seed", {LEADS: records}))[LEADS]
     try:
         by_key, by_mail, lost, nothing = await show_all(system, twice, like, gone, nowhere)

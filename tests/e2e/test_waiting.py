@@ -88,10 +88,8 @@ async def test_a_child_parked_in_the_very_moment_its_parent_was_synced_is_found_
     # What is left when a host dies after a child asked for its parent and before it noted how to go on.
     now = datetime.now(UTC)
     child: dict[str, Any] = {
-        "PartitionKey": "sales_person",
-        "RowKey": f"{seller.id}|account|{account.id}",
-        "Entity": "company",
-    }
+        "PartitionKey": "sales_person", "RowKey": f"{seller.id}|account|{account.id}", "Entity": "company",
+    }  # fmt: skip
     child |= {"FirstSeen": now, "Correlation": "", "Attempt": 0, "Requested": False, "Since": now}
     note: dict[str, Any] = {
         "PartitionKey": "sales_person", "RowKey": f"!{seller.id}", "Table": "systemuser", "Since": now,

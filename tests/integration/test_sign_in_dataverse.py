@@ -28,11 +28,9 @@ from shared.model.errors import ConfigurationError, DataverseError, MsiSyncError
 
 WAYS = ("password", "client_secret", "certificate", "managed_identity")
 USERS = {
-    "password": constants.SYNC_USER_ID,
-    "client_secret": constants.APPLICATION_USER_ID,
-    "certificate": constants.APPLICATION_USER_ID,
-    "managed_identity": constants.MANAGED_IDENTITY_USER_ID,
-}
+    "password": constants.SYNC_USER_ID, "client_secret": constants.APPLICATION_USER_ID,
+    "certificate": constants.APPLICATION_USER_ID, "managed_identity": constants.MANAGED_IDENTITY_USER_ID,
+}  # fmt: skip
 
 
 def issued(**dates: Any) -> trustme.LeafCert:

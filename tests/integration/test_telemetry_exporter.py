@@ -103,11 +103,9 @@ def test_metrics_arrive_once_with_their_attributes(sent: list[dict[str, Any]]) -
         if point["name"].startswith("msisync.")
     }
     assert found == {
-        ("msisync.records", "person", "synced"): (3, 1),
-        ("msisync.latency", "person"): (60.0, 2),
-        ("msisync.parked.age", "person"): (3600.0, 1),
-        ("msisync.calls", "marketo", "leads", "ok"): (1, 1),
-    }
+        ("msisync.records", "person", "synced"): (3, 1), ("msisync.latency", "person"): (60.0, 2),
+        ("msisync.parked.age", "person"): (3600.0, 1), ("msisync.calls", "marketo", "leads", "ok"): (1, 1),
+    }  # fmt: skip
 
 
 def test_own_lines_arrive_in_the_trace_and_without_personal_data(sent: list[dict[str, Any]]) -> None:

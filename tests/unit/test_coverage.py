@@ -31,14 +31,12 @@ class Measured:
             files = {
                 name: {
                     "summary": {
-                        "covered_lines": reached - 20,
-                        "covered_branches": 20,
-                        "num_statements": whole - 30,
+                        "covered_lines": reached - 20, "covered_branches": 20, "num_statements": whole - 30,
                         "num_branches": 30,
                     }
                 }
                 for name, (reached, whole) in self.modules.items()
-            }
+            }  # fmt: skip
             self.report.write_text(json.dumps({"files": files}))
         if words.startswith("run"):
             self.tests.append(words.removeprefix("run -m pytest "))

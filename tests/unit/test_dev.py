@@ -31,11 +31,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePython:
         path = tmp_path / place / f"python{version.rpartition('.')[0]}"
         path.parent.mkdir(parents=True, exist_ok=True)
         facts = {
-            "version": [int(part) for part in version.split(".")],
-            "implementation": "cpython",
-            "headers": headers,
+            "version": [int(part) for part in version.split(".")], "implementation": "cpython", "headers": headers,
             "venv": venv,
-        }
+        }  # fmt: skip
         action = f"echo '{json.dumps(facts)}'" if runs else "exit 127"
         path.write_text(f"#!/bin/sh\n{action}\n")
         path.chmod(0o755)

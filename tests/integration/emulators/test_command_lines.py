@@ -146,11 +146,9 @@ async def test_dataverse_answers_clients_that_trust_the_authority_it_has_made(st
     trust = ssl.create_default_context(cafile=ready["ca_bundle"])
     async with httpx.AsyncClient(transport=VendorTransport(ready["port"], trust)) as client:
         form = {
-            "grant_type": "client_credentials",
-            "client_id": dataverse.CLIENT_ID,
-            "client_secret": dataverse.CLIENT_SECRET,
-            "scope": f"{dataverse.ORGANIZATION_URL}/.default",
-        }
+            "grant_type": "client_credentials", "client_id": dataverse.CLIENT_ID,
+            "client_secret": dataverse.CLIENT_SECRET, "scope": f"{dataverse.ORGANIZATION_URL}/.default",
+        }  # fmt: skip
         login = f"https://{dataverse.LOGIN_HOST}/{dataverse.TENANT_ID}/oauth2/v2.0/token"
         token = (await client.post(login, data=form)).json()["access_token"]
         answer = await client.get(

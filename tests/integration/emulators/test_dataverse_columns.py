@@ -176,12 +176,10 @@ async def test_a_renamed_option_has_its_new_label_everywhere(api: Running) -> No
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"account": {"industrycode": {"4711": "X"}}},
-        {"account": {"industrycode": {"1": " "}}},
-        {"account": {"name": {"1": "X"}}},
-        {"accounts": {"industrycode": {"1": "X"}}},
+        {"account": {"industrycode": {"4711": "X"}}}, {"account": {"industrycode": {"1": " "}}},
+        {"account": {"name": {"1": "X"}}}, {"accounts": {"industrycode": {"1": "X"}}},
     ],
     ids=["no such value", "no label", "no choice", "no table"],
-)
+)  # fmt: skip
 async def test_only_options_that_are_there_are_renamed(api: Running, wrong: Any) -> None:
     assert (await switch(api, renamed_options=wrong)).status_code == 400

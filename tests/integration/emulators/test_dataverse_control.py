@@ -38,10 +38,8 @@ async def rows(control: httpx.AsyncClient, table: str) -> list[dict[str, Any]]:
 
 async def test_an_empty_environment_has_the_sync_users_and_the_roles(control: httpx.AsyncClient) -> None:
     assert [row["systemuserid"] for row in await rows(control, "systemuser")] == [
-        constants.SYNC_USER_ID,
-        constants.APPLICATION_USER_ID,
-        constants.MANAGED_IDENTITY_USER_ID,
-    ]
+        constants.SYNC_USER_ID, constants.APPLICATION_USER_ID, constants.MANAGED_IDENTITY_USER_ID,
+    ]  # fmt: skip
     assert "Stakeholder" in {row["name"] for row in await rows(control, "connectionrole")}
     assert await rows(control, "account") == []
     assert await rows(control, "sdkmessageprocessingstep") == []

@@ -34,10 +34,8 @@ class Client:
     def __init__(self, started: Running, ca_file: Path, **options: Any) -> None:
         self._session = started.session(str(ca_file))
         self._options: dict[str, Any] = {
-            "client_id": constants.CLIENT_ID,
-            "client_credential": constants.CLIENT_SECRET,
-            "authority": AUTHORITY,
-        } | options
+            "client_id": constants.CLIENT_ID, "client_credential": constants.CLIENT_SECRET, "authority": AUTHORITY,
+        } | options  # fmt: skip
         self._app: Any = None
 
     async def __aenter__(self) -> "Client":

@@ -29,14 +29,12 @@ async def api() -> AsyncIterator[Running]:
                 "contact": [{"contactid": ANNA, "firstname": "Anna", "lastname": "Berg"}],
                 "opportunity": [
                     {
-                        "opportunityid": DEAL,
-                        "name": "Deal",
-                        "_customerid_value": ACME,
+                        "opportunityid": DEAL, "name": "Deal", "_customerid_value": ACME,
                         "_customerid_value" + TABLE: "account",
                     }
                 ],
             },
-        )
+        )  # fmt: skip
         yield started
 
 
@@ -184,10 +182,8 @@ async def test_what_belongs_to_a_deleted_account_goes_with_it(api: Running) -> N
     await api.call("POST", "connections", connection_body())
     assert (await api.call("DELETE", f"accounts({OTHER})")).status == 204
     assert [(await api.call("GET", f"{name}({row_id})")).status for name, (row_id, _) in links.items()] == [
-        404,
-        404,
-        200,
-    ]
+        404, 404, 200,
+    ]  # fmt: skip
     assert row(api, "lead", lead)["_parentaccountid_value"] is None
     assert api.environment.store.rows["connection"] == {}
 
@@ -354,11 +350,9 @@ async def test_merge_deactivates_the_loser_and_hands_over_its_children(api: Runn
     await api.call("PATCH", f"contacts({ANNA})", {"parentcustomerid_account@odata.bind": f"/accounts({OTHER})"})
     kind = {"@odata.type": "Microsoft.Dynamics.CRM.account"}
     body = {
-        "Target": {**kind, "accountid": ACME},
-        "Subordinate": {**kind, "accountid": OTHER},
-        "UpdateContent": {**kind, "fax": "1"},
-        "PerformParentingChecks": False,
-    }
+        "Target": {**kind, "accountid": ACME}, "Subordinate": {**kind, "accountid": OTHER},
+        "UpdateContent": {**kind, "fax": "1"}, "PerformParentingChecks": False,
+    }  # fmt: skip
     assert (await api.call("POST", "Merge", body)).status == 204
     loser = row(api, "account", OTHER)
     assert (loser["statecode"], loser["merged"], loser["_masterid_value"]) == (1, True, ACME)

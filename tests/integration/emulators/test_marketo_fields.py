@@ -160,11 +160,9 @@ async def test_external_person_id_can_be_removed(marketo: Marketo) -> None:
     assert outcomes(await marketo.get("leads", filterType="externalPersonId", filterValues="p")) == ["1006"]
     created = await marketo.sync("leads", [{"email": "a@x.example"}])
     moment = {
-        "leadId": created["result"][0]["id"],
-        "activityTypeId": 46,
-        "primaryAttributeValue": "Web",
+        "leadId": created["result"][0]["id"], "activityTypeId": 46, "primaryAttributeValue": "Web",
         "attributes": {"Description": "visited"},
-    }
+    }  # fmt: skip
     assert (await marketo.control.post("/activities", json=moment)).status_code == 200
     query = {"filterType": "email", "filterValues": "a@x.example", "fields": "msiLastInterestingMomentType"}
     assert (await marketo.get("leads", **query))["result"] == [{"msiLastInterestingMomentType": "Web"}]

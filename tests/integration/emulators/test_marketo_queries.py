@@ -42,10 +42,8 @@ async def test_leads_show_requested_nulls_and_other_objects_do_not(marketo: Mark
     await seed(marketo, "leads", [{"externalPersonId": "p"}])
     await seed(marketo, "companies", [{"externalCompanyId": "c"}])
     query = {
-        "filterType": "externalPersonId",
-        "filterValues": "p",
-        "fields": "ID,priority,unsubscribed,externalpersonid",
-    }
+        "filterType": "externalPersonId", "filterValues": "p", "fields": "ID,priority,unsubscribed,externalpersonid",
+    }  # fmt: skip
     (lead,) = (await marketo.get("leads", **query))["result"]
     assert lead == {"id": lead["id"], "priority": None, "unsubscribed": False, "externalPersonId": "p"}
     query = {"filterType": "externalCompanyId", "filterValues": "c", "fields": "externalCompanyId,company"}

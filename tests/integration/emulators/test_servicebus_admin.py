@@ -95,12 +95,10 @@ def test_a_queue_is_created_changed_and_deleted(emulator: Emulator, tls: Certifi
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("forward_to", "q1"),
-        ("forward_dead_lettered_messages_to", "q1"),
-        ("auto_delete_on_idle", timedelta(hours=1)),
-        ("enable_partitioning", True),
+        ("forward_to", "q1"), ("forward_dead_lettered_messages_to", "q1"),
+        ("auto_delete_on_idle", timedelta(hours=1)), ("enable_partitioning", True),
     ],
-)
+)  # fmt: skip
 def test_what_the_emulator_lacks_is_refused(emulator: Emulator, tls: Certificates, name: str, value: Any) -> None:
     with (
         administration(emulator.connection_string, tls) as admin,

@@ -39,10 +39,8 @@ async def test_a_session_receiver_peeks_its_own_session_whatever_the_messages_st
         ]  # fmt: skip
         states = [message.state for message in peeked]
         assert states[1:] == [
-            ServiceBusMessageState.DEFERRED,
-            ServiceBusMessageState.ACTIVE,
-            ServiceBusMessageState.SCHEDULED,
-        ]
+            ServiceBusMessageState.DEFERRED, ServiceBusMessageState.ACTIVE, ServiceBusMessageState.SCHEDULED,
+        ]  # fmt: skip
         assert {message.delivery_count for message in peeked[2:]} == {0}
         rest = await receiver.peek_messages(10, sequence_number=peeked[2].sequence_number or 0)
         assert [str(message) for message in rest] == ["ready", "scheduled"]

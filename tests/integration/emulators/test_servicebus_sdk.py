@@ -170,10 +170,8 @@ async def test_every_way_to_settle_a_message(client: ServiceBusClient) -> None:
     async with client.get_queue_receiver("q3", sub_queue=ServiceBusSubQueue.DEAD_LETTER) as receiver:
         (dead,) = await receive(receiver)
         assert (str(dead), dead.dead_letter_reason, dead.dead_letter_error_description) == (
-            "dead-letter",
-            "why",
-            "in words",
-        )
+            "dead-letter", "why", "in words",
+        )  # fmt: skip
         await receiver.complete_message(dead)
 
 

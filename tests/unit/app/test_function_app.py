@@ -19,12 +19,10 @@ HEAVY = (
 )  # fmt: skip
 
 SYNC = {
-    "sync_sales_persons": "%SALES_PERSON_QUEUE%",
-    "sync_companies": "%COMPANY_QUEUE%",
-    "sync_persons": "%PERSON_QUEUE%",
-    "sync_opportunities": "%OPPORTUNITY_QUEUE%",
+    "sync_sales_persons": "%SALES_PERSON_QUEUE%", "sync_companies": "%COMPANY_QUEUE%",
+    "sync_persons": "%PERSON_QUEUE%", "sync_opportunities": "%OPPORTUNITY_QUEUE%",
     "sync_opportunity_roles": "%OPPORTUNITY_ROLE_QUEUE%",
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -93,9 +93,7 @@ REFERENCE = "@Microsoft.KeyVault(SecretUri=https://kv-x.vault.azure.net/secrets/
             "MAX_ATTEMPTS",
         ),
         *(
-            "MAX_ATTEMPTS",
-            "CHANGES_SEND_CONNECTION",
-            "DATAVERSE_CLIENT_CERTIFICATE",
+            "MAX_ATTEMPTS", "CHANGES_SEND_CONNECTION", "DATAVERSE_CLIENT_CERTIFICATE",
             "DATAVERSE_CLIENT_CERTIFICATE_PASSWORD",
         ),
     ],

@@ -152,13 +152,11 @@ def test_any_page_of_the_environment_may_be_pasted(pasted: str) -> None:
 @pytest.mark.parametrize(
     "pasted",
     [
-        "https://123-abc-456.mktorest.com",
-        "https://123-abc-456.mktorest.com/rest",
-        "https://123-abc-456.mktorest.com/rest/",
-        "https://123-abc-456.mktorest.com/identity",
+        "https://123-abc-456.mktorest.com", "https://123-abc-456.mktorest.com/rest",
+        "https://123-abc-456.mktorest.com/rest/", "https://123-abc-456.mktorest.com/identity",
         "123-ABC-456.mktorest.com",
     ],
-)
+)  # fmt: skip
 def test_the_marketo_endpoint_is_understood_as_the_admin_page_shows_it(pasted: str) -> None:
     assert loaded(MARKETO_URL=pasted).marketo.url == "https://123-abc-456.mktorest.com"
 

@@ -90,12 +90,10 @@ def test_the_delivered_file_has_an_example_of_a_filter_of_custom_fields_and_of_a
 @pytest.mark.parametrize(
     ("section", "policy"),
     [
-        ("", "keep"),
-        ('deleted_flag = "newDeleted"', "flag"),
-        ('deleted_flag = "newDeleted"\nperson = "keep"', "keep"),
-        ('person = "delete"', "delete"),
+        ("", "keep"), ('deleted_flag = "newDeleted"', "flag"),
+        ('deleted_flag = "newDeleted"\nperson = "keep"', "keep"), ('person = "delete"', "delete"),
     ],
-)
+)  # fmt: skip
 def test_a_deleted_person_is_flagged_once_there_is_a_field(tmp_path: Path, section: str, policy: str) -> None:
     assert loaded(tmp_path, f"[lifecycle]\n{section}").lifecycle.of("person") == policy
 

@@ -79,12 +79,10 @@ def settings(**given: str) -> DataverseSettings:
 @pytest.mark.parametrize(
     "url",
     [
-        "https://sts.contoso.com/adfs/services/trust/mex",
-        "https://login.microsoftonline.com.evil.example/token",
-        "https://login.microsoftonline.com@evil.example/token",
-        "http://login.microsoftonline.com/token",
+        "https://sts.contoso.com/adfs/services/trust/mex", "https://login.microsoftonline.com.evil.example/token",
+        "https://login.microsoftonline.com@evil.example/token", "http://login.microsoftonline.com/token",
     ],
-)
+)  # fmt: skip
 def test_credentials_are_sent_to_no_other_host_and_never_without_tls(url: str) -> None:
     wire = Wire()
     with pytest.raises(SignInError, match="onmicrosoft") as refused:

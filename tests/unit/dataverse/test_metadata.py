@@ -108,11 +108,9 @@ def attributes(**options: list[Answer]) -> Answer:
 
 async def test_labels_are_of_the_language_asked_for_else_of_any_that_has_one() -> None:
     options = [
-        option(1, "Benutzer", _1033="English", _1031="Deutsch"),
-        option(2, "Benutzer", _1031="Deutsch"),
-        option(3, None, _1036="Français"),
-        option(4, None),
-    ]
+        option(1, "Benutzer", _1033="English", _1031="Deutsch"), option(2, "Benutzer", _1031="Deutsch"),
+        option(3, None, _1036="Français"), option(4, None),
+    ]  # fmt: skip
     world = World(attributes(industrycode=options, other=options))
     assert await world.metadata.labels("account", frozenset({"industrycode"}), 1033) == {
         "industrycode": {1: "English", 2: "Benutzer", 3: "Français", 4: ""}

@@ -76,10 +76,8 @@ def test_named_tasks_of_dev_are_there(page: str) -> None:
         assert task in dev.TASKS, line
         if task == "test":
             assert {word for word in words if re.fullmatch("[a-z0-9]+", word)} <= {
-                *dev.TIERS,
-                *dev.NAMED_TIERS,
-                "routing",
-            }, line
+                *dev.TIERS, *dev.NAMED_TIERS, "routing",
+            }, line  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -61,12 +61,8 @@ def test_what_commands_and_documents_point_to_is_there() -> None:
         for anchor in re.findall(r"troubleshooting\.md#([\w-]+)", path.read_text(encoding="utf-8"))
     }
     assert {name for name, _ in pointed} >= {
-        "normalisers.py",
-        "facts.py",
-        "notes.py",
-        "deployment.py",
-        "settings_file.py",
-    }
+        "normalisers.py", "facts.py", "notes.py", "deployment.py", "settings_file.py",
+    }  # fmt: skip
     assert {anchor for _, anchor in pointed} <= anchors(PAGE)
 
 

@@ -270,10 +270,8 @@ def test_an_association_has_no_primary_table() -> None:
     body = parsed(notification("Associate", "none", {}, ORIGIN, parameters=parameters))
     relationship = pairs(body["InputParameters"])["Relationship"]
     assert relationship == {
-        "__type": f"Relationship:{CONTRACTS}",
-        "PrimaryEntityRole": 0,
-        "SchemaName": "contactleads_association",
-    }
+        "__type": f"Relationship:{CONTRACTS}", "PrimaryEntityRole": 0, "SchemaName": "contactleads_association",
+    }  # fmt: skip
     assert (body["PrimaryEntityName"], body["PrimaryEntityId"][:8]) == ("none", "00000000")
 
 
@@ -310,10 +308,8 @@ def test_the_shape_of_2017_lacks_the_newer_keys() -> None:
     body = parsed(notification("Update", "contact", ROW, ORIGIN, columns=["firstname"]).in_2017_shape())
     missing = set(TOP_LEVEL) - set(body)
     assert missing == {
-        "InitiatingUserAgent",
-        "InitiatingUserAzureActiveDirectoryObjectId",
-        "UserAzureActiveDirectoryObjectId",
-    }
+        "InitiatingUserAgent", "InitiatingUserAzureActiveDirectoryObjectId", "UserAzureActiveDirectoryObjectId",
+    }  # fmt: skip
     assert body["RequestId"] is None
     assert body["OperationCreatedOn"] == "/Date(1741082531000-0700)/"
     local = parsed(notification("Update", "contact", ROW, ORIGIN, columns=["firstname"]).in_2017_shape(local=True))

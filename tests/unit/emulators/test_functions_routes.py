@@ -13,13 +13,11 @@ def routes(route: str, *methods: str, prefix: str = "api") -> Routes:
 @pytest.mark.parametrize(
     ("route", "path", "parameters"),
     [
-        ("changes", "/api/changes", {}),
-        ("changes", "/API/Changes/", {}),
-        ("orders/{id}", "/api/orders/7", {"id": "7"}),
-        ("orders/{id?}", "/api/orders", {}),
+        ("changes", "/api/changes", {}), ("changes", "/API/Changes/", {}),
+        ("orders/{id}", "/api/orders/7", {"id": "7"}), ("orders/{id?}", "/api/orders", {}),
         ("files/{*rest}", "/api/files/a/b", {"rest": "a/b"}),
     ],
-)
+)  # fmt: skip
 def test_a_path_finds_its_function(route: str, path: str, parameters: dict[str, str]) -> None:
     found = routes(route).find("GET", path)
     assert found is not None

@@ -20,9 +20,7 @@ LOCAL = [call for call in CALLS if call.is_local]
 #: What a verified module must be given, by the end of its path. Its own default is another, or may become one.
 POLICY: dict[str, dict[str, Any]] = {
     "storage/storage-account": {
-        "allowSharedKeyAccess": False,
-        "allowBlobPublicAccess": False,
-        "defaultToOAuthAuthentication": True,
+        "allowSharedKeyAccess": False, "allowBlobPublicAccess": False, "defaultToOAuthAuthentication": True,
         "minimumTlsVersion": "TLS1_2",
     },
     "service-bus/namespace": {"minimumTlsVersion": "1.2", "skuObject": {"name": "Standard"}},

@@ -95,7 +95,5 @@ def test_the_emulator_gets_what_it_accepts() -> None:
         assert properties["LockDuration"] == "PT5M"
         assert 1 <= properties["MaxDeliveryCount"] <= 10
         assert {name for name in properties if not isinstance(properties[name], bool)} == {
-            "DefaultMessageTimeToLive",
-            "LockDuration",
-            "MaxDeliveryCount",
-        }
+            "DefaultMessageTimeToLive", "LockDuration", "MaxDeliveryCount",
+        }  # fmt: skip

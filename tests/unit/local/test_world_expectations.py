@@ -142,11 +142,9 @@ def test_the_stage_is_the_step_of_open_deals_and_the_status_of_the_others() -> N
     }
     fields = {name: record.fields for name, record in expect(world(opportunity=deals)).records["opportunity"].items()}
     assert {str(name): (f["stage"], f["amount"], f["isClosed"], f["isWon"]) for name, f in fields.items()} == {
-        "open": ("2-Develop", 5, False, False),
-        "open without step": ("On Hold", None, False, False),
-        "won": ("Won", 9, True, True),
-        "lost": ("Out-Sold", 5, True, False),
-    }
+        "open": ("2-Develop", 5, False, False), "open without step": ("On Hold", None, False, False),
+        "won": ("Won", 9, True, True), "lost": ("Out-Sold", 5, True, False),
+    }  # fmt: skip
 
 
 def roles_of(*rows: Row, **names: str) -> Expectations:

@@ -160,10 +160,8 @@ async def test_each_record_has_its_result_by_position() -> None:
     skipped = {"seq": 1, "status": "skipped", "reasons": [{"code": "1003", "message": "Invalid data"}]}
     world = World(ok([{"id": 7, "status": "created"}, skipped, {"marketoGUID": "dff", "status": "updated"}]))
     assert await world.upsert(b"{}", b"{}", b"{}") == [
-        Result("created", 7),
-        Result("skipped", 0, "1003", "Invalid data"),
-        Result("updated"),
-    ]
+        Result("created", 7), Result("skipped", 0, "1003", "Invalid data"), Result("updated"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

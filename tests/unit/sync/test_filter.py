@@ -216,10 +216,8 @@ async def test_a_lost_column_costs_its_field_and_one_warning(
         await world.sync(world.put("contact", 9, firstname="B"))
     assert outcomes == [[Synced("created")]] * 3
     assert world.stored["person"][guid(2)] == {
-        "firstName": "B",
-        "externalPersonId": guid(2),
-        "externalSalesPersonId": None,
-    }
+        "firstName": "B", "externalPersonId": guid(2), "externalSalesPersonId": None,
+    }  # fmt: skip
     assert [r.getMessage() for r in caplog.records if "jobtitle" in r.getMessage()] == [
         "left_out table=contact name=jobtitle: not readable in Dynamics; see msisync fields check"
     ]

@@ -28,11 +28,9 @@ TYPES = {  # marketo.md 4.7; everything else is string(255)
     "isWon": MarketoField("boolean"), "externalCreatedDate": MarketoField("datetime"),
 }  # fmt: skip
 LABELS: Labels = {
-    "industrycode": {1: "Accounting"},
-    "leadsourcecode": {8: "Web"},
-    "leadqualitycode": {1: "Hot"},
+    "industrycode": {1: "Accounting"}, "leadsourcecode": {8: "Web"}, "leadqualitycode": {1: "Hot"},
     "statuscode": {1: "In Progress", 3: "Won", 4: "Canceled"},
-}
+}  # fmt: skip
 PERSON_ROW = {
     "emailaddress1": "a@b.com", "firstname": "Ann", "middlename": "M.", "lastname": "Lee", "salutation": "Ms",
     "jobtitle": "CTO", "telephone1": "+1", "mobilephone": "+2", "fax": "+3", "address1_line1": "Main St 1",
@@ -146,9 +144,7 @@ def test_a_contact_becomes_a_person() -> None:
         ({"actualvalue": 1500.0, "actualclosedate": "2026-08-01"}, {}),
         (
             {
-                "actualvalue": 1500.0,
-                "actualclosedate": "2026-08-01",
-                "estimatedvalue": None,
+                "actualvalue": 1500.0, "actualclosedate": "2026-08-01", "estimatedvalue": None,
                 "estimatedclosedate": None,
             },
             {"amount": None, "closeDate": None},

@@ -23,14 +23,10 @@ def chosen(*matches: Match, taken: frozenset[int] = frozenset(), ambiguous: Ambi
 @pytest.mark.parametrize(
     ("matches", "adopted"),
     [
-        ([], None),
-        ([FREE], FREE),
-        ([OTHERS], None),
-        ([FREE, OTHERS], FREE),
-        ([FREE, Match(10, key=OWN)], None),
+        ([], None), ([FREE], FREE), ([OTHERS], None), ([FREE, OTHERS], FREE), ([FREE, Match(10, key=OWN)], None),
     ],
     ids=["nobody", "one without an id", "another row's", "one beside another row's", "there already"],
-)
+)  # fmt: skip
 def test_only_a_person_without_a_dynamics_id_is_adopted(matches: list[Match], adopted: Match | None) -> None:
     assert chosen(*matches) == adopted
 

@@ -604,12 +604,10 @@ def test_whatever_dies_between_any_two_steps_every_child_is_sent_on_when_its_par
         for act in acts:
             number += 1
             work: dict[str, Callable[[], Awaitable[Any]]] = {
-                "park": partial(world.park, child(number)),
-                "link_later": partial(world.link_later, child(number)),
+                "park": partial(world.park, child(number)), "link_later": partial(world.link_later, child(number)),
                 "give_up": partial(world.give_up, requested=requested),
-                "release": partial(world.release, requested=requested),
-                "check": world.check,
-            }
+                "release": partial(world.release, requested=requested), "check": world.check,
+            }  # fmt: skip
             if act in ("park", "link_later"):
                 waiting.add(child(number).id)
             if deaths:

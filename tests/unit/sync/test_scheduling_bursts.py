@@ -55,13 +55,11 @@ def test_the_entities_are_in_the_order_of_their_tiers() -> None:
 @pytest.mark.parametrize(
     ("second", "cycle", "following"),
     [
-        (0, [0, 4, 8, 12, 16], [0, 4, 8, 12, 16]),
-        (0.1, [20, 24, 28, 32, 36], [20, 4, 8, 12, 16]),
-        (4, [20, 24, 28, 32, 36], [20, 4, 8, 12, 16]),
-        (9.5, [20, 24, 28, 32, 36], [20, 24, 28, 12, 16]),
+        (0, [0, 4, 8, 12, 16], [0, 4, 8, 12, 16]), (0.1, [20, 24, 28, 32, 36], [20, 4, 8, 12, 16]),
+        (4, [20, 24, 28, 32, 36], [20, 4, 8, 12, 16]), (9.5, [20, 24, 28, 32, 36], [20, 24, 28, 12, 16]),
         (19.9, [20, 24, 28, 32, 36], [20, 24, 28, 32, 36]),
     ],
-)
+)  # fmt: skip
 def test_a_cycle_of_20_seconds_has_a_turn_every_4(second: float, cycle: list[float], following: list[float]) -> None:
     windows, _ = burst(MINUTE + timedelta(seconds=second))
     assert seconds_of(turns(windows, "next_cycle")) == cycle

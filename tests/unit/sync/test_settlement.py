@@ -284,10 +284,8 @@ async def test_while_storage_is_away_the_rest_of_the_batch_is_settled_once(world
         (record(5), Skipped("RowGone")),
     )
     assert sorted((m.queue, [r.id for r in decode(m.body, "person")]) for m in sent) == [
-        ("dead-letters", [record(2).id]),
-        ("persons", [record(1).id]),
-        ("persons", [record(3).id]),
-    ]
+        ("dead-letters", [record(2).id]), ("persons", [record(1).id]), ("persons", [record(3).id]),
+    ]  # fmt: skip
     assert world.released == [record(4, requested=True)]
 
 

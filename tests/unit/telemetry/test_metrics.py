@@ -94,10 +94,8 @@ def test_a_run_of_the_write_back_says_what_it_did_and_how_far_it_has_come(told: 
     measures.written_back("sweep", {"written": 3, "unchanged": 40, "failed": 0})
     measures.write_back_is_at(NOON - timedelta(minutes=7), NOON)
     assert values(told, metrics.WRITE_BACK, metrics.WRITE_BACK_AGE) == {
-        ("write_back", "sweep", "written"): 3,
-        ("write_back", "sweep", "unchanged"): 40,
-        ("write_back.age",): 420,
-    }
+        ("write_back", "sweep", "written"): 3, ("write_back", "sweep", "unchanged"): 40, ("write_back.age",): 420,
+    }  # fmt: skip
 
 
 def test_calls_are_counted_by_what_came_of_them(told: Telemetry) -> None:

@@ -33,11 +33,9 @@ NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 USER, STRANGER = "c1a85f07-a34d-ee11-be6f-000d3a4f1b2c", "d2b85f07-a34d-ee11-be6f-000d3a4f1b2c"
 CONFIG = SyncConfig.model_validate({"contact": {"fields": {}}, "account": {"fields": {}}})
 FIELDS = {
-    "msiLastInterestingMomentType": MarketoField("string"),
-    "msiLastInterestingMomentDate": MarketoField("datetime"),
-    "priority": MarketoField("integer"),
-    "relativeScore": MarketoField("integer"),
-}
+    "msiLastInterestingMomentType": MarketoField("string"), "msiLastInterestingMomentDate": MarketoField("datetime"),
+    "priority": MarketoField("integer"), "relativeScore": MarketoField("integer"),
+}  # fmt: skip
 COLUMNS = {
     "msi_type": Column("msi_type", "String", True, True, "", "Last Interesting Moment Type", 20),
     "msi_date": Column("msi_date", "DateTime", True, True, "", "Last Interesting Moment Date"),

@@ -151,11 +151,8 @@ def test_groups_are_told_by_entity_queue_and_code() -> None:
     largest, other = groups.largest_first()
     assert (largest.count, largest.code, largest.entity, largest.source_queue) == (4, "1003", "person", "persons")
     assert (largest.oldest, largest.newest, largest.reason, largest.replayed_before) == (
-        NOON,
-        newer.enqueued,
-        "newer",
-        1,
-    )
+        NOON, newer.enqueued, "newer", 1,
+    )  # fmt: skip
     assert "--code 1003 --entity person" in largest.remedy
     assert (other.count, other.code) == (1, "1007")
 

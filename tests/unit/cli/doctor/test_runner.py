@@ -63,11 +63,9 @@ async def test_what_needs_a_failed_check_is_skipped_and_names_the_first_culprit(
         check("queue", ok()),
     )
     assert {name: (finding.severity, finding.because) for name, finding in found.items()} == {
-        "address": (Severity.FAILED, ""),
-        "sign-in": (Severity.SKIPPED, "address"),
-        "user": (Severity.SKIPPED, "address"),
-        "queue": (Severity.OK, ""),
-    }
+        "address": (Severity.FAILED, ""), "sign-in": (Severity.SKIPPED, "address"),
+        "user": (Severity.SKIPPED, "address"), "queue": (Severity.OK, ""),
+    }  # fmt: skip
 
 
 async def test_attention_lets_the_others_go_on_unless_it_blocks() -> None:

@@ -234,10 +234,8 @@ def test_keys() -> None:
         key("ownId", ownId=MarketoField("string", 255, searchable=True, writable=False)),
     ):
         assert (only(broken).severity, only(broken).code, only(broken).key) == (
-            Severity.FAILED,
-            Code.KEY,
-            "keys.person",
-        )
+            Severity.FAILED, Code.KEY, "keys.person",
+        )  # fmt: skip
 
 
 def test_without_the_feature_the_guides_key_is_missing() -> None:
@@ -342,10 +340,8 @@ async def test_a_vendor_that_refuses_is_a_finding_and_one_that_is_unwell_an_erro
     refused = MarketoError("603", "Access denied", kind=Kind.CONFIGURATION)
     schemas = await loaded(COLUMNS, refused)
     assert (schemas.columns, schemas.fields, schemas.refused) == (
-        {"opportunity": COLUMNS},
-        {},
-        {"Marketo opportunities": str(refused)},
-    )
+        {"opportunity": COLUMNS}, {}, {"Marketo opportunities": str(refused)},
+    )  # fmt: skip
     assert (await loaded(DataverseError("x", "gone", kind=Kind.GONE), {})).refused.keys() == {"opportunity"}
     for unwell in (Kind.TRANSIENT, Kind.THROTTLED, Kind.DAILY):
         with pytest.raises(MarketoError):

@@ -137,12 +137,10 @@ def with_images(endpoint: Endpoint, *images: dict[str, Any]) -> Endpoint:
 
 def test_from_nothing_the_endpoint_comes_first_and_an_image_right_after_its_step() -> None:
     assert [f"{a.verb} {a.what}: {a.why}" for a in plan(WANTED, []).actions] == [
-        f"create endpoint msisync: nothing posts to {HERE}",
-        "create step contact Create: missing",
-        "create step contact Update: missing",
-        "create step connection Delete: missing",
+        f"create endpoint msisync: nothing posts to {HERE}", "create step contact Create: missing",
+        "create step contact Update: missing", "create step connection Delete: missing",
         "create image of step connection Delete: missing",
-    ]
+    ]  # fmt: skip
 
 
 def is_right(found: Plan) -> bool:
@@ -296,11 +294,9 @@ _STEP_OVERRIDES: dict[str, list[Any]] = {
     "filteringattributes": [None, "", "firstname", "firstname,lastname,ownerid,priority"],
 }
 _IMAGE_OVERRIDES: dict[str, list[Any]] = {
-    "imagetype": [1, 2],
-    "attributes": [None, "record1id"],
-    "entityalias": ["PreImage"],
+    "imagetype": [1, 2], "attributes": [None, "record1id"], "entityalias": ["PreImage"],
     "messagepropertyname": ["SubordinateId"],
-}
+}  # fmt: skip
 _ids = st.uuids(version=4).map(str)
 
 

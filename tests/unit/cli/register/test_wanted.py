@@ -94,12 +94,10 @@ def test_the_connection_string_of_a_queue_s_own_policy_is_taken() -> None:
 @pytest.mark.parametrize(
     ("url", "key", "code"),
     [
-        ("", "k", "NoWebhook"),
-        (HOOK, "", "NoWebhook"),
-        (f"{HOOK}?code=very-secret", "k", "KeyInUrl"),
+        ("", "k", "NoWebhook"), (HOOK, "", "NoWebhook"), (f"{HOOK}?code=very-secret", "k", "KeyInUrl"),
         (HOOK.replace("https", "http"), "k", "NotEncrypted"),
     ],
-)
+)  # fmt: skip
 def test_a_webhook_that_would_show_its_key_is_refused(url: str, key: str, code: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         webhook_target(url, SecretStr(key))

@@ -98,10 +98,8 @@ def test_a_role_that_is_missing_is_a_difference_and_one_that_is_left_over_is_non
     ]
     roles = merge_roles(expected, rows)
     assert [(role.opportunity, role.role, role.expected, role.actual) for role in roles] == [
-        (deal, "Influencer", True, False),
-        (deal, "Champion", True, True),
-        (other, "Champion", False, True),
-    ]
+        (deal, "Influencer", True, False), (deal, "Champion", True, True), (other, "Champion", False, True),
+    ]  # fmt: skip
     assert fields_of(person({"id": 1}, roles=roles)) == ["role Influencer in Deal"]
 
 

@@ -89,9 +89,7 @@ def test_a_person_may_be_parked_under_whom_another_policy_would_give() -> None:
     given = rules(OwnerPolicy(unusable_user="fixed", fixed=FIXED), users={USER: User(has_mail=True, disabled=True)})
     found = possible_parents(given, "contact", row)
     assert [(parent.entity, parent.id) for parent in found] == [
-        ("sales_person", FIXED),
-        ("sales_person", USER),
-        ("company", ACCOUNT),
-    ]
+        ("sales_person", FIXED), ("sales_person", USER), ("company", ACCOUNT),
+    ]  # fmt: skip
     team = rules(administrators={TEAM: ADMIN}, users={ADMIN: GOOD})
     assert [parent.id for parent in possible_parents(team, "contact", owned("team", TEAM))] == [ADMIN]
