@@ -61,8 +61,7 @@ RELATIONS = {
 
 
 @pytest.mark.parametrize(("child", "parent", "there"), RELATIONS.values(), ids=RELATIONS.keys())
-async def test_a_child_brings_its_parent_and_follows(system: System, child: str, parent: str, there: list[str]) -> None:
-    rows = Rows()
+async def test_a_child_brings_its_parent(system: System, child: str, parent: str, there: list[str], rows: Rows) -> None:
     kin = family(rows)
     await system.seed(rows)
     before = [getattr(kin, name) for name in there]

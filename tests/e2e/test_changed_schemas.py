@@ -79,7 +79,7 @@ async def test_fields_of_one_s_own_hold_the_ids_and_the_relations_stand(own: Sys
 
 
 @pytest.mark.parametrize("table", ["contact", "lead"])
-async def test_a_company_field_of_one_s_own_is_left_out_of_a_linked_person_and_seen(own: System, table: str) -> None:
+async def test_an_own_company_field_is_left_out_of_a_linked_person_and_seen(own: System, table: str) -> None:
     """The describe of companies says which fields are theirs: Marketo refuses those of a linked lead (1021)."""
     rows = Rows()
     account = rows.account()

@@ -45,8 +45,7 @@ async def arrive(system: System, rows: Rows) -> None:
     assert {name: counts.dead for name, counts in (await system.broker.counts()).items() if counts.dead} == {}
 
 
-async def test_storage_is_away_when_children_must_wait_and_when_they_are_to_be_released(system: System) -> None:
-    rows = Rows()
+async def test_storage_is_away_when_children_must_wait_and_are_to_be_released(system: System, rows: Rows) -> None:
     first, second = family(rows), family(rows)
     await system.seed(rows)
     await system.fault("hold", gate="parent", path="/rest/v1/companies.json", verb="POST", when="after")
@@ -69,9 +68,8 @@ async def in_session(system: System, queue: str) -> list[Message]:
 
 
 @pytest.mark.parametrize("minutes", [120, -30])  # the broker refuses keys of a clock that is behind by an hour
-async def test_an_instance_with_a_wrong_clock_starts_while_storage_is_away(system: System, minutes: int) -> None:
+async def test_a_wrong_clock_starts_while_storage_is_away(system: System, minutes: int, rows: Rows) -> None:
     """Storage would tell it the time. What it puts off comes as soon as if its clock were right."""
-    rows = Rows()
     contacts = family(rows)
     await system.seed(rows)
     await system.stack.kill_functions()

@@ -38,8 +38,7 @@ async def test_a_role_that_is_made_while_the_app_runs_arrives_with_its_own_name(
     await system.has_roles(deal, (first, "Champion"), (second, name))
 
 
-async def test_an_owner_who_gets_an_address_is_the_sales_person_of_all_that_was_synced_before(system: System) -> None:
-    rows = Rows()
+async def test_an_owner_who_gets_an_address_is_the_sales_person_of_earlier_records(system: System, rows: Rows) -> None:
     seller = rows.user(internalemailaddress=None)
     account = rows.account(seller)
     contact, lead, deal = rows.contact(account, seller), rows.lead(account, seller), rows.opportunity(account, seller)
@@ -98,8 +97,7 @@ async def test_the_company_of_an_opportunity_follows_the_contact_in_between(syst
 
 
 @pytest.mark.parametrize("resync", [False, True], ids=["the next change", "resync"])
-async def test_a_field_that_an_admin_creates_is_sent_at_once_after_fields_check(system: System, resync: bool) -> None:
-    rows = Rows()
+async def test_a_new_field_is_sent_at_once_after_fields_check(system: System, resync: bool, rows: Rows) -> None:
     contact = rows.contact(department="Board")
     await system.seed(rows)
     await system.marketo("/switches", {"removed_fields": {LEADS: ["department"]}})
@@ -160,8 +158,7 @@ async def test_an_owner_who_becomes_visible_is_linked_without_another_change(sys
     await system.nothing_parked()
 
 
-async def test_a_user_whose_address_is_hidden_keeps_it_and_has_his_other_fields_updated(system: System) -> None:
-    rows = Rows()
+async def test_a_user_whose_address_is_hidden_keeps_it_and_gets_other_fields(system: System, rows: Rows) -> None:
     seller, new = rows.user(title="Dr."), rows.user()
     account = rows.account(new)
     await system.save(rows, seller)

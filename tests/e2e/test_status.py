@@ -101,8 +101,7 @@ async def test_a_pause_keeps_changes_until_it_ends(system: System, operator: Ope
     assert "calls are used" in text
 
 
-async def test_a_record_that_was_changed_in_marketo_by_hand_is_put_right(system: System, operator: Operator) -> None:
-    rows = Rows()
+async def test_a_record_changed_in_marketo_by_hand_is_put_right(system: System, operator: Operator, rows: Rows) -> None:
     contact = rows.contact(firstname="Right")
     await system.save(rows, contact)
     (record,) = await system.synced(contact)

@@ -17,8 +17,7 @@ def company_of(person: dict[str, Any]) -> Any:
     return person.get("externalCompanyId")
 
 
-async def test_no_keeps_a_row_out_yes_starts_at_once_and_no_again_leaves_it_as_it_is(system: System) -> None:
-    rows = Rows()
+async def test_no_keeps_a_row_out_yes_starts_at_once_and_no_leaves_it_as_it_is(system: System, rows: Rows) -> None:
     out, empty = rows.contact(new_synctomkto=False), rows.contact(new_synctomkto=None)
     await system.save(rows, out, empty)
     await system.synced(empty)
@@ -34,10 +33,7 @@ async def test_no_keeps_a_row_out_yes_starts_at_once_and_no_again_leaves_it_as_i
     assert not await system.broker.dead_letters()
 
 
-async def test_a_child_of_an_excluded_row_gets_its_link_when_the_parent_is_let_in(
-    system: System,
-) -> None:
-    rows = Rows()
+async def test_a_child_of_an_excluded_row_gets_its_link_when_the_parent_is_let_in(system: System, rows: Rows) -> None:
     account = rows.account(new_synctomkto=False)
     contact, deal = rows.contact(account), rows.opportunity(account)
     await system.save(rows, contact, deal)
@@ -51,8 +47,7 @@ async def test_a_child_of_an_excluded_row_gets_its_link_when_the_parent_is_let_i
     await system.changed(deal, externalCompanyId=account.id)
 
 
-async def test_a_child_that_waits_goes_without_its_parent_when_that_is_kept_out_after_all(system: System) -> None:
-    rows = Rows()
+async def test_a_child_that_waits_goes_without_a_parent_that_is_kept_out(system: System, rows: Rows) -> None:
     account = rows.account()
     contact = rows.contact(account)
     await system.seed(rows)

@@ -43,8 +43,7 @@ def is_asked_for(rows: list[dict[str, Any]]) -> bool:
     return {row.get("State") for row in rows if row["RowKey"].startswith("!")} == {"asked"} and len(rows) == 2
 
 
-async def test_a_child_that_has_waited_too_long_becomes_a_dead_letter_that_names_its_parent(system: System) -> None:
-    rows = Rows()
+async def test_a_child_that_waited_too_long_is_a_dead_letter_that_names_its_parent(system: System, rows: Rows) -> None:
     account, contact = await parked_under(system, rows)
     await let_time_pass(system)
     await system.run_timer()
@@ -78,8 +77,7 @@ async def test_the_timer_finds_a_parent_that_came_unnoticed(system: System, rows
     await system.nothing_parked()
 
 
-async def test_a_child_parked_in_the_very_moment_its_parent_was_synced_is_found_by_the_timer(system: System) -> None:
-    rows = Rows()
+async def test_a_child_parked_while_its_parent_was_synced_is_found_by_the_timer(system: System, rows: Rows) -> None:
     seller = rows.user()
     account = rows.account(seller)
     await system.save(rows, seller)

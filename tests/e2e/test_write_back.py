@@ -100,9 +100,7 @@ async def test_the_guides_seven_fields_reach_leads_and_contacts_and_nothing_echo
 FOR_CHANGES = ("activities", "activities/leadchanges", "leads")
 
 
-async def test_emptied_fields_empty_columns_and_equal_values_are_left_alone(
-    insight: Insight,
-) -> None:
+async def test_emptied_fields_empty_columns_and_equal_values_are_left_alone(insight: Insight) -> None:
     one, other = await insight.people(2)
     await insight.score(one, other, relativeScore=2)
     await insight.run()

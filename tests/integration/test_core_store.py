@@ -134,9 +134,7 @@ async def test_children_of_a_large_parent_come_in_pages_and_leave_in_transaction
     assert await children(store, parent) == []
 
 
-async def test_a_page_that_is_removed_while_the_next_one_is_read_makes_it_skip_nothing(
-    store: Store, parent: Parent
-) -> None:
+async def test_a_page_that_is_removed_meanwhile_makes_the_next_one_skip_nothing(store: Store, parent: Parent) -> None:
     """So a release goes: send, remove, next page."""
     await keep(store, (parked(parent, n) for n in range(PAGE + 50)))
     seen: list[str] = []
@@ -147,9 +145,7 @@ async def test_a_page_that_is_removed_while_the_next_one_is_read_makes_it_skip_n
     assert await children(store, parent) == []
 
 
-async def test_a_child_that_parks_anew_while_it_is_released_stays_and_its_neighbours_leave(
-    store: Store, parent: Parent
-) -> None:
+async def test_a_child_that_parks_anew_while_it_is_released_stays_alone(store: Store, parent: Parent) -> None:
     await keep(store, (parked(parent, n) for n in range(150)))
     found = await children(store, parent)
     await keep(store, [replace(parked(parent, 70), record=replace(parked(parent, 70).record, attempt=1))])
@@ -282,9 +278,7 @@ async def test_requests_are_due_from_their_next_check_on_and_come_back_as_they_w
     assert {found.parent for found in await due(store, NOON + timedelta(minutes=2))} == {soon, later}
 
 
-async def test_a_request_whose_children_were_leaving_when_the_process_died_is_due_again(
-    store: Store, parent: Parent
-) -> None:
+async def test_a_request_that_died_while_its_children_left_is_due_again(store: Store, parent: Parent) -> None:
     await store.leave(replace(request(parent), state=NoteState.UNASKED))
     assert await due(store, NOON + timedelta(minutes=1)) == [replace(request(parent), state=NoteState.UNASKED)]
 
@@ -310,9 +304,7 @@ async def test_a_parent_has_a_note_as_soon_as_a_record_is_parked_under_it(store:
 
 
 @pytest.mark.parametrize("minutes", [0.5, 60])
-async def test_parking_under_a_parent_that_was_asked_for_leaves_its_note(
-    store: Store, parent: Parent, minutes: float
-) -> None:
+async def test_parking_under_a_requested_parent_leaves_its_note(store: Store, parent: Parent, minutes: float) -> None:
     await store.put([request(parent, minutes, checks=4)])
     await keep(store, [parked(parent)])
     assert await asked(store, [parent]) == {parent}

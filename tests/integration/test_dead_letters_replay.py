@@ -82,7 +82,7 @@ async def test_at_most_so_many_go(broker: Letters, context: Context) -> None:
     assert len(await numbers(broker)) == 2
 
 
-async def test_others_before_the_chosen_ones_are_held_up_to_a_limit(
+async def test_others_are_held_up_to_some_limit(
     broker: Letters, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(move, "SLICE", 10)
@@ -97,7 +97,7 @@ async def test_others_before_the_chosen_ones_are_held_up_to_a_limit(
     assert len(await numbers(broker)) == 31
 
 
-async def test_what_another_receiver_has_locked_is_not_waited_for(
+async def test_locked_ones_are_not_waited_for(
     broker: Letters, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(move, "WAIT_SECONDS", 0.2)

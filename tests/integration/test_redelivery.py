@@ -80,9 +80,7 @@ async def test_good_ones_come_back_and_those_that_cannot_be_bound_are_put_aside(
     assert noted == {CHANGES: (30, 3), PERSONS: (1, 0)}
 
 
-async def test_what_is_given_up_again_stays_and_hides_nobody_behind_it(
-    letters: Letters, redelivery: tuple[Redelivery, MemoryState]
-) -> None:
+async def test_what_is_given_up_again_hides_none(letters: Letters, redelivery: tuple[Redelivery, MemoryState]) -> None:
     runner, _ = redelivery
     stays = [
         ServiceBusMessage(f"again {number}", application_properties={BROUGHT_BACK: "before"}) for number in range(120)

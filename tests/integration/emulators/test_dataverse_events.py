@@ -326,7 +326,7 @@ async def test_what_a_webhook_gets(api: Running, authtype: int, authvalue: str, 
 @pytest.mark.parametrize(
     ("statuses", "attempts", "failed"), [([503], 2, 0), ([503, 503], 2, 1), ([500], 1, 1), ([404], 1, 1)]
 )
-async def test_a_webhook_gets_one_more_try_and_only_on_a_gateway_error(
+async def test_gateway_errors_alone_are_tried_again(
     api: Running, statuses: list[int], attempts: int, failed: int
 ) -> None:
     async with Webhook(*statuses) as receiver:

@@ -76,7 +76,7 @@ async def test_the_answer_has_the_shape_of_app_service(started: Running) -> None
         (HEADERS, {**PARAMS, "mi_res_id": "/subscriptions/1"}, 400),
     ],
 )
-async def test_refusals_tell_status_and_message(
+async def test_refusals_are_told(
     started: Running, headers: dict[str, str], params: dict[str, str], status: int
 ) -> None:
     answer = await ask(started, headers, params)

@@ -245,7 +245,7 @@ async def test_metadata_of_columns_needs_a_cast_for_typed_properties(api: Runnin
         ("LookupAttributeMetadata", "ownerid", "Targets", ["systemuser", "team"]),
     ],
 )
-async def test_each_type_has_its_properties(
+async def test_types_have_properties(
     api: Running, cast: str, column: str, property_name: str, expected: object
 ) -> None:
     path = f"{METADATA}/Microsoft.Dynamics.CRM.{cast}?$select=LogicalName,{property_name}"

@@ -106,9 +106,7 @@ async def test_a_registered_endpoint_reaches_its_queue(api: Running, broker: str
         ),
     ],
 )
-async def test_an_endpoint_that_is_registered_wrong_leaves_failed_jobs(
-    api: Running, broker: str, change: dict[str, Any], reason: str
-) -> None:
+async def test_a_wrong_endpoint_fails_its_jobs(api: Running, broker: str, change: dict[str, Any], reason: str) -> None:
     await set_endpoint(api, **change)
     for number in range(3):
         assert (await api.call("POST", "contacts", {"lastname": f"Berg {number}"})).status == 204

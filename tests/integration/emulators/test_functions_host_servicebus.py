@@ -48,9 +48,7 @@ async def test_a_message_reaches_the_function_with_all_it_carries(tmp_path: Path
 
 
 @pytest.mark.parametrize(("kind", "session"), [("plain", None), ("sessions", "s")])
-async def test_a_backlog_comes_in_full_batches_once(
-    tmp_path: Path, bus: Bus, apps: list[App], kind: str, session: str | None
-) -> None:
+async def test_a_backlog_comes_once(tmp_path: Path, bus: Bus, apps: list[App], kind: str, session: str | None) -> None:
     queue = bus.queue(kind)
     await bus.send(queue, *numbered(250, session))
     app = await start(apps, App(tmp_path / "app", bus, queue, MANY.format(sessions=session is not None)))
@@ -134,9 +132,7 @@ async def test_several_sessions_are_served_one_after_the_other(tmp_path: Path, b
 
 
 @pytest.mark.parametrize(("kind", "session"), [("short-lock", None), ("sessions", "s")])
-async def test_a_killed_instance_settles_nothing(
-    tmp_path: Path, bus: Bus, apps: list[App], kind: str, session: str | None
-) -> None:
+async def test_a_kill_settles_none(tmp_path: Path, bus: Bus, apps: list[App], kind: str, session: str | None) -> None:
     queue = bus.queue(kind)
     await bus.send(queue, *numbered(3, session))
     app = App(tmp_path / "app", bus, queue, MANY.format(sessions=session is not None))

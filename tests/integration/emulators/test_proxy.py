@@ -119,7 +119,7 @@ async def _exchange(neighbourhood: Neighbourhood, request: bytes) -> str:
         ("CONNECT " + "a" * 20_000, "431 Request Header Fields Too Large", "too long"),
     ],
 )
-async def test_everything_else_is_refused_with_a_reason(
+async def test_anything_else_is_refused(
     neighbourhood: Neighbourhood, request_line: str, status: str, text: str
 ) -> None:
     answer = await _exchange(neighbourhood, f"{request_line}\r\nHost: x\r\n".encode() + b"\r\n")
@@ -159,9 +159,7 @@ async def test_one_direction_may_end_before_the_other(plain_proxy: tuple[int, as
     await writer.wait_closed()
 
 
-async def test_what_an_early_leaver_sent_gets_through(
-    plain_proxy: tuple[int, asyncio.Queue[bytes]],
-) -> None:
+async def test_what_an_early_leaver_sent_gets_through(plain_proxy: tuple[int, asyncio.Queue[bytes]]) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", plain_proxy[0])
     writer.write(b"CONNECT plain.example.com:443 HTTP/1.1\r\n\r\nbroken")
     await writer.drain()

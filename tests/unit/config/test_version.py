@@ -28,9 +28,7 @@ def test_the_digest_is_of_what_is_deployed(tmp_path: Path) -> None:
     assert deployed() == deployed(ROOT)
 
 
-def test_the_command_tells_the_app_s_version_and_the_commit(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_command_tells_the_app_s_version_and_the_commit(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main.main(["--version"])
     assert ended.value.code == 0

@@ -34,9 +34,7 @@ def test_rows_of_a_table_are_contents_as_well_and_each_page_once() -> None:
         ("![picture](nowhere.svg)\n", "nowhere.svg"),
     ],
 )
-def test_a_link_that_leads_nowhere_fails_the_build(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], page: str, warning: str
-) -> None:
+def test_dead_links_fail_the_build(tmp_path: Path, capfd: pytest.CaptureFixture[str], page: str, warning: str) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
     (source / "docs").mkdir(parents=True)
     (source / "docs/index.md").write_text("# Documentation\n\n- [Commands](commands.md)\n")

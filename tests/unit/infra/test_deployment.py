@@ -122,7 +122,7 @@ def beat(version: str) -> dict[str, Any]:
     ],
     ids=["at once", "in the end", "one is missing", "none", "not yet", "the old one"],
 )
-def test_a_deployment_proves_itself(
+def test_a_deployment(
     there: list[Any], beats: list[Any], code: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     azure = Azure({"/functions?": there, "PartitionKey='heartbeat'": beats})

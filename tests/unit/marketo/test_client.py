@@ -114,9 +114,7 @@ async def test_an_upsert_is_the_call_that_marketo_documents(entity: Any, path: s
         (ROLE, "/rest/v1/opportunities/roles/delete.json", {"deleteBy": "dedupeFields"}, b'{"leadId":7}'),
     ],
 )
-async def test_a_delete_is_the_call_that_marketo_documents(
-    entity: Any, path: str, how: dict[str, str], body: bytes
-) -> None:
+async def test_a_delete_is_as_marketo_documents_it(entity: Any, path: str, how: dict[str, str], body: bytes) -> None:
     gone = {"status": "skipped", "reasons": [{"code": "1013", "message": "Record not found"}]}
     world = World(ok([{"id": 7, "status": "deleted"}, gone]))
     found = await world.client.delete(entity, [body, body], deadline=FAR, begin=world.begin)

@@ -131,9 +131,7 @@ moments = st.floats(-3 * 86_400, 3 * 86_400).map(lambda seconds: MORNING.timesta
 
 @settings(max_examples=200)
 @given(st.lists(st.tuples(moments, st.sampled_from(["call", "close", "quota", "hold", "measure", "reserve"]))))
-def test_the_numbers_of_a_day_are_changed_by_those_only_who_live_in_it(
-    acts: list[tuple[float, str]],
-) -> None:
+def test_the_numbers_of_a_day_are_changed_by_those_only_who_live_in_it(acts: list[tuple[float, str]]) -> None:
     """Each look at the row is that of somebody whose clock says another time."""
     limits = Limits(calls=50, concurrency=5, daily=1_000, allowed=100)
     value: dict[str, object] = {}

@@ -173,8 +173,7 @@ async def test_throttling_and_refusals_of_records_open_nothing(world: World, kin
 @pytest.mark.parametrize(
     ("kind", "closes"), [(Kind.PERMANENT, True), (Kind.MISSING_PARENT, True), (Kind.THROTTLED, False)]
 )
-async def test_a_probe_that_is_answered_closes_even_if_its_records_are_refused(kind: Kind, closes: bool) -> None:
-    world = World()
+async def test_an_answered_probe_closes_even_if_its_records_are_refused(world: World, kind: Kind, closes: bool) -> None:
     await world.work()
     world.clock.tick(MINUTE)
     world.error = gateway(kind)
@@ -254,7 +253,7 @@ async def test_records_wait_until_the_circuit_may_close_spread_in_order_one_call
 
 
 @pytest.mark.parametrize(("minutes", "calls"), [(0, 1), (60, 14)])
-async def test_an_hours_outage_does_not_send_a_large_backlog_again_and_again(minutes: int, calls: int) -> None:
+async def test_an_hours_outage_does_not_resend_a_large_backlog_again_and_again(minutes: int, calls: int) -> None:
     """100,000 records in messages of 100, each sent again as often as it comes while the circuit is open."""
     world = World()
     circuits = world.instances[0]

@@ -204,10 +204,7 @@ async def test_in_a_burst_a_child_meets_its_parents_first_and_then_goes_without_
     assert world.company_of(1) is None
 
 
-async def test_a_lost_column_costs_its_field_and_one_warning(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    world = World()
+async def test_a_lost_column_costs_its_field_and_one_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
     await world.sync(world.put("contact", 1, firstname="A", jobtitle="Buyer"))
     world.columns.remove("jobtitle")
     with caplog.at_level(logging.WARNING):
@@ -223,10 +220,7 @@ async def test_a_lost_column_costs_its_field_and_one_warning(
     ]
 
 
-async def test_a_lost_field_is_left_out_of_the_record_at_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    world = World()
+async def test_a_lost_field_is_left_out_of_the_record_at_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     await world.sync(world.put("contact", 1, firstname="A", jobtitle="Buyer"))
     world.fields.remove("title")
     with caplog.at_level(logging.WARNING):

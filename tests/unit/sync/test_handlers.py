@@ -456,9 +456,7 @@ async def test_an_unreadable_message_is_kept_and_its_neighbours_go_on(world: Wor
     assert "docs/messages.md" in str(letter.properties["message"]) or code == "WrongEntity"
 
 
-async def test_a_change_of_the_filter_s_column_lets_the_children_be_synced_again(
-    world: World,
-) -> None:
+async def test_a_change_of_the_filter_s_column_lets_the_children_be_synced_again(world: World) -> None:
     await world.pipeline.route([incoming(update_of(1, "account", ["new_synctomkto", "name"]))])
     (message,) = world.sent
     (account,) = decode(message.body, "company")
@@ -500,9 +498,7 @@ async def test_what_marketo_has_of_the_children_of_a_record_that_it_had_lost_is_
     assert again.filter_changed, "Marketo will not say again that it had lost the record"
 
 
-async def test_the_children_of_a_lost_record_cost_one_call_of_each_entity(
-    world: World,
-) -> None:
+async def test_the_children_of_a_lost_record_cost_one_call_of_each_entity(world: World) -> None:
     world.outcome = Synced("created", anew=True)
     world.in_marketo = {guid(5), guid(6), guid(7)}
     children = {n: Record(t, guid(n), NOON) for t, n in (("lead", 5), ("contact", 6), ("opportunity", 7))}

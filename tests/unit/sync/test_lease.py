@@ -131,9 +131,8 @@ def test_who_finds_it_held_waits_some_seconds_and_then_comes_again_later_without
 
 
 @pytest.mark.parametrize("ahead", [0.0, 86_400.0, -86_400.0, 3_600.0, 7.0])
-def test_after_a_crash_the_next_one_waits_until_every_call_of_the_dead_one_has_ended(ahead: float) -> None:
+def test_after_a_crash_the_next_one_waits_until_every_call_of_it_has_ended(world: World, ahead: float) -> None:
     """Whatever its clock says: storage's own tells how old the lease is."""
-    world = World()
 
     async def work() -> float:
         await kill_a_holder(world)

@@ -296,9 +296,7 @@ class TestQualify:
     st.booleans(),
     st.booleans(),
 )
-async def test_in_whatever_order_one_human_is_one_person(
-    order: list[str], crashes: list[bool], known: bool, by_marketing: bool
-) -> None:
+async def test_one_human_is_one_person(order: list[str], crashes: list[bool], known: bool, by_marketing: bool) -> None:
     """A lead that was qualified: known to Marketo as such, by its address alone, or not at all."""
     world = World()
     if known:

@@ -536,9 +536,7 @@ async def test_a_role_whose_parent_stays_a_dead_letter_gets_its_last_look_in_its
     assert await world.parking.causes([person]), "the reason is there for the engine to name"
 
 
-async def test_that_a_parent_will_not_come_is_checked_ever_less_and_forgotten(
-    world: World,
-) -> None:
+async def test_that_a_parent_will_not_come_is_checked_ever_less_and_forgotten(world: World) -> None:
     await world.give_up(requested=False)
     for _ in range(80):
         if not world.store.notes_:

@@ -80,8 +80,7 @@ async def test_many_rows_are_sent_over_several_runs_of_the_timer_and_none_is_lef
 
 
 @pytest.mark.parametrize(("kind", "left"), [(Kind.TRANSIENT, 1), (Kind.CONFIGURATION, 0)])
-async def test_what_dataverse_refuses_for_good_is_given_up_and_an_outage_is_waited_for(kind: Kind, left: int) -> None:
-    world = World()
+async def test_what_dataverse_refuses_is_given_up_and_an_outage_waited_for(world: World, kind: Kind, left: int) -> None:
     world.stored["relabel", "account|industrycode|1"] = {"next": ""}
     world.error = DataverseError("0x80060888", "", kind=kind)
     assert await world.process().send(world.take) == 0

@@ -111,7 +111,7 @@ async def test_changes_go_with_the_window_of_the_first_one(later: float, pauses:
 
 
 @given(seconds, st.floats(0, 0.5), st.floats(5, 60))
-async def test_instances_that_open_a_window_at_about_the_same_time_mostly_let_go_together(
+async def test_windows_opened_at_about_the_same_time_mostly_end_at_once(
     later: float, apart: float, width: float
 ) -> None:
     first, second = WallClock(NOON + timedelta(seconds=later)), WallClock(NOON + timedelta(seconds=later + apart))

@@ -109,15 +109,13 @@ async def test_labels_are_read_in_the_configured_language_and_only_where_they_ar
     assert world.asked == [*LOAD_ACCOUNT, "describe person", "columns contact"]
 
 
-async def test_many_who_need_it_at_once_wait_for_one_load_and_leads_and_contacts_share_the_description() -> None:
-    world = World()
+async def test_many_wait_for_one_load_and_leads_and_contacts_share_the_description(world: World) -> None:
     await asyncio.gather(*(world.schema.of(table) for table in ["lead", "contact", "account"] * 10))
     assert world.asked == ["describe person", "columns lead", "columns contact", *LOAD_ACCOUNT]
 
 
-async def test_a_field_that_an_admin_creates_in_marketo_is_looked_for_after_a_minute_and_then_less_and_less() -> None:
+async def test_a_new_field_in_marketo_is_looked_for_after_a_minute_and_then_less_and_less(world: World) -> None:
     """Each look costs a call of Marketo's day: there may be fields that never come."""
-    world = World()
     looks: list[float] = []
     while world.now < 86_400:
         before = world.described
@@ -150,8 +148,7 @@ async def test_a_look_that_marketo_refuses_leaves_what_was_known(world: World) -
     assert world.described == 2
 
 
-async def test_a_field_that_an_operator_has_looked_for_is_sent_with_the_next_batch_of_every_process() -> None:
-    world = World()
+async def test_a_field_that_an_operator_looked_for_is_in_the_next_batch_of_every_process(world: World) -> None:
     await world.schema.look()
     assert (await world.schema.of("lead")).fields.dropped == ("newInSpring",)
     world.fields.add("newInSpring")
@@ -201,8 +198,7 @@ async def test_a_field_of_another_type_is_known_after_a_refusal_by_both_tables_o
     assert world.described == 2
 
 
-async def test_a_column_that_is_made_in_dynamics_shows_after_five_minutes_without_a_call_of_marketo() -> None:
-    world = World()
+async def test_a_new_column_in_dynamics_shows_after_five_minutes_without_a_call_of_marketo(world: World) -> None:
     world.columns.remove("x")
     world.fields.add("newInSpring")
     assert (await world.schema.of("lead")).fields.dropped_columns == ("x",)
@@ -220,8 +216,7 @@ async def test_a_renamed_choice_shows_after_five_minutes_and_is_told(world: Worl
     assert world.seen == [("account", {"industrycode": {1: name}}) for name in ("Buchhaltung", "Finanzen")]
 
 
-async def test_labels_that_are_read_again_while_another_entity_forgets_the_schema_are_given_all_the_same() -> None:
-    world = World()
+async def test_labels_that_are_read_while_another_entity_forgets_the_schema_are_given(world: World) -> None:
     await world.schema.of("account")
     world.options[2] = "Chemie"
     itself: Any = world.schema
@@ -246,8 +241,7 @@ async def test_what_is_forgotten_is_read_anew_at_its_next_use_and_once(world: Wo
     assert world.asked == LOAD_ACCOUNT * 2
 
 
-async def test_an_option_that_was_added_has_the_labels_read_again_and_one_that_is_gone_not_for_ever() -> None:
-    world = World()
+async def test_a_new_option_has_the_labels_read_again_and_a_lost_one_not_for_ever(world: World) -> None:
     await world.schema.of("account")
     world.options[2] = "Chemie"
     labels = LOAD_ACCOUNT[-1]
@@ -262,9 +256,7 @@ async def test_an_option_that_was_added_has_the_labels_read_again_and_one_that_i
 
 
 @pytest.mark.parametrize("keys", [{"company": "externalcompanyid"}, {"company": "CRMaccount"}])
-async def test_a_key_in_another_spelling_than_marketos_is_told(
-    keys: dict[str, str],
-) -> None:
+async def test_a_key_in_another_spelling_than_marketos_is_told(keys: dict[str, str]) -> None:
     world = World(SyncConfig.model_validate({"keys": keys, "account": {"fields": {}}}))
     world.fields |= {"crmAccount", "externalCompanyId"}
     with pytest.raises(ConfigurationError, match=r"KeySpelling.*write it so"):
@@ -286,10 +278,7 @@ async def test_a_load_that_failed_is_tried_again_by_the_next(world: World) -> No
     assert (await world.schema.of("lead")).columns >= {"firstname"}
 
 
-async def test_what_is_missing_on_either_side_is_told_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    world = World()
+async def test_what_is_missing_on_either_side_is_told_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.columns.remove("industrycode")
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
@@ -345,9 +334,7 @@ async def test_a_table_that_no_filter_can_concern_costs_no_request() -> None:
     assert world.asked == ["describe person", "columns contact"]
 
 
-async def test_an_own_field_for_the_accounts_guid_may_be_missing(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_an_own_field_for_the_accounts_guid_may_be_missing(caplog: pytest.LogCaptureFixture) -> None:
     world = World(SyncConfig.model_validate({"keys": {"company": "crmAccount"}, "account": {"fields": {}}}))
     with caplog.at_level(logging.WARNING):
         assert (await world.schema.of("account")).id_fields == ("externalCompanyId",)
@@ -387,8 +374,7 @@ async def test_the_null_of_a_filter_column_that_is_hidden_lets_nobody_through() 
     assert filter_for(SyncFilter("y"), hidden, "lead") == SyncFilter()
 
 
-async def test_a_column_that_is_secured_while_the_schema_is_kept_is_noticed_before_its_null_is_believed() -> None:
-    world = World()
+async def test_a_column_that_is_secured_meanwhile_is_noticed_before_its_null_is_believed(world: World) -> None:
     assert (await world.schema.believed("account", [{"name": None}])).hidden == frozenset()
     world.secured = {"name"}
     assert (await world.schema.of("account")).hidden == frozenset()

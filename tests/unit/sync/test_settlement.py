@@ -149,9 +149,7 @@ async def test_what_the_time_did_not_suffice_for_is_visible_at_once_and_unchange
 
 
 @pytest.mark.parametrize(("until", "wait"), [(IN_A_BURST, 8), (NOON, None)], ids=["in a burst", "after it"])
-async def test_what_comes_later_has_its_turn_in_the_next_cycle_of_a_burst_as_it_is(
-    world: World, until: datetime, wait: float | None
-) -> None:
+async def test_what_comes_later_has_a_turn_in_the_next_cycle(world: World, until: datetime, wait: float | None) -> None:
     world.windows = Windows(until, now=lambda: NOON)
     later = [record(n, attempt=2, parked_since=NOON, collected=True) for n in range(150)]
     sent = await world.settle(*[(r, Later("FillsACall")) for r in later])
@@ -263,9 +261,7 @@ async def test_the_trigger_fails_when_something_cannot_be_made_durable(world: Wo
 STORAGE_AWAY = StorageUnavailableError("ServiceRequestError")
 
 
-async def test_what_needs_storage_while_it_is_away_comes_again_and_uses_up_no_attempt(
-    world: World,
-) -> None:
+async def test_what_needs_storage_while_it_is_away_comes_again_and_uses_up_no_attempt(world: World) -> None:
     world.away = {"park": STORAGE_AWAY, "release": STORAGE_AWAY}
     waiting = record(1, attempt=2, parked_since=SEEN, correlation_id="c")
     waited_for = record(2, requested=True)

@@ -385,9 +385,7 @@ class Mixed:
 
 
 @given(st.lists(outcomes, min_size=1, max_size=120))
-def test_every_row_of_a_mixed_answer_has_its_own_outcome(
-    given_answers: list[tuple[int, str]],
-) -> None:
+def test_every_row_of_a_mixed_answer_has_its_own_outcome(given_answers: list[tuple[int, str]]) -> None:
     answers = {guid(number): answer for number, answer in enumerate(given_answers)}
     dataverse: Any = Mixed(answers)
 
@@ -428,9 +426,7 @@ async def test_what_one_call_has_written_counts_though_another_finds_nobody() ->
 @pytest.mark.parametrize(
     ("ahead", "waits"), [(timedelta(), True), (timedelta(minutes=30), True), (timedelta(days=1), False)]
 )
-async def test_a_wait_that_a_clock_far_ahead_has_noted_is_none(
-    ahead: timedelta, waits: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_clock_far_ahead_delays_none(ahead: timedelta, waits: bool, caplog: pytest.LogCaptureFixture) -> None:
     """One instance notes that a row was refused; another one, a moment later, looks whether it is time."""
     table, queues = MemoryTable(seconds=0), QueueSettings.model_construct(None, person="persons")
     sent: list[Any] = []
