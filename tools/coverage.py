@@ -38,7 +38,7 @@ def run_tiers(tiers: Iterable[str], arguments: Iterable[str]) -> list[str]:
 
 
 def read_report() -> dict[str, tuple[int, int]]:
-    """Put the data of all processes together, and return what was reached of each file."""
+    """Put the data of all processes together, and return what was reached of each file that has code."""
     measure("combine", "--quiet")
     measure("json", "--quiet", "-o", str(REPORT))
     files = json.loads(REPORT.read_text())["files"]
@@ -46,7 +46,8 @@ def read_report() -> dict[str, tuple[int, int]]:
     for name, file in files.items():
         of = file["summary"]
         reached = of["covered_lines"] + of["covered_branches"]
-        found[name] = (reached, of["num_statements"] + of["num_branches"])
+        if whole := of["num_statements"] + of["num_branches"]:
+            found[name] = (reached, whole)
     return found
 
 

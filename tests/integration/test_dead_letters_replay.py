@@ -1,10 +1,10 @@
-"""`msisync dead-letters replay` and `discard` at a broker: only what is chosen goes, each once, and the rest stays."""
+"""`msisync dead-letters` at a broker: what it shows, and that only what is chosen goes, each once; the rest stays."""
 
 import asyncio
 import json
-from argparse import Namespace
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from local.harness.dead_letters import Letters, refused, running_letters
 from shared.cli.command import Exit, Result
 from shared.cli.context import Context
 from shared.cli.dead_letters import move
-from shared.cli.dead_letters.replay import discard, replay
 from shared.cli.main import parser
 from shared.cli.peek import Place
+from shared.model.errors import MsiSyncError
 from shared.model.record import Record, encode
 
 
@@ -36,13 +36,16 @@ async def context(broker: Letters) -> AsyncIterator[Context]:
     await made.close()
 
 
-def given(line: str) -> Namespace:
-    return parser().parse_args(["dead-letters", *line.split()])
-
-
 async def run(context: Context, line: str) -> Result:
-    command = replay if line.startswith("replay") else discard
-    return await command(context, given(line), Console(quiet=True))
+    given = parser().parse_args(["dead-letters", *line.split()])
+    result: Result = await given.command.run(context, given, Console(quiet=True))
+    return result
+
+
+def shown(result: Result) -> str:
+    text = StringIO()
+    result.show(Console(file=text, width=200))
+    return text.getvalue()
 
 
 async def numbers(broker: Letters, **place: Any) -> list[int]:
@@ -142,3 +145,47 @@ async def test_what_was_given_back_too_often_is_moved_and_keeps_its_code(tmp_pat
             assert (done.data["selected"], done.data["went"]) == (3, 3)
         finally:
             await context.close()
+
+
+async def test_they_are_counted_listed_and_shown_with_what_to_do_next(broker: Letters, context: Context) -> None:
+    assert "No dead letters." in shown(await run(context, "summary")) + shown(await run(context, "list"))
+    await broker.post([*refused(2), *refused(code="1007", replay_count=4)])
+    await broker.bury("persons", [b"{"], session="person")
+    summary = await run(context, "summary")
+    assert (summary.exit, summary.data["count"]) == (Exit.ATTENTION, 4)
+    text = shown(summary)
+    assert "2  person from persons: 1003\n         Invalid value for field 'email'" in text
+    assert "1 of them replayed before" in text
+    assert "next: " in text
+    listed = await run(context, "list --limit 3 --oldest")
+    assert "4 dead letters, 3 shown (see --limit)" in shown(listed)
+    first, *_ = listed.data["dead_letters"]
+    assert f"{first['address']}  {first['since']}  1003  contact {first['id']}" in shown(listed)
+    text = shown(await run(context, f"show {first['address']}"))
+    assert f"msisync dead-letters replay --id {first['id']}" in text
+    assert "tries 3, replays 0, deliveries 0" in text
+    assert f"contact {first['id']}\n" in text
+    for address, code in (("nowhere", "NoAddress"), ("dead-letters/999", "NotThere")):
+        with pytest.raises(MsiSyncError, match=code):
+            await run(context, f"show {address}")
+
+
+async def test_they_are_kept_in_a_file_and_sent_from_it(broker: Letters, context: Context, tmp_path: Path) -> None:
+    await broker.post([*refused(3), *refused(code="1007", replay_count=4)])
+    file = tmp_path / "letters.jsonl"
+    assert "4" in shown(await run(context, f"export {file}"))
+    with pytest.raises(MsiSyncError, match=file.name):
+        await run(context, f"export {file}")
+    await broker.post(refused())
+    assert (await run(context, f"discard --exported {file} --apply")).data["went"] == 4
+    assert len(await numbers(broker)) == 1
+    dry = await run(context, f"import {file}")
+    assert dry.exit == Exit.ATTENTION
+    assert "add --apply" in shown(dry)
+    done = await run(context, f"import {file} --apply")
+    assert (done.exit, done.data["went"], done.data["replayed_often"]) == (Exit.ATTENTION, 3, 1)
+    assert "1 were replayed 3 times or more already and are skipped" in shown(done)
+    assert len(await broker.messages("persons", session="person")) == 3
+    file.write_text("no dead letter\n")
+    with pytest.raises(MsiSyncError, match="line 1"):
+        await run(context, f"import {file}")

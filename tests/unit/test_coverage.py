@@ -37,6 +37,8 @@ class Measured:
                 }
                 for name, (reached, whole) in self.modules.items()
             }  # fmt: skip
+            none = {"covered_lines": 0, "covered_branches": 0, "num_statements": 0, "num_branches": 0}
+            files["shared/__init__.py"] = {"summary": none}
             self.report.write_text(json.dumps({"files": files}))
         if words.startswith("run"):
             self.tests.append(words.removeprefix("run -m pytest "))
