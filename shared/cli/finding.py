@@ -87,6 +87,11 @@ def worst(findings: Iterable[Finding]) -> Severity:
     return next((severity for severity in (Severity.FAILED, Severity.ATTENTION) if severity in found), Severity.OK)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 problem`, `2,000 problems`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def shortened(lines: Iterable[str]) -> tuple[str, ...]:
     """A list that people still read."""
     given = list(lines)

@@ -19,6 +19,7 @@ from ..azure import sdk
 from ..model.entities import ENTITIES
 from .command import Command, Exit, Result, option, options
 from .context import Context
+from .finding import counted
 from .peek import ANSWER_SECONDS, QueueUnavailable, counts, explained
 from .queues import ACTIVE, PAUSED, resume_line, status_word
 
@@ -104,7 +105,7 @@ def _said(change: Change, status: str) -> tuple[str, str]:
     done = "paused" if status == PAUSED else "active"
     if change.was == status:
         done += ", as it was before"
-    waits = f"; {change.waiting} message{'s' if change.waiting != 1 else ''} in it" if change.waiting else ""
+    waits = f"; {counted(change.waiting, 'message')} in it" if change.waiting else ""
     return ("yellow" if status == PAUSED else "green"), done + waits
 
 

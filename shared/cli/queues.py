@@ -73,16 +73,15 @@ def flaws(design: QueueDesign, queue: Described) -> Iterator[Finding]:
     elif status != ACTIVE:
         yield failed(f"it is {status}", "set its status to Active")
     if bool(queue.requires_session) is not design.sessions:
-        how = "with sessions" if design.sessions else "without sessions"
-        text = (
-            "it has no sessions: two writers could overlap" if design.sessions else "it has sessions: nothing reads it"
-        )
-        yield failed(text, f"sessions cannot be changed: delete the queue when it is empty and create it {how}")
+        how, text = ("with", "it has no sessions: two writers could overlap")
+        if not design.sessions:
+            how, text = ("without", "it has sessions: nothing reads it")
+        remedy = f"sessions cannot be changed: delete the queue when it is empty and create it {how} sessions"
+        yield failed(text, remedy)
     if (queue.lock_duration or LOCK) < LOCK:
         seconds = (queue.lock_duration or LOCK).total_seconds()
-        yield failed(
-            f"its lock lasts {seconds:.0f} s, not 300: work may be done twice", "set its lock duration to PT5M"
-        )
+        text = f"its lock lasts {seconds:.0f} s, not 300: work may be done twice"
+        yield failed(text, "set its lock duration to PT5M")
     if (queue.max_delivery_count or DELIVERIES) < DELIVERIES:
         text = f"it dead-letters after {queue.max_delivery_count} deliveries: an outage soon fills its dead letters"
         yield attention(text, f"set its max delivery count to {DELIVERIES}")

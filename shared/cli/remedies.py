@@ -32,7 +32,6 @@ _MEND_BY_KIND = {
     Kind.TRANSIENT: "wait until Marketo is well again",
     Kind.UNKNOWN: "see what Marketo says of the code, and fix it",
 }
-_ROW = "correct the row in Dynamics"
 #: What a replay cannot help, by code.
 _NO_REPLAY = {
     "WrongOrganization": "remove the service endpoint from the environment that posted it",
@@ -55,10 +54,6 @@ def remedy(code: str, system: str, selection: str) -> str:
         return f"see whether so many rows were to be deleted in Dynamics; then {RELEASE} ENTITY --apply"
     if code in _NO_REPLAY:
         return f"{_NO_REPLAY[code]}, then {DISCARD} {selection} --apply"
-    return f"{_fix(code, system)}, then {REPLAY} {selection} --apply"
-
-
-def _fix(code: str, system: str) -> str:
-    if code in _MEND:
-        return _MEND[code]
-    return _MEND_BY_KIND.get(marketo_record(code) if system == "marketo" else Kind.PERMANENT, _ROW)
+    kind = marketo_record(code) if system == "marketo" else Kind.PERMANENT
+    fix = _MEND.get(code) or _MEND_BY_KIND.get(kind, "correct the row in Dynamics")
+    return f"{fix}, then {REPLAY} {selection} --apply"

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..model.errors import ConfigurationError
 
@@ -29,7 +28,10 @@ def read_settings_file(path: Path, *, required: bool) -> dict[str, str]:
     if not path.exists() and not required:
         return {}
     try:
-        content = _parsed(path.read_bytes())
+        content = path.read_bytes()
+        text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
+        plain = _LAST_COMMA.sub(lambda found: found[1] or " ", _PARTS.sub(_as_json, text))
+        given = json.loads(plain, strict=False)
     except FileNotFoundError:
         raise ConfigurationError(
             "NoSettings", f"{path} does not exist; copy local.settings.example.json and fill it in"
@@ -40,9 +42,9 @@ def read_settings_file(path: Path, *, required: bool) -> dict[str, str]:
     except (OSError, ValueError, RecursionError) as error:
         why = "its encoding is not Unicode" if isinstance(error, UnicodeError) else type(error).__name__
         raise ConfigurationError("BadSettings", f"{path} cannot be read ({why}): JSON in UTF-8 is expected") from None
-    if not isinstance(content, dict):
+    if not isinstance(given, dict):
         raise ConfigurationError("BadSettings", f'{path} is no settings file: JSON with "Values" is expected')
-    sections = {name.lower(): value for name, value in content.items()}
+    sections = {name.lower(): value for name, value in given.items()}
     if str(sections.get("isencrypted", False)).lower() == "true":
         raise ConfigurationError(
             "EncryptedSettings",
@@ -51,12 +53,6 @@ def read_settings_file(path: Path, *, required: bool) -> dict[str, str]:
             "see docs/troubleshooting.md#settings-file",
         )
     return _values(path, sections.get("values"))
-
-
-def _parsed(content: bytes) -> Any:
-    text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
-    plain = _PARTS.sub(_as_json, text)
-    return json.loads(_LAST_COMMA.sub(lambda found: found[1] or " ", plain), strict=False)
 
 
 def _as_json(found: re.Match[str]) -> str:

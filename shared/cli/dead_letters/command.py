@@ -13,14 +13,13 @@ from rich.console import Console
 from ...model.errors import MsiSyncError
 from ..command import Command, Exit, Result, number, option, options, positive_number
 from ..context import Context
-from ..output import say
 from ..peek import peek
 from .archive import export
 from .letter import DeadLetter, place_of, read
 from .look import add_filters, look
 from .replay import discard, import_, replay
 from .selection import Groups
-from .text import brief, full, group_json, show_brief, show_full, show_groups, show_unseen
+from .text import brief, full, group_json, show_brief, show_count, show_full, show_groups
 
 MAX = 1000
 LIMIT = 50
@@ -37,8 +36,7 @@ async def summary(context: Context, given: Namespace, progress: Console) -> Resu
 
     def show(console: Console) -> None:
         show_groups(console, found, remedies=True)
-        say(console, f"{count} dead letters" if count else "No dead letters.", "bold" if count else "green")
-        show_unseen(console, unseen)
+        show_count(console, count, unseen)
 
     return Result(Exit.ATTENTION if count or unseen else Exit.OK, data, show)
 
@@ -66,9 +64,7 @@ async def list_(context: Context, given: Namespace, progress: Console) -> Result
     def show(console: Console) -> None:
         for letter in found:
             show_brief(console, letter)
-        more = f", {len(found)} shown (see --limit)" if len(found) < count else ""
-        say(console, f"{count} dead letters{more}" if count else "No dead letters.", "bold" if count else "green")
-        show_unseen(console, unseen)
+        show_count(console, count, unseen, f", {len(found)} shown (see --limit)" if len(found) < count else "")
 
     return Result(Exit.ATTENTION if count or unseen else Exit.OK, data, show)
 

@@ -94,6 +94,12 @@ def show_full(console: Console, letter: Mapping[str, Any]) -> None:
     say(console, letter["body"])
 
 
+def show_count(console: Console, count: int, unseen: Mapping[str, str], more: str = "") -> None:
+    """How many there are, and what could not be read."""
+    say(console, f"{count} dead letters{more}" if count else "No dead letters.", "bold" if count else "green")
+    show_unseen(console, unseen)
+
+
 def show_unseen(console: Console, unseen: Mapping[str, str]) -> None:
     """What could not be read."""
     for place, why in unseen.items():

@@ -18,10 +18,10 @@ from ...model.errors import StorageUnavailableError
 from ...model.ids_and_times import moment
 from ...model.record import timestamp
 from ...sync.redelivery import GIVEN_UP, NOT_BINDABLE, STATE
-from ..finding import Finding, as_grave_as, attention, failed, ok
+from ..finding import Finding, as_grave_as, attention, counted, failed, ok
 from ..peek import PAGE, Place, QueueUnavailable, peek
 from ..queues import QUEUES, Described, flaws
-from .runner import Check, Subject, counted
+from .runner import Check, Subject
 
 #: The app's timer runs every minute; and how long is told what it has brought back.
 LATE = timedelta(minutes=5)

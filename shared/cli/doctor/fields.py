@@ -15,9 +15,9 @@ from ...write_back.insight_fields import Reason, lead_field, resolve
 from ..fields.checks import check_fields
 from ..fields.rules import Code
 from ..fields.schemas import Schemas
-from ..finding import Finding, Severity, as_grave_as, attention, failed, ok
+from ..finding import Finding, Severity, as_grave_as, attention, counted, failed, ok
 from .marketo import READ_IDS, described
-from .runner import Check, Subject, counted
+from .runner import Check, Subject
 
 GROUP, INSIGHT = "Fields", "Sales Insight"
 #: Users that are compared: one call of Marketo, one request to Dataverse.

@@ -53,10 +53,8 @@ def runs(beat: Beat | None, schedule: str, now: datetime) -> Finding:
     if beat is None:
         if interval(schedule) is None:
             return ok(f"nothing can be told: {TIMER} runs seldom (RELEASE_SCHEDULE)")
-        return attention(
-            f"{TIMER} has never run here",
-            f"deploy and start it, then ask again in a minute; else {APP_SILENT}",
-        )
+        remedy = f"deploy and start it, then ask again in a minute; else {APP_SILENT}"
+        return attention(f"{TIMER} has never run here", remedy)
     if beat.at > now + AHEAD:
         return attention(
             f"{TIMER} has run in the future, {beat.at:%Y-%m-%d %H:%M} UTC",
@@ -81,14 +79,13 @@ async def _deletions(subject: Subject) -> Finding:
 
 def brakes(rows: Mapping[str, Mapping[str, Any]], policy: LifecyclePolicy) -> Finding:
     """What the brake's rows say, by entity."""
-    lines = [braked(name, row) for name, row in sorted(rows.items()) if row.get("on")]
+    lines = {name: braked(name, row) for name, row in sorted(rows.items()) if row.get("on")}
     if lines:
-        names = ", ".join(name for name, row in sorted(rows.items()) if row.get("on"))
         return attention(
-            f"the brake is on: {names}",
+            f"the brake is on: {', '.join(lines)}",
             f"see whether so many rows were to be deleted in Dynamics (msisync dead-letters list --code DeleteBrake); "
             f"then {RELEASE} ENTITY",
-            lines,
+            lines.values(),
         )
     said = ", ".join(f"{name} {policy.of(name)}" for name in ENTITIES)
     return ok(f"no brake is on; when a row is deleted: {said}")

@@ -27,11 +27,6 @@ def skipped(because: str, text: str = "") -> Finding:
     return Finding(Severity.SKIPPED, text, blocks=True, because=because)
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 problem`, `2 problems`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
 class Subject:
     """What is examined: a context, the clocks that were seen, and answers that several checks look at."""
 

@@ -9,8 +9,8 @@ import httpx
 
 from ...model.errors import ConfigurationError
 from ...model.ids_and_times import http_date
-from ..finding import Finding, attention, failed, ok
-from .runner import Check, Subject, counted, skipped
+from ..finding import Finding, attention, counted, failed, ok
+from .runner import Check, Subject, skipped
 
 GROUP = "Set-up"
 #: Settings that function_app.py names in its triggers and nobody else reads.

@@ -103,9 +103,6 @@ def _explained(error: DataverseError, doing: str) -> DataverseError:
     )
 
 
-# -- what is shown ------------------------------------------------------------------------------------------------
-
-
 def _result(name: str, found: Plan, needed: Wanted | None = None, after: Plan | None = None) -> Result:
     """What is to be done; with `after`, what was done, and what is still to be done then."""
     remaining = after.actions if after else ()

@@ -131,9 +131,6 @@ def _attention(endpoint: Endpoint, why: str) -> str:
     )
 
 
-# -- the endpoint -------------------------------------------------------------------------------------------------
-
-
 def _endpoint_actions(wanted: Wanted, ours: Endpoint | None, *, new_key: bool) -> Iterator[Action]:
     values = wanted.target.values
     if ours is None:
@@ -153,9 +150,6 @@ def _endpoint_actions(wanted: Wanted, ours: Endpoint | None, *, new_key: bool) -
         secret = new_key or not ours.has_secret or bool(address)
         what = f"endpoint {ours.name}"
         yield Action("update", "endpoint", what, "; ".join(why), ours.id, values=wrong, secret=secret)
-
-
-# -- steps --------------------------------------------------------------------------------------------------------
 
 
 def _match(wanted: Wanted, steps: Sequence[Step]) -> tuple[dict[StepKey, Step], list[tuple[Step, str]]]:
@@ -212,9 +206,6 @@ def _step_removal(step: Step, why: str) -> Iterator[Action]:
     yield Action("delete", "step", what, why, step.id, key=key)
 
 
-# -- images -------------------------------------------------------------------------------------------------------
-
-
 def _image_actions(key: StepKey, wanted: WantedStep, step: Step) -> Iterator[Action]:
     free = sorted(step.images, key=lambda image: (-_fit(image, wanted), image.id))
     kept = [(image, values) for image, values in zip(free, wanted.images, strict=False) if _can_become(image, values)]
@@ -241,9 +232,6 @@ def _can_become(image: Image, values: Values) -> bool:
 def _new_image(key: StepKey, step: str, values: Values, why: str) -> Action:
     body = {"name": values["entityalias"], **values}
     return Action("create", "image", f"image of step {' '.join(key)}", why, parent=step, values=body, key=key)
-
-
-# -- what differs -------------------------------------------------------------------------------------------------
 
 
 def different(present: Values, wanted: Values) -> dict[str, Any]:

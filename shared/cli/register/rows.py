@@ -100,10 +100,8 @@ async def _read_images(dataverse: DataverseClient, steps: Sequence[str]) -> dict
     query = f"{_SETS['image']}?$select=sdkmessageprocessingstepimageid,{_STEP},{','.join(IMAGE_COLUMNS)}"
     images: dict[str, list[Image]] = {}
     for row in await _referring(dataverse, query, _STEP, steps):
-        image = Image(
-            str(row["sdkmessageprocessingstepimageid"]), {column: row.get(column) for column in IMAGE_COLUMNS}
-        )
-        images.setdefault(str(row[_STEP]), []).append(image)
+        values = {column: row.get(column) for column in IMAGE_COLUMNS}
+        images.setdefault(str(row[_STEP]), []).append(Image(str(row["sdkmessageprocessingstepimageid"]), values))
     return images
 
 
@@ -148,9 +146,8 @@ class Writer:
         """One write. Raises as DataverseClient does. A row to delete that is gone already is as good as deleted."""
         place_ = f"{API}/{_SETS[action.kind]}"
         if action.verb == "create":
-            self._created[action.kind] = await self._dataverse.write(
-                "POST", place_, self._body(action), headers=self._headers
-            )
+            body = self._body(action)
+            self._created[action.kind] = await self._dataverse.write("POST", place_, body, headers=self._headers)
         elif action.verb == "delete":
             try:
                 await self._dataverse.write("DELETE", f"{place_}({action.id})", headers=self._headers)

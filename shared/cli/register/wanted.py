@@ -57,9 +57,6 @@ Values = Mapping[str, Any]
 StepKey = tuple[str, str]  # table, message
 
 
-# -- what is there ------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Image:
     """A registered image. `values` has IMAGE_COLUMNS."""
@@ -99,9 +96,6 @@ class Endpoint:
     def place(self) -> str:
         """Where it posts to."""
         return place(self.values)
-
-
-# -- what is wanted -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ...sync.circuit import Outage
 from ...sync.heartbeat import FUNCTIONS, TIMER, Beat, interval, silence
 from ...write_back.results import LATE, changes_done
 from ..command import Exit
-from ..finding import Finding, attention
+from ..finding import Finding, attention, counted
 from ..queues import ACTIVE, PAUSED, resume_line
 from ..remedies import RELEASE
 
@@ -149,11 +149,11 @@ class Status:
         return [
             *self._silent(),
             *self._stopped(),
-            *self._braked(),
+            *(attention(braked(name, brake), f"{RELEASE} {name}") for name, brake in self.brakes.items()),
             *self._closed(),
             *self._waits(),
             *self._written_back(),
-            *self._dead(),
+            *([attention(counted(self.dead, "dead letter"), "msisync dead-letters summary")] if self.dead else []),
         ]
 
     def _silent(self) -> Iterator[Finding]:
@@ -198,13 +198,8 @@ class Status:
             yield attention(text, f"tried again automatically at {_time(outage.until)}; if it lasts, msisync doctor")
         if self.budget and self.budget.closed_until:
             text = f"Marketo is not called ({self.budget.closed_reason})"
-            yield attention(
-                text, f"continues automatically at {_time(self.budget.closed_until)}; see MARKETO_DAILY_SHARE"
-            )
-
-    def _braked(self) -> Iterator[Finding]:
-        for name, brake in self.brakes.items():
-            yield attention(braked(name, brake), f"{RELEASE} {name}")
+            again = f"continues automatically at {_time(self.budget.closed_until)}"
+            yield attention(text, f"{again}; see MARKETO_DAILY_SHARE")
 
     def _waits(self) -> Iterator[Finding]:
         for queue in self.queues:
@@ -222,16 +217,9 @@ class Status:
             yield attention(text, "see WRITE_BACK_SCHEDULE and the app's log; msisync write-back run")
         waiting = self.write_back.refused - self.write_back.dead
         if waiting:
-            rows = f"{waiting:,} row{'s' if waiting != 1 else ''}"
-            text = f"{rows} could not be written back ({self.write_back.last_refusal})"
-            yield attention(
-                text, "tried again automatically; see the code, and whether the sync user may write the row"
-            )
-
-    def _dead(self) -> Iterator[Finding]:
-        if self.dead:
-            number = f"{self.dead:,} dead letter{'s' if self.dead != 1 else ''}"
-            yield attention(number, "msisync dead-letters summary")
+            text = f"{counted(waiting, 'row')} could not be written back ({self.write_back.last_refusal})"
+            remedy = "tried again automatically; see the code, and whether the sync user may write the row"
+            yield attention(text, remedy)
 
 
 def braked(entity: str, brake: Mapping[str, Any]) -> str:

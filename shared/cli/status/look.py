@@ -67,9 +67,6 @@ async def _asked(status: Status, what: str, work: Awaitable[None]) -> None:
         status.unseen[what] = f"storage {said}; see msisync doctor"
 
 
-# -- queues -----------------------------------------------------------------------------------------------------
-
-
 async def _queue(context: Context, status: Status, queue: Queue) -> None:
     """The broker's counts, and what can be learned from its first messages."""
     try:
@@ -105,9 +102,8 @@ async def _oldest(context: Context, queue: Queue) -> datetime | None:
     entity = "" if queue.setting == "changes" else queue.setting
     place = Place(queue.name, session=entity or None)
     async with aclosing(peek.peek(context.bus, place, page=FIRST)) as pages:
-        async for page in pages:
-            return min((seen for message in page if (seen := first_seen(message, entity))), default=None)
-    return None
+        page: list[Message] = await anext(pages, [])
+    return min((seen for message in page if (seen := first_seen(message, entity))), default=None)
 
 
 def first_seen(message: Message, entity: str) -> datetime | None:
@@ -135,9 +131,6 @@ async def _letters(context: Context, status: Status) -> None:
             if seen >= MAX_LETTERS:
                 status.letters_more = seen < (status.dead_letters.waiting or 0)
                 return
-
-
-# -- storage ----------------------------------------------------------------------------------------------------
 
 
 async def _parked(context: Context, status: Status) -> None:
