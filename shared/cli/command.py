@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -32,18 +33,14 @@ class Result:
     show: Callable[[Console], None]
 
 
-def number(text: str) -> int:
+def number(text: str, *, positive: bool = False) -> int:
     """A number on the command line. Raises ArgumentTypeError."""
-    if not (text.isascii() and text.isdecimal()):
-        raise ArgumentTypeError("a number is needed")
+    if not (text.isascii() and text.isdecimal()) or (positive and not int(text)):
+        raise ArgumentTypeError("a number of at least 1 is needed" if positive else "a number is needed")
     return int(text)
 
 
-def positive_number(text: str) -> int:
-    """A number of at least 1. Raises ArgumentTypeError."""
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise ArgumentTypeError("a number of at least 1 is needed")
-    return int(text)
+positive_number = partial(number, positive=True)
 
 
 def guid(text: str) -> str:

@@ -31,7 +31,14 @@ _FEW_TRIES: dict[str, Any] = {"retry_total": 1}
 RENEWAL_SECONDS = 10.0
 #: What is closed in the end, if it was opened, in this order.
 _CLOSED = (
-    *("dataverse", "marketo", "outgoing", "bus", "bus_administration", "parked_table", "state_table", "_credential"),
+    "dataverse",
+    "marketo",
+    "outgoing",
+    "bus",
+    "bus_administration",
+    "parked_table",
+    "state_table",
+    "_credential",
 )
 
 
@@ -90,13 +97,10 @@ class Context:
     @cached_property
     def bus_administration(self) -> sdk.bus_management_aio.ServiceBusAdministrationClient:
         """A client of the namespace's management; it needs the right to manage."""
-
-        given = self.settings.bus
-        if given.connection.get_secret_value():
-            return sdk.bus_management_aio.ServiceBusAdministrationClient.from_connection_string(
-                given.connection.get_secret_value()
-            )
-        return sdk.bus_management_aio.ServiceBusAdministrationClient(given.namespace, self._credential)
+        client = sdk.bus_management_aio.ServiceBusAdministrationClient
+        if connection := self.settings.bus.connection.get_secret_value():
+            return client.from_connection_string(connection)
+        return client(self.settings.bus.namespace, self._credential)
 
     @cached_property
     def parked_table(self) -> Table:
@@ -114,7 +118,6 @@ class Context:
 
     @cached_property
     def _credential(self):  # type: ignore[no-untyped-def]
-
         return sdk.identity.DefaultAzureCredential()
 
     async def close(self) -> None:

@@ -7,7 +7,6 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from functools import partial
 
 from rich.console import Console
 from rich.markup import escape
@@ -52,7 +51,11 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
                 raise MsiSyncError("WriteBackRuns", "another run is in progress; wait a minute and see msisync status")
             runs = await _runs(work, given)
     data = {"runs": [{**run.as_json(), "failures": run.failures} for run in runs], "dry_run": given.dry_run}
-    return Result(_exit(runs), data, partial(_show, runs=runs, dry_run=given.dry_run))
+    lacking = any(run.failed or run.unfit or (run.kind == "persons" and not run.read) for run in runs)
+    exit_ = Exit.ATTENTION if lacking else Exit.OK
+    if any(run.error for run in runs):
+        exit_ = Exit.FAILED
+    return Result(exit_, data, lambda console: _show(console, runs, dry_run=given.dry_run))
 
 
 def _write_back(context: Context, given: Namespace, on_progress: Callable[[Run], None]) -> WriteBack:
@@ -79,27 +82,20 @@ def _write_back(context: Context, given: Namespace, on_progress: Callable[[Run],
 
 async def _runs(work: WriteBack, given: Namespace) -> list[Run]:
     if given.sweep:
-        found = [await work.sweep(whole=True)]
+        run = await work.sweep(whole=True)
     elif given.person:
         ids = list(filter(None, map(as_guid, given.person)))
-        found = [await work.people(ids, [text for text in given.person if not as_guid(text)])]
+        run = await work.people(ids, [text for text in given.person if not as_guid(text)])
     else:
-        found = [await work.changes()]
-    return [run for run in found if run]
-
-
-def _exit(runs: Sequence[Run]) -> Exit:
-    if any(run.error for run in runs):
-        return Exit.FAILED
-    nobody = any(run.kind == "persons" and not run.read for run in runs)
-    return Exit.ATTENTION if nobody or any(run.failed or run.unfit for run in runs) else Exit.OK
+        run = await work.changes()
+    return [run] if run else []
 
 
 def _counts(run: Run) -> str:
     return f"{run.read:,} compared, {run.differing:,} differ, {run.written:,} written"
 
 
-def _show(console: Console, *, runs: Sequence[Run], dry_run: bool) -> None:
+def _show(console: Console, runs: Sequence[Run], *, dry_run: bool) -> None:
     for run in runs:
         calls = f"{run.marketo_calls:,} Marketo calls, {run.dataverse_requests:,} Dataverse requests"
         console.print(f"{run.kind}: {_counts(run)}, {run.failed:,} refused, {run.gone:,} gone; {calls}")

@@ -148,7 +148,8 @@ def _show(console: Console, data: dict[str, Any]) -> None:
     if not data["applied"]:
         show_groups(console, data["groups"], remedies=False)
         if count:
-            say(console, f"Nothing has been changed. To {action} {_these(count)}, add --apply.")
+            these = "this one" if count == 1 else f"these {count}"
+            say(console, f"Nothing has been changed. To {action} {these}, add --apply.")
     elif count:
         style = "green" if data["went"] == count else "yellow"
         say(console, f"{data['went']} of {count} {_DONE[action]} in {data['seconds']:.0f} s.", style)
@@ -193,7 +194,3 @@ def _left_out(data: dict[str, Any]) -> list[str]:
         ),
     ]
     return [text for fits, text in told if fits]
-
-
-def _these(count: int) -> str:
-    return "this one" if count == 1 else f"these {count}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from ...azure.service_bus import Outgoing, Properties, sendable
 from ...config.settings import QueueSettings
@@ -44,23 +44,25 @@ def resend(letter: DeadLetter, queues: QueueSettings, stamp: Stamp) -> Outgoing 
     understood = _understood(letter, entity)
     if isinstance(understood, Refusal):
         return understood
-    replays = letter.replays + 1
-    properties = _stamped(letter.message.properties, stamp, replays)
-    if not entity:
-        return _outgoing(letter, queues.changes, letter.message.body, None, properties)
-    records = [
-        replace(
-            record,
-            attempt=0,
-            parked_since=None,
-            released=False,
-            collected=False,
-            replays=replays,
-            confirmed=record.confirmed or stamp.confirms,
-        )
-        for record in understood
-    ]
-    return _outgoing(letter, queues.of(entity), encode(entity, records), entity, properties)
+    message, replays = letter.message, letter.replays + 1
+    queue, body = queues.changes, message.body
+    if entity:
+        anew: dict[str, Any] = {"attempt": 0, "parked_since": None, "released": False, "collected": False}
+        records = [
+            replace(record, **anew, replays=replays, confirmed=record.confirmed or stamp.confirms)
+            for record in understood
+        ]
+        queue, body = queues.of(entity), encode(entity, records)
+    kept = {name: value for name, value in message.properties.items() if name not in _DROPPED}
+    stamps: Properties = {REPLAY_COUNT: replays, "replayed_at": timestamp(stamp.at), "replay_id": stamp.id}
+    return Outgoing(
+        queue,
+        body,
+        session=entity or None,
+        content_type=message.content_type or "application/json",
+        correlation_id=message.correlation_id or None,
+        properties={**sendable(kept), **stamps},
+    )
 
 
 def refusal(letter: DeadLetter, queues: QueueSettings) -> Refusal | None:
@@ -87,20 +89,3 @@ def _entity(letter: DeadLetter, queues: QueueSettings) -> str:
         return source
     of_record = bool(Explanation.read(letter.message.properties).record_id)  # of a queue that has another name by now
     return letter.entity if of_record and letter.entity in ENTITIES else ""
-
-
-def _outgoing(letter: DeadLetter, queue: str, body: bytes, session: str | None, properties: Properties) -> Outgoing:
-    return Outgoing(
-        queue,
-        body,
-        session=session,
-        content_type=letter.message.content_type or "application/json",
-        correlation_id=letter.message.correlation_id or None,
-        properties=properties,
-    )
-
-
-def _stamped(given: Mapping[str, object], stamp: Stamp, replays: int) -> Properties:
-    stamps: Properties = {REPLAY_COUNT: replays, "replayed_at": timestamp(stamp.at), "replay_id": stamp.id}
-    kept = {name: value for name, value in given.items() if name not in _DROPPED}
-    return {**sendable(kept), **stamps}

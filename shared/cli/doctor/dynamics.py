@@ -80,9 +80,8 @@ async def _user(subject: Subject) -> Finding:
                 "registration; and see that DATAVERSE_URL is the environment that is meant",
             )
         if error.code == DISABLED:
-            return failed(
-                "the user is disabled in this environment", "enable it in the Power Platform admin centre, Users"
-            )
+            remedy = "enable it in the Power Platform admin centre, Users"
+            return failed("the user is disabled in this environment", remedy)
         raise
     return ok(f"user {who['UserId']}")
 

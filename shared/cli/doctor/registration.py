@@ -97,11 +97,8 @@ async def _endpoint(subject: Subject) -> Finding:
 async def _steps(subject: Subject) -> Finding:
     found = await _plan(subject)
     steps = found.endpoint.steps if found.endpoint else ()
-    wrong = [
-        action
-        for action in found.actions
-        if action.kind != "endpoint" and not _is_superfluous(action) and not await _is_idle(subject, action, steps)
-    ]
+    of_steps = [action for action in found.actions if action.kind != "endpoint" and not _is_superfluous(action)]
+    wrong = [action for action in of_steps if not await _is_idle(subject, action, steps)]
     if wrong and all(action.key[0] in REFERENCE_TABLES for action in wrong):
         text = "changes of teams or roles do not come: what they decide about is right only at its own next change"
         return attention(text, _remedy(found), _lines(wrong))

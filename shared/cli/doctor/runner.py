@@ -104,9 +104,8 @@ async def _made(check: Check, subject: Subject, limit: float) -> Finding:
     except MsiSyncError as error:
         return broken(error)
     except TimeoutError:
-        return failed(
-            f"no answer within {limit:g} seconds", "see whether the network or the service is slow; try again"
-        )
+        remedy = "see whether the network or the service is slow; try again"
+        return failed(f"no answer within {limit:g} seconds", remedy)
     except Exception as error:  # noqa: BLE001  (one check that stumbles must not hide what the others have found)
         # Its text is left out: nobody knows whether it holds a secret.
         return failed(f"the check itself broke: {type(error).__name__}", "please report this as a defect of msisync")

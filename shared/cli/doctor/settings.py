@@ -35,9 +35,8 @@ async def _settings(subject: Subject) -> Finding:
         if not _SCHEDULE.fullmatch(schedule)
     ]
     if problems:
-        return failed(
-            counted(len(problems), "problem"), remedy, (line.removeprefix("app settings: ") for line in problems)
-        )
+        details = (line.removeprefix("app settings: ") for line in problems)
+        return failed(counted(len(problems), "problem"), remedy, details)
     return ok("complete and valid")
 
 
