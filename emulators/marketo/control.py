@@ -8,8 +8,9 @@ from aiohttp import web
 from emulators.marketo.activities import INTERESTING_MOMENT
 from emulators.marketo.errors import MarketoError
 from emulators.marketo.instance import Instance
+from emulators.marketo.merging import merge_leads
 from emulators.marketo.objects import LEADS
-from emulators.marketo.relations import forget, hand_over_roles
+from emulators.marketo.relations import forget
 from emulators.marketo.store import Record
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -216,13 +217,7 @@ class Control:
     async def _merge(self, request: web.Request) -> web.Response:
         given = await request.json()
         winner = self._find(LEADS, given["winner"])
-        losers = [self._find(LEADS, entry) for entry in given["losers"]]
-        if winner in losers:
-            raise ValueError("a lead cannot be merged into itself")
-        for loser in losers:
-            hand_over_roles(self._instance, loser, winner)
-            self._instance.tables[LEADS].delete(loser)
-        self._instance.log.merged(winner, losers)
+        merge_leads(self._instance, winner, [self._find(LEADS, entry) for entry in given["losers"]])
         return _done()
 
     async def _delete(self, request: web.Request) -> web.Response:

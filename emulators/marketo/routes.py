@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emulators.marketo import feeds, queries, writes
+from emulators.marketo import feeds, merging, queries, writes
 from emulators.marketo.errors import CallError
 from emulators.marketo.instance import Call, Instance
 from emulators.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SALES_PERSONS, object_types
@@ -14,6 +14,8 @@ from emulators.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SA
 Operation = Callable[[Instance, str, Call], Awaitable[dict[str, Any]]]
 _LEAD_PATH = re.compile(r"/rest/v1/lead/(\d{1,10})\.json\Z", re.ASCII)
 _LEAD_BY_ID_PATH = "/rest/v1/lead/{id}.json"
+_MERGE_PATH = re.compile(r"/rest/v1/leads/(\d{1,10})/merge\.json\Z", re.ASCII)
+_MERGE_BY_ID_PATH = "/rest/v1/leads/{id}/merge.json"
 ANY = ""
 
 
@@ -60,7 +62,10 @@ def _endpoints() -> dict[str, Endpoint]:
 
 
 _ENDPOINTS = _endpoints()
-_LEAD_BY_ID = {"GET": queries.lead_by_id}
+_BY_ID = (
+    (_LEAD_PATH, _LEAD_BY_ID_PATH, {"GET": queries.lead_by_id}),
+    (_MERGE_PATH, _MERGE_BY_ID_PATH, {"POST": merging.merge}),
+)
 _OF_THE_CRM = frozenset({COMPANIES, OPPORTUNITIES, ROLES, SALES_PERSONS})
 
 
@@ -73,15 +78,16 @@ def endpoint_for(path: str) -> Endpoint:
     endpoint = _ENDPOINTS.get(path)
     if endpoint is not None:
         return endpoint
-    match = _LEAD_PATH.match(path)
-    if match is None:
-        raise CallError("610")
-    return Endpoint(_LEAD_BY_ID_PATH, LEADS, _LEAD_BY_ID, match[1])
+    for pattern, named, verbs in _BY_ID:
+        match = pattern.match(path)
+        if match is not None:
+            return Endpoint(named, LEADS, verbs, match[1])
+    raise CallError("610")
 
 
 def template(path: str) -> str:
     """Return the path with its variable part named, as statistics count it."""
-    return _LEAD_BY_ID_PATH if _LEAD_PATH.match(path) else path
+    return next((named for pattern, named, _ in _BY_ID if pattern.match(path)), path)
 
 
 def operation_for(endpoint: Endpoint, verb: str) -> Operation:

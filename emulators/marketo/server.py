@@ -232,7 +232,7 @@ def _call(request: web.Request, verb: str, path: str, body: bytes) -> Call:
     if request.content_type != "application/json":
         raise CallError("612")
     try:
-        content = json.loads(body, parse_constant=_refuse_constant)
+        content = json.loads(body, parse_constant=_refuse_constant) if body else None
     except ValueError:  # UnicodeDecodeError is one too
         raise CallError("609") from None
     if verb == "GET" and isinstance(content, dict):

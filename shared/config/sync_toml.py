@@ -148,6 +148,7 @@ class LifecyclePolicy(_Strict):
     role: Literal["delete", "keep"] = "delete"
     company: Literal["keep", "delete"] = "keep"
     sales_person: Literal["keep", "delete"] = "keep"
+    merged: Literal["keep", "flag", "merge"] = "keep"
     delete_brake: Annotated[StrictInt, Field(ge=1)] = 500
 
     @model_validator(mode="before")
@@ -159,8 +160,9 @@ class LifecyclePolicy(_Strict):
 
     @model_validator(mode="after")
     def _flag_is_named(self) -> LifecyclePolicy:
-        if self.person == "flag" and not self.deleted_flag:
-            raise ValueError('person = "flag" needs deleted_flag = "<a boolean field of Marketo\'s persons>"')
+        flags = next((name for name in ("person", "merged") if getattr(self, name) == "flag"), "")
+        if flags and not self.deleted_flag:
+            raise ValueError(f'{flags} = "flag" needs deleted_flag = "<a boolean field of Marketo\'s persons>"')
         return self
 
     def of(self, entity: str) -> Literal["keep", "flag", "unlink", "delete"]:

@@ -34,6 +34,8 @@ from .quota_ledger import WINDOW_SECONDS
 log = logging.getLogger(__name__)
 
 MAX_FILTER_VALUES = 300
+#: Persons that one call merges into another one (1080 beyond).
+MAX_LOSERS = 25
 #: The calls of today by everybody that uses this Marketo; a call itself.
 USAGE = "/rest/v1/stats/usage.json"
 #: Too many calls: by Marketo's own count, or by that of a gateway in front of it.
@@ -51,6 +53,7 @@ class Write(Enum):
     UPSERT = "by its key, or created"
     UPDATE = "by its key, or skipped (1004)"
     BY_ID = "by Marketo's id, or skipped (1004)"
+    DELETE = "deleted"
 
 
 @dataclass(repr=False)
@@ -180,6 +183,15 @@ class MarketoClient(VendorClient):
         content = how + b'"input":[' + b",".join(bodies) + b"]}"
         request = Request("POST", f"/rest/v1/{entity.path}/delete.json", _JSON, content, begin=begin)
         return answers.results(await self._call(request, deadline, tries), "delete", bodies)
+
+    async def merge(self, winner: int, losers: Sequence[int], *, deadline: float, begin: Begin) -> None:
+        """Merge at most 25 persons into another one, by Marketo's ids: they are gone then. It cannot be undone.
+
+        The content type is needed though there is no content: else Marketo refuses the call (612, lifecycle.md 3).
+        """
+        ids = ",".join(map(str, losers))
+        path = f"/rest/v1/leads/{winner}/merge.json?leadIds={ids}"
+        await self._call(Request("POST", path, _JSON, b"", begin=begin), deadline, 1)
 
     async def probe_write(self, entity: Entity) -> None:
         """Find out whether records of this entity may be written, by an update of one that cannot exist.

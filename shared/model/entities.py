@@ -62,6 +62,8 @@ class Entity:
 
 
 _OWNER = "_ownerid_value"
+#: Of a row that was merged into another: that it was, and into which (dataverse.md 1.6).
+_MERGED = ("merged", "_masterid_value")
 _OWNED = Link("externalSalesPersonId", "sales_person", clears=True)
 
 SALES_PERSON = Entity(
@@ -80,7 +82,7 @@ SALES_PERSON = Entity(
 )
 COMPANY = Entity(
     "company",
-    (Table("account", "accounts", "accountid", (_OWNER,)),),
+    (Table("account", "accounts", "accountid", (_OWNER, *_MERGED)),),
     path="companies",
     key="externalCompanyId",
     links=(_OWNED,),
@@ -89,8 +91,18 @@ COMPANY = Entity(
 PERSON = Entity(
     "person",
     (
-        Table("lead", "leads", "leadid", (_OWNER, "_parentaccountid_value", "statecode")),
-        Table("contact", "contacts", "contactid", (_OWNER, "_parentcustomerid_value", "_originatingleadid_value")),
+        Table(
+            "lead",
+            "leads",
+            "leadid",
+            (_OWNER, "_parentaccountid_value", "_parentcontactid_value", "statecode", *_MERGED),
+        ),
+        Table(
+            "contact",
+            "contacts",
+            "contactid",
+            (_OWNER, "_parentcustomerid_value", "_originatingleadid_value", *_MERGED),
+        ),
     ),
     path="leads",
     key="externalPersonId",

@@ -113,6 +113,14 @@ class Removed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Merged(Skipped):
+    """The row was merged into the `winner`, which is synced in its place. `action`: what became of Marketo's record."""
+
+    winner: Parent
+    action: str = "kept"
+
+
 #: The sync filter keeps the row out of Marketo, or has it left there as it is.
 FILTERED = Skipped("Filtered")
 

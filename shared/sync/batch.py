@@ -36,6 +36,7 @@ class Candidate:
     `only_if_there`: without what cannot be seen of it, it may be updated and not created.
     `write`: how it is sent; None: it is to be found out first whether Marketo has the person under another name.
     `origin`: of a contact, the lead that it was qualified from. `is_history`: of a lead, that it was qualified.
+    `winner`: the row that goes on in its place, after a merge, or after Qualify into a contact that was there.
     `marketo_id`: of the person that it adopts. `is_absent`: Marketo has no person with its key. `matches`: the persons
     with its e-mail address, once they have been looked for.
     """
@@ -54,6 +55,7 @@ class Candidate:
     only_if_there: bool = False
     write: Write | None = Write.UPSERT
     origin: str = ""
+    winner: Parent | None = None
     is_history: bool = False
     marketo_id: int = 0
     is_absent: bool = False
@@ -144,6 +146,7 @@ def _value_class(value: Any) -> str:
 class Batch:
     """The records of one invocation and what has been decided so far. `causes`: why parents will not come.
     `created`: when the rows were made, outside of bursts. `gone`: records without a row, not decided yet.
+    `merged`: of records whose rows were merged away, the rows that go on in their place.
 
     `newcomers`: persons that Marketo does not have by their key, or most likely has not.
     `elsewhere`: what Marketo said to a call without any of them, if that was asked (`asked`) and did not go well.
@@ -158,6 +161,7 @@ class Batch:
     causes: dict[Parent, WillNotCome] = field(default_factory=dict)
     created: dict[tuple[str, str], datetime] = field(default_factory=dict)
     gone: list[Record] = field(default_factory=list)
+    merged: dict[tuple[str, str], Parent] = field(default_factory=dict)
     newcomers: list[Candidate] = field(default_factory=list)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     asked: bool = False

@@ -56,6 +56,7 @@ NO_FLAG = Retry(
     "Marketo has no boolean field of the name that deleted_flag in sync.toml gives, so a deleted person cannot be "
     "flagged; add it in Marketo, or correct the name: msisync fields check",
 )
+WRITES = {"delete": Write.DELETE, "flag": Write.UPDATE, "unlink": Write.BY_ID}
 DONE = {"delete": "deleted", "flag": "flagged", "unlink": "unlinked"}
 
 
@@ -72,6 +73,7 @@ class InMarketo:
 class Going(Candidate):
     """A record on its way out. `ids`: Marketo's own. `hanging`: what refers to it, in words, as far as is known."""
 
+    action: str = ""
     ids: tuple[str, ...] = ()
     hanging: str = ""
 
@@ -107,7 +109,11 @@ class Deletes:
             for record in gone:
                 batch.decide([record], Skipped(reason_of(record)))
             return
-        for part in chunked(gone, MAX_FILTER_VALUES):
+        await self.remove(batch, gone, action)
+
+    async def remove(self, batch: Batch, records: Sequence[Record], action: str) -> None:
+        """Delete, flag or unlink these records of the batch's entity, and decide them."""
+        for part in chunked(records, MAX_FILTER_VALUES):
             await batch.guard(part, self._send(batch, part, action))
 
     async def _send(self, batch: Batch, gone: list[Record], action: str) -> None:
@@ -182,7 +188,8 @@ class Deletes:
             body = body_of(batch.entity, each, action, key=self.marketo.key_of(batch.entity), flag=flag)
             ready[each.record.id] = Going(
                 [each.record], {}, {}, tuple(body), each.record.id, json.dumps(body).encode(), ids=each.ids,
-                hanging=hanging.get(each.record.id, ""),
+                hanging=hanging.get(each.record.id, ""), action=action, write=WRITES[action],
+                marketo_id=int(each.ids[0]) if action == "unlink" else 0,
             )  # fmt: skip
         await self._removals.send(batch, ready, 1)
 
@@ -226,18 +233,9 @@ class Removals(Upserts):
         since = record.parked_since
         return since is not None and (self.now() - since).total_seconds() >= self.wait
 
-    async def _write(
-        self, entity: Entity, bodies: Sequence[bytes], _: Write, *, deadline: float, tries: int, begin: Begin
-    ) -> list[Result]:
-        action = action_of(self.policy, entity)
-        if action == "delete":
-            return await self.marketo.delete(entity, bodies, deadline=deadline, tries=tries, begin=begin)
-        write = Write.BY_ID if action == "unlink" else Write.UPDATE
-        return await self.marketo.upsert(entity, bodies, write=write, deadline=deadline, tries=tries, begin=begin)
-
     def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
         assert isinstance(candidate, Going)  # noqa: S101  (nothing else is sent here)
-        (gone,), action = candidate.records, DONE[action_of(self.policy, entity)]
+        (gone,), action = candidate.records, DONE[candidate.action]
         self.known.forget(entity.name, gone.id)
         if result.code == IN_USE:
             return self._in_use(entity, candidate, result)
@@ -317,7 +315,7 @@ def body_of(entity: Entity, gone: InMarketo, action: str, *, key: str, flag: str
     if not entity.is_lead:
         return {key: gone.record.id}
     emptied = [key, *(link.field for link in entity.links if link.clears)] if action == "unlink" else []
-    return {"id": int(gone.ids[0]), **dict.fromkeys(emptied)}
+    return dict.fromkeys(emptied) if emptied else {"id": int(gone.ids[0])}
 
 
 def brake_text(entity: Entity, limit: int) -> str:

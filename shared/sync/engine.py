@@ -29,6 +29,7 @@ from .deletes import Deletes
 from .lease import Leases
 from .lookups import References
 from .marketo_cache import Known
+from .merges import Merges, named
 from .newcomers import Newcomers
 from .parents import Causes, Parents, no_causes
 from .reader import Reader
@@ -88,6 +89,7 @@ class Engine:
             marketo, schema, known, self.circuits, policy=self.lifecycle, brake=self.brake, wait=self.parent_wait,
             clock=clock, now=self.now,
         )  # fmt: skip
+        self._merges = Merges(self.dataverse, marketo, schema, known, self._deletes, self.lifecycle)
         self._storms = Storms(clock=clock)
 
     async def sync(
@@ -120,7 +122,7 @@ class Engine:
             if self.arrivals and windows.until:
                 await self.arrivals.tell(entity, batch.outcomes)
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
-        return marked(entity, self._postponed(batch), batch.created, self.now())
+        return marked(entity, named(self._postponed(batch), batch.merged), batch.created, self.now())
 
     async def _alone(self, batch: Batch, turn: Turn) -> None:
         """Read and send as the only one: rows that were read before another had its turn may be older than its."""
@@ -147,6 +149,7 @@ class Engine:
             going = {} if turn.probes else ready
             candidates = await self._reader.read(batch, group)
             await self._deletes.send(batch)
+            candidates = await self._merges.take(batch, candidates)
             await self._learn(batch, candidates)
             await self._parents.find(batch, candidates)
             await self._parents.unlink_filtered(batch, candidates)

@@ -14,7 +14,7 @@ from ..marketo.client import MarketoClient
 from ..model.dead_letter import FIRST_SEEN, Explanation
 from ..model.entities import ENTITIES, REFERENCE_TABLES, Entity
 from ..model.errors import BrokerUnavailableError, MessageError, MsiSyncError, NotificationError
-from ..model.outcome import Failed, Outcome, Parent, Removed, Skipped, Synced, of_error
+from ..model.outcome import Failed, Merged, Outcome, Parent, Removed, Skipped, Synced, of_error
 from ..model.record import Record, coalesce, encode, read, timestamp
 from ..telemetry import spans
 from ..telemetry.redaction import described
@@ -204,6 +204,7 @@ class Pipeline:
         entered = [r for r, outcome in outcomes if _must_be_followed(r, outcome)]
         anew = [r for r, outcome in outcomes if isinstance(outcome, Synced) and outcome.anew and r not in entered]
         try:
+            await self._send_on(_winners(outcomes), windows)
             await self._resend(entered, windows)
             lost = [Parent(entity.name, record.table, record.id) for record in anew]
             parked = await self.parking.links_to(lost) if lost else []
@@ -294,6 +295,15 @@ class Pipeline:
             Explanation(refusal.code, refusal.message, "msisync", queue, message.first_seen, replays=message.replays),
             properties={**spans.passed_on(message.properties), **cut},
         )
+
+
+def _winners(outcomes: Sequence[tuple[Record, Outcome]]) -> list[Record]:
+    """The rows that go on in place of those that were merged into them, and what refers to them now with them."""
+    return [
+        replace(Record(o.winner.table, o.winner.id, r.first_seen), filter_changed=True, deciding=True)
+        for r, o in outcomes
+        if isinstance(o, Merged)
+    ]
 
 
 def _must_be_followed(record: Record, outcome: Outcome) -> bool:

@@ -33,6 +33,8 @@ ROLE_COLUMNS = {
 }
 #: The column of a user that decides whether he is a sales person.
 MAIL = "internalemailaddress"
+#: The state of a lead that has become a contact (lifecycle.md 2).
+QUALIFIED_STATE = 1
 #: The lookup of a contact that names the lead that it was qualified from.
 ORIGIN = "_originatingleadid_value"
 #: Stands for the administrator of a team that has none.
@@ -190,6 +192,18 @@ def origin_of(row: Row) -> str:
     """The lead that a contact comes from; empty where there is none."""
     origin = lookup(row, ORIGIN)
     return origin[1] if origin else ""
+
+
+def is_qualified(table: str, row: Row) -> bool:
+    """Whether the row is a lead that has become a contact."""
+    return table == "lead" and row.get("statecode") == QUALIFIED_STATE
+
+
+def winner_of(table: str, row: Row) -> Parent | None:
+    """The row that goes on in place of this one: after a merge, or the contact that a qualified lead names."""
+    merged, qualified = row.get("merged") is True, is_qualified(table, row)
+    found = lookup(row, "_masterid_value" if merged else "_parentcontactid_value" if qualified else "")
+    return Parent(TABLES[table][0].name, found[0] or table, found[1]) if found else None
 
 
 def contact_steps(table: str) -> int:

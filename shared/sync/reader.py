@@ -24,7 +24,7 @@ from ..model.outcome import FILTERED, NO_VALUE, Failed, Later, Outcome, Retry, S
 from ..model.record import Record
 from ..telemetry.redaction import described
 from .batch import Batch, Candidate
-from .links import ROLE_LENGTH, Rules, hidden_links, hides_mail, origin_of
+from .links import ROLE_LENGTH, Rules, hidden_links, hides_mail, is_qualified, origin_of, winner_of
 from .lookups import KEEP_SECONDS, References
 from .routing import chunked
 from .schema import Schema, TableSchema
@@ -40,8 +40,6 @@ LOOKS = (5.0, 60.0)
 #: Rows that are asked for one by one, in one request: of more than these, the rest waits for its next look.
 MAX_ASKED = 100
 FORBIDDEN, NOT_FOUND = 403, 404
-#: The state of a lead that has become a contact (lifecycle.md 2).
-QUALIFIED_STATE = 1
 ROLE_HIDDEN = Retry(
     KEEP_SECONDS,
     "RoleHidden",
@@ -186,8 +184,8 @@ def _candidate(
     candidate = Candidate(
         [record], fields, parents, schema.id_fields, left_out=left_out, company_fields=schema.company_fields,
         clears_refused=schema.clears_refused, is_as_made=row.get(CREATED_ON, 0) == row.get(MODIFIED_ON),
-        only_if_there=entity is SALES_PERSON and hides_mail(row, schema.hidden),
-        origin=origin_of(row), is_history=record.table == "lead" and row.get("statecode") == QUALIFIED_STATE,
+        only_if_there=entity is SALES_PERSON and hides_mail(row, schema.hidden), origin=origin_of(row),
+        winner=winner_of(record.table, row), is_history=is_qualified(record.table, row),
     )  # fmt: skip
     if parents.get(COMPANY.key):
         candidate.leave_to_company()

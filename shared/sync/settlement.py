@@ -35,6 +35,7 @@ SKIPPED_BECAUSE = {
     "Deleted": "its row was deleted in Dynamics",
     "UserWithoutMail": "the user has no e-mail address in Dynamics",
     "MailHidden": "column-level security hides the user's e-mail address from the sync user",
+    "Merged": "its row was merged into another one, which is synced in its place",
     "Qualified": "the lead was qualified: its contact stands for it in Marketo",
     "ApplicationUser": "the user is an application user",
 }

@@ -22,7 +22,7 @@ from typing import Any
 
 from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
-from ..model.outcome import Deferred, Failed, Later, Outcome, Removed, Retry, Skipped, Synced
+from ..model.outcome import Deferred, Failed, Later, Merged, Outcome, Removed, Retry, Skipped, Synced
 from ..model.record import Record, timestamp
 from ..model.safe_text import plain, redacted
 from .left_out_rows import kept
@@ -35,7 +35,8 @@ KIND = "counts"
 LEFT_OUT = "left_out"
 #: What is counted, by the outcome; what comes again within its burst is counted when it is decided.
 WHATS: dict[type, str] = {
-    Synced: "synced", Removed: "removed", Skipped: "skipped", Deferred: "parked", Retry: "retried", Failed: "failed",
+    Synced: "synced", Removed: "removed", Skipped: "skipped", Merged: "skipped", Deferred: "parked",
+    Retry: "retried", Failed: "failed",
 }  # fmt: skip
 SLOT_MINUTES = 5
 KEPT = timedelta(hours=48)

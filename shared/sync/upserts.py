@@ -132,6 +132,8 @@ class Upserts:
     async def _write(
         self, entity: Entity, bodies: Sequence[bytes], write: Write, *, deadline: float, tries: int, begin: Begin
     ) -> list[Result]:
+        if write is Write.DELETE:
+            return await self.marketo.delete(entity, bodies, deadline=deadline, tries=tries, begin=begin)
         return await self.marketo.upsert(entity, bodies, write=write, deadline=deadline, tries=tries, begin=begin)
 
     async def _answered(self, batch: Batch, answers: _Answers) -> list[Candidate]:

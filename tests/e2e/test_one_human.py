@@ -109,3 +109,25 @@ async def test_a_qualified_lead_and_its_contact_are_one_person_in_either_order(s
         await system.notify(lead, contact)
         await system.broker.idle()
         assert await system.record(lead) is None
+
+
+async def test_rows_that_were_merged_leave_nothing_new_and_the_winner_goes_on_with_its_children(system: System) -> None:
+    rows = Rows()
+    seller = rows.user()
+    account, loser_account = rows.account(seller), rows.account(seller)
+    winner, loser = rows.contact(account, seller), rows.contact(loser_account, seller)
+    await system.seed(rows)
+    await system.notify(winner, loser)
+    await system.synced(winner, loser)
+    # What Dynamics does: the loser is deactivated and names the winner, its children belong to the winner.
+    loser_account.values.update(statecode=1, merged=True, **lookup("masterid", "account", account.id))
+    loser.values.update(lookup("parentcustomerid", "account", account.id))
+    await system.seed(rows)
+    await system.notify(loser_account)
+    await system.changed(loser, externalCompanyId=account.id)
+    loser.values.update(statecode=1, merged=True, **lookup("masterid", "contact", winner.id))
+    winner.values.update(firstname="Merged")
+    await system.seed(rows)
+    await system.notify(loser)
+    await system.changed(winner, firstName="Merged")
+    assert not await system.broker.dead_letters()

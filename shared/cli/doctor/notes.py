@@ -88,7 +88,8 @@ def brakes(rows: Mapping[str, Mapping[str, Any]], policy: LifecyclePolicy) -> Fi
             lines.values(),
         )
     said = ", ".join(f"{name} {policy.of(name)}" for name in ENTITIES)
-    return ok(f"no brake is on; when a row is deleted: {said}")
+    merges = "merged in Marketo too, which cannot be undone" if policy.merged == "merge" else policy.merged
+    return ok(f"no brake is on; when a row is deleted: {said}; when persons are merged: {merges}")
 
 
 async def _hidden(subject: Subject) -> Finding:
