@@ -20,9 +20,9 @@ from ..marketo.client import Write
 from ..model.entities import PERSON, PERSON_TABLES
 from ..model.errors import MsiSyncError, NotNowError
 from ..sync.lease import Leases
+from ..sync.links import is_qualified
 from ..sync.matches import AMBIGUOUS, Match, match_of
 from ..sync.newcomers import contacts_of
-from ..sync.reader import QUALIFIED_STATE
 from ..sync.schema import Schema
 from .command import Command, Exit, Result, guid, option, options, positive_number
 from .dead_letters.look import add_filters
@@ -158,7 +158,7 @@ async def _row(context: Context, table: str, id_: str) -> Row:
     contact = ""
     if table == "lead" and "contact" in context.config.tables:
         contact = (await contacts_of(context.dataverse, _schema(context), [id_])).get(id_, "")
-    qualified = bool(contact) or (table == "lead" and person.row.get("statecode") == QUALIFIED_STATE)
+    qualified = bool(contact) or is_qualified(table, person.row)
     subject = person.subject
     email = str(person.details.get("email") or "")
     return Row(table, id_, True, subject.name, email, subject.kept_out, qualified, contact)
