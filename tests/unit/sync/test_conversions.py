@@ -305,3 +305,9 @@ def test_whatever_a_row_holds_marketo_takes_it_or_it_is_left_out(
 def test_nothing_but_a_reason_comes_out_of_a_conversion_that_fails(source: Source, value: Any, data_type: str) -> None:
     with suppress(UnfitError):
         convert(source, value, target_of("x", MarketoField(data_type), Policy()))
+
+
+@pytest.mark.parametrize("value", ["   ", "\u200b", "\U0001f600"])
+@pytest.mark.parametrize("data_type", DATA_TYPES)
+def test_text_that_shows_nothing_clears_a_field_of_any_type(data_type: str, value: str) -> None:
+    assert sent(Source.TEXT, value, data_type) is None
