@@ -29,16 +29,12 @@ def test_only_an_explicit_no_keeps_a_row_out(row: dict[str, Any], excluded: bool
 @pytest.mark.parametrize(
     ("row", "synced"),
     [
-        ({"statecode": 0, "emailaddress1": "a@b.com"}, True),
-        ({"statecode": 0, "emailaddress1": ""}, False),
-        ({"statecode": 0}, False),
-        ({"statecode": 1, "emailaddress1": "a@b.com"}, False),
-        ({"new_key": True}, True),
-        ({"statecode": 1, "emailaddress1": "a@b.com", "new_key": True}, True),
-        ({"new_key": None}, False),
+        ({"statecode": 0, "emailaddress1": "a@b.com"}, True), ({"statecode": 0, "emailaddress1": ""}, False),
+        ({"statecode": 0}, False), ({"statecode": 1, "emailaddress1": "a@b.com"}, False), ({"new_key": True}, True),
+        ({"statecode": 1, "emailaddress1": "a@b.com", "new_key": True}, True), ({"new_key": None}, False),
         ({}, False),
     ],
-)
+)  # fmt: skip
 def test_all_columns_of_one_condition_must_fit_and_one_condition_is_enough(row: dict[str, Any], synced: bool) -> None:
     assert SyncFilter("", (OPEN, KEY_ACCOUNT)).excludes(row) is not synced
 

@@ -57,18 +57,10 @@ def test_only_the_triple_is_required() -> None:
     body = {"MessageName": "Delete", "PrimaryEntityName": "account", "PrimaryEntityId": ACCOUNT}
 
     assert parsed(body) == Notification(
-        message="Delete",
-        changes=(Change("account", ACCOUNT, "delete"),),
-        organization_id=None,
-        organization_name=None,
-        correlation_id="",
-        created=None,
-        columns=None,
-        user_id=None,
-        initiating_user_id=None,
-        tag=None,
-        stripped=True,
-    )
+        message="Delete", changes=(Change("account", ACCOUNT, "delete"),), organization_id=None,
+        organization_name=None, correlation_id="", created=None, columns=None, user_id=None, initiating_user_id=None,
+        tag=None, stripped=True,
+    )  # fmt: skip
 
 
 def test_facts_that_cannot_be_read_are_absent() -> None:
@@ -163,20 +155,13 @@ def test_another_message_format_is_recognised_by_its_first_bytes(body: bytes) ->
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"", "NotJson"),
-        (b"   ", "NotJson"),
-        (b"hello", "NotJson"),
-        (b'{"MessageName": "Update"', "NotJson"),
-        (b'{"MessageName": "\xff"}', "NotJson"),
-        (b"[" * 200_000, "NotJson"),
-        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "NotJson"),
-        (b'{"a":' + b"9" * 5_000 + b"}", "NotJson"),
-        (b"null", "NotAnObject"),
-        (b"17", "NotAnObject"),
-        (b'[{"MessageName": "Update"}]', "NotAnObject"),
+        (b"", "NotJson"), (b"   ", "NotJson"), (b"hello", "NotJson"), (b'{"MessageName": "Update"', "NotJson"),
+        (b'{"MessageName": "\xff"}', "NotJson"), (b"[" * 200_000, "NotJson"),
+        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "NotJson"), (b'{"a":' + b"9" * 5_000 + b"}", "NotJson"),
+        (b"null", "NotAnObject"), (b"17", "NotAnObject"), (b'[{"MessageName": "Update"}]', "NotAnObject"),
         (b"{}", "NoRoutingTriple"),
     ],
-)
+)  # fmt: skip
 def test_a_body_that_is_no_notification_is_refused(body: bytes, code: str) -> None:
     assert refusal(body).code == code
 

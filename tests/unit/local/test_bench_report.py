@@ -30,18 +30,10 @@ def burst(records: int, *, upserts: int, worker_cpu: float, worker_mb: int = 80,
         "host": {"cpu_seconds": 2.0, "peak_rss_bytes": 60 * MB},
     }
     return Burst(
-        order="import",
-        records=records,
-        seconds=10.0,
-        latencies={"person": [1.0, 2.0], "company": [9.0]},
-        calls=calls(upserts, finds=2),
-        host=host,
-        dataverse={},
-        cpu={"marketo": 0.5},
-        dead_letters=0,
-        upserts=[],
+        order="import", records=records, seconds=10.0, latencies={"person": [1.0, 2.0], "company": [9.0]},
+        calls=calls(upserts, finds=2), host=host, dataverse={}, cpu={"marketo": 0.5}, dead_letters=0, upserts=[],
         **{"problems": [], **other},
-    )
+    )  # fmt: skip
 
 
 def by_name(figures: list[Figure]) -> dict[str, Figure]:

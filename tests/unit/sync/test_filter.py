@@ -59,13 +59,9 @@ class World(Vendors):
         self.schema = Schema(self.config, itself, itself, clock=lambda: self.now)
         self.windows = AT_ONCE
         self.engine = engine_between(
-            self,
-            self,
-            self.config,
-            clock=lambda: self.now,
-            now=lambda: NOON + timedelta(seconds=self.now),
+            self, self, self.config, clock=lambda: self.now, now=lambda: NOON + timedelta(seconds=self.now),
             schema=self.schema,
-        )
+        )  # fmt: skip
 
     def put(self, table: str, number: int, **columns: Any) -> Record:
         self.rows_of[table][guid(number)] = columns

@@ -46,18 +46,10 @@ def watched(found: Wanted, table: str) -> list[str]:
 def test_a_queue_is_registered_as_json_with_the_key_kept_apart() -> None:
     found = target()
     assert found.values == {
-        "contract": 6,
-        "authtype": 2,
-        "messageformat": 2,
-        "messagecharset": 1,
-        "connectionmode": 1,
-        "namespaceformat": 2,
-        "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
-        "solutionnamespace": "contoso-sync",
-        "path": QUEUE,
-        "userclaim": 2,
-        "saskeyname": "dataverse-send",
-    }
+        "contract": 6, "authtype": 2, "messageformat": 2, "messagecharset": 1, "connectionmode": 1,
+        "namespaceformat": 2, "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
+        "solutionnamespace": "contoso-sync", "path": QUEUE, "userclaim": 2, "saskeyname": "dataverse-send",
+    }  # fmt: skip
     assert found.secret.get_secret_value() == "a2V5PT0="
     assert "a2V5PT0=" not in repr(found)
 
