@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -56,7 +56,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     with progress.status("Counting" if not applied else "Sending") as status:
         async for records in _pages(context, given, unknown, applied=applied):
             if applied and not given.all_parked:
-                await send(context, records)
+                await send(context, ((TABLES[record.table][0].name, record) for record in records))
             sent.update(record.table for record in records)
             status.update(f"{'Sent' if applied else 'Counted'}: {sent.total():,}")
     least, most = marketo_calls(sent)
@@ -142,16 +142,17 @@ async def _parked(context: Context, *, applied: bool) -> _Pages:
                 await store.put(replace(note, state=NoteState.UNASKED, cause=None) for note in notes)
         async for page in store.everybody(name):
             if applied and page:
-                await send(context, [replace(child.record, released=True, forced=True) for child in page])
+                released = [(child.entity, replace(child.record, released=True, forced=True)) for child in page]
+                await send(context, released)
                 await store.remove(page)
             yield [child.record for child in page]
 
 
-async def send(context: Context, records: Sequence[Record]) -> None:
-    """Send these to their entities' queues; the broker has them all then."""
+async def send(context: Context, records: Iterable[tuple[str, Record]]) -> None:
+    """Send records, each with its entity. Return when the broker has them all."""
     by_entity: dict[str, list[Record]] = {}
-    for record in records:
-        by_entity.setdefault(TABLES[record.table][0].name, []).append(record)
+    for entity, record in records:
+        by_entity.setdefault(entity, []).append(record)
     queues = context.settings.queues
     messages = [
         Outgoing(queues.of(name), encode(name, group), session=name)

@@ -130,9 +130,13 @@ class OwnerPolicy(_Strict):
 
 
 class RolePolicy(_Strict):
-    """How connections become opportunity roles (dataverse.md 7.6)."""
+    """How connections become opportunity roles (dataverse.md 7.6).
+
+    `customer_contact`: the role of an opportunity's primary contact; empty: it has none.
+    """
 
     default: Annotated[Text, StringConstraints(max_length=50)] = "Stakeholder"
+    customer_contact: Annotated[str, StringConstraints(strip_whitespace=True, max_length=50)] = "Primary Contact"
 
 
 class LifecyclePolicy(_Strict):

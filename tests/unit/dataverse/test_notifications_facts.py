@@ -50,6 +50,7 @@ def test_an_update_tells_its_facts() -> None:
         initiating_user_id=USER,
         tag=None,
         stripped=False,
+        before={"ownerid": ("systemuser", USER), "parentcustomerid": ("account", ACCOUNT)},
     )
 
 
