@@ -155,7 +155,10 @@ async def _day(time: Time, stream: str, seconds: int, away: tuple[float, float])
     pipeline, timed = _app(time, limits, rules, around)
     work = [asyncio.create_task(_route(queues, pipeline))]
     work += [asyncio.create_task(_sync(queues, pipeline, name)) for name in ENTITIES]
-    by_entity = {name: [r.sources[0] for r in records.values()] for name, records in expect(world).records.items()}
+    by_entity = {
+        name: [record.sources[0] for record in records.values() if record.sources]
+        for name, records in expect(world).records.items()
+    }
     names, weights = list(STREAMS[stream]), list(STREAMS[stream].values())
     sent_again = 0
     for _ in range(seconds):

@@ -102,6 +102,9 @@ async def _steps(subject: Subject) -> Finding:
     if wrong and all(action.key[0] in REFERENCE_TABLES for action in wrong):
         text = "changes of teams or roles do not come: what they decide about is right only at its own next change"
         return attention(text, _remedy(found), _lines(wrong))
+    if wrong and all(action.kind == "image" for action in wrong):
+        text = "roles that are deleted or moved in Dynamics may stay in Marketo"
+        return attention(text, _remedy(found), _lines(wrong))
     if wrong:
         missing = any(a.verb in ("create", "enable") for a in wrong)
         text = "changes of some rows do not come" if missing else "some steps are not as they must be"

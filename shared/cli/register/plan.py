@@ -218,7 +218,7 @@ def _image_actions(key: StepKey, wanted: WantedStep, step: Step) -> Iterator[Act
         if wrong:
             yield Action("update", "image", what, said(image.values, wrong), image.id, values=wrong, key=key)
     for values in wanted.images[len(kept) :]:
-        yield _new_image(key, step.id, values, "missing: only a pre-image tells what a deleted row connected")
+        yield _new_image(key, step.id, values, "missing: only a pre-image tells what the row connected before")
 
 
 def _fit(image: Image, wanted: WantedStep) -> int:

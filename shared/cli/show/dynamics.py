@@ -117,14 +117,15 @@ class Dynamics:
         wanted = {*columns, *self._config.filter_of(table).columns} & frozenset(await self._there(table))
         return await self._dataverse.rows(source.entity_set, source.key, sorted(ids), wanted)
 
-    async def referring(self, table: str, columns: tuple[str, ...], id_: str) -> list[dict[str, Any]]:
-        """Active rows of a table of which one of these lookups points to `id_`."""
+    async def referring(
+        self, table: str, columns: tuple[str, ...], id_: str, *, active: bool = True
+    ) -> list[dict[str, Any]]:
+        """Rows of a table of which one of these lookups points to `id_`; `active`: those in their first state alone."""
         source = TABLES[table][1]
         wanted = ",".join(sorted({source.key, *source.rule_columns}))
         chosen = " or ".join(f"{column} eq {id_}" for column in columns)
-        return await self._dataverse.query(
-            f"{API}/{source.entity_set}?$select={wanted}&$filter=statecode eq 0 and ({chosen})"
-        )
+        state = "statecode eq 0 and " if active else ""
+        return await self._dataverse.query(f"{API}/{source.entity_set}?$select={wanted}&$filter={state}({chosen})")
 
     async def rules_for(self, table: str, rows: Collection[Row]) -> Rules:
         """The engine's rules for rows of a table."""

@@ -158,7 +158,8 @@ def _explained(role: Role, opportunities: Mapping[str, int]) -> Role:
     if role.expected and not role.actual:
         why = "the role was not sent" if role.opportunity in opportunities else "the opportunity is not in Marketo"
     elif role.actual and not role.expected:
-        why = why or "it is not in Dynamics (any more); deletes are not carried over"
+        resync = f"msisync resync opportunity {role.opportunity}"
+        why = why or f"nothing in Dynamics gives it (any more); {resync} deletes it, unless sync.toml keeps roles"
     return replace(role, why=why)
 
 
