@@ -233,3 +233,18 @@ def test_a_stripped_message_whose_rows_were_only_in_its_parameters_is_refused(na
 def test_a_refusal_is_an_error_of_this_product_and_a_value_error() -> None:
     assert issubclass(NotificationError, MsiSyncError)
     assert issubclass(NotificationError, ValueError)
+
+
+def test_the_lookups_of_pre_images_are_told_and_what_is_odd_in_them_is_not() -> None:
+    body = loaded("contact_update_async")
+    odd = [
+        {"key": "record1id", "value": {"Id": ACCOUNT.upper(), "LogicalName": "Opportunity", "Name": None}},
+        {"key": "record2id", "value": {"Id": NOBODY, "LogicalName": "contact"}},
+        {"key": "ownerid", "value": {"Id": "no id", "LogicalName": "team"}},
+        {"key": "statecode", "value": {"__type": "OptionSetValue:", "Value": 0}},
+        {"key": "name", "value": "Deal"}, {"value": 1}, 7,
+    ]  # fmt: skip
+    body["PreEntityImages"] = [{"key": "pre", "value": {"Attributes": odd}}, {"key": "other", "value": None}, None]
+    assert parsed(body).before == {"record1id": ("opportunity", ACCOUNT)}
+    body["PreEntityImages"] = "odd"
+    assert parsed(body).before == {}
