@@ -39,7 +39,8 @@ _Pages = AsyncIterator[list[Record]]
 _MORE = """\
 GUIDs may be written in any way. A table (contact) or an entity (person: leads and contacts) says where they are. The
 sync filter of sync.toml decides as always. Marketo gets every field again, even when msisync believes that it has them.
-Before they are sent, the running app reads users, teams, roles and both schemas again.
+Before they are sent, the running app reads users, teams, roles and both schemas again. The roles of an opportunity
+follow it: those in Marketo that nothing in Dynamics gives any more are deleted.
 
 --query and --all-parked show how many records and Marketo calls it would be; --apply sends them.
 

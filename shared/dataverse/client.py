@@ -88,7 +88,7 @@ class DataverseClient(VendorClient):
             f"{API}/{entity_set}?$select={','.join(sorted({key, *columns}))}&$filter={quote(chosen)}"
             f"&@p1={quote(json.dumps(list(ids), separators=(',', ':')))}"
         )
-        return [row async for row in self._pages(url, deadline)]
+        return [row async for page in self.pages(url, deadline=deadline) for row in page]
 
     async def organization_id(self) -> str:
         """The id of the organisation that the credentials sign in to, lower case; asked once."""

@@ -183,7 +183,7 @@ class Schema:
 
     async def hidden_columns(self, table: str) -> Collection[str]:
         """The columns that column-level security hides from the sync user now. One request, or two; raises as `of`."""
-        return await self._metadata.hidden_columns(table)
+        return await self.metadata.hidden_columns(table)
 
     async def filter_of(self, table: str) -> SyncFilter:
         """Which rows of a mapped table are synced; costs nothing where all are. Raises as `of`."""
