@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.wiring import engine_between
-from shared.config.sync_toml import SyncConfig
+from shared.config.sync_toml import LifecyclePolicy, SyncConfig
 from shared.dataverse.metadata import Column
 from shared.marketo.answers import Result
 from shared.model.codes import Kind
@@ -440,6 +440,6 @@ async def test_an_opportunity_that_is_not_in_dynamics_keeps_its_roles(world: Wor
 async def test_with_roles_kept_nobody_looks(world: World) -> None:
     before = set(world.stored)
     world.disconnect(next(iter(world.ties)))
-    await world.work(deletes_roles=False)
+    await world.work(lifecycle=LifecyclePolicy(role="keep"))
     assert world.stored == before
     assert "read opportunity_role" not in world.calls
