@@ -57,7 +57,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     with progress.status("Counting" if not applied else "Sending") as status:
         async for records in _pages(context, given, unknown, applied=applied):
             if applied and not given.all_parked:
-                await send(context, ((TABLES[record.table][0].name, record) for record in records))
+                await send(context, records)
             sent.update(record.table for record in records)
             status.update(f"{'Sent' if applied else 'Counted'}: {sent.total():,}")
     least, most = marketo_calls(sent)
@@ -144,13 +144,18 @@ async def _parked(context: Context, *, applied: bool) -> _Pages:
         async for page in store.everybody(name):
             if applied and page:
                 released = [(child.entity, replace(child.record, released=True, forced=True)) for child in page]
-                await send(context, released)
+                await _send(context, released)
                 await store.remove(page)
             yield [child.record for child in page]
 
 
-async def send(context: Context, records: Iterable[tuple[str, Record]]) -> None:
-    """Send records, each with its entity. Return when the broker has them all."""
+async def send(context: Context, records: Sequence[Record]) -> None:
+    """Send these to their entities' queues; the broker has them all then."""
+    await _send(context, ((TABLES[record.table][0].name, record) for record in records))
+
+
+async def _send(context: Context, records: Iterable[tuple[str, Record]]) -> None:
+    """The same for records that each come with their entity."""
     by_entity: dict[str, list[Record]] = {}
     for entity, record in records:
         by_entity.setdefault(entity, []).append(record)
