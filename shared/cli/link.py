@@ -20,7 +20,7 @@ from ..marketo.client import Write
 from ..model.entities import PERSON, PERSON_TABLES
 from ..model.errors import MsiSyncError, NotNowError
 from ..sync.lease import Leases
-from ..sync.links import is_qualified
+from ..sync.links import is_qualified, winner_of
 from ..sync.matches import AMBIGUOUS, Match, match_of
 from ..sync.newcomers import contacts_of
 from ..sync.schema import Schema
@@ -53,7 +53,9 @@ Next: msisync show person <id>"""
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of Dynamics. `kept_out`: why it is not synced. `qualified`: its contact is the person; `contact`: which.
+    """A row of Dynamics. `kept_out`: why it is not synced. `qualified`: it is a lead that has become a contact.
+
+    `winner`: the row that goes on in its place: that contact, or the one that it was merged into; as table and id.
 
     `name` and `email` may be empty. `elsewhere`: the table that has the id, where it is not this one; the row itself is
     not there then.
@@ -66,7 +68,7 @@ class Row:
     email: str = ""
     kept_out: str = ""
     qualified: bool = False
-    contact: str = ""
+    winner: str = ""
     elsewhere: str = ""
 
     def __str__(self) -> str:
@@ -104,8 +106,10 @@ def _unfit(row: Row) -> Finding | None:
         remedy = "change the row, or the filter of sync.toml, if it is to be synced"
         return failed(f"{row} is excluded from the sync: {row.kept_out}", remedy, code="Filtered")
     if row.qualified:
-        which = f"contact {row.contact}" if row.contact else "that contact"
+        which = row.winner or "that contact"
         return failed(f"{row} was qualified: its contact goes on as its person", f"link {which}", code="Qualified")
+    if row.winner:
+        return failed(f"{row} was merged into {row.winner}", f"link {row.winner}", code="Merged")
     return None
 
 
@@ -155,13 +159,15 @@ async def _row(context: Context, table: str, id_: str) -> Row:
     person = found.get(table)
     if person is None:
         return Row(table, id_, is_there=False, elsewhere=next(iter(found), ""))
-    contact = ""
+    found_winner = winner_of(table, person.row)
+    winner = f"{found_winner.table} {found_winner.id}" if found_winner else ""
+    qualified = is_qualified(table, person.row)
     if table == "lead" and "contact" in context.config.tables:
-        contact = (await contacts_of(context.dataverse, _schema(context), [id_])).get(id_, "")
-    qualified = bool(contact) or is_qualified(table, person.row)
+        made = await contacts_of(context.dataverse, _schema(context), [id_])
+        qualified, winner = (True, f"contact {made[id_]}") if id_ in made else (qualified, winner)
     subject = person.subject
     email = str(person.details.get("email") or "")
-    return Row(table, id_, True, subject.name, email, subject.kept_out, qualified, contact)
+    return Row(table, id_, True, subject.name, email, subject.kept_out, qualified, winner)
 
 
 def _schema(context: Context) -> Schema:

@@ -92,11 +92,11 @@ def _pages(context: Context, given: Namespace, unknown: list[str], *, applied: b
     if given.all_parked:
         return _parked(context, applied=applied)
     if given.query is not None:
-        return _queried(context, _tables(context, given.target)[0], given.query)
-    return _named(context, _tables(context, given.target), given.ids, unknown)
+        return _queried(context, tables_of(context, given.target)[0], given.query)
+    return _named(context, tables_of(context, given.target), given.ids, unknown)
 
 
-def _tables(context: Context, target: str) -> list[str]:
+def tables_of(context: Context, target: str) -> list[str]:
     """The tables that are meant, of those that sync.toml maps."""
     names = [table.name for table in ENTITIES[target].tables] if target in ENTITIES else [target]
     mapped = [name for name in names if name in context.config.tables]

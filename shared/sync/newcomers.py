@@ -73,17 +73,22 @@ class Newcomers:
         if count >= SAMPLE:
             self._mostly_new = absent * 2 >= count
 
-    async def place(self, batch: Batch, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Say of each how it is written now; decides those that are not. Costs one call per 300 for each question."""
+    async def place(
+        self, batch: Batch, candidates: Sequence[Candidate], taken: Collection[int] = ()
+    ) -> list[Candidate]:
+        """Say of each how it is written now; decides those that are not. Costs one call per 300 for each question.
+
+        `taken`: persons that are no longer free, whatever Marketo says.
+        """
         ordered = sorted(candidates, key=lambda c: (c.since, c.key))
         await self._ask(batch, ordered, self._qualified)
         await self._ask(batch, ordered, self._continue)
         if self._policy.match_email:
             await self._ask(batch, ordered, self._look_for)
-        taken = {candidate.marketo_id for candidate in ordered}
+        gone = {*taken, *(candidate.marketo_id for candidate in ordered)}
         for candidate in ordered:
             if candidate.write is None and _is_open(batch, candidate):
-                self._choose(batch, candidate, taken)
+                self._choose(batch, candidate, gone)
         return [candidate for candidate in ordered if _is_open(batch, candidate)]
 
     async def _ask(

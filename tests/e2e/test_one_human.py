@@ -89,6 +89,29 @@ async def test_of_several_a_person_chooses(system: System) -> None:
     assert len(await system.broker.dead_letters()) == 1, "it came back"
 
 
+async def test_what_the_first_sync_does_is_known_before(system: System) -> None:
+    known, twice, new = await contacts(system, 3)
+    number = await known_to_marketing(system, known)
+    numbers = [await known_to_marketing(system, twice) for _ in range(2)]
+    query = " or ".join(f"contactid eq {row.id}" for row in (known, twice, new))
+    command = ("lifecycle", "preview", "contact", "--query", query)
+    with way_to(system):
+        shown, data = [await run_here(system.stack.settings_file, *command, *more) for more in ((), ("--json",))]
+    assert (shown.code, data.code) == (1, 1), shown
+    assert f"contact {twice.id}: persons {numbers[0]}, {numbers[1]}" in shown.out
+    said = data.json
+    assert {fate: count for fate, count in said["counts"].items() if count} == {
+        "adopted": 1, "ambiguous": 1, "created": 1,
+    }  # fmt: skip
+    assert said["adopted"] == [{"id": known.id, "marketo_ids": [number]}]
+    assert not await with_address(system, new)
+    assert not any(person.get("externalPersonId") for person in await with_address(system, known))
+    await system.notify(known, twice, new)
+    await system.changed(known, id=number)
+    await system.synced(new)
+    assert (await system.broker.dead_letter_of(twice.id)).code == "AmbiguousPerson"
+
+
 async def test_a_qualified_lead_and_its_contact_are_one_person_in_either_order(system: System) -> None:
     for contact_first in (True, False):
         rows = Rows()
