@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
+
+from rich.console import Console
 
 from ..marketo.client import Write
 from ..model.entities import PERSON, PERSON_TABLES
@@ -25,17 +27,13 @@ from ..sync.matches import AMBIGUOUS, Match, match_of
 from ..sync.newcomers import contacts_of
 from ..sync.schema import Schema
 from .command import Command, Exit, Result, guid, option, options, positive_number
-from .dead_letters.look import add_filters
+from .context import Context
+from .dead_letters.look import filters
 from .dead_letters.replay import replay
 from .finding import Finding, Severity, attention, failed, ok
 from .output import say
 from .resync import forced, send
 from .show.dynamics import Dynamics
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from .context import Context
 
 #: An operator waits for the write no longer than that.
 WRITE_SECONDS = 60.0
@@ -150,7 +148,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     if data["applied"]:
         data |= await _send_on(context, given, progress)
     found = Exit.FAILED if data["not_sent_because"] else finding.exit
-    return Result(found, data, partial(_show, finding=finding, data=data))
+    return Result(found, data, lambda console: _show(console, finding, data))
 
 
 async def _row(context: Context, table: str, id_: str) -> Row:
@@ -220,10 +218,7 @@ async def _link(context: Context, row: Row, number: int) -> Finding:
 
 async def _send_on(context: Context, given: Namespace, progress: Console) -> dict[str, Any]:
     """Have the row synced: by its dead letter, if it has one, which goes with it."""
-    filters = ArgumentParser()
-    add_filters(filters)
-    options = Namespace(apply=True, max=0, again=True)
-    wanted = filters.parse_args(["--id", given.id, "--code", AMBIGUOUS], options)
+    wanted = filters("--id", given.id, "--code", AMBIGUOUS, apply=True, max=0, again=True)
     try:
         replayed = await replay(context, wanted, progress)
         if not replayed.data["went"]:
@@ -233,7 +228,7 @@ async def _send_on(context: Context, given: Namespace, progress: Console) -> dic
     return {"dead_letters": replayed.data["went"], "sent": True}
 
 
-def _show(console: Console, *, finding: Finding, data: Mapping[str, Any]) -> None:
+def _show(console: Console, finding: Finding, data: Mapping[str, Any]) -> None:
     say(console, f"{finding.text}.", finding.severity.colour)
     row = f"{data['table']} {data['id']}"
     if finding.severity is Severity.FAILED:

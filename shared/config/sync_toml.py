@@ -216,7 +216,9 @@ class SyncConfig(_Strict):
         return {**{k: v for k, v in given.items() if k not in TABLES}, "tables": tables}
 
     def fields_of(self, table: str) -> dict[str, tuple[FieldRule, ...]]:
-        """The field rules of a mapped table, with the one that the unsubscribe policy stands for."""
+        """The field rules of a table, none if it is not mapped, with the one that the unsubscribe policy stands for."""
+        if table not in self.tables:
+            return {}
         fields = dict(self.tables[table].fields)
         if self.unsubscribe != "never" and table in PERSON_TABLES:
             convert: Literal["plain", "true_only"] = "plain" if self.unsubscribe == "both" else "true_only"

@@ -66,7 +66,7 @@ def suggest_fields(config: SyncConfig, schemas: Schemas, table: str) -> list[Pro
     if sides is None:
         return []
     columns = {column.web_name: column for column in sides[0].values() if column.readable and not column.hidden}
-    mapped = config.fields_of(table) if table in config.tables else {}
+    mapped = config.fields_of(table)
     used = {column for rules in mapped.values() for rule in rules for column in rule.columns}
     free = _free_fields(config, schemas, table, {name.lower() for name in mapped})
     proposals = list(_defaults(table, columns, free))
