@@ -95,8 +95,8 @@ class Engine:
         )  # fmt: skip
         self._merges = Merges(self.dataverse, marketo, schema, known, self._deletes, self.lifecycle)
         self._roles = Roles(
-            self.dataverse, marketo, schema, references=self.references, known=known, upserts=self._upserts,
-            tables=tables, policy=self.roles, deletes=self.lifecycle.role == "delete", clock=clock,
+            self.dataverse, marketo, schema, references=self.references, known=known, circuits=self.circuits,
+            brake=self.brake, tables=tables, policy=self.roles, deletes=self.lifecycle.role == "delete", clock=clock,
         )  # fmt: skip
         self._storms = {name: Storms(clock=clock) for name in ENTITIES}
 

@@ -11,34 +11,32 @@ What cannot be seen or resolved keeps what may be its role (`unclaimed`): unknow
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from ..config.conditions import Row
 from ..config.sync_toml import RolePolicy
 from ..dataverse.client import MAX_IDS, DataverseClient
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ..model.entities import CONTACT_COLUMNS, OPPORTUNITY, OPPORTUNITY_COLUMNS, OPPORTUNITY_ROLE, PERSON, TABLES
-from ..model.errors import MarketoError, MsiSyncError, VendorError
-from ..model.outcome import Later, Outcome, Retry, of_error, of_skip
+from ..model.errors import MsiSyncError
+from ..model.outcome import Later, Outcome, Retry, of_error
 from ..model.record import Record
 from .batch import Batch
+from .circuit_breaker import Circuits
+from .delete_brake import DeleteBrake
 from .links import ROLE_LENGTH, Rules, opportunities_of, primary_contact, role_ends
 from .lookups import References
 from .mapping import FieldMap
 from .marketo_cache import Known
+from .old_roles import OldRoles, Triple
 from .routing import chunked
 from .schema import Schema
-from .upserts import ISOLATED, OF_ALL_OR_THESE, Upserts
 from .visibility import Visibility
 
 log = logging.getLogger(__name__)
 
-#: Marketo's codes for a role that is not there, or whose person is not: it is gone already.
-GONE = frozenset({"1013", "1004"})
 #: Seconds that a comparison has at least, also where the batch has used up its time: else it might never be done.
 SECONDS = 30.0
 _ROLE_TABLES = tuple(table.name for table in OPPORTUNITY_ROLE.tables)
@@ -54,26 +52,6 @@ class Claim:
     person: str
     role: str | None
     is_lead: bool = False
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Triple:
-    """A role as Marketo has it, by its key: opportunity (id of the row), Marketo's id of the person, name."""
-
-    opportunity: str
-    lead: int
-    role: str
-
-    @property
-    def key(self) -> str:
-        """As candidates have it (shared/sync/batch.py)."""
-        return f"{self.opportunity}|{self.lead}|{self.role}"
-
-    @property
-    def body(self) -> bytes:
-        """As a call has it."""
-        values = dict(zip(OPPORTUNITY_ROLE.dedupe_fields, (self.opportunity, self.lead, self.role), strict=True))
-        return json.dumps(values, separators=(",", ":")).encode()
 
 
 #: What Dynamics says, by opportunity; of one that is missing here nobody knows.
@@ -139,6 +117,12 @@ def name_of(fields: FieldMap, rules: Rules, table: str, row: Row) -> str | None:
     return None if role is None else fields.text(role)[:ROLE_LENGTH] or rules.default_role
 
 
+def ends_part(triple: Triple, claims: Claims, person_of: Mapping[int, str]) -> bool:
+    """Whether the person has no role in the opportunity any more. The brake counts that, and no change of a role."""
+    person = person_of.get(triple.lead)
+    return all(claim.person != person for claim in claims.get(triple.opportunity, ()))
+
+
 def must_be_compared(record: Record, outcome: Outcome) -> bool:
     """Whether the opportunities of a record are compared: not if nothing can be left behind, or it comes again soon."""
     comes_again = isinstance(outcome, Later) or (isinstance(outcome, Retry) and not outcome.counted)
@@ -159,7 +143,8 @@ class Roles:
         *,
         references: References,
         known: Known,
-        upserts: Upserts,
+        circuits: Circuits,
+        brake: DeleteBrake | None,
         tables: Collection[str],
         policy: RolePolicy,
         deletes: bool,
@@ -171,11 +156,11 @@ class Roles:
         self._schema = schema
         self._references = references
         self._known = known
-        self._upserts = upserts
         self._tables = [table for table in _ROLE_TABLES if table in tables]
         self._policy = policy
         self._deletes = deletes
         self._clock = clock
+        self._old_roles = OldRoles(marketo, schema, known, circuits, clock, brake=brake)
         needed: dict[str, tuple[str, ...]] = {OPPORTUNITY.tables[0].name: CONTACT_COLUMNS}
         needed |= {table: TABLES[table][1].rule_columns for table in self._tables}
         self._visibility = Visibility(dataverse, schema, needed, clock=clock)
@@ -194,18 +179,23 @@ class Roles:
                         waiting.setdefault(opportunity, []).append(record)
         deadline = max(batch.deadline, self._clock() + SECONDS)
         for part in chunked(sorted(waiting), MAX_FILTER_VALUES):
-            fresh = any(record.wants_fresh for opportunity in part for record in waiting[opportunity])
+            of_part = {opportunity: waiting[opportunity] for opportunity in part}
             try:
-                failed = await self._compared(batch, part, deadline, fresh=fresh)
+                failed = await self._compared(batch, of_part, deadline)
             except MsiSyncError as error:
-                failed = dict.fromkeys(part, of_error(error))
-            for opportunity, outcome in failed.items():
-                batch.replace(waiting[opportunity], outcome)
+                for records in of_part.values():
+                    batch.replace(records, of_error(error))
+                continue
+            for triple, outcome in failed.items():
+                # One of them is enough to bring the opportunity again; and to be a dead letter.
+                batch.replace(_chosen(of_part[triple.opportunity]), outcome)
 
     async def _compared(
-        self, batch: Batch, opportunities: list[str], deadline: float, *, fresh: bool
-    ) -> dict[str, Outcome]:
-        """Of at most 300 opportunities; gives those whose roles could not be deleted."""
+        self, batch: Batch, waiting: Mapping[str, list[Record]], deadline: float
+    ) -> dict[Triple, Outcome]:
+        """Of at most 300 opportunities, with the records that have them compared; gives what was not deleted."""
+        opportunities = list(waiting)
+        fresh = any(record.wants_fresh for records in waiting.values() for record in records)
         stored = await self._stored(opportunities, deadline)
         if not stored:
             return {}
@@ -214,11 +204,22 @@ class Roles:
         if not doubtful or not await self._visibility.is_whole():
             return {}
         persons = await self._persons(sorted({triple.lead for triple in doubtful}), deadline)
-        gone = frozenset(doubtful).intersection(unclaimed(stored, claims, persons, self._lead_of))
-        return await self._delete(batch, gone, deadline) if gone else {}
+        leads = await self._leads(claims, {triple.opportunity for triple in doubtful})
+        gone = frozenset(doubtful).intersection(unclaimed(stored, claims, persons, leads.get))
+        confirmed = {o for o in opportunities if any(record.confirmed for record in waiting[o])}
+        counted = [t for t in gone if t.opportunity not in confirmed and ends_part(t, claims, persons)]
+        return await self._old_roles.delete(batch, gone, counted, deadline) if gone else {}
 
     def _lead_of(self, person: str) -> int | None:
         return self._known.id_of(PERSON.name, person)
+
+    async def _leads(self, claims: Claims, opportunities: Collection[str]) -> dict[str, int]:
+        """Which of the leads (rows) that play a role are in Marketo by their own id; others may be contacts by now."""
+        asked = sorted({c.person for o in opportunities for c in claims.get(o, ()) if c.is_lead})
+        found: dict[str, int] = {}
+        for part in chunked(asked, MAX_FILTER_VALUES):
+            found |= await self._marketo.find(PERSON, part)
+        return found
 
     async def _stored(self, opportunities: list[str], deadline: float) -> list[Triple]:
         """The roles that Marketo has, of those that are this app's business."""
@@ -271,52 +272,6 @@ class Roles:
                     self._known.add(PERSON.name, person, row["id"])
         return found
 
-    async def _delete(self, batch: Batch, triples: Collection[Triple], deadline: float) -> dict[str, Outcome]:
-        """Delete, but for those that a call without an answer may still be about; gives what failed, by opportunity."""
-        failed: dict[str, Outcome] = {}
-        going = []
-        for triple in sorted(triples):
-            if seconds := batch.sending.in_flight(triple.key):
-                failed[triple.opportunity] = Retry(seconds, "InFlight", "Marketo may still be at work on this role")
-            else:
-                going.append(triple)
-        for part in chunked(going, MAX_FILTER_VALUES):
-            failed |= await self._deleted(batch, part, deadline)
-        return failed
-
-    async def _deleted(self, batch: Batch, part: list[Triple], deadline: float) -> dict[str, Outcome]:
-        """One call, and more where a part of them spoils it for the others."""
-        keys = [triple.key for triple in part]
-        try:
-            results = await self._marketo.delete(
-                OPPORTUNITY_ROLE,
-                [triple.body for triple in part],
-                deadline=deadline,
-                begin=partial(batch.sending.begin, keys),
-            )
-        except MsiSyncError as error:
-            at_work = isinstance(error, MarketoError) and error.at_work
-            if not at_work:
-                batch.sending.ended(keys)
-            if isinstance(error, VendorError) and (at_work or error.kind in OF_ALL_OR_THESE):
-                await self._upserts.elsewhere(batch)
-            elif isinstance(error, VendorError) and error.kind in ISOLATED and len(part) > 1:
-                failed: dict[str, Outcome] = {}
-                for half in chunked(part, (len(part) + 1) // 2):
-                    failed |= await self._deleted(batch, half, deadline)
-                return failed
-            return dict.fromkeys((triple.opportunity for triple in part), of_error(error))
-        batch.sending.ended(keys)
-        failed = {}
-        for triple, result in zip(part, results, strict=True):
-            if result.code and result.code not in GONE:
-                log.warning("role_not_deleted opportunity=%s code=%s", triple.opportunity, result.code)
-                failed[triple.opportunity] = of_skip(result.code, f"an old role was not deleted: {result.message}")
-            else:
-                self._known.forget(OPPORTUNITY_ROLE.name, triple.key)
-        log.info("roles_deleted roles=%d refused=%d", len(part) - len(failed), len(failed))
-        return failed
-
 
 async def read_contacts(dataverse: DataverseClient, opportunities: list[str], deadline: float) -> dict[str, Row]:
     """The lookups of these opportunities that may name their primary contact. Raises as DataverseClient does."""
@@ -325,6 +280,11 @@ async def read_contacts(dataverse: DataverseClient, opportunities: list[str], de
     for part in chunked(opportunities, MAX_IDS):
         found |= await dataverse.rows(source.entity_set, source.key, part, CONTACT_COLUMNS, deadline=deadline)
     return found
+
+
+def _chosen(records: list[Record]) -> list[Record]:
+    """The record that stands for its opportunity, if there is one."""
+    return sorted(records, key=lambda record: record.table != OPPORTUNITY.tables[0].name)[:1]
 
 
 def _triple(row: Mapping[str, object]) -> Triple | None:

@@ -17,10 +17,13 @@ from shared.marketo.answers import Result
 from shared.model.codes import Kind
 from shared.model.entities import OPPORTUNITY_ROLE, TABLES, Entity
 from shared.model.errors import DataverseError
-from shared.model.outcome import Later, Outcome, Retry, Skipped, Synced
+from shared.model.outcome import Failed, Later, Outcome, Retry, Skipped, Synced
 from shared.model.record import Record
+from shared.sync.delete_brake import DeleteBrake
 from shared.sync.marketo_cache import Known
-from shared.sync.roles import Claim, Triple, must_be_compared, unaccounted, unclaimed
+from shared.sync.old_roles import Triple
+from shared.sync.roles import Claim, must_be_compared, unaccounted, unclaimed
+from tests.support.state import SharedState
 from tests.support.values import NOON, guid, to
 from tests.support.vendors import Vendors
 
@@ -113,6 +116,7 @@ class World(Vendors):
     def __init__(self) -> None:
         self.ties: dict[str, Tie] = {}
         self.contacts = dict.fromkeys(DEALS, "")
+        self.tables_of: dict[str, str] = {}
         self.leads = {person: 100 + number for number, person in enumerate(PEOPLE)}
         self.stored: set[tuple[str, int, str]] = set()
         self.names = dict(ROLES)
@@ -196,7 +200,7 @@ class World(Vendors):
             if table == "connection":
                 for row_id, one, two in ((id_, 1, 2), (mirror(id_), 2, 1)):
                     ends = to(f"_record{one}id_value", "opportunity", tie.deal)
-                    ends |= to(f"_record{two}id_value", "contact", tie.person)
+                    ends |= to(f"_record{two}id_value", self.tables_of.get(tie.person, "contact"), tie.person)
                     found.append((row_id, ends | to(f"_record{two}roleid_value", "connectionrole", tie.role) | state))
             else:
                 ends = to("_opportunityid_value", "opportunity", tie.deal) | to(
@@ -443,3 +447,62 @@ async def test_with_roles_kept_nobody_looks(world: World) -> None:
     await world.work(lifecycle=LifecyclePolicy(role="keep"))
     assert world.stored == before
     assert "read opportunity_role" not in world.calls
+
+
+def brake(limit: int) -> DeleteBrake:
+    async def count_rows(_: Entity) -> int:
+        return 0
+
+    return DeleteBrake(SharedState(), limit=limit, count_rows=count_rows, now=lambda: NOON)  # type: ignore[arg-type]  # in memory
+
+
+async def test_the_brake_stops_what_ends_too_many_parts_and_an_operator_may_release_it(world: World) -> None:
+    world.contacts = {guid(number): "" for number in range(10_000, 10_005)}
+    for deal in world.contacts:
+        world.stored.add((deal, world.leads[ANN], "Buyer"))
+        world.tell("opportunity", deal)
+    told = list(world.messages)
+    stopped = brake(3)
+    outcomes = await world.work(brake=stopped)
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    assert [(outcome.code, "lifecycle release opportunity_role" in outcome.message) for outcome in failed] == [
+        ("DeleteBrake", True)
+    ] * 2
+    assert world.deleted == 3
+    world.messages = [replace(record, confirmed=True, replays=1) for record in told]
+    await world.work(brake=stopped)
+    assert world.deleted == 5
+
+
+async def test_another_name_of_a_role_does_not_count_for_the_brake(world: World) -> None:
+    world.rename(guid(900), "Decision Maker")
+    world.change(list(world.ties)[1], role=guid(900))
+    await world.work(brake=brake(1))
+    await world.work(brake=brake(1))
+    assert world.stored == world.wanted()
+    assert world.deleted == 2
+
+
+async def test_what_the_brake_cannot_count_is_not_deleted(world: World) -> None:
+    away = brake(100)
+    away._state.storage_away = True  # type: ignore[attr-defined]  # of a state in memory
+    before = set(world.stored)
+    world.disconnect(next(iter(world.ties)))
+    world.disconnect(next(iter(world.ties)))
+    outcomes = await world.work(brake=away)
+    assert "StorageAway" in [outcome.code for outcome in outcomes if isinstance(outcome, Retry)]
+    assert world.stored == before
+
+
+async def test_a_lead_whose_person_goes_on_as_a_contact_keeps_its_role(world: World) -> None:
+    """The connection names the lead; in Marketo its person has the key of the contact by now."""
+    lead = PEOPLE[2]
+    world.tables_of[lead] = "lead"
+    tie = world.connect(Tie("connection", DEAL, lead, guid(900)))
+    await world.work()
+    world.leads[guid(50)] = world.leads.pop(lead)
+    before = set(world.stored)
+    world.change(tie, active=True)
+    world.tell("opportunity", DEAL)
+    await world.work()
+    assert world.stored == before
