@@ -19,6 +19,7 @@ from shared.model.entities import Entity
 from shared.model.errors import (
     BrokerUnavailableError,
     DataverseError,
+    MarketoError,
     MsiSyncError,
     SignInError,
     StorageUnavailableError,
@@ -89,6 +90,7 @@ class World:
         self.pages: list[list[Record]] = []
         self.finds: list[str] = []
         self.children_error: MsiSyncError | None = None
+        self.check_error: MsiSyncError | None = None
         self.echoes: set[str] = set()
         self.again: list[Record] = []
         self.relabelled: list[Record] = []
@@ -189,6 +191,8 @@ class World:
     async def check(self, *_: Any) -> dict[str, int]:
         if self.storage_is_away:
             raise StorageUnavailableError("ServiceRequestError")
+        if self.check_error:
+            raise self.check_error
         return {"checked": 5, "released": 2}
 
     async def accept(self, sent: bytes, content_type: str = JSON) -> int:
@@ -631,6 +635,17 @@ async def test_without_storage_the_timer_does_not_fail(world: World, caplog: pyt
     world.storage_is_away = True
     await world.pipeline.release()
     assert "release_waits storage" in caplog.text
+
+
+async def test_the_timer_waits_for_marketo_and_fails_without_the_broker(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.check_error = MarketoError("502", "bad gateway", kind=Kind.TRANSIENT)
+    await world.pipeline.release()
+    assert "release_waits 502: bad gateway" in caplog.text
+    world.check_error = BrokerUnavailableError("ServiceBusConnectionError")
+    with pytest.raises(BrokerUnavailableError):
+        await world.pipeline.release()
 
 
 ACCOUNT = Parent("company", "account", guid(9))
