@@ -78,9 +78,11 @@ async def test_of_several_a_person_chooses(system: System) -> None:
     assert f"{numbers[0]}, {numbers[1]}" in str(letter.properties["message"])
     command = ("link", "contact", contact.id, str(numbers[1]))
     with way_to(system):
+        person = await run_here(system.stack.settings_file, "show", "person", contact.id)
         shown = await run_here(system.stack.settings_file, *command)
         linked = await run_here(system.stack.settings_file, *command, "--apply")
     assert (shown.code, linked.code) == (1, 0), linked
+    assert f"may be person {numbers[0]}, {numbers[1]}" in person.out
     assert "To link them, add --apply" in shown.out
     assert "its dead letter is gone" in linked.out
     await system.changed(contact, id=numbers[1], lastName=contact.values["lastname"])
@@ -132,6 +134,11 @@ async def test_a_qualified_lead_and_its_contact_are_one_person_in_either_order(s
         await system.notify(lead, contact)
         await system.broker.idle()
         assert await system.record(lead) is None
+        with way_to(system):
+            left, right = [await run_here(system.stack.settings_file, "show", "person", r.id) for r in (lead, contact)]
+        assert (left.code, right.code) == (0, 0), (left, right)
+        assert f"was qualified into contact {contact.id}" in left.out
+        assert f"continues lead {lead.id}" in right.out
 
 
 async def test_rows_that_were_merged_leave_nothing_new_and_the_winner_goes_on_with_its_children(system: System) -> None:

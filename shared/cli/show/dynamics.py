@@ -14,7 +14,7 @@ from ...dataverse.metadata import Column, Metadata, hidden_in
 from ...model.entities import PERSON, TABLES
 from ...model.ids_and_times import as_guid
 from ...model.outcome import Parent, Skipped
-from ...sync.links import Rules, lookup, skip_user
+from ...sync.links import ORIGIN, Rules, is_qualified, lookup, origin_of, skip_user, winner_of
 from ...sync.lookups import References
 from ...sync.schema import filter_for
 from .facts import Person, Relation, Search, Subject
@@ -134,7 +134,21 @@ class Dynamics:
             "state": states[state] if isinstance(state, int) and state < len(states) else str(state),
             "modifiedon": row.get("modifiedon"),
         }
-        return Person(subject, row, details)
+        subject.qualified = is_qualified(table, row)
+        if winner := winner_of(table, row):
+            subject.winner = f"{winner.table} {winner.id}"
+        if table == "lead" and (contact := await self._contact_of(subject.id)):
+            subject.qualified, subject.winner = True, f"contact {contact}"
+        return Person(subject, row, details, origin=origin_of(row))
+
+    async def _contact_of(self, lead: str) -> str:
+        """The synced contact that comes from a lead; empty where there is none."""
+        if "contact" not in self._config.tables:
+            return ""
+        wanted = {"contactid", *(self._config.filter_of("contact").columns & frozenset(await self._there("contact")))}
+        url = f"{API}/contacts?$select={','.join(sorted(wanted))}&$filter={ORIGIN} eq {lead}"
+        rows = [row for row in await self._dataverse.query(url) if not await self.kept_out("contact", row)]
+        return str(rows[0]["contactid"]).lower() if rows else ""
 
     async def _relate(self, person: Person, rules: Rules) -> None:
         owner = lookup(person.row, "_ownerid_value")
