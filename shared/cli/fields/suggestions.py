@@ -200,16 +200,13 @@ class _Words:
             return _SURE, "same name"
         if self.label and (self.label == other.label or self.label in other.names):
             return _SURE, "same label"
-        shared = max(_dice(mine, theirs) for mine, theirs in zip(self.pairs, other.pairs, strict=True))
+        pairs = zip(self.pairs, other.pairs, strict=True)
+        shared = max((2 * len(one & two) / (len(one) + len(two)) for one, two in pairs if one and two), default=0.0)
         return min(_SURE - 1, round(100 * shared)), "similar name"
 
 
 def _letter_pairs(text: str) -> frozenset[str]:
     return frozenset(text[i : i + 2] for i in range(len(text) - 1))
-
-
-def _dice(one: frozenset[str], other: frozenset[str]) -> float:
-    return 2 * len(one & other) / (len(one) + len(other)) if one and other else 0.0
 
 
 def _insight_names(config: SyncConfig, pairs: Mapping[str, Pair], schemas: Schemas) -> InsightProposal:

@@ -280,9 +280,5 @@ def _unknown(subject: Subject, around: Search, *systems: str) -> Finding:
 def _blind(around: Search, hidden: Sequence[Unseen]) -> str:
     """What may wait for the record without having been seen, in words."""
     places = [f"{each.queue} ({each.why})" for each in hidden]
-    places += [f"{name} ({why})" for name, why in around.troubles.items() if name in _HOLDERS]
+    places += [f"{name} ({why})" for name, why in around.troubles.items() if name in ("Service Bus", "Table Storage")]
     return f"whether something waits for it is not known: {'; '.join(dict.fromkeys(places))}" if places else ""
-
-
-#: Names of troubles, see Search.troubles, whose places may hold a record back.
-_HOLDERS = ("Service Bus", "Table Storage")
