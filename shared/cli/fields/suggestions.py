@@ -14,7 +14,7 @@ from ...model.entities import PERSON_TABLES, TABLES
 from ...sync.company_fields import STANDARD_COMPANY_FIELDS
 from ...sync.conversions import Source, source_of
 from ...sync.mapping import MarketoField
-from ...write_back.insight_fields import ALIASES, FoundBy, Pair, bare, holds, lead_field, native_columns, resolve
+from ...write_back.insight_fields import ALIASES, FoundBy, Pair, bare, can_hold, lead_field, native_columns, resolve
 from .rules import DEFAULTS, Code, has_labels, rule_problems
 from .schemas import Schemas
 
@@ -216,6 +216,7 @@ def _insight_names(config: SyncConfig, pairs: Mapping[str, Pair], schemas: Schem
     given = tuple(config.write_back[name])
     if field is None:
         return InsightProposal(name, given, "", sure=True)
+    data_type = schemas.fields["person"][field].data_type
     names: list[str] = []
     notes: list[str] = []
     for table, pair in pairs.items():
@@ -225,7 +226,7 @@ def _insight_names(config: SyncConfig, pairs: Mapping[str, Pair], schemas: Schem
                 notes.append(f"{table}: by {pair.found_by}")
             continue
         for column in native_columns(name, schemas.columns[table]):
-            if column.updatable and column.readable and holds(schemas.fields["person"][field].data_type, column.kind):
+            if column.updatable and column.readable and can_hold(data_type, column.kind):
                 names.append(column.name)
                 notes.append(f"{table}: the native connector's column")
                 break
