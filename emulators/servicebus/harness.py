@@ -1,10 +1,13 @@
 """An emulator in a process of its own, for tests."""
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from subprocess import PIPE
 from sys import executable
 
 from emulators.processes import Child
@@ -45,3 +48,32 @@ async def running_emulator(
         yield Emulator(**child.announced(), pid=child.pid or 0)
     finally:
         await child.stop()
+
+
+_CLIENT = """
+import sys
+from azure.servicebus import ServiceBusClient
+connection, queue, session, count = sys.argv[1:]
+client = ServiceBusClient.from_connection_string(connection)
+receiver = client.get_queue_receiver(queue, session_id=session or None)
+print(len(receiver.receive_messages(int(count), max_wait_time=5)), flush=True)
+sys.stdin.read()
+"""
+
+
+async def die_holding(emulator: Emulator, queue: str, count: int = 1, session: str = "") -> float:
+    """Receive so many messages of a queue in another process, which is killed before it settles them.
+
+    Returns when it had them, by the monotonic clock.
+    """
+    client = await asyncio.create_subprocess_exec(
+        *(executable, "-c", _CLIENT, emulator.connection_string, queue, session, str(count)), stdin=PIPE, stdout=PIPE
+    )
+    received = await client.stdout.readline() if client.stdout else b""
+    at = time.monotonic()
+    client.kill()
+    await client.communicate()
+    if int(received or 0) != count:
+        msg = f"the client has got {received!r} and not {count} messages"
+        raise AssertionError(msg)
+    return at

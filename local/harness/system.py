@@ -1,6 +1,7 @@
 """Everything that a test does to a running stack, and every look that it takes from the outside."""
 
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -62,6 +63,19 @@ class System:
         url = f"{self.hosts[host]}/admin/functions/{function}"
         answer = await self.http.post(url, params={"wait": "1"}, headers=self._admin)
         assert expect in {answer.status_code, None}, answer.text  # noqa: S101
+
+    async def delete_in_marketo(self, path: str, records: list[dict[str, Any]], **how: str) -> None:
+        """Delete records as a person in Marketo would, or another client of its REST API."""
+        given = self.endpoints["marketo"]
+        tls = ssl.create_default_context(cafile=self.endpoints["ca_bundle"])
+        async with httpx.AsyncClient(
+            base_url=given["url"], proxy=self.endpoints["https_proxy"], verify=tls, trust_env=False
+        ) as http:
+            form = {"client_id": given["client_id"], "client_secret": given["client_secret"]}
+            answer = await http.post("/identity/oauth/token", data={"grant_type": "client_credentials", **form})
+            http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+            deleted = (await http.post(f"/rest/v1/{path}/delete.json", json={**how, "input": records})).json()
+        assert [result["status"] for result in deleted["result"]] == ["deleted"] * len(records), deleted  # noqa: S101
 
     async def dataverse(self, path: str, content: Any = None) -> Any:
         """Call the Dataverse simulator's control API: POST with content, else GET."""

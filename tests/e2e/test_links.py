@@ -1,11 +1,8 @@
 """Links that lead nowhere: parents that Marketo refuses or has lost, rows that come late, rows that are hidden."""
 
-import ssl
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
-import httpx
 import pytest
 
 from local.harness import Made, Rows, System, eventually
@@ -83,20 +80,6 @@ async def calls(system: System) -> Counter[str]:
     )
 
 
-async def delete_in_marketo(system: System, path: str, records: list[dict[str, Any]], **how: str) -> None:
-    """Delete records as a person in Marketo would."""
-    given = system.endpoints["marketo"]
-    tls = ssl.create_default_context(cafile=system.endpoints["ca_bundle"])
-    async with httpx.AsyncClient(
-        base_url=given["url"], proxy=system.endpoints["https_proxy"], verify=tls, trust_env=False
-    ) as http:
-        form = {"client_id": given["client_id"], "client_secret": given["client_secret"]}
-        answer = await http.post("/identity/oauth/token", data={"grant_type": "client_credentials", **form})
-        http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        deleted = (await http.post(f"/rest/v1/{path}/delete.json", json={**how, "input": records})).json()
-    assert [result["status"] for result in deleted["result"]] == ["deleted"] * len(records), deleted
-
-
 @pytest.mark.parametrize("answer", ["skip", "ignore"])
 async def test_a_company_that_was_deleted_in_marketo_comes_back_with_its_people(system: System, answer: str) -> None:
     """However Marketo takes a link to a company that it does not have; each function has a process of its own."""
@@ -111,7 +94,7 @@ async def test_a_company_that_was_deleted_in_marketo_comes_back_with_its_people(
     for child in children:
         await system.changed(child, externalCompanyId=account.id)
     await system.broker.idle()
-    await delete_in_marketo(system, "companies", [{"externalCompanyId": account.id}], deleteBy="dedupeFields")
+    await system.delete_in_marketo("companies", [{"externalCompanyId": account.id}], deleteBy="dedupeFields")
     before = await calls(system)
     saved = contacts[0] if answer == "skip" else account
     saved.values.update({"jobtitle": "New"} if saved is contacts[0] else {"name": "New Ltd."})

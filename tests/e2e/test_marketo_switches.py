@@ -1,9 +1,7 @@
 """What Marketo's documents leave open is a switch of the simulator: the end is right under every setting."""
 
-import ssl
 from typing import Any
 
-import httpx
 import pytest
 
 from emulators.marketo.switches import CHOICES
@@ -57,20 +55,6 @@ async def test_a_small_organisation_in_the_worst_order(system: System, setting: 
     await system.nothing_parked()
 
 
-async def delete_in_marketo(system: System, path: str, records: list[dict[str, Any]], **how: str) -> None:
-    """Delete records as some other client of Marketo's REST API."""
-    given = system.endpoints["marketo"]
-    tls = ssl.create_default_context(cafile=system.endpoints["ca_bundle"])
-    async with httpx.AsyncClient(
-        base_url=given["url"], proxy=system.endpoints["https_proxy"], verify=tls, trust_env=False
-    ) as http:
-        form = {"client_id": given["client_id"], "client_secret": given["client_secret"]}
-        answer = await http.post("/identity/oauth/token", data={"grant_type": "client_credentials", **form})
-        http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        deleted = (await http.post(f"/rest/v1/{path}/delete.json", json={**how, "input": records})).json()
-    assert [result["status"] for result in deleted["result"]] == ["deleted"] * len(records), deleted
-
-
 @pytest.mark.parametrize("level", CHOICES["opportunity_sales_person"])
 async def test_parents_that_vanished_from_marketo_are_brought_back(system: System, level: str) -> None:
     await system.marketo("/switches", {"opportunity_sales_person": level, "delete_with_children": "allow"})
@@ -80,9 +64,9 @@ async def test_parents_that_vanished_from_marketo_are_brought_back(system: Syste
     await system.save(rows, *rows)
     known = await system.synced(*rows)
     await system.broker.idle()
-    await delete_in_marketo(system, "salespersons", [{"externalSalesPersonId": seller.id}], deleteBy="dedupeFields")
-    await delete_in_marketo(system, "companies", [{"externalCompanyId": company.id}], deleteBy="dedupeFields")
-    await delete_in_marketo(system, "leads", [{"id": known[3]["id"]}])
+    await system.delete_in_marketo("salespersons", [{"externalSalesPersonId": seller.id}], deleteBy="dedupeFields")
+    await system.delete_in_marketo("companies", [{"externalCompanyId": company.id}], deleteBy="dedupeFields")
+    await system.delete_in_marketo("leads", [{"id": known[3]["id"]}])
     account, orphan = rows.account(seller), rows.contact(company, other)
     owned, sold = rows.opportunity(None, seller), rows.opportunity(company, other)
     tie = rows.connection(deal, person)

@@ -1,8 +1,6 @@
 """The unmodified azure-servicebus SDK against the emulator: messages without sessions."""
 
 import asyncio
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -30,7 +28,7 @@ from azure.servicebus.exceptions import (
 )
 
 from emulators.servicebus import connection_string
-from emulators.servicebus.harness import Emulator
+from emulators.servicebus.harness import Emulator, die_holding
 from emulators.servicebus.settings import QueueSettings, QueueStatus
 
 WAIT = 5.0
@@ -200,22 +198,7 @@ async def test_a_lock_that_expired_is_lost_and_too_many_deliveries_dead_letter(c
 
 async def test_message_locks_of_a_dead_client_expire_in_time(client: ServiceBusClient, emulator: Emulator) -> None:
     await send(client, "short", ServiceBusMessage("orphan"))
-    script = (
-        "import sys\n"
-        "from azure.servicebus import ServiceBusClient\n"
-        "client = ServiceBusClient.from_connection_string(sys.argv[1])\n"
-        "receiver = client.get_queue_receiver('short')\n"
-        "print(len(receiver.receive_messages(1, max_wait_time=5)), flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    victim = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, emulator.connection_string, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert victim.stdout is not None
-    assert await victim.stdout.readline() == b"1\n"
-    locked_at = time.monotonic()
-    victim.kill()
-    await victim.communicate()
+    locked_at = await die_holding(emulator, "short")
     async with client.get_queue_receiver("short") as receiver:
         (message,) = await receive(receiver)
         assert time.monotonic() - locked_at > SHORT_LOCK - 0.3

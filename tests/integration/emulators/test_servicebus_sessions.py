@@ -1,8 +1,6 @@
 """The unmodified azure-servicebus SDK against the emulator: sessions."""
 
 import asyncio
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +13,7 @@ from azure.servicebus.exceptions import (
     SessionLockLostError,
 )
 
-from emulators.servicebus.harness import Emulator
+from emulators.servicebus.harness import Emulator, die_holding
 from emulators.servicebus.settings import QueueSettings
 
 WAIT = 5.0
@@ -107,21 +105,7 @@ async def test_closing_gives_the_session_and_its_messages_back_at_once(client: S
 
 async def test_a_client_that_dies_loses_its_session_at_once(client: ServiceBusClient, emulator: Emulator) -> None:
     await send(client, "s5", "S", "one", "two")
-    script = (
-        "import sys\n"
-        "from azure.servicebus import ServiceBusClient\n"
-        "client = ServiceBusClient.from_connection_string(sys.argv[1])\n"
-        "receiver = client.get_queue_receiver('s5', session_id='S')\n"
-        "print(len(receiver.receive_messages(2, max_wait_time=5)), flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    victim = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, emulator.connection_string, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert victim.stdout is not None
-    assert await victim.stdout.readline() == b"2\n"
-    victim.kill()
-    await victim.communicate()
+    await die_holding(emulator, "s5", 2, session="S")
     async with next_session(client, "s5") as receiver:
         messages = await receiver.receive_messages(2, max_wait_time=WAIT)
         assert [(str(message), message.delivery_count) for message in messages] == [("one", 0), ("two", 0)]
