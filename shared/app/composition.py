@@ -164,7 +164,6 @@ def pipeline() -> Pipeline:
         ),
         arrivals=arrivals,
         causes=parking.causes,
-        roles=rules.roles,
     )
     return Pipeline(
         given.queues,
