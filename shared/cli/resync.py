@@ -22,7 +22,7 @@ from ..azure.parked_table import Store
 from ..azure.service_bus import Outgoing
 from ..dataverse.client import API, MAX_IDS
 from ..marketo.batching import MAX_PER_CALL
-from ..model.entities import ENTITIES, TABLES
+from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, TABLES
 from ..model.errors import ConfigurationError
 from ..model.record import MAX_RECORDS, Record, encode
 from ..sync.routing import chunked
@@ -162,13 +162,18 @@ async def send(context: Context, records: Sequence[Record]) -> None:
 
 
 def marketo_calls(records: dict[str, int]) -> tuple[int, int]:
-    """The least and the most calls that so many records of these tables need: the parents of a chunk may be known."""
+    """The least and the most calls that so many records of these tables need: the parents of a chunk may be known.
+
+    Roles of opportunities are compared: a look, then perhaps whose they are, and a deletion (shared/sync/roles.py).
+    """
     by_entity: Counter[str] = Counter()
     for table, number in records.items():
         by_entity[TABLES[table][0].name] += number
     chunks = {name: -(-number // MAX_PER_CALL) for name, number in by_entity.items()}
     most = sum(number * (1 + len(ENTITIES[name].links)) for name, number in chunks.items())
-    return sum(chunks.values()), most
+    deals, roles = (chunks.get(entity.name, 0) for entity in (OPPORTUNITY, OPPORTUNITY_ROLE))
+    of_contacts = deals * (1 + len(OPPORTUNITY_ROLE.links))
+    return sum(chunks.values()) + deals + roles, most + 3 * (deals + roles) + of_contacts
 
 
 def _show(console: Console, data: Mapping[str, Any], given: Namespace, why_not: str) -> None:

@@ -196,7 +196,7 @@ async def test_wrong_usage(world: World, words: list[str], why: str, capsys: pyt
     ("records", "least", "most"),
     [
         ({}, 0, 0), ({"systemuser": 300}, 1, 1), ({"systemuser": 301}, 2, 2), ({"lead": 200, "contact": 101}, 2, 6),
-        ({"account": 1, "connection": 1}, 2, 5),
+        ({"account": 1, "connection": 1}, 3, 8), ({"opportunity": 300}, 2, 9),
     ],
 )  # fmt: skip
 def test_the_estimate_of_marketo_calls(records: dict[str, int], least: int, most: int) -> None:
