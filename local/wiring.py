@@ -49,6 +49,7 @@ def engine_between(
             "parent_wait": 86_400.0,
             "lifecycle": config.lifecycle,
             "persons": config.person,
+            "roles": config.roles,
             **parts,
         }
     )

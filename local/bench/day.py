@@ -112,6 +112,16 @@ class _Timed:
         return outcomes
 
 
+#: The column that an update of each table writes: none that decides about other rows. Half of the changes of
+#: connections are new ones; the others get another role, so that Marketo is asked for the old one.
+WRITTEN = {
+    "systemuser": "title", "account": "telephone1", "lead": "jobtitle", "contact": "jobtitle",
+    "opportunity": "estimatedvalue", "connection": "record2roleid",
+}  # fmt: skip
+#: The part of the changes of connections that are new ones.
+NEW = 0.5
+
+
 def simulate(stream: str, *, seconds: int = DAY_SECONDS, away: tuple[float, float] = NEVER) -> Day:
     """One day of a stream, as long as `seconds`; `away`: from when to when Marketo is."""
     logger = logging.getLogger("shared")
@@ -155,13 +165,16 @@ async def _day(time: Time, stream: str, seconds: int, away: tuple[float, float])
     pipeline, timed = _app(time, limits, rules, around)
     work = [asyncio.create_task(_route(queues, pipeline))]
     work += [asyncio.create_task(_sync(queues, pipeline, name)) for name in ENTITIES]
-    by_entity = {name: [r.sources[0] for r in records.values()] for name, records in expect(world).records.items()}
+    by_entity = {
+        name: [record.sources[0] for record in records.values() if record.sources]
+        for name, records in expect(world).records.items()
+    }
     names, weights = list(STREAMS[stream]), list(STREAMS[stream].values())
     sent_again = 0
     for _ in range(seconds):
         change = chance.choice(by_entity[chance.choices(names, weights)[0]])
         timed.pending.setdefault(change, time.passed)
-        queues.put(_CHANGES, _notification(change))
+        queues.put(_CHANGES, _notification(change, created=change[0] == "connection" and chance.random() < NEW))
         sent, was_away = sum(queues.sent[name] for name in ENTITIES), marketo.is_away
         await asyncio.sleep(1.0)
         sent_again += (sum(queues.sent[name] for name in ENTITIES) - sent - 1) * was_away
@@ -251,12 +264,13 @@ async def _sync(queues: Queues, pipeline: Pipeline, entity: str) -> None:
         await pipeline.sync(entity, await queues.take(entity))
 
 
-def _notification(change: Reference) -> bytes:
+def _notification(change: Reference, *, created: bool) -> bytes:
     table, row_id = change
-    target = {"key": "Target", "value": {"Attributes": [], "Id": row_id, "LogicalName": table}}
+    written = [{"key": WRITTEN[table], "value": None}]
+    target = {"key": "Target", "value": {"Attributes": written, "Id": row_id, "LogicalName": table}}
     return json.dumps(
         {
-            "MessageName": "Update",
+            "MessageName": "Create" if created else "Update",
             "PrimaryEntityName": table,
             "PrimaryEntityId": row_id,
             "OrganizationId": ORGANIZATION,

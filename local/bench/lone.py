@@ -85,7 +85,7 @@ def choose(expectations: Expectations, count: int) -> list[Expected]:
     }
     needed |= {part for key in expectations.records["opportunity_role"] for part in key[:2]}
     free = {
-        entity: [record for key, record in expectations.records[entity].items() if key not in needed]
+        entity: [record for key, record in expectations.records[entity].items() if key not in needed and record.sources]
         for entity in ENTITIES
     }
     turns = [ENTITIES[number % len(ENTITIES)] for number in range(count)]

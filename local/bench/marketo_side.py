@@ -76,7 +76,9 @@ def latencies(
     for entity, records in expectations.records.items():
         times: Mapping[Any, float] = roles if entity == "opportunity_role" else stored.get(MARKETO_OBJECTS[entity], {})
         found[entity] = [
-            max(0.0, times[key] - posted_at(record, enqueued)) for key, record in records.items() if key in times
+            max(0.0, times[key] - posted_at(record, enqueued))
+            for key, record in records.items()
+            if key in times and record.sources
         ]
     return found
 

@@ -26,7 +26,10 @@ KEY_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One Marketo record. A field whose value is a frozenset may hold any of these values."""
+    """One Marketo record. A field whose value is a frozenset may hold any of these values.
+
+    The role of a primary contact has no `sources`: it comes with its opportunity.
+    """
 
     entity: str
     key: Key
@@ -123,6 +126,7 @@ def expect(
                 expectations.linked_later[source] = without
             if isinstance(candidate.key, str):
                 there.add((candidate.entity, candidate.key))
+    _add_contact_roles(world, expectations)
     _show_companies(world, expectations)
     return expectations
 
@@ -201,6 +205,17 @@ def _add_record(expectations: Expectations, candidate: _Candidate) -> None:
         for name in _relation_fields(candidate.entity):
             fields[name] = candidate.parents[name][1] if name in candidate.parents else None
     records[candidate.key] = Expected(candidate.entity, candidate.key, fields, (candidate.source,))
+
+
+def _add_contact_roles(world: World, expectations: Expectations) -> None:
+    """Each opportunity whose contact is in Marketo has a role for it; no row of its own is the source of that."""
+    relations = Relations(world)
+    records = expectations.records
+    for deal in records["opportunity"]:
+        stake = relations.primary_contact(str(deal), world.rows["opportunity"][str(deal)])
+        if stake and stake.person[1] in records["person"]:
+            key = (stake.opportunity, stake.person[1], stake.role)
+            records["opportunity_role"].setdefault(key, Expected("opportunity_role", key, {}, ()))
 
 
 def _relation_fields(entity: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from local.world.model import Reference, Row, World, reference
 
 DEFAULT_ROLE = "Stakeholder"
+CONTACT_ROLE = "Primary Contact"
 ROLE_LENGTH = 50
 # Dataverse: 0 read-write, 1 administrative, 2 read; not 3 support, 4 non-interactive, 5 delegated administrator.
 _INTERACTIVE = {0, 1, 2}
@@ -80,6 +81,12 @@ class Relations:
             parent = self._rows["contact"].get(customer[1])
             customer = reference(parent, "parentcustomerid") if parent else None
         return _account_in(customer)
+
+    def primary_contact(self, opportunity: str, row: Row) -> Stake | None:
+        """The role of the contact that an opportunity has without a connection."""
+        found = [reference(row, column) for column in ("customerid", "parentcontactid")]
+        contact = next((each for each in found if each and each[0] == "contact"), None)
+        return Stake(opportunity, contact, CONTACT_ROLE) if contact else None
 
     def stake(self, row: Row) -> Stake | Reason:
         """What a connection row says, whichever of its two ends the opportunity is at, or why it says nothing."""

@@ -164,6 +164,7 @@ def pipeline() -> Pipeline:
         ),
         arrivals=arrivals,
         causes=parking.causes,
+        roles=rules.roles,
     )
     return Pipeline(
         given.queues,

@@ -65,9 +65,6 @@ def options(*adding: Adding) -> Adding:
     return lambda parser: [add(parser) for add in adding]
 
 
-_NOTHING = options()
-
-
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command. `name` may have two words: "fields list". `help` is a line, `more` says what to do next.
@@ -80,4 +77,4 @@ class Command:
     help: str
     more: str
     run: Callable[[Context, Namespace, Console], Awaitable[Result]]
-    arguments: Adding = _NOTHING
+    arguments: Adding = lambda _: None

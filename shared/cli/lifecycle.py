@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..sync.delete_brake import CODE, KIND
 from .command import Command, Exit, Result, option, options
 from .context import Context
 from .dead_letters.command import APPLYING
-from .dead_letters.look import add_filters
+from .dead_letters.look import filters
 from .dead_letters.replay import replay
 from .output import say
 from .pause import entity_name
@@ -34,9 +34,7 @@ Next: msisync status --watch"""
 async def release(context: Context, given: Namespace, progress: Console) -> Result:
     """Replay what the brake has stopped, then lift it. Raises MsiSyncError when the broker or storage do not answer."""
     brake = await context.state.read(KIND, given.entity)
-    filters = ArgumentParser()
-    add_filters(filters)
-    wanted = filters.parse_args(["--entity", given.entity, "--code", CODE], Namespace(**vars(given), again=True))
+    wanted = filters("--entity", given.entity, "--code", CODE, apply=given.apply, max=given.max, again=True)
     replayed = await replay(context, wanted, progress, confirms=True)
     is_on = bool(brake.get("on"))
     lifted = is_on and given.apply and replayed.exit is Exit.OK

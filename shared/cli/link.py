@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
+
+from rich.console import Console
 
 from ..marketo.client import Write
 from ..model.entities import PERSON, PERSON_TABLES
@@ -25,17 +27,13 @@ from ..sync.matches import AMBIGUOUS, Match, match_of
 from ..sync.newcomers import contacts_of
 from ..sync.schema import Schema
 from .command import Command, Exit, Result, guid, option, options, positive_number
-from .dead_letters.look import add_filters
+from .context import Context
+from .dead_letters.look import filters
 from .dead_letters.replay import replay
 from .finding import Finding, Severity, attention, failed, ok
 from .output import say
 from .resync import forced, send
 from .show.dynamics import Dynamics
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from .context import Context
 
 #: An operator waits for the write no longer than that.
 WRITE_SECONDS = 60.0
@@ -53,7 +51,9 @@ Next: msisync show person <id>"""
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of Dynamics. `kept_out`: why it is not synced. `qualified`: its contact is the person; `contact`: which.
+    """A row of Dynamics. `kept_out`: why it is not synced. `qualified`: it is a lead that has become a contact.
+
+    `winner`: the row that goes on in its place: that contact, or the one that it was merged into; as table and id.
 
     `name` and `email` may be empty. `elsewhere`: the table that has the id, where it is not this one; the row itself is
     not there then.
@@ -66,7 +66,7 @@ class Row:
     email: str = ""
     kept_out: str = ""
     qualified: bool = False
-    contact: str = ""
+    winner: str = ""
     elsewhere: str = ""
 
     def __str__(self) -> str:
@@ -104,8 +104,10 @@ def _unfit(row: Row) -> Finding | None:
         remedy = "change the row, or the filter of sync.toml, if it is to be synced"
         return failed(f"{row} is excluded from the sync: {row.kept_out}", remedy, code="Filtered")
     if row.qualified:
-        which = f"contact {row.contact}" if row.contact else "that contact"
+        which = row.winner or "that contact"
         return failed(f"{row} was qualified: its contact goes on as its person", f"link {which}", code="Qualified")
+    if row.winner:
+        return failed(f"{row} was merged into {row.winner}", f"link {row.winner}", code="Merged")
     return None
 
 
@@ -146,7 +148,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     if data["applied"]:
         data |= await _send_on(context, given, progress)
     found = Exit.FAILED if data["not_sent_because"] else finding.exit
-    return Result(found, data, partial(_show, finding=finding, data=data))
+    return Result(found, data, lambda console: _show(console, finding, data))
 
 
 async def _row(context: Context, table: str, id_: str) -> Row:
@@ -155,14 +157,15 @@ async def _row(context: Context, table: str, id_: str) -> Row:
     person = found.get(table)
     if person is None:
         return Row(table, id_, is_there=False, elsewhere=next(iter(found), ""))
-    contact = ""
+    found_winner = winner_of(table, person.row)
+    winner = f"{found_winner.table} {found_winner.id}" if found_winner else ""
+    qualified = is_qualified(table, person.row)
     if table == "lead" and "contact" in context.config.tables:
-        leads = {id_: is_qualified(table, person.row)}
-        contact = (await contacts_of(context.dataverse, _schema(context), leads)).get(id_, "")
-    qualified = bool(contact) or (is_qualified(table, person.row) and winner_of(table, person.row) is not None)
+        made = await contacts_of(context.dataverse, _schema(context), [id_])
+        qualified, winner = (True, f"contact {made[id_]}") if id_ in made else (qualified, winner)
     subject = person.subject
     email = str(person.details.get("email") or "")
-    return Row(table, id_, True, subject.name, email, subject.kept_out, qualified, contact)
+    return Row(table, id_, True, subject.name, email, subject.kept_out, qualified, winner)
 
 
 def _schema(context: Context) -> Schema:
@@ -215,10 +218,7 @@ async def _link(context: Context, row: Row, number: int) -> Finding:
 
 async def _send_on(context: Context, given: Namespace, progress: Console) -> dict[str, Any]:
     """Have the row synced: by its dead letter, if it has one, which goes with it."""
-    filters = ArgumentParser()
-    add_filters(filters)
-    options = Namespace(apply=True, max=0, again=True)
-    wanted = filters.parse_args(["--id", given.id, "--code", AMBIGUOUS], options)
+    wanted = filters("--id", given.id, "--code", AMBIGUOUS, apply=True, max=0, again=True)
     try:
         replayed = await replay(context, wanted, progress)
         if not replayed.data["went"]:
@@ -228,7 +228,7 @@ async def _send_on(context: Context, given: Namespace, progress: Console) -> dic
     return {"dead_letters": replayed.data["went"], "sent": True}
 
 
-def _show(console: Console, *, finding: Finding, data: Mapping[str, Any]) -> None:
+def _show(console: Console, finding: Finding, data: Mapping[str, Any]) -> None:
     say(console, f"{finding.text}.", finding.severity.colour)
     row = f"{data['table']} {data['id']}"
     if finding.severity is Severity.FAILED:

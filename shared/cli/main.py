@@ -23,7 +23,7 @@ from ..config.version import commit, deployed
 from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
-from . import lifecycle, link, pause, resync, write_back
+from . import lifecycle, link, pause, preview, resync, write_back
 from .command import Command, Exit, Result
 from .context import SETTINGS_FILE, Context
 from .dead_letters import command as dead_letters
@@ -48,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     resync.COMMAND,
     link.COMMAND,
     write_back.COMMAND,
+    preview.COMMAND,
     lifecycle.COMMAND,
 )
 
@@ -64,7 +65,7 @@ GROUPS: dict[str, str] = {
     "show": "look at one record in every system",
     "dead-letters": "see, replay, archive or discard what could not be synced",
     "write-back": "Sales Insight's fields on their way back to Dynamics",
-    "lifecycle": "what becomes of records whose rows are deleted in Dynamics",
+    "lifecycle": "what becomes of persons that are new to the sync, and of records whose rows are deleted",
 }
 
 

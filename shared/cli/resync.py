@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +39,8 @@ _Pages = AsyncIterator[list[Record]]
 _MORE = """\
 GUIDs may be written in any way. A table (contact) or an entity (person: leads and contacts) says where they are. The
 sync filter of sync.toml decides as always. Marketo gets every field again, even when msisync believes that it has them.
-Before they are sent, the running app reads users, teams, roles and both schemas again.
+Before they are sent, the running app reads users, teams, roles and both schemas again. The roles of an opportunity
+follow it: those in Marketo that nothing in Dynamics gives any more are deleted.
 
 --query and --all-parked show how many records and Marketo calls it would be; --apply sends them.
 
@@ -91,11 +92,11 @@ def _pages(context: Context, given: Namespace, unknown: list[str], *, applied: b
     if given.all_parked:
         return _parked(context, applied=applied)
     if given.query is not None:
-        return _queried(context, _tables(context, given.target)[0], given.query)
-    return _named(context, _tables(context, given.target), given.ids, unknown)
+        return _queried(context, tables_of(context, given.target)[0], given.query)
+    return _named(context, tables_of(context, given.target), given.ids, unknown)
 
 
-def _tables(context: Context, target: str) -> list[str]:
+def tables_of(context: Context, target: str) -> list[str]:
     """The tables that are meant, of those that sync.toml maps."""
     names = [table.name for table in ENTITIES[target].tables] if target in ENTITIES else [target]
     mapped = [name for name in names if name in context.config.tables]
@@ -142,16 +143,22 @@ async def _parked(context: Context, *, applied: bool) -> _Pages:
                 await store.put(replace(note, state=NoteState.UNASKED, cause=None) for note in notes)
         async for page in store.everybody(name):
             if applied and page:
-                await send(context, [replace(child.record, released=True, forced=True) for child in page])
+                released = [(child.entity, replace(child.record, released=True, forced=True)) for child in page]
+                await _send(context, released)
                 await store.remove(page)
             yield [child.record for child in page]
 
 
 async def send(context: Context, records: Sequence[Record]) -> None:
     """Send these to their entities' queues; the broker has them all then."""
+    await _send(context, ((TABLES[record.table][0].name, record) for record in records))
+
+
+async def _send(context: Context, records: Iterable[tuple[str, Record]]) -> None:
+    """The same for records that each come with their entity."""
     by_entity: dict[str, list[Record]] = {}
-    for record in records:
-        by_entity.setdefault(TABLES[record.table][0].name, []).append(record)
+    for entity, record in records:
+        by_entity.setdefault(entity, []).append(record)
     queues = context.settings.queues
     messages = [
         Outgoing(queues.of(name), encode(name, group), session=name)

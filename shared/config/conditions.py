@@ -17,7 +17,7 @@ Wanted = Literal["empty", "present"] | list[int | str | bool]
 Condition = Mapping[str, Wanted]
 
 
-def holds(row: Row, condition: Condition) -> bool:
+def meets(row: Row, condition: Condition) -> bool:
     """Whether every column of the row is what the condition wants."""
     return all(matches(row.get(column), wanted) for column, wanted in condition.items())
 
@@ -52,4 +52,4 @@ class SyncFilter:
         """Whether the row is kept out."""
         if self.flag and row.get(self.flag) in (False, 0):
             return True
-        return bool(self.rule) and not any(holds(row, condition) for condition in self.rule)
+        return bool(self.rule) and not any(meets(row, condition) for condition in self.rule)

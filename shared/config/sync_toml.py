@@ -130,9 +130,13 @@ class OwnerPolicy(_Strict):
 
 
 class RolePolicy(_Strict):
-    """How connections become opportunity roles (dataverse.md 7.6)."""
+    """How connections become opportunity roles (dataverse.md 7.6).
+
+    `customer_contact`: the role of an opportunity's primary contact; empty: it has none.
+    """
 
     default: Annotated[Text, StringConstraints(max_length=50)] = "Stakeholder"
+    customer_contact: Annotated[str, StringConstraints(strip_whitespace=True, max_length=50)] = "Primary Contact"
 
 
 class LifecyclePolicy(_Strict):
@@ -212,7 +216,9 @@ class SyncConfig(_Strict):
         return {**{k: v for k, v in given.items() if k not in TABLES}, "tables": tables}
 
     def fields_of(self, table: str) -> dict[str, tuple[FieldRule, ...]]:
-        """The field rules of a mapped table, with the one that the unsubscribe policy stands for."""
+        """The field rules of a table, none if it is not mapped, with the one that the unsubscribe policy stands for."""
+        if table not in self.tables:
+            return {}
         fields = dict(self.tables[table].fields)
         if self.unsubscribe != "never" and table in PERSON_TABLES:
             convert: Literal["plain", "true_only"] = "plain" if self.unsubscribe == "both" else "true_only"

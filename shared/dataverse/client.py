@@ -72,6 +72,24 @@ class DataverseClient(VendorClient):
             found |= {str(row[key]).lower(): row for row in page}
         return found
 
+    async def referring(
+        self,
+        entity_set: str,
+        key: str,
+        lookups: Sequence[str],
+        ids: Sequence[str],
+        columns: Iterable[str],
+        *,
+        deadline: float | None = None,
+    ) -> list[Row]:
+        """The rows of which one of these lookups, by their logical names, leads to one of these ids (at most 300)."""
+        chosen = " or ".join(f"Microsoft.Dynamics.CRM.In(PropertyName='{name}',PropertyValues=@p1)" for name in lookups)
+        url = (
+            f"{API}/{entity_set}?$select={','.join(sorted({key, *columns}))}&$filter={quote(chosen)}"
+            f"&@p1={quote(json.dumps(list(ids), separators=(',', ':')))}"
+        )
+        return [row async for page in self.pages(url, deadline=deadline) for row in page]
+
     async def organization_id(self) -> str:
         """The id of the organisation that the credentials sign in to, lower case; asked once."""
         return await self._who_am_i("OrganizationId")

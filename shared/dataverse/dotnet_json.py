@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+
+def pairs(dictionary: object) -> Iterator[tuple[str, object]]:
+    """The keys and values of a dictionary in either of its JSON forms; what is no pair is left out."""
+    if isinstance(dictionary, dict):
+        yield from dictionary.items()
+    for pair in dictionary if isinstance(dictionary, list) else ():
+        if isinstance(pair, dict) and isinstance(pair.get("key"), str):
+            yield pair["key"], pair.get("value")
+
 
 def lookup(pairs: object, key: str) -> object:
     """The value under a key of a dictionary in either of its JSON forms; None when it is not there."""

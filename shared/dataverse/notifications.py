@@ -14,13 +14,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from ..model.errors import NotificationError
 from ..model.ids_and_times import guid, moment
-from .dotnet_json import keys, lookup
+from .dotnet_json import keys, lookup, pairs
 
 Operation = Literal["upsert", "delete"]
 
@@ -40,7 +40,8 @@ class Notification:
 
     `changes` holds every row it names, once and in order; it is never empty. `columns` are those that an Update or an
     UpdateMultiple names, in lower case; None means unknown: any may have changed. `created` is in UTC. `stripped`: the
-    platform removed the parameters for size. Absent facts are None, an absent correlation id is empty.
+    platform removed the parameters for size. `before`: the lookups of the row's pre-image, as (table, id) by column,
+    which tell what an update or a deletion took away. Absent facts are None, an absent correlation id is empty.
     """
 
     message: str
@@ -54,6 +55,7 @@ class Notification:
     initiating_user_id: str | None
     tag: str | None
     stripped: bool
+    before: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 _IN: Final = "InputParameters"
@@ -124,6 +126,7 @@ def parse(
         initiating_user_id=_fact_id(context, "InitiatingUserId"),
         tag=_tag(context),
         stripped=stripped,
+        before=_before(context),
     )
 
 
@@ -259,6 +262,24 @@ def _columns(kind: str, context: dict[str, Any]) -> frozenset[str] | None:
 
 def _written(row: object) -> frozenset[str] | None:
     return keys(row.get("Attributes")) if isinstance(row, dict) else None
+
+
+def _before(context: dict[str, Any]) -> dict[str, _Row]:
+    """The lookups of the pre-images that steps have registered. An image is a hint: what is odd in it is left out.
+
+    Dataverse leaves __type out of images, but not out of the values in them (dataverse.md 1.3).
+    """
+    found: dict[str, _Row] = {}
+    for _, image in pairs(context.get("PreEntityImages")):
+        for name, value in pairs(image.get("Attributes") if isinstance(image, dict) else None):
+            if isinstance(value, dict) and "LogicalName" in value:
+                try:
+                    table, row = _table(value["LogicalName"], name), guid(value.get("Id"))
+                except (NotificationError, ValueError):
+                    continue
+                if table and row:
+                    found[name.lower()] = table, row
+    return found
 
 
 def _tag(context: dict[str, Any]) -> str | None:

@@ -112,7 +112,14 @@ PERSON = Entity(
 )
 OPPORTUNITY = Entity(
     "opportunity",
-    (Table("opportunity", "opportunities", "opportunityid", (_OWNER, "_customerid_value", "_parentaccountid_value")),),
+    (
+        Table(
+            "opportunity",
+            "opportunities",
+            "opportunityid",
+            (_OWNER, "_customerid_value", "_parentaccountid_value", "_parentcontactid_value"),
+        ),
+    ),
     path="opportunities",
     key="externalOpportunityId",
     essential=("name",),
@@ -150,6 +157,8 @@ MODIFIED_ON = "modifiedon"
 
 #: Which entity a Dataverse table feeds, and how to read it.
 TABLES: dict[str, tuple[Entity, Table]] = {t.name: (e, t) for e in ENTITIES.values() for t in e.tables}
+#: The lookups of an opportunity that name its primary contact; the first that leads to a contact counts.
+CONTACT_COLUMNS = ("_customerid_value", "_parentcontactid_value")
 #: Leads and contacts, whose rows take Sales Insight's fields.
 PERSON_TABLES: dict[str, Table] = {table.name: table for table in PERSON.tables}
 
@@ -171,6 +180,8 @@ CHILDREN: dict[str, tuple[tuple[str, str], ...]] = {
     "connectionrole": (("connection", "_record1roleid_value"),),
     "relationshiprole": (("customeropportunityrole", "_opportunityroleid_value"),),
 }
+#: The opportunities whose primary contact a contact may be, by the lookup that leads to it.
+OF_PRIMARY_CONTACT = (("opportunity", "_customerid_value"), ("opportunity", "_parentcontactid_value"))
 #: The rows whose company is found through a contact, by the lookup that leads to it (shared/sync/links.py).
 BELOW_CONTACT = (("opportunity", "_customerid_value"), ("contact", "_parentcustomerid_value"))
 #: Tables that are not synced themselves, but decide what is sent of other rows: entity set and key.
@@ -183,7 +194,26 @@ REFERENCE_TABLES = {
 DECIDING_COLUMNS: dict[str, frozenset[str]] = {
     "systemuser": frozenset({"internalemailaddress", "isdisabled", "applicationid", "accessmode"}),
     "contact": frozenset({"parentcustomerid"}),
+    "opportunity": frozenset({"customerid", "parentcontactid"}),
     "team": frozenset({"administratorid"}),
     "connectionrole": frozenset({"name"}),
     "relationshiprole": frozenset({"name"}),
 }
+#: The columns of a row that say whose role in which opportunity it is, as notifications name them.
+ROLE_KEY_COLUMNS: dict[str, frozenset[str]] = {
+    "connection": frozenset({"record1id", "record2id", "record1roleid", "record2roleid", "statecode"}),
+    "customeropportunityrole": frozenset({"customerid", "opportunityid", "opportunityroleid", "statecode"}),
+}
+#: Those of them that may name the opportunity.
+OPPORTUNITY_COLUMNS: dict[str, tuple[str, ...]] = {
+    "connection": ("record1id", "record2id"),
+    "customeropportunityrole": ("opportunityid",),
+}
+
+
+def stands_for_roles(table: str, entity: Entity) -> bool:
+    """Whether a record of this table and entity is an opportunity whose roles are to be as in Dynamics.
+
+    It stands for the role of its primary contact, and for all that it has (shared/sync/roles.py).
+    """
+    return (table, entity.name) == (OPPORTUNITY.tables[0].name, OPPORTUNITY_ROLE.name)

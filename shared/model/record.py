@@ -56,7 +56,8 @@ class Record:
     `forced`: an operator wants it sent even if nothing has changed. `replays`: times it came back from dead-letters.
     `write_back`: once it is in Marketo, Sales Insight's fields are to be written back, which had been given up.
     `absent`: how often its row was looked for and not there; of a deletion: and still there. `confirmed`: an operator
-    has released its deletion from the brake (shared/sync/delete_brake.py).
+    has released its deletion from the brake (shared/sync/delete_brake.py). `additive`: nothing that it changes can have
+    left an old opportunity role behind in Marketo, because its row is new, or no column of the role was written.
     """
 
     table: _Name
@@ -77,6 +78,7 @@ class Record:
     absent: _Count = 0
     confirmed: _Flag = False
     last_seen: Annotated[Stamp | None, Field(alias="last")] = None
+    additive: _Flag = False
 
     @property
     def is_plain_change(self) -> bool:
@@ -110,6 +112,7 @@ class Record:
             parked_since=min(waits, default=None),
             replays=max(self.replays, newer.replays),
             absent=min(self.absent, newer.absent),
+            additive=self.additive and newer.additive,
             last_seen=max(self.last_seen, newer.last_seen) if self.last_seen and newer.last_seen else None,
             **either,
         )

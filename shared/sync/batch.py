@@ -147,6 +147,7 @@ class Batch:
     """The records of one invocation and what has been decided so far. `causes`: why parents will not come.
     `created`: when the rows were made, outside of bursts. `gone`: records without a row, not decided yet.
     `merged`: of records whose rows were merged away, the rows that go on in their place.
+    `opportunities`: those that the rows of roles are a part of.
 
     `newcomers`: persons that Marketo does not have by their key, or most likely has not.
     `elsewhere`: what Marketo said to a call without any of them, if that was asked (`asked`) and did not go well.
@@ -163,6 +164,7 @@ class Batch:
     gone: list[Record] = field(default_factory=list)
     merged: dict[tuple[str, str], Parent] = field(default_factory=dict)
     newcomers: list[Candidate] = field(default_factory=list)
+    opportunities: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     asked: bool = False
     elsewhere: MsiSyncError | None = None
@@ -172,6 +174,11 @@ class Batch:
         for record in records:
             if self.open.pop(record.key, None):
                 self.outcomes.append((record, outcome))
+
+    def replace(self, records: Iterable[Record], outcome: Outcome) -> None:
+        """Decide otherwise about these records, which have been decided."""
+        keys = {record.key for record in records}
+        self.outcomes = [(r, outcome if r.key in keys else decided) for r, decided in self.outcomes]
 
     async def guard(self, records: list[Record], work: Awaitable[T]) -> T | None:
         """Do `work`; when a vendor refuses it, that decides these records and nothing else."""

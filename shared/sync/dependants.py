@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..config.sync_toml import OwnerPolicy, SyncConfig
 from ..dataverse.client import API, MAX_IDS, DataverseClient, Row
-from ..model.entities import BELOW_CONTACT, CHILDREN, REFERENCE_TABLES, TABLES
+from ..model.entities import BELOW_CONTACT, CHILDREN, OF_PRIMARY_CONTACT, REFERENCE_TABLES, TABLES
 from ..model.record import Record
 from ..model.text import is_blank
 from .links import MAIL, MAX_CONTACT_STEPS, NOBODY, User, effects, lookup
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Parents in one query: with a GUID of 36 characters and its column, far below the 32 KB of a URL.
 PARENTS = 50
+#: A contact's company is no matter of its own roles, nor is the primary contact of an opportunity one of the others'.
+_DECIDING_THEMSELVES = ("contact", "opportunity")
 Facts = Mapping[str, Any]
 _COLUMNS = {
     "systemuser": USER_COLUMNS,
@@ -42,9 +45,11 @@ _COLUMNS = {
 class Children:
     """Finds the rows of mapped tables that depend on given rows."""
 
-    def __init__(self, dataverse: DataverseClient, tables: Collection[str]) -> None:
+    def __init__(self, dataverse: DataverseClient, tables: Collection[str], *, of_contacts: bool = True) -> None:
+        """`of_contacts`: whether an opportunity depends on its primary contact, because this is one of its roles."""
         self._dataverse = dataverse
         self._tables = tables
+        self._of_contacts = of_contacts
 
     async def of(self, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
         """The children of these records, by pages. Raises as DataverseClient does.
@@ -54,13 +59,16 @@ class Children:
         contacts = [record for record in records if record.table == "contact" and record.deciding]
         by_table: dict[str, list[Record]] = {}
         for record in records:
-            if record.table != "contact" or record.filter_changed:  # its company is no matter of its own roles
+            if record.table not in _DECIDING_THEMSELVES or record.filter_changed:
                 by_table.setdefault(record.table, []).append(record)
         for table, parents in by_table.items():
             for child, column in CHILDREN.get(table, ()):
                 async for page in self._referring(child, column, parents):
                     yield page
                     contacts += page if (table, child) == ("account", "contact") else ()
+            for child, column in OF_PRIMARY_CONTACT if table == "contact" and self._of_contacts else ():
+                async for page in self._referring(child, column, parents):
+                    yield [replace(record, deciding=True) for record in page]
         async for page in self._below(contacts):
             yield page
 
@@ -105,7 +113,7 @@ class Dependants:
     ) -> None:
         """`hidden_columns`: those of a table that column-level security hides at this moment."""
         self._dataverse = dataverse
-        self._children = Children(dataverse, config.tables)
+        self._children = Children(dataverse, config.tables, of_contacts=bool(config.roles.customer_contact))
         self._state = state
         self._policy = config.owner
         self._tables = frozenset(config.tables)

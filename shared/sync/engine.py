@@ -1,6 +1,6 @@
 """The engine: records in, one outcome per record out, for each of the five entities alike.
 
-    coalesce ▸ read the current rows ▸ map ▸ are the parents in Marketo? ▸ upsert in chunks ▸ outcomes
+    coalesce ▸ read the current rows ▸ map ▸ are the parents in Marketo? ▸ upsert in chunks ▸ old roles ▸ outcomes
 
 Records whose rows are gone are dealt with as sync.toml says (shared/sync/deletes.py). It writes nothing but Marketo
 records; what becomes of the outcomes is shared/sync/settlement.py's business.
@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from ..config.sync_toml import LifecyclePolicy, PersonPolicy
+from ..config.sync_toml import LifecyclePolicy, PersonPolicy, RolePolicy
 from ..dataverse.client import DataverseClient
 from ..marketo.batching import MAX_PER_CALL
 from ..marketo.client import MarketoClient
-from ..model.entities import ENTITIES, TABLES, Entity
+from ..model.entities import ENTITIES, TABLES, Entity, stands_for_roles
 from ..model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, WillNotCome
 from ..model.record import Record, coalesce, timestamp
 from .arrivals import Arrivals
@@ -34,6 +34,7 @@ from .newcomers import Newcomers
 from .parents import Causes, Parents, no_causes
 from .reader import Reader
 from .recreated import marked
+from .roles import Roles
 from .scheduling import AT_ONCE, Windows
 from .schema import Schema
 from .storms import Storms
@@ -55,7 +56,8 @@ class Engine:
 
     `lifecycle`, `brake`: what becomes of the records of rows that are gone, and when that stops; None: never.
     `arrivals`: of the parents of a burst, where their functions run in other processes. `causes`: why parents will not
-    come, see shared/sync/parents.py. `time_budget`, `parent_wait`: in seconds.
+    come, see shared/sync/parents.py. `roles`: the policy of sync.toml for opportunity roles.
+    `time_budget`, `parent_wait`: in seconds.
     """
 
     dataverse: DataverseClient
@@ -75,12 +77,14 @@ class Engine:
     brake: DeleteBrake | None = None
     arrivals: Arrivals | None = None
     causes: Causes = no_causes
+    roles: RolePolicy = field(default_factory=RolePolicy)
 
     def __post_init__(self) -> None:
         """Its parts share what it has."""
         marketo, schema, known, clock = self.marketo, self.schema, self.known, self.clock
         tables = frozenset(self.tables)
-        self._reader = Reader(self.dataverse, schema, self.references, clock=clock)
+        contact_role = self.roles.customer_contact
+        self._reader = Reader(self.dataverse, schema, self.references, contact_role=contact_role, clock=clock)
         self._parents = Parents(self.dataverse, marketo, schema, known, tables=tables, causes=self.causes)
         self._companies = Companies(marketo, clock=clock)
         self._newcomers = Newcomers(self.dataverse, marketo, schema, known, policy=self.persons, tables=tables)
@@ -90,7 +94,11 @@ class Engine:
             clock=clock, now=self.now,
         )  # fmt: skip
         self._merges = Merges(self.dataverse, marketo, schema, known, self._deletes, self.lifecycle)
-        self._storms = Storms(clock=clock)
+        self._roles = Roles(
+            self.dataverse, marketo, schema, references=self.references, known=known, circuits=self.circuits,
+            brake=self.brake, tables=tables, policy=self.roles, deletes=self.lifecycle.role == "delete", clock=clock,
+        )  # fmt: skip
+        self._storms = {name: Storms(clock=clock) for name in ENTITIES}
 
     async def sync(
         self,
@@ -108,21 +116,26 @@ class Engine:
         deadline = self.clock() + self.time_budget
         batch = Batch(entity, deadline, {record.key: record for record in unique}, sending, windows)
         batch.decide(
-            [r for r in unique if r.table not in self.tables or TABLES[r.table][0] is not entity],
+            [r for r in unique if not self._is_mapped(r.table, entity)],
             Failed("UnknownTable", "the table is not mapped for this entity in sync.toml"),
         )
+        storms = self._storms[entity.name]
         for record in list(batch.open.values()):
-            if outcome := self._storms.decide(record):
+            if outcome := storms.decide(record):
                 batch.decide([record], outcome)
         if batch.open:
             await self.schema.look(fresh=any(record.wants_fresh for record in unique))
             async with self.circuits.turn(entity.name) as turn:
                 await batch.guard(list(batch.open.values()), self._alone(batch, turn))
-            self._storms.note(batch.outcomes, received)
+            storms.note(batch.outcomes, received)
             if self.arrivals and windows.until:
                 await self.arrivals.tell(entity, batch.outcomes)
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
         return marked(entity, named(self._postponed(batch), batch.merged), batch.created, self.now())
+
+    def _is_mapped(self, table: str, entity: Entity) -> bool:
+        """Whether rows of the table are synced as this entity; an opportunity's roles need no fields of its own."""
+        return stands_for_roles(table, entity) or (table in self.tables and TABLES[table][0] is entity)
 
     async def _alone(self, batch: Batch, turn: Turn) -> None:
         """Read and send as the only one: rows that were read before another had its turn may be older than its."""
@@ -131,6 +144,8 @@ class Engine:
                 if seconds := batch.sending.in_flight(record.id):
                     batch.decide([record], _in_flight(seconds))
             await self._work(batch, turn)
+            if batch.opportunities:
+                await self._roles.compare(batch)
 
     async def _work(self, batch: Batch, turn: Turn) -> None:
         """Decide as much as time and the vendors' health allow."""

@@ -12,7 +12,7 @@ from ..config.settings import QueueSettings
 from ..dataverse.notifications import Notification, parse
 from ..marketo.client import MarketoClient
 from ..model.dead_letter import FIRST_SEEN, Explanation
-from ..model.entities import ENTITIES, REFERENCE_TABLES, Entity
+from ..model.entities import ENTITIES, OPPORTUNITY, REFERENCE_TABLES, Entity
 from ..model.errors import BrokerUnavailableError, MessageError, MsiSyncError, NotificationError
 from ..model.outcome import Failed, Merged, Outcome, Parent, Removed, Skipped, Synced, of_error
 from ..model.record import Record, coalesce, encode, read, timestamp
@@ -28,7 +28,7 @@ from .left_out_rows import LeftOutRows
 from .marketo_cache import Known
 from .parking import Parking
 from .recreated import children_in_marketo
-from .routing import Refusal, Routed, records_of
+from .routing import Refusal, Routed, opportunities_before, records_of
 from .scheduling import AT_ONCE, Bursts, Windows
 from .settlement import STORAGE_AWAY, Settler, dead_letter, storage_fails
 from .statistics import Counts
@@ -110,7 +110,7 @@ class Pipeline:
         echoes = 0
         deciding: list[tuple[Incoming, list[Record]]] = []
         for message in messages:
-            found = await self._read(message, organization)
+            found, opportunities = await self._read(message, organization)
             if found is None:
                 echoes += 1
             elif isinstance(found, Refusal):
@@ -118,6 +118,7 @@ class Pipeline:
                 letters.append(self._refused(message, found, self.queues.changes))
             else:
                 routed.add(record for record in found if record.table not in REFERENCE_TABLES)
+                routed.add_roles(opportunities)
                 seen += [record.correlation_id for record in found]
                 if decides := [r for r in found if r.table in REFERENCE_TABLES and r.deciding]:
                     deciding.append((message, decides))
@@ -178,6 +179,7 @@ class Pipeline:
         windows = self.bursts.carried(bursts)
         outcomes = await self.engine.sync(entity, records, windows, received)
         outcomes = await self._relink(entity, await self._write_back(outcomes), windows)
+        await self._send_roles(entity, outcomes, windows)
         settled = await self.settler.settle(entity, outcomes, windows)
         await self.counts.add(entity_name, settled)
         await self.left_out.note(entity_name, settled)
@@ -219,6 +221,12 @@ class Pipeline:
             return [(again.get(r.key, r), of_error(error) if r.key in again else outcome) for r, outcome in outcomes]
         return outcomes
 
+    async def _send_roles(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> None:
+        """Sync the roles of opportunities that may have another primary contact, or are new in Marketo."""
+        routed = Routed()
+        routed.add_roles(filter(None, (_roles_of(entity, record, outcome) for record, outcome in outcomes)))
+        await self.bus.send(self._work(routed, windows))
+
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""
         with spans.invocation("release_deferred"):
@@ -256,12 +264,14 @@ class Pipeline:
             },
         )
 
-    async def _read(self, message: Incoming, organization: str) -> list[Record] | Refusal | None:
-        """The records of a notification, or why it is refused; None for an echo."""
+    async def _read(self, message: Incoming, organization: str) -> tuple[list[Record] | Refusal | None, list[Record]]:
+        """The records of a notification, or why it is refused, or None for an echo; and the opportunities that may have
+        a role less.
+        """
         try:
             notification = parse(message.body, properties=message.properties)
         except NotificationError as error:
-            return Refusal(error.code, error.message)
+            return Refusal(error.code, error.message), []
         found = records_of(
             notification,
             enqueued=message.first_seen,
@@ -269,11 +279,15 @@ class Pipeline:
             tables=self.tables,
             last_seen=message.stamp,
         )
-        if not isinstance(found, Refusal) and await self.is_echo(notification):
-            return None
-        if isinstance(found, Refusal) or not message.replays:
-            return found
-        return [replace(record, replays=message.replays) for record in found]
+        if isinstance(found, Refusal):
+            return found, []
+        if await self.is_echo(notification):
+            return None, []
+        before = opportunities_before(notification, enqueued=message.first_seen, last_seen=message.stamp)
+        if not message.replays:
+            return found, before
+        found, before = ([replace(each, replays=message.replays) for each in part] for part in (found, before))
+        return found, before
 
     def _work(self, routed: Routed, windows: Windows) -> list[Outgoing]:
         return [
@@ -304,6 +318,29 @@ def _winners(outcomes: Sequence[tuple[Record, Outcome]]) -> list[Record]:
         for r, o in outcomes
         if isinstance(o, Merged)
     ]
+
+
+def _roles_of(entity: Entity, record: Record, outcome: Outcome) -> Record | None:
+    """The record of opportunity roles that follows from an opportunity, if one does.
+
+    One that is new in Marketo has no old roles there. One that was asked for may be new, though Marketo does not say
+    so: the answer to the first call may have been lost.
+    """
+    if entity is not OPPORTUNITY or not isinstance(outcome, Synced):
+        return None
+    is_new = outcome.anew or outcome.status == "created"
+    if not (is_new or record.deciding or record.forced or record.requested or record.filter_changed):
+        return None
+    asked = record.deciding or record.forced or record.filter_changed
+    return Record(
+        record.table,
+        record.id,
+        record.first_seen,
+        correlation_id=record.correlation_id,
+        forced=record.forced,
+        last_seen=record.last_seen,
+        additive=not record.forced and (is_new or record.additive or not asked),
+    )
 
 
 def _must_be_followed(record: Record, outcome: Outcome) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ..config.conditions import Row
 from ..config.sync_toml import OwnerPolicy
-from ..model.entities import PERSON_TABLES, TABLES
+from ..model.entities import CONTACT_COLUMNS, OPPORTUNITY_COLUMNS, PERSON_TABLES, TABLES
 from ..model.outcome import Parent, Skipped
 from ..model.text import is_blank
 
@@ -224,6 +224,18 @@ def skip_user(row: Row, hidden: Collection[str] = frozenset()) -> Skipped | None
 def hides_mail(row: Row, hidden: Collection[str]) -> bool:
     """Whether a user's address cannot be seen."""
     return MAIL in hidden and row.get(MAIL) is None
+
+
+def opportunities_of(table: str, row: Row) -> list[str]:
+    """The opportunities that a connection or a legacy role is a part of, active or not; most often one."""
+    columns = (f"_{name}_value" for name in OPPORTUNITY_COLUMNS[table])
+    return [ref[1] for column in columns if (ref := lookup(row, column)) and ref[0] == "opportunity"]
+
+
+def primary_contact(row: Row) -> str | None:
+    """The contact that an opportunity has without a connection: its customer, or the one beside it."""
+    references = [lookup(row, column) for column in CONTACT_COLUMNS]
+    return next((ref[1] for ref in references if ref and ref[0] == "contact"), None)
 
 
 def role_ends(table: str, row: Row) -> dict[str, Parent | None] | Skipped:

@@ -17,15 +17,36 @@ from typing import Any
 
 from ..dataverse.client import MAX_IDS, DataverseClient, Row
 from ..model.codes import Kind
-from ..model.entities import COMPANY, CREATED_ON, MODIFIED_ON, SALES_PERSON, TABLES, Entity, Table
+from ..model.entities import (
+    COMPANY,
+    CREATED_ON,
+    MODIFIED_ON,
+    OPPORTUNITY,
+    PERSON,
+    SALES_PERSON,
+    TABLES,
+    Entity,
+    Table,
+    stands_for_roles,
+)
 from ..model.errors import DataverseError, MsiSyncError
 from ..model.ids_and_times import moment
-from ..model.outcome import FILTERED, NO_VALUE, Failed, Later, Outcome, Retry, Skipped, of_error
+from ..model.outcome import FILTERED, NO_VALUE, Failed, Later, Outcome, Parent, Retry, Skipped, of_error
 from ..model.record import Record
 from ..telemetry.redaction import described
 from .batch import Batch, Candidate
-from .links import ROLE_LENGTH, Rules, hidden_links, hides_mail, is_qualified, origin_of, winner_of
+from .links import (
+    Rules,
+    hidden_links,
+    hides_mail,
+    is_qualified,
+    opportunities_of,
+    origin_of,
+    primary_contact,
+    winner_of,
+)
 from .lookups import KEEP_SECONDS, References
+from .roles import name_of, read_contacts
 from .routing import chunked
 from .schema import Schema, TableSchema
 
@@ -39,6 +60,8 @@ _OF_ONE_ROW = frozenset({Kind.SPLIT, Kind.PERMANENT, Kind.GONE})
 LOOKS = (5.0, 60.0)
 #: Rows that are asked for one by one, in one request: of more than these, the rest waits for its next look.
 MAX_ASKED = 100
+#: An opportunity without a primary contact has no role of its own.
+NO_CONTACT = Skipped("NoContact")
 FORBIDDEN, NOT_FOUND = 403, 404
 ROLE_HIDDEN = Retry(
     KEEP_SECONDS,
@@ -53,8 +76,16 @@ class Reader:
     """Reads the rows of one process."""
 
     def __init__(
-        self, dataverse: DataverseClient, schema: Schema, references: References, *, clock: Callable[[], float]
+        self,
+        dataverse: DataverseClient,
+        schema: Schema,
+        references: References,
+        *,
+        contact_role: str = "",
+        clock: Callable[[], float],
     ) -> None:
+        """`contact_role`: the role of an opportunity's primary contact; empty: it has none."""
+        self._contact_role = contact_role
         self._dataverse = dataverse
         self._schema = schema
         self._references = references
@@ -85,6 +116,8 @@ class Reader:
     async def _read_rows(self, batch: Batch, records: list[Record]) -> list[Candidate]:
         """One request."""
         table = TABLES[records[0].table][1]
+        if stands_for_roles(table.name, batch.entity):
+            return await self._read_contacts(batch, records)
         async with self._readers:
             if self._clock() >= batch.deadline:
                 return []
@@ -95,12 +128,7 @@ class Reader:
             rules = await self._references.rules_for(
                 table.name, list(rows.values()), batch.deadline, fresh=any(record.wants_fresh for record in records)
             )
-        absent = [record for record in records if record.id not in rows]
-        for record, outcome in await self._look_for(table, absent, batch.deadline):
-            if outcome is None:
-                batch.gone.append(record)
-            else:
-                batch.decide([record], outcome)
+        await self._missed(batch, table, [record for record in records if record.id not in rows])
         there = [record for record in records if record.id in rows]
         for record in [record for record in there if _may_go_yet(record)]:
             batch.decide(*_looked_for_again(record, "RowStillThere"))
@@ -108,6 +136,8 @@ class Reader:
         if not batch.windows.is_burst:
             made = [(record.key, moment(row.get(CREATED_ON))) for record, row in found]
             batch.created |= {key: at for key, at in made if at}
+        if not batch.entity.key:
+            batch.opportunities |= {record.key: opportunities_of(record.table, row) for record, row in found}
         candidates = []
         for record, row in found:
             candidate = _candidate(batch.entity, record, row, schema, rules)
@@ -116,6 +146,29 @@ class Reader:
             else:
                 candidates.append(candidate)
         return candidates
+
+    async def _read_contacts(self, batch: Batch, records: list[Record]) -> list[Candidate]:
+        """The roles of the primary contacts of opportunities: one request."""
+        async with self._readers:
+            if self._clock() >= batch.deadline:
+                return []
+            rows = await read_contacts(self._dataverse, [record.id for record in records], batch.deadline)
+        await self._missed(batch, OPPORTUNITY.tables[0], [record for record in records if record.id not in rows])
+        batch.opportunities |= {record.key: [record.id] for record in records if record.id in rows}
+        contacts = {id_: primary_contact(row) for id_, row in rows.items()} if self._contact_role else {}
+        batch.decide([record for record in records if record.id in rows and not contacts.get(record.id)], NO_CONTACT)
+        return [
+            Candidate(
+                [record],
+                {"role": self._contact_role, "isPrimary": True},
+                {
+                    "externalOpportunityId": Parent(OPPORTUNITY.name, record.table, record.id),
+                    "leadId": Parent(PERSON.name, "contact", contact),
+                },
+            )
+            for record in records
+            if (contact := contacts.get(record.id))
+        ]
 
     async def _rows(self, table: Table, ids: list[str], deadline: float) -> tuple[TableSchema, dict[str, Row]]:
         schema = await self._schema.of(table.name)
@@ -129,6 +182,14 @@ class Reader:
         self._schema.forget()  # a column has disappeared since the schema was loaded
         schema = await self._schema.of(table.name)
         return schema, await self._dataverse.rows(table.entity_set, table.key, ids, schema.columns, deadline=deadline)
+
+    async def _missed(self, batch: Batch, table: Table, records: Sequence[Record]) -> None:
+        """Decide records of one table whose rows a query did not give, but for those whose rows are gone."""
+        for record, outcome in await self._look_for(table, records, batch.deadline):
+            if outcome is None:
+                batch.gone.append(record)
+            else:
+                batch.decide([record], outcome)
 
     async def _look_for(
         self, table: Table, records: Sequence[Record], deadline: float
@@ -164,10 +225,10 @@ def _candidate(
             if not parents.get(link):
                 parents.pop(link, None)  # nobody knows: the link that Marketo has stays
         if not entity.key:
-            role = rules.role(record.table, row)
+            role = name_of(schema.fields, rules, record.table, row)
             if role is None:
                 return ROLE_HIDDEN
-            fields["role"] = schema.fields.text(role)[:ROLE_LENGTH] or rules.default_role
+            fields["role"] = role
         fields.update(schema.own_fields(record.id))
     except (
         ValueError,

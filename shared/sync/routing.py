@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import TypeVar
 
 from ..dataverse.notifications import Notification
-from ..model.entities import DECIDING_COLUMNS, REFERENCE_TABLES, TABLES
+from ..model.entities import (
+    DECIDING_COLUMNS,
+    OPPORTUNITY,
+    OPPORTUNITY_COLUMNS,
+    OPPORTUNITY_ROLE,
+    REFERENCE_TABLES,
+    ROLE_KEY_COLUMNS,
+    TABLES,
+)
 from ..model.record import MAX_RECORDS, Record, coalesce
 
 T = TypeVar("T")
@@ -33,6 +41,11 @@ class Routed:
         for record in records:
             self.records.setdefault(TABLES[record.table][0].name, []).append(record)
 
+    def add_roles(self, opportunities: Iterable[Record]) -> None:
+        """Take over opportunities whose roles are to be as in Dynamics."""
+        for record in opportunities:
+            self.records.setdefault(OPPORTUNITY_ROLE.name, []).append(record)
+
     def groups(self) -> list[tuple[str, list[Record]]]:
         """(entity, at most MAX_RECORDS records) per message to send, parents' entities first."""
         return [
@@ -42,6 +55,8 @@ class Routed:
         ]
 
 
+_CREATES = frozenset({"create", "createmultiple"})
+_MAKES_OPPORTUNITIES = _CREATES | {"qualifylead"}
 _UPDATES = frozenset({"update", "updatemultiple", "upsertmultiple"})
 _TIER = {entity.name: entity.tier for entity, _ in TABLES.values()}
 
@@ -82,11 +97,50 @@ def records_of(
             change.operation,
             notification.correlation_id,
             filter_changed=_may_have_written(notification, tables.get(change.table, ())),
-            deciding=_may_have_written(notification, DECIDING_COLUMNS.get(change.table, ())),
+            deciding=_decides(notification, change.table),
             last_seen=last_seen,
+            additive=_is_additive(notification, change.table),
         )
         for change in known
     ]
+
+
+def opportunities_before(
+    notification: Notification, *, enqueued: datetime, last_seen: datetime | None = None
+) -> list[Record]:
+    """The opportunities that a connection or a legacy role was part of before it was deleted, or moved to another one.
+
+    Records of opportunity roles: one of their roles may be no more. The pre-image tells, where one is registered; of an
+    update that cannot have moved the row, the row itself does.
+    """
+    columns = OPPORTUNITY_COLUMNS.get(notification.changes[0].table, ())
+    if notification.message.lower() != "delete" and not _may_have_written(notification, columns):
+        return []
+    before = [notification.before[column] for column in columns if column in notification.before]
+    return [
+        Record(table, id_, enqueued, correlation_id=notification.correlation_id, last_seen=last_seen)
+        for table, id_ in dict.fromkeys(before)
+        if table == OPPORTUNITY.name
+    ]
+
+
+def _decides(notification: Notification, table: str) -> bool:
+    """Whether other rows may have to be synced again. A new opportunity may have a primary contact."""
+    if table == OPPORTUNITY.name and notification.message.lower() in _MAKES_OPPORTUNITIES:
+        return True
+    return _may_have_written(notification, DECIDING_COLUMNS.get(table, ()))
+
+
+def _is_additive(notification: Notification, table: str) -> bool:
+    """Whether no role in Marketo can be out of date for what has changed. Each later change says so itself."""
+    message = notification.message.lower()
+    if message in _CREATES:
+        return table == OPPORTUNITY.name or table in ROLE_KEY_COLUMNS
+    return (
+        message in _UPDATES
+        and table in ROLE_KEY_COLUMNS
+        and not _may_have_written(notification, ROLE_KEY_COLUMNS[table])
+    )
 
 
 def _may_have_written(notification: Notification, columns: Collection[str]) -> bool:

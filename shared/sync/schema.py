@@ -181,6 +181,10 @@ class Schema:
         self._tables.pop(table, None)
         return await self.of(table)
 
+    async def hidden_columns(self, table: str) -> Collection[str]:
+        """The columns that column-level security hides from the sync user now. One request, or two; raises as `of`."""
+        return await self.metadata.hidden_columns(table)
+
     async def filter_of(self, table: str) -> SyncFilter:
         """Which rows of a mapped table are synced; costs nothing where all are. Raises as `of`."""
         wanted = self.config.filter_of(table)

@@ -5,7 +5,8 @@ lately. Its changes meanwhile come again together, and those that reached the br
 were read are covered by it. Only changes that still have to be told to the row's children wait once more instead.
 
 What is covered is decided by times of the broker alone: that of the change (`Record.last_seen`), and the newest one of
-the messages after whose arrival the row was read. A row that was not stored covers nothing.
+the messages after whose arrival the row was read. A row that was not stored covers nothing,
+nor does one for which nobody has looked for old roles (`additive`).
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Storms:
                 continue
             row = self._rows.pop(record.key, _Row(()))
             recent = tuple(at for at in row.sent if at > now - LATELY)[1 - MOST_TIMES :]
-            stored = read if isinstance(outcome, Synced) else None
+            stored = read if isinstance(outcome, Synced) and not record.additive else None
             known = max((at for at in (row.read, stored) if at), default=None)
             self._rows[record.key] = _Row((*recent, now), known)
         while len(self._rows) > self.max_rows:

@@ -136,7 +136,7 @@ def find_columns(names: Sequence[str], columns: Mapping[str, Column]) -> tuple[F
     return None, ()
 
 
-def holds(data_type: str, kind: str) -> bool:
+def can_hold(data_type: str, kind: str) -> bool:
     """Whether a column of this AttributeType can hold what a Marketo field of this type has."""
     return kind in _HOLDS.get(data_type, _HOLDS_TEXT)
 
@@ -184,7 +184,7 @@ def _obstacles(name: str, names: Sequence[str], found: Sequence[Column], data_ty
         if not column.updatable:
             text = f"{column.name} is set by Dynamics itself and cannot be written"
             yield Obstacle(Reason.NOT_UPDATABLE, text, "name a column that can be written in [write_back]")
-        if data_type and not holds(data_type, column.kind):
+        if data_type and not can_hold(data_type, column.kind):
             text = f"{column.name} is a {column.kind} column and cannot hold a {data_type}"
             yield Obstacle(Reason.WRONG_TYPE, text, "name a column of a fitting type in [write_back]")
 

@@ -94,20 +94,11 @@ async def organisation(system: System) -> AsyncIterator[Organisation]:
 
 
 QUEUE = {
-    "name": "Marketo sync queue",
-    "contract": 6,
-    "authtype": 2,
-    "connectionmode": 1,
-    "messageformat": 2,
-    "messagecharset": 1,
-    "namespaceformat": 2,
-    "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
-    "solutionnamespace": "contoso-sync",
-    "path": "dynamics-changes",
-    "saskeyname": DATAVERSE_POLICY,
-    "saskey": DATAVERSE_KEY,
-    "userclaim": 2,
-}
+    "name": "Marketo sync queue", "contract": 6, "authtype": 2, "connectionmode": 1, "messageformat": 2,
+    "messagecharset": 1, "namespaceformat": 2, "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
+    "solutionnamespace": "contoso-sync", "path": "dynamics-changes", "saskeyname": DATAVERSE_POLICY,
+    "saskey": DATAVERSE_KEY, "userclaim": 2,
+}  # fmt: skip
 
 
 async def sellers_and_accounts(system: System) -> tuple[Made, Made]:

@@ -158,15 +158,11 @@ async def test_bad_messages_on_an_entity_queue(system: System, rows: Rows) -> No
 
     good = {"table": "contact", "id": contact.id, "seen": seen}
     bad: list[tuple[str, bytes]] = [
-        ("BadMessage", b"no JSON"),
-        ("BadMessage", b""),
-        ("MessageVersion", message([good], version=2)),
-        ("MessageVersion", b"[]"),
-        ("WrongEntity", message([good], entity="company")),
-        ("BadMessage", message("none")),
-        ("BadMessage", message([{"table": "contact", "id": contact.id}])),
+        ("BadMessage", b"no JSON"), ("BadMessage", b""), ("MessageVersion", message([good], version=2)),
+        ("MessageVersion", b"[]"), ("WrongEntity", message([good], entity="company")),
+        ("BadMessage", message("none")), ("BadMessage", message([{"table": "contact", "id": contact.id}])),
         ("BadMessage", message([{**good, "id": contact.id.upper()}])),
-    ]
+    ]  # fmt: skip
     bodies = [body for _, body in bad]
     await system.broker.post("person", [*bodies[:4], message([good]), *bodies[4:]], session="person")
     await system.synced(contact)

@@ -123,6 +123,16 @@ def step(name: str, **changes: Any) -> Hand:
     return hand
 
 
+async def no_image(operator: Operator, fixing: AsyncExitStack) -> None:
+    """As an earlier version registered it: without a pre-image for updates."""
+    fixing.push_async_callback(operator.register)
+    owner = (await operator.step("connection Update"))["sdkmessageprocessingstepid"]
+    images = await operator.system.dataverse("/rows/sdkmessageprocessingstepimage")
+    (image,) = [row for row in images if row["_sdkmessageprocessingstepid_value"] == owner]
+    path = f"sdkmessageprocessingstepimages({image['sdkmessageprocessingstepimageid']})"
+    await operator.write("DELETE", path)
+
+
 async def unregistered(operator: Operator, fixing: AsyncExitStack) -> None:
     fixing.push_async_callback(operator.register)
     await operator.unregister()
@@ -260,6 +270,7 @@ BREAKAGES = {
     "step's columns": Broken(
         "steps", FAILED, ("lead Update", "emailaddress1"), hand=step("lead Update", filteringattributes="firstname")
     ),
+    "image gone": Broken("steps", ATTENTION, ("image of step connection Update", "register --apply"), hand=no_image),
     "posted twice": Broken("posted-once", ATTENTION, ("registered twice",), hand=posted_twice),
     "failed job": Broken("system-jobs", ATTENTION, ("1 failed", "401", "SharedAccessKey=…"), hand=failed_job),
     "waiting job": Broken(

@@ -98,16 +98,12 @@ async def test_opportunities_belong_to_their_customer(system: System, rows: Rows
     below, alone = rows.contact(contact, seller), rows.contact(None, seller)
     account_too = lookup("parentaccountid", "account", customer.id)
     expected = {
-        rows.opportunity(customer, seller): customer.id,
-        rows.opportunity(other, seller, **account_too): other.id,
-        rows.opportunity(contact, seller): other.id,
-        rows.opportunity(contact, seller, **account_too): customer.id,
-        rows.opportunity(below, seller): other.id,
-        rows.opportunity(alone, seller): None,
+        rows.opportunity(customer, seller): customer.id, rows.opportunity(other, seller, **account_too): other.id,
+        rows.opportunity(contact, seller): other.id, rows.opportunity(contact, seller, **account_too): customer.id,
+        rows.opportunity(below, seller): other.id, rows.opportunity(alone, seller): None,
         rows.opportunity(alone, seller, **account_too): customer.id,
-        rows.opportunity(None, seller, **account_too): customer.id,
-        rows.opportunity(None, seller): None,
-    }
+        rows.opportunity(None, seller, **account_too): customer.id, rows.opportunity(None, seller): None,
+    }  # fmt: skip
     await system.save(rows, *expected)
     assert await linked(system, "externalCompanyId", *expected) == {made.id: key for made, key in expected.items()}
     assert set(await system.records("contact", of=rows)) == set()  # contacts on the way to an account are only read

@@ -78,15 +78,40 @@ async def test_of_several_a_person_chooses(system: System) -> None:
     assert f"{numbers[0]}, {numbers[1]}" in str(letter.properties["message"])
     command = ("link", "contact", contact.id, str(numbers[1]))
     with way_to(system):
+        person = await run_here(system.stack.settings_file, "show", "person", contact.id)
         shown = await run_here(system.stack.settings_file, *command)
         linked = await run_here(system.stack.settings_file, *command, "--apply")
     assert (shown.code, linked.code) == (1, 0), linked
+    assert f"may be person {numbers[0]}, {numbers[1]}" in person.out
     assert "To link them, add --apply" in shown.out
     assert "its dead letter is gone" in linked.out
     await system.changed(contact, id=numbers[1], lastName=contact.values["lastname"])
     await system.broker.idle()
     assert len(await with_address(system, contact)) == 2
     assert len(await system.broker.dead_letters()) == 1, "it came back"
+
+
+async def test_what_the_first_sync_does_is_known_before(system: System) -> None:
+    known, twice, new = await contacts(system, 3)
+    number = await known_to_marketing(system, known)
+    numbers = [await known_to_marketing(system, twice) for _ in range(2)]
+    query = " or ".join(f"contactid eq {row.id}" for row in (known, twice, new))
+    command = ("lifecycle", "preview", "contact", "--query", query)
+    with way_to(system):
+        shown, data = [await run_here(system.stack.settings_file, *command, *more) for more in ((), ("--json",))]
+    assert (shown.code, data.code) == (1, 1), shown
+    assert f"contact {twice.id}: persons {numbers[0]}, {numbers[1]}" in shown.out
+    said = data.json
+    assert {fate: count for fate, count in said["counts"].items() if count} == {
+        "adopted": 1, "ambiguous": 1, "created": 1,
+    }  # fmt: skip
+    assert said["adopted"] == [{"id": known.id, "marketo_ids": [number]}]
+    assert not await with_address(system, new)
+    assert not any(person.get("externalPersonId") for person in await with_address(system, known))
+    await system.notify(known, twice, new)
+    await system.changed(known, id=number)
+    await system.synced(new)
+    assert (await system.broker.dead_letter_of(twice.id)).code == "AmbiguousPerson"
 
 
 async def test_a_qualified_lead_and_its_contact_are_one_person_in_either_order(system: System) -> None:
@@ -109,6 +134,11 @@ async def test_a_qualified_lead_and_its_contact_are_one_person_in_either_order(s
         await system.notify(lead, contact)
         await system.broker.idle()
         assert await system.record(lead) is None
+        with way_to(system):
+            left, right = [await run_here(system.stack.settings_file, "show", "person", r.id) for r in (lead, contact)]
+        assert (left.code, right.code) == (0, 0), (left, right)
+        assert f"was qualified into contact {contact.id}" in left.out
+        assert f"continues lead {lead.id}" in right.out
 
 
 async def test_rows_that_were_merged_leave_nothing_new_and_the_winner_goes_on_with_its_children(system: System) -> None:

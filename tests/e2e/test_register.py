@@ -9,14 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
+from emulators.dataverse.seeding import fixed_id
 from local.harness import Made, Rows, System, eventually
 from local.harness.commands import Ended, run_here, start
 from local.harness.showing import way_to
 from local.queues import DATAVERSE_KEY
 
 TABLES = ("serviceendpoint", "sdkmessageprocessingstep", "sdkmessageprocessingstepimage")
-#: Three steps for each of the six tables of sync.toml, one for teams and one for roles, and one image.
-REGISTERED = (1, 20, 1)
+#: Three steps for each of the six tables of sync.toml, one for teams and one for roles, and two images.
+REGISTERED = (1, 20, 2)
 WRITES = sum(REGISTERED)
 SETS = {
     "endpoint": "serviceendpoints", "step": "sdkmessageprocessingsteps", "image": "sdkmessageprocessingstepimages",
@@ -60,7 +61,10 @@ class Operator:
         return str(answer.headers["OData-EntityId"]).rpartition("(")[2].rstrip(")")
 
     async def update(self, contact: Made, **values: Any) -> None:
-        (await self._web_api.patch(f"contacts({contact.id})", json=values)).raise_for_status()
+        await self.write("PATCH", f"contacts({contact.id})", values)
+
+    async def write(self, method: str, path: str, content: dict[str, Any] | None = None) -> None:
+        (await self._web_api.request(method, path, json=content)).raise_for_status()
 
 
 @pytest.fixture
@@ -170,3 +174,43 @@ async def test_from_queue_to_webhook_no_change_is_missed(operator: Operator) -> 
     await system.changed(contact, title=f"Title {len(planned)}")
     (endpoint,) = (await operator.registered())[0]
     assert endpoint["contract"] == 8
+
+
+async def test_what_is_registered_tells_how_a_role_ended(operator: Operator) -> None:
+    """Renamed, moved to another opportunity, deleted: each leaves nothing behind, though functions are killed."""
+    system = operator.system
+    assert (await operator.msisync("register --apply")).code == 0
+    contact = await new_contact(operator)
+    customer = {"customerid_contact@odata.bind": f"/contacts({contact.id})"}
+    deal, other = [
+        Made("opportunity", await operator.create("opportunities", {"name": name, **customer}), {})
+        for name in ("Deal", "Other deal")
+    ]
+    for each in (deal, other):
+        await system.has_roles(each, (contact, "Primary Contact"))
+    role = fixed_id("connectionrole", "Champion")
+    connection = await operator.create(
+        "connections",
+        {
+            "record1id_opportunity@odata.bind": f"/opportunities({deal.id})",
+            "record2id_contact@odata.bind": f"/contacts({contact.id})",
+            "record2roleid@odata.bind": f"/connectionroles({role})",
+        },
+    )
+    await system.has_roles(deal, (contact, "Champion"), (contact, "Primary Contact"))
+    await operator.write("PATCH", f"connections({connection})", {"record2roleid@odata.bind": None})
+    await system.has_roles(deal, (contact, "Primary Contact"), (contact, "Stakeholder"))
+    moved = {"record1id_opportunity@odata.bind": f"/opportunities({other.id})"}
+    await operator.write("PATCH", f"connections({connection})", moved)
+    await system.has_roles(deal, (contact, "Primary Contact"))
+    await system.has_roles(other, (contact, "Primary Contact"), (contact, "Stakeholder"))
+    path = "/rest/v1/opportunities/roles.json"
+    await system.fault("hold", gate="the look at the roles", path=path, verb="GET", when="after")
+    await operator.write("DELETE", f"connections({connection})")
+    await system.held("the look at the roles")
+    await system.stack.kill_functions()
+    await system.forget_faults()
+    await system.stack.start_functions()
+    await system.has_roles(other, (contact, "Primary Contact"))
+    await system.broker.idle()
+    assert not await system.broker.dead_letters()

@@ -196,16 +196,20 @@ async def test_superfluous_steps_are_removed(registrar: Registrar, message: str,
 
 @pytest.mark.parametrize("damage", [{"attributes": None}, {"attributes": "record1id"}, {"entityalias": "PreImage"}])
 async def test_a_damaged_image_is_repaired(registrar: Registrar, damage: dict[str, Any]) -> None:
-    (before,) = registrar.rows("sdkmessageprocessingstepimage")
-    await registrar.damage("sdkmessageprocessingstepimage", before, **damage)
+    before = registrar.rows("sdkmessageprocessingstepimage")
+    await registrar.damage("sdkmessageprocessingstepimage", before[0], **damage)
     (action,) = await registrar.planned()
     assert (action.verb, action.kind) == ("update", "image")
     await registrar.repair()
-    assert registrar.rows("sdkmessageprocessingstepimage") == [before]
+    assert registrar.rows("sdkmessageprocessingstepimage") == before
 
 
 async def test_an_image_that_is_gone_is_made_again_and_one_that_nobody_needs_goes(registrar: Registrar) -> None:
-    (image,) = registrar.rows("sdkmessageprocessingstepimage")
+    step = registrar.step("connection Delete")
+    image, other = sorted(
+        registrar.rows("sdkmessageprocessingstepimage"),
+        key=lambda row: bool(row["_sdkmessageprocessingstepid_value"] != step["sdkmessageprocessingstepid"]),
+    )
     await registrar.call("DELETE", f"sdkmessageprocessingstepimages({image['sdkmessageprocessingstepimageid']})")
     body = {
         "entityalias": "post",
@@ -221,5 +225,5 @@ async def test_an_image_that_is_gone_is_made_again_and_one_that_nobody_needs_goe
         ("delete", ("contact", "Update")),
     ]
     await registrar.repair()
-    (made,) = registrar.rows("sdkmessageprocessingstepimage")
+    (made,) = [row for row in registrar.rows("sdkmessageprocessingstepimage") if row != other]
     assert made["attributes"] == image["attributes"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from local.endpoints import inherited_environment
 from tests.support.values import ROOT
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -65,6 +66,7 @@ def sent() -> list[dict[str, Any]]:
             [sys.executable, "-c", PROGRAM],
             cwd=ROOT,
             env={
+                **inherited_environment(),
                 "APPLICATIONINSIGHTS_CONNECTION_STRING": f"InstrumentationKey={ROLE_KEY};IngestionEndpoint={address}",
                 "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
                 "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",

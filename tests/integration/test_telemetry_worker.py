@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from local.endpoints import inherited_environment
 from tests.support.values import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -40,7 +41,13 @@ print(json.dumps({{
 def worker(**settings: str) -> dict[str, Any]:
     """What a worker with these settings tells the host, and what it has set up."""
     done = subprocess.run(  # noqa: S603  (our own interpreter and code)
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=settings, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        env={**inherited_environment(), **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

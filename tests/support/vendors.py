@@ -37,5 +37,9 @@ class Vendors:
         """Return the ids of those that Marketo has."""
         return {}
 
+    async def read(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        """Return the records that a filter finds."""
+        return []
+
     async def probe_write(self, _entity: Entity, /) -> None:
         """Let a call without records go well."""

@@ -298,17 +298,11 @@ def tiers(monkeypatch: pytest.MonkeyPatch) -> Tiers:
 def test_every_tier_runs_in_order(tiers: Tiers, capsys: pytest.CaptureFixture[str]) -> None:
     assert dev.run_tests([]) == 0
     assert tiers.ran == [
-        "-m ruff check",
-        "-m ruff format --check",
-        f"-c {dev.IMPORT_CONTRACTS}",
-        "-m mypy",
-        "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder",
-        "-m pytest tests/package",
-        "-m tools.site",
-        "-m tools.scan",
-        "-m pytest tests/integration -n 5 --dist loadfile --no-loadscope-reorder",
+        "-m ruff check", "-m ruff format --check", f"-c {dev.IMPORT_CONTRACTS}", "-m mypy",
+        "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder", "-m pytest tests/package",
+        "-m tools.site", "-m tools.scan", "-m pytest tests/integration -n 5 --dist loadfile --no-loadscope-reorder",
         "-m pytest tests/e2e -n 6 --dist loadgroup",
-    ]
+    ]  # fmt: skip
     summary = capsys.readouterr().out.splitlines()[-len(dev.TIERS) :]
     assert [line.split()[:2] for line in summary] == [[name, "passed"] for name in dev.TIERS]
 

@@ -11,6 +11,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ...model.entities import ENTITIES
 from ..command import guid
@@ -82,6 +83,13 @@ def add_filters(parser: ArgumentParser) -> None:
     group.add_argument("--older-than", type=age, metavar="AGE", help="a dead letter for longer than 30m, 2h, 3d …")
     group.add_argument("--newer-than", type=age, metavar="AGE", help="for less than that")
     group.add_argument("--replayed", type=replays, metavar="N", help="replayed exactly N times; N+ is N or more")
+
+
+def filters(*words: str, **more: Any) -> Namespace:
+    """The filters of these words, as if they were typed; `more` is beside them. For commands that replay themselves."""
+    parser = ArgumentParser()
+    add_filters(parser)
+    return parser.parse_args(words, Namespace(**more))
 
 
 def fits(given: Namespace, letter: DeadLetter, now: datetime) -> bool:

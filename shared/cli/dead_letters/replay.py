@@ -165,32 +165,18 @@ def _show(console: Console, data: dict[str, Any]) -> None:
 
 
 def _left_out(data: dict[str, Any]) -> list[str]:
-    refused = sum(data["refused"].values())
-    told = [
-        (data["beyond_max"], f"{data['beyond_max']} more fit: run it again for them, or raise --max (0 is all)"),
-        (
-            data["replayed_often"],
-            f"{data['replayed_often']} were replayed {OFTEN} times or more already and are skipped: see why they "
-            "come back (msisync dead-letters list --replayed 3+), then use --again",
-        ),
-        (refused, f"{refused} stay, because nobody would understand them; see them with show, then discard them"),
-        (
-            data["not_confirmed"],
-            f"{data['not_confirmed']} may still be there though they went: run it again, which does no harm",
-        ),
-        (
-            data["too_many_before_them"],
-            f"{MAX_HELD} other messages are ahead of the rest, and Service Bus gives them in order only: replay those "
-            "as well (fewer filters), or export them to a file, discard them and import the file later",
-        ),
-        (
-            data["not_given_out"] and data["failed"],
-            f"{data['not_given_out']} were not tried because of that failure: run it again when it is fixed",
-        ),
-        (
-            data["not_given_out"] and not data["failed"] and not data["too_many_before_them"],
-            f"{data['not_given_out']} were not given out: another receiver has locked them, or a run that was killed. "
-            "They come back within 5 minutes: run it again then",
-        ),
-    ]
-    return [text for fits, text in told if fits]
+    refused, often, doubtful = sum(data["refused"].values()), data["replayed_often"], data["not_confirmed"]
+    beyond, left, blocked = data["beyond_max"], data["not_given_out"], data["too_many_before_them"]
+    told = {
+        f"{beyond} more fit: run it again for them, or raise --max (0 is all)": beyond,
+        f"{often} were replayed {OFTEN} times or more already and are skipped: see why they come back "
+        "(msisync dead-letters list --replayed 3+), then use --again": often,
+        f"{refused} stay, because nobody would understand them; see them with show, then discard them": refused,
+        f"{doubtful} may still be there though they went: run it again, which does no harm": doubtful,
+        f"{MAX_HELD} other messages are ahead of the rest, and Service Bus gives them in order only: replay those as "
+        "well (fewer filters), or export them to a file, discard them and import the file later": blocked,
+        f"{left} were not tried because of that failure: run it again when it is fixed": left and data["failed"],
+        f"{left} were not given out: another receiver has locked them, or a run that was killed. They come back within "
+        "5 minutes: run it again then": left and not data["failed"] and not blocked,
+    }
+    return [text for text, applies in told.items() if applies]

@@ -70,10 +70,8 @@ async def _open_sender(client: sdk.servicebus_aio.ServiceBusClient, queue: str) 
 
 
 async def _describe_queue(subject: Subject, name: str) -> Any:
-    try:
+    with suppress(sdk.core_errors.ResourceNotFoundError):
         return await subject.context.bus_administration.get_queue(name)
-    except sdk.core_errors.ResourceNotFoundError:
-        return None
 
 
 async def _queues(subject: Subject) -> Finding:

@@ -53,8 +53,10 @@ async def findings(subject: Subject, *, marketo: bool) -> list[Finding]:
     return [found for found in check_fields(config, schemas) if found.severity is not Severity.OK]
 
 
-def judged(subject: Subject, wrong: list[Finding], effect: str) -> Finding:
-    """One finding for all of them."""
+def judged(subject: Subject, wrong: list[Finding], effect: str, fine: str) -> Finding:
+    """One finding for all of them; `fine` where there are none."""
+    if not wrong:
+        return ok(fine)
     lines = [f"{f.where}: {f.text} ({f.remedy})" for f in wrong]
     remedy = f"correct {subject.context.settings.sync.config}; msisync fields check shows everything"
     return as_grave_as(wrong, f"{counted(len(wrong), 'finding')}{effect}", remedy, lines)
@@ -62,21 +64,18 @@ def judged(subject: Subject, wrong: list[Finding], effect: str) -> Finding:
 
 async def _columns(subject: Subject) -> Finding:
     wrong = [found for found in await findings(subject, marketo=False) if found.code in _COLUMNS]
-    if wrong:
-        return judged(subject, wrong, ": the fields that they feed keep their value in Marketo")
-    return ok("all that sync.toml names can be read")
+    effect = ": the fields that they feed keep their value in Marketo"
+    return judged(subject, wrong, effect, "all that sync.toml names can be read")
 
 
 async def _fields(subject: Subject) -> Finding:
     wrong = [found for found in await findings(subject, marketo=True) if found.code in _FIELDS]
-    if wrong:
-        return judged(subject, wrong, ": these fields are left out")
-    return ok("all that sync.toml names can be written")
+    return judged(subject, wrong, ": these fields are left out", "all that sync.toml names can be written")
 
 
 async def _mapping(subject: Subject) -> Finding:
     wrong = [found for found in await findings(subject, marketo=True) if found.code not in _ELSEWHERE]
-    return judged(subject, wrong, "") if wrong else ok("columns fit their fields")
+    return judged(subject, wrong, "", "columns fit their fields")
 
 
 async def _key(subject: Subject, entity: Entity) -> Finding:

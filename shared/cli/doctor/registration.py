@@ -12,7 +12,7 @@ from ...model.codes import Kind
 from ...model.entities import REFERENCE_TABLES
 from ...model.errors import DataverseError
 from ..finding import Finding, attention, failed, ok
-from ..register.plan import Action, Plan, plan
+from ..register.plan import Action, Repairs, plan
 from ..register.rows import read_endpoints
 from ..register.wanted import (
     NAME,
@@ -55,7 +55,7 @@ def _target(subject: Subject, endpoints: Iterable[Endpoint]) -> Target:
     return Target({name: value for name, value in values.items() if name != "solutionnamespace"})
 
 
-async def _plan(subject: Subject) -> Plan:
+async def _plan(subject: Subject) -> Repairs:
     context, config = subject.context, subject.context.config
     places = places_of(context.settings)
     endpoints = await subject.once("endpoints", lambda: read_endpoints(context.dataverse, NAME, places))
@@ -65,7 +65,7 @@ async def _plan(subject: Subject) -> Plan:
     return plan(needed, endpoints)
 
 
-def _remedy(found: Plan) -> str:
+def _remedy(found: Repairs) -> str:
     webhook = " --webhook" if found.endpoint and found.endpoint.values.get("contract") == WEBHOOK else ""
     return f"msisync register{webhook} shows what it would write, msisync register{webhook} --apply fixes it"
 
@@ -101,6 +101,9 @@ async def _steps(subject: Subject) -> Finding:
     wrong = [action for action in of_steps if not await _is_idle(subject, action, steps)]
     if wrong and all(action.key[0] in REFERENCE_TABLES for action in wrong):
         text = "changes of teams or roles do not come: what they decide about is right only at its own next change"
+        return attention(text, _remedy(found), _lines(wrong))
+    if wrong and all(action.kind == "image" for action in wrong):
+        text = "roles that are deleted or moved in Dynamics may stay in Marketo"
         return attention(text, _remedy(found), _lines(wrong))
     if wrong:
         missing = any(a.verb in ("create", "enable") for a in wrong)

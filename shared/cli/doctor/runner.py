@@ -39,12 +39,8 @@ class Subject:
 
     async def once(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer to a question, asked by whoever comes first. Raises for everybody what it raises."""
-
-        async def asking() -> T:
-            return await ask()
-
         if name not in self._asked:
-            self._asked[name] = asyncio.ensure_future(asking())
+            self._asked[name] = asyncio.ensure_future(ask())
         return cast(T, await asyncio.shield(self._asked[name]))  # a check out of time must not end it for all
 
     async def close(self) -> None:

@@ -63,12 +63,11 @@ def _at(table: str, key: str, findings: Iterable[Finding]) -> Found:
 def _refusals(schemas: Schemas) -> Found:
     for name, error in schemas.refused.items():
         text = f"cannot be described, so nothing of it can be synced: {error}"
+        table, key, remedy = "", name, "give the role of Marketo's API user the permissions for this object"
         if name in TABLES:
             remedy = f"remove [{name}.fields]; leads, opportunities and their roles come with Dynamics 365 Sales"
-            yield from _at(name, "fields", [failed(text, remedy, code=Code.NOT_DESCRIBED)])
-        else:
-            remedy = "give the role of Marketo's API user the permissions for this object"
-            yield from _at("", name, [failed(text, remedy, code=Code.NOT_DESCRIBED)])
+            table, key = name, "fields"
+        yield from _at(table, key, [failed(text, remedy, code=Code.NOT_DESCRIBED)])
 
 
 def _field(

@@ -95,7 +95,7 @@ async def _load(
 
 def _columns(config: SyncConfig, schemas: Schemas, table: str) -> list[Json]:
     uses: dict[str, list[str]] = {}
-    for name, rules in (config.fields_of(table) if table in config.tables else {}).items():
+    for name, rules in config.fields_of(table).items():
         for column in dict.fromkeys(column for rule in rules for column in rule.columns):
             uses.setdefault(column, []).append(name)
     if table in PERSON_TABLES and schemas.of(table):

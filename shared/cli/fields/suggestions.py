@@ -14,7 +14,7 @@ from ...model.entities import PERSON_TABLES, TABLES
 from ...sync.company_fields import STANDARD_COMPANY_FIELDS
 from ...sync.conversions import Source, source_of
 from ...sync.mapping import MarketoField
-from ...write_back.insight_fields import ALIASES, FoundBy, Pair, bare, holds, lead_field, native_columns, resolve
+from ...write_back.insight_fields import ALIASES, FoundBy, Pair, bare, can_hold, lead_field, native_columns, resolve
 from .rules import DEFAULTS, Code, has_labels, rule_problems
 from .schemas import Schemas
 
@@ -66,7 +66,7 @@ def suggest_fields(config: SyncConfig, schemas: Schemas, table: str) -> list[Pro
     if sides is None:
         return []
     columns = {column.web_name: column for column in sides[0].values() if column.readable and not column.hidden}
-    mapped = config.fields_of(table) if table in config.tables else {}
+    mapped = config.fields_of(table)
     used = {column for rules in mapped.values() for rule in rules for column in rule.columns}
     free = _free_fields(config, schemas, table, {name.lower() for name in mapped})
     proposals = list(_defaults(table, columns, free))
@@ -200,16 +200,13 @@ class _Words:
             return _SURE, "same name"
         if self.label and (self.label == other.label or self.label in other.names):
             return _SURE, "same label"
-        shared = max(_dice(mine, theirs) for mine, theirs in zip(self.pairs, other.pairs, strict=True))
+        pairs = zip(self.pairs, other.pairs, strict=True)
+        shared = max((2 * len(one & two) / (len(one) + len(two)) for one, two in pairs if one and two), default=0.0)
         return min(_SURE - 1, round(100 * shared)), "similar name"
 
 
 def _letter_pairs(text: str) -> frozenset[str]:
     return frozenset(text[i : i + 2] for i in range(len(text) - 1))
-
-
-def _dice(one: frozenset[str], other: frozenset[str]) -> float:
-    return 2 * len(one & other) / (len(one) + len(other)) if one and other else 0.0
 
 
 def _insight_names(config: SyncConfig, pairs: Mapping[str, Pair], schemas: Schemas) -> InsightProposal:
@@ -219,6 +216,7 @@ def _insight_names(config: SyncConfig, pairs: Mapping[str, Pair], schemas: Schem
     given = tuple(config.write_back[name])
     if field is None:
         return InsightProposal(name, given, "", sure=True)
+    data_type = schemas.fields["person"][field].data_type
     names: list[str] = []
     notes: list[str] = []
     for table, pair in pairs.items():
@@ -228,7 +226,7 @@ def _insight_names(config: SyncConfig, pairs: Mapping[str, Pair], schemas: Schem
                 notes.append(f"{table}: by {pair.found_by}")
             continue
         for column in native_columns(name, schemas.columns[table]):
-            if column.updatable and column.readable and holds(schemas.fields["person"][field].data_type, column.kind):
+            if column.updatable and column.readable and can_hold(data_type, column.kind):
                 names.append(column.name)
                 notes.append(f"{table}: the native connector's column")
                 break

@@ -13,7 +13,7 @@ from ...model.errors import ConfigurationError, DataverseError
 from ..command import Command, Exit, Result, option, options
 from ..context import Context, renew
 from ..output import say
-from .plan import Action, Plan, plan, plan_removal
+from .plan import Action, Repairs, plan, plan_removal
 from .rows import Writer, read_columns, read_endpoints
 from .wanted import NAME, Endpoint, Wanted, places_of, queue_target, wanted, webhook_target
 
@@ -103,7 +103,7 @@ def _explained(error: DataverseError, doing: str) -> DataverseError:
     )
 
 
-def _result(name: str, found: Plan, needed: Wanted | None = None, after: Plan | None = None) -> Result:
+def _result(name: str, found: Repairs, needed: Wanted | None = None, after: Repairs | None = None) -> Result:
     """What is to be done; with `after`, what was done, and what is still to be done then."""
     remaining = after.actions if after else ()
     attention = (after or found).attention

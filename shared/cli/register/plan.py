@@ -55,7 +55,7 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Repairs:
     """The writes in their order, and what only a person can decide. `endpoint` is the one that stays, if there is."""
 
     actions: tuple[Action, ...]
@@ -63,7 +63,7 @@ class Plan:
     endpoint: Endpoint | None
 
 
-def plan(wanted: Wanted, endpoints: Sequence[Endpoint], *, new_key: bool = False) -> Plan:
+def plan(wanted: Wanted, endpoints: Sequence[Endpoint], *, new_key: bool = False) -> Repairs:
     """What to do about these endpoints; nothing when all is right. `new_key` writes the secret even if one is set."""
     ours, retired, foreign = sort_out(wanted, endpoints)
     actions = list(_endpoint_actions(wanted, ours, new_key=new_key))
@@ -81,7 +81,7 @@ def plan(wanted: Wanted, endpoints: Sequence[Endpoint], *, new_key: bool = False
         for table in wanted.absent
     ]
     twice = [_attention(other, "posts to this app as well, so changes come twice") for other in foreign]
-    return Plan(tuple(actions), (*absent, *twice), ours)
+    return Repairs(tuple(actions), (*absent, *twice), ours)
 
 
 def sort_out(wanted: Wanted, endpoints: Iterable[Endpoint]) -> tuple[Endpoint | None, list[Endpoint], list[Endpoint]]:
@@ -106,11 +106,11 @@ def sort_out(wanted: Wanted, endpoints: Iterable[Endpoint]) -> tuple[Endpoint | 
     return ours, [e for e in rest if e.name == name], [e for e in rest if e.name != name and _fires(e)]
 
 
-def plan_removal(name: str, places: frozenset[str], endpoints: Sequence[Endpoint]) -> Plan:
+def plan_removal(name: str, places: frozenset[str], endpoints: Sequence[Endpoint]) -> Repairs:
     """How to take every endpoint of a name away. What else posts to this app is reported: it may be meant to stay."""
     actions = [a for e in endpoints if e.name == name for a in removal(e, "no longer wanted")]
     staying = [e for e in endpoints if e.name != name and e.place in places and _fires(e)]
-    return Plan(tuple(actions), tuple(_attention(e, "still posts to this app") for e in staying), None)
+    return Repairs(tuple(actions), tuple(_attention(e, "still posts to this app") for e in staying), None)
 
 
 def removal(endpoint: Endpoint, why: str) -> Iterator[Action]:
@@ -218,7 +218,7 @@ def _image_actions(key: StepKey, wanted: WantedStep, step: Step) -> Iterator[Act
         if wrong:
             yield Action("update", "image", what, said(image.values, wrong), image.id, values=wrong, key=key)
     for values in wanted.images[len(kept) :]:
-        yield _new_image(key, step.id, values, "missing: only a pre-image tells what a deleted row connected")
+        yield _new_image(key, step.id, values, "missing: only a pre-image tells what the row connected before")
 
 
 def _fit(image: Image, wanted: WantedStep) -> int:

@@ -43,7 +43,7 @@ _HOW_TO_SEND_ONLY = (
     "make a policy that may only send: Azure portal, the Service Bus namespace, Queues, {queue}, Shared access "
     "policies, Add, tick Send alone; set CHANGES_SEND_CONNECTION to its primary connection string"
 )
-#: Only a pre-image tells what a deleted row connected (dataverse.md 7.6).
+#: Only a pre-image tells what a row connected before it was deleted or moved to another opportunity (dataverse.md 7.6).
 _PRE_IMAGES = {
     "connection": ("record1id", "record2id", "record1roleid", "record2roleid"),
     "customeropportunityrole": ("customerid", "opportunityid", "opportunityroleid"),
@@ -229,10 +229,10 @@ def wanted(
         rules = {logical(column) for column in TABLES[table][1].rule_columns}
         watched = asked.union(rules, _ALWAYS) & there - ours
         pre_image = [column for column in _PRE_IMAGES.get(table, ()) if column in there]
-        image = {**_PRE_IMAGE, "attributes": ",".join(pre_image)}
+        images = ({**_PRE_IMAGE, "attributes": ",".join(pre_image)},) if pre_image else ()
         steps[table, "Create"] = WantedStep(_STEP)
-        steps[table, "Update"] = WantedStep({**_STEP, "filteringattributes": ",".join(sorted(watched))})
-        steps[table, "Delete"] = WantedStep(_STEP, (image,) if pre_image else ())
+        steps[table, "Update"] = WantedStep({**_STEP, "filteringattributes": ",".join(sorted(watched))}, images)
+        steps[table, "Delete"] = WantedStep(_STEP, images)
     for table in deciding_tables(config):
         there = {column.name for column in columns.get(table, ())}
         if watched := DECIDING_COLUMNS[table] & there:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +14,7 @@ from ...dataverse.metadata import Column, Metadata, hidden_in
 from ...model.entities import PERSON, TABLES
 from ...model.ids_and_times import as_guid
 from ...model.outcome import Parent, Skipped
-from ...sync.links import Rules, lookup, skip_user
+from ...sync.links import ORIGIN, Rules, is_qualified, lookup, origin_of, skip_user, winner_of
 from ...sync.lookups import References
 from ...sync.schema import filter_for
 from .facts import Person, Relation, Search, Subject
@@ -33,19 +33,13 @@ _STATES = {"lead": ("open", "qualified", "disqualified"), "contact": ("active", 
 class Dynamics:
     """Questions about persons and their parents. Raises as DataverseClient does, and ConfigurationError."""
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        metadata: Metadata,
-        config: SyncConfig,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, dataverse: DataverseClient, metadata: Metadata, config: SyncConfig) -> None:
         self._dataverse = dataverse
         self._metadata = metadata
         self._config = config
-        self._deadline = clock() + TIME_SECONDS
-        self._references = References(dataverse, config, clock=clock, hidden_columns=metadata.hidden_columns)
+        self._deadline = time.monotonic() + TIME_SECONDS
+        hidden = metadata.hidden_columns
+        self._references = References(dataverse, config, clock=time.monotonic, hidden_columns=hidden)
         self._columns: dict[str, Mapping[str, Column]] = {}
 
     async def find(self, query: str) -> list[Person]:
@@ -54,8 +48,10 @@ class Dynamics:
         for table in PERSON.tables:
             there = frozenset(await self._there(table.name))
             mails = self.mail_columns(table.name)
-            filtered = self._config.filter_of(table.name).columns
-            wanted = there & {*self._mapped(table.name), *table.rule_columns, *_SHOWN, *mails, *filtered}
+            mapped = [rule for rules in self._config.fields_of(table.name).values() for rule in rules]
+            columns = {column for rule in mapped for column in rule.needed_columns}
+            columns |= self._config.filter_of(table.name).columns
+            wanted = there & columns.union(table.rule_columns, _SHOWN, mails)
             if guid := as_guid(query):
                 rows = list((await self._dataverse.rows(table.entity_set, table.key, [guid], wanted)).values())
             else:
@@ -74,7 +70,7 @@ class Dynamics:
         for person in search.persons:
             if person.row:
                 table = person.subject.table
-                rules = await self._references.rules_for(table, [person.row], self._deadline)
+                rules = await self.rules_for(table, [person.row])
                 await self._relate(person, rules)
                 for parent in possible_parents(rules, table, person.row):
                     search.parents.setdefault(parent, Subject(parent.table, parent.id))
@@ -91,8 +87,6 @@ class Dynamics:
 
     def mail_columns(self, table: str) -> tuple[str, ...]:
         """The columns that hold a person's e-mail address: those that are mapped to Marketo's."""
-        if table not in self._config.tables:
-            return ("emailaddress1",)
         rules = self._config.fields_of(table).get("email", ())
         return tuple(dict.fromkeys(column for rule in rules for column in rule.columns)) or ("emailaddress1",)
 
@@ -117,14 +111,15 @@ class Dynamics:
         wanted = {*columns, *self._config.filter_of(table).columns} & frozenset(await self._there(table))
         return await self._dataverse.rows(source.entity_set, source.key, sorted(ids), wanted)
 
-    async def referring(self, table: str, columns: tuple[str, ...], id_: str) -> list[dict[str, Any]]:
-        """Active rows of a table of which one of these lookups points to `id_`."""
+    async def referring(
+        self, table: str, columns: tuple[str, ...], id_: str, *, active: bool = True
+    ) -> list[dict[str, Any]]:
+        """Rows of a table of which one of these lookups points to `id_`; `active`: those in their first state alone."""
         source = TABLES[table][1]
         wanted = ",".join(sorted({source.key, *source.rule_columns}))
         chosen = " or ".join(f"{column} eq {id_}" for column in columns)
-        return await self._dataverse.query(
-            f"{API}/{source.entity_set}?$select={wanted}&$filter=statecode eq 0 and ({chosen})"
-        )
+        state = "statecode eq 0 and " if active else ""
+        return await self._dataverse.query(f"{API}/{source.entity_set}?$select={wanted}&$filter={state}({chosen})")
 
     async def rules_for(self, table: str, rows: Collection[Row]) -> Rules:
         """The engine's rules for rows of a table."""
@@ -139,7 +134,21 @@ class Dynamics:
             "state": states[state] if isinstance(state, int) and state < len(states) else str(state),
             "modifiedon": row.get("modifiedon"),
         }
-        return Person(subject, row, details)
+        subject.qualified = is_qualified(table, row)
+        if winner := winner_of(table, row):
+            subject.winner = f"{winner.table} {winner.id}"
+        if table == "lead" and (contact := await self._contact_of(subject.id)):
+            subject.qualified, subject.winner = True, f"contact {contact}"
+        return Person(subject, row, details, origin=origin_of(row))
+
+    async def _contact_of(self, lead: str) -> str:
+        """The synced contact that comes from a lead; empty where there is none."""
+        if "contact" not in self._config.tables:
+            return ""
+        wanted = {"contactid", *(self._config.filter_of("contact").columns & frozenset(await self._there("contact")))}
+        url = f"{API}/contacts?$select={','.join(sorted(wanted))}&$filter={ORIGIN} eq {lead}"
+        rows = [row for row in await self._dataverse.query(url) if not await self.kept_out("contact", row)]
+        return str(rows[0]["contactid"]).lower() if rows else ""
 
     async def _relate(self, person: Person, rules: Rules) -> None:
         owner = lookup(person.row, "_ownerid_value")
@@ -176,9 +185,3 @@ class Dynamics:
         if table not in self._columns:
             self._columns[table] = await self._metadata.readable_columns(table)
         return self._columns[table]
-
-    def _mapped(self, table: str) -> set[str]:
-        if table not in self._config.tables:
-            return set()
-        rules = self._config.fields_of(table).values()
-        return {column for alternatives in rules for rule in alternatives for column in rule.needed_columns}

@@ -88,6 +88,9 @@ class Subject:
     knows them. `kept_out` says why it is excluded from the sync; `in_marketo` counts Marketo's records with its
     key; `flagged`: its record there is flagged as deleted (`deleted_flag` of sync.toml). `lookalikes` are Marketo's
     ids of records with its e-mail and no key; `parents` are those of an account.
+
+    `qualified`: it is a lead that has become a contact; `winner`: the row that goes on in its place, that contact or
+    the one that it was merged into, as table and id.
     """
 
     table: str
@@ -105,6 +108,8 @@ class Subject:
     parents: list[Parent] = field(default_factory=list)
     email: str = ""
     left_out: list[LeftOut] = field(default_factory=list)
+    qualified: bool = False
+    winner: str = ""
 
     def __str__(self) -> str:
         id_ = f"({self.id})" if self.id and self.name else self.id
@@ -148,7 +153,11 @@ class Role:
 
 @dataclass(slots=True)
 class Person:
-    """All about one lead or contact. `row` is Dynamics' (empty when it is not there), `records` are Marketo's."""
+    """All about one lead or contact. `row` is Dynamics' (empty when it is not there), `records` are Marketo's.
+
+    `origin`: the lead that a contact comes from; `origin_person`: Marketo's id of that lead's own person, 0 where it
+    has none, None when nobody could tell.
+    """
 
     subject: Subject
     row: dict[str, Any] = field(default_factory=dict)
@@ -159,6 +168,8 @@ class Person:
     same_email: list[dict[str, Any]] = field(default_factory=list)
     roles: list[Role] = field(default_factory=list)
     children: int | None = None
+    origin: str = ""
+    origin_person: int | None = None
     notes: list[str] = field(default_factory=list)
 
 

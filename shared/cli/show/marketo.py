@@ -1,7 +1,7 @@
 """What `msisync show person` asks Marketo, and how its records differ from what the engine would send now.
 
-Seven calls at most for one person: the lead's description, records by key and by e-mail, companies, sales persons,
-roles, and the opportunities of roles that are missing.
+Eight calls at most for one person: the lead's description, records by key and by e-mail, the person of the lead that a
+contact comes from, companies, sales persons, roles, and the opportunities of roles that are missing.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ async def look(marketo: MarketoClient, schema: Schema, tables: Collection[str], 
     fields = tuple(dict.fromkeys([*_fields(marketo, search.persons), *filter(None, [flag])]))
     await _read_by_key(marketo, search.persons, fields)
     await _read_by_email(marketo, search.persons, fields, query)
+    await _read_origins(marketo, search.persons)
     await _read_roles(marketo, search.persons)
     for person in search.persons:
         person.subject.flagged = bool(flag) and any(row.get(flag) is True for row in _found(person))
@@ -129,6 +130,14 @@ async def _read_by_email(marketo: MarketoClient, persons: list[Person], fields: 
             person.subject.in_marketo = len(rows)
 
 
+async def _read_origins(marketo: MarketoClient, persons: list[Person]) -> None:
+    """The persons that the leads have of which these contacts come."""
+    if origins := sorted({person.origin for person in persons if person.origin}):
+        there = await marketo.find(PERSON, origins)
+        for person in persons:
+            person.origin_person = there.get(person.origin, 0) if person.origin else None
+
+
 async def _read_roles(marketo: MarketoClient, persons: list[Person]) -> None:
     """Complete each person's roles, which so far are those of Dynamics, with those of Marketo."""
     owners = {int(row["id"]): person for person in persons for row in person.records}
@@ -158,7 +167,8 @@ def _explained(role: Role, opportunities: Mapping[str, int]) -> Role:
     if role.expected and not role.actual:
         why = "the role was not sent" if role.opportunity in opportunities else "the opportunity is not in Marketo"
     elif role.actual and not role.expected:
-        why = why or "it is not in Dynamics (any more); deletes are not carried over"
+        resync = f"msisync resync opportunity {role.opportunity}"
+        why = why or f"nothing in Dynamics gives it (any more); {resync} deletes it, unless sync.toml keeps roles"
     return replace(role, why=why)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from ...azure.receiver import Message
 from ...config.settings import QueueSettings
@@ -13,7 +13,7 @@ from ...dataverse.notifications import parse
 from ...model.dead_letter import Explanation, first_seen
 from ...model.errors import MessageError, NotificationError
 from ...model.ids_and_times import GUID
-from ...model.record import Record, decode
+from ...model.record import decode
 from ..context import Context
 from ..dead_letters.letter import read
 from ..peek import PAGE, Place, QueueUnavailable, counts, peek
@@ -83,29 +83,18 @@ async def _unseen(context: Context, place: Place, why: str) -> Unseen:
 def note(subject: Subject, place: Place, message: Message, queues: QueueSettings) -> None:
     """Add what a message says about a record whose id is somewhere in it; it may be about another row."""
     if place.dead or place.queue == queues.dead_letters:
-        found = read(place, message, queues)
-        if any(id_ == subject.id for _, id_ in found.ids):
-            why = (found.source_queue, found.code, found.reason, found.system, found.first_seen, found.attempts)
+        letter = read(place, message, queues)
+        if any(id_ == subject.id for _, id_ in letter.ids):
+            why = (letter.source_queue, letter.code, letter.reason, letter.system, letter.first_seen, letter.attempts)
             subject.letters.append(Letter(str(place), *why))
-    elif place.session is not None:
-        for record in _records(subject, message, place, queues):
-            subject.waiting.append(Waiting(str(place), True, record.first_seen, message.due, record.attempt))
-    elif name := _notification(subject, message):
-        seen = first_seen(message.properties) or message.enqueued
-        subject.waiting.append(Waiting(str(place), False, seen, due=message.due, notification=name))
-
-
-def _notification(subject: Subject, message: Message) -> str:
-    """The message name of a notification that names the record."""
-    try:
+        return
+    with suppress(MessageError, NotificationError):  # of nobody, then
+        if place.session is not None:
+            for record in decode(message.body, queues.entity_of(place.queue)):
+                if record.id == subject.id:
+                    subject.waiting.append(Waiting(str(place), True, record.first_seen, message.due, record.attempt))
+            return
         found = parse(message.body)
-    except NotificationError:
-        return ""
-    return found.message if any(change.id == subject.id for change in found.changes) else ""
-
-
-def _records(subject: Subject, message: Message, place: Place, queues: QueueSettings) -> list[Record]:
-    try:
-        return [record for record in decode(message.body, queues.entity_of(place.queue)) if record.id == subject.id]
-    except MessageError:
-        return []
+        if any(change.id == subject.id for change in found.changes):
+            seen = first_seen(message.properties) or message.enqueued
+            subject.waiting.append(Waiting(str(place), False, seen, message.due, notification=found.message))

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from ...config.conditions import Row
 from ...config.sync_toml import SyncConfig
+from ...model.entities import CONTACT_COLUMNS, OPPORTUNITY
 from ...model.outcome import Skipped
-from ...sync.links import Rules, role_ends
+from ...sync.links import Rules, primary_contact, role_ends
 from .dynamics import Dynamics
 from .facts import Person, Role
 
@@ -28,6 +29,7 @@ async def look(dynamics: Dynamics, config: SyncConfig, persons: list[Person]) ->
                 rows = await dynamics.referring(table, _ENDS[table], person.subject.id)
                 rules = await dynamics.rules_for(table, rows)
                 person.roles += roles_of(person.subject.id, table, rows, rules)
+            person.roles += await _as_primary_contact(dynamics, config, person.subject.id)
             person.roles = list({(role.opportunity, role.role): role for role in person.roles}.values())
     deals = {role.opportunity for person in persons for role in person.roles}
     found = await dynamics.rows_of("opportunity", deals, ("name",))
@@ -47,6 +49,15 @@ def roles_of(person: str, table: str, rows: list[dict[str, object]], rules: Rule
             name = rules.role(table, row) or HIDDEN
             found[deal.id, name] = Role(deal.id, name, expected=True, actual=False)
     return list(found.values())
+
+
+async def _as_primary_contact(dynamics: Dynamics, config: SyncConfig, person: str) -> list[Role]:
+    name, source = config.roles.customer_contact, OPPORTUNITY.tables[0]
+    if not name or source.name not in config.tables:
+        return []
+    rows = await dynamics.referring(source.name, CONTACT_COLUMNS, person, active=False)
+    own = [str(row[source.key]).lower() for row in rows if primary_contact(row) == person]
+    return [Role(opportunity, name, expected=True, actual=False) for opportunity in own]
 
 
 async def _named(dynamics: Dynamics, role: Role, row: Row | None) -> Role:

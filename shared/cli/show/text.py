@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ...model.record import timestamp
+from ...sync.matches import AMBIGUOUS
 from ..finding import Finding
 from .facts import Person, Relation, Search
 
@@ -49,6 +50,10 @@ def _dynamics(person: Person) -> Iterator[str]:
     yield f"{subject.table} {subject.id}: {subject.name or 'without name'}, {person.details['email'] or 'no e-mail'}"
     yield f"{person.details['state']}, modified {person.details['modifiedon'] or 'at an unknown time'}"
     yield f"filter: {subject.kept_out or 'to be synced'}"
+    if subject.winner:
+        yield f"{'qualified' if subject.qualified else 'merged'} into {subject.winner}"
+    if person.origin:
+        yield f"comes from lead {person.origin}"
     for relation in person.relations:
         yield from _relation(relation)
 
@@ -92,11 +97,26 @@ def _marketo(person: Person) -> Iterator[str]:
         yield "no record with its key"
     for record in person.records:
         yield f"record {_record(record)}"
+    yield from _identity(person)
     for difference in person.subject.differences or ():
         why = f" ({difference.why})" if difference.why else ""
         yield f"differs: {difference.field} is {_value(difference.actual)}, expected {_value(difference.expected)}{why}"
     for record in person.same_email:
         yield f"same e-mail: record {_record(record)}"
+
+
+def _identity(person: Person) -> Iterator[str]:
+    """Whose person it is too, and who else it may be."""
+    subject, lead = person.subject, f"lead {person.origin}"
+    if person.origin_person == 0 and person.records:
+        yield f"continues {lead}, which has no person of its own"
+    elif person.origin_person and person.records:
+        yield f"{lead} has a person of its own, {person.origin_person}: merge it into this one in Marketo"
+    elif person.origin_person:
+        yield f"its next sync continues the person of {lead}: {person.origin_person}"
+    if subject.lookalikes and any(letter.code == AMBIGUOUS for letter in subject.letters):
+        ids = ", ".join(map(str, subject.lookalikes))
+        yield f"may be person {ids}: msisync link {subject.table} {subject.id} <marketo id>"
 
 
 def _record(record: dict[str, Any]) -> str:

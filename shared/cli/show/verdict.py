@@ -41,7 +41,24 @@ def judge(subject: Subject, around: Search, *, explain: bool = True) -> Finding:
     if subject.kept_out:
         kept = "; Marketo keeps the record that it has, and it is no longer updated" if subject.in_marketo else ""
         return ok(f"{subject} is excluded from the sync: {subject.kept_out}{kept}", code="Filtered")
+    if replaced := _replaced(subject, around):
+        return replaced
     return _there(subject, around) or _under_way(subject, around, explain) or _stuck(subject, around)
+
+
+def _replaced(subject: Subject, around: Search) -> Finding | None:
+    """Another row goes on in its place, and nothing is to be done for it any more."""
+    if not (subject.qualified or subject.winner) or subject.in_marketo is None or subject.waiting or subject.letters:
+        return None
+    if not subject.in_marketo:
+        what = "was qualified" if subject.qualified else "was merged"
+        into = f" into {subject.winner}" if subject.winner else ""
+        text = f"{subject} {what}{into}: nothing is created in Marketo for it any more"
+        return ok(text, code="Qualified" if subject.qualified else "Merged")
+    if not subject.qualified and around.lifecycle.merged != "merge":
+        keeps = "Marketo keeps the record that it has, and it is no longer updated"
+        return ok(f"{subject} was merged into {subject.winner}; {keeps}", code="Merged")
+    return None
 
 
 def _gone(subject: Subject, around: Search) -> Finding:
@@ -263,9 +280,5 @@ def _unknown(subject: Subject, around: Search, *systems: str) -> Finding:
 def _blind(around: Search, hidden: Sequence[Unseen]) -> str:
     """What may wait for the record without having been seen, in words."""
     places = [f"{each.queue} ({each.why})" for each in hidden]
-    places += [f"{name} ({why})" for name, why in around.troubles.items() if name in _HOLDERS]
+    places += [f"{name} ({why})" for name, why in around.troubles.items() if name in ("Service Bus", "Table Storage")]
     return f"whether something waits for it is not known: {'; '.join(dict.fromkeys(places))}" if places else ""
-
-
-#: Names of troubles, see Search.troubles, whose places may hold a record back.
-_HOLDERS = ("Service Bus", "Table Storage")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from argparse import ArgumentTypeError, Namespace
-from contextlib import ExitStack
+from contextlib import nullcontext
 from typing import Any
 
 from rich.console import Console as AnyConsole
@@ -52,8 +52,7 @@ async def run(context: Context, given: Namespace, _: AnyConsole) -> Result:
 async def _watch(context: Context, seconds: float, console: Console) -> Status | None:
     """Look again and again until the keyboard stops it. Gives what was seen last."""
     last: Status | None = None
-    with ExitStack() as stack:
-        live = stack.enter_context(Live(console=console, auto_refresh=False)) if console.is_terminal else None
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         try:
             while True:
                 last = await look(context)

@@ -33,8 +33,6 @@ from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 
 #: Messages among which the oldest change is looked for.
 FIRST = 50
-#: States of a queue that tell all that there is to know, although nobody can look into it.
-_EXPLAINED = {"InUse", "Disabled"}
 #: How long storage may take: 100,000 parked rows take seconds.
 STORAGE_SECONDS = 60.0
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -84,7 +82,7 @@ async def _queue(context: Context, status: Status, queue: Queue) -> None:
             queue.oldest = await _oldest(context, queue)
     except QueueUnavailable as error:
         queue.why = "paused" if queue.is_paused else error.message
-        if error.code not in _EXPLAINED:
+        if error.code not in ("InUse", "Disabled"):  # which tell all that there is to know
             status.unseen.setdefault(queue.name, error.message)
 
 

@@ -34,7 +34,7 @@ def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
         *_section("Write-back", _write_back(status)),
         *_section("Last errors", _errors(status)),
         *_section("Hot rows", _hot(status)),
-        *_section("Needs attention", _attention(status), colour="yellow"),
+        *_section("Needs attention", (f"{each.text}: {each.remedy}" for each in status.attentions), colour="yellow"),
         *_section("Not looked at", (f"{what}: {why}" for what, why in status.unseen.items()), colour="red"),
     ]
     return Group(_table(status), *lines)
@@ -62,10 +62,9 @@ def _table(status: Status) -> Table:
 
 def _queue_cells(status: Status, queue: Queue) -> list[str]:
     name = f"[yellow]{escape(queue.name)} ‖[/]" if queue.is_paused else escape(queue.name)
+    oldest = _UNKNOWN if queue.why or queue.name in status.unseen else _NONE
     if queue.oldest:
         oldest = age(status.at - queue.oldest)
-    else:
-        oldest = _UNKNOWN if queue.why or queue.name in status.unseen else _NONE
     return [name, _number(queue.waiting), _number(queue.scheduled), oldest]
 
 
@@ -153,8 +152,3 @@ def _hot(status: Status) -> Iterator[str]:
         for (table, id_), number in entity.hottest.items():
             if number >= HOT:
                 yield f"{table} {id_}: changed again at once some {number:,} times within the hour; find what edits it"
-
-
-def _attention(status: Status) -> Iterator[str]:
-    for attention in status.attentions:
-        yield f"{attention.text}: {attention.remedy}"

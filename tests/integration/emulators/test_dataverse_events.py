@@ -16,20 +16,11 @@ TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 ANNA = "0a000000-0000-4000-a000-000000000001"
 DEAL = "0d000000-0000-4000-a000-000000000001"
 ENDPOINT: dict[str, Any] = {
-    "name": "Marketo sync queue",
-    "contract": 6,
-    "authtype": 2,
-    "connectionmode": 1,
-    "messageformat": 2,
-    "messagecharset": 1,
-    "namespaceformat": 2,
-    "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
-    "solutionnamespace": "contoso-sync",
-    "path": "changes",
-    "saskeyname": "SendOnly",
-    "saskey": POLICIES["SendOnly"].key,
-    "userclaim": 2,
-}
+    "name": "Marketo sync queue", "contract": 6, "authtype": 2, "connectionmode": 1, "messageformat": 2,
+    "messagecharset": 1, "namespaceformat": 2, "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
+    "solutionnamespace": "contoso-sync", "path": "changes", "saskeyname": "SendOnly",
+    "saskey": POLICIES["SendOnly"].key, "userclaim": 2,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -98,17 +89,11 @@ async def test_the_sas_key_is_written_and_never_read(api: Running) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"path": None},
-        {"saskey": None},
-        {"solutionnamespace": None},
-        {"contract": None},
-        {"contract": 11},
-        {"authtype": 4},
-        {"messageformat": 9},
-        {"namespaceaddress": "https://contoso-sync.servicebus.windows.net/"},
+        {"path": None}, {"saskey": None}, {"solutionnamespace": None}, {"contract": None}, {"contract": 11},
+        {"authtype": 4}, {"messageformat": 9}, {"namespaceaddress": "https://contoso-sync.servicebus.windows.net/"},
         {"name": "x" * 257},
     ],
-)
+)  # fmt: skip
 async def test_an_endpoint_that_cannot_post_is_refused(api: Running, change: dict[str, Any]) -> None:
     body = {key: value for key, value in {**ENDPOINT, **change}.items() if value is not None}
     assert (await api.call("POST", "serviceendpoints", body)).status == 400

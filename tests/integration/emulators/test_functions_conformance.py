@@ -108,18 +108,12 @@ async def test_a_batch(functions: dict[str, IndexedFunction]) -> None:
     enqueued = datetime(2026, 11, 21, 20, 30, 1, tzinfo=UTC)
     messages = [
         QueueMessage(
-            body=b"%d" % number,
-            message_id=f"m{number}",
-            session_id="s",
-            correlation_id=f"c{number}",
-            content_type="application/json",
-            application_properties={"attempt": number},
-            sequence_number=number,
-            delivery_count=number,
-            enqueued_time=enqueued,
+            body=b"%d" % number, message_id=f"m{number}", session_id="s", correlation_id=f"c{number}",
+            content_type="application/json", application_properties={"attempt": number}, sequence_number=number,
+            delivery_count=number, enqueued_time=enqueued,
         )
         for number in (1, 2)
-    ]
+    ]  # fmt: skip
     invocation = batch_invocation("batch", messages)
     assert await conformance.invoke(functions["batch"], {"messages": invocation.data}, invocation.metadata) is None
     rest = ["application/json"]

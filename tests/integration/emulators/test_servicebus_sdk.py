@@ -71,14 +71,9 @@ async def receive(receiver: ServiceBusReceiver, count: int = 1) -> list[ServiceB
 
 async def test_a_message_comes_as_it_was_sent(client: ServiceBusClient) -> None:
     sent = ServiceBusMessage(
-        '{"a": 1}',
-        content_type="application/json",
-        correlation_id="c",
-        message_id="m",
-        subject="s",
-        application_properties={"number": 5, "text": "ü"},
-        time_to_live=timedelta(hours=1),
-    )
+        '{"a": 1}', content_type="application/json", correlation_id="c", message_id="m", subject="s",
+        application_properties={"number": 5, "text": "ü"}, time_to_live=timedelta(hours=1),
+    )  # fmt: skip
     async with client.get_queue_sender("q0") as sender:
         await sender.send_messages(sent)
     async with client.get_queue_receiver("Q0") as receiver:

@@ -44,6 +44,7 @@ ANN = Row("contact", OWN, name="Ann Lee", email="ann@x.com")
         (Row("contact", OWN, is_there=False), Match(7), (), "NoRow", "Dynamics has no contact {own}"),
         (Row("contact", OWN, kept_out="new_synctomkto is No"), Match(7), (), "Filtered", "new_synctomkto is No"),
         (Row("lead", OWN, qualified=True), Match(7), (), "Qualified", "was qualified"),
+        (Row("contact", OWN, winner=f"contact {OTHER}"), Match(7), (), "Merged", "was merged into contact {other}"),
     ],
 )
 def test_what_may_be_linked(row: Row, person: Match | None, holders: Sequence[int], code: str, says: str) -> None:
@@ -55,7 +56,9 @@ def test_what_may_be_linked(row: Row, person: Match | None, holders: Sequence[in
 def test_a_refusal_names_the_command_or_the_row_that_is_right() -> None:
     elsewhere = judge(Sides(Row("contact", OWN, is_there=False, elsewhere="lead")), 7)
     assert f"msisync link lead {OWN}" in elsewhere.remedy
-    assert judge(Sides(Row("lead", OWN, qualified=True, contact=OTHER)), 7).remedy == f"link contact {OTHER}"
+    assert (
+        judge(Sides(Row("lead", OWN, qualified=True, winner=f"contact {OTHER}")), 7).remedy == f"link contact {OTHER}"
+    )
     assert f"msisync show person {OTHER}" in judge(Sides(ANN, Match(7, OTHER)), 7).remedy
     assert "merge" in judge(Sides(ANN, Match(7), holders=(9,)), 7).remedy
 

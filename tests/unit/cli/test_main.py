@@ -222,6 +222,23 @@ def test_a_command_that_needs_settings_says_which_are_missing(
     assert "app settings: DATAVERSE_URL: is missing\n" in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("dead-letters list --limit 0", "a number of at least 1 is needed"),
+        ("dead-letters replay --max some", "a number is needed"),
+        ("dead-letters list --since soon", "--since"),
+        ("dead-letters list --replayed often", "--replayed"),
+        ("link contact 2e6d9f40 7", "'2e6d9f40' is not a valid GUID"),
+    ],
+)
+def test_a_wrong_value_is_named(capsys: pytest.CaptureFixture[str], line: str, told: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        main.main(line.split())
+    assert left.value.code == Exit.USAGE
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", [command.name for command in main.COMMANDS])
 def test_the_help_of_each_command_says_what_it_does_and_what_to_do_next(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.config.conditions import Condition, SyncFilter, holds
+from shared.config.conditions import Condition, SyncFilter, meets
 
 FLAG = "new_synctomkto"
 OPEN: Condition = {"statecode": [0], "emailaddress1": "present"}
@@ -29,16 +29,12 @@ def test_only_an_explicit_no_keeps_a_row_out(row: dict[str, Any], excluded: bool
 @pytest.mark.parametrize(
     ("row", "synced"),
     [
-        ({"statecode": 0, "emailaddress1": "a@b.com"}, True),
-        ({"statecode": 0, "emailaddress1": ""}, False),
-        ({"statecode": 0}, False),
-        ({"statecode": 1, "emailaddress1": "a@b.com"}, False),
-        ({"new_key": True}, True),
-        ({"statecode": 1, "emailaddress1": "a@b.com", "new_key": True}, True),
-        ({"new_key": None}, False),
+        ({"statecode": 0, "emailaddress1": "a@b.com"}, True), ({"statecode": 0, "emailaddress1": ""}, False),
+        ({"statecode": 0}, False), ({"statecode": 1, "emailaddress1": "a@b.com"}, False), ({"new_key": True}, True),
+        ({"statecode": 1, "emailaddress1": "a@b.com", "new_key": True}, True), ({"new_key": None}, False),
         ({}, False),
     ],
-)
+)  # fmt: skip
 def test_all_columns_of_one_condition_must_fit_and_one_condition_is_enough(row: dict[str, Any], synced: bool) -> None:
     assert SyncFilter("", (OPEN, KEY_ACCOUNT)).excludes(row) is not synced
 
@@ -67,18 +63,18 @@ conditions = st.dictionaries(columns, wanted, min_size=1)
 
 @given(rows, conditions)
 def test_a_condition_holds_when_each_of_its_parts_does(row: dict[str, Any], condition: Condition) -> None:
-    assert holds(row, condition) == all(holds(row, {column: part}) for column, part in condition.items())
+    assert meets(row, condition) == all(meets(row, {column: part}) for column, part in condition.items())
 
 
 @given(rows, columns)
 def test_every_value_is_either_empty_or_present(row: dict[str, Any], column: str) -> None:
-    assert holds(row, {column: "empty"}) != holds(row, {column: "present"})
+    assert meets(row, {column: "empty"}) != meets(row, {column: "present"})
 
 
 @given(rows, columns, wanted)
 def test_a_column_that_a_row_does_not_have_is_as_one_without_value(row: dict[str, Any], column: str, part: Any) -> None:
     without = {name: value for name, value in row.items() if name != column}
-    assert holds(without, {column: part}) == holds(without | {column: None}, {column: part})
+    assert meets(without, {column: part}) == meets(without | {column: None}, {column: part})
 
 
 @given(rows, st.lists(conditions, min_size=1), cells)

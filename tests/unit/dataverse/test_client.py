@@ -73,6 +73,23 @@ async def test_300_rows_are_one_request_of_percent_encoded_ids_below_the_url_lim
     assert json.loads(query["@p2"][0]) == IDS
 
 
+async def test_rows_that_refer_to_300_others_by_either_of_two_lookups_are_one_request_below_the_url_limit() -> None:
+    world = World(
+        page([{"connectionid": "a"}], **{"@odata.nextLink": f"{URL}{API}/more"}), page([{"connectionid": "b"}])
+    )
+    found = await world.client.referring(
+        "connections", "connectionid", ["record1id", "record2id"], IDS, ["_record1id_value"], deadline=FAR
+    )
+    assert [row["connectionid"] for row in found] == ["a", "b"]
+    first, _ = world.requests
+    assert len(str(first.url)) < 32_768
+    query = parse_qs(first.url.query.decode())
+    assert query["$select"] == ["_record1id_value,connectionid"]
+    one, other = (f"Microsoft.Dynamics.CRM.In(PropertyName='record{n}id',PropertyValues=@p1)" for n in (1, 2))
+    assert query["$filter"] == [f"{one} or {other}"]
+    assert json.loads(query["@p1"][0]) == IDS
+
+
 async def test_a_read_asks_for_fresh_rows_and_for_the_tables_of_lookups() -> None:
     world = World(page([]))
     await world.rows()

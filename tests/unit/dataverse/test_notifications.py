@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,7 +175,7 @@ def test_only_references_count_not_the_values_of_columns(name: str) -> None:
             return node | {"Attributes": [pair | {"value": [[17]]} for pair in node["Attributes"]]}
         return node
 
-    assert parsed(rewritten(loaded(name), scrambled)) == parse(sample(name))
+    assert parsed(rewritten(loaded(name), scrambled)) == replace(parse(sample(name)), before={})
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])

@@ -50,6 +50,7 @@ def test_an_update_tells_its_facts() -> None:
         initiating_user_id=USER,
         tag=None,
         stripped=False,
+        before={"ownerid": ("systemuser", USER), "parentcustomerid": ("account", ACCOUNT)},
     )
 
 
@@ -57,18 +58,10 @@ def test_only_the_triple_is_required() -> None:
     body = {"MessageName": "Delete", "PrimaryEntityName": "account", "PrimaryEntityId": ACCOUNT}
 
     assert parsed(body) == Notification(
-        message="Delete",
-        changes=(Change("account", ACCOUNT, "delete"),),
-        organization_id=None,
-        organization_name=None,
-        correlation_id="",
-        created=None,
-        columns=None,
-        user_id=None,
-        initiating_user_id=None,
-        tag=None,
-        stripped=True,
-    )
+        message="Delete", changes=(Change("account", ACCOUNT, "delete"),), organization_id=None,
+        organization_name=None, correlation_id="", created=None, columns=None, user_id=None, initiating_user_id=None,
+        tag=None, stripped=True,
+    )  # fmt: skip
 
 
 def test_facts_that_cannot_be_read_are_absent() -> None:
@@ -163,20 +156,13 @@ def test_another_message_format_is_recognised_by_its_first_bytes(body: bytes) ->
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"", "NotJson"),
-        (b"   ", "NotJson"),
-        (b"hello", "NotJson"),
-        (b'{"MessageName": "Update"', "NotJson"),
-        (b'{"MessageName": "\xff"}', "NotJson"),
-        (b"[" * 200_000, "NotJson"),
-        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "NotJson"),
-        (b'{"a":' + b"9" * 5_000 + b"}", "NotJson"),
-        (b"null", "NotAnObject"),
-        (b"17", "NotAnObject"),
-        (b'[{"MessageName": "Update"}]', "NotAnObject"),
+        (b"", "NotJson"), (b"   ", "NotJson"), (b"hello", "NotJson"), (b'{"MessageName": "Update"', "NotJson"),
+        (b'{"MessageName": "\xff"}', "NotJson"), (b"[" * 200_000, "NotJson"),
+        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "NotJson"), (b'{"a":' + b"9" * 5_000 + b"}", "NotJson"),
+        (b"null", "NotAnObject"), (b"17", "NotAnObject"), (b'[{"MessageName": "Update"}]', "NotAnObject"),
         (b"{}", "NoRoutingTriple"),
     ],
-)
+)  # fmt: skip
 def test_a_body_that_is_no_notification_is_refused(body: bytes, code: str) -> None:
     assert refusal(body).code == code
 
@@ -247,3 +233,18 @@ def test_a_stripped_message_whose_rows_were_only_in_its_parameters_is_refused(na
 def test_a_refusal_is_an_error_of_this_product_and_a_value_error() -> None:
     assert issubclass(NotificationError, MsiSyncError)
     assert issubclass(NotificationError, ValueError)
+
+
+def test_the_lookups_of_pre_images_are_told_and_what_is_odd_in_them_is_not() -> None:
+    body = loaded("contact_update_async")
+    odd = [
+        {"key": "record1id", "value": {"Id": ACCOUNT.upper(), "LogicalName": "Opportunity", "Name": None}},
+        {"key": "record2id", "value": {"Id": NOBODY, "LogicalName": "contact"}},
+        {"key": "ownerid", "value": {"Id": "no id", "LogicalName": "team"}},
+        {"key": "statecode", "value": {"__type": "OptionSetValue:", "Value": 0}},
+        {"key": "name", "value": "Deal"}, {"value": 1}, 7,
+    ]  # fmt: skip
+    body["PreEntityImages"] = [{"key": "pre", "value": {"Attributes": odd}}, {"key": "other", "value": None}, None]
+    assert parsed(body).before == {"record1id": ("opportunity", ACCOUNT)}
+    body["PreEntityImages"] = "odd"
+    assert parsed(body).before == {}

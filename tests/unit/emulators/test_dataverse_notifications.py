@@ -30,30 +30,15 @@ ENTITY = [
     "RowVersion",
 ]  # fmt: skip
 ROW: dict[str, Any] = {
-    "contactid": CONTACT,
-    "firstname": "Åsa",
-    "lastname": "O'Connor-Müller",
-    "fullname": "Åsa O'Connor-Müller",
-    "middlename": None,
-    "websiteurl": "https://nordlys.example",
-    "description": "Met at fair.\nCall \\n after Easter.",
-    "_parentcustomerid_value": ACCOUNT,
-    "_parentcustomerid_value" + TABLE: "account",
-    "_ownerid_value": USER,
-    "_ownerid_value" + TABLE: "systemuser",
-    "donotphone": True,
-    "gendercode": 2,
-    "statecode": 0,
-    "birthdate": "1984-06-16",
-    "creditlimit": 25000.5,
-    "numberofchildren": 2,
-    "address1_latitude": 59.33258,
-    "new_interests": "100000000,100000003",
-    "address1_addressid": "5b0c7d21-1c52-ef11-a316-000d3a5b7c8d",
-    "createdon": "2025-03-04T09:15:42Z",
-    "modifiedon": "2025-03-04T10:02:11Z",
-    "versionnumber": 5948260,
-}
+    "contactid": CONTACT, "firstname": "Åsa", "lastname": "O'Connor-Müller", "fullname": "Åsa O'Connor-Müller",
+    "middlename": None, "websiteurl": "https://nordlys.example",
+    "description": "Met at fair.\nCall \\n after Easter.", "_parentcustomerid_value": ACCOUNT,
+    "_parentcustomerid_value" + TABLE: "account", "_ownerid_value": USER, "_ownerid_value" + TABLE: "systemuser",
+    "donotphone": True, "gendercode": 2, "statecode": 0, "birthdate": "1984-06-16", "creditlimit": 25000.5,
+    "numberofchildren": 2, "address1_latitude": 59.33258, "new_interests": "100000000,100000003",
+    "address1_addressid": "5b0c7d21-1c52-ef11-a316-000d3a5b7c8d", "createdon": "2025-03-04T09:15:42Z",
+    "modifiedon": "2025-03-04T10:02:11Z", "versionnumber": 5948260,
+}  # fmt: skip
 
 
 def parsed(built: Notification) -> Any:

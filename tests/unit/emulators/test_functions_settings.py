@@ -65,14 +65,9 @@ def test_a_queue_trigger_gets_its_settings() -> None:
     settings = AppSettings({"Queue": "persons", "Bus": "Endpoint=sb://x"})
     [trigger] = read_triggers([("sync", [binding])], settings)
     assert trigger == QueueTrigger(
-        function="sync",
-        queue="persons",
-        connection_string="Endpoint=sb://x",
-        sessions=True,
-        many=True,
-        binary=True,
+        function="sync", queue="persons", connection_string="Endpoint=sb://x", sessions=True, many=True, binary=True,
         auto_complete=None,
-    )
+    )  # fmt: skip
 
 
 def test_http_and_timer_triggers_are_read() -> None:

@@ -12,21 +12,14 @@ from infra import operate
 from shared.config import settings
 
 VALUES = {
-    "AZURE_ENV_NAME": "prod",
-    "AZURE_SUBSCRIPTION_ID": "sub-1",
-    "AZURE_RESOURCE_GROUP": "rg-msisync-prod",
-    "FUNCTION_APP_NAME": "func-msisync-x",
-    "KEY_VAULT_NAME": "kv-msisync-x",
-    "SERVICE_BUS_NAMESPACE": "sb-msisync-x",
+    "AZURE_ENV_NAME": "prod", "AZURE_SUBSCRIPTION_ID": "sub-1", "AZURE_RESOURCE_GROUP": "rg-msisync-prod",
+    "FUNCTION_APP_NAME": "func-msisync-x", "KEY_VAULT_NAME": "kv-msisync-x", "SERVICE_BUS_NAMESPACE": "sb-msisync-x",
     "SERVICE_BUS_HOST": "sb-msisync-x.servicebus.windows.net",
-    "STORAGE_TABLE_URI": "https://stmsisyncx.table.core.windows.net/",
-    "DATAVERSE_AUTH": "client_secret",
+    "STORAGE_TABLE_URI": "https://stmsisyncx.table.core.windows.net/", "DATAVERSE_AUTH": "client_secret",
     "DATAVERSE_URL": "https://contoso.crm4.dynamics.com",
-    "DATAVERSE_CLIENT_ID": "5d1f0c3a-0000-4000-8000-000000000001",
-    "MARKETO_URL": "https://123-abc-456.mktorest.com",
-    "MARKETO_CLIENT_ID": "marketo-id",
-    "MARKETO_DAILY_CALLS": "20000",
-}
+    "DATAVERSE_CLIENT_ID": "5d1f0c3a-0000-4000-8000-000000000001", "MARKETO_URL": "https://123-abc-456.mktorest.com",
+    "MARKETO_CLIENT_ID": "marketo-id", "MARKETO_DAILY_CALLS": "20000",
+}  # fmt: skip
 
 
 class Az:

@@ -30,18 +30,10 @@ def burst(records: int, *, upserts: int, worker_cpu: float, worker_mb: int = 80,
         "host": {"cpu_seconds": 2.0, "peak_rss_bytes": 60 * MB},
     }
     return Burst(
-        order="import",
-        records=records,
-        seconds=10.0,
-        latencies={"person": [1.0, 2.0], "company": [9.0]},
-        calls=calls(upserts, finds=2),
-        host=host,
-        dataverse={},
-        cpu={"marketo": 0.5},
-        dead_letters=0,
-        upserts=[],
+        order="import", records=records, seconds=10.0, latencies={"person": [1.0, 2.0], "company": [9.0]},
+        calls=calls(upserts, finds=2), host=host, dataverse={}, cpu={"marketo": 0.5}, dead_letters=0, upserts=[],
         **{"problems": [], **other},
-    )
+    )  # fmt: skip
 
 
 def by_name(figures: list[Figure]) -> dict[str, Figure]:
@@ -51,8 +43,8 @@ def by_name(figures: list[Figure]) -> dict[str, Figure]:
 def test_a_bursts_calls_and_processor_time_are_per_record() -> None:
     sampled = burst(1000, upserts=3, worker_cpu=9.0, samples={"own": 25, "azure.functions": 65, "host": 10})
     found = by_name(list(report.burst_figures(burst(1000, upserts=3, worker_cpu=1.2), sampled)))
-    assert found["upsert calls"].value == 3
-    assert (found["all Marketo calls, first seen"].value, found["all Marketo calls, first seen"].verdict) == (5, "met")
+    assert (found["upsert calls"].value, found["upsert calls"].verdict) == (3, "met")
+    assert (found["all Marketo calls"].value, found["all Marketo calls"].verdict) == (5, "missed")
     assert found["inside invocations, CPU"].value == pytest.approx(1.08)
     assert found["local host in the worker's process, CPU"].value == pytest.approx(0.12)
     # The share comes from the sampled run, the processor time from the one that nothing disturbed.

@@ -28,15 +28,11 @@ def test_endpoints_hold_exactly_the_promised_keys(addresses: Addresses) -> None:
     dataverse = ["url", "authority", "tenant_id", "client_id", "client_secret", "username", "password"]
     dataverse += ["client_certificate", "identity_endpoint", "identity_header", "managed_identity_client_id"]
     assert _keys(addresses.endpoints()) == {
-        "service_bus.connection_string",
-        *(f"service_bus.queues.{name}" for name in queues),
+        "service_bus.connection_string", *(f"service_bus.queues.{name}" for name in queues),
         *(f"dataverse.{name}" for name in dataverse),
-        *(f"marketo.{name}" for name in ("url", "client_id", "client_secret")),
-        "storage.connection_string",
-        *(f"functions.{name}" for name in ("url", "webhook_key", "admin_key")),
-        "https_proxy",
-        "ca_bundle",
-    }
+        *(f"marketo.{name}" for name in ("url", "client_id", "client_secret")), "storage.connection_string",
+        *(f"functions.{name}" for name in ("url", "webhook_key", "admin_key")), "https_proxy", "ca_bundle",
+    }  # fmt: skip
 
 
 def test_every_endpoint_is_a_text_that_is_not_empty(addresses: Addresses) -> None:

@@ -18,19 +18,11 @@ ID = "4c8e7d15-2052-ef11-a316-000d3a5b7c8d"
 moments = st.integers(-(10**12), 10**12).map(lambda milliseconds: NOON + timedelta(milliseconds=milliseconds))
 few_ids = st.sampled_from([str(uuid.UUID(int=n)) for n in range(5)])
 records = st.builds(
-    Record,
-    table=st.sampled_from(["lead", "contact", "account"]),
-    id=st.one_of(few_ids, st.uuids().map(str)),
-    first_seen=moments,
-    operation=st.sampled_from(["upsert", "delete"]),
-    correlation_id=st.text(max_size=36),
-    attempt=st.integers(0, 20),
-    requested=st.booleans(),
-    parked_since=st.none() | moments,
-    released=st.booleans(),
-    collected=st.booleans(),
-    write_back=st.booleans(),
-)
+    Record, table=st.sampled_from(["lead", "contact", "account"]), id=st.one_of(few_ids, st.uuids().map(str)),
+    first_seen=moments, operation=st.sampled_from(["upsert", "delete"]), correlation_id=st.text(max_size=36),
+    attempt=st.integers(0, 20), requested=st.booleans(), parked_since=st.none() | moments, released=st.booleans(),
+    collected=st.booleans(), write_back=st.booleans(), additive=st.booleans(),
+)  # fmt: skip
 
 
 def body(**changes: Any) -> bytes:
@@ -127,6 +119,7 @@ def test_a_row_keeps_what_must_survive_of_all_its_mentions(mentions: list[Record
         assert record.attempt == min(mention.attempt for mention in same)
         assert record.parked_since == min((m.parked_since for m in same if m.parked_since), default=None)
         assert (record.operation == "delete") == all(mention.operation == "delete" for mention in same)
+        assert record.additive == all(mention.additive for mention in same)
         assert bool(record.correlation_id) == any(mention.correlation_id for mention in same)
 
 

@@ -121,43 +121,31 @@ def test_a_value_is_converted(source: Source, value: Any, data_type: str, expect
 @pytest.mark.parametrize(
     ("source", "value", "data_type", "code"),
     [
-        (Source.WHOLE, 2**31, "integer", "OutOfRange"),
-        (Source.DECIMAL, 2147483647.5, "percent", "OutOfRange"),
-        (Source.DECIMAL, math.nan, "float", "NotANumber"),
-        (Source.DECIMAL, math.inf, "string", "NotANumber"),
-        (Source.DECIMAL, -math.inf, "integer", "NotANumber"),
-        (Source.WHOLE, 10**400, "currency", "OutOfRange"),
-        (Source.WHOLE, 2, "boolean", "NotYesOrNo"),
-        (Source.CHOICE, 1, "boolean", "NotAllowed"),
-        (Source.TEXT, "12 pieces", "integer", "NotANumber"),
-        (Source.TEXT, "12,5", "float", "NotANumber"),
-        (Source.TEXT, "soon", "date", "NotADate"),
-        (Source.TEXT, "4.3.2025", "datetime", "NotADate"),
-        (Source.TEXT, "maybe", "boolean", "NotYesOrNo"),
-        (Source.TEXT, "li.x.example", "email", "NotAnAddress"),
+        (Source.WHOLE, 2**31, "integer", "OutOfRange"), (Source.DECIMAL, 2147483647.5, "percent", "OutOfRange"),
+        (Source.DECIMAL, math.nan, "float", "NotANumber"), (Source.DECIMAL, math.inf, "string", "NotANumber"),
+        (Source.DECIMAL, -math.inf, "integer", "NotANumber"), (Source.WHOLE, 10**400, "currency", "OutOfRange"),
+        (Source.WHOLE, 2, "boolean", "NotYesOrNo"), (Source.CHOICE, 1, "boolean", "NotAllowed"),
+        (Source.TEXT, "12 pieces", "integer", "NotANumber"), (Source.TEXT, "12,5", "float", "NotANumber"),
+        (Source.TEXT, "soon", "date", "NotADate"), (Source.TEXT, "4.3.2025", "datetime", "NotADate"),
+        (Source.TEXT, "maybe", "boolean", "NotYesOrNo"), (Source.TEXT, "li.x.example", "email", "NotAnAddress"),
         (Source.TEXT, "a@x.example; b@x.example", "email", "NotAnAddress"),
-        (Source.TEXT, "li@x", "email", "NotAnAddress"),
-        (Source.TEXT, "l\u00ef@x.example", "email", "NotAnAddress"),
+        (Source.TEXT, "li@x", "email", "NotAnAddress"), (Source.TEXT, "l\u00ef@x.example", "email", "NotAnAddress"),
         (Source.TEXT, "javascript:alert(1)", "url", "NotAWebAddress"),
         (Source.TEXT, "JavaScript:x", "url", "NotAWebAddress"),
         (Source.TEXT, "java\u200bscript:x", "url", "NotAWebAddress"),
         (Source.TEXT, "mailto:li@x.example", "url", "NotAWebAddress"),
         (Source.TEXT, "tel:12345", "url", "NotAWebAddress"),
-        (Source.TEXT, "ftp://x.example", "url", "NotAWebAddress"),
-        (Source.TEXT, "https://", "url", "NotAWebAddress"),
+        (Source.TEXT, "ftp://x.example", "url", "NotAWebAddress"), (Source.TEXT, "https://", "url", "NotAWebAddress"),
         (Source.TEXT, "http:x", "url", "NotAWebAddress"),
         (Source.MOMENT, "2025-02-30T10:00:00Z", "datetime", "NotADate"),
         (Source.DAY, "12025-01-01", "date", "NotADate"),
         (Source.MOMENT, "0001-01-01T00:00:00+09:00", "datetime", "NotADate"),
-        (Source.DAY, "2025-02-30", "date", "NotADate"),
-        (Source.DAY, "2025-03-04", "integer", "NotAllowed"),
-        (Source.YES_NO, True, "date", "NotAllowed"),
-        (Source.ID, "7a14b3c2", "boolean", "NotAllowed"),
-        (Source.OTHER, {"a": 1}, "string", "NotAllowed"),
-        (Source.TEXT, ["a"], "text", "NotAllowed"),
+        (Source.DAY, "2025-02-30", "date", "NotADate"), (Source.DAY, "2025-03-04", "integer", "NotAllowed"),
+        (Source.YES_NO, True, "date", "NotAllowed"), (Source.ID, "7a14b3c2", "boolean", "NotAllowed"),
+        (Source.OTHER, {"a": 1}, "string", "NotAllowed"), (Source.TEXT, ["a"], "text", "NotAllowed"),
         (Source.TEXT, {"Value": 1}, "integer", "NotAllowed"),
     ],
-)
+)  # fmt: skip
 def test_what_marketo_would_refuse_is_left_out(source: Source, value: Any, data_type: str, code: str) -> None:
     assert left_out(source, value, data_type) == code
 
@@ -305,3 +293,9 @@ def test_whatever_a_row_holds_marketo_takes_it_or_it_is_left_out(
 def test_nothing_but_a_reason_comes_out_of_a_conversion_that_fails(source: Source, value: Any, data_type: str) -> None:
     with suppress(UnfitError):
         convert(source, value, target_of("x", MarketoField(data_type), Policy()))
+
+
+@pytest.mark.parametrize("value", ["   ", "\u200b", "\U0001f600"])
+@pytest.mark.parametrize("data_type", sorted(DATA_TYPES))
+def test_text_that_shows_nothing_clears_a_field_of_any_type(data_type: str, value: str) -> None:
+    assert sent(Source.TEXT, value, data_type) is None

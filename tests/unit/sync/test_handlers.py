@@ -15,10 +15,11 @@ from shared.azure.parked_rows import Parked, child_of, child_row
 from shared.azure.service_bus import Outgoing
 from shared.dataverse.notifications import Notification, parse
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES, Entity
+from shared.model.entities import Entity
 from shared.model.errors import (
     BrokerUnavailableError,
     DataverseError,
+    MarketoError,
     MsiSyncError,
     SignInError,
     StorageUnavailableError,
@@ -29,6 +30,7 @@ from shared.sync.circuit_breaker import Circuits
 from shared.sync.incoming import Incoming
 from shared.sync.scheduling import Bursts, Windows
 from shared.sync.settlement import STORAGE_AWAY
+from shared.sync.storms import COVERED
 from tests.support.values import guid
 
 NOON = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
@@ -88,6 +90,7 @@ class World:
         self.pages: list[list[Record]] = []
         self.finds: list[str] = []
         self.children_error: MsiSyncError | None = None
+        self.check_error: MsiSyncError | None = None
         self.echoes: set[str] = set()
         self.again: list[Record] = []
         self.relabelled: list[Record] = []
@@ -158,16 +161,16 @@ class World:
         self.sent += messages
 
     async def sync(
-        self, _entity: Entity, records: Sequence[Record], windows: Windows, received: datetime | None
+        self, entity: Entity, records: Sequence[Record], windows: Windows, received: datetime | None
     ) -> list[tuple[Record, Outcome]]:
-        self.windows, self.received = windows, received
+        self.windows, self.received, self.entity = windows, received, entity
         self.synced += records
         return [(record, self.outcome) for record in records]
 
     async def settle(
         self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows
     ) -> Sequence[tuple[Record, Outcome]]:
-        assert entity is ENTITIES["person"]
+        assert entity is self.entity
         assert windows is self.windows
         self.settled += outcomes
         return outcomes
@@ -188,6 +191,8 @@ class World:
     async def check(self, *_: Any) -> dict[str, int]:
         if self.storage_is_away:
             raise StorageUnavailableError("ServiceRequestError")
+        if self.check_error:
+            raise self.check_error
         return {"checked": 5, "released": 2}
 
     async def accept(self, sent: bytes, content_type: str = JSON) -> int:
@@ -632,6 +637,17 @@ async def test_without_storage_the_timer_does_not_fail(world: World, caplog: pyt
     assert "release_waits storage" in caplog.text
 
 
+async def test_the_timer_waits_for_marketo_and_fails_without_the_broker(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.check_error = MarketoError("502", "bad gateway", kind=Kind.TRANSIENT)
+    await world.pipeline.release()
+    assert "release_waits 502: bad gateway" in caplog.text
+    world.check_error = BrokerUnavailableError("ServiceBusConnectionError")
+    with pytest.raises(BrokerUnavailableError):
+        await world.pipeline.release()
+
+
 ACCOUNT = Parent("company", "account", guid(9))
 
 
@@ -674,3 +690,62 @@ def test_what_only_one_try_knows_of_a_record_is_not_parked() -> None:
     waits = Record("contact", guid(1), SEEN, parked_since=NOON)
     record = replace(waits, collected=True, released=True, absent=1, last_seen=SEEN)
     assert kept(child_row(Parked(ACCOUNT, "person", record))).record == waits
+
+
+# -- roles --------------------------------------------------------------------------------------------------------
+
+
+async def roles_after(world: World, record: Record, outcome: Outcome) -> list[Record]:
+    """What is sent to the queue of roles after an opportunity was synced."""
+    world.outcome = outcome
+    await world.pipeline.sync("opportunity", [incoming(encode("opportunity", [record]))])
+    sent = [message for message in world.sent if message.queue == "opportunity_role"]
+    return [found for message in sent for found in decode(message.body, "opportunity_role")]
+
+
+DEAL = Record("opportunity", guid(1), SEEN)
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome", "additive"),
+    [
+        ({"deciding": True}, Synced("updated"), False),
+        ({"deciding": True, "additive": True}, Synced("updated"), True),
+        ({"deciding": True}, Synced("created"), True),
+        ({"forced": True}, Synced("created"), False),
+        ({"filter_changed": True}, Synced("updated"), False),
+        ({"requested": True}, Synced("updated"), True),
+        ({}, Synced("created"), True),
+    ],
+)
+async def test_the_roles_of_an_opportunity_follow_when_they_may_be_others(
+    world: World, facts: dict[str, Any], outcome: Outcome, additive: bool
+) -> None:
+    (found,) = await roles_after(world, replace(DEAL, **facts), outcome)
+    assert found == replace(DEAL, additive=additive, forced=facts.get("forced", False))
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome"),
+    [
+        ({}, Synced("updated")),
+        ({}, COVERED),
+        ({"deciding": True}, Skipped("Filtered")),
+        ({}, Failed("1002", "no name")),
+    ],
+)
+async def test_the_roles_of_an_opportunity_do_not_follow_for_nothing(
+    world: World, facts: dict[str, Any], outcome: Outcome
+) -> None:
+    assert await roles_after(world, replace(DEAL, **facts), outcome) == []
+
+
+async def test_a_deleted_connection_brings_the_opportunity_of_its_pre_image_to_the_queue_of_roles(world: World) -> None:
+    end = {"key": "record1id", "value": {"Id": guid(7), "LogicalName": "opportunity"}}
+    images = [{"key": "pre", "value": {"Attributes": [end]}}]
+    await world.pipeline.route([incoming(body(1, "connection", MessageName="Delete", PreEntityImages=images))])
+    found = [record for message in world.sent for record in decode(message.body, "opportunity_role")]
+    assert [(record.key, record.operation) for record in found] == [
+        (("connection", guid(1)), "delete"),
+        (("opportunity", guid(7)), "upsert"),
+    ]

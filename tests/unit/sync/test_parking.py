@@ -19,6 +19,7 @@ from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.service_bus import Outgoing
 from shared.azure.table import PAGE
 from shared.model.entities import ENTITIES, Entity
+from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import MAX_RECORDS, Record, decode
 from shared.sync.marketo_cache import Known
@@ -503,6 +504,21 @@ async def test_what_its_parent_has_sent_on_itself_is_released_only_if_it_was_par
     await world.parking.linked(sent)
     await world.release()
     assert sorted(r.id for r in world.bus.take("person")) == [child(11).id, child(12).id]
+
+
+async def test_while_storage_is_away_no_cause_and_no_link_is_known(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away() -> None:
+        raise StorageUnavailableError("ServiceRequestError")
+
+    await world.link_later(child(10))
+    await world.give_up()
+    world.store.after = {"notes": away, "children": away}
+    assert (await world.parking.causes([COMPANY]), await world.parking.links_to([COMPANY])) == ({}, [])
+    assert caplog.text.count("storage_away") == 2
+    assert await world.parking.causes([COMPANY])
+    assert await world.parking.links_to([COMPANY])
 
 
 async def test_what_lacks_two_links_is_sent_again_for_each_of_the_parents(world: World) -> None:

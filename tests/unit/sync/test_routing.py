@@ -3,14 +3,16 @@
 import json
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.dataverse.notifications import Notification, parse
 from shared.model.record import MAX_RECORDS, Record
-from shared.sync.routing import Refusal, Routed, records_of
+from shared.sync.routing import Refusal, Routed, opportunities_before, records_of
 from tests.support.values import NOON
 
 ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
@@ -112,3 +114,112 @@ def test_messages_are_few_and_full_and_hold_every_row_once(numbers: list[int]) -
     assert [r.id for group in groups for r in group] == list(dict.fromkeys(record(n).id for n in numbers))
     assert all(len(group) == MAX_RECORDS for group in groups[:-1])
     assert all(0 < len(group) <= MAX_RECORDS for group in groups)
+
+
+# -- roles --------------------------------------------------------------------------------------------------------
+
+ROLE_TABLES = [*TABLES, "customeropportunityrole"]
+
+
+def of_role(table: str, message: str, *written: str, before: dict[str, tuple[str, str]] | None = None) -> Notification:
+    """A notification of a row, with the columns that an update has written and the lookups of the pre-image."""
+    target = {"Attributes": [{"key": name, "value": None} for name in written], "Id": ID, "LogicalName": table}
+    image = [
+        {"key": column, "value": {"Id": id_, "LogicalName": of, "Name": None}}
+        for column, (of, id_) in (before or {}).items()
+    ]
+    context: dict[str, Any] = {
+        "MessageName": message, "PrimaryEntityName": table, "PrimaryEntityId": ID, "OrganizationId": ORGANIZATION,
+        "InputParameters": [{"key": "Target", "value": target}],
+        "PreEntityImages": [{"key": "pre", "value": {"Attributes": image, "LogicalName": table}}],
+    }  # fmt: skip
+    return parse(json.dumps(context).encode())
+
+
+def before(given_notification: Notification) -> list[str]:
+    found = opportunities_before(given_notification, enqueued=NOON, last_seen=NOON)
+    assert all((record.table, record.last_seen, record.additive) == ("opportunity", NOON, False) for record in found)
+    return [record.id for record in found]
+
+
+ENDS = {"record1id": ("contact", OTHER), "record2id": ("opportunity", OTHER), "record2roleid": ("connectionrole", ID)}
+LEGACY = {"opportunityid": ("opportunity", OTHER), "customerid": ("contact", ID)}
+
+
+@pytest.mark.parametrize(("table", "image"), [("connection", ENDS), ("customeropportunityrole", LEGACY)])
+def test_a_deleted_role_concerns_the_opportunity_of_its_pre_image(
+    table: str, image: dict[str, tuple[str, str]]
+) -> None:
+    assert before(of_role(table, "Delete", before=image)) == [OTHER]
+    assert before(of_role(table, "Delete")) == [], "no image is registered"
+
+
+@pytest.mark.parametrize(
+    ("table", "image", "column", "other"),
+    [
+        ("connection", ENDS, "record2id", "record2roleid"),
+        ("customeropportunityrole", LEGACY, "opportunityid", "opportunityroleid"),
+    ],
+)
+def test_an_update_concerns_the_old_opportunity_only_if_it_may_have_moved_the_row(
+    table: str, image: dict[str, tuple[str, str]], column: str, other: str
+) -> None:
+    assert before(of_role(table, "Update", column, before=image)) == [OTHER]
+    assert before(of_role(table, "Update", other, before=image)) == []
+    assert before(of_role(table, "Create", before=image)) == []
+
+
+def test_a_pre_image_of_another_table_concerns_no_opportunity() -> None:
+    assert before(of_role("contact", "Delete", before={"parentcustomerid": ("account", OTHER)})) == []
+    assert before(of_role("connection", "Delete", before={"record1id": ("account", OTHER)})) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "message", "written", "additive"),
+    [
+        ("connection", "Create", (), True),
+        ("customeropportunityrole", "Create", (), True),
+        ("opportunity", "Create", (), True),
+        ("connection", "Update", ("description",), True),
+        ("connection", "Update", ("description", "record1roleid"), False),
+        ("connection", "Update", ("statecode",), False),
+        ("connection", "Update", (), False),
+        ("customeropportunityrole", "Update", ("customerid",), False),
+        ("opportunity", "Update", ("name",), False),
+        ("connection", "Delete", (), False),
+        ("contact", "Create", (), False),
+    ],
+)
+def test_a_change_is_additive_when_no_old_role_can_be_left_behind(
+    table: str, message: str, written: tuple[str, ...], additive: bool
+) -> None:
+    (found,) = asked(of_role(table, message, *written), ROLE_TABLES)  # type: ignore[misc]  # it is not refused
+    assert found.additive == additive
+
+
+@pytest.mark.parametrize(
+    ("message", "written", "decides"),
+    [
+        ("Create", (), True),
+        ("Update", ("name",), False),
+        ("Update", ("parentcontactid",), True),
+        ("Update", ("customerid",), True),
+        ("WinOpportunity", (), False),
+        ("Delete", (), False),
+    ],
+)
+def test_an_opportunity_decides_about_a_role_when_its_contact_may_be_another_one(
+    message: str, written: tuple[str, ...], decides: bool
+) -> None:
+    (found,) = asked(of_role("opportunity", message, *written))  # type: ignore[misc]  # it is not refused
+    assert found.deciding == decides
+
+
+def test_opportunities_whose_roles_are_compared_go_to_the_queue_of_roles() -> None:
+    routed = Routed()
+    routed.add([record(1, "opportunity"), record(2, "connection")])
+    routed.add_roles([record(1, "opportunity")])
+    assert routed.groups() == [
+        ("opportunity", [record(1, "opportunity")]),
+        ("opportunity_role", [record(2, "connection"), record(1, "opportunity")]),
+    ]

@@ -124,6 +124,14 @@ def test_what_cost_no_call_is_not_remembered(storms: Storms, outcome: Any) -> No
     assert storms.decide(change()) is None
 
 
+def test_a_role_for_which_nobody_has_looked_for_an_old_one_covers_nothing(storms: Storms, clock: Clock) -> None:
+    storms.note([(change(additive=True), STORED)], at(10))
+    clock.now += LONGEST_WAIT
+    assert storms.decide(change()) is None
+    storms.note([(change(), STORED)], at(10))
+    assert storms.decide(change()) == COVERED
+
+
 def test_a_batch_whose_time_at_the_broker_nobody_knows_covers_nothing(storms: Storms, clock: Clock) -> None:
     storms.note([(change(), STORED)], None)
     clock.now += LONGEST_WAIT

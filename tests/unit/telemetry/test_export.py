@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local.endpoints import inherited_environment
 from local.harness.telemetry import in_memory
 from shared.model.safe_text import LONGEST, redacted
 from shared.telemetry import export
@@ -19,7 +20,12 @@ CONNECTION = "InstrumentationKey=00000000-0000-4000-8000-000000000001;IngestionE
 def python(code: str, **environment: str) -> str:
     """What a new process prints to stdout and stderr."""
     done = subprocess.run(  # noqa: S603  (our own interpreter and code)
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**inherited_environment(), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout + done.stderr
 

@@ -96,14 +96,8 @@ class World:
             circuits=circuits,
             bus=bus,
             engine=engine_between(
-                dataverse,
-                marketo,
-                RULES,
-                clock=clock,
-                now=now,
-                schema=Schema(RULES, nobody, marketo, clock=clock),
-                known=known,
-                circuits=circuits,
+                dataverse, marketo, RULES, clock=clock, now=now, schema=Schema(RULES, nobody, marketo, clock=clock),
+                known=known, circuits=circuits,
             ),
             settler=Settler(bus, nobody, QUEUES, now=now, max_attempts=8),
             marketo=marketo,
@@ -114,7 +108,7 @@ class World:
             tables={"lead": set()},
             organization_id=self._organization,
             now=now,
-        )
+        )  # fmt: skip
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path

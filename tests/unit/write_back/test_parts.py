@@ -131,6 +131,15 @@ async def test_a_plan_is_made_anew_when(why: str) -> None:
     assert "describe" in systems.asked
 
 
+async def test_a_plan_that_another_version_has_kept_is_made_anew() -> None:
+    systems = Systems()
+    await systems.plans().current()
+    await MemoryState(systems.table).put("write_back", "plan", {"rules": 7})
+    systems.asked.clear()
+    assert (await systems.plans().current()).fields
+    assert "describe" in systems.asked
+
+
 async def test_a_plan_of_a_dry_run_is_kept_nowhere() -> None:
     systems = Systems()
     await systems.plans(reads_only=True).current()
@@ -303,6 +312,7 @@ class Streams:
         self.refusals = refusals
         self.paths: list[str] = []
         self.entries: list[dict[str, Any]] = []
+        self.token = "T"
 
     async def get(self, path: str, **more: Any) -> dict[str, Any]:
         name = path.partition("?")[0].rpartition("/")[2].removesuffix(".json")
@@ -310,7 +320,7 @@ class Streams:
         assert "603" in more["refusals"]  # no circuit is opened for it
         if name in self.refusals:
             raise MarketoError(self.refusals[name], "no", kind=Kind.CONFIGURATION)
-        return {"nextPageToken": "T", "moreResult": False, "result": self.entries}
+        return {"nextPageToken": self.token, "moreResult": False, "result": self.entries}
 
 
 PLAN = Plan("r", NOON, {"contact": ()}, {}, (46,), ("priority",))
@@ -348,6 +358,13 @@ async def test_an_instance_that_does_not_log_these_fields_is_read_without_them(c
     changed, tells = await following(feed(Streams(leadchanges=code)))
     assert not tells
     assert set(changed.cursors) == {"activities"}
+
+
+async def test_an_answer_without_a_paging_token_is_an_error() -> None:
+    marketo = Streams()
+    marketo.token = ""
+    with pytest.raises(MarketoError, match="no paging token"):
+        await following(feed(marketo))
 
 
 async def test_an_instance_that_may_not_be_asked_for_activities_says_so() -> None:

@@ -151,15 +151,11 @@ def test_a_file_is_never_overwritten_and_never_half_there(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "line",
     [
-        "{}",
-        "x",
-        "[]",
-        "[" * 200_000,
-        '{"queue": "dead-letters", "dead": false, "sequence": 1e999, "body": ""}',
+        "{}", "x", "[]", "[" * 200_000, '{"queue": "dead-letters", "dead": false, "sequence": 1e999, "body": ""}',
         '{"queue": "q", "dead": false, "sequence": 1, "body_base64": "%"}',
     ],
     ids=lambda line: line[:50],
-)
+)  # fmt: skip
 def test_a_line_that_is_no_dead_letter_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "letters.jsonl"
     path.write_text(f"{line_of(letter(OURS, b'x'))}\n{line}\n")

@@ -26,20 +26,12 @@ COLUMNS = {
     for name, kind in KINDS.items()
 } | {"secret": Column("secret", "String", readable=False)}
 FIELDS = {
-    "externalPersonId": MarketoField("string", 255, searchable=True),
-    "text": MarketoField("string", 255),
-    "short": MarketoField("string", 40),
-    "area": MarketoField("text"),
-    "email": MarketoField("email", 255),
-    "url": MarketoField("url", 255),
-    "whole": MarketoField("integer"),
-    "amount": MarketoField("currency"),
-    "flag": MarketoField("boolean"),
-    "date": MarketoField("date"),
-    "moment": MarketoField("datetime"),
-    "locked": MarketoField("string", 255, writable=False),
-    "priority": MarketoField("integer"),
-}
+    "externalPersonId": MarketoField("string", 255, searchable=True), "text": MarketoField("string", 255),
+    "short": MarketoField("string", 40), "area": MarketoField("text"), "email": MarketoField("email", 255),
+    "url": MarketoField("url", 255), "whole": MarketoField("integer"), "amount": MarketoField("currency"),
+    "flag": MarketoField("boolean"), "date": MarketoField("date"), "moment": MarketoField("datetime"),
+    "locked": MarketoField("string", 255, writable=False), "priority": MarketoField("integer"),
+}  # fmt: skip
 
 
 def sides(columns: dict[str, Column] | None = None, fields: dict[str, MarketoField] | None = None) -> Schemas:
@@ -97,26 +89,13 @@ def test_what_fits_is_not_mentioned(field: str, rule: Any) -> None:
 @pytest.mark.parametrize(
     ("field", "rule"),
     [
-        ("whole", "words"),
-        ("whole", "day"),
-        ("flag", "choice"),
-        ("flag", "choices"),
-        ("flag", "day"),
-        ("date", "choice"),
-        ("url", "count"),
-        ("whole", "_parent_value"),
-        ("whole", {"column": "choice", "convert": "label"}),
-        ("amount", "words"),
-        ("amount", "day"),
-        ("date", "words"),
-        ("date", "count"),
-        ("moment", "yes"),
-        ("email", "count"),
-        ("email", "yes"),
-        ("email", "_parent_value"),
-        ("date", {"columns": ["words", "notes"], "convert": "lines"}),
+        ("whole", "words"), ("whole", "day"), ("flag", "choice"), ("flag", "choices"), ("flag", "day"),
+        ("date", "choice"), ("url", "count"), ("whole", "_parent_value"),
+        ("whole", {"column": "choice", "convert": "label"}), ("amount", "words"), ("amount", "day"),
+        ("date", "words"), ("date", "count"), ("moment", "yes"), ("email", "count"), ("email", "yes"),
+        ("email", "_parent_value"), ("date", {"columns": ["words", "notes"], "convert": "lines"}),
     ],
-)
+)  # fmt: skip
 def test_a_type_that_marketo_refuses_stops_records(field: str, rule: Any) -> None:
     found = only(findings({field: rule}))
     assert (found.severity, found.code, found.table, found.key) == (

@@ -85,18 +85,13 @@ def test_one_column_goes_to_the_field_that_is_most_like_it() -> None:
     ("kind", "field", "rule"),
     [
         ("Picklist", STRING, '{ column = "new_x_y", convert = "label" }'),
-        ("Picklist", MarketoField("integer"), '"new_x_y"'),
-        ("Boolean", MarketoField("boolean"), '"new_x_y"'),
-        ("DateTime", MarketoField("date"), '"new_x_y"'),
-        ("Money", MarketoField("currency"), '"new_x_y"'),
-        ("String", MarketoField("string", 10), '"new_x_y"'),
-        ("String", MarketoField("integer"), None),
-        ("String", MarketoField("boolean"), None),
-        ("Picklist", MarketoField("boolean"), None),
-        ("Lookup", STRING, None),
-        ("Uniqueidentifier", STRING, None),
+        ("Picklist", MarketoField("integer"), '"new_x_y"'), ("Boolean", MarketoField("boolean"), '"new_x_y"'),
+        ("DateTime", MarketoField("date"), '"new_x_y"'), ("Money", MarketoField("currency"), '"new_x_y"'),
+        ("String", MarketoField("string", 10), '"new_x_y"'), ("String", MarketoField("integer"), None),
+        ("String", MarketoField("boolean"), None), ("Picklist", MarketoField("boolean"), None),
+        ("Lookup", STRING, None), ("Uniqueidentifier", STRING, None),
     ],
-)
+)  # fmt: skip
 def test_only_types_that_fit_are_proposed(kind: str, field: MarketoField, rule: str | None) -> None:
     found = proposed(sides(column("new_x_y", kind), xY=field))
     assert found == ({"xY": (rule, "same name", True)} if rule else {})

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.cli.register.plan import Action, Plan, plan, plan_removal
+from shared.cli.register.plan import Action, Repairs, plan, plan_removal
 from shared.cli.register.wanted import ENABLED, WEBHOOK, Endpoint, Image, Step, StepKey, Target, Wanted, WantedStep
 
 HERE = "sb://contoso-sync.servicebus.windows.net/dynamics-changes"
@@ -143,7 +143,7 @@ def test_from_nothing_the_endpoint_comes_first_and_an_image_right_after_its_step
     ]  # fmt: skip
 
 
-def is_right(found: Plan) -> bool:
+def is_right(found: Repairs) -> bool:
     return not found.actions and not found.attention
 
 

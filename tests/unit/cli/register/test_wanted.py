@@ -46,18 +46,10 @@ def watched(found: Wanted, table: str) -> list[str]:
 def test_a_queue_is_registered_as_json_with_the_key_kept_apart() -> None:
     found = target()
     assert found.values == {
-        "contract": 6,
-        "authtype": 2,
-        "messageformat": 2,
-        "messagecharset": 1,
-        "connectionmode": 1,
-        "namespaceformat": 2,
-        "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
-        "solutionnamespace": "contoso-sync",
-        "path": QUEUE,
-        "userclaim": 2,
-        "saskeyname": "dataverse-send",
-    }
+        "contract": 6, "authtype": 2, "messageformat": 2, "messagecharset": 1, "connectionmode": 1,
+        "namespaceformat": 2, "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
+        "solutionnamespace": "contoso-sync", "path": QUEUE, "userclaim": 2, "saskeyname": "dataverse-send",
+    }  # fmt: skip
     assert found.secret.get_secret_value() == "a2V5PT0="
     assert "a2V5PT0=" not in repr(found)
 
@@ -221,8 +213,8 @@ def test_deletes_of_roles_bring_along_what_they_joined(table: str, attributes: s
     found = of(rules, **{table: columns("createdon", lookups=tuple(attributes.split(",")))})
     (image,) = found.steps[table, "Delete"].images
     assert image == {"imagetype": 0, "messagepropertyname": "Target", "entityalias": "pre", "attributes": attributes}
+    assert found.steps[table, "Update"].images == (image,), "an update may move it to another opportunity"
     assert not found.steps[table, "Create"].images
-    assert not found.steps[table, "Update"].images
 
 
 def test_the_default_sync_toml_watches_no_column_under_its_web_api_name() -> None:

@@ -28,9 +28,11 @@ class Dynamics:
         self.deals = {deal: {"name": f"Deal {deal[-1]}"} for deal in deals}
         self.reason = kept_out
 
-    async def referring(self, table: str, _columns: Sequence[str], id_: str) -> list[dict[str, Any]]:
-        assert (table, id_) == ("connection", CONTACT)
-        return list(self.rows)
+    async def referring(
+        self, table: str, _columns: Sequence[str], id_: str, *, active: bool = True
+    ) -> list[dict[str, Any]]:
+        assert (id_, active) == (CONTACT, table == "connection")
+        return [row for row in self.rows if ("opportunityid" in row) == (table == "opportunity")]
 
     async def rules_for(self, _table: str, _rows: object) -> Rules:
         return Rules(OwnerPolicy(), "Stakeholder", roles={BUYER: "Buyer"})
@@ -56,6 +58,17 @@ async def test_a_connection_and_its_mirrored_row_are_one_role_with_the_opportuni
 async def test_each_opportunity_has_its_role_and_one_without_a_name_gets_the_default() -> None:
     found = await roles(Dynamics(connection(DEAL), connection(OTHER_DEAL, None)))
     assert [(role.opportunity, role.role) for role in found] == [(DEAL, "Buyer"), (OTHER_DEAL, "Stakeholder")]
+
+
+async def test_the_primary_contact_of_an_opportunity_has_a_role_there_if_nobody_else_is_its_customer() -> None:
+    own = {"opportunityid": DEAL.upper(), **to("_parentcontactid_value", "contact", CONTACT)}
+    of_another = {
+        "opportunityid": OTHER_DEAL,
+        **to("_customerid_value", "contact", guid(9)),
+        **to("_parentcontactid_value", "contact", CONTACT),
+    }
+    found = await roles(Dynamics(own, of_another))
+    assert found == [Role(DEAL, "Primary Contact", expected=True, actual=False, name="Deal 2")]
 
 
 async def test_a_role_whose_row_cannot_be_read_is_shown_as_such() -> None:

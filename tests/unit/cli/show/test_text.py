@@ -76,3 +76,31 @@ def test_the_json_has_json_types_only() -> None:
     assert person["subject"]["parked"][0]["since"] == "2026-03-04T12:00:00.000Z"
     assert again["parents"][0]["entity"] == "company"
     assert [each["queue"] for each in again["not_looked_at"]] == ["companies", "Table Storage"]
+
+
+def marketo_lines(**facts: object) -> str:
+    search = everything()
+    (person,) = search.persons
+    for name, value in facts.items():
+        setattr(person.subject if hasattr(person.subject, name) else person, name, value)
+    output = io.StringIO()
+    render(Console(file=output, width=200, soft_wrap=True, highlight=False), search, [VERDICT])
+    return output.getvalue()
+
+
+def test_where_a_person_comes_from_is_said() -> None:
+    lead = ACCOUNT.id
+    assert f"continues lead {lead}" in marketo_lines(origin=lead, origin_person=0)
+    assert "merge it into this one" in marketo_lines(origin=lead, origin_person=5)
+    assert f"continues the person of lead {lead}: 5" in marketo_lines(origin=lead, origin_person=5, records=[])
+    assert "continues" not in marketo_lines(origin=lead, origin_person=0, records=[])
+    assert f"comes from lead {lead}" in marketo_lines(origin=lead)
+    assert f"qualified into contact {lead}" in marketo_lines(qualified=True, winner=f"contact {lead}")
+    assert f"merged into contact {lead}" in marketo_lines(winner=f"contact {lead}")
+
+
+def test_the_candidates_of_an_ambiguous_row_are_named_with_the_command() -> None:
+    ambiguous = Letter("dead-letters", "persons", "AmbiguousPerson", "2 persons", "msisync", NOON, 1)
+    text = marketo_lines(lookalikes=[5, 6], letters=[ambiguous])
+    assert "may be person 5, 6: msisync link contact" in text
+    assert "may be" not in marketo_lines(lookalikes=[5, 6])

@@ -53,6 +53,26 @@ CASES: dict[str, tuple[Subject, dict[str, Any], str, Exit, list[str]]] = {
         person(in_marketo=1, waiting=[QUEUED]), {}, "Synced", Exit.OK, ["another change"],
     ),
     "an old dead letter of what was fixed": (person(in_marketo=1, letters=[REFUSED]), {}, "Synced", Exit.OK, []),
+    "a lead that has become a contact": (
+        person(qualified=True, winner=f"contact {USER.id}"), {}, "Qualified", Exit.OK, [f"into contact {USER.id}"],
+    ),
+    "a lead that has become a contact which is not synced": (person(qualified=True), {}, "Qualified", Exit.OK, []),
+    "a lead whose contact has not taken its person yet": (
+        person(qualified=True, in_marketo=1, differences=[TITLE]), {}, "Differs", Exit.FAILED, [],
+    ),
+    "merged away before it was synced": (
+        person(winner=f"contact {USER.id}"), {}, "Merged", Exit.OK, ["nothing is created", f"into contact {USER.id}"],
+    ),
+    "merged away, and kept": (
+        person(winner=f"contact {USER.id}", in_marketo=1, differences=[TITLE]), {}, "Merged", Exit.OK, ["keeps"],
+    ),
+    "merged away, and not merged in Marketo": (
+        person(winner=f"contact {USER.id}", in_marketo=1, differences=[TITLE]),
+        {"lifecycle": LifecyclePolicy(merged="merge")}, "Differs", Exit.FAILED, [],
+    ),
+    "merged away, and on its way": (
+        person(winner=f"contact {USER.id}", waiting=[QUEUED]), {}, "Queued", Exit.ATTENTION, [],
+    ),
     "differs, and nothing comes": (
         person(in_marketo=1, differences=[TITLE]), {}, "Differs", Exit.FAILED, ["title", "nothing waits"],
     ),
@@ -282,6 +302,7 @@ def test_a_queue_comes_before_parking_and_parking_before_dead_letters() -> None:
     [
         ("1007", "marketo", "merge the records in Marketo"),
         ("ParentMissing", "msisync", "why the parent does not sync"),
+        ("AmbiguousPerson", "msisync", "msisync link"),
         ("UnknownTable", "msisync", "sync.toml"),
         ("MaxDeliveryCountExceeded", "service bus", "the app's log"),
         ("1018", "marketo", "msisync doctor"),
@@ -301,7 +322,7 @@ def test_the_codes_are_those_that_the_documentation_lists() -> None:
     assert {judged(name) for name in CASES} | {"WaitingForParent", "LinkedLater"} == {
         "FieldsLeftOut", "Synced", "Differs", "Filtered", "NotSentYet", "Queued", "Retrying", "WaitingForParent",
         "LinkedLater", "DeadLettered", "NotInMarketo", "DuplicateInMarketo", "GoneInDynamics", "Kept",
-        "Flagged", "NotFound", "Unknown",
+        "Flagged", "NotFound", "Unknown", "Qualified", "Merged",
     }  # fmt: skip
 
 

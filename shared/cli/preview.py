@@ -1,0 +1,141 @@
+"""`msisync lifecycle preview`: what the first sync would do with the rows of a table. Reads only."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..dataverse.client import API
+from ..model.entities import PERSON, PERSON_TABLES, TABLES
+from ..model.errors import DataverseError
+from ..sync.lease import Leases
+from ..sync.marketo_cache import Known
+from ..sync.newcomers import Newcomers
+from ..sync.preview import Fate, Foreseen, Preview
+from ..sync.schema import Schema
+from .command import Command, Exit, Result, option, options
+from .context import Context
+from .finding import SHOWN
+from .output import say
+from .resync import tables_of
+
+_MORE = """\
+For rows that Marketo may know already, before they are synced for the first time. Says how many of them would be
+updated (Marketo has their id), adopted (the person with their e-mail address gets it), created, or left alone, and for
+which somebody must say who they are. Nothing is written, in neither system.
+
+Costs a Marketo call for each 300 rows, and as many for those whose id Marketo does not have. --json lists the rows that
+would be adopted, or go on as their leads' persons, and those that are ambiguous, with Marketo's ids.
+
+Exit codes: 0 every row has one answer; 1 some are ambiguous; 2 it could not be found out.
+Example: msisync lifecycle preview contact --query "statecode eq 0"
+Next: merge those persons in Marketo, or use msisync link; then msisync resync"""
+
+#: What is said of each fate, for so many rows of a table.
+_WORDS = {
+    Fate.UPDATED: "updated: Marketo has their id",
+    Fate.CONTINUED: "go on as the persons of the leads that they come from",
+    Fate.ADOPTED: "adopted: one person in Marketo has their e-mail address and no Dynamics id",
+    Fate.AMBIGUOUS: "ambiguous: several persons in Marketo have their e-mail address (dead letters AmbiguousPerson)",
+    Fate.CREATED: "created: nobody in Marketo has their e-mail address and no Dynamics id",
+    Fate.CREATED_WITHOUT_EMAIL: "created: they have no e-mail address by which they could be found",
+    Fate.FILTERED: "left alone: the sync filter excludes them",
+    Fate.QUALIFIED: "left alone: leads that were qualified",
+    Fate.MERGED: "left alone: they were merged into other rows",
+}
+#: Those whose rows are listed in JSON.
+_LISTED = (Fate.AMBIGUOUS, Fate.ADOPTED, Fate.CONTINUED)
+
+
+async def run(context: Context, given: Namespace, progress: Console) -> Result:
+    """Look at all rows that are meant. Raises MsiSyncError when one of the two systems does not answer."""
+    (table,) = tables_of(context, given.table)
+    schema = Schema(context.config, context.metadata, context.marketo, clock=time.monotonic)
+    preview = _preview(context, schema)
+    counts = Counter[Fate]()
+    listed: dict[Fate, list[Foreseen]] = {fate: [] for fate in _LISTED}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=progress, transient=True) as bar:
+        task = bar.add_task(table, total=None if given.query else await _about(context, table))
+        async for rows in _pages(context, schema, table, given.query):
+            for each in await preview.of(table, rows, lambda done: bar.advance(task, done)):
+                counts[each.fate] += 1
+                if each.fate in listed:
+                    listed[each.fate].append(each)
+    data = {
+        "table": table,
+        "query": given.query,
+        "rows": counts.total(),
+        "match_email": context.config.person.match_email,
+        "counts": {fate.value: counts[fate] for fate in Fate},
+        **{fate.value: [{"id": e.id, "marketo_ids": e.persons} for e in found] for fate, found in listed.items()},
+    }
+    found = Exit.ATTENTION if counts[Fate.AMBIGUOUS] else Exit.OK
+    return Result(found, data, lambda console: _show(console, data, listed[Fate.AMBIGUOUS]))
+
+
+def _preview(context: Context, schema: Schema) -> Preview:
+    clock = time.monotonic
+    config, longest = context.config, context.settings.marketo.longest_call
+    newcomers = Newcomers(
+        context.dataverse, context.marketo, schema, Known(clock=clock), policy=config.person, tables=config.tables
+    )
+    leases = Leases(context.state, instance_id=uuid4().hex, longest_call=longest, clock=clock)
+    return Preview(context.marketo, schema, newcomers, leases.of(PERSON.name), now=lambda: datetime.now(UTC))
+
+
+async def _about(context: Context, table: str) -> int | None:
+    """How many rows there are, for the bar; None where Dataverse does not say."""
+    try:
+        return await context.dataverse.count_rows([table])
+    except DataverseError:
+        return None
+
+
+async def _pages(
+    context: Context, schema: Schema, table: str, query: str | None
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """The rows that are meant, by Dataverse's pages of 5,000, with what the sync reads of them."""
+    source = TABLES[table][1]
+    columns = ",".join(sorted({source.key, *(await schema.of(table)).columns}))
+    chosen = f"&$filter={quote(query)}" if query else ""
+    async for page in context.dataverse.pages(f"{API}/{source.entity_set}?$select={columns}{chosen}"):
+        yield page
+
+
+def _show(console: Console, data: Mapping[str, Any], ambiguous: Sequence[Foreseen]) -> None:
+    table = data["table"]
+    say(console, f"{table}: {data['rows']:,} rows. Nothing has been written. Their first sync would find:")
+    for fate, words in _WORDS.items():
+        if count := data["counts"][fate]:
+            say(console, f"{count:>9,} {words}", "yellow" if fate is Fate.AMBIGUOUS else "")
+    if not data["match_email"]:
+        say(console, "match_email of sync.toml is false: nobody is looked for by e-mail address", "yellow")
+    for each in ambiguous[:SHOWN]:
+        persons = ", ".join(map(str, each.persons)) or "more than 1,000"
+        say(console, f"  {table} {each.id}: persons {persons}")
+    if len(ambiguous) > SHOWN:
+        say(console, f"  and {len(ambiguous) - SHOWN:,} more; see --json")
+    if ambiguous:
+        say(console, f"Merge them in Marketo, or say who a row is: msisync link {table} <id> <marketo id>")
+
+
+COMMAND = Command(
+    "lifecycle preview",
+    "say what the first sync would do with the rows of a table",
+    _MORE,
+    run,
+    options(
+        option("table", choices=list(PERSON_TABLES), help="lead or contact"),
+        option("--query", metavar="FILTER", help='rows that an OData filter lets through: "statecode eq 0"'),
+    ),
+)

@@ -1,0 +1,146 @@
+"""What the first sync would do with rows of leads and contacts, found out without writing anything.
+
+It asks what the sync asks, in the same order, and the decisions are the sync's own (shared/sync/newcomers.py). What
+one row would adopt is no longer free for the next one, as it would be in Marketo. Deletions and merges in Marketo are
+not foreseen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from ..config.conditions import Row
+from ..marketo.client import MAX_FILTER_VALUES, MarketoClient, Write
+from ..model.entities import PERSON, TABLES
+from ..model.errors import MsiSyncError
+from ..model.outcome import Failed, Outcome, Retry, Skipped
+from ..model.record import Record
+from .batch import Batch, Candidate
+from .lease import Sending
+from .links import is_qualified, origin_of, winner_of
+from .matches import AMBIGUOUS, normal
+from .newcomers import Newcomers
+from .routing import chunked
+from .schema import Schema, TableSchema
+
+
+class Fate(StrEnum):
+    """What would become of a row."""
+
+    UPDATED = "updated"  # Marketo has its key
+    CONTINUED = "continued"  # a contact that goes on as its lead's person
+    ADOPTED = "adopted"  # the person with its address gets its key
+    AMBIGUOUS = "ambiguous"  # a dead letter: several persons have its address
+    CREATED = "created"
+    CREATED_WITHOUT_EMAIL = "created_without_email"
+    FILTERED = "filtered"  # the sync filter excludes it
+    QUALIFIED = "qualified"  # a lead for which nothing is created any more
+    MERGED = "merged"  # another row goes on in its place
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What would become of one row. `persons`: Marketo's ids of the one that it gets, or of those that it may be."""
+
+    id: str
+    fate: Fate
+    persons: tuple[int, ...] = ()
+
+
+class Preview:
+    """Foresees the first sync of rows. Raises as the two clients do."""
+
+    def __init__(
+        self,
+        marketo: MarketoClient,
+        schema: Schema,
+        newcomers: Newcomers,
+        sending: Sending,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`sending`: of persons, not held, so that nothing can be sent."""
+        self._marketo = marketo
+        self._schema = schema
+        self._newcomers = newcomers
+        self._sending = sending
+        self._now = now
+        self._taken: set[int] = set()
+        self._left: set[str] = set()
+
+    async def of(
+        self, table: str, rows: Sequence[Row], on_progress: Callable[[int], object] = lambda _: None
+    ) -> list[Foreseen]:
+        """What would become of these rows, which have the columns of their schema. `on_progress`: so many are done.
+
+        Costs a Marketo call for each 300 rows, and as many for those whose keys Marketo does not have.
+        """
+        schema = await self._schema.of(table)
+        key = TABLES[table][1].key
+        by_id = {str(row[key]).lower(): row for row in rows}
+        found = {id_: Foreseen(id_, fate) for id_, row in by_id.items() if (fate := _left_alone(table, row, schema))}
+        on_progress(len(found))
+        absent: list[Candidate] = []
+        for part in chunked([id_ for id_ in by_id if id_ not in found], MAX_FILTER_VALUES):
+            there = await self._marketo.find(PERSON, part)
+            found |= {id_: Foreseen(id_, Fate.UPDATED, (there[id_],)) for id_ in part if id_ in there}
+            absent += [self._candidate(table, id_, by_id[id_], schema) for id_ in part if id_ not in there]
+            on_progress(len(there))
+        found |= {candidate.key: _foreseen(candidate, outcome) for candidate, outcome in await self._place(absent)}
+        on_progress(len(absent))
+        return [found[id_] for id_ in by_id]
+
+    def _candidate(self, table: str, id_: str, row: Row, schema: TableSchema) -> Candidate:
+        """A person that Marketo does not have by its key, as far as that is about who it is."""
+        record, _ = schema.fields.map(row, schema.labels)
+        origin = "" if origin_of(row) in self._left else origin_of(row)
+        return Candidate(
+            [Record(table, id_, self._now())], {}, {}, key=id_, write=None, is_absent=True, origin=origin,
+            body=json.dumps({"email": record.get("email")}).encode(), is_history=is_qualified(table, row),
+        )  # fmt: skip
+
+    async def _place(self, candidates: list[Candidate]) -> list[tuple[Candidate, Outcome | None]]:
+        """Each with what it ends with, unless it would be sent."""
+        if not candidates:
+            return []
+        records = {record.key: record for candidate in candidates for record in candidate.records}
+        batch = Batch(PERSON, math.inf, dict(records), self._sending)
+        await self._newcomers.place(batch, candidates, self._taken)
+        adopted = [candidate for candidate in candidates if candidate.marketo_id]
+        self._taken |= {candidate.marketo_id for candidate in adopted}
+        self._left |= {candidate.origin for candidate in adopted if _continues(candidate)}
+        outcomes = {record.key: outcome for record, outcome in batch.outcomes}
+        return [(candidate, outcomes.get(candidate.records[0].key)) for candidate in candidates]
+
+
+def _left_alone(table: str, row: Row, schema: TableSchema) -> Fate | None:
+    """Why nothing would be sent for a row, whatever Marketo has."""
+    if schema.filter.excludes(row):
+        return Fate.FILTERED
+    return Fate.MERGED if winner_of(table, row) and not is_qualified(table, row) else None
+
+
+def _continues(candidate: Candidate) -> bool:
+    """Whether it adopts its lead's person, for which nobody has been looked for by e-mail."""
+    return candidate.matches is None
+
+
+def _foreseen(candidate: Candidate, outcome: Outcome | None) -> Foreseen:
+    """Raises MsiSyncError with what a vendor refused: then nobody knows what would become of the row."""
+    if isinstance(outcome, Skipped):
+        return Foreseen(candidate.key, Fate.QUALIFIED)
+    if isinstance(outcome, Failed) and outcome.code == AMBIGUOUS:
+        free = sorted(match.id for match in candidate.matches or () if not match.key)
+        return Foreseen(candidate.key, Fate.AMBIGUOUS, tuple(free))
+    if isinstance(outcome, Failed | Retry):
+        raise MsiSyncError(outcome.code, outcome.message)
+    if candidate.write is Write.BY_ID:
+        fate = Fate.CONTINUED if _continues(candidate) else Fate.ADOPTED
+        return Foreseen(candidate.key, fate, (candidate.marketo_id,))
+    has_email = bool(normal(json.loads(candidate.body)["email"]))
+    return Foreseen(candidate.key, Fate.CREATED if has_email else Fate.CREATED_WITHOUT_EMAIL)

@@ -1,0 +1,508 @@
+"""Which roles in Marketo are no more: the decision, and histories of an opportunity with crashes in between."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.wiring import engine_between
+from shared.config.sync_toml import LifecyclePolicy, SyncConfig
+from shared.dataverse.metadata import Column
+from shared.marketo.answers import Result
+from shared.model.codes import Kind
+from shared.model.entities import OPPORTUNITY_ROLE, TABLES, Entity
+from shared.model.errors import DataverseError
+from shared.model.outcome import Failed, Later, Outcome, Retry, Skipped, Synced
+from shared.model.record import Record
+from shared.sync.delete_brake import DeleteBrake
+from shared.sync.marketo_cache import Known
+from shared.sync.old_roles import Triple
+from shared.sync.roles import Claim, must_be_compared, unaccounted, unclaimed
+from tests.support.state import SharedState
+from tests.support.values import NOON, guid, to
+from tests.support.vendors import Vendors
+
+DEAL, OTHER = guid(1), guid(2)
+ANN, BOB = guid(11), guid(12)
+PERSONS = {1: ANN, 2: BOB}
+BUYER, CHAMPION = Triple(DEAL, 1, "Buyer"), Triple(DEAL, 1, "Champion")
+
+
+def left(*stored: Triple, claims: Iterable[Claim] | None = (), persons: Mapping[int, str] = PERSONS) -> list[Triple]:
+    """The triples of one opportunity that go; claims of None: it could not be read."""
+    return unclaimed(stored, {} if claims is None else {DEAL: set(claims)}, persons)
+
+
+def test_a_triple_that_something_in_dynamics_gives_stays_and_others_go() -> None:
+    assert left(BUYER, CHAMPION, claims=[Claim(ANN, "Buyer")]) == [CHAMPION]
+    assert left(BUYER, CHAMPION, claims=[Claim(ANN, "Buyer"), Claim(ANN, "Champion")]) == []
+    assert left(BUYER, claims=[Claim(BOB, "Buyer")]) == [BUYER], "it is another one's role now"
+    assert left(BUYER) == [BUYER]
+
+
+def test_what_is_not_known_is_not_gone() -> None:
+    assert left(BUYER, claims=None) == [], "the opportunity could not be read"
+    assert left(BUYER, persons={}) == [], "nobody knows whose role it is"
+    assert left(BUYER, CHAMPION, claims=[Claim(ANN, None)]) == [], "nobody knows what her role is called"
+    assert left(BUYER, claims=[Claim(BOB, None)]) == [BUYER], "whatever his is called, hers it is not"
+    assert left(BUYER, claims=[Claim(guid(13), "Buyer", is_lead=True)]) == [], "he may be the contact that she is now"
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent"), [("BUYER", "Buyer"), ("buyer ", "Buyer"), ("Star ", "Star \U0001f31f of it"), ("É", "é")]
+)
+def test_another_spelling_is_the_same_role_unless_marketo_has_both(stored: str, sent: str) -> None:
+    old, new = Triple(DEAL, 1, stored), Triple(DEAL, 1, sent)
+    assert left(old, claims=[Claim(ANN, sent)]) == []
+    assert left(old, new, claims=[Claim(ANN, sent)]) == [old], "then it tells them apart"
+
+
+def test_only_what_is_not_accounted_for_is_looked_into() -> None:
+    claims = {DEAL: {Claim(ANN, "Buyer"), Claim(BOB, None)}}
+    leads = {ANN: 1, BOB: 2}
+    champion = Triple(DEAL, 2, "Champion")
+    assert unaccounted([BUYER, CHAMPION, champion], claims, leads.get) == [CHAMPION]
+    assert unaccounted([BUYER], claims, lambda _: None) == [BUYER], "nobody remembers her"
+    assert unaccounted([Triple(OTHER, 1, "Buyer")], claims, leads.get) == [], "it could not be read"
+
+
+def test_opportunities_are_compared_when_something_may_be_left_behind_and_the_record_does_not_come_again_soon() -> None:
+    record = Record("connection", guid(1), NOON)
+    for outcome in (Synced("updated"), Skipped("Inactive"), Retry(5, "1004", "", counted=True)):
+        assert must_be_compared(record, outcome)
+        assert not must_be_compared(replace(record, additive=True), outcome)
+    for later in (Later("FillsACall"), Retry(0, "OutOfTime", "")):
+        assert not must_be_compared(record, later)
+
+
+# -- histories ----------------------------------------------------------------------------------------------------
+
+CONFIG = SyncConfig.model_validate(
+    {"opportunity": {"fields": {}}, "connection": {"fields": {}}, "customeropportunityrole": {"fields": {}}}
+)
+ROLES = {guid(900): "Buyer", guid(901): "Champion"}
+SETS = {
+    "opportunities": "opportunity",
+    "connections": "connection",
+    "customeropportunityroles": "customeropportunityrole",
+}
+PEOPLE = [guid(number) for number in range(11, 14)]
+DEALS = [DEAL, OTHER]
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class Tie:
+    """What a connection or a legacy role says."""
+
+    table: str
+    deal: str
+    person: str
+    role: str
+    active: bool = True
+
+
+class World(Vendors):
+    """Both systems in memory, and the messages that tell the app what happened, each until it is settled."""
+
+    def __init__(self) -> None:
+        self.ties: dict[str, Tie] = {}
+        self.contacts = dict.fromkeys(DEALS, "")
+        self.tables_of: dict[str, str] = {}
+        self.leads = {person: 100 + number for number, person in enumerate(PEOPLE)}
+        self.stored: set[tuple[str, int, str]] = set()
+        self.names = dict(ROLES)
+        self.messages: list[Record] = []
+        self.made = 0
+        self.dies_after = -1
+        self.deleted = 0
+        self.calls: list[str] = []
+        self.narrow = self.secured = self.away = False
+        self.now = 0.0
+
+    # -- Dynamics -----------------------------------------------------------------------------------------------------
+
+    def tell(self, table: str, id_: str, **facts: Any) -> None:
+        self.messages.append(Record(table, id_, NOON, **facts))
+
+    def connect(self, tie: Tie) -> str:
+        self.made += 1
+        id_ = guid(1000 + 2 * self.made)
+        self.ties[id_] = tie
+        self._tell_both(id_, additive=True)
+        return id_
+
+    def _tell_both(self, id_: str, **facts: Any) -> None:
+        self.tell(self.ties[id_].table, id_, **facts)
+        if self.ties[id_].table == "connection":
+            self.tell("connection", mirror(id_), **facts)
+
+    def change(self, id_: str, **facts: Any) -> None:
+        before = self.ties[id_]
+        self.ties[id_] = replace(before, **facts)
+        self._tell_both(id_)
+        if before.deal != self.ties[id_].deal:
+            self.tell("opportunity", before.deal)
+
+    def disconnect(self, id_: str) -> None:
+        self._tell_both(id_, operation="delete")
+        self.tell("opportunity", self.ties.pop(id_).deal)
+
+    def rename(self, role: str, name: str) -> None:
+        self.names[role] = name
+        for id_, tie in self.ties.items():
+            if tie.role == role:
+                self._tell_both(id_)
+
+    def primary(self, deal: str, contact: str) -> None:
+        self.contacts[deal] = contact
+        self.tell("opportunity", deal)
+
+    def wanted(self) -> set[tuple[str, int, str]]:
+        """What Marketo must have in the end."""
+        ties = {(tie.deal, self.leads[tie.person], self.names[tie.role]) for tie in self.ties.values() if tie.active}
+        return ties | {(deal, self.leads[who], "Primary Contact") for deal, who in self.contacts.items() if who}
+
+    async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
+        if entity_set in ("connectionroles", "relationshiproles"):
+            return {id_: {"name": self.names[id_]} for id_ in ids if id_ in self.names}
+        if entity_set == "opportunities":
+            return {id_: self._deal(id_) for id_ in ids if id_ in self.contacts}
+        found = dict(self._rows(SETS[entity_set]))
+        return {id_: found[id_] for id_ in ids if id_ in found}
+
+    async def referring(
+        self, entity_set: str, key: str, lookups: Sequence[str], ids: Sequence[str], *_: Any, **__: Any
+    ) -> list[dict[str, Any]]:
+        if self.away:
+            raise DataverseError("HTTP 503", "away", kind=Kind.TRANSIENT)
+        rows = self._rows(SETS[entity_set])
+        return [{key: id_, **row} for id_, row in rows if any(row[f"_{name}_value"] in ids for name in lookups)]
+
+    def _deal(self, id_: str) -> dict[str, Any]:
+        contact = self.contacts[id_]
+        return to("_customerid_value", "contact", contact) if contact else {"_customerid_value": None}
+
+    def _rows(self, table: str) -> list[tuple[str, dict[str, Any]]]:
+        found = []
+        for id_, tie in self.ties.items():
+            if tie.table != table:
+                continue
+            state = {"statecode": int(not tie.active)}
+            if table == "connection":
+                for row_id, one, two in ((id_, 1, 2), (mirror(id_), 2, 1)):
+                    ends = to(f"_record{one}id_value", "opportunity", tie.deal)
+                    ends |= to(f"_record{two}id_value", self.tables_of.get(tie.person, "contact"), tie.person)
+                    found.append((row_id, ends | to(f"_record{two}roleid_value", "connectionrole", tie.role) | state))
+            else:
+                ends = to("_opportunityid_value", "opportunity", tie.deal) | to(
+                    "_customerid_value", "contact", tie.person
+                )
+                found.append((id_, ends | to("_opportunityroleid_value", "relationshiprole", tie.role) | state))
+        return found
+
+    async def statuses(self, _set: str, _key: str, ids: Sequence[str], **_: Any) -> list[int]:
+        return [404 for _ in ids]
+
+    async def hidden_columns(self, table: str, /) -> frozenset[str]:
+        return frozenset(["_record2id_value"] if self.secured and table == "connection" else ())
+
+    async def readable_columns(self, table: str, /) -> dict[str, Column]:
+        return {name: Column(name, "String", readable=True) for name in TABLES[table][1].rule_columns}
+
+    async def user_id(self) -> str:
+        return guid(99)
+
+    async def get(self, _url: str, **_: Any) -> dict[str, Any]:
+        depth = "Local" if self.narrow else "Global"
+        return {"RolePrivileges": [{"PrivilegeName": "prvReadConnection", "Depth": depth}]}
+
+    # -- Marketo ------------------------------------------------------------------------------------------------------
+
+    def _called(self, what: str) -> None:
+        self.calls.append(what)
+        self.dies_after -= 1
+        if self.dies_after == -1:
+            raise Crash
+
+    async def find(self, entity: Entity, keys: Sequence[str], /) -> dict[str, int]:
+        self._called("find")
+        return {key: self.leads.get(key, 0) for key in keys if key in self.leads or entity.name == "opportunity"}
+
+    async def read(self, entity: Entity, filter_type: str, values: Sequence[str], *_: Any, **__: Any) -> list[Any]:
+        self._called(f"read {entity.name}")
+        if entity is OPPORTUNITY_ROLE:
+            assert filter_type == "externalOpportunityId"
+            names = OPPORTUNITY_ROLE.dedupe_fields
+            return [dict(zip(names, triple, strict=True)) for triple in self.stored if triple[0] in values]
+        persons = {str(lead): person for person, lead in self.leads.items()}
+        return [{"id": int(lead), "externalPersonId": persons[lead]} for lead in values if lead in persons]
+
+    async def upsert(self, entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+        self._called("upsert")
+        sent = [json.loads(body) for body in bodies]
+        triples = [(row["externalOpportunityId"], row["leadId"], row["role"]) for row in sent]
+        assert entity is OPPORTUNITY_ROLE
+        assert len(set(triples)) == len(triples)
+        known = set(self.stored)
+        self.stored.update(triples)
+        self._called("stored")
+        return [Result("updated" if triple in known else "created") for triple in triples]
+
+    async def delete(self, _entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+        assert len(bodies) <= 300
+        self._called("delete")
+        results = []
+        for body in bodies:
+            row = json.loads(body)
+            triple = (row["externalOpportunityId"], row["leadId"], row["role"])
+            results.append(Result("deleted") if triple in self.stored else Result("skipped", code="1013"))
+            self.deleted += triple in self.stored
+            self.stored.discard(triple)
+        self._called("deleted")
+        return results
+
+    # -- the app ------------------------------------------------------------------------------------------------------
+
+    def engine(self, **parts: Any) -> Any:
+        """A process that remembers nothing."""
+
+        def clock() -> float:
+            return self.now
+
+        known = Known(clock=clock)
+        return engine_between(self, self, CONFIG, clock=clock, now=lambda: NOON, known=known, **parts)
+
+    async def work(self, *, crash_after: int = -1, engine: Any = None, **parts: Any) -> list[Outcome]:
+        """Sync what is waiting; what a crash does not settle, and what is to be tried again, waits on."""
+        self.dies_after = crash_after
+        try:
+            decided = await (engine or self.engine(**parts)).sync(OPPORTUNITY_ROLE, self.messages)
+        except Crash:
+            return []
+        finally:
+            self.dies_after = -1
+            self.now += 60.0
+        self.messages = [record for record, outcome in decided if isinstance(outcome, Retry | Later)]
+        return [outcome for _, outcome in decided]
+
+
+def mirror(id_: str) -> str:
+    return guid(int(id_.replace("-", ""), 16) + 1)
+
+
+_people, _deals, _roles = st.sampled_from(PEOPLE), st.sampled_from(DEALS), st.sampled_from(list(ROLES))
+_ties = st.builds(Tie, st.sampled_from(["connection", "customeropportunityrole"]), _deals, _people, _roles)
+_which = st.integers(0, 9)
+_steps = st.one_of(
+    st.tuples(st.just("connect"), _ties),
+    st.tuples(st.just("role"), _which, _roles),
+    st.tuples(st.just("person"), _which, _people),
+    st.tuples(st.just("deal"), _which, _deals),
+    st.tuples(st.just("state"), _which, st.booleans()),
+    st.tuples(st.just("delete"), _which),
+    st.tuples(st.just("rename"), _roles, st.sampled_from(["Buyer", "buyer", "Champion", "Decision Maker"])),
+    st.tuples(st.just("contact"), _deals, st.sampled_from([*PEOPLE, ""])),
+    st.tuples(st.just("work"), st.integers(-1, 8)),
+)
+
+
+async def _do(world: World, step: tuple[Any, ...]) -> None:
+    kind, *values = step
+    ids = list(world.ties)
+    match kind, values:
+        case "connect", [tie]:
+            world.connect(replace(tie))
+        case "rename", [role, name]:
+            world.rename(role, name)
+        case "contact", [deal, contact]:
+            world.primary(deal, contact)
+        case "work", [crash_after]:
+            await world.work(crash_after=crash_after)
+        case _ if not ids:
+            pass
+        case "delete", [which]:
+            world.disconnect(ids[which % len(ids)])
+        case _, [which, value]:
+            name = {"state": "active"}.get(kind, kind)
+            world.change(ids[which % len(ids)], **{name: value})
+
+
+@settings(deadline=None)
+@given(st.lists(_steps, max_size=12))
+def test_whatever_happens_and_wherever_it_crashes_marketo_has_the_roles_of_dynamics(steps: list[Any]) -> None:
+    async def history() -> World:
+        world = World()
+        for step in steps:
+            await _do(world, step)
+        for _ in range(6):
+            await world.work()
+        return world
+
+    world = asyncio.run(history())
+    assert not world.messages
+    assert world.stored == world.wanted()
+
+
+# -- single cases -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def world() -> World:
+    """Ann is the buyer and the champion of an opportunity; both connections have been synced."""
+    found = World()
+    for role in ROLES:
+        found.connect(Tie("connection", DEAL, ANN, role))
+    await found.work()
+    assert found.stored == found.wanted()
+    found.calls.clear()
+    return found
+
+
+async def test_new_connections_are_not_looked_into(world: World) -> None:
+    world.connect(Tie("connection", DEAL, BOB, guid(900)))
+    await world.work()
+    assert world.calls.count("read opportunity_role") == 0
+
+
+async def test_thousands_of_ended_connections_cost_a_look_and_a_deletion_for_300(world: World) -> None:
+    world.contacts = {guid(number): "" for number in range(10_000, 10_650)}
+    for deal in world.contacts:
+        world.stored.add((deal, world.leads[ANN], "Buyer"))
+        world.tell("opportunity", deal)
+    await world.work()
+    assert not {triple for triple in world.stored if triple[0] in world.contacts}
+    counted = [name for name in world.calls if name in ("read opportunity_role", "read person", "delete")]
+    assert counted == ["read opportunity_role", "read person", "delete"] * 3
+
+
+async def test_what_a_warm_process_knows_spares_the_question_whose_the_other_roles_are(world: World) -> None:
+    engine = world.engine()
+    first, second = list(world.ties)
+    world.change(first)
+    await world.work(engine=engine)
+    world.change(second)
+    world.calls.clear()
+    await world.work(engine=engine)
+    assert world.calls == ["upsert", "stored", "read opportunity_role"]
+
+
+@pytest.mark.parametrize("trouble", ["narrow", "secured"])
+async def test_where_a_role_or_a_profile_hides_something_nothing_is_deleted(
+    world: World, trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = set(world.stored)
+    setattr(world, trouble, True)
+    world.disconnect(next(iter(world.ties)))
+    await world.work()
+    assert world.stored == before
+    assert "see msisync doctor" in caplog.text
+    setattr(world, trouble, False)
+    world.tell("opportunity", DEAL, forced=True)
+    await world.work()
+    assert world.stored == world.wanted()
+
+
+async def test_while_dynamics_does_not_answer_the_records_wait(world: World) -> None:
+    world.away = True
+    world.change(next(iter(world.ties)), role=guid(901))
+    outcomes = await world.work()
+    assert [type(outcome) for outcome in outcomes] == [Retry, Retry]
+    assert world.deleted == 0
+    world.away = False
+    await world.work()
+    assert world.stored == world.wanted()
+
+
+async def test_without_a_mapped_table_of_roles_only_the_primary_contact_s_is_this_app_s_business(world: World) -> None:
+    world.primary(DEAL, ANN)
+    await world.work()
+    world.primary(DEAL, "")
+    world.ties.clear()
+    await world.work(tables=["opportunity"])
+    assert {role for _, _, role in world.stored} == {"Buyer", "Champion"}
+
+
+async def test_an_opportunity_that_is_not_in_dynamics_keeps_its_roles(world: World) -> None:
+    """What becomes of them is decided with what becomes of the opportunity."""
+    before = set(world.stored)
+    world.disconnect(next(iter(world.ties)))
+    del world.contacts[DEAL]
+    for _ in range(4):
+        await world.work()
+    assert world.stored == before
+
+
+async def test_with_roles_kept_nobody_looks(world: World) -> None:
+    before = set(world.stored)
+    world.disconnect(next(iter(world.ties)))
+    await world.work(lifecycle=LifecyclePolicy(role="keep"))
+    assert world.stored == before
+    assert "read opportunity_role" not in world.calls
+
+
+def brake(limit: int) -> DeleteBrake:
+    async def count_rows(_: Entity) -> int:
+        return 0
+
+    return DeleteBrake(SharedState(), limit=limit, count_rows=count_rows, now=lambda: NOON)  # type: ignore[arg-type]  # in memory
+
+
+async def test_the_brake_stops_what_ends_too_many_parts_and_an_operator_may_release_it(world: World) -> None:
+    world.contacts = {guid(number): "" for number in range(10_000, 10_005)}
+    for deal in world.contacts:
+        world.stored.add((deal, world.leads[ANN], "Buyer"))
+        world.tell("opportunity", deal)
+    told = list(world.messages)
+    stopped = brake(3)
+    outcomes = await world.work(brake=stopped)
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    assert [(outcome.code, "lifecycle release opportunity_role" in outcome.message) for outcome in failed] == [
+        ("DeleteBrake", True)
+    ] * 2
+    assert world.deleted == 3
+    world.messages = [replace(record, confirmed=True, replays=1) for record in told]
+    await world.work(brake=stopped)
+    assert world.deleted == 5
+
+
+async def test_another_name_of_a_role_does_not_count_for_the_brake(world: World) -> None:
+    world.rename(guid(900), "Decision Maker")
+    world.change(list(world.ties)[1], role=guid(900))
+    await world.work(brake=brake(1))
+    await world.work(brake=brake(1))
+    assert world.stored == world.wanted()
+    assert world.deleted == 2
+
+
+async def test_what_the_brake_cannot_count_is_not_deleted(world: World) -> None:
+    away = brake(100)
+    away._state.storage_away = True  # type: ignore[attr-defined]  # of a state in memory
+    before = set(world.stored)
+    world.disconnect(next(iter(world.ties)))
+    world.disconnect(next(iter(world.ties)))
+    outcomes = await world.work(brake=away)
+    assert "StorageAway" in [outcome.code for outcome in outcomes if isinstance(outcome, Retry)]
+    assert world.stored == before
+
+
+async def test_a_lead_whose_person_goes_on_as_a_contact_keeps_its_role(world: World) -> None:
+    """The connection names the lead; in Marketo its person has the key of the contact by now."""
+    lead = PEOPLE[2]
+    world.tables_of[lead] = "lead"
+    tie = world.connect(Tie("connection", DEAL, lead, guid(900)))
+    await world.work()
+    world.leads[guid(50)] = world.leads.pop(lead)
+    before = set(world.stored)
+    world.change(tie, active=True)
+    world.tell("opportunity", DEAL)
+    await world.work()
+    assert world.stored == before
