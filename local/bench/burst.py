@@ -15,11 +15,11 @@ from emulators.processes import PARENT_VARIABLE
 from local.bench import BenchError
 from local.bench.marketo_side import Calls, calls_of, latencies, upserts
 from local.bench.observer import Observer
-from local.bench.population import ordered_changes, world_of
+from local.bench.population import edited, known_addresses, ordered_changes, world_of
 from local.endpoints import inherited_environment
 from local.stack import ROOT, Stack
 from local.world.expectations import expect
-from local.world.model import Reference
+from local.world.model import Reference, World
 from local.world.rest import verify
 
 #: The app's whole share of Marketo's limits: nobody else uses this subscription.
@@ -49,6 +49,10 @@ class Burst:
     #: What is wrong in Marketo afterwards, one line each.
     problems: list[str]
     samples: dict[str, int] = field(default_factory=dict)
+    #: Persons that Marketo had before, without a key.
+    known: int = 0
+    #: Calls when all rows changed once more.
+    updates: Calls | None = None
 
     @property
     def all_latencies(self) -> list[float]:
@@ -84,8 +88,21 @@ class Burst:
         return self.samples.get(whose, 0) / total if total else float("nan")
 
 
-async def run_burst(directory: Path, *, records: int, order: str, report: Report, sample: bool = False) -> Burst:
-    """Run one burst on a stack of its own and verify what arrived. Raises BenchError when it does not end."""
+async def run_burst(
+    directory: Path,
+    *,
+    records: int,
+    order: str,
+    report: Report,
+    sample: bool = False,
+    known: int = 0,
+    again: bool = False,
+) -> Burst:
+    """Run one burst on a stack of its own and verify what arrived. Raises BenchError when it does not end.
+
+    `known`: so many of the persons are in Marketo, from a form, each to be found by e-mail alone. `again`: count the
+    calls when all rows change once more.
+    """
     world = world_of(records)
     expectations = expect(world)
     async with (
@@ -95,6 +112,9 @@ async def run_burst(directory: Path, *, records: int, order: str, report: Report
     ):
         report("seeding Dataverse, preparing the notifications")
         await observer.seed(world)
+        addresses = known_addresses(world, known)
+        if addresses:
+            await observer.seed_marketo({"leads": [{"email": address} for address in addresses]})
         await producer.tell(stack.addresses.service_bus)
         await producer.hear()
         await observer.reset()
@@ -114,6 +134,11 @@ async def run_burst(directory: Path, *, records: int, order: str, report: Report
         stored, persons, stats = await observer.stored(), await observer.person_keys(), await observer.marketo()
         enqueued = enqueue_times(ordered_changes(world, order), batches)
         first = min(enqueued.values())
+        problems = [*(await verify(expectations, stack.addresses.endpoints())).differences()]
+        more = stats["stored"]["leads"] - expectations.counts()["person"]
+        problems += [f"{more} more persons in Marketo than there are in Dynamics"] if more else []
+        dead_letters = (await observer.queues())["dead_letters"].active
+        dataverse = await observer.dataverse()
         return Burst(
             order=order,
             records=len(enqueued),
@@ -121,13 +146,30 @@ async def run_burst(directory: Path, *, records: int, order: str, report: Report
             latencies=latencies(expectations, stored, persons, enqueued),
             calls=calls_of(stats),
             host=host,
-            dataverse=await observer.dataverse(),
+            dataverse=dataverse,
             cpu=used,
-            dead_letters=(await observer.queues())["dead_letters"].active,
+            dead_letters=dead_letters,
             upserts=upserts(stored, first),
-            problems=list((await verify(expectations, stack.addresses.endpoints())).differences()),
+            problems=problems,
             samples=samples,
+            known=len(addresses),
+            updates=await _updates(stack, observer, world, order, report) if again else None,
         )
+
+
+async def _updates(stack: Stack, observer: Observer, world: World, order: str, report: Report) -> Calls:
+    """Change every row once more, and give Marketo's calls for that."""
+    report("changing every row once more")
+    edited(world)
+    await observer.seed(world)
+    async with _producer(sum(1 for _ in world.synced()), order) as producer:
+        await producer.tell(stack.addresses.service_bus)
+        await producer.hear()
+        await observer.reset()
+        await producer.tell("go")
+        await producer.hear()
+    await until_idle(observer)
+    return calls_of(await observer.marketo())
 
 
 def enqueue_times(changes: Sequence[Reference], batches: Sequence[tuple[float, int]]) -> dict[Reference, float]:

@@ -38,6 +38,10 @@ class Observer:
         """Put a world's rows into Dataverse, without notifications."""
         await self._ask("POST", f"{self._dataverse}/seed", json=world.seed_body())
 
+    async def seed_marketo(self, records: dict[str, list[dict[str, Any]]]) -> None:
+        """Put records into Marketo, as somebody else has made them."""
+        await self._ask("POST", f"{self._marketo}/seed", json=records)
+
     async def marketo(self) -> dict[str, Any]:
         """Marketo's counters: calls, records, limits used, how many records are stored."""
         found: dict[str, Any] = await self._ask("GET", f"{self._marketo}/stats")

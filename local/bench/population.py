@@ -1,6 +1,7 @@
 """What a burst is made of: a world of so many changed rows, and the order in which their changes are posted."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from local.world.build import build
@@ -8,6 +9,8 @@ from local.world.model import LOOKUP_TABLE, SYNCED_TABLES, Reference, Row, Size,
 
 #: Within so many changes of an import anything may overtake anything: Dataverse posts from many workers.
 DISORDER = 200
+#: When every row has been changed again.
+LATER = "2026-11-01T09:00:00Z"
 #: The smallest world with every special case in it.
 LEAST_RECORDS = 600
 #: Rows of these tables come after the rows of tables before them.
@@ -39,6 +42,22 @@ def world_of(records: int, seed: int = 1) -> World:
             if "modifiedon" in row:
                 row["modifiedon"] = row["createdon"]
     return world
+
+
+def known_addresses(world: World, count: int) -> list[str]:
+    """The e-mail addresses of so many persons, each of which no other person has, evenly spread."""
+    persons = [row for table in ("contact", "lead") for row in world.rows[table].values()]
+    times = Counter(str(row.get("emailaddress1") or "").lower() for row in persons)
+    unique = sorted(address for address, number in times.items() if address and number == 1)
+    return unique[:: max(1, len(unique) // count)][:count] if count else []
+
+
+def edited(world: World) -> None:
+    """Somebody has changed every row since it was made."""
+    for rows in world.rows.values():
+        for row in rows.values():
+            if "modifiedon" in row:
+                row["modifiedon"] = LATER
 
 
 def in_import_order(world: World, chance: random.Random) -> list[Reference]:

@@ -43,7 +43,8 @@ def by_name(figures: list[Figure]) -> dict[str, Figure]:
 def test_a_bursts_calls_and_processor_time_are_per_record() -> None:
     sampled = burst(1000, upserts=3, worker_cpu=9.0, samples={"own": 25, "azure.functions": 65, "host": 10})
     found = by_name(list(report.burst_figures(burst(1000, upserts=3, worker_cpu=1.2), sampled)))
-    assert (found["upsert calls"].value, found["upsert calls"].verdict) == (3, "met")
+    assert found["upsert calls"].value == 3
+    assert found["all Marketo calls, first seen"].verdict == "met"
     assert (found["all Marketo calls"].value, found["all Marketo calls"].verdict) == (5, "missed")
     assert found["inside invocations, CPU"].value == pytest.approx(1.08)
     assert found["local host in the worker's process, CPU"].value == pytest.approx(0.12)
