@@ -161,8 +161,9 @@ async def _row(context: Context, table: str, id_: str) -> Row:
     winner = f"{found_winner.table} {found_winner.id}" if found_winner else ""
     qualified = is_qualified(table, person.row)
     if table == "lead" and "contact" in context.config.tables:
-        made = await contacts_of(context.dataverse, _schema(context), [id_])
-        qualified, winner = (True, f"contact {made[id_]}") if id_ in made else (qualified, winner)
+        made = await contacts_of(context.dataverse, _schema(context), {id_: qualified})
+        winner = f"contact {made[id_]}" if id_ in made else winner
+        qualified = bool(winner)
     subject = person.subject
     email = str(person.details.get("email") or "")
     return Row(table, id_, True, subject.name, email, subject.kept_out, qualified, winner)

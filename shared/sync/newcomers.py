@@ -1,6 +1,6 @@
 """Persons that Marketo does not have by their key: one human is one person there (lifecycle.md 1 and 2).
 
-    a lead that was qualified     ▸ nothing is created: its contact goes on as its person
+    a lead that became a contact  ▸ nothing is created: the contact goes on as its person
     a contact from such a lead    ▸ the lead's person, which gets the contact's id
     one person with its address   ▸ that person is adopted, unless it has another Dynamics id
     several                       ▸ [person] ambiguous in sync.toml
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from ..config.sync_toml import PersonPolicy
 from ..dataverse.client import API, DataverseClient
@@ -31,7 +31,7 @@ from .schema import Schema
 
 log = logging.getLogger(__name__)
 
-#: A lead that has become a contact: whatever is changed in it, nothing is created for it.
+#: A lead that a contact stands for: whatever is changed in it, nothing is created for it.
 QUALIFIED = Skipped("Qualified")
 #: Marketo's code for a filter that more than 1,000 persons match (marketo.md 1).
 TOO_MANY = "1003"
@@ -102,19 +102,16 @@ class Newcomers:
     async def _qualified(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Leads that a contact comes from, by Qualify or by somebody's own process: the contact stands for them."""
         leads = {c.key: c for c in candidates if c.records[0].table == "lead"}
-        history = {key for key, candidate in leads.items() if candidate.is_history}
-        for key in history | await self._with_contact(leads.keys() - history, batch.deadline):
+        stands_for = {key for key, candidate in leads.items() if candidate.winner}
+        unnamed = {key: candidate.is_history for key, candidate in leads.items() if key not in stands_for}
+        if unnamed and "contact" in self._tables:
+            stands_for |= (await contacts_of(self._dataverse, self._schema, unnamed, deadline=batch.deadline)).keys()
+        for key in stands_for & leads.keys():
             candidate = leads[key]
             if candidate.is_absent:
                 batch.decide(candidate.records, QUALIFIED)
             else:
                 candidate.write, candidate.is_history = Write.UPDATE, True
-
-    async def _with_contact(self, leads: Collection[str], deadline: float) -> set[str]:
-        """Those of these leads that a contact comes from which is synced."""
-        if not leads or "contact" not in self._tables:
-            return set()
-        return (await contacts_of(self._dataverse, self._schema, leads, deadline=deadline)).keys() & set(leads)
 
     async def _continue(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Contacts go on as the persons of the leads that they come from."""
@@ -191,14 +188,21 @@ class Newcomers:
 
 
 async def contacts_of(
-    dataverse: DataverseClient, schema: Schema, leads: Iterable[str], *, deadline: float | None = None
+    dataverse: DataverseClient, schema: Schema, leads: Mapping[str, bool], *, deadline: float | None = None
 ) -> dict[str, str]:
-    """The synced contacts that come from these leads, by lead; at most 300 leads."""
+    """The contacts that stand for these leads, by lead; at most 300 leads, each with whether it was qualified.
+
+    For a lead that is still open, only a contact that is synced does.
+    """
     chosen = await schema.filter_of("contact")
     columns = ",".join(sorted({"contactid", ORIGIN, *chosen.columns}))
     either = " or ".join(f"{ORIGIN} eq {lead}" for lead in sorted(leads))
     found = await dataverse.query(f"{API}/contacts?$select={columns}&$filter={either}", deadline=deadline)
-    return {origin_of(row): str(row.get("contactid")).lower() for row in found if not chosen.excludes(row)}
+    return {
+        lead: str(row.get("contactid")).lower()
+        for row in found
+        if leads.get(lead := origin_of(row)) or not chosen.excludes(row)
+    }
 
 
 def _is_open(batch: Batch, candidate: Candidate) -> bool:

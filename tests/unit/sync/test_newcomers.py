@@ -167,6 +167,17 @@ class TestQualify:
         assert await world.sync(world.lead(1, state=1, new_synctomkto=False)) == [Skipped("Filtered")]
         assert await world.sync(world.contact(2, lead=1)) == [CREATED]
 
+    async def test_a_qualified_lead_without_a_contact_is_a_person_of_its_own(self, world: World) -> None:
+        lead = world.lead(1, state=1)
+        assert await world.sync(lead) == [CREATED]
+        assert await world.sync(lead) == [UPDATED]
+
+    async def test_a_qualified_lead_whose_contact_is_kept_out_is_updated_and_never_created(self, world: World) -> None:
+        world.contact(2, lead=1, new_synctomkto=False)
+        assert await world.sync(world.lead(1, state=1)) == [QUALIFIED]
+        world.marketo.has(1, "ann@x.com", guid(1))
+        assert await world.sync(world.lead(1, state=1)) == [UPDATED]
+
     async def test_of_two_contacts_from_one_lead_one_continues(self, world: World) -> None:
         await world.sync(world.lead(1))
         outcomes = await world.sync(world.contact(2, lead=1), world.contact(3, lead=1))
