@@ -102,6 +102,7 @@ class Preview:
         return Candidate(
             [Record(table, id_, self._now())], {}, {}, key=id_, write=None, is_absent=True, origin=origin,
             body=json.dumps({"email": record.get("email")}).encode(), is_history=is_qualified(table, row),
+            winner=winner_of(table, row),
         )  # fmt: skip
 
     async def _place(self, candidates: list[Candidate]) -> list[tuple[Candidate, Outcome | None]]:

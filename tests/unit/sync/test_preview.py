@@ -65,7 +65,7 @@ async def test_contacts_of_every_kind(world: World) -> None:
 
 async def test_leads_that_were_qualified_are_left_alone(world: World) -> None:
     world.marketo.has(7, "ann@x.com")
-    world.lead(1, state=1)
+    world.lead(1, state=1, **to("_parentcontactid_value", "contact", guid(9)))
     world.lead(2)
     world.contact(3, lead=2)
     world.lead(4)
