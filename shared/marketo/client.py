@@ -276,7 +276,7 @@ def _names(request: Request) -> frozenset[str]:
     """The fields that a call named: only these may be quoted from Marketo's text."""
     query = {**httpx.QueryParams(request.url.partition("?")[2]), **(request.form or {})}
     names = {query.get("filterType", ""), *query.get("fields", "").split(",")}
-    if request.content is not None:
+    if request.content:
         body = json.loads(request.content)
         names |= {body.get("lookupField", ""), *(name for record in body.get("input", ()) for name in record)}
     return frozenset(name for name in names if name)

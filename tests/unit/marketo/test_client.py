@@ -154,6 +154,31 @@ async def test_an_update_by_another_field_creates_nothing() -> None:
     assert json.loads(world.requests[0].content) == expected
 
 
+async def test_persons_are_created_in_the_partition_of_sync_toml_and_updates_do_not_name_it() -> None:
+    world = World(ok([{"id": 7, "status": "created"}]), ok([{"id": 7, "status": "updated"}]))
+    world.client.partition = "Germany"
+    for write in (Write.UPSERT, Write.UPDATE):
+        await world.client.upsert(PERSON, [b"{}"], write=write, deadline=FAR, begin=world.begin)
+    assert [json.loads(each.content).get("partitionName") for each in world.requests] == ["Germany", None]
+
+
+async def test_a_merge_names_winner_and_losers_and_has_a_content_type_though_it_is_empty() -> None:
+    world = World(ok())
+    await world.client.merge(7, [8, 9], deadline=FAR, begin=world.begin)
+    (request,) = world.requests
+    assert (request.method, request.url.path) == ("POST", "/rest/v1/leads/7/merge.json")
+    assert request.url.params["leadIds"] == "8,9"
+    assert (request.headers["Content-Type"], request.content, world.begun) == ("application/json", b"", 1)
+
+
+async def test_a_merge_that_marketo_refuses_keeps_its_code() -> None:
+    with pytest.raises(MarketoError) as refused:
+        await (world := World(refusal("1004", "Lead '8' not found"))).client.merge(
+            7, [8], deadline=FAR, begin=world.begin
+        )
+    assert refused.value.code == "1004"
+
+
 async def test_each_record_has_its_result_by_position() -> None:
     skipped = {"seq": 1, "status": "skipped", "reasons": [{"code": "1003", "message": "Invalid data"}]}
     world = World(ok([{"id": 7, "status": "created"}, skipped, {"marketoGUID": "dff", "status": "updated"}]))
