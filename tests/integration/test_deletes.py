@@ -1,4 +1,4 @@
-"""Rows that are gone, and the Marketo simulator, which takes and refuses deletions as Marketo does."""
+"""Rows that are gone or were merged away, and a Marketo that deletes, merges and refuses as the real one does."""
 
 import time
 from collections.abc import AsyncIterator
@@ -18,9 +18,9 @@ from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.limiter import Pacer
 from shared.model.entities import ENTITIES
-from shared.model.outcome import Failed, Outcome, Removed, Retry, Skipped, Synced
+from shared.model.outcome import Failed, Merged, Outcome, Parent, Removed, Retry, Skipped, Synced
 from shared.model.record import Record
-from tests.support.values import NOON, guid
+from tests.support.values import NOON, guid, to
 from tests.support.vendors import Vendors
 
 FLAG = "dynamicsDeleted"
@@ -34,9 +34,10 @@ class Dataverse(Vendors):
 
     def __init__(self) -> None:
         self.there: set[str] = set()
+        self.values: dict[str, dict[str, Any]] = {}
 
     async def rows(self, _set: str, key: str, ids: list[str], *_: Any, **__: Any) -> dict[str, dict[str, Any]]:
-        return {id_: {key: id_} for id_ in ids if id_ in self.there}
+        return {id_: {key: id_, **self.values.get(id_, {})} for id_ in ids if id_ in self.there}
 
     async def statuses(self, _set: str, _key: str, ids: list[str], **_: Any) -> list[int]:
         return [200 if id_ in self.there else 404 for id_ in ids]
@@ -112,6 +113,21 @@ async def test_a_person_is_unlinked(world: World) -> None:
     (person,) = await world.records("leads")
     assert (person.get("externalPersonId"), person.get("externalSalesPersonId")) == (None, None)
     assert (person["email"], person["externalCompanyId"]) == ("a@b.com", ACCOUNT)
+
+
+async def test_a_person_is_merged_in_marketo_with_its_roles_and_a_second_time_nothing_happens(world: World) -> None:
+    winner = guid(11)
+    person = {"externalPersonId": winner, "email": "w@b.com"}
+    await world.marketo.sync("leads", [person], lookupField="externalPersonId")
+    world.dataverse.there |= {PERSON, winner}
+    world.dataverse.values[PERSON] = {"merged": True, **to("_masterid_value", "contact", winner)}
+    into = Parent("person", "contact", winner)
+    loser = Record("contact", PERSON, NOON)
+    assert await world.sync(loser, merged="merge") == Merged("Merged", into, "merged")
+    (left,) = await world.records("leads")
+    assert (left["externalPersonId"], left["email"], left["externalCompanyId"]) == (winner, "w@b.com", ACCOUNT)
+    assert {role["leadId"] for role in await world.records(ROLES)} == {left["id"]}
+    assert await world.sync(loser, merged="merge") == Merged("Merged", into)
 
 
 async def test_an_opportunity_goes_with_its_roles(world: World) -> None:
