@@ -271,7 +271,7 @@ async def test_nothing_secret_is_in_any_log_error_or_address(
         try:
             await client.organization_id()
             auth.refuse(await auth.token())
-            await client.organization_id()
+            await client.get(f"{API}/WhoAmI")
         except MsiSyncError as error:
             texts = [str(error), repr(error), "".join(traceback.format_exception(error))]
     assert {"msal.token_cache", "urllib3.connectionpool", "httpx"} & {record.name for record in caplog.records}
