@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ..azure.service_bus import Bus, Outgoing, Properties
@@ -12,7 +12,7 @@ from ..config.settings import QueueSettings
 from ..dataverse.notifications import Notification, parse
 from ..marketo.client import MarketoClient
 from ..model.dead_letter import FIRST_SEEN, Explanation
-from ..model.entities import ENTITIES, OPPORTUNITY, REFERENCE_TABLES, Entity
+from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, REFERENCE_TABLES, Entity
 from ..model.errors import BrokerUnavailableError, MessageError, MsiSyncError, NotificationError
 from ..model.outcome import Failed, Merged, Outcome, Parent, Removed, Skipped, Synced, of_error
 from ..model.record import Record, coalesce, encode, read, timestamp
@@ -35,6 +35,8 @@ from .statistics import Counts
 
 log = logging.getLogger(__name__)
 
+#: Opportunities of which is remembered that their roles were sent; of another one they are sent once more.
+MOST_ROLES_SENT = 100_000
 #: How long notifications wait when Dataverse cannot be asked whose they are.
 ORGANIZATION_SECONDS = 60
 
@@ -73,6 +75,7 @@ class Pipeline:
     now: Callable[[], datetime]
     note: Note = unnoted
     delivered: Callable[[datetime], None] = lambda _: None
+    _roles_sent: dict[str, None] = field(default_factory=dict, init=False)
 
     async def accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
         """Take a webhook in: (HTTP status, text). 202 means that the change is in the queue for good."""
@@ -222,10 +225,19 @@ class Pipeline:
         return outcomes
 
     async def _send_roles(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> None:
-        """Sync the roles of opportunities that may have another primary contact, or are new in Marketo."""
+        """Sync the roles of opportunities that may have another primary contact, or may be new in Marketo.
+
+        Marketo says "updated" as well of one that a process has created which was killed before it came here. So each
+        process does this once for each opportunity that it syncs.
+        """
         routed = Routed()
-        routed.add_roles(filter(None, (_roles_of(entity, record, outcome) for record, outcome in outcomes)))
+        found = (_roles_of(entity, record, outcome, done=record.id in self._roles_sent) for record, outcome in outcomes)
+        routed.add_roles(filter(None, found))
         await self.bus.send(self._work(routed, windows))
+        for record in routed.records.get(OPPORTUNITY_ROLE.name, ()):
+            self._roles_sent[record.id] = None
+        while len(self._roles_sent) > MOST_ROLES_SENT:
+            del self._roles_sent[next(iter(self._roles_sent))]
 
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""
@@ -320,16 +332,16 @@ def _winners(outcomes: Sequence[tuple[Record, Outcome]]) -> list[Record]:
     ]
 
 
-def _roles_of(entity: Entity, record: Record, outcome: Outcome) -> Record | None:
+def _roles_of(entity: Entity, record: Record, outcome: Outcome, *, done: bool) -> Record | None:
     """The record of opportunity roles that follows from an opportunity, if one does.
 
-    One that is new in Marketo has no old roles there. One that was asked for may be new, though Marketo does not say
-    so: the answer to the first call may have been lost.
+    One that is new in Marketo has no old roles there. `done`: it has followed before, from this process.
     """
     if entity is not OPPORTUNITY or not isinstance(outcome, Synced):
         return None
     is_new = outcome.anew or outcome.status == "created"
-    if not (is_new or record.deciding or record.forced or record.requested or record.filter_changed):
+    done = done or outcome.status == "covered"
+    if done and not (is_new or record.deciding or record.forced or record.requested or record.filter_changed):
         return None
     asked = record.deciding or record.forced or record.filter_changed
     return Record(

@@ -725,10 +725,18 @@ async def test_the_roles_of_an_opportunity_follow_when_they_may_be_others(
     assert found == replace(DEAL, additive=additive, forced=facts.get("forced", False))
 
 
+async def test_the_roles_of_an_opportunity_follow_once_from_each_process_though_marketo_had_it(world: World) -> None:
+    """The process that created it may have been killed before its roles were sent."""
+    (roles,) = await roles_after(world, DEAL, Synced("updated"))
+    assert roles.additive
+    world.sent.clear()
+    world.settled.clear()
+    assert await roles_after(world, DEAL, Synced("updated")) == []
+
+
 @pytest.mark.parametrize(
     ("facts", "outcome"),
     [
-        ({}, Synced("updated")),
         ({}, COVERED),
         ({"deciding": True}, Skipped("Filtered")),
         ({}, Failed("1002", "no name")),
