@@ -125,12 +125,13 @@ NEW = 0.5
 def simulate(stream: str, *, seconds: int = DAY_SECONDS, away: tuple[float, float] = NEVER) -> Day:
     """One day of a stream, as long as `seconds`; `away`: from when to when Marketo is."""
     logger = logging.getLogger("shared")
-    before, logger.level = logger.level, logging.CRITICAL  # an outage is what is simulated
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)  # an outage is what is simulated
     time = Time(START)
     try:
         return time.run(_day(time, stream, seconds, away))
     finally:
-        logger.level = before
+        logger.setLevel(before)
 
 
 def day_figures(day: Day) -> Iterator[Figure]:

@@ -118,12 +118,13 @@ class Limited(Marketo):
 def simulate(changes: int, *, left: int) -> Quota:
     """A burst of so many changed persons when so many calls of the share are left."""
     logger = logging.getLogger("shared")
-    before, logger.level = logger.level, logging.CRITICAL  # that it stops is what is simulated
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)  # that it stops is what is simulated
     time = Time(EVENING)
     try:
         return time.run(_simulate(time, changes, left))
     finally:
-        logger.level = before
+        logger.setLevel(before)
 
 
 def quota_figures(quota: Quota) -> Iterator[Figure]:
