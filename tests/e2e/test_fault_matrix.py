@@ -34,8 +34,9 @@ ENTITIES = ("sales_person", "company", "person", "opportunity", "opportunity_rol
 SMALLEST = Size(users=10, accounts=8, persons=80, opportunities=20, connections=40)
 EDITED = 10
 #: What the organisation costs without any fault is about 40 calls, ten of them since each function reads Marketo's
-#: schema in a process of its own; each fault and restart may add some.
-MOST_CALLS = 100
+#: schema in a process of its own. Each fault and restart adds some, and on a busy machine the changes arrive in more
+#: and smaller batches. A storm would cost more than a call for each of the 158 records.
+MOST_CALLS = 150
 #: How long a healed system may take to finish; longer where a call must first run into the client's own timeout.
 SETTLED_SECONDS, TIMEOUT_SECONDS = 60.0, 240.0
 ALL = os.environ.get("MSISYNC_FAULTS") == "all"
@@ -134,8 +135,8 @@ def dataverse(times: int = 3, **details: Any) -> Fault:
 
 @asynccontextmanager
 async def one_poisonous_record(cell: Cell) -> AsyncIterator[Struck]:
-    """611 for every call that has one contact in it, for ever."""
-    tied = json.dumps(cell.world.rows["connection"])
+    """611 for every call that has one contact in it, for ever. No role waits for it: it would wait for a day."""
+    tied = json.dumps([cell.world.rows["connection"], cell.world.rows["opportunity"]])
     poison = next(id_ for id_ in list(cell.world.rows["contact"])[EDITED:] if id_ not in tied)
     cell.poison["contact", poison] = "611"
     await cell.system.fault("poison", path=LEADS, field="externalPersonId", value=poison, count=None)
