@@ -30,6 +30,9 @@ param dataverseAuth string
 param marketoUrl string
 param marketoClientId string
 
+@description('Whether the vault has the address that is told of the end of a long run.')
+param notify bool
+
 @description('The settings that have a default, by name.')
 param settings object
 
@@ -60,7 +63,8 @@ var dataverseSecrets = {
   certificate: { DATAVERSE_CLIENT_CERTIFICATE: 'dataverse-client-certificate' }
   managed_identity: {}
 }
-var secrets = union({ MARKETO_CLIENT_SECRET: 'marketo-client-secret' }, dataverseSecrets[dataverseAuth])
+var notifySecrets = notify ? { NOTIFY_URL: 'notify-url' } : {}
+var secrets = union({ MARKETO_CLIENT_SECRET: 'marketo-client-secret' }, dataverseSecrets[dataverseAuth], notifySecrets)
 var references = toObject(
   items(secrets),
   secret => secret.key,

@@ -66,6 +66,9 @@ param storageSku string = 'Standard_ZRS'
 @description('Storage and Key Vault without public addresses. Operators then work from inside the network.')
 param privateNetwork bool = false
 
+@description('Whether the Key Vault has notify-url, the address that is told of the end of a long run (NOTIFY_URL).')
+param notify bool = false
+
 @description('The part of the traces that is kept, 0 to 1, as text; metrics and logs are always kept.')
 param tracesKept string = '1'
 
@@ -180,6 +183,7 @@ module app 'app.bicep' = {
     dataverseAuth: dataverseAuth
     marketoUrl: marketoUrl
     marketoClientId: marketoClientId
+    notify: notify
     settings: settings
     pythonVersion: pythonVersion
     instanceMemoryMB: instanceMemoryMB

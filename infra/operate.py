@@ -27,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 #: What each way of signing in to Dynamics keeps in the Key Vault, as in app.bicep; and Marketo's, always.
 MARKETO_SECRETS = {"MARKETO_CLIENT_SECRET": "marketo-client-secret"}
+NOTIFY_SECRETS = {"NOTIFY_URL": "notify-url"}
 DATAVERSE_SECRETS = {
     "client_secret": {"DATAVERSE_CLIENT_SECRET": "dataverse-client-secret"},
     "password": {"DATAVERSE_CLIENT_SECRET": "dataverse-client-secret", "DATAVERSE_PASSWORD": "dataverse-password"},
@@ -190,7 +191,9 @@ def read_again(values: Mapping[str, str], az: Run) -> None:
 
 def secrets(values: Mapping[str, str], az: Run = run, ask: Callable[[str], str] = getpass.getpass) -> None:
     """Ask for each secret, keep it, and have the app read them again. An empty answer leaves one as it is."""
-    for setting, name in secret_names(values["DATAVERSE_AUTH"]).items():
+    notifies = values.get("NOTIFY", "").lower() == "true"
+    names = secret_names(values["DATAVERSE_AUTH"]) | (NOTIFY_SECRETS if notifies else {})
+    for setting, name in names.items():
         if setting == "DATAVERSE_CLIENT_CERTIFICATE":
             path = ask("Path of a PEM file with private key and certificate (empty: leave it): ")
             value = Path(path).read_text(encoding="utf-8") if path else ""

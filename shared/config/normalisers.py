@@ -187,6 +187,13 @@ def webhook(given: str) -> str:
     return given
 
 
+def notify(given: SecretStr) -> SecretStr:
+    """An address that takes a POST, kept as it is: its path and query hold the key."""
+    if given.get_secret_value():
+        _https(given.get_secret_value())
+    return given
+
+
 def no_blanks(given: Text) -> Text:
     """Blanks around it came with pasting, and no sign-in works with them (of a password, dataverse.md 6.1)."""
     text = given.get_secret_value() if isinstance(given, SecretStr) else given

@@ -113,6 +113,7 @@ class MarketoSettings(_Settings):
     longest_call: float = Field(90.0, alias="MARKETO_LONGEST_CALL_SECONDS", ge=1, le=180)
     daily_calls: int = Field(50_000, alias="MARKETO_DAILY_CALLS", ge=1)
     daily_share: float = Field(0.6, alias="MARKETO_DAILY_SHARE", gt=0, le=1)
+    run_share: float = Field(0.4, alias="RUN_DAILY_SHARE", gt=0, le=1)
     trickle_share: float = Field(0.185, alias="TRICKLE_SHARE", gt=0, le=1)
     trickle_window: float = Field(60.0, alias="TRICKLE_SECONDS", ge=0, le=120)
 
@@ -172,6 +173,12 @@ class RegistrationSettings(_Settings):
     webhook_key: SecretStr = Field(SecretStr(""), alias="WEBHOOK_KEY")
 
 
+class NotifySettings(_Settings):
+    """Who is told of the end of a long run, beside Azure's alerts. The address itself is a secret."""
+
+    url: Annotated[SecretStr, AfterValidator(normalisers.notify)] = Field(SecretStr(""), alias="NOTIFY_URL")
+
+
 class StorageSettings(_Settings):
     """Table Storage: a connection string, or an account's table endpoint with an identity."""
 
@@ -218,6 +225,7 @@ class Settings(_Settings):
     storage: StorageSettings
     sync: SyncSettings
     registration: RegistrationSettings
+    notify: NotifySettings
 
 
 _FIELD = re.compile("^app settings: [a-z_]+: ")

@@ -232,6 +232,16 @@ def test_no_secret_shows_in_any_text_of_a_refusal(broken: str) -> None:
         assert all(secret not in text for text in texts)
 
 
+def test_the_address_that_is_told_of_runs_is_a_secret_and_encrypted() -> None:
+    url = "https://prod-1.westeurope.logic.azure.com/workflows/1?sig=s3cret"
+    given = loaded(NOTIFY_URL=url)
+    assert given.notify.url.get_secret_value() == url
+    assert "s3cret" not in repr(given)
+    said = refused(ENVIRONMENT | {"NOTIFY_URL": "http://hook.example/s3cret"})
+    assert "NOTIFY_URL: must be an https:// address" in said
+    assert "s3cret" not in said
+
+
 def example() -> tuple[dict[str, str], str]:
     """The example file: its settings, and its explanations as one text."""
     text = (ROOT / "local.settings.example.json").read_text(encoding="utf-8")

@@ -75,7 +75,7 @@ def secrets() -> dict[str, dict[str, str]]:
 def test_azure_has_every_setting_of_the_product_and_none_that_nobody_reads() -> None:
     queues = {queue["setting"] for queue in json.loads((INFRA / "queues.json").read_text())}
     wired = {*bicep.keys(APP, "connections"), *bicep.keys(APP, "vendors")}
-    secret = {"MARKETO_CLIENT_SECRET", *(name for names in secrets().values() for name in names)}
+    secret = {"MARKETO_CLIENT_SECRET", "NOTIFY_URL", *(name for names in secrets().values() for name in names)}
     assert wired & in_azure().keys() == {"DATAVERSE_CLIENT_ID"}  # the identity's own where that signs in, else as set
     assert {*in_azure(), *queues, *wired, *secret} - PLATFORM == product().keys() - NOT_IN_AZURE.keys()
 
@@ -114,9 +114,10 @@ def test_each_way_to_sign_in_keeps_the_secrets_that_it_needs_in_the_vault() -> N
 
 def test_the_script_keeps_the_secrets_that_the_app_refers_to() -> None:
     assert secrets() == operate.DATAVERSE_SECRETS
-    assert (
-        "union({ MARKETO_CLIENT_SECRET: 'marketo-client-secret' }, dataverseSecrets[dataverseAuth])" in APP.read_text()
-    )
+    always = "union({ MARKETO_CLIENT_SECRET: 'marketo-client-secret' }, dataverseSecrets[dataverseAuth], notifySecrets)"
+    assert always in APP.read_text()
+    assert "notify ? { NOTIFY_URL: 'notify-url' } : {}" in APP.read_text()
+    assert operate.NOTIFY_SECRETS == {"NOTIFY_URL": "notify-url"}
     assert operate.MARKETO_SECRETS == {"MARKETO_CLIENT_SECRET": "marketo-client-secret"}
     assert f"name: '{operate.SEND_RULE}'" in (INFRA / "bus.bicep").read_text()
 

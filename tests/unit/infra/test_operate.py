@@ -78,6 +78,13 @@ def test_secrets_go_through_a_private_file_and_the_app_reads_them_again() -> Non
     assert not [command for command in az.commands if "m-secret" in command or "c-secret" in command]
 
 
+@pytest.mark.parametrize("wanted", ["true", "false", ""])
+def test_the_address_that_is_told_of_runs_is_asked_for_where_it_is_wanted(wanted: str) -> None:
+    az = Az()
+    operate.secrets({**VALUES, "NOTIFY": wanted}, az, lambda prompt: "https://hook" if "NOTIFY_URL" in prompt else "")
+    assert az.kept == ({"notify-url": "https://hook"} if wanted == "true" else {})
+
+
 @pytest.mark.parametrize(("auth", "consents"), [("client_secret", False), ("password", True)])
 def test_the_registration_s_secret_is_hidden(auth: str, consents: bool, capsys: pytest.CaptureFixture[str]) -> None:
     az = Az({"app create": "the-app", "credential reset": "the-secret"})
