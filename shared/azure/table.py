@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
-#: ("upsert", row), ("update", row) or ("delete", row); of a row with an `etag`, only while it has that etag.
+#: ("create", row), ("upsert", row), ("update", row) or ("delete", row); of a row with an `etag`, only while it has that
+#: etag.
 Step = tuple[str, Row]
 #: Rows of one answer, the most that Table Storage gives.
 PAGE = 1000
@@ -100,16 +101,17 @@ class Table:
     async def transact(self, steps: Sequence[Step]) -> list[str] | None:
         """Do these steps, at most 100, of one partition: all of them or none. Gives the new etags.
 
-        None: a row is gone or was changed, so nothing was done.
+        None: a row is gone or was changed, or one to be created is there already, so nothing was done.
         """
         only_upserts = all(operation == "upsert" for operation, _ in steps)
+        needs_none = all(operation in ("create", "upsert") for operation, _ in steps)
         prepared: list[Any] = [_prepared(*step) for step in steps]
         with storage_errors():
             try:
                 work = partial(self._transact, prepared)
-                answers = await (self._creating(work) if only_upserts else work())
+                answers = await (self._creating(work) if needs_none else work())
             except sdk.core_errors.HttpResponseError as error:
-                if only_upserts or error.status_code not in (404, 412):  # gone, or written anew
+                if only_upserts or error.status_code not in (404, 409, 412):  # gone, there already, or written anew
                     raise
                 return None
         return [str(answer.get("etag", "")) for answer in answers]

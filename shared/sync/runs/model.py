@@ -1,0 +1,175 @@
+"""A run: what it covers, where it is, and which changes of its state there are. Pure.
+
+A run goes through tables of Dynamics, parents first, and sends their rows to the queues, as notifications would. It is
+one row of the shared state, and each page of up to 300 records is another (page.py). So it survives every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ...model.entities import TABLES
+from ...model.errors import MsiSyncError
+from ...model.record import Stamp
+
+
+class RunKind(StrEnum):
+    """What a run is for."""
+
+    INITIAL_SYNC = "initial-sync"
+    QUICK_SYNC = "quick-sync"
+    RECONCILE = "reconcile"
+
+
+class RunState(StrEnum):
+    """Whether it goes on. The last three are final."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+#: The states that a run does not leave any more.
+FINAL = frozenset({RunState.COMPLETE, RunState.CANCELLED, RunState.FAILED})
+
+
+class RunRefusedError(MsiSyncError):
+    """A run cannot be started or changed like that. `run_id`: the run that is in the way, if one is."""
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__("RunRefused", message)
+        self.run_id = run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The rows of a run: those of `tables` that `filter`, in OData, and the ranges of times let through.
+
+    `created` and `changed` are (since, before), each None where it is open. `fields`: only these fields of Marketo are
+    sent, and only to records that it has; empty: all that sync.toml maps. The sync filter of sync.toml decides as well.
+    """
+
+    tables: tuple[str, ...]
+    filter: str = ""
+    created: tuple[Stamp | None, Stamp | None] = (None, None)
+    changed: tuple[Stamp | None, Stamp | None] = (None, None)
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is in a table: the next page is read by `link`, or from rows created at `since` on.
+
+    `pages` and `rows` are stored so far. `expected`: rows, as the plan counted them; None: nobody has. `all_read`: no
+    page follows. `complete`: that was announced, with nothing of the table left to do.
+    """
+
+    since: str = ""
+    link: str = ""
+    pages: int = 0
+    rows: int = 0
+    expected: int | None = None
+    all_read: bool = False
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it is stored. `started_by` names a person or a function, for people.
+
+    `reason`: why it failed, or was stopped. `carried_at`: when the app last worked on it. `waits_for` and
+    `waits_until`: why it sends nothing at present, and until when, if that is known. `expected_end`: see carrier.py.
+    """
+
+    id: str
+    kind: RunKind
+    scope: Scope
+    started_at: Stamp
+    started_by: str = ""
+    state: RunState = RunState.RUNNING
+    tables: dict[str, Progress] = field(default_factory=dict)
+    announced: bool = False
+    changed_at: Stamp | None = None
+    ended_at: Stamp | None = None
+    reason: str = ""
+    carried_at: Stamp | None = None
+    waits_for: str = ""
+    waits_until: Stamp | None = None
+    expected_end: Stamp | None = None
+    etag: str = field(default="", compare=False)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its state is final."""
+        return self.state in FINAL
+
+    @property
+    def in_order(self) -> list[str]:
+        """Its tables, parents first."""
+        return in_order(self.scope.tables)
+
+    def table(self, name: str, **changes: Any) -> Run:
+        """The run with these changes of a table's progress."""
+        return replace(self, tables={**self.tables, name: replace(self.tables[name], **changes)})
+
+    def to(self, state: RunState, now: datetime, reason: str = "") -> Run:
+        """The run in another state. Raises RunRefusedError where that makes no sense; the same state is left as it is.
+
+        A run that was paused, resumed or cancelled before may be so again: a command that got no answer is repeated.
+        """
+        if state is self.state:
+            return self
+        if self.is_over:
+            raise RunRefusedError(f"run {self.id} is {self.state} already", self.id)
+        ended = now if state in FINAL else None
+        changed = replace(self, state=state, changed_at=now, ended_at=ended, reason=reason)
+        return replace(changed, waits_for="", waits_until=None, expected_end=None)
+
+
+def in_order(tables: Sequence[str]) -> list[str]:
+    """These tables by the tiers of their entities, parents first, and by name within a tier."""
+    return sorted(tables, key=lambda table: (TABLES[table][0].tier, table))
+
+
+def new_run(
+    kind: RunKind,
+    scope: Scope,
+    now: datetime,
+    *,
+    unique: str,
+    started_by: str = "",
+    expected: Mapping[str, int] | None = None,
+) -> Run:
+    """A run that has not begun. `unique`: some hexadecimal digits by which its id differs from those of this second.
+
+    `expected`: rows by table, as a plan counted them. Raises RunRefusedError for a scope that has no sense.
+    """
+    if not scope.tables or len(set(scope.tables)) != len(scope.tables):
+        raise RunRefusedError("name the tables of the run, each of them once")
+    if unknown := sorted(set(scope.tables) - TABLES.keys()):
+        raise RunRefusedError(f"no tables that are synced: {', '.join(unknown)}")
+    tables = {name: Progress(expected=(expected or {}).get(name)) for name in scope.tables}
+    id_ = f"{now:%Y%m%d-%H%M%S}-{unique[:4]}"
+    return Run(id_, kind, scope, now, started_by, tables=tables)
+
+
+_RUN = TypeAdapter(Run)
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """A run as its row has it."""
+    found: dict[str, Any] = _RUN.dump_python(run, mode="json", exclude={"etag"})
+    return found
+
+
+def from_json(value: object, etag: str = "") -> Run:
+    """The run of `as_json`. Raises ValueError for what is none."""
+    return replace(_RUN.validate_python(value), etag=etag)

@@ -1,0 +1,164 @@
+"""A page of a run: up to 300 rows of one table, and what has become of each. Pure.
+
+A record's state only ever moves up in one order, `RANKS`. So the same news twice, or in another order, changes nothing,
+and nothing is counted: the numbers of a run are always those of the states in its pages.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ...model.outcome import Deferred, Failed, Outcome, Removed, Retry, Skipped, Synced
+from ...model.safe_text import redacted
+from ..routing import chunked
+from ..settlement import REPEATED
+
+#: Records of a page: a full call of Marketo.
+PAGE = 300
+#: Longest text that a page keeps of a code.
+MESSAGE_LENGTH = 200
+
+#: Not in its queue yet; there, or about to be; to be tried again; parked until its parent comes.
+UNSENT, OPEN, RETRYING, PARKED = "unsent", "open", "retrying", "parked"
+#: States of a record that the run still has to do with.
+UNFINISHED = (UNSENT, OPEN, RETRYING, PARKED)
+#: What has not become of a record: before its code, and before its reason.
+FAILED, SKIPPED = "failed", "skipped"
+#: Marketo has it.
+UNCHANGED, UPDATED, ADOPTED, CREATED = "unchanged", "updated", "adopted", "created"
+IN_MARKETO = (UNCHANGED, UPDATED, ADOPTED, CREATED)
+#: The one order of states. A record that came once more is what the run has made of it: "created", not "updated"; and
+#: in Marketo, whatever a later try said.
+RANKS = {state: rank for rank, state in enumerate((*UNFINISHED, FAILED, SKIPPED, *IN_MARKETO))}
+
+#: What Marketo, or the sync, says of a record that is there.
+_OF_STATUS = {"created": CREATED, "updated": UPDATED, "adopted": ADOPTED}
+
+
+def state_of(outcome: Outcome) -> str | None:
+    """What an outcome makes of a record; None: nothing new, because it comes again in a moment."""
+    match outcome:
+        case Synced():
+            return _OF_STATUS.get(outcome.status, UNCHANGED)
+        case Failed():
+            return f"{FAILED}:{outcome.code}"
+        case Skipped() if outcome == REPEATED:
+            return f"{FAILED}:{outcome.reason}"
+        case Skipped() | Removed():
+            return f"{SKIPPED}:{outcome.reason}"
+        case Deferred() | Retry():
+            return PARKED if isinstance(outcome, Deferred) else RETRYING
+        case _:
+            return None
+
+
+def message_of(outcome: Outcome) -> tuple[str, str] | None:
+    """(code, text) of a failure, as the page keeps it for the report."""
+    if not isinstance(outcome, Failed):
+        return None
+    return outcome.code, redacted(outcome.message)[:MESSAGE_LENGTH]
+
+
+def _rank(state: str) -> tuple[int, str]:
+    return RANKS[state.partition(":")[0]], state
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`states` of records by id. When nothing is left to do, those in Marketo are taken out, and only `folded`, the
+    number by state, tells of them. `messages`: one text for each code of a failure. `sent_at`: when the records that
+    are open were sent last, the `sends`-th time.
+    """
+
+    run: str
+    table: str
+    number: int
+    states: dict[str, str]
+    folded: dict[str, int] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
+    sent_at: datetime | None = None
+    sends: int = 0
+    etag: str = field(default="", compare=False)
+
+    @property
+    def mark(self) -> str:
+        """What its records carry: whose they are."""
+        return f"{self.run}/{self.table}/{self.number}"
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many of its records are in each state."""
+        return Counter(self.states.values()) + Counter(self.folded)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the run has nothing left to do with it."""
+        return not any(state in UNFINISHED for state in self.states.values())
+
+    def ids(self, state: str) -> list[str]:
+        """The records in this state."""
+        return [id_ for id_, found in self.states.items() if found == state]
+
+    def told(self, news: Mapping[str, str], messages: Mapping[str, str] | None = None) -> Page:
+        """The page after these states by id; what it does not know is ignored, as it is of records that are done."""
+        states = dict(self.states)
+        for id_, state in news.items():
+            if id_ in states:
+                states[id_] = max(states[id_], state, key=_rank)
+        kept = {**self.messages, **(messages or {})}
+        codes = {state.partition(":")[2] for state in states.values() if state.startswith(FAILED)}
+        page = replace(self, states=states, messages={code: text for code, text in kept.items() if code in codes})
+        return page._fold() if page.is_closed else page
+
+    def sent(self, now: datetime) -> Page:
+        """The page after its records that wait for it have been sent to the queue."""
+        page = self.told(dict.fromkeys(self.ids(UNSENT), OPEN))
+        return replace(page, sent_at=now, sends=self.sends + 1)
+
+    def _fold(self) -> Page:
+        done = Counter(state for state in self.states.values() if state in IN_MARKETO)
+        left = {id_: state for id_, state in self.states.items() if state not in IN_MARKETO}
+        return replace(self, states=left, folded=dict(Counter(self.folded) + done))
+
+
+def pages_of(run: str, table: str, first: int, ids: Sequence[str]) -> list[Page]:
+    """Pages of these rows, none of which is sent yet, numbered from `first` on."""
+    parts = chunked(list(dict.fromkeys(ids)), PAGE)
+    return [Page(run, table, number, dict.fromkeys(part, UNSENT)) for number, part in enumerate(parts, first)]
+
+
+def parse_mark(mark: str) -> tuple[str, str, int] | None:
+    """(run, table, number) of a record's mark; None for what is none."""
+    run, _, rest = mark.partition("/")
+    table, _, number = rest.partition("/")
+    return (run, table, int(number)) if run and table and number.isdecimal() else None
+
+
+def as_json(page: Page) -> dict[str, Any]:
+    """A page as its row has it: 16 bytes for each id, and each state once."""
+    kinds = list(dict.fromkeys(page.states.values()))
+    ids = b"".join(UUID(id_).bytes for id_ in page.states)
+    return {
+        "ids": b64encode(ids).decode(),
+        "kinds": kinds,
+        "states": [kinds.index(state) for state in page.states.values()],
+        "folded": page.folded,
+        "messages": page.messages,
+        "sends": page.sends,
+    }
+
+
+def from_json(
+    value: Mapping[str, Any], *, run: str, table: str, number: int, sent_at: datetime | None, etag: str
+) -> Page:
+    """The page of `as_json`."""
+    raw, kinds = b64decode(value["ids"]), value["kinds"]
+    ids = (str(UUID(bytes=raw[start : start + 16])) for start in range(0, len(raw), 16))
+    states = {id_: kinds[kind] for id_, kind in zip(ids, value["states"], strict=True)}
+    return Page(run, table, number, states, value["folded"], value["messages"], sent_at, value["sends"], etag)

@@ -1,0 +1,261 @@
+"""Runs and their pages in Table Storage: rows of the table that holds the shared state.
+
+==================  =======================  ==================================================================
+PartitionKey        RowKey                   columns
+==================  =======================  ==================================================================
+``run``             ``<run>``                Value: JSON of model.py
+``run``             ``!<table>``             Run: the run that has this table until it is over
+``run|<run>``       ``<table>|<page>``       Value: JSON of page.py; Unsent, Open, Retrying, Parked: its records in
+                                             these states; Counts: JSON, of all states; SentAt
+==================  =======================  ==================================================================
+
+A run and its claims of tables are written in one transaction, so no two runs that are not over have a table in common.
+Whoever changes a row changes the one that it has read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from ...azure.parked_rows import utc
+from ...azure.table import Row, Step, Table
+from ...model.errors import StorageUnavailableError
+from . import model, page
+from .model import Run, RunRefusedError, RunState
+from .page import FAILED, OPEN, PARKED, RETRYING, SKIPPED, UNSENT, Page
+
+log = logging.getLogger(__name__)
+
+RUNS = "run"
+#: Writers of one row are few; each of them reads again at most so often, this long after the first try at most.
+TRIES = 12
+ASIDE_SECONDS = 0.1
+#: The columns of a page by the states that they count.
+_COUNTED = {UNSENT: "Unsent", OPEN: "Open", RETRYING: "Retrying", PARKED: "Parked"}
+_COLUMNS = ("PartitionKey", "RowKey", "Counts", "SentAt", "Sends")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A page without its ids: how many records are in each state, and when it was sent last."""
+
+    table: str
+    number: int
+    counts: Counter[str]
+    sent_at: datetime | None = None
+    sends: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NotThere:
+    """A record that a run has not brought into Marketo: `state` of page.py, and Marketo's or our own words for it."""
+
+    table: str
+    id: str
+    state: str
+    message: str = ""
+
+
+class Runs:
+    """The rows. Raises StorageUnavailableError when storage does not answer."""
+
+    def __init__(self, table: Table, *, now: Callable[[], datetime]) -> None:
+        """`table`: that of the shared state."""
+        self._table = table
+        self._now = now
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    async def create(self, run: Run) -> None:
+        """Store a new run: the app takes it up within a minute. Raises RunRefusedError while another has a table of it.
+
+        The same run again, after an answer that did not come, is no other.
+        """
+        steps = [("create", _row_of(run)), *(("create", _claim(run, name)) for name in run.scope.tables)]
+        if await self._table.transact(steps) is not None:
+            return
+        for name in run.scope.tables:
+            claim = await self._table.get(RUNS, f"!{name}")
+            if claim and claim["Run"] != run.id:
+                raise RunRefusedError(f"run {claim['Run']} is not over yet, and has the table {name} too", claim["Run"])
+        if await self.read(run.id) is None:  # the other one has ended in this moment
+            await self.create(run)
+
+    async def read(self, run_id: str) -> Run | None:
+        """A run; None where there is none."""
+        row = await self._table.get(RUNS, run_id)
+        return _run_of(row) if row else None
+
+    async def all(self) -> list[Run]:
+        """Every run that is kept, the newest first."""
+        query = "PartitionKey eq @kind and RowKey ge @first"
+        rows = [row async for part in self._table.pages(query, {"kind": RUNS, "first": "0"}) for row in part]
+        return sorted(map(_run_of, rows), key=lambda run: run.id, reverse=True)
+
+    async def change(self, run_id: str, change: Callable[[Run], Run]) -> Run:
+        """Write what `change` makes of the newest row of a run, and give up its tables when it is over.
+
+        `change` may be called several times. Raises RunRefusedError where there is no such run, and what `change` does.
+        """
+        for tried in range(TRIES):
+            run = await self.read(run_id)
+            if run is None:
+                raise RunRefusedError(f"there is no run {run_id}")
+            changed = change(run)
+            if changed == run:
+                return run
+            if written := await self.replace(run, changed):
+                return written
+            await _aside(tried)
+        raise StorageUnavailableError("ConcurrentWrites")
+
+    async def replace(self, run: Run, changed: Run) -> Run | None:
+        """Write a run over the one that was read, and give it back; None: somebody else has changed it since then."""
+        steps: list[Step] = [("update", {**_row_of(changed), "etag": run.etag})]
+        if changed.is_over and not run.is_over:
+            steps += [("delete", _claim(run, name)) for name in run.scope.tables]
+        etags = await self._table.transact(steps)
+        return replace(changed, etag=etags[0]) if etags else None
+
+    async def pause(self, run_id: str) -> Run:
+        """Have the run send nothing more until it is resumed. Raises RunRefusedError, as the next two do."""
+        return await self._to(run_id, RunState.PAUSED)
+
+    async def resume(self, run_id: str) -> Run:
+        """Have a paused run go on where it was."""
+        return await self._to(run_id, RunState.RUNNING)
+
+    async def cancel(self, run_id: str, reason: str = "") -> Run:
+        """End the run. What is in the queues already is synced all the same."""
+        return await self._to(run_id, RunState.CANCELLED, reason)
+
+    async def _to(self, run_id: str, state: RunState, reason: str = "") -> Run:
+        return await self.change(run_id, lambda run: run.to(state, self._now(), reason))
+
+    async def remove(self, run: Run) -> None:
+        """Forget a run that is over, its pages first."""
+        query = "PartitionKey eq @pages"
+        async for rows in self._table.pages(query, {"pages": _partition(run.id)}, select=("PartitionKey", "RowKey")):
+            await self._table.write("delete", rows)
+        await self._table.delete({"PartitionKey": RUNS, "RowKey": run.id})
+
+    # -- pages --------------------------------------------------------------------------------------------------
+
+    async def add(self, pages: Sequence[Page]) -> None:
+        """Store new pages of one run, all or none (at most 100). One that is there already stays as it is."""
+        if not pages or await self._table.transact([("create", _page_row(each)) for each in pages]) is not None:
+            return
+        for each in pages:  # who stored them was cut off before the run's row said so
+            await self._table.insert(_page_row(each))
+
+    async def page(self, run_id: str, table: str, number: int) -> Page | None:
+        """A page; None where there is none."""
+        row = await self._table.get(_partition(run_id), _key(table, number))
+        return _page_of(row) if row else None
+
+    async def change_page(self, run_id: str, table: str, number: int, change: Callable[[Page], Page]) -> Page | None:
+        """Write what `change` makes of the newest row of a page; None where there is no such page (any more)."""
+        for tried in range(TRIES):
+            found = await self.page(run_id, table, number)
+            if found is None:
+                return None
+            changed = change(found)
+            if changed == found or await self._table.update(_page_row(changed), found.etag):
+                return changed
+            await _aside(tried)
+        raise StorageUnavailableError("ConcurrentWrites")
+
+    async def busy(self, run_id: str) -> list[Summary]:
+        """The pages with records that are unsent, open or to be tried again."""
+        query = "PartitionKey eq @pages and (Unsent gt 0 or Open gt 0 or Retrying gt 0)"
+        return await self._summaries(query, run_id)
+
+    async def summaries(self, run_id: str) -> list[Summary]:
+        """All pages of a run: one request for 1,000 of them, which are 300,000 records."""
+        return await self._summaries("PartitionKey eq @pages", run_id)
+
+    async def totals(self, run_id: str) -> dict[str, Counter[str]]:
+        """How many records of each table are in each state of page.py."""
+        found: dict[str, Counter[str]] = {}
+        for each in await self.summaries(run_id):
+            found.setdefault(each.table, Counter()).update(each.counts)
+        return found
+
+    async def not_in_marketo(self, run_id: str) -> AsyncIterator[list[NotThere]]:
+        """The records that a run has not brought into Marketo, or not yet, by pages of the table."""
+        async for rows in self._table.pages("PartitionKey eq @pages", {"pages": _partition(run_id)}):
+            for found in map(_page_of, rows):
+                left = [
+                    NotThere(found.table, id_, state, found.messages.get(state.partition(":")[2], ""))
+                    for id_, state in found.states.items()
+                    if state in page.UNFINISHED or state.startswith((FAILED, SKIPPED))
+                ]
+                if left:
+                    yield left
+
+    async def _summaries(self, query: str, run_id: str) -> list[Summary]:
+        pages = self._table.pages(query, {"pages": _partition(run_id)}, select=_COLUMNS)
+        return [_summary(row) async for rows in pages for row in rows]
+
+
+def _run_of(row: Any) -> Run:
+    return model.from_json(json.loads(row["Value"]), row.metadata["etag"])
+
+
+def _row_of(run: Run) -> Row:
+    return {"PartitionKey": RUNS, "RowKey": run.id, "Value": json.dumps(model.as_json(run))}
+
+
+def _claim(run: Run, table: str) -> Row:
+    return {"PartitionKey": RUNS, "RowKey": f"!{table}", "Run": run.id}
+
+
+def _partition(run_id: str) -> str:
+    return f"{RUNS}|{run_id}"
+
+
+def _key(table: str, number: int) -> str:
+    return f"{table}|{number:08d}"
+
+
+def _page_row(found: Page) -> Row:
+    counts = found.counts
+    row = {
+        "PartitionKey": _partition(found.run),
+        "RowKey": _key(found.table, found.number),
+        "Value": json.dumps(page.as_json(found)),
+        "Counts": json.dumps(counts),
+        "Sends": found.sends,
+        **{column: counts[state] for state, column in _COUNTED.items()},
+    }
+    return row | ({"SentAt": found.sent_at} if found.sent_at else {})
+
+
+def _page_of(row: Any) -> Page:
+    table, number, sent_at = _where(row)
+    run = row["PartitionKey"].partition("|")[2]
+    value: Mapping[str, Any] = json.loads(row["Value"])
+    return page.from_json(value, run=run, table=table, number=number, sent_at=sent_at, etag=row.metadata["etag"])
+
+
+def _summary(row: Any) -> Summary:
+    table, number, sent_at = _where(row)
+    return Summary(table, number, Counter(json.loads(row["Counts"])), sent_at, row["Sends"])
+
+
+def _where(row: Any) -> tuple[str, int, datetime | None]:
+    table, _, number = row["RowKey"].partition("|")
+    sent_at = row.get("SentAt")
+    return table, int(number), utc(sent_at) if sent_at else None
+
+
+async def _aside(tried: int) -> None:
+    await asyncio.sleep(random.uniform(0, ASIDE_SECONDS * (1 + tried)))  # noqa: S311  (jitter)

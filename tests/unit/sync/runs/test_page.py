@@ -1,0 +1,129 @@
+"""A page's records: the same news twice, or in another order, changes nothing, and each record is counted once."""
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Removed, Retry, Skipped, Synced
+from shared.sync.runs.page import (
+    IN_MARKETO,
+    PAGE,
+    RANKS,
+    UNFINISHED,
+    UNSENT,
+    Page,
+    as_json,
+    from_json,
+    message_of,
+    pages_of,
+    parse_mark,
+    state_of,
+)
+from shared.sync.settlement import REPEATED
+from tests.support.values import NOON
+
+IDS = [str(UUID(int=number)) for number in range(6)]
+STATES = [*UNFINISHED, *IN_MARKETO, "failed:1003", "failed:AmbiguousPerson", "skipped:Filtered", "skipped:RowGone"]
+NEWS = st.lists(st.dictionaries(st.sampled_from(IDS), st.sampled_from(STATES)), max_size=8)
+
+
+def a_page(ids: list[str] = IDS) -> Page:
+    return Page("a-run", "contact", 3, dict.fromkeys(ids, UNSENT))
+
+
+def heard(page: Page, news: list[dict[str, str]]) -> Page:
+    for each in news:
+        page = page.told(each)
+    return page
+
+
+@given(NEWS, st.randoms(use_true_random=False))
+def test_neither_order_nor_repetition_of_news_matters_until_all_is_done(
+    news: list[dict[str, str]], chance: Random
+) -> None:
+    other = [*news, *chance.choices(news, k=3)] if news else []
+    chance.shuffle(other)
+    keeps_open = [{id_: state for id_, state in each.items() if id_ != IDS[0]} for each in news]
+    kept_open = [{id_: state for id_, state in each.items() if id_ != IDS[0]} for each in other]
+    assert heard(a_page(), keeps_open) == heard(a_page(), kept_open)
+
+
+@given(NEWS)
+def test_each_record_is_counted_once_whatever_is_told(news: list[dict[str, str]]) -> None:
+    page = heard(a_page(), news)
+    assert page.counts.total() == len(IDS)
+    assert heard(page, news).counts == page.counts
+
+
+@given(NEWS)
+def test_a_state_moves_only_up(news: list[dict[str, str]]) -> None:
+    page = a_page()
+    for each in news:
+        before, page = page, page.told(each)
+        for id_ in page.states:
+            assert RANKS[before.states[id_].partition(":")[0]] <= RANKS[page.states[id_].partition(":")[0]]
+
+
+@given(NEWS, st.integers(0, 9))
+def test_a_page_survives_its_row(news: list[dict[str, str]], sends: int) -> None:
+    page = replace(heard(a_page(), news), sends=sends)
+    assert from_json(as_json(page), run="a-run", table="contact", number=3, sent_at=None, etag="1") == page
+
+
+def test_a_page_that_is_done_keeps_only_what_is_not_in_marketo() -> None:
+    done = a_page().told({**dict.fromkeys(IDS, "created"), IDS[1]: "failed:1003", IDS[2]: "skipped:Filtered"})
+    assert done.is_closed
+    assert done.states == {IDS[1]: "failed:1003", IDS[2]: "skipped:Filtered"}
+    assert done.counts == Counter({"created": 4, "failed:1003": 1, "skipped:Filtered": 1})
+
+
+def test_a_dead_letter_that_is_replayed_later_is_no_longer_missing() -> None:
+    done = a_page().told({**dict.fromkeys(IDS, "created"), IDS[1]: "failed:1003"}, {"1003": "no such value"})
+    assert done.messages == {"1003": "no such value"}
+    replayed = done.told({IDS[1]: "updated"}).told({IDS[1]: "updated"})
+    assert (replayed.states, replayed.messages) == ({}, {})
+    assert replayed.counts == Counter({"created": 5, "updated": 1})
+
+
+def test_an_outcome_may_be_known_before_the_page_says_that_it_was_sent() -> None:
+    page = a_page().told({IDS[0]: "created", IDS[1]: "parked"}).sent(NOON)
+    assert [page.states[id_] for id_ in IDS[:3]] == ["created", "parked", "open"]
+    assert (page.sent_at, page.sends) == (NOON, 1)
+
+
+def test_pages_have_at_most_a_call_of_records_each_of_them_once() -> None:
+    ids = [str(UUID(int=number)) for number in range(PAGE + 5)]
+    pages = pages_of("a-run", "lead", 7, [*ids, ids[0]])
+    assert [(page.number, len(page.states)) for page in pages] == [(7, PAGE), (8, 5)]
+    assert parse_mark(pages[1].mark) == ("a-run", "lead", 8)
+
+
+def test_what_is_no_mark_is_none() -> None:
+    assert [parse_mark(text) for text in ("", "a-run", "a-run/lead", "a-run/lead/x")] == [None] * 4
+
+
+def test_what_outcomes_make_of_records() -> None:
+    outcomes: dict[str | None, Outcome] = {
+        "created": Synced("created"),
+        "updated": Synced("updated"),
+        "adopted": Synced("adopted"),
+        "unchanged": Synced("covered"),
+        "skipped:Filtered": Skipped("Filtered"),
+        "skipped:Deleted": Removed("flagged", "Deleted"),
+        "failed:DeadLetterAlready": REPEATED,
+        "failed:1003": Failed("1003", "for a@b.example"),
+        "parked": Deferred((Parent("company", "account", IDS[0]),)),
+        "retrying": Retry(60, "502", "busy"),
+        None: Later("FillsACall"),
+    }
+    assert {state_of(outcome): outcome for outcome in outcomes.values()} == outcomes
+
+
+def test_a_failures_text_is_kept_without_personal_data() -> None:
+    assert message_of(Failed("1003", "no value: ann@contoso.com")) is not None
+    assert "ann@" not in str(message_of(Failed("1003", "no value: ann@contoso.com")))
+    assert message_of(Retry(60, "502", "busy")) is None

@@ -1,0 +1,145 @@
+"""Runs and pages as rows, over a table in memory; tests/integration/test_runs_store.py has the same over Azurite."""
+
+import asyncio
+from collections import Counter
+from uuid import UUID
+
+import pytest
+
+from shared.model.errors import StorageUnavailableError
+from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
+from shared.sync.runs.page import Page, pages_of
+from shared.sync.runs.store import Runs
+from tests.support.clocks import WallClock
+from tests.support.tables import FullTable
+
+IDS = [str(UUID(int=number)) for number in range(4)]
+
+
+@pytest.fixture
+def table() -> FullTable:
+    return FullTable()
+
+
+@pytest.fixture
+def wall() -> WallClock:
+    return WallClock()
+
+
+@pytest.fixture
+def runs(table: FullTable, wall: WallClock) -> Runs:
+    return Runs(table, now=wall)
+
+
+def a_run(wall: WallClock, *tables: str, unique: str = "aaaa") -> Run:
+    return new_run(RunKind.INITIAL_SYNC, Scope(tables or ("contact",)), wall.now, unique=unique)
+
+
+async def test_a_second_run_of_a_table_is_refused_until_the_first_is_over(runs: Runs, wall: WallClock) -> None:
+    first, second = a_run(wall, "contact", "lead"), a_run(wall, "account", "lead", unique="bbbb")
+    await runs.create(first)
+    with pytest.raises(RunRefusedError, match="lead") as refused:
+        await runs.create(second)
+    assert refused.value.run_id == first.id
+    assert await runs.read(second.id) is None
+    await runs.create(a_run(wall, "account", unique="cccc"))
+    await runs.pause(first.id)
+    with pytest.raises(RunRefusedError):
+        await runs.create(second)
+    await runs.cancel(first.id)
+    await runs.cancel(f"{first.id[:-4]}cccc")
+    await runs.create(second)
+    assert [run.id for run in await runs.all()] == sorted([first.id, second.id, f"{first.id[:-4]}cccc"], reverse=True)
+
+
+async def test_the_same_start_again_is_no_second_run(runs: Runs, wall: WallClock) -> None:
+    run = a_run(wall)
+    await runs.create(run)
+    await runs.create(run)
+    assert await runs.all() == [run]
+
+
+async def test_commands_change_the_row_and_refuse_what_makes_no_sense(runs: Runs, wall: WallClock) -> None:
+    run = a_run(wall)
+    await runs.create(run)
+    assert (await runs.pause(run.id)).state is RunState.PAUSED
+    assert (await runs.resume(run.id)).state is RunState.RUNNING
+    wall.tick(60)
+    cancelled = await runs.cancel(run.id, "enough")
+    assert (cancelled.state, cancelled.reason, cancelled.ended_at) == (RunState.CANCELLED, "enough", wall.now)
+    with pytest.raises(RunRefusedError, match="cancelled"):
+        await runs.resume(run.id)
+    with pytest.raises(RunRefusedError, match="no run"):
+        await runs.pause("20000101-000000-dead")
+
+
+async def test_a_change_meets_that_of_somebody_else(runs: Runs, wall: WallClock) -> None:
+    run = a_run(wall)
+    await runs.create(run)
+    seen = await runs.read(run.id)
+    assert seen
+    await runs.pause(run.id)
+    assert await runs.replace(seen, seen.table("contact", pages=1)) is None
+    await runs.change(run.id, lambda found: found.table("contact", pages=1))
+    found = await runs.read(run.id)
+    assert found
+    assert (found.state, found.tables["contact"].pages) == (RunState.PAUSED, 1)
+
+
+async def test_pages_are_stored_once_and_keep_what_is_known(runs: Runs) -> None:
+    pages = pages_of("a-run", "contact", 0, IDS[:2])
+    await runs.add(pages)
+    await runs.change_page("a-run", "contact", 0, lambda page: page.told({IDS[0]: "created"}))
+    await runs.add([*pages, Page("a-run", "contact", 1, {IDS[2]: "unsent"})])  # cut off, and done again
+    assert await runs.totals("a-run") == {"contact": Counter({"created": 1, "unsent": 2})}
+
+
+async def test_concurrent_news_of_one_page_lose_nothing(runs: Runs) -> None:
+    await runs.add(pages_of("a-run", "contact", 0, IDS))
+
+    async def tell(id_: str) -> None:
+        await runs.change_page("a-run", "contact", 0, lambda page: page.told({id_: "created"}))
+
+    await asyncio.gather(*map(tell, IDS))
+    assert await runs.totals("a-run") == {"contact": Counter({"created": len(IDS)})}
+
+
+async def test_busy_pages_are_those_that_the_carrier_must_look_after(runs: Runs, wall: WallClock) -> None:
+    states = ["unsent", "open", "retrying", "parked", "created", "failed:1003"]
+    await runs.add([Page("a-run", "lead", number, {IDS[0]: state}) for number, state in enumerate(states)])
+    await runs.add(pages_of("another", "lead", 0, IDS))
+    await runs.change_page("a-run", "lead", 0, lambda page: page.sent(wall.now))
+    found = await runs.busy("a-run")
+    assert [(each.number, each.sent_at) for each in found] == [(0, wall.now), (1, None), (2, None)]
+    assert [each.number for each in await runs.summaries("a-run")] == [0, 1, 2, 3, 4, 5]
+
+
+async def test_what_is_not_in_marketo_is_listed_with_its_reason(runs: Runs) -> None:
+    await runs.add(pages_of("a-run", "lead", 0, IDS))
+    news = {IDS[0]: "created", IDS[1]: "failed:1003", IDS[2]: "skipped:Filtered", IDS[3]: "parked"}
+    await runs.change_page("a-run", "lead", 0, lambda page: page.told(news, {"1003": "no such value"}))
+    found = [each async for page in runs.not_in_marketo("a-run") for each in page]
+    assert [(each.id, each.state, each.message) for each in found] == [
+        (IDS[1], "failed:1003", "no such value"),
+        (IDS[2], "skipped:Filtered", ""),
+        (IDS[3], "parked", ""),
+    ]
+
+
+async def test_a_run_is_forgotten_with_its_pages(runs: Runs, wall: WallClock, table: FullTable) -> None:
+    run = a_run(wall)
+    await runs.create(run)
+    await runs.add(pages_of(run.id, "contact", 0, IDS))
+    await runs.cancel(run.id)
+    await runs.remove(run)
+    assert not table.rows
+
+
+async def test_news_of_a_page_that_is_gone_is_nothing(runs: Runs) -> None:
+    assert await runs.change_page("a-run", "lead", 0, lambda page: page.told({IDS[0]: "created"})) is None
+
+
+async def test_storage_that_is_away_says_so(runs: Runs, table: FullTable, wall: WallClock) -> None:
+    table.away = True
+    with pytest.raises(StorageUnavailableError):
+        await runs.create(a_run(wall))
