@@ -115,7 +115,7 @@ class Runs:
             if written := await self.replace(run, changed):
                 return written
             await _aside(tried)
-        raise StorageUnavailableError("ConcurrentWrites")
+        raise StorageUnavailableError(f"a row of run {run_id} was changed by others {TRIES} times in a row")
 
     async def replace(self, run: Run, changed: Run) -> Run | None:
         """Write a run over the one that was read, and give it back; None: somebody else has changed it since then."""
@@ -171,7 +171,7 @@ class Runs:
             if changed == found or await self._table.update(_page_row(changed), found.etag):
                 return changed
             await _aside(tried)
-        raise StorageUnavailableError("ConcurrentWrites")
+        raise StorageUnavailableError(f"a row of run {run_id} was changed by others {TRIES} times in a row")
 
     async def busy(self, run_id: str) -> list[Summary]:
         """The pages with records that are unsent, open or to be tried again."""
