@@ -37,6 +37,8 @@ from ..sync.parking import Parking
 from ..sync.redelivery import Redelivery
 from ..sync.reference_state import ReferenceState
 from ..sync.renamed_labels import RenamedLabels
+from ..sync.runs.reporting import Reporter
+from ..sync.runs.store import Runs
 from ..sync.scheduling import Bursts, Trickle
 from ..sync.schema import Schema
 from ..sync.settlement import Settler
@@ -71,6 +73,11 @@ class _Shared:
     budget: Budget
     marketo: MarketoClient
     bus: Bus
+
+    @property
+    def runs(self) -> Runs:
+        """The runs, in the table of the state."""
+        return Runs(self.state.table, now=_now)
 
     @property
     def plans(self) -> Plans:
@@ -189,6 +196,7 @@ def pipeline() -> Pipeline:
         now=_now,
         note=Heartbeat(state, now=_now, clock=clock).beat,
         delivered=_clock.at_least,
+        tell_runs=Reporter(shared.runs, budget.charge_run).tell,
     )
 
 

@@ -4,6 +4,7 @@
 PartitionKey        RowKey                        columns
 ==================  ============================  ==============================================================
 ``company``         ``<parent>|<table>|<id>``     a parked record: Entity, Since, LinkedLater, Trace, Record (JSON);
+                                                  Run, which stays when a live change of the row is parked there;
                                                   for version 0.1.0: FirstSeen, Correlation, Attempt, Requested
 ``company``         ``!<parent>``                 a parent's note: Table, State, Since, NextCheck, Checks, Unasked,
                                                   and where it will not come: Code, Reason, Skipped, GivenUp
@@ -142,8 +143,9 @@ def note_of(row: Any) -> Note:
 
 def child_row(child: Parked) -> dict[str, Any]:
     """The row of a parked record: since when it waits has a column, and what only this try knows of it is not kept."""
-    kept = replace(child.record, parked_since=None, released=False, collected=False, absent=0, last_seen=None)
+    kept = replace(child.record, parked_since=None, released=False, collected=False, absent=0, last_seen=None, run="")
     return {
+        **({"Run": child.record.run} if child.record.run else {}),
         "PartitionKey": child.parent.entity,
         "RowKey": child.row_key,
         "Entity": child.entity,
@@ -162,7 +164,7 @@ def child_row(child: Parked) -> dict[str, Any]:
 def child_of(parent: Parent, row: Any) -> Parked:
     """The parked record of a row that comes from the table."""
     kept = from_json(json.loads(row["Record"])) if row.get("Record") else _earlier_record(row)
-    record = replace(kept, parked_since=utc(row["Since"]))
+    record = replace(kept, parked_since=utc(row["Since"]), run=row.get("Run", ""))
     linked_later = row.get("LinkedLater", False)
     return Parked(parent, row["Entity"], record, row.metadata["etag"], row.get("Trace", ""), linked_later)
 

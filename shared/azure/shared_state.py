@@ -74,7 +74,8 @@ class State:
         `heard` gets the time by storage's clock with every answer (of a client that is made here).
         """
         self._heard = heard
-        self._table = table or Table(partial(connect, settings, settings.state_table, heard=heard))
+        #: For what has rows with columns of its own.
+        self.table = table or Table(partial(connect, settings, settings.state_table, heard=heard))
         self._written: dict[tuple[str, str], tuple[str, str]] = {}
 
     async def read(self, kind: str, name: str) -> Value:
@@ -84,13 +85,13 @@ class State:
     async def all(self, kind: str, *, first: str = "", last: str = "~") -> AsyncIterator[tuple[str, Value]]:
         """(name, value) of every row of a kind whose name is within these two."""
         query = "PartitionKey eq @kind and RowKey ge @first and RowKey le @last"
-        async for page in self._table.pages(query, {"kind": kind, "first": first, "last": last}):
+        async for page in self.table.pages(query, {"kind": kind, "first": first, "last": last}):
             for row in page:
                 yield row["RowKey"], json.loads(row["Value"])
 
     async def put(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
         """Write a row whatever was there: one request. For what is new to everybody, not made of what was there."""
-        await self._table.upsert(_row(kind, name, value))
+        await self.table.upsert(_row(kind, name, value))
 
     async def change(
         self, kind: str, name: str, change: Callable[[Value], Mapping[str, Any] | None], *, alone: bool = False
@@ -127,7 +128,7 @@ class State:
             answered.append(moment)
             self._heard(moment)
 
-        row = await self._table.get(kind, name, answered=at)
+        row = await self.table.get(kind, name, answered=at)
         if row is None:
             return Seen({}, "", 0.0)
         written = row.metadata["timestamp"]
@@ -141,29 +142,29 @@ class State:
 
     async def put_all(self, kind: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Write these rows by name, whatever they were before: one request for 100."""
-        await self._table.write("upsert", [_row(kind, name, value) for name, value in rows.items()])
+        await self.table.write("upsert", [_row(kind, name, value) for name, value in rows.items()])
 
     async def remove_all(self, kind: str, names: Sequence[str]) -> None:
         """Take these rows away, as far as they are there: one request for 100 that are."""
-        await self._table.write("delete", [{"PartitionKey": kind, "RowKey": name} for name in names])
+        await self.table.write("delete", [{"PartitionKey": kind, "RowKey": name} for name in names])
 
     async def remove(self, kind: str, name: str) -> None:
         """Take a row away, if it is there."""
-        await self._table.delete({"PartitionKey": kind, "RowKey": name})
+        await self.table.delete({"PartitionKey": kind, "RowKey": name})
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._table.close()
+        await self.table.close()
 
     async def _read(self, kind: str, name: str) -> tuple[str, str]:
         """(JSON, etag) of a row; the etag is empty when there is none."""
-        row = await self._table.get(kind, name)
+        row = await self.table.get(kind, name)
         return ("{}", "") if row is None else (row["Value"], str(row.metadata["etag"]))
 
     async def _write(self, kind: str, name: str, text: str, etag: str) -> str:
         """The new etag; empty when the row is not (any more) the one with this etag."""
         row = {"PartitionKey": kind, "RowKey": name, "Value": text}
-        return await (self._table.update(row, etag) if etag else self._table.insert(row))
+        return await (self.table.update(row, etag) if etag else self.table.insert(row))
 
 
 def parsed(adapter: TypeAdapter[T], value: Value) -> T | None:

@@ -47,9 +47,10 @@ SHORTEST_WAIT = 0.05
 class Usage:
     """The use of the daily quota as far as this process knows; `as_of`: when it last read what all instances share.
 
-    `used_today` of `allowed_today` calls of this app; `elapsed`: the fraction of Marketo's day that is over;
-    `everybody`: the calls of everything that uses this Marketo, as Marketo reported at `measured_at`. A closed budget
-    has a code (607: Marketo refused; DayShareSpent: our share, or the whole quota, is used up) and a reason for people.
+    `used_today` of `allowed_today` calls of this app, `used_by_runs` of them for the records of runs
+    (shared/sync/runs/); `elapsed`: the fraction of Marketo's day that is over; `everybody`: the calls of everything
+    that uses this Marketo, as Marketo reported at `measured_at`. A closed budget has a code (607: Marketo refused;
+    DayShareSpent: our share, or the whole quota, is used up) and a reason for people.
     """
 
     day: date
@@ -64,6 +65,7 @@ class Usage:
     everybody: int | None
     measured_at: datetime | None
     as_of: datetime | None
+    used_by_runs: float = 0.0
 
 
 @dataclass
@@ -84,6 +86,7 @@ class Budget:
     _grant: Grant = field(default=Grant(0, 0.0, 0.0, 1), init=False)  # until the number of other instances is known
     _used_of_block: int = field(default=0, init=False)
     _made: list[float] = field(default_factory=list, init=False)  # calls not yet reported to the others
+    _of_runs: float = field(default=0.0, init=False)  # how many of our calls were a run's, not yet reported
     _must_measure: bool = field(default=False, init=False)
     _read_at: float = field(default=0.0, init=False)
     _away_until: float = field(default=0.0, init=False)
@@ -132,6 +135,10 @@ class Budget:
         """Let no instance reserve calls for so long: Marketo has answered 606."""
         await self._share(lambda ledger, now: ledger.hold_back(now + min(seconds, ledgers.HELD_BACK_SECONDS)))
 
+    def charge_run(self, calls: float) -> None:
+        """So many of the calls that this process has made were for a run. The others hear of it with the next block."""
+        self._of_runs += calls
+
     # -- for everybody else -------------------------------------------------------------------------------------
 
     @property
@@ -153,6 +160,7 @@ class Budget:
             everybody=measured.total,
             measured_at=_moment(measured.at) if measured.total is not None else None,
             as_of=_moment(self._read_at) if self._read_at else None,
+            used_by_runs=ledger.runs + self._of_runs,
         )
 
     async def refresh(self) -> Usage:
@@ -171,13 +179,13 @@ class Budget:
 
         def reserve(ledger: Ledger, now: float) -> bool:
             nonlocal grant, measures
-            ledger.report(self.instance_id, self._made)
+            ledger.report(self.instance_id, self._made, self._of_runs)
             if self.operator:
                 grant = ledger.one(self.limits, now)
             else:
                 grant = ledger.reserve(self.instance_id, wanted, running, self.limits, now)
                 measures = grant.calls > 0 and ledger.claim_measuring(self.limits, now)
-            return grant.calls > 0 or bool(self._made) or ledger.closed is not None
+            return grant.calls > 0 or bool(self._made or self._of_runs) or ledger.closed is not None
 
         if not await self._change(reserve):
             return False
@@ -187,11 +195,12 @@ class Budget:
 
     async def _give_back(self) -> None:
         """Read the row. Once a block is over, report the calls made and give back the rest."""
-        is_over = self._time() >= self._grant.until and (bool(self._made) or self._grant.calls > 0)
+        unreported = bool(self._made or self._of_runs or self._grant.calls)
+        is_over = self._time() >= self._grant.until and unreported
 
         def give_back(ledger: Ledger, _: float) -> bool:
             if is_over:
-                ledger.report(self.instance_id, self._made)
+                ledger.report(self.instance_id, self._made, self._of_runs)
             return is_over
 
         if await self._change(give_back) and is_over:
@@ -251,6 +260,7 @@ class Budget:
     def _hold(self, grant: Grant) -> None:
         """Start a new block; the calls made before have been reported."""
         self._made.clear()
+        self._of_runs = 0.0
         self._grant, self._used_of_block = grant, 0
 
     def _takes_from_block(self) -> bool:

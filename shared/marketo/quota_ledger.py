@@ -101,9 +101,13 @@ class Measured(BaseModel):
 
 
 class DayUse(BaseModel):
-    """One day: the calls, since when they are counted, whether it is closed, and what was measured."""
+    """One day: the calls, since when they are counted, whether it is closed, and what was measured.
+
+    `runs`: how many of the calls were made for the records of runs; a call may be so in part.
+    """
 
     used: int = 0
+    runs: float = 0.0
     began: float = 0.0
     closed: Closed | None = None
     measured: Measured
@@ -133,8 +137,9 @@ class Ledger(DayUse):
         """Calls of the day that are made or held."""
         return self.used + sum(instance.held for instance in self.instances.values())
 
-    def report(self, instance_id: str, made: Collection[float]) -> None:
-        """This instance has made these calls, and holds no others."""
+    def report(self, instance_id: str, made: Collection[float], of_runs: float = 0.0) -> None:
+        """This instance has made these calls, and holds no others. `of_runs`: how many of its calls were for runs."""
+        self.runs += of_runs
         today = day_on(self.day)
         self.used += sum(today.start.timestamp() <= at < today.end.timestamp() for at in made)
         self._remember(made)

@@ -58,6 +58,7 @@ class Record:
     `absent`: how often its row was looked for and not there; of a deletion: and still there. `confirmed`: an operator
     has released its deletion from the brake (shared/sync/delete_brake.py). `additive`: nothing that it changes can have
     left an old opportunity role behind in Marketo, because its row is new, or no column of the role was written.
+    `run`: the page of a run that is to hear what becomes of it (shared/sync/runs/page.py).
     """
 
     table: _Name
@@ -79,6 +80,7 @@ class Record:
     confirmed: _Flag = False
     last_seen: Annotated[Stamp | None, Field(alias="last")] = None
     additive: _Flag = False
+    run: _Name = ""
 
     @property
     def is_plain_change(self) -> bool:
@@ -113,6 +115,7 @@ class Record:
             replays=max(self.replays, newer.replays),
             absent=min(self.absent, newer.absent),
             additive=self.additive and newer.additive,
+            run=max(self.run, newer.run),  # that of the newest run
             last_seen=max(self.last_seen, newer.last_seen) if self.last_seen and newer.last_seen else None,
             **either,
         )

@@ -18,6 +18,7 @@ from ..model.outcome import Failed, Merged, Outcome, Parent, Removed, Skipped, S
 from ..model.record import Record, coalesce, encode, read, timestamp
 from ..telemetry import spans
 from ..telemetry.redaction import described
+from ..transport import call_count
 from . import measures
 from .circuit_breaker import DATAVERSE, Circuits
 from .dependants import Dependants
@@ -50,6 +51,7 @@ class Pipeline:
     been given up. `relabel`: send on rows whose choices were renamed. `look_again`: send on what depends on rows that
     could not be seen, and can be now. `gauges`: report what all instances share. `note` hears at each invocation which
     function runs. `delivered` hears when the broker took in the newest message of each batch, by its own clock.
+    `tell_runs` hears what became of each batch's records, and how many calls of Marketo that took.
     """
 
     queues: QueueSettings
@@ -75,6 +77,7 @@ class Pipeline:
     now: Callable[[], datetime]
     note: Note = unnoted
     delivered: Callable[[datetime], None] = lambda _: None
+    tell_runs: Callable[[Sequence[tuple[Record, Outcome]], int], Awaitable[None]] | None = None
     _roles_sent: dict[str, None] = field(default_factory=dict, init=False)
 
     async def accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
@@ -154,7 +157,10 @@ class Pipeline:
         with spans.invocation(f"sync_{entity_name}", [message.properties for message in messages], entity_name):
             received = self._heard_of(messages)
             await self.note(FUNCTIONS[entity_name])
-            await self._sync(entity_name, messages, received)
+            with call_count.counted() as calls:
+                settled = await self._sync(entity_name, messages, received)
+            if self.tell_runs:
+                await self.tell_runs(settled, calls["marketo"])
 
     def _heard_of(self, messages: Sequence[Incoming]) -> datetime | None:
         """When the broker took in the newest of these messages; None: nobody knows."""
@@ -163,7 +169,9 @@ class Pipeline:
             self.delivered(newest)
         return newest
 
-    async def _sync(self, entity_name: str, messages: Sequence[Incoming], received: datetime | None) -> None:
+    async def _sync(
+        self, entity_name: str, messages: Sequence[Incoming], received: datetime | None
+    ) -> list[tuple[Record, Outcome]]:
         records: list[Record] = []
         bursts: list[datetime | None] = []
         letters = []
@@ -187,6 +195,7 @@ class Pipeline:
         await self.counts.add(entity_name, settled)
         await self.left_out.note(entity_name, settled)
         measures.settled(entity_name, settled, self.now())
+        return settled
 
     async def _write_back(self, outcomes: list[tuple[Record, Outcome]]) -> list[tuple[Record, Outcome]]:
         """Have those rows written back again that an operator has replayed.

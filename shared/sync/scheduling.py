@@ -53,6 +53,10 @@ class Usage(Protocol):
         """Calls of all instances since midnight US Central."""
 
     @property
+    def used_by_runs(self) -> float:
+        """How many of them were for records of runs, which have a share of their own."""
+
+    @property
     def elapsed(self) -> float:
         """0 to 1."""
 
@@ -81,7 +85,8 @@ class Trickle:
         self._looked = self.now()
         usage = await self.usage()
         pace = self.share * self.daily_calls
-        steps = (usage.used_today - pace * usage.elapsed - DEAD_ZONE * self.daily_calls) / (STEP * self.daily_calls)
+        used = usage.used_today - usage.used_by_runs
+        steps = (used - pace * usage.elapsed - DEAD_ZONE * self.daily_calls) / (STEP * self.daily_calls)
         self.width = min(self.longest, max(0.0, steps * DAY_SECONDS / pace))
 
     def end(self, entity: str) -> datetime | None:

@@ -155,6 +155,25 @@ def test_what_is_left_of_a_block_goes_back() -> None:
     instances.run(work())
 
 
+def test_what_runs_use_is_told_to_all_with_the_next_block_and_starts_again_at_midnight() -> None:
+    instances = Instances(2)
+
+    async def work() -> None:
+        for _ in range(3):
+            await instances.call(0)
+        instances.budgets[0].charge_run(1.5)
+        assert instances.budgets[0].usage.used_by_runs == 1.5
+        await asyncio.sleep(11)
+        await instances.budgets[0].refresh()
+        assert (await instances.budgets[1].refresh()).used_by_runs == 1.5
+        await instances.call(0)
+        assert instances.budgets[0].usage.used_by_runs == 1.5
+        await asyncio.sleep(86_400)
+        assert (await instances.budgets[1].refresh()).used_by_runs == 0
+
+    instances.run(work())
+
+
 def test_calls_that_a_killed_instance_held_count_as_made() -> None:
     instances = Instances(2)
 

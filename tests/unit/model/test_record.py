@@ -22,6 +22,7 @@ records = st.builds(
     first_seen=moments, operation=st.sampled_from(["upsert", "delete"]), correlation_id=st.text(max_size=36),
     attempt=st.integers(0, 20), requested=st.booleans(), parked_since=st.none() | moments, released=st.booleans(),
     collected=st.booleans(), write_back=st.booleans(), additive=st.booleans(),
+    run=st.sampled_from(["", "20260304-120000-abcd/contact/7", "20260305-120000-abcd/contact/0"]),
 )  # fmt: skip
 
 
@@ -117,6 +118,7 @@ def test_a_row_keeps_what_must_survive_of_all_its_mentions(mentions: list[Record
         assert record.first_seen == min(mention.first_seen for mention in same)
         assert record.requested == any(mention.requested for mention in same)
         assert record.attempt == min(mention.attempt for mention in same)
+        assert record.run == max(mention.run for mention in same)
         assert record.parked_since == min((m.parked_since for m in same if m.parked_since), default=None)
         assert (record.operation == "delete") == all(mention.operation == "delete" for mention in same)
         assert record.additive == all(mention.additive for mention in same)

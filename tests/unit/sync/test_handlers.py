@@ -661,9 +661,16 @@ def kept(columns: dict[str, Any]) -> Parked:
 def test_a_parked_record_keeps_what_must_travel_with_it() -> None:
     record = Record(
         "contact", guid(1), SEEN, correlation_id=guid(2), attempt=2, requested=True, parked_since=NOON,
-        filter_changed=True, deciding=True, forced=True, replays=3, write_back=True,
+        filter_changed=True, deciding=True, forced=True, replays=3, write_back=True, run="a-run/contact/7",
     )  # fmt: skip
     assert kept(child_row(Parked(ACCOUNT, "person", record))).record == record
+
+
+def test_a_live_change_that_is_parked_over_a_runs_record_keeps_its_mark() -> None:
+    of_run, live = (Record("contact", guid(1), SEEN, parked_since=NOON, run=mark) for mark in ("a-run/contact/7", ""))
+    # Storage keeps the columns of a row that the next write does not have.
+    columns = child_row(Parked(ACCOUNT, "person", of_run)) | child_row(Parked(ACCOUNT, "person", live))
+    assert kept(columns).record == of_run
 
 
 def test_a_record_that_an_earlier_version_parked_is_read() -> None:

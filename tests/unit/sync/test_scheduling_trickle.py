@@ -24,6 +24,7 @@ PACE = int(SHARE * DAILY / 2)
 class Use:
     used_today: int
     elapsed: float = 0.5
+    used_by_runs: float = 0.0
     asked: int = 0
 
 
@@ -48,6 +49,12 @@ async def test_while_the_day_is_ahead_of_the_pace_changes_go_at_once(used: int) 
     await trickle.adapt()
     assert trickle.width == 0
     assert [trickle.end(entity) for entity in ENTITIES] == [None] * 5
+
+
+async def test_what_runs_use_makes_no_change_wait() -> None:
+    trickle = trickle_of(Use(PACE + 5_000, used_by_runs=5_000.0), WallClock())
+    await trickle.adapt()
+    assert trickle.width == 0
 
 
 @pytest.mark.parametrize(
