@@ -1,7 +1,7 @@
 """Runs hear of their records when the outcomes are durable, and only then."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -40,16 +40,20 @@ class World:
     async def send(self, messages: Sequence[Any]) -> None:
         assert not messages
 
-    async def sync(self, entity: Entity, records: Sequence[Record], *_: Any) -> Outcomes:
+    async def sync(self, _: Entity, records: Sequence[Record], __: Any, ___: Any) -> Outcomes:
         await asyncio.sleep(0)
         call_count.count("marketo")
         return [(record, Synced("created")) for record in records]
 
-    async def settle(self, entity: Entity, outcomes: Outcomes, *_: Any) -> Outcomes:
+    async def settle(self, _: Entity, outcomes: Outcomes, __: Any) -> Outcomes:
         if self.broker_away:
             raise BrokerUnavailableError("ServiceBusConnectionError")
         self.done.append("settled")
         return outcomes
+
+    async def of(self, parents: Sequence[Record]) -> AsyncIterator[list[Record]]:
+        for _ in parents:
+            yield []
 
     async def add(self, *_: Any) -> None:
         """Counts."""
