@@ -27,6 +27,7 @@ from ..sync.circuit_breaker import Circuits
 from ..sync.delete_brake import DeleteBrake
 from ..sync.dependants import Dependants
 from ..sync.engine import Engine
+from ..sync.gone_persons import GonePersons
 from ..sync.handlers import Pipeline
 from ..sync.heartbeat import Heartbeat
 from ..sync.lease import Leases
@@ -47,6 +48,7 @@ from ..sync.unseen import Unseen
 from ..telemetry import export, spans
 from ..telemetry.redaction import set_up_lines
 from ..write_back import due
+from ..write_back.by_hand import ByHand
 from ..write_back.echo import Echoes
 from ..write_back.lease import Lease
 from ..write_back.persons import Feed, Persons
@@ -170,6 +172,7 @@ def pipeline() -> Pipeline:
             now=_now,
         ),
         arrivals=arrivals,
+        gone=GonePersons(state, known),
         causes=parking.causes,
         roles=rules.roles,
     )
@@ -238,15 +241,25 @@ def write_back_of(
 ) -> WriteBack:
     """A write-back with these clients: the app's, or an operator's."""
     clock = time.monotonic
+    rows = Rows(dataverse)
     share = limits_of(given.marketo).allowed * given.sync.sweep_share
     return WriteBack(
         state=state,
         plans=plans,
         persons=Persons(marketo),
         feed=Feed(marketo, state, now=_now),
-        rows=Rows(dataverse),
+        rows=rows,
         dataverse=dataverse,
         due=due.DueRows(state, send, given.queues, now=_now, max_attempts=given.sync.max_attempts),
+        by_hand=ByHand(
+            state,
+            rows,
+            send,
+            given.queues,
+            tables=plans.tables,
+            creates=plans.config.lifecycle.deleted_in_marketo == "create",
+            now=_now,
+        ),
         sweeps=Sweeps(state, hour=given.sync.sweep_hour, calls=int(share), now=_now),
         lease=Lease(state, instance_id=uuid4().hex[:12], clock=clock),
         turn=turn,

@@ -143,7 +143,8 @@ class LifecyclePolicy(_Strict):
     """What becomes of the record in Marketo when its row is deleted in Dynamics (docs/lifecycle.md).
 
     `person` is "flag" where `deleted_flag` is set and nothing else is said. `delete_brake`: how many records of an
-    entity may be deleted, unlinked or flagged within an hour.
+    entity may be deleted, unlinked or flagged within an hour. `deleted_in_marketo`: whether a person that was deleted
+    there by hand is created anew when its row changes ("wait"), or soon ("create").
     """
 
     person: Literal["keep", "flag", "unlink", "delete"] = "keep"
@@ -153,6 +154,7 @@ class LifecyclePolicy(_Strict):
     company: Literal["keep", "delete"] = "keep"
     sales_person: Literal["keep", "delete"] = "keep"
     merged: Literal["keep", "flag", "merge"] = "keep"
+    deleted_in_marketo: Literal["wait", "create"] = "wait"
     delete_brake: Annotated[StrictInt, Field(ge=1)] = 500
 
     @model_validator(mode="before")

@@ -17,7 +17,7 @@ from ..config.sync_toml import LifecyclePolicy, PersonPolicy, RolePolicy
 from ..dataverse.client import DataverseClient
 from ..marketo.batching import MAX_PER_CALL
 from ..marketo.client import MarketoClient
-from ..model.entities import ENTITIES, TABLES, Entity, stands_for_roles
+from ..model.entities import ENTITIES, OPPORTUNITY_ROLE, TABLES, Entity, stands_for_roles
 from ..model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, WillNotCome
 from ..model.record import Record, coalesce, timestamp
 from .arrivals import Arrivals
@@ -26,6 +26,7 @@ from .circuit_breaker import DATAVERSE, Circuits, Turn
 from .company_fields import Companies
 from .delete_brake import DeleteBrake
 from .deletes import Deletes
+from .gone_persons import GonePersons
 from .lease import Leases
 from .lookups import References
 from .marketo_cache import Known
@@ -56,7 +57,8 @@ class Engine:
 
     `lifecycle`, `brake`: what becomes of the records of rows that are gone, and when that stops; None: never.
     `arrivals`: of the parents of a burst, where their functions run in other processes. `causes`: why parents will not
-    come, see shared/sync/parents.py. `roles`: the policy of sync.toml for opportunity roles.
+    come, see shared/sync/parents.py. `roles`: the policy of sync.toml for opportunity roles. `gone`: persons that this
+    process must not remember any more.
     `time_budget`, `parent_wait`: in seconds.
     """
 
@@ -76,6 +78,7 @@ class Engine:
     lifecycle: LifecyclePolicy = field(default_factory=LifecyclePolicy)
     brake: DeleteBrake | None = None
     arrivals: Arrivals | None = None
+    gone: GonePersons | None = None
     causes: Causes = no_causes
     roles: RolePolicy = field(default_factory=RolePolicy)
 
@@ -125,6 +128,8 @@ class Engine:
                 batch.decide([record], outcome)
         if batch.open:
             await self.schema.look(fresh=any(record.wants_fresh for record in unique))
+            if self.gone and entity is OPPORTUNITY_ROLE:
+                await self.gone.learn()
             async with self.circuits.turn(entity.name) as turn:
                 await batch.guard(list(batch.open.values()), self._alone(batch, turn))
             storms.note(batch.outcomes, received)

@@ -6,7 +6,7 @@ What was sent is not kept: others write to Marketo as well, and an answer may be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 MAX_ENTRIES = 100_000
@@ -81,3 +81,13 @@ class Known:
         """Marketo's answers contradict what is known of this record."""
         self._present.pop((entity, key), None)
         self._absent.pop((entity, key), None)
+
+    def forget_ids(self, entity: str, ids: Collection[int]) -> None:
+        """These records of Marketo, by its own ids, are gone."""
+        for name, key in [of for of, entry in self._present.items() if of[0] == entity and entry.id in ids]:
+            self.forget(name, key)
+
+    def forget_all(self, entity: str) -> None:
+        """Nothing is known of the records of an entity any more."""
+        for name, key in [of for of in self._present if of[0] == entity]:
+            self.forget(name, key)

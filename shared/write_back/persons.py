@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
@@ -27,13 +28,19 @@ ROW = "changes"
 READERS = 2
 #: The first run looks back so far; a new token begins so long before what was read last.
 OVERLAP = timedelta(minutes=5)
-#: Marketo keeps these activities for 90 days (marketo.md 6.1).
+#: Deletions are read so often: nothing waits for them.
+DELETIONS_EVERY = timedelta(hours=1)
+#: Marketo keeps these activities for 90 days (marketo.md 6.1), and may forget deletions after 14.
 RETENTION = timedelta(days=89)
 #: A paging token that is expired, too old or not one: of the code there is no proof, so it is asked for once more.
 _BAD_TOKEN = frozenset({"701", "704", "1001", "1003"})
 _NO_SUCH_FIELD = frozenset({"1006"})
 #: Beside these, 603: without Read-Only Activity in the user's role the sweep works, so no circuit is opened.
 _ANSWERED = _BAD_TOKEN | _NO_SUCH_FIELD | {"603"}
+
+#: The type of a deletion, the only one whose stream is not asked for by type (marketo.md 6.1).
+DELETE_LEAD = 37
+_ID = re.compile(r"[1-9][0-9]{0,17}")
 
 Values = Mapping[str, Any]
 Cursors = Mapping[str, Mapping[str, str]]
@@ -73,20 +80,39 @@ class Changed:
 
     `is_over`: whether the time is up in which pages are read.
 
+    `merged`: those of them that a merge names, as the one that is left or as one that is gone. `deleted`: ids of
+    persons that were deleted, which are not among the others.
+
     `cursors`: where each stream goes on once these are written. `lost`: the token was none, so some may be missing.
     """
 
     enough: int
     is_over: Callable[[], bool]
     ids: set[str] = field(default_factory=set)
+    merged: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
     cursors: dict[str, dict[str, str]] = field(default_factory=dict)
     more: bool = False
     lost: bool = False
 
+    def take(self, entry: Mapping[str, Any], merges: int) -> None:
+        """Learn from an activity; `merges`: the type of those that tell of a merge."""
+        type_, person = entry.get("activityTypeId"), str(entry["leadId"])
+        if type_ == DELETE_LEAD:
+            self.deleted.add(person)
+            return
+        self.ids.add(person)
+        if merges and type_ == merges:
+            ids = {person, *_merged(entry)}
+            self.ids |= ids
+            self.merged |= ids
+
 
 @dataclass(frozen=True)
 class Feed:
-    """Two streams, each with a token of its own: Sales Insight's activities, and logged changes of its fields."""
+    """Three streams, each with a token of its own: Sales Insight's activities and merges, logged changes of its fields,
+    and deletions.
+    """
 
     marketo: MarketoClient
     state: State
@@ -109,8 +135,10 @@ class Feed:
         fresh = "" if cursors else await self._token(self.now() - OVERLAP, deadline)
         for stream, path in _streams(plan).items():
             cursor = cursors.get(stream) or {"token": fresh, "since": timestamp(self.now() - OVERLAP)}
+            if stream == "deletions" and cursors.get(stream) and not self._is_time(cursor):
+                continue
             try:
-                changed.cursors[stream] = await self._stream(path, cursor, changed, deadline)
+                changed.cursors[stream] = await self._stream(path, cursor, changed, plan.merges, deadline)
             except MarketoError as error:
                 if stream != "fields" or error.code not in _BAD_TOKEN | _NO_SUCH_FIELD:
                     raise
@@ -123,7 +151,14 @@ class Feed:
         if cursors:
             await self.state.change(KIND, ROW, lambda value: {**value, **cursors})
 
-    async def _stream(self, path: str, cursor: Mapping[str, str], changed: Changed, deadline: float) -> dict[str, str]:
+    def _is_time(self, cursor: Mapping[str, str]) -> bool:
+        """Whether the last page was read long enough ago; or in the future, by a clock that was wrong."""
+        since = moment(cursor.get("since"))
+        return since is None or abs(self.now() - since) >= DELETIONS_EVERY
+
+    async def _stream(
+        self, path: str, cursor: Mapping[str, str], changed: Changed, merges: int, deadline: float
+    ) -> dict[str, str]:
         """Read pages until there are no more, or enough, empty ones too. Gives where the stream goes on."""
         began = timestamp(self.now())
         token, renewed = cursor["token"], False
@@ -141,7 +176,8 @@ class Feed:
                 token = await self._token(moment(cursor.get("since")) or self.now(), deadline)
                 log.warning("paging_token_renewed path=%s %s", path.partition("?")[0], error)
                 continue
-            changed.ids.update(str(entry["leadId"]) for entry in page.get("result") or [] if _counts(entry))
+            for entry in filter(_counts, page.get("result") or []):
+                changed.take(entry, merges)
             token = str(page.get("nextPageToken") or token)
             more = bool(page.get("moreResult"))
             if not more or len(changed.ids) >= changed.enough or changed.is_over():
@@ -159,11 +195,23 @@ class Feed:
 
 def _streams(plan: Plan) -> dict[str, str]:
     """The path of each stream that this instance has."""
-    activities, logged = ",".join(map(str, plan.activities)), ",".join(plan.logged)
+    types = (*plan.activities, *([plan.merges] if plan.merges else ()))
+    activities, logged = ",".join(map(str, types)), ",".join(plan.logged)
     return {
         **({"activities": f"/rest/v1/activities.json?activityTypeIds={activities}"} if activities else {}),
         **({"fields": f"/rest/v1/activities/leadchanges.json?fields={logged}"} if logged else {}),
+        **({"deletions": "/rest/v1/activities/deletedleads.json?batchSize=300"} if plan.merges else {}),
     }
+
+
+def _merged(entry: Mapping[str, Any]) -> set[str]:
+    """The ids in the attributes of a merge.
+
+    Which of them names whom is not documented. So all of them count; who is left shows when they are read.
+    """
+    attributes = entry.get("attributes") or []
+    texts = [entry.get("primaryAttributeValue"), *(each.get("value") for each in attributes)]
+    return {part.strip() for text in texts for part in str(text).split(",") if _ID.fullmatch(part.strip())}
 
 
 def _counts(entry: Mapping[str, Any]) -> bool:

@@ -35,6 +35,8 @@ PERSON = ENTITIES["person"]
 KEPT = timedelta(days=1)
 #: The activities after which Sales Insight's fields change, by name: ids differ (marketo.md 6.1).
 ACTIVITIES = ("Interesting Moment", "Change Score")
+#: The activity of a person that others were merged into.
+MERGES = "Merge Leads"
 #: The fields that change with such an activity only. The others, tiers, are looked for in the lead changes too.
 WITH_MOMENTS = "msilastinterestingmoment"
 
@@ -43,8 +45,9 @@ WITH_MOMENTS = "msilastinterestingmoment"
 class Plan:
     """For each table, the columns that take a field.
 
-    `activities`: ids of ACTIVITIES; `logged`: fields whose changes the instance may log; `flags`: by table, the native
-    connector's column where there is one. `rules`: of what sync.toml it was made.
+    `activities`: ids of ACTIVITIES; `merges`: that of MERGES, 0 where the user may not see any; `logged`: fields whose
+    changes the instance may log; `flags`: by table, the native connector's column where there is one. `rules`: of what
+    sync.toml it was made.
     """
 
     rules: str
@@ -53,6 +56,7 @@ class Plan:
     flags: dict[str, str] = field(default_factory=dict)
     activities: tuple[int, ...] = ()
     logged: tuple[str, ...] = ()
+    merges: int = 0
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -140,11 +144,13 @@ class Plans:
             tables[name] = await self._targets(name, columns, described)
             readable = {column.web_name for column in columns.values() if column.readable}
             flags[name] = filter_for(self.config.filter_of(name), readable, name).flag
-        plan = Plan(_rules(self.config), self.now(), tables, flags)
+        types = await self._activity_types() if tables else {}
+        plan = Plan(_rules(self.config), self.now(), tables, flags, merges=types.get(MERGES, 0))
         if not plan.fields:
             return plan
+        activities = tuple(id_ for name, id_ in types.items() if name in ACTIVITIES)
         logged = tuple(name for name in plan.fields if not name.lower().startswith(WITH_MOMENTS))
-        return replace(plan, activities=await self._activities(), logged=logged)
+        return replace(plan, activities=activities, logged=logged)
 
     async def _targets(
         self, table: str, columns: Mapping[str, Column], described: Mapping[str, MarketoField]
@@ -170,21 +176,30 @@ class Plans:
             if column.kind not in LOOKUP_KINDS
         )
 
-    async def _activities(self) -> tuple[int, ...]:
-        """None where the user's role lacks Read-Only Activity: the sweep finds everything, only later."""
+    async def _activity_types(self) -> dict[str, int]:
+        """Their ids by name. None where the user's role lacks Read-Only Activity: the sweep finds most of it, later."""
         try:
             answer = await self.marketo.get("/rest/v1/activities/types.json", refusals=frozenset({"603"}))
         except MarketoError as error:
             if error.code != "603":
                 raise
             log.error("activities_refused %s; give the API user's role Read-Only Activity", error)
-            return ()
-        known = answer.get("result") or []
-        return tuple(int(entry["id"]) for entry in known if entry.get("name") in ACTIVITIES)
+            return {}
+        return {str(entry.get("name")): int(entry["id"]) for entry in answer.get("result") or []}
 
 
 def _rules(config: SyncConfig) -> str:
     """A digest of what of sync.toml the plan depends on."""
     filters: Sequence[Any] = [[name, repr(config.filter_of(name))] for name in PERSON_TABLES if name in config.tables]
-    text = json.dumps([dict(config.write_back), config.language, config.filter_column, config.keys.person, filters])
+    text = json.dumps(
+        [
+            ACTIVITIES,
+            MERGES,
+            dict(config.write_back),
+            config.language,
+            config.filter_column,
+            config.keys.person,
+            filters,
+        ]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -26,9 +26,10 @@ from ..sync.routing import chunked
 from ..telemetry.redaction import without_values
 from ..transport import call_count
 from . import results
+from .by_hand import ByHand
 from .due import DueRows
 from .lease import Lease, LeaseLostError
-from .persons import Feed, Persons
+from .persons import Changed, Feed, Persons
 from .plan import Plan, Plans
 from .results import Run, RunKind
 from .rows import Rows
@@ -58,6 +59,7 @@ class WriteBack:
     rows: Rows
     dataverse: DataverseClient
     due: DueRows
+    by_hand: ByHand
     sweeps: Sweeps
     lease: Lease
     turn: Callable[[], AbstractAsyncContextManager[object]]
@@ -183,7 +185,7 @@ class WriteBack:
     # -- changes ------------------------------------------------------------------------------------------------
 
     async def _changes(self, run: Run, plan: Plan) -> bool:
-        if not plan.fields:
+        if not (plan.fields or plan.merges):
             return True
         await self._again(run, plan)
         cursors = await self.feed.cursors()
@@ -194,17 +196,24 @@ class WriteBack:
             if plan.logged and not tells and not self.dry_run:
                 plan = await self.plans.without_changes(plan)
             for part in chunked(sorted(changed.ids), SLICE):
-                await self._writer.find_and_write(
-                    run, plan, await self.persons.by("id", part, plan, self._last_moment), self._last_moment
-                )
+                persons = await self.persons.by("id", part, plan, self._last_moment)
+                await self._writer.find_and_write(run, plan, persons, self._last_moment)
+                if not self.dry_run:
+                    await self.by_hand.merged(changed.merged.intersection(part), persons, self._last_moment)
             cursors = {**cursors, **changed.cursors}
             if not self.dry_run:
-                if changed.lost:
-                    await self.sweeps.ask()
-                await self.feed.store(changed.cursors)
+                await self._past(changed)
             if not changed.more:
                 return True
         return False
+
+    async def _past(self, changed: Changed) -> None:
+        """What these pages have named is done."""
+        await self.by_hand.deleted(changed.deleted)
+        looks_for_rows = self.by_hand.creates and bool(changed.deleted)
+        if changed.lost or looks_for_rows:
+            await self.sweeps.ask(missing=looks_for_rows)
+        await self.feed.store(changed.cursors)
 
     async def _again(self, run: Run, plan: Plan) -> None:
         """Rows whose last write failed, and whose time has come."""
@@ -227,17 +236,17 @@ class WriteBack:
         waiting: dict[str, Row] = {}
         page_of: dict[str, str] = {}
         charged = 0
-        async for page in pages(cursor, partial(self._page, plan)):
+        async for page in pages(cursor, partial(self._page, plan, missing=cursor.missing)):
             waiting |= page.rows
             page_of |= {id_: page.of.link for id_ in page.rows if id_ not in page_of}
             full = len(waiting) if page.is_last else len(waiting) // CALL * CALL
-            await self._compare(run, plan, page.table, waiting, full)
+            await self._compare(run, plan, page.of, waiting, full)
             calls = call_count.made("marketo")
             cursor = self.sweeps.charged(replace(page.following, **cursor.account), calls - charged)
             charged = calls
             goes_on = whole or (self.sweeps.may_call(cursor) and not self._is_over)
             if not goes_on:
-                await self._compare(run, plan, page.table, waiting, len(waiting))
+                await self._compare(run, plan, page.of, waiting, len(waiting))
             page_of = {id_: page_of[id_] for id_ in waiting}
             if not self.dry_run:
                 oldest = next(iter(waiting), None)
@@ -246,20 +255,24 @@ class WriteBack:
                 break
         return not cursor.under_way
 
-    async def _compare(self, run: Run, plan: Plan, table: str, waiting: dict[str, Row], number: int) -> None:
+    async def _compare(self, run: Run, plan: Plan, cursor: Cursor, waiting: dict[str, Row], number: int) -> None:
         """Take so many rows, and bring them up to date."""
-        ids = list(waiting)[:number]
+        ids, table = list(waiting)[:number], cursor.tables[0]
         if ids:
             persons = await self.persons.by(self.persons.key, ids, plan, self._last_moment)
             rows = {(table, id_): waiting.pop(id_) for id_ in ids}
             await self._writer.write(run, plan, persons, rows, self._last_moment)
+            if cursor.missing and not self.dry_run:
+                await self.by_hand.missing(table, [id_ for id_ in ids if id_ not in persons])
 
-    async def _page(self, plan: Plan, table: str, link: str) -> tuple[dict[str, Row], str]:
-        """The rows of a page that are synced, and the link of the next one; none of a table without fields."""
-        if not plan.tables.get(table):
+    async def _page(self, plan: Plan, table: str, link: str, *, missing: bool) -> tuple[dict[str, Row], str]:
+        """The rows of a page that are synced, and the link of the next one; none of a table without fields, unless rows
+        without a person are wanted.
+        """
+        if not (missing or plan.tables.get(table)):
             return {}, ""
         source = PERSON_TABLES[table]
-        columns = ",".join(sorted({source.key, *self._writer.columns(plan)[table]}))
+        columns = ",".join(sorted({source.key, *self._writer.columns_of(plan, table)}))
         url = link or f"{API}/{source.entity_set}?$select={columns}"
         rows, following = await self.dataverse.page(url, PAGE, deadline=self._last_moment)
         wanted = self.plans.filter_of(plan, table)

@@ -30,14 +30,15 @@ _LINK_REFUSED = frozenset({Kind.PERMANENT, Kind.CONFIGURATION, Kind.GONE, Kind.U
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """`of`: the night whose sweep is the last one that began. `tables`: those still to do, the first is under way from
-    `link` on (empty: from its beginning). `asked`: one is wanted before the next night. `used`: calls on `day`. `plan`:
-    the identity of the plan whose columns the link gives.
+    `link` on (empty: from its beginning). `asked`: one is wanted before the next night. `missing`: rows without a
+    person are synced. `used`: calls on `day`. `plan`: the identity of the plan whose columns the link gives.
     """
 
     of: str = ""
     tables: list[str] = field(default_factory=list)
     link: str = ""
     asked: bool = False
+    missing: bool = False
     day: str = ""
     used: int = 0
     plan: str = ""
@@ -58,7 +59,8 @@ class Cursor:
 
     def after(self, link: str) -> Cursor:
         """After a page: with the next one's link, or in the next table."""
-        return replace(self, link=link, tables=self.tables if link else self.tables[1:])
+        tables = self.tables if link else self.tables[1:]
+        return replace(self, link=link, tables=tables, missing=self.missing and bool(tables or self.asked))
 
 
 _CURSOR = TypeAdapter(Cursor)
@@ -151,9 +153,14 @@ class Sweeps:
         """What is before the cursor is written."""
         await self.state.put(KIND, ROW, asdict(cursor))
 
-    async def ask(self) -> None:
-        """Changes may have been missed: sweep soon."""
-        await self.state.change(KIND, ROW, lambda value: asdict(replace(self._cursor(value), asked=True)))
+    async def ask(self, *, missing: bool = False) -> None:
+        """Changes may have been missed: sweep soon. `missing`: and have rows without a person synced."""
+
+        def asked(value: dict[str, Any]) -> dict[str, Any]:
+            cursor = self._cursor(value)
+            return asdict(replace(cursor, asked=True, missing=cursor.missing or missing))
+
+        await self.state.change(KIND, ROW, asked)
 
     def may_call(self, cursor: Cursor) -> bool:
         """Whether the day's share leaves calls."""

@@ -29,17 +29,17 @@ class Writer:
 
     def columns(self, plan: Plan) -> dict[str, frozenset[str]]:
         """What is read of each table: the columns to compare, and those that decide whether a row is synced."""
-        return {
-            table: plan.columns(table) | self.plans.filter_of(plan, table).columns
-            for table, targets in plan.tables.items()
-            if targets
-        }
+        return {table: self.columns_of(plan, table) for table, targets in plan.tables.items() if targets}
+
+    def columns_of(self, plan: Plan, table: str) -> frozenset[str]:
+        """The same of one table."""
+        return plan.columns(table) | self.plans.filter_of(plan, table).columns
 
     async def find_and_write(
         self, run: Run, plan: Plan, persons: Mapping[str, Values], deadline: float, *, forced: bool = False
     ) -> None:
         """Read the persons' rows, and write what differs. `forced`: also what was refused and has to wait."""
-        if not persons:
+        if not (persons and plan.fields):
             return
         rows = await self.rows.find(persons, self.columns(plan), deadline)
         gone = persons.keys() - {id_ for _, id_ in rows}

@@ -77,7 +77,7 @@ class Systems:
         if self.refusal:
             assert self.refusal in refusals  # no circuit is opened for it
             raise MarketoError(self.refusal, "Access denied", kind=Kind.CONFIGURATION)
-        names = {12: "New Lead", 61: "Interesting Moment", 62: "Change Score"}
+        names = {12: "New Lead", 61: "Interesting Moment", 62: "Change Score", 64: "Merge Leads"}
         return {"result": [{"id": id_, "name": name} for id_, name in names.items()]}
 
     def plans(self, config: SyncConfig = CONFIG, **more: Any) -> Plans:
@@ -96,6 +96,7 @@ async def test_a_plan_names_what_both_systems_have_and_leaves_out_the_rest() -> 
         )
     }
     assert plan.activities == (61, 62)
+    assert plan.merges == 64
     assert plan.logged == ("priority", "relativeScore")
     assert plan.flags == {"contact": "new_synctomkto"}
 
@@ -104,7 +105,7 @@ async def test_without_the_right_to_see_activities_there_is_a_plan_for_the_sweep
     systems = Systems()
     systems.refusal = "603"
     plan = await systems.plans().current()
-    assert plan.activities == ()
+    assert (plan.activities, plan.merges) == ((), 0)
     assert plan.fields
 
 

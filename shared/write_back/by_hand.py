@@ -1,0 +1,75 @@
+"""What somebody does in Marketo by hand: persons that are merged or deleted there (lifecycle.md 6).
+
+Marketo names the persons by its own ids. Of a merge, one is left: its row is synced again, with the roles that need the
+new id. Of a deletion nobody knows whose person it was. As with the native connector, the row's next change creates a
+new one; where sync.toml wants it at once, the sweep looks for rows without a person.
+
+What is done here is done before the cursor of the activities is stored: after a crash it is done once more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import datetime
+from typing import Any
+
+from ..azure.service_bus import Outgoing
+from ..azure.shared_state import State
+from ..config.settings import QueueSettings
+from ..model.record import MAX_RECORDS, Record, encode
+from ..sync import gone_persons
+from ..sync.routing import chunked
+from .plan import PERSON
+from .rows import Rows
+
+log = logging.getLogger(__name__)
+
+#: Marketo's ids of deleted persons that the log names.
+NAMED = 100
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """Acts on it. `tables`: lead and contact, as far as they are synced. `creates`: so are rows without a person."""
+
+    state: State
+    rows: Rows
+    send: Callable[[Sequence[Outgoing]], Awaitable[None]]
+    queues: QueueSettings
+    _: KW_ONLY
+    tables: Sequence[str]
+    creates: bool
+    now: Callable[[], datetime]
+
+    async def merged(self, ids: Collection[str], persons: Mapping[str, Mapping[str, Any]], deadline: float) -> None:
+        """These of Marketo's ids were part of merges. `persons`: those that are left, by the GUID in their key."""
+        if not ids:
+            return
+        await gone_persons.tell(self.state, {int(id_) for id_ in ids})
+        left = {guid: person["id"] for guid, person in persons.items() if str(person["id"]) in ids}
+        found = await self.rows.find(left, dict.fromkeys(self.tables, ()), deadline) if left else {}
+        for table, guid in found:
+            log.info("merged_in_marketo table=%s id=%s marketo_id=%s", table, guid, left[guid])
+        # Their children follow: the roles of a person have its id.
+        await self._sync(Record(table, guid, self.now(), filter_changed=True) for table, guid in found)
+
+    async def deleted(self, ids: Collection[str]) -> None:
+        """These persons were deleted, by whomever."""
+        await gone_persons.tell(self.state, {int(id_) for id_ in ids})
+        if ids:
+            named = ",".join(sorted(ids, key=int)[:NAMED])
+            log.info("deleted_in_marketo persons=%d marketo_ids=%s", len(ids), named)
+
+    async def missing(self, table: str, ids: Sequence[str]) -> None:
+        """These rows have no person."""
+        await self._sync(Record(table, id_, self.now()) for id_ in ids)
+
+    async def _sync(self, records: Iterable[Record]) -> None:
+        await self.send(
+            [
+                Outgoing(self.queues.of(PERSON.name), encode(PERSON.name, group), session=PERSON.name)
+                for group in chunked(list(records), MAX_RECORDS)
+            ]
+        )

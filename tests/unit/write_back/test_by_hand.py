@@ -1,0 +1,173 @@
+"""Persons are merged or deleted in Marketo by hand: their rows are synced again, and nobody remembers who is gone."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from local.virtual import MemoryState
+from shared.model.record import Record, decode
+from shared.sync.gone_persons import KEPT, GonePersons, tell
+from shared.sync.marketo_cache import Known
+from shared.write_back.plan import Plan
+from tests.support.queues import QUEUES
+from tests.support.values import guid
+from tests.support.write_back import NOON, PLAN, KilledError, World
+
+MERGES = 32
+#: What a test is about: the instance tells of merges and deletions.
+WATCHED = replace(PLAN, merges=MERGES)
+
+
+@pytest.fixture
+def told() -> World:
+    world = World()
+    world.plan = WATCHED
+    return world
+
+
+def merge(winner: int, *losers: int) -> dict[str, Any]:
+    attributes = [
+        {"name": "Master Updated", "value": "true"},
+        {"name": "Merge IDs", "value": ",".join(map(str, losers))},
+    ]
+    return {"leadId": winner, "activityTypeId": MERGES, "primaryAttributeValue": str(winner), "attributes": attributes}
+
+
+def sent(world: World) -> list[Record]:
+    assert {message.queue for message in world.sent} <= {QUEUES.of("person")}
+    assert {message.session for message in world.sent} <= {"person"}
+    return [record for message in world.sent for record in decode(message.body, "person")]
+
+
+def process(world: World, *numbers: int) -> tuple[Known, GonePersons]:
+    """One that sends roles: it remembers these persons."""
+    known = Known(clock=lambda: 0.0)
+    for number in numbers:
+        known.add("person", guid(number), number)
+    return known, GonePersons(MemoryState(world.table), known)
+
+
+async def test_the_row_of_the_person_that_is_left_is_synced_again_with_its_roles(told: World) -> None:
+    told.add(1, priority=4)
+    told.add(2, "lead")
+    told.log += [merge(1, 8, 9), merge(2, 7)]
+    run = await told.changes()
+    assert sorted((record.table, record.id) for record in sent(told)) == [("contact", guid(1)), ("lead", guid(2))]
+    assert all(record.filter_changed for record in sent(told)), "its roles follow"
+    assert told.priorities() == [4], "Sales Insight's values may be those of the other one"
+    assert run.complete
+    told.sent.clear()
+    await told.changes()
+    assert not told.sent
+
+
+async def test_whichever_attribute_names_whom_the_person_that_is_left_is_found(told: World) -> None:
+    told.add(1)
+    told.log += [{**merge(5, 6), "attributes": [{"name": "Merged To", "value": 1}]}]
+    await told.changes()
+    assert [record.id for record in sent(told)] == [guid(1)]
+
+
+async def test_a_merge_of_persons_without_a_row_in_dynamics_sends_nothing(told: World) -> None:
+    told.people[3] = {"id": 3, "externalPersonId": None, "priority": None, "msiType": None}
+    told.log += [merge(3, 4)]
+    await told.changes()
+    assert not told.sent
+
+
+async def test_a_run_that_is_killed_before_it_is_sent_does_it_again(told: World) -> None:
+    told.add(1)
+    told.log += [merge(1, 2)]
+    usual = told.work.by_hand
+
+    async def killed(_: object) -> None:
+        raise KilledError
+
+    told.work.by_hand = replace(usual, send=killed)
+    with pytest.raises(KilledError):
+        await told.changes()
+    await told.changes(told.write_back(instance_id="a"))
+    assert [record.id for record in sent(told)] == [guid(1)]
+
+
+async def test_processes_forget_who_was_merged_or_deleted_and_nobody_else(told: World) -> None:
+    known, gone = process(told, 1, 2, 3, 4)
+    told.add(1)
+    told.log += [merge(1, 2)]
+    told.deletions += [3]
+    await told.changes()
+    await gone.learn()
+    assert [known.id_of("person", guid(number)) for number in (1, 2, 3, 4)] == [None, None, None, 4]
+    known.add("person", guid(1), 1)
+    await gone.learn()
+    assert known.id_of("person", guid(1)) == 1, "it was told once"
+
+
+@pytest.mark.parametrize("missed", [1, KEPT, KEPT + 1])
+async def test_who_has_missed_too_much_forgets_all_persons(told: World, missed: int) -> None:
+    known, gone = process(told, *range(1, KEPT + 10))
+    known.add("company", guid(1), 1)
+    await tell(MemoryState(told.table), range(1, missed + 1))
+    await gone.learn()
+    assert (known.id_of("person", guid(KEPT + 5)) is None) == (missed > KEPT)
+    assert known.id_of("person", guid(1)) is None
+    assert known.id_of("company", guid(1)) == 1
+
+
+async def test_deletions_are_read_once_an_hour_and_cost_nothing_else(told: World) -> None:
+    await told.changes()
+    assert sum("deletedleads" in path for path in told.paths) == 1
+    told.now += timedelta(minutes=50)
+    quiet = await told.changes()
+    assert quiet.marketo_calls == 2
+    told.deletions += range(1, 400)
+    told.now += timedelta(minutes=10)
+    found = await told.changes(told.write_back(instance_id="a"))
+    assert found.marketo_calls == 4, "two pages"
+    assert (await MemoryState(told.table).read("gone", "persons"))["count"] == 399
+    assert not told.sent
+    assert not (await told.state("sweep")).get("asked")
+
+
+async def test_where_sync_toml_wants_it_the_sweep_has_rows_without_a_person_synced(told: World) -> None:
+    work = told.write_back(creates=True)
+    told.add_many(3)
+    told.add(4, "lead")
+    for number in (2, 4):
+        del told.people[number]
+    told.deletions += [2, 4]
+    async with work.alone():
+        await work.changes()
+        assert not told.sent
+        await work.sweep()
+    assert sorted((record.table, record.id) for record in sent(told)) == [("contact", guid(2)), ("lead", guid(4))]
+    told.sent.clear()
+    told.now += timedelta(days=1)
+    async with work.alone():
+        await work.changes()
+        night = await work.sweep()
+    assert night is not None
+    assert night.read == 2, "the night's sweep compares all rows that have a person"
+    assert not told.sent, "and is no reason to create the others"
+
+
+async def test_an_app_without_fields_to_write_back_watches_as_well(told: World) -> None:
+    told.add(1)
+    told.log += [merge(1, 2)]
+    told.plan = Plan("rules", NOON, {"contact": (), "lead": ()}, merges=MERGES)
+    told.fields = {"id", "externalPersonId"}
+    run = await told.changes()
+    assert [record.id for record in sent(told)] == [guid(1)]
+    assert (run.read, run.gone) == (0, 0)
+
+
+async def test_a_dry_run_tells_nobody(told: World) -> None:
+    known, gone = process(told, 2)
+    told.add(1)
+    told.log += [merge(1, 2)]
+    await told.changes(told.write_back(dry_run=True))
+    await gone.learn()
+    assert not told.sent
+    assert known.id_of("person", guid(2)) == 2
