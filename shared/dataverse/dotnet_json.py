@@ -14,23 +14,12 @@ def pairs(dictionary: object) -> Iterator[tuple[str, object]]:
             yield pair["key"], pair.get("value")
 
 
-def lookup(pairs: object, key: str) -> object:
-    """The value under a key of a dictionary in either of its JSON forms; None when it is not there."""
-    if isinstance(pairs, list):
-        for pair in pairs:
-            if isinstance(pair, dict) and pair.get("key") == key:
-                return pair.get("value")
-    elif isinstance(pairs, dict):
-        return pairs.get(key)
-    return None
+def lookup(dictionary: object, key: str) -> object:
+    """The value under a key; None when it is not there."""
+    return next((value for name, value in pairs(dictionary) if name == key), None)
 
 
-def keys(pairs: object) -> frozenset[str] | None:
-    """The keys of a dictionary in either of its JSON forms, lower case; None when it has none or is no dictionary."""
-    if not pairs or not isinstance(pairs, list | dict):
-        return None
-    try:
-        names = pairs if isinstance(pairs, dict) else [pair["key"] for pair in pairs]
-        return frozenset([name.lower() for name in names])
-    except (TypeError, KeyError, AttributeError):
-        return None
+def keys(dictionary: object) -> frozenset[str] | None:
+    """The keys in lower case; None when there is none, or one cannot be read."""
+    names = [name.lower() for name, _ in pairs(dictionary)]
+    return frozenset(names) if isinstance(dictionary, list | dict) and 0 < len(dictionary) == len(names) else None

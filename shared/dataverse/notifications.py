@@ -15,11 +15,10 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final, Literal
 
 from ..model.errors import NotificationError
-from ..model.ids_and_times import guid, moment
+from ..model.ids_and_times import guid
 from .dotnet_json import keys, lookup, pairs
 
 Operation = Literal["upsert", "delete"]
@@ -39,9 +38,9 @@ class Notification:
     """The content of one notification.
 
     `changes` holds every row it names, once and in order; it is never empty. `columns` are those that an Update or an
-    UpdateMultiple names, in lower case; None means unknown: any may have changed. `created` is in UTC. `stripped`: the
-    platform removed the parameters for size. `before`: the lookups of the row's pre-image, as (table, id) by column,
-    which tell what an update or a deletion took away. Absent facts are None, an absent correlation id is empty.
+    UpdateMultiple names, in lower case; None means unknown: any may have changed. `before`: the lookups of the row's
+    pre-image, as (table, id) by column, which tell what an update or a deletion took away. Absent facts are None, an
+    absent correlation id is empty.
     """
 
     message: str
@@ -49,12 +48,10 @@ class Notification:
     organization_id: str | None
     organization_name: str | None
     correlation_id: str
-    created: datetime | None
     columns: frozenset[str] | None
     user_id: str | None
     initiating_user_id: str | None
     tag: str | None
-    stripped: bool
     before: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -120,12 +117,10 @@ def parse(
         organization_id=_id(context.get("OrganizationId"), "OrganizationId"),
         organization_name=_text(context.get("OrganizationName")),
         correlation_id=_fact_id(context, "CorrelationId") or "",
-        created=moment(context.get("OperationCreatedOn")),
         columns=None if stripped else _columns(kind, context),
         user_id=_fact_id(context, "UserId"),
         initiating_user_id=_fact_id(context, "InitiatingUserId"),
         tag=_tag(context),
-        stripped=stripped,
         before=_before(context),
     )
 

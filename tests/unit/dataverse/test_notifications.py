@@ -219,7 +219,6 @@ def test_without_parameters_the_triple_counts_and_no_column_is_known(empty: obje
 
     notification = parsed(loaded("contact_update_async") | dict.fromkeys(keys, empty))
 
-    assert notification.stripped
     assert rows(notification) == [("contact", CONTACT)]
     assert notification.columns is None
 
@@ -240,20 +239,14 @@ def test_without_parameters_the_triple_counts_and_no_column_is_known(empty: obje
 def test_the_transport_tells_that_a_body_was_stripped(properties: dict[str, object], stripped: bool) -> None:
     notification = parse(sample("contact_update_async"), properties=properties)
 
-    assert notification.stripped is stripped
     assert (notification.columns is None) is stripped
     assert rows(notification) == [("contact", CONTACT)]
-
-
-def test_a_message_that_has_no_parameters_anyway_is_not_stripped() -> None:
-    assert not parsed(loaded("lead_assign") | {"MessageName": "new_Ping", "InputParameters": []}).stripped
 
 
 def test_created_rows_survive_the_stripping_of_createmultiple() -> None:
     notification = parsed(loaded("contact_createmultiple") | {"InputParameters": None})
 
     assert rows(notification) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
-    assert notification.stripped
 
 
 def test_a_webhook_body_and_a_queue_message_give_the_same_notification() -> None:

@@ -1,7 +1,6 @@
 """The facts that a notification tells beside its rows, and what the operator reads when one is refused."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -42,14 +41,12 @@ def test_an_update_tells_its_facts() -> None:
         organization_id="3f2c6a1e-7b4d-ee11-a81c-000d3a4f1b2c",
         organization_name="unq3f2c6a1e7b4dee11a81c000d3a4f1",
         correlation_id="c0000005-4f52-4e11-9a3b-7c1d5e8f2a60",
-        created=datetime(2025, 3, 4, 10, 2, 11, tzinfo=UTC),
         columns=frozenset(
             {"contactid", "emailaddress1", "donotemail", "modifiedon", "modifiedby", "modifiedonbehalfby"}
         ),
         user_id=USER,
         initiating_user_id=USER,
         tag=None,
-        stripped=False,
         before={"ownerid": ("systemuser", USER), "parentcustomerid": ("account", ACCOUNT)},
     )
 
@@ -59,19 +56,19 @@ def test_only_the_triple_is_required() -> None:
 
     assert parsed(body) == Notification(
         message="Delete", changes=(Change("account", ACCOUNT, "delete"),), organization_id=None,
-        organization_name=None, correlation_id="", created=None, columns=None, user_id=None, initiating_user_id=None,
-        tag=None, stripped=True,
+        organization_name=None, correlation_id="", columns=None, user_id=None, initiating_user_id=None,
+        tag=None,
     )  # fmt: skip
 
 
 def test_facts_that_cannot_be_read_are_absent() -> None:
-    facts = ("OrganizationName", "CorrelationId", "OperationCreatedOn", "UserId", "InitiatingUserId")
+    facts = ("OrganizationName", "CorrelationId", "UserId", "InitiatingUserId")
     odd = {fact: [17] for fact in facts}
 
     notification = parsed(loaded("lead_update_minimal") | odd | {"SharedVariables": 3, "ParentContext": "x"})
 
     assert notification.changes == (Change("lead", LEAD, "upsert"),)
-    assert (notification.organization_name, notification.correlation_id, notification.created) == (None, "", None)
+    assert (notification.organization_name, notification.correlation_id) == (None, "")
     assert (notification.user_id, notification.initiating_user_id, notification.tag) == (None, None, None)
 
 
