@@ -13,7 +13,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from ..azure.errors import storage_within
@@ -49,19 +49,13 @@ class Usage:
 
     `used_today` of `allowed_today` calls of this app, `used_by_runs` of them for the records of runs
     (shared/sync/runs/); `elapsed`: the fraction of Marketo's day that is over; `everybody`: the calls of everything
-    that uses this Marketo, as Marketo reported at `measured_at`. A closed budget has a code (607: Marketo refused;
-    DayShareSpent: our share, or the whole quota, is used up) and a reason for people.
+    that uses this Marketo, as Marketo reported at `measured_at`.
     """
 
-    day: date
     used_today: int
     allowed_today: int
     elapsed: float
-    instances: int
-    closed_until: datetime | None
-    closed_since: datetime | None
-    closed_code: str
-    closed_reason: str
+    closed: Closed | None
     everybody: int | None
     measured_at: datetime | None
     as_of: datetime | None
@@ -146,17 +140,12 @@ class Budget:
         """What is known in this process now."""
         now = self.now()
         ledger = self._ledger.at(now.timestamp())
-        closed, measured = ledger.closed, ledger.measured
+        measured = ledger.measured
         return Usage(
-            day=ledger.day,
             used_today=self._used_today(ledger),
             allowed_today=self.limits.allowed,
             elapsed=day_of(now).elapsed(now),
-            instances=len(ledger.instances),
-            closed_until=_moment(closed.until) if closed else None,
-            closed_since=_moment(closed.since) if closed else None,
-            closed_code=closed.code if closed else "",
-            closed_reason=closed.reason if closed else "",
+            closed=ledger.closed,
             everybody=measured.total,
             measured_at=_moment(measured.at) if measured.total is not None else None,
             as_of=_moment(self._read_at) if self._read_at else None,
@@ -208,20 +197,15 @@ class Budget:
 
     async def _share(self, edit: Callable[[Ledger, float], object]) -> None:
         """Change the row for all instances, or only this process's ledger while storage is away."""
-
-        def change(ledger: Ledger, now: float) -> bool:
-            edit(ledger, now)
-            return True
-
         async with self._lock:
-            if not await self._change(change):
+            if not await self._change(edit):
                 now = self._time()
                 ledger = self._ledger.at(now)
                 edit(ledger, now)
                 self._learn(ledger)
 
-    async def _change(self, edit: Callable[[Ledger, float], bool]) -> bool:
-        """Let `edit` change the newest ledger; it may be called several times. False: storage is away."""
+    async def _change(self, edit: Callable[[Ledger, float], object]) -> bool:
+        """Let `edit` change the newest ledger, unless it gives False; perhaps several times. False: storage is away."""
         if self._time() < self._away_until:
             return False
         ledger = self._ledger
@@ -230,7 +214,7 @@ class Budget:
             nonlocal ledger
             now = self._time()
             ledger = ledgers.read(value, now)
-            return ledger.model_dump(mode="json") if edit(ledger, now) else None
+            return None if edit(ledger, now) is False else ledger.model_dump(mode="json")
 
         others = self._ledger.instances.keys() - {self.instance_id}
         try:
@@ -253,7 +237,7 @@ class Budget:
         before, self._ledger = self._ledger.closed, ledger
         closed = ledger.closed
         if closed and (before is None or before.code != closed.code):
-            log.warning("budget_closed code=%s until=%s: %s", closed.code, _moment(closed.until), closed.reason)
+            log.warning("budget_closed code=%s until=%s: %s", closed.code, closed.opens, closed.reason)
 
     # -- this process -------------------------------------------------------------------------------------------
 
@@ -305,7 +289,7 @@ class Budget:
 
     def _refusal(self, closed: Closed) -> MarketoError:
         wait = max(0.0, closed.until - self._time()) + random.uniform(0.0, JITTER_SECONDS)  # noqa: S311  (jitter)
-        text = f"{closed.reason}; calls resume automatically at {_moment(closed.until):%Y-%m-%d %H:%M} UTC"
+        text = f"{closed.reason}; calls resume automatically at {closed.opens:%Y-%m-%d %H:%M} UTC"
         return MarketoError(closed.code, text, kind=Kind.DAILY, retry_after=wait)
 
     def _time(self) -> float:

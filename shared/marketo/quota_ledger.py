@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ..model.clock import AHEAD
 from .day import day_of, day_on
@@ -84,12 +85,17 @@ class Instance(BaseModel):
 
 
 class Closed(BaseModel):
-    """No call before `until`; since when, and why."""
+    """No call before `until`; since when, and why: SHARE_SPENT or QUOTA_SPENT, and a reason for people."""
 
     until: float
     since: float
     code: str
     reason: str
+
+    @property
+    def opens(self) -> datetime:
+        """When it ends."""
+        return datetime.fromtimestamp(self.until, UTC)
 
 
 class Measured(BaseModel):
@@ -116,7 +122,8 @@ class DayUse(BaseModel):
 class Ledger(DayUse):
     """The row budget|marketo. `recent`: how many calls were made when, of the last 20 seconds.
 
-    `day` is the day of the instance that wrote it; instances with other clocks count in `other_days`.
+    `day` is the day of the instance that wrote it; instances with other clocks count in `other_days`. `ignored`: what
+    the last read has ignored because its time is far ahead.
     """
 
     day: date
@@ -125,12 +132,7 @@ class Ledger(DayUse):
     held_back_until: float = 0.0
     measuring_until: float = 0.0
     other_days: dict[date, DayUse] = Field(default_factory=dict)
-    _ignored: set[str] = PrivateAttr(default_factory=set)
-
-    @property
-    def ignored(self) -> frozenset[str]:
-        """What the last read has ignored because its time is far ahead."""
-        return frozenset(self._ignored)
+    ignored: set[str] = Field(default_factory=set, exclude=True)
 
     @property
     def taken(self) -> int:
@@ -142,7 +144,9 @@ class Ledger(DayUse):
         self.runs += of_runs
         today = day_on(self.day)
         self.used += sum(today.start.timestamp() <= at < today.end.timestamp() for at in made)
-        self._remember(made)
+        recent = Counter(dict(self.recent))
+        recent.update(math.ceil(at / GRAIN) * GRAIN for at in made)
+        self.recent = sorted(recent.items())
         if instance_id in self.instances:
             self.instances[instance_id].held = 0
 
@@ -163,10 +167,10 @@ class Ledger(DayUse):
         if free > 0 and not self.closed:
             mine.held = min(wanted, left, max(1, free // (2 * len(others) + 1)))
             mine.until = now + HOLD_SECONDS
-        grant = Grant(mine.held, mine.until, 0.0 if mine.held else self._wait(now), mine.places)
+        wait = 0.0 if mine.held else self._wait(now)
         # Until its calls beyond its new part have ended, others may not use those places.
         self.instances[instance_id] = mine.model_copy(update={"places": max(mine.places, running)})
-        return grant
+        return Grant(mine.held, mine.until, wait, mine.places)
 
     def one(self, limits: Limits, now: float) -> Grant:
         """One call for an operator, whom the share does not limit; it counts as made."""
@@ -216,10 +220,8 @@ class Ledger(DayUse):
         self.measured = Measured(at=now, total=total, taken=self.taken)
         self.measuring_until = 0.0
         if total >= limits.daily:
-            reason = (
-                f"all that call this Marketo have used {total:,} of its {limits.daily:,} calls (MARKETO_DAILY_CALLS)"
-            )
-            self.close(SHARE_SPENT, reason, now, doubtful=True)
+            used = f"{total:,} of its {limits.daily:,} calls (MARKETO_DAILY_CALLS)"
+            self.close(SHARE_SPENT, f"all that call this Marketo have used {used}", now, doubtful=True)
 
     def at(self, now: float) -> Ledger:
         """A copy as of this moment: for the day that it is then, without what has expired."""
@@ -240,13 +242,6 @@ class Ledger(DayUse):
         held = [(instance.until, instance.held) for instance in self.instances.values() if instance.held]
         ends = [(at + WINDOW_SECONDS, count) for at, count in [*self.recent, *held]]
         return [(end, count) for end, count in ends if end > now]
-
-    def _remember(self, made: Collection[float]) -> None:
-        counts = dict(self.recent)
-        for at in made:
-            grain = math.ceil(at / GRAIN) * GRAIN
-            counts[grain] = counts.get(grain, 0) + 1
-        self.recent = sorted(counts.items())
 
     def _tidy(self, now: float) -> None:
         """Remove what has expired. The calls that a vanished instance held count as made."""
@@ -277,17 +272,18 @@ class Ledger(DayUse):
     def _ignore_the_future(self, now: float) -> None:
         """Drop times that only a wrong clock can have written."""
         far = now + AHEAD_SECONDS
-        self._ignored = {f"instance {name}" for name, instance in self.instances.items() if instance.seen > far}
-        for name in [name for name, instance in self.instances.items() if instance.seen > far]:
+        ahead = [name for name, instance in self.instances.items() if instance.seen > far]
+        self.ignored = {f"instance {name}" for name in ahead}
+        for name in ahead:
             self.used += self.instances.pop(name).held
         for instance in self.instances.values():
             if instance.until > now + WINDOW_SECONDS:
                 self.used, instance.held = self.used + instance.held, 0
         if self.closed and self.closed.since > far:
-            self._ignored.add("closing")
+            self.ignored.add("closing")
             self.closed = None
         if self.measured.at > far:
-            self._ignored.add("measuring")
+            self.ignored.add("measuring")
             self.measured = Measured(at=now, taken=self.taken)
         self.recent = [(at, count) for at, count in self.recent if at <= now + WINDOW_SECONDS]
         if self.held_back_until > now + HELD_BACK_SECONDS:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from opentelemetry.metrics import CallbackOptions, Observation, get_meter
 
@@ -20,79 +19,75 @@ if TYPE_CHECKING:
 SCOPE = "msisync"
 
 
-class Kind(Enum):
-    """How a metric's values add up."""
-
-    COUNTER = "counter"
-    HISTOGRAM = "histogram"  # Application Insights keeps sum, count, smallest and largest, no percentiles
-    GAUGE = "gauge"  # of what all instances share: read by timers alone, which run in one instance at a time
-
-
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, and the names of its attributes in the order in which `record` takes them."""
+    """A metric, and the names of its attributes in the order in which `record` takes them.
+
+    Of a histogram, Application Insights keeps sum, count, smallest and largest, no percentiles. A gauge is of what all
+    instances share: read by timers alone, which run in one instance at a time.
+    """
 
     name: str
-    kind: Kind
+    kind: Literal["counter", "histogram", "gauge"]
     unit: str
     description: str
     attributes: tuple[str, ...] = ()
 
 
 RECORDS = Metric(
-    "msisync.records", Kind.COUNTER, "{record}",
+    "msisync.records", "counter", "{record}",
     "Records by what became of them: synced, removed, skipped, parked, retried, failed", ("entity", "outcome"),
 )  # fmt: skip
 LATENCY = Metric(
-    "msisync.latency", Kind.HISTOGRAM, "s",
+    "msisync.latency", "histogram", "s",
     "From the moment a change reached the queue to Marketo's answer; replays of dead letters left out", ("entity",),
 )  # fmt: skip
 WAITING = Metric(
-    "msisync.waiting", Kind.HISTOGRAM, "s",
+    "msisync.waiting", "histogram", "s",
     "The age of the oldest change of a batch that has to be tried again; replays and parked records left out",
     ("entity",),
 )  # fmt: skip
-RETRIES = Metric("msisync.retries", Kind.COUNTER, "{record}", "Records to be tried again, by code", ("entity", "code"))
+RETRIES = Metric("msisync.retries", "counter", "{record}", "Records to be tried again, by code", ("entity", "code"))
 LEFT_OUT = Metric(
-    "msisync.fields.left_out", Kind.COUNTER, "{field}",
+    "msisync.fields.left_out", "counter", "{field}",
     "Fields of synced records that were left out, by why: Marketo's code, or the mapping's", ("entity", "code"),
 )  # fmt: skip
 REMOVED = Metric(
-    "msisync.removed", Kind.COUNTER, "{record}",
+    "msisync.removed", "counter", "{record}",
     "Records that were deleted, flagged or unlinked in Marketo, for their rows are gone", ("entity", "action"),
 )  # fmt: skip
 DEAD_LETTERS = Metric(
-    "msisync.dead_letters", Kind.COUNTER, "{message}",
+    "msisync.dead_letters", "counter", "{message}",
     "Messages to dead-letters; the entity is changes for a notification", ("entity", "code"),
 )  # fmt: skip
 CALLS = Metric(
-    "msisync.calls", Kind.COUNTER, "{call}",
+    "msisync.calls", "counter", "{call}",
     "Calls of Marketo and Dataverse; the result is ok or the vendor's code", ("system", "endpoint", "result"),
 )  # fmt: skip
 PARKED = Metric(
-    "msisync.parked", Kind.GAUGE, "{record}", "Records that wait for a parent, of the first 10,000", ("entity",)
+    "msisync.parked", "gauge", "{record}", "Records that wait for a parent, of the first 10,000", ("entity",)
 )
-PARKED_AGE = Metric("msisync.parked.age", Kind.GAUGE, "s", "How long the oldest of them has waited", ("entity",))
+PARKED_AGE = Metric("msisync.parked.age", "gauge", "s", "How long the oldest of them has waited", ("entity",))
 LINKED_LATER = Metric(
-    "msisync.linked_later", Kind.GAUGE, "{record}",
+    "msisync.linked_later", "gauge", "{record}",
     "Records in Marketo without a link until the parent comes, of the first 10,000 parked ones", ("entity",),
 )  # fmt: skip
-BUDGET_USED = Metric("msisync.budget.used", Kind.GAUGE, "{call}", "Calls of this app in Marketo's day")
+BUDGET_USED = Metric("msisync.budget.used", "gauge", "{call}", "Calls of this app in Marketo's day")
 BUDGET_ALLOWED = Metric(
-    "msisync.budget.allowed", Kind.GAUGE, "{call}", "This app's share of the day; also the sign that the timer runs"
+    "msisync.budget.allowed", "gauge", "{call}", "This app's share of the day; also the sign that the timer runs"
 )
-DAY_USED = Metric("msisync.day.used", Kind.GAUGE, "{call}", "Calls of everybody in Marketo's day, as last measured")
-DAY_ALLOWED = Metric("msisync.day.allowed", Kind.GAUGE, "{call}", "The subscription's calls in a day")
+DAY_USED = Metric("msisync.day.used", "gauge", "{call}", "Calls of everybody in Marketo's day, as last measured")
+DAY_ALLOWED = Metric("msisync.day.allowed", "gauge", "{call}", "The subscription's calls in a day")
 CIRCUIT_OPEN = Metric(
-    "msisync.circuit.open", Kind.GAUGE, "s",
+    "msisync.circuit.open", "gauge", "s",
     "How long an open circuit has been open: dataverse, or the entity that is not sent to Marketo", ("circuit",),
 )  # fmt: skip
 WRITE_BACK = Metric(
-    "msisync.write_back", Kind.COUNTER, "{row}",
+    "msisync.write_back", "counter", "{row}",
     "Leads and contacts of Dynamics by what a run of the write-back did with them", ("run", "outcome"),
 )  # fmt: skip
 WRITE_BACK_AGE = Metric(
-    "msisync.write_back.age", Kind.GAUGE, "s",
+    "msisync.write_back.age", "gauge", "s",
     "How long ago the moment is up to which Marketo's activities have been written back",
 )  # fmt: skip
 
@@ -108,7 +103,7 @@ def record(metric: Metric, value: float, *attributes: str) -> None:
     instrument = _instrument(metric)
     if isinstance(instrument, _Gauge):
         instrument.readings[attributes] = Observation(value, named)
-    elif metric.kind is Kind.COUNTER:
+    elif metric.kind == "counter":
         instrument.add(value, named)  # type: ignore[union-attr]  # the kind says which of the two it is
     else:
         instrument.record(value, named)  # type: ignore[union-attr]
@@ -132,8 +127,8 @@ class _Gauge:
 
 @cache
 def _instrument(metric: Metric) -> Counter | Histogram | _Gauge:
-    if metric.kind is Kind.GAUGE:
+    if metric.kind == "gauge":
         return _Gauge(metric)
     meter = get_meter(SCOPE)
-    create = meter.create_counter if metric.kind is Kind.COUNTER else meter.create_histogram
+    create = meter.create_counter if metric.kind == "counter" else meter.create_histogram
     return create(metric.name, metric.unit, metric.description)

@@ -72,6 +72,7 @@ async def _watch(context: Context, seconds: float, console: Console) -> Status |
 def as_json(status: Status) -> dict[str, Any]:
     """Everything that was found, as JSON types."""
     budget, back = status.budget, status.write_back
+    closed = budget.closed if budget else None
     found: dict[str, Any] = json_types(
         {
             "at": status.at,
@@ -90,9 +91,9 @@ def as_json(status: Status) -> dict[str, Any]:
                 "share": budget.allowed_today,
                 "by_everybody": budget.everybody,
                 "measured_at": budget.measured_at,
-                "closed_until": budget.closed_until,
-                "closed_code": budget.closed_code,
-                "closed_reason": budget.closed_reason,
+                "closed_until": closed.opens if closed else None,
+                "closed_code": closed.code if closed else "",
+                "closed_reason": closed.reason if closed else "",
             },
             "circuits": {name: outage.as_json() for name, outage in status.circuits.items()},
             "delete_brakes": {

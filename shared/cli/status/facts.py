@@ -196,10 +196,9 @@ class Status:
         for name, outage in self.circuits.items():
             text = f"no calls for {name} since {_time(outage.since)} ({outage.reason})"
             yield attention(text, f"tried again automatically at {_time(outage.until)}; if it lasts, msisync doctor")
-        if self.budget and self.budget.closed_until:
-            text = f"Marketo is not called ({self.budget.closed_reason})"
-            again = f"continues automatically at {_time(self.budget.closed_until)}"
-            yield attention(text, f"{again}; see MARKETO_DAILY_SHARE")
+        if self.budget and (closed := self.budget.closed):
+            again = f"continues automatically at {_time(closed.opens)}"
+            yield attention(f"Marketo is not called ({closed.reason})", f"{again}; see MARKETO_DAILY_SHARE")
 
     def _waits(self) -> Iterator[Finding]:
         for queue in self.queues:

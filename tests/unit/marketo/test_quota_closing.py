@@ -69,7 +69,9 @@ def test_the_share_is_there_again_after_a_day_with_a_change_of_clocks(start: str
 
     async def days() -> None:
         assert (await instances.until_refused(0)).code == "DayShareSpent"
-        assert instances.budgets[0].usage.closed_until == opening
+        closed = instances.budgets[0].usage.closed
+        assert closed
+        assert closed.opens == opening
         await asyncio.sleep((opening - instances.time.now()).total_seconds())
         assert (await instances.until_refused(0)).code == "DayShareSpent"
 
@@ -94,13 +96,13 @@ def test_after_607_nobody_calls_until_the_next_day() -> None:
             assert seconds(MIDNIGHT) - 60 <= error.retry_after <= seconds(MIDNIGHT) + 60
         assert len(instances.paths) == 1
         told = await instances.budgets[1].refresh()
-        assert (told.closed_until, told.closed_code) == (MIDNIGHT, "607")
-        assert told.closed_since
-        assert abs(seconds(told.closed_since)) < 1
+        assert told.closed
+        assert (told.closed.opens, told.closed.code) == (MIDNIGHT, "607")
+        assert abs(told.closed.since - MORNING.timestamp()) < 1
         instances.answer = lambda _: FINE
         await asyncio.sleep(seconds(MIDNIGHT))
         await instances.ask(0)
-        assert (await instances.budgets[1].refresh()).closed_until is None
+        assert (await instances.budgets[1].refresh()).closed is None
 
     instances.run(day())
 
@@ -141,8 +143,9 @@ def test_everybodys_use_is_measured_by_one_instance_at_a_time_and_closes_when_it
         return await instances.budgets[0].refresh(), error
 
     told, error = instances.run(work())
-    assert (told.closed_until, told.closed_code, error.code) == (MIDNIGHT, "DayShareSpent", "DayShareSpent")
-    assert "50,000 of its 50,000" in told.closed_reason
+    assert told.closed
+    assert (told.closed.opens, told.closed.code, error.code) == (MIDNIGHT, "DayShareSpent", "DayShareSpent")
+    assert "50,000 of its 50,000" in told.closed.reason
     assert instances.paths.count(USAGE) == 2
     assert told.used_today < 600
 
@@ -231,12 +234,15 @@ def test_operators_are_counted_and_neither_bound_by_the_share_nor_refused_while_
         operator = instances.start(operator=True)
         await instances.calls(operator, 3)
         told = await instances.budgets[operator].refresh()
-        assert (told.used_today, told.closed_code, told.instances) == (13, "DayShareSpent", 1)
+        assert told.closed
+        assert (told.used_today, told.closed.code) == (13, "DayShareSpent")
         instances.answer = lambda _: SPENT
         with pytest.raises(MarketoError, match="607") as refused:
             await instances.ask(operator)
         assert refused.value.retry_after is not None
-        assert (await instances.budgets[operator].refresh()).closed_code == "607"
+        closed = (await instances.budgets[operator].refresh()).closed
+        assert closed
+        assert closed.code == "607"
 
     instances.run(work())
 

@@ -19,7 +19,7 @@ from shared.monitoring import MOST_PARKED, Gauges
 from shared.sync import measures
 from shared.sync.circuit import Outage
 from shared.telemetry import metrics, spans
-from shared.telemetry.metrics import METRICS, Kind, Metric, record
+from shared.telemetry.metrics import METRICS, Metric, record
 from tests.support.values import NOON
 
 RECORD = Record("lead", "0b1c2d3e-2052-ef11-a316-000d3a5b7c01", NOON - timedelta(seconds=40))
@@ -129,7 +129,7 @@ class Shared:
     """Budget, state and store of all instances."""
 
     def __init__(self) -> None:
-        self.usage = Usage(NOON.date(), 700, 1000, 0.5, 2, None, None, "", "", 4000, NOON, NOON)
+        self.usage = Usage(700, 1000, 0.5, None, 4000, NOON, NOON)
         self.circuits: dict[str, dict[str, Any]] = {}
         self.parked: dict[str, ParkedCount] = {}
         self.runs: list[dict[str, Any]] = []
@@ -158,7 +158,7 @@ def gauges(shared: Any) -> Gauges:
     return Gauges(shared, shared, shared, daily_calls=50_000, now=lambda: NOON)
 
 
-GAUGES = [metric for metric in METRICS if metric.kind is Kind.GAUGE]
+GAUGES = [metric for metric in METRICS if metric.kind == "gauge"]
 #: And the write-back, which has not run since the app began just now.
 BUDGET = {
     ("write_back.age",): 0, ("budget.used",): 700, ("budget.allowed",): 1000, ("day.used",): 4000,

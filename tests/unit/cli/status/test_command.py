@@ -21,6 +21,7 @@ from shared.cli.status.facts import PARKED, STATE, Entity, Queue, Status, age
 from shared.cli.status.look import first_seen
 from shared.cli.status.text import frame
 from shared.marketo.quota import Usage
+from shared.marketo.quota_ledger import Closed
 from shared.model.entities import ENTITIES
 from shared.model.record import Record, encode
 from shared.sync.circuit import Outage
@@ -38,10 +39,7 @@ def queue(setting: str, name: str) -> Queue:
 @pytest.fixture
 def status() -> Status:
     """A system in which all is well."""
-    usage = Usage(
-        day=NOON.date(), used_today=1234, allowed_today=30_000, elapsed=0.5, instances=1, closed_until=None,
-        closed_since=None, closed_code="", closed_reason="", everybody=20_345, measured_at=NOON, as_of=NOON,
-    )  # fmt: skip
+    usage = Usage(1234, 30_000, elapsed=0.5, closed=None, everybody=20_345, measured_at=NOON, as_of=NOON)
     return Status(
         NOON,
         queue("changes", "dynamics-changes"),
@@ -125,9 +123,9 @@ def test_a_brake_on_deletions_says_how_it_is_released(status: Status) -> None:
 def test_circuits_and_the_budget_say_when_they_open_again(status: Status) -> None:
     assert status.budget
     status.circuits["company"] = Outage(NOON - timedelta(minutes=9), NOON + timedelta(minutes=1), "marketo 503: away")
-    status.budget = replace(
-        status.budget, closed_until=NOON + timedelta(hours=17), closed_reason="this app's share is used up"
-    )
+    opens = (NOON + timedelta(hours=17)).timestamp()
+    closed = Closed(until=opens, since=NOON.timestamp(), code="DayShareSpent", reason="this app's share is used up")
+    status.budget = replace(status.budget, closed=closed)
     assert status.exit == Exit.ATTENTION
     text = " ".join(text_of(status).split())
     assert "no calls for company since 2026-03-04 11:51 UTC (marketo 503: away)" in text
