@@ -133,6 +133,11 @@ class QueueSettings(_Settings):
         """The queue of one of the five entities, or of another field."""
         return str(getattr(self, entity))
 
+    @property
+    def received(self) -> list[str]:
+        """Those that the app takes messages from."""
+        return [self.changes, *map(self.of, ENTITIES)]
+
     def entity_of(self, queue: str) -> str:
         """Whose queue it is; empty where it is none of the five."""
         return next((entity for entity in ENTITIES if self.of(entity) == queue), "")

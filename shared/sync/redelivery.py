@@ -21,7 +21,6 @@ from ..azure.service_bus import Bus, Outgoing, sendable
 from ..azure.shared_state import State
 from ..config.settings import QueueSettings
 from ..model.dead_letter import BROKERS_OWN, BROUGHT_BACK, FIRST_SEEN, Explanation
-from ..model.entities import ENTITIES
 from ..model.record import timestamp
 from . import measures
 from .settlement import dead_letter
@@ -84,7 +83,7 @@ class Redelivery:
 
     async def run(self) -> None:
         """Bring back what is to come back, in every queue. What fails is logged, and tried at the next run."""
-        names = [self.queues.changes, *(self.queues.of(entity) for entity in ENTITIES)]
+        names = self.queues.received
         results = await asyncio.gather(*map(self._tend, names), return_exceptions=True)
         for queue, result in zip(names, results, strict=True):
             if isinstance(result, Exception):

@@ -10,7 +10,7 @@ from ...azure.receiver import Message
 from ...config.settings import QueueSettings
 from ...dataverse.notifications import parse
 from ...model.dead_letter import Explanation
-from ...model.entities import ENTITIES, TABLES
+from ...model.entities import TABLES
 from ...model.errors import MessageError, NotificationError
 from ...model.record import decode, timestamp
 from ..peek import Place
@@ -66,7 +66,7 @@ class DeadLetter:
 
 def places(queues: QueueSettings) -> list[Place]:
     """Every place where dead letters lie, the app's own queue first."""
-    names = [queues.dead_letters, queues.changes, *(queues.of(entity) for entity in ENTITIES)]
+    names = [queues.dead_letters, *queues.received]
     return [Place(queues.dead_letters), *(Place(name, dead=True) for name in names)]
 
 

@@ -13,7 +13,6 @@ from uuid import uuid4
 from ...azure import sdk
 from ...config.normalisers import endpoint_host
 from ...model.dead_letter import BROUGHT_BACK
-from ...model.entities import ENTITIES
 from ...model.errors import StorageUnavailableError
 from ...model.ids_and_times import moment
 from ...model.record import timestamp
@@ -164,9 +163,8 @@ async def _succeeds(trying: Awaitable[None]) -> bool:
 
 async def _given_up(subject: Subject) -> Finding:
     """What the broker gave up after ten deliveries: the app brings it back within a minute, once."""
-    queues = subject.context.settings.queues
     now = datetime.now(UTC)
-    names = [queues.changes, *(queues.of(entity) for entity in ENTITIES)]
+    names = subject.context.settings.queues.received
     details: list[str] = []
     try:
         found = await asyncio.gather(*(_lying(subject.context.bus, name, now) for name in names))
