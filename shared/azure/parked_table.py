@@ -60,8 +60,21 @@ class Store:
             yield [child_of(Parent(entity, "", row["RowKey"].partition("|")[0]), row) for row in page]
 
     async def count(self, most: int) -> tuple[dict[str, ParkedCount], bool]:
-        """How many records wait, by entity, of the first so many; and whether there are more."""
-        return await count(self._table, most)
+        """The records by entity, and whether there are more than the `most` that are counted.
+
+        One pass over the table, with a page of few columns in memory at a time.
+        """
+        found: dict[str, ParkedCount] = {}
+        seen = 0
+        columns = ("Entity", "Since", "LinkedLater")
+        for parent in ENTITIES:
+            async for page in self._table.pages(_RECORDS, {"entity": parent}, select=columns):
+                for row in page:
+                    if seen == most:
+                        return found, True
+                    seen += 1
+                    found.setdefault(row["Entity"], ParkedCount()).add(parent, row)
+        return found, False
 
     async def remove(self, parked: Iterable[Parked]) -> None:
         """These records wait no more, except those that have been parked again since they were read."""
@@ -140,23 +153,6 @@ class Store:
         elif len(notes) > 1:
             for note in notes:
                 await self._replace([note], etags)
-
-
-async def count(table: Table, most: int) -> tuple[dict[str, ParkedCount], bool]:
-    """The parked records by entity, and whether there are more than the `most` that are counted.
-
-    One pass over the table, with a page of few columns in memory at a time. Raises StorageUnavailableError.
-    """
-    found: dict[str, ParkedCount] = {}
-    seen = 0
-    for parent in ENTITIES:
-        async for page in table.pages(_RECORDS, {"entity": parent}, select=("Entity", "Since", "LinkedLater")):
-            for row in page:
-                if seen == most:
-                    return found, True
-                seen += 1
-                found.setdefault(row["Entity"], ParkedCount()).add(parent, row)
-    return found, False
 
 
 def _with_notes(children: Sequence[tuple[str, Parked]], next_check: datetime) -> list[list[dict[str, Any]]]:

@@ -11,7 +11,7 @@ DISCARD = "msisync dead-letters discard"
 RELEASE = "msisync lifecycle release"
 
 #: What is to be fixed before the replay, by code; other codes by their kind.
-_MEND = {
+_FIXES = {
     "RowHidden": "give a security role of the sync user Read on the table, for the whole organisation",
     AMBIGUOUS: "say which person it is (msisync link), or merge them in Marketo",
     "ParentMissing": "see why the parent does not sync",
@@ -26,7 +26,7 @@ _MEND = {
     "0x80040220": "give the sync user the privilege in Dynamics (msisync doctor)",
     "0x80040265": "see which plug-in in Dynamics refuses the row",
 }
-_MEND_BY_KIND = {
+_FIXES_BY_KIND = {
     Kind.AMBIGUOUS: "merge the records in Marketo",
     Kind.CONFIGURATION: "fix the set-up (msisync doctor)",
     Kind.TRANSIENT: "wait until Marketo is well again",
@@ -55,5 +55,5 @@ def remedy(code: str, system: str, selection: str) -> str:
     if code in _NO_REPLAY:
         return f"{_NO_REPLAY[code]}, then {DISCARD} {selection} --apply"
     kind = marketo_record(code) if system == "marketo" else Kind.PERMANENT
-    fix = _MEND.get(code) or _MEND_BY_KIND.get(kind, "correct the row in Dynamics")
+    fix = _FIXES.get(code) or _FIXES_BY_KIND.get(kind, "correct the row in Dynamics")
     return f"{fix}, then {REPLAY} {selection} --apply"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +23,7 @@ from ..model.entities import ENTITIES, PERSON_TABLES, TABLES
 from ..model.errors import ConfigurationError
 from ..model.text import BeyondBmp
 from . import sync_toml_checks as checks
+from . import toml_file
 from .conditions import SyncFilter, Wanted
 from .validation import problems, quoted
 
@@ -272,7 +271,7 @@ _KEYS = {
 
 def load(path: Path) -> SyncConfig:
     """Read and validate sync.toml. Raises ConfigurationError with every problem, one a line."""
-    given = _read(path)
+    given = toml_file.read(path)
     wrong: list[str] = []
     config = SyncConfig()
     try:
@@ -283,31 +282,3 @@ def load(path: Path) -> SyncConfig:
     if wrong:
         raise ConfigurationError("BadSyncConfig", "\n".join(wrong))
     return config
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # editors on Windows begin a file with a mark
-        return tomllib.loads(text)
-    except FileNotFoundError:
-        missing = f"{path.absolute()} does not exist; set SYNC_CONFIG or add the file"
-        raise ConfigurationError("NoSyncConfig", missing) from None
-    except OSError as error:
-        what = "is a directory" if path.is_dir() else f"cannot be read ({error.strerror})"
-        raise ConfigurationError("NoSyncConfig", f"{path} {what}; set SYNC_CONFIG to a file that can be read") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigurationError("BadSyncConfig", f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError("BadSyncConfig", f"{path}: {_syntax(str(error), text)}") from None
-
-
-def _syntax(message: str, text: str) -> str:
-    """What tomllib says, with the line that it stopped at and what is usually the matter."""
-    at = re.search(r"line (\d+)", message)
-    number = int(at.group(1)) if at else len(text.rstrip().split("\n"))
-    line = text.split("\n")[number - 1].strip()
-    remedy = "text needs quotes, and [section] stands on a line of its own"
-    if re.match(r"Cannot (overwrite|declare|mutate)", message):
-        remedy = "this key or section is there twice; delete one of the two"
-    return f"line {number} is no valid TOML ({message.partition(' (')[0]}): {line[:80]}; {remedy}"

@@ -13,7 +13,7 @@ from azure.data.tables.aio import TableClient
 from rich.console import Console
 
 from shared.azure.parked_rows import Note, NoteState, Parked
-from shared.azure.parked_table import Store, count
+from shared.azure.parked_table import Store
 from shared.azure.service_bus import Outgoing
 from shared.azure.shared_state import State
 from shared.azure.table import Table
@@ -88,26 +88,26 @@ async def park(store: Store, parent: Parent, entity: str, record: Record) -> Rec
     return record
 
 
-async def test_parked_records_are_counted_by_entity_and_parent(store: Store, table: TableClient) -> None:
-    assert await count(Table(lambda: table), 9) == ({}, False)  # there is no table yet
+async def test_parked_records_are_counted_by_entity_and_parent(store: Store) -> None:
+    assert await store.count(9) == ({}, False)  # there is no table yet
     account, seller = Parent("company", "account", guid()), Parent("sales_person", "systemuser", guid())
     for minutes in range(3):
         since = NOON + timedelta(minutes=minutes)
         await park(store, account, "person", Record("contact", guid(), NOON, parked_since=since))
     await park(store, seller, "person", Record("lead", guid(), NOON, parked_since=NOON - HOUR))
     await park(store, seller, "company", Record("account", guid(), NOON, parked_since=NOON))
-    found, more = await count(Table(lambda: table), 9)
+    found, more = await store.count(9)
     assert (found["person"].by_parent, found["company"].by_parent) == (
         {"sales_person": 1, "company": 3}, {"sales_person": 1},
     )  # fmt: skip
     assert (found["person"].oldest, found["company"].oldest, more) == (NOON - HOUR, NOON, False)
 
 
-async def test_counting_stops_at_its_bound(store: Store, table: TableClient) -> None:
+async def test_counting_stops_at_its_bound(store: Store) -> None:
     account = Parent("company", "account", guid())
     for number in range(1, 5):
         await park(store, account, "person", Record("contact", guid(), NOON, parked_since=NOON))
-        found, more = await count(Table(lambda: table), 3)
+        found, more = await store.count(3)
         assert (found["person"].count, more) == (min(number, 3), number > 3)
 
 

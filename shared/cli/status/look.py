@@ -10,8 +10,8 @@ from collections.abc import Awaitable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
-from ...azure import parked_table
 from ...azure.errors import storage_within
+from ...azure.parked_table import Store
 from ...azure.receiver import Message
 from ...azure.shared_state import State, Value
 from ...marketo.quota import Budget, limits_of
@@ -132,7 +132,8 @@ async def _letters(context: Context, status: Status) -> None:
 
 
 async def _parked(context: Context, status: Status) -> None:
-    found, status.parked_more = await parked_table.count(context.parked_table, MAX_PARKED)
+    store = Store(context.settings.storage, context.parked_table)
+    found, status.parked_more = await store.count(MAX_PARKED)
     for name, waiting in found.items():
         status.entities[name].parked = waiting
 
