@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from ..dataverse.metadata import LOOKUP_KINDS, Column
 from ..marketo.fields import MarketoField
+from ..model.text import clean
 from . import converters as to
 from .converters import STRING_LENGTH, Family, Policy, Target, UnfitError
 
@@ -119,6 +120,8 @@ def convert(source: Source, value: Any, target: Target) -> Any:
     cell = TABLE[found][target.family]
     if cell.convert is None:
         raise UnfitError("NotAllowed", f"{found} does not become {_TAKES[target.family]}", found)
+    if isinstance(value, str) and not clean(value, target.policy.beyond_bmp):
+        return None
     try:
         return cell.convert(value, target)
     except UnfitError as unfit:

@@ -1,6 +1,7 @@
 """How one value becomes what a Marketo field takes: the conversions of the table in shared/sync/conversions.py. Pure.
 
-Each takes a value and the field, gives the value for Marketo, None when nothing is left of it, or raises UnfitError.
+Each takes a value that shows something, and the field; gives the value for Marketo, None when nothing is left of it, or
+raises UnfitError.
 """
 
 from __future__ import annotations
@@ -163,13 +164,12 @@ def as_url(value: Any, target: Target) -> str | None:
     text = clean(without_invisible(str(value)), target.policy.beyond_bmp)
     if not text:
         return None
-    if scheme := _scheme_of(text):
-        if not _WEB.match(text):
-            is_web = scheme in ("http", "https")
-            reason = "a web address without a host" if is_web else "a protocol other than http and https"
-            raise UnfitError("NotAWebAddress", reason, "text")
-        return _unbroken(text, target)
-    return _unbroken(f"https://{text.removeprefix('//')}", target)
+    scheme = _scheme_of(text)
+    if scheme and not _WEB.match(text):
+        is_web = scheme in ("http", "https")
+        reason = "a web address without a host" if is_web else "a protocol other than http and https"
+        raise UnfitError("NotAWebAddress", reason, "text")
+    return _unbroken(text if scheme else f"https://{text.removeprefix('//')}", target)
 
 
 def _scheme_of(text: str) -> str:
@@ -199,10 +199,8 @@ def _finite(value: Any) -> Decimal:
     return number
 
 
-def as_whole(value: Any, _: Target) -> int | None:
+def as_whole(value: Any, _: Target) -> int:
     """Rounded, if the 32 bits of a whole number take it."""
-    if _is_empty(value):
-        return None
     number = _finite(value)
     whole = int(number.to_integral_value(ROUND_HALF_UP)) if abs(number) <= _INT32 else _INT32
     if not -_INT32 <= whole < _INT32:
@@ -210,19 +208,13 @@ def as_whole(value: Any, _: Target) -> int | None:
     return whole
 
 
-def as_number(value: Any, _: Target) -> float | int | None:
+def as_number(value: Any, _: Target) -> float | int:
     """A number, also out of text that is a plain one."""
-    if _is_empty(value):
-        return None
     number = _finite(value)
     found = float(number)
     if not math.isfinite(found):
         raise UnfitError("OutOfRange", "a number that is too large")
     return value if isinstance(value, int) and not isinstance(value, bool) else found
-
-
-def _is_empty(value: Any) -> bool:
-    return isinstance(value, str) and not clean(value)
 
 
 # -- yes and no ------------------------------------------------------------------------------------------------------
@@ -236,12 +228,9 @@ def number_as_flag(value: Any, _: Target) -> bool:
     return bool(number)
 
 
-def word_as_flag(value: Any, target: Target) -> bool | None:
+def word_as_flag(value: Any, target: Target) -> bool:
     """Words of yes and no (shared/sync/words.py)."""
-    text = clean(str(value))
-    if not text:
-        return None
-    found = answer(text, target.policy.language, of_permission=not target.is_negative)
+    found = answer(clean(str(value)), target.policy.language, of_permission=not target.is_negative)
     if found is None:
         raise UnfitError("NotYesOrNo", "a word that says neither yes nor no in the language of sync.toml")
     return found
@@ -270,35 +259,33 @@ def _read_moment(value: Any) -> datetime:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def as_written_day(value: Any, _: Target) -> str | None:
+def as_written_day(value: Any, _: Target) -> str:
     """The day that is written, whatever the time behind it."""
     text = clean(str(value))
-    if not text:
-        return None
     if not (_DAY.fullmatch(text[:10]) and (len(text) == len("2025-03-04") or text[10] in "T ")):
         raise UnfitError("NotADate", "not a date")
     with _calendar():
         return date.fromisoformat(text[:10]).isoformat()
 
 
-def as_day(value: Any, target: Target) -> str | None:
+def as_day(value: Any, target: Target) -> str:
     """The day of a moment in the time zone of sync.toml."""
     text = clean(str(value))
-    if not text or _DAY.fullmatch(text):
+    if _DAY.fullmatch(text):
         return as_written_day(text, target)
     moment = _read_moment(text)
     with _calendar():
         return moment.astimezone(target.zone).date().isoformat()
 
 
-def as_local_day(value: Any, target: Target) -> str | None:
+def as_local_day(value: Any, target: Target) -> str:
     """The day that its user chose: Dataverse keeps it as midnight in that user's time zone, and gives it in UTC.
 
     Nobody knows the user any more, but zones end at -11 and +13 hours: a midnight up to 11:00 UTC is west of it or
     there, a later one is east, so its day is the next. What is no midnight anywhere is read as a moment.
     """
     text = clean(str(value))
-    if not text or _DAY.fullmatch(text):
+    if _DAY.fullmatch(text):
         return as_written_day(text, target)
     moment = _read_moment(text)
     if moment.minute % 15 or moment.second or moment.microsecond:
@@ -308,8 +295,6 @@ def as_local_day(value: Any, target: Target) -> str | None:
         return (moment.date() + timedelta(days=since_midnight >= _NOON_OF_ZONES)).isoformat()
 
 
-def as_moment(value: Any, _: Target) -> str | None:
+def as_moment(value: Any, _: Target) -> str:
     """A moment in UTC, to the second."""
-    if _is_empty(value):
-        return None
     return _read_moment(value).replace(microsecond=0, tzinfo=None).isoformat() + "Z"

@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from ..azure.errors import storage_within
@@ -53,43 +54,47 @@ def storage_away() -> NotNowError:
     return NotNowError("StorageAway", "Table Storage did not answer", after=STORAGE_AWAY_SECONDS)
 
 
+@dataclass
 class Lease:
-    """A row of leases as one process sees it. Raises StorageUnavailableError when storage does not answer."""
+    """A row of leases as one process sees it. Raises StorageUnavailableError when storage does not answer.
 
-    def __init__(
-        self, state: State, name: str, *, instance_id: str, lasts: float, clock: Callable[[], float], kind: str = KIND
-    ) -> None:
-        """`instance_id`: of this process alone. `lasts`: in seconds, from each `take`. `clock`: seconds, monotonic."""
-        self._state = state
-        self._kind = kind
-        self._name = name
-        self._instance_id = instance_id
-        self._lasts = lasts
-        self._clock = clock
-        self._etag: str | None = None  # None: the row must be read first
-        self._until = float("-inf")
-        self.in_flight = InFlight(clock)
-        #: Grows whenever another process may have held the lease since this one did last.
-        self.tenure = 0
+    `instance_id`: of this process alone. `lasts`: in seconds, from each `take`. `clock`: seconds, monotonic. `tenure`
+    grows whenever another process may have held the lease since this one did last.
+    """
+
+    state: State
+    name: str
+    _: KW_ONLY
+    instance_id: str
+    lasts: float
+    clock: Callable[[], float]
+    kind: str = KIND
+    tenure: int = field(default=0, init=False)
+    in_flight: InFlight = field(init=False)
+    _etag: str | None = field(default=None, init=False)  # None: the row must be read first
+    _until: float = field(default=float("-inf"), init=False)
+
+    def __post_init__(self) -> None:
+        self.in_flight = InFlight(self.clock)
 
     @property
     def left(self) -> float:
         """Seconds until it may be another's; negative when it is not held."""
-        return self._until - self._clock()
+        return self._until - self.clock()
 
     async def take(self) -> float:
         """Take the lease, or prolong it. Gives 0 when it is held now, else the seconds until its holder may lose it."""
         for _ in range(TRIES):
             if self._etag is None:
                 self.tenure += 1
-                row = await self._answered(self._state.look(self._kind, self._name))
+                row = await self._answered(self.state.look(self.kind, self.name))
                 self.in_flight.merge(row.value, row.age)
                 left = float(row.value.get("lasts", 0.0)) - row.age
-                if row.value.get("owner") not in (None, "", self._instance_id) and left > 0:
+                if row.value.get("owner") not in (None, "", self.instance_id) and left > 0:
                     self._until = float("-inf")
                     return left
                 self._etag = row.etag
-            if await self._write(self._instance_id):
+            if await self._write(self.instance_id):
                 return 0.0
         return LOOK_SECONDS
 
@@ -100,12 +105,12 @@ class Lease:
         self._until = float("-inf")
 
     async def _write(self, owner: str) -> bool:
-        etag, began = self._etag or "", self._clock()
+        etag, began = self._etag or "", self.clock()
         self._etag = None  # until storage says that it is written
-        value = {"owner": owner, "lasts": self._lasts, "in_flight": self.in_flight.as_json()}
-        self._etag = await self._answered(self._state.swap(self._kind, self._name, etag, value)) or None
+        value = {"owner": owner, "lasts": self.lasts, "in_flight": self.in_flight.as_json()}
+        self._etag = await self._answered(self.state.swap(self.kind, self.name, etag, value)) or None
         if self._etag and owner:
-            self._until = began + self._lasts
+            self._until = began + self.lasts
         return self._etag is not None
 
     @staticmethod
@@ -114,24 +119,17 @@ class Lease:
             return await work
 
 
+@dataclass
 class Sending:
     """The right to send records of one entity. Raises NotNowError for who has not got it, or has lost it."""
 
-    def __init__(
-        self,
-        lease: Lease,
-        *,
-        call_seconds: float,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-    ) -> None:
-        self._lease = lease
-        self._call_seconds = call_seconds
-        self._clock = clock
-        self._sleep = sleep
-        self._invocation = asyncio.Lock()
-        self._renewal = asyncio.Lock()
-        self._held = False
+    lease: Lease
+    _: KW_ONLY
+    call_seconds: float
+    sleep: Callable[[float], Awaitable[None]]
+    _invocation: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _renewal: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _held: bool = field(default=False, init=False)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -148,31 +146,31 @@ class Sending:
     async def begin(self, keys: Sequence[str]) -> None:
         """A call with these keys begins in this moment; `ended` tells that it is over."""
         async with self._renewal:
-            if not self._held or (self._lease.left < self._call_seconds and await self._take() > 0):
+            if not self._held or (self.lease.left < self.call_seconds and await self._take() > 0):
                 self._held = False
                 log.error("lease_lost")
                 raise NotNowError("LeaseLost", "another process sends records of this entity", after=LOOK_SECONDS)
-            self._lease.in_flight.add(keys, self._clock() + self._call_seconds)
+            self.lease.in_flight.add(keys, self.lease.clock() + self.call_seconds)
 
     def ended(self, keys: Sequence[str]) -> None:
         """Marketo has answered, or never got the call."""
-        self._lease.in_flight.remove(keys)
+        self.lease.in_flight.remove(keys)
 
     @property
     def tenure(self) -> int:
         """As long as it is the same, nobody else has sent records of the entity."""
-        return self._lease.tenure
+        return self.lease.tenure
 
     def in_flight(self, key: str) -> int:
         """Seconds that this key must not be sent, for a call with it got no answer; 0 when it may be."""
-        return self._lease.in_flight.seconds(key)
+        return self.lease.in_flight.seconds(key)
 
     async def _wait(self) -> None:
         left = await self._take()
         for _ in range(LOOKS):
             if left == 0:
                 return
-            await self._sleep(min(left, LOOK_SECONDS))
+            await self.sleep(min(left, LOOK_SECONDS))
             left = await self._take()
         if left:
             after = min(left, COME_AGAIN_SECONDS)
@@ -180,42 +178,38 @@ class Sending:
 
     async def _take(self) -> float:
         try:
-            return await self._lease.take()
+            return await self.lease.take()
         except StorageUnavailableError as error:
             log.warning("lease_not_taken error=%s", error.cause)
             raise storage_away() from None
 
     async def _give_back(self) -> None:
         try:
-            await self._lease.give_back()
+            await self.lease.give_back()
         except StorageUnavailableError as error:  # then it ends in time
             log.warning("lease_not_given_back error=%s", error.cause)
 
 
+@dataclass
 class Leases:
-    """What each entity's senders of this process hold."""
+    """What each entity's senders of this process hold.
 
-    def __init__(
-        self,
-        state: State,
-        *,
-        instance_id: str,
-        longest_call: float,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        """`longest_call`: how long Marketo may work on a call, in seconds (marketo.md 2: 90 for leads, else 60)."""
-        self._state = state
-        self._instance_id = instance_id
-        self._call_seconds = longest_call * MARGIN
-        self._clock = clock
-        self._sleep = sleep
-        self._of: dict[str, Sending] = {}
+    `longest_call`: how long Marketo may work on a call, in seconds (marketo.md 2: 90 for leads, else 60).
+    """
+
+    state: State
+    _: KW_ONLY
+    instance_id: str
+    longest_call: float
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _of: dict[str, Sending] = field(default_factory=dict, init=False)
 
     def of(self, entity: str) -> Sending:
         """The right to send records of this entity."""
         if entity not in self._of:
-            lasts = self._call_seconds * (1 + SPARE) + SPARE_SECONDS
-            lease = Lease(self._state, entity, instance_id=self._instance_id, lasts=lasts, clock=self._clock)
-            self._of[entity] = Sending(lease, call_seconds=self._call_seconds, clock=self._clock, sleep=self._sleep)
+            seconds = self.longest_call * MARGIN
+            lasts = seconds * (1 + SPARE) + SPARE_SECONDS
+            lease = Lease(self.state, entity, instance_id=self.instance_id, lasts=lasts, clock=self.clock)
+            self._of[entity] = Sending(lease, call_seconds=seconds, sleep=self.sleep)
         return self._of[entity]

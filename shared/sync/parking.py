@@ -70,6 +70,7 @@ class Parking:
         check_after: float,
         max_wait: float,
     ) -> None:
+        """`check_after`: seconds until the timer looks for a parent; `max_wait`: how long a record waits for one."""
         self._store = store
         self._now = now
         self._check_after = timedelta(seconds=check_after)
@@ -156,13 +157,8 @@ class Parking:
             if record.requested or record.id in waited or not cause.skipped
         ]
         await self._store.put(notes)
-        await asyncio.gather(
-            *(
-                self._releases.of(note.parent, windows, _can_do_without(note.cause))
-                for note in notes
-                if note.parent.id in waited
-            )
-        )
+        known = [note for note in notes if note.parent.id in waited]
+        await asyncio.gather(*(self._releases.of(note.parent, windows, _can_do_without(note.cause)) for note in known))
 
     async def causes(self, parents: Collection[Parent]) -> Mapping[Parent, WillNotCome]:
         """Which of these parents will not come, and why. While storage is away: none."""

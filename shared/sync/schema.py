@@ -36,8 +36,6 @@ FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 60.0, 3600.0
 #: operator has put right is looked at again at most so often.
 RELABEL_SECONDS = 60.0
 
-Watch = Callable[[str, Labels], Awaitable[None]]
-
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
@@ -92,10 +90,6 @@ class _Kept:
     read_at: float
 
 
-async def unwatched(_table: str, _labels: Labels) -> None:
-    """For a process that tells nobody of renamed choices."""
-
-
 @dataclass
 class Schema:
     """Compiled tables by name, loaded once for all that wait for them.
@@ -109,7 +103,7 @@ class Schema:
     _: KW_ONLY
     clock: Callable[[], float]
     versions: Callable[[], Awaitable[Versions | None]] = always_the_same
-    watch: Watch = unwatched
+    watch: Callable[[str, Labels], Awaitable[None]] | None = None
     _version: int | None = field(default=None, init=False)
     _tables: dict[str, _Kept] = field(default_factory=dict, init=False)
     _described: dict[str, _Described] = field(default_factory=dict, init=False)
@@ -130,11 +124,8 @@ class Schema:
         if fresh:
             newest = self.clock() - RELABEL_SECONDS
             self._tables = {name: kept for name, kept in self._tables.items() if kept.read_at > newest}
-            self._described = {
-                name: described
-                for name, described in self._described.items()
-                if described.read_at > newest or not described.doubtful
-            }
+            sides = self._described.items()
+            self._described = {name: side for name, side in sides if side.read_at > newest or not side.doubtful}
 
     async def of(self, table: str) -> TableSchema:
         """The schema of a mapped table. Raises as the two clients do, and ConfigurationError (`filter_for`)."""
@@ -180,10 +171,6 @@ class Schema:
             return schema
         self._tables.pop(table, None)
         return await self.of(table)
-
-    async def hidden_columns(self, table: str) -> Collection[str]:
-        """The columns that column-level security hides from the sync user now. One request, or two; raises as `of`."""
-        return await self.metadata.hidden_columns(table)
 
     async def filter_of(self, table: str) -> SyncFilter:
         """Which rows of a mapped table are synced; costs nothing where all are. Raises as `of`."""
@@ -241,7 +228,8 @@ class Schema:
         if not wanted:
             return {}
         labels = await self.metadata.labels(table, wanted, self.config.language)
-        await self.watch(table, labels)
+        if self.watch:
+            await self.watch(table, labels)
         return labels
 
     async def _names_of_company(self) -> Collection[str]:

@@ -51,7 +51,7 @@ class Visibility:
 
     async def _hidden(self) -> str:
         for table, columns in self._needed.items():
-            if hidden := frozenset(columns).intersection(await self._schema.hidden_columns(table)):
+            if hidden := frozenset(columns).intersection(await self._schema.metadata.hidden_columns(table)):
                 return f"column-level security hides {', '.join(sorted(hidden))} of {table}"
         return ""
 
