@@ -16,7 +16,7 @@ from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.limiter import Pacer
 from shared.marketo.quota import Budget
-from shared.marketo.quota_ledger import Limits
+from shared.marketo.usage import Limits
 from shared.model.errors import MarketoError
 
 #: Ten in the morning in Chicago.

@@ -23,7 +23,8 @@ from ..model.codes import Kind
 from ..model.errors import MarketoError, StorageUnavailableError, cause_of
 from . import quota_ledger as ledgers
 from .day import day_of, day_on
-from .quota_ledger import Closed, Grant, Ledger, Limits
+from .quota_ledger import Ledger
+from .usage import Closed, Grant, Limits, Usage
 
 log = logging.getLogger(__name__)
 
@@ -41,25 +42,6 @@ REFRESH_SECONDS = 10.0
 #: Refused callers come back spread over so many seconds after the budget opens.
 JITTER_SECONDS = 60.0
 SHORTEST_WAIT = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The use of the daily quota as far as this process knows; `as_of`: when it last read what all instances share.
-
-    `used_today` of `allowed_today` calls of this app, `used_by_runs` of them for the records of runs
-    (shared/sync/runs/); `elapsed`: the fraction of Marketo's day that is over; `everybody`: the calls of everything
-    that uses this Marketo, as Marketo reported at `measured_at`.
-    """
-
-    used_today: int
-    allowed_today: int
-    elapsed: float
-    closed: Closed | None
-    everybody: int | None
-    measured_at: datetime | None
-    as_of: datetime | None
-    used_by_runs: float = 0.0
 
 
 @dataclass

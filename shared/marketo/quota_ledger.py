@@ -13,7 +13,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -21,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..model.clock import AHEAD
 from .day import day_of, day_on
+from .usage import QUOTA_SPENT, SHARE_SPENT, Closed, Grant, Limits
 
 log = logging.getLogger(__name__)
 
@@ -50,30 +50,6 @@ OTHER_DAYS = 3
 #: The longest time that nothing is granted after a 606.
 HELD_BACK_SECONDS = 900.0
 
-#: By our own count, or by Marketo's count of everybody; and by Marketo's refusal.
-SHARE_SPENT = "DayShareSpent"
-QUOTA_SPENT = "607"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What all instances together may use: calls in any 20 seconds, at a time, a day; `daily` is everybody's."""
-
-    calls: int
-    concurrency: int
-    daily: int
-    allowed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """`calls` may be made until `until`, `places` at a time. Without any, ask again in `wait` seconds."""
-
-    calls: int
-    until: float
-    wait: float
-    places: int
-
 
 class Instance(BaseModel):
     """One process: when it last asked, the calls it holds and until when, and how many it may make at a time."""
@@ -82,20 +58,6 @@ class Instance(BaseModel):
     held: int = 0
     until: float = 0.0
     places: int = 1
-
-
-class Closed(BaseModel):
-    """No call before `until`; since when, and why: SHARE_SPENT or QUOTA_SPENT, and a reason for people."""
-
-    until: float
-    since: float
-    code: str
-    reason: str
-
-    @property
-    def opens(self) -> datetime:
-        """When it ends."""
-        return datetime.fromtimestamp(self.until, UTC)
 
 
 class Measured(BaseModel):

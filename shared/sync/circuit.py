@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ..marketo.batching import MAX_PER_CALL
+from ..marketo.usage import QUOTA_SPENT
 from ..model.clock import AHEAD
 from ..model.codes import Kind
 from ..model.errors import DataverseError, MarketoError, VendorError
@@ -35,10 +36,7 @@ SPREAD_SECONDS = 900
 FORGOTTEN = timedelta(hours=1)
 #: When the day's quota is used up and nobody knows for how long.
 DAILY_SECONDS = 900.0
-#: The budget says that this app's own share is used up. It knows best when that is over: a share may be raised.
-OWN_SHARE = "DayShareSpent"
 #: Marketo's own refusal lasts until its day ends, at most so many seconds.
-QUOTA_SPENT = "607"
 LONGEST_DAILY = 25 * 3600.0
 
 #: Errors after which other calls would fail as well.

@@ -22,10 +22,11 @@ from typing import Any, TypeVar
 
 from ..azure.errors import best_effort
 from ..azure.shared_state import State
+from ..marketo.usage import SHARE_SPENT
 from ..model.errors import VendorError
 from ..model.record import timestamp
 from ..transport.client import UNLIMITED
-from .circuit import ANSWERS, OF_RECORDS, OUTAGES, OWN_SHARE, Outage
+from .circuit import ANSWERS, OF_RECORDS, OUTAGES, Outage
 
 log = logging.getLogger(__name__)
 
@@ -264,7 +265,8 @@ class Circuits:
             return
         for name, theirs in found.items():
             circuit = self._circuit(name)
-            if theirs.code == OWN_SHARE or self._is_from_the_future(name, theirs, now):
+            # Whether this app's share is used up, the budget knows best: a share may be raised.
+            if theirs.code == SHARE_SPENT or self._is_from_the_future(name, theirs, now):
                 continue
             if circuit.outage is None or theirs.until > circuit.outage.until:
                 circuit.set(theirs, shared=True)

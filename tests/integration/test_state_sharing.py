@@ -14,7 +14,8 @@ from shared.azure.shared_state import State
 from shared.config.settings import StorageSettings
 from shared.marketo.limiter import Pacer
 from shared.marketo.quota import Budget
-from shared.marketo.quota_ledger import WINDOW_SECONDS, Limits
+from shared.marketo.quota_ledger import WINDOW_SECONDS
+from shared.marketo.usage import Limits
 
 #: The instances' time runs so many times as fast as ours.
 FAST = 20.0

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ...azure.parked_rows import ParkedCount
-from ...marketo.quota import Usage
+from ...marketo.usage import Usage
 from ...model.clock import AHEAD
 from ...model.ids_and_times import moment
 from ...sync.circuit import Outage

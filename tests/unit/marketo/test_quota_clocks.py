@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from local.instances import MORNING, Instances
 from shared.marketo.day import day_of
-from shared.marketo.quota_ledger import Ledger, Limits, read
+from shared.marketo.quota_ledger import Ledger, read
+from shared.marketo.usage import Limits
 
 DAY = timedelta(days=1)
 WRONG = [DAY, -DAY, timedelta(hours=15), timedelta(days=400), -timedelta(days=400)]

@@ -11,7 +11,7 @@ import pytest
 from local.instances import MORNING, Instances
 from shared.marketo.client import USAGE
 from shared.marketo.day import day_of
-from shared.marketo.quota import Usage
+from shared.marketo.usage import Usage
 from shared.model.codes import Kind
 from shared.model.errors import MarketoError
 

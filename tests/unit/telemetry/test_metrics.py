@@ -10,7 +10,7 @@ import pytest
 from local.harness.telemetry import Telemetry
 from shared.azure.parked_rows import ParkedCount
 from shared.azure.service_bus import Outgoing
-from shared.marketo.quota import Usage
+from shared.marketo.usage import Usage
 from shared.model.codes import Kind as ErrorKind
 from shared.model.errors import MarketoError, StorageUnavailableError
 from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced

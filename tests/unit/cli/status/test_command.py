@@ -20,8 +20,7 @@ from shared.cli.status.command import COMMAND, as_json
 from shared.cli.status.facts import PARKED, STATE, Entity, Queue, Status, age
 from shared.cli.status.look import first_seen
 from shared.cli.status.text import frame
-from shared.marketo.quota import Usage
-from shared.marketo.quota_ledger import Closed
+from shared.marketo.usage import Closed, Usage
 from shared.model.entities import ENTITIES
 from shared.model.record import Record, encode
 from shared.sync.circuit import Outage
