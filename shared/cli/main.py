@@ -29,6 +29,7 @@ from .context import SETTINGS_FILE, Context
 from .dead_letters import command as dead_letters
 from .doctor import command as doctor
 from .fields import command as fields
+from .initial_sync import plan as initial_plan
 from .output import Console, as_json, nobody_reads, take_any_text
 from .register import command as register
 from .settings_file import read_settings_file
@@ -50,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     write_back.COMMAND,
     preview.COMMAND,
     lifecycle.COMMAND,
+    initial_plan.COMMAND,
 )
 
 #: Seconds that closing all connections may take.
@@ -65,6 +67,7 @@ GROUPS: dict[str, str] = {
     "show": "look at one record in every system",
     "dead-letters": "see, replay, archive or discard what could not be synced",
     "write-back": "Sales Insight's fields on their way back to Dynamics",
+    "initial-sync": "bring all existing rows to Marketo, for the first time or again",
     "lifecycle": "what becomes of persons that are new to the sync, and of records whose rows are deleted",
 }
 

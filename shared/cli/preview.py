@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -60,13 +60,14 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Look at all rows that are meant. Raises MsiSyncError when one of the two systems does not answer."""
     (table,) = tables_of(context, given.table)
     schema = Schema(context.config, context.metadata, context.marketo, clock=time.monotonic)
-    preview = _preview(context, schema)
+    preview = foresight(context, schema)
     counts = Counter[Fate]()
     listed: dict[Fate, list[Foreseen]] = {fate: [] for fate in _LISTED}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=progress, transient=True) as bar:
-        task = bar.add_task(table, total=None if given.query else await _about(context, table))
-        async for rows in _pages(context, schema, table, given.query):
+        task = bar.add_task(table, total=None if given.query else await about(context, table))
+        columns_of = (await schema.of(table)).columns
+        async for rows in pages(context, table, columns_of, given.query):
             for each in await preview.of(table, rows, lambda done: bar.advance(task, done)):
                 counts[each.fate] += 1
                 if each.fate in listed:
@@ -83,7 +84,8 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     return Result(found, data, lambda console: _show(console, data, listed[Fate.AMBIGUOUS]))
 
 
-def _preview(context: Context, schema: Schema) -> Preview:
+def foresight(context: Context, schema: Schema) -> Preview:
+    """What foresees the first sync of rows, with the clients of a command."""
     clock = time.monotonic
     config, longest = context.config, context.settings.marketo.longest_call
     newcomers = Newcomers(
@@ -93,7 +95,7 @@ def _preview(context: Context, schema: Schema) -> Preview:
     return Preview(context.marketo, schema, newcomers, leases.of(PERSON.name), now=lambda: datetime.now(UTC))
 
 
-async def _about(context: Context, table: str) -> int | None:
+async def about(context: Context, table: str) -> int | None:
     """How many rows there are, for the bar; None where Dataverse does not say."""
     try:
         return await context.dataverse.count_rows([table])
@@ -101,14 +103,14 @@ async def _about(context: Context, table: str) -> int | None:
         return None
 
 
-async def _pages(
-    context: Context, schema: Schema, table: str, query: str | None
+async def pages(
+    context: Context, table: str, columns: Collection[str], query: str | None
 ) -> AsyncIterator[list[dict[str, Any]]]:
-    """The rows that are meant, by Dataverse's pages of 5,000, with what the sync reads of them."""
+    """The rows of a table that are meant, by Dataverse's pages of 5,000, with these columns and their ids."""
     source = TABLES[table][1]
-    columns = ",".join(sorted({source.key, *(await schema.of(table)).columns}))
+    selected = ",".join(sorted({source.key, *columns}))
     chosen = f"&$filter={quote(query)}" if query else ""
-    async for page in context.dataverse.pages(f"{API}/{source.entity_set}?$select={columns}{chosen}"):
+    async for page in context.dataverse.pages(f"{API}/{source.entity_set}?$select={selected}{chosen}"):
         yield page
 
 

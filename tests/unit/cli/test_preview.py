@@ -28,7 +28,7 @@ class World:
         self.counts = True
         self.match_email = True
         monkeypatch.setattr(preview, "Schema", lambda *_, **__: self)
-        monkeypatch.setattr(preview, "_preview", lambda *_: SimpleNamespace(of=self._foresee))
+        monkeypatch.setattr(preview, "foresight", lambda *_: SimpleNamespace(of=self._foresee))
 
     def has(self, fate: Fate, *persons: int, count: int = 1) -> None:
         """A page of rows with this fate."""
