@@ -58,7 +58,7 @@ READERS = 4
 _OF_ONE_ROW = frozenset({Kind.SPLIT, Kind.PERMANENT, Kind.GONE})
 #: Seconds until a row that is not there is looked for again, look by look; then it is gone.
 LOOKS = (5.0, 60.0)
-#: Rows that are asked for one by one, in one request: of more than these, the rest waits for its next look.
+#: Rows that are asked for one by one in one request: it must be answered well before the client gives up.
 MAX_ASKED = 100
 #: An opportunity without a primary contact has no role of its own.
 NO_CONTACT = Skipped("NoContact")
@@ -185,30 +185,25 @@ class Reader:
 
     async def _missed(self, batch: Batch, table: Table, records: Sequence[Record]) -> None:
         """Decide records of one table whose rows a query did not give, but for those whose rows are gone."""
-        for record, outcome in await self._look_for(table, records, batch.deadline):
-            if outcome is None:
-                batch.gone.append(record)
-            else:
-                batch.decide([record], outcome)
+        looks = (self._look_for(table, part, batch.deadline) for part in chunked(records, MAX_ASKED))
+        for found in await asyncio.gather(*looks):
+            for record, outcome in found:
+                if outcome is None:
+                    batch.gone.append(record)
+                else:
+                    batch.decide([record], outcome)
 
     async def _look_for(
         self, table: Table, records: Sequence[Record], deadline: float
     ) -> list[tuple[Record, Outcome | None]]:
-        """What becomes of records of one table whose rows a query did not give; None: the row is gone.
-
-        Costs one request to Dataverse.
-        """
-        asked = records[:MAX_ASKED]
-        if not asked:
-            return []
+        """What becomes of records of one table whose rows a query did not give; None: the row is gone. One request."""
+        ids = [record.id for record in records]
         try:
-            found = await self._dataverse.statuses(
-                table.entity_set, table.key, [r.id for r in asked], deadline=deadline
-            )
+            async with self._readers:
+                statuses = await self._dataverse.statuses(table.entity_set, table.key, ids, deadline=deadline)
         except MsiSyncError as error:
             return [(record, of_error(error)) for record in records]
-        statuses = {record.id: status for record, status in zip(asked, found, strict=True)}
-        return [_decided(table, record, statuses.get(record.id)) for record in records]
+        return [_decided(table, record, status) for record, status in zip(records, statuses, strict=True)]
 
 
 def _candidate(
@@ -253,7 +248,7 @@ def _candidate(
     return candidate
 
 
-def _decided(table: Table, record: Record, status: int | None) -> tuple[Record, Outcome | None]:
+def _decided(table: Table, record: Record, status: int) -> tuple[Record, Outcome | None]:
     """Only Dataverse's word that there is no such row counts; that of a notification saves the looks."""
     if status == FORBIDDEN:
         return record, hidden(table.name)

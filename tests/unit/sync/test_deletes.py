@@ -18,7 +18,7 @@ from shared.marketo.answers import Result
 from shared.marketo.client import Write
 from shared.model.codes import Kind
 from shared.model.entities import ENTITIES, TABLES, Entity
-from shared.model.errors import MarketoError
+from shared.model.errors import DataverseError, MarketoError
 from shared.model.outcome import Failed, Later, Outcome, Removed, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync.delete_brake import DeleteBrake
@@ -26,6 +26,7 @@ from shared.sync.deletes import SOONEST
 from shared.sync.engine import Engine
 from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
+from shared.sync.reader import MAX_ASKED
 from tests.support.state import SharedState
 from tests.support.values import NOON, guid
 from tests.support.vendors import Vendors
@@ -44,7 +45,10 @@ def rules(**lifecycle: Any) -> SyncConfig:
 
 
 class Dataverse(Vendors):
-    """Rows by table. `hidden` may not be read, and `unsure` are answered by something else than Dataverse."""
+    """Rows by table. `hidden` may not be read, and `unsure` are answered by something else than Dataverse.
+
+    `asked`: so many rows at a time were asked for one by one. Who asks for the one that is `away` gets no answer.
+    """
 
     columns = ("internalemailaddress", "createdon")
 
@@ -53,6 +57,8 @@ class Dataverse(Vendors):
         self.hidden: set[str] = set()
         self.unsure: set[str] = set()
         self.total = 1_000
+        self.asked: list[int] = []
+        self.away = ""
 
     async def rows(self, entity_set: str, key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Row]:
         return {
@@ -60,6 +66,9 @@ class Dataverse(Vendors):
         }
 
     async def statuses(self, entity_set: str, _key: str, ids: Sequence[str], **_: Any) -> list[int]:
+        self.asked.append(len(ids))
+        if self.away in ids:
+            raise DataverseError("HTTP 503", "away", kind=Kind.TRANSIENT)
         there = self.rows_of[SETS[entity_set]]
         return [403 if id_ in self.hidden else 0 if id_ in self.unsure else 200 if id_ in there else 404 for id_ in ids]
 
@@ -186,6 +195,27 @@ async def test_a_person_is_deleted_by_its_marketo_id(world: World, record: Recor
     assert isinstance(outcome, Removed)
     assert outcome.action == "deleted"
     assert world.marketo.keys("person") == [guid(11)]
+
+
+async def test_a_bulk_delete_is_asked_for_in_full_and_deleted_in_full_calls(world: World) -> None:
+    world.with_rules(person="delete")
+    for number in range(10, 310):
+        world.person(number)
+    outcomes = await world.sync("person", *(deleted(number=number) for number in range(10, 310)))
+    assert outcomes == [Removed("deleted", "Deleted")] * 300
+    assert world.marketo.calls == [("delete", "person", 300)]
+    assert world.dataverse.asked == [MAX_ASKED] * 3
+
+
+async def test_a_question_that_is_not_answered_holds_its_own_rows_only(world: World) -> None:
+    world.with_rules(person="delete")
+    for number in range(10, 310):
+        world.person(number)
+    world.dataverse.away = guid(150)
+    outcomes = await world.sync("person", *(deleted(number=number) for number in range(10, 310)))
+    assert outcomes.count(Removed("deleted", "Deleted")) == 200
+    assert sum(isinstance(outcome, Retry) for outcome in outcomes) == 100
+    assert len(world.marketo.records["person"]) == 100
 
 
 async def test_a_person_is_flagged_once_and_its_restored_row_takes_the_flag_away(world: World) -> None:
