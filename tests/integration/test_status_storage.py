@@ -24,6 +24,7 @@ from shared.config.settings import StorageSettings
 from shared.model.errors import BrokerUnavailableError, MsiSyncError
 from shared.model.outcome import Failed, Outcome, Parent, Synced, WillNotCome
 from shared.model.record import Record, decode
+from shared.sync import statistics
 from shared.sync.statistics import KIND, Counts, last_error, row_name, totals
 
 NOON = datetime(2026, 3, 4, 12, 7, tzinfo=UTC)
@@ -56,7 +57,10 @@ def guid() -> str:
     return str(uuid4())
 
 
-async def test_processes_count_into_the_same_rows_and_the_timer_removes_old_ones(storage: StorageSettings) -> None:
+async def test_processes_count_into_the_same_rows_and_the_timer_removes_old_ones(
+    storage: StorageSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "PATIENCE_SECONDS", 300.0)  # fifteen writers of one row, on a busy machine
     states = [State(storage) for _ in range(3)]
     now = NOON
     some = [Counts(state, now=lambda: now) for state in states]
