@@ -43,6 +43,7 @@ from ..sync.runs.store import Runs
 from ..sync.scheduling import Bursts, Trickle
 from ..sync.schema import Schema
 from ..sync.settlement import Settler
+from ..sync.sole_run import SoleRun
 from ..sync.statistics import Counts
 from ..sync.unseen import Unseen
 from ..telemetry import export, spans
@@ -50,8 +51,8 @@ from ..telemetry.redaction import set_up_lines
 from ..write_back import due
 from ..write_back.by_hand import ByHand
 from ..write_back.echo import Echoes
-from ..write_back.lease import Lease
 from ..write_back.persons import Feed, Persons
+from ..write_back.plan import KIND as WRITE_BACK
 from ..write_back.plan import Plans
 from ..write_back.results import Run
 from ..write_back.rows import Rows
@@ -261,7 +262,7 @@ def write_back_of(
             now=_now,
         ),
         sweeps=Sweeps(state, hour=given.sync.sweep_hour, calls=int(share), now=_now),
-        lease=Lease(state, instance_id=uuid4().hex[:12], clock=clock),
+        lease=SoleRun(state, instance_id=uuid4().hex[:12], clock=clock, kind=WRITE_BACK),
         turn=turn,
         clock=clock,
         now=_now,

@@ -18,7 +18,7 @@ PartitionKey        RowKey                columns
 ``reference``       see there             Value: JSON of sync/reference_state.py, as of ``labels`` and ``relabel``
 ``counts``          ``<hour>|<entity>``   Value: JSON of shared/sync/statistics.py
 ``redelivery``      queue                 Value: JSON of shared/sync/redelivery.py
-``run``, ``run|…``  see there             see shared/sync/runs/store.py
+``run``             see there             see shared/sync/runs/store.py
 ``write_back``      see there             Value: JSON of shared/write_back/
 ``write_back_due``  ``<table>|<id>``      Value: JSON of shared/write_back/due.py
 ==================  ====================  ==============================================

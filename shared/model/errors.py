@@ -1,4 +1,4 @@
-"""Every error that this product raises, but for LeaseLostError of shared/write_back/lease.py: one tree.
+"""Every error that this product raises, but for LeaseLostError of shared/sync/sole_run.py: one tree.
 
 Each has a code and a message that says what to do next. What a vendor's code means is decided in one place, the table
 of shared/model/codes.py.

@@ -23,12 +23,12 @@ from ..model.errors import DataverseError, MarketoError, MsiSyncError, Unavailab
 from ..model.record import timestamp
 from ..sync import measures
 from ..sync.routing import chunked
+from ..sync.sole_run import LeaseLostError, SoleRun
 from ..telemetry.redaction import without_values
 from ..transport import call_count
 from . import results
 from .by_hand import ByHand
 from .due import DueRows
-from .lease import Lease, LeaseLostError
 from .persons import Changed, Feed, Persons
 from .plan import Plan, Plans
 from .results import Run, RunKind
@@ -61,7 +61,7 @@ class WriteBack:
     due: DueRows
     by_hand: ByHand
     sweeps: Sweeps
-    lease: Lease
+    lease: SoleRun
     turn: Callable[[], AbstractAsyncContextManager[object]]
     clock: Callable[[], float]
     now: Callable[[], datetime]

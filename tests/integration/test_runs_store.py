@@ -47,9 +47,11 @@ async def test_of_two_that_are_started_at_once_one_is_refused(runs: Runs) -> Non
 async def test_a_page_takes_news_from_several_processes_and_says_what_is_missing(runs: Runs) -> None:
     run = a_run("contact")
     await runs.create(run)
+    seen = await runs.read(run.id)
+    assert seen
     pages = pages_of(run.id, "contact", 0, IDS)
-    await runs.add(pages[:1])
-    await runs.add(pages)
+    assert await runs.replace(seen, seen.table("contact", pages=2), pages)
+    assert await runs.replace(seen, seen.table("contact", pages=3), pages_of(run.id, "contact", 2, IDS)) is None
     assert [(each.number, each.counts) for each in await runs.busy(run.id)] == [
         (0, Counter(unsent=PAGE)),
         (1, Counter(unsent=PAGE)),

@@ -14,10 +14,10 @@ from shared.dataverse.batch import Answer, Part
 from shared.dataverse.client import error_of
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MarketoError
+from shared.sync.sole_run import SoleRun
 from shared.transport import call_count
 from shared.write_back.by_hand import ByHand
 from shared.write_back.due import DueRows
-from shared.write_back.lease import Lease
 from shared.write_back.persons import Feed, Persons
 from shared.write_back.plan import Plan
 from shared.write_back.results import Run
@@ -94,7 +94,7 @@ class World:
             ),
             due=DueRows(state, self.send, QUEUES, now=self.time, max_attempts=3),
             sweeps=Sweeps(state, hour=3, calls=more.pop("share", 10_000), now=self.time),
-            lease=Lease(state, instance_id=more.pop("instance_id", "a"), clock=self.clock),
+            lease=SoleRun(state, instance_id=more.pop("instance_id", "a"), clock=self.clock, kind="write_back"),
             turn=nullcontext,
             clock=self.clock,
             now=self.time,

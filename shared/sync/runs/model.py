@@ -86,7 +86,8 @@ class Run:
     """A run as it is stored. `started_by` names a person or a function, for people.
 
     `reason`: why it failed, or was stopped. `carried_at`: when the app last worked on it. `waits_for` and
-    `waits_until`: why it sends nothing at present, and until when, if that is known. `expected_end`: see carrier.py.
+    `waits_until`: why it sends nothing at present, and until when, if that is known. `told`: the last state that was
+    reported as an event.
     """
 
     id: str
@@ -96,14 +97,13 @@ class Run:
     started_by: str = ""
     state: RunState = RunState.RUNNING
     tables: dict[str, Progress] = field(default_factory=dict)
-    announced: bool = False
+    told: RunState | None = None
     changed_at: Stamp | None = None
     ended_at: Stamp | None = None
     reason: str = ""
     carried_at: Stamp | None = None
     waits_for: str = ""
     waits_until: Stamp | None = None
-    expected_end: Stamp | None = None
     etag: str = field(default="", compare=False)
 
     @property
@@ -131,7 +131,7 @@ class Run:
             raise RunRefusedError(f"run {self.id} is {self.state} already", self.id)
         ended = now if state in FINAL else None
         changed = replace(self, state=state, changed_at=now, ended_at=ended, reason=reason)
-        return replace(changed, waits_for="", waits_until=None, expected_end=None)
+        return replace(changed, waits_for="", waits_until=None)
 
 
 def in_order(tables: Sequence[str]) -> list[str]:

@@ -1,16 +1,17 @@
 """Runs and their pages in Table Storage: rows of the table that holds the shared state.
 
-==================  =======================  ==================================================================
-PartitionKey        RowKey                   columns
-==================  =======================  ==================================================================
-``run``             ``<run>``                Value: JSON of model.py
-``run``             ``!<table>``             Run: the run that has this table until it is over
-``run|<run>``       ``<table>|<page>``       Value: JSON of page.py; Unsent, Open, Retrying, Parked: its records in
-                                             these states; Counts: JSON, of all states; SentAt
-==================  =======================  ==================================================================
+=============================  ============================================================================
+RowKey (PartitionKey ``run``)  columns
+=============================  ============================================================================
+``<run>``                      Value: JSON of model.py
+``!<table>``                   Run: the run that has this table until it is over
+``page|<run>|<table>|<page>``  Value: JSON of page.py; Unsent, Open, Retrying, Parked: its records in these states;
+                               Counts: JSON, of all states; SentAt, Sends
+=============================  ============================================================================
 
-A run and its claims of tables are written in one transaction, so no two runs that are not over have a table in common.
-Whoever changes a row changes the one that it has read.
+They are one partition for the sake of transactions. A run and its claims of tables are written in one: no two runs that
+are not over have a table in common. So are new pages and the place in the run up to which they were read: no row is
+left out or read twice, wherever a process is killed. Whoever changes a row changes the one that it has read.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ ASIDE_SECONDS = 0.1
 #: The columns of a page by the states that they count.
 _COUNTED = {UNSENT: "Unsent", OPEN: "Open", RETRYING: "Retrying", PARKED: "Parked"}
 _COLUMNS = ("PartitionKey", "RowKey", "Counts", "SentAt", "Sends")
+_WITHIN = "PartitionKey eq @kind and RowKey ge @first and RowKey lt @last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,7 @@ class Runs:
 
     async def all(self) -> list[Run]:
         """Every run that is kept, the newest first."""
-        query = "PartitionKey eq @kind and RowKey ge @first"
-        rows = [row async for part in self._table.pages(query, {"kind": RUNS, "first": "0"}) for row in part]
+        rows = [row async for part in self._table.pages(_WITHIN, _within("0", ":")) for row in part]
         return sorted(map(_run_of, rows), key=lambda run: run.id, reverse=True)
 
     async def change(self, run_id: str, change: Callable[[Run], Run]) -> Run:
@@ -117,9 +118,13 @@ class Runs:
             await _aside(tried)
         raise StorageUnavailableError(f"a row of run {run_id} was changed by others {TRIES} times in a row")
 
-    async def replace(self, run: Run, changed: Run) -> Run | None:
-        """Write a run over the one that was read, and give it back; None: somebody else has changed it since then."""
+    async def replace(self, run: Run, changed: Run, pages: Sequence[Page] = ()) -> Run | None:
+        """Write a run over the one that was read, with new pages (90 at most), and give it back.
+
+        None: somebody else has changed the run since then, so nothing was written.
+        """
         steps: list[Step] = [("update", {**_row_of(changed), "etag": run.etag})]
+        steps += [("create", _page_row(each)) for each in pages]
         if changed.is_over and not run.is_over:
             steps += [("delete", _claim(run, name)) for name in run.scope.tables]
         etags = await self._table.transact(steps)
@@ -142,23 +147,15 @@ class Runs:
 
     async def remove(self, run: Run) -> None:
         """Forget a run that is over, its pages first."""
-        query = "PartitionKey eq @pages"
-        async for rows in self._table.pages(query, {"pages": _partition(run.id)}, select=("PartitionKey", "RowKey")):
+        async for rows in self._table.pages(_WITHIN, _pages(run.id), select=("PartitionKey", "RowKey")):
             await self._table.write("delete", rows)
         await self._table.delete({"PartitionKey": RUNS, "RowKey": run.id})
 
     # -- pages --------------------------------------------------------------------------------------------------
 
-    async def add(self, pages: Sequence[Page]) -> None:
-        """Store new pages of one run, all or none (at most 100). One that is there already stays as it is."""
-        if not pages or await self._table.transact([("create", _page_row(each)) for each in pages]) is not None:
-            return
-        for each in pages:  # who stored them was cut off before the run's row said so
-            await self._table.insert(_page_row(each))
-
     async def page(self, run_id: str, table: str, number: int) -> Page | None:
         """A page; None where there is none."""
-        row = await self._table.get(_partition(run_id), _key(table, number))
+        row = await self._table.get(RUNS, _key(run_id, table, number))
         return _page_of(row) if row else None
 
     async def change_page(self, run_id: str, table: str, number: int, change: Callable[[Page], Page]) -> Page | None:
@@ -175,12 +172,11 @@ class Runs:
 
     async def busy(self, run_id: str) -> list[Summary]:
         """The pages with records that are unsent, open or to be tried again."""
-        query = "PartitionKey eq @pages and (Unsent gt 0 or Open gt 0 or Retrying gt 0)"
-        return await self._summaries(query, run_id)
+        return await self._summaries(f"{_WITHIN} and (Unsent gt 0 or Open gt 0 or Retrying gt 0)", run_id)
 
     async def summaries(self, run_id: str) -> list[Summary]:
         """All pages of a run: one request for 1,000 of them, which are 300,000 records."""
-        return await self._summaries("PartitionKey eq @pages", run_id)
+        return await self._summaries(_WITHIN, run_id)
 
     async def totals(self, run_id: str) -> dict[str, Counter[str]]:
         """How many records of each table are in each state of page.py."""
@@ -191,7 +187,7 @@ class Runs:
 
     async def not_in_marketo(self, run_id: str) -> AsyncIterator[list[NotThere]]:
         """The records that a run has not brought into Marketo, or not yet, by pages of the table."""
-        async for rows in self._table.pages("PartitionKey eq @pages", {"pages": _partition(run_id)}):
+        async for rows in self._table.pages(_WITHIN, _pages(run_id)):
             for found in map(_page_of, rows):
                 left = [
                     NotThere(found.table, id_, state, found.messages.get(state.partition(":")[2], ""))
@@ -202,7 +198,7 @@ class Runs:
                     yield left
 
     async def _summaries(self, query: str, run_id: str) -> list[Summary]:
-        pages = self._table.pages(query, {"pages": _partition(run_id)}, select=_COLUMNS)
+        pages = self._table.pages(query, _pages(run_id), select=_COLUMNS)
         return [_summary(row) async for rows in pages for row in rows]
 
 
@@ -218,19 +214,23 @@ def _claim(run: Run, table: str) -> Row:
     return {"PartitionKey": RUNS, "RowKey": f"!{table}", "Run": run.id}
 
 
-def _partition(run_id: str) -> str:
-    return f"{RUNS}|{run_id}"
+def _within(first: str, last: str) -> dict[str, str]:
+    return {"kind": RUNS, "first": first, "last": last}
 
 
-def _key(table: str, number: int) -> str:
-    return f"{table}|{number:08d}"
+def _pages(run_id: str) -> dict[str, str]:
+    return _within(f"page|{run_id}|", f"page|{run_id}}}")
+
+
+def _key(run_id: str, table: str, number: int) -> str:
+    return f"page|{run_id}|{table}|{number:08d}"
 
 
 def _page_row(found: Page) -> Row:
     counts = found.counts
     row = {
-        "PartitionKey": _partition(found.run),
-        "RowKey": _key(found.table, found.number),
+        "PartitionKey": RUNS,
+        "RowKey": _key(found.run, found.table, found.number),
         "Value": json.dumps(page.as_json(found)),
         "Counts": json.dumps(counts),
         "Sends": found.sends,
@@ -240,21 +240,20 @@ def _page_row(found: Page) -> Row:
 
 
 def _page_of(row: Any) -> Page:
-    table, number, sent_at = _where(row)
-    run = row["PartitionKey"].partition("|")[2]
+    run, table, number, sent_at = _where(row)
     value: Mapping[str, Any] = json.loads(row["Value"])
     return page.from_json(value, run=run, table=table, number=number, sent_at=sent_at, etag=row.metadata["etag"])
 
 
 def _summary(row: Any) -> Summary:
-    table, number, sent_at = _where(row)
+    _, table, number, sent_at = _where(row)
     return Summary(table, number, Counter(json.loads(row["Counts"])), sent_at, row["Sends"])
 
 
-def _where(row: Any) -> tuple[str, int, datetime | None]:
-    table, _, number = row["RowKey"].partition("|")
+def _where(row: Any) -> tuple[str, str, int, datetime | None]:
+    _, run, table, number = row["RowKey"].split("|")
     sent_at = row.get("SentAt")
-    return table, int(number), utc(sent_at) if sent_at else None
+    return run, table, int(number), utc(sent_at) if sent_at else None
 
 
 async def _aside(tried: int) -> None:

@@ -18,11 +18,11 @@ from shared.dataverse.metadata import Column
 from shared.dataverse.notifications import Change, Notification
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MarketoError, SignInError, StorageUnavailableError
+from shared.sync import sole_run
 from shared.sync.mapping import MarketoField
-from shared.write_back import lease as leases
+from shared.sync.sole_run import LeaseLostError, SoleRun
 from shared.write_back.due import DueRows
 from shared.write_back.echo import Echoes
-from shared.write_back.lease import Lease, LeaseLostError
 from shared.write_back.persons import Changed, Feed
 from shared.write_back.plan import KEPT, Plan, Plans
 from shared.write_back.rows import MANY, Rows, Update
@@ -154,12 +154,12 @@ async def test_the_lease_of_a_process_that_has_died_ends_by_itself() -> None:
     """Storage's clock tells: a process whose own is a day ahead does not take it early."""
     now = 0.0
     table = MemoryTable(seconds=0, clock=lambda: now)
-    dead = Lease(MemoryState(table), instance_id="a", clock=lambda: now)
+    dead = SoleRun(MemoryState(table), instance_id="a", clock=lambda: now, kind="write_back")
     assert await dead._row.take() == 0
-    other = Lease(MemoryState(table), instance_id="b", clock=lambda: now + 86_400)
+    other = SoleRun(MemoryState(table), instance_id="b", clock=lambda: now + 86_400, kind="write_back")
     async with other.held() as mine:
         assert not mine
-    now += leases.LASTS_SECONDS
+    now += sole_run.LASTS_SECONDS
     async with other.held() as mine:
         assert mine
     async with dead.held() as mine:
@@ -167,12 +167,12 @@ async def test_the_lease_of_a_process_that_has_died_ends_by_itself() -> None:
 
 
 async def test_a_run_that_has_lost_its_lease_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(sole_run, "RENEW_SECONDS", 0.0)
     table = MemoryTable(seconds=0)
     state = MemoryState(table)
 
     async def run() -> None:
-        async with Lease(MemoryState(table), instance_id="a", clock=lambda: 0.0).held():
+        async with SoleRun(MemoryState(table), instance_id="a", clock=lambda: 0.0, kind="write_back").held():
             thief = {"owner": "b", "lasts": 60.0}
             await state.change("write_back", "lease", lambda _: thief)
             await asyncio.Event().wait()
@@ -184,7 +184,7 @@ async def test_a_run_that_has_lost_its_lease_is_stopped(monkeypatch: pytest.Monk
 
 async def test_a_run_that_somebody_else_cancels_is_cancelled_and_gives_the_lease_back() -> None:
     table = MemoryTable(seconds=0)
-    lease = Lease(MemoryState(table), instance_id="a", clock=lambda: 0.0)
+    lease = SoleRun(MemoryState(table), instance_id="a", clock=lambda: 0.0, kind="write_back")
     begun = asyncio.Event()
 
     async def run() -> None:

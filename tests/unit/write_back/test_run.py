@@ -12,7 +12,7 @@ from shared.config.conditions import SyncFilter
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MarketoError
 from shared.model.record import decode
-from shared.write_back import lease as leases
+from shared.sync import sole_run
 from shared.write_back.due import again
 from shared.write_back.results import Run, runs_of
 from shared.write_back.rows import MANY
@@ -442,7 +442,7 @@ async def test_one_row_that_may_not_be_written_is_a_dead_letter_at_last(world: W
 async def test_a_lease_that_is_lost_ends_the_timer_s_run_without_an_error(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(sole_run, "RENEW_SECONDS", 0.0)
     thief = {"owner": "b", "lasts": 60.0}
     work = world.write_back()
 

@@ -7,6 +7,7 @@ import pytest
 
 from shared.model.outcome import Failed, Later, Outcome, Retry, Synced
 from shared.model.record import Record
+from shared.sync.runs.model import Run, RunKind, Scope
 from shared.sync.runs.page import pages_of
 from shared.sync.runs.reporting import Reporter
 from shared.sync.runs.store import Runs
@@ -26,7 +27,11 @@ def table() -> FullTable:
 @pytest.fixture
 async def runs(table: FullTable) -> Runs:
     runs = Runs(table, now=WallClock())
-    await runs.add([*pages_of(RUN, "contact", 0, IDS[:3]), *pages_of(RUN, "contact", 1, IDS[3:])])
+    run = Run(RUN, RunKind.INITIAL_SYNC, Scope(("contact",)), NOON)
+    await runs.create(run)
+    seen = await runs.read(RUN)
+    assert seen
+    await runs.replace(seen, seen, [*pages_of(RUN, "contact", 0, IDS[:3]), *pages_of(RUN, "contact", 1, IDS[3:])])
     return runs
 
 

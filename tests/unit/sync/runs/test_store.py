@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import pytest
@@ -86,52 +87,65 @@ async def test_a_change_meets_that_of_somebody_else(runs: Runs, wall: WallClock)
     assert (found.state, found.tables["contact"].pages) == (RunState.PAUSED, 1)
 
 
-async def test_pages_are_stored_once_and_keep_what_is_known(runs: Runs) -> None:
-    pages = pages_of("a-run", "contact", 0, IDS[:2])
-    await runs.add(pages)
-    await runs.change_page("a-run", "contact", 0, lambda page: page.told({IDS[0]: "created"}))
-    await runs.add([*pages, Page("a-run", "contact", 1, {IDS[2]: "unsent"})])  # cut off, and done again
-    assert await runs.totals("a-run") == {"contact": Counter({"created": 1, "unsent": 2})}
+async def test_pages_and_the_place_in_the_run_are_written_together(runs: Runs, wall: WallClock) -> None:
+    run = a_run(wall)
+    await runs.create(run)
+    seen = await runs.read(run.id)
+    assert seen
+    pages = pages_of(run.id, "contact", 0, IDS)
+    assert await runs.replace(seen, seen.table("contact", pages=1, rows=len(IDS)), pages)
+    assert await runs.replace(seen, seen.table("contact", pages=1), pages_of(run.id, "contact", 1, IDS)) is None
+    assert await runs.totals(run.id) == {"contact": Counter(unsent=len(IDS))}
+    assert [found.tables["contact"].rows for found in await runs.all()] == [len(IDS)]
 
 
-async def test_concurrent_news_of_one_page_lose_nothing(runs: Runs) -> None:
-    await runs.add(pages_of("a-run", "contact", 0, IDS))
+async def stored(runs: Runs, wall: WallClock, pages: Callable[[str], Sequence[Page]]) -> str:
+    """A run with these pages; gives its id."""
+    run = a_run(wall, "lead")
+    await runs.create(run)
+    seen = await runs.read(run.id)
+    assert seen
+    assert await runs.replace(seen, seen, pages(run.id))
+    return run.id
+
+
+async def test_concurrent_news_of_one_page_lose_nothing(runs: Runs, wall: WallClock) -> None:
+    run = await stored(runs, wall, lambda run: pages_of(run, "lead", 0, IDS))
 
     async def tell(id_: str) -> None:
-        await runs.change_page("a-run", "contact", 0, lambda page: page.told({id_: "created"}))
+        await runs.change_page(run, "lead", 0, lambda page: page.told({id_: "created"}))
 
     await asyncio.gather(*map(tell, IDS))
-    assert await runs.totals("a-run") == {"contact": Counter({"created": len(IDS)})}
+    assert await runs.totals(run) == {"lead": Counter({"created": len(IDS)})}
 
 
 async def test_busy_pages_are_those_that_the_carrier_must_look_after(runs: Runs, wall: WallClock) -> None:
     states = ["unsent", "open", "retrying", "parked", "created", "failed:1003"]
-    await runs.add([Page("a-run", "lead", number, {IDS[0]: state}) for number, state in enumerate(states)])
-    await runs.add(pages_of("another", "lead", 0, IDS))
-    await runs.change_page("a-run", "lead", 0, lambda page: page.sent(wall.now))
-    found = await runs.busy("a-run")
+    run = await stored(
+        runs, wall, lambda run: [Page(run, "lead", n, {IDS[0]: state}) for n, state in enumerate(states)]
+    )
+    await runs.create(a_run(wall, "contact", unique="bbbb"))
+    await runs.change_page(run, "lead", 0, lambda page: page.sent(wall.now))
+    found = await runs.busy(run)
     assert [(each.number, each.sent_at) for each in found] == [(0, wall.now), (1, None), (2, None)]
-    assert [each.number for each in await runs.summaries("a-run")] == [0, 1, 2, 3, 4, 5]
+    assert [each.number for each in await runs.summaries(run)] == [0, 1, 2, 3, 4, 5]
 
 
-async def test_what_is_not_in_marketo_is_listed_with_its_reason(runs: Runs) -> None:
-    await runs.add(pages_of("a-run", "lead", 0, IDS))
+async def test_what_is_not_in_marketo_is_listed_with_its_reason(runs: Runs, wall: WallClock) -> None:
+    run = await stored(runs, wall, lambda run: pages_of(run, "lead", 0, IDS))
     news = {IDS[0]: "created", IDS[1]: "failed:1003", IDS[2]: "skipped:Filtered", IDS[3]: "parked"}
-    await runs.change_page("a-run", "lead", 0, lambda page: page.told(news, {"1003": "no such value"}))
-    found = [each async for page in runs.not_in_marketo("a-run") for each in page]
-    assert [(each.id, each.state, each.message) for each in found] == [
-        (IDS[1], "failed:1003", "no such value"),
-        (IDS[2], "skipped:Filtered", ""),
-        (IDS[3], "parked", ""),
+    await runs.change_page(run, "lead", 0, lambda page: page.told(news, {"1003": "no such value"}))
+    found = [each async for page in runs.not_in_marketo(run) for each in page]
+    assert [(each.table, each.id, each.state, each.message) for each in found] == [
+        ("lead", IDS[1], "failed:1003", "no such value"),
+        ("lead", IDS[2], "skipped:Filtered", ""),
+        ("lead", IDS[3], "parked", ""),
     ]
 
 
 async def test_a_run_is_forgotten_with_its_pages(runs: Runs, wall: WallClock, table: FullTable) -> None:
-    run = a_run(wall)
-    await runs.create(run)
-    await runs.add(pages_of(run.id, "contact", 0, IDS))
-    await runs.cancel(run.id)
-    await runs.remove(run)
+    run = await stored(runs, wall, lambda run: pages_of(run, "lead", 0, IDS))
+    await runs.remove(await runs.cancel(run))
     assert not table.rows
 
 

@@ -10,12 +10,10 @@ from typing import Any
 
 from ..azure.shared_state import State
 from ..model.errors import MsiSyncError, StorageUnavailableError
-from ..sync import lease
-from .plan import KIND
+from . import lease
 
 log = logging.getLogger(__name__)
 
-ROW = "lease"
 LASTS_SECONDS = 60.0
 #: Several tries fit into the time that it lasts.
 RENEW_SECONDS = 15.0
@@ -25,11 +23,15 @@ class LeaseLostError(MsiSyncError):
     """Another run may have begun: this one has been stopped."""
 
 
-class Lease:
+class SoleRun:
     """The lease as one holder sees it."""
 
-    def __init__(self, state: State, *, instance_id: str, clock: Callable[[], float]) -> None:
-        self._row = lease.Lease(state, ROW, instance_id=instance_id, lasts=LASTS_SECONDS, clock=clock, kind=KIND)
+    def __init__(
+        self, state: State, *, instance_id: str, clock: Callable[[], float], kind: str, name: str = "lease"
+    ) -> None:
+        """`kind`, `name`: the row of the shared state that stands for the right to run."""
+        self._row = lease.Lease(state, name, instance_id=instance_id, lasts=LASTS_SECONDS, clock=clock, kind=kind)
+        self._kind = kind
         self._here = False
         self._lost = False
 
@@ -66,7 +68,7 @@ class Lease:
             with suppress(StorageUnavailableError):  # the next try may reach storage
                 if await self._row.take() > 0:
                     break
-        log.error("write_back_lease_lost")
+        log.error("lease_lost of=%s", self._kind)
         if run:
             self._lost = True
             run.cancel()
