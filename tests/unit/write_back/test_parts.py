@@ -211,8 +211,8 @@ def notification(**facts: Any) -> Notification:
     plain: dict[str, Any] = {
         "message": "Update",
         "changes": (Change("contact", guid(1), "upsert"),),
-        "organization_id": None, "organization_name": None, "correlation_id": "", "created": None,
-        "columns": MINE, "user_id": USER, "initiating_user_id": USER, "tag": "msisync", "stripped": False,
+        "organization_id": None, "organization_name": None, "correlation_id": "",
+        "columns": MINE, "user_id": USER, "initiating_user_id": USER, "tag": "msisync",
     }  # fmt: skip
     return Notification(**(plain | facts))
 
