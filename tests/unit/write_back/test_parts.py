@@ -242,7 +242,6 @@ def echoes_of(systems: Systems, user: User | None = None, **synced: frozenset[st
         ({"columns": MINE | {"fax"}}, False),
         ({"columns": frozenset({"modifiedon"})}, False),
         ({"columns": None}, False),
-        ({"columns": None, "stripped": True}, False),
         ({"message": "UpdateMultiple", "columns": None}, False),
         ({"tag": "other"}, False),
         ({"tag": None}, False),
