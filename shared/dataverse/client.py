@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 API = "/api/data/v9.2"
 #: Ids in one In query: 300 of them take 14 KB of the 32 KB of URL (dataverse.md 4.3).
 MAX_IDS = 300
+#: Rows that are asked for one by one in one request: it must be answered well before the client gives up.
+MAX_ASKED = 100
+#: What Dataverse says to the request for a row that the security role hides, and for one that does not exist.
+FORBIDDEN, NOT_FOUND = 403, 404
 #: A deadlock, and a time-out while waiting for a lock: one of many rows written at once may be the cause.
 LOCKED = frozenset({"0x80044150", "0x80044151"})
 #: The wait of who is throttled, where Dataverse names none; and how often the parts of a batch are sent.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,21 +17,35 @@ AMBIGUOUS = "AmbiguousPerson"
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A person of Marketo. `key`: the Dynamics id that it has, or nothing. The times are as Marketo writes them."""
+    """A person of Marketo. `key`: the Dynamics id that it has, or nothing. The times are as Marketo writes them.
+
+    `flagged`: it is marked as the person of a deleted row. `is_left`: and Dataverse says that there is no such row.
+    """
 
     id: int
     key: str = ""
     created: str = ""
     updated: str = ""
+    flagged: bool = False
+    is_left: bool = False
 
 
-def match_of(row: Mapping[str, Any], key: str) -> Match | None:
-    """The person of an answer; `key` is the field that holds Dynamics' id. None: Marketo gave no id."""
+def match_of(row: Mapping[str, Any], key: str, flag: str = "") -> Match | None:
+    """The person of an answer; `key` is the field that holds Dynamics' id, and `flag` the one that marks persons of
+    deleted rows, if there is one. None: Marketo gave no id.
+    """
     number = row.get("id")
     if type(number) is not int:
         return None
     held = str(row.get(key) or "").strip().lower()
-    return Match(number, held, str(row.get("createdAt") or ""), str(row.get("updatedAt") or ""))
+    flagged = bool(flag) and row.get(flag) is True
+    return Match(number, held, str(row.get("createdAt") or ""), str(row.get("updatedAt") or ""), flagged)
+
+
+def free(matches: Iterable[Match], taken: Collection[int] = ()) -> list[Match]:
+    """Those that may be adopted: without a Dynamics id, or else those that deleted rows have left behind."""
+    there = [match for match in matches if match.id not in taken]
+    return [match for match in there if not match.key] or [match for match in there if match.is_left]
 
 
 def normal(address: object) -> str:
@@ -49,19 +63,20 @@ def choose(
     """
     if any(match.key == own for match in matches):
         return None  # it is there, and found by its key
-    free = [match for match in matches if not match.key and match.id not in taken]
-    if len(free) <= 1:
-        return free[0] if free else None
+    found = free(matches, taken)
+    if len(found) <= 1:
+        return found[0] if found else None
     match ambiguous:
         case "create":
             return None
         case "oldest":
-            return min(free, key=lambda match: (match.created, match.id))
+            return min(found, key=lambda match: (match.created, match.id))
         case "latest":
-            return max(free, key=lambda match: (match.updated, match.id))
-    ids = sorted(match.id for match in free)
+            return max(found, key=lambda match: (match.updated, match.id))
+    ids = sorted(match.id for match in found)
     named = ", ".join(map(str, ids[:NAMED])) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")
-    return too_many(f"{len(ids)} persons in Marketo have the row's e-mail address and no Dynamics id: {named}", row)
+    what = "the id of a deleted row" if found[0].key else "no Dynamics id"
+    return too_many(f"{len(ids)} persons in Marketo have the row's e-mail address and {what}: {named}", row)
 
 
 def too_many(what: str, row: str) -> Failed:

@@ -2,7 +2,7 @@
 
     a lead that became a contact  ▸ nothing is created: the contact goes on as its person
     a contact from such a lead    ▸ the lead's person, which gets the contact's id
-    one person with its address   ▸ that person is adopted, unless it has another Dynamics id
+    one person with its address   ▸ that person is adopted, unless it has another Dynamics id: of a row that is there
     several                       ▸ [person] ambiguous in sync.toml
     none                          ▸ a new person
 
@@ -15,12 +15,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ..config.sync_toml import PersonPolicy
-from ..dataverse.client import API, DataverseClient
+from ..dataverse.client import API, MAX_ASKED, NOT_FOUND, DataverseClient
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient, Write
-from ..model.entities import Entity
+from ..model.entities import PERSON_TABLES, Entity
 from ..model.errors import MarketoError
+from ..model.ids_and_times import is_guid
 from ..model.outcome import Failed, Skipped
 from .batch import Batch, Candidate
 from .links import ORIGIN, origin_of
@@ -135,12 +137,15 @@ class Newcomers:
         await self._look(batch, wanted)
 
     async def _look(self, batch: Batch, wanted: dict[str, list[Candidate]]) -> None:
-        key = self._marketo.key_of(batch.entity)
         if not wanted:
             return
+        key = self._marketo.key_of(batch.entity)
+        table = next(iter(wanted.values()))[0].records[0].table
+        flag = (await self._schema.of(table)).deleted_flag
+        fields = ("id", "email", key, "createdAt", "updatedAt", *filter(None, [flag]))
         try:
             rows = await self._marketo.read(
-                batch.entity, "email", sorted(wanted), ("id", "email", key, "createdAt", "updatedAt"),
+                batch.entity, "email", sorted(wanted), fields,
                 refusals=frozenset({TOO_MANY}), deadline=batch.deadline,
             )  # fmt: skip
         except MarketoError as error:
@@ -148,12 +153,24 @@ class Newcomers:
                 raise
             await self._look_apart(batch, wanted)
             return
+        matches = [(normal(row.get("email")), found) for row in rows if (found := match_of(row, key, flag))]
+        gone = await self._gone({found.key for _, found in matches if found.flagged}, batch.deadline)
         for candidate in (c for same in wanted.values() for c in same):
             candidate.matches = []
-        for row in rows:
-            found = match_of(row, key)
-            for candidate in wanted.get(normal(row.get("email")), ()) if found else ():
-                candidate.matches = [*(candidate.matches or ()), *([found] if found else ())]
+        for address, found in matches:
+            for candidate in wanted.get(address, ()):
+                candidate.matches = [*(candidate.matches or ()), replace(found, is_left=found.key in gone)]
+
+    async def _gone(self, keys: Collection[str], deadline: float) -> set[str]:
+        """Those of these ids that no row has. Only of persons that are marked as deleted: the ids of others may be
+        another system's. Costs a request for 100 of them and each table.
+        """
+        gone = {key for key in keys if is_guid(key)}
+        for table in PERSON_TABLES.values():
+            for part in chunked(sorted(gone), MAX_ASKED):
+                found = await self._dataverse.statuses(table.entity_set, table.key, part, deadline=deadline)
+                gone -= {key for key, status in zip(part, found, strict=True) if status != NOT_FOUND}
+        return gone
 
     async def _look_apart(self, batch: Batch, wanted: dict[str, list[Candidate]]) -> None:
         """More than 1,000 persons have these addresses: ask for fewer at a time."""
@@ -178,6 +195,9 @@ class Newcomers:
             batch.decide(candidate.records, chosen)
         else:
             taken.add(chosen.id)
+            if chosen.key:
+                self._known.forget(batch.entity.name, chosen.key)
+                log.info("left_behind id=%s marketo_id=%d: its row is deleted", chosen.key, chosen.id)
             self._adopt(candidate, chosen.id, "same_address")
 
     @staticmethod

@@ -23,7 +23,7 @@ from ..model.record import Record
 from .batch import Batch, Candidate
 from .lease import Sending
 from .links import is_qualified, origin_of, winner_of
-from .matches import AMBIGUOUS, normal
+from .matches import AMBIGUOUS, free, normal
 from .newcomers import Newcomers
 from .routing import chunked
 from .schema import Schema, TableSchema
@@ -136,8 +136,8 @@ def _foreseen(candidate: Candidate, outcome: Outcome | None) -> Foreseen:
     if isinstance(outcome, Skipped):
         return Foreseen(candidate.key, Fate.QUALIFIED)
     if isinstance(outcome, Failed) and outcome.code == AMBIGUOUS:
-        free = sorted(match.id for match in candidate.matches or () if not match.key)
-        return Foreseen(candidate.key, Fate.AMBIGUOUS, tuple(free))
+        persons = sorted(match.id for match in free(candidate.matches or ()))
+        return Foreseen(candidate.key, Fate.AMBIGUOUS, tuple(persons))
     if isinstance(outcome, Failed | Retry):
         raise MsiSyncError(outcome.code, outcome.message)
     if candidate.write is Write.BY_ID:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..dataverse.client import MAX_IDS, DataverseClient, Row
+from ..dataverse.client import FORBIDDEN, MAX_ASKED, MAX_IDS, NOT_FOUND, DataverseClient, Row
 from ..model.codes import Kind
 from ..model.entities import (
     COMPANY,
@@ -58,11 +58,8 @@ READERS = 4
 _OF_ONE_ROW = frozenset({Kind.SPLIT, Kind.PERMANENT, Kind.GONE})
 #: Seconds until a row that is not there is looked for again, look by look; then it is gone.
 LOOKS = (5.0, 60.0)
-#: Rows that are asked for one by one in one request: it must be answered well before the client gives up.
-MAX_ASKED = 100
 #: An opportunity without a primary contact has no role of its own.
 NO_CONTACT = Skipped("NoContact")
-FORBIDDEN, NOT_FOUND = 403, 404
 ROLE_HIDDEN = Retry(
     KEEP_SECONDS,
     "RoleHidden",

@@ -32,6 +32,7 @@ MOST = 1000
 class Dataverse(Vendors):
     def __init__(self) -> None:
         self.rows_of: dict[str, dict[str, Row]] = {"lead": {}, "contact": {}}
+        self.missing = 404  # what is said of a row that is not there
 
     async def rows(self, entity_set: str, _key: str, ids: Sequence[str], columns: Iterable[str], **_: Any) -> Any:
         stored = self.rows_of[entity_set[:-1]]
@@ -41,8 +42,8 @@ class Dataverse(Vendors):
     async def query(self, url: str, **_: Any) -> list[Row]:
         return [row for row in self.rows_of["contact"].values() if str(row.get("_originatingleadid_value")) in url]
 
-    async def statuses(self, *_: Any, **__: Any) -> list[int]:
-        return []
+    async def statuses(self, entity_set: str, _key: str, ids: Sequence[str], **_: Any) -> list[int]:
+        return [200 if id_ in self.rows_of[entity_set[:-1]] else self.missing for id_ in ids]
 
     async def readable_columns(self, table: str, /) -> Any:
         names = ["emailaddress1", "createdon", "modifiedon", "new_synctomkto", *TABLES[table][1].rule_columns]

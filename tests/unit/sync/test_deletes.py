@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
+from shared.dataverse.client import MAX_ASKED
 from shared.marketo.answers import Result
 from shared.marketo.client import Write
 from shared.model.codes import Kind
@@ -26,7 +27,6 @@ from shared.sync.deletes import SOONEST
 from shared.sync.engine import Engine
 from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
-from shared.sync.reader import MAX_ASKED
 from tests.support.state import SharedState
 from tests.support.values import NOON, guid
 from tests.support.vendors import Vendors

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.model.outcome import Failed, Skipped, Synced
-from tests.support.persons import ADOPTED, CREATED, KEY, MOST, QUALIFIED, UPDATED, World
+from tests.support.persons import ADOPTED, CREATED, FLAG, KEY, MOST, QUALIFIED, UPDATED, World
 from tests.support.values import guid
 
 
@@ -30,6 +30,38 @@ async def test_another_rows_person_is_left_alone(world: World) -> None:
     world.marketo.has(7, "ann@x.com", guid(5))
     assert await world.sync(world.contact(1)) == [CREATED]
     assert sorted(world.marketo.keys().values()) == [guid(1), guid(5)]
+
+
+@pytest.mark.parametrize("table", ["lead", "contact"])
+async def test_a_row_that_was_made_anew_goes_on_as_the_person_that_its_deleted_one_has_left(table: str) -> None:
+    world = World(lifecycle={"deleted_flag": FLAG})
+    old, new = world.row(table, 5), world.row("contact", 1)
+    world.marketo.has(7, "ann@x.com", guid(5), **{FLAG: True})
+    assert await world.sync(new) == [CREATED], "the old row is there"
+    del world.dataverse.rows_of[table][old.id]
+    world.restart()
+    (newer,) = [world.row("contact", 2)]
+    assert await world.sync(newer) == [ADOPTED]
+    assert (world.marketo.keys()[7], world.marketo.persons[7][FLAG]) == (guid(2), False)
+
+
+@pytest.mark.parametrize("why", ["not flagged", "hidden", "no flag in sync.toml", "no guid"])
+async def test_a_person_of_which_nobody_knows_that_its_row_is_deleted_is_left_alone(why: str) -> None:
+    world = World(lifecycle={} if why == "no flag in sync.toml" else {"deleted_flag": FLAG})
+    key = "another-system-1" if why == "no guid" else guid(5)
+    world.marketo.has(7, "ann@x.com", key, **{FLAG: why != "not flagged"})
+    world.dataverse.missing = 403 if why == "hidden" else 404
+    assert await world.sync(world.contact(1)) == [CREATED]
+    assert world.marketo.keys()[7] == key
+
+
+async def test_a_person_without_an_id_comes_before_one_that_a_deleted_row_has_left(world: World) -> None:
+    world = World(lifecycle={"deleted_flag": FLAG})
+    world.marketo.has(7, "ann@x.com", guid(5), **{FLAG: True})
+    world.marketo.has(8, "ann@x.com")
+    assert await world.sync(world.contact(1), world.lead(2), world.lead(3)) == [ADOPTED, ADOPTED, CREATED]
+    assert set(world.marketo.keys().values()) == {guid(1), guid(2), guid(3)}
+    assert world.marketo.keys()[8] == guid(1)
 
 
 async def test_a_person_with_another_address_in_marketo_is_found_by_its_key(world: World) -> None:
