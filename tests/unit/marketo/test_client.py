@@ -1,92 +1,20 @@
 """Marketo's client and sign-in against a small app behind a mock transport: what is sent, and what answers mean."""
 
 import json
-import logging
-import traceback
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from shared.marketo.answers import Result
-from shared.marketo.auth import MarketoAuth
-from shared.marketo.client import NOBODY, MarketoClient, Write
+from shared.marketo.client import NOBODY, Write
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES
-from shared.model.errors import MarketoError, MsiSyncError, SignInError
-from shared.model.outcome import Retry, of_error, of_skip
+from shared.model.errors import MarketoError
 from shared.sync.mapping import MarketoField
-from tests.support.replies import Replies, Reply, given
-
-SECRET = "mk-s3cret-0003"
-PERSON, COMPANY, ROLE = ENTITIES["person"], ENTITIES["company"], ENTITIES["opportunity_role"]
-FAR = 10_000.0
-
-
-def ok(result: list[Any] | None = None, **more: Any) -> httpx.Response:
-    return httpx.Response(200, json={"requestId": "e42b#1", "success": True, "result": result or []} | more)
-
-
-def refusal(code: str, message: str = "") -> httpx.Response:
-    error = {"code": code, "message": message}
-    return httpx.Response(200, json={"requestId": "e42b#2", "success": False, "errors": [error]})
-
-
-def token(value: str, expires_in: float = 3599) -> httpx.Response:
-    return httpx.Response(200, json={"access_token": value, "token_type": "bearer", "expires_in": expires_in})
-
-
-class World(Replies):
-    """A Marketo that gives the prepared replies in turn, a clock that sleeping moves, a pacer that admits everyone."""
-
-    def __init__(self, *replies: Reply, tokens: list[Reply] | None = None, keys: dict[str, str] | None = None) -> None:
-        super().__init__(*replies)
-        self.tokens = tokens or []
-        self.sign_ins: list[httpx.Request] = []
-        self.closed: list[float] = []
-        self.begun = 0
-        self.stopped: MarketoError | None = None
-        self.queue_seconds = 0.0
-        http = self.http("https://123-abc-456.mktorest.com")
-        self.auth = MarketoAuth(http, "client-id", SecretStr(SECRET), clock=self.clock, sleep=self.sleep)
-        pacer: Any = self
-        self.client = MarketoClient(http, self.auth, pacer, clock=self.clock, sleep=self.sleep, keys=keys or {})
-
-    def answer(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path != "/identity/oauth/token":
-            return super().answer(request)
-        self.sign_ins.append(request)
-        return given(self.tokens.pop(0) if self.tokens else token(f"token-{len(self.sign_ins)}"))
-
-    @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
-        self.now += self.queue_seconds
-        yield
-
-    def close_for(self, seconds: float) -> None:
-        self.closed.append(seconds)
-
-    async def upsert(self, *bodies: bytes, deadline: float = FAR) -> list[Result]:
-        return await self.client.upsert(COMPANY, bodies or (b"{}",), deadline=deadline, begin=self.begin)
-
-    async def begin(self) -> None:
-        self.begun += 1
-        if self.stopped:
-            raise self.stopped
-
-    async def refused(self, **given: Any) -> MarketoError:
-        with pytest.raises(MarketoError) as refused:
-            await self.upsert(**given)
-        return refused.value
-
-    @property
-    def bearers(self) -> list[str]:
-        return [request.headers["Authorization"] for request in self.requests]
+from tests.support.marketo import COMPANY, FAR, PERSON, ROLE, World, ok, refusal
+from tests.support.replies import Reply
 
 
 @pytest.mark.parametrize(
@@ -123,19 +51,6 @@ async def test_a_delete_is_as_marketo_documents_it(entity: Any, path: str, how: 
     assert (request.method, request.url.path, request.url.query) == ("POST", path, b"")
     assert json.loads(request.content) == {**how, "input": [json.loads(body)] * 2}
     assert world.begun == 1
-
-
-async def test_only_the_documented_status_of_a_delete_counts_as_done() -> None:
-    world = World(ok([{"status": "updated"}]))
-    (found,) = await world.client.delete(COMPANY, [b"{}"], deadline=FAR, begin=world.begin)
-    assert found.code == "UnknownResult"
-
-
-@pytest.mark.parametrize("count", [0, 2])
-async def test_a_delete_has_a_result_for_each_record(count: int) -> None:
-    world = World(ok([{"status": "deleted"}] * count))
-    with pytest.raises(MarketoError, match="ResultCount"):
-        await world.client.delete(COMPANY, [b"{}"], deadline=FAR, begin=world.begin)
 
 
 async def test_a_delete_whose_answer_is_lost_is_not_sent_again() -> None:
@@ -179,81 +94,6 @@ async def test_a_merge_that_marketo_refuses_keeps_its_code() -> None:
     assert refused.value.code == "1004"
 
 
-async def test_each_record_has_its_result_by_position() -> None:
-    skipped = {"seq": 1, "status": "skipped", "reasons": [{"code": "1003", "message": "Invalid data"}]}
-    world = World(ok([{"id": 7, "status": "created"}, skipped, {"marketoGUID": "dff", "status": "updated"}]))
-    assert await world.upsert(b"{}", b"{}", b"{}") == [
-        Result("created", 7), Result("skipped", 0, "1003", "Invalid data"), Result("updated"),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("result", "code"),
-    [
-        ([], "ResultCount"), ([{"status": "created"}], "ResultCount"), ([{"status": "created"}] * 3, "ResultCount"),
-        (None, "ResultCount"), ({"status": "created"}, "UnknownAnswer"), (["created", "created"], "UnknownAnswer"),
-        ([{"seq": 1, "status": "created"}, {"seq": 0, "status": "updated"}], "UnknownAnswer"),
-    ],
-)  # fmt: skip
-async def test_results_that_cannot_be_matched_by_position_are_not_matched_at_all(result: Any, code: str) -> None:
-    world = World(httpx.Response(200, json={"success": True, "result": result}))
-    with pytest.raises(MarketoError) as refused:
-        await world.upsert(b"{}", b"{}")
-    assert (refused.value.code, refused.value.kind, refused.value.at_work) == (code, Kind.UNKNOWN, False)
-    assert len(world.requests) == 1
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {}, {"status": None}, {"status": "queued"}, {"status": "Created"}, {"status": "deleted"}, {"status": ["x"]},
-        {"status": "skipped"}, {"status": "skipped", "reasons": []}, {"status": "skipped", "reasons": {"code": "1003"}},
-        {"status": "skipped", "reasons": ["1003"]}, {"id": 7, "status": "<b>li@x.example</b>"},
-    ],
-)  # fmt: skip
-async def test_a_status_that_is_not_documented_is_never_success(row: dict[str, Any]) -> None:
-    """Adobe's description: created, updated, deleted, skipped, added, removed; the last two are those of lists."""
-    good, odd = await World(ok([{"id": 3, "status": "updated"}, row])).upsert(b"{}", b"{}")
-    assert good == Result("updated", 3)
-    assert (odd.status, odd.code) == ("skipped", "UnknownResult")
-    assert "li@x.example" not in odd.message
-    assert of_skip(odd.code, odd.message) == Retry(60.0, "UnknownResult", odd.message, counted=True)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {}, {"result": []}, {"success": "true", "result": [{"status": "created"}]}, {"success": 1},
-        {"success": False}, {"success": False, "errors": []}, {"success": False, "errors": {"code": "1003"}},
-        {"success": False, "errors": ["606"]}, {"success": None, "errors": [{"code": "606"}]},
-        {"success": True, "errors": [{"code": "606"}], "result": [{"status": "created"}]},
-        {"success": True, "errors": {"code": "1003"}, "result": [{"status": "created"}]},
-    ],
-)  # fmt: skip
-async def test_an_answer_of_another_shape_is_never_success(answer: dict[str, Any]) -> None:
-    reply = httpx.Response(200, json=answer)
-    error = await World(reply).refused()
-    assert (error.code, error.kind) == ("UnknownAnswer", Kind.UNKNOWN)
-    retry = of_error(error)
-    assert isinstance(retry, Retry)
-    assert (retry.code, retry.counted) == ("UnknownAnswer", True)
-    world = World(reply, ok([{"id": 7, "externalPersonId": "A"}]))
-    assert await world.client.find(PERSON, ["a"]) == {"a": 7}
-
-
-@pytest.mark.parametrize("number", ["7", None, 7.5, True, [7]])
-async def test_a_number_that_is_none_is_not_taken_for_the_persons(number: Any) -> None:
-    assert await World(ok([{"id": number, "status": "created"}])).upsert() == [Result("created", 0)]
-    assert await World(ok([{"id": number, "externalPersonId": "a"}])).client.find(PERSON, ["a"]) == {"a": 0}
-
-
-async def test_an_object_without_fields_is_not_believed() -> None:
-    """Believed, it would take every value out of every record."""
-    for result in ([], [{"name": "API Lead"}], [{"name": "API Lead", "fields": []}]):
-        with pytest.raises(MarketoError, match="UnknownAnswer"):
-            await World(ok(result)).client.describe(PERSON)
-
-
 @pytest.mark.parametrize("status", [429, 503])
 async def test_the_time_that_a_gateway_asks_for_is_waited_in_any_form_and_bounded(status: int) -> None:
     date = {"Date": "Wed, 21 Oct 2026 07:28:00 GMT"}
@@ -265,25 +105,6 @@ async def test_the_time_that_a_gateway_asks_for_is_waited_in_any_form_and_bounde
     with pytest.raises(MarketoError) as refused:
         await World(httpx.Response(status, headers={"Retry-After": "86400"})).client.find(PERSON, ["a"])
     assert refused.value.retry_after == 900.0
-
-
-async def test_an_identity_that_is_busy_says_for_how_long() -> None:
-    error = await World(tokens=[httpx.Response(429, headers={"Retry-After": "70"})]).refused()
-    assert (error.code, error.kind, error.retry_after) == ("IdentityUnavailable", Kind.TRANSIENT, 70.0)
-
-
-async def test_the_token_travels_in_the_header_only_and_the_secret_in_the_form_only() -> None:
-    world = World(ok([{}]), ok())
-    await world.upsert()
-    await world.client.find(PERSON, ["a"])
-    assert world.bearers == ["Bearer token-1", "Bearer token-1"]
-    (sign_in,) = world.sign_ins
-    assert parse_qs(sign_in.content.decode()) == {
-        "grant_type": ["client_credentials"], "client_id": ["client-id"], "client_secret": [SECRET],
-    }  # fmt: skip
-    for request in (*world.requests, sign_in):
-        assert "token-1" not in str(request.url)
-        assert SECRET not in str(request.url)
 
 
 async def test_300_keys_are_looked_up_by_a_form_that_needs_no_long_url() -> None:
@@ -394,42 +215,6 @@ async def test_a_probe_tells_why_writing_is_refused() -> None:
         await World(refusal("1018", "CRM Enabled")).client.probe_write(COMPANY)
 
 
-@pytest.mark.parametrize("code", ["601", "602"])
-async def test_a_refused_token_is_replaced_once_whatever_its_clock_says(code: str) -> None:
-    world = World(refusal(code), ok([{"status": "created"}]))
-    assert await world.upsert() == [Result("created")]
-    assert world.bearers == ["Bearer token-1", "Bearer token-2"]
-    assert world.slept == []
-
-
-@pytest.mark.parametrize("code", ["601", "602"])
-async def test_a_second_token_that_is_refused_ends_the_call(code: str) -> None:
-    world = World(refusal(code), refusal(code))
-    error = await world.refused()
-    assert (error.code, error.kind) == (code, Kind.TOKEN)
-    assert len(world.sign_ins) == 2
-
-
-async def test_a_token_is_used_until_shortly_before_its_end_and_then_asked_for_again() -> None:
-    world = World(*[ok([{}]) for _ in range(3)], tokens=[token("a", 100), token("b", 100)])
-    for moment in (0.0, 80.0, 90.0):
-        world.now = moment
-        await world.upsert()
-    assert world.bearers == ["Bearer a", "Bearer a", "Bearer b"]
-
-
-async def test_a_token_that_is_dying_is_waited_for_and_never_used() -> None:
-    world = World(ok([{}]), tokens=[token("dying", 0), token("dying", 1), token("fresh", 3599)])
-    await world.upsert()
-    assert world.bearers == ["Bearer fresh"]
-    assert len(world.slept) == 2
-
-
-async def test_an_identity_that_gives_dying_tokens_only_is_given_up() -> None:
-    error = await World(tokens=[token("dying", 0)] * 9).refused()
-    assert error.kind is Kind.TRANSIENT
-
-
 @pytest.mark.parametrize(
     ("code", "least", "most"), [("606", 20.0, 20.0), ("615", 0.2, 1.0)], ids=["rate", "concurrency"]
 )
@@ -536,32 +321,3 @@ async def test_no_call_begins_past_its_deadline(queue_seconds: float, in_time: b
         assert (error.code, error.kind) == ("OutOfTime", Kind.THROTTLED)
         assert world.requests == []
         assert world.closed == world.slept == []
-
-
-@pytest.mark.parametrize("status", [400, 401])
-async def test_refused_credentials_tell_the_operator_which_settings_to_compare(status: int) -> None:
-    world = World(tokens=[httpx.Response(status, json={"error": "invalid_client"})])
-    with pytest.raises(SignInError, match=r"MARKETO_CLIENT_ID.*MARKETO_CLIENT_SECRET") as refused:
-        await world.upsert()
-    assert refused.value.code == "MarketoSignIn"
-    assert world.requests == []
-
-
-SECRETIVE: list[Callable[[], World]] = [
-    lambda: World(tokens=[httpx.Response(401, text=SECRET)]),
-    lambda: World(tokens=[httpx.Response(500, text=SECRET)]),
-    lambda: World(tokens=[httpx.Response(200, json={"access_token": SECRET})]),
-    lambda: World(tokens=[httpx.ConnectError(SECRET)]),
-    lambda: World(httpx.ConnectError(SECRET), httpx.ReadError(SECRET), httpx.ReadError(SECRET), tokens=[token(SECRET)]),
-    lambda: World(*[httpx.Response(200, text=SECRET)] * 3, tokens=[token(SECRET)]),
-    lambda: World(*[refusal("602")] * 2, tokens=[token(SECRET)] * 2),
-]
-
-
-@pytest.mark.parametrize("world", SECRETIVE)
-async def test_no_secret_or_token_shows(world: Callable[[], World], caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG), pytest.raises(MsiSyncError) as refused:
-        await world().upsert()
-    error = refused.value
-    for text in (str(error), repr(error), "".join(traceback.format_exception(error)), caplog.text):
-        assert SECRET not in text

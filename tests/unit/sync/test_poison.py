@@ -16,8 +16,8 @@ from shared.model.ids_and_times import moment
 from shared.model.record import Record, decode, encode, timestamp
 from shared.sync.incoming import Incoming
 from shared.telemetry.spans import passed_on
+from tests.support.pipeline import SEEN, World, body, context
 from tests.support.values import NOON, guid
-from tests.unit.sync.test_handlers import SEEN, World, body, context
 
 GOOD = Record("lead", guid(1), SEEN)
 #: Whatever JSON can say in Python: NaN, Infinity, numbers of any size, lone surrogates, any nesting.

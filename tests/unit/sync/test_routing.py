@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from shared.dataverse.notifications import Notification, parse
 from shared.model.record import MAX_RECORDS, Record
 from shared.sync.routing import Refusal, Routed, opportunities_before, records_of
-from tests.support.values import NOON
+from tests.support.values import NOON, guid
 
 ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
 OTHER = "aa55bb66-0000-4000-8000-000000000002"
@@ -34,7 +33,7 @@ def asked(given_notification: Notification, tables: Iterable[str] = TABLES) -> l
 
 
 def record(number: int, table: str = "lead") -> Record:
-    return Record(table, str(UUID(int=number)), NOON)
+    return Record(table, guid(number), NOON)
 
 
 def test_a_change_becomes_a_record_that_carries_its_time_and_correlation() -> None:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -19,6 +18,7 @@ from shared.model.record import Record, encode, read
 from shared.sync.parking import Parking
 from shared.sync.scheduling import Bursts, Windows
 from tests.support.clocks import WallClock
+from tests.support.values import guid
 
 MINUTE = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NAMES = ["sales_person", "company", "person", "opportunity", "opportunity_role"]
@@ -145,8 +145,8 @@ def test_each_full_batch_makes_the_burst_last_longer() -> None:
     assert not windows.is_burst
 
 
-CHILD = Record("contact", str(UUID(int=10)), MINUTE)
-COMPANY = Parent("company", "account", str(UUID(int=1)))
+CHILD = Record("contact", guid(10), MINUTE)
+COMPANY = Parent("company", "account", guid(1))
 
 
 class Around:

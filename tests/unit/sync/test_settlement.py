@@ -1,19 +1,13 @@
 """What becomes of outcomes: everything is durable before the trigger's messages are completed."""
 
 import json
-import logging
-from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
 
 import pytest
 
-from shared.azure.service_bus import Outgoing
 from shared.model.dead_letter import MESSAGE_LENGTH
-from shared.model.entities import ENTITIES, Entity
-from shared.model.errors import BrokerUnavailableError, StorageUnavailableError
+from shared.model.entities import ENTITIES
 from shared.model.outcome import (
     FILTERED,
     Deferred,
@@ -28,72 +22,9 @@ from shared.model.outcome import (
     WillNotCome,
 )
 from shared.model.record import MAX_RECORDS, Record, decode, read
-from shared.sync.scheduling import AT_ONCE, BACKOFF, JITTER, Windows
-from shared.sync.settlement import Settler
-from tests.support.queues import QUEUES
-from tests.support.values import NOON
-
-SEEN = NOON - timedelta(minutes=5)
-IN_A_BURST = NOON + timedelta(seconds=40)
-PERSON = ENTITIES["person"]
-COMPANY = Parent("company", "account", str(UUID(int=1)))
-
-
-def record(number: int = 10, **facts: Any) -> Record:
-    return Record("contact", str(UUID(int=number)), SEEN, **facts)
-
-
-class World:
-    """Bus and parking at once; parts of them may fail: `away` is the error of each."""
-
-    def __init__(self, max_attempts: int = 3, chance: float = 0.0) -> None:
-        self.sent: list[Outgoing] = []
-        self.parked: list[tuple[Record, tuple[Parent, ...]]] = []
-        self.released: list[Record] = []
-        self.linked_later: list[tuple[Record, tuple[Parent, ...]]] = []
-        self.given_up: list[tuple[Record, WillNotCome]] = []
-        self.known: dict[Parent, WillNotCome] = {}
-        self.away: dict[str, Exception] = {}
-        itself: Any = self
-        self.windows = AT_ONCE
-        self.settler = Settler(
-            itself, itself, QUEUES, now=lambda: NOON, max_attempts=max_attempts, chance=lambda: chance
-        )
-
-    def _reach(self, part: str) -> None:
-        if part in self.away:
-            raise self.away[part]
-
-    async def send(self, messages: Sequence[Outgoing]) -> None:
-        self._reach("bus")
-        self.sent += messages
-
-    async def park(self, _entity: Entity, deferred: Sequence[tuple[Record, tuple[Parent, ...]]], _: Windows) -> None:
-        self._reach("park")
-        self.parked += deferred
-
-    async def release(self, _entity: Entity, synced: Sequence[Record], _: Windows) -> int:
-        self._reach("release")
-        self.released += synced
-        return 0
-
-    async def link_later(
-        self, _entity: Entity, sent: Sequence[tuple[Record, tuple[Parent, ...]]], _windows: Windows
-    ) -> None:
-        self._reach("link_later")
-        self.linked_later += sent
-
-    async def give_up(self, _entity: Entity, lost: Sequence[tuple[Record, WillNotCome]], _windows: Windows) -> None:
-        self._reach("give_up")
-        self.given_up += lost
-
-    async def noted(self, parents: Collection[Parent]) -> dict[Parent, WillNotCome]:
-        self._reach("noted")
-        return {parent: self.known[parent] for parent in parents if parent in self.known}
-
-    async def settle(self, *outcomes: tuple[Record, Outcome]) -> list[Outgoing]:
-        await self.settler.settle(PERSON, outcomes, self.windows)
-        return self.sent
+from shared.sync.scheduling import BACKOFF, JITTER, Windows
+from tests.support.settling import COMPANY, IN_A_BURST, SEEN, World, record
+from tests.support.values import NOON, guid
 
 
 async def test_what_is_synced_or_skipped_is_sent_nowhere(world: World) -> None:
@@ -121,7 +52,7 @@ async def test_the_children_of_what_was_deleted_go_without_it(world: World) -> N
 
 
 async def test_nobody_waits_for_a_role(world: World) -> None:
-    role = Record("connection", str(UUID(int=10)), SEEN)
+    role = Record("connection", guid(10), SEEN)
     await world.settler.settle(ENTITIES["opportunity_role"], [(role, Synced("created"))])
     assert world.released == []
 
@@ -248,71 +179,6 @@ async def test_a_long_message_of_a_vendor_is_cut_and_not_refused_by_the_broker(w
     assert letter.properties["message"] == "x" * MESSAGE_LENGTH
 
 
-@pytest.mark.parametrize("part", ["bus", "park", "release"])
-async def test_the_trigger_fails_when_something_cannot_be_made_durable(world: World, part: str) -> None:
-    world.away[part] = RuntimeError(part)
-    with pytest.raises(RuntimeError, match=part):
-        await world.settle(
-            (record(1), Deferred((COMPANY,))), (record(2), Retry(20.0, "606", "")), (record(3), Synced("created"))
-        )
-    assert world.sent == []
-
-
-STORAGE_AWAY = StorageUnavailableError("ServiceRequestError")
-
-
-async def test_what_needs_storage_while_it_is_away_comes_again_and_uses_up_no_attempt(world: World) -> None:
-    world.away = {"park": STORAGE_AWAY, "release": STORAGE_AWAY}
-    waiting = record(1, attempt=2, parked_since=SEEN, correlation_id="c")
-    waited_for = record(2, requested=True)
-    (message,) = await world.settle((waiting, Deferred((COMPANY,))), (waited_for, Synced("created")))
-    assert (message.queue, message.session, message.at) == ("persons", "person", NOON + timedelta(seconds=60))
-    assert decode(message.body, "person") == [waiting, waited_for]
-
-
-async def test_while_storage_is_away_the_rest_of_the_batch_is_settled_once(world: World) -> None:
-    world.away = {"park": STORAGE_AWAY}
-    sent = await world.settle(
-        (record(1), Deferred((COMPANY,))),
-        (record(2), Failed("1003", "bad")),
-        (record(3), Retry(20.0, "606", "")),
-        (record(4, requested=True), Synced("created")),
-        (record(5), Skipped("RowGone")),
-    )
-    assert sorted((m.queue, [r.id for r in decode(m.body, "person")]) for m in sent) == [
-        ("dead-letters", [record(2).id]), ("persons", [record(1).id]), ("persons", [record(3).id]),
-    ]  # fmt: skip
-    assert world.released == [record(4, requested=True)]
-
-
-async def test_while_storage_is_away_records_that_nobody_is_known_to_wait_for_go_on(world: World) -> None:
-    world.away = {"release": STORAGE_AWAY}
-    assert await world.settle((record(1), Synced("created")), (record(2), Synced("unchanged"))) == []
-
-
-async def test_an_outage_of_storage_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    world.away = {"park": STORAGE_AWAY}
-    with caplog.at_level(logging.WARNING):
-        await world.settle((record(1), Deferred((COMPANY,))))
-    assert "storage_away" in caplog.text
-    assert "ServiceRequestError" in caplog.text
-
-
-async def test_when_storage_and_broker_are_away_the_trigger_fails(world: World) -> None:
-    world.away = {"park": STORAGE_AWAY, "bus": ConnectionError("bus")}
-    with pytest.raises(ConnectionError):
-        await world.settle((record(1), Deferred((COMPANY,))))
-
-
-@pytest.mark.parametrize("part", ["park", "release"])
-async def test_an_error_of_the_broker_is_no_outage_of_storage(world: World, part: str) -> None:
-    """Requests and releases are messages."""
-    world.away = {part: BrokerUnavailableError("MessagingEntityDisabledError")}
-    with pytest.raises(BrokerUnavailableError):
-        await world.settle((record(1), Deferred((COMPANY,))), (record(2, requested=True), Synced("created")))
-    assert world.sent == []
-
-
 async def test_every_kind_of_outcome_in_one_batch_is_carried_out(world: World) -> None:
     sent = await world.settle(
         (record(1), Synced("created")),
@@ -350,26 +216,9 @@ async def test_what_will_not_come_is_noted_with_the_reason_that_its_children_are
 
 
 async def test_nobody_needs_a_role_that_will_not_come(world: World) -> None:
-    role = Record("connection", str(UUID(int=10)), SEEN)
+    role = Record("connection", guid(10), SEEN)
     await world.settler.settle(ENTITIES["opportunity_role"], [(role, Failed("1003", "bad"))])
     assert world.given_up == []
-
-
-async def test_while_storage_is_away_a_parent_that_will_not_come_is_told_later_once(world: World) -> None:
-    """Its dead letter waits with it: there is to be one of them."""
-    world.away = dict.fromkeys(("noted", "give_up", "link_later"), STORAGE_AWAY)
-    waited_for, sent = record(1, requested=True), record(2)
-    (message,) = await world.settle((waited_for, Failed("1003", "bad")), (sent, Synced("updated", (COMPANY,))))
-    assert message.at == NOON + timedelta(seconds=60)
-    assert decode(message.body, "person") == [waited_for, sent]
-
-
-async def test_children_are_told_later_when_storage_goes_away_behind_the_dead_letter(world: World) -> None:
-    world.away = {"give_up": STORAGE_AWAY}
-    waited_for = record(1, requested=True)
-    letter, later = await world.settle((waited_for, Failed("1003", "bad")))
-    assert (letter.queue, later.queue, later.at) == ("dead-letters", "persons", NOON + timedelta(seconds=60))
-    assert decode(later.body, "person") == [waited_for]
 
 
 async def test_a_change_and_the_request_of_a_child_make_one_dead_letter(world: World) -> None:
