@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from .command import Exit
@@ -90,6 +91,15 @@ def worst(findings: Iterable[Finding]) -> Severity:
 def counted(number: int, noun: str) -> str:
     """`1 problem`, `2,000 problems`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def age(duration: timedelta) -> str:
+    """A duration for people: 40 s, 12 min, 5 h, 3 d."""
+    seconds = max(0, int(duration.total_seconds()))
+    for unit, length, least in (("d", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 120)):
+        if seconds >= least:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def shortened(lines: Iterable[str]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from .context import SETTINGS_FILE, Context
 from .dead_letters import command as dead_letters
 from .doctor import command as doctor
 from .fields import command as fields
-from .initial_sync import plan as initial_plan
+from .initial_sync.commands import COMMANDS as INITIAL_SYNC
 from .output import Console, as_json, nobody_reads, take_any_text
 from .register import command as register
 from .settings_file import read_settings_file
@@ -51,7 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     write_back.COMMAND,
     preview.COMMAND,
     lifecycle.COMMAND,
-    initial_plan.COMMAND,
+    *INITIAL_SYNC,
 )
 
 #: Seconds that closing all connections may take.

@@ -8,6 +8,7 @@ from ..sync.matches import AMBIGUOUS
 
 REPLAY = "msisync dead-letters replay"
 DISCARD = "msisync dead-letters discard"
+APP_SILENT = "see that the function app runs; docs/troubleshooting.md#app-silent"
 RELEASE = "msisync lifecycle release"
 
 #: What is to be fixed before the replay, by code; other codes by their kind.

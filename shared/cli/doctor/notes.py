@@ -18,9 +18,9 @@ from ...model.ids_and_times import moment
 from ...sync.delete_brake import KIND as BRAKES
 from ...sync.heartbeat import KIND, LATE_LEAST, TIMER, Beat, beat_of, interval, silence
 from ...sync.reference_state import HIDDEN
-from ..finding import Finding, attention, failed, ok
-from ..remedies import RELEASE
-from ..status.facts import APP_SILENT, age, braked
+from ..finding import Finding, age, attention, failed, ok
+from ..remedies import APP_SILENT, RELEASE
+from ..status.facts import braked
 from ..status.look import rows_of
 from .runner import Check, Subject
 

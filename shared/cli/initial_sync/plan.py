@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...config.settings import MarketoSettings
-from ...model.entities import ENTITIES, TABLES
-from ...model.errors import ConfigurationError, MsiSyncError
+from ...model.errors import MsiSyncError
 from ...sync.preview import Fate
 from ..command import Command, Exit, Result, option, options, positive_number
 from ..context import Context
@@ -23,6 +22,7 @@ from ..finding import SHOWN, Finding, Severity, worst
 from ..output import say
 from .estimate import LEFT_ALONE, Pace, end_of, run_calls
 from .look import SAMPLE, TablePlan, look
+from .scope import SCOPE, query_of, scope_of, tables_in
 
 _MORE = """\
 Reads all rows of the mapped tables and says how many of them the sync filter keeps, what would become of persons
@@ -38,7 +38,10 @@ calls.
 
 Exit codes: 0 the plan is green; 1 persons are ambiguous, or doctor says that something needs attention; 2 something
 does not work, or it could not be found out.
-Next: msisync link for rows that are ambiguous; msisync initial-sync plan --whole for all of them"""
+Next: msisync link for rows that are ambiguous (--whole finds all); then msisync initial-sync start"""
+
+GREEN = "Green. To start: msisync initial-sync start --apply"
+NOT_GREEN = "Not green: put that right first, or start all the same: msisync initial-sync start --apply --anyway"
 
 #: How numbers that follow from a sample are marked.
 _ABOUT = "~"
@@ -160,38 +163,24 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     def show(console: Console) -> None:
         say(console, "Nothing has been written.", "bold")
         plan.show(console)
-        say(console, "Green." if plan.exit is Exit.OK else _NOT_GREEN)
+        say(console, GREEN if plan.exit is Exit.OK else NOT_GREEN)
 
     return Result(plan.exit, plan.as_json(), show)
-
-
-_NOT_GREEN = "Not green: put that right first."
 
 
 async def make(context: Context, given: Namespace, progress: Console) -> Plan:
     """The plan of what the command line means. Raises as `run` does."""
     tables = tables_in(context, given)
+    query = query_of(scope_of(tables, given))
     checks = await _examined(context, progress)
     try:
-        found = await look(context, tables, given.query, progress, sample=None if given.whole else given.sample)
+        found = await look(context, tables, query, progress, sample=None if given.whole else given.sample)
         unread = ""
     except MsiSyncError as error:  # what the checks have found most likely says why
         found, unread = [], f"{error.code}: {error.message}"
     usage = await context.budget.refresh()
     settings, match_email = context.settings.marketo, context.config.person.match_email
     return Plan(datetime.now(UTC), found, checks, settings, usage.used_today, match_email, unread)
-
-
-def tables_in(context: Context, given: Namespace) -> list[str]:
-    """The tables that are meant, parents first. Raises ConfigurationError when sync.toml lacks one that is named."""
-    missing = [name for name in given.only or () if name not in context.config.tables]
-    if missing:
-        raise ConfigurationError("NotMapped", f"sync.toml does not map {', '.join(missing)}; see msisync fields list")
-    wanted = given.only or context.config.tables
-    tables = [table.name for entity in ENTITIES.values() for table in entity.tables if table.name in wanted]
-    if given.query and len(tables) != 1:
-        given.refuse("--query needs one table: --only TABLE")
-    return tables
 
 
 async def _examined(context: Context, progress: Console) -> dict[Check, Finding]:
@@ -251,13 +240,13 @@ def _duration(duration: timedelta) -> str:
     return f"{hours} h {minutes % 60} min" if hours else f"{max(1, minutes)} min"
 
 
-SCOPE = options(
-    option("--only", nargs="+", metavar="TABLE", choices=list(TABLES), help="these tables of sync.toml; default: all"),
-    option("--query", metavar="FILTER", help='of one table, rows that an OData filter lets through: "statecode eq 0"'),
+ASKED = options(
     option(
         "--sample", type=positive_number, default=SAMPLE, metavar="NUMBER",
         help=f"persons of each table of which Marketo is asked (default {SAMPLE:,})",
     ),
     option("--whole", action="store_true", help="ask Marketo about all persons"),
 )  # fmt: skip
-COMMAND = Command("initial-sync plan", "say what the first load would do, cost and take", _MORE, run, SCOPE)
+COMMAND = Command(
+    "initial-sync plan", "say what the first load would do, cost and take", _MORE, run, options(SCOPE, ASKED)
+)

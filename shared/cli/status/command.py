@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from argparse import ArgumentTypeError, Namespace
-from contextlib import nullcontext
+from argparse import Namespace
 from typing import Any
 
-from rich.console import Console as AnyConsole
-from rich.live import Live
+from rich.console import Console
 
-from ..command import Command, Exit, Result, option
+from ..command import Command, Exit, Result
 from ..context import Context
-from ..output import Console, json_types
+from ..output import json_types
+from ..watch import watch, watching
 from .facts import Entity, Queue, Status
 from .look import look
 from .text import frame
-
-WATCH_SECONDS = 5.0
-SHORTEST_SECONDS = 1.0
 
 _MORE = """\
 waiting, later    messages of up to 100 records, now and scheduled for later; ‖ means paused
@@ -36,7 +30,7 @@ change that waits for more than 15 minutes; 2 something could not be looked at.
 Next: msisync dead-letters summary, msisync show person <e-mail>, msisync doctor"""
 
 
-async def run(context: Context, given: Namespace, _: AnyConsole) -> Result:
+async def run(context: Context, given: Namespace, _: Console) -> Result:
     """Look once, or watch. Raises ConfigurationError when settings cannot be used."""
     if given.watch is None:
         status = await look(context)
@@ -45,28 +39,8 @@ async def run(context: Context, given: Namespace, _: AnyConsole) -> Result:
         )
     if given.json:
         given.refuse("--watch is for people; call it again for a new --json")
-    last = await _watch(context, given.watch, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+    last = await watch(given.watch, lambda: look(context), lambda seen: frame(seen, context.settings.marketo))
     return Result(last.exit if last else Exit.OK, as_json(last) if last else {}, lambda _: None)
-
-
-async def _watch(context: Context, seconds: float, console: Console) -> Status | None:
-    """Look again and again until the keyboard stops it. Gives what was seen last."""
-    last: Status | None = None
-    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
-        try:
-            while True:
-                last = await look(context)
-                shown = frame(last, context.settings.marketo)
-                if live:
-                    live.update(shown, refresh=True)
-                else:
-                    console.print(shown)
-                await asyncio.sleep(seconds)
-        except asyncio.CancelledError:  # Ctrl-C
-            task = asyncio.current_task()
-            if task:
-                task.uncancel()
-    return last
 
 
 def as_json(status: Status) -> dict[str, Any]:
@@ -100,6 +74,7 @@ def as_json(status: Status) -> dict[str, Any]:
                 name: {key: brake.get(key) for key in ("on", "limit", "stopped")}
                 for name, brake in status.brakes.items()
             },
+            "runs": [{"run": run.id, "kind": run.kind, "state": run.state} for run in status.runs],
             "write_back": {"runs": back.runs, "refused": back.refused, "dead": back.dead},
             "app": status.beats or {},
             "attention": [{"what": each.text, "remedy": each.remedy} for each in status.attentions],
@@ -133,22 +108,4 @@ def _entity(entity: Entity) -> dict[str, Any]:
     }
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not SHORTEST_SECONDS <= seconds <= 86_400:
-        raise ArgumentTypeError("a number of seconds, at least 1, is needed")
-    return seconds
-
-
-_WATCH = option(
-    "--watch",
-    nargs="?",
-    type=_seconds,
-    const=WATCH_SECONDS,
-    metavar="SECONDS",
-    help=f"look again every so many seconds (default {WATCH_SECONDS:g}) until Ctrl-C",
-)
-COMMAND = Command("status", "what waits, what went through, and what is in the way", _MORE, run, _WATCH)
+COMMAND = Command("status", "what waits, what went through, and what is in the way", _MORE, run, watching())

@@ -13,14 +13,15 @@ from ...model.clock import AHEAD
 from ...model.ids_and_times import moment
 from ...sync.circuit import Outage
 from ...sync.heartbeat import FUNCTIONS, TIMER, Beat, interval, silence
+from ...sync.runs.model import Run
 from ...write_back.results import LATE, changes_done
 from ..command import Exit
-from ..finding import Finding, attention, counted
+from ..finding import Finding, age, attention, counted
 from ..queues import ACTIVE, PAUSED, resume_line
-from ..remedies import RELEASE
+from ..remedies import APP_SILENT, RELEASE
+from ..runs import findings_of
 
-#: What is done about an app, or a function of it, that does not run.
-APP_SILENT = "see that the function app runs; docs/troubleshooting.md#app-silent"
+#: What is done about a function of the app that does not run.
 FUNCTION_SILENT = "docs/troubleshooting.md#function-silent"
 #: What is in storage.
 PARKED, STATE = "parked records", "counts, budget and circuits"
@@ -103,9 +104,9 @@ class WriteBack:
 @dataclass(slots=True)
 class Status:
     """Everything. `parked_more`, `letters_more`: there are more than were counted. `letters_elsewhere`: dead
-    letters of no entity. `brakes`: entities whose deletions have stopped, see sync/delete_brake.py. `beats`: the
-    last notes of the app's functions, None where they were not looked at; `schedule`: that of the minute timer.
-    `unseen`: what could not be looked at, with the reason: a queue, PARKED or STATE.
+    letters of no entity. `brakes`: entities whose deletions have stopped, see sync/delete_brake.py. `runs`: those that
+    are not over. `beats`: the last notes of the app's functions, None where they were not looked at; `schedule`: that
+    of the minute timer. `unseen`: what could not be looked at, with the reason: a queue, PARKED or STATE.
     """
 
     at: datetime
@@ -119,6 +120,7 @@ class Status:
     circuits: dict[str, Outage] = field(default_factory=dict)
     brakes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     write_back: WriteBack = field(default_factory=WriteBack)
+    runs: list[Run] = field(default_factory=list)
     beats: Mapping[str, Beat] | None = None
     schedule: str = ""
     unseen: dict[str, str] = field(default_factory=dict)
@@ -151,6 +153,7 @@ class Status:
             *self._stopped(),
             *(attention(braked(name, brake), f"{RELEASE} {name}") for name, brake in self.brakes.items()),
             *self._closed(),
+            *(finding for run in self.runs for finding in findings_of(run, self.at)),
             *self._waits(),
             *self._written_back(),
             *([attention(counted(self.dead, "dead letter"), "msisync dead-letters summary")] if self.dead else []),
@@ -228,15 +231,6 @@ def braked(entity: str, brake: Mapping[str, Any]) -> str:
         f"deletions of {entity} have stopped{f' at {_time(since)}' if since else ''}: more than {brake.get('limit')} "
         f"within an hour, {brake.get('stopped')} in dead-letters"
     )
-
-
-def age(duration: timedelta) -> str:
-    """A duration for people: 40 s, 12 min, 5 h, 3 d."""
-    seconds = max(0, int(duration.total_seconds()))
-    for unit, length, least in (("d", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 120)):
-        if seconds >= least:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
 
 
 def _time(moment: datetime) -> str:

@@ -29,6 +29,7 @@ from .. import peek
 from ..context import Context
 from ..peek import ANSWER_SECONDS, Place, QueueUnavailable, explained
 from ..queues import status_word
+from ..runs import runs_of
 from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 
 #: Messages among which the oldest change is looked for.
@@ -147,6 +148,7 @@ async def _state(context: Context, status: Status) -> None:
         entity.last_day = statistics.totals(rows, name, status.at - DAY)
         entity.last_error = statistics.last_error(rows, name)
         entity.hottest = statistics.hottest(rows, name, status.at - HOUR)
+    status.runs = [run for run in await runs_of(context).all() if not run.is_over]
     notes = {name: beat_of(row) for name, row in (await rows_of(state, heartbeat.KIND)).items()}
     status.beats = {name: beat for name, beat in notes.items() if beat}
     status.schedule = context.environment.get("RELEASE_SCHEDULE", "")

@@ -11,7 +11,9 @@ from rich.table import Table
 
 from ...config.settings import MarketoSettings
 from ...sync.heartbeat import TIMER
-from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status, age
+from ..finding import age
+from ..runs import title
+from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 
 #: Runs of the write-back that are listed.
 RUNS = 3
@@ -32,6 +34,7 @@ def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
         *_section("Fields left out", _left_out(status)),
         *_section("Marketo's day", _budget(status, marketo)),
         *_section("Write-back", _write_back(status)),
+        *_section("Runs", _runs(status)),
         *_section("Last errors", _errors(status)),
         *_section("Hot rows", _hot(status)),
         *_section("Needs attention", (f"{each.text}: {each.remedy}" for each in status.attentions), colour="yellow"),
@@ -134,6 +137,14 @@ def _write_back(status: Status) -> Iterator[str]:
         numbers = ", ".join(f"{run[name]:,} {name}" for name in ("read", "differing", "written", "failed", "gone"))
         left = "" if run["complete"] else "; goes on"
         yield f"{run['kind']}, {ago} ago: {numbers}; {run['marketo_calls']:,} Marketo calls{left}"
+
+
+def _runs(status: Status) -> Iterator[str]:
+    for run in status.runs:
+        read = sum(table.rows for table in run.tables.values())
+        expected = sum(table.expected or 0 for table in run.tables.values())
+        of = f" of {expected:,}" if expected >= read else ""
+        yield f"{title(run, status.at)}; {read:,}{of} rows read; msisync initial-sync status"
 
 
 def _errors(status: Status) -> Iterator[str]:

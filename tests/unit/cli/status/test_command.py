@@ -13,11 +13,13 @@ from rich.console import Console
 
 from shared.azure.parked_rows import ParkedCount
 from shared.azure.receiver import Message
+from shared.cli import watch
 from shared.cli.command import Exit, Result
+from shared.cli.finding import age
 from shared.cli.main import parser
 from shared.cli.status import command
 from shared.cli.status.command import COMMAND, as_json
-from shared.cli.status.facts import PARKED, STATE, Entity, Queue, Status, age
+from shared.cli.status.facts import PARKED, STATE, Entity, Queue, Status
 from shared.cli.status.look import first_seen
 from shared.cli.status.text import frame
 from shared.marketo.usage import Closed, Usage
@@ -230,7 +232,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch, status: Status, looks: int) -
     given = parser((COMMAND,)).parse_args(["status", "--watch", "1"])
     given.watch = 0.001
     monkeypatch.setattr(command, "look", look)
-    monkeypatch.setattr(command, "Console", lambda **_: Console(file=shown, width=80))
+    monkeypatch.setattr(watch, "Console", lambda **_: Console(file=shown, width=80))
     context: Any = SimpleNamespace(settings=SimpleNamespace(marketo=MARKETO))
     run: Any = COMMAND.run(context, given, Console(quiet=True))
     task: asyncio.Task[Result] = asyncio.create_task(run)

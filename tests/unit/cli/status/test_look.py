@@ -24,8 +24,11 @@ from shared.cli.status.text import frame
 from shared.config.settings import MarketoSettings, StorageSettings
 from shared.model.errors import StorageUnavailableError
 from shared.model.record import Record, encode, timestamp
+from shared.sync.runs.model import RunKind, Scope, new_run
+from shared.sync.runs.store import Runs
 from shared.sync.statistics import row_name
 from tests.support.queues import QUEUES
+from tests.support.tables import FullTable
 
 STORAGE = StorageSettings.model_validate({"AzureWebJobsStorage": "UseDevelopmentStorage=true"})
 MARKETO = MarketoSettings.model_validate(
@@ -44,6 +47,7 @@ class World:
         self.status: dict[str, EntityStatus] = {}
         self.unavailable: dict[str, QueueUnavailable] = {}
         self.rows: list[dict[str, Any]] = []
+        self.runs = FullTable()
         self.parked: list[dict[str, Any]] = []
         self.may_manage = True
         self.storage_away = self.bus_away = False
@@ -88,6 +92,7 @@ class World:
         context: Any = SimpleNamespace(
             settings=settings, environment={}, bus_administration=self, bus=None,
             parked_table=self.table(self.parked), state=State(STORAGE, self.table(self.rows)),
+            state_table=self.runs,
         )  # fmt: skip
         return await look(context)
 
@@ -234,3 +239,22 @@ async def test_a_write_back_that_has_stopped_is_late_or_refused_needs_attention(
     told = " ".join(attention.text for attention in status.attentions)
     assert says in told
     assert bool(told) == bool(says)
+
+
+async def test_runs_that_are_not_over_are_named(world: World) -> None:
+    runs = Runs(world.runs, now=lambda: NOW)
+    over, going = (
+        new_run(RunKind.INITIAL_SYNC, Scope((table,)), NOW, unique=unique, expected={table: 900})
+        for table, unique in (("account", "aaaa"), ("contact", "bbbb"))
+    )
+    for run in (over, going):
+        await runs.create(run)
+    await runs.cancel(over.id)
+    await runs.pause(going.id)
+    status = await world.look()
+    assert [run.id for run in status.runs] == [going.id]
+    assert "paused" in " ".join(each.text for each in status.attentions)
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(frame(status, MARKETO))
+    assert f"initial-sync {going.id}: paused" in shown.getvalue()
+    assert "0 of 900 rows read" in shown.getvalue()

@@ -1,0 +1,182 @@
+"""What is known of a run: its numbers, how fast it goes, when it should end, and what needs attention. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ...config.settings import MarketoSettings
+from ...marketo.day import day_of
+from ...marketo.usage import Usage
+from ...model.entities import PERSON_TABLES
+from ...sync.matches import AMBIGUOUS
+from ...sync.preview import Fate
+from ...sync.runs import page
+from ...sync.runs.model import Run, RunState
+from ...sync.runs.store import Summary
+from ..command import Exit
+from ..finding import Finding, attention, counted, worst
+from ..output import json_types
+from ..runs import findings_of
+from .estimate import RECORDS_PER_SECOND, Pace, end_of, run_calls, scaled
+
+#: How far back the rate looks, and the least time that it is made from.
+RATE_WINDOW, RATE_LEAST = timedelta(minutes=10), timedelta(seconds=20)
+
+#: What states that are final mean for Marketo calls of the rows that are still to come.
+_FATES = {
+    page.CREATED: Fate.CREATED,
+    page.ADOPTED: Fate.ADOPTED,
+    page.UPDATED: Fate.UPDATED,
+    page.UNCHANGED: Fate.UPDATED,
+}
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """A table of a run. `states`: records by state of shared/sync/runs/page.py. `total`: rows, as far as is known."""
+
+    table: str
+    states: Counter[str]
+    total: int | None
+    complete: bool = False
+
+    @property
+    def done(self) -> int:
+        """Records that the run has nothing left to do with."""
+        return self.states.total() - self.unfinished
+
+    @property
+    def unfinished(self) -> int:
+        """Records that were read, and are not done."""
+        return sum(self.states[state] for state in page.UNFINISHED)
+
+    @property
+    def remaining(self) -> int:
+        """Rows that are not done, those that were not read yet included."""
+        return max(self.unfinished, (self.total or 0) - self.done)
+
+    def by_reason(self, state: str) -> Counter[str]:
+        """The reasons of records that were left out, or the codes of those that failed."""
+        return Counter({key.partition(":")[2]: n for key, n in self.states.items() if key.partition(":")[0] == state})
+
+    def as_json(self) -> dict[str, Any]:
+        """Every number."""
+        names = (*page.UNFINISHED, *page.IN_MARKETO)
+        return {
+            "total": self.total,
+            "read": self.states.total(),
+            "done": self.done,
+            "complete": self.complete,
+            **{name: self.states[name] for name in names},
+            page.SKIPPED: self.by_reason(page.SKIPPED),
+            page.FAILED: self.by_reason(page.FAILED),
+        }
+
+    def expected(self) -> dict[Fate, int]:
+        """What would become of the remaining rows, if they are like those that are done."""
+        seen: Counter[Fate] = Counter()
+        for state, count in self.states.items():
+            if state not in page.UNFINISHED:
+                left_out = state.startswith(page.SKIPPED)
+                other = Fate.AMBIGUOUS if state == f"{page.FAILED}:{AMBIGUOUS}" else Fate.UPDATED
+                seen[Fate.FILTERED if left_out else _FATES.get(state, other)] += count
+        return scaled(seen, self.remaining)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run, as it was `at` this moment. `rate`: records a second of late, None where nobody can tell yet."""
+
+    run: Run
+    at: datetime
+    tables: Sequence[TableFacts] = field(default=())
+    rate: float | None = None
+    expected_end: datetime | None = None
+
+    @property
+    def failed(self) -> int:
+        """Records that have failed."""
+        return sum(table.by_reason(page.FAILED).total() for table in self.tables)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What needs an operator."""
+        found = list(findings_of(self.run, self.at))
+        if self.failed:
+            remedy = f"msisync initial-sync report {self.run.id}; msisync dead-letters summary"
+            found.append(attention(f"{counted(self.failed, 'record')} could not be synced", remedy))
+        return found
+
+    @property
+    def exit(self) -> Exit:
+        """Whether somebody should look."""
+        return worst(self.findings).exit
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, in JSON's types."""
+        run = self.run
+        found: dict[str, Any] = json_types(
+            {
+                "run": run.id,
+                "kind": run.kind,
+                "state": run.state,
+                "reason": run.reason or None,
+                "started": run.started_at,
+                "ended": run.ended_at,
+                "worked_on": run.carried_at,
+                "waits_for": run.waits_for or None,
+                "waits_until": run.waits_until,
+                "records_per_second": self.rate and round(self.rate, 1),
+                "expected_end": self.expected_end,
+                "scope": run.scope,
+                "tables": {table.table: table.as_json() for table in self.tables},
+                "attention": [{"what": each.text, "remedy": each.remedy} for each in self.findings],
+            }
+        )
+        return found
+
+
+def facts_of(run: Run, pages: Sequence[Summary], at: datetime, marketo: MarketoSettings, usage: Usage) -> RunFacts:
+    """What a run, its pages and the use of Marketo's day say."""
+    tables = [_table(run, name, pages) for name in run.in_order]
+    rate = None if run.is_over else _rate(run, pages, at)
+    if run.state is not RunState.RUNNING or any(table.total is None for table in tables):
+        return RunFacts(run, at, tables, rate)
+    fates = {table.table: table.expected() for table in tables if table.table in PERSON_TABLES}
+    remaining = {table.table: table.remaining for table in tables}
+    _, calls = run_calls(remaining, fates)
+    goes_on = max(at, run.waits_until or at)
+    is_today = day_of(goes_on) == day_of(at)
+    pace = Pace.of(
+        marketo,
+        usage.used_today if is_today else 0,
+        run_share=marketo.run_share,
+        app_share=marketo.daily_share,
+        used_by_runs=usage.used_by_runs if is_today else 0,
+        records_per_second=rate or RECORDS_PER_SECOND,
+    )
+    return RunFacts(run, at, tables, rate, end_of(goes_on, sum(remaining.values()), calls, pace))
+
+
+def _table(run: Run, name: str, pages: Sequence[Summary]) -> TableFacts:
+    progress = run.tables[name]
+    states: Counter[str] = Counter()
+    for each in pages:
+        if each.table == name:
+            states.update(each.counts)
+    total = states.total() if progress.all_read else progress.expected
+    return TableFacts(name, states, None if total is None else max(total, states.total()), progress.complete)
+
+
+def _rate(run: Run, pages: Sequence[Summary], at: datetime) -> float | None:
+    """Records a second, by when the pages of late were sent: a run sends as fast as what it has sent is done."""
+    since = max(run.started_at, at - RATE_WINDOW)
+    sent = [each for each in pages if each.sent_at and since <= each.sent_at <= at]
+    took = at - min((each.sent_at for each in sent if each.sent_at), default=at)
+    if took < RATE_LEAST:
+        return None
+    return sum(each.counts.total() for each in sent) / took.total_seconds()

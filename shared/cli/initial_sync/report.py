@@ -1,0 +1,110 @@
+"""`msisync initial-sync report`: every row of a run that is not in Marketo, with its reason."""
+
+from __future__ import annotations
+
+import csv
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ...sync.runs import page
+from ...sync.runs.model import Run
+from ...sync.runs.store import NotThere
+from ..command import Command, Exit, Result, option, options
+from ..context import Context
+from ..dead_letters.archive import writing
+from ..output import say
+from ..runs import RUN, needed, runs_of, title
+
+_MORE = """\
+Left out are rows that the sync filter or a rule excludes; failed ones are dead letters. Rows that are not done yet have
+the state unsent, open, retrying or parked. docs/troubleshooting.md explains the reasons. --json and --csv have all
+rows; people are shown one of each reason.
+
+A run and its report are kept for 30 days after its end.
+
+Exit codes: 0 every row is in Marketo or left out; 1 some have failed or are not done yet; 2 there is no such run, or
+storage does not answer.
+Example: msisync initial-sync report --csv report.csv
+Next: msisync dead-letters replay, after the cause is gone; msisync initial-sync status"""
+
+_COLUMNS = ("table", "id", "state", "reason", "message")
+
+
+async def run(context: Context, given: Namespace, progress: Console) -> Result:
+    """Report. Raises MsiSyncError when there is no run, storage does not answer, or the file cannot be written."""
+    runs = runs_of(context)
+    found = await needed(runs, given)
+    counts: Counter[tuple[str, str, str]] = Counter()
+    examples: dict[tuple[str, str, str], NotThere] = {}
+    rows: list[dict[str, str]] = []
+    with writing(given.csv) if given.csv else nullcontext() as file, progress.status("Reading the run"):
+        lines = csv.DictWriter(file, _COLUMNS, lineterminator="\n") if file else None
+        if lines:
+            lines.writeheader()
+        async for part in runs.not_in_marketo(found.id):
+            for each in part:
+                row = _row(each)
+                kind = (row["table"], row["state"], row["reason"])
+                counts[kind] += 1
+                examples.setdefault(kind, each)
+                if lines:
+                    lines.writerow(row)
+                elif given.json:
+                    rows.append(row)
+    is_lacking = any(state != page.SKIPPED for _, state, _ in counts)
+    data: dict[str, Any] = {
+        "run": found.id,
+        "state": found.state,
+        "not_in_marketo": counts.total(),
+        "reasons": [{"table": t, "state": s, "reason": r, "rows": n} for (t, s, r), n in counts.most_common()],
+        **({"file": str(given.csv)} if given.csv else {"rows": rows}),
+    }
+    exit_ = Exit.ATTENTION if is_lacking else Exit.OK
+    return Result(exit_, data, lambda console: _show(console, found, counts, examples, given.csv))
+
+
+def _row(each: NotThere) -> dict[str, str]:
+    state, _, reason = each.state.partition(":")
+    return {"table": each.table, "id": each.id, "state": state, "reason": reason, "message": each.message}
+
+
+def _show(
+    console: Console,
+    found: Run,
+    counts: Counter[tuple[str, str, str]],
+    examples: Mapping[tuple[str, str, str], NotThere],
+    file: Path | None,
+) -> None:
+    say(console, title(found, datetime.now(UTC)), "bold")
+    if not counts:
+        say(console, "Every row of the run is in Marketo." if found.is_over else "Every row so far is in Marketo.")
+        return
+    shown = Table(box=None, pad_edge=False)
+    for name in ("table", "state", "reason"):
+        shown.add_column(name, no_wrap=True)
+    shown.add_column("rows", justify="right", no_wrap=True)
+    shown.add_column("for example", no_wrap=True)
+    for kind, number in counts.most_common():
+        shown.add_row(*kind, f"{number:,}", examples[kind].id)
+    console.print(shown)
+    for (table, _, reason), each in examples.items():
+        if each.message:
+            say(console, f"{table}, {reason}: {each.message}")
+    if file:
+        say(console, f"All {counts.total():,} rows are in {file}.", "green")
+    else:
+        say(console, "For all rows: --csv FILE, or --json. For one of them: msisync show person <id>")
+
+
+_CSV = option("--csv", type=Path, metavar="FILE", help="write all rows to this new file")
+COMMAND = Command(
+    "initial-sync report", "every row of a run that is not in Marketo, and why", _MORE, run, options(RUN, _CSV)
+)

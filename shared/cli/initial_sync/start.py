@@ -1,0 +1,95 @@
+"""`msisync initial-sync start`: has the app bring all existing rows to Marketo, if the plan is green."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from rich.console import Console
+
+from ...sync.runs.model import Run, RunKind, Scope, new_run
+from ..command import Command, Exit, Result, option, options
+from ..context import Context, not_told, renew
+from ..output import say
+from ..preview import about
+from ..runs import runs_of
+from .plan import ASKED, Plan, make
+from .scope import SCOPE, scope_of, tables_in
+
+_MORE = """\
+Makes the plan (see msisync initial-sync plan) and shows it. With --apply, and if the plan is green, the app begins
+within a minute: it reads the rows, parents first, and sends them to the queues, a few hundred at a time, so that
+changes in Dynamics are not held up. It goes on when this command has ended and this machine is off, uses at most
+RUN_DAILY_SHARE of Marketo's day, and then waits for midnight.
+
+With --anyway no plan is made. A table that another run has is refused.
+
+Exit codes: 0 started, or a green plan; 1 the plan is not green, and nothing was started; 2 it could not be started.
+Next: msisync initial-sync status --watch
+Undo: msisync initial-sync cancel"""
+
+
+async def run(context: Context, given: Namespace, progress: Console) -> Result:
+    """Start, or show the plan. Raises MsiSyncError, RunRefusedError among them, when it cannot be started."""
+    if given.anyway and not given.apply:
+        given.refuse("--anyway needs --apply")
+    tables = tables_in(context, given)
+    scope = scope_of(tables, given)
+    plan = None if given.anyway else await make(context, given, progress)
+    if plan and (plan.exit is not Exit.OK or not given.apply):
+        return Result(plan.exit, {"started": None, "plan": plan.as_json()}, lambda console: _show_plan(console, plan))
+    counted = {each.table: each.rows for each in plan.tables} if plan else await _counted(context, tables, scope)
+    return await begun(context, RunKind.INITIAL_SYNC, scope, counted, plan=plan)
+
+
+async def begun(
+    context: Context, kind: RunKind, scope: Scope, expected: Mapping[str, int], *, plan: Plan | None = None
+) -> Result:
+    """Store a new run, which the app takes up. Raises RunRefusedError while another has one of its tables."""
+    now = datetime.now(UTC)
+    new = new_run(kind, scope, now, unique=uuid4().hex, started_by="an operator", expected=expected)
+    await runs_of(context).create(new)
+    why_not = await renew(context, "rows", "schema")
+    data: dict[str, Any] = {"started": new.id, "announced": not why_not, **({"plan": plan.as_json()} if plan else {})}
+    return Result(Exit.OK, data, lambda console: _show(console, new, plan, why_not))
+
+
+async def _counted(context: Context, tables: Sequence[str], scope: Scope) -> dict[str, int]:
+    """How many rows the tables have, for the bars of `status`; nothing of those of which only a part is meant."""
+    if scope != Scope(tuple(tables)):
+        return {}
+    return {table: count for table in tables if (count := await about(context, table)) is not None}
+
+
+def _show_plan(console: Console, plan: Plan) -> None:
+    plan.show(console)
+    if plan.exit is Exit.OK:
+        say(console, "Nothing was started. To start: --apply")
+    else:
+        say(console, "Nothing was started: the plan is not green. To start all the same: --apply --anyway", "yellow")
+
+
+def _show(console: Console, new: Run, plan: Plan | None, why_not: str) -> None:
+    if plan:
+        plan.show(console)
+    say(console, f"{new.kind} {new.id} is started: the app takes it up within a minute, and needs nobody.", "green")
+    say(console, "To see it: msisync initial-sync status --watch")
+    if why_not:
+        say(console, not_told(why_not), "yellow")
+
+
+COMMAND = Command(
+    "initial-sync start",
+    "have the app bring all existing rows to Marketo",
+    _MORE,
+    run,
+    options(
+        SCOPE,
+        ASKED,
+        option("--apply", action="store_true", help="start the run, if the plan is green"),
+        option("--anyway", action="store_true", help="with --apply: start without a plan"),
+    ),
+)

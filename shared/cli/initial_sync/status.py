@@ -1,0 +1,120 @@
+"""`msisync initial-sync status`: how far a run is, how fast it goes, and when it should end."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from ...sync.runs import page
+from ...sync.runs.model import RunState
+from ..command import Command, Exit, Result, options
+from ..context import Context
+from ..finding import age
+from ..output import say
+from ..runs import RUN, run_in, runs_of, title
+from ..watch import watch, watching
+from .facts import RunFacts, TableFacts, facts_of
+
+_MORE = """\
+done        rows that the run has nothing left to do with
+in Marketo  of these, created, adopted, updated, or there as they were
+left out    of these, excluded by the sync filter or by a rule; msisync initial-sync report says why
+failed      of these, dead letters
+parked      rows that wait for a parent; they do not hold up the other tables
+
+The expected end follows from the rate of the last ten minutes, the remaining rows and the day's calls. Reads storage
+only: neither Marketo nor Dynamics is asked. --watch ends with the run.
+
+Exit codes: 0 it goes on, is complete, or there has never been one; 1 it is paused, records have failed, or the app does
+not work on it; 2 it has failed, or storage does not answer.
+Next: msisync initial-sync report"""
+
+#: Columns of a bar.
+_WIDTH = 24
+
+
+async def run(context: Context, given: Namespace, _: Console) -> Result:
+    """Look once, or watch. Raises MsiSyncError when there is no such run, or storage does not answer."""
+    if given.watch is not None and given.json:
+        given.refuse("--watch is for people; call it again for a new --json")
+    found = await run_in(runs_of(context), given)
+    if found is None:
+        return Result(Exit.OK, {"run": None}, lambda console: say(console, "There has never been a run."))
+    if given.watch is None:
+        facts = await look(context, found.id)
+        return Result(facts.exit, facts.as_json(), lambda console: console.print(frame(facts)))
+    last = await watch(given.watch, lambda: look(context, found.id), frame, until=lambda seen: seen.run.is_over)
+    return Result(last.exit if last else Exit.OK, last.as_json() if last else {}, lambda _: None)
+
+
+async def look(context: Context, run_id: str) -> RunFacts:
+    """A run, and all that is known of it. Raises StorageUnavailableError."""
+    runs, at = runs_of(context), datetime.now(UTC)
+    found = await runs.read(run_id)
+    pages = await runs.summaries(run_id)
+    assert found, "runs are kept for weeks"  # noqa: S101
+    return facts_of(found, pages, at, context.settings.marketo, await context.budget.refresh())
+
+
+def frame(facts: RunFacts) -> RenderableType:
+    """Everything, for a console of any width."""
+    lines = [escape(line) for line in _lines(facts)]
+    remedies = [f"[{each.severity.colour}]{escape(each.text)}[/]: {escape(each.remedy)}" for each in facts.findings]
+    return Group(f"[bold]{escape(title(facts.run, facts.at))}[/]", _table(facts), *lines, *remedies)
+
+
+def _lines(facts: RunFacts) -> Iterator[str]:
+    found = facts.run
+    if found.state is RunState.CANCELLED:
+        yield f"cancelled {found.reason}"
+    if found.waits_for:
+        until = f", until {found.waits_until:%Y-%m-%d %H:%M} UTC" if found.waits_until else ""
+        yield f"waits for {found.waits_for}{until}"
+    if facts.rate is not None:
+        yield f"{facts.rate:,.0f} records a second of late"
+    if facts.expected_end:
+        yield f"expected to end at {facts.expected_end:%Y-%m-%d %H:%M} UTC, in {age(facts.expected_end - facts.at)}"
+    for table in facts.tables:
+        for state, word in ((page.SKIPPED, "left out"), (page.FAILED, "failed")):
+            if reasons := table.by_reason(state):
+                yield f"{table.table}, {word}: {_listed(reasons)}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda each: -each[1]))
+
+
+def _table(facts: RunFacts) -> Table:
+    shown = Table(box=None, pad_edge=False)
+    shown.add_column("", no_wrap=True)
+    shown.add_column("", min_width=_WIDTH)
+    for name in ("done", "of", "in Marketo", "left out", "failed", "parked"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for table in facts.tables:
+        shown.add_row(*_cells(table))
+    return shown
+
+
+def _cells(table: TableFacts) -> list[RenderableType]:
+    there = sum(table.states[state] for state in page.IN_MARKETO)
+    left_out, broken = (table.by_reason(state).total() for state in (page.SKIPPED, page.FAILED))
+    counts = [there, left_out, broken, table.states[page.PARKED]]
+    bar = ProgressBar(total=max(table.total or 0, 1), completed=_filled(table), width=_WIDTH)
+    total = "?" if table.total is None else f"{table.total:,}"
+    return [table.table, bar, f"{table.done:,}", total, *(f"{count:,}" if count else "-" for count in counts)]
+
+
+def _filled(table: TableFacts) -> int:
+    """A table without rows is done."""
+    return 1 if table.complete and not table.total else table.done
+
+
+COMMAND = Command(
+    "initial-sync status", "how far a run is", _MORE, run, options(RUN, watching("until the run is over"))
+)

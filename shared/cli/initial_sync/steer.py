@@ -1,0 +1,73 @@
+"""`msisync initial-sync pause`, `resume` and `cancel`: what the app is to do with a run from its next look on."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from rich.console import Console
+
+from ...sync.runs.model import Run
+from ...sync.runs.store import Runs
+from ..command import Command, Exit, Result
+from ..context import Context
+from ..output import say
+from ..runs import RUN, needed, runs_of
+
+_PAUSE = """\
+Nothing more is sent until msisync initial-sync resume. What is in the queues already is synced all the same. Changes
+in Dynamics are synced as always; to stop those too, use msisync pause.
+
+Exit codes: 0 paused; 2 there is no such run, it is over, or storage does not answer.
+Undo: msisync initial-sync resume"""
+_RESUME = """\
+The run goes on where it was, within a minute.
+
+Exit codes: 0 it goes on; 2 there is no such run, it is over, or storage does not answer.
+Next: msisync initial-sync status --watch"""
+_CANCEL = """\
+Nothing more is sent, and the run cannot be resumed. What it has synced stays in Marketo; what is in the queues already
+is synced all the same. A new run begins at the start: rows that Marketo has are updated, and nothing is doubled.
+
+Exit codes: 0 cancelled; 2 there is no such run, it is over, or storage does not answer.
+Next: msisync initial-sync report; msisync initial-sync start"""
+
+_Change = Callable[[Runs, Run], Awaitable[Run]]
+
+
+async def run(context: Context, given: Namespace, _: Console, *, change: _Change, done: str) -> Result:
+    """Change the run. Raises MsiSyncError when there is none that can be changed so, or storage does not answer."""
+    runs = runs_of(context)
+    changed = await change(runs, await needed(runs, given))
+    data = {"run": changed.id, "kind": changed.kind, "state": changed.state}
+    return Result(Exit.OK, data, lambda console: say(console, f"{changed.kind} {changed.id}: {done}", "green"))
+
+
+async def _pause(runs: Runs, found: Run) -> Run:
+    return await runs.pause(found.id)
+
+
+async def _resume(runs: Runs, found: Run) -> Run:
+    return await runs.resume(found.id)
+
+
+async def _cancel(runs: Runs, found: Run) -> Run:
+    return await runs.cancel(found.id, "by an operator")
+
+
+COMMANDS = (
+    Command(
+        "initial-sync pause", "have a run send nothing more for the time being", _PAUSE,
+        partial(run, change=_pause, done="paused. To go on: msisync initial-sync resume"), RUN,
+    ),
+    Command(
+        "initial-sync resume", "have a paused run go on", _RESUME,
+        partial(run, change=_resume, done="goes on within a minute. To see it: msisync initial-sync status --watch"),
+        RUN,
+    ),
+    Command(
+        "initial-sync cancel", "end a run early", _CANCEL,
+        partial(run, change=_cancel, done="cancelled. What it has done: msisync initial-sync report"), RUN,
+    ),
+)  # fmt: skip

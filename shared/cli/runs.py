@@ -1,0 +1,66 @@
+"""Long runs, as several commands see them: which one is meant, and what of it needs attention.
+
+A command is about the run that is named, else about the newest that is not over, else about the newest.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from ..model.errors import MsiSyncError
+from ..sync.runs.model import Run, RunState
+from ..sync.runs.store import Runs
+from .command import option
+from .context import Context
+from .finding import Finding, age, attention, failed
+from .remedies import APP_SILENT
+
+#: A running run that the app has not worked on for so long needs attention: its timer works every minute.
+SILENT = timedelta(minutes=5)
+RUN = option("run", nargs="?", help="a run's id; default: the one that is going on, else the newest")
+
+
+def runs_of(context: Context) -> Runs:
+    """The runs in the table of the shared state."""
+    return Runs(context.state_table, now=lambda: datetime.now(UTC))
+
+
+async def run_in(runs: Runs, given: Namespace) -> Run | None:
+    """The run that is meant; None: there has never been one. Raises MsiSyncError for an id that no run has."""
+    if given.run:
+        found = await runs.read(given.run)
+        if found is None:
+            known = ", ".join(run.id for run in (await runs.all())[:5])
+            raise MsiSyncError("NoSuchRun", f"no run has the id {given.run}; the newest: {known or 'there is none'}")
+        return found
+    newest_first = await runs.all()
+    going_on = [run for run in newest_first if not run.is_over]
+    return next(iter(going_on or newest_first), None)
+
+
+async def needed(runs: Runs, given: Namespace) -> Run:
+    """The same. Raises MsiSyncError where there is none."""
+    found = await run_in(runs, given)
+    if found is None:
+        raise MsiSyncError("NoRun", "there is no run; msisync initial-sync start begins one")
+    return found
+
+
+def findings_of(run: Run, at: datetime) -> Iterator[Finding]:
+    """What of a run needs attention, but for records that have failed. Pure."""
+    if run.state is RunState.FAILED:
+        yield failed(f"{run.kind} {run.id} has failed: {run.reason}", "fix that, then start again")
+    if run.state is RunState.PAUSED:
+        yield attention(f"{run.kind} {run.id} is paused", "msisync initial-sync resume")
+    silent = at - (run.carried_at or run.started_at)
+    if run.state is RunState.RUNNING and silent > SILENT:
+        yield attention(f"the app has not worked on {run.kind} {run.id} for {age(silent)}", APP_SILENT)
+
+
+def title(run: Run, at: datetime) -> str:
+    """A run in one line, for people."""
+    took = age((run.ended_at or at) - run.started_at)
+    when = f"ended {run.ended_at:%Y-%m-%d %H:%M} UTC after" if run.ended_at else "for"
+    return f"{run.kind} {run.id}: {run.state}, started {run.started_at:%Y-%m-%d %H:%M} UTC, {when} {took}"

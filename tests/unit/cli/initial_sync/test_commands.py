@@ -1,0 +1,228 @@
+"""`msisync initial-sync start`, `status`, `pause`, `resume`, `cancel` and `report`, on runs in a table in memory."""
+
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from shared.cli import watch as watching
+from shared.cli.command import Exit, Result
+from shared.cli.doctor.command import CHECKS
+from shared.cli.finding import attention, ok
+from shared.cli.initial_sync import start
+from shared.cli.initial_sync.commands import COMMANDS
+from shared.cli.initial_sync.look import TablePlan
+from shared.cli.initial_sync.plan import Plan
+from shared.cli.main import parser
+from shared.config.settings import MarketoSettings
+from shared.marketo.usage import Usage
+from shared.model.errors import ConfigurationError, MsiSyncError
+from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
+from shared.sync.runs.page import pages_of
+from shared.sync.runs.store import Runs
+from tests.support.settings import ENVIRONMENT
+from tests.support.state import SharedState
+from tests.support.tables import FullTable
+from tests.support.values import NOON, guid
+
+MARKETO = MarketoSettings.model_validate(ENVIRONMENT)
+USAGE = Usage(0, 30_000, elapsed=0.5, closed=None, everybody=None, measured_at=None, as_of=NOON)
+
+
+class World:
+    """Runs in storage, and an operator. `green`: what a plan says."""
+
+    def __init__(self) -> None:
+        self.table = FullTable()
+        self.runs = Runs(self.table, now=lambda: datetime.now(UTC))
+        self.state = SharedState()
+        self.green = True
+        self.plans = 0
+
+    async def make(self, *_: Any) -> Plan:
+        self.plans += 1
+        finding = ok() if self.green else attention("something", "do it")
+        return Plan(NOON, [TablePlan("contact", 70, 60)], {CHECKS[0]: finding}, MARKETO, 0)
+
+    async def refresh(self) -> Usage:
+        return USAGE
+
+    async def count_rows(self, tables: list[str]) -> int:
+        return len(tables) * 7
+
+    async def has(self, *states: str, message: str = "") -> Run:
+        """A run of contacts, one in each of these states; `message`: why those have failed that have."""
+        run = new_run(RunKind.INITIAL_SYNC, Scope(("contact",)), datetime.now(UTC), unique="abcd")
+        await self.runs.create(run)
+        stored = await self.runs.read(run.id)
+        assert stored
+        ids = [guid(number + 1) for number in range(len(states))]
+        told = dict(zip(ids, states, strict=True))
+        messages = {state.partition(":")[2]: message for state in states if state.startswith("failed")}
+        pages = [page.sent(datetime.now(UTC)).told(told, messages) for page in pages_of(run.id, "contact", 0, ids)]
+        await self.runs.replace(stored, stored.table("contact", rows=len(ids), pages=len(pages)), pages)
+        return run
+
+    async def types(self, *words: str) -> tuple[Result, str]:
+        itself: Any = self
+        context: Any = SimpleNamespace(
+            config=SimpleNamespace(tables=dict.fromkeys(["account", "contact"])),
+            settings=SimpleNamespace(marketo=MARKETO),
+            state_table=self.table, state=self.state, budget=itself, dataverse=itself,
+        )  # fmt: skip
+        given = parser(COMMANDS).parse_args(["initial-sync", *words])
+        result: Result = await given.command.run(context, given, Console(quiet=True))
+        shown = io.StringIO()
+        result.show(Console(file=shown, highlight=False, width=160))
+        return result, shown.getvalue()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(start, "make", world.make)
+    return world
+
+
+async def only(world: World) -> Run:
+    (run,) = await world.runs.all()
+    return run
+
+
+async def test_a_green_plan_starts_with_apply_and_is_shown_without(world: World) -> None:
+    result, text = await world.types("start")
+    assert (result.exit, await world.runs.all()) == (Exit.OK, [])
+    assert "To start: --apply" in text
+    result, text = await world.types("start", "--apply")
+    run = await only(world)
+    assert (result.exit, result.data["started"], run.kind) == (Exit.OK, run.id, "initial-sync")
+    assert run.scope == Scope(("account", "contact"))
+    assert {name: table.expected for name, table in run.tables.items()} == {"account": None, "contact": 70}
+    assert run.id in text
+    assert world.state.stored["reference", "version"] == {"rows": 1, "schema": 1}, "the app reads schemas anew"
+
+
+async def test_a_plan_that_is_not_green_starts_nothing(world: World) -> None:
+    world.green = False
+    result, text = await world.types("start", "--apply")
+    assert (result.exit, result.data["started"]) == (Exit.ATTENTION, None)
+    assert "To do: do it" in text
+    assert "--apply --anyway" in text
+    assert await world.runs.all() == []
+
+
+async def test_anyway_starts_without_a_plan_and_counts_the_rows(world: World) -> None:
+    world.green = False
+    result, _ = await world.types("start", "--apply", "--anyway")
+    run = await only(world)
+    assert (result.exit, world.plans) == (Exit.OK, 0)
+    assert run.tables["contact"].expected == 7
+
+
+async def test_anyway_alone_is_a_wrong_usage(world: World) -> None:
+    with pytest.raises(SystemExit, match="64"):
+        await world.types("start", "--anyway")
+
+
+async def test_the_scope_is_what_the_command_line_says(world: World) -> None:
+    words = ("--only", "contact", "--query", "statecode eq 0", "--changed-since", "2026-01-31", "--anyway", "--apply")
+    await world.types("start", *words)
+    run = await only(world)
+    since = datetime(2026, 1, 31, tzinfo=UTC)
+    assert run.scope == Scope(("contact",), "statecode eq 0", changed=(since, None))
+    assert run.tables["contact"].expected is None, "nobody has counted a part of the rows"
+
+
+async def test_a_second_run_of_a_table_is_refused(world: World) -> None:
+    first = await world.has()
+    with pytest.raises(RunRefusedError, match=first.id):
+        await world.types("start", "--apply")
+
+
+@pytest.mark.parametrize("words", [("--query", "a eq 1"), ("--changed-since", "yesterday"), ("--only", "nothing")])
+async def test_a_scope_that_has_no_sense_is_a_wrong_usage(world: World, words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit, match="64"):
+        await world.types("start", *words)
+
+
+async def test_a_table_that_is_not_mapped_is_a_matter_of_the_settings(world: World) -> None:
+    with pytest.raises(ConfigurationError, match="lead"):
+        await world.types("start", "--only", "lead")
+
+
+async def test_status_shows_the_run_that_goes_on(world: World) -> None:
+    assert (await world.types("status"))[0].data == {"run": None}
+    run = await world.has("created", "adopted", "skipped:Filtered", "failed:1003", "parked")
+    result, text = await world.types("status")
+    assert (result.exit, result.data["run"], result.data["tables"]["contact"]["done"]) == (1, run.id, 4)
+    assert f"initial-sync {run.id}: running" in text
+    assert "contact, left out: 1 Filtered" in text
+    assert "contact, failed: 1 1003" in text
+    assert f"msisync initial-sync report {run.id}" in text
+
+
+async def test_watching_ends_with_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(watching, "Console", lambda **_: Console(file=shown, width=120))
+    run = await world.has("created")
+    await world.runs.cancel(run.id)
+    result, text = await world.types("status", "--watch")
+    assert (result.data["state"], text) == ("cancelled", "")
+    assert f"{run.id}: cancelled" in shown.getvalue()
+
+
+async def test_a_run_is_paused_resumed_and_cancelled(world: World) -> None:
+    run = await world.has()
+    for word, state in (("pause", RunState.PAUSED), ("resume", RunState.RUNNING), ("cancel", RunState.CANCELLED)):
+        result, text = await world.types(word)
+        assert (result.exit, result.data["state"], (await only(world)).state) == (Exit.OK, state, state)
+        assert run.id in text
+    with pytest.raises(RunRefusedError, match="cancelled"):
+        await world.types("resume", run.id)
+
+
+@pytest.mark.parametrize("words", [("pause",), ("resume", "none"), ("report",), ("status", "none")])
+async def test_a_run_that_is_not_there_is_said_to_be_so(world: World, words: tuple[str, ...]) -> None:
+    with pytest.raises(MsiSyncError, match="no run"):
+        await world.types(*words)
+
+
+async def test_the_report_lists_what_is_not_in_marketo_with_its_reason(world: World, tmp_path: Path) -> None:
+    states = ("created", "skipped:Filtered", "skipped:Filtered", "failed:1003", "parked", "updated")
+    await world.has(*states, message="Value is too long")
+    result, text = await world.types("report", "--json")
+    assert result.exit is Exit.ATTENTION
+    assert result.data["not_in_marketo"] == 4
+    assert result.data["reasons"][0] == {"table": "contact", "state": "skipped", "reason": "Filtered", "rows": 2}
+    assert {(row["id"], row["state"], row["reason"]) for row in result.data["rows"]} == {
+        (guid(2), "skipped", "Filtered"), (guid(3), "skipped", "Filtered"), (guid(4), "failed", "1003"),
+        (guid(5), "parked", ""),
+    }  # fmt: skip
+    assert "contact, 1003: Value is too long" in text
+    json.dumps(result.data)
+    file = tmp_path / "report.csv"
+    result, text = await world.types("report", "--csv", str(file))
+    assert "rows" not in result.data
+    assert f"contact,{guid(4)},failed,1003,Value is too long" in file.read_text().splitlines()
+    assert str(file) in text
+    with pytest.raises(MsiSyncError, match="exists already"):
+        await world.types("report", "--csv", str(file))
+
+
+async def test_rows_that_are_left_out_need_nobody(world: World) -> None:
+    await world.has("created", "skipped:Filtered")
+    result, _ = await world.types("report")
+    assert result.exit is Exit.OK
+
+
+async def test_a_report_of_a_run_in_which_all_went_well_says_so(world: World) -> None:
+    run = await world.has("created")
+    await world.runs.cancel(run.id)
+    result, text = await world.types("report", run.id)
+    assert (result.exit, result.data["rows"]) == (Exit.OK, [])
+    assert "Every row of the run is in Marketo" in text
