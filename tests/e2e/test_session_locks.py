@@ -95,3 +95,25 @@ async def test_a_session_taken_by_another_host_continues_after_its_holder(hosts:
     stats = await hosts.marketo("/stats")
     assert stats["peak_writes"]["leads"] == 1
     assert not stats["duplicates"]["leads"]["externalPersonId"]
+
+
+@pytest.mark.parametrize(("gate", "contains"), [("look", "filterType=email"), ("adoption", '"lookupField": "id"')])
+async def test_of_two_rows_with_one_address_on_two_hosts_one_adopts(
+    hosts: System, rows: Rows, gate: str, contains: str
+) -> None:
+    """The second host has both rows, while the first one is about to adopt, or in the middle of it."""
+    first, second = rows.contact(None, None), rows.contact(None, None)
+    address = second.values["emailaddress1"] = first.values["emailaddress1"]
+    await hosts.seed(rows)
+    (number,) = (await hosts.marketo("/seed", {"leads": [{"email": address}]}))["leads"]
+    await hosts.fault("hold", gate=gate, path=LEADS, contains=contains)
+    await hosts.broker.post("person", messages([first]), session="person")
+    await hosts.held(gate)
+    await hosts.broker.post("person", messages([second]), session="person")
+    await outlive_the_lock(hosts, gate)
+    await hosts.synced(first, second)
+    await hosts.broker.idle(seconds=60)
+    found = [record for record in await hosts.marketo("/records/leads") if record.get("email") == address]
+    assert sorted(record["externalPersonId"] for record in found) == sorted([first.id, second.id])
+    assert {record["id"]: record["externalPersonId"] for record in found}[number] == first.id
+    assert not await hosts.broker.dead_letters()
