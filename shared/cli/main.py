@@ -23,7 +23,7 @@ from ..config.version import commit, deployed
 from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
-from . import lifecycle, link, pause, preview, resync, write_back
+from . import lifecycle, link, pause, preview, reconcile, resync, write_back
 from .command import Command, Exit, Result
 from .context import SETTINGS_FILE, Context
 from .dead_letters import command as dead_letters
@@ -47,6 +47,7 @@ COMMANDS: tuple[Command, ...] = (
     pause.PAUSE,
     pause.RESUME,
     resync.COMMAND,
+    reconcile.COMMAND,
     link.COMMAND,
     write_back.COMMAND,
     preview.COMMAND,

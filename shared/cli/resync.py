@@ -144,17 +144,17 @@ async def _parked(context: Context, *, applied: bool) -> _Pages:
         async for page in store.everybody(name):
             if applied and page:
                 released = [(child.entity, replace(child.record, released=True, forced=True)) for child in page]
-                await _send(context, released)
+                await send_to(context, released)
                 await store.remove(page)
             yield [child.record for child in page]
 
 
 async def send(context: Context, records: Sequence[Record]) -> None:
     """Send these to their entities' queues; the broker has them all then."""
-    await _send(context, ((TABLES[record.table][0].name, record) for record in records))
+    await send_to(context, ((TABLES[record.table][0].name, record) for record in records))
 
 
-async def _send(context: Context, records: Iterable[tuple[str, Record]]) -> None:
+async def send_to(context: Context, records: Iterable[tuple[str, Record]]) -> None:
     """The same for records that each come with their entity."""
     by_entity: dict[str, list[Record]] = {}
     for entity, record in records:

@@ -189,7 +189,7 @@ class DataverseClient(VendorClient):
 
     async def page(self, url: str, size: int | None = None, *, deadline: float | None = None) -> tuple[list[Row], str]:
         """One page of a query, and the path of the next page, empty at the end; the path can be kept and read later."""
-        headers = {"Prefer": f"odata.maxpagesize={size}"} if size else {}
+        headers = {"Prefer": f"odata.maxpagesize={size},{self.headers['Prefer']}"} if size else {}
         answer = await self._call(_Query("GET", url, headers), deadline)
         link = httpx.URL(answer.get("@odata.nextLink") or "")
         if str(link) and link.copy_with(raw_path=b"/") != self.http.base_url.copy_with(raw_path=b"/"):

@@ -104,10 +104,7 @@ class Newcomers:
     async def _qualified(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Leads that a contact comes from, by Qualify or by somebody's own process: the contact stands for them."""
         leads = {c.key: c for c in candidates if c.records[0].table == "lead"}
-        stands_for = {key for key, candidate in leads.items() if candidate.winner}
-        unnamed = {key: candidate.is_history for key, candidate in leads.items() if key not in stands_for}
-        if unnamed and "contact" in self._tables:
-            stands_for |= (await contacts_of(self._dataverse, self._schema, unnamed, deadline=batch.deadline)).keys()
+        stands_for = await stood_for(self._dataverse, self._schema, leads, self._tables, deadline=batch.deadline)
         for key in stands_for & leads.keys():
             candidate = leads[key]
             if candidate.is_absent:
@@ -205,6 +202,22 @@ class Newcomers:
         candidate.write, candidate.marketo_id = Write.BY_ID, person
         record = candidate.records[0]
         log.info("adopts table=%s id=%s marketo_id=%d why=%s", record.table, record.id, person, why)
+
+
+async def stood_for(
+    dataverse: DataverseClient,
+    schema: Schema,
+    leads: Mapping[str, Candidate],
+    tables: Collection[str],
+    *,
+    deadline: float | None = None,
+) -> set[str]:
+    """Those of these leads, by id (at most 300), that a contact stands for: nothing is created for them."""
+    named = {key for key, candidate in leads.items() if candidate.winner}
+    unnamed = {key: candidate.is_history for key, candidate in leads.items() if key not in named}
+    if not unnamed or "contact" not in tables:
+        return named
+    return named | (await contacts_of(dataverse, schema, unnamed, deadline=deadline)).keys()
 
 
 async def contacts_of(

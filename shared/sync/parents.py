@@ -86,7 +86,7 @@ class Parents:
         for table in sorted({parent.table for parent in missing}):
             parents = [parent for parent in missing if parent.table == table]
             waiting = [record for parent in parents for c in missing[parent] for record in c.records]
-            kept_out = await batch.guard(waiting, self._kept_out(table, parents, batch.deadline))
+            kept_out = await batch.guard(waiting, self.kept_out(table, parents, batch.deadline))
             for parent in kept_out or ():
                 for candidate in missing[parent]:
                     if batch.entity.key:
@@ -145,7 +145,7 @@ class Parents:
             return []
         return candidate.missing(self.known)
 
-    async def _kept_out(self, table: str, parents: list[Parent], deadline: float) -> list[Parent]:
+    async def kept_out(self, table: str, parents: list[Parent], deadline: float) -> list[Parent]:
         """Those of these rows of one table that are not to be synced."""
         if table not in self.tables:
             return parents

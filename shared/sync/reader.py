@@ -13,7 +13,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..dataverse.client import FORBIDDEN, MAX_ASKED, MAX_IDS, NOT_FOUND, DataverseClient, Row
 from ..model.codes import Kind
@@ -119,10 +118,7 @@ class Reader:
             if self._clock() >= batch.deadline:
                 return []
             schema, rows = await self._rows(table, [record.id for record in records], batch.deadline)
-            schema = await self._schema.believed(table.name, rows.values())
-            if schema.labels:
-                schema = await self._schema.labelled(table.name, rows.values())
-            rules = await self._references.rules_for(
+            schema, rules = await self.prepared(
                 table.name, list(rows.values()), batch.deadline, fresh=any(record.wants_fresh for record in records)
             )
         await self._missed(batch, table, [record for record in records if record.id not in rows])
@@ -137,12 +133,21 @@ class Reader:
             batch.opportunities |= {record.key: opportunities_of(record.table, row) for record, row in found}
         candidates = []
         for record, row in found:
-            candidate = _candidate(batch.entity, record, row, schema, rules)
+            candidate = candidate_of(batch.entity, record, row, schema, rules)
             if isinstance(candidate, Skipped | Failed | Retry):
                 batch.decide([record], candidate)
             else:
                 candidates.append(candidate)
         return candidates
+
+    async def prepared(
+        self, table: str, rows: Sequence[Row], deadline: float, *, fresh: bool = False
+    ) -> tuple[TableSchema, Rules]:
+        """What maps these rows of a table, which have just been read, and what their links depend on."""
+        schema = await self._schema.believed(table, rows)
+        if schema.labels:
+            schema = await self._schema.labelled(table, rows)
+        return schema, await self._references.rules_for(table, rows, deadline, fresh=fresh)
 
     async def _read_contacts(self, batch: Batch, records: list[Record]) -> list[Candidate]:
         """The roles of the primary contacts of opportunities: one request."""
@@ -155,14 +160,7 @@ class Reader:
         contacts = {id_: primary_contact(row) for id_, row in rows.items()} if self._contact_role else {}
         batch.decide([record for record in records if record.id in rows and not contacts.get(record.id)], NO_CONTACT)
         return [
-            Candidate(
-                [record],
-                {"role": self._contact_role, "isPrimary": True},
-                {
-                    "externalOpportunityId": Parent(OPPORTUNITY.name, record.table, record.id),
-                    "leadId": Parent(PERSON.name, "contact", contact),
-                },
-            )
+            contact_role(record, contact, self._contact_role)
             for record in records
             if (contact := contacts.get(record.id))
         ]
@@ -203,9 +201,22 @@ class Reader:
         return [_decided(table, record, status) for record, status in zip(records, statuses, strict=True)]
 
 
-def _candidate(
-    entity: Entity, record: Record, row: dict[str, Any], schema: TableSchema, rules: Rules
+def contact_role(record: Record, contact: str, role: str) -> Candidate:
+    """The role of an opportunity's primary contact."""
+    return Candidate(
+        [record],
+        {"role": role, "isPrimary": True},
+        {
+            "externalOpportunityId": Parent(OPPORTUNITY.name, record.table, record.id),
+            "leadId": Parent(PERSON.name, "contact", contact),
+        },
+    )
+
+
+def candidate_of(
+    entity: Entity, record: Record, row: Row, schema: TableSchema, rules: Rules
 ) -> Candidate | Skipped | Failed | Retry:
+    """What the sync makes of a row, or what becomes of its record without a call."""
     try:
         if schema.filter.excludes(row):
             return FILTERED

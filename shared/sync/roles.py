@@ -12,7 +12,7 @@ What cannot be seen or resolved keeps what may be its role (`unclaimed`): unknow
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..config.conditions import Row
@@ -196,7 +196,20 @@ class Roles:
         """Of at most 300 opportunities, with the records that have them compared; gives what was not deleted."""
         opportunities = list(waiting)
         fresh = any(record.wants_fresh for records in waiting.values() for record in records)
-        stored = await self._stored(opportunities, deadline)
+        stored = self.ours(await self._stored(opportunities, deadline))
+        found = await self.superfluous(stored, deadline, fresh=fresh)
+        confirmed = {o for o in opportunities if any(record.confirmed for record in waiting[o])}
+        counted = [t for t, ends in found.items() if ends and t.opportunity not in confirmed]
+        return await self._old_roles.delete(batch, frozenset(found), counted, deadline) if found else {}
+
+    async def superfluous(
+        self, stored: Collection[Triple], deadline: float, *, fresh: bool = False
+    ) -> dict[Triple, bool]:
+        """Those of these roles of Marketo that nothing in Dynamics gives, each with whether it ends the person's part.
+
+        Some requests for up to 300 opportunities, and a call for 300 persons where a role seems to be superfluous. None
+        where the sync user does not see everything that decides it.
+        """
         if not stored:
             return {}
         claims = await self._claims(sorted({triple.opportunity for triple in stored}), deadline, fresh=fresh)
@@ -206,9 +219,7 @@ class Roles:
         persons = await self._persons(sorted({triple.lead for triple in doubtful}), deadline)
         leads = await self._leads(claims, {triple.opportunity for triple in doubtful})
         gone = frozenset(doubtful).intersection(unclaimed(stored, claims, persons, leads.get))
-        confirmed = {o for o in opportunities if any(record.confirmed for record in waiting[o])}
-        counted = [t for t in gone if t.opportunity not in confirmed and ends_part(t, claims, persons)]
-        return await self._old_roles.delete(batch, gone, counted, deadline) if gone else {}
+        return {triple: ends_part(triple, claims, persons) for triple in gone}
 
     def _lead_of(self, person: str) -> int | None:
         return self._known.id_of(PERSON.name, person)
@@ -221,10 +232,13 @@ class Roles:
             found |= await self._marketo.find(PERSON, part)
         return found
 
-    async def _stored(self, opportunities: list[str], deadline: float) -> list[Triple]:
-        """The roles that Marketo has, of those that are this app's business."""
+    async def _stored(self, opportunities: list[str], deadline: float) -> Sequence[Row]:
+        """The roles that Marketo has of these opportunities."""
         names = OPPORTUNITY_ROLE.dedupe_fields
-        rows = await self._marketo.read(OPPORTUNITY_ROLE, OPPORTUNITY.key, opportunities, names, deadline=deadline)
+        return await self._marketo.read(OPPORTUNITY_ROLE, OPPORTUNITY.key, opportunities, names, deadline=deadline)
+
+    def ours(self, rows: Iterable[Row]) -> list[Triple]:
+        """Those of Marketo's roles that are this app's business."""
         found = [triple for row in rows if (triple := _triple(row))]
         if self._tables:
             return found

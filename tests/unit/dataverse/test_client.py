@@ -360,7 +360,8 @@ async def test_a_page_gives_the_path_of_the_next_one_as_it_is() -> None:
     rows, link = await world.client.page(f"{API}/leads?$select=a", 300)
     assert (rows, link) == ([{"a": 1}], path)
     assert await world.client.page(link, 300) == ([{"a": 2}], "")
-    assert [request.headers["Prefer"] for request in world.requests] == ["odata.maxpagesize=300"] * 2
+    both = f"odata.maxpagesize=300,{DataverseClient.headers['Prefer']}"
+    assert [request.headers["Prefer"] for request in world.requests] == [both] * 2
     assert str(world.requests[1].url) == f"{URL}{path}"
 
 

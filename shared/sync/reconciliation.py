@@ -1,0 +1,314 @@
+"""Compares the rows of a table of Dynamics with their records in Marketo. Reads only.
+
+    rows, page by page ▸ what the sync would send of them ▸ Marketo's records, by key ▸ what differs ▸ looked at again
+
+The rows are mapped by the sync's own reader (shared/sync/reader.py), and what counts as equal is decided in
+shared/sync/comparison.py. Only what differs costs more: 300 such rows are read once more, because a row may have been
+changed and synced meanwhile, and the parents that they should be linked to are looked for. Nothing but counts and what
+fills one call is kept in memory.
+
+Marketo cannot list its records, so only roles that nothing in Dynamics gives are found: by their opportunities.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from ..dataverse.client import API, MAX_IDS, DataverseClient, Row
+from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
+from ..model.entities import (
+    ENTITIES,
+    MODIFIED_ON,
+    OPPORTUNITY,
+    OPPORTUNITY_ROLE,
+    PERSON,
+    TABLES,
+    Entity,
+)
+from ..model.errors import MarketoError, MsiSyncError
+from ..model.outcome import Parent
+from ..model.record import Record
+from .batch import Candidate
+from .comparison import Difference, Doubt, Kind, Sent, Tally, differences_of, differing, doubt_of
+from .equality import same
+from .links import QUALIFIED_STATE, lookup, primary_contact
+from .marketo_cache import Known
+from .newcomers import TOO_MANY, stood_for
+from .parents import Parents
+from .reader import Reader, candidate_of, contact_role
+from .roles import Roles
+from .routing import chunked
+from .schema import Schema, TableSchema
+
+#: Rows of one page of Dynamics: they are in memory with all their mapped columns.
+PAGE = 1500
+#: Keys of one call. Two fewer than a page of Marketo holds: a duplicate or two cost no second page.
+KEYS = MAX_FILTER_VALUES - 2
+_OPPORTUNITY_LINK, _PERSON_LINK = (link.field for link in OPPORTUNITY_ROLE.links)
+
+
+class Reconciliation:
+    """Compares tables, and counts in `tally`. Raises as the two clients do."""
+
+    def __init__(
+        self,
+        dataverse: DataverseClient,
+        marketo: MarketoClient,
+        schema: Schema,
+        *,
+        reader: Reader,
+        parents: Parents,
+        known: Known,
+        roles: Roles | None,
+        contact_role: str,
+        tables: Collection[str],
+        now: Callable[[], datetime],
+    ) -> None:
+        """`roles`: None where sync.toml keeps superfluous roles. `contact_role`: of primary contacts; empty: none."""
+        self._dataverse = dataverse
+        self._marketo = marketo
+        self._schema = schema
+        self._reader = reader
+        self._parents = parents
+        self._known = known
+        self._roles = roles
+        self._contact_role = contact_role
+        self._tables = tables
+        self._now = now
+        self.tally = Tally()
+
+    async def of(
+        self, table: str, query: str = "", on_progress: Callable[[int], object] = lambda _: None
+    ) -> AsyncIterator[Difference]:
+        """The differences of a table, as they are found; of opportunities, those of their roles too.
+
+        `query`: an OData filter that says which rows. `on_progress`: so many more rows are compared.
+        """
+        entity = TABLES[table][0]
+        doubts: dict[str, list[Doubt]] = {entity.name: [], OPPORTUNITY_ROLE.name: []}
+        async for part in self._parts(table, query):
+            doubts[entity.name] += await self._doubts(table, part)
+            if entity is OPPORTUNITY:
+                superfluous, of_roles = await self._of_opportunities(part)
+                doubts[OPPORTUNITY_ROLE.name] += of_roles
+                for extra in superfluous:
+                    yield self._counted(extra)
+            for found in await self._full(doubts):
+                yield self._counted(found)
+            self.tally.compared += len(part)
+            on_progress(len(part))
+        for found in await self._full(doubts, at_least=1):
+            yield self._counted(found)
+
+    async def _full(self, doubts: dict[str, list[Doubt]], at_least: int = MAX_IDS) -> list[Difference]:
+        """The differences of doubts that fill a request, or of all that are left; they are taken out of `doubts`."""
+        found: list[Difference] = []
+        for name, those in doubts.items():
+            while len(those) >= at_least:
+                found += await self._judged(ENTITIES[name], those[:MAX_IDS])
+                del those[:MAX_IDS]
+        return found
+
+    def _counted(self, difference: Difference) -> Difference:
+        self.tally.add(difference)
+        return difference
+
+    # -- Dynamics' side ---------------------------------------------------------------------------------------------
+
+    async def _parts(self, table: str, query: str) -> AsyncIterator[list[Sent]]:
+        """The rows that would be sent, in parts of one call."""
+        waiting: list[Sent] = []
+        async for page in self._pages(table, query):
+            waiting += page
+            while len(waiting) >= KEYS:
+                part, waiting = waiting[:KEYS], waiting[KEYS:]
+                yield part
+        if waiting:
+            yield waiting
+
+    async def _pages(self, table: str, query: str) -> AsyncIterator[Iterator[Sent]]:
+        source = TABLES[table][1]
+        columns = {source.key, *(await self._schema.of(table)).columns}
+        chosen = f"&$filter={quote(query)}" if query else ""
+        link = f"{API}/{source.entity_set}?$select={','.join(sorted(columns))}{chosen}"
+        while link:
+            rows, link = await self._dataverse.page(link, PAGE)
+            rows = [row for row in rows if _is_first_of_two(table, row)]
+            schema, rules = await self._reader.prepared(table, rows, math.inf)
+            if not schema.columns <= columns:  # what was not read would count as empty
+                raise MsiSyncError("SchemaChanged", f"the columns of {table} have changed meanwhile: start again")
+            yield filter(None, [self._sent(table, row, schema, rules) for row in rows])
+
+    def _sent(self, table: str, row: Row, schema: TableSchema, rules: Any) -> Sent | None:
+        """What the sync would send of a row; None, and counted: nothing."""
+        entity, source = TABLES[table]
+        record = Record(table, str(row[source.key]).lower(), self._now())
+        candidate = candidate_of(entity, record, row, schema, rules)
+        if not isinstance(candidate, Candidate) or (candidate.winner and not candidate.is_history):
+            self.tally.left_alone += 1
+            return None
+        contact = primary_contact(row) if entity is OPPORTUNITY and self._contact_role else None
+        return Sent(candidate, str(row.get(MODIFIED_ON) or ""), contact or "")
+
+    # -- Marketo's side ---------------------------------------------------------------------------------------------
+
+    async def _doubts(self, table: str, part: Sequence[Sent]) -> list[Doubt]:
+        """Those of these rows that seem to differ: one call."""
+        entity = TABLES[table][0]
+        fields = {name for read in part for name in read.candidate.fields}
+        if not entity.key:
+            wanted = sorted({_opportunity(read) for read in part})
+            return await self._of_roles(part, await self._stored_roles(wanted, fields))
+        key = self._marketo.key_of(entity)
+        names = {key, *fields, *(link.field for link in entity.links)}
+        stored = await self._stored(entity, key, part, sorted(names | ({"id"} if entity.is_lead else set())))
+        return [doubt for read in part if (doubt := doubt_of(entity, read, stored.get(read.id, [])))]
+
+    async def _stored(
+        self, entity: Entity, key: str, part: Sequence[Sent], names: Sequence[str]
+    ) -> dict[str, list[Row]]:
+        """Marketo's records by key. Where duplicates make more than 1,000 of them, fewer are asked for at a time."""
+        try:
+            rows = await self._marketo.read(
+                entity, key, [read.id for read in part], names, refusals=frozenset({TOO_MANY})
+            )
+        except MarketoError as error:
+            if error.code != TOO_MANY:
+                raise
+            if len(part) == 1:
+                return {part[0].id: [{}, {}]}
+            halves = chunked(part, (len(part) + 1) // 2)
+            found = [await self._stored(entity, key, half, names) for half in halves]
+            return {id_: rows for half in found for id_, rows in half.items()}
+        by_key: dict[str, list[Row]] = {}
+        for row in rows:
+            by_key.setdefault(str(row.get(key) or "").lower(), []).append(row)
+        return by_key
+
+    async def _stored_roles(self, opportunities: list[str], names: Iterable[str]) -> list[Row]:
+        asked = sorted({*OPPORTUNITY_ROLE.dedupe_fields, *names})
+        found: list[Row] = []
+        for some in chunked(opportunities, MAX_FILTER_VALUES):
+            found += await self._marketo.read(OPPORTUNITY_ROLE, OPPORTUNITY.key, some, asked)
+        return found
+
+    async def _of_opportunities(self, part: Sequence[Sent]) -> tuple[list[Difference], list[Doubt]]:
+        """The superfluous roles of these opportunities, and the roles of primary contacts that seem to differ."""
+        if not (self._roles or self._contact_role):
+            return [], []
+        stored = await self._stored_roles([read.id for read in part], ["isPrimary"])
+        gone = await self._roles.superfluous(self._roles.ours(stored), math.inf) if self._roles else {}
+        table = OPPORTUNITY.tables[0].name
+        extra = [
+            Difference(OPPORTUNITY_ROLE.name, table, triple.opportunity, Kind.EXTRA, marketo_ids=(triple.lead,))
+            for triple in sorted(gone)
+        ]
+        contacts = [
+            Sent(contact_role(read.candidate.records[0], read.contact, self._contact_role), read.version)
+            for read in part
+            if read.contact
+        ]
+        return extra, await self._of_roles(contacts, stored)
+
+    async def _of_roles(self, part: Sequence[Sent], stored: Sequence[Row]) -> list[Doubt]:
+        """Those of these roles that are not among those stored: a call for 300 persons not known yet.
+
+        Fields are compared of the roles of primary contacts only: several connections, and the two rows of each, may
+        give one role, whose fields are those of the one that was sent last.
+        """
+        await self._there({parent for read in part if (parent := read.candidate.parents[_PERSON_LINK])})
+        roles: dict[tuple[str, Any], list[Row]] = {}
+        for row in stored:
+            roles.setdefault((str(row.get(_OPPORTUNITY_LINK)).lower(), row.get(_PERSON_LINK)), []).append(row)
+        found = []
+        for read in part:
+            person = read.candidate.parents[_PERSON_LINK]
+            lead = self._known.id_of(PERSON.name, person.id) if person else None
+            fields = read.candidate.fields
+            of_person = roles.get((_opportunity(read), lead), ())
+            role = next((row for row in of_person if same(fields["role"], row.get("role"))), None)
+            if role is None:
+                found.append(Doubt(read, links=(_OPPORTUNITY_LINK, _PERSON_LINK), is_absent=True))
+            elif read.candidate.records[0].table == OPPORTUNITY.tables[0].name and (wrong := differing(fields, role)):
+                found.append(Doubt(read, wrong))
+        return found
+
+    # -- what differs -----------------------------------------------------------------------------------------------
+
+    async def _judged(self, entity: Entity, doubts: Sequence[Doubt]) -> list[Difference]:
+        """The differences of these rows of one entity (at most 300): what explains itself is none."""
+        doubts = await self._unchanged(doubts)
+        wanted = {parent for doubt in doubts for name in doubt.links if (parent := doubt.read.candidate.parents[name])}
+        there = await self._there(wanted)
+        never = await self._never(wanted - there)
+        replaced = await self._replaced(entity, doubts)
+        found = []
+        for doubt in doubts:
+            differences = list(differences_of(entity, doubt, there, never)) if doubt.read.id not in replaced else []
+            self.tally.left_alone += doubt.is_absent and not differences
+            found += differences
+        return found
+
+    async def _unchanged(self, doubts: Sequence[Doubt]) -> list[Doubt]:
+        """Those whose rows are still as they were read: the others were changed, or synced, meanwhile."""
+        kept: list[Doubt] = []
+        for name in sorted({doubt.read.candidate.records[0].table for doubt in doubts}):
+            source = TABLES[name][1]
+            of_table = [doubt for doubt in doubts if doubt.read.candidate.records[0].table == name]
+            ids = sorted({doubt.read.id for doubt in of_table})
+            rows = await self._dataverse.rows(source.entity_set, source.key, ids, [MODIFIED_ON])
+            now = {id_: str(row.get(MODIFIED_ON) or "") for id_, row in rows.items()}
+            kept += [doubt for doubt in of_table if now.get(doubt.read.id) == doubt.read.version]
+        self.tally.changing += len(doubts) - len(kept)
+        return kept
+
+    async def _there(self, parents: Collection[Parent]) -> set[Parent]:
+        """Those of these that Marketo has; costs a call for 300 of an entity that are not known."""
+        unknown = [parent for parent in parents if self._known.id_of(parent.entity, parent.id) is None]
+        for name in sorted({parent.entity for parent in unknown}):
+            keys = sorted({parent.id for parent in unknown if parent.entity == name})
+            for part in chunked(keys, MAX_FILTER_VALUES):
+                for key, id_ in (await self._marketo.find(ENTITIES[name], part)).items():
+                    self._known.add(name, key, id_)
+        return {parent for parent in parents if self._known.id_of(parent.entity, parent.id) is not None}
+
+    async def _never(self, absent: Collection[Parent]) -> set[Parent]:
+        """Those of these that are not in Marketo and will not be: filtered, or leads that were qualified."""
+        never: set[Parent] = set()
+        for table in sorted({parent.table for parent in absent}):
+            of_table = sorted((parent for parent in absent if parent.table == table), key=lambda parent: parent.id)
+            never.update(await self._parents.kept_out(table, of_table, math.inf))
+            if table == "lead":
+                never.update(await self._qualified(of_table))
+        return never
+
+    async def _qualified(self, leads: Sequence[Parent]) -> list[Parent]:
+        source = TABLES["lead"][1]
+        found: list[Parent] = []
+        for part in chunked(leads, MAX_IDS):
+            rows = await self._dataverse.rows(source.entity_set, source.key, [lead.id for lead in part], ["statecode"])
+            found += [lead for lead in part if rows.get(lead.id, {}).get("statecode") == QUALIFIED_STATE]
+        return found
+
+    async def _replaced(self, entity: Entity, doubts: Sequence[Doubt]) -> set[str]:
+        """Rows for which the sync creates nothing: leads that a contact stands for, users with a hidden address."""
+        absent = {doubt.read.id: doubt.read.candidate for doubt in doubts if doubt.is_absent}
+        if entity is not PERSON:
+            return {id_ for id_, candidate in absent.items() if candidate.only_if_there}
+        leads = {id_: candidate for id_, candidate in absent.items() if candidate.records[0].table == "lead"}
+        return await stood_for(self._dataverse, self._schema, leads, self._tables) if leads else set()
+
+
+def _opportunity(read: Sent) -> str:
+    parent = read.candidate.parents[_OPPORTUNITY_LINK]
+    return parent.id if parent else ""
+
+
+def _is_first_of_two(table: str, row: Mapping[str, Any]) -> bool:
+    """A connection is two mirrored rows, which give the same role (dataverse.md 7.6): one of them is enough."""
+    side = lookup(row, "_record1id_value") if table == "connection" else None
+    return side is None or side[0] == OPPORTUNITY.tables[0].name
