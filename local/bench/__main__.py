@@ -27,6 +27,7 @@ from local.bench.figures import Figure, all_met, table
 from local.bench.lone import run_lone
 from local.bench.population import LEAST_RECORDS, ORDERS
 from local.bench.quota import quota_figures, simulate
+from local.bench.reconcile import reconcile_figures, run_reconcile
 from local.bench.replay import replay_figures, run_replay
 from local.bench.startup import median_import_seconds, median_load_seconds, with_more_fields
 from local.bench.write_back import run_write_back, write_back_figures
@@ -44,6 +45,7 @@ SECTIONS = (
     "day",
     "quota",
     "write-back",
+    "reconcile",
     "chaos",
 )
 #: Fields of one's own in a large sync.toml.
@@ -90,6 +92,7 @@ class Bench:
             "day": self.day,
             "quota": self.quota,
             "write-back": self.write_back,
+            "reconcile": self.reconcile,
             "chaos": self.chaos,
         }
         for section in SECTIONS:
@@ -194,6 +197,14 @@ class Bench:
         )
         self.figures += write_back_figures(run)
         self.details["write-back"] = run.details()
+
+    async def reconcile(self) -> None:
+        """Both sides of many contacts compared, of which few differ."""
+        run = await run_reconcile(
+            self.directory / "reconcile", persons=PERSONS_PER_RECORD * self.records, report=self.progress("reconcile")
+        )
+        self.figures += reconcile_figures(run)
+        self.details["reconcile"] = run.details()
 
     async def chaos(self) -> None:
         """Minutes of edits, kills and faults; then both systems are compared."""

@@ -5,10 +5,7 @@ Calls are counted by the simulators. The changes are written by the timer's func
 """
 
 import asyncio
-import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from emulators.marketo.objects import LEADS
-from local.bench import BenchError
 from local.bench.burst import FULL_SHARE, Report
+from local.bench.command import run_measured
 from local.bench.figures import Figure, Target, ratio
-from local.endpoints import inherited_environment
 from local.harness import Made, System, running_system
 from local.harness.insight import COLUMNS, Calls, Insight
-from local.stack import ROOT
 from local.world.model import KEYS
 
 #: What a run may cost, for 1,000 changed of 100,000 persons.
@@ -41,7 +36,6 @@ SMALL_PART = 10
 #: Runs by the clock would disturb.
 _SETTINGS = {**FULL_SHARE, "WRITE_BACK_SCHEDULE": "0 0 0 1 1 *", "RELEASE_SCHEDULE": "0 0 0 1 1 *"}
 _SEEDED_AT_ONCE = 10_000
-_POLL_SECONDS = 0.1
 _MB = 1024 * 1024
 #: What Marketo calls the guide's field.
 _ALIASES = {"relativeScoring": "relativeScore"}
@@ -150,39 +144,13 @@ async def _sweep(insight: Insight, recalculated: Sequence[Made]) -> tuple[Measur
     await insight.recalculate(*recalculated, priority=88)
     async with insight.counted() as calls:
         began = time.perf_counter()
-        data, memory = await asyncio.to_thread(_command, insight.system.stack.settings_file)
+        words = ("write-back", "run", "--sweep")
+        data, memory = await asyncio.to_thread(run_measured, insight.system.stack.settings_file, *words)
         seconds = time.perf_counter() - began
     (run,) = data["runs"]
     written = run["written"]
     wrong = [] if written == len(recalculated) else [f"the sweep wrote {written}, not {len(recalculated)} rows"]
     return Measured(calls=calls, seconds=seconds, memory=memory), wrong
-
-
-def _command(settings: Path) -> tuple[dict[str, Any], int]:
-    """Run the command to its end: what it printed, and the most memory that it had."""
-    words = ("-m", "shared.cli.main", "write-back", "run", "--sweep", "--json", "--settings", str(settings))
-    process = subprocess.Popen(  # noqa: S603  (our own command)
-        (sys.executable, *words), cwd=ROOT, env=inherited_environment(), stdout=subprocess.PIPE
-    )
-    # Not its resource usage: that begins with the memory of who has started it.
-    memory = 0
-    while True:
-        try:
-            output, _ = process.communicate(timeout=_POLL_SECONDS)
-            break
-        except subprocess.TimeoutExpired:
-            memory = max(memory, _peak(process.pid))
-    if process.returncode:
-        raise BenchError(f"msisync write-back run --sweep ended with {process.returncode}: {output.decode()}")
-    return dict(json.loads(output)), memory
-
-
-def _peak(pid: int) -> int:
-    """The most memory of a process so far, in bytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 async def _differences(system: System) -> list[str]:
