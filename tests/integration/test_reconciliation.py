@@ -59,8 +59,10 @@ class Both:
         clock = asyncio.get_running_loop().time
         schema = Schema(CONFIG, Metadata(self.dataverse), self.marketo, clock=clock)
         references = References(self.dataverse, CONFIG, clock=clock)
-        parts = {"schema": schema, "references": references, "known": Known(clock=clock), "clock": clock}
-        engine = engine_between(self.dataverse, self.marketo, CONFIG, now=lambda: datetime.now(UTC), **parts)
+        parts = {"schema": schema, "references": references, "known": Known(clock=clock)}
+        engine = engine_between(
+            self.dataverse, self.marketo, CONFIG, clock=clock, now=lambda: datetime.now(UTC), **parts
+        )
         rows = [*self.world.synced(), ("systemuser", constants.SYNC_USER_ID)]
         for entity in ENTITIES.values():
             tables = [table for table, _ in rows if TABLES[table][0] is entity]

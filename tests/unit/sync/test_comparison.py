@@ -86,7 +86,8 @@ def test_a_link_depends_on_its_parent(stored: Any, there: Any, never: Any, expec
 
 
 def test_a_role_with_a_parent_that_never_comes_is_none() -> None:
-    parents = {"externalOpportunityId": Parent("opportunity", "opportunity", guid(2)), "leadId": SELLER}
+    deal, person = Parent("opportunity", "opportunity", guid(2)), Parent("person", "contact", guid(3))
+    parents: dict[str, Parent | None] = {"externalOpportunityId": deal, "leadId": person}
     role = Doubt(
         Sent(Candidate([Record("connection", guid(1), NOON)], {}, parents), "v"), links=tuple(parents), is_absent=True
     )
@@ -94,7 +95,6 @@ def test_a_role_with_a_parent_that_never_comes_is_none() -> None:
     def kinds(**known: Any) -> list[tuple[Kind, tuple[str, ...]]]:
         return [(each.kind, each.fields) for each in differences_of(OPPORTUNITY_ROLE, role, **known)]
 
-    deal, person = parents.values()
     assert kinds(there=(deal, person), never=()) == [(Kind.MISSING, ())]
     assert kinds(there=(deal,), never=()) == [(Kind.PARENT_MISSING, ("leadId",))]
     assert kinds(there=(deal,), never=(person,)) == []

@@ -17,20 +17,9 @@ from shared.sync.converters import Policy, UnfitError
 from shared.sync.equality import same
 
 TYPES = (
-    "string",
-    "text",
-    "email",
-    "phone",
-    "url",
-    "integer",
-    "score",
-    "percent",
-    "float",
-    "currency",
-    "boolean",
-    "date",
+    *("string", "text", "email", "phone", "url", "integer", "score", "percent", "float", "currency"),
+    *("boolean", "date", "datetime"),
 )
-TYPES += ("datetime",)
 LENGTH = 40
 TEXTS = st.text(max_size=60) | st.sampled_from(
     ["ann@x.com", "Ann Lee <Ann@X.com>", "x.com/a", "https://x.com", "1604.47", "-3", "true", "no", "2025-03-04"]
