@@ -34,7 +34,8 @@ updated (Marketo has their id), adopted (the person with their e-mail address ge
 which somebody must say who they are. Nothing is written, in neither system.
 
 Costs a Marketo call for each 300 rows, and as many for those whose id Marketo does not have. --json lists the rows that
-would be adopted, or go on as their leads' persons, and those that are ambiguous, with Marketo's ids.
+would be adopted, go on as their leads' persons, or lose their person to the row that they were merged into, and those
+that are ambiguous, with Marketo's ids.
 
 Exit codes: 0 every row has one answer; 1 some are ambiguous; 2 it could not be found out.
 Example: msisync lifecycle preview contact --query "statecode eq 0"
@@ -51,9 +52,10 @@ _WORDS = {
     Fate.FILTERED: "left alone: the sync filter excludes them",
     Fate.QUALIFIED: "left alone: leads that were qualified",
     Fate.MERGED: "left alone: they were merged into other rows",
+    Fate.MERGED_PERSON: "were merged into other rows: [lifecycle] merged has their persons flagged or merged",
 }
 #: Those whose rows are listed in JSON.
-_LISTED = (Fate.AMBIGUOUS, Fate.ADOPTED, Fate.CONTINUED)
+_LISTED = (Fate.AMBIGUOUS, Fate.ADOPTED, Fate.CONTINUED, Fate.MERGED_PERSON)
 
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
@@ -92,7 +94,10 @@ def foresight(context: Context, schema: Schema) -> Preview:
         context.dataverse, context.marketo, schema, Known(clock=clock), policy=config.person, tables=config.tables
     )
     leases = Leases(context.state, instance_id=uuid4().hex, longest_call=longest, clock=clock)
-    return Preview(context.marketo, schema, newcomers, leases.of(PERSON.name), now=lambda: datetime.now(UTC))
+    return Preview(
+        context.dataverse, context.marketo, schema, newcomers, leases.of(PERSON.name),
+        policy=config.lifecycle, now=lambda: datetime.now(UTC),
+    )  # fmt: skip
 
 
 async def about(context: Context, table: str) -> int | None:

@@ -11,7 +11,7 @@ the first time, the loser is gone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -52,7 +52,7 @@ class Merges:
         if not losers:
             return list(candidates)
         records = [record for candidate in losers for record in candidate.records]
-        apart = await batch.guard(records, self._replaced(losers, batch.deadline))
+        apart = await batch.guard(records, replaced(self.dataverse, losers, batch.deadline))
         gone = {id(candidate) for candidate in apart or ()}
         by_action: dict[str, list[Candidate]] = {}
         for candidate in apart or ():
@@ -75,23 +75,11 @@ class Merges:
             await self.deletes.remove(batch, records, action)
         batch.decide(records, Skipped(MERGED))
 
-    async def _replaced(self, losers: list[Candidate], deadline: float) -> list[Candidate]:
-        """Those of them that another row has really taken the place of.
-
-        A lead names its contact after Qualify in any case. Where the contact was made from it, nothing is merged: the
-        contact goes on as its person (shared/sync/newcomers.py).
-        """
-        qualified = {c.winner.id: c for c in losers if c.is_history and c.winner}
-        made: set[str] = set()
-        for part in chunked(sorted(qualified), MAX_IDS):
-            rows = await self.dataverse.rows("contacts", "contactid", part, [ORIGIN], deadline=deadline)
-            made |= {id_ for id_ in part if id_ not in rows or origin_of(rows[id_]) == qualified[id_].records[0].id}
-        return [c for c in losers if not (c.is_history and c.winner and c.winner.id in made)]
-
     async def _merge(self, batch: Batch, losers: list[Candidate]) -> None:
         """Merge the persons of these rows into those of the rows that go on."""
-        synced = await self._synced({c.winner for c in losers if c.winner}, batch.deadline)
-        going = [(c, c.winner) for c in losers if c.winner in synced and c.winner]
+        winners = {candidate.winner for candidate in losers if candidate.winner}
+        let_in = await synced(self.dataverse, self.schema, winners, batch.deadline)
+        going = [(c, c.winner) for c in losers if c.winner in let_in and c.winner]
         ids = await self._ids(sorted({c.records[0].id for c, _ in going} | {winner.id for _, winner in going}))
         pairs: dict[Parent, list[Candidate]] = {}
         for candidate, winner in going:
@@ -118,22 +106,39 @@ class Merges:
         metrics.record(metrics.REMOVED, len(keys), PERSON.name, "merged")
         batch.decide((record for c in losers for record in c.records), Removed("merged", MERGED))
 
-    async def _synced(self, winners: set[Parent], deadline: float) -> set[Parent]:
-        """Those of these rows that the filter lets in."""
-        found: set[Parent] = set()
-        for table in sorted({winner.table for winner in winners}):
-            chosen, source = await self.schema.filter_of(table), TABLES[table][1]
-            for part in chunked([winner for winner in winners if winner.table == table], MAX_IDS):
-                ids = [winner.id for winner in part]
-                rows = await self.dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
-                found.update(w for w in part if w.id in rows and not chosen.excludes(rows[w.id]))
-        return found
-
     async def _ids(self, keys: list[str]) -> dict[str, int]:
         ids: dict[str, int] = {}
         for part in chunked(keys, MAX_IDS):
             ids |= await self.marketo.find(PERSON, part)
         return ids
+
+
+async def replaced(dataverse: DataverseClient, losers: list[Candidate], deadline: float) -> list[Candidate]:
+    """Those of them that another row has really taken the place of. Raises as DataverseClient does.
+
+    A lead names its contact after Qualify in any case. Where the contact was made from it, nothing is merged: the
+    contact goes on as its person (shared/sync/newcomers.py).
+    """
+    qualified = {c.winner.id: c for c in losers if c.is_history and c.winner}
+    made: set[str] = set()
+    for part in chunked(sorted(qualified), MAX_IDS):
+        rows = await dataverse.rows("contacts", "contactid", part, [ORIGIN], deadline=deadline)
+        made |= {id_ for id_ in part if id_ not in rows or origin_of(rows[id_]) == qualified[id_].records[0].id}
+    return [c for c in losers if not (c.is_history and c.winner and c.winner.id in made)]
+
+
+async def synced(
+    dataverse: DataverseClient, schema: Schema, winners: Collection[Parent], deadline: float
+) -> set[Parent]:
+    """Those of these rows that the filter lets in. Raises as DataverseClient does."""
+    found: set[Parent] = set()
+    for table in sorted({winner.table for winner in winners}):
+        chosen, source = await schema.filter_of(table), TABLES[table][1]
+        for part in chunked([winner for winner in winners if winner.table == table], MAX_IDS):
+            ids = [winner.id for winner in part]
+            rows = await dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
+            found.update(w for w in part if w.id in rows and not chosen.excludes(rows[w.id]))
+    return found
 
 
 def named(

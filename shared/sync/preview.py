@@ -1,8 +1,8 @@
 """What the first sync would do with rows of leads and contacts, found out without writing anything.
 
-It asks what the sync asks, in the same order, and the decisions are the sync's own (shared/sync/newcomers.py). What
-one row would adopt is no longer free for the next one, as it would be in Marketo. Deletions and merges in Marketo are
-not foreseen.
+It asks what the sync asks, in the same order, and the decisions are the sync's own (shared/sync/newcomers.py and
+merges.py). What one row would adopt is no longer free for the next one, as it would be in Marketo. Rows that are gone
+from Dynamics are not among those that are looked at.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from ..config.conditions import Row
+from ..config.sync_toml import LifecyclePolicy
+from ..dataverse.client import DataverseClient
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient, Write
 from ..model.entities import PERSON, TABLES
 from ..model.errors import MsiSyncError
@@ -24,6 +26,7 @@ from .batch import Batch, Candidate
 from .lease import Sending
 from .links import is_qualified, origin_of, winner_of
 from .matches import AMBIGUOUS, free, normal
+from .merges import replaced, synced
 from .newcomers import Newcomers
 from .routing import chunked
 from .schema import Schema, TableSchema
@@ -41,6 +44,7 @@ class Fate(StrEnum):
     FILTERED = "filtered"  # the sync filter excludes it
     QUALIFIED = "qualified"  # a lead for which nothing is created any more
     MERGED = "merged"  # another row goes on in its place
+    MERGED_PERSON = "merged_person"  # so it does, and [lifecycle] merged has something done with its person
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,18 @@ class Preview:
 
     def __init__(
         self,
+        dataverse: DataverseClient,
         marketo: MarketoClient,
         schema: Schema,
         newcomers: Newcomers,
         sending: Sending,
         *,
+        policy: LifecyclePolicy,
         now: Callable[[], datetime],
     ) -> None:
         """`sending`: of persons, not held, so that nothing can be sent."""
+        self._dataverse = dataverse
+        self._policy = policy
         self._marketo = marketo
         self._schema = schema
         self._newcomers = newcomers
@@ -78,12 +86,15 @@ class Preview:
     ) -> list[Foreseen]:
         """What would become of these rows, which have the columns of their schema. `on_progress`: so many are done.
 
-        Costs a Marketo call for each 300 rows, and as many for those whose keys Marketo does not have.
+        Costs a Marketo call for each 300 rows, as many for those whose keys Marketo does not have, and as many for rows
+        that were merged away, unless their persons are kept.
         """
         schema = await self._schema.of(table)
         key = TABLES[table][1].key
         by_id = {str(row[key]).lower(): row for row in rows}
-        found = {id_: Foreseen(id_, fate) for id_, row in by_id.items() if (fate := _left_alone(table, row, schema))}
+        found = {id_: Foreseen(id_, Fate.FILTERED) for id_, row in by_id.items() if schema.filter.excludes(row)}
+        others = {id_: row for id_, row in by_id.items() if id_ not in found and winner_of(table, row)}
+        found |= await self._merged([self._candidate(table, id_, row, schema) for id_, row in others.items()])
         on_progress(len(found))
         absent: list[Candidate] = []
         for part in chunked([id_ for id_ in by_id if id_ not in found], MAX_FILTER_VALUES):
@@ -94,6 +105,21 @@ class Preview:
         found |= {candidate.key: _foreseen(candidate, outcome) for candidate, outcome in await self._place(absent)}
         on_progress(len(absent))
         return [found[id_] for id_ in by_id]
+
+    async def _merged(self, candidates: list[Candidate]) -> dict[str, Foreseen]:
+        """Those of these rows, which name a winner, that it has taken the place of."""
+        keeps = self._policy.merged == "keep"
+        losers = await replaced(self._dataverse, [c for c in candidates if not (c.is_history and keeps)], math.inf)
+        found = {candidate.key: Foreseen(candidate.key, Fate.MERGED) for candidate in losers}
+        going = [] if keeps else losers
+        if self._policy.merged == "merge":
+            winners = {candidate.winner for candidate in losers if candidate.winner}
+            let_in = await synced(self._dataverse, self._schema, winners, math.inf)
+            going = [candidate for candidate in losers if candidate.winner in let_in]
+        for part in chunked([candidate.key for candidate in going], MAX_FILTER_VALUES):
+            there = await self._marketo.find(PERSON, part)
+            found |= {key: Foreseen(key, Fate.MERGED_PERSON, (person,)) for key, person in there.items()}
+        return found
 
     def _candidate(self, table: str, id_: str, row: Row, schema: TableSchema) -> Candidate:
         """A person that Marketo does not have by its key, as far as that is about who it is."""
@@ -117,13 +143,6 @@ class Preview:
         self._left |= {candidate.origin for candidate in adopted if _continues(candidate)}
         outcomes = {record.key: outcome for record, outcome in batch.outcomes}
         return [(candidate, outcomes.get(candidate.records[0].key)) for candidate in candidates]
-
-
-def _left_alone(table: str, row: Row, schema: TableSchema) -> Fate | None:
-    """Why nothing would be sent for a row, whatever Marketo has."""
-    if schema.filter.excludes(row):
-        return Fate.FILTERED
-    return Fate.MERGED if winner_of(table, row) and not is_qualified(table, row) else None
 
 
 def _continues(candidate: Candidate) -> bool:

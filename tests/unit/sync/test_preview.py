@@ -16,7 +16,7 @@ from shared.sync.marketo_cache import Known
 from shared.sync.newcomers import Newcomers
 from shared.sync.preview import Fate, Foreseen, Preview
 from shared.sync.schema import Schema
-from tests.support.persons import World
+from tests.support.persons import FLAG, World
 from tests.support.values import NOON, guid, to
 
 
@@ -25,7 +25,8 @@ def preview_of(world: World) -> Preview:
     schema = Schema(world.config, dataverse, marketo, clock=clock)  # type: ignore[arg-type]  # they stand for both
     known, policy = Known(clock=clock), world.config.person
     newcomers = Newcomers(dataverse, marketo, schema, known, policy=policy, tables=world.config.tables)  # type: ignore[arg-type]
-    return Preview(marketo, schema, newcomers, leases(clock).of("person"), now=lambda: NOON)  # type: ignore[arg-type]
+    sending, lifecycle = leases(clock).of("person"), world.config.lifecycle
+    return Preview(dataverse, marketo, schema, newcomers, sending, policy=lifecycle, now=lambda: NOON)  # type: ignore[arg-type]
 
 
 async def foreseen(world: World, table: str = "contact", preview: Preview | None = None) -> list[Foreseen]:
@@ -61,6 +62,29 @@ async def test_contacts_of_every_kind(world: World) -> None:
         (Fate.UPDATED, (1,)), (Fate.ADOPTED, (2,)), (Fate.AMBIGUOUS, (3, 4)), (Fate.CREATED, ()), (Fate.CREATED, ()),
         (Fate.CREATED_WITHOUT_EMAIL, ()), (Fate.FILTERED, ()), (Fate.CONTINUED, (6,)), (Fate.MERGED, ()),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["keep", "flag", "merge"])
+async def test_of_rows_that_were_merged_away_the_policy_says_what_becomes_of_their_persons(policy: str) -> None:
+    world = World(lifecycle={"merged": policy, "deleted_flag": FLAG})
+    for number in (1, 2, 3, 5, 6):
+        world.marketo.has(number, f"{number}@x.com", guid(number))
+    world.contact(1)
+    world.contact(2, merged=True, **to("_masterid_value", "contact", guid(1)))
+    world.contact(3, merged=True, **to("_masterid_value", "contact", guid(4)))
+    world.contact(4, new_synctomkto=False)
+    world.contact(7, merged=True, **to("_masterid_value", "contact", guid(1)))
+    world.lead(5, state=1, **to("_parentcontactid_value", "contact", guid(1)))
+    world.lead(6, state=1, **to("_parentcontactid_value", "contact", guid(8)))
+    world.contact(8, lead=6)
+    person = {"keep": Fate.MERGED, "flag": Fate.MERGED_PERSON, "merge": Fate.MERGED_PERSON}[policy]
+    across_the_filter = Fate.MERGED_PERSON if policy == "flag" else Fate.MERGED
+    merged = {"keep": Fate.UPDATED}.get(policy, Fate.MERGED_PERSON)
+    assert [fate for fate, _ in await fates(world)] == [
+        Fate.UPDATED, person, across_the_filter, Fate.FILTERED, Fate.MERGED, Fate.CONTINUED,
+    ]  # fmt: skip
+    assert await fates(world, "lead") == [(merged, (5,)), (Fate.UPDATED, (6,))]
+    assert not {write.name for write in Write} & world.marketo.calls.keys()
 
 
 async def test_leads_that_were_qualified_are_left_alone(world: World) -> None:
