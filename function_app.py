@@ -7,7 +7,7 @@ from typing import Any, List  # noqa: UP035  (see Messages)
 
 import azure.functions as func
 
-from shared.app.composition import pipeline, redelivery, write_back
+from shared.app.composition import carrier, pipeline, redelivery, write_back
 from shared.sync.incoming import Incoming
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -95,3 +95,9 @@ async def release_deferred(timer: func.TimerRequest) -> None:  # noqa: ARG001  (
 async def write_back_msi(timer: func.TimerRequest) -> None:  # noqa: ARG001  (the trigger's own parameter)
     """Sales Insight's fields of Marketo's persons back into their leads and contacts."""
     await write_back().tick()
+
+
+@app.timer_trigger("timer", "%RUN_SCHEDULE%")
+async def carry_on_runs(timer: func.TimerRequest) -> None:  # noqa: ARG001  (the trigger's own parameter)
+    """Initial syncs and other long runs: the next rows of their tables to the queues, and what became of them."""
+    await carrier().tick()

@@ -130,6 +130,7 @@ class Addresses:
             "AzureWebJobsStorage": self.storage,
             **dict(NAMES.values()),
             "RELEASE_SCHEDULE": "0 * * * * *",
+            "RUN_SCHEDULE": "0 * * * * *",
             "WRITE_BACK_SCHEDULE": "0 */10 * * * *",
             "DATAVERSE_URL": dataverse.ORGANIZATION_URL,
             "DATAVERSE_AUTH": "password",

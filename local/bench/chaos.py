@@ -37,6 +37,7 @@ ENVIRONMENT = {
     "PARENT_CHECK_SECONDS": "5",
     "CIRCUIT_SECONDS": "2",
     "WRITE_BACK_SCHEDULE": "0 0 0 1 1 *",
+    "RUN_SCHEDULE": "0 0 0 1 1 *",
     "MARKETO_CALLS_PER_20_SECONDS": str(CALLS_PER_20_SECONDS),
 }
 #: How long a healed system may take to finish: what waits for the end of a call that was cut off waits 100 s.

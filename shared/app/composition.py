@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache, partial
 from uuid import uuid4
 
@@ -38,8 +39,10 @@ from ..sync.parking import Parking
 from ..sync.redelivery import Redelivery
 from ..sync.reference_state import ReferenceState
 from ..sync.renamed_labels import RenamedLabels
+from ..sync.runs import events
+from ..sync.runs.carrier import Carrier
 from ..sync.runs.reporting import Reporter
-from ..sync.runs.store import Runs
+from ..sync.runs.store import RUNS, Runs
 from ..sync.scheduling import Bursts, Trickle
 from ..sync.schema import Schema
 from ..sync.settlement import Settler
@@ -209,6 +212,27 @@ def redelivery() -> Redelivery:
     """What brings back messages that the broker gave up. Raises ConfigurationError as `pipeline` does."""
     shared = _shared()
     return Redelivery(shared.bus, shared.settings.queues, shared.state, now=_now)
+
+
+@cache
+def carrier() -> Carrier:
+    """What carries long runs on. Raises ConfigurationError as `pipeline` does."""
+    shared = _shared()
+    given = shared.settings
+    return Carrier(
+        runs=shared.runs,
+        dataverse=shared.dataverse,
+        send=shared.bus.send,
+        queues=given.queues,
+        usage=shared.budget.refresh,
+        calls=given.marketo.daily_calls * min(given.marketo.run_share, given.marketo.daily_share),
+        tables=frozenset(shared.rules.tables),
+        parent_wait=timedelta(seconds=given.sync.parent_wait),
+        sole=SoleRun(shared.state, instance_id=uuid4().hex[:12], clock=time.monotonic, kind=RUNS),
+        tell=events.tell,
+        now=_now,
+        clock=time.monotonic,
+    )
 
 
 @cache

@@ -90,10 +90,15 @@ WRITE_BACK_AGE = Metric(
     "msisync.write_back.age", "gauge", "s",
     "How long ago the moment is up to which Marketo's activities have been written back",
 )  # fmt: skip
+RUN = Metric(
+    "msisync.run", "counter", "{event}",
+    "Events of long runs: started, in progress, table complete, paused, resumed, complete, cancelled, failed",
+    ("kind", "event"),
+)  # fmt: skip
 
 METRICS = (
     RECORDS, LATENCY, WAITING, RETRIES, LEFT_OUT, REMOVED, DEAD_LETTERS, CALLS, PARKED, LINKED_LATER, PARKED_AGE,
-    BUDGET_USED, BUDGET_ALLOWED, DAY_USED, DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE,
+    BUDGET_USED, BUDGET_ALLOWED, DAY_USED, DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE, RUN,
 )  # fmt: skip
 
 

@@ -99,8 +99,13 @@ def binding(function: IndexedFunction) -> dict[str, Any]:
     return found
 
 
-def test_all_nine_functions_are_indexed(functions: dict[str, IndexedFunction]) -> None:
-    assert set(functions) == {"receive_webhook", "release_deferred", "write_back_msi", *QUEUES}
+def test_all_ten_functions_are_indexed(functions: dict[str, IndexedFunction]) -> None:
+    timers = {
+        "release_deferred": "RELEASE_SCHEDULE",
+        "write_back_msi": "WRITE_BACK_SCHEDULE",
+        "carry_on_runs": "RUN_SCHEDULE",
+    }
+    assert set(functions) == {"receive_webhook", *timers, *QUEUES}
     for name, (queue, sessions, _) in QUEUES.items():
         told = binding(functions[name])
         assert (told["type"], told["queueName"], told["connection"]) == (
@@ -114,7 +119,7 @@ def test_all_nine_functions_are_indexed(functions: dict[str, IndexedFunction]) -
         "httpTrigger", "receive_webhook", "FUNCTION",
     )  # fmt: skip
     assert [method.upper() for method in webhook["methods"]] == ["POST"]
-    for name, setting in (("release_deferred", "RELEASE_SCHEDULE"), ("write_back_msi", "WRITE_BACK_SCHEDULE")):
+    for name, setting in timers.items():
         timer = binding(functions[name])
         assert (timer["type"], timer["schedule"]) == ("timerTrigger", f"%{setting}%")
         assert not timer.get("runOnStartup")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.cli.doctor.settings import FOR_TRIGGERS
 from shared.config import settings
 from shared.config.settings import Settings
 from shared.model.errors import ConfigurationError
@@ -254,7 +255,7 @@ def test_the_example_file_names_every_setting_and_no_other() -> None:
     given, explained = example()
     for name in aliases():
         assert name in given or f"// {name}" in explained.splitlines(), name
-    assert set(given) - set(aliases()) == {"FUNCTIONS_WORKER_RUNTIME", "RELEASE_SCHEDULE", "WRITE_BACK_SCHEDULE"}
+    assert set(given) - set(aliases()) == {"FUNCTIONS_WORKER_RUNTIME", *FOR_TRIGGERS}
 
 
 def test_the_example_file_explains_every_setting_or_its_group() -> None:

@@ -27,6 +27,7 @@ OTHER_NAMES = {
     *re.findall(r"output ([A-Z_]+) ", (ROOT / "infra/main.bicep").read_text()),
     *re.findall(r"^  ([A-Z][A-Z0-9_]+): ", (ROOT / "infra/app.bicep").read_text(), re.MULTILINE),  # the platform's
     "RELEASE_SCHEDULE",
+    "RUN_SCHEDULE",
     "WRITE_BACK_SCHEDULE",
     "ACCEPT_EULA",
     "SQL_PASSWORD",

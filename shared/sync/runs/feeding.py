@@ -1,0 +1,62 @@
+"""What a run sends next: which tables have their turn, how much room their queues have, what is sent again. Pure.
+
+Service Bus knows no priorities, so a live change waits behind what a run has sent. So a run has only two calls' worth
+of records in an entity's queue at a time. Of the records that are to be tried again, which wait apart, it has
+no more than some thousand: while Marketo is down, the run stops there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from ...model.entities import TABLES
+from .model import Run
+from .page import OPEN, PAGE, PARKED, RETRYING, UNSENT
+from .store import Summary
+
+#: Records of a run that are in an entity's queue at a time, and that wait for another try.
+MOST_OPEN, MOST_RETRYING = 2 * PAGE, 10 * PAGE
+#: After so long, news of a record is taken to be lost, and it is sent again; each time, the wait is twice as long. A
+#: queue may be paused for days, retries are up to an hour apart, and who waits for a parent does so for a day.
+LOST_AFTER = {OPEN: timedelta(minutes=10), RETRYING: timedelta(hours=3)}
+LONGEST = timedelta(days=1)
+#: How much longer than PARENT_WAIT_SECONDS a record may be parked.
+PARKED_MARGIN = timedelta(hours=1)
+
+
+def having_their_turn(run: Run, busy: Sequence[Summary]) -> list[str]:
+    """The tables of the first tier that has rows to be read or sent: its children's parents are most likely there.
+
+    What waits for another try, or for a parent, holds nobody up.
+    """
+    working = {each.table for each in busy if each.counts[UNSENT] or each.counts[OPEN]}
+    for _, tables in groupby(run.in_order, key=lambda name: TABLES[name][0].tier):
+        left = [name for name in tables if name in working or not run.tables[name].all_read]
+        if left:
+            return left
+    return []
+
+
+def room(table: str, busy: Sequence[Summary]) -> int:
+    """How many more records of this table may be sent to its entity's queue."""
+    entity = TABLES[table][0]
+    same = [each for each in busy if TABLES[each.table][0] is entity]
+    if sum(each.counts[RETRYING] for each in same) >= MOST_RETRYING:
+        return 0
+    return MOST_OPEN - sum(each.counts[OPEN] for each in same)
+
+
+def lost(page: Summary, now: datetime, parent_wait: timedelta) -> list[str]:
+    """The states of a page's records of which there should have been news by now."""
+    if page.sent_at is None:
+        return []
+    waits = {**LOST_AFTER, PARKED: parent_wait + PARKED_MARGIN}
+    times = 1 << min(max(page.sends - 1, 0), 10)
+    longest = max(LONGEST, waits[PARKED])
+    return [
+        state
+        for state, wait in waits.items()
+        if page.counts[state] and now - page.sent_at >= min(wait * times, longest)
+    ]

@@ -1,0 +1,72 @@
+"""Reads the ids of a table's rows for a run, in the order in which the rows were made.
+
+`createdon` is indexed and never changes, so no row moves from one page to another while the run reads. Dataverse's link
+leads to the next page; it is kept, and may be refused later (how long it is good is not documented). Then the rows
+are read from the last one's `createdon` on: those of the same second are read twice, which does no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from ...dataverse.client import API, DataverseClient, Row
+from ...model.codes import Kind
+from ...model.entities import CREATED_ON, MODIFIED_ON, TABLES
+from ...model.errors import DataverseError
+from ...model.record import timestamp
+from .model import Progress, Scope
+from .page import PAGE
+
+log = logging.getLogger(__name__)
+
+#: Rows of one request: some pages, as they take few bytes and the sync reads them again.
+ROWS = 5 * PAGE
+#: What Dataverse will say of this query again: of a link, that it is too old.
+FOR_GOOD = frozenset({Kind.PERMANENT, Kind.CONFIGURATION, Kind.GONE, Kind.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Ids of rows, and where the next ones are: `link` is empty at the end of the table."""
+
+    ids: list[str]
+    since: str
+    link: str
+
+
+async def read(dataverse: DataverseClient, scope: Scope, table: str, at: Progress) -> Block:
+    """The next rows of a table. Raises DataverseError, of a kind in FOR_GOOD when the run can never go on."""
+    key = TABLES[table][1].key
+    rows, link = await _rows(dataverse, scope, table, at)
+    last = rows[-1].get(CREATED_ON) if rows else None
+    return Block([str(row[key]).lower() for row in rows], str(last or at.since), link)
+
+
+async def _rows(dataverse: DataverseClient, scope: Scope, table: str, at: Progress) -> tuple[list[Row], str]:
+    if at.link:
+        try:
+            return await dataverse.page(at.link, ROWS)
+        except DataverseError as error:
+            if error.kind not in FOR_GOOD:
+                raise
+            log.warning("run_link_refused table=%s since=%s %s", table, at.since, error)
+    return await dataverse.page(query(scope, table, at.since), ROWS)
+
+
+def query(scope: Scope, table: str, since: str = "") -> str:
+    """The query for the rows of a table that a scope lets through, those that were made at `since` first."""
+    source = TABLES[table][1]
+    conditions = [f"({scope.filter})"] if scope.filter else []
+    conditions += _within(CREATED_ON, scope.created) + _within(MODIFIED_ON, scope.changed)
+    conditions += [f"{CREATED_ON} ge {since}"] if since else []
+    chosen = f"&$filter={quote(' and '.join(conditions))}" if conditions else ""
+    order = quote(f"{CREATED_ON} asc,{source.key} asc")
+    return f"{API}/{source.entity_set}?$select={source.key},{CREATED_ON}&$orderby={order}{chosen}"
+
+
+def _within(column: str, between: tuple[datetime | None, datetime | None]) -> list[str]:
+    since, before = between
+    return [f"{column} {name} {timestamp(moment)}" for name, moment in (("ge", since), ("lt", before)) if moment]
