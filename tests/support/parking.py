@@ -1,20 +1,21 @@
 """Parked records in memory, with a hook after each step, and the queues and the Marketo beside them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from itertools import count
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from shared.azure.parked_rows import Note, NoteState, Parked
+from shared.azure.parked_rows import Note, Parked, child_of, note_of
+from shared.azure.parked_table import Store
 from shared.azure.service_bus import Outgoing
-from shared.azure.table import PAGE
-from shared.model.entities import ENTITIES, Entity
+from shared.config.settings import StorageSettings
+from shared.model.entities import ENTITIES
 from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import Record, decode
 from shared.sync.marketo_cache import Known
 from shared.sync.parking import Parking
+from tests.support.tables import Entity, FullTable
 from tests.support.values import NOON, guid
 
 EARLIER = NOON - timedelta(minutes=5)
@@ -38,88 +39,56 @@ async def crash() -> None:
     raise ConnectionError
 
 
-class MemoryStore:
-    """The table in memory, with its etags, and a hook after each step: there another instance may act."""
+class Steps:
+    """A store whose table is in memory, with a hook after each of its steps: there another instance may act."""
 
     def __init__(self, log: list[str]) -> None:
-        self.parked: dict[tuple[str, str], Parked] = {}
-        self.notes_: dict[Parent, Note] = {}
+        self.table = FullTable()
         self.log = log
         self.after: dict[str, Callable[[], Awaitable[Any]]] = {}
-        self._etags = map(str, count(1))
+        self._store = Store(StorageSettings.model_construct(), self.table)
+
+    @property
+    def parked(self) -> list[Parked]:
+        """What waits, in the order of the table."""
+        rows = [Entity(*found) for (_, key), found in sorted(self.table.rows.items()) if not key.startswith("!")]
+        parents = [Parent(row["PartitionKey"], "", row["RowKey"].partition("|")[0]) for row in rows]
+        return [child_of(parent, row) for parent, row in zip(parents, rows, strict=True)]
+
+    @property
+    def notes_(self) -> dict[Parent, Note]:
+        """The notes of parents."""
+        notes = [note_of(Entity(*found)) for (_, key), found in self.table.rows.items() if key.startswith("!")]
+        return {note.parent: note for note in notes}
 
     async def did(self, step: str) -> None:
         self.log.append(step)
         if act := self.after.pop(step, None):
             await act()
 
-    def _write(self, note: Note) -> str:
-        self.notes_[note.parent] = replace(note, etag=next(self._etags))
-        return self.notes_[note.parent].etag
-
-    async def park(self, parked: Iterable[Parked], next_check: datetime, others: Iterable[Parent] = ()) -> None:
-        for p in parked:
-            self.parked[p.parent.entity, p.row_key] = replace(p, etag=next(self._etags))
-        for parent in [*(p.parent for p in parked), *others]:
-            first = Note(parent, next_check, next_check, state=NoteState.UNASKED)
-            self._write(self.notes_.get(parent, first))
-        await self.did("park")
-
     async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
-        found = sorted(key for key, p in self.parked.items() if p.parent == parent)
+        pages = self._store.children(parent)
+        first = await anext(pages, [])
         await self.did("children")
-        for start in range(0, len(found), PAGE):
-            yield [self.parked[key] for key in found[start : start + PAGE] if key in self.parked]
+        yield first
+        async for page in pages:
+            yield page
 
-    async def remove(self, parked: Iterable[Parked]) -> None:
-        for p in parked:
-            assert p.etag, "read from the table, so it has one"
-            if self.parked.get((p.parent.entity, p.row_key)) == p:
-                del self.parked[p.parent.entity, p.row_key]
-        await self.did("remove")
+    def __getattr__(self, name: str) -> Any:
+        work = getattr(self._store, name)
+        if name in ("due", "waited_for"):
+            return work
 
-    async def notes(self, parents: Collection[Parent]) -> dict[Parent, Note]:
-        found = {p: self.notes_[p] for p in parents if p in self.notes_}
-        await self.did("notes")
-        return found
+        async def step(*given: Any) -> Any:
+            found = await work(*given)
+            await self.did(name)
+            return found
 
-    async def waited_for(self, entity: str, ids: Collection[str]) -> dict[str, Note]:
-        return {p.id: note for p, note in self.notes_.items() if p.entity == entity and p.id in ids}
-
-    async def leave(self, note: Note) -> str:
-        etag = self._write(note)
-        await self.did("leave")
-        return etag
-
-    async def forget(self, parent: Parent, etag: str) -> None:
-        if parent in self.notes_ and self.notes_[parent].etag == etag:
-            del self.notes_[parent]
-        await self.did("forget")
-
-    async def put(self, notes: Iterable[Note]) -> None:
-        for note in notes:
-            self._write(note)
-        await self.did("put")
-
-    async def replace(self, notes: Collection[Note]) -> dict[Parent, str]:
-        known = {n.parent: n.etag for n in self.notes_.values()}
-        etags = {note.parent: self._write(note) for note in notes if known.get(note.parent) == note.etag}
-        await self.did("replace")
-        return etags
-
-    async def unmark(self, parents: Iterable[Parent]) -> None:
-        for parent in parents:
-            self.notes_.pop(parent, None)
-        await self.did("unmark")
-
-    async def due(self, entity: str, now: datetime) -> AsyncIterator[list[Note]]:
-        due = [r for r in self.notes_.values() if r.parent.entity == entity and r.next_check <= now]
-        if due:
-            yield due
+        return step
 
 
 class MemoryBus:
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Steps) -> None:
         self.sent: list[Outgoing] = []
         self.store = store
 
@@ -139,7 +108,7 @@ class Marketo:
     def __init__(self) -> None:
         self.there, self.asked = dict[str, int](), list[int]()
 
-    async def find(self, _entity: Entity, keys: Sequence[str]) -> dict[str, int]:
+    async def find(self, _entity: Any, keys: Sequence[str]) -> dict[str, int]:
         self.asked.append(len(keys))
         return {key: self.there[key] for key in keys if key in self.there}
 
@@ -148,7 +117,7 @@ class World:
     def __init__(self, wait: float = WAIT) -> None:
         self.now = NOON
         self.log: list[str] = []
-        self.store = MemoryStore(self.log)
+        self.store: Any = Steps(self.log)
         self.bus = MemoryBus(self.store)
         self.marketo: Any = Marketo()
         self.known = Known(clock=lambda: 0.0)

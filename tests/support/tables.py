@@ -2,19 +2,20 @@
 
 import operator
 import re
+from ast import literal_eval
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from azure.data.tables import TableEntity
 
-from shared.azure.table import TRANSACTION, Row, Step, Table
+from shared.azure.table import PAGE, TRANSACTION, Row, Step, Table
 from shared.model.errors import StorageUnavailableError
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq, "ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt,
 }  # fmt: skip
-COMPARISON = re.compile(r"(\w+) (eq|ge|gt|le|lt) (@?\w+)")
+COMPARISON = re.compile(r"(\w+) (eq|ge|gt|le|lt) (@?\w+|'[^']*')")
 
 
 class Entity(TableEntity):
@@ -46,15 +47,15 @@ class FullTable(Table):
     async def pages(
         self, query: str, parameters: Mapping[str, Any], *, select: Sequence[str] | None = None
     ) -> AsyncIterator[list[Any]]:
-        """Yield what a query finds, as one page, with the columns that were asked for."""
+        """Yield what a query finds, by pages, with the columns that were asked for."""
         self._reach("pages")
         found = [
             Entity({name: value for name, value in row.items() if not select or name in select}, version)
             for _, (row, version) in sorted(self.rows.items())
             if _matches(query, parameters, row)
         ]
-        if found:
-            yield found
+        for start in range(0, len(found), PAGE):
+            yield found[start : start + PAGE]
 
     async def insert(self, row: Row) -> str:
         """Create a row that is not there."""
@@ -74,7 +75,8 @@ class FullTable(Table):
     async def delete(self, row: Row) -> None:
         """Delete a row."""
         self._reach("delete")
-        self.rows.pop(_key(row), None)
+        if self._is(row, row.get("etag")):
+            del self.rows[_key(row)]
 
     async def transact(self, steps: Sequence[Step]) -> list[str] | None:
         """Do all of it or nothing."""
@@ -118,7 +120,7 @@ def _matches(query: str, parameters: Mapping[str, Any], row: Row) -> bool:
     """Evaluate the comparisons of a query, which are joined with and, or and brackets."""
 
     def holds(match: re.Match[str]) -> str:
-        value = parameters[match[3][1:]] if match[3].startswith("@") else int(match[3])
+        value = parameters[match[3][1:]] if match[3].startswith("@") else literal_eval(match[3])
         return str(match[1] in row and COMPARISONS[match[2]](row[match[1]], value))
 
     return bool(eval(COMPARISON.sub(holds, query)))  # noqa: S307  (True, False, and, or, brackets)

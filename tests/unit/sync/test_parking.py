@@ -20,8 +20,8 @@ async def test_a_child_is_parked_before_anything_else_and_the_request_is_noted_l
 
 async def test_a_child_is_kept_under_the_parent_it_waits_for_with_all_that_travels_with_it(world: World) -> None:
     await world.park(child(correlation_id="c", attempt=3, requested=True), parents=(USER, COMPANY))
-    (kept,) = world.store.parked.values()
-    assert kept.parent == COMPANY
+    (kept,) = world.store.parked
+    assert (kept.parent.entity, kept.parent.id) == ("company", COMPANY.id)
     assert kept.entity == "person"
     assert kept.record == child(correlation_id="c", attempt=3, requested=True, parked_since=NOON)
 
@@ -51,8 +51,8 @@ async def test_released_children_go_to_their_queue_as_they_were(world: World) ->
     await world.park(waiting)
     assert await world.release() == 1
     assert world.bus.take("person") == [replace(waiting, released=True)]
-    assert world.store.parked == {}
-    assert world.store.notes_ == {}
+    assert not world.store.parked
+    assert not world.store.notes_
 
 
 async def test_a_parent_takes_its_note_away_first_and_removes_children_only_when_they_are_sent(world: World) -> None:
@@ -68,7 +68,7 @@ async def test_a_parent_that_changes_by_itself_releases_children_too_and_its_not
     world.log.clear()
     assert await world.release(requested=False) == 1
     assert world.log[-5:] == LEAVING
-    assert world.store.notes_ == {}
+    assert not world.store.notes_
 
 
 async def test_a_parent_that_nobody_waits_for_costs_no_look_and_children_of_others_stay(world: World) -> None:
@@ -107,7 +107,7 @@ async def test_the_timer_releases_in_its_time_what_the_parents_sync_did_not(worl
     world.now += timedelta(seconds=1)
     assert await world.check() == {"checked": 1, "released": 1, "expired": 0}
     assert [r.id for r in world.bus.take("person")] == [child().id]
-    assert world.store.notes_ == {}
+    assert not world.store.notes_
     assert world.known.id_of("company", COMPANY.id) == 5
 
 
@@ -150,7 +150,7 @@ async def test_children_that_have_waited_too_long_get_a_last_look_and_younger_on
     assert (await world.check())["expired"] == 1
     (leaving,) = world.bus.take("person")
     assert leaving == child(10, parked_since=NOON, released=True)
-    assert [p.record.id for p in world.store.parked.values()] == [child(11).id]
+    assert [p.record.id for p in world.store.parked] == [child(11).id]
     assert world.store.notes_[COMPANY].since == NOON + timedelta(seconds=WAIT - 10)
 
 
@@ -158,5 +158,5 @@ async def test_a_parent_that_nobody_waits_for_any_more_is_forgotten(world: World
     await world.park(child())
     world.now += timedelta(seconds=WAIT)
     assert (await world.check())["expired"] == 1
-    assert world.store.parked == {}
-    assert world.store.notes_ == {}
+    assert not world.store.parked
+    assert not world.store.notes_

@@ -42,7 +42,7 @@ async def test_what_is_linked_later_stays_when_its_parent_will_not_come_and_leav
     assert len(world.bus.take("company")) == 1
     await world.give_up()
     assert world.bus.sent == []
-    assert [p.linked_later for p in world.store.parked.values()] == [True]
+    assert [p.linked_later for p in world.store.parked] == [True]
     assert await world.release(requested=False) == 1
     assert world.bus.take("person") == [replace(child(10, released=True), first_seen=NOON)], (
         "it is in Marketo: nothing is counted against it"

@@ -99,7 +99,7 @@ async def test_a_child_that_must_wait_again_while_it_is_being_released_is_not_lo
 
     world.store.after["send"] = other_instance
     await world.release()
-    assert [p.record.id for p in world.store.parked.values()] == [child(10).id]
+    assert [p.record.id for p in world.store.parked] == [child(10).id]
     await assert_all_leave(world, child(10))
 
 

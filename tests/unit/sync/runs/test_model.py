@@ -40,7 +40,7 @@ def test_a_scope_without_sense_is_refused(tables: tuple[str, ...]) -> None:
         new_run(RunKind.INITIAL_SYNC, Scope(tables), NOON, unique="abcd")
 
 
-@pytest.mark.parametrize("state", [RunState.PAUSED, *FINAL])
+@pytest.mark.parametrize("state", [RunState.PAUSED, *sorted(FINAL)])
 def test_the_same_command_twice_changes_nothing(state: RunState) -> None:
     once = a_run().to(state, NOON)
     assert once.to(state, LATER) == once
@@ -53,7 +53,7 @@ def test_a_paused_run_goes_on_or_ends() -> None:
     assert (cancelled.ended_at, cancelled.reason) == (LATER, "it was the wrong filter")
 
 
-@pytest.mark.parametrize("state", FINAL)
+@pytest.mark.parametrize("state", sorted(FINAL))
 @pytest.mark.parametrize("wanted", [RunState.RUNNING, RunState.PAUSED])
 def test_what_is_over_stays_over(state: RunState, wanted: RunState) -> None:
     with pytest.raises(RunRefusedError, match=state):
