@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from shared.cli.main import parser
 from shared.cli.peek import Place
 from shared.model.errors import MsiSyncError
 from shared.model.record import Record, encode
+from tests.support.commands import shown
 
 
 @pytest.fixture
@@ -40,12 +40,6 @@ async def run(context: Context, line: str) -> Result:
     given = parser().parse_args(["dead-letters", *line.split()])
     result: Result = await given.command.run(context, given, Console(quiet=True))
     return result
-
-
-def shown(result: Result) -> str:
-    text = StringIO()
-    result.show(Console(file=text, width=200))
-    return text.getvalue()
 
 
 async def numbers(broker: Letters, **place: Any) -> list[int]:

@@ -20,6 +20,7 @@ from shared.cli.context import Context
 from shared.cli.main import parser
 from shared.dataverse.client import DataverseClient
 from shared.model.errors import ConfigurationError, DataverseError
+from tests.support.commands import shown
 from tests.support.settings import QUEUE_NAMES
 
 SEND = "Endpoint=sb://contoso-sync.servicebus.windows.net/;SharedAccessKeyName=dataverse-send;SharedAccessKey=a2V5PT0="
@@ -109,12 +110,6 @@ async def admin() -> AsyncIterator[Admin]:
 async def registered(admin: Admin) -> Admin:
     await admin.apply()
     return admin
-
-
-def shown(result: Result, width: int = 200) -> str:
-    text = StringIO()
-    result.show(Console(file=text, width=width))
-    return text.getvalue()
 
 
 # -- from nothing -------------------------------------------------------------------------------------------------

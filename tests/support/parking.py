@@ -68,7 +68,7 @@ class Steps:
 
     async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
         pages = self._store.children(parent)
-        first = await anext(pages, [])
+        first: list[Parked] = await anext(pages, [])
         await self.did("children")
         yield first
         async for page in pages:

@@ -1,6 +1,5 @@
 """`msisync lifecycle release`: the brake is lifted when everything that it has stopped has gone, and not before."""
 
-import io
 from argparse import Namespace
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +11,7 @@ from shared.cli.command import Exit, Result
 from shared.cli.main import parser
 from shared.cli.output import Console
 from shared.sync.delete_brake import KIND
+from tests.support.commands import shown
 from tests.support.state import SharedState
 
 ON = {"slots": {}, "on": "2026-03-04T11:58:00.000Z", "limit": 500, "stopped": 41}
@@ -34,10 +34,7 @@ class World:
         given = parser().parse_args(["lifecycle", "release", *line.split()])
         context: Any = SimpleNamespace(state=self.state)
         result = await lifecycle.release(context, given, Console(quiet=True))
-        shown = Console(file=io.StringIO(), width=200)
-        result.show(shown)
-        assert isinstance(shown.file, io.StringIO)
-        return result, shown.file.getvalue()
+        return result, shown(result)
 
     @property
     def is_on(self) -> bool:
@@ -52,30 +49,30 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 async def test_what_the_brake_has_stopped_goes_confirmed_and_the_brake_is_lifted(world: World) -> None:
-    result, shown = await world.run("person --apply")
+    result, text = await world.run("person --apply")
     assert (result.exit, result.data["lifted"], world.is_on) == (Exit.OK, True, False)
     ((given, confirms),) = world.asked
     assert (given.entity, given.code, given.apply, given.again, confirms) == ("person", "DeleteBrake", True, True, True)
-    assert "The brake on deletions of person is lifted." in shown
+    assert "The brake on deletions of person is lifted." in text
 
 
 @pytest.mark.parametrize("left", [Exit.ATTENTION, Exit.FAILED])
 async def test_while_some_are_left_the_brake_stays_on(world: World, left: Exit) -> None:
     world.replayed = Result(left, {"selected": 41, "went": 20}, lambda _: None)
-    result, shown = await world.run("person --apply --max 20")
+    result, text = await world.run("person --apply --max 20")
     assert (result.exit, result.data["lifted"], world.is_on) == (left, False, True)
-    assert "deletions of person have stopped at 2026-03-04 11:58 UTC" in shown
+    assert "deletions of person have stopped at 2026-03-04 11:58 UTC" in text
 
 
 async def test_a_dry_run_changes_nothing_and_says_that_there_is_something_to_do(world: World) -> None:
     world.replayed = Result(Exit.OK, {"selected": 0, "went": 0}, lambda _: None)
-    result, shown = await world.run("person")
+    result, text = await world.run("person")
     assert (result.exit, result.data["brake"]["stopped"], world.is_on) == (Exit.ATTENTION, 41, True)
-    assert "msisync lifecycle release person --apply" in shown
+    assert "msisync lifecycle release person --apply" in text
 
 
 async def test_of_an_entity_whose_brake_is_not_on_there_is_nothing_to_release(world: World) -> None:
     world.replayed = Result(Exit.OK, {"selected": 0, "went": 0}, lambda _: None)
-    result, shown = await world.run("sales-person --apply")
+    result, text = await world.run("sales-person --apply")
     assert (result.exit, result.data["brake"], result.data["entity"]) == (Exit.OK, None, "sales_person")
-    assert "not on" in shown
+    assert "not on" in text

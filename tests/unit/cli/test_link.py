@@ -1,6 +1,5 @@
 """`msisync link`: what it allows and refuses, what it writes, and what it sends afterwards."""
 
-import io
 import json
 import time
 from argparse import Namespace
@@ -24,6 +23,7 @@ from shared.model.record import Record
 from shared.sync import lease
 from shared.sync.lease import Lease
 from shared.sync.matches import Match
+from tests.support.commands import shown
 from tests.support.values import guid
 from tests.support.vendors import Vendors
 
@@ -110,9 +110,7 @@ class World(Vendors):
         context: Any = SimpleNamespace(settings=settings, marketo=itself, state=self.state)
         given = parser((link.COMMAND,)).parse_args(["link", *words])
         result = await link.COMMAND.run(context, given, Console(quiet=True))
-        shown = io.StringIO()
-        result.show(Console(file=shown, highlight=False, width=200))
-        return result, shown.getvalue()
+        return result, shown(result)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`msisync pause` and `resume`: what they set at the broker, what they leave alone, and what they say."""
 
-import io
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +12,7 @@ from shared.cli.command import Result
 from shared.cli.main import parser
 from shared.cli.pause import PAUSE, RESUME
 from shared.model.entities import ENTITIES
+from tests.support.commands import shown
 from tests.support.queues import QUEUES
 
 FIVE = ["sellers", "companies", "persons", "deals", "roles"]
@@ -49,9 +49,7 @@ class Broker:
         given = parser((PAUSE, RESUME)).parse_args(line.split())
         context: Any = SimpleNamespace(settings=SimpleNamespace(queues=QUEUES), bus_administration=self)
         result = await given.command.run(context, given, Console(quiet=True))
-        shown = io.StringIO()
-        result.show(Console(file=shown, highlight=False, width=200))
-        return result, shown.getvalue()
+        return result, shown(result)
 
     @property
     def paused(self) -> list[str]:

@@ -1,6 +1,5 @@
 """`msisync lifecycle preview`: what it reads, says and lists, and what its exit code means."""
 
-import io
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +14,7 @@ from shared.cli.main import parser
 from shared.model.codes import Kind
 from shared.model.errors import ConfigurationError, DataverseError
 from shared.sync.preview import Fate, Foreseen
+from tests.support.commands import shown
 from tests.support.values import guid
 
 
@@ -60,9 +60,7 @@ class World:
         context: Any = SimpleNamespace(config=config, dataverse=itself, metadata=None, marketo=None)
         given = parser((preview.COMMAND,)).parse_args(["lifecycle", "preview", *words])
         result = await preview.COMMAND.run(context, given, Console(quiet=True))
-        shown = io.StringIO()
-        result.show(Console(file=shown, highlight=False, width=200))
-        return result, shown.getvalue()
+        return result, shown(result)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`msisync resync`: which records it sends, in which messages, what it only shows, and what it refuses."""
 
-import io
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from shared.cli.main import parser
 from shared.cli.resync import COMMAND, marketo_calls
 from shared.model.errors import BrokerUnavailableError, ConfigurationError, MsiSyncError, StorageUnavailableError
 from shared.model.record import Record, decode
+from tests.support.commands import shown
 from tests.support.values import guid
 
 
@@ -73,9 +73,7 @@ class World:
         )
         given = parser((COMMAND,)).parse_args(["resync", *words])
         result = await COMMAND.run(context, given, Console(quiet=True))
-        shown = io.StringIO()
-        result.show(Console(file=shown, highlight=False, width=200))
-        return result, shown.getvalue()
+        return result, shown(result)
 
     def records(self) -> list[Record]:
         return [record for message in self.sent for record in decode(message.body, str(message.session))]

@@ -1,6 +1,5 @@
 """`msisync write-back run`: which run it asks for, what it prints, and what its exit code says."""
 
-import io
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from shared.cli.command import Exit, Result
 from shared.cli.main import parser
 from shared.model.errors import MsiSyncError, StorageUnavailableError
 from shared.write_back.results import Run
+from tests.support.commands import shown
 
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
 
@@ -54,10 +54,8 @@ async def run(monkeypatch: pytest.MonkeyPatch, work: Work, *words: str) -> tuple
     monkeypatch.setattr(write_back, "_write_back", lambda *_: work)
     context: Any = SimpleNamespace()
     given = parser().parse_args(["write-back", "run", *words])
-    result = await given.command.run(context, given, Console(file=io.StringIO(), quiet=True))
-    console = Console(file=io.StringIO(), width=200)
-    result.show(console)
-    return result, console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    result = await given.command.run(context, given, Console(quiet=True))
+    return result, shown(result)
 
 
 @pytest.mark.parametrize(
@@ -79,25 +77,25 @@ async def test_every_refused_row_is_listed_with_its_code(monkeypatch: pytest.Mon
     done = a_run(read=1000, differing=1000, written=988, complete=True)
     for number in range(12):
         done.refuse("contact", f"row {number}", "0x80040265", "a plug-in [says] no")
-    result, shown = await run(monkeypatch, Work(done))
+    result, text = await run(monkeypatch, Work(done))
     assert result.exit == Exit.ATTENTION
     (data,) = result.data["runs"]
     assert (data["written"], data["failed"], len(data["failures"])) == (988, 12, 12)
     assert data["failures"][0] == {
         "table": "contact", "id": "row 0", "code": "0x80040265", "message": "a plug-in [says] no",
     }  # fmt: skip
-    assert "contact row 0: 0x80040265 a plug-in [says] no" in shown
-    assert "and 2 more" in shown
+    assert "contact row 0: 0x80040265 a plug-in [says] no" in text
+    assert "and 2 more" in text
 
 
 @pytest.mark.parametrize(
     ("facts", "code"), [({"error": "603: no"}, Exit.FAILED), ({"unfit": 1}, Exit.ATTENTION), ({}, Exit.OK)]
 )
 async def test_the_exit_code_tells_it(monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], code: Exit) -> None:
-    result, shown = await run(monkeypatch, Work(a_run(**facts)), "--dry-run")
+    result, text = await run(monkeypatch, Work(a_run(**facts)), "--dry-run")
     assert result.exit == code
-    assert "Nothing was written" in shown
-    assert str(facts.get("error", "")) in shown
+    assert "Nothing was written" in text
+    assert str(facts.get("error", "")) in text
 
 
 async def test_a_second_run_and_a_storage_that_is_away_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
