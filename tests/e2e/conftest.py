@@ -7,7 +7,7 @@ import pytest
 
 from emulators.dataverse.seeding import fixed_id
 from emulators.marketo.switches import Switches
-from local.harness import Rows, System, running_system
+from local.harness import Made, Rows, System, running_system
 from local.harness.secrets import secrets_in_logs
 from local.parts import MarketoLimits
 from local.world import words
@@ -83,3 +83,14 @@ async def system(shared_system: System) -> AsyncIterator[System]:
 def rows() -> Rows:
     """Rows of Dynamics that a test makes; none at first."""
     return Rows()
+
+
+async def persons(system: System, count: int = 12) -> list[Made]:
+    """So many contacts of an account that is in Marketo already."""
+    rows = Rows()
+    account = rows.account(rows.user())
+    await system.save(rows, account)
+    await system.synced(account)
+    made = [rows.contact(account) for _ in range(count)]
+    await system.seed(rows)
+    return made

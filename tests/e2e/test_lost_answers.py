@@ -10,21 +10,11 @@ from typing import Any
 
 import pytest
 
-from local.harness import Made, Rows, System, eventually
+from local.harness import Made, System, eventually
 from local.harness.showing import show, way_to
+from tests.e2e.conftest import persons
 
 LEADS = "/rest/v1/leads.json"
-
-
-async def persons(system: System, count: int) -> list[Made]:
-    """So many contacts of an account that is in Marketo already."""
-    rows = Rows()
-    account = rows.account(rows.user())
-    await system.save(rows, account)
-    await system.synced(account)
-    made = [rows.contact(account) for _ in range(count)]
-    await system.seed(rows)
-    return made
 
 
 async def struck(system: System) -> None:

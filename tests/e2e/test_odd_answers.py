@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from local.harness import DeadLetter, Made, Rows, System, eventually
+from local.harness import DeadLetter, System, eventually
+from tests.e2e.conftest import persons
 
 LEADS = "/rest/v1/leads.json"
 
@@ -13,17 +14,6 @@ async def letters(system: System) -> list[DeadLetter]:
     """Look at the dead letters, and let what waits for its next try come at once."""
     await system.broker.hurry(system.broker.queue("person"))
     return list(await system.broker.dead_letters())
-
-
-async def persons(system: System, count: int = 12) -> list[Made]:
-    """So many contacts of an account that is in Marketo already."""
-    rows = Rows()
-    account = rows.account(rows.user())
-    await system.save(rows, account)
-    await system.synced(account)
-    made = [rows.contact(account) for _ in range(count)]
-    await system.seed(rows)
-    return made
 
 
 async def test_a_record_whose_status_nobody_knows_is_a_dead_letter_in_the_end(system: System) -> None:

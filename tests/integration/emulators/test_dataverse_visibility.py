@@ -117,14 +117,20 @@ async def test_a_row_that_the_role_hides(api: Running, control: httpx.AsyncClien
     assert (await api.call("GET", f"contacts({ANNA})?$select=lastname")).json()["lastname"] == "Berg"
 
 
+def register_synchronous_steps(api: Running) -> list[dict[str, Any]]:
+    """Steps of contacts that post within the transaction. Gives their rows."""
+    rows = registration("contact")
+    for step in rows["sdkmessageprocessingstep"]:
+        step["mode"] = 0
+    seed(api.environment, rows)
+    return rows["sdkmessageprocessingstep"]
+
+
 async def test_a_notification_that_is_posted_before_its_transaction_commits(
     api: Running, control: httpx.AsyncClient, queues: RecordingQueues
 ) -> None:
-    steps = registration("contact")
-    for step in steps["sdkmessageprocessingstep"]:
-        step["mode"] = 0
-    seed(api.environment, steps)
-    assert steps["sdkmessageprocessingstep"][0]["_sdkmessageid_value"] == message_id("Create")
+    steps = register_synchronous_steps(api)
+    assert steps[0]["_sdkmessageid_value"] == message_id("Create")
     await switch(control, commit_gate="commit")
     creating = asyncio.ensure_future(api.call("POST", "contacts", NEW))
     (await control.get("/gates/commit/held")).raise_for_status()
@@ -141,10 +147,7 @@ async def test_a_notification_that_is_posted_before_its_transaction_commits(
 async def test_an_update_before_its_commit_shows_the_values_of_before(
     api: Running, control: httpx.AsyncClient, queues: RecordingQueues
 ) -> None:
-    steps = registration("contact")
-    for step in steps["sdkmessageprocessingstep"]:
-        step["mode"] = 0
-    seed(api.environment, steps)
+    register_synchronous_steps(api)
     await switch(control, commit_gate="commit")
     updating = asyncio.ensure_future(api.call("PATCH", f"contacts({ANNA})", {"jobtitle": "CTO"}))
     (await control.get("/gates/commit/held")).raise_for_status()

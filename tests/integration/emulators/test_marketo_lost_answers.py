@@ -34,6 +34,14 @@ async def executing(marketo: Marketo) -> int:
     return int((await marketo.control.get("/limits")).json()["executing"])
 
 
+async def lose_an_answer(marketo: Marketo) -> None:
+    """A call whose connection breaks, and which a gate holds in Marketo."""
+    await marketo.fault("hold", gate="call", path=LEADS)
+    await marketo.fault("reset", when="during", path=LEADS)
+    with pytest.raises(httpx.TransportError):
+        await marketo.sync("leads", PERSON, **BY_PERSON)
+
+
 @pytest.mark.parametrize("lost", [{"kind": "reset"}, {"kind": "status", "status": 504}, {"kind": "malformed"}])
 async def test_a_call_whose_answer_is_lost_is_carried_out_later(marketo: Marketo, lost: dict[str, Any]) -> None:
     await marketo.fault("hold", gate="call", path=LEADS)
@@ -50,10 +58,7 @@ async def test_a_call_whose_answer_is_lost_is_carried_out_later(marketo: Marketo
 
 
 async def test_who_sends_again_too_early_creates_the_person_twice(marketo: Marketo) -> None:
-    await marketo.fault("hold", gate="call", path=LEADS)
-    await marketo.fault("reset", when="during", path=LEADS)
-    with pytest.raises(httpx.TransportError):
-        await marketo.sync("leads", PERSON, **BY_PERSON)
+    await lose_an_answer(marketo)
     await held(marketo)
     query = {"filterType": "externalPersonId", "filterValues": "p"}
     assert (await marketo.get("leads", **query))["result"] == []
@@ -65,10 +70,7 @@ async def test_who_sends_again_too_early_creates_the_person_twice(marketo: Marke
 
 
 async def test_who_waits_for_the_first_call_finds_the_person(marketo: Marketo) -> None:
-    await marketo.fault("hold", gate="call", path=LEADS)
-    await marketo.fault("reset", when="during", path=LEADS)
-    with pytest.raises(httpx.TransportError):
-        await marketo.sync("leads", PERSON, **BY_PERSON)
+    await lose_an_answer(marketo)
     await let_go(marketo)
     assert (await marketo.sync("leads", PERSON, **BY_PERSON))["result"][0]["status"] == "updated"
     assert await stored(marketo) == 1
