@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -114,8 +115,8 @@ class ActivityLog:
         self.add(lead["id"], DELETE_LEAD, primary=name)
 
     def merged(self, winner: Record, losers: Iterable[Record]) -> None:
-        """Log that a lead has taken others in."""
-        ids = ",".join(str(loser["id"]) for loser in losers)
+        """Log that a lead has taken others in. Their ids are a list in JSON (Adobe Experience Platform's mapping)."""
+        ids = json.dumps([loser["id"] for loser in losers], separators=(",", ":"))
         attributes = {"Merge IDs": ids, "Merge Source": "Marketo", "Merged in Sales": "false", "Master Updated": "true"}
         self.add(winner["id"], MERGE_LEADS, primary=str(winner["id"]), attributes=attributes)
 

@@ -43,24 +43,21 @@ class ByHand:
     creates: bool
     now: Callable[[], datetime]
 
+    async def gone(self, losers: Collection[str], deleted: Collection[str]) -> None:
+        """These of Marketo's ids lead to nobody any more: their persons were merged into others, or deleted."""
+        await gone_persons.tell(self.state, {int(id_) for id_ in (*losers, *deleted)})
+        if deleted:
+            named = ",".join(sorted(deleted, key=int)[:NAMED])
+            log.info("deleted_in_marketo persons=%d marketo_ids=%s", len(deleted), named)
+
     async def merged(self, ids: Collection[str], persons: Mapping[str, Mapping[str, Any]], deadline: float) -> None:
-        """These of Marketo's ids were part of merges. `persons`: those that are left, by the GUID in their key."""
-        if not ids:
-            return
-        await gone_persons.tell(self.state, {int(id_) for id_ in ids})
+        """Others were merged into the persons with these of Marketo's ids. `persons`: by the GUID in their key."""
         left = {guid: person["id"] for guid, person in persons.items() if str(person["id"]) in ids}
         found = await self.rows.find(left, dict.fromkeys(self.tables, ()), deadline) if left else {}
         for table, guid in found:
             log.info("merged_in_marketo table=%s id=%s marketo_id=%s", table, guid, left[guid])
         # Their children follow: the roles of a person have its id.
         await self._sync(Record(table, guid, self.now(), filter_changed=True) for table, guid in found)
-
-    async def deleted(self, ids: Collection[str]) -> None:
-        """These persons were deleted, by whomever."""
-        await gone_persons.tell(self.state, {int(id_) for id_ in ids})
-        if ids:
-            named = ",".join(sorted(ids, key=int)[:NAMED])
-            log.info("deleted_in_marketo persons=%d marketo_ids=%s", len(ids), named)
 
     async def missing(self, table: str, ids: Sequence[str]) -> None:
         """These rows have no person."""

@@ -40,7 +40,9 @@ _ANSWERED = _BAD_TOKEN | _NO_SUCH_FIELD | {"603"}
 
 #: The type of a deletion, the only one whose stream is not asked for by type (marketo.md 6.1).
 DELETE_LEAD = 37
-_ID = re.compile(r"[1-9][0-9]{0,17}")
+#: The attribute of a merge that names the persons that are gone.
+MERGE_IDS = "Merge IDs"
+_ID = re.compile(r"\b[1-9][0-9]{0,17}\b")
 
 Values = Mapping[str, Any]
 Cursors = Mapping[str, Mapping[str, str]]
@@ -80,8 +82,8 @@ class Changed:
 
     `is_over`: whether the time is up in which pages are read.
 
-    `merged`: those of them that a merge names, as the one that is left or as one that is gone. `deleted`: ids of
-    persons that were deleted, which are not among the others.
+    `merged`: those of them that others were merged into. `losers`, `deleted`: ids of persons that are gone, by a merge
+    or a deletion; they are not among the others.
 
     `cursors`: where each stream goes on once these are written. `lost`: the token was none, so some may be missing.
     """
@@ -90,6 +92,7 @@ class Changed:
     is_over: Callable[[], bool]
     ids: set[str] = field(default_factory=set)
     merged: set[str] = field(default_factory=set)
+    losers: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     cursors: dict[str, dict[str, str]] = field(default_factory=dict)
     more: bool = False
@@ -103,9 +106,8 @@ class Changed:
             return
         self.ids.add(person)
         if merges and type_ == merges:
-            ids = {person, *_merged(entry)}
-            self.ids |= ids
-            self.merged |= ids
+            self.merged.add(person)
+            self.losers |= _losers(entry)
 
 
 @dataclass(frozen=True)
@@ -204,14 +206,10 @@ def _streams(plan: Plan) -> dict[str, str]:
     }
 
 
-def _merged(entry: Mapping[str, Any]) -> set[str]:
-    """The ids in the attributes of a merge.
-
-    Which of them names whom is not documented. So all of them count; who is left shows when they are read.
-    """
+def _losers(entry: Mapping[str, Any]) -> set[str]:
+    """Who was merged away: a list of ids in JSON, by Adobe Experience Platform's mapping of activity 32."""
     attributes = entry.get("attributes") or []
-    texts = [entry.get("primaryAttributeValue"), *(each.get("value") for each in attributes)]
-    return {part.strip() for text in texts for part in str(text).split(",") if _ID.fullmatch(part.strip())}
+    return {id_ for each in attributes if each.get("name") == MERGE_IDS for id_ in _ID.findall(str(each.get("value")))}
 
 
 def _counts(entry: Mapping[str, Any]) -> bool:

@@ -195,6 +195,8 @@ class WriteBack:
             )
             if plan.logged and not tells and not self.dry_run:
                 plan = await self.plans.without_changes(plan)
+            if not self.dry_run:
+                await self.by_hand.gone(changed.losers, changed.deleted)
             for part in chunked(sorted(changed.ids), SLICE):
                 persons = await self.persons.by("id", part, plan, self._last_moment)
                 await self._writer.find_and_write(run, plan, persons, self._last_moment)
@@ -209,7 +211,6 @@ class WriteBack:
 
     async def _past(self, changed: Changed) -> None:
         """What these pages have named is done."""
-        await self.by_hand.deleted(changed.deleted)
         looks_for_rows = self.by_hand.creates and bool(changed.deleted)
         if changed.lost or looks_for_rows:
             await self.sweeps.ask(missing=looks_for_rows)

@@ -82,7 +82,7 @@ async def test_a_merged_person_is_gone_and_the_merger_is_logged(marketo: Marketo
     kinds = {kind["name"]: kind["id"] for kind in (await marketo.get("activities/types"))["result"]}
     ((entry,),) = await pages(marketo, "activities", activityTypeIds=kinds["Merge Leads"])
     assert entry["leadId"] == winner
-    assert {"name": "Merge IDs", "value": str(loser)} in entry["attributes"]
+    assert {"name": "Merge IDs", "value": f"[{loser}]"} in entry["attributes"]
     assert await tell(marketo, "/merge", {"winner": {"id": winner}, "losers": [{"id": winner}]}) == 400
 
 
