@@ -59,6 +59,10 @@ class Switches(BaseModel):
     )
     hidden_rows: list[str] = Field(default=[], description="ids of rows that nobody may read")
     no_bulk: list[str] = Field(default=[], description="tables without CreateMultiple and UpdateMultiple")
+    no_change_tracking: list[str] = Field(default=[], description="tables with ChangeTrackingEnabled off")
+    change_tracking_days: float = Field(
+        default=7.0, description="ExpireChangeTrackingInDays of the organisation: how long a delta link is good for"
+    )
     commit_gate: str = Field(
         default="", description="gate at which transactions with synchronous steps wait between post and commit"
     )
@@ -151,7 +155,7 @@ class Environment:
         self.faults: list[Fault] = []
         self._clock = clock
         self._users: dict[str, _Usage] = {}
-        self._schema_switches: tuple[Any, ...] = ({}, {}, {}, [], {})
+        self._schema_switches: tuple[Any, ...] = ({}, {}, {}, [], {}, [])
         self.gates = Gates()
 
     def now(self) -> float:
@@ -172,9 +176,10 @@ class Environment:
             switches.secured_columns,
             switches.no_bulk,
             switches.renamed_options,
+            switches.no_change_tracking,
         )
         if wanted != self._schema_switches:
-            self.store.tables = visible_tables(*wanted)
+            self.store.tables = visible_tables(*wanted[:-1], untracked=wanted[-1])
             self._schema_switches = copy.deepcopy(wanted)
 
     def fault_for(self, method: str, path: str) -> Fault | None:

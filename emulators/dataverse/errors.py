@@ -81,6 +81,12 @@ def invalid_argument(message: str) -> ApiError:
     return ApiError(400, "0x80040203", message)
 
 
+def expired_token() -> ApiError:
+    """A delta link is older than the organisation keeps changes for."""
+    message = "Version stamp associated with the client has expired. Please perform a full sync."
+    return ApiError(400, "0x80060892", message)  # -2147088238
+
+
 def version_mismatch() -> ApiError:
     """If-Match names another version than the row has."""
     message = "The version of the existing record doesn't match the RowVersion property provided."

@@ -15,7 +15,7 @@ from emulators.dataverse.filters import Condition, Property, folded, parse_filte
 from emulators.dataverse.store import Row, Store
 
 PAGE_LIMIT: Final = 5000
-_OPTIONS: Final = {"$select", "$filter", "$orderby", "$top", "$expand", "$count", "$skiptoken"}
+_OPTIONS: Final = {"$select", "$filter", "$orderby", "$top", "$expand", "$count", "$skiptoken", "$deltatoken"}
 _EXPAND: Final = re.compile(r"\s*(?P<name>\w+)\s*(?:\((?P<options>[^()]*)\))?\s*(?:,|$)")
 _CURRENCY: Final = "_transactioncurrencyid_value"
 

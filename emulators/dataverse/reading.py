@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from emulators.dataverse import constants, errors
+from emulators.dataverse import change_tracking, errors
 from emulators.dataverse.calls import Call
 from emulators.dataverse.columns import Table
 from emulators.dataverse.messages import ApiResponse, json_response
@@ -17,11 +17,6 @@ def parse_key(table: Table, key: str) -> str:
     if row_id is None:
         raise errors.bad_query(f"Error in query syntax: '{key}' is not a key of {table.set_name}.")
     return row_id
-
-
-def _context(call: Call, table: Table, suffix: str = "") -> str:
-    select = call.options.options.get("$select")
-    return f"{constants.API_URL}$metadata#{table.set_name}{f'({select})' if select else ''}{suffix}"
 
 
 def _applied(call: Call) -> dict[str, str]:
@@ -48,7 +43,7 @@ def read_row(call: Call, table: Table, row_id: str) -> ApiResponse:
 
 def row_response(call: Call, table: Table, row: dict[str, Any], status: int) -> ApiResponse:
     """An answer that shows one row."""
-    body = {"@odata.context": _context(call, table, "/$entity"), **row}
+    body = {"@odata.context": call.context(table, "/$entity"), **row}
     return json_response(body, status, {"ETag": row["@odata.etag"], **_applied(call)})
 
 
@@ -56,22 +51,18 @@ def read_rows(call: Call, table: Table) -> ApiResponse:
     """The rows that a query finds, one page of them."""
     check_reading(call, table)
     call.environment.stats.count("query", table.name)
+    if change_tracking.is_meant(call):
+        return json_response(change_tracking.changes(call, table), headers=_applied(call))
     store = call.environment.store
     project = projector(store, table, call.options)
     page = run_query(store, table, call.options)
     call.environment.stats.ids_read += len(page.rows)
-    body: dict[str, Any] = {"@odata.context": _context(call, table)}
+    body: dict[str, Any] = {"@odata.context": call.context(table)}
     if call.options.options.get("$count") == "true":
         body["@odata.count"] = min(page.total, PAGE_LIMIT)
     body["value"] = [project(row) for row in page.rows]
     if page.next_token is not None:
-        kept = [
-            part
-            for part in call.request.query.split("&")
-            if part and not part.startswith(("$skiptoken", "%24skiptoken"))
-        ]
-        query = "&".join([*kept, f"$skiptoken={page.next_token}"])
-        body["@odata.nextLink"] = f"{constants.API_URL}{table.set_name}?{query}"
+        body["@odata.nextLink"] = call.link(table, f"$skiptoken={page.next_token}", without=("skiptoken",))
     return json_response(body, headers=_applied(call))
 
 

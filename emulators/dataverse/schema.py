@@ -70,14 +70,16 @@ def visible_tables(
     secured: SecuredColumns,
     no_bulk: Iterable[str] = (),
     renamed: RenamedOptions | None = None,
+    *,
+    untracked: Iterable[str] = (),
 ) -> Mapping[str, Table]:
     """The tables without the removed columns, with IsValidForRead off for the unreadable and security on for the
-    secured ones, with the new labels of renamed options, and without CreateMultiple and UpdateMultiple for those of
-    `no_bulk`.
+    secured ones, with the new labels of renamed options, without CreateMultiple and UpdateMultiple for those of
+    `no_bulk`, and without change tracking for the `untracked`.
     """
     renamed = renamed or {}
     tables = dict(TABLES)
-    for name in {*removed, *unreadable, *secured, *no_bulk, *renamed}:
+    for name in {*removed, *unreadable, *secured, *no_bulk, *renamed, *untracked}:
         labels = renamed.get(name, {})
         gone = {name for column in removed.get(name, ()) for name in (column, f"{column}_base")}
         hidden = set(unreadable.get(name, ()))
@@ -88,7 +90,12 @@ def visible_tables(
             for column in TABLES[name].columns.values()
             if column.name not in gone
         }
-        tables[name] = replace(TABLES[name], columns=columns, bulk=TABLES[name].bulk and name not in no_bulk)
+        tables[name] = replace(
+            TABLES[name],
+            columns=columns,
+            bulk=TABLES[name].bulk and name not in no_bulk,
+            change_tracking=TABLES[name].change_tracking and name not in untracked,
+        )
     return tables
 
 

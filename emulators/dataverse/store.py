@@ -30,6 +30,8 @@ class Store:
         #: Ids of rows that the caller's security role does not show; a switch sets them.
         self.hidden_rows: frozenset[str] = frozenset()
         self.version = FIRST_VERSION
+        #: By table and id, the versions at which rows were deleted: what change tracking tells of them.
+        self.deleted: dict[str, dict[str, int]] = {name: {} for name, table in TABLES.items() if table.change_tracking}
         self._referrers: dict[str, set[Reference]] = {}
 
     def get(self, table: str, row_id: str) -> Row | None:
@@ -45,16 +47,25 @@ class Store:
         """Keep the row under the next version. Dataverse: the number grows with every write in the database."""
         self.version += 1
         row["versionnumber"] = self.version
-        self._swap(table, row_id, row)
+        self.restore(table, row_id, row)
 
     def remove(self, table: str, row_id: str) -> None:
         """Take the row away."""
         self.version += 1
-        self._swap(table, row_id, None)
+        self.restore(table, row_id, None, self.version)
 
-    def restore(self, table: str, row_id: str, row: Row | None) -> None:
-        """Bring an earlier row back, or its absence, without a new version."""
+    def restore(self, table: str, row_id: str, row: Row | None, deleted: int | None = None) -> None:
+        """Bring an earlier row back, or its absence and since which version it is `deleted`, without a new version."""
         self._swap(table, row_id, row)
+        marks = self.deleted.get(table, {})
+        if deleted is None:
+            marks.pop(row_id, None)
+        else:
+            marks[row_id] = deleted
+
+    def deletion(self, table: str, row_id: str) -> int | None:
+        """The version at which a row was deleted."""
+        return self.deleted.get(table, {}).get(row_id)
 
     def referrers(self, row_id: str) -> Iterator[Reference]:
         """Every lookup that names the row."""
@@ -64,6 +75,8 @@ class Store:
         """Forget every row; versions go on growing."""
         for rows in self.rows.values():
             rows.clear()
+        for marks in self.deleted.values():
+            marks.clear()
         self._referrers.clear()
 
     def _swap(self, table: str, row_id: str, row: Row | None) -> None:
@@ -114,16 +127,16 @@ class Transaction:
         self.tag = tag
         self.bypass = bypass  # steps to leave out: ids, or CustomSync and CustomAsync
         self.changes: list[Change] = []
-        self._journal: list[tuple[str, str, Row | None]] = []
+        self._journal: list[tuple[str, str, Row | None, int | None]] = []
 
     def put(self, table: str, row_id: str, row: Row) -> None:
         """Write a row."""
-        self._journal.append((table, row_id, self.store.get(table, row_id)))
+        self._note(table, row_id)
         self.store.put(table, row_id, row)
 
     def remove(self, table: str, row_id: str) -> None:
         """Delete a row."""
-        self._journal.append((table, row_id, self.store.get(table, row_id)))
+        self._note(table, row_id)
         self.store.remove(table, row_id)
 
     def rollback(self) -> None:
@@ -135,19 +148,25 @@ class Transaction:
     @asynccontextmanager
     async def uncommitted(self) -> AsyncIterator[None]:
         """Nobody else sees the writes meanwhile: what a synchronous step does, it does before the commit."""
-        after = {(table, row_id): self.store.get(table, row_id) for table, row_id, _ in self._journal}
+        store = self.store
+        keys = {(table, row_id) for table, row_id, *_ in self._journal}
+        after = {key: (store.get(*key), store.deletion(*key)) for key in keys}
         self._undo()
         try:
             yield
         finally:
-            for (table, row_id), row in after.items():
-                if row is not None or self.store.get(table, row_id) is not None:
-                    self.store.restore(table, row_id, row)
+            for (table, row_id), (row, deleted) in after.items():
+                if row is not None or store.get(table, row_id) is not None:
+                    store.restore(table, row_id, row, deleted)
+
+    def _note(self, table: str, row_id: str) -> None:
+        """Keep what is there before a write."""
+        self._journal.append((table, row_id, self.store.get(table, row_id), self.store.deletion(table, row_id)))
 
     def _undo(self) -> None:
-        for table, row_id, before in reversed(self._journal):
+        for table, row_id, before, deleted in reversed(self._journal):
             if before is not None or self.store.get(table, row_id) is not None:
-                self.store.restore(table, row_id, before)
+                self.store.restore(table, row_id, before, deleted)
 
 
 def lookup_value(column: Column, table: str | None, row_id: str | None) -> Row:

@@ -174,6 +174,7 @@ PLATFORM_TABLES: Final[tuple[Table, ...]] = (
         lookup("owningextensionid", "Owning Extension", "sdkmessageprocessingstep"),
         states(*JOB_STATES, statuses=JOB_STATUSES),
         event=False,
+        change_tracking=False,  # there are as many of them as posts: nobody wants to be told which are gone
         schema_name="AsyncOperation",
     ),
 )
