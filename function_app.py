@@ -7,7 +7,7 @@ from typing import Any, List  # noqa: UP035  (see Messages)
 
 import azure.functions as func
 
-from shared.app.composition import carrier, pipeline, redelivery, write_back
+from shared.app.composition import carrier, missed_changes, pipeline, redelivery, write_back
 from shared.sync.incoming import Incoming
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -89,6 +89,12 @@ async def release_deferred(timer: func.TimerRequest) -> None:  # noqa: ARG001  (
     """Bring back what the broker gave up; release records whose parent came unnoticed, or that have waited too long."""
     await redelivery().run()
     await pipeline().release()
+
+
+@app.timer_trigger("timer", "%RECONCILE_SCHEDULE%")
+async def reconcile_changes(timer: func.TimerRequest) -> None:  # noqa: ARG001  (the trigger's own parameter)
+    """Rows that no notification told of: to their entities' queues."""
+    await missed_changes().tick()
 
 
 @app.timer_trigger("timer", "%WRITE_BACK_SCHEDULE%")

@@ -131,6 +131,7 @@ class Addresses:
             **dict(NAMES.values()),
             "RELEASE_SCHEDULE": "0 * * * * *",
             "RUN_SCHEDULE": "0 * * * * *",
+            "RECONCILE_SCHEDULE": "0 5 * * * *",
             "WRITE_BACK_SCHEDULE": "0 */10 * * * *",
             "DATAVERSE_URL": dataverse.ORGANIZATION_URL,
             "DATAVERSE_AUTH": "password",

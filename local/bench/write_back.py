@@ -34,7 +34,13 @@ DIFFERENCES = Target(limit=0)
 CHANGED_PART = 100
 SMALL_PART = 10
 #: Runs by the clock would disturb.
-_SETTINGS = {**FULL_SHARE, "WRITE_BACK_SCHEDULE": "0 0 0 1 1 *", "RELEASE_SCHEDULE": "0 0 0 1 1 *"}
+_NEVER = "0 0 0 1 1 *"
+_SETTINGS = {
+    **FULL_SHARE,
+    "WRITE_BACK_SCHEDULE": _NEVER,
+    "RELEASE_SCHEDULE": _NEVER,
+    "RECONCILE_SCHEDULE": _NEVER,
+}
 _SEEDED_AT_ONCE = 10_000
 _MB = 1024 * 1024
 #: What Marketo calls the guide's field.

@@ -35,6 +35,7 @@ from ..sync.lease import Leases
 from ..sync.left_out_rows import LeftOutRows
 from ..sync.lookups import References
 from ..sync.marketo_cache import Known
+from ..sync.missed_changes import MissedChanges, sources_of
 from ..sync.parking import Parking
 from ..sync.redelivery import Redelivery
 from ..sync.reference_state import ReferenceState
@@ -48,6 +49,7 @@ from ..sync.schema import Schema
 from ..sync.settlement import Settler
 from ..sync.sole_run import SoleRun
 from ..sync.statistics import Counts
+from ..sync.synced_versions import SyncedVersions
 from ..sync.unseen import Unseen
 from ..telemetry import export, spans
 from ..telemetry.redaction import set_up_lines
@@ -179,6 +181,7 @@ def pipeline() -> Pipeline:
         gone=GonePersons(state, known),
         causes=parking.causes,
         roles=rules.roles,
+        synced_versions=SyncedVersions(state, now=_now),
     )
     return Pipeline(
         given.queues,
@@ -232,6 +235,24 @@ def carrier() -> Carrier:
         tell=events.tell,
         now=_now,
         clock=time.monotonic,
+    )
+
+
+@cache
+def missed_changes() -> MissedChanges:
+    """What finds the changes that notifications have missed. Raises ConfigurationError as `pipeline` does."""
+    shared, clock = _shared(), time.monotonic
+    return MissedChanges(
+        state=shared.state,
+        dataverse=shared.dataverse,
+        metadata=Metadata(shared.dataverse),
+        versions=SyncedVersions(shared.state, now=_now),
+        sources=sources_of(shared.rules),
+        take_up=pipeline().take_up,
+        clock=clock,
+        now=_now,
+        time_budget=shared.settings.sync.time_budget,
+        note=Heartbeat(shared.state, now=_now, clock=clock).beat,
     )
 
 

@@ -189,13 +189,25 @@ class DataverseClient(VendorClient):
 
     async def page(self, url: str, size: int | None = None, *, deadline: float | None = None) -> tuple[list[Row], str]:
         """One page of a query, and the path of the next page, empty at the end; the path can be kept and read later."""
-        headers = {"Prefer": f"odata.maxpagesize={size},{self.headers['Prefer']}"} if size else {}
-        answer = await self._call(_Query("GET", url, headers), deadline)
-        link = httpx.URL(answer.get("@odata.nextLink") or "")
-        if str(link) and link.copy_with(raw_path=b"/") != self.http.base_url.copy_with(raw_path=b"/"):
+        answer = await self.answer(
+            url, {"Prefer": f"odata.maxpagesize={size},{self.headers['Prefer']}"} if size else {}, deadline=deadline
+        )
+        return answer["value"], self.path_of(answer.get("@odata.nextLink"))
+
+    async def answer(self, url: str, headers: Mapping[str, str], *, deadline: float | None = None) -> dict[str, Any]:
+        """The answer to a query: a page of rows as `value`, and links, which `path_of` makes paths of."""
+        answer: dict[str, Any] = await self._call(_Query("GET", url, headers), deadline)
+        return answer
+
+    def path_of(self, link: object) -> str:
+        """A link that an answer gives, as a path that can be kept and read later; empty for none."""
+        address = httpx.URL(link if isinstance(link, str) else "")
+        if not str(address):
+            return ""
+        if address.copy_with(raw_path=b"/") != self.http.base_url.copy_with(raw_path=b"/"):
             # Whoever is there must not get our token.
             raise DataverseError("ForeignLink", "the next page is said to be on another host", kind=Kind.PERMANENT)
-        return answer["value"], link.raw_path.decode() if str(link) else ""
+        return address.raw_path.decode()
 
     async def pages(self, url: str, *, deadline: float | None = None) -> AsyncIterator[list[Row]]:
         """All rows of a query, page by page."""

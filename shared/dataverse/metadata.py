@@ -125,6 +125,11 @@ class Metadata:
                     }
         return labels
 
+    async def is_tracked(self, table: str) -> bool:
+        """Whether change tracking is on for a table (ChangeTrackingEnabled). One request."""
+        url = f"{API}/EntityDefinitions(LogicalName='{table}')?$select=ChangeTrackingEnabled"
+        return (await self.dataverse.get(url)).get("ChangeTrackingEnabled") is True
+
     async def _columns(self, table: str, more: str, language: int = 0) -> list[Column]:
         answer, dates = await asyncio.gather(self._get(table, f"?$select={_SELECT}{more}"), self._dates(table))
         # The shadows of choices and lookups cannot be queried.

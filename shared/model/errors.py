@@ -126,6 +126,11 @@ class DataverseError(VendorError):
         """Whether a query named a column that is not there; of the code we have no proof (dataverse.md 8)."""
         return self.code == "0x80060888" or "Could not find a property" in self.message
 
+    @property
+    def is_missing_privilege(self) -> bool:
+        """Whether the sync user's security role lacks a privilege, or has it for some rows only."""
+        return self.code == "0x80040220"
+
 
 class MarketoError(VendorError):
     """Marketo refused a request at HTTP or response level, or could not be reached."""

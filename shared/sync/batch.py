@@ -148,6 +148,7 @@ class Batch:
     `created`: when the rows were made, outside of bursts. `gone`: records without a row, not decided yet.
     `merged`: of records whose rows were merged away, the rows that go on in their place.
     `opportunities`: those that the rows of roles are a part of.
+    `versions`: in which version each row was read, 0 where it is gone.
 
     `newcomers`: persons that Marketo does not have by their key, or most likely has not.
     `elsewhere`: what Marketo said to a call without any of them, if that was asked (`asked`) and did not go well.
@@ -165,6 +166,7 @@ class Batch:
     merged: dict[tuple[str, str], Parent] = field(default_factory=dict)
     newcomers: list[Candidate] = field(default_factory=list)
     opportunities: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    versions: dict[tuple[str, str], int] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     asked: bool = False
     elsewhere: MsiSyncError | None = None

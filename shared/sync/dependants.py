@@ -191,6 +191,16 @@ class Dependants:
         return teams
 
 
+def deciding_tables(config: SyncConfig) -> list[str]:
+    """The tables that are not synced themselves, but decide what is sent of rows of mapped ones."""
+    return [
+        name
+        for name in REFERENCE_TABLES
+        if any(table in config.tables for table, _ in CHILDREN[name])
+        and (name != "team" or config.owner.team == "administrator")
+    ]
+
+
 def _source(table: str) -> tuple[str, str]:
     if table in REFERENCE_TABLES:
         return REFERENCE_TABLES[table]

@@ -39,6 +39,7 @@ from .roles import Roles
 from .scheduling import AT_ONCE, Windows
 from .schema import Schema
 from .storms import Storms
+from .synced_versions import SyncedVersions
 from .upserts import Upserts
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ class Engine:
     `lifecycle`, `brake`: what becomes of the records of rows that are gone, and when that stops; None: never.
     `arrivals`: of the parents of a burst, where their functions run in other processes. `causes`: why parents will not
     come, see shared/sync/parents.py. `roles`: the policy of sync.toml for opportunity roles. `gone`: persons that this
-    process must not remember any more.
+    process must not remember any more. `synced_versions`: keeps what was read, for the search for missed changes; None:
+    nobody wants it.
     `time_budget`, `parent_wait`: in seconds.
     """
 
@@ -81,6 +83,7 @@ class Engine:
     gone: GonePersons | None = None
     causes: Causes = no_causes
     roles: RolePolicy = field(default_factory=RolePolicy)
+    synced_versions: SyncedVersions | None = None
 
     def __post_init__(self) -> None:
         """Its parts share what it has."""
@@ -135,6 +138,8 @@ class Engine:
             storms.note(batch.outcomes, received)
             if self.arrivals and windows.until:
                 await self.arrivals.tell(entity, batch.outcomes)
+            if self.synced_versions:
+                await self.synced_versions.note(entity.name, batch.versions, batch.opportunities)
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
         return marked(entity, named(self._postponed(batch), batch.merged), batch.created, self.now())
 

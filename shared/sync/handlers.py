@@ -15,7 +15,7 @@ from ..model.dead_letter import FIRST_SEEN, Explanation
 from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, REFERENCE_TABLES, Entity
 from ..model.errors import BrokerUnavailableError, MessageError, MsiSyncError, NotificationError
 from ..model.outcome import Failed, Merged, Outcome, Parent, Removed, Skipped, Synced, of_error
-from ..model.record import Record, coalesce, encode, read, timestamp
+from ..model.record import MAX_RECORDS, Record, coalesce, encode, read, timestamp
 from ..telemetry import spans
 from ..telemetry.redaction import described
 from ..transport import call_count
@@ -247,6 +247,19 @@ class Pipeline:
             self._roles_sent[record.id] = None
         while len(self._roles_sent) > MOST_ROLES_SENT:
             del self._roles_sent[next(iter(self._roles_sent))]
+
+    async def take_up(self, records: Sequence[Record], opportunities: Sequence[Record]) -> None:
+        """Have rows synced whose changes were missed, and the roles of opportunities compared: durably.
+
+        More than a message of an entity's queue holds are a burst: parents first, in full calls.
+        """
+        many = len(records) + len(opportunities) > MAX_RECORDS
+        windows = self.bursts.noticed(self.bursts.burst_batch) if many else AT_ONCE
+        routed = Routed()
+        routed.add(record for record in records if record.table not in REFERENCE_TABLES)
+        routed.add_roles(opportunities)
+        await self.bus.send(self._work(routed, windows))
+        await self._resend([record for record in records if record.table in REFERENCE_TABLES], windows)
 
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""

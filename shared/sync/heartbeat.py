@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 KIND = "heartbeat"
 #: The function that runs whether there is work or not.
 TIMER = "release_deferred"
+#: The timer that asks what notifications have missed (shared/sync/missed_changes.py).
+RECONCILE = "reconcile_changes"
 #: The function that takes each queue, by the queue's setting.
 FUNCTIONS: dict[str, str] = {
     "changes": "route_changes",

@@ -13,6 +13,7 @@ from ..telemetry.metrics import (
     DEAD_LETTERS,
     LATENCY,
     LEFT_OUT,
+    MISSED,
     RECORDS,
     RETRIES,
     WAITING,
@@ -51,6 +52,13 @@ def refused(letters: Iterable[Outgoing], entity: str = CHANGES) -> None:
     """Messages that nobody understands, after they were kept in dead-letters."""
     for code, number in Counter(str(letter.properties["code"]) for letter in letters).items():
         record(DEAD_LETTERS, number, entity, code)
+
+
+def missed(table: str, *, changed: int, deleted: int) -> None:
+    """Rows of a table that change tracking has told of and the sync had not read."""
+    for change, number in (("changed", changed), ("deleted", deleted)):
+        if number:
+            record(MISSED, number, table, change)
 
 
 def written_back(run: str, outcomes: Mapping[str, int]) -> None:

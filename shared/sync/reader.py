@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ..dataverse.change_tracking import version_of
 from ..dataverse.client import FORBIDDEN, MAX_ASKED, MAX_IDS, NOT_FOUND, DataverseClient, Row
 from ..model.codes import Kind
 from ..model.entities import (
@@ -48,6 +49,7 @@ from .lookups import KEEP_SECONDS, References
 from .roles import name_of, read_contacts
 from .routing import chunked
 from .schema import Schema, TableSchema
+from .synced_versions import GONE
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +128,7 @@ class Reader:
         for record in [record for record in there if _may_go_yet(record)]:
             batch.decide(*_looked_for_again(record, "RowStillThere"))
         found = [(record, rows[record.id]) for record in there if not _may_go_yet(record)]
+        batch.versions |= {record.key: version for record, row in found if (version := version_of(row))}
         if not batch.windows.is_burst:
             made = [(record.key, moment(row.get(CREATED_ON))) for record, row in found]
             batch.created |= {key: at for key, at in made if at}
@@ -185,6 +188,7 @@ class Reader:
             for record, outcome in found:
                 if outcome is None:
                     batch.gone.append(record)
+                    batch.versions[record.key] = GONE
                 else:
                     batch.decide([record], outcome)
 

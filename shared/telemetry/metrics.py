@@ -95,10 +95,15 @@ RUN = Metric(
     "Events of long runs: started, in progress, table complete, paused, resumed, complete, cancelled, failed",
     ("kind", "event"),
 )  # fmt: skip
+MISSED = Metric(
+    "msisync.missed", "counter", "{row}",
+    "Rows that change tracking told of and the sync had not read: changed or deleted", ("table", "change"),
+)  # fmt: skip
 
 METRICS = (
     RECORDS, LATENCY, WAITING, RETRIES, LEFT_OUT, REMOVED, DEAD_LETTERS, CALLS, PARKED, LINKED_LATER, PARKED_AGE,
     BUDGET_USED, BUDGET_ALLOWED, DAY_USED, DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE, RUN,
+    MISSED,
 )  # fmt: skip
 
 

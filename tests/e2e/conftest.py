@@ -20,6 +20,7 @@ CHANGES_LOCK_SECONDS = 5
 #: Timers run when a test asks for it, waiting times are short, and Marketo's budget is not what is tested.
 ENVIRONMENT = {
     "RELEASE_SCHEDULE": "0 0 0 1 1 *",
+    "RECONCILE_SCHEDULE": "0 0 0 1 1 *",
     "WRITE_BACK_SCHEDULE": "0 0 0 1 1 *",
     "RUN_SCHEDULE": "0 0 0 1 1 *",
     "BURST_WINDOW_SECONDS": "1",

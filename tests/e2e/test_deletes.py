@@ -27,6 +27,7 @@ BRAKE = 100
 #: Timers run when a test asks for it, and waiting times are short.
 ENVIRONMENT = {
     "RELEASE_SCHEDULE": "0 0 0 1 1 *",
+    "RECONCILE_SCHEDULE": "0 0 0 1 1 *",
     "WRITE_BACK_SCHEDULE": "0 0 0 1 1 *",
     "BURST_WINDOW_SECONDS": "1",
     "CIRCUIT_SECONDS": "1",

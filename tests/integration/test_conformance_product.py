@@ -99,9 +99,10 @@ def binding(function: IndexedFunction) -> dict[str, Any]:
     return found
 
 
-def test_all_ten_functions_are_indexed(functions: dict[str, IndexedFunction]) -> None:
+def test_all_eleven_functions_are_indexed(functions: dict[str, IndexedFunction]) -> None:
     timers = {
         "release_deferred": "RELEASE_SCHEDULE",
+        "reconcile_changes": "RECONCILE_SCHEDULE",
         "write_back_msi": "WRITE_BACK_SCHEDULE",
         "carry_on_runs": "RUN_SCHEDULE",
     }

@@ -24,11 +24,11 @@ class SharedState:
         self._reach()
         return self.stored.get((kind, name), {})
 
-    async def all(self, kind: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        """Yield the rows of a kind with their names."""
+    async def all(self, kind: str, *, first: str = "", last: str = "~") -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Yield the rows of a kind within these names, with their names and in their order."""
         self._reach()
-        for (of, name), value in list(self.stored.items()):
-            if of == kind:
+        for (of, name), value in sorted(self.stored.items(), key=lambda row: row[0]):
+            if of == kind and first <= name <= last:
                 yield name, value
 
     async def put(self, kind: str, name: str, value: Mapping[str, Any]) -> None:

@@ -15,12 +15,13 @@ from rich.text import Text
 from ..command import Command, Result, option
 from ..context import Context
 from ..finding import Finding, Severity, worst
-from . import bus, dynamics, fields, marketo, notes, registration, settings
+from . import bus, dynamics, fields, marketo, notes, registration, settings, tracking
 from .runner import Check, Subject, examine, with_needs
 
 CHECKS: tuple[Check, ...] = (
     *settings.CHECKS,
     *dynamics.CHECKS,
+    *tracking.CHECKS,
     *registration.CHECKS,
     *marketo.CHECKS,
     *fields.CHECKS,

@@ -11,6 +11,7 @@ from ...dataverse.client import API
 from ...model.codes import Kind
 from ...model.entities import REFERENCE_TABLES
 from ...model.errors import DataverseError
+from ...sync.dependants import deciding_tables
 from ..finding import Finding, attention, failed, ok
 from ..register.plan import Action, Repairs, plan
 from ..register.rows import read_endpoints
@@ -20,7 +21,6 @@ from ..register.wanted import (
     Endpoint,
     Step,
     Target,
-    deciding_tables,
     place,
     places_of,
     queue_values,

@@ -14,7 +14,7 @@ from .runner import Check, Subject, skipped
 
 GROUP = "Set-up"
 #: Settings that function_app.py names in its triggers and nobody else reads.
-FOR_TRIGGERS = ("RELEASE_SCHEDULE", "RUN_SCHEDULE", "WRITE_BACK_SCHEDULE")
+FOR_TRIGGERS = ("RELEASE_SCHEDULE", "RUN_SCHEDULE", "RECONCILE_SCHEDULE", "WRITE_BACK_SCHEDULE")
 #: NCRONTAB: six fields, seconds first, or five.
 _SCHEDULE = re.compile(r"[0-9*][0-9*/,-]*(\s+[0-9A-Za-z*][0-9A-Za-z*/,-]*){4,5}")
 #: Seconds that our clock may be wrong. Tokens and signatures are refused from some five minutes on.

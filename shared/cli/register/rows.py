@@ -12,6 +12,7 @@ from ...dataverse.client import API, DataverseClient
 from ...dataverse.metadata import Column, Metadata
 from ...model.codes import Kind
 from ...model.errors import ConfigurationError, DataverseError
+from ...sync.dependants import deciding_tables
 from .plan import Action
 from .wanted import (
     ENDPOINT_COLUMNS,
@@ -23,7 +24,6 @@ from .wanted import (
     Step,
     StepKey,
     Target,
-    deciding_tables,
     place,
 )
 

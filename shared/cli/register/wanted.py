@@ -18,8 +18,9 @@ from ...config.normalisers import connection_parts, endpoint_host
 from ...config.settings import Settings
 from ...config.sync_toml import SyncConfig, logical
 from ...dataverse.metadata import Column
-from ...model.entities import CHILDREN, DECIDING_COLUMNS, REFERENCE_TABLES, TABLES
+from ...model.entities import DECIDING_COLUMNS, TABLES
 from ...model.errors import ConfigurationError
+from ...sync.dependants import deciding_tables
 from ...write_back.insight_fields import find_columns
 
 #: Name of the endpoint unless the operator gives another one.
@@ -239,16 +240,6 @@ def wanted(
             steps[table, "Update"] = WantedStep({**_STEP, "filteringattributes": ",".join(sorted(watched))})
     absent = tuple(table for table in config.tables if table not in columns)
     return Wanted(name, target, steps, frozenset({target.place, *places}), tuple(left_out), absent)
-
-
-def deciding_tables(config: SyncConfig) -> list[str]:
-    """The tables that are not synced themselves, but decide what is sent of rows of mapped ones."""
-    return [
-        name
-        for name in REFERENCE_TABLES
-        if any(table in config.tables for table, _ in CHILDREN[name])
-        and (name != "team" or config.owner.team == "administrator")
-    ]
 
 
 def place(values: Values) -> str:

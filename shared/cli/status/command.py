@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ...sync.missed_changes_place import as_json as as_place
 from ..command import Command, Exit, Result
 from ..context import Context
 from ..output import json_types
@@ -76,6 +77,7 @@ def as_json(status: Status) -> dict[str, Any]:
             },
             "runs": [{"run": run.id, "kind": run.kind, "state": run.state} for run in status.runs],
             "write_back": {"runs": back.runs, "refused": back.refused, "dead": back.dead},
+            "missed_changes": {table: as_place(place) for table, place in status.missed_changes.items()},
             "app": status.beats or {},
             "attention": [{"what": each.text, "remedy": each.remedy} for each in status.attentions],
             "not_looked_at": status.unseen,

@@ -12,7 +12,9 @@ from ...marketo.usage import Usage
 from ...model.clock import AHEAD
 from ...model.ids_and_times import moment
 from ...sync.circuit import Outage
-from ...sync.heartbeat import FUNCTIONS, TIMER, Beat, interval, silence
+from ...sync.heartbeat import FUNCTIONS, RECONCILE, TIMER, Beat, interval, silence
+from ...sync.missed_changes_place import LATE as LATE_SEARCH
+from ...sync.missed_changes_place import Place
 from ...sync.runs.model import Run
 from ...write_back.results import LATE, changes_done
 from ..command import Exit
@@ -105,8 +107,9 @@ class WriteBack:
 class Status:
     """Everything. `parked_more`, `letters_more`: there are more than were counted. `letters_elsewhere`: dead
     letters of no entity. `brakes`: entities whose deletions have stopped, see sync/delete_brake.py. `runs`: those that
-    are not over. `beats`: the last notes of the app's functions, None where they were not looked at; `schedule`: that
-    of the minute timer. `unseen`: what could not be looked at, with the reason: a queue, PARKED or STATE.
+    are not over. `missed_changes`: up to where each table was searched for them. `beats`: the last notes of the app's
+    functions, None where they were not looked at; `schedule`: that of the minute timer. `unseen`: what could not be
+    looked at, with the reason: a queue, PARKED or STATE.
     """
 
     at: datetime
@@ -121,6 +124,7 @@ class Status:
     brakes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     write_back: WriteBack = field(default_factory=WriteBack)
     runs: list[Run] = field(default_factory=list)
+    missed_changes: dict[str, Place] = field(default_factory=dict)
     beats: Mapping[str, Beat] | None = None
     schedule: str = ""
     unseen: dict[str, str] = field(default_factory=dict)
@@ -156,6 +160,7 @@ class Status:
             *(finding for run in self.runs for finding in findings_of(run, self.at)),
             *self._waits(),
             *self._written_back(),
+            *self._missed(),
             *([attention(counted(self.dead, "dead letter"), "msisync dead-letters summary")] if self.dead else []),
         ]
 
@@ -222,6 +227,18 @@ class Status:
             text = f"{counted(waiting, 'row')} could not be written back ({self.write_back.last_refusal})"
             remedy = "tried again automatically; see the code, and whether the sync user may write the row"
             yield attention(text, remedy)
+
+    def _missed(self) -> Iterator[Finding]:
+        """Tables that Dynamics refuses, or whose passes begin and do not end."""
+        beat = (self.beats or {}).get(RECONCILE)
+        for table, place in self.missed_changes.items():
+            if place.error:
+                text = f"Dynamics does not tell what has changed in {table} ({place.error})"
+                yield attention(text, "tried again with each run; msisync doctor --only change-tracking")
+            elif beat and place.at and not place.began and beat.at - place.at > LATE_SEARCH:
+                yield attention(
+                    f"{table} was not searched for missed changes for {age(self.at - place.at)}", "see the app's log"
+                )
 
 
 def braked(entity: str, brake: Mapping[str, Any]) -> str:

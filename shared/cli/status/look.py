@@ -20,8 +20,9 @@ from ...model.dead_letter import Explanation
 from ...model.entities import ENTITIES
 from ...model.errors import MessageError, StorageUnavailableError
 from ...model.record import decode
-from ...sync import circuit, circuit_breaker, delete_brake, heartbeat, statistics
+from ...sync import circuit, circuit_breaker, delete_brake, heartbeat, missed_changes_place, statistics
 from ...sync.heartbeat import beat_of
+from ...sync.missed_changes_place import place_of
 from ...write_back import results
 from ...write_back.due import DUE
 from ...write_back.plan import KIND
@@ -149,6 +150,8 @@ async def _state(context: Context, status: Status) -> None:
         entity.last_error = statistics.last_error(rows, name)
         entity.hottest = statistics.hottest(rows, name, status.at - HOUR)
     status.runs = [run for run in await runs_of(context).all() if not run.is_over]
+    places = {table: place_of(row) for table, row in (await rows_of(state, missed_changes_place.KIND)).items()}
+    status.missed_changes = {table: place for table, place in places.items() if place and not place.off}
     notes = {name: beat_of(row) for name, row in (await rows_of(state, heartbeat.KIND)).items()}
     status.beats = {name: beat for name, beat in notes.items() if beat}
     status.schedule = context.environment.get("RELEASE_SCHEDULE", "")

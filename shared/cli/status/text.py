@@ -35,6 +35,7 @@ def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
         *_section("Marketo's day", _budget(status, marketo)),
         *_section("Write-back", _write_back(status)),
         *_section("Runs", _runs(status)),
+        *_section("Missed changes", _missed(status)),
         *_section("Last errors", _errors(status)),
         *_section("Hot rows", _hot(status)),
         *_section("Needs attention", (f"{each.text}: {each.remedy}" for each in status.attentions), colour="yellow"),
@@ -145,6 +146,19 @@ def _runs(status: Status) -> Iterator[str]:
         expected = sum(table.expected or 0 for table in run.tables.values())
         of = f" of {expected:,}" if expected >= read else ""
         yield f"{title(run, status.at)}; {read:,}{of} rows read; msisync initial-sync status"
+
+
+def _missed(status: Status) -> Iterator[str]:
+    done = {table: place for table, place in status.missed_changes.items() if place.at and not place.began}
+    if done:
+        oldest = min(place.at for place in done.values() if place.at)
+        found = {table: place.changed + place.deleted for table, place in done.items()}
+        each = ", ".join(f"{table} {number:,}" for table, number in found.items() if number)
+        missed = f"{sum(found.values()):,} rows that the sync had not read ({each})" if each else "nothing was missing"
+        yield f"{len(done)} tables, {age(status.at - oldest)} ago: {missed}"
+    for table, place in status.missed_changes.items():
+        if place.began:
+            yield f"{table} is being read, {place.read:,} rows so far, since {age(status.at - place.began)}"
 
 
 def _errors(status: Status) -> Iterator[str]:

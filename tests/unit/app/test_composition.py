@@ -20,7 +20,13 @@ SETTINGS = ENVIRONMENT | {
 
 
 def forget() -> None:
-    for made in (composition.pipeline, composition.write_back, composition._shared, composition._telemetry):
+    for made in (
+        composition.pipeline,
+        composition.missed_changes,
+        composition.write_back,
+        composition._shared,
+        composition._telemetry,
+    ):
         made.cache_clear()
 
 
@@ -61,7 +67,7 @@ def test_telemetry_is_set_up_once_however_often_settings_are_refused(monkeypatch
     begun: list[int] = []
     monkeypatch.setattr(export, "start", lambda: begun.append(1))
     monkeypatch.setenv("MARKETO_URL", "no URL")
-    for made in (composition.pipeline, composition.write_back, composition.pipeline):
+    for made in (composition.pipeline, composition.missed_changes, composition.write_back, composition.pipeline):
         with pytest.raises(ConfigurationError):
             made()
     monkeypatch.setenv("MARKETO_URL", SETTINGS["MARKETO_URL"])

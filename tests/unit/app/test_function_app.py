@@ -23,6 +23,12 @@ SYNC = {
     "sync_persons": "%PERSON_QUEUE%", "sync_opportunities": "%OPPORTUNITY_QUEUE%",
     "sync_opportunity_roles": "%OPPORTUNITY_ROLE_QUEUE%",
 }  # fmt: skip
+TIMERS = {
+    "release_deferred": "RELEASE_SCHEDULE",
+    "carry_on_runs": "RUN_SCHEDULE",
+    "reconcile_changes": "RECONCILE_SCHEDULE",
+    "write_back_msi": "WRITE_BACK_SCHEDULE",
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +52,7 @@ def triggers() -> dict[str, dict[str, Any]]:
 
 
 def test_these_are_all_functions_of_the_app(triggers: dict[str, dict[str, Any]]) -> None:
-    assert set(triggers) == {
-        "receive_webhook",
-        "route_changes",
-        *SYNC,
-        "release_deferred",
-        "write_back_msi",
-        "carry_on_runs",
-    }
+    assert set(triggers) == {"receive_webhook", "route_changes", *SYNC, *TIMERS}
     assert set(triggers) == deployment.functions()  # what a deployment is checked for
 
 
@@ -92,14 +91,7 @@ def test_all_queues_are_of_one_connection_setting(triggers: dict[str, dict[str, 
     assert {t["connection"] for t in triggers.values() if t["type"] == "serviceBusTrigger"} == {"ServiceBusConnection"}
 
 
-@pytest.mark.parametrize(
-    ("name", "setting"),
-    [
-        ("release_deferred", "RELEASE_SCHEDULE"),
-        ("write_back_msi", "WRITE_BACK_SCHEDULE"),
-        ("carry_on_runs", "RUN_SCHEDULE"),
-    ],
-)
+@pytest.mark.parametrize(("name", "setting"), TIMERS.items())
 def test_the_schedule_of_a_timer_is_a_setting(triggers: dict[str, dict[str, Any]], name: str, setting: str) -> None:
     trigger = triggers[name]
     assert (trigger["type"], trigger["schedule"]) == ("timerTrigger", f"%{setting}%")
@@ -109,7 +101,7 @@ def test_the_schedule_of_a_timer_is_a_setting(triggers: dict[str, dict[str, Any]
 def test_every_setting_that_a_trigger_names_is_in_the_example_file(triggers: dict[str, dict[str, Any]]) -> None:
     values = json.loads((ROOT / "local.settings.example.json").read_text(encoding="utf-8"))["Values"]
     named = set(re.findall(r"%(\w+)%", json.dumps(triggers))) | {"ServiceBusConnection"}
-    assert len(named) == 10
+    assert len(named) == 11
     assert named <= values.keys()
 
 

@@ -28,6 +28,7 @@ OTHER_NAMES = {
     *re.findall(r"^  ([A-Z][A-Z0-9_]+): ", (ROOT / "infra/app.bicep").read_text(), re.MULTILINE),  # the platform's
     "RELEASE_SCHEDULE",
     "RUN_SCHEDULE",
+    "RECONCILE_SCHEDULE",
     "WRITE_BACK_SCHEDULE",
     "ACCEPT_EULA",
     "SQL_PASSWORD",

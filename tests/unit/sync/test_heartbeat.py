@@ -12,7 +12,18 @@ from shared.cli.status.facts import Entity, Queue, Status
 from shared.cli.status.text import frame
 from shared.config.settings import MarketoSettings
 from shared.model.entities import ENTITIES
-from shared.sync.heartbeat import FUNCTIONS, KIND, TIMER, Beat, Heartbeat, beat_of, instance, interval, silence
+from shared.sync.heartbeat import (
+    FUNCTIONS,
+    KIND,
+    RECONCILE,
+    TIMER,
+    Beat,
+    Heartbeat,
+    beat_of,
+    instance,
+    interval,
+    silence,
+)
 from tests.support.state import SharedState
 from tests.support.values import NOON
 from tests.unit.cli.test_output import shown
@@ -67,7 +78,7 @@ async def test_storage_that_is_away_disturbs_nobody(world: World, caplog: pytest
 
 
 def test_the_functions_are_those_of_the_app() -> None:
-    assert {*FUNCTIONS.values(), TIMER} == deployment.functions() - {
+    assert {*FUNCTIONS.values(), TIMER, RECONCILE} == deployment.functions() - {
         "receive_webhook",
         "write_back_msi",
         "carry_on_runs",

@@ -1,0 +1,205 @@
+"""Finds changes that no notification told of, and sends their rows to the usual queues, like any change.
+
+    what change tracking tells ▸ less what the sync has read in that version ▸ queues ▸ the place is stored
+
+Bulk tools, bypass flags, times without registration and lost posts hide changes from the registered steps, but not from
+Dataverse's change tracking (dataverse.md 4.6). A timer asks it for each table. The place where a table's pass goes on
+is stored only after what lies before it is in the queues: a process that dies does a page twice, and that is all.
+
+The first pass of a table reads every row to learn the delta link, and sends nothing: to send what is there is for the
+initial sync. A link that is too old, or refused, starts another pass of the whole table, which sends what has a later
+version than any that was told before. It cannot tell what was deleted in between.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ..azure.shared_state import State
+from ..config.sync_toml import SyncConfig
+from ..dataverse.change_tracking import Changes, changes, first_link, version_of
+from ..dataverse.client import DataverseClient, Row
+from ..dataverse.metadata import Metadata
+from ..model.codes import Kind
+from ..model.entities import DECIDING_COLUMNS, OPPORTUNITY, OPPORTUNITY_COLUMNS, REFERENCE_TABLES, TABLES
+from ..model.errors import BrokerUnavailableError, DataverseError, MsiSyncError
+from ..model.record import Record
+from ..telemetry import spans
+from . import measures
+from .dependants import deciding_tables
+from .heartbeat import RECONCILE, Note, unnoted
+from .links import opportunities_of
+from .missed_changes_place import Place, Told, TurnOfTable
+from .role_memory import RoleMemory
+from .synced_versions import Noted, SyncedVersions
+
+log = logging.getLogger(__name__)
+
+#: Rows that one run of the timer sends: 100 full calls. More would keep live changes waiting behind them.
+MOST_ROWS = 30_000
+#: Refusals of a link that come again: the table is read anew.
+_REFUSED = frozenset({Kind.CONFIGURATION, Kind.PERMANENT, Kind.GONE, Kind.UNKNOWN})
+#: What concerns all tables: the next run of the timer tries again.
+_OF_ALL = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.TOKEN})
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+#: Has these records synced, and the roles of these opportunities compared: durably, when it returns.
+TakeUp = Callable[[Sequence[Record], Sequence[Record]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A tracked table. `entity`: empty for a table that decides about rows of others, and is not synced itself."""
+
+    table: str
+    entity_set: str
+    key: str
+    entity: str = ""
+    columns: tuple[str, ...] = ()
+
+
+def sources_of(config: SyncConfig) -> list[Source]:
+    """The tables that matter under sync.toml: those that decide about others first, then parents before children."""
+    mapped = sorted(config.tables, key=lambda table: TABLES[table][0].tier)
+    deciding = [Source(table, *REFERENCE_TABLES[table]) for table in deciding_tables(config)]
+    return deciding + [
+        Source(table.name, table.entity_set, table.key, entity.name, tuple(map(_lookup, _opportunities(table.name))))
+        for entity, table in (TABLES[name] for name in mapped)
+    ]
+
+
+def _opportunities(table: str) -> Sequence[str]:
+    return OPPORTUNITY_COLUMNS.get(table, ())
+
+
+def _lookup(column: str) -> str:
+    return f"_{column}_value"
+
+
+@dataclass(kw_only=True)
+class MissedChanges:
+    """Looks for missed changes in one process. `time_budget`: of one run, in seconds."""
+
+    state: State
+    dataverse: DataverseClient
+    metadata: Metadata
+    versions: SyncedVersions
+    sources: Sequence[Source]
+    take_up: TakeUp
+    clock: Callable[[], float]
+    now: Callable[[], datetime]
+    time_budget: float
+    most_rows: int = MOST_ROWS
+    note: Note = unnoted
+    _memory: RoleMemory = field(init=False)
+    _deadline: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        """What it remembers is in the same state."""
+        self._memory = RoleMemory(self.state)
+
+    async def tick(self) -> None:
+        """The timer's run. Raises BrokerUnavailableError, and nothing of a vendor or of storage."""
+        with spans.invocation(RECONCILE):
+            await self.note(RECONCILE)
+            self._deadline = self.clock() + self.time_budget
+            left = self.most_rows
+            try:
+                for source in self.sources:
+                    left -= await self._table(source, left)
+                for entity in dict.fromkeys(source.entity for source in self.sources if source.entity):
+                    await self.versions.prune(entity)
+            except BrokerUnavailableError:  # the host shall report a failed run
+                raise
+            except MsiSyncError as error:
+                log.warning("missed_changes_wait %s", error)
+
+    async def _table(self, source: Source, most: int) -> int:
+        """Go on with a table as long as there is time, and rows may be sent. Gives how many were."""
+        turn = await TurnOfTable.open(self.state, source.table)
+        sent, again = 0, False
+        try:
+            if turn.place.is_new and not await self.metadata.is_tracked(source.table):
+                await turn.off()
+                return 0
+            while self.clock() < self._deadline and sent < most:
+                place = turn.place.begun(self.now())
+                try:
+                    page = await self._page(source, place)
+                except DataverseError as error:
+                    if again or not place.link or error.kind not in _REFUSED or error.is_missing_privilege:
+                        raise
+                    again = True
+                    log.warning("delta_link_refused table=%s %s: the whole table is read", source.table, error)
+                    await turn.store(place.anew())
+                    continue
+                told = await self._take(source, place, page)
+                sent += told.changed + told.deleted
+                await turn.store(place.after(page, told, self.now()))
+                if page.is_last:
+                    self._tell(source, turn.place)
+                    break
+        except DataverseError as error:
+            if error.kind in _OF_ALL:
+                raise
+            log.error("change_tracking_refused table=%s %s", source.table, error)
+            await turn.refused(error)
+        return sent
+
+    async def _page(self, source: Source, place: Place) -> Changes:
+        link = place.link or first_link(source.entity_set, (source.key, *source.columns))
+        return await changes(self.dataverse, link, deadline=self._deadline)
+
+    async def _take(self, source: Source, place: Place, page: Changes) -> Told:
+        """Have the rows of a page synced that the sync has not read."""
+        rows = {str(row[source.key]).lower(): row for row in page.rows}
+        if place.is_first:
+            await self._memory.keep(source.table, _roles(source, rows))
+            return Told(read=len(rows))
+        new = [id_ for id_, row in rows.items() if place.delta or (version_of(row) or place.seen + 1) > place.seen]
+        noted = Noted()
+        if source.entity and (new or page.deleted):
+            ids = [*new, *page.deleted]
+            noted = await self.versions.of(source.entity, source.table, ids, place.since or _NEVER)
+        changed = [id_ for id_ in new if not noted.covers(id_, version_of(rows[id_]))]
+        deleted = [id_ for id_ in page.deleted if source.entity and not noted.knows_gone(id_)]
+        before = await self._before(source, noted, changed, page.deleted)
+        unseen = {*changed, *deleted}
+        moved = [o for id_, ids in before.items() if id_ in unseen for o in ids]
+        seen, is_deciding = self.now(), source.table in DECIDING_COLUMNS
+        await self.take_up(
+            [
+                *(Record(source.table, id_, seen, deciding=is_deciding) for id_ in changed),
+                *(Record(source.table, id_, seen, "delete") for id_ in deleted),
+            ],
+            [Record(OPPORTUNITY.name, id_, seen) for id_ in dict.fromkeys(moved)],
+        )
+        await self._memory.forget(source.table, [id_ for id_ in before if id_ not in rows])
+        await self._memory.keep(source.table, _roles(source, rows))
+        measures.missed(source.table, changed=len(changed), deleted=len(deleted))
+        return Told(len(rows) + len(page.deleted), len(changed), len(deleted))
+
+    async def _before(
+        self, source: Source, noted: Noted, changed: Sequence[str], deleted: Sequence[str]
+    ) -> dict[str, list[str]]:
+        """The opportunities that these roles belonged to: a role that has moved, or is gone, is an old one there."""
+        if not source.columns:
+            return {}
+        return {**noted.opportunities, **await self._memory.of(source.table, [*changed, *deleted])}
+
+    def _tell(self, source: Source, place: Place) -> None:
+        log.info(
+            "missed_changes table=%s read=%d changed=%d deleted=%d",
+            source.table,
+            place.read,
+            place.changed,
+            place.deleted,
+        )
+
+
+def _roles(source: Source, rows: dict[str, Row]) -> dict[str, list[str]]:
+    """The opportunities of rows that are roles; nothing of other tables."""
+    return {id_: opportunities_of(source.table, row) for id_, row in rows.items()} if source.columns else {}

@@ -1,0 +1,141 @@
+"""Up to where each table was searched for missed changes: a row of the shared state, `missed_changes` / table.
+
+The row is written with the version that was read: should two instances run at once, the slower one stops.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pydantic import TypeAdapter
+
+from ..azure.shared_state import State, parsed
+from ..dataverse.change_tracking import Changes, version_of
+from ..model.errors import DataverseError, NotNowError
+from ..model.record import Stamp
+
+KIND = "missed_changes"
+#: A table that was not searched for missed changes for so long needs attention.
+LATE = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a page told: rows and deletions, and how many of each the sync had not read."""
+
+    read: int
+    changed: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a table is.
+
+    `delta`: the link with which the pass begins, or began; empty: with the whole table. `next`: the page to go on with;
+    empty: at the beginning. `seen`: the highest version that passes which came to their end have told; `top`: that this
+    one has. `began`: when this pass did; None: there is none under way. `since`: when the last one did that came to its
+    end; `at`: when that was. `read`, `changed`, `deleted`: totals of the pass under way, or the last one. `error`: why
+    the last run has ended early. `off`: change tracking is not enabled.
+    """
+
+    delta: str = ""
+    next: str = ""
+    seen: int = 0
+    top: int = 0
+    began: Stamp | None = None
+    since: Stamp | None = None
+    at: Stamp | None = None
+    read: int = 0
+    changed: int = 0
+    deleted: int = 0
+    error: str = ""
+    off: bool = False
+
+    @property
+    def link(self) -> str:
+        """Where to go on; empty: at the beginning of the table."""
+        return self.next or self.delta
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no pass has come to its end: nobody knows yet what is new."""
+        return self.at is None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever read."""
+        return self.is_first and not self.link
+
+    def begun(self, now: datetime) -> Place:
+        """The same, with a pass under way."""
+        return self if self.began else replace(self, began=now, top=0, read=0, changed=0, deleted=0)
+
+    def anew(self) -> Place:
+        """The whole table from its beginning, for a link was refused."""
+        return replace(self, delta="", next="")
+
+    def after(self, page: Changes, told: Told, now: datetime) -> Place:
+        """The place after a page."""
+        place = replace(
+            self,
+            next=page.link,
+            top=max([self.top, *(version_of(row) or 0 for row in page.rows)]),
+            read=self.read + told.read,
+            changed=self.changed + told.changed,
+            deleted=self.deleted + told.deleted,
+            error="",
+            off=False,
+        )
+        if not page.is_last:
+            return place
+        seen = max(place.seen, place.top)
+        return replace(place, delta=page.link, next="", seen=seen, began=None, since=self.began, at=now)
+
+
+_PLACE = TypeAdapter(Place)
+
+
+class TurnOfTable:
+    """One run's hold of a table's place. Raises StorageUnavailableError when storage does not answer."""
+
+    def __init__(self, state: State, table: str, place: Place, etag: str) -> None:
+        self._state = state
+        self._table = table
+        self._etag = etag
+        self.place = place
+
+    @classmethod
+    async def open(cls, state: State, table: str) -> TurnOfTable:
+        """The place as it is stored; one that another version has written begins anew."""
+        row = await state.look(KIND, table)
+        return cls(state, table, parsed(_PLACE, row.value) or Place(), row.etag)
+
+    async def store(self, place: Place) -> None:
+        """Go on there. Raises NotNowError when another instance has been faster."""
+        self._etag = await self._state.swap(KIND, self._table, self._etag, as_json(place))
+        if not self._etag:
+            raise NotNowError("SearchedElsewhere", f"another instance goes on with {self._table}", after=0)
+        self.place = place
+
+    async def off(self) -> None:
+        """The table is not tracked."""
+        if not self.place.off:
+            await self.store(replace(self.place, off=True, error=""))
+
+    async def refused(self, error: DataverseError) -> None:
+        """Dataverse refuses it: the next run tries again."""
+        if self.place.error != str(error):
+            await self.store(replace(self.place, error=str(error), off=False))
+
+
+def as_json(place: Place) -> dict[str, object]:
+    """A place as it is stored. What has its default value is left out."""
+    found: dict[str, object] = _PLACE.dump_python(place, exclude_defaults=True)
+    return found
+
+
+def place_of(row: object) -> Place | None:
+    """The place of a stored row; None where it cannot be read."""
+    return parsed(_PLACE, row) if isinstance(row, dict) else None
