@@ -1,6 +1,5 @@
 """Rows that are gone: what becomes of their records in Marketo, by the policy of sync.toml, whatever goes wrong."""
 
-import asyncio
 import json
 import logging
 from collections.abc import Sequence
@@ -9,175 +8,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from local.wiring import engine_between
-from shared.config.sync_toml import SyncConfig
 from shared.dataverse.client import MAX_ASKED
 from shared.marketo.answers import Result
-from shared.marketo.client import Write
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES, TABLES, Entity
-from shared.model.errors import DataverseError, MarketoError
-from shared.model.outcome import Failed, Later, Outcome, Removed, Retry, Skipped, Synced
+from shared.model.entities import Entity
+from shared.model.errors import MarketoError
+from shared.model.outcome import Failed, Later, Removed, Retry, Skipped, Synced
 from shared.model.record import Record
-from shared.sync.delete_brake import DeleteBrake
 from shared.sync.deletes import SOONEST
-from shared.sync.engine import Engine
-from shared.sync.mapping import MarketoField
-from shared.sync.marketo_cache import Known
-from tests.support.state import SharedState
+from tests.support.deletions import DAY, FLAG, Marketo, World, deleted, lost
 from tests.support.values import NOON, guid
-from tests.support.vendors import Vendors
-
-SETS = {table.entity_set: name for name, (_, table) in TABLES.items()}
-FLAG = "newDeleted"
-DAY = timedelta(days=1)
-Row = dict[str, Any]
-
-
-def rules(**lifecycle: Any) -> SyncConfig:
-    tables: dict[str, Any] = {
-        table: {"fields": {}} for table in ("systemuser", "account", "lead", "contact", "opportunity")
-    }
-    return SyncConfig.model_validate({**tables, "filter_column": "", "lifecycle": lifecycle})
-
-
-class Dataverse(Vendors):
-    """Rows by table. `hidden` may not be read, and `unsure` are answered by something else than Dataverse.
-
-    `asked`: so many rows at a time were asked for one by one. Who asks for the one that is `away` gets no answer.
-    """
-
-    columns = ("internalemailaddress", "createdon")
-
-    def __init__(self) -> None:
-        self.rows_of: dict[str, set[str]] = {table: set() for table in TABLES}
-        self.hidden: set[str] = set()
-        self.unsure: set[str] = set()
-        self.total = 1_000
-        self.asked: list[int] = []
-        self.away = ""
-
-    async def rows(self, entity_set: str, key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Row]:
-        return {
-            id_: {key: id_, "internalemailaddress": "a@b.c"} for id_ in ids if id_ in self.rows_of[SETS[entity_set]]
-        }
-
-    async def statuses(self, entity_set: str, _key: str, ids: Sequence[str], **_: Any) -> list[int]:
-        self.asked.append(len(ids))
-        if self.away in ids:
-            raise DataverseError("HTTP 503", "away", kind=Kind.TRANSIENT)
-        there = self.rows_of[SETS[entity_set]]
-        return [403 if id_ in self.hidden else 0 if id_ in self.unsure else 200 if id_ in there else 404 for id_ in ids]
-
-    async def count_rows(self, _: Entity) -> int:
-        return self.total
-
-
-class Marketo(Vendors):
-    """Records by entity, each with an id. `before` and `after` a write may raise; `skips` are codes by key."""
-
-    def __init__(self) -> None:
-        self.records: dict[str, list[Row]] = {name: [] for name in ENTITIES}
-        self.calls: list[tuple[str, str, int]] = []
-        self.skips: dict[str, str] = {}
-        self.before: list[Exception | None] = []
-        self.after: list[Exception | None] = []
-        self.flag_field: MarketoField | None = MarketoField("boolean")
-
-    def has(self, entity: str, **fields: Any) -> int:
-        id_ = 100 + sum(map(len, self.records.values()))
-        self.records[entity].append({"id": id_, "marketoGUID": f"guid-{id_}", **fields})
-        return id_
-
-    def keys(self, entity: str) -> list[Any]:
-        return [row.get(ENTITIES[entity].key) for row in self.records[entity]]
-
-    async def describe(self, entity: Entity) -> dict[str, MarketoField]:
-        fields = {"externalCompanyId": MarketoField("string", 50, searchable=entity.name == "opportunity")}
-        return fields | ({FLAG: self.flag_field} if entity.is_lead and self.flag_field else {})
-
-    async def find(self, entity: Entity, keys: Sequence[str]) -> dict[str, int]:
-        rows = await self.read(entity, entity.key, keys, ())
-        return {row[entity.key]: row["id"] for row in rows}
-
-    async def read(self, entity: Entity, by: str, values: Sequence[str], *_: Any, **__: Any) -> list[Row]:
-        return [dict(row) for row in self.records[entity.name] if row.get(by) in values]
-
-    async def upsert(self, entity: Entity, bodies: Sequence[bytes], *, write: Write, **how: Any) -> list[Result]:
-        action = "upsert" if write is Write.UPSERT else "update"
-        return await self._write(action, entity, bodies, "id" if write is Write.BY_ID else entity.key, **how)
-
-    async def delete(self, entity: Entity, bodies: Sequence[bytes], **how: Any) -> list[Result]:
-        return await self._write("delete", entity, bodies, "id" if entity.is_lead else entity.key, **how)
-
-    async def _write(
-        self, action: str, entity: Entity, bodies: Sequence[bytes], by: str, *, begin: Any, **_: Any
-    ) -> list[Result]:
-        assert 1 <= len(bodies) <= 300
-        await begin()
-        self.calls.append((action, entity.name, len(bodies)))
-        if self.before and (error := self.before.pop(0)):
-            raise error
-        results = [self._one(action, entity, json.loads(body), by) for body in bodies]
-        if self.after and (error := self.after.pop(0)):
-            raise error
-        return results
-
-    def _one(self, action: str, entity: Entity, body: Row, by: str) -> Result:
-        names = [by] if by else entity.dedupe_fields
-        found = [row for row in self.records[entity.name] if all(row.get(name) == body[name] for name in names)]
-        if code := self.skips.get(str(body[names[0]])):
-            return Result("skipped", code=code, message="refused")
-        if not found and action != "upsert":
-            return Result("skipped", code="1004" if entity.is_lead else "1013", message="not found")
-        if not found:
-            return Result("created", self.has(entity.name, **body))
-        if action == "delete":
-            self.records[entity.name].remove(found[0])
-            return Result("deleted", found[0]["id"])
-        found[0].update(body)
-        return Result("updated", found[0]["id"])
-
-
-class World:
-    """One instance of the app between the two systems."""
-
-    def __init__(self) -> None:
-        self.dataverse = Dataverse()
-        self.marketo = Marketo()
-        self.state: Any = SharedState()
-        self.now = NOON
-        self.ticks = 1_000.0
-        self.known = Known(clock=lambda: self.ticks)
-        self.engine = self.with_rules()
-
-    def with_rules(self, **lifecycle: Any) -> Engine:
-        config = rules(**lifecycle)
-        brake = DeleteBrake(
-            self.state, limit=config.lifecycle.delete_brake, count_rows=self.dataverse.count_rows, now=lambda: self.now
-        )
-        self.engine = engine_between(
-            self.dataverse, self.marketo, config, clock=lambda: self.ticks, now=lambda: self.now, known=self.known,
-            brake=brake,
-        )  # fmt: skip
-        return self.engine
-
-    async def sync(self, entity: str, *records: Record) -> list[Outcome]:
-        return [outcome for _, outcome in await self.engine.sync(ENTITIES[entity], records)]
-
-    async def one(self, entity: str, record: Record) -> tuple[Record, Outcome]:
-        ((record, outcome),) = await self.engine.sync(ENTITIES[entity], [record])
-        return record, outcome
-
-    def person(self, number: int = 10, **fields: Any) -> int:
-        return self.marketo.has("person", externalPersonId=guid(number), **fields)
-
-
-def deleted(table: str = "contact", number: int = 10) -> Record:
-    return Record(table, guid(number), NOON, "delete")
 
 
 async def test_by_default_a_person_stays_as_it_is(world: World) -> None:
@@ -405,10 +246,6 @@ async def test_while_marketo_is_away_deletions_wait_without_calls(world: World) 
     assert len(world.marketo.calls) == calls
 
 
-def lost() -> MarketoError:
-    return MarketoError("HTTP 504", "Marketo's gateway refused the call", kind=Kind.TRANSIENT, at_work=True)
-
-
 async def test_while_a_lost_delete_may_be_at_work_the_key_is_not_sent_again(world: World) -> None:
     world.with_rules(person="delete")
     world.person()
@@ -470,95 +307,3 @@ async def test_without_storage_nothing_is_deleted(world: World) -> None:
     assert isinstance(outcome, Retry)
     assert (outcome.code, outcome.counted) == ("StorageAway", False)
     assert world.marketo.keys("person") == [guid(10)]
-
-
-# any order
-
-
-class CrashError(Exception):
-    """The process dies at this point."""
-
-
-class History:
-    """A contact that is deleted and restored, and the messages that tell of it, in any order."""
-
-    def __init__(self, policy: str, order: Any) -> None:
-        self.policy = policy
-        self.order = order
-        self.world = World()
-        self.restart()
-        self.there = self.world.dataverse.rows_of["contact"]
-        self.queue: list[Record] = []
-        self.handled: list[Record] = []
-        self.restore()
-
-    def restart(self) -> None:
-        self.world.known = Known(clock=lambda: self.world.ticks)
-        self.world.with_rules(person=self.policy, **({"deleted_flag": FLAG} if self.policy == "flag" else {}))
-
-    def delete(self) -> None:
-        if self.there:
-            self.there.clear()
-            self.queue.append(deleted())
-
-    def restore(self) -> None:
-        if not self.there:
-            self.there.add(guid(10))
-            self.queue.append(Record("contact", guid(10), NOON))
-
-    def replay(self) -> None:
-        if self.handled:
-            self.queue.append(replace(self.order.choice(self.handled), replays=1))
-
-    def die_before(self) -> None:
-        self.world.marketo.before = [CrashError()]
-
-    def die_after(self) -> None:
-        self.world.marketo.after = [CrashError()]
-
-    def lose_the_answer(self) -> None:
-        self.world.marketo.after = [lost()]
-
-    async def deliver(self) -> None:
-        record = self.queue.pop(self.order.randrange(len(self.queue)))
-        try:
-            again, outcome = await self.world.one("person", record)
-        except CrashError:
-            self.queue.append(record)  # the broker delivers it again, to a new process
-            self.restart()
-            return
-        if isinstance(outcome, Retry | Later):
-            self.queue.append(again)
-            self.world.ticks += 300
-        else:
-            assert isinstance(outcome, Synced | Removed | Skipped), outcome
-            self.handled.append(record)
-
-    async def run(self, steps: Sequence[str]) -> None:
-        for step in steps:
-            if step != "deliver":
-                getattr(self, step)()
-            elif self.queue:
-                await self.deliver()
-        while self.queue:
-            await self.deliver()
-
-
-STEPS = st.lists(
-    st.sampled_from(["delete", "restore", "replay", "deliver", "die_before", "die_after", "lose_the_answer"]),
-    max_size=14,
-)
-
-
-@pytest.mark.parametrize("policy", ["delete", "flag", "unlink"])
-@given(steps=STEPS, order=st.randoms(use_true_random=False))
-def test_whatever_comes_in_whatever_order_marketo_ends_as_dynamics_is(
-    policy: str, steps: list[str], order: Any
-) -> None:
-    history = History(policy, order)
-    asyncio.run(history.run(steps))
-    persons = history.world.marketo.records["person"]
-    if policy == "flag":
-        assert [row[FLAG] for row in persons] == [not history.there] * len(persons)
-    else:
-        assert sum(row["externalPersonId"] == guid(10) for row in persons) == len(history.there)
