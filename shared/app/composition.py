@@ -232,7 +232,7 @@ def carrier() -> Carrier:
         tables=frozenset(shared.rules.tables),
         parent_wait=timedelta(seconds=given.sync.parent_wait),
         sole=SoleRun(shared.state, instance_id=uuid4().hex[:12], clock=time.monotonic, kind=RUNS),
-        tell=events.tell,
+        tell=events.Notifier(given.notify.url).tell,
         now=_now,
         clock=time.monotonic,
     )

@@ -5,10 +5,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+from pydantic import SecretStr
+
+from ...model.record import timestamp
 from ...telemetry.metrics import RUN, record
+from ...transport.notify import notify
 from .model import Run, RunState
+from .page import IN_MARKETO
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +32,9 @@ class Event(StrEnum):
     CANCELLED = "cancelled"
     FAILED = "failed"
 
+
+#: After these, a run does nothing more, or not until somebody acts.
+OF_AN_END = frozenset({Event.PAUSED, Event.COMPLETE, Event.CANCELLED, Event.FAILED})
 
 Tell = Callable[[Event, Run, Mapping[str, Counter[str]]], Awaitable[None]]
 
@@ -44,3 +54,34 @@ async def tell(event: Event, run: Run, totals: Mapping[str, Counter[str]]) -> No
         for table, counts in totals.items()
     )
     log.info("run event=%s kind=%s run=%s reason=%s %s", event, run.kind, run.id, run.reason or "none", numbers)
+
+
+@dataclass(frozen=True)
+class Notifier:
+    """Tells of events, and of those that end or stop a run also `url`, if there is one (the setting NOTIFY_URL)."""
+
+    url: SecretStr
+
+    async def tell(self, event: Event, run: Run, totals: Mapping[str, Counter[str]]) -> None:
+        """Log and count an event, then POST it. What the address says to it changes nothing."""
+        await tell(event, run, totals)
+        if event in OF_AN_END and (url := self.url.get_secret_value()):
+            await notify(url, message(event, run, totals))
+
+
+def message(event: Event, run: Run, totals: Mapping[str, Counter[str]]) -> dict[str, Any]:
+    """What is posted: `text` is a line for people, as Teams and Slack show it; no ids or values of rows are in it."""
+    counts = sum(totals.values(), Counter[str]())
+    there = sum(counts[state] for state in IN_MARKETO)
+    because = f": {run.reason}" if run.reason else ""
+    text = f"msisync {run.kind} {run.id} is {event}{because}. {there:,} of {counts.total():,} rows are in Marketo."
+    return {
+        "text": text,
+        "event": str(event),
+        "kind": str(run.kind),
+        "run": run.id,
+        "reason": run.reason,
+        "started": timestamp(run.started_at),
+        "ended": timestamp(run.ended_at) if run.ended_at else None,
+        "tables": {table: dict(sorted(found.items())) for table, found in totals.items()},
+    }
