@@ -23,7 +23,7 @@ from ..config.version import commit, deployed
 from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
-from . import lifecycle, link, pause, preview, reconcile, resync, write_back
+from . import lifecycle, link, pause, preview, quick_sync, reconcile, resync, write_back
 from .command import Command, Exit, Result
 from .context import SETTINGS_FILE, Context
 from .dead_letters import command as dead_letters
@@ -53,6 +53,7 @@ COMMANDS: tuple[Command, ...] = (
     preview.COMMAND,
     lifecycle.COMMAND,
     *INITIAL_SYNC,
+    quick_sync.COMMAND,
 )
 
 #: Seconds that closing all connections may take.

@@ -58,7 +58,8 @@ class Record:
     `absent`: how often its row was looked for and not there; of a deletion: and still there. `confirmed`: an operator
     has released its deletion from the brake (shared/sync/delete_brake.py). `additive`: nothing that it changes can have
     left an old opportunity role behind in Marketo, because its row is new, or no column of the role was written.
-    `run`: the page of a run that is to hear what becomes of it (shared/sync/runs/page.py).
+    `run`: the page of a run that is to hear what becomes of it (shared/sync/runs/page.py). `fields`: only these of
+    Marketo's fields are sent, and only to a record that is there; none: all.
     """
 
     table: _Name
@@ -81,11 +82,12 @@ class Record:
     last_seen: Annotated[Stamp | None, Field(alias="last")] = None
     additive: _Flag = False
     run: _Name = ""
+    fields: tuple[_Name, ...] = ()
 
     @property
     def is_plain_change(self) -> bool:
         """Whether it only says that a row has changed: nobody waits for it, and nobody asked for it."""
-        asked = self.requested or self.released or self.forced or self.replays or self.write_back
+        asked = self.requested or self.released or self.forced or self.replays or self.write_back or self.fields
         return self.operation == "upsert" and not (asked or self.attempt or self.parked_since)
 
     @property
@@ -116,6 +118,7 @@ class Record:
             absent=min(self.absent, newer.absent),
             additive=self.additive and newer.additive,
             run=max(self.run, newer.run),  # that of the newest run
+            fields=tuple(sorted({*self.fields, *newer.fields})) if self.fields and newer.fields else (),
             last_seen=max(self.last_seen, newer.last_seen) if self.last_seen and newer.last_seen else None,
             **either,
         )

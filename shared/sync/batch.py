@@ -38,7 +38,7 @@ class Candidate:
     `origin`: of a contact, the lead that it was qualified from. `is_history`: of a lead, that it was qualified.
     `winner`: the row that goes on in its place, after a merge, or after Qualify into a contact that was there.
     `marketo_id`: of the person that it adopts. `is_absent`: Marketo has no person with its key. `matches`: the persons
-    with its e-mail address, once they have been looked for.
+    with its e-mail address, once they have been looked for. `is_part`: it has some fields only, and is not created.
     """
 
     records: list[Record]
@@ -60,6 +60,7 @@ class Candidate:
     marketo_id: int = 0
     is_absent: bool = False
     matches: list[Match] | None = None
+    is_part: bool = False
 
     @property
     def since(self) -> datetime:
@@ -88,6 +89,16 @@ class Candidate:
         """Leave the links to these parents as they are in Marketo: their fields are not sent."""
         self.unlinked += tuple(parent for parent in parents if parent not in self.unlinked)
         self.parents = {field: p for field, p in self.parents.items() if p not in parents}
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Leave all in Marketo as it is but these fields, the links too, and create nothing. No names: all is sent."""
+        if not names:
+            return
+        wanted = {name.lower() for name in (*names, *self.id_fields)}
+        self.fields = {name: value for name, value in self.fields.items() if name.lower() in wanted}
+        self.left_out = [each for each in self.left_out if each.field.lower() in wanted]
+        self.parents = {}
+        self.is_part, self.only_if_there = True, False
 
     @property
     def has_company_fields(self) -> bool:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from ..config.sync_toml import LifecyclePolicy, PersonPolicy, RolePolicy
 from ..dataverse.client import DataverseClient
 from ..marketo.batching import MAX_PER_CALL
-from ..marketo.client import MarketoClient
+from ..marketo.client import MarketoClient, Write
 from ..model.entities import ENTITIES, OPPORTUNITY_ROLE, TABLES, Entity, stands_for_roles
 from ..model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, WillNotCome
 from ..model.record import Record, coalesce, timestamp
@@ -218,7 +218,8 @@ class Engine:
                 self._defer(batch, candidate, missing)
                 continue
             candidate.encode(batch.entity, self.known)
-            candidate.write = self._newcomers.first_write(batch.entity, candidate)
+            new = self._newcomers.first_write
+            candidate.write = Write.UPDATE if candidate.is_part else new(batch.entity, candidate)
             twin = ready.get(candidate.key)
             if twin:
                 twin.records.extend(candidate.records)

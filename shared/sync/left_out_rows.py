@@ -44,7 +44,8 @@ class LeftOutRows:
     async def note(self, entity: str, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
         """Keep what these records were synced without, and forget what is put right. Raises nothing."""
         now = timestamp(self.now())
-        sent = [(record, o) for record, o in outcomes if isinstance(o, Synced) and o != COVERED]
+        whole = [(record, outcome) for record, outcome in outcomes if not record.fields]
+        sent = [(record, o) for record, o in whole if isinstance(o, Synced) and o != COVERED]
         synced = {row_name(record): kept(outcome) for record, outcome in sent}
         synced |= {row_name(record): [] for record, o in outcomes if isinstance(o, Removed)}
         if not synced:

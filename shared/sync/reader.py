@@ -257,6 +257,7 @@ def candidate_of(
     )  # fmt: skip
     if parents.get(COMPANY.key):
         candidate.leave_to_company()
+    candidate.keep_only(record.fields)
     return candidate
 
 

@@ -74,7 +74,8 @@ class Storms:
                 continue
             row = self._rows.pop(record.key, _Row(()))
             recent = tuple(at for at in row.sent if at > now - LATELY)[1 - MOST_TIMES :]
-            stored = read if isinstance(outcome, Synced) and not record.additive else None
+            is_whole = isinstance(outcome, Synced) and not record.fields
+            stored = read if is_whole and not record.additive else None
             known = max((at for at in (row.read, stored) if at), default=None)
             self._rows[record.key] = _Row((*recent, now), known)
         while len(self._rows) > self.max_rows:

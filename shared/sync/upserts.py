@@ -13,7 +13,7 @@ from ..marketo.client import MarketoClient, Write
 from ..model.codes import Kind, marketo_record
 from ..model.entities import Entity
 from ..model.errors import MarketoError, MsiSyncError, VendorError
-from ..model.outcome import RETRY_SECONDS, Failed, Outcome, Retry, Synced, of_error, of_skip
+from ..model.outcome import RETRY_SECONDS, Failed, Outcome, Retry, Skipped, Synced, of_error, of_skip
 from ..transport.client import TRANSIENT_TRIES, Begin
 from .batch import Batch, Candidate
 from .call_sizes import CallSizes
@@ -43,6 +43,9 @@ UNEXPLAINED = frozenset({Kind.SPLIT, Kind.UNKNOWN})
 GONE_FIELD = "1006"
 #: The code of a person that is not there, in a call that creates none.
 NO_PERSON = "1004"
+#: The codes of a record that is not there, and what becomes of one of which only some fields were to be sent.
+NOT_THERE = frozenset({NO_PERSON, "1013"})
+NOT_IN_MARKETO = Skipped("NotInMarketo")
 #: The code of company fields on a person that is linked to a company.
 COMPANY_UPDATE = "1021"
 #: A record that is refused again, alone, while others were stored so short a while ago, is the reason itself.
@@ -166,12 +169,12 @@ class Upserts:
         """The answers without those about persons that are not there: these are newcomers now."""
         if self.newcomers is None or answers[0][0].write is not Write.UPDATE:
             return answers
-        absent = [candidate for candidate, result in answers if result.code == NO_PERSON]
+        absent = [c for c, result in answers if result.code == NO_PERSON and not c.is_part]
         self.newcomers.learn(len(absent), len(answers))
         for candidate in absent:
             candidate.write, candidate.is_absent = None, True
         batch.newcomers += absent
-        return [(candidate, result) for candidate, result in answers if result.code != NO_PERSON]
+        return [(c, result) for c, result in answers if result.code != NO_PERSON or c.is_part]
 
     async def _refused(self, batch: Batch, chunk: list[Candidate], error: MsiSyncError, rounds: int) -> None:
         """Marketo refused a whole call. Where that may be the fault of one record, the others are sent all the same."""
@@ -304,6 +307,8 @@ class Upserts:
             self.known.add(entity.name, candidate.key, result.id)
             status = "adopted" if candidate.write is Write.BY_ID else result.status
             return Synced(status, candidate.unlinked, tuple(candidate.left_out))
+        if candidate.is_part and result.code in NOT_THERE:
+            return NOT_IN_MARKETO
         if kind is Kind.MISSING_PARENT:
             self._forget_parents([candidate])
         return of_skip(result.code, result.message)

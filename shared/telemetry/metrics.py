@@ -93,7 +93,7 @@ WRITE_BACK_AGE = Metric(
 RUN = Metric(
     "msisync.run", "counter", "{event}",
     "Events of long runs: started, in progress, table complete, paused, resumed, complete, cancelled, failed",
-    ("kind", "event"),
+    ("kind", "event", "numbers"),
 )  # fmt: skip
 MISSED = Metric(
     "msisync.missed", "counter", "{row}",

@@ -26,7 +26,8 @@ from .scope import SCOPE, query_of, scope_of, tables_in
 
 _MORE = """\
 Reads all rows of the mapped tables and says how many of them the sync filter keeps, what would become of persons
-(created, adopted by their e-mail address, updated because Marketo has their id, ambiguous), how many Marketo calls that
+(created, adopted by their e-mail address, updated because Marketo has their id, ambiguous, flagged or merged because
+their rows were merged), how many Marketo calls that
 needs, and when it would be done. Runs the checks of msisync doctor and repeats what they find. Nothing is written, in
 neither system.
 
@@ -51,6 +52,7 @@ _COLUMNS: dict[str, frozenset[Fate]] = {
     "adopted": frozenset({Fate.ADOPTED, Fate.CONTINUED}),
     "updated": frozenset({Fate.UPDATED}),
     "ambiguous": frozenset({Fate.AMBIGUOUS}),
+    "merged": frozenset({Fate.MERGED_PERSON}),
     "left alone": LEFT_ALONE,
 }
 

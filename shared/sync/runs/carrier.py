@@ -188,7 +188,7 @@ class Carrier:
             return
         ids = page.ids(UNSENT) or [id_ for id_, state in page.states.items() if state in UNFINISHED]
         entity, now = TABLES[table][0].name, self.now()
-        records = [Record(table, id_, now, run=page.mark) for id_ in ids]
+        records = [Record(table, id_, now, run=page.mark, fields=run.scope.fields) for id_ in ids]
         await self.send(
             [
                 Outgoing(self.queues.of(entity), encode(entity, part), session=entity)

@@ -15,7 +15,7 @@ from ...model.record import timestamp
 from ...telemetry.metrics import RUN, record
 from ...transport.notify import notify
 from .model import Run, RunState
-from .page import IN_MARKETO
+from .page import FAILED, IN_MARKETO, SKIPPED, UNFINISHED
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,9 @@ class Event(StrEnum):
     FAILED = "failed"
 
 
-#: After these, a run does nothing more, or not until somebody acts.
+#: After these, a run does nothing more, or not until somebody acts. An alert names them, with the numbers.
 OF_AN_END = frozenset({Event.PAUSED, Event.COMPLETE, Event.CANCELLED, Event.FAILED})
+_GROUPS = {SKIPPED: "left out", FAILED: "failed"}
 
 Tell = Callable[[Event, Run, Mapping[str, Counter[str]]], Awaitable[None]]
 
@@ -46,9 +47,19 @@ def of_state(run: Run) -> Event:
     return Event(run.state)
 
 
+def in_short(totals: Mapping[str, Counter[str]]) -> str:
+    """The numbers of a run, for an e-mail: `1,200 in Marketo, 30 left out, 2 failed, 5 not done`."""
+    sums: Counter[str] = Counter()
+    for state, number in (item for counts in totals.values() for item in counts.items()):
+        kind = state.partition(":")[0]
+        sums[_GROUPS.get(kind, "not done" if kind in UNFINISHED else "in Marketo")] += number
+    names = ("in Marketo", *_GROUPS.values(), "not done")
+    return ", ".join(f"{sums[name]:,} {name}" for name in names if sums[name]) or "no rows"
+
+
 async def tell(event: Event, run: Run, totals: Mapping[str, Counter[str]]) -> None:
     """Log and count an event; `totals`: records by table and state of page.py."""
-    record(RUN, 1, str(run.kind), str(event))
+    record(RUN, 1, str(run.kind), str(event), in_short(totals) if event in OF_AN_END else "")
     numbers = "; ".join(
         f"{table}: {', '.join(f'{state} {number}' for state, number in sorted(counts.items())) or 'none'}"
         for table, counts in totals.items()

@@ -18,6 +18,7 @@ PARSER = parser()
 NEEDED = {
     "show person": ("someone@contoso.example",),
     "link": ("contact", "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d", "7"),
+    "quick-sync": ("contact", "--fields", "city"),
     "dead-letters show": ("dead-letters/17",),
     "dead-letters export": ("march.jsonl",),
     "dead-letters import": ("march.jsonl",),

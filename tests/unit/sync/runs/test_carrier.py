@@ -65,6 +65,14 @@ async def test_tables_without_rows_are_complete_at_once(world: RunWorld) -> None
     assert [table for event, table in world.events if event is Event.TABLE_COMPLETE] == ["systemuser", "lead"]
 
 
+async def test_a_run_of_some_fields_sends_records_of_these_fields(world: RunWorld) -> None:
+    world.fill("lead", 10)
+    world.queue_paused = True
+    await world.start("lead", fields=("city", "title"))
+    await world.ticks(2)
+    assert {record.fields for record in world.queue} == {("city", "title")}
+
+
 async def test_a_run_is_complete_when_nothing_of_it_waits_any_more(world: RunWorld) -> None:
     world.fill("lead", 10)
     waits: dict[str, Outcome] = {

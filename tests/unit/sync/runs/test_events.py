@@ -10,12 +10,16 @@ import pytest
 from pydantic import SecretStr
 
 from shared.sync.runs import events
-from shared.sync.runs.events import Event, Notifier, of_state
+from shared.sync.runs.events import OF_AN_END, Event, Notifier, in_short, of_state, tell
 from shared.sync.runs.model import Run, RunKind, RunState, Scope, new_run
 from tests.support.values import NOON
 
 URL = SecretStr("https://hook.example/s3cret")
 TOTALS = {"lead": Counter({"created": 1_200, "failed:1003": 34})}
+NUMBERS = {
+    "contact": Counter({"created": 1000, "updated": 200, "skipped:Filtered": 30, "failed:1003": 1}),
+    "account": Counter({"adopted": 4, "unchanged": 1, "failed:1029": 1, "parked": 3, "open": 2}),
+}
 
 
 @pytest.fixture
@@ -71,3 +75,19 @@ def test_the_event_follows_from_the_state_and_from_what_was_told(run: Run) -> No
     paused = run.to(RunState.PAUSED, NOON)
     assert of_state(paused) is Event.PAUSED
     assert of_state(replace(run, told=RunState.PAUSED)) is Event.RESUMED
+
+
+def test_the_numbers_are_those_that_an_operator_asks_for_first() -> None:
+    assert in_short(NUMBERS) == "1,205 in Marketo, 30 left out, 2 failed, 5 not done"
+    assert in_short({"contact": Counter(created=3)}) == "3 in Marketo"
+    assert in_short({"contact": Counter()}) == "no rows"
+
+
+@pytest.mark.parametrize("event", list(Event))
+async def test_only_the_end_of_a_run_is_counted_with_its_numbers(
+    run: Run, event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, ...]] = []
+    monkeypatch.setattr(events, "record", lambda _metric, _value, *attributes: counted.append(attributes))
+    await tell(event, run, NUMBERS)
+    assert counted == [("initial-sync", str(event), in_short(NUMBERS) if event in OF_AN_END else "")]
