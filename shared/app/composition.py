@@ -143,6 +143,8 @@ def pipeline() -> Pipeline:
         store, bus, given.queues, now=_now, check_after=given.sync.parent_check, max_wait=given.sync.parent_wait
     )
 
+    versions = SyncedVersions(state, now=_now)
+
     async def organization_id() -> str:
         return given.dataverse.organization_id.lower() or await dataverse.organization_id()
 
@@ -181,7 +183,7 @@ def pipeline() -> Pipeline:
         gone=GonePersons(state, known),
         causes=parking.causes,
         roles=rules.roles,
-        synced_versions=SyncedVersions(state, now=_now),
+        synced_versions=versions,
     )
     return Pipeline(
         given.queues,
@@ -205,6 +207,7 @@ def pipeline() -> Pipeline:
         look_again=unseen.look_again,
         now=_now,
         note=Heartbeat(state, now=_now, clock=clock).beat,
+        versions=versions,
         delivered=_clock.at_least,
         tell_runs=Reporter(shared.runs, budget.charge_run).tell,
     )

@@ -33,6 +33,7 @@ from .routing import Refusal, Routed, opportunities_before, records_of
 from .scheduling import AT_ONCE, Bursts, Windows
 from .settlement import STORAGE_AWAY, Settler, dead_letter, storage_fails
 from .statistics import Counts
+from .synced_versions import SyncedVersions
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Pipeline:
     been given up. `relabel`: send on rows whose choices were renamed. `look_again`: send on what depends on rows that
     could not be seen, and can be now. `gauges`: report what all instances share. `note` hears at each invocation which
     function runs. `delivered` hears when the broker took in the newest message of each batch, by its own clock.
+    `versions`: what the engine notes, for the minute timer to tend.
     `tell_runs` hears what became of each batch's records, and how many calls of Marketo that took.
     """
 
@@ -76,6 +78,7 @@ class Pipeline:
     look_again: Callable[[Callable[[Sequence[Record]], Awaitable[None]]], Awaitable[int]]
     now: Callable[[], datetime]
     note: Note = unnoted
+    versions: SyncedVersions | None = None
     delivered: Callable[[datetime], None] = lambda _: None
     tell_runs: Callable[[Sequence[tuple[Record, Outcome]], int], Awaitable[None]] | None = None
     _roles_sent: dict[str, None] = field(default_factory=dict, init=False)
@@ -266,6 +269,8 @@ class Pipeline:
         with spans.invocation("release_deferred"):
             await self.note(TIMER)
             await self.counts.tend()
+            if self.versions:
+                await self.versions.tend()
             await self.gauges()
             await self.relabel(self._send_on)
             await self.look_again(self._send_on)

@@ -54,9 +54,9 @@ def refused(letters: Iterable[Outgoing], entity: str = CHANGES) -> None:
         record(DEAD_LETTERS, number, entity, code)
 
 
-def missed(table: str, *, changed: int, deleted: int) -> None:
-    """Rows of a table that change tracking has told of and the sync had not read."""
-    for change, number in (("changed", changed), ("deleted", deleted)):
+def missed(table: str, *, changed: int, written_back: int, deleted: int) -> None:
+    """Rows of a table that change tracking has told of and the sync had not read; `written_back`: by the app itself."""
+    for change, number in (("changed", changed), ("written_back", written_back), ("deleted", deleted)):
         if number:
             record(MISSED, number, table, change)
 

@@ -24,7 +24,14 @@ from ..dataverse.change_tracking import Changes, changes, first_link, version_of
 from ..dataverse.client import DataverseClient, Row
 from ..dataverse.metadata import Metadata
 from ..model.codes import Kind
-from ..model.entities import DECIDING_COLUMNS, OPPORTUNITY, OPPORTUNITY_COLUMNS, REFERENCE_TABLES, TABLES
+from ..model.entities import (
+    DECIDING_COLUMNS,
+    OPPORTUNITY,
+    OPPORTUNITY_COLUMNS,
+    PERSON_TABLES,
+    REFERENCE_TABLES,
+    TABLES,
+)
 from ..model.errors import BrokerUnavailableError, DataverseError, MsiSyncError
 from ..model.record import Record
 from ..telemetry import spans
@@ -44,6 +51,8 @@ MOST_ROWS = 30_000
 _REFUSED = frozenset({Kind.CONFIGURATION, Kind.PERMANENT, Kind.GONE, Kind.UNKNOWN})
 #: What concerns all tables: the next run of the timer tries again.
 _OF_ALL = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.TOKEN})
+#: Who has written a row last.
+_WRITER = "_modifiedby_value"
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 #: Has these records synced, and the roles of these opportunities compared: durably, when it returns.
@@ -52,7 +61,10 @@ TakeUp = Callable[[Sequence[Record], Sequence[Record]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A tracked table. `entity`: empty for a table that decides about rows of others, and is not synced itself."""
+    """A tracked table. `entity`: empty for a table that decides about rows of others, and is not synced itself.
+
+    `columns`: read beside the key: the opportunities of rows that are roles, the last writer of persons.
+    """
 
     table: str
     entity_set: str
@@ -66,17 +78,15 @@ def sources_of(config: SyncConfig) -> list[Source]:
     mapped = sorted(config.tables, key=lambda table: TABLES[table][0].tier)
     deciding = [Source(table, *REFERENCE_TABLES[table]) for table in deciding_tables(config)]
     return deciding + [
-        Source(table.name, table.entity_set, table.key, entity.name, tuple(map(_lookup, _opportunities(table.name))))
+        Source(table.name, table.entity_set, table.key, entity.name, _columns(table.name))
         for entity, table in (TABLES[name] for name in mapped)
     ]
 
 
-def _opportunities(table: str) -> Sequence[str]:
-    return OPPORTUNITY_COLUMNS.get(table, ())
-
-
-def _lookup(column: str) -> str:
-    return f"_{column}_value"
+def _columns(table: str) -> tuple[str, ...]:
+    if table in PERSON_TABLES:
+        return (_WRITER,)
+    return tuple(f"_{column}_value" for column in OPPORTUNITY_COLUMNS.get(table, ()))
 
 
 @dataclass(kw_only=True)
@@ -110,8 +120,6 @@ class MissedChanges:
             try:
                 for source in self.sources:
                     left -= await self._table(source, left)
-                for entity in dict.fromkeys(source.entity for source in self.sources if source.entity):
-                    await self.versions.prune(entity)
             except BrokerUnavailableError:  # the host shall report a failed run
                 raise
             except MsiSyncError as error:
@@ -179,14 +187,20 @@ class MissedChanges:
         )
         await self._memory.forget(source.table, [id_ for id_ in before if id_ not in rows])
         await self._memory.keep(source.table, _roles(source, rows))
-        measures.missed(source.table, changed=len(changed), deleted=len(deleted))
-        return Told(len(rows) + len(page.deleted), len(changed), len(deleted))
+        own = await self._own([rows[id_] for id_ in changed])
+        measures.missed(source.table, changed=len(changed) - own, written_back=own, deleted=len(deleted))
+        return Told(len(rows) + len(page.deleted), len(changed), len(deleted), own)
+
+    async def _own(self, rows: Sequence[Row]) -> int:
+        """How many of these rows were last written by the sync user, most likely by the write-back."""
+        writers = [str(row[_WRITER]).lower() for row in rows if row.get(_WRITER)]
+        return writers.count(await self.dataverse.user_id()) if writers else 0
 
     async def _before(
         self, source: Source, noted: Noted, changed: Sequence[str], deleted: Sequence[str]
     ) -> dict[str, list[str]]:
         """The opportunities that these roles belonged to: a role that has moved, or is gone, is an old one there."""
-        if not source.columns:
+        if source.table not in OPPORTUNITY_COLUMNS:
             return {}
         return {**noted.opportunities, **await self._memory.of(source.table, [*changed, *deleted])}
 
@@ -202,4 +216,6 @@ class MissedChanges:
 
 def _roles(source: Source, rows: dict[str, Row]) -> dict[str, list[str]]:
     """The opportunities of rows that are roles; nothing of other tables."""
-    return {id_: opportunities_of(source.table, row) for id_, row in rows.items()} if source.columns else {}
+    if source.table not in OPPORTUNITY_COLUMNS:
+        return {}
+    return {id_: opportunities_of(source.table, row) for id_, row in rows.items()}

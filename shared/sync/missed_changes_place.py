@@ -22,11 +22,15 @@ LATE = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a page told: rows and deletions, and how many of each the sync had not read."""
+    """What a page told: rows and deletions, and how many of each the sync had not read.
+
+    `own`: of the changed ones, those that the sync user has written last.
+    """
 
     read: int
     changed: int = 0
     deleted: int = 0
+    own: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,8 @@ class Place:
     `delta`: the link with which the pass begins, or began; empty: with the whole table. `next`: the page to go on with;
     empty: at the beginning. `seen`: the highest version that passes which came to their end have told; `top`: that this
     one has. `began`: when this pass did; None: there is none under way. `since`: when the last one did that came to its
-    end; `at`: when that was. `read`, `changed`, `deleted`: totals of the pass under way, or the last one. `error`: why
-    the last run has ended early. `off`: change tracking is not enabled.
+    end; `at`: when that was. `read`, `changed`, `deleted`, `own`: totals of the pass under way, or the last one.
+    `error`: why the last run has ended early. `off`: change tracking is not enabled.
     """
 
     delta: str = ""
@@ -50,6 +54,7 @@ class Place:
     read: int = 0
     changed: int = 0
     deleted: int = 0
+    own: int = 0
     error: str = ""
     off: bool = False
 
@@ -70,7 +75,7 @@ class Place:
 
     def begun(self, now: datetime) -> Place:
         """The same, with a pass under way."""
-        return self if self.began else replace(self, began=now, top=0, read=0, changed=0, deleted=0)
+        return self if self.began else replace(self, began=now, top=0, read=0, changed=0, deleted=0, own=0)
 
     def anew(self) -> Place:
         """The whole table from its beginning, for a link was refused."""
@@ -85,6 +90,7 @@ class Place:
             read=self.read + told.read,
             changed=self.changed + told.changed,
             deleted=self.deleted + told.deleted,
+            own=self.own + told.own,
             error="",
             off=False,
         )

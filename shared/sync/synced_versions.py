@@ -24,11 +24,14 @@ from uuid import UUID, uuid4
 
 from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
+from ..model.entities import ENTITIES
 from .routing import chunked
 
 log = logging.getLogger(__name__)
 
 KEPT = timedelta(hours=26)
+#: How often what is older is dropped, and how many seconds that may take.
+PRUNED_EVERY, PRUNING_SECONDS = timedelta(hours=1), 15.0
 #: The version of a row that is gone.
 GONE = 0
 OPPORTUNITIES = "opportunities"
@@ -70,6 +73,7 @@ class SyncedVersions:
     _: KW_ONLY
     now: Callable[[], datetime]
     _again: datetime = field(default=_NEVER, init=False)
+    _pruned: datetime = field(default=_NEVER, init=False)
 
     async def note(self, entity: str, read: Mapping[Key, int], opportunities: Mapping[Key, list[str]]) -> None:
         """Write down in which versions these rows (table, id) were read. Raises nothing."""
@@ -99,10 +103,16 @@ class SyncedVersions:
                 found.opportunities.update((id_, of) for id_, of in noted.items() if id_ in wanted)
         return found
 
-    async def prune(self, entity: str) -> None:
-        """Drop what is too old. Raises StorageUnavailableError."""
-        last, kind = _stamp(self.now() - KEPT), kind_of(entity)
-        await self.state.remove_all(kind, [name async for name, _ in self.state.all(kind, last=last)])
+    async def tend(self) -> None:
+        """The minute timer's part: drop what is too old, once an hour. Raises nothing."""
+        now = self.now()
+        if now - self._pruned < PRUNED_EVERY:
+            return
+        async with best_effort(PRUNING_SECONDS, log, "versions_not_pruned"):
+            for kind in map(kind_of, ENTITIES):
+                old = [name async for name, _ in self.state.all(kind, last=_stamp(now - KEPT))]
+                await self.state.remove_all(kind, old)
+            self._pruned = now
 
 
 def kind_of(entity: str) -> str:

@@ -97,7 +97,8 @@ RUN = Metric(
 )  # fmt: skip
 MISSED = Metric(
     "msisync.missed", "counter", "{row}",
-    "Rows that change tracking told of and the sync had not read: changed or deleted", ("table", "change"),
+    "Rows that change tracking told of and the sync had not read: changed, written_back (by the app itself), deleted",
+    ("table", "change"),
 )  # fmt: skip
 
 METRICS = (

@@ -1,5 +1,6 @@
 """Changes of which no notification tells: one search later Marketo is as Dynamics, at few calls."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -185,3 +186,42 @@ async def test_a_thousand_rows_that_differ_cost_four_calls_and_those_that_were_s
     assert await calls(own) - before <= 4
     records = await own.records("contact", of=persons)
     assert all(records[person.id]["lastName"].endswith("-New") for person in persons)
+
+
+async def test_a_process_that_is_killed_between_two_tables_loses_nothing(own: System) -> None:
+    rows = Rows()
+    account = rows.account()
+    contact = rows.contact(account)
+    await own.save(rows, account, contact)
+    await own.synced(account, contact)
+    await own.broker.idle()
+    await search(own)
+    account.values["name"], contact.values["lastname"] = "Another", "Another"
+    await own.seed(rows)
+    await own.dataverse("/faults", {"match": "contacts.*deltatoken", "status": "hold", "gate": "contacts"})
+    begun = asyncio.create_task(own.run_timer(function="reconcile_changes", expect=None))
+    await own.held("contacts", part="dataverse")
+    await own.stack.kill_functions()
+    await asyncio.gather(begun, return_exceptions=True)
+    await own.forget_faults()
+    await own.stack.start_functions()
+    await search(own)
+    await own.changed(account, company="Another")
+    await own.changed(contact, lastName="Another")
+
+
+async def test_a_link_that_is_too_old_sends_what_is_new_and_nothing_else(own: System) -> None:
+    rows = Rows()
+    contact = rows.contact()
+    await own.save(rows, contact)
+    await own.synced(contact)
+    await own.broker.idle()
+    await search(own)
+    contact.values["lastname"] = "Later"
+    await own.seed(rows)
+    before = await own.received("contact")
+    await own.dataverse("/switches", {"change_tracking_days": 0.0})
+    await search(own)
+    await own.dataverse("/switches", {"change_tracking_days": 7.0})
+    await own.changed(contact, lastName="Later")
+    assert await own.received("contact") - before == 1

@@ -154,7 +154,10 @@ def _missed(status: Status) -> Iterator[str]:
         oldest = min(place.at for place in done.values() if place.at)
         found = {table: place.changed + place.deleted for table, place in done.items()}
         each = ", ".join(f"{table} {number:,}" for table, number in found.items() if number)
-        missed = f"{sum(found.values()):,} rows that the sync had not read ({each})" if each else "nothing was missing"
+        own = sum(place.own for place in done.values())
+        last = f", {own:,} of them written back by the app" if own else ""
+        total = sum(found.values())
+        missed = f"{total:,} rows that the sync had not read ({each}{last})" if total else "nothing was missing"
         yield f"{len(done)} tables, {age(status.at - oldest)} ago: {missed}"
     for table, place in status.missed_changes.items():
         if place.began:

@@ -14,6 +14,7 @@ from tests.support.tracking import World
 from tests.support.values import NOON, guid
 
 ROLES = Source("connection", "connections", "connectionid", "opportunity_role", ("_record1id_value",))
+CONTACTS = Source("contact", "contacts", "contactid", "person", ("_modifiedby_value",))
 TEAMS = Source("team", "teams", "teamid")
 
 
@@ -192,6 +193,20 @@ async def test_a_role_that_came_and_went_between_two_runs_is_known_from_its_sync
     world.delete(1)
     await world.tick()
     assert (world.sent, world.compared) == (["delete 1"], [guid(900)])
+
+
+async def test_rows_that_the_app_has_written_last_are_sent_and_counted_apart() -> None:
+    world = World(CONTACTS)
+    await world.tick()
+    world.write(1, _modifiedby_value=guid(77).upper())
+    world.write(2, _modifiedby_value=guid(5))
+    world.write(3)
+    await world.tick()
+    assert len(world.sent) == 3
+    place = await world.place()
+    assert (place.changed, place.own) == (3, 1)
+    await world.tick()
+    assert (await world.place()).own == 0
 
 
 async def test_rows_that_decide_about_others_are_followed_and_their_deletions_say_nothing() -> None:

@@ -71,8 +71,15 @@ async def test_what_is_old_is_dropped_and_the_rest_is_kept() -> None:
     world.now += KEPT / 2
     await world.process().note("company", {("account", guid(2)): 1}, {})
     world.now += KEPT / 2 + timedelta(seconds=1)
-    await world.process().prune("company")
+    timer = world.process()
+    await timer.tend()
     assert (await world.process().of("company", "account", [guid(1), guid(2)], NOON)).versions == {guid(2): 1}
+    requests = world.table.requests
+    await timer.tend()
+    assert world.table.requests == requests, "once an hour is enough"
+    world.table.away = True
+    world.now += timedelta(hours=1)
+    await timer.tend()
 
 
 async def test_without_storage_nothing_fails_and_nobody_waits_again_for_a_minute() -> None:

@@ -40,11 +40,12 @@ def test_nothing_is_said_before_the_first_run(status: Status) -> None:
 def test_when_it_was_and_what_was_found(status: Status) -> None:
     status.missed_changes = {
         "account": DONE,
-        "contact": Place(delta="/d", at=NOON - timedelta(minutes=1), changed=1200, deleted=34),
+        "contact": Place(delta="/d", at=NOON - timedelta(minutes=1), changed=1200, deleted=34, own=900),
         "lead": Place(next="/n", began=NOON - timedelta(minutes=5), read=15_000),
     }
     shown = text_of(status)
-    assert "2 tables, 12 min ago: 1,234 rows that the sync had not read (contact 1,234)" in shown
+    shown = " ".join(shown.split())
+    assert "2 tables, 12 min ago: 1,234 rows that the sync had not read (contact 1,234, 900 of them" in shown
     assert "lead is being read, 15,000 rows so far, since 5 min" in shown
     assert status.exit is Exit.OK
     found = as_json(status)["missed_changes"]["contact"]
