@@ -128,7 +128,8 @@ class Reader:
         for record in [record for record in there if _may_go_yet(record)]:
             batch.decide(*_looked_for_again(record, "RowStillThere"))
         found = [(record, rows[record.id]) for record in there if not _may_go_yet(record)]
-        batch.versions |= {record.key: version for record, row in found if (version := version_of(row))}
+        whole = [(record.key, version_of(row)) for record, row in found if not record.fields]  # a part is not all of it
+        batch.versions |= {key: version for key, version in whole if version}
         if not batch.windows.is_burst:
             made = [(record.key, moment(row.get(CREATED_ON))) for record, row in found]
             batch.created |= {key: at for key, at in made if at}

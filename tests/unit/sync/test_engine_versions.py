@@ -1,5 +1,6 @@
 """The engine writes down in which version it has read each row, whatever has become of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,6 +62,13 @@ async def test_what_waits_for_its_parent_is_on_its_way_and_noted(world: Versione
 async def test_a_row_that_is_gone_is_noted_as_gone(world: Versioned) -> None:
     await world.become(Record("contact", guid(12), NOON, "delete"))
     assert await world.noted() == {guid(12): GONE}
+
+
+async def test_a_row_of_which_only_some_fields_are_sent_is_not_noted(world: Versioned) -> None:
+    world.parents()
+    part = replace(world.person(16), fields=("firstName",))
+    await world.become(part)
+    assert await world.noted() == {}
 
 
 async def test_what_could_not_be_read_is_not_noted(world: Versioned) -> None:
