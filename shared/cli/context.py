@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any
+from uuid import uuid4
 
 from ..app.clients import dataverse_client, marketo_client
 from ..azure import sdk, service_bus
@@ -22,7 +24,9 @@ from ..dataverse.metadata import Metadata
 from ..marketo.client import MarketoClient
 from ..marketo.quota import Budget, limits_of
 from ..model.errors import MsiSyncError, StorageUnavailableError
+from ..sync.lease import Leases
 from ..sync.reference_state import ReferenceState
+from ..sync.schema import Schema
 
 SETTINGS_FILE = "local.settings.json"
 #: An operator waits for the answer: the SDKs' own patience is too long.
@@ -72,6 +76,17 @@ class Context:
     def marketo(self) -> MarketoClient:
         """A client of Marketo. Its calls count as the app's, but the app's share does not bind them."""
         return marketo_client(self.settings.marketo, self.config, self.budget)
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The tables of sync.toml, as both systems have them."""
+        return Schema(self.config, self.metadata, self.marketo, clock=time.monotonic)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """The right to send records to Marketo, which the app has while it does."""
+        longest = self.settings.marketo.longest_call
+        return Leases(self.state, instance_id=uuid4().hex, longest_call=longest, clock=time.monotonic)
 
     @cached_property
     def budget(self) -> Budget:

@@ -14,18 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from rich.console import Console
 
 from ..marketo.client import Write
 from ..model.entities import PERSON, PERSON_TABLES
 from ..model.errors import MsiSyncError, NotNowError
-from ..sync.lease import Leases
 from ..sync.links import is_qualified, winner_of
 from ..sync.matches import AMBIGUOUS, Match, match_of
 from ..sync.newcomers import contacts_of
-from ..sync.schema import Schema
 from .command import Command, Exit, Result, guid, option, options, positive_number
 from .context import Context
 from .dead_letters.look import filters
@@ -161,16 +158,12 @@ async def _row(context: Context, table: str, id_: str) -> Row:
     winner = f"{found_winner.table} {found_winner.id}" if found_winner else ""
     qualified = is_qualified(table, person.row)
     if table == "lead" and "contact" in context.config.tables:
-        made = await contacts_of(context.dataverse, _schema(context), {id_: qualified})
+        made = await contacts_of(context.dataverse, context.schema, {id_: qualified})
         winner = f"contact {made[id_]}" if id_ in made else winner
         qualified = bool(winner)
     subject = person.subject
     email = str(person.details.get("email") or "")
     return Row(table, id_, True, subject.name, email, subject.kept_out, qualified, winner)
-
-
-def _schema(context: Context) -> Schema:
-    return Schema(context.config, context.metadata, context.marketo, clock=time.monotonic)
 
 
 async def _sides(context: Context, row: Row, number: int) -> Sides:
@@ -188,9 +181,7 @@ async def _sides(context: Context, row: Row, number: int) -> Sides:
 
 async def _link(context: Context, row: Row, number: int) -> Finding:
     """Write the key, and see that it is there."""
-    longest = context.settings.marketo.longest_call
-    leases = Leases(context.state, instance_id=uuid4().hex, longest_call=longest, clock=time.monotonic)
-    sending = leases.of(PERSON.name)
+    sending = context.leases.of(PERSON.name)
     key = context.marketo.key_of(PERSON)
     try:
         async with sending.held():

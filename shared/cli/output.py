@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from rich import console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from ..model.record import timestamp
@@ -49,6 +50,12 @@ def _one_line(text: Text) -> Text:
     text = text.copy()
     text.plain = told
     return text
+
+
+def progress_bar(console: console.Console) -> Progress:
+    """How much is done, and how long the rest will take; gone when all is."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 def say(console: console.Console, text: str, style: str = "") -> None:

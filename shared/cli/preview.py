@@ -9,23 +9,19 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..dataverse.client import API
 from ..model.entities import PERSON, PERSON_TABLES, TABLES
 from ..model.errors import DataverseError
-from ..sync.lease import Leases
 from ..sync.marketo_cache import Known
 from ..sync.newcomers import Newcomers
 from ..sync.preview import Fate, Foreseen, Preview
-from ..sync.schema import Schema
 from .command import Command, Exit, Result, option, options
 from .context import Context
 from .finding import SHOWN
-from .output import say
+from .output import progress_bar, say
 from .resync import tables_of
 
 _MORE = """\
@@ -61,14 +57,12 @@ _LISTED = (Fate.AMBIGUOUS, Fate.ADOPTED, Fate.CONTINUED, Fate.MERGED_PERSON)
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Look at all rows that are meant. Raises MsiSyncError when one of the two systems does not answer."""
     (table,) = tables_of(context, given.table)
-    schema = Schema(context.config, context.metadata, context.marketo, clock=time.monotonic)
-    preview = foresight(context, schema)
+    preview = foresight(context)
     counts = Counter[Fate]()
     listed: dict[Fate, list[Foreseen]] = {fate: [] for fate in _LISTED}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=progress, transient=True) as bar:
+    with progress_bar(progress) as bar:
         task = bar.add_task(table, total=None if given.query else await about(context, table))
-        columns_of = (await schema.of(table)).columns
+        columns_of = (await context.schema.of(table)).columns
         async for rows in pages(context, table, columns_of, given.query):
             for each in await preview.of(table, rows, lambda done: bar.advance(task, done)):
                 counts[each.fate] += 1
@@ -86,16 +80,14 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     return Result(found, data, lambda console: _show(console, data, listed[Fate.AMBIGUOUS]))
 
 
-def foresight(context: Context, schema: Schema) -> Preview:
+def foresight(context: Context) -> Preview:
     """What foresees the first sync of rows, with the clients of a command."""
-    clock = time.monotonic
-    config, longest = context.config, context.settings.marketo.longest_call
+    config, known = context.config, Known(clock=time.monotonic)
     newcomers = Newcomers(
-        context.dataverse, context.marketo, schema, Known(clock=clock), policy=config.person, tables=config.tables
+        context.dataverse, context.marketo, context.schema, known, policy=config.person, tables=config.tables
     )
-    leases = Leases(context.state, instance_id=uuid4().hex, longest_call=longest, clock=clock)
     return Preview(
-        context.dataverse, context.marketo, schema, newcomers, leases.of(PERSON.name),
+        context.dataverse, context.marketo, context.schema, newcomers, context.leases.of(PERSON.name),
         policy=config.lifecycle, now=lambda: datetime.now(UTC),
     )  # fmt: skip
 

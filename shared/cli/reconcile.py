@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..app.reconciling import reconciliation_of
 from ..model.entities import TABLES
@@ -26,7 +25,7 @@ from ..transport import call_count
 from .command import Command, Exit, Result, option, options
 from .context import Context, not_told, renew
 from .finding import SHOWN, counted
-from .output import say
+from .output import progress_bar, say
 from .resync import forced, send_to
 
 #: What --apply sends: of several persons with one key nobody knows which one is meant.
@@ -75,11 +74,10 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     await _check_calls(context, sum(totals.values()))
     why_not = await renew(context, "rows", "schema") if given.apply else ""
     sender = _Sender(context) if given.apply else None
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         call_count.counted() as calls,
         _written(given.csv) as write,
-        Progress(*columns, console=progress, transient=True) as bar,
+        progress_bar(progress) as bar,
     ):
         work = reconciliation_of(
             context.config, context.dataverse, context.metadata, context.marketo,

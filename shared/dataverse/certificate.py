@@ -56,11 +56,6 @@ def read(value: str, password: str, *, now: datetime) -> dict[str, str]:
 
 
 def _content(value: str) -> bytes:
-    if value.startswith("@Microsoft.KeyVault"):
-        raise _unusable(
-            "is a Key Vault reference that Azure could not resolve: give the app's identity the role Key Vault Secrets "
-            "User, and check the reference"
-        )
     if "-----BEGIN" in value:
         return value.replace("\\n", "\n").encode()
     try:

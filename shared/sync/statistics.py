@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -133,10 +133,7 @@ def row_name(moment: datetime, entity: str) -> str:
 def totals(rows: Mapping[str, Value], entity: str, since: datetime) -> dict[str, int]:
     """How often each of `WHATS` (and LEFT_OUT) has happened to an entity since then, to the slot of five minutes."""
     found = dict.fromkeys([*WHATS.values(), LEFT_OUT], 0)
-    for name, value in rows.items():
-        hour, _, of = name.partition("|")
-        if of != entity:
-            continue
+    for hour, value in _hours(rows, entity):
         start = datetime.fromisoformat(f"{hour}:00:00+00:00")
         for what in found:
             slots = value.get(what, {}).items()
@@ -146,17 +143,25 @@ def totals(rows: Mapping[str, Value], entity: str, since: datetime) -> dict[str,
 
 def last_error(rows: Mapping[str, Value], entity: str) -> dict[str, Any] | None:
     """The newest error of an entity in these rows."""
-    errors = [v["error"] for name, v in rows.items() if name.partition("|")[2] == entity and v.get("error")]
+    errors = [value["error"] for _, value in _hours(rows, entity) if value.get("error")]
     return max(errors, key=lambda error: str(error["at"]), default=None)
 
 
 def hottest(rows: Mapping[str, Value], entity: str, since: datetime) -> dict[tuple[str, str], int]:
     """Rows of an entity (table, id) that were changed too often in the hours since then, and how often about."""
     first, found = row_name(since, ""), Counter[str]()
-    for name, value in rows.items():
-        if name.partition("|")[2] == entity and name >= first:
+    for hour, value in _hours(rows, entity):
+        if f"{hour}|" >= first:
             found.update(value.get("hot", {}))
     return {(row.partition("|")[0], row.partition("|")[2]): number for row, number in found.most_common(HOTTEST)}
+
+
+def _hours(rows: Mapping[str, Value], entity: str) -> Iterator[tuple[str, Value]]:
+    """The rows of an entity, by hour."""
+    for name, value in rows.items():
+        hour, _, of = name.partition("|")
+        if of == entity:
+            yield hour, value
 
 
 def is_counted(outcome: Outcome) -> bool:

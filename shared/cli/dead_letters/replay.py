@@ -12,13 +12,12 @@ from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...azure.service_bus import Outgoing
 from ...sync.routing import Refusal
 from ..command import Exit, Result
 from ..context import Context
-from ..output import say
+from ..output import progress_bar, say
 from .archive import letters_in
 from .look import fits, look
 from .move import MAX_HELD, Mover, Prepare, Tally, send
@@ -100,9 +99,8 @@ async def _move(
 @contextmanager
 def counting(console: Console, action: str, total: int, tally: Tally) -> Iterator[Callable[[int], None]]:
     """A progress bar; gives the function that takes what is newly done. Notes in `tally` how long it took."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     began = time.monotonic()
-    with Progress(*columns, console=console, transient=True) as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task(action, total=total)
         yield lambda done: bar.advance(task, done)
     tally.seconds = time.monotonic() - began

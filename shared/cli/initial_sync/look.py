@@ -6,13 +6,12 @@ condition. Of persons, Marketo is asked for a sample, which costs it as little f
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from ...config.conditions import Row
 from ...model.entities import PERSON_TABLES
@@ -20,6 +19,7 @@ from ...sync.preview import Fate, Foreseen, Preview
 from ...sync.routing import chunked
 from ...sync.schema import Schema
 from ..context import Context
+from ..output import progress_bar
 from ..preview import about, foresight, pages
 from .estimate import Sample, scaled
 
@@ -95,8 +95,6 @@ async def look(
     context: Context, tables: Sequence[str], query: str | None, progress: Console, *, sample: int | None
 ) -> list[TablePlan]:
     """The plans of these tables, in their order. Raises as `Look.table` does."""
-    schema = Schema(context.config, context.metadata, context.marketo, clock=time.monotonic)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=progress, transient=True) as bar:
-        looking = Look(context, schema, foresight(context, schema), sample, bar)
+    with progress_bar(progress) as bar:
+        looking = Look(context, context.schema, foresight(context), sample, bar)
         return [await looking.table(table, query) for table in tables]

@@ -146,11 +146,8 @@ def queue_target(connection: SecretStr, queue: str) -> Target:
     how = _HOW_TO_SEND_ONLY.format(queue=queue)
     if not connection.get_secret_value():
         raise ConfigurationError("NoSendConnection", f"CHANGES_SEND_CONNECTION is not set; {how}")
-    given, host = connection_parts(connection), endpoint_host(connection)
-    key_name, key = given.get("sharedaccesskeyname", ""), given.get("sharedaccesskey", "")
-    if not (host and key_name and key):
-        missing = "Endpoint, SharedAccessKeyName and SharedAccessKey are needed"
-        raise ConfigurationError("BadSendConnection", f"CHANGES_SEND_CONNECTION: {missing}; {how}")
+    given, host = connection_parts(connection), endpoint_host(connection)  # as config/settings.py has checked it
+    key_name, key = given["sharedaccesskeyname"], given["sharedaccesskey"]
     if key_name.lower() == _ROOT_POLICY.lower():
         why = f"{_ROOT_POLICY} may read and manage every queue; Dynamics must not have more than it needs"
         raise ConfigurationError("TooMuchPower", f"CHANGES_SEND_CONNECTION: {why}; {how}")

@@ -6,7 +6,6 @@ only. What is asked first is what a record leaves first, so that a record on the
 
 from __future__ import annotations
 
-import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Awaitable
 from datetime import timedelta
@@ -17,7 +16,6 @@ from rich.console import Console
 from ...model.entities import PERSON
 from ...model.errors import MsiSyncError
 from ...model.ids_and_times import as_guid
-from ...sync.schema import Schema
 from ..command import Command, Result, option, options, positive_number
 from ..context import Context
 from ..finding import Finding
@@ -66,8 +64,8 @@ async def find_out(context: Context, query: str, max_messages: int, progress: Co
     with progress.status("Looking into the queues"):
         await queues.look(context, search, _entities(search), max_messages)
     with progress.status("Asking Marketo"):
-        schema = Schema(config, context.metadata, context.marketo, clock=time.monotonic)
-        await _asked(search, "Marketo", marketo.look(context.marketo, schema, config.tables.keys(), search, query))
+        looking = marketo.look(context.marketo, context.schema, config.tables.keys(), search, query)
+        await _asked(search, "Marketo", looking)
     return search
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from ...marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ...model.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, PERSON_TABLES, SALES_PERSON
 from ...model.errors import ConfigurationError
-from ...model.ids_and_times import moment
 from ...model.outcome import COMPANY_FIELD, NO_VALUE, of_company
+from ...sync.equality import same
 from ...sync.schema import Schema
 from .facts import Difference, Person, Relation, Role, Search
 
@@ -200,33 +199,3 @@ def _link_differences(person: Person, relation: Relation, actual: Any) -> Iterab
         mine, theirs = relation.email, relation.email_in_marketo
         if mine.lower() != theirs.lower():
             yield Difference(SALES_PERSON_EMAIL, mine, theirs or None, _TAB)
-
-
-def same(expected: Any, actual: Any) -> bool:
-    """Whether Marketo's value is what was sent: it stores "" as null, null booleans as false, moments to the second."""
-    if isinstance(expected, bool) or isinstance(actual, bool):
-        return bool(_flag(expected) == _flag(actual))
-    if expected in (None, "") or actual in (None, ""):
-        return expected in (None, "") and actual in (None, "")
-    if isinstance(expected, int | float) or isinstance(actual, int | float):
-        return bool(_number(expected) == _number(actual))
-    if str(expected).strip() == str(actual).strip():
-        return True
-    one, other = _moment(expected), _moment(actual)
-    return one is not None and one == other
-
-
-def _flag(value: Any) -> Any:
-    return {"true": True, "false": False, "": False}.get(str(value or "").lower(), value)
-
-
-def _number(value: Any) -> Any:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return value
-
-
-def _moment(value: Any) -> datetime | None:
-    found = moment(str(value)) if "T" in str(value) else None
-    return found.replace(microsecond=0) if found else None

@@ -21,7 +21,7 @@ from shared.model.entities import Entity
 from shared.model.errors import BrokerUnavailableError, MsiSyncError
 from shared.model.record import Record
 from shared.sync import lease
-from shared.sync.lease import Lease
+from shared.sync.lease import Lease, Leases
 from shared.sync.matches import Match
 from tests.support.commands import shown
 from tests.support.values import guid
@@ -106,8 +106,8 @@ class World(Vendors):
 
     async def run(self, *words: str) -> tuple[Result, str]:
         itself: Any = self
-        settings = SimpleNamespace(marketo=SimpleNamespace(longest_call=90.0))
-        context: Any = SimpleNamespace(settings=settings, marketo=itself, state=self.state)
+        leases = Leases(self.state, instance_id="operator", longest_call=90.0, clock=time.monotonic)
+        context: Any = SimpleNamespace(leases=leases, marketo=itself)
         given = parser((link.COMMAND,)).parse_args(["link", *words])
         result = await link.COMMAND.run(context, given, Console(quiet=True))
         return result, shown(result)

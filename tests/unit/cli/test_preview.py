@@ -27,7 +27,6 @@ class World:
         self.urls: list[str] = []
         self.counts = True
         self.match_email = True
-        monkeypatch.setattr(preview, "Schema", lambda *_, **__: self)
         monkeypatch.setattr(preview, "foresight", lambda *_: SimpleNamespace(of=self._foresee))
 
     def has(self, fate: Fate, *persons: int, count: int = 1) -> None:
@@ -57,7 +56,7 @@ class World:
     async def run(self, *words: str) -> tuple[Result, str]:
         itself: Any = self
         config = SimpleNamespace(tables={"contact": None}, person=SimpleNamespace(match_email=self.match_email))
-        context: Any = SimpleNamespace(config=config, dataverse=itself, metadata=None, marketo=None)
+        context: Any = SimpleNamespace(config=config, dataverse=itself, schema=itself)
         given = parser((preview.COMMAND,)).parse_args(["lifecycle", "preview", *words])
         result = await preview.COMMAND.run(context, given, Console(quiet=True))
         return result, shown(result)

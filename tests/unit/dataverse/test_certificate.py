@@ -104,7 +104,6 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "no PFX": (base64.b64encode(b"s3cret bytes that are no PFX").decode(), "", "whole"),
     "no such file": ("/s3cret/no/such/file.pfx", "", "path of a file"),
     "a secret by mistake": ("Qv8~s3cret-value", "", "neither a PEM"),
-    "an unresolved reference": ("@Microsoft.KeyVault(SecretUri=https://s3cret/)", "", "Key Vault Secrets User"),
     "not yet valid": (pem_of(issued(not_before=NOW + timedelta(days=2))), "", "clock"),
 }  # fmt: skip
 
