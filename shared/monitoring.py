@@ -17,7 +17,8 @@ from .marketo.quota import Budget
 from .sync import circuit, circuit_breaker, measures
 from .telemetry import metrics
 from .telemetry.metrics import record
-from .write_back import results
+from .write_back import drift, results
+from .write_back.drift import drift_of
 from .write_back.plan import KIND
 
 log = logging.getLogger(__name__)
@@ -77,3 +78,6 @@ class Gauges:
         """Where no run has ever come to its end, as if one had when this process began."""
         done = results.changes_done(await self.state.read(KIND, results.ROW))
         measures.write_back_is_at(done or self._began, self.now())
+        if found := drift_of(await self.state.read(KIND, drift.ROW)):
+            for kind, number in found.counts.items():
+                record(metrics.DRIFT, number, kind)

@@ -55,6 +55,7 @@ from ..telemetry import export, spans
 from ..telemetry.redaction import set_up_lines
 from ..write_back import due
 from ..write_back.by_hand import ByHand
+from ..write_back.drift import DriftCount
 from ..write_back.echo import Echoes
 from ..write_back.persons import Feed, Persons
 from ..write_back.plan import KIND as WRITE_BACK
@@ -308,6 +309,9 @@ def write_back_of(
             tables=plans.tables,
             creates=plans.config.lifecycle.deleted_in_marketo == "create",
             now=_now,
+        ),
+        drift=DriftCount(
+            dataverse, Schema(plans.config, plans.metadata, plans, clock=clock), tables=plans.config.tables
         ),
         sweeps=Sweeps(state, hour=given.sync.sweep_hour, calls=int(share), now=_now),
         lease=SoleRun(state, instance_id=uuid4().hex[:12], clock=clock, kind=WRITE_BACK),

@@ -31,7 +31,7 @@ from ..model.entities import (
 )
 from ..model.errors import DataverseError, MsiSyncError
 from ..model.ids_and_times import moment
-from ..model.outcome import FILTERED, NO_VALUE, Failed, Later, Outcome, Parent, Retry, Skipped, of_error
+from ..model.outcome import FILTERED, Failed, Later, Outcome, Parent, Retry, Skipped, of_error
 from ..model.record import Record
 from ..telemetry.redaction import described
 from .batch import Batch, Candidate
@@ -228,7 +228,7 @@ def candidate_of(
         parents = rules.parents(record.table, row, schema.hidden)
         if isinstance(parents, Skipped):
             return parents
-        fields, left_out = schema.fields.map(row, schema.labels)
+        fields, left_out = schema.record(record.id, row)
         for link in hidden_links(record.table, row, schema.hidden):
             if not parents.get(link):
                 parents.pop(link, None)  # nobody knows: the link that Marketo has stays
@@ -237,7 +237,6 @@ def candidate_of(
             if role is None:
                 return ROLE_HIDDEN
             fields["role"] = role
-        fields.update(schema.own_fields(record.id))
     except (
         ValueError,
         TypeError,
@@ -248,8 +247,6 @@ def candidate_of(
         log.error("cannot_map table=%s id=%s error=%s", record.table, record.id, described(error))
         message = f"the row's values do not fit the rules of sync.toml ({type(error).__name__}); see the log"
         return Failed("CannotMap", message)
-    if schema.clears_refused:
-        fields.update((each.field, None) for each in left_out if each.code in NO_VALUE)
     candidate = Candidate(
         [record], fields, parents, schema.id_fields, left_out=left_out, company_fields=schema.company_fields,
         clears_refused=schema.clears_refused, is_as_made=row.get(CREATED_ON, 0) == row.get(MODIFIED_ON),

@@ -11,17 +11,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..config.conditions import Row, SyncFilter
 from ..config.sync_toml import SyncConfig
 from ..dataverse.metadata import Column, Metadata, hidden_in
-from ..marketo.client import MarketoClient
 from ..model.entities import COMPANY, CREATED_ON, MODIFIED_ON, TABLES, Entity
 from ..model.errors import ConfigurationError, MsiSyncError
+from ..model.outcome import NO_VALUE
 from .company_fields import fields_of_company
 from .converters import Policy
-from .mapping import FieldMap, Labels, MarketoField, compile_table, has_unknown_choice, label_columns
+from .mapping import FieldMap, Labels, Mapped, MarketoField, compile_table, has_unknown_choice, label_columns
 from .reference_state import Versions, always_the_same
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,14 @@ class TableSchema:
         own: dict[str, Any] = dict.fromkeys(self.id_fields, id_)
         return {**own, self.deleted_flag: False} if self.deleted_flag else own
 
+    def record(self, id_: str, row: Row) -> Mapped:
+        """What the sync sends of a row, but for its links and its role: the mapped fields and those of its own."""
+        fields, left_out = self.fields.map(row, self.labels)
+        fields.update(self.own_fields(id_))
+        if self.clears_refused:
+            fields.update((each.field, None) for each in left_out if each.code in NO_VALUE)
+        return Mapped(fields, left_out)
+
     def company_fields_in(self, record: Iterable[str]) -> list[str]:
         """Those of these fields that are the company's of a person."""
         return [name for name in record if name.lower() in self.company_fields]
@@ -90,6 +98,13 @@ class _Kept:
     read_at: float
 
 
+class Describes(Protocol):
+    """Who says which fields an object of Marketo has: its client, or who has asked it within a day."""
+
+    async def describe(self, entity: Entity) -> dict[str, MarketoField]:
+        """The fields of an object by name."""
+
+
 @dataclass
 class Schema:
     """Compiled tables by name, loaded once for all that wait for them.
@@ -99,7 +114,7 @@ class Schema:
 
     config: SyncConfig
     metadata: Metadata
-    marketo: MarketoClient
+    marketo: Describes
     _: KW_ONLY
     clock: Callable[[], float]
     versions: Callable[[], Awaitable[Versions | None]] = always_the_same

@@ -100,11 +100,16 @@ MISSED = Metric(
     "Rows that change tracking told of and the sync had not read: changed, written_back (by the app itself), deleted",
     ("table", "change"),
 )  # fmt: skip
+DRIFT = Metric(
+    "msisync.drift", "gauge", "{row}",
+    "Leads and contacts at the last whole sweep: compared, and of them differing in Marketo; and missing there",
+    ("kind",),
+)  # fmt: skip
 
 METRICS = (
     RECORDS, LATENCY, WAITING, RETRIES, LEFT_OUT, REMOVED, DEAD_LETTERS, CALLS, PARKED, LINKED_LATER, PARKED_AGE,
     BUDGET_USED, BUDGET_ALLOWED, DAY_USED, DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE, RUN,
-    MISSED,
+    MISSED, DRIFT,
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,9 +55,14 @@ class Persons:
     marketo: MarketoClient
     _readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS), init=False)
 
-    async def by(self, filter_type: str, values: Sequence[str], plan: Plan, deadline: float) -> dict[str, Values]:
-        """Persons whose `filter_type` has one of these values. Raises MarketoError 1006 when a field is gone."""
-        unique, fields = filter_type != "email", ("id", self.key, *plan.fields)
+    async def by(
+        self, filter_type: str, values: Sequence[str], plan: Plan, deadline: float, more: Iterable[str] = ()
+    ) -> dict[str, Values]:
+        """Persons whose `filter_type` has one of these values. Raises MarketoError 1006 when a field is gone.
+
+        `more`: fields that are read beside the plan's.
+        """
+        unique, fields = filter_type != "email", list(dict.fromkeys(("id", self.key, *plan.fields, *sorted(more))))
 
         async def read(part: Sequence[str]) -> list[dict[str, Any]]:
             async with self._readers:

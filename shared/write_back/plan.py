@@ -20,7 +20,7 @@ from ..config.conditions import SyncFilter
 from ..config.sync_toml import SyncConfig
 from ..dataverse.metadata import LOOKUP_KINDS, Column, Metadata
 from ..marketo.client import MarketoClient
-from ..model.entities import ENTITIES, PERSON_TABLES
+from ..model.entities import ENTITIES, PERSON_TABLES, Entity
 from ..model.errors import MarketoError
 from ..sync.mapping import MarketoField
 from ..sync.schema import filter_for
@@ -47,7 +47,7 @@ class Plan:
 
     `activities`: ids of ACTIVITIES; `merges`: that of MERGES, 0 where the user may not see any; `logged`: fields whose
     changes the instance may log; `flags`: by table, the native connector's column where there is one. `rules`: of what
-    sync.toml it was made.
+    sync.toml it was made. `described`: the fields of persons that sync.toml names, as Marketo has them.
     """
 
     rules: str
@@ -57,6 +57,7 @@ class Plan:
     activities: tuple[int, ...] = ()
     logged: tuple[str, ...] = ()
     merges: int = 0
+    described: dict[str, MarketoField] = field(default_factory=dict)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -109,6 +110,10 @@ class Plans:
             self._plan = None
         return self._plan
 
+    async def describe(self, entity: Entity) -> dict[str, MarketoField]:
+        """The fields of persons that sync.toml names, without a call while the plan lasts; all of another object."""
+        return (await self.current()).described if entity is PERSON else await self.marketo.describe(entity)
+
     async def forget(self) -> None:
         """Make it anew at its next use."""
         self._plan = None
@@ -145,7 +150,9 @@ class Plans:
             readable = {column.web_name for column in columns.values() if column.readable}
             flags[name] = filter_for(self.config.filter_of(name), readable, name).flag
         types = await self._activity_types() if tables else {}
-        plan = Plan(_rules(self.config), self.now(), tables, flags, merges=types.get(MERGES, 0))
+        named = {name.lower() for name in _named(self.config)}
+        mapped = {name: found for name, found in described.items() if name.lower() in named}
+        plan = Plan(_rules(self.config), self.now(), tables, flags, merges=types.get(MERGES, 0), described=mapped)
         if not plan.fields:
             return plan
         activities = tuple(id_ for name, id_ in types.items() if name in ACTIVITIES)
@@ -188,6 +195,12 @@ class Plans:
         return {str(entry.get("name")): int(entry["id"]) for entry in answer.get("result") or []}
 
 
+def _named(config: SyncConfig) -> list[str]:
+    """Marketo's fields of persons that sync.toml names."""
+    fields = {name for table in PERSON_TABLES if table in config.tables for name in config.fields_of(table)}
+    return sorted({*fields, *config.key_fields(PERSON.name), config.lifecycle.deleted_flag} - {""})
+
+
 def _rules(config: SyncConfig) -> str:
     """A digest of what of sync.toml the plan depends on."""
     filters: Sequence[Any] = [[name, repr(config.filter_of(name))] for name in PERSON_TABLES if name in config.tables]
@@ -198,7 +211,7 @@ def _rules(config: SyncConfig) -> str:
             dict(config.write_back),
             config.language,
             config.filter_column,
-            config.keys.person,
+            _named(config),
             filters,
         ]
     )

@@ -28,9 +28,11 @@ from ..telemetry.redaction import without_values
 from ..transport import call_count
 from . import results
 from .by_hand import ByHand
+from .drift import Drift, DriftCount
+from .drift import keep as keep_drift
 from .due import DueRows
 from .persons import Changed, Feed, Persons
-from .plan import Plan, Plans
+from .plan import KIND, Plan, Plans
 from .results import Run, RunKind
 from .rows import Rows
 from .sweep import Cursor, Sweeps, pages
@@ -66,6 +68,7 @@ class WriteBack:
     clock: Callable[[], float]
     now: Callable[[], datetime]
     time_budget: float
+    drift: DriftCount | None = None
     dry_run: bool = False
     on_progress: Callable[[Run], None] = lambda _: None
     _writer: Writer = field(init=False)
@@ -169,6 +172,8 @@ class WriteBack:
                 raise
             log.warning("write_back_plan_forgotten %s", error)
         await self.plans.forget()
+        if self.drift:
+            self.drift.forget()
         return await work(run, await self.plans.current())
 
     def _begin(self) -> None:
@@ -241,30 +246,38 @@ class WriteBack:
             waiting |= page.rows
             page_of |= {id_: page.of.link for id_ in page.rows if id_ not in page_of}
             full = len(waiting) if page.is_last else len(waiting) // CALL * CALL
-            await self._compare(run, plan, page.of, waiting, full)
+            drift = await self._compare(run, plan, page.of, waiting, full)
             calls = call_count.made("marketo")
             cursor = self.sweeps.charged(replace(page.following, **cursor.account), calls - charged)
             charged = calls
             goes_on = whole or (self.sweeps.may_call(cursor) and not self._is_over)
             if not goes_on:
-                await self._compare(run, plan, page.of, waiting, len(waiting))
+                drift += await self._compare(run, plan, page.of, waiting, len(waiting))
+            cursor = cursor.with_drift(page.of, drift)
             page_of = {id_: page_of[id_] for id_ in waiting}
             if not self.dry_run:
                 oldest = next(iter(waiting), None)
                 await self.sweeps.store(replace(page.of, **cursor.account, link=page_of[oldest]) if oldest else cursor)
             if not goes_on:
                 break
+        if not cursor.under_way and not self.dry_run:
+            await keep_drift(self.state, KIND, cursor.drift, self.now())
         return not cursor.under_way
 
-    async def _compare(self, run: Run, plan: Plan, cursor: Cursor, waiting: dict[str, Row], number: int) -> None:
-        """Take so many rows, and bring them up to date."""
+    async def _compare(self, run: Run, plan: Plan, cursor: Cursor, waiting: dict[str, Row], number: int) -> Drift:
+        """Take so many rows, and bring them up to date. Gives how far their persons have drifted."""
         ids, table = list(waiting)[:number], cursor.tables[0]
-        if ids:
-            persons = await self.persons.by(self.persons.key, ids, plan, self._last_moment)
-            rows = {(table, id_): waiting.pop(id_) for id_ in ids}
-            await self._writer.write(run, plan, persons, rows, self._last_moment)
-            if cursor.missing and not self.dry_run:
-                await self.by_hand.missing(table, [id_ for id_ in ids if id_ not in persons])
+        if not ids:
+            return Drift()
+        more = await self.drift.fields(table) if self.drift else ()
+        persons = await self.persons.by(self.persons.key, ids, plan, self._last_moment, more)
+        rows = {id_: waiting.pop(id_) for id_ in ids}
+        await self._writer.write(
+            run, plan, persons, {(table, id_): row for id_, row in rows.items()}, self._last_moment
+        )
+        if cursor.missing and not self.dry_run:
+            await self.by_hand.missing(table, [id_ for id_ in ids if id_ not in persons])
+        return await self.drift.of(table, rows, persons, self.now()) if self.drift else Drift()
 
     async def _page(self, plan: Plan, table: str, link: str, *, missing: bool) -> tuple[dict[str, Row], str]:
         """The rows of a page that are synced, and the link of the next one; none of a table without fields, unless rows
@@ -273,7 +286,8 @@ class WriteBack:
         if not (missing or plan.tables.get(table)):
             return {}, ""
         source = PERSON_TABLES[table]
-        columns = ",".join(sorted({source.key, *self._writer.columns_of(plan, table)}))
+        more = await self.drift.columns(table) if self.drift else ()
+        columns = ",".join(sorted({source.key, *self._writer.columns_of(plan, table), *more}))
         url = link or f"{API}/{source.entity_set}?$select={columns}"
         rows, following = await self.dataverse.page(url, PAGE, deadline=self._last_moment)
         wanted = self.plans.filter_of(plan, table)

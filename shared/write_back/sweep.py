@@ -18,6 +18,7 @@ from ..dataverse.client import Row
 from ..marketo.day import day_of
 from ..model.codes import Kind
 from ..model.errors import DataverseError
+from .drift import Drift
 from .plan import KIND
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ _LINK_REFUSED = frozenset({Kind.PERMANENT, Kind.CONFIGURATION, Kind.GONE, Kind.U
 class Cursor:
     """`of`: the night whose sweep is the last one that began. `tables`: those still to do, the first is under way from
     `link` on (empty: from its beginning). `asked`: one is wanted before the next night. `missing`: rows without a
-    person are synced. `used`: calls on `day`. `plan`: the identity of the plan whose columns the link gives.
+    person are synced. `used`: calls on `day`. `plan`: the identity of the plan whose columns the link gives. `drift`:
+    what this sweep has found so far, by table.
     """
 
     of: str = ""
@@ -42,6 +44,7 @@ class Cursor:
     day: str = ""
     used: int = 0
     plan: str = ""
+    drift: dict[str, Drift] = field(default_factory=dict)
 
     def of_plan(self, identity: str) -> Cursor:
         """With a plan: a link of another one gives other columns, so its table begins anew."""
@@ -54,8 +57,14 @@ class Cursor:
 
     @property
     def account(self) -> dict[str, Any]:
-        """The calls of a day."""
-        return {"day": self.day, "used": self.used}
+        """The calls of a day, and what was found."""
+        return {"day": self.day, "used": self.used, "drift": self.drift}
+
+    def with_drift(self, page: Cursor, found: Drift) -> Cursor:
+        """With what was found on this page: a table that begins, or begins anew, has none before."""
+        table = page.tables[0]
+        before = self.drift.get(table, Drift()) if page.link else Drift()
+        return replace(self, drift={**self.drift, table: before + found})
 
     def after(self, link: str) -> Cursor:
         """After a page: with the next one's link, or in the next table."""
@@ -167,7 +176,7 @@ class Sweeps:
         return cursor.day != self._today or cursor.used < self.calls
 
     def _begun(self, cursor: Cursor, tables: list[str]) -> Cursor:
-        return replace(cursor, of=self.tonight, tables=tables, link="", asked=False)
+        return replace(cursor, of=self.tonight, tables=tables, link="", asked=False, drift={})
 
     def _cursor(self, value: dict[str, Any]) -> Cursor:
         """The cursor of a row; of another version's, nothing is known."""

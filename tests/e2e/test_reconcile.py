@@ -33,6 +33,14 @@ async def reconcile(system: System, *words: str) -> Ended:
         return await run_here(system.stack.settings_file, "reconcile", *words, "--json")
 
 
+async def swept(system: System) -> Any:
+    """What the write-back's sweep has counted, as `msisync status` gives it."""
+    with way_to(system):
+        swept = await run_here(system.stack.settings_file, "write-back", "run", "--sweep", "--json")
+        assert swept.code in (0, 1), swept
+        return (await run_here(system.stack.settings_file, "status", "--json")).json["write_back"]["drift"]
+
+
 async def settled(system: System) -> None:
     await system.broker.idle(seconds=120)
     await system.nothing_parked()
@@ -97,6 +105,9 @@ async def test_what_differs_is_named_exactly_and_sent(organisation: tuple[System
         *(("connection", "missing", id_, ()) for id_ in connections),
     }
     assert "By hand" not in named.out + named.err
+    drift = await swept(system)
+    assert (drift["differing"], drift["missing"]) == (1, 1)
+    assert drift["fields"] == {"doNotCall": 1, "firstName": 1}
 
     await system.marketo("/delete", {LEADS: [{"id": twin}]})  # as its administrator merges it
     applied = await reconcile(system, "--apply")
@@ -104,6 +115,8 @@ async def test_what_differs_is_named_exactly_and_sent(organisation: tuple[System
     await settled(system)
     again = await reconcile(system)
     assert (again.code, found(again)) == (0, set()), again
+    drift = await swept(system)
+    assert (drift["differing"], drift["missing"], drift["compared"]) == (0, 0, len(people))
     sellers = await system.marketo(f"/records/{SALES_PERSONS}")
     assert Counter(map(len, (people, companies, deals, roles))) == Counter(
         [len(await system.marketo(f"/records/{name}")) for name in (LEADS, COMPANIES, OPPORTUNITIES, ROLES)]

@@ -76,7 +76,7 @@ def as_json(status: Status) -> dict[str, Any]:
                 for name, brake in status.brakes.items()
             },
             "runs": [{"run": run.id, "kind": run.kind, "state": run.state} for run in status.runs],
-            "write_back": {"runs": back.runs, "refused": back.refused, "dead": back.dead},
+            "write_back": {"runs": back.runs, "refused": back.refused, "dead": back.dead, "drift": back.drift},
             "missed_changes": {table: as_place(place) for table, place in status.missed_changes.items()},
             "app": status.beats or {},
             "attention": [{"what": each.text, "remedy": each.remedy} for each in status.attentions],

@@ -16,6 +16,7 @@ from ...sync.heartbeat import FUNCTIONS, RECONCILE, TIMER, Beat, interval, silen
 from ...sync.missed_changes_place import LATE as LATE_SEARCH
 from ...sync.missed_changes_place import Place
 from ...sync.runs.model import Run
+from ...write_back.drift import MUCH, Drift
 from ...write_back.results import LATE, changes_done
 from ..command import Exit
 from ..finding import Finding, age, attention, counted
@@ -82,13 +83,14 @@ class Entity:
 class WriteBack:
     """The last runs of the write-back, the newest first, and the rows whose last write was refused.
 
-    `dead` of them are in dead-letters, the others are tried again.
+    `dead` of them are in dead-letters, the others are tried again. `drift`: what the last whole sweep has found.
     """
 
     runs: list[dict[str, Any]] = field(default_factory=list)
     refused: int = 0
     dead: int = 0
     last_refusal: str = ""
+    drift: Drift | None = None
 
     def done(self) -> datetime | None:
         """Up to when all changes have been written back; where no run that is kept came to their end, the oldest's
@@ -161,6 +163,7 @@ class Status:
             *self._waits(),
             *self._written_back(),
             *self._missed(),
+            *self._drifted(),
             *([attention(counted(self.dead, "dead letter"), "msisync dead-letters summary")] if self.dead else []),
         ]
 
@@ -239,6 +242,12 @@ class Status:
                 yield attention(
                     f"{table} was not searched for missed changes for {age(self.at - place.at)}", "see the app's log"
                 )
+
+    def _drifted(self) -> Iterator[Finding]:
+        found = self.write_back.drift
+        if found and found.part > MUCH:
+            text = f"{100 * found.part:.0f} % of leads and contacts are not in Marketo as they are in Dynamics"
+            yield attention(text, "msisync reconcile contact lead")
 
 
 def braked(entity: str, brake: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from ...model.record import decode
 from ...sync import circuit, circuit_breaker, delete_brake, heartbeat, missed_changes_place, statistics
 from ...sync.heartbeat import beat_of
 from ...sync.missed_changes_place import place_of
-from ...write_back import results
+from ...write_back import drift, results
 from ...write_back.due import DUE
 from ...write_back.plan import KIND
 from .. import peek
@@ -157,7 +157,9 @@ async def _state(context: Context, status: Status) -> None:
     status.schedule = context.environment.get("RELEASE_SCHEDULE", "")
     status.circuits = circuit.still_open(await rows_of(state, circuit_breaker.KIND), status.at)
     status.brakes = {name: row for name, row in (await rows_of(state, delete_brake.KIND)).items() if row.get("on")}
-    status.write_back.runs = results.runs_of((await rows_of(state, KIND)).get(results.ROW, {}))
+    of_write_back = await rows_of(state, KIND)
+    status.write_back.runs = results.runs_of(of_write_back.get(results.ROW, {}))
+    status.write_back.drift = drift.drift_of(of_write_back.get(drift.ROW, {}))
     for value in (await rows_of(state, DUE)).values():
         status.write_back.refused += 1
         status.write_back.dead += bool(value.get("dead"))

@@ -17,6 +17,8 @@ from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 
 #: Runs of the write-back that are listed.
 RUNS = 3
+#: Fields that differ that are listed.
+FIELDS = 5
 #: Longest text of an error in the list.
 _ERROR_LENGTH = 120
 #: From so many changes in an hour that came a moment after the last one, a row is listed.
@@ -36,6 +38,7 @@ def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
         *_section("Write-back", _write_back(status)),
         *_section("Runs", _runs(status)),
         *_section("Missed changes", _missed(status)),
+        *_section("Drift", _drift(status)),
         *_section("Last errors", _errors(status)),
         *_section("Hot rows", _hot(status)),
         *_section("Needs attention", (f"{each.text}: {each.remedy}" for each in status.attentions), colour="yellow"),
@@ -162,6 +165,20 @@ def _missed(status: Status) -> Iterator[str]:
     for table, place in status.missed_changes.items():
         if place.began:
             yield f"{table} is being read, {place.read:,} rows so far, since {age(status.at - place.began)}"
+
+
+def _drift(status: Status) -> Iterator[str]:
+    found = status.write_back.drift
+    if not found:
+        return
+    ago = age(status.at - datetime.fromisoformat(found.at))
+    yield (
+        f"{found.compared:,} leads and contacts compared with Marketo, {ago} ago: {found.differing:,} differ, "
+        f"{found.missing:,} missing there"
+    )
+    most = sorted(found.fields.items(), key=lambda each: -each[1])[:FIELDS]
+    if most:
+        yield "most often " + ", ".join(f"{name} {number:,}" for name, number in most)
 
 
 def _errors(status: Status) -> Iterator[str]:

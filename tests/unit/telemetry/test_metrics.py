@@ -133,11 +133,12 @@ class Shared:
         self.circuits: dict[str, dict[str, Any]] = {}
         self.parked: dict[str, ParkedCount] = {}
         self.runs: list[dict[str, Any]] = []
+        self.drift: dict[str, Any] = {}
         self.away = False
 
     async def read(self, kind: str, name: str) -> dict[str, Any]:
-        assert (kind, name) == ("write_back", "runs")
-        return {"runs": self.runs} if self.runs else {}
+        assert kind == "write_back"
+        return {"runs": {"runs": self.runs} if self.runs else {}, "drift": self.drift}[name]
 
     async def refresh(self) -> Usage:
         return self.usage
@@ -192,6 +193,21 @@ async def test_the_timer_tells_up_to_when_changes_are_written_back(told: Telemet
     ]
     await gauges(shared).tell()
     assert values(told, *GAUGES) == BUDGET | {("write_back.age",): 900}
+
+
+async def test_the_timer_tells_how_far_persons_have_drifted(told: Telemetry) -> None:
+    shared = Shared()
+    shared.drift = {
+        "compared": 900,
+        "differing": 12,
+        "missing": 0,
+        "fields": {"city": 12},
+        "at": "2026-03-04T03:00:00Z",
+    }
+    await gauges(shared).tell()
+    assert values(told, *GAUGES) == BUDGET | {
+        ("drift", "compared"): 900, ("drift", "differing"): 12, ("drift", "missing"): 0,
+    }  # fmt: skip
 
 
 async def test_a_write_back_that_has_never_run_is_late_as_well(told: Telemetry) -> None:

@@ -216,6 +216,23 @@ async def test_the_last_runs_of_the_write_back_are_shown(world: World) -> None:
     assert as_json(status)["write_back"]["runs"][1]["kind"] == "changes"
 
 
+@pytest.mark.parametrize(("differing", "says"), [(40, ""), (60, "7 % of leads and contacts are not in Marketo as")])
+async def test_how_far_persons_have_drifted_is_shown_and_needs_attention_from_5_percent_on(
+    world: World, differing: int, says: str
+) -> None:
+    found = {"compared": 990, "differing": differing, "missing": 5, "fields": {"city": 30, "phone": 4, "title": 31}}
+    world.rows.append(row("write_back", "drift", {**found, "at": timestamp(NOW - timedelta(hours=5))}))
+    status = await world.look()
+    console = Console(width=200, file=io.StringIO())
+    console.print(frame(status, MARKETO))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    assert f"990 leads and contacts compared with Marketo, 5 h ago: {differing} differ, 5 missing there" in shown
+    assert "most often title 31, city 30, phone 4" in shown
+    assert as_json(status)["write_back"]["drift"]["fields"]["title"] == 31
+    assert [each.text[: len(says)] for each in status.attentions] == ([says] if says else [])
+    assert [each.remedy for each in status.attentions] == (["msisync reconcile contact lead"] if says else [])
+
+
 @pytest.mark.parametrize(
     ("runs", "due", "says"),
     [
