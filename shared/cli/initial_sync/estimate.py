@@ -121,13 +121,12 @@ class Pace:
         run_share: float,
         app_share: float,
         used_by_runs: float = 0.0,
-        records_per_second: float = RECORDS_PER_SECOND,
     ) -> Pace:
         """The pace of a run with this share of Marketo's day, in an app with that share, of which so much is used."""
         allowed = int(given.daily_calls * app_share)
         mine = min(int(given.daily_calls * run_share), allowed)
         left = max(0, min(mine - int(used_by_runs), allowed - used_today))
-        return cls(given.calls_per_20_seconds / WINDOW_SECONDS, max(1, mine), left, records_per_second)
+        return cls(given.calls_per_20_seconds / WINDOW_SECONDS, max(1, mine), left)
 
 
 def end_of(now: datetime, records: int, calls: int, pace: Pace) -> datetime:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..command import Exit
 from ..finding import Finding, attention, counted, worst
 from ..output import json_types
 from ..runs import findings_of
-from .estimate import RECORDS_PER_SECOND, Pace, end_of, run_calls, scaled
+from .estimate import Pace, end_of, run_calls, scaled
 
 #: How far back the rate looks, and the least time that it is made from.
 RATE_WINDOW, RATE_LEAST = timedelta(minutes=10), timedelta(seconds=20)
@@ -148,18 +149,17 @@ def facts_of(run: Run, pages: Sequence[Summary], at: datetime, marketo: MarketoS
         return RunFacts(run, at, tables, rate)
     fates = {table.table: table.expected() for table in tables if table.table in PERSON_TABLES}
     remaining = {table.table: table.remaining for table in tables}
-    _, calls = run_calls(remaining, fates)
+    calls = sum(run_calls(remaining, fates)) // 2
     goes_on = max(at, run.waits_until or at)
-    is_today = day_of(goes_on) == day_of(at)
-    pace = Pace.of(
-        marketo,
-        usage.used_today if is_today else 0,
-        run_share=marketo.run_share,
-        app_share=marketo.daily_share,
-        used_by_runs=usage.used_by_runs if is_today else 0,
-        records_per_second=rate or RECORDS_PER_SECOND,
-    )
+    pace = _pace(marketo, usage if day_of(goes_on) == day_of(at) else None, rate)
     return RunFacts(run, at, tables, rate, end_of(goes_on, sum(remaining.values()), calls, pace))
+
+
+def _pace(marketo: MarketoSettings, today: Usage | None, rate: float | None) -> Pace:
+    """How a run goes on; `today`: None on another day. A rate that was seen has Marketo's calls in it."""
+    used, by_runs = (today.used_today, today.used_by_runs) if today else (0, 0.0)
+    pace = Pace.of(marketo, used, run_share=marketo.run_share, app_share=marketo.daily_share, used_by_runs=by_runs)
+    return replace(pace, records_per_second=rate, calls_per_second=math.inf) if rate else pace
 
 
 def _table(run: Run, name: str, pages: Sequence[Summary]) -> TableFacts:

@@ -35,8 +35,8 @@ Exit codes: 0 it goes on, is complete, or there has never been one; 1 it is paus
 not work on it; 2 it has failed, or storage does not answer.
 Next: msisync initial-sync report"""
 
-#: Columns of a bar.
-_WIDTH = 24
+#: Columns of a bar: it shrinks, so that a table fits into 80 columns.
+_LEAST, _MOST = 6, 24
 
 
 async def run(context: Context, given: Namespace, _: Console) -> Result:
@@ -93,7 +93,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 def _table(facts: RunFacts) -> Table:
     shown = Table(box=None, pad_edge=False)
     shown.add_column("", no_wrap=True)
-    shown.add_column("", min_width=_WIDTH)
+    shown.add_column("", min_width=_LEAST, max_width=_MOST)
     for name in ("done", "of", "in Marketo", "left out", "failed", "parked"):
         shown.add_column(name, justify="right", no_wrap=True)
     for table in facts.tables:
@@ -105,7 +105,7 @@ def _cells(table: TableFacts) -> list[RenderableType]:
     there = sum(table.states[state] for state in page.IN_MARKETO)
     left_out, broken = (table.by_reason(state).total() for state in (page.SKIPPED, page.FAILED))
     counts = [there, left_out, broken, table.states[page.PARKED]]
-    bar = ProgressBar(total=max(table.total or 0, 1), completed=_filled(table), width=_WIDTH)
+    bar = ProgressBar(total=max(table.total or 0, 1), completed=_filled(table))
     total = "?" if table.total is None else f"{table.total:,}"
     return [table.table, bar, f"{table.done:,}", total, *(f"{count:,}" if count else "-" for count in counts)]
 
