@@ -7,7 +7,7 @@ import pytest
 
 from shared.marketo.day import day_of
 from shared.model.codes import Kind
-from shared.model.errors import DataverseError, StorageUnavailableError
+from shared.model.errors import BrokerUnavailableError, DataverseError, StorageUnavailableError
 from shared.model.outcome import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync.runs.carrier import KEPT
@@ -259,3 +259,21 @@ async def test_a_pause_in_the_middle_of_a_step_is_not_overwritten(world: RunWorl
     assert (await world.run(run)).state is RunState.PAUSED
     assert world.sent.total() == 0
     assert (await world.run(run)).tables["lead"].pages == 0
+
+
+async def test_without_the_broker_the_timer_fails_and_the_next_one_goes_on(world: RunWorld) -> None:
+    ids = world.fill("lead", 500)
+    run = await world.start("lead")
+    send = world.send
+
+    async def away(_: object) -> None:
+        raise BrokerUnavailableError("ServiceBusConnectionError")
+
+    world.send = away  # type: ignore[assignment]
+    for _ in range(3):
+        with pytest.raises(BrokerUnavailableError):
+            await world.carrier().tick()
+    world.send = send  # type: ignore[method-assign]
+    await world.ticks()
+    assert (await world.run(run)).state is RunState.COMPLETE
+    assert world.sent == Counter(ids)
