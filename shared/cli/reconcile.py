@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
+from rich.progress import Progress
 
 from ..app.reconciling import reconciliation_of
+from ..marketo.client import MAX_FILTER_VALUES
 from ..model.entities import TABLES
 from ..model.errors import DataverseError, MsiSyncError
 from ..model.record import Record
 from ..sync.comparison import Difference, Kind, Tally
-from ..sync.reconciliation import KEYS
+from ..sync.extra_persons import ExtraPersons
+from ..sync.reconciliation import KEYS, Reconciliation
 from ..transport import call_count
 from .command import Command, Exit, Result, option, options
 from .context import Context, not_told, renew
@@ -44,6 +47,10 @@ calls left. Nothing is written without --apply. With it, rows that differ are se
 rest is still compared. Duplicates are only reported: merge them in Marketo. Rows on their way to Marketo at this moment
 count as different.
 
+--extra also looks for persons in Marketo whose lead or contact is gone. Marketo cannot list its persons, so they are
+asked for by Marketo's ids, 300 a call, from the first to the last person that has been compared. They are only
+reported: [lifecycle] of sync.toml acts on deletions when they happen.
+
 --csv writes every difference as a line; --json has the first 1,000 of each kind.
 
 Exit codes: 0 both sides are equal, or what differs was sent; 1 there are differences, or duplicates; 2 it could not be
@@ -57,7 +64,7 @@ _WORDS = {
     Kind.LINKED_WRONGLY: "linked to another record than in Dynamics, or to none",
     Kind.PARENT_MISSING: "whose owner, company, opportunity or person is not in Marketo",
     Kind.DUPLICATE: "with several persons in Marketo",
-    Kind.EXTRA: "roles in Marketo that nothing in Dynamics gives",
+    Kind.EXTRA: "in Marketo alone: persons whose row is gone, or roles that nothing in Dynamics gives",
 }
 
 
@@ -71,7 +78,8 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Compare, report, and send what is to be sent. Raises MsiSyncError when one of the systems does not answer."""
     tables = _tables(context, given)
     totals = await _totals(context, tables) if not given.query else {}
-    await _check_calls(context, sum(totals.values()))
+    rows = sum(totals.values())
+    await _check_calls(context, -(-rows // KEYS), f"{rows:,} rows")
     why_not = await renew(context, "rows", "schema") if given.apply else ""
     sender = _Sender(context) if given.apply else None
     with (
@@ -91,9 +99,12 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
                     await sender.take(found)
         if sender:
             await sender.flush()
+        not_extra = await _look_for_extra(context, work, bar, write) if given.extra else ""
     tally = work.tally
     data = _data(tally, tables, sent=sender.sent if sender else 0, applied=given.apply, calls=calls["marketo"])
-    return Result(_exit(tally, applied=given.apply), data, lambda console: _show(console, tally, data, why_not))
+    data["extra_not_looked_for"] = not_extra
+    exit_ = Exit.ATTENTION if not_extra else _exit(tally, applied=given.apply)
+    return Result(exit_, data, lambda console: _show(console, tally, data, why_not))
 
 
 def _tables(context: Context, given: Namespace) -> list[str]:
@@ -102,9 +113,26 @@ def _tables(context: Context, given: Namespace) -> list[str]:
     unknown = sorted(set(given.tables) - set(mapped))
     if unknown:
         given.refuse(f"{', '.join(unknown)}: not a table of sync.toml; one of: {', '.join(mapped)}")
-    if given.query is not None and len(given.tables) != 1:
-        given.refuse("--query needs one table")
+    if given.query is not None and (len(given.tables) != 1 or given.extra):
+        given.refuse("--query needs one table, and no --extra")
     return [name for name in mapped if name in given.tables or not given.tables]
+
+
+async def _look_for_extra(context: Context, work: Reconciliation, bar: Progress, write: _Sink) -> str:
+    """Report persons whose row is gone. Gives why they were not looked for: the rest is reported all the same."""
+    if not work.persons:
+        return "no person was found"
+    first, last = work.persons
+    number = last - first + 1
+    try:
+        await _check_calls(context, -(-number // MAX_FILTER_VALUES), f"{number:,} ids")
+    except MsiSyncError as error:
+        return error.message
+    advance = partial(bar.advance, bar.add_task("persons in Marketo", total=number))
+    async for found in ExtraPersons(context.dataverse, context.marketo).between(first, last, advance):
+        work.tally.add(found)
+        write(found)
+    return ""
 
 
 async def _totals(context: Context, tables: Sequence[str]) -> dict[str, int]:
@@ -115,16 +143,15 @@ async def _totals(context: Context, tables: Sequence[str]) -> dict[str, int]:
         return {}
 
 
-async def _check_calls(context: Context, rows: int) -> None:
-    """Raises MsiSyncError where Marketo's day has too few calls left for so many rows."""
+async def _check_calls(context: Context, needed: int, what: str) -> None:
+    """Raises MsiSyncError where Marketo's day has fewer calls left than are needed for this."""
     usage = await context.budget.refresh()
     left = context.settings.marketo.daily_calls - max(usage.used_today, usage.everybody or 0)
-    needed = -(-rows // KEYS)
     if needed > left:
         raise MsiSyncError(
             "TooFewCalls",
-            f"{rows:,} rows need {needed:,} Marketo calls, and {max(left, 0):,} of the day are left; compare fewer "
-            "tables, use --query, or wait until midnight US Central",
+            f"{what} need {needed:,} Marketo calls, and {max(left, 0):,} of the day are left; wait until midnight US "
+            "Central, or compare less",
         )
 
 
@@ -169,8 +196,10 @@ class _Sender:
 
 
 def _exit(tally: Tally, *, applied: bool) -> Exit:
-    open_ = {kind for kind, count in tally.counts.items() if count and not (applied and kind in _SENT)}
-    return Exit.ATTENTION if open_ else Exit.OK
+    """What --apply does not send is left: duplicates, and persons without a row."""
+    left = {kind for kind, count in tally.counts.items() if count and not (applied and kind in _SENT)}
+    without_row = any(not found.table for found in tally.first.get(Kind.EXTRA, ()))
+    return Exit.ATTENTION if left or without_row else Exit.OK
 
 
 def _data(tally: Tally, tables: Sequence[str], *, sent: int, applied: bool, calls: int) -> dict[str, Any]:
@@ -202,6 +231,8 @@ def _show(console: Console, tally: Tally, data: Mapping[str, Any], why_not: str)
     if tally.fields:
         most = ", ".join(f"{table}.{name} {count:,}" for (table, name), count in tally.fields.most_common(SHOWN))
         say(console, f"By field: {most}")
+    if data["extra_not_looked_for"]:
+        say(console, f"Not looked for persons whose row is gone: {data['extra_not_looked_for']}", "yellow")
     _show_next(console, tally, data)
     if why_not:
         say(console, not_told(why_not), "yellow")
@@ -212,7 +243,7 @@ def _show_kind(console: Console, words: str, count: int, first: Sequence[Differe
         say(console, f"{count:>9,} {words}", "yellow")
     for found in first[:SHOWN]:
         about = ", ".join([*found.fields, *(f"Marketo id {number}" for number in found.marketo_ids)])
-        say(console, f"            {found.table} {found.id}{': ' if about else ''}{about}")
+        say(console, f"            {found.table or found.entity} {found.id}{': ' if about else ''}{about}")
     if count > SHOWN:
         say(console, f"            and {count - SHOWN:,} more; see --csv")
 
@@ -237,6 +268,7 @@ COMMAND = Command(
         option("tables", nargs="*", metavar="table", help="tables of sync.toml, such as contact; default: all"),
         option("--query", metavar="FILTER", help='rows that an OData filter lets through: "statecode eq 0"'),
         option("--csv", metavar="FILE", help="write every difference to this file, a line each"),
+        option("--extra", action="store_true", help="also look for persons in Marketo whose row is gone"),
         option("--apply", action="store_true", help="send what differs or is missing"),
     ),
 )

@@ -7,7 +7,8 @@ shared/sync/comparison.py. Only what differs costs more: 300 such rows are read 
 changed and synced meanwhile, and the parents that they should be linked to are looked for. Nothing but counts and what
 fills one call is kept in memory.
 
-Marketo cannot list its records, so only roles that nothing in Dynamics gives are found: by their opportunities.
+Marketo cannot list its records. Roles that nothing in Dynamics gives are found by their opportunities, and persons
+whose row is gone by shared/sync/extra_persons.py.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ class Reconciliation:
         self._tables = tables
         self._now = now
         self.tally = Tally()
+        #: Marketo's ids of the persons that were compared lie between these, if any were.
+        self.persons: tuple[int, int] | None = None
 
     async def of(
         self, table: str, query: str = "", on_progress: Callable[[int], object] = lambda _: None
@@ -185,6 +188,9 @@ class Reconciliation:
             found = [await self._stored(entity, key, half, names) for half in halves]
             return {id_: rows for half in found for id_, rows in half.items()}
         by_key: dict[str, list[Row]] = {}
+        if entity.is_lead and rows:
+            numbers = [*(self.persons or ()), *(int(row["id"]) for row in rows)]
+            self.persons = min(numbers), max(numbers)
         for row in rows:
             by_key.setdefault(str(row.get(key) or "").lower(), []).append(row)
         return by_key

@@ -33,6 +33,7 @@ from shared.model.entities import ENTITIES, OPPORTUNITY_ROLE, TABLES
 from shared.model.outcome import Synced
 from shared.model.record import Record
 from shared.sync.comparison import Difference, Kind, Tally
+from shared.sync.extra_persons import ExtraPersons
 from shared.sync.lookups import References
 from shared.sync.marketo_cache import Known
 from shared.sync.schema import Schema
@@ -227,6 +228,34 @@ async def test_a_role_waits_for_its_person(both: Both) -> None:
     assert {each.kind for each in found if each.entity == "person"} == {Kind.MISSING}
     assert {each.kind for each in found if each.entity == "opportunity_role"} == {Kind.PARENT_MISSING}
     assert {each.fields for each in found if each.entity == "opportunity_role"} == {("leadId",)}
+
+
+async def test_persons_whose_row_is_gone_are_found_by_their_ids(both: Both) -> None:
+    clock = asyncio.get_running_loop().time
+    metadata = Metadata(both.dataverse)
+    work = reconciliation_of(CONFIG, both.dataverse, metadata, both.marketo, clock=clock, now=lambda: datetime.now(UTC))
+    persons = both.persons()
+    gone = both.instance.tables[LEADS].insert({PERSON: "11111111-0000-4000-a000-000000000001"})
+    both.instance.tables[LEADS].insert({PERSON: "not one of Dynamics"})
+    both.instance.tables[LEADS].insert({"email": "web@x.com"})
+    for _ in range(400):
+        both.instance.tables[LEADS].insert({"email": "list@x.com"})
+    last = both.instance.tables[LEADS].insert({PERSON: persons[0][PERSON]})
+    async for _ in work.of("contact"):
+        pass
+    assert work.persons
+    assert work.persons[1] == last["id"]
+    with call_count.counted() as calls:
+        found = [each async for each in ExtraPersons(both.dataverse, both.marketo).between(*work.persons)]
+    assert [(each.kind, each.id, each.marketo_ids) for each in found] == [(Kind.EXTRA, gone[PERSON], (gone["id"],))]
+    assert calls["marketo"] == -(-(work.persons[1] - work.persons[0] + 1) // 300)
+
+
+async def test_a_row_that_is_hidden_is_not_gone(both: Both) -> None:
+    hidden = both.persons()[0]
+    both.dynamics.environment.switches.hidden_rows = [hidden[PERSON]]
+    extra = ExtraPersons(both.dataverse, both.marketo)
+    assert [each async for each in extra.between(hidden["id"], hidden["id"])] == []
 
 
 async def test_a_row_that_is_changed_meanwhile_is_not_judged(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,9 @@ class World:
         self.sent: list[tuple[str, str, str]] = []
         self.renewed: list[str] = []
         self.tally = Tally()
+        self.persons: tuple[int, int] | None = None
+        self.gone: list[Difference] = []
+        monkeypatch.setattr(reconcile, "ExtraPersons", lambda *_: self)
         monkeypatch.setattr(reconcile, "reconciliation_of", lambda *_, **__: self)
         monkeypatch.setattr(reconcile, "send_to", self._send)
         monkeypatch.setattr(reconcile, "renew", self._renew)
@@ -47,6 +50,11 @@ class World:
             if found.table == table:
                 self.tally.add(found)
                 yield found
+
+    async def between(self, first: int, last: int, on_progress: Callable[[int], object]) -> AsyncIterator[Difference]:
+        on_progress(last - first + 1)
+        for found in self.gone:
+            yield found
 
     async def count_rows(self, _tables: Sequence[str]) -> int:
         return self.rows
@@ -161,3 +169,21 @@ async def test_a_query_needs_one_table(world: World) -> None:
         await world.run("--query", "statecode eq 0")
     with pytest.raises(SystemExit):
         await world.run("lead")
+
+
+async def test_persons_without_a_row_are_reported_and_not_sent(world: World) -> None:
+    world.persons = (7, 900)
+    world.gone = [Difference("person", "", guid(1), Kind.EXTRA, marketo_ids=(8,))]
+    assert (await world.run("contact"))[0].exit is Exit.OK
+    result, text = await world.run("contact", "--extra", "--apply")
+    assert result.exit is Exit.ATTENTION
+    assert f"person {guid(1)}: Marketo id 8" in text
+    assert not world.sent
+
+
+async def test_ids_that_need_too_many_calls_are_not_asked_for_and_the_rest_is_reported(world: World) -> None:
+    world.persons = (1, 300_000)
+    result, text = await world.run("contact", "--extra")
+    assert result.exit is Exit.ATTENTION
+    assert "300,000 ids need 1,000 Marketo calls, and 900 of the day are left" in text
+    assert "1,200 rows of contact compared" in text
