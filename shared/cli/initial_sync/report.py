@@ -25,8 +25,8 @@ from ..runs import RUN, needed, runs_of, title
 
 _MORE = """\
 Left out are rows that the sync filter or a rule excludes; failed ones are dead letters. Rows that are not done yet have
-the state unsent, open, retrying or parked. docs/troubleshooting.md explains the reasons. --json and --csv have all
-rows; people are shown one of each reason.
+the state unsent, open, retrying or parked. --json and --csv have all rows; people are shown one of each reason. All
+reasons are explained in docs/commands/initial-sync-report.md, and the codes of failures in docs/troubleshooting.md.
 
 A run and its report are kept for 30 days after its end.
 

@@ -106,6 +106,14 @@ def test_the_page_explains_every_check_of_the_doctor() -> None:
     assert {name for name in told if not name.endswith("-")} - {check.id for check in CHECKS} <= {"msisync"}
 
 
+def test_the_page_of_the_report_explains_every_reason() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in Path("shared").rglob("*.py"))
+    given = {*re.findall(r'Skipped\("(\w+)"\)', source), *re.findall(r'Removed\("\w+", "(\w+)"\)', source)}
+    assert {"Filtered", "RowGone"} <= given
+    told = set(re.findall(r"`(\w+)`", PAGES["docs/commands/initial-sync-report.md"].partition("## The reasons")[2]))
+    assert given - told == set()
+
+
 def test_the_exit_codes_are_the_same_in_help_and_page() -> None:
     for text in (PARSER.format_help(), OVERVIEW):
         flat = " ".join(text.split())
