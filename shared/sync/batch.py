@@ -81,6 +81,11 @@ class Candidate:
         """The parents that will not be known to be in Marketo in `still` seconds."""
         return [p for p in self.parents.values() if p and known.id_of(p.entity, p.id, still=still) is None]
 
+    @property
+    def was_looked_for(self) -> bool:
+        """Whether Marketo has been asked for the person."""
+        return self.is_absent or self.matches is not None or self.write is Write.BY_ID
+
     def unlink(self, parent: Parent) -> None:
         """Do without this parent."""
         self.parents = {field: None if p == parent else p for field, p in self.parents.items()}
@@ -161,7 +166,8 @@ class Batch:
     `opportunities`: those that the rows of roles are a part of.
     `versions`: in which version each row was read, 0 where it is gone.
 
-    `newcomers`: persons that Marketo does not have by their key, or most likely has not.
+    `newcomers`: persons that Marketo turned out not to have by their key. `taken`: persons of Marketo that are adopted
+    by records of this batch: they are no longer free, whatever Marketo has said before.
     `elsewhere`: what Marketo said to a call without any of them, if that was asked (`asked`) and did not go well.
     """
 
@@ -176,6 +182,7 @@ class Batch:
     gone: list[Record] = field(default_factory=list)
     merged: dict[tuple[str, str], Parent] = field(default_factory=dict)
     newcomers: list[Candidate] = field(default_factory=list)
+    taken: set[int] = field(default_factory=set)
     opportunities: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     versions: dict[tuple[str, str], int] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -188,8 +188,8 @@ class Engine:
                 ready |= going
             else:
                 await self._upserts.send(batch, going, MAX_PER_CALL)
-        if not self._collect(batch, list(ready.values())):
-            await self._upserts.send(batch, ready, 1)
+        self._collect(batch, ready)
+        await self._upserts.send(batch, ready, 1)
 
     async def _learn(self, batch: Batch, candidates: Iterable[Candidate]) -> None:
         """In a burst, the parents have most likely been stored a moment ago, perhaps by another process."""
@@ -239,18 +239,20 @@ class Engine:
             else:
                 batch.decide([record], Deferred(tuple(missing)))
 
-    def _collect(self, batch: Batch, rest: list[Candidate]) -> bool:
+    def _collect(self, batch: Batch, ready: dict[str, Candidate]) -> None:
         """In a burst, let what does not fill a call wait for more that is waiting already; else once, for the rest of
-        this turn or for the next cycle.
+        this turn or for the next cycle. What calls have been made for is sent: they would be made again.
         """
-        records = [record for candidate in rest for record in candidate.records]
+        waiting = [candidate for candidate in ready.values() if not candidate.was_looked_for]
+        records = [record for candidate in waiting for record in candidate.records]
         windows = batch.windows
         if not windows.is_burst or (any(record.collected for record in records) and not windows.more):
-            return False
+            return
         for record in records:
             waits = replace(record, collected=True)
             batch.decide([waits], Later("FillsACall", soon=windows.more or batch.entity.tier < COLLECTED_TIER))
-        return True
+        for candidate in waiting:
+            del ready[candidate.key]
 
 
 def _in_flight(seconds: float) -> Retry:

@@ -24,10 +24,11 @@ from ..model.entities import PERSON_TABLES, Entity
 from ..model.errors import MarketoError
 from ..model.ids_and_times import is_guid
 from ..model.outcome import Failed, Skipped
+from ..model.record import Record
 from .batch import Batch, Candidate
 from .links import ORIGIN, origin_of
 from .marketo_cache import Known
-from .matches import Match, choose, match_of, normal, too_many
+from .matches import choose, match_of, normal, too_many
 from .routing import chunked
 from .schema import Schema
 
@@ -75,35 +76,28 @@ class Newcomers:
         if count >= SAMPLE:
             self._mostly_new = absent * 2 >= count
 
-    async def place(
-        self, batch: Batch, candidates: Sequence[Candidate], taken: Collection[int] = ()
-    ) -> list[Candidate]:
-        """Say of each how it is written now; decides those that are not. Costs one call per 300 for each question.
-
-        `taken`: persons that are no longer free, whatever Marketo says.
-        """
+    async def place(self, batch: Batch, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Say of each how it is written now; decides those that are not. Costs one call per 300 for each question."""
         ordered = sorted(candidates, key=lambda c: (c.since, c.key))
-        await self._ask(batch, ordered, self._qualified)
-        await self._ask(batch, ordered, self._continue)
+        await self._ask(batch, [c for c in ordered if c.records[0].table == "lead"], self._qualified)
+        await self._ask(batch, [c for c in ordered if c.origin], self._continue)
         if self._policy.match_email:
-            await self._ask(batch, ordered, self._look_for)
-        gone = {*taken, *(candidate.marketo_id for candidate in ordered)}
+            await self._look_for(batch, ordered)
         for candidate in ordered:
             if candidate.write is None and _is_open(batch, candidate):
-                self._choose(batch, candidate, gone)
+                self._choose(batch, candidate)
         return [candidate for candidate in ordered if _is_open(batch, candidate)]
 
     async def _ask(
         self, batch: Batch, candidates: list[Candidate], ask: Callable[[Batch, list[Candidate]], Awaitable[None]]
     ) -> None:
         """Ask about those that are not decided, 300 at a time; a refusal decides those that were asked about."""
-        waiting = [c for c in candidates if c.write is None and _is_open(batch, c)]
-        for part in chunked(waiting, MAX_FILTER_VALUES):
-            await batch.guard([record for candidate in part for record in candidate.records], ask(batch, part))
+        for part in chunked([c for c in candidates if _is_unasked(batch, c)], MAX_FILTER_VALUES):
+            await batch.guard(_records(part), ask(batch, part))
 
     async def _qualified(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Leads that a contact comes from, by Qualify or by somebody's own process: the contact stands for them."""
-        leads = {c.key: c for c in candidates if c.records[0].table == "lead"}
+        leads = {c.key: c for c in candidates}
         stands_for = await stood_for(self._dataverse, self._schema, leads, self._tables, deadline=batch.deadline)
         for key in stands_for & leads.keys():
             candidate = leads[key]
@@ -114,28 +108,26 @@ class Newcomers:
 
     async def _continue(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Contacts go on as the persons of the leads that they come from."""
-        waiting = [candidate for candidate in candidates if candidate.origin]
-        if not waiting:
-            return
-        persons = await self._marketo.find(batch.entity, sorted({candidate.origin for candidate in waiting}))
-        for candidate in waiting:
-            if person := persons.pop(candidate.origin, 0):
+        persons = await self._marketo.find(batch.entity, sorted({candidate.origin for candidate in candidates}))
+        for candidate in candidates:
+            person = persons.get(candidate.origin, 0)
+            if person and person not in batch.taken:
                 self._known.forget(batch.entity.name, candidate.origin)
-                self._adopt(candidate, person, "qualified")
+                self._adopt(batch, candidate, person, "qualified")
 
     async def _look_for(self, batch: Batch, candidates: list[Candidate]) -> None:
-        """Find who has their e-mail addresses."""
+        """Find who has their e-mail addresses: each is asked for once, 300 at a time, whoever shares it."""
         wanted: dict[str, list[Candidate]] = {}
         for candidate in candidates:
-            if candidate.matches is None:
+            if _is_unasked(batch, candidate):
                 wanted.setdefault(normal(json.loads(candidate.body).get("email")), []).append(candidate)
         for candidate in wanted.pop("", []):
             candidate.matches = []
-        await self._look(batch, wanted)
+        for addresses in chunked(list(wanted), MAX_FILTER_VALUES):
+            part = {address: wanted[address] for address in addresses}
+            await batch.guard(_records(c for same in part.values() for c in same), self._look(batch, part))
 
     async def _look(self, batch: Batch, wanted: dict[str, list[Candidate]]) -> None:
-        if not wanted:
-            return
         key = self._marketo.key_of(batch.entity)
         table = next(iter(wanted.values()))[0].records[0].table
         flag = (await self._schema.of(table)).deleted_flag
@@ -180,10 +172,10 @@ class Newcomers:
         for half in chunked(addresses, (len(addresses) + 1) // 2):
             await self._look(batch, {address: wanted[address] for address in half})
 
-    def _choose(self, batch: Batch, candidate: Candidate, taken: set[int]) -> None:
+    def _choose(self, batch: Batch, candidate: Candidate) -> None:
         """How it is written, as far as that is known: by its key first, where it may be there by it."""
-        matches: Iterable[Match] = candidate.matches or ()
-        chosen = choose(list(matches), candidate.key, taken, ambiguous=self._policy.ambiguous, row=_row(candidate))
+        matches, ambiguous = candidate.matches or [], self._policy.ambiguous
+        chosen = choose(matches, candidate.key, batch.taken, ambiguous=ambiguous, row=_row(candidate))
         if chosen is None:
             candidate.write = Write.UPSERT
         elif not candidate.is_absent:
@@ -191,14 +183,14 @@ class Newcomers:
         elif isinstance(chosen, Failed):
             batch.decide(candidate.records, chosen)
         else:
-            taken.add(chosen.id)
             if chosen.key:
                 self._known.forget(batch.entity.name, chosen.key)
                 log.info("left_behind id=%s marketo_id=%d: its row is deleted", chosen.key, chosen.id)
-            self._adopt(candidate, chosen.id, "same_address")
+            self._adopt(batch, candidate, chosen.id, "same_address")
 
     @staticmethod
-    def _adopt(candidate: Candidate, person: int, why: str) -> None:
+    def _adopt(batch: Batch, candidate: Candidate, person: int, why: str) -> None:
+        batch.taken.add(person)
         candidate.write, candidate.marketo_id = Write.BY_ID, person
         record = candidate.records[0]
         log.info("adopts table=%s id=%s marketo_id=%d why=%s", record.table, record.id, person, why)
@@ -240,6 +232,15 @@ async def contacts_of(
 
 def _is_open(batch: Batch, candidate: Candidate) -> bool:
     return any(record.key in batch.open for record in candidate.records)
+
+
+def _is_unasked(batch: Batch, candidate: Candidate) -> bool:
+    """Whether it is still to be found out who it is in Marketo."""
+    return candidate.write is None and candidate.matches is None and _is_open(batch, candidate)
+
+
+def _records(candidates: Iterable[Candidate]) -> list[Record]:
+    return [record for candidate in candidates for record in candidate.records]
 
 
 def _row(candidate: Candidate) -> str:

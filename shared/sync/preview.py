@@ -136,10 +136,9 @@ class Preview:
         if not candidates:
             return []
         records = {record.key: record for candidate in candidates for record in candidate.records}
-        batch = Batch(PERSON, math.inf, dict(records), self._sending)
-        await self._newcomers.place(batch, candidates, self._taken)
+        batch = Batch(PERSON, math.inf, dict(records), self._sending, taken=self._taken)
+        await self._newcomers.place(batch, candidates)
         adopted = [candidate for candidate in candidates if candidate.marketo_id]
-        self._taken |= {candidate.marketo_id for candidate in adopted}
         self._left |= {candidate.origin for candidate in adopted if _continues(candidate)}
         outcomes = {record.key: outcome for record, outcome in batch.outcomes}
         return [(candidate, outcomes.get(candidate.records[0].key)) for candidate in candidates]

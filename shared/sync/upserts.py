@@ -50,6 +50,8 @@ NOT_IN_MARKETO = Skipped("NotInMarketo")
 COMPANY_UPDATE = "1021"
 #: A record that is refused again, alone, while others were stored so short a while ago, is the reason itself.
 JUST_NOW_SECONDS = 60.0
+#: What becomes of these decides how they are written next; the first one first.
+TELLING = (Write.UPDATE, None)
 #: How often records are sent again in one invocation, without a refused field.
 ROUNDS = 3
 
@@ -77,26 +79,35 @@ class Upserts:
         """Send what fills calls of `at_least` records, the oldest first, and take it out of `ready`.
 
         Chunks run concurrently: they hold different records, and the pacer bounds how many calls there are; `calls`
-        is how many of them are sent at most. Persons that Marketo turns out not to have are sent as newcomers then.
+        is how many of them are sent at most. Persons that Marketo turns out not to have, and those that have been
+        looked for, come back into `ready`, and go on with those that are written alike.
         """
-        count = len(ready) if at_least == 1 else len(ready) - len(ready) % at_least
-        oldest = sorted(ready.values(), key=lambda candidate: candidate.since)[:count]
-        going = self._calls(batch, oldest)[:calls]
-        for candidate in (c for chunk in going for c in chunk):
-            del ready[candidate.key]
+        going = self._calls(batch, ready, at_least)[:calls]
         while going and self.clock() < batch.deadline:
-            batch.newcomers += [c for chunk in going for c in chunk if c.write is None]
+            for candidate in (c for chunk in going for c in chunk):
+                del ready[candidate.key]
+            newcomers = [c for chunk in going for c in chunk if c.write is None]
             await asyncio.gather(*(self._send_chunk(batch, chunk) for chunk in going if chunk[0].write))
-            newcomers, batch.newcomers = batch.newcomers, []
-            placed = await self.newcomers.place(batch, newcomers) if self.newcomers and newcomers else []
-            going = self._calls(batch, placed)
+            absent, batch.newcomers = batch.newcomers, []
+            ready |= {candidate.key: candidate for candidate in absent if candidate.matches is None}
+            newcomers += [candidate for candidate in absent if candidate.matches is not None]
+            if self.newcomers and newcomers:
+                ready |= {candidate.key: candidate for candidate in await self.newcomers.place(batch, newcomers)}
+            going = self._calls(batch, ready, at_least) if calls is None else []
 
-    def _calls(self, batch: Batch, candidates: list[Candidate]) -> list[list[Candidate]]:
-        """Calls of candidates that are written alike."""
+    def _calls(self, batch: Batch, ready: dict[str, Candidate], at_least: int) -> list[list[Candidate]]:
+        """Calls of candidates that are written alike, without what fills none.
+
+        Where all shall go, those go first that may show how others are written: these share their calls then.
+        """
         alike: dict[Write | None, list[Candidate]] = {}
-        for candidate in candidates:
+        for candidate in sorted(ready.values(), key=lambda candidate: candidate.since):
             alike.setdefault(candidate.write, []).append(candidate)
-        return [chunk for those in alike.values() for chunk in self._sizes.chunks(batch.entity.name, those)]
+        for first in TELLING if at_least == 1 else ():
+            if first in alike:
+                alike = {first: alike[first]}
+        full = [those[: len(those) - len(those) % at_least] for those in alike.values()]
+        return [chunk for those in full for chunk in self._sizes.chunks(batch.entity.name, those)]
 
     async def _send_chunk(self, batch: Batch, chunk: list[Candidate], rounds: int = ROUNDS) -> None:
         """One call, and more of them where a part of the records spoils it for the others."""

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from local.wiring import engine_between
@@ -13,9 +14,10 @@ from shared.marketo.client import Write
 from shared.model.codes import Kind
 from shared.model.entities import PERSON, TABLES, Entity
 from shared.model.errors import MarketoError
-from shared.model.outcome import Outcome, Skipped, Synced
+from shared.model.outcome import Later, Outcome, Skipped, Synced
 from shared.model.record import Record
 from shared.sync.mapping import MarketoField
+from shared.sync.scheduling import Windows
 from tests.support.clocks import Clock
 from tests.support.values import NOON, guid, to
 from tests.support.vendors import Vendors
@@ -27,6 +29,10 @@ CREATED, UPDATED, ADOPTED = Synced("created"), Synced("updated"), Synced("adopte
 QUALIFIED = Skipped("Qualified")
 #: Persons that one answer of a query may have.
 MOST = 1000
+
+
+class Killed(BaseException):
+    """The process has been killed."""
 
 
 class Dataverse(Vendors):
@@ -54,6 +60,8 @@ class Marketo(Vendors):
     def __init__(self) -> None:
         self.persons: dict[int, Row] = {}
         self.calls: Counter[str] = Counter()
+        #: After so many calls with records, one kills the process once it has stored them; negative: none.
+        self.dies_after = -1
 
     def has(self, number: int, email: str, key: str | None = None, **more: Any) -> None:
         self.persons[number] = {"id": number, "email": email, KEY: key, **more}
@@ -93,7 +101,11 @@ class Marketo(Vendors):
         self.calls[write.name] += 1
         sent = [json.loads(body) for body in bodies]
         assert 0 < len(sent) <= 300
-        return [self._store(row, write) for row in sent]
+        results = [self._store(row, write) for row in sent]
+        self.dies_after -= 1
+        if self.dies_after == -1:
+            raise Killed
+        return results
 
     def _store(self, row: Row, write: Write) -> Result:
         field = "id" if write is Write.BY_ID else KEY
@@ -138,3 +150,9 @@ class World:
     async def sync(self, *records: Record) -> list[Outcome]:
         outcomes = dict(await self.engine.sync(PERSON, records))
         return [outcomes[record] for record in records]
+
+    async def sync_in_burst(self, *records: Record, more: bool = False) -> list[Record]:
+        """Sync them while a burst lasts; gives those that come again. `more`: further messages are waiting."""
+        windows = Windows(NOON + timedelta(seconds=40), now=lambda: NOON, more=more)
+        outcomes = await self.engine.sync(PERSON, records, windows)
+        return [record for record, outcome in outcomes if isinstance(outcome, Later)]

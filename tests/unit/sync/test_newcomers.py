@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.model.outcome import Failed, Skipped, Synced
-from tests.support.persons import ADOPTED, CREATED, FLAG, KEY, MOST, QUALIFIED, UPDATED, World
+from shared.model.record import Record
+from tests.support.persons import ADOPTED, CREATED, FLAG, KEY, MOST, QUALIFIED, UPDATED, Killed, World
 from tests.support.values import guid
 
 
@@ -158,6 +159,93 @@ async def test_old_rows_that_are_new_to_marketo_are_soon_looked_for_first(world:
     world.marketo.calls.clear()
     await world.sync(*(world.contact(number, f"p{number}@x.com") for number in range(301, 601)))
     assert world.marketo.calls == {"read email": 1, "UPSERT": 1}
+
+
+class TestBurst:
+    """In a burst, whom marketing has is collected: those that are written alike share calls."""
+
+    @staticmethod
+    def people(world: World, count: int, known: int) -> list[Record]:
+        """So many contacts that have not been changed since they were made; marketing has the first ones."""
+        for number in range(1, known + 1):
+            world.marketo.has(number + 90_000, f"p{number}@x.com")
+        return [world.contact(n, f"p{n}@x.com", modifiedon="a") for n in range(1, count + 1)]
+
+    async def test_adoptions_of_several_groups_fill_calls(self, world: World) -> None:
+        people = self.people(world, 3000, 750)
+        assert set(await world.sync(*people)) == {CREATED, ADOPTED}
+        # 750 are updated by their key first, which none of them has.
+        assert world.marketo.calls == {"read email": 10, "UPDATE": 3, "BY_ID": 3, "UPSERT": 8}
+        assert len(world.marketo.persons) == 3000
+
+    async def test_a_shared_address_is_asked_for_once(self, world: World) -> None:
+        shared = [world.contact(n, "info@x.com", modifiedon="a") for n in range(1, 302)]
+        others = [world.contact(n, f"p{n}@x.com", modifiedon="a") for n in range(302, 601)]
+        await world.sync(*shared, *others)
+        assert world.marketo.calls["read email"] == 1
+        assert len(set(world.marketo.keys().values())) == 600
+
+    async def test_who_was_not_looked_for_waits_and_who_was_goes(self, world: World) -> None:
+        waiting = await world.sync_in_burst(*self.people(world, 400, 100), more=True)
+        assert len(waiting) == 100
+        assert all(record.collected for record in waiting)
+        assert world.marketo.calls == {"read email": 1, "UPDATE": 1, "BY_ID": 1, "UPSERT": 1}
+        assert await world.sync_in_burst(*waiting) == [], "nobody waits twice"
+        assert len(set(world.marketo.keys().values())) == 400
+
+    async def test_of_rows_with_one_address_one_adopts_though_the_others_are_written_later(self, world: World) -> None:
+        """The first adopts with a full call, while the second, for which the same person was found, waits."""
+        people = self.people(world, 600, 300)
+        people[300] = world.contact(301, "p1@x.com", modifiedon="a")
+        assert set(await world.sync(*people)) == {CREATED, ADOPTED}
+        assert sorted(world.marketo.keys().values()) == [guid(n) for n in range(1, 601)]
+
+    async def test_one_contact_continues_a_lead_though_the_other_comes_later(self, world: World) -> None:
+        await world.sync(world.lead(1))
+        first = [world.contact(n, f"p{n}@x.com", lead=1 if n == 2 else 0) for n in range(2, 302)]
+        await world.sync(*first, world.contact(302, "p302@x.com", lead=1))
+        keys = world.marketo.keys()
+        assert keys[1000] in {guid(2), guid(302)}
+        assert sorted(keys.values()) == [guid(n) for n in range(2, 303)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans()), max_size=30),
+    st.lists(st.integers(0, 3), max_size=3, unique=True),
+    st.lists(st.integers(1, 7), min_size=1, max_size=4),
+    st.booleans(),
+)
+async def test_in_a_burst_nobody_is_lost_or_doubled_whatever_is_killed(
+    rows: list[tuple[int, bool, bool]], known: list[int], sizes: list[int], more: bool
+) -> None:
+    """Rows that share addresses, in batches of these sizes, each in another process, the first of which dies."""
+    world = World()
+    for address in known:
+        world.marketo.has(address + 1, f"p{address}@x.com")
+    make = [world.contact if is_contact else world.lead for _, is_contact, _ in rows]
+    records = [
+        make[n](n + 10, f"p{address}@x.com", modifiedon="a" if as_made else "b")
+        for n, (address, _, as_made) in enumerate(rows)
+    ]
+    world.marketo.dies_after = sum(sizes) % 5
+    for round_ in range(8):
+        size = sizes[round_ % len(sizes)]
+        waiting: list[Record] = []
+        for start in range(0, len(records), size):
+            world.restart()
+            try:
+                waiting += await world.sync_in_burst(*records[start : start + size], more=more and round_ < 2)
+            except Killed:
+                waiting += records[start : start + size]  # the broker delivers them again
+        records = waiting
+        if not records:
+            break
+    assert records == []
+    keys = [key for key in world.marketo.keys().values() if key]
+    assert sorted(keys) == sorted(guid(n + 10) for n in range(len(rows)))
+    adopted = {address for address, _, _ in rows}.intersection(known)
+    assert len(world.marketo.persons) == len(rows) + len(known) - len(adopted)
 
 
 class TestQualify:
