@@ -15,6 +15,7 @@ from shared.sync.engine import Engine
 from shared.sync.handlers import Pipeline
 from shared.sync.lookups import References
 from shared.sync.marketo_cache import Known
+from shared.sync.role_requests import RoleRequests
 from shared.sync.schema import Schema
 
 #: Queues that are named as their entities.
@@ -61,4 +62,5 @@ def pipeline_around(others: Any, **parts: Any) -> Pipeline:
         *("engine", "settler", "bus", "parking", "marketo", "known", "dependants", "counts", "left_out", "gauges"),
         *("organization_id", "is_echo", "written_again", "relabel", "look_again"),
     )
-    return Pipeline(**{"queues": QUEUES, **dict.fromkeys(names, others), **parts})
+    alone = RoleRequests(lambda: 1)
+    return Pipeline(**{"queues": QUEUES, "role_requests": alone, **dict.fromkeys(names, others), **parts})

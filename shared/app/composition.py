@@ -22,6 +22,7 @@ from ..dataverse.metadata import Metadata
 from ..marketo.client import MarketoClient
 from ..marketo.quota import Budget, limits_of
 from ..model.clock import Clock
+from ..model.entities import OPPORTUNITY
 from ..monitoring import Gauges
 from ..sync.arrivals import Arrivals
 from ..sync.circuit_breaker import Circuits
@@ -40,6 +41,7 @@ from ..sync.parking import Parking
 from ..sync.redelivery import Redelivery
 from ..sync.reference_state import ReferenceState
 from ..sync.renamed_labels import RenamedLabels
+from ..sync.role_requests import RoleRequests
 from ..sync.runs import events
 from ..sync.runs.carrier import Carrier
 from ..sync.runs.reporting import Reporter
@@ -199,6 +201,7 @@ def pipeline() -> Pipeline:
         dependants=dependants,
         counts=Counts(state, now=_now),
         left_out=LeftOutRows(state, now=_now),
+        role_requests=RoleRequests(lambda: engine.leases.of(OPPORTUNITY.name).tenure),
         gauges=Gauges(budget, state, store, daily_calls=given.marketo.daily_calls, now=_now).tell,
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=organization_id,

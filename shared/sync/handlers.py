@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 
 from ..azure.service_bus import Bus, Outgoing, Properties
@@ -14,7 +14,7 @@ from ..marketo.client import MarketoClient
 from ..model.dead_letter import FIRST_SEEN, Explanation
 from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, REFERENCE_TABLES, Entity
 from ..model.errors import BrokerUnavailableError, MessageError, MsiSyncError, NotificationError
-from ..model.outcome import Failed, Merged, Outcome, Parent, Removed, Skipped, Synced, of_error
+from ..model.outcome import Failed, Later, Merged, Outcome, Parent, Removed, Skipped, Synced, of_error
 from ..model.record import MAX_RECORDS, Record, coalesce, encode, read, timestamp
 from ..telemetry import spans
 from ..telemetry.redaction import described
@@ -29,7 +29,8 @@ from .left_out_rows import LeftOutRows
 from .marketo_cache import Known
 from .parking import Parking
 from .recreated import children_in_marketo
-from .routing import Refusal, Routed, opportunities_before, records_of
+from .role_requests import Begun, RoleRequests
+from .routing import Refusal, Routed, opportunities_before, records_of, worth_packing
 from .scheduling import AT_ONCE, Bursts, Windows
 from .settlement import STORAGE_AWAY, Settler, dead_letter, storage_fails
 from .statistics import Counts
@@ -37,8 +38,8 @@ from .synced_versions import SyncedVersions
 
 log = logging.getLogger(__name__)
 
-#: Opportunities of which is remembered that their roles were sent; of another one they are sent once more.
-MOST_ROLES_SENT = 100_000
+#: Seconds: the roles of opportunities that have most likely been sent before come together at multiples of this.
+OTHER_ROLES_SECONDS = 60.0
 #: How long notifications wait when Dataverse cannot be asked whose they are.
 ORGANIZATION_SECONDS = 60
 
@@ -47,6 +48,7 @@ ORGANIZATION_SECONDS = 60
 class Pipeline:
     """The functions of function_app.py, wired to their neighbours by shared/app/composition.py.
 
+    `role_requests`: which opportunities have their roles synced after them.
     `tables`: those that sync.toml maps, each with the columns that decide whether a row is synced. `is_echo`: whether a
     notification tells of a write-back of our own. `written_again`: these records are to be written back to, which had
     been given up. `relabel`: send on rows whose choices were renamed. `look_again`: send on what depends on rows that
@@ -69,6 +71,7 @@ class Pipeline:
     dependants: Dependants
     counts: Counts
     left_out: LeftOutRows
+    role_requests: RoleRequests
     gauges: Callable[[], Awaitable[None]]
     tables: Mapping[str, Collection[str]]
     organization_id: Callable[[], Awaitable[str]]
@@ -81,7 +84,6 @@ class Pipeline:
     versions: SyncedVersions | None = None
     delivered: Callable[[datetime], None] = lambda _: None
     tell_runs: Callable[[Sequence[tuple[Record, Outcome]], int], Awaitable[None]] | None = None
-    _roles_sent: dict[str, None] = field(default_factory=dict, init=False)
 
     async def accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
         """Take a webhook in: (HTTP status, text). 202 means that the change is in the queue for good."""
@@ -133,7 +135,7 @@ class Pipeline:
                     deciding.append((message, decides))
         spans.correlate(seen)
         windows = self.bursts.noticed(len(messages))
-        await self.bus.send([*self._work(routed, windows), *letters])
+        await self.bus.send([*self._put_off(routed, windows), *self._work(routed, windows), *letters])
         await self._decided(deciding, windows)
         measures.refused(letters)
         log.info("routed notifications=%d refused=%d echoes=%d", len(messages), len(letters), echoes)
@@ -191,9 +193,13 @@ class Pipeline:
         spans.correlate(record.correlation_id for record in records)
         entity = ENTITIES[entity_name]
         windows = self.bursts.carried(bursts)
+        if windows.more and (unique := worth_packing(records, len(bursts))):
+            return await self.settler.settle(entity, [(r, Later("FillsAMessage", soon=True)) for r in unique], windows)
+        begun = self.role_requests.begin(records) if entity is OPPORTUNITY else None
         outcomes = await self.engine.sync(entity, records, windows, received)
         outcomes = await self._relink(entity, await self._write_back(outcomes), windows)
-        await self._send_roles(entity, outcomes, windows)
+        if begun:
+            await self._send_roles(begun, outcomes, windows)
         settled = await self.settler.settle(entity, outcomes, windows)
         await self.counts.add(entity_name, settled)
         await self.left_out.note(entity_name, settled)
@@ -236,20 +242,17 @@ class Pipeline:
             return [(again.get(r.key, r), of_error(error) if r.key in again else outcome) for r, outcome in outcomes]
         return outcomes
 
-    async def _send_roles(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> None:
+    async def _send_roles(self, begun: Begun, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> None:
         """Sync the roles of opportunities that may have another primary contact, or may be new in Marketo.
 
-        Marketo says "updated" as well of one that a process has created which was killed before it came here. So each
-        process does this once for each opportunity that it syncs.
+        Those of the others most likely follow for nothing: they are collected.
         """
-        routed = Routed()
-        found = (_roles_of(entity, record, outcome, done=record.id in self._roles_sent) for record, outcome in outcomes)
-        routed.add_roles(filter(None, found))
-        await self.bus.send(self._work(routed, windows))
-        for record in routed.records.get(OPPORTUNITY_ROLE.name, ()):
-            self._roles_sent[record.id] = None
-        while len(self._roles_sent) > MOST_ROLES_SENT:
-            del self._roles_sent[next(iter(self._roles_sent))]
+        changed, others = Routed(), Routed()
+        for routed, records in zip((changed, others), self.role_requests.of(begun, outcomes), strict=True):
+            routed.add_roles(records)
+        at = windows.together(OTHER_ROLES_SECONDS)
+        await self.bus.send([*self._work(changed, windows), *self._work(others, windows, at=at)])
+        self.role_requests.end(begun, outcomes)
 
     async def take_up(self, records: Sequence[Record], opportunities: Sequence[Record]) -> None:
         """Have rows synced whose changes were missed, and the roles of opportunities compared: durably.
@@ -328,13 +331,23 @@ class Pipeline:
         found, before = ([replace(each, replays=message.replays) for each in part] for part in (found, before))
         return found, before
 
-    def _work(self, routed: Routed, windows: Windows) -> list[Outgoing]:
+    def _put_off(self, routed: Routed, windows: Windows) -> list[Outgoing]:
+        """While changes are collected, comparisons of roles are collected for longer; takes them out of `routed`.
+
+        An old role does less harm than a late one, and each comparison costs calls, be it of one opportunity or of 300.
+        """
+        compares = any(not record.additive for record in routed.records.get(OPPORTUNITY_ROLE.name, ()))
+        at = windows.unhurried() if compares else None
+        return self._work(routed.put_off_comparisons(), windows, at=at) if at else []
+
+    def _work(self, routed: Routed, windows: Windows, *, at: datetime | None = None) -> list[Outgoing]:
+        """`at`: not in the windows of changes, but then."""
         return [
             Outgoing(
                 self.queues.of(entity),
                 encode(entity, group, windows.burst),
                 session=entity,
-                at=windows.next_cycle(entity),
+                at=at or windows.next_cycle(entity),
             )
             for entity, group in routed.groups()
         ]
@@ -357,29 +370,6 @@ def _winners(outcomes: Sequence[tuple[Record, Outcome]]) -> list[Record]:
         for r, o in outcomes
         if isinstance(o, Merged)
     ]
-
-
-def _roles_of(entity: Entity, record: Record, outcome: Outcome, *, done: bool) -> Record | None:
-    """The record of opportunity roles that follows from an opportunity, if one does.
-
-    One that is new in Marketo has no old roles there. `done`: it has followed before, from this process.
-    """
-    if entity is not OPPORTUNITY or not isinstance(outcome, Synced):
-        return None
-    is_new = outcome.anew or outcome.status == "created"
-    done = done or outcome.status == "covered"
-    if done and not (is_new or record.deciding or record.forced or record.requested or record.filter_changed):
-        return None
-    asked = record.deciding or record.forced or record.filter_changed
-    return Record(
-        record.table,
-        record.id,
-        record.first_seen,
-        correlation_id=record.correlation_id,
-        forced=record.forced,
-        last_seen=record.last_seen,
-        additive=not record.forced and (is_new or record.additive or not asked),
-    )
 
 
 def _must_be_followed(record: Record, outcome: Outcome) -> bool:

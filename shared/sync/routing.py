@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -45,6 +46,22 @@ class Routed:
         """Take over opportunities whose roles are to be as in Dynamics."""
         for record in opportunities:
             self.records.setdefault(OPPORTUNITY_ROLE.name, []).append(record)
+
+    def put_off_comparisons(self) -> Routed:
+        """Take out what only has roles compared (shared/sync/roles.py), to be sent later; what is new goes now.
+
+        Of a connection that is there, both: the role that it gives now, and later the comparison with the one that it
+        gave before. What an operator has asked for is not put off.
+        """
+        later, now = Routed(), list[Record]()
+        for record in self.records.pop(OPPORTUNITY_ROLE.name, ()):
+            is_later = not (record.additive or record.wants_fresh)
+            if is_later:
+                later.add_roles([record])
+            if not is_later or (record.operation == "upsert" and record.table != OPPORTUNITY.name):
+                now.append(replace(record, additive=True) if is_later else record)
+        self.add_roles(now)
+        return later
 
     def groups(self) -> list[tuple[str, list[Record]]]:
         """(entity, at most MAX_RECORDS records) per message to send, parents' entities first."""
@@ -148,6 +165,16 @@ def _may_have_written(notification: Notification, columns: Collection[str]) -> b
     if not columns or notification.message.lower() not in _UPDATES:
         return False
     return notification.columns is None or not notification.columns.isdisjoint(columns)
+
+
+def worth_packing(records: Sequence[Record], messages: int) -> list[Record]:
+    """The distinct records of so many messages, if they fit into at most half as many; none otherwise.
+
+    A batch has so many messages, however little is in them. In a burst, records of half-empty ones come again in full
+    ones, behind those that wait already: more records in a batch make fuller calls.
+    """
+    unique = coalesce(records)
+    return unique if 2 * math.ceil(len(unique) / MAX_RECORDS) <= messages else []
 
 
 def chunked(items: Sequence[T], size: int) -> list[list[T]]:

@@ -41,6 +41,8 @@ STEP = 0.004
 LOOK_SECONDS = 5.0
 #: Whose windows are wider: they are the fewest, and of least use alone.
 WIDER = {"opportunity_role": 2.0}
+#: Seconds: what may wait longer than a change waits for the next multiple of this, for all of its kind.
+UNHURRIED_SECONDS = 600.0
 #: Windows end at multiples of this, or of their own width where that is less.
 GRID_SECONDS = 2.0
 
@@ -134,6 +136,16 @@ class Windows:
         if self.is_burst:
             return self._turn(entity, self.now())
         return self.trickle.end(entity) if self.trickle else None
+
+    def unhurried(self) -> datetime | None:
+        """When work is due that may wait longer than changes, while these are collected; None: as they are."""
+        collects = self.trickle is not None and self.trickle.width > 0
+        return self.together(UNHURRIED_SECONDS) if collects else None
+
+    def together(self, seconds: float) -> datetime | None:
+        """The next multiple of so many seconds, for all instances; None in a burst, whose cycles collect the work."""
+        after = math.floor(self.now().timestamp() / seconds) + 1
+        return None if self.is_burst else datetime.fromtimestamp(after * seconds, UTC)
 
     def next_turn(self, entity: str) -> datetime | None:
         """The entity's next turn, perhaps in this cycle: for what other records wait for. None: at once."""

@@ -157,11 +157,17 @@ class World:
         self.synced += records
         return [(record, self.outcome) for record in records]
 
+    async def lost_after(self, *given: Any) -> list[tuple[Record, Outcome]]:
+        """Sync, and be without the broker then."""
+        self.unreachable = True
+        return [(record, self.outcome) for record in given[1]]
+
     async def settle(
         self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows
     ) -> Sequence[tuple[Record, Outcome]]:
-        assert entity is self.entity
-        assert windows is self.windows
+        if self.synced:
+            assert entity is self.entity
+            assert windows is self.windows
         self.settled += outcomes
         return outcomes
 

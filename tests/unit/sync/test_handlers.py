@@ -14,7 +14,7 @@ from shared.model.errors import (
     MsiSyncError,
     SignInError,
 )
-from shared.model.outcome import Synced
+from shared.model.outcome import Later, Synced
 from shared.model.record import Record, decode, encode, read
 from shared.sync.incoming import Incoming
 from shared.sync.settlement import STORAGE_AWAY
@@ -56,6 +56,20 @@ async def test_a_function_in_a_process_of_its_own_is_told_of_the_burst(world: Wo
     elsewhere = World()
     await elsewhere.pipeline.sync("person", [incoming(encode("person", [])), incoming(world.sent[0].body)])
     assert elsewhere.windows.is_burst == is_burst
+
+
+async def test_in_a_burst_half_empty_messages_are_packed_while_more_are_waiting(world: World) -> None:
+    """A batch has so many messages: with more records in each, more calls to Marketo are full."""
+    until = NOON + timedelta(seconds=40)
+    lone = [incoming(encode("person", [Record("lead", guid(n), SEEN)], until)) for n in range(3)]
+    await world.pipeline.sync("person", lone)
+    assert world.synced == []
+    assert [(record.id, outcome) for record, outcome in world.settled] == [
+        (guid(n), Later("FillsAMessage", soon=True)) for n in range(3)
+    ]
+    world.settled.clear()
+    await world.pipeline.sync("person", lone[:2])
+    assert len(world.synced) == 2, "nothing more is waiting"
 
 
 async def test_a_lone_change_within_a_burst_waits_with_the_others_and_a_refusal_does_not(world: World) -> None:

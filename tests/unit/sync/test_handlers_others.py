@@ -1,17 +1,18 @@
 """What a change means for other rows: children, rows that a team or role decides about, opportunity roles."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from shared.azure.parked_rows import Parked
 from shared.model.codes import Kind
-from shared.model.errors import (
-    DataverseError,
-)
+from shared.model.errors import BrokerUnavailableError, DataverseError
 from shared.model.outcome import Deferred, Failed, Outcome, Parent, Retry, Skipped, Synced
 from shared.model.record import Record, decode, encode, timestamp
+from shared.sync.scheduling import Bursts, Trickle
 from shared.sync.storms import COVERED
 from tests.support.pipeline import NOON, SEEN, World, body, incoming, update_of
 from tests.support.values import guid
@@ -175,18 +176,33 @@ async def test_the_roles_of_an_opportunity_follow_when_they_may_be_others(
 
 
 async def test_the_roles_of_an_opportunity_follow_once_from_each_process_though_marketo_had_it(world: World) -> None:
-    """The process that created it may have been killed before its roles were sent."""
+    """The process that created it may have been killed before its roles were sent. They most likely are there."""
     (roles,) = await roles_after(world, DEAL, Synced("updated"))
     assert roles.additive
+    assert [message.at for message in world.sent] == [NOON.replace(minute=1, second=0)], "with all of this minute"
+    world.sent.clear()
+    for outcome in (Synced("updated"), COVERED):
+        world.settled.clear()
+        await world.pipeline.sync("person", [incoming(encode("person", [Record("lead", guid(2), SEEN)]))])
+        world.settled.clear()
+        assert await roles_after(world, DEAL, outcome) == []
+
+
+async def test_without_the_broker_the_roles_of_an_opportunity_follow_when_its_message_comes_again(world: World) -> None:
+    await roles_after(world, DEAL, Synced("updated"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world, "sync", world.lost_after)
+        with pytest.raises(BrokerUnavailableError):
+            await roles_after(world, DEAL, Synced("created"))
+    world.unreachable = False
     world.sent.clear()
     world.settled.clear()
-    assert await roles_after(world, DEAL, Synced("updated")) == []
+    assert len(await roles_after(world, DEAL, Synced("updated"))) == 1
 
 
 @pytest.mark.parametrize(
     ("facts", "outcome"),
     [
-        ({}, COVERED),
         ({"deciding": True}, Skipped("Filtered")),
         ({}, Failed("1002", "no name")),
     ],
@@ -206,3 +222,38 @@ async def test_a_deleted_connection_brings_the_opportunity_of_its_pre_image_to_t
         (("connection", guid(1)), "delete"),
         (("opportunity", guid(7)), "upsert"),
     ]
+
+
+async def routed_while_collecting(world: World, *messages: bytes) -> list[tuple[str, bool, datetime | None]]:
+    """The records of roles that are sent, each with whether it is not compared and when it comes."""
+    trickle = Trickle(AsyncMock(), daily_calls=50_000, share=0.18, longest=60.0, now=lambda: NOON)
+    trickle.width, trickle.adapt = 20.0, AsyncMock()  # type: ignore[method-assign]  # more than the pace is used
+    world.pipeline.bursts = Bursts(burst_batch=9, seconds=20.0, now=lambda: NOON, trickle=trickle)
+    await world.pipeline.route([incoming(message) for message in messages])
+    return [
+        (record.table, record.additive, message.at)
+        for message in world.sent
+        for record in decode(message.body, "opportunity_role")
+    ]
+
+
+async def test_while_changes_are_collected_comparisons_of_roles_wait_longer(world: World) -> None:
+    found = await routed_while_collecting(world, update_of(1, "connection", ["record2roleid"]))
+    assert [(table, additive) for table, additive, _ in found] == [("connection", False), ("connection", True)]
+    (_, _, compared), (_, _, sent) = found
+    assert compared == NOON.replace(minute=10, second=0)
+    assert sent is not None
+    assert sent - NOON <= timedelta(seconds=40)
+
+
+async def test_a_connection_that_is_gone_has_only_a_comparison(world: World) -> None:
+    end = {"key": "record1id", "value": {"Id": guid(7), "LogicalName": "opportunity"}}
+    images = [{"key": "pre", "value": {"Attributes": [end]}}]
+    found = await routed_while_collecting(world, body(1, "connection", MessageName="Delete", PreEntityImages=images))
+    later = NOON.replace(minute=10, second=0)
+    assert found == [("connection", False, later), ("opportunity", False, later)]
+
+
+async def test_a_new_connection_has_none(world: World) -> None:
+    (found,) = await routed_while_collecting(world, body(1, "connection", MessageName="Create"))
+    assert found[:2] == ("connection", True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.dataverse.notifications import Notification, parse
 from shared.model.record import MAX_RECORDS, Record
-from shared.sync.routing import Refusal, Routed, opportunities_before, records_of
+from shared.sync.routing import Refusal, Routed, opportunities_before, records_of, worth_packing
 from tests.support.values import NOON, guid
 
 ORGANIZATION = "aa55bb66-0000-4000-8000-000000000001"
@@ -222,3 +223,27 @@ def test_opportunities_whose_roles_are_compared_go_to_the_queue_of_roles() -> No
         ("opportunity", [record(1, "opportunity")]),
         ("opportunity_role", [record(2, "connection"), record(1, "opportunity")]),
     ]
+
+
+def test_comparisons_of_roles_are_put_off_and_what_is_there_is_sent_now() -> None:
+    renamed, new, replayed = record(1, "connection"), record(2, "connection"), record(3, "connection")
+    gone, before = replace(record(4, "connection"), operation="delete"), record(5, "opportunity")
+    new, replayed = replace(new, additive=True), replace(replayed, replays=1)
+    routed = Routed()
+    routed.add([renamed, new, replayed, gone, record(6, "account")])
+    routed.add_roles([before])
+    assert routed.put_off_comparisons().groups() == [("opportunity_role", [renamed, gone, before])]
+    assert routed.groups() == [
+        ("company", [record(6, "account")]),
+        ("opportunity_role", [replace(renamed, additive=True), new, replayed]),
+    ]
+
+
+@given(st.integers(1, 40), st.integers(0, 4000))
+def test_packing_at_least_halves_the_messages_so_it_ends(messages: int, records: int) -> None:
+    packed = worth_packing([record(number) for number in range(records)], messages)
+    if packed:
+        assert len(packed) == records
+        assert -(-records // MAX_RECORDS) <= messages / 2
+    else:
+        assert records == 0 or -(-records // MAX_RECORDS) > messages / 2

@@ -1,7 +1,7 @@
 """A steady stream of single changes: at once while the day's use is ahead of the pace, else collected for seconds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.model.entities import ENTITIES
-from shared.sync.scheduling import GRID_SECONDS, LOOK_SECONDS, WIDER, Bursts, Trickle
+from shared.sync.scheduling import GRID_SECONDS, LOOK_SECONDS, UNHURRIED_SECONDS, WIDER, Bursts, Trickle, Windows
 from tests.support.clocks import WallClock
 from tests.support.values import NOON
 
@@ -173,3 +173,18 @@ async def test_without_a_trickle_lone_changes_go_at_once() -> None:
     bursts = Bursts(burst_batch=50, seconds=20.0, now=WallClock())
     await bursts.adapt()
     assert bursts.noticed(1).next_cycle("person") is None
+
+
+@given(seconds, st.floats(0, 60))
+async def test_what_may_wait_comes_for_all_instances_at_once_while_changes_are_collected(
+    later: float, width: float
+) -> None:
+    clock = WallClock(NOON + timedelta(seconds=later))
+    trickle = await wide(width, clock)
+    windows = Windows(now=clock, trickle=trickle)
+    due = windows.unhurried()
+    assert (due is not None) == (trickle.width > 0), "else with the changes"
+    if due:
+        assert 0 < (due - clock.now).total_seconds() <= UNHURRIED_SECONDS
+        assert due.timestamp() % UNHURRIED_SECONDS == 0
+    assert replace(windows, until=clock.now + timedelta(seconds=1)).unhurried() is None, "a burst has its cycles"
