@@ -30,7 +30,7 @@ from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.limiter import Pacer
 from shared.marketo.quota import Budget, limits_of
-from shared.model.entities import ENTITIES, Entity
+from shared.model.entities import ENTITIES, OPPORTUNITY_ROLE, Entity
 from shared.model.outcome import Outcome, Synced
 from shared.model.record import Record
 from shared.sync.circuit_breaker import Circuits
@@ -72,6 +72,8 @@ class Day:
     daily_calls: int
     calls: dict[str, int]
     latencies: list[float]
+    #: The times from a change of a role, which is in Marketo by then, until it is compared with the ones before.
+    comparisons: list[float]
     #: The time from Marketo's return until the last change from before was in it.
     recovery: float
     #: Calls while Marketo was away, and messages that the entities' queues were sent again then.
@@ -97,6 +99,9 @@ class _Timed:
     pending: dict[Reference, float] = field(default_factory=dict)
     #: (when it was changed, when it was done), of the slowest ones.
     late: list[tuple[float, float]] = field(default_factory=list)
+    #: Changes of roles that are in Marketo, and how long others of them waited to be compared.
+    roles: set[tuple[Reference, float]] = field(default_factory=set)
+    comparisons: list[float] = field(default_factory=list)
 
     async def sync(
         self, entity: Entity, records: Sequence[Record], windows: Windows, received: datetime | None
@@ -104,8 +109,12 @@ class _Timed:
         """As the engine."""
         outcomes = await self.engine.sync(entity, records, windows, received)
         for record, outcome in outcomes:
-            if isinstance(outcome, Synced):
-                seen = (record.first_seen - START).total_seconds()
+            seen = (record.first_seen - START).total_seconds()
+            if (record.key, seen) in self.roles:
+                self.comparisons.append(self.time.passed - seen)
+            elif isinstance(outcome, Synced):
+                if entity is OPPORTUNITY_ROLE:
+                    self.roles.add((record.key, seen))
                 self.latencies.append(self.time.passed - seen)
                 self.late.append((seen, self.time.passed))
                 self.pending.pop(record.key, None)
@@ -152,6 +161,8 @@ def day_figures(day: Day) -> Iterator[Figure]:
         yield figure("change to upserted, p50", percentile(day.latencies, 50), "s")
         yield figure("change to upserted, p95", percentile(day.latencies, 95), "s", LATENCY_P95)
         yield figure("change to upserted, longest", max(day.latencies, default=float("nan")), "s")
+        if day.comparisons:
+            yield figure("change of a role to compared, longest", max(day.comparisons), "s")
     yield figure("changes that did not arrive", day.missing + day.dead_letters, "", NOTHING)
 
 
@@ -194,6 +205,7 @@ async def _day(time: Time, stream: str, seconds: int, away: tuple[float, float])
         daily_calls=limits.daily_calls,
         calls=dict(marketo.calls),
         latencies=timed.latencies,
+        comparisons=timed.comparisons,
         recovery=max((done - away[1] for seen, done in timed.late if seen < away[1] <= done), default=0.0),
         refused=marketo.refused,
         sent_again=sent_again,

@@ -68,7 +68,7 @@ async def test_a_lease_that_another_process_wanted_in_vain_is_still_the_same(tab
     process, other = await Process(table, "one").used(), Process(table, "two")
     await process.sync(UPDATED)
     async with process.sending.held():
-        other.sending._sleep = lambda _: asyncio.sleep(0)
+        other.sending.sleep = lambda _: asyncio.sleep(0)
         with pytest.raises(NotNowError):
             await other.used()
     assert await process.sync(UPDATED) == []
