@@ -7,6 +7,7 @@ RowKey (PartitionKey ``run``)  columns
 ``!<table>``                   Run: the run that has this table until it is over
 ``page|<run>|<table>|<page>``  Value: JSON of page.py; Unsent, Open, Retrying, Parked: its records in these states;
                                Counts: JSON, of all states; SentAt, Sends
+``lease``                      Value: JSON of shared/sync/lease.py, of who carries the runs on
 =============================  ============================================================================
 
 They are one partition for the sake of transactions. A run and its claims of tables are written in one: no two runs that
