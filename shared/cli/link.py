@@ -20,9 +20,7 @@ from rich.console import Console
 from ..marketo.client import Write
 from ..model.entities import PERSON, PERSON_TABLES
 from ..model.errors import MsiSyncError, NotNowError
-from ..sync.links import is_qualified, winner_of
 from ..sync.matches import AMBIGUOUS, Match, match_of
-from ..sync.newcomers import contacts_of
 from .command import Command, Exit, Result, guid, option, options, positive_number
 from .context import Context
 from .dead_letters.look import filters
@@ -154,16 +152,8 @@ async def _row(context: Context, table: str, id_: str) -> Row:
     person = found.get(table)
     if person is None:
         return Row(table, id_, is_there=False, elsewhere=next(iter(found), ""))
-    found_winner = winner_of(table, person.row)
-    winner = f"{found_winner.table} {found_winner.id}" if found_winner else ""
-    qualified = is_qualified(table, person.row)
-    if table == "lead" and "contact" in context.config.tables:
-        made = await contacts_of(context.dataverse, context.schema, {id_: qualified})
-        winner = f"contact {made[id_]}" if id_ in made else winner
-        qualified = bool(winner)
-    subject = person.subject
-    email = str(person.details.get("email") or "")
-    return Row(table, id_, True, subject.name, email, subject.kept_out, qualified, winner)
+    subject, email = person.subject, str(person.details.get("email") or "")
+    return Row(table, id_, True, subject.name, email, subject.kept_out, subject.qualified, subject.winner)
 
 
 async def _sides(context: Context, row: Row, number: int) -> Sides:

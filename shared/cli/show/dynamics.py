@@ -134,20 +134,21 @@ class Dynamics:
             "state": states[state] if isinstance(state, int) and state < len(states) else str(state),
             "modifiedon": row.get("modifiedon"),
         }
-        subject.qualified = is_qualified(table, row)
         if winner := winner_of(table, row):
             subject.winner = f"{winner.table} {winner.id}"
-        if table == "lead" and (contact := await self._contact_of(subject.id)):
-            subject.qualified, subject.winner = True, f"contact {contact}"
+        if table == "lead" and (contact := await self._contact_of(subject.id, is_qualified(table, row))):
+            subject.winner = f"contact {contact}"
+        subject.qualified = table == "lead" and subject.winner.startswith("contact ")
         return Person(subject, row, details, origin=origin_of(row))
 
-    async def _contact_of(self, lead: str) -> str:
-        """The synced contact that comes from a lead; empty where there is none."""
+    async def _contact_of(self, lead: str, qualified: bool) -> str:
+        """The contact that stands for a lead: of an open one, only a synced one. Empty where there is none."""
         if "contact" not in self._config.tables:
             return ""
         wanted = {"contactid", *(self._config.filter_of("contact").columns & frozenset(await self._there("contact")))}
         url = f"{API}/contacts?$select={','.join(sorted(wanted))}&$filter={ORIGIN} eq {lead}"
-        rows = [row for row in await self._dataverse.query(url) if not await self.kept_out("contact", row)]
+        found = await self._dataverse.query(url)
+        rows = [row for row in found if qualified or not await self.kept_out("contact", row)]
         return str(rows[0]["contactid"]).lower() if rows else ""
 
     async def _relate(self, person: Person, rules: Rules) -> None:
