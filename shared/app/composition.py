@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
 from uuid import uuid4
 
 from ..azure.parked_table import Store
-from ..azure.service_bus import Bus, Outgoing
+from ..azure.service_bus import Bus
 from ..azure.shared_state import State
 from ..config import settings, sync_toml
 from ..config.settings import Settings
@@ -56,17 +54,11 @@ from ..sync.unseen import Unseen
 from ..telemetry import export, spans
 from ..telemetry.redaction import set_up_lines
 from ..write_back import due
-from ..write_back.by_hand import ByHand
-from ..write_back.drift import DriftCount
 from ..write_back.echo import Echoes
-from ..write_back.persons import Feed, Persons
-from ..write_back.plan import KIND as WRITE_BACK
 from ..write_back.plan import Plans
-from ..write_back.results import Run
-from ..write_back.rows import Rows
 from ..write_back.run import CIRCUIT, WriteBack
-from ..write_back.sweep import Sweeps
 from .clients import dataverse_client, marketo_client
+from .writing_back import write_back_of
 
 _clock = Clock()
 _now = _clock.now
@@ -275,53 +267,6 @@ def write_back() -> WriteBack:
         marketo=shared.marketo,
         send=shared.bus.send,
         turn=partial(shared.circuits.attempt, CIRCUIT),
-        time_budget=shared.settings.sync.time_budget,
-    )
-
-
-def write_back_of(
-    given: Settings,
-    *,
-    state: State,
-    plans: Plans,
-    dataverse: DataverseClient,
-    marketo: MarketoClient,
-    send: Callable[[Sequence[Outgoing]], Awaitable[None]],
-    turn: Callable[[], AbstractAsyncContextManager[object]],
-    time_budget: float,
-    dry_run: bool = False,
-    on_progress: Callable[[Run], None] = lambda _: None,
-) -> WriteBack:
-    """A write-back with these clients: the app's, or an operator's."""
-    clock = time.monotonic
-    rows = Rows(dataverse)
-    share = limits_of(given.marketo).allowed * given.sync.sweep_share
-    return WriteBack(
-        state=state,
-        plans=plans,
-        persons=Persons(marketo),
-        feed=Feed(marketo, state, now=_now),
-        rows=rows,
-        dataverse=dataverse,
-        due=due.DueRows(state, send, given.queues, now=_now, max_attempts=given.sync.max_attempts),
-        by_hand=ByHand(
-            state,
-            rows,
-            send,
-            given.queues,
-            tables=plans.tables,
-            creates=plans.config.lifecycle.deleted_in_marketo == "create",
-            now=_now,
-        ),
-        drift=DriftCount(
-            dataverse, Schema(plans.config, plans.metadata, plans, clock=clock), tables=plans.config.tables
-        ),
-        sweeps=Sweeps(state, hour=given.sync.sweep_hour, calls=int(share), now=_now),
-        lease=SoleRun(state, instance_id=uuid4().hex[:12], clock=clock, kind=WRITE_BACK),
-        turn=turn,
-        clock=clock,
         now=_now,
-        time_budget=time_budget,
-        dry_run=dry_run,
-        on_progress=on_progress,
+        time_budget=shared.settings.sync.time_budget,
     )

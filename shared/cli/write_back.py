@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..app.composition import write_back_of
+from ..app.writing_back import write_back_of
 from ..azure.service_bus import Outgoing
 from ..model.errors import MsiSyncError
 from ..model.ids_and_times import as_guid
@@ -59,8 +59,11 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
 
 
 def _write_back(context: Context, given: Namespace, on_progress: Callable[[Run], None]) -> WriteBack:
+    def now() -> datetime:
+        return datetime.now(UTC)
+
     sources = (context.config, context.metadata, context.marketo, context.state)
-    plans = Plans(*sources, now=lambda: datetime.now(UTC), reads_only=given.dry_run)
+    plans = Plans(*sources, now=now, reads_only=given.dry_run)
 
     async def send(messages: Sequence[Outgoing]) -> None:
         if messages:  # Service Bus is opened for a dead letter only
@@ -74,6 +77,7 @@ def _write_back(context: Context, given: Namespace, on_progress: Callable[[Run],
         marketo=context.marketo,
         send=send,
         turn=nullcontext,
+        now=now,
         time_budget=math.inf,
         dry_run=given.dry_run,
         on_progress=on_progress,
