@@ -239,6 +239,9 @@ BREAKAGES = {
     "not writable": Broken(
         "dynamics-write", FAILED, ("prvWriteContact", "Write"), dataverse={"no_write_privilege": ["contact"]}
     ),
+    "change tracking off": Broken(
+        "change-tracking", ATTENTION, ("off for lead", "Track changes"), dataverse={"no_change_tracking": ["lead"]}
+    ),
     "column gone": Broken(
         "mapped-columns",
         ATTENTION,

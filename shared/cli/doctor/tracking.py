@@ -53,6 +53,6 @@ def _errors(tables: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> lis
 CHECKS = (
     Check(
         "change-tracking", "Dynamics", "Change tracking", _tracking,
-        needs=("dynamics-read", "sync-toml"), after=("storage",),
+        needs=("dynamics-read", "sync-toml", "storage"),
     ),
 )  # fmt: skip
