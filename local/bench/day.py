@@ -99,8 +99,8 @@ class _Timed:
     pending: dict[Reference, float] = field(default_factory=dict)
     #: (when it was changed, when it was done), of the slowest ones.
     late: list[tuple[float, float]] = field(default_factory=list)
-    #: Changes of roles that are in Marketo, and how long others of them waited to be compared.
-    roles: set[tuple[Reference, float]] = field(default_factory=set)
+    #: When each role was stored last, and how long changes that were stored by then waited to be compared.
+    roles: dict[Reference, float] = field(default_factory=dict)
     comparisons: list[float] = field(default_factory=list)
 
     async def sync(
@@ -110,11 +110,11 @@ class _Timed:
         outcomes = await self.engine.sync(entity, records, windows, received)
         for record, outcome in outcomes:
             seen = (record.first_seen - START).total_seconds()
-            if (record.key, seen) in self.roles:
+            if not record.additive and self.roles.get(record.key, -1.0) >= seen:
                 self.comparisons.append(self.time.passed - seen)
             elif isinstance(outcome, Synced):
                 if entity is OPPORTUNITY_ROLE:
-                    self.roles.add((record.key, seen))
+                    self.roles[record.key] = self.time.passed
                 self.latencies.append(self.time.passed - seen)
                 self.late.append((seen, self.time.passed))
                 self.pending.pop(record.key, None)
