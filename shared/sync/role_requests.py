@@ -91,4 +91,5 @@ def _roles_of(record: Record, outcome: Synced) -> Record:
         forced=record.forced,
         last_seen=record.last_seen,
         additive=not record.forced and (_is_new(outcome) or record.additive or not asked),
+        run=record.run.partition("/")[0],  # its calls are the run's, but no page waits for it
     )

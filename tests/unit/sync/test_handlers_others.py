@@ -175,6 +175,11 @@ async def test_the_roles_of_an_opportunity_follow_when_they_may_be_others(
     assert found == replace(DEAL, additive=additive, forced=facts.get("forced", False))
 
 
+async def test_the_calls_of_roles_that_follow_from_a_run_are_the_runs(world: World) -> None:
+    (roles,) = await roles_after(world, replace(DEAL, run="20260304-120000-abcd/opportunity/7"), Synced("created"))
+    assert roles.run == "20260304-120000-abcd"
+
+
 async def test_the_roles_of_an_opportunity_follow_once_from_each_process_though_marketo_had_it(world: World) -> None:
     """The process that created it may have been killed before its roles were sent. They most likely are there."""
     (roles,) = await roles_after(world, DEAL, Synced("updated"))

@@ -45,6 +45,14 @@ async def states(runs: Runs, number: int = 0) -> list[str]:
     return list(page.states.values())
 
 
+async def test_what_follows_from_a_run_is_charged_to_it_and_tells_no_page(runs: Runs) -> None:
+    charged: list[float] = []
+    roles = replace(of_run(0), run=RUN)
+    await Reporter(runs, charged.append).tell([(roles, Synced("created")), (roles, Failed("1003", "no"))], calls=3)
+    assert charged == [3]
+    assert await states(runs) == ["unsent"] * 3
+
+
 async def test_each_page_hears_of_its_own_records(runs: Runs) -> None:
     outcomes: list[tuple[Record, Outcome]] = [
         (of_run(0), Synced("adopted")),
