@@ -28,7 +28,7 @@ def same(sent: Any, stored: Any) -> bool:
     if sent == stored and type(sent) is type(stored):
         return True
     if _is_empty(sent) or _is_empty(stored):
-        return _is_empty(sent) and _is_empty(stored)
+        return _is_empty(_in_basic_plane(sent) if isinstance(sent, str) else sent) and _is_empty(stored)
     if isinstance(sent, bool) or isinstance(stored, bool):
         return _word(sent) == _word(stored)
     if isinstance(sent, int | float) or isinstance(stored, int | float):
