@@ -24,6 +24,7 @@ from local.bench.chaos import chaos_figures, run_chaos
 from local.bench.doctor import doctor_figures, run_doctor
 from local.bench.engine import run_engine
 from local.bench.figures import Figure, all_met, table
+from local.bench.initial_sync import initial_sync_figures, run_initial_sync
 from local.bench.lone import run_lone
 from local.bench.population import LEAST_RECORDS, ORDERS
 from local.bench.quota import quota_figures, simulate
@@ -46,6 +47,7 @@ SECTIONS = (
     "quota",
     "write-back",
     "reconcile",
+    "initial-sync",
     "chaos",
 )
 #: Fields of one's own in a large sync.toml.
@@ -75,6 +77,7 @@ class Bench:
     directory: Path
     seed: int
     seconds: float
+    persons: int
     figures: list[Figure] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
@@ -93,6 +96,7 @@ class Bench:
             "quota": self.quota,
             "write-back": self.write_back,
             "reconcile": self.reconcile,
+            "initial-sync": self.initial_sync,
             "chaos": self.chaos,
         }
         for section in SECTIONS:
@@ -206,6 +210,13 @@ class Bench:
         self.figures += reconcile_figures(run)
         self.details["reconcile"] = run.details()
 
+    async def initial_sync(self) -> None:
+        """A large organisation loaded by a run, in virtual time."""
+        self.say(f"initial-sync: {self.persons:,} persons in virtual time, and six more simulations")
+        run = await run_initial_sync(persons=self.persons)
+        self.figures += initial_sync_figures(run)
+        self.details["initial-sync"] = asdict(run)
+
     async def chaos(self) -> None:
         """Minutes of edits, kills and faults; then both systems are compared."""
         self.say(f"chaos: {self.seconds:.0f} s; the same again: --only chaos --seed {self.seed}")
@@ -251,6 +262,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--orders", default=FIRST_ORDER, help=f"orders of the bursts, of {','.join(ORDERS)}")
     parser.add_argument("--seed", type=int, default=None, help="of the chaos; by default another one in every run")
     parser.add_argument("--seconds", type=float, default=600.0, help="how long the chaos lasts")
+    parser.add_argument("--persons", type=int, default=100_000, help="of the initial sync, up to a million or more")
     parser.add_argument("--json", type=Path, default=DIRECTORY / "bench.json", help="the report file")
     options = parser.parse_args(given)
     options.only, options.orders = options.only.split(","), options.orders.split(",")
@@ -268,7 +280,7 @@ def main() -> int:
     options = arguments()
     console = Console(width=None if sys.stdout.isatty() else 120)
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
-    bench = Bench(console, options.records, options.orders, DIRECTORY / "bench", seed, options.seconds)
+    bench = Bench(console, options.records, options.orders, DIRECTORY / "bench", seed, options.seconds, options.persons)
     asyncio.run(bench.run(options.only))
     described = machine.description()
     console.print(table(bench.figures, title=f"{described['cores']} cores, Python {described['python']}"))
