@@ -94,7 +94,7 @@ TIERS = {
     "infra": (["-m", "tools.scan"],),
     # These wait for processes and for the SDK's own pauses most of the time: many at once on two cores.
     "integration": (["-m", "pytest", "tests/integration", "-n", "5", *WHOLE_FILES],),
-    "e2e": (["-m", "pytest", "tests/e2e", "-n", "6", "--dist", "loadgroup"],),
+    "e2e": (["-m", "pytest", "tests/e2e", "-n", "4", "--dist", "loadgroup"],),
 }
 #: Tiers that run when they are named, as CI does: they set up, or occupy, what the others share.
 NAMED_TIERS = ("versions", "tasks")

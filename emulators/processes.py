@@ -104,7 +104,7 @@ class Child:
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         is_ready: Callable[[str], bool] = announces_ready,
-        ready_within: float = 60.0,
+        ready_within: float = 300.0,
         on_death: Callable[["Child", int], None] | None = None,
     ) -> None:
         self.name = name

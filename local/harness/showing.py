@@ -23,7 +23,7 @@ from shared.cli.show.command import COMMAND
 
 #: What httpx, requests and the SDKs read from the process itself.
 _NETWORK = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-_SECONDS = 90
+_SECONDS = 300
 
 
 @dataclass(frozen=True)

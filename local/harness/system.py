@@ -259,7 +259,7 @@ async def running_system(directory: Path, **options: Any) -> AsyncIterator[Syste
     """Run a stack in `directory`; `options` are Stack's."""
     async with (
         Stack(directory=directory, empty=True, **options) as stack,
-        httpx.AsyncClient(trust_env=False, timeout=60) as http,
+        httpx.AsyncClient(trust_env=False, timeout=300) as http,
     ):
         endpoints = json.loads(stack.endpoints_file.read_text())
         bus = endpoints["service_bus"]

@@ -25,7 +25,7 @@ from tests.e2e.conftest import ENVIRONMENT, LIMITS
 SMALL = Size(users=10, accounts=8, persons=80, opportunities=20, connections=40)
 EVERY_FEW_SECONDS = {"RUN_SCHEDULE": "*/3 * * * * *"}
 ENTITIES = ("sales_person", "company", "person", "opportunity", "opportunity_role")
-SECONDS = 420.0
+SECONDS = 900.0
 
 
 @dataclass

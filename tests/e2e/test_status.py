@@ -35,7 +35,7 @@ class Operator:
         process = await start(self._settings, "status", "--watch", "1")
         assert process.stdout
         seen = ""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while seen.count(" UTC\n") < frames:
                 seen += (await process.stdout.readline()).decode().replace(" \n", "\n").rstrip(" ")
             process.send_signal(signal.SIGINT)

@@ -301,7 +301,7 @@ def test_every_tier_runs_in_order(tiers: Tiers, capsys: pytest.CaptureFixture[st
         "-m ruff check", "-m ruff format --check", f"-c {dev.IMPORT_CONTRACTS}", "-m mypy",
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder", "-m pytest tests/package",
         "-m tools.site", "-m tools.scan", "-m pytest tests/integration -n 5 --dist loadfile --no-loadscope-reorder",
-        "-m pytest tests/e2e -n 6 --dist loadgroup",
+        "-m pytest tests/e2e -n 4 --dist loadgroup",
     ]  # fmt: skip
     summary = capsys.readouterr().out.splitlines()[-len(dev.TIERS) :]
     assert [line.split()[:2] for line in summary] == [[name, "passed"] for name in dev.TIERS]
@@ -320,7 +320,7 @@ def test_a_tier_can_be_chosen_with_arguments_for_pytest(tiers: Tiers) -> None:
     assert dev.run_tests(["unit", "e2e", "-k", "routing"]) == 0
     assert tiers.ran == [
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder -k routing",
-        "-m pytest tests/e2e -n 6 --dist loadgroup -k routing",
+        "-m pytest tests/e2e -n 4 --dist loadgroup -k routing",
     ]
 
 
