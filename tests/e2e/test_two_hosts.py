@@ -42,6 +42,7 @@ async def invocations(system: System, function: str) -> dict[str, int]:
 
 async def all_there(system: System, rows: Rows) -> None:
     await system.synced(*rows, seconds=60)
+    await system.broker.idle(seconds=40)  # an opportunity is in Marketo before it is parked for its company's link
     await system.nothing_parked(seconds=20)
     await system.broker.idle(seconds=40)
     assert not await system.broker.dead_letters()
