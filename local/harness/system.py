@@ -110,15 +110,15 @@ class System:
 
     async def clear_away(self) -> None:
         """Remove what an earlier test may have left: parked rows, and messages that wait."""
-        async with self.table() as table:
-            for row in await self.parked():
-                await table.delete_entity(row)
         counts = await self.broker.counts()
         if any(
             count.waiting or count.dead for name, count in counts.items() if name != self.broker.queue("dead_letters")
         ):
             await self.stop_service_bus()
             await self.restart_service_bus()
+        async with self.table() as table:
+            for row in await self.parked():
+                await table.delete_entity(row)
 
     async def restart_service_bus(self) -> None:
         """Let the broker come back after it was stopped, with empty queues."""
