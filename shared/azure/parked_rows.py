@@ -4,7 +4,8 @@
 PartitionKey        RowKey                        columns
 ==================  ============================  ==============================================================
 ``company``         ``<parent>|<table>|<id>``     a parked record: Entity, Since, LinkedLater, Trace, Record (JSON);
-                                                  Run, which stays when a live change of the row is parked there;
+                                                  Run and the columns of `_STAYS`, which stay when another record
+                                                  of the same row is parked there, and knows nothing of them;
                                                   for version 0.1.0: FirstSeen, Correlation, Attempt, Requested
 ``company``         ``!<parent>``                 a parent's note: Table, State, Since, NextCheck, Checks, Unasked,
                                                   and where it will not come: Code, Reason, Skipped, GivenUp
@@ -23,6 +24,8 @@ from ..model.outcome import Parent, WillNotCome
 from ..model.record import Record, as_json, from_json
 from ..model.safe_text import redacted
 
+#: What a record is to do beside syncing its row, by column: each is written where it is so, and never taken back.
+_STAYS = {"FilterChanged": "filter_changed", "Deciding": "deciding", "Forced": "forced", "WriteBack": "write_back"}
 #: Longest reason that a note keeps.
 REASON_LENGTH = 300
 
@@ -146,6 +149,8 @@ def child_row(child: Parked) -> dict[str, Any]:
     kept = replace(child.record, parked_since=None, released=False, collected=False, absent=0, last_seen=None, run="")
     return {
         **({"Run": child.record.run} if child.record.run else {}),
+        **{column: True for column, name in _STAYS.items() if getattr(child.record, name)},
+        **({} if child.record.additive else {"Compares": True}),
         "PartitionKey": child.parent.entity,
         "RowKey": child.row_key,
         "Entity": child.entity,
@@ -164,7 +169,9 @@ def child_row(child: Parked) -> dict[str, Any]:
 def child_of(parent: Parent, row: Any) -> Parked:
     """The parked record of a row that comes from the table."""
     kept = from_json(json.loads(row["Record"])) if row.get("Record") else _earlier_record(row)
-    record = replace(kept, parked_since=utc(row["Since"]), run=row.get("Run", ""))
+    stays: dict[str, Any] = {name: getattr(kept, name) or row.get(column, False) for column, name in _STAYS.items()}
+    additive = kept.additive and not row.get("Compares", False)
+    record = replace(kept, parked_since=utc(row["Since"]), run=row.get("Run", ""), additive=additive, **stays)
     linked_later = row.get("LinkedLater", False)
     return Parked(parent, row["Entity"], record, row.metadata["etag"], row.get("Trace", ""), linked_later)
 

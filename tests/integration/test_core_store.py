@@ -123,6 +123,14 @@ async def test_a_record_that_parks_twice_waits_once_with_what_was_said_last(stor
     assert found.record.attempt == 5
 
 
+async def test_who_is_asked_for_while_it_waits_still_has_its_children_follow(store: Store, parent: Parent) -> None:
+    first = parked(parent)
+    await keep(store, [replace(first, record=replace(first.record, deciding=True))])
+    await keep(store, [replace(first, record=replace(first.record, requested=True))])
+    (found,) = await children(store, parent)
+    assert found.record.deciding
+
+
 async def test_children_of_a_large_parent_come_in_pages_and_leave_in_transactions(store: Store, parent: Parent) -> None:
     count = PAGE + TRANSACTION + 7
     await keep(store, (parked(parent, n) for n in range(count)))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from azure.data.tables import TableEntity
 
 from shared.azure.parked_rows import Parked, child_of, child_row
@@ -34,6 +35,28 @@ def test_a_live_change_that_is_parked_over_a_runs_record_keeps_its_mark() -> Non
     # Storage keeps the columns of a row that the next write does not have.
     columns = child_row(Parked(ACCOUNT, "person", of_run)) | child_row(Parked(ACCOUNT, "person", live))
     assert kept(columns).record == of_run
+
+
+@pytest.mark.parametrize("name", ["filter_changed", "deciding", "forced", "write_back"])
+def test_what_a_record_is_to_do_for_others_outlives_one_that_is_parked_over_it(name: str) -> None:
+    plain = Record("contact", guid(1), SEEN, parked_since=NOON)
+    to_do: dict[str, Any] = {name: True}
+    asked = replace(plain, **to_do)
+    columns = child_row(Parked(ACCOUNT, "person", asked)) | child_row(Parked(ACCOUNT, "person", plain))
+    assert kept(columns).record == asked
+
+
+@pytest.mark.parametrize("additive_last", [True, False])
+def test_a_comparison_of_roles_outlives_a_record_that_only_adds_some(additive_last: bool) -> None:
+    first, last = (
+        Record("opportunity", guid(1), SEEN, parked_since=NOON, additive=additive)
+        for additive in (not additive_last, additive_last)
+    )
+    columns = child_row(Parked(ACCOUNT, "opportunity_role", first)) | child_row(
+        Parked(ACCOUNT, "opportunity_role", last)
+    )
+    assert not kept(columns).record.additive
+    assert kept(child_row(Parked(ACCOUNT, "opportunity_role", replace(first, additive=True)))).record.additive
 
 
 def test_a_record_that_an_earlier_version_parked_is_read() -> None:
