@@ -14,16 +14,20 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
 from typing import Any
 
 from rich import console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from ..model.record import timestamp
 from ..model.safe_text import plain
+
+#: Columns that a text gets at least.
+_NARROW = 20
 
 
 class Console(console.Console):
@@ -50,6 +54,27 @@ def _one_line(text: Text) -> Text:
     text = text.copy()
     text.plain = told
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class Indented:
+    """A line, so many columns from the left. Where a terminal wraps it, it goes on `hanging` further in."""
+
+    text: Text
+    left: int = 2
+    hanging: int = 0
+
+    def __rich_console__(self, screen: console.Console, options: console.ConsoleOptions) -> console.RenderResult:
+        """In a pipe, it stays one line."""
+        if options.no_wrap:
+            yield Text(" " * self.left) + self.text
+            return
+        first = self.text.wrap(screen, max(options.max_width - self.left, _NARROW))[0]
+        rest = self.text[len(first) :]
+        rest = rest[len(rest) - len(rest.plain.lstrip()) :]
+        yield Padding(first, (0, 0, 0, self.left), expand=False)
+        if rest:
+            yield Padding(rest, (0, 0, 0, self.left + self.hanging), expand=False)
 
 
 def progress_bar(console: console.Console) -> Progress:

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from ..command import Command, Result, option
 from ..context import Context
 from ..finding import Finding, Severity, worst
+from ..output import Indented
 from . import bus, dynamics, fields, marketo, notes, registration, settings, tracking
 from .runner import Check, Subject, examine, with_needs
 
@@ -36,8 +36,6 @@ _MARKS = {
     Severity.FAILED: ("✖", "x"),
     Severity.SKIPPED: ("·", "-"),
 }
-#: Columns that a text gets at least.
-_NARROW = 20
 #: Where details begin: below the titles.
 _BELOW = 15
 
@@ -109,25 +107,12 @@ def _show_one(console: Console, check: Check, finding: Finding, width: int) -> N
     text = f"because of {finding.because}" if finding.severity is Severity.SKIPPED else finding.text
     line.append(f"  {text}" if text else "", style="dim" if finding.severity in (Severity.OK, Severity.SKIPPED) else "")
     line.rstrip()
-    _indented(console, line, 2, hanging=_BELOW - 2)
+    console.print(Indented(line, hanging=_BELOW - 2))
     if finding.severity in (Severity.ATTENTION, Severity.FAILED):
         for detail in finding.details:
-            _indented(console, Text(f"- {detail}"), _BELOW)
+            console.print(Indented(Text(f"- {detail}"), _BELOW))
         if finding.remedy:
-            _indented(console, Text.assemble(("To do: ", "bold"), finding.remedy), _BELOW)
-
-
-def _indented(console: Console, text: Text, left: int, *, hanging: int = 0) -> None:
-    """Wrapped at the terminal's width; a line that goes on does so `hanging` further in."""
-    if console.soft_wrap:
-        console.print(Text(" " * left) + text)
-        return
-    first = text.wrap(console, max(console.width - left, _NARROW))[0]
-    rest = text[len(first) :]
-    console.print(Padding(first, (0, 0, 0, left), expand=False))
-    rest = rest[len(rest) - len(rest.plain.lstrip()) :]
-    if rest:
-        console.print(Padding(rest, (0, 0, 0, left + hanging), expand=False))
+            console.print(Indented(Text.assemble(("To do: ", "bold"), finding.remedy), _BELOW))
 
 
 COMMAND = Command(

@@ -15,8 +15,11 @@ from ..watch import watch, watching
 from .facts import Entity, Queue, Status
 from .look import look
 from .text import frame
+from .verdict import judge
 
 _MORE = """\
+The first line says whether all is well, or what needs attention most, and the next one what helps.
+
 waiting, later    messages of up to 100 records, now and scheduled for later; ‖ means paused
 oldest            age of the oldest change among the queue's first messages; ? while the app is working on them
 1 h, 24 h         records synced in this time
@@ -48,9 +51,16 @@ def as_json(status: Status) -> dict[str, Any]:
     """Everything that was found, as JSON types."""
     budget, back = status.budget, status.write_back
     closed = budget.closed if budget else None
+    verdict = judge(status)
     found: dict[str, Any] = json_types(
         {
             "at": status.at,
+            "verdict": {
+                "code": verdict.code,
+                "level": verdict.severity,
+                "sentence": verdict.text,
+                "remedy": verdict.remedy,
+            },
             "changes": _queue(status.changes),
             "entities": {name: _entity(entity) for name, entity in status.entities.items()},
             "dead_letters": {

@@ -215,7 +215,7 @@ class Status:
         for queue in self.queues:
             if queue.oldest and self.at - queue.oldest > LONG:
                 text = f"the oldest change in {queue.name} waits for {age(self.at - queue.oldest)}"
-                yield attention(text, "see the lines above, the last error and the app's log; msisync doctor")
+                yield attention(text, "msisync doctor; see the last errors below and the app's log")
 
     def _written_back(self) -> Iterator[Finding]:
         if self.write_back.error:

@@ -64,7 +64,7 @@ async def _asked(status: Status, what: str, work: Awaitable[None]) -> None:
             await work
     except StorageUnavailableError as error:
         said = f"answers HTTP {error.status}" if error.status else f"does not answer ({error.cause})"
-        status.unseen[what] = f"storage {said}; see msisync doctor"
+        status.unseen[what] = f"storage {said}"
 
 
 async def _queue(context: Context, status: Status, queue: Queue) -> None:

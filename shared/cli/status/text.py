@@ -1,4 +1,4 @@
-"""What `msisync status` prints for people: one table of 80 columns, then what is in the way."""
+"""What `msisync status` prints for people: the verdict, one table of 80 columns, then what is in the way."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from datetime import datetime
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ...config.settings import MarketoSettings
 from ...sync.heartbeat import TIMER
 from ..finding import age
+from ..output import Indented
 from ..runs import title
-from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
+from .facts import LONG, MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
+from .verdict import judge
 
 #: Runs of the write-back that are listed.
 RUNS = 3
@@ -41,17 +44,27 @@ def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
         *_section("Drift", _drift(status)),
         *_section("Last errors", _errors(status)),
         *_section("Hot rows", _hot(status)),
-        *_section("Needs attention", (f"{each.text}: {each.remedy}" for each in status.attentions), colour="yellow"),
-        *_section("Not looked at", (f"{what}: {why}" for what, why in status.unseen.items()), colour="red"),
     ]
-    return Group(_table(status), *lines)
+    return Group(*_verdict(status), _table(status), *lines)
 
 
-def _section(title: str, lines: Iterator[str], colour: str = "") -> Iterator[str]:
+def _verdict(status: Status) -> Iterator[RenderableType]:
+    """The verdict, what helps, and everything else that needs attention: above what may not fit into the window."""
+    found = judge(status)
+    yield Text(found.text, f"bold {found.severity.colour}")
+    if found.remedy:
+        yield Indented(Text.assemble(("next:", "bold"), f" {found.remedy}"), hanging=2)
+    others = status.attentions if status.unseen else status.attentions[1:]
+    yield from _section("Needs attention", (f"{each.text}: {each.remedy}" for each in others), colour="yellow")
+    yield from _section("Not looked at", (f"{what}: {why}" for what, why in status.unseen.items()), colour="red")
+    yield ""
+
+
+def _section(title: str, lines: Iterator[str], colour: str = "") -> Iterator[RenderableType]:
     for number, line in enumerate(lines):
         if not number:
             yield f"[bold {colour}]{title}[/]"
-        yield f"  {escape(line)}"
+        yield Indented(Text(line), hanging=2)
 
 
 def _table(status: Status) -> Table:
@@ -61,7 +74,7 @@ def _table(status: Status) -> Table:
     table.add_column("", no_wrap=True)
     for name in ("waiting", "later", "oldest", "1 h", "24 h", "parked", "again", "dead"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_row(*_queue_cells(status, status.changes), "", "", "", "", _number(status.changes.dead))
+    table.add_row(*_queue_cells(status, status.changes), "", "", "", "", _number(status.changes.dead, "red"))
     for entity in status.entities.values():
         table.add_row(*_queue_cells(status, entity.queue), *_entity_cells(status, entity))
     return table
@@ -71,7 +84,8 @@ def _queue_cells(status: Status, queue: Queue) -> list[str]:
     name = f"[yellow]{escape(queue.name)} ‖[/]" if queue.is_paused else escape(queue.name)
     oldest = _UNKNOWN if queue.why or queue.name in status.unseen else _NONE
     if queue.oldest:
-        oldest = age(status.at - queue.oldest)
+        waits = status.at - queue.oldest
+        oldest = f"[yellow]{age(waits)}[/]" if waits > LONG else age(waits)
     return [name, _number(queue.waiting), _number(queue.scheduled), oldest]
 
 
@@ -83,12 +97,17 @@ def _entity_cells(status: Status, entity: Entity) -> list[str]:
         _number(day.get("synced", 0) if known else None),
         _number(None if PARKED in status.unseen else entity.parked.count),
         _number(hour.get("retried", 0) if known else None),
-        _number(entity.dead if entity.queue.dead is not None else None),
+        _number(entity.dead if entity.queue.dead is not None else None, "red"),
     ]
 
 
-def _number(value: int | None) -> str:
-    return _UNKNOWN if value is None else f"{value:,}" if value else _NONE
+def _number(value: int | None, colour: str = "") -> str:
+    """A count; `colour` is for one that should be zero."""
+    if value is None:
+        return f"[red]{_UNKNOWN}[/]"
+    if not value:
+        return f"[dim]{_NONE}[/]"
+    return f"[{colour}]{value:,}[/]" if colour else f"{value:,}"
 
 
 def _app(status: Status) -> Iterator[str]:

@@ -85,7 +85,8 @@ def test_a_change_that_waits_for_more_than_15_minutes_needs_attention(status: St
     waiting.oldest -= timedelta(seconds=1)
     assert status.exit == Exit.ATTENTION
     assert "companies waits for 15 min" in status.attentions[0].text
-    assert "15 min" in text_of(status).splitlines()[4]
+    assert text_of(status).startswith("1 thing needs attention: the oldest change in companies waits for 15 min\n")
+    assert "15 min" in next(line for line in text_of(status).splitlines() if line.startswith("companies "))
 
 
 def test_dead_letters_of_both_kinds_need_attention(status: Status) -> None:

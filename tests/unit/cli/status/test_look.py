@@ -166,7 +166,7 @@ async def test_without_storage_the_queues_are_looked_at_all_the_same(world: Worl
     status = await world.look()
     assert (status.exit, set(status.unseen)) == (Exit.FAILED, {PARKED, STATE})
     assert status.entities["person"].queue.waiting == 1
-    assert "msisync doctor" in status.unseen[STATE]
+    assert "storage does not answer" in status.unseen[STATE]
 
 
 async def test_dead_letters_are_told_apart_by_entity_up_to_a_bound(world: World) -> None:
