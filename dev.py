@@ -312,9 +312,12 @@ def install_venv() -> None:
 
 def write_command() -> None:
     """Put `msisync` into .venv, over the code of this checkout: what pip would install is another package's name."""
-    code = f"import sys; sys.path[0] = {str(ROOT)!r}; from shared.cli.main import main; sys.exit(main())"
+    # sys.argv is as of any program: first how it was called, which its texts repeat.
+    code = (
+        f"import sys; sys.path[0] = {str(ROOT)!r}; del sys.argv[0]; from shared.cli.main import main; sys.exit(main())"
+    )
     command = VENV / "bin" / "msisync"
-    command.write_text(f'#!/bin/sh\nexec {shlex.quote(str(PYTHON))} -c {shlex.quote(code)} "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(str(PYTHON))} -c {shlex.quote(code)} "$0" "$@"\n')
     command.chmod(0o755)
 
 

@@ -24,6 +24,15 @@ class Exit(IntEnum):
     USAGE = 64  # the command line itself is wrong
 
 
+#: What is said of each, in the help and in docs/commands.md.
+EXITS = {
+    Exit.OK: "all is well, or it is done",
+    Exit.ATTENTION: "something needs attention, or is still to be done",
+    Exit.FAILED: "something does not work",
+    Exit.USAGE: "wrong usage; the message says what was probably meant",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a command found or did: `data` for `--json`, `show` for people."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -23,12 +24,16 @@ from ..dataverse.client import DataverseClient
 from ..dataverse.metadata import Metadata
 from ..marketo.client import MarketoClient
 from ..marketo.quota import Budget, limits_of
-from ..model.errors import MsiSyncError, StorageUnavailableError
+from ..model.errors import ConfigurationError, MsiSyncError, StorageUnavailableError
 from ..sync.lease import Leases
 from ..sync.reference_state import ReferenceState
 from ..sync.schema import Schema
 
 SETTINGS_FILE = "local.settings.json"
+#: The environment variable that names another file.
+SETTINGS_VARIABLE = "MSISYNC_SETTINGS"
+#: The code of the error where there are no settings at all.
+NO_SETTINGS = "NoSettings"
 #: An operator waits for the answer: the SDKs' own patience is too long.
 _FEW_TRIES: dict[str, Any] = {"retry_total": 1}
 #: How long storage may take to tell the running app that it is to read anew.
@@ -49,13 +54,19 @@ _CLOSED = (
 class Context:
     """Settings and clients of one command. Reading an attribute raises ConfigurationError when it cannot be had."""
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, environment: Mapping[str, str] = os.environ, *, missing_file: Path | None = None) -> None:
         self.environment = environment
+        self._missing_file = missing_file  # where a settings file was looked for in vain
 
     @cached_property
     def settings(self) -> Settings:
-        """The app settings; every problem of them is in the error."""
-        return settings.load(self.environment)
+        """The app settings; every problem of them is in the error. Where there are none at all, that is the problem."""
+        try:
+            return settings.load(self.environment)
+        except ConfigurationError as error:
+            if self._missing_file and error.message == _of_nothing():
+                raise ConfigurationError(NO_SETTINGS, _no_settings(self._missing_file)) from None
+            raise
 
     @cached_property
     def config(self) -> SyncConfig:
@@ -140,6 +151,23 @@ class Context:
         for name in _CLOSED:
             if name in self.__dict__:
                 await self.__dict__[name].close()
+
+
+def _of_nothing() -> str:
+    """What is said of settings of which none is given."""
+    try:
+        settings.load({})
+    except ConfigurationError as error:
+        return error.message
+    return ""
+
+
+def _no_settings(file: Path) -> str:
+    return (
+        f"there are no settings: the environment has none of them, and {file} does not exist\n"
+        "run msisync where that file is, name another one with --settings FILE or MSISYNC_SETTINGS, or copy "
+        "local.settings.example.json to it and fill it in"
+    )
 
 
 async def renew(context: Context, *what: str) -> str:

@@ -26,6 +26,7 @@ from .context import Context
 from .dead_letters.look import filters
 from .dead_letters.replay import replay
 from .finding import Finding, Severity, attention, failed, ok
+from .invocation import again
 from .output import say
 from .resync import forced, send
 from .show.dynamics import Dynamics
@@ -91,7 +92,7 @@ def judge(sides: Sides, number: int) -> Finding:
 def _unfit(row: Row) -> Finding | None:
     """What speaks against the row."""
     if not row.is_there:
-        where = f"it is a {row.elsewhere}: msisync link {row.elsewhere} {row.id} <marketo id>" if row.elsewhere else ""
+        where = f"it is a {row.elsewhere}: msisync link {row.elsewhere} {row.id} MARKETO_ID" if row.elsewhere else ""
         return failed(
             f"Dynamics has no {row}", where or "check the id, and that the sync user may read the row", code="NoRow"
         )
@@ -124,7 +125,7 @@ def _fit(row: Row, sides: Sides, number: int) -> Finding:
     email = sides.email or "no e-mail address"
     if sides.person and sides.person.key:
         return ok(f"{row} is Marketo's person {number} ({email})", code="AlreadyLinked")
-    return attention(f"{row} is not linked yet to Marketo's person {number} ({email})", "--apply", code="NotLinked")
+    return attention(f"{row} is not linked yet to Marketo's person {number} ({email})", "", code="NotLinked")
 
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
@@ -134,10 +135,11 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
         finding = judge(await _sides(context, row, given.person), given.person)
         if given.apply and finding.code == "NotLinked":
             finding = await _link(context, row, given.person)
+    remedy = again("--apply") if finding.code == "NotLinked" else finding.remedy
     data: dict[str, Any] = {
         "applied": bool(given.apply and finding.severity is Severity.OK),
         "table": row.table, "id": row.id, "marketo_id": given.person,
-        "verdict": {"code": finding.code, "sentence": finding.text, "remedy": finding.remedy},
+        "verdict": {"code": finding.code, "sentence": finding.text, "remedy": remedy},
         "dead_letters": 0, "sent": False, "not_sent_because": "",
     }  # fmt: skip
     if data["applied"]:
@@ -216,7 +218,7 @@ def _show(console: Console, finding: Finding, data: Mapping[str, Any]) -> None:
     if finding.severity is Severity.FAILED:
         say(console, f"  next: {finding.remedy}")
     elif finding.code == "NotLinked":
-        say(console, "Nothing has been changed. To link them, add --apply.")
+        say(console, f"Nothing has been changed. To link them: {data['verdict']['remedy']}")
     elif data["not_sent_because"]:
         say(console, f"It could not be sent to be synced: {data['not_sent_because']}", "red")
         say(console, f"  next: msisync resync {row}")

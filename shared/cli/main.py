@@ -1,7 +1,7 @@
 """The `msisync` command: finds the command that is meant, runs it, and shows what it gives.
 
 Settings come from the environment; what is not set there, from local.settings.json in the current directory. A file
-that is named with --settings goes over the environment.
+that is named, with --settings or by the variable MSISYNC_SETTINGS, goes over the environment.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import logging
 import os
 import sys
 import traceback
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
 
 from rich.markup import escape
 
@@ -24,13 +24,15 @@ from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
 from . import lifecycle, link, pause, preview, quick_sync, reconcile, resync, write_back
-from .command import Command, Exit, Result
-from .context import SETTINGS_FILE, Context
+from .command import EXITS, Command, Exit, Result
+from .context import SETTINGS_FILE, SETTINGS_VARIABLE, Context
 from .dead_letters import command as dead_letters
 from .doctor import command as doctor
 from .fields import command as fields
 from .initial_sync.commands import COMMANDS as INITIAL_SYNC
+from .invocation import NAME, started, this_program, use
 from .output import Console, as_json, nobody_reads, take_any_text
+from .parsing import Parser, UsageError
 from .register import command as register
 from .settings_file import read_settings_file
 from .show import command as show
@@ -58,9 +60,11 @@ COMMANDS: tuple[Command, ...] = (
 
 #: Seconds that closing all connections may take.
 CLOSE_SECONDS = 15.0
-_MORE = """\
-Settings are read from the environment, then from local.settings.json; a file named with --settings takes precedence.
-Exit codes: 0 all is well; 1 something needs attention; 2 something does not work; 64 wrong usage.
+_MORE = f"""\
+Settings are read from the environment, then from local.settings.json; a file named with --settings, or by the
+variable MSISYNC_SETTINGS, takes precedence. --settings and --json may stand before the command or after it.
+Exit codes:
+{"".join(f"  {code:>3}  {text}{chr(10)}" for code, text in EXITS.items())}\
 Begin with: msisync doctor. By symptom and by code: docs/troubleshooting.md
 Files that texts name, such as docs/troubleshooting.md or local.settings.example.json, are in msisync's repository."""
 #: Groups of commands, with what their help says.
@@ -83,37 +87,38 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-class _Parser(argparse.ArgumentParser):
-    """Shows texts as they are, and exits with USAGE instead of 2, which means something else here."""
-
-    def __init__(self, *, description: str, **options: Any) -> None:
-        sentence = description[:1].upper() + description[1:]
-        super().__init__(description=sentence, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(Exit.USAGE, f"{self.prog}: {plain(message)}\n")
-
-
-def parser(commands: Sequence[Command] = COMMANDS) -> argparse.ArgumentParser:
-    """The parser of the whole command line; `command` of its result is what to run."""
+def parser(commands: Sequence[Command] = COMMANDS) -> Parser:
+    """The parser of the whole command line; `command` of its result is what to run, None where none was named."""
     purpose = "Set up, check and watch the sync between Dynamics 365 and Marketo."
-    top = _Parser(prog="msisync", description=purpose, epilog=_MORE)
+    top = Parser(prog=NAME, description=purpose, epilog=_MORE)
     top.add_argument("--version", action=_Version, nargs=0, help="show version and commit, and exit")
-    places = {"": top.add_subparsers(metavar="command", required=True)}
+    top.commands = tuple(command.name for command in commands)
+    top.set_defaults(command=None, parser=top, json=False, settings=None)
+    _add_common(top)
+    places = {"": top.add_places()}
     for command in commands:
         group, _, name = command.name.rpartition(" ")
         if group not in places:
             holder = places[""].add_parser(group, help=GROUPS[group], description=GROUPS[group])
-            places[group] = holder.add_subparsers(metavar="command", required=True)
+            holder.set_defaults(parser=holder)
+            _add_common(holder)
+            places[group] = holder.add_places()
         leaf = places[group].add_parser(name, help=command.help, description=command.help, epilog=command.more)
-        leaf.set_defaults(command=command, refuse=leaf.error)
-        leaf.add_argument("--json", action="store_true", help="print one JSON object instead of text for people")
-        leaf.add_argument(
-            "--settings", type=Path, metavar="FILE", help=f"app settings; default {SETTINGS_FILE}, if there is one"
-        )
+        leaf.set_defaults(command=command, parser=leaf, refuse=leaf.error)
+        _add_common(leaf)
         command.arguments(leaf)
     return top
+
+
+def _add_common(each: Parser) -> None:
+    """What may stand anywhere; what is not given leaves alone what stood before the command."""
+    each.add_argument(
+        "--json", action="store_true", default=SUPPRESS, help="print one JSON object instead of text for people"
+    )
+    each.add_argument(
+        "--settings", type=Path, metavar="FILE", default=SUPPRESS,
+        help=f"app settings; default {SETTINGS_FILE}, if there is one",
+    )  # fmt: skip
 
 
 class _Line(logging.Formatter):
@@ -126,16 +131,26 @@ class _Line(logging.Formatter):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    program = this_program() if arguments is None else (NAME,)
+    use(started(words, program, {command.name.split()[0] for command in COMMANDS}))
     take_any_text()
     try:
-        return _main(arguments)
+        return _main(words)
+    except UsageError as error:
+        return _show_usage(error, in_json="--json" in words)
     except BrokenPipeError:  # of the help, or of an error's text
         nobody_reads()
         return int(Exit.OK)
 
 
-def _main(arguments: Sequence[str] | None) -> int:
-    given = parser().parse_args(arguments)
+def _main(words: Sequence[str]) -> int:
+    given = parser().parse_args(words)
+    if given.command is None:
+        if given.json:
+            given.parser.error("a command is missing")
+        given.parser.print_help()
+        return int(Exit.OK)
     errors = logging.StreamHandler()
     errors.setFormatter(_Line())
     logging.basicConfig(level=logging.ERROR, handlers=[errors])
@@ -158,11 +173,13 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 async def _run(given: argparse.Namespace) -> Result:
     # Into the environment, as the Functions host does, so that proxies and certificates count as well.
-    values = read_settings_file(given.settings or Path(SETTINGS_FILE), required=given.settings is not None)
-    for name, value in values.items():
-        if given.settings or name not in os.environ:
+    named = given.settings or Path(os.environ.get(SETTINGS_VARIABLE) or ".")
+    is_named = named != Path()
+    file = named if is_named else Path(SETTINGS_FILE)
+    for name, value in read_settings_file(file, required=is_named).items():
+        if is_named or name not in os.environ:
             os.environ[name] = value
-    context = Context()
+    context = Context(missing_file=None if file.exists() else file.absolute())
     try:
         result: Result = await given.command.run(context, given, Console(stderr=True, quiet=given.json))
         return result
@@ -183,6 +200,14 @@ def _show(result: Result, *, in_json: bool) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         nobody_reads()
+
+
+def _show_usage(error: UsageError, *, in_json: bool) -> int:
+    if in_json:
+        print(as_json({"error": {"code": "Usage", "message": error.message}}))  # noqa: T201
+    else:
+        sys.stderr.write(f"{error.usage}{error.message}\n")
+    return int(Exit.USAGE)
 
 
 def _show_error(code: str, message: str, *, in_json: bool) -> int:

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
@@ -21,30 +21,45 @@ from typing import Any
 from rich import console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.text import Span, Text
 
 from ..model.record import timestamp
 from ..model.safe_text import plain
+from .invocation import as_typed, in_use, names_command
 
 #: Columns that a text gets at least.
 _NARROW = 20
 
 
 class Console(console.Console):
-    """Rich's console; texts are on one line each, and emoji codes stay what they are."""
+    """Rich's console; texts are on one line each, and emoji codes stay what they are.
+
+    Commands are named as they were started. A line with a command is never broken, so that it can be pasted.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"emoji": False, **options})
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as Rich does; the parts of a group one by one."""
+        if len(objects) == 1 and isinstance(objects[0], console.Group):
+            for part in objects[0].renderables:
+                self.print(part, **options)
+            return
+        texts = (each.text if isinstance(each, Indented) else each for each in objects)
+        if any(names_command(str(text)) for text in texts if isinstance(text, str | Text)):
+            options["soft_wrap"] = True
+        super().print(*objects, **options)
+
     def render_str(self, text: str, **options: Any) -> Text:
         """A text with markup."""
-        return _one_line(super().render_str(text, **options))
+        return _typed(_one_line(super().render_str(text, **options)))
 
     def render(
         self, renderable: console.RenderableType, options: console.ConsoleOptions | None = None
     ) -> Iterable[Any]:
         """What is on its way to the terminal."""
-        return super().render(_one_line(renderable) if isinstance(renderable, Text) else renderable, options)
+        return super().render(_typed(_one_line(renderable)) if isinstance(renderable, Text) else renderable, options)
 
 
 def _one_line(text: Text) -> Text:
@@ -77,6 +92,20 @@ class Indented:
             yield Padding(rest, (0, 0, 0, self.left + self.hanging), expand=False)
 
 
+def _typed(text: Text) -> Text:
+    """The same with commands as they were started, in the style that they had."""
+    names = list(in_use().names.finditer(text.plain))
+    if not names:
+        return text
+    whole = text.blank_copy()
+    for number, part in enumerate(text.divide([edge for name in names for edge in name.span()])):
+        beginning = in_use().beginning
+        is_name = number % 2
+        spans = [Span(0, len(beginning), span.style) for span in part.spans]
+        whole.append_text(Text(beginning, style=part.style, spans=spans) if is_name else part)
+    return whole
+
+
 def progress_bar(console: console.Console) -> Progress:
     """How much is done, and how long the rest will take; gone when all is."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -97,17 +126,19 @@ def take_any_text() -> None:
 
 def as_json(data: Mapping[str, Any]) -> str:
     """One JSON object in ASCII: valid in any encoding, without numbers that JSON does not have."""
-    return json.dumps(json_types(data), indent=2, default=str, allow_nan=False)
+    return json.dumps(json_types(data, as_typed), indent=2, default=str, allow_nan=False)
 
 
-def json_types(value: Any) -> Any:
-    """A value in JSON's types: of a dataclass an object, of a time the text that messages have."""
+def json_types(value: Any, text: Callable[[str], str] = str) -> Any:
+    """A value in JSON's types: of a dataclass an object, of a time the text that messages have. `text` takes texts."""
     if is_dataclass(value) and not isinstance(value, type):
-        return json_types(asdict(value))
+        return json_types(asdict(value), text)
     if isinstance(value, Mapping):
-        return {str(name): json_types(each) for name, each in value.items()}
+        return {str(name): json_types(each, text) for name, each in value.items()}
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
-        return [json_types(each) for each in value]
+        return [json_types(each, text) for each in value]
+    if isinstance(value, str):
+        return text(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return timestamp(value) if isinstance(value, datetime) else value

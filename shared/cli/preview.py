@@ -125,7 +125,7 @@ def _show(console: Console, data: Mapping[str, Any], ambiguous: Sequence[Foresee
     if len(ambiguous) > SHOWN:
         say(console, f"  and {len(ambiguous) - SHOWN:,} more; see --json")
     if ambiguous:
-        say(console, f"Merge them in Marketo, or say who a row is: msisync link {table} <id> <marketo id>")
+        say(console, f"Merge them in Marketo, or say who a row is: msisync link {table} ID MARKETO_ID")
 
 
 COMMAND = Command(

@@ -17,6 +17,7 @@ from .context import Context
 from .finding import counted
 from .initial_sync.scope import CHANGED_SINCE, query_of
 from .initial_sync.start import begun
+from .invocation import again
 from .output import say
 from .preview import about, pages
 from .resync import tables_of
@@ -50,7 +51,8 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
 
     def show(console: Console) -> None:
         say(console, f"{table}: {counted(rows, 'row')}, at most {counted(calls, 'Marketo call')}")
-        say(console, f"Only {', '.join(fields)} would be sent. To start: --apply" if rows else "No row matches.")
+        start = f"Only {', '.join(fields)} would be sent. To start: {again('--apply')}"
+        say(console, start if rows else "No row matches.")
 
     return Result(Exit.ATTENTION if rows else Exit.OK, data, show)
 

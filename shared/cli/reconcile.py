@@ -28,6 +28,7 @@ from ..transport import call_count
 from .command import Command, Exit, Result, option, options
 from .context import Context, not_told, renew
 from .finding import SHOWN, counted
+from .invocation import again
 from .output import progress_bar, say
 from .resync import forced, send_to
 
@@ -254,7 +255,7 @@ def _show_next(console: Console, tally: Tally, data: Mapping[str, Any]) -> None:
     elif data["applied"]:
         say(console, f"{counted(data['sent'], 'record')} sent. To see them go: msisync status --watch")
     else:
-        say(console, "Nothing was sent. To send what differs: --apply")
+        say(console, f"Nothing was sent. To send what differs: {again('--apply')}")
     if tally.counts[Kind.DUPLICATE]:
         say(console, "Duplicates: merge them in Marketo, then reconcile again", "yellow")
 

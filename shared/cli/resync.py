@@ -28,6 +28,7 @@ from ..model.record import MAX_RECORDS, Record, encode
 from ..sync.routing import chunked
 from .command import Command, Exit, Result, guid, option, options
 from .context import Context, not_told, renew
+from .invocation import again
 
 #: Later than any check of a parked record: so all of them are due.
 _ANY_TIME = datetime(9999, 1, 1, tzinfo=UTC)
@@ -198,7 +199,10 @@ def _show(console: Console, data: Mapping[str, Any], given: Namespace, why_not: 
         console.print(f"[yellow]Not in Dynamics:[/] {escape(', '.join(unknown[:_SHOWN]))}{rest}")
     if sent:
         console.print(
-            "To see them go: msisync status --watch" if applied else "Nothing was sent. To send them: --apply"
+            "To see them go: msisync status --watch"
+            if applied
+            else f"Nothing was sent. To send them: {again('--apply')}",
+            markup=False,
         )
     if why_not:
         console.print(not_told(why_not), style="yellow")

@@ -83,6 +83,6 @@ def too_many(what: str, row: str) -> Failed:
     """Several persons may be meant."""
     return Failed(
         AMBIGUOUS,
-        f"{what}; say which one it is with `msisync link {row} <marketo id>`, or merge them in Marketo and replay "
+        f"{what}; say which one it is with `msisync link {row} MARKETO_ID`, or merge them in Marketo and replay "
         "this record",
     )

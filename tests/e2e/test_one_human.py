@@ -84,7 +84,7 @@ async def test_of_several_a_person_chooses(system: System) -> None:
         linked = await run_here(system.stack.settings_file, *command, "--apply")
     assert (shown.code, linked.code) == (1, 0), linked
     assert f"may be person {numbers[0]}, {numbers[1]}" in person.out
-    assert "To link them, add --apply" in shown.out
+    assert f" {' '.join(command)} --apply" in shown.out
     assert "its dead letter is gone" in linked.out
     await system.changed(contact, id=numbers[1], lastName=contact.values["lastname"])
     await system.broker.idle()

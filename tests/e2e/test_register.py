@@ -102,7 +102,7 @@ async def test_from_nothing_to_changes_that_arrive_and_back(operator: Operator, 
     planned = await operator.msisync(f"register {option}")
     assert planned.code == 1
     assert planned.out.count("create ") == WRITES
-    assert "add --apply" in planned.out
+    assert f"{' '.join(['register', *option.split()])} --apply" in planned.out
     assert await operator.registered() == empty == [[], [], []]
 
     applied = await operator.msisync(f"register {option} --apply")

@@ -20,6 +20,7 @@ from ...model.errors import MsiSyncError
 from ...model.ids_and_times import moment
 from ..command import Exit, Result
 from ..context import Context
+from ..invocation import command_line
 from ..output import json_types, say
 from ..peek import Place
 from .letter import DeadLetter, read
@@ -48,9 +49,11 @@ async def export(context: Context, given: Namespace, progress: Console) -> Resul
         unseen = await look(context, given, write)
     data = {"file": str(given.file), "written": count, "characters": size, "not_looked_at": unseen}
 
+    remove = command_line("dead-letters", "discard", "--exported", str(given.file), "--max", "0", "--apply")
+
     def show(console: Console) -> None:
         say(console, f"{count} dead letters written to {given.file}; they are still in their queues.", "green")
-        say(console, f"To remove them there: msisync dead-letters discard --exported {given.file} --max 0 --apply")
+        say(console, f"To remove them there: {remove}")
         show_unseen(console, unseen)
 
     return Result(Exit.ATTENTION if unseen else Exit.OK, data, show)

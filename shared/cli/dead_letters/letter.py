@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +12,7 @@ from ...model.dead_letter import Explanation
 from ...model.entities import TABLES
 from ...model.errors import MessageError, NotificationError
 from ...model.record import decode, timestamp
+from ..invocation import quoted
 from ..peek import Place
 from ..remedies import remedy
 
@@ -59,9 +59,7 @@ class DeadLetter:
     @property
     def remedy(self) -> str:
         """What to do next."""
-        return remedy(
-            self.code, self.system, f"--id {self.ids[0][1]}" if self.ids else f"--code {shlex.quote(self.code)}"
-        )
+        return remedy(self.code, self.system, quoted(["--id", self.ids[0][1]] if self.ids else ["--code", self.code]))
 
 
 def places(queues: QueueSettings) -> list[Place]:

@@ -17,6 +17,7 @@ from ...azure.service_bus import Outgoing
 from ...sync.routing import Refusal
 from ..command import Exit, Result
 from ..context import Context
+from ..invocation import again
 from ..output import progress_bar, say
 from .archive import letters_in
 from .look import fits, look
@@ -147,7 +148,7 @@ def _show(console: Console, data: dict[str, Any]) -> None:
         show_groups(console, data["groups"], remedies=False)
         if count:
             these = "this one" if count == 1 else f"these {count}"
-            say(console, f"Nothing has been changed. To {action} {these}, add --apply.")
+            say(console, f"Nothing has been changed. To {action} {these}: {again('--apply')}")
     elif count:
         style = "green" if data["went"] == count else "yellow"
         say(console, f"{data['went']} of {count} {_DONE[action]} in {data['seconds']:.0f} s.", style)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from ...sync.routing import Refusal
+from ..invocation import quoted
 from ..peek import Place
 from ..remedies import remedy
 from .letter import DeadLetter
@@ -48,8 +48,8 @@ class Group:
     @property
     def remedy(self) -> str:
         """What to do next about all of them."""
-        selection = f"--code {shlex.quote(self.code)}" + (f" --entity {self.entity}" if self.entity else "")
-        return remedy(self.code, self.system, selection)
+        words = ["--code", self.code, *(["--entity", self.entity] if self.entity else [])]
+        return remedy(self.code, self.system, quoted(words))
 
 
 class Groups(dict[tuple[str, str, str], Group]):

@@ -9,6 +9,7 @@ import httpx
 
 from ...model.errors import ConfigurationError
 from ...model.ids_and_times import http_date
+from ..context import NO_SETTINGS
 from ..finding import Finding, attention, counted, failed, ok
 from .runner import Check, Subject, skipped
 
@@ -28,6 +29,8 @@ async def _settings(subject: Subject) -> Finding:
         _ = subject.context.settings
     except ConfigurationError as error:
         *problems, remedy = error.message.splitlines()
+        if error.code == NO_SETTINGS:
+            return failed(problems[0], remedy)
     schedules = {name: subject.context.environment.get(name, "").strip() for name in FOR_TRIGGERS}
     problems += [
         f"{name}: must be six fields, such as 0 */10 * * * *, or the Functions host cannot load the app"

@@ -19,6 +19,7 @@ from ..context import Context
 from ..doctor.command import CHECKS
 from ..doctor.runner import Check, Subject, examine
 from ..finding import SHOWN, Finding, Severity, worst
+from ..invocation import again
 from ..output import say
 from .estimate import LEFT_ALONE, Pace, end_of, run_calls
 from .look import SAMPLE, TablePlan, look
@@ -41,8 +42,9 @@ Exit codes: 0 the plan is green; 1 persons are ambiguous, or doctor says that so
 does not work, or it could not be found out.
 Next: msisync link for rows that are ambiguous (--whole finds all); then msisync initial-sync start"""
 
-GREEN = "Green. To start: msisync initial-sync start --apply"
-NOT_GREEN = "Not green: put that right first, or start all the same: msisync initial-sync start --apply --anyway"
+GREEN = "Green. To start: "
+NOT_GREEN = "Not green: put that right first, or start all the same: "
+START = ("initial-sync", "start")
 
 #: How numbers that follow from a sample are marked.
 _ABOUT = "~"
@@ -165,9 +167,16 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     def show(console: Console) -> None:
         say(console, "Nothing has been written.", "bold")
         plan.show(console)
-        say(console, GREEN if plan.exit is Exit.OK else NOT_GREEN)
+        say(console, following(plan))
 
     return Result(plan.exit, plan.as_json(), show)
+
+
+def following(plan: Plan) -> str:
+    """What starts it, for the same rows."""
+    if plan.exit is Exit.OK:
+        return GREEN + again("--apply", instead=START)
+    return NOT_GREEN + again("--apply", "--anyway", instead=START)
 
 
 async def make(context: Context, given: Namespace, progress: Console) -> Plan:
@@ -225,7 +234,7 @@ def _show_ambiguous(console: Console, table: TablePlan) -> None:
     if table.ambiguous:
         say(
             console,
-            f"  To do: merge them in Marketo, or say who a row is: msisync link {table.table} <id> <marketo id>",
+            f"  To do: merge them in Marketo, or say who a row is: msisync link {table.table} ID MARKETO_ID",
         )
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from ...sync.runs.model import Run, RunKind, Scope, new_run
 from ..command import Command, Exit, Result, option, options
 from ..context import Context, not_told, renew
+from ..invocation import again
 from ..output import say
 from ..preview import about
 from ..runs import runs_of
@@ -67,9 +68,10 @@ async def _counted(context: Context, tables: Sequence[str], scope: Scope) -> dic
 def _show_plan(console: Console, plan: Plan) -> None:
     plan.show(console)
     if plan.exit is Exit.OK:
-        say(console, "Nothing was started. To start: --apply")
+        say(console, f"Nothing was started. To start: {again('--apply')}")
     else:
-        say(console, "Nothing was started: the plan is not green. To start all the same: --apply --anyway", "yellow")
+        all_the_same = again("--apply", "--anyway")
+        say(console, f"Nothing was started: the plan is not green. To start all the same: {all_the_same}", "yellow")
 
 
 def _show(console: Console, new: Run, plan: Plan | None, why_not: str) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from ...model.errors import ConfigurationError, DataverseError
 from ..command import Command, Exit, Result, option, options
 from ..context import Context, renew
+from ..invocation import again
 from ..output import say
 from .plan import Action, Repairs, plan, plan_removal
 from .rows import Writer, read_columns, read_endpoints
@@ -148,7 +149,7 @@ def _show(console: Console, data: Mapping[str, Any]) -> None:
         say(console, f"{len(actions)} written.", "green")
     elif actions:
         changes = "this change" if len(actions) == 1 else f"these {len(actions)} changes"
-        say(console, f"Nothing has been written. To write {changes}, add --apply.")
+        say(console, f"Nothing has been written. To write {changes}: {again('--apply')}")
     else:
         registered = f"{data['name']} posts to {data['posts_to']}, and every step is right"
         missing = f"nothing named {data['name']} is registered"

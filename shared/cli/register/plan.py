@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ...model.entities import REFERENCE_TABLES
+from ..invocation import command_line
 from .wanted import ENABLED, QUEUE, SECRETS, STEP_COLUMNS, Endpoint, Image, Step, StepKey, Values, Wanted, WantedStep
 
 Verb = Literal["create", "update", "enable", "delete"]
@@ -125,9 +126,8 @@ def _fires(endpoint: Endpoint) -> bool:
 
 
 def _attention(endpoint: Endpoint, why: str) -> str:
-    return (
-        f"the endpoint {endpoint.name!r} ({endpoint.id}) {why}; if nobody needs it, take it away: "
-        f"msisync unregister --name {endpoint.name!r} --apply"
+    return f"the endpoint {endpoint.name!r} ({endpoint.id}) {why}; if nobody needs it, take it away: " + command_line(
+        "unregister", "--name", endpoint.name, "--apply"
     )
 
 

@@ -116,7 +116,7 @@ def _identity(person: Person) -> Iterator[str]:
         yield f"its next sync continues the person of {lead}: {person.origin_person}"
     if subject.lookalikes and any(letter.code == AMBIGUOUS for letter in subject.letters):
         ids = ", ".join(map(str, subject.lookalikes))
-        yield f"may be person {ids}: msisync link {subject.table} {subject.id} <marketo id>"
+        yield f"may be person {ids}: msisync link {subject.table} {subject.id} MARKETO_ID"
 
 
 def _record(record: dict[str, Any]) -> str:

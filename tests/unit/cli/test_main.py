@@ -89,19 +89,77 @@ def test_a_command_of_two_words_is_found_in_its_group(msisync: Msisync, capsys: 
     assert json.loads(capsys.readouterr().out) == {"name": "things look"}
 
 
-@pytest.mark.parametrize("words", [(), ("lok",), ("look", "--jsn"), ("look", "more"), ("look", "--count", "x")])
-def test_a_wrong_command_line_has_an_exit_code_of_its_own_and_says_what_is_right(
-    msisync: Msisync, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
-) -> None:
-    def count(leaf: ArgumentParser) -> None:
-        leaf.add_argument("--count", type=int)
+WRONG = {
+    ("lok",): "msisync: there is no command 'lok'; did you mean look?",
+    ("look", "--jsn"): "msisync look: there is no option --jsn; did you mean --json?",
+    ("look", "--cuont", "1"): "msisync look: there is no option --cuont; did you mean --count?",
+    ("look", "--zzz"): "msisync look: there is no option --zzz",
+    ("look", "--side", "lefft"): "argument --side: there is no 'lefft'; did you mean left?; one of: left, right",
+    ("look", "more"): "msisync look: more: more than it takes",
+    ("look", "--count", "x"): "msisync look: argument --count: invalid int value: 'x'",
+}
 
-    with pytest.raises(SystemExit) as left:
-        msisync(*words, does=look, arguments=count)
-    assert left.value.code == Exit.USAGE
+
+def count(leaf: ArgumentParser) -> None:
+    leaf.add_argument("--count", type=int)
+    leaf.add_argument("--side", choices=["left", "right"])
+
+
+@pytest.mark.parametrize(("words", "told"), WRONG.items(), ids=str)
+def test_a_wrong_command_line_has_an_exit_code_of_its_own_and_says_what_is_right(
+    msisync: Msisync, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    assert msisync(*words, does=look, arguments=count) == Exit.USAGE
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("usage: msisync")
+    assert said.err.endswith(f"{told}\n")
+
+
+@pytest.mark.parametrize("words", [*WRONG, ()], ids=str)
+def test_programs_are_told_of_a_wrong_command_line_in_json(
+    msisync: Msisync, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert msisync("--json", *words, does=look, arguments=count) == Exit.USAGE
+    said = capsys.readouterr()
+    error = json.loads(said.out)["error"]
+    assert error["code"] == "Usage"
+    assert error["message"].endswith(WRONG.get(words, "msisync: a command is missing"))
+    assert said.err == ""
+
+
+def test_what_a_command_itself_refuses_is_wrong_usage_too(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
+    async def refuse(_: Context, given: Namespace, *__: Any) -> Result:
+        given.refuse("give ids, or --query")
+        return result()
+
+    assert msisync("look", "--json", does=refuse) == Exit.USAGE
+    assert json.loads(capsys.readouterr().out)["error"] == {
+        "code": "Usage",
+        "message": "msisync look: give ids, or --query",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("statsu", "status"),
+        ("deadletters list", "dead-letters"),
+        ("dead-letters lst", "list"),
+        ("replay", "dead-letters replay"),
+        ("Status", "status"),
+    ],
+)
+def test_a_misspelt_command_is_recognised(capsys: pytest.CaptureFixture[str], line: str, meant: str) -> None:
+    assert main.main(line.split()) == Exit.USAGE
+    assert capsys.readouterr().err.endswith(f"; did you mean {meant}?\n")
+
+
+def test_without_a_command_there_is_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([]) == 0
+    assert capsys.readouterr().out.startswith("usage: msisync ")
+    assert main.main(["dead-letters"]) == 0
+    assert capsys.readouterr().out.startswith("usage: msisync dead-letters ")
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -175,6 +233,21 @@ def test_settings_may_be_in_any_file_which_then_goes_over_the_environment(
     assert json.loads(capsys.readouterr().out) == {"A": "other", "B": None}
 
 
+def test_the_settings_file_may_be_named_by_the_environment_or_before_the_command(
+    msisync: Msisync, nowhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MSISYNC_TEST_A", "environment")
+    monkeypatch.setenv("MSISYNC_SETTINGS", str(settings_file(nowhere / "one.json", MSISYNC_TEST_A="one")))
+    assert msisync("look", "--json", does=environment) == 0
+    assert json.loads(capsys.readouterr().out)["A"] == "one"
+    other = settings_file(nowhere / "other.json", MSISYNC_TEST_A="other")
+    assert msisync("--settings", str(other), "--json", "look", does=environment) == 0
+    assert json.loads(capsys.readouterr().out)["A"] == "other"
+    monkeypatch.setenv("MSISYNC_SETTINGS", "nowhere.json")
+    assert msisync("look", does=environment) == Exit.FAILED
+    assert capsys.readouterr().err.startswith("NoSettings: nowhere.json does not exist; ")
+
+
 def test_a_file_from_windows_and_nulls(msisync: Msisync, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "windows.json"
     text = json.dumps({"Values": {NAMES[0]: "given", NAMES[1]: None}})
@@ -212,6 +285,7 @@ def test_a_command_that_needs_settings_says_which_are_missing(
     msisync: Msisync, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("DATAVERSE_URL", raising=False)
+    monkeypatch.setenv("MARKETO_CLIENT_ID", "given")
 
     async def ask(context: Context, *_: Any) -> Result:
         return result(url=context.settings.dataverse.url)
@@ -220,6 +294,24 @@ def test_a_command_that_needs_settings_says_which_are_missing(
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["code"] == "BadSettings"
     assert "app settings: DATAVERSE_URL: is missing\n" in error["message"]
+
+
+def test_where_there_are_no_settings_at_all_the_file_that_was_looked_for_is_named(
+    msisync: Msisync, nowhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+
+    async def ask(context: Context, *_: Any) -> Result:
+        return result(url=context.settings.dataverse.url)
+
+    assert msisync("look", does=ask) == Exit.FAILED
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == (
+        "NoSettings: there are no settings: the environment has none of them, and "
+        f"{nowhere / 'local.settings.json'} does not exist"
+    )
+    assert "--settings FILE" in second
 
 
 @pytest.mark.parametrize(
@@ -233,9 +325,7 @@ def test_a_command_that_needs_settings_says_which_are_missing(
     ],
 )
 def test_a_wrong_value_is_named(capsys: pytest.CaptureFixture[str], line: str, told: str) -> None:
-    with pytest.raises(SystemExit) as left:
-        main.main(line.split())
-    assert left.value.code == Exit.USAGE
+    assert main.main(line.split()) == Exit.USAGE
     assert told in capsys.readouterr().err
 
 
@@ -263,7 +353,7 @@ def test_the_help_of_all_lists_every_command_and_where_to_begin(capsys: pytest.C
     for command in main.COMMANDS:
         assert re.search(rf"^ +{command.name.split()[0]}\s", said, re.MULTILINE)
     assert "Begin with: msisync doctor" in said
-    assert "64 wrong usage" in said
+    assert "64  wrong usage" in said
 
 
 def test_each_group_of_commands_lists_its_own(capsys: pytest.CaptureFixture[str]) -> None:

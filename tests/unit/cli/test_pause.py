@@ -10,6 +10,7 @@ from rich.console import Console
 
 from shared.cli.command import Result
 from shared.cli.main import parser
+from shared.cli.parsing import UsageError
 from shared.cli.pause import PAUSE, RESUME
 from shared.model.entities import ENTITIES
 from tests.support.commands import shown
@@ -124,9 +125,9 @@ async def test_without_the_right_to_manage_it_says_so(broker: Broker) -> None:
 
 
 @pytest.mark.parametrize("entity", ["persons", "contact", "dead_letters", "changes"])
-def test_what_is_no_entity_is_wrong_usage(entity: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
+def test_what_is_no_entity_is_wrong_usage(entity: str) -> None:
+    with pytest.raises(UsageError) as stopped:
         parser((PAUSE,)).parse_args(["pause", entity])
     assert stopped.value.code == 64
-    said = capsys.readouterr().err
+    said = stopped.value.message
     assert all(name in said for name in ENTITIES)

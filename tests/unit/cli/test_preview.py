@@ -77,7 +77,7 @@ async def test_rows_are_counted_and_those_of_interest_listed(world: World) -> No
     assert "1,203 rows" in text
     assert "1,200 updated" in text
     assert f"contact {guid(1203)}: persons 5, 6" in text
-    assert "msisync link contact <id> <marketo id>" in text
+    assert "msisync link contact ID MARKETO_ID" in text
     assert "created" not in text
     assert (result.data["counts"]["updated"], result.data["rows"]) == (1200, 1203)
     assert result.data["adopted"] == [{"id": guid(1201), "marketo_ids": (7,)}]

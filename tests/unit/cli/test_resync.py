@@ -13,6 +13,7 @@ from rich.console import Console
 from shared.azure.service_bus import Outgoing
 from shared.cli.command import Result
 from shared.cli.main import parser
+from shared.cli.parsing import UsageError
 from shared.cli.resync import COMMAND, marketo_calls
 from shared.model.errors import BrokerUnavailableError, ConfigurationError, MsiSyncError, StorageUnavailableError
 from shared.model.record import Record, decode
@@ -183,11 +184,11 @@ async def test_a_broker_that_is_away_is_an_error_with_a_remedy(world: World) -> 
         (["contact", "nobody@contoso.example"], "is not a valid GUID"),
     ],
 )
-async def test_wrong_usage(world: World, words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
+async def test_wrong_usage(world: World, words: list[str], why: str) -> None:
+    with pytest.raises(UsageError) as stopped:
         await world.run(*words)
     assert stopped.value.code == 64
-    assert why in capsys.readouterr().err
+    assert why in stopped.value.message
 
 
 @pytest.mark.parametrize(

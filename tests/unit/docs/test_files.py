@@ -26,6 +26,7 @@ OTHER_NAMES = {
     *re.findall(r"\$\{(\w+)", (ROOT / "infra/main.parameters.json").read_text()),  # azd's
     *re.findall(r"output ([A-Z_]+) ", (ROOT / "infra/main.bicep").read_text()),
     *re.findall(r"^  ([A-Z][A-Z0-9_]+): ", (ROOT / "infra/app.bicep").read_text(), re.MULTILINE),  # the platform's
+    "MSISYNC_SETTINGS",  # of the command, not of the app
     "RELEASE_SCHEDULE",
     "RUN_SCHEDULE",
     "RECONCILE_SCHEDULE",

@@ -42,7 +42,7 @@ def test_by_default_somebody_must_choose_and_is_told_how() -> None:
     assert failed.code == "AmbiguousPerson"
     assert "2 persons" in failed.message
     assert ": 7, 8;" in failed.message
-    assert f"`msisync link contact {OWN} <marketo id>`" in failed.message
+    assert f"`msisync link contact {OWN} MARKETO_ID`" in failed.message
 
 
 def test_a_dead_letter_names_ten_of_many() -> None:

@@ -80,7 +80,7 @@ def test_findings_and_ambiguous_rows_are_listed_with_what_to_do() -> None:
     assert "To do: mend it" in text
     assert text.count("persons 1, 2") == 12
     assert "and 8 more; see --json" in text
-    assert "msisync link contact <id> <marketo id>" in text
+    assert "msisync link contact ID MARKETO_ID" in text
 
 
 def test_without_tables_only_the_reason_and_the_findings_are_shown() -> None:

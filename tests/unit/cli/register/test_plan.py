@@ -229,7 +229,7 @@ def test_a_second_endpoint_to_our_queue_is_left_alone_and_reported() -> None:
     assert not found.actions
     (text,) = found.attention
     assert "'theirs'" in text
-    assert "unregister --name 'theirs' --apply" in text
+    assert "msisync unregister --name theirs --apply" in text
     assert is_right(plan(WANTED, [right(), replace(right("theirs"), steps=())]))  # it posts nothing
 
 
