@@ -39,6 +39,7 @@ from shared.marketo.quota import Budget, limits_of
 from shared.model.entities import ENTITIES, TABLES, Entity
 from shared.model.outcome import Outcome, Synced
 from shared.model.record import MAX_RECORDS, Record, encode
+from shared.sync.arrivals import Arrivals
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.handlers import Pipeline
 from shared.sync.marketo_cache import Known
@@ -61,8 +62,9 @@ STEPS_BEFORE_DEATH = 60
 PAUSE_SECONDS = (3.0, 6.0)
 IDLE_CHANGES = 200
 SMALL_PART = 10
-#: Records that a function remembers, in place of 100,000: few enough for that to be so from the beginning.
-REMEMBERED = 5_000
+#: Records of an entity that a function remembers, in place of 100,000: soon full, and enough for the accounts of
+#: 100,000 persons, as 100,000 are for those of a million.
+REMEMBERED = 10_000
 #: The roles of the last opportunities, which follow them, are not of the run.
 AFTERWARDS_SECONDS = 300.0
 LONGEST_DAYS = 14
@@ -223,6 +225,7 @@ class _Simulation:
             daily_calls=given.daily_calls, share=given.trickle_share, longest=given.trickle_window, now=now,
         )  # fmt: skip
         known = Known(clock=clock, max_entries=REMEMBERED)
+        arrivals = Arrivals(MemoryState(self.table), known, now=now)
         reporter = Reporter(self.runs, budget.charge_run)
 
         async def tell(outcomes: Iterable[tuple[Record, Outcome]], calls: int) -> None:
@@ -236,7 +239,8 @@ class _Simulation:
             circuits=circuits,
             bus=bus,
             engine=engine_between(
-                self._rows(), marketo, self.rules, clock=clock, now=now, known=known, circuits=circuits,
+                self._rows(), marketo, self.rules, clock=clock, now=now,
+                known=known, circuits=circuits, arrivals=arrivals,
                 time_budget=sync.time_budget, parent_wait=sync.parent_wait,
             ),
             settler=Settler(bus, nobody, QUEUES, now=now, max_attempts=sync.max_attempts),
@@ -298,6 +302,7 @@ class _Simulation:
             queues=QUEUES,
             usage=budget.refresh,
             calls=given.daily_calls * min(given.run_share, given.daily_share),
+            calls_per_second=given.calls_per_20_seconds / 20,
             tables=frozenset(self.rules.tables),
             parent_wait=timedelta(days=1),
             sole=SoleRun(

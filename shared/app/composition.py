@@ -228,6 +228,7 @@ def carrier() -> Carrier:
         queues=given.queues,
         usage=shared.budget.refresh,
         calls=given.marketo.daily_calls * min(given.marketo.run_share, given.marketo.daily_share),
+        calls_per_second=given.marketo.calls_per_20_seconds / 20,
         tables=frozenset(shared.rules.tables),
         parent_wait=timedelta(seconds=given.sync.parent_wait),
         sole=SoleRun(shared.state, instance_id=uuid4().hex[:12], clock=time.monotonic, kind=RUNS),

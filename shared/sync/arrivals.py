@@ -1,6 +1,6 @@
-"""Which records of a burst are in Marketo, told by the function that stored them to those that sync their children.
+"""Which records of a burst or run are in Marketo, told by the function that stored them to those with their children.
 
-Each invocation of a burst leaves a short-lived row for up to `MAX_KEYS` stored parents. It is a cache as `Known` is:
+Each such invocation leaves a short-lived row for up to `MAX_KEYS` stored parents. It is a cache as `Known` is:
 where storage fails, or a row is not seen, Marketo is asked; an entry that is not true any more costs one refused call.
 
 A row is `arrivals` / `<entity>|<moment>|<unique>` with, for each key, 16 bytes of its GUID and 8 of its Marketo id.
@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 
 from ..azure.errors import best_effort
 from ..azure.shared_state import State, Value
-from ..model.entities import Entity
+from ..model.entities import COMPANY, SALES_PERSON, Entity
 from ..model.outcome import Outcome, Synced
 from ..model.record import Record, timestamp
 from .marketo_cache import Known
@@ -30,8 +30,11 @@ log = logging.getLogger(__name__)
 KIND = "arrivals"
 #: Keys in a row: a text of Table Storage takes 32,768 characters, and a key is 32 of them.
 MAX_KEYS = 900
-#: How long rows count: longer than any record waits for its turn in a burst.
-KEPT = timedelta(minutes=10)
+#: How long rows count: longer than any record waits for its turn in a burst, and than a run takes for half a million
+#: accounts before their contacts.
+KEPT, KEPT_LONGEST = timedelta(minutes=10), timedelta(hours=1)
+#: Of a run, only what is few beside its children: a process reads all of it.
+OF_A_RUN = frozenset({SALES_PERSON.name, COMPANY.name})
 #: Rows are looked for again so far back: the clocks of instances differ.
 OVERLAP = timedelta(minutes=1)
 #: Seconds that an invocation spends on telling or learning.
@@ -66,27 +69,27 @@ class Arrivals:
                 await self.state.put(KIND, name, {"keys": base64.b64encode(packed).decode()})
             await self._prune(entity.name)
 
-    async def learn(self, entities: Collection[str]) -> None:
-        """Know what other processes have stored of these entities a short while ago."""
+    async def learn(self, entities: Collection[str], *, since: timedelta = KEPT) -> None:
+        """Know what other processes have stored of these entities `since` then."""
         now = self.now()
         async with best_effort(PATIENCE_SECONDS, log, "arrivals_not_shared"):
             for entity in sorted(entities):
-                since = max(now - KEPT, self._looked.get(entity, now - KEPT) - OVERLAP)
-                rows = self.state.all(KIND, first=f"{entity}|{timestamp(since)}", last=f"{entity}|~")
+                first = max(now - since, self._looked.get(entity, now - since) - OVERLAP)
+                rows = self.state.all(KIND, first=f"{entity}|{timestamp(first)}", last=f"{entity}|~")
                 async for name, value in rows:
                     if name not in self._seen:
                         self._seen[name] = now
                         for key, id_ in _unpacked(value):
                             self.known.add(entity, key, id_)
                 self._looked[entity] = now
-            self._seen = {name: at for name, at in self._seen.items() if now - at < 2 * KEPT}
+            self._seen = {name: at for name, at in self._seen.items() if now - at < 2 * KEPT_LONGEST}
 
     async def _prune(self, entity: str) -> None:
         """Take away what an earlier burst has left."""
         now = self.now()
         if now - self._pruned.get(entity, now - KEPT) >= KEPT:
             self._pruned[entity] = now
-            old = self.state.all(KIND, first=f"{entity}|", last=f"{entity}|{timestamp(now - KEPT)}")
+            old = self.state.all(KIND, first=f"{entity}|", last=f"{entity}|{timestamp(now - KEPT_LONGEST)}")
             await asyncio.gather(*[self.state.remove(KIND, name) async for name, _ in old])
 
 

@@ -20,7 +20,7 @@ from ..marketo.client import MarketoClient, Write
 from ..model.entities import ENTITIES, OPPORTUNITY_ROLE, TABLES, Entity, stands_for_roles
 from ..model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, WillNotCome
 from ..model.record import Record, coalesce, timestamp
-from .arrivals import Arrivals
+from .arrivals import KEPT, KEPT_LONGEST, OF_A_RUN, Arrivals
 from .batch import Batch, Candidate
 from .circuit_breaker import DATAVERSE, Circuits, Turn
 from .company_fields import Companies
@@ -136,7 +136,7 @@ class Engine:
             async with self.circuits.turn(entity.name) as turn:
                 await batch.guard(list(batch.open.values()), self._alone(batch, turn))
             storms.note(batch.outcomes, received)
-            if self.arrivals and windows.until:
+            if self.arrivals and entity.name in _told_of(batch, unique):
                 await self.arrivals.tell(entity, batch.outcomes)
             if self.synced_versions:
                 await self.synced_versions.note(entity.name, batch.versions, batch.opportunities)
@@ -192,10 +192,12 @@ class Engine:
         await self._upserts.send(batch, ready, 1)
 
     async def _learn(self, batch: Batch, candidates: Iterable[Candidate]) -> None:
-        """In a burst, the parents have most likely been stored a moment ago, perhaps by another process."""
-        if self.arrivals and batch.windows.until:
+        """In a burst or a run, the parents have most likely been stored a while ago, perhaps by another process."""
+        candidates = list(candidates)
+        told = _told_of(batch, (record for candidate in candidates for record in candidate.records))
+        if self.arrivals and told:
             missing = {parent.entity for candidate in candidates for parent in candidate.missing(self.known)}
-            await self.arrivals.learn(missing)
+            await self.arrivals.learn(missing & told, since=KEPT if batch.windows.until else KEPT_LONGEST)
 
     def _postponed(self, batch: Batch) -> list[tuple[Record, Outcome]]:
         """The outcomes; while a circuit is open, nothing is tried again before it may close."""
@@ -253,6 +255,13 @@ class Engine:
             batch.decide([waits], Later("FillsACall", soon=windows.more or batch.entity.tier < COLLECTED_TIER))
         for candidate in waiting:
             del ready[candidate.key]
+
+
+def _told_of(batch: Batch, records: Iterable[Record]) -> frozenset[str]:
+    """Entities of which processes tell each other what they have stored: all in a burst, in a run those with few."""
+    if batch.windows.until:
+        return frozenset(ENTITIES)
+    return OF_A_RUN if any(record.run for record in records) else frozenset()
 
 
 def _in_flight(seconds: float) -> Retry:

@@ -6,9 +6,11 @@ What was sent is not kept: others write to Marketo as well, and an answer may be
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+#: Of each entity.
 MAX_ENTRIES = 100_000
 #: How long a record counts as being in Marketo.
 PRESENT_SECONDS = 4 * 3600.0
@@ -23,30 +25,30 @@ class _Entry:
 
 
 class Known:
-    """Records of Marketo by (entity, external key)."""
+    """Records of Marketo by (entity, external key). Each entity has room of its own: many persons, few companies."""
 
     def __init__(self, *, clock: Callable[[], float], max_entries: int = MAX_ENTRIES) -> None:
         self._clock = clock
         self._max = max_entries
-        self._present: dict[tuple[str, str], _Entry] = {}
+        self._present: defaultdict[str, dict[str, _Entry]] = defaultdict(dict)  # in the order in which they expire
         self._absent: dict[tuple[str, str], float] = {}
 
     def add(self, entity: str, key: str, id_: int) -> None:
         """Marketo has this record (id 0 where the object has no number)."""
-        now = self._clock()
-        entry = self._present.pop((entity, key), None)
+        present = self._present[entity]
+        entry = present.pop(key, None)
         if entry is None:
             self._absent.pop((entity, key), None)
-            if len(self._present) >= self._max:
-                del self._present[next(iter(self._present))]
+            if len(present) >= self._max:
+                del present[next(iter(present))]
             entry = _Entry(id_, 0.0)
         entry.id = id_ or entry.id
-        entry.expires = now + PRESENT_SECONDS
-        self._present[entity, key] = entry
+        entry.expires = self._clock() + PRESENT_SECONDS
+        present[key] = entry
 
     def id_of(self, entity: str, key: str, *, still: float = 0.0) -> int | None:
         """The record's Marketo id (0 where it has none), or None when it will not be known in `still` seconds."""
-        entry = self._present.get((entity, key))
+        entry = self._present[entity].get(key)
         return entry.id if entry and entry.expires > self._clock() + still else None
 
     def expiring(self, entity: str, count: int) -> list[str]:
@@ -59,11 +61,11 @@ class Known:
         now = self._clock()
         known: list[str] = []
         expired: list[str] = []
-        for (name, key), entry in self._present.items():  # in the order in which they expire
+        for key, entry in self._present[entity].items():
             left = entry.expires - now
             if len(known) == count or left > PRESENT_SECONDS / 2:
                 break
-            if name == entity and left > -PRESENT_SECONDS / 2:
+            if left > -PRESENT_SECONDS / 2:
                 (known if left > 0 else expired).append(key)
         return [*known, *expired][:count]
 
@@ -79,15 +81,15 @@ class Known:
 
     def forget(self, entity: str, key: str) -> None:
         """Marketo's answers contradict what is known of this record."""
-        self._present.pop((entity, key), None)
+        self._present[entity].pop(key, None)
         self._absent.pop((entity, key), None)
 
     def forget_ids(self, entity: str, ids: Collection[int]) -> None:
         """These records of Marketo, by its own ids, are gone."""
-        for name, key in [of for of, entry in self._present.items() if of[0] == entity and entry.id in ids]:
-            self.forget(name, key)
+        for key in [key for key, entry in self._present[entity].items() if entry.id in ids]:
+            self.forget(entity, key)
 
     def forget_all(self, entity: str) -> None:
         """Nothing is known of the records of an entity any more."""
-        for name, key in [of for of in self._present if of[0] == entity]:
-            self.forget(name, key)
+        for key in list(self._present.pop(entity, ())):
+            self.forget(entity, key)

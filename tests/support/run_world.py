@@ -54,6 +54,7 @@ class RunWorld:
         self.queries: list[str] = []
         self.before_sync: Callable[[], None] = lambda: None
         self.used_by_runs = 0.0
+        self.calls_per_second = 1e6
         self.closed: Any = None
         self.steps = 0
         self.kill_at: int | None = None
@@ -93,6 +94,7 @@ class RunWorld:
             queues=QUEUES,
             usage=self.usage,
             calls=1000.0,
+            calls_per_second=self.calls_per_second,
             tables=self.tables,
             parent_wait=timedelta(days=1),
             sole=itself,

@@ -1,6 +1,6 @@
 """Carries runs on: a timer's tick reads ids, feeds the queues, looks at what came of it, and ends what is done.
 
-    ids of rows ▸ pages, stored with the place in the run ▸ at most two calls' worth in each queue ▸ outcomes in pages
+    ids of rows ▸ pages, stored with the place in the run ▸ one call's worth in each queue ▸ outcomes in pages
 
 One instance at a time does it (sole_run.py). It may be killed anywhere: the next tick goes on with what is stored. At
 worst a page was sent and that was not stored yet: it is sent twice, which does no harm.
@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ...azure.service_bus import Outgoing
@@ -35,7 +35,7 @@ from .store import Runs, Summary
 log = logging.getLogger(__name__)
 
 #: Seconds of a tick: the next one begins after a minute. Seconds between two looks at the pages.
-TICK_SECONDS, LOOK_SECONDS = 50.0, 1.0
+TICK_SECONDS, LOOK_SECONDS = 50.0, 0.5
 #: How long a run that is over is kept, with the list of what it has not brought into Marketo.
 KEPT = timedelta(days=30)
 
@@ -46,8 +46,9 @@ Totals = dict[str, Counter[str]]
 class Carrier:
     """The carrier of one process.
 
-    `usage`: of Marketo's day; `calls`: how many of it runs may make. `tables`: those of sync.toml. `parent_wait`: how
-    long a record may wait for its parent. `tell` hears of events (events.py).
+    `usage`: of Marketo's day; `calls`: how many of it runs may make. `calls_per_second`: Marketo's rate, of this app.
+    `tables`: those of sync.toml. `parent_wait`: how long a record may wait for its parent. `tell` hears of events
+    (events.py).
     """
 
     runs: Runs
@@ -56,6 +57,7 @@ class Carrier:
     queues: QueueSettings
     usage: Callable[[], Awaitable[Usage]]
     calls: float
+    calls_per_second: float
     tables: Collection[str]
     parent_wait: timedelta
     sole: SoleRun
@@ -63,6 +65,7 @@ class Carrier:
     now: Callable[[], datetime]
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _next: dict[str, float] = field(default_factory=dict, init=False)  # when a table may have its next page
 
     async def tick(self) -> None:
         """Carry on all runs for most of a minute. Raises BrokerUnavailableError, nothing else of a neighbour."""
@@ -152,13 +155,14 @@ class Carrier:
         """Send pages of a table until its queue has enough. Gives what was sent."""
         left, sent = feeding.room(table, busy), list[Summary]()
         unsent = [each for each in busy if each.table == table and each.counts[UNSENT]]
-        while left >= PAGE:
+        while left >= PAGE and self.clock() >= self._next.get(table, 0.0):
             if not unsent and not run.tables[table].all_read:
                 run, unsent = await self._read(run, table)
             if not unsent:
                 break
             page = unsent.pop(0)
             await self._send(run, table, page.number)
+            self._next[table] = self.clock() + feeding.pause(table, self.calls_per_second)
             left -= PAGE
             sent.append(replace(page, counts=Counter(open=page.counts.total())))
         return run, sent

@@ -1,8 +1,8 @@
 """What a run sends next: which tables have their turn, how much room their queues have, what is sent again. Pure.
 
-Service Bus knows no priorities, so a live change waits behind what a run has sent. So a run has only two calls' worth
-of records in an entity's queue at a time. Of the records that are to be tried again, which wait apart, it has
-no more than some thousand: while Marketo is down, the run stops there.
+Service Bus knows no priorities, so a live change waits behind what a run has sent. So a run has only one call's worth
+of records in an entity's queue at a time, and pauses in between. Of the records that are to be tried again, which wait
+apart, it has no more than some thousand: while Marketo is down, the run stops there.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ from .model import Run
 from .page import OPEN, PAGE, PARKED, RETRYING, UNSENT
 from .store import Summary
 
-#: Records of a run that are in an entity's queue at a time, and that wait for another try.
-MOST_OPEN, MOST_RETRYING = 2 * PAGE, 10 * PAGE
+#: Records of a run that are in an entity's queue at a time: a page, and a few that were left of the one before. Records
+#: that wait for another try.
+MOST_OPEN, MOST_RETRYING = PAGE + PAGE // 3, 10 * PAGE
+#: Marketo's calls for a page with all that follows from it, at most; the roles of opportunities are the most.
+CALLS_PER_PAGE = {"opportunity": 5.0}
+OTHER_CALLS_PER_PAGE = 3.0
+#: How much of the rate a run may take: the rest is left to live changes, which would have to wait for it.
+RATE_SHARE = 0.8
 #: After so long, news of a record is taken to be lost, and it is sent again; each time, the wait is twice as long. A
 #: queue may be paused for days, retries are up to an hour apart, and who waits for a parent does so for a day.
 LOST_AFTER = {OPEN: timedelta(minutes=10), RETRYING: timedelta(hours=3)}
@@ -46,6 +52,12 @@ def room(table: str, busy: Sequence[Summary]) -> int:
     if sum(each.counts[RETRYING] for each in same) >= MOST_RETRYING:
         return 0
     return MOST_OPEN - sum(each.counts[OPEN] for each in same)
+
+
+def pause(table: str, calls_per_second: float) -> float:
+    """Seconds from one page of this table to the next one, so that live changes find room in Marketo's rate."""
+    calls = CALLS_PER_PAGE.get(TABLES[table][0].name, OTHER_CALLS_PER_PAGE)
+    return calls / (RATE_SHARE * calls_per_second)
 
 
 def lost(page: Summary, now: datetime, parent_wait: timedelta) -> list[str]:

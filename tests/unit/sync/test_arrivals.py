@@ -11,7 +11,7 @@ from shared.azure.shared_state import State
 from shared.model.entities import ENTITIES
 from shared.model.outcome import Outcome, Retry, Skipped, Synced
 from shared.model.record import Record
-from shared.sync.arrivals import KEPT, KIND, MAX_KEYS, Arrivals
+from shared.sync.arrivals import KEPT, KEPT_LONGEST, KIND, MAX_KEYS, Arrivals
 from shared.sync.marketo_cache import Known
 from tests.support.values import NOON, guid
 
@@ -93,10 +93,19 @@ async def test_a_look_costs_one_request_and_a_told_batch_one(table: MemoryTable)
 async def test_rows_of_an_earlier_burst_count_no_more_and_are_taken_away(table: MemoryTable) -> None:
     writer, reader = Process(table), Process(table)
     await writer.stores([1])
-    writer.now = reader.now = NOON + 2 * KEPT
+    writer.now = reader.now = NOON + KEPT + timedelta(seconds=1)
     assert await reader.knows([1]) == []
+    writer.now = NOON + KEPT_LONGEST + timedelta(seconds=1)
     await writer.stores([2])
-    assert [name for kind, name in table.rows if kind == KIND] == [name for _, name in table.rows if "12:20" in name]
+    assert [name for kind, name in table.rows if kind == KIND] == [name for _, name in table.rows if "13:00" in name]
+
+
+async def test_a_run_looks_further_back(table: MemoryTable) -> None:
+    writer, reader = Process(table), Process(table)
+    await writer.stores([1], entity="company")
+    reader.now = NOON + KEPT_LONGEST - timedelta(seconds=1)
+    await reader.arrivals.learn({"company"}, since=KEPT_LONGEST)
+    assert reader.known.id_of("company", guid(1)) == 1_001
 
 
 async def test_without_storage_nothing_is_known_and_nothing_is_raised(table: MemoryTable) -> None:

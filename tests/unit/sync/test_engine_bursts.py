@@ -202,6 +202,22 @@ async def test_in_a_burst_a_process_that_stored_no_parent_asks_for_none_that_ano
     assert persons.sizes("find") == []
 
 
+async def test_in_a_run_companies_are_known_to_the_process_that_syncs_their_persons() -> None:
+    table = MemoryTable(seconds=0.0)
+    companies, persons = World(burst=False, shared=table), World(burst=False, shared=table)
+    persons.company_of = {guid(1): guid(900)}
+    await companies.sync(Record("account", guid(900), NOON, run="r/account/0"), entity="company")
+    assert await persons.sync(contact(1, run="r/contact/0")) == [(contact(1, run="r/contact/0"), Synced("created"))]
+    assert persons.sizes("find") == []
+
+
+async def test_in_a_run_nobody_is_told_of_persons_of_whom_there_are_many() -> None:
+    table = MemoryTable(seconds=0.0)
+    persons = World(burst=False, shared=table)
+    assert await persons.sync(contact(1, run="r/contact/0")) == [(contact(1, run="r/contact/0"), Synced("created"))]
+    assert not table.requests
+
+
 async def test_outside_of_a_burst_nothing_is_shared_and_the_parent_is_asked_for() -> None:
     table = MemoryTable(seconds=0.0)
     companies, persons = World(burst=False, shared=table), World(burst=False, shared=table)

@@ -83,6 +83,14 @@ def test_the_number_is_bounded_and_the_longest_unseen_goes_first(clock: Clock) -
     assert [key for key in "abcd" if known.is_absent("company", key)] == ["b", "c", "d"]
 
 
+def test_many_records_of_one_entity_leave_those_of_another_their_room(clock: Clock) -> None:
+    known = Known(clock=clock, max_entries=3)
+    known.add("company", "a", 1)
+    for key in "bcdef":
+        known.add("person", key, 1)
+    assert known.id_of("company", "a") == 1
+
+
 def test_what_will_be_forgotten_first_is_named_first_and_only_in_the_second_half_of_its_time(clock: Clock) -> None:
     known = Known(clock=clock)
     for entity, key in (("company", "a"), ("person", "p"), ("company", "b"), ("company", "c")):

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.sync.runs.feeding import MOST_OPEN, MOST_RETRYING, having_their_turn, lost, room
+from shared.sync.runs.feeding import MOST_OPEN, MOST_RETRYING, having_their_turn, lost, pause, room
 from shared.sync.runs.model import Run, RunKind, Scope, new_run
+from shared.sync.runs.page import PAGE
 from shared.sync.runs.store import Summary
 from tests.support.values import NOON
 
@@ -46,6 +47,16 @@ def test_tables_of_one_entity_share_the_room_in_its_queue() -> None:
     assert room("contact", busy) == room("lead", busy) == MOST_OPEN - 300
     assert room("account", busy) == MOST_OPEN - 300
     assert room("opportunity", busy) == MOST_OPEN
+
+
+def test_a_page_waits_for_the_one_before_and_not_for_a_few_records_that_were_left_of_it() -> None:
+    assert room("contact", [page("contact", open=PAGE)]) < PAGE
+    assert room("contact", [page("contact", open=PAGE // 3)]) >= PAGE
+
+
+def test_at_twice_the_rate_a_run_pauses_half_as_long_and_longest_for_opportunities() -> None:
+    assert pause("contact", 5.0) == pause("contact", 2.5) / 2
+    assert pause("contact", 2.5) == pause("account", 2.5) < pause("opportunity", 2.5)
 
 
 def test_while_too_many_are_to_be_tried_again_nothing_more_is_sent() -> None:
