@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.operate import ROOT, Run, run, settings
+from infra.operate import ROOT, settings
+from shared.cli.azd import Run, run
 from shared.config.version import deployed
 
 #: Azure's management, its resources' versions, and what the tables of storage want of a caller.

@@ -7,10 +7,9 @@
     python3 infra/operate.py pauses          notes paused queues, so that azd provision leaves them so (azd's hook)
     python3 infra/operate.py deployed        checks that what was deployed is there and runs (azd's hook)
     python3 infra/operate.py package         package.zip with all packages in it, for when Azure's build fails
-    python3 infra/operate.py msisync doctor  any msisync command, its secrets from the Key Vault for this one run
 
-`az login` and `azd auth login` first. Secrets go to and from the Key Vault: never onto a command line, nor into a file
-for longer than az needs to read it.
+`msisync --env NAME` runs any command for such an environment. `az login` and `azd auth login` first. Secrets go to the
+Key Vault: never onto a command line, nor into a file for longer than az needs to read it.
 """
 
 import getpass
@@ -18,24 +17,19 @@ import json
 import os
 import re
 import secrets as secrets_of_python
-import subprocess
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-#: What each way of signing in to Dynamics keeps in the Key Vault, as in app.bicep; and Marketo's, always.
-MARKETO_SECRETS = {"MARKETO_CLIENT_SECRET": "marketo-client-secret"}
+sys.path.insert(0, str(ROOT))
+
+from shared.cli.azd import Run, run, secret_names, values_of  # noqa: E402  (the path is known now)
+from shared.model.errors import MsiSyncError  # noqa: E402
+
 NOTIFY_SECRETS = {"NOTIFY_URL": "notify-url"}
-DATAVERSE_SECRETS = {
-    "client_secret": {"DATAVERSE_CLIENT_SECRET": "dataverse-client-secret"},
-    "password": {"DATAVERSE_CLIENT_SECRET": "dataverse-client-secret", "DATAVERSE_PASSWORD": "dataverse-password"},
-    "certificate": {"DATAVERSE_CLIENT_CERTIFICATE": "dataverse-client-certificate"},
-    "managed_identity": {},
-}
-#: The key in bus.bicep that Dynamics posts with.
-SEND_RULE = "dataverse-send"
 #: Dataverse's API in Entra, and its permission to act as the user who signs in.
 DATAVERSE_API = "00000007-0000-0000-c000-000000000000"
 USER_IMPERSONATION = "78ce3f0f-a1ce-49c2-8cde-64b5c0896db4=Scope"
@@ -43,16 +37,6 @@ USER_IMPERSONATION = "78ce3f0f-a1ce-49c2-8cde-64b5c0896db4=Scope"
 CREDENTIAL = ["az", "ad", "app", "credential", "reset", "--id"]
 #: App Service: references to the vault are resolved anew.
 REFRESH = "/config/configreferences/appsettings/refresh?api-version=2022-03-01"
-
-Run = Callable[[Sequence[str]], str]
-
-
-def run(command: Sequence[str]) -> str:
-    """Run az or azd and return what it prints. Exits with its own words when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command[:4])} … failed:\n{done.stderr.strip()}")
-    return done.stdout.strip()
 
 
 def azd_values(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -64,11 +48,9 @@ def azd_values(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -
             environment.get("AZURE_ENV_NAME")
             or json.loads((root / ".azure/config.json").read_text(encoding="utf-8"))["defaultEnvironment"]
         )
-        lines = (root / ".azure" / name / ".env").read_text(encoding="utf-8").splitlines()
+        return values_of(root / ".azure" / name / ".env")
     except (OSError, KeyError, ValueError):
         sys.exit("There is no azd environment here yet: run azd up first.")
-    found = dict(line.split("=", 1) for line in lines if "=" in line)
-    return {key: json.loads(value) if value.startswith('"') else value for key, value in found.items()}
 
 
 def settings(values: Mapping[str, str]) -> dict[str, str]:
@@ -110,11 +92,6 @@ def private_file(path: Path, text: str) -> None:
     how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, how, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
-
-
-def secret_names(auth: str) -> dict[str, str]:
-    """The settings that are secret with a way to sign in to Dynamics, and the names of their secrets."""
-    return {**MARKETO_SECRETS, **DATAVERSE_SECRETS[auth]}
 
 
 def store(az: Run, vault: str, name: str, value: str) -> None:
@@ -206,43 +183,29 @@ def secrets(values: Mapping[str, str], az: Run = run, ask: Callable[[str], str] 
     read_again(values, az)
 
 
-def run_msisync(values: Mapping[str, str], arguments: Sequence[str], az: Run = run) -> int:
-    """Run one msisync command with the environment's settings and its secrets. Returns the command's exit code."""
-    given = settings(values)
-    show = ["az", "keyvault", "secret", "show", "--vault-name", values["KEY_VAULT_NAME"], "--query", "value"]
-    names = secret_names(given["DATAVERSE_AUTH"])
-    known = {setting: az([*show, "-o", "tsv", "--name", name]) for setting, name in names.items()}
-    if "register" in arguments or "doctor" in arguments:
-        place = [
-            "--resource-group",
-            values["AZURE_RESOURCE_GROUP"],
-            "--namespace-name",
-            values["SERVICE_BUS_NAMESPACE"],
-        ]
-        rule = [*place, "--queue-name", given["CHANGES_QUEUE"], "--name", SEND_RULE]
-        keys = ["az", "servicebus", "queue", "authorization-rule", "keys", "list", *rule]
-        known["CHANGES_SEND_CONNECTION"] = az([*keys, "--query", "primaryConnectionString", "-o", "tsv"])
-    installed = ROOT / ".venv/bin/python"  # what dev.py makes; on Windows, the Python that runs this needs msisync
-    python = str(installed) if installed.exists() else sys.executable
-    command = [python, "-m", "shared.cli.main", *arguments, "--settings", str(settings_file(values))]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **known}, check=False).returncode
-
-
 def main(arguments: Sequence[str]) -> int:
-    """Run the command that the first argument names. Returns the exit code."""
+    """Run the command that the first argument names. Returns the exit code; exits with what az or azd lacks."""
     command, *rest = arguments or ["help"]
-    if command not in {"settings", "dynamics-app", "secrets", "pauses", "deployed", "package", "msisync"}:
+    if command == "msisync":
+        words = shlex.join(rest or ["doctor"])
+        sys.exit(f"infra/operate.py msisync has become an option of the command itself: msisync --env NAME {words}")
+    if command not in {"settings", "dynamics-app", "secrets", "pauses", "deployed", "package"}:
         print(__doc__)
         return 64
-    sys.path.insert(0, str(ROOT))
-    from infra import deployment  # noqa: PLC0415  (the path is known now)
+    try:
+        return carry_out(command)
+    except MsiSyncError as error:
+        sys.exit(error.message)
+
+
+def carry_out(command: str) -> int:
+    """Run it. Returns the exit code."""
+    from infra import deployment  # noqa: PLC0415  (it needs this module)
 
     if command == "pauses":
         deployment.keep_pauses(os.environ)
         return 0
     values = azd_values()
-    if command == "msisync":
-        return run_msisync(values, rest)
     if command == "deployed":
         return deployment.check(values)
     if command == "package":

@@ -50,7 +50,7 @@ def synopsis(command: Command, parser: argparse.ArgumentParser) -> str:
     """The line that shows how to write the command; broken between options where it is long."""
     parts = []
     for action in sorted(
-        parser._actions, key=lambda found: (bool(found.option_strings), found.dest in {"json", "settings"})
+        parser._actions, key=lambda found: (bool(found.option_strings), found.dest in {"json", "settings", "env"})
     ):
         words = " ".join([*action.option_strings[:1], value(action)]).strip()
         if words != "-h":

@@ -1,7 +1,8 @@
 """The `msisync` command: finds the command that is meant, runs it, and shows what it gives.
 
 Settings come from the environment; what is not set there, from local.settings.json in the current directory. A file
-that is named, with --settings or by the variable MSISYNC_SETTINGS, goes over the environment.
+that is named, with --settings or by the variable MSISYNC_SETTINGS, goes over the environment; so does what
+azd deployed, with --env.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..config.version import commit, deployed
 from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
-from . import lifecycle, link, pause, preview, quick_sync, reconcile, resync, write_back
+from . import azd, lifecycle, link, pause, preview, quick_sync, reconcile, resync, write_back
 from .command import EXITS, Command, Exit, Result
 from .context import SETTINGS_FILE, SETTINGS_VARIABLE, Context
 from .dead_letters import command as dead_letters
@@ -62,7 +63,8 @@ COMMANDS: tuple[Command, ...] = (
 CLOSE_SECONDS = 15.0
 _MORE = f"""\
 Settings are read from the environment, then from local.settings.json; a file named with --settings, or by the
-variable MSISYNC_SETTINGS, takes precedence. --settings and --json may stand before the command or after it.
+variable MSISYNC_SETTINGS, takes precedence. --env NAME takes those of an app that azd deployed, and its secrets from
+the Key Vault. --settings, --env and --json may stand before the command or after it.
 Exit codes:
 {"".join(f"  {code:>3}  {text}{chr(10)}" for code, text in EXITS.items())}\
 Begin with: msisync doctor. By symptom and by code: docs/troubleshooting.md
@@ -93,7 +95,7 @@ def parser(commands: Sequence[Command] = COMMANDS) -> Parser:
     top = Parser(prog=NAME, description=purpose, epilog=_MORE)
     top.add_argument("--version", action=_Version, nargs=0, help="show version and commit, and exit")
     top.commands = tuple(command.name for command in commands)
-    top.set_defaults(command=None, parser=top, json=False, settings=None)
+    top.set_defaults(command=None, parser=top, json=False, settings=None, env="")
     _add_common(top)
     places = {"": top.add_places()}
     for command in commands:
@@ -119,6 +121,9 @@ def _add_common(each: Parser) -> None:
         "--settings", type=Path, metavar="FILE", default=SUPPRESS,
         help=f"app settings; default {SETTINGS_FILE}, if there is one",
     )  # fmt: skip
+    each.add_argument(
+        "--env", metavar="NAME", default=SUPPRESS, help="the app that azd deployed from this environment, with az"
+    )
 
 
 class _Line(logging.Formatter):
@@ -157,7 +162,7 @@ def _main(words: Sequence[str]) -> int:
     set_up_lines()
     in_json: bool = given.json
     try:
-        result = asyncio.run(_run(given))
+        result = asyncio.run(_run(given, _take_settings(given)))
         _show(result, in_json=in_json)
     except MsiSyncError as error:
         return _show_error(error.code, error.message, in_json=in_json)
@@ -171,15 +176,28 @@ def _main(words: Sequence[str]) -> int:
     return int(result.exit)
 
 
-async def _run(given: argparse.Namespace) -> Result:
-    # Into the environment, as the Functions host does, so that proxies and certificates count as well.
-    named = given.settings or Path(os.environ.get(SETTINGS_VARIABLE) or ".")
-    is_named = named != Path()
-    file = named if is_named else Path(SETTINGS_FILE)
-    for name, value in read_settings_file(file, required=is_named).items():
-        if is_named or name not in os.environ:
+def _take_settings(given: argparse.Namespace) -> Path | None:
+    """Put the settings into the environment, so that proxies and certificates count as well.
+
+    Gives the file that was looked for, where it is not there. Raises MsiSyncError.
+    """
+    named = given.settings or os.environ.get(SETTINGS_VARIABLE)
+    if given.env:
+        if given.settings:
+            given.refuse("--env has settings of its own: give one of --env and --settings")
+        named = azd.settings_path(given.env, Path.cwd())
+    file = Path(named or SETTINGS_FILE)
+    values = read_settings_file(file, required=bool(named))
+    if given.env:
+        values = azd.completed(file, values, given.command.name)
+    for name, value in values.items():
+        if named or name not in os.environ:
             os.environ[name] = value
-    context = Context(missing_file=None if file.exists() else file.absolute())
+    return None if file.exists() else file.absolute()
+
+
+async def _run(given: argparse.Namespace, missing_file: Path | None) -> Result:
+    context = Context(missing_file=missing_file)
     try:
         result: Result = await given.command.run(context, given, Console(stderr=True, quiet=given.json))
         return result

@@ -49,7 +49,7 @@ def unresolved(settings: Mapping[str, str]) -> list[str]:
 RESOLVE = (
     "nobody signs in until the reference is resolved: in Azure, the function app's Environment variables say why it "
     "is not (its identity needs the role Key Vault Secrets User, the secret must exist and be enabled), then python3 "
-    "infra/operate.py secrets; elsewhere, python3 infra/operate.py msisync brings the secrets along, or set the "
+    "infra/operate.py secrets; elsewhere, msisync --env NAME brings the secrets along, or set the "
     "value; see docs/troubleshooting.md#key-vault"
 )
 

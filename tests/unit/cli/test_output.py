@@ -215,7 +215,7 @@ def test_an_error_in_several_lines_is_printed_in_several_lines(capsys: pytest.Ca
     async def run(*_: Any) -> Result:
         raise ConfigurationError("BadSettings", "one\ntwo \x1b[31m")
 
-    given = Namespace(json=False, settings=None, command=replace(main.COMMANDS[0], run=run))
+    given = Namespace(json=False, settings=None, env="", command=replace(main.COMMANDS[0], run=run))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(main, "parser", type("P", (), {"parse_args": lambda *_: given}))
         assert main.main(["doctor"]) == Exit.FAILED

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 import dev
 from emulators.functions.settings import seconds_of
 from infra import operate
+from shared.cli import azd
 from shared.cli.queues import LOCK, QUEUES
 from shared.config.settings import SIGN_IN_NEEDS, DataverseSettings, QueueSettings, Settings, SyncSettings
 from shared.model.entities import ENTITIES
@@ -30,7 +31,7 @@ NOT_IN_AZURE = {
     "ServiceBusConnection": "the identity connects",
     "AzureWebJobsStorage": "the identity connects",
     "DATAVERSE_CLIENT_CERTIFICATE_PASSWORD": "the Key Vault keeps the certificate without one",
-    "CHANGES_SEND_CONNECTION": "msisync register alone needs it; infra/operate.py hands it over",
+    "CHANGES_SEND_CONNECTION": "msisync register alone needs it; msisync --env hands it over",
     "WEBHOOK_URL": "msisync register --webhook alone needs it",
     "WEBHOOK_KEY": "msisync register --webhook alone needs it",
 }
@@ -113,13 +114,13 @@ def test_each_way_to_sign_in_keeps_the_secrets_that_it_needs_in_the_vault() -> N
 
 
 def test_the_script_keeps_the_secrets_that_the_app_refers_to() -> None:
-    assert secrets() == operate.DATAVERSE_SECRETS
+    assert secrets() == azd.DATAVERSE_SECRETS
     always = "union({ MARKETO_CLIENT_SECRET: 'marketo-client-secret' }, dataverseSecrets[dataverseAuth], notifySecrets)"
     assert always in APP.read_text()
     assert "notify ? { NOTIFY_URL: 'notify-url' } : {}" in APP.read_text()
     assert operate.NOTIFY_SECRETS == {"NOTIFY_URL": "notify-url"}
-    assert operate.MARKETO_SECRETS == {"MARKETO_CLIENT_SECRET": "marketo-client-secret"}
-    assert f"name: '{operate.SEND_RULE}'" in (INFRA / "bus.bicep").read_text()
+    assert azd.MARKETO_SECRETS == {"MARKETO_CLIENT_SECRET": "marketo-client-secret"}
+    assert f"name: '{azd.SEND_RULE}'" in (INFRA / "bus.bicep").read_text()
 
 
 def test_every_schedule_has_six_fields() -> None:

@@ -1,14 +1,13 @@
 """infra/operate.py: the settings it writes are complete and without secrets, which reach az in a private file only."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from infra import operate
+from shared.cli import azd
 from shared.config import settings
 
 VALUES = {
@@ -57,7 +56,7 @@ def test_the_settings_file_is_all_that_the_app_s_settings_need_but_secrets(tmp_p
 def test_an_operator_does_not_sign_in_as_the_app_s_identity() -> None:
     auth = operate.settings({**VALUES, "DATAVERSE_AUTH": "managed_identity"})["DATAVERSE_AUTH"]
     assert auth == "client_secret"
-    assert "DATAVERSE_CLIENT_SECRET" in operate.secret_names(auth)
+    assert "DATAVERSE_CLIENT_SECRET" in azd.secret_names(auth)
 
 
 def test_secrets_go_through_a_private_file_and_the_app_reads_them_again() -> None:
@@ -130,27 +129,19 @@ def test_a_certificate_goes_to_the_vault_and_its_public_part_to_the_app_registra
         operate.secrets(values, az, lambda prompt: str(pem) if "PEM" in prompt else "")
 
 
-def test_msisync_gets_its_secrets_in_its_environment_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ran: dict[str, Any] = {}
+def test_msisync_is_run_by_itself() -> None:
+    with pytest.raises(SystemExit, match="msisync --env NAME register --apply"):
+        operate.main(["msisync", "register", "--apply"])
 
-    class Done:
-        returncode = 1
 
-    def run(command: list[str], **given: Any) -> Done:
-        ran.update(given, command=command)
-        return Done()
-
-    monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(operate, "settings_file", lambda _: tmp_path / "local.settings.json")
-    az = Az({"secret show": "s3cret", "authorization-rule": "Endpoint=sb://x/;EntityPath=dynamics-changes"})
-    assert operate.run_msisync(VALUES, ["register", "--apply"], az) == 1
-    assert ran["command"][-4:] == ["register", "--apply", "--settings", str(tmp_path / "local.settings.json")]
-    assert "s3cret" not in " ".join(ran["command"])
-    assert {name: ran["env"][name] for name in ("MARKETO_CLIENT_SECRET", "DATAVERSE_CLIENT_SECRET")} == dict.fromkeys(
-        ("MARKETO_CLIENT_SECRET", "DATAVERSE_CLIENT_SECRET"), "s3cret"
-    )
-    assert ran["env"]["CHANGES_SEND_CONNECTION"].endswith("EntityPath=dynamics-changes")
-    assert any("--queue-name dynamics-changes --name dataverse-send" in command for command in az.commands)
+@pytest.mark.parametrize("command", ["dynamics-app", "pauses"])
+def test_one_sentence_says_that_az_or_azd_is_missing(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    for name, value in VALUES.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DATAVERSE_CLIENT_ID", "")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match=r"^azd? is not installed: .*; then azd? .*login$"):
+        operate.main([command])
 
 
 def test_the_values_come_from_azd_s_own_file(tmp_path: Path) -> None:
