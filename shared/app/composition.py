@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import cache, partial
 from uuid import uuid4
 
+from ..azure.history_tables import HistoryTables
 from ..azure.parked_table import Store
 from ..azure.service_bus import Bus
 from ..azure.shared_state import State
@@ -30,6 +31,7 @@ from ..sync.engine import Engine
 from ..sync.gone_persons import GonePersons
 from ..sync.handlers import Pipeline
 from ..sync.heartbeat import Heartbeat
+from ..sync.history_log import History
 from ..sync.lease import Leases
 from ..sync.left_out_rows import LeftOutRows
 from ..sync.lookups import References
@@ -76,6 +78,7 @@ class _Shared:
     budget: Budget
     marketo: MarketoClient
     bus: Bus
+    history: History
 
     @property
     def runs(self) -> Runs:
@@ -108,7 +111,10 @@ def _shared() -> _Shared:
     dataverse = dataverse_client(given.dataverse, circuits)
     budget = Budget(state, limits_of(given.marketo), instance_id=uuid4().hex[:12], now=_now)
     marketo = marketo_client(given.marketo, rules, budget, circuits)
-    return _Shared(given, rules, state, circuits, dataverse, budget, marketo, Bus(given.bus, context=spans.carried))
+    bus = Bus(given.bus, context=spans.carried)
+    kept = HistoryTables(given.storage)
+    history = History(kept, days=given.storage.history_days, now=_now, clock=time.monotonic)
+    return _Shared(given, rules, state, circuits, dataverse, budget, marketo, bus, history)
 
 
 @cache
@@ -206,6 +212,7 @@ def pipeline() -> Pipeline:
         versions=versions,
         delivered=_clock.at_least,
         tell_runs=Reporter(shared.runs, budget.charge_run).tell,
+        history=shared.history,
     )
 
 
@@ -268,6 +275,7 @@ def write_back() -> WriteBack:
         marketo=shared.marketo,
         send=shared.bus.send,
         turn=partial(shared.circuits.attempt, CIRCUIT),
+        history=shared.history,
         now=_now,
         time_budget=shared.settings.sync.time_budget,
     )

@@ -14,6 +14,7 @@ from ..config.settings import Settings
 from ..dataverse.client import DataverseClient
 from ..marketo.client import MarketoClient
 from ..marketo.quota import limits_of
+from ..sync.history_log import History, nothing_kept
 from ..sync.schema import Schema
 from ..sync.sole_run import SoleRun
 from ..write_back import due
@@ -39,10 +40,15 @@ def write_back_of(
     turn: Callable[[], AbstractAsyncContextManager[object]],
     now: Callable[[], datetime],
     time_budget: float,
+    history: History | None = None,
     dry_run: bool = False,
     on_progress: Callable[[Run], None] = lambda _: None,
 ) -> WriteBack:
-    """A write-back with these clients. `time_budget`: seconds of a run; `send`: to the queue of dead letters."""
+    """A write-back with these clients. `time_budget`: seconds of a run; `send`: to the queue of dead letters.
+
+    `history`: keeps which rows were written; None: nobody does.
+    """
+    history = history or nothing_kept()
     clock = time.monotonic
     rows = Rows(dataverse)
     share = limits_of(given.marketo).allowed * given.sync.sweep_share
@@ -61,6 +67,7 @@ def write_back_of(
             given.queues,
             tables=plans.tables,
             creates=plans.config.lifecycle.deleted_in_marketo == "create",
+            history=history,
             now=now,
         ),
         drift=DriftCount(
@@ -73,5 +80,6 @@ def write_back_of(
         now=now,
         time_budget=time_budget,
         dry_run=dry_run,
+        history=history,
         on_progress=on_progress,
     )

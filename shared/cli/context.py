@@ -14,6 +14,7 @@ from uuid import uuid4
 from ..app.clients import dataverse_client, marketo_client
 from ..azure import sdk, service_bus
 from ..azure.errors import storage_within
+from ..azure.history_tables import HistoryTables, service
 from ..azure.service_bus import Bus
 from ..azure.shared_state import State
 from ..azure.table import Table, connect
@@ -25,6 +26,7 @@ from ..dataverse.metadata import Metadata
 from ..marketo.client import MarketoClient
 from ..marketo.quota import Budget, limits_of
 from ..model.errors import ConfigurationError, MsiSyncError, StorageUnavailableError
+from ..sync.history_log import History
 from ..sync.lease import Leases
 from ..sync.reference_state import ReferenceState
 from ..sync.schema import Schema
@@ -40,6 +42,8 @@ _FEW_TRIES: dict[str, Any] = {"retry_total": 1}
 RENEWAL_SECONDS = 10.0
 #: What is closed in the end, if it was opened, in this order.
 _CLOSED = (
+    "history",
+    "history_tables",
     "dataverse",
     "marketo",
     "outgoing",
@@ -137,6 +141,20 @@ class Context:
     def state_table(self) -> Table:
         """The table of what the app's instances share."""
         return self._table(self.settings.storage.state_table)
+
+    @cached_property
+    def history_tables(self) -> HistoryTables:
+        """The tables of the history."""
+        storage = self.settings.storage
+        return HistoryTables(
+            storage, connect=lambda: service(storage, credential=lambda: self._credential, **_FEW_TRIES)
+        )
+
+    @cached_property
+    def history(self) -> History:
+        """Keeps what operators do."""
+        days = self.settings.storage.history_days
+        return History(self.history_tables, days=days, now=lambda: datetime.now(UTC), clock=time.monotonic)
 
     def _table(self, name: str) -> Table:
         storage = self.settings.storage

@@ -24,7 +24,7 @@ from ..config.version import commit, deployed
 from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
-from . import azd, lifecycle, link, pause, preview, quick_sync, reconcile, resync, write_back
+from . import azd, history, lifecycle, link, pause, preview, quick_sync, reconcile, resync, write_back
 from .command import EXITS, Command, Exit, Result
 from .context import SETTINGS_FILE, SETTINGS_VARIABLE, Context
 from .dead_letters import command as dead_letters
@@ -46,6 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     register.REGISTER,
     register.UNREGISTER,
     show.COMMAND,
+    history.COMMAND,
     *dead_letters.COMMANDS,
     pause.PAUSE,
     pause.RESUME,

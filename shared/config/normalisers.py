@@ -180,6 +180,13 @@ def table(given: str) -> str:
     return given
 
 
+def tables(given: str) -> str:
+    """The beginning of the names of tables of which there is one a day: eight digits follow."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,54}", given):
+        raise ValueError("must be 3 to 55 letters and digits, and begin with a letter")
+    return given
+
+
 def webhook(given: str) -> str:
     """An address of the app; `msisync register` looks at it more closely."""
     if given and not re.fullmatch(r"https?://\S+", given):

@@ -196,12 +196,19 @@ class StorageSettings(_Settings):
     identity_client_id: str = Field("", alias="AzureWebJobsStorage__clientId")
     parked_table: Annotated[str, AfterValidator(normalisers.table)] = Field("parked", alias="PARKED_TABLE")
     state_table: Annotated[str, AfterValidator(normalisers.table)] = Field("state", alias="STATE_TABLE")
+    history_tables: Annotated[str, AfterValidator(normalisers.tables)] = Field("history", alias="HISTORY_TABLES")
+    history_days: int = Field(14, alias="HISTORY_DAYS", ge=0, le=365)
 
     @model_validator(mode="after")
     def _one_way(self) -> StorageSettings:
         if not self.connection.get_secret_value() and not self.table_uri:
             raise ValueError("AzureWebJobsStorage or AzureWebJobsStorage__tableServiceUri must be set")
-        _check_distinct({"PARKED_TABLE": self.parked_table, "STATE_TABLE": self.state_table}, "table")
+        names = {"PARKED_TABLE": self.parked_table, "STATE_TABLE": self.state_table}
+        _check_distinct(names, "table")
+        of_a_day = re.compile(rf"{self.history_tables}\d{{8}}", re.IGNORECASE)
+        for setting, name in names.items():
+            if of_a_day.fullmatch(name):  # it would be dropped as an old one
+                raise ValueError(f"{setting} names a table of HISTORY_TABLES; it needs one of its own")
         return self
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -36,12 +36,16 @@ _WORD = re.compile(r"[A-Za-z]{1,20}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What Marketo did with one record. `code` is empty unless it was skipped; `id` is 0 where none was given."""
+    """What Marketo did with one record. `code` is empty unless it was skipped; `id` is 0 where none was given.
+
+    `request_id`: of the call, which Marketo's support asks for.
+    """
 
     status: str
     id: int = 0
     code: str = ""
     message: str = ""
+    request_id: str = field(default="", compare=False, repr=False)
 
     @property
     def refused_fields(self) -> frozenset[str]:
@@ -100,22 +104,23 @@ def results(answer: Mapping[str, Any], action: str, bodies: Sequence[bytes]) -> 
         raise _unknown(RESULT_COUNT, message, writing=True, request=request)
     if any(row.get("seq", place) != place for place, row in enumerate(rows)):
         raise _unknown(UNKNOWN_ANSWER, "results in another order than their records", writing=True, request=request)
-    return [_result(row, STATUSES[action], body) for row, body in zip(rows, bodies, strict=True)]
+    return [_result(row, STATUSES[action], body, request) for row, body in zip(rows, bodies, strict=True)]
 
 
-def _result(row: Mapping[str, Any], statuses: Collection[str], body: bytes) -> Result:
+def _result(row: Mapping[str, Any], statuses: Collection[str], body: bytes, request: str) -> Result:
     """What happened to the record that was sent as `body`."""
     status, id_ = row.get("status"), number(row)
     if isinstance(status, str) and status in statuses:
-        return Result(status, id_)
+        return Result(status, id_, request_id=request)
     reasons = row.get("reasons")
     if status == "skipped" and _is_list_of_objects(reasons) and reasons:
         code = vendor_text.marketo_code(reasons[0].get("code"))
         message = vendor_text.marketo(code, str(reasons[0].get("message", "")), json.loads(body))
-        return Result("skipped", id_, code, message)
+        return Result("skipped", id_, code, message, request)
     word = str(status) if _WORD.fullmatch(str(status)) else "something else"
     message = "skipped without a reason" if status == "skipped" else f"its status is {word}, which is not documented"
-    return Result("skipped", id_, UNKNOWN_RESULT, f"Marketo does not say what became of the record: {message}")
+    told = f"Marketo does not say what became of the record: {message}"
+    return Result("skipped", id_, UNKNOWN_RESULT, told, request)
 
 
 def number(row: Mapping[str, Any]) -> int:

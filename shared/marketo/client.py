@@ -184,14 +184,17 @@ class MarketoClient(VendorClient):
         request = Request("POST", f"/rest/v1/{entity.path}/delete.json", _JSON, content, begin=begin)
         return answers.results(await self._call(request, deadline, tries), "delete", bodies)
 
-    async def merge(self, winner: int, losers: Sequence[int], *, deadline: float, begin: Begin) -> None:
+    async def merge(self, winner: int, losers: Sequence[int], *, deadline: float, begin: Begin) -> str:
         """Merge at most 25 persons into another one, by Marketo's ids: they are gone then. It cannot be undone.
+
+        Gives the id of the request.
 
         The content type is needed though there is no content: else Marketo refuses the call (612, lifecycle.md 3).
         """
         ids = ",".join(map(str, losers))
         path = f"/rest/v1/leads/{winner}/merge.json?leadIds={ids}"
-        await self._call(Request("POST", path, _JSON, b"", begin=begin), deadline, 1)
+        answer = await self._call(Request("POST", path, _JSON, b"", begin=begin), deadline, 1)
+        return vendor_text.request_id(answer.get("requestId"))
 
     async def probe_write(self, entity: Entity) -> None:
         """Find out whether records of this entity may be written, by an update of one that cannot exist.

@@ -27,6 +27,8 @@ RETRY_SECONDS = {
 NO_VALUE = frozenset({"NotAnAddress", "NotAWebAddress", "NotANumber", "NotADate", "OutOfRange", "TooLong"})
 #: A field of the company that a person is linked to: it is the company's to say.
 COMPANY_FIELD = "CompanyField"
+#: How a person that Marketo had was found: the contact's lead was qualified, or it has the row's e-mail address.
+QUALIFIED, SAME_ADDRESS = "qualified", "same_address"
 #: Until a record whose parent turned out to be missing after all is looked at again.
 RECHECK_SECONDS = 5.0
 
@@ -87,12 +89,18 @@ class Synced:
     `without`: parents that are not in Marketo; it was sent without the links to them, and is sent again when they are.
     `left_out`: fields that it was sent without, though the row has something for them.
     `anew`: Marketo may have lost it before, and with it the links to it (shared/sync/recreated.py).
+    For the history: `marketo_id`, 0 where Marketo gave none, `request_id` of the call; of an adopted person, how it was
+    `found_by` and the row that it `continues`: the lead before Qualify, or the deleted row whose person it was.
     """
 
     status: str
     without: tuple[Parent, ...] = ()
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     anew: bool = False
+    marketo_id: int = field(default=0, compare=False, repr=False)
+    request_id: str = field(default="", compare=False, repr=False)
+    found_by: str = field(default="", compare=False, repr=False)
+    continues: Parent | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +115,28 @@ class Removed:
     """The row is gone, and Marketo's record was dealt with as sync.toml says: it was deleted, flagged or unlinked.
 
     `reason` is the one for which it would have been skipped otherwise: Deleted, or RowGone.
+    For the history: Marketo's id of the record, of the person that it was merged `into`, and of the call.
     """
 
     action: str
     reason: str
+    marketo_id: str = field(default="", compare=False, repr=False)
+    into_marketo_id: int = field(default=0, compare=False, repr=False)
+    request_id: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Merged(Skipped):
-    """The row was merged into the `winner`, which is synced in its place. `action`: what became of Marketo's record."""
+    """The row was merged into the `winner`, which is synced in its place. `action`: what became of Marketo's record.
+
+    The others as in Removed.
+    """
 
     winner: Parent
     action: str = "kept"
+    marketo_id: str = field(default="", compare=False, repr=False)
+    into_marketo_id: int = field(default=0, compare=False, repr=False)
+    request_id: str = field(default="", compare=False, repr=False)
 
 
 #: The sync filter keeps the row out of Marketo, or has it left there as it is.
@@ -134,12 +152,16 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again in `after` seconds. Only a `counted` try uses up one of the record's attempts."""
+    """Try again in `after` seconds. Only a `counted` try uses up one of the record's attempts.
+
+    `request_id`: of the vendor's answer, for the history.
+    """
 
     after: float
     code: str
     message: str
     counted: bool = False
+    request_id: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +178,15 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Wrong for good: the record goes to dead-letters with the code and message of `source`."""
+    """Wrong for good: the record goes to dead-letters with the code and message of `source`.
+
+    `request_id`: of the vendor's answer, for the history.
+    """
 
     code: str
     message: str
     source: str = "msisync"
+    request_id: str = field(default="", compare=False, repr=False)
 
 
 Outcome = Synced | Removed | Skipped | Deferred | Retry | Later | Failed
@@ -173,29 +199,32 @@ def of_error(error: MsiSyncError, *, at_least: float = 0.0) -> Outcome:
     if not isinstance(error, VendorError):  # credentials or configuration: an operator must act, nothing is lost
         log.error("cannot_sync %s", error)
         return Retry(RETRY_SECONDS[Kind.CONFIGURATION], error.code, error.message)
+    request = error.request_id
     if error.kind is Kind.MISSING_PARENT or (error.kind is Kind.SPLIT and error.code == "611"):
-        return Retry(RECHECK_SECONDS, error.code, error.message, counted=True)
+        return Retry(RECHECK_SECONDS, error.code, error.message, counted=True, request_id=request)
     if error.kind is Kind.UNKNOWN:
-        return Retry(max(RETRY_SECONDS[Kind.TRANSIENT], at_least), error.code, error.message, counted=True)
+        after = max(RETRY_SECONDS[Kind.TRANSIENT], at_least)
+        return Retry(after, error.code, error.message, counted=True, request_id=request)
     if error.kind in RETRY_SECONDS:
         level = logging.ERROR if error.kind is Kind.CONFIGURATION else logging.WARNING
         log.log(level, "vendor_error system=%s %s request=%s", error.system, error, error.request_id)
-        return Retry(max(RETRY_SECONDS[error.kind], error.retry_after or 0, at_least), error.code, error.message)
-    return Failed(error.code, error.message, error.system)
+        after = max(RETRY_SECONDS[error.kind], error.retry_after or 0, at_least)
+        return Retry(after, error.code, error.message, request_id=request)
+    return Failed(error.code, error.message, error.system, request)
 
 
-def of_skip(code: str, message: str) -> Outcome:
+def of_skip(code: str, message: str, request_id: str = "") -> Outcome:
     """What the reason for which Marketo skipped one record means for it."""
     match marketo_record(code):
         case Kind.MISSING_PARENT:
-            return Retry(RECHECK_SECONDS, code, message, counted=True)
+            return Retry(RECHECK_SECONDS, code, message, counted=True, request_id=request_id)
         case Kind.TRANSIENT | Kind.SPLIT | Kind.UNKNOWN:
-            return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True)
+            return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True, request_id=request_id)
         case kind if kind is Kind.CONFIGURATION or code == "1006":  # a field that cannot be left out is not there
             log.error("marketo_configuration %s: %s", code, message)
-            return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True)
+            return Retry(RETRY_SECONDS[Kind.TRANSIENT], code, message, counted=True, request_id=request_id)
         case _:
-            return Failed(code, message, "marketo")
+            return Failed(code, message, "marketo", request_id)
 
 
 def of_company(name: str) -> LeftOut:

@@ -37,8 +37,9 @@ class Candidate:
     `write`: how it is sent; None: it is to be found out first whether Marketo has the person under another name.
     `origin`: of a contact, the lead that it was qualified from. `is_history`: of a lead, that it was qualified.
     `winner`: the row that goes on in its place, after a merge, or after Qualify into a contact that was there.
-    `marketo_id`: of the person that it adopts. `is_absent`: Marketo has no person with its key. `matches`: the persons
-    with its e-mail address, once they have been looked for. `is_part`: it has some fields only, and is not created.
+    `marketo_id`: of the person that it adopts; `found_by` and `continues` as in Synced. `is_absent`: Marketo has no
+    person with its key. `matches`: the persons with its e-mail address, once they have been looked for. `is_part`: it
+    has some fields only, and is not created.
     """
 
     records: list[Record]
@@ -58,6 +59,8 @@ class Candidate:
     winner: Parent | None = None
     is_history: bool = False
     marketo_id: int = 0
+    found_by: str = ""
+    continues: Parent | None = None
     is_absent: bool = False
     matches: list[Match] | None = None
     is_part: bool = False

@@ -240,7 +240,7 @@ class Removals(Upserts):
         if result.code == IN_USE:
             return self._in_use(entity, candidate, result)
         if result.code and result.code not in GONE:
-            return of_skip(result.code, result.message)
+            return of_skip(result.code, result.message, result.request_id)
         if not result.code:
             log.info(
                 "removed entity=%s action=%s table=%s id=%s marketo=%s correlation=%s",
@@ -250,16 +250,19 @@ class Removals(Upserts):
         if len(candidate.ids) > 1:
             return Retry(1, "SeveralWithTheKey", "Marketo has more records with this key; they follow one by one")
         gone_already = result.code and action != "deleted"
-        return Skipped(reason_of(gone)) if gone_already else Removed(action, reason_of(gone))
+        if gone_already:
+            return Skipped(reason_of(gone))
+        return Removed(action, reason_of(gone), candidate.ids[0], request_id=result.request_id)
 
     def _in_use(self, entity: Entity, candidate: Going, result: Result) -> Outcome:
         (gone,) = candidate.records
         if self.has_waited(gone):
-            return Failed(result.code, in_use_text(entity, gone, candidate.hanging), "marketo")
+            return Failed(result.code, in_use_text(entity, gone, candidate.hanging), "marketo", result.request_id)
         since = gone.parked_since or self.now()
         candidate.records[:] = [replace(gone, parked_since=since)]
         after = min(max((self.now() - since).total_seconds() / 4, SOONEST), LATEST)
-        return Retry(after, result.code, f"{result.message}; it is deleted as soon as nothing refers to it")
+        text = f"{result.message}; it is deleted as soon as nothing refers to it"
+        return Retry(after, result.code, text, request_id=result.request_id)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ..azure.service_bus import Bus, Outgoing, Properties
@@ -19,11 +19,12 @@ from ..model.record import MAX_RECORDS, Record, coalesce, encode, read, timestam
 from ..telemetry import spans
 from ..telemetry.redaction import described
 from ..transport import call_count
-from . import measures
+from . import history_steps, measures
 from .circuit_breaker import DATAVERSE, Circuits
 from .dependants import Dependants
 from .engine import Engine
 from .heartbeat import FUNCTIONS, TIMER, Note, unnoted
+from .history_log import History, nothing_kept
 from .incoming import MAX_BODY_BYTES, Incoming, Rejected, webhook
 from .left_out_rows import LeftOutRows
 from .marketo_cache import Known
@@ -56,6 +57,7 @@ class Pipeline:
     function runs. `delivered` hears when the broker took in the newest message of each batch, by its own clock.
     `versions`: what the engine notes, for the minute timer to tend.
     `tell_runs` hears what became of each batch's records, and how many calls of Marketo that took.
+    `history` keeps what happened to each record: after everything else, and nothing waits for it.
     """
 
     queues: QueueSettings
@@ -84,6 +86,7 @@ class Pipeline:
     versions: SyncedVersions | None = None
     delivered: Callable[[datetime], None] = lambda _: None
     tell_runs: Callable[[Sequence[tuple[Record, Outcome]], int], Awaitable[None]] | None = None
+    history: History = field(default_factory=nothing_kept)
 
     async def accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
         """Take a webhook in: (HTTP status, text). 202 means that the change is in the queue for good."""
@@ -117,7 +120,7 @@ class Pipeline:
         await self.bursts.adapt()
         routed = Routed()
         letters = []
-        seen: list[str] = []
+        seen: list[Record] = []
         echoes = 0
         deciding: list[tuple[Incoming, list[Record]]] = []
         for message in messages:
@@ -130,13 +133,14 @@ class Pipeline:
             else:
                 routed.add(record for record in found if record.table not in REFERENCE_TABLES)
                 routed.add_roles(opportunities)
-                seen += [record.correlation_id for record in found]
+                seen += found
                 if decides := [r for r in found if r.table in REFERENCE_TABLES and r.deciding]:
                     deciding.append((message, decides))
-        spans.correlate(seen)
+        spans.correlate(record.correlation_id for record in seen)
         windows = self.bursts.noticed(len(messages))
         await self.bus.send([*self._put_off(routed, windows), *self._work(routed, windows), *letters])
         await self._decided(deciding, windows)
+        self.history.add(history_steps.received(seen, self.now()))
         measures.refused(letters)
         log.info("routed notifications=%d refused=%d echoes=%d", len(messages), len(letters), echoes)
 
@@ -201,6 +205,7 @@ class Pipeline:
         if begun:
             await self._send_roles(begun, outcomes, windows)
         settled = await self.settler.settle(entity, outcomes, windows)
+        self.history.add(history_steps.settled(entity, settled, self.now()))
         await self.counts.add(entity_name, settled)
         await self.left_out.note(entity_name, settled)
         measures.settled(entity_name, settled, self.now())
@@ -266,6 +271,7 @@ class Pipeline:
         routed.add_roles(opportunities)
         await self.bus.send(self._work(routed, windows))
         await self._resend([record for record in records if record.table in REFERENCE_TABLES], windows)
+        self.history.add(history_steps.received(records, self.now(), "change tracking: no notification told of it"))
 
     async def release(self) -> None:
         """The safety net under the release that follows each parent's sync."""
@@ -284,6 +290,7 @@ class Pipeline:
                 raise
             except MsiSyncError as error:
                 log.warning("release_waits %s", error)
+            await self.history.drop_old()
 
     async def _check_parked(self) -> None:
         counts = await self.parking.check(self.marketo, self.known)

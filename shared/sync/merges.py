@@ -96,7 +96,7 @@ class Merges:
     async def _merge_into(self, batch: Batch, winner: Parent, losers: list[Candidate], ids: Mapping[str, int]) -> None:
         keys = [candidate.records[0].id for candidate in losers]
         persons = [ids[key] for key in keys]
-        await self.marketo.merge(
+        request = await self.marketo.merge(
             ids[winner.id], persons, deadline=batch.deadline, begin=partial(batch.sending.begin, keys)
         )
         batch.sending.ended(keys)
@@ -104,7 +104,9 @@ class Merges:
             self.known.forget(PERSON.name, key)
             log.info("merged id=%s marketo_id=%d into=%s marketo_id=%d", key, person, winner.id, ids[winner.id])
         metrics.record(metrics.REMOVED, len(keys), PERSON.name, "merged")
-        batch.decide((record for c in losers for record in c.records), Removed("merged", MERGED))
+        for candidate, person in zip(losers, persons, strict=True):
+            gone = Removed("merged", MERGED, str(person), ids[winner.id], request)
+            batch.decide(candidate.records, gone)
 
     async def _ids(self, keys: list[str]) -> dict[str, int]:
         ids: dict[str, int] = {}
@@ -146,8 +148,14 @@ def named(
 ) -> list[tuple[Record, Outcome]]:
     """The outcomes; those of rows that were merged away say which row goes on in their place."""
     return [
-        (record, Merged(MERGED, merged[record.key], outcome.action if isinstance(outcome, Removed) else "kept"))
+        (record, _named(outcome, merged[record.key]))
         if record.key in merged and isinstance(outcome, Skipped | Removed)
         else (record, outcome)
         for record, outcome in outcomes
     ]
+
+
+def _named(outcome: Skipped | Removed, winner: Parent) -> Merged:
+    if isinstance(outcome, Skipped):
+        return Merged(MERGED, winner)
+    return Merged(MERGED, winner, outcome.action, outcome.marketo_id, outcome.into_marketo_id, outcome.request_id)

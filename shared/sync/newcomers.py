@@ -23,7 +23,8 @@ from ..marketo.client import MAX_FILTER_VALUES, MarketoClient, Write
 from ..model.entities import PERSON_TABLES, Entity
 from ..model.errors import MarketoError
 from ..model.ids_and_times import is_guid
-from ..model.outcome import Failed, Skipped
+from ..model.outcome import QUALIFIED as OF_QUALIFIED_LEAD
+from ..model.outcome import SAME_ADDRESS, Failed, Parent, Skipped
 from ..model.record import Record
 from .batch import Batch, Candidate
 from .links import ORIGIN, origin_of
@@ -113,7 +114,8 @@ class Newcomers:
             person = persons.get(candidate.origin, 0)
             if person and person not in batch.taken:
                 self._known.forget(batch.entity.name, candidate.origin)
-                self._adopt(batch, candidate, person, "qualified")
+                lead = Parent(batch.entity.name, "lead", candidate.origin)
+                self._adopt(batch, candidate, person, OF_QUALIFIED_LEAD, lead)
 
     async def _look_for(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Find who has their e-mail addresses: each is asked for once, 300 at a time, whoever shares it."""
@@ -183,17 +185,21 @@ class Newcomers:
         elif isinstance(chosen, Failed):
             batch.decide(candidate.records, chosen)
         else:
+            before = None
             if chosen.key:
                 self._known.forget(batch.entity.name, chosen.key)
                 log.info("left_behind id=%s marketo_id=%d: its row is deleted", chosen.key, chosen.id)
-            self._adopt(batch, candidate, chosen.id, "same_address")
+                before = Parent(batch.entity.name, candidate.records[0].table, chosen.key)
+            self._adopt(batch, candidate, chosen.id, SAME_ADDRESS, before)
 
     @staticmethod
-    def _adopt(batch: Batch, candidate: Candidate, person: int, why: str) -> None:
+    def _adopt(batch: Batch, candidate: Candidate, person: int, found_by: str, before: Parent | None) -> None:
+        """Go on as this person, which was that of the row `before`, if it was anybody's."""
         batch.taken.add(person)
         candidate.write, candidate.marketo_id = Write.BY_ID, person
+        candidate.found_by, candidate.continues = found_by, before
         record = candidate.records[0]
-        log.info("adopts table=%s id=%s marketo_id=%d why=%s", record.table, record.id, person, why)
+        log.info("adopts table=%s id=%s marketo_id=%d why=%s", record.table, record.id, person, found_by)
 
 
 async def stood_for(

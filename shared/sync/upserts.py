@@ -166,7 +166,7 @@ class Upserts:
                     self.schema.forget()
             elif result.code == GONE_FIELD or marketo_record(result.code) is Kind.CONFIGURATION:
                 self.schema.forget()
-                error = MarketoError(result.code, result.message, kind=Kind.CONFIGURATION)
+                error = MarketoError(result.code, result.message, kind=Kind.CONFIGURATION, request_id=result.request_id)
                 misconfigured.append((candidate, error))
             else:
                 batch.decide(candidate.records, self._outcome(entity, candidate, result))
@@ -273,7 +273,8 @@ class Upserts:
         works = bool(found.stored)
         if not works and len(chunk) > FEW and error.kind in UNEXPLAINED:
             await self.circuits.open(batch.entity.name, error)  # it hits everything: Marketo is as good as away
-        later = Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=not works)
+        after = RETRY_SECONDS[Kind.TRANSIENT]
+        later = Retry(after, error.code, error.message, counted=not works, request_id=error.request_id)
         if works:
             await self._blame(batch, found.culprits, works=True)
         batch.decide((r for c, _ in found.culprits for r in c.records), later)
@@ -316,13 +317,17 @@ class Upserts:
         kind = marketo_record(result.code) if result.code else Kind.OK
         if kind is Kind.OK:
             self.known.add(entity.name, candidate.key, result.id)
-            status = "adopted" if candidate.write is Write.BY_ID else result.status
-            return Synced(status, candidate.unlinked, tuple(candidate.left_out))
+            adopted = candidate.write is Write.BY_ID
+            return Synced(
+                "adopted" if adopted else result.status, candidate.unlinked, tuple(candidate.left_out),
+                marketo_id=result.id, request_id=result.request_id,
+                found_by=candidate.found_by if adopted else "", continues=candidate.continues if adopted else None,
+            )  # fmt: skip
         if candidate.is_part and result.code in NOT_THERE:
             return NOT_IN_MARKETO
         if kind is Kind.MISSING_PARENT:
             self._forget_parents([candidate])
-        return of_skip(result.code, result.message)
+        return of_skip(result.code, result.message, result.request_id)
 
     def _forget_parents(self, candidates: list[Candidate]) -> None:
         for candidate in candidates:
@@ -350,4 +355,4 @@ def _of_culprit(candidate: Candidate, error: VendorError, *, works: bool) -> Out
         again = first_try or error.kind is Kind.MISSING_PARENT
     if again or isinstance(outcome, Failed):
         return outcome
-    return Failed(error.code, f"{error.message}; it spoils every call that it is in", "marketo")
+    return Failed(error.code, f"{error.message}; it spoils every call that it is in", "marketo", error.request_id)

@@ -106,10 +106,15 @@ DRIFT = Metric(
     ("kind",),
 )  # fmt: skip
 
+HISTORY = Metric(
+    "msisync.history", "counter", "{line}",
+    "Lines of the history: written, failed (tried again later), or lost for storage did not take them", ("result",),
+)  # fmt: skip
+
 METRICS = (
     RECORDS, LATENCY, WAITING, RETRIES, LEFT_OUT, REMOVED, DEAD_LETTERS, CALLS, PARKED, LINKED_LATER, PARKED_AGE,
     BUDGET_USED, BUDGET_ALLOWED, DAY_USED, DAY_ALLOWED, CIRCUIT_OPEN, WRITE_BACK, WRITE_BACK_AGE, RUN,
-    MISSED, DRIFT,
+    MISSED, DRIFT, HISTORY,
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,8 @@ from ..azure.shared_state import State
 from ..config.settings import QueueSettings
 from ..model.record import MAX_RECORDS, Record, encode
 from ..sync import gone_persons
+from ..sync.history import Line, Step, What
+from ..sync.history_log import History, nothing_kept
 from ..sync.routing import chunked
 from .plan import PERSON
 from .rows import Rows
@@ -42,6 +44,7 @@ class ByHand:
     tables: Sequence[str]
     creates: bool
     now: Callable[[], datetime]
+    history: History = field(default_factory=nothing_kept)
 
     async def gone(self, losers: Collection[str], deleted: Collection[str]) -> None:
         """These of Marketo's ids lead to nobody any more: their persons were merged into others, or deleted."""
@@ -58,6 +61,10 @@ class ByHand:
             log.info("merged_in_marketo table=%s id=%s marketo_id=%s", table, guid, left[guid])
         # Their children follow: the roles of a person have its id.
         await self._sync(Record(table, guid, self.now(), filter_changed=True) for table, guid in found)
+        self.history.add(
+            Line(table, guid, self.now(), [Step(What.MERGED_IN_MARKETO, {"marketo_id": left[guid]})])
+            for table, guid in found
+        )
 
     async def missing(self, table: str, ids: Sequence[str]) -> None:
         """These rows have no person."""

@@ -98,6 +98,10 @@ class DueRows:
         due = self._rows.get(update.key)
         return due is not None and due.digest == digest(update) and (due.dead or not due.is_ready(self.now()))
 
+    def is_dead(self, key: Key) -> bool:
+        """Whether the row is a dead letter, and left alone."""
+        return key in self._rows and self._rows[key].dead
+
     async def done(self, key: Key) -> None:
         """The row has the values, or is gone."""
         if self._rows.pop(key, None):

@@ -22,6 +22,7 @@ from ..model.entities import PERSON_TABLES
 from ..model.errors import DataverseError, MarketoError, MsiSyncError, UnavailableError
 from ..model.record import timestamp
 from ..sync import measures
+from ..sync.history_log import History, nothing_kept
 from ..sync.routing import chunked
 from ..sync.sole_run import LeaseLostError, SoleRun
 from ..telemetry.redaction import without_values
@@ -70,14 +71,16 @@ class WriteBack:
     time_budget: float
     drift: DriftCount | None = None
     dry_run: bool = False
+    history: History = field(default_factory=nothing_kept)
     on_progress: Callable[[Run], None] = lambda _: None
     _writer: Writer = field(init=False)
     _deadline: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._writer = Writer(
-            plans=self.plans, rows=self.rows, due=self.due, dry_run=self.dry_run, on_progress=self.on_progress
-        )
+            plans=self.plans, rows=self.rows, due=self.due, dry_run=self.dry_run, on_progress=self.on_progress,
+            history=self.history, now=self.now,
+        )  # fmt: skip
 
     # -- what is asked for --------------------------------------------------------------------------------------
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from ..dataverse.client import Row
+from ..sync.history import Line, Step, What
+from ..sync.history_log import History
 from .due import DueRows
 from .persons import Values
 from .plan import Plan, Plans
 from .results import Run
-from .rows import Key, Rows, Update
+from .rows import Key, Rows, Update, Written
 from .values import differences
 
 log = logging.getLogger(__name__)
@@ -26,6 +29,8 @@ class Writer:
     due: DueRows
     dry_run: bool
     on_progress: Callable[[Run], None]
+    history: History
+    now: Callable[[], datetime]
 
     def columns(self, plan: Plan) -> dict[str, frozenset[str]]:
         """What is read of each table: the columns to compare, and those that decide whether a row is synced."""
@@ -91,8 +96,21 @@ class Writer:
             run.refuse(update.table, update.id, error.code, error.message)
         await self.due.failed(written.refused)
         await self._forget(update.key for update in (*written.done, *written.gone))
+        self.history.add(self._lines(written))
         if written.error:
             raise written.error
+
+    def _lines(self, written: Written) -> Iterator[Line]:
+        """What the history says of it: names of columns, no values."""
+        now = self.now()
+        for update in written.done:
+            yield Line(*update.key, now, [Step(What.WRITTEN_BACK, {"columns": sorted(update.values)})])
+        for update, error in written.refused:
+            facts = {"code": error.code, "columns": sorted(update.values)}
+            steps = [Step(What.NOT_WRITTEN_BACK, facts)]
+            if self.due.is_dead(update.key):
+                steps.append(Step(What.DEAD_LETTERED, {"code": error.code, "system": error.system}))
+            yield Line(*update.key, now, steps, request_id=error.request_id)
 
     async def _forget(self, keys: Iterable[Key]) -> None:
         """These rows are as they should be, gone, or not to be written: no more tries."""

@@ -17,6 +17,7 @@ PARSER = parser()
 #: What a command cannot do without, where a page names the command alone.
 NEEDED = {
     "show person": ("someone@contoso.example",),
+    "history": ("someone@contoso.example",),
     "link": ("contact", "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d", "7"),
     "quick-sync": ("contact", "--fields", "city"),
     "dead-letters show": ("dead-letters/17",),

@@ -1,0 +1,132 @@
+"""`msisync history`: what happened to a record and when, as the app and operators have noted it.
+
+The history has ids alone. So for an e-mail address, Dynamics and Marketo say first whose it is. `past_of` is what the
+other commands and the console ask.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+
+from ..azure.errors import storage_within
+from ..model.entities import PERSON
+from ..model.ids_and_times import as_guid
+from ..sync import history_log
+from ..sync.history import Event
+from ..sync.history_log import Past
+from .command import Command, Exit, Result, option, options, positive_number
+from .context import Context
+from .output import say
+from .show.dynamics import Dynamics
+
+#: How long an operator waits for a storage that does not answer.
+ANSWER_SECONDS = 15.0
+LIMIT = 100
+
+_MORE = """\
+What is known of it: when changes were received, what was sent to Marketo, for whom it was parked, refusals, retries,
+dead letters, merges and deletions, and what was written back; with the ids that the logs of
+Dynamics and Marketo have. No values: names, codes and ids only. Any record's id will do, also of one that is deleted.
+
+It is kept for HISTORY_DAYS days. A line may be missing: the sync never waits for the history.
+
+Exit codes: 0 shown; 1 nothing is known of it; 2 nobody has the address, or storage cannot be reached.
+Next: msisync show person <id> says where a person stands now"""
+
+
+async def run(context: Context, given: Namespace, progress: Console) -> Result:
+    """Show it. Raises MsiSyncError when storage, or for an address Dynamics or Marketo, does not answer."""
+    with progress.status("Looking"):
+        ids = await ids_of(context, given.record)
+        past = await past_of(context, ids)
+    events = past.events[-given.limit :]
+    data = {
+        "query": given.record,
+        "records": ids,
+        "days": past.days,
+        "since": past.since.isoformat() if past.since else None,
+        "events": [event.as_json() for event in events],
+        "more": len(past.events) - len(events),
+        "nothing_because": _why_nothing(given.record, ids, past),
+    }
+    found = Exit.OK if events else Exit.ATTENTION if ids else Exit.FAILED
+    return Result(found, data, lambda console: _show(console, events, data))
+
+
+async def past_of(context: Context, ids: Collection[str]) -> Past:
+    """What happened to the rows with these ids. Raises StorageUnavailableError.
+
+    Costs a request to storage, and for each id one for each day that is kept.
+    """
+    async with storage_within(ANSWER_SECONDS):
+        days = context.settings.storage.history_days
+        return await history_log.read(context.history_tables, ids, days=days, now=datetime.now(UTC))
+
+
+async def ids_of(context: Context, query: str) -> list[str]:
+    """The id itself, or those of the leads and contacts with this address, in Dynamics or, as keys, in Marketo."""
+    if guid := as_guid(query):
+        return [guid]
+    dynamics = Dynamics(context.dataverse, context.metadata, context.config)
+    found = [person.subject.id for person in await dynamics.find(query)]
+    key = context.marketo.key_of(PERSON)
+    persons = await context.marketo.read(PERSON, "email", [query], ("id", "email", key))
+    found += [guid for person in persons if (guid := as_guid(str(person.get(key) or "")))]
+    return list(dict.fromkeys(found))
+
+
+def lines_of(event: Event) -> Iterator[str]:
+    """An event for people: when it was, here and in UTC, what it was; then the ids that other logs have."""
+    local, utc = event.at.astimezone(), event.at.astimezone(UTC)
+    when = (
+        f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+        if local.utcoffset() == utc.utcoffset()
+        else (f"{local:%Y-%m-%d %H:%M:%S} ({utc:%Y-%m-%d %H:%M:%S} UTC)")
+    )
+    yield f"{when}  {event.text}{f', by {event.by}' if event.by else ''}"
+    named = {"correlation": event.correlation_id, "request": event.request_id, "run": event.run}
+    if ids := ", ".join(f"{name} {id_}" for name, id_ in named.items() if id_):
+        yield f"    {ids}"
+
+
+def _why_nothing(query: str, ids: list[str], past: Past) -> str:
+    if ids:
+        return past.why_nothing
+    return f"No lead or contact, and no person of Marketo with a Dynamics id, has the address {query}; give the id."
+
+
+def _show(console: Console, events: list[Event], data: dict[str, Any]) -> None:
+    for id_ in data["records"]:
+        of_record = [event for event in events if event.id == id_]
+        if of_record:
+            console.print(f"[bold]{of_record[-1].table} {id_}[/]")
+        for event in of_record:
+            for line in lines_of(event):
+                say(console, f"  {line}")
+    if data["more"]:
+        say(console, f"{data['more']:,} earlier ones are not shown; see --limit")
+    if data["nothing_because"]:
+        say(console, data["nothing_because"], "yellow")
+
+
+def _record(text: str) -> str:
+    if not as_guid(text) and "@" not in text:
+        raise ArgumentTypeError(f"{text!r} is neither a GUID nor an e-mail address")
+    return text.strip()
+
+
+COMMAND = Command(
+    "history",
+    "show what happened to a record, and when",
+    _MORE,
+    run,
+    options(
+        option("record", type=_record, help="GUID of any row that is synced, or a person's e-mail address"),
+        option("--limit", type=positive_number, default=LIMIT, metavar="N", help=f"the last N events; default {LIMIT}"),
+    ),
+)

@@ -1,0 +1,196 @@
+"""What happened to a record and when: kept for some days beside what is written anyway, and never needed to sync.
+
+A `Line` is what one invocation, or one act of an operator, did with one record: its steps, each of a closed set, with
+names, codes and ids. No value of a column is in it. It is one row of Table Storage (shared/azure/history_tables.py).
+This module is pure; shared/sync/history_log.py writes and reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from ..azure.history_tables import Row
+from ..model.record import timestamp
+
+
+class What(StrEnum):
+    """Everything that can happen to a record."""
+
+    RECEIVED = "received"
+    RELEASED = "released"
+    PARKED = "parked"
+    CREATED = "created"
+    UPDATED = "updated"
+    ADOPTED = "adopted"
+    CONTINUED = "continued"
+    UNCHANGED = "unchanged"
+    COVERED = "covered"
+    SKIPPED = "skipped"
+    RETRIED = "retried"
+    DEAD_LETTERED = "dead_lettered"
+    DELETED = "deleted"
+    FLAGGED = "flagged"
+    UNLINKED = "unlinked"
+    MERGED = "merged"
+    TOOK_OVER = "took_over"
+    LEFT_BEHIND = "left_behind"
+    ROLE_DELETED = "role_deleted"
+    MERGED_IN_MARKETO = "merged_in_marketo"
+    WRITTEN_BACK = "written_back"
+    NOT_WRITTEN_BACK = "not_written_back"
+    RESYNC = "resync"
+    REPLAY = "replay"
+    DISCARD = "discard"
+    LINK = "link"
+    LET_GO = "let_go"
+
+
+#: What people read, and after it what is known of it: a phrase for each of its facts.
+TEXTS: dict[What, str] = {
+    What.RECEIVED: "received",
+    What.RELEASED: "released: what it waited for is there, or will not come",
+    What.PARKED: "parked",
+    What.CREATED: "created in Marketo",
+    What.UPDATED: "updated in Marketo",
+    What.ADOPTED: "went on as a person that Marketo had",
+    What.CONTINUED: "its contact went on as its person in Marketo",
+    What.UNCHANGED: "Marketo had it already",
+    What.COVERED: "covered: a later read of its row was sent a moment before",
+    What.SKIPPED: "not sent",
+    What.RETRIED: "to be tried again",
+    What.DEAD_LETTERED: "became a dead letter",
+    What.DELETED: "deleted in Marketo",
+    What.FLAGGED: "flagged as deleted in Marketo",
+    What.UNLINKED: "unlinked in Marketo",
+    What.MERGED: "its row was merged into another one",
+    What.TOOK_OVER: "another row was merged into it",
+    What.LEFT_BEHIND: "its person in Marketo went to another row, for this one was deleted",
+    What.ROLE_DELETED: "a role of it was deleted in Marketo",
+    What.MERGED_IN_MARKETO: "another person was merged into its person, by hand in Marketo",
+    What.WRITTEN_BACK: "Sales Insight's fields were written back to Dynamics",
+    What.NOT_WRITTEN_BACK: "Dynamics refused Sales Insight's fields",
+    What.RESYNC: "sent by msisync resync",
+    What.REPLAY: "its dead letter was replayed",
+    What.DISCARD: "its dead letter was discarded",
+    What.LINK: "linked to a person of Marketo by msisync link",
+    What.LET_GO: "its deletion was released from the brake",
+}
+PHRASES: dict[str, str] = {
+    "via": "by {}",
+    "operation": "{}",
+    "since": "in the queue since {}",
+    "requested": "asked for by a record that waits for it",
+    "replays": "after replay {}",
+    "waits_for": "waits for {}",
+    "marketo_id": "Marketo id {}",
+    "found_by": "found by {}",
+    "from_row": "from {}",
+    "into": "into {}",
+    "into_marketo_id": "Marketo id {}",
+    "action": "its record in Marketo was {}",
+    "reason": "{}",
+    "code": "{}",
+    "system": "said by {}",
+    "after": "in {} s",
+    "attempt": "counted tries: {}",
+    "only": "only the fields {}",
+    "left_out": "without the fields {}",
+    "without": "without the links to {}",
+    "columns": "columns {}",
+}
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened. `facts`: names, codes and ids, by the names of PHRASES."""
+
+    what: What
+    facts: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What happened to a record in one invocation.
+
+    `entity`: as which it was synced, where that is not its table's own: an opportunity stands for its roles.
+    `request_id`: Marketo's, or the Dataverse call's. `run`: of which initial sync or the like it was a part. `by`: the
+    operator whose act it was.
+    """
+
+    table: str
+    id: str
+    at: datetime
+    steps: Sequence[Step]
+    entity: str = ""
+    correlation_id: str = ""
+    request_id: str = ""
+    run: str = ""
+    by: str = ""
+
+    def row(self) -> Row:
+        """As it is stored; what is empty is left out."""
+        more = {"entity": self.entity, "correlation": self.correlation_id, "request": self.request_id}
+        more |= {"run": self.run, "by": self.by}
+        steps = [{"what": step.what, **step.facts} for step in self.steps]
+        value = {"table": self.table, "steps": steps, **{name: text for name, text in more.items() if text}}
+        return Row(self.id, self.at, json.dumps(value, separators=(",", ":")))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A step as it is read. `what` is the name of a What, or of one that a newer version knows."""
+
+    at: datetime
+    table: str
+    id: str
+    what: str
+    facts: Facts
+    entity: str = ""
+    correlation_id: str = ""
+    request_id: str = ""
+    run: str = ""
+    by: str = ""
+
+    @property
+    def text(self) -> str:
+        """A sentence for people, without the time."""
+        known = self.what in What.__members__.values()
+        head = TEXTS[What(self.what)] if known else self.what
+        told = [PHRASES[name].format(_words(value)) for name, value in self.facts.items() if name in PHRASES]
+        roles = "roles: " if self.entity and self.entity != self.table else ""
+        return f"{roles}{head}{'; ' if ': ' in head else ': '}{'; '.join(told)}" if told else f"{roles}{head}"
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json` and the console's pages; what is empty is there as well."""
+        return {
+            "at": timestamp(self.at), "what": self.what, "text": self.text, "table": self.table, "id": self.id,
+            "facts": dict(self.facts), "correlation_id": self.correlation_id, "request_id": self.request_id,
+            "run": self.run, "by": self.by,
+        }  # fmt: skip
+
+
+def events_of(rows: Iterable[Row]) -> list[Event]:
+    """The steps of these rows, the oldest first. A row that cannot be read is left out."""
+    return [event for row in sorted(rows, key=lambda row: row.at) for event in _events(row)]
+
+
+def _events(row: Row) -> Iterator[Event]:
+    try:
+        value = json.loads(row.text)
+        table, steps = str(value["table"]), [dict(step) for step in value["steps"]]
+        whats = [str(step.pop("what")) for step in steps]
+    except (ValueError, TypeError, KeyError):
+        return
+    more = [str(value.get(name, "")) for name in ("entity", "correlation", "request", "run", "by")]
+    for what, facts in zip(whats, steps, strict=True):
+        yield Event(row.at, table, row.id, what, facts, *more)
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,153 @@
+"""`msisync history`: whose history it is, what is shown of it, and why there may be none."""
+
+from argparse import Namespace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shared.cli import history
+from shared.cli.command import Exit, Result
+from shared.cli.history import lines_of
+from shared.cli.main import parser
+from shared.cli.output import Console
+from shared.cli.parsing import UsageError
+from shared.cli.show.facts import Person, Subject
+from shared.model.errors import StorageUnavailableError
+from shared.sync.history import Line, Step, What
+from tests.support.commands import shown
+from tests.support.history import NOON, Kept
+from tests.support.values import guid
+
+CONTACT, LEAD = guid(1), guid(2)
+
+
+class World:
+    """Storage, and the two systems that know whose address it is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.kept = Kept()
+        self.days = 14
+        self.in_dynamics: list[str] = []
+        self.in_marketo: list[dict[str, Any]] = []
+        itself = self
+
+        class Dynamics:
+            def __init__(self, *_: Any) -> None: ...
+
+            async def find(self, _: str) -> list[Person]:
+                return [Person(Subject("contact", id_)) for id_ in itself.in_dynamics]
+
+        class Now(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]  # a datetime is enough
+                return itself.kept.now.astimezone(tz)
+
+        monkeypatch.setattr(history, "Dynamics", Dynamics)
+        monkeypatch.setattr(history, "datetime", Now)
+
+    def key_of(self, _: Any) -> str:
+        return "externalPersonId"
+
+    async def read(self, *_: Any) -> list[dict[str, Any]]:
+        return self.in_marketo
+
+    async def run(self, line: str) -> tuple[Result, str]:
+        storage = SimpleNamespace(storage=SimpleNamespace(history_days=self.days))
+        context: Any = SimpleNamespace(
+            settings=storage, history_tables=self.kept.tables, dataverse=None, metadata=None, config=None, marketo=self
+        )
+        given: Namespace = parser().parse_args(["history", *line.split()])
+        result = await history.run(context, given, Console(quiet=True))
+        return result, shown(result)
+
+    async def happened(self, *whats: What, id_: str = CONTACT, **more: Any) -> None:
+        self.kept.history.add(
+            Line("contact", id_, NOON + timedelta(seconds=n), [Step(what)], **more) for n, what in enumerate(whats)
+        )
+        await self.kept.events()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+async def test_what_happened_is_shown_the_newest_last(world: World) -> None:
+    await world.happened(What.RECEIVED, What.CREATED, correlation_id="c-1")
+    result, text = await world.run(CONTACT)
+    assert result.exit is Exit.OK
+    first, second, _, third, _ = text.splitlines()
+    assert first == f"contact {CONTACT}"
+    assert second.endswith("received")
+    assert third.endswith("created in Marketo")
+    assert "correlation c-1" in text
+
+
+async def test_the_time_is_that_of_the_reader_and_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time  # noqa: PLC0415  (the zone of this process is turned)
+
+    event = next(iter((await _events()).values()))
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    here = next(lines_of(event))
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert here.startswith("2026-03-04 13:00:00 (2026-03-04 12:00:00 UTC)  ")
+    assert next(lines_of(event)).startswith("2026-03-04 12:00:00 UTC  ")
+
+
+async def _events() -> dict[str, Any]:
+    kept = Kept()
+    kept.history.add([Line("contact", CONTACT, NOON, [Step(What.UPDATED)])])
+    return {event.id: event for event in await kept.events()}
+
+
+async def test_an_operator_is_named(world: World) -> None:
+    await world.happened(What.REPLAY, by="ada")
+    assert "its dead letter was replayed, by ada" in (await world.run(CONTACT))[1]
+
+
+async def test_an_address_leads_to_every_row_that_either_system_has(world: World) -> None:
+    world.in_dynamics = [CONTACT]
+    world.in_marketo = [{"id": 1, "externalPersonId": LEAD.upper()}, {"id": 2, "externalPersonId": None}]
+    await world.happened(What.UPDATED)
+    await world.happened(What.DELETED, id_=LEAD)
+    result, text = await world.run("ada@example.com")
+    assert result.data["records"] == [CONTACT, LEAD]
+    assert text.index(CONTACT) < text.index(LEAD)
+
+
+async def test_an_address_that_nobody_has(world: World) -> None:
+    result, text = await world.run("ada@example.com")
+    assert result.exit is Exit.FAILED
+    assert "give the id" in text
+
+
+async def test_only_the_last_ones_and_how_many_there_are_before(world: World) -> None:
+    await world.happened(*[What.UPDATED] * 5, What.DELETED)
+    result, text = await world.run(f"{CONTACT} --limit 2")
+    assert [event["what"] for event in result.data["events"]] == ["updated", "deleted"]
+    assert "4 earlier ones are not shown" in text
+
+
+async def test_nothing_is_known_and_why(world: World) -> None:
+    await world.happened(What.UPDATED, id_=LEAD)
+    result, text = await world.run(CONTACT)
+    assert result.exit is Exit.ATTENTION
+    assert text.startswith("Nothing has happened to it since 2026-03-04.")
+    world.days = 0
+    assert "The history is off" in (await world.run(CONTACT))[1]
+
+
+async def test_storage_that_is_away_is_an_error_and_not_an_empty_history(world: World) -> None:
+    world.kept.tables.away = StorageUnavailableError("ServiceRequestError")
+    with pytest.raises(StorageUnavailableError):
+        await world.run(CONTACT)
+
+
+def test_what_is_neither_an_id_nor_an_address_is_refused() -> None:
+    with pytest.raises(UsageError) as stopped:
+        parser().parse_args(["history", "Ada"])
+    assert "neither a GUID nor an e-mail address" in stopped.value.message
