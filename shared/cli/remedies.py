@@ -11,6 +11,9 @@ DISCARD = "msisync dead-letters discard"
 APP_SILENT = "see that the function app runs; docs/troubleshooting.md#app-silent"
 RELEASE = "msisync lifecycle release"
 
+#: Replayed this often without success: once more hardly helps, and is to be asked for.
+OFTEN = 3
+
 #: What is to be fixed before the replay, by code; other codes by their kind.
 _FIXES = {
     "RowHidden": "give a security role of the sync user Read on the table, for the whole organisation",
@@ -49,12 +52,15 @@ _NO_REPLAY = {
 }
 
 
-def remedy(code: str, system: str, selection: str) -> str:
-    """What to do next, with the command. `selection` picks the dead letter: "--id ..." or the like."""
+def remedy(code: str, system: str, selection: str, *, replays: int = 0) -> str:
+    """What to do next, with the command. `selection` picks the dead letter: "--id ..." or the like.
+
+    `replays`: how often it was replayed.
+    """
     if code == BRAKE:
         return f"see whether so many rows were to be deleted in Dynamics; then {RELEASE} ENTITY --apply"
     if code in _NO_REPLAY:
         return f"{_NO_REPLAY[code]}, then {DISCARD} {selection} --apply"
     kind = marketo_record(code) if system == "marketo" else Kind.PERMANENT
     fix = _FIXES.get(code) or _FIXES_BY_KIND.get(kind, "correct the row in Dynamics")
-    return f"{fix}, then {REPLAY} {selection} --apply"
+    return f"{fix}, then {REPLAY} {selection}{' --again' if replays >= OFTEN else ''} --apply"

@@ -10,6 +10,7 @@ import pytest
 
 from emulators.marketo.objects import LEADS
 from local.harness import Made, Rows, System, eventually
+from local.harness.commands import run_here
 from local.harness.showing import run, settings_of, show, show_all, way_to
 
 MARKETO_CALLS = 10
@@ -96,12 +97,42 @@ async def test_what_differs_in_marketo_is_named(system: System, rows: Rows) -> N
     renamed.values["internalemailaddress"] = "new.address@contoso.example"
     await system.seed(rows)
     first, second, third, fourth = await show_all(system, by_hand, unlinked, tab, untied)
-    assert {(each.exit, each.code) for each in (first, second, third, fourth)} == {(2, "Differs")}
+    assert {(each.exit, each.code) for each in (first, second, third)} == {(2, "Differs")}
     assert first.differences == {"email": (by_hand.values["emailaddress1"], "other@customer.example")}
     assert second.differences == {"externalCompanyId": (account.id, None)}
     assert list(third.differences) == ["sales person's email"]
     assert third.differences["sales person's email"][0] == "new.address@contoso.example"
+    assert third.data["verdict"]["remedy"].startswith(f"msisync resync systemuser {renamed.id}")
     assert list(fourth.differences) == [f"role Champion in {deal.values['name']}"]
+    assert (fourth.exit, fourth.code) == (1, "RoleMissing")
+    assert fourth.data["verdict"]["remedy"].startswith("msisync resync opportunity_role ")
+
+
+async def test_an_opportunity_that_was_never_sent_is_named_with_the_command_that_sends_it(
+    system: System, rows: Rows
+) -> None:
+    seller = rows.user()
+    account = rows.account(seller)
+    contact = rows.contact(account, seller)
+    await system.save(rows, contact)
+    await system.synced(contact)
+    await system.broker.idle()
+    deal = rows.opportunity(account, seller)
+    tie = rows.connection(deal, contact, "Influencer")
+    await system.seed(rows)
+    shown = await show(system, contact.id)
+    assert (shown.exit, shown.code) == (1, "RoleMissing")
+    assert f"opportunity {deal.values['name']} ({deal.id}) was not sent yet" in shown.sentence
+    (known,) = shown.data["opportunities"]
+    assert (known["id"], known["in_marketo"]) == (deal.id, 0)
+    words = shown.data["verdict"]["remedy"].split()
+    (role,) = shown.person["roles"]
+    assert {tie.id, words[3]} <= {id_ for _, id_ in role["rows"]}  # of a connection's two rows, either does
+    assert words == ["msisync", "resync", "opportunity_role", words[3]]
+    ended = await run_here(system.stack.settings_file, *words[1:])
+    assert ended.code == 0, ended
+    await system.has_roles(deal, (contact, "Influencer"))
+    assert (await show(system, contact.id)).code == "Synced"
 
 
 async def test_persons_that_are_not_in_marketo_and_why(system: System, rows: Rows) -> None:
@@ -141,7 +172,7 @@ async def test_persons_that_are_not_in_marketo_and_why(system: System, rows: Row
             lambda: show(system, unannounced.id), lambda shown: shown.code == "NotInMarketo", what="the verdict"
         )
     assert never.exit == 2
-    assert "msisync doctor" in never.data["verdict"]["remedy"]
+    assert never.data["verdict"]["remedy"].startswith(f"msisync resync lead {unannounced.id}")
     assert (again.exit, again.code) == (1, "Retrying")
     (waiting,) = again.person["subject"]["waiting"]
     assert (waiting["queue"], waiting["attempt"], waiting["due"] is not None) == ("persons", 1, True)

@@ -88,11 +88,12 @@ async def test_a_queue_that_cannot_be_looked_into_is_counted_instead(stopped: Sy
     finally:
         await system.broker.set_status("person", "Active")
     assert empty.code == "NotInMarketo"
-    for shown, why in ((busy, "working on it"), (disabled, "receiving is disabled")):
-        assert (shown.exit, shown.code) == (1, "Queued"), (shown.sentence, shown.data["not_looked_at"])
+    for shown, code, why in ((busy, "Queued", "working on it"), (disabled, "Paused", "persons is paused")):
+        assert (shown.exit, shown.code) == (1, code), (shown.sentence, shown.data["not_looked_at"])
         assert why in shown.sentence
         (unseen,) = [each for each in shown.data["not_looked_at"] if each["queue"] == "persons"]
         assert (unseen["active"], unseen["scheduled"]) == (1, 0)
+    assert disabled.data["verdict"]["remedy"] == "msisync resume person"
     await system.stack.start_functions()
     await system.synced(lead)
 

@@ -59,7 +59,8 @@ class DeadLetter:
     @property
     def remedy(self) -> str:
         """What to do next."""
-        return remedy(self.code, self.system, quoted(["--id", self.ids[0][1]] if self.ids else ["--code", self.code]))
+        selection = quoted(["--id", self.ids[0][1]] if self.ids else ["--code", self.code])
+        return remedy(self.code, self.system, selection, replays=self.replays)
 
 
 def places(queues: QueueSettings) -> list[Place]:

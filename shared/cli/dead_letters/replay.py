@@ -19,10 +19,11 @@ from ..command import Exit, Result
 from ..context import Context
 from ..invocation import again
 from ..output import progress_bar, say
+from ..remedies import OFTEN
 from .archive import letters_in
 from .look import fits, look
 from .move import MAX_HELD, Mover, Prepare, Tally, send
-from .resend import OFTEN, Stamp, refusal, resend
+from .resend import Stamp, refusal, resend
 from .selection import Selection
 from .text import group_json, show_groups, show_unseen
 

@@ -16,8 +16,6 @@ from ...model.record import Record, decode, encode, timestamp
 from ...sync.routing import Refusal
 from .letter import DeadLetter
 
-#: Replayed this often without success: once more hardly helps.
-OFTEN = 3
 #: Not about the message that is sent: why it lay there, and that the app has brought it back once.
 _DROPPED = BROKERS_OWN | {BROUGHT_BACK}
 

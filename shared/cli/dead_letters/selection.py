@@ -10,9 +10,8 @@ from datetime import datetime
 from ...sync.routing import Refusal
 from ..invocation import quoted
 from ..peek import Place
-from ..remedies import remedy
+from ..remedies import OFTEN, remedy
 from .letter import DeadLetter
-from .resend import OFTEN
 
 #: Groups that are distinguished; more than that, and codes are not codes.
 MAX_GROUPS = 1000

@@ -7,13 +7,13 @@ only. What is asked first is what a record leaves first, so that a record on the
 from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
 
-from ...model.entities import PERSON
+from ...model.entities import OPPORTUNITY, OPPORTUNITY_ROLE, PERSON
 from ...model.errors import MsiSyncError
 from ...model.ids_and_times import as_guid
 from ..command import Command, Result, option, options, positive_number
@@ -32,7 +32,7 @@ _MORE = """\
 Shows personal data. Looks into the queues without taking anything: of a session queue, only while the app does not
 work on it. Spends at most 10 Marketo calls.
 
-Exit codes: 0 synced, or excluded by the filter; 1 on its way; 2 stuck, or not found.
+Exit codes: 0 synced, or excluded by the filter; 1 on its way, or a role was not sent; 2 stuck, or not found.
 Next: the verdict says what to do. If many records are stuck, begin with: msisync doctor"""
 
 
@@ -50,22 +50,31 @@ async def find_out(context: Context, query: str, max_messages: int, progress: Co
     config, burst = context.config, timedelta(seconds=context.settings.sync.burst_window)
     search = Search(burst=burst, lifecycle=config.lifecycle)
     dynamics = Dynamics(context.dataverse, context.metadata, config)
+    waiting = storage.ParkedRows(context.settings.storage, context.parked_table)
     with progress.status("Asking Dynamics"):
         found = await _asked(search, "Dynamics", dynamics.find(query))
         guid = as_guid(query)
         stranger = Subject("", guid, "" if guid else query, exists=None if found is None else False)
         search.persons = found or [Person(stranger)]
+        await _asked(search, "Dynamics", roles.look(dynamics, config, search))
         await _asked(search, "Dynamics", dynamics.relate(search))
-        await _asked(search, "Dynamics", roles.look(dynamics, config, search.persons))
     with progress.status("Asking Table Storage"):
-        waiting = storage.ParkedRows(context.settings.storage, context.parked_table)
+        schedule = context.environment.get("RELEASE_SCHEDULE", "")
         await _asked(search, "Table Storage", storage.look_at_parked(waiting, search))
         await _asked(search, "Table Storage", storage.look_at_left_out(context.state, search))
+        await _asked(search, "Table Storage", storage.look_at_app(context.state, context.budget, search, schedule))
+    entities = _entities(search)
     with progress.status("Looking into the queues"):
-        await queues.look(context, search, _entities(search), max_messages)
+        await queues.look(context, search, entities, max_messages)
     with progress.status("Asking Marketo"):
         looking = marketo.look(context.marketo, context.schema, config.tables.keys(), search, query)
         await _asked(search, "Marketo", looking)
+    if missing := {role.opportunity for role in search.missing}:
+        with progress.status("Looking for the opportunities"):
+            await _asked(search, "Table Storage", storage.look_at_deals(waiting, search, missing))
+            further = {OPPORTUNITY.name, OPPORTUNITY_ROLE.name, *_waited_for(search.deals.values())} - entities
+            await queues.look_further(context, search, further, max_messages)
+    await _asked(search, "Marketo", marketo.compare(context.marketo, search))
     return search
 
 
@@ -80,9 +89,13 @@ async def _asked(search: Search, system: str, work: Awaitable[Any]) -> Any:
 
 def _entities(search: Search) -> set[str]:
     """Whose queues may hold what the persons, or the parents that they wait for, depend on."""
-    waits = [parked for person in search.persons for parked in person.subject.parked]
-    waits += [parked for waited in waits if (p := search.parents.get(waited.parent)) for parked in p.parked]
-    return {PERSON.name, *(parked.parent.entity for parked in waits)}
+    of_persons = _waited_for(person.subject for person in search.persons)
+    return {PERSON.name, *of_persons, *_waited_for(search.parents.values())}
+
+
+def _waited_for(subjects: Iterable[Subject]) -> set[str]:
+    """The entities of the parents that these wait for."""
+    return {parked.parent.entity for subject in subjects for parked in subject.parked}
 
 
 def as_json(query: str, search: Search, verdicts: list[Finding], worst: Finding) -> dict[str, Any]:
@@ -91,12 +104,15 @@ def as_json(query: str, search: Search, verdicts: list[Finding], worst: Finding)
         {"verdict": _verdict(verdict), **json_types(person)}
         for person, verdict in zip(search.persons, verdicts, strict=True)
     ]
+    missing = {role.opportunity for role in search.missing}
+    deals = [json_types(deal) for id_, deal in search.deals.items() if id_ in missing]
     unanswered = [{"queue": system, "why": why} for system, why in search.troubles.items()]
     return {
         "query": query,
         "verdict": _verdict(worst),
         "persons": persons,
         "parents": [{"entity": parent.entity, **json_types(subject)} for parent, subject in search.parents.items()],
+        "opportunities": deals,
         "looked_at": search.looked_at,
         "not_looked_at": [*json_types(search.unseen), *unanswered],
     }

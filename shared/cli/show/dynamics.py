@@ -66,7 +66,7 @@ class Dynamics:
         return persons
 
     async def relate(self, search: Search) -> None:
-        """Fill in the relations of the persons, and the parents that they may wait for."""
+        """Fill in the relations of the persons, and the parents that they and their opportunities may wait for."""
         for person in search.persons:
             if person.row:
                 table = person.subject.table

@@ -7,8 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ...config.sync_toml import LifecyclePolicy
+from ...marketo.usage import Closed
 from ...model.entities import PERSON, TABLES
 from ...model.outcome import LeftOut, Parent, WillNotCome
+from ...sync.circuit import Outage
+
+#: Field of a difference that is about the sales person's own record (guide, last paragraph).
+SALES_PERSON_EMAIL = "sales person's email"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter of the record. `queue` is where it lies, `source_queue` where it came from."""
+    """A dead letter of the record. `queue` is where it lies, `source_queue` where it came from.
+
+    `address` is what msisync dead-letters show takes, `replays` is how often it was replayed.
+    """
 
     queue: str
     source_queue: str
@@ -34,6 +42,8 @@ class Letter:
     system: str = ""
     first_seen: datetime | None = None
     attempts: int = 0
+    address: str = ""
+    replays: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,8 @@ class Wait:
 class Unseen:
     """A queue that may hold more about the record than could be looked at. Counts are None when nobody knows them.
 
-    `moves`: what is in it moves on automatically, unlike dead letters.
+    `moves`: what is in it moves on automatically, unlike dead letters. `entity`: whose queue it is; empty: everybody's.
+    `resume`: the command that ends its pause; empty: it is not paused.
     """
 
     queue: str
@@ -63,6 +74,8 @@ class Unseen:
     active: int | None = None
     scheduled: int | None = None
     moves: bool = True
+    entity: str = ""
+    resume: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -72,12 +85,16 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field whose value in Marketo is not what the mapping gives now. `why` says what follows, where it is known."""
+    """A field whose value in Marketo is not what the mapping gives now. `why` says what follows, where it is known.
+
+    `role`: it is no field, but a role that is missing there.
+    """
 
     field: str
     expected: Any
     actual: Any
     why: str = ""
+    role: Role | None = None
 
 
 @dataclass(slots=True)
@@ -87,7 +104,7 @@ class Subject:
     `exists`, `in_marketo` and `differences` are None when nobody could tell; `table` and `id` are empty when nobody
     knows them. `kept_out` says why it is excluded from the sync; `in_marketo` counts Marketo's records with its
     key; `flagged`: its record there is flagged as deleted (`deleted_flag` of sync.toml). `lookalikes` are Marketo's
-    ids of records with its e-mail and no key; `parents` are those of an account.
+    ids of records with its e-mail and no key; `parents` are those of an account, an opportunity or a role.
 
     `qualified`: it is a lead that has become a contact; `winner`: the row that goes on in its place, that contact or
     the one that it was merged into, as table and id.
@@ -141,7 +158,10 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role of the person in an opportunity: in Dynamics (`expected`), in Marketo (`actual`), or in both."""
+    """A role of the person in an opportunity: in Dynamics (`expected`), in Marketo (`actual`), or in both.
+
+    `rows`: those of Dynamics that give it (table, id); none: the opportunity's own customer.
+    """
 
     opportunity: str
     role: str
@@ -149,6 +169,12 @@ class Role:
     actual: bool
     name: str = ""
     why: str = ""
+    rows: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether Marketo lacks it."""
+        return self.expected and not self.actual
 
 
 @dataclass(slots=True)
@@ -178,7 +204,9 @@ class Search:
     """One run of the command: what was found, where was looked, and what could not be looked at (and why).
 
     `burst` is how long a burst's records are collected: what is scheduled later than that waits for another try.
-    `lifecycle`: what sync.toml says of deleted rows.
+    `lifecycle`: what sync.toml says of deleted rows. `deals` and `ties`: the opportunities of the persons' roles, and
+    the rows that give these roles, by id. What the app has noted: `outages` are the open circuits, `closed` says why
+    Marketo is not called at all; `silent` says that the app does not run, empty when it does.
     """
 
     persons: list[Person] = field(default_factory=list)
@@ -189,11 +217,23 @@ class Search:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     burst: timedelta = timedelta()
     lifecycle: LifecyclePolicy = field(default_factory=LifecyclePolicy)
+    deals: dict[str, Subject] = field(default_factory=dict)
+    ties: dict[str, Subject] = field(default_factory=dict)
+    outages: dict[str, Outage] = field(default_factory=dict)
+    closed: Closed | None = None
+    silent: str = ""
 
     @property
     def subjects(self) -> dict[str, Subject]:
-        """Persons and their parents by id: GUIDs, which no two tables share."""
-        return {s.id: s for s in [*(person.subject for person in self.persons), *self.parents.values()] if s.id}
+        """Everything that messages may be about, by id: GUIDs, which no two tables share."""
+        persons = [person.subject for person in self.persons]
+        all_of_them = [*self.ties.values(), *self.deals.values(), *self.parents.values(), *persons]
+        return {subject.id: subject for subject in all_of_them if subject.id}
+
+    @property
+    def missing(self) -> list[Role]:
+        """The roles that Marketo lacks."""
+        return [role for person in self.persons for role in person.roles if role.is_missing]
 
     def policy_of(self, subject: Subject) -> str:
         """What is done in Marketo when the row of such a record is deleted; who is asked for is a person."""

@@ -16,10 +16,8 @@ from ...model.errors import ConfigurationError
 from ...model.outcome import COMPANY_FIELD, NO_VALUE, of_company
 from ...sync.equality import same
 from ...sync.schema import Schema
-from .facts import Difference, Person, Relation, Role, Search
+from .facts import SALES_PERSON_EMAIL, Difference, Person, Relation, Role, Search
 
-#: Field of a difference that is about the sales person's own record (guide, last paragraph).
-SALES_PERSON_EMAIL = "sales person's email"
 _TAB = "Data may not show in the Marketo tab in Dynamics if the e-mails do not match (guide)"
 _STAYS = "Marketo cannot take a person from a company, only move it to another one"
 
@@ -39,6 +37,16 @@ async def look(marketo: MarketoClient, schema: Schema, tables: Collection[str], 
     await _read_roles(marketo, search.persons)
     for person in search.persons:
         person.subject.flagged = bool(flag) and any(row.get(flag) is True for row in _found(person))
+
+
+async def compare(marketo: MarketoClient, search: Search) -> None:
+    """Look for the opportunities of roles that are missing, and note what differs. Raises as MarketoClient does."""
+    missing = sorted({role.opportunity for role in search.missing})
+    there = await marketo.find(OPPORTUNITY, missing[:MAX_FILTER_VALUES]) if missing else {}
+    for id_, deal in search.deals.items():
+        deal.in_marketo = int(id_ in there)
+    for person in search.persons:
+        person.roles = [_explained(role, there) for role in person.roles]
         if person.mapped is not None and person.relations:
             person.subject.differences = list(differences(person))
 
@@ -147,10 +155,6 @@ async def _read_roles(marketo: MarketoClient, persons: list[Person]) -> None:
     for person in persons:
         mine = [row for row in rows if owners.get(int(row["leadId"])) is person]
         person.roles = merge_roles(person.roles, mine)
-    missing = sorted({role.opportunity for p in persons for role in p.roles if role.expected and not role.actual})
-    there = await marketo.find(OPPORTUNITY, missing[:MAX_FILTER_VALUES]) if missing else {}
-    for person in persons:
-        person.roles = [_explained(role, there) for role in person.roles]
 
 
 def merge_roles(expected: Iterable[Role], rows: Iterable[Mapping[str, Any]]) -> list[Role]:
@@ -163,7 +167,7 @@ def merge_roles(expected: Iterable[Role], rows: Iterable[Mapping[str, Any]]) -> 
 
 def _explained(role: Role, opportunities: Mapping[str, int]) -> Role:
     why = role.why
-    if role.expected and not role.actual:
+    if role.is_missing:
         why = "the role was not sent" if role.opportunity in opportunities else "the opportunity is not in Marketo"
     elif role.actual and not role.expected:
         resync = f"msisync resync opportunity {role.opportunity}"
@@ -182,8 +186,9 @@ def differences(person: Person) -> Iterable[Difference]:
     for relation in person.relations:
         yield from _link_differences(person, relation, record.get(relation.field))
     for role in person.roles:
-        if role.expected and not role.actual:
-            yield Difference(f"role {role.role} in {role.name or role.opportunity}", role.role, None, role.why)
+        if role.is_missing:
+            name = f"role {role.role} in {role.name or role.opportunity}"
+            yield Difference(name, role.role, None, role.why, role)
 
 
 def _link_differences(person: Person, relation: Relation, actual: Any) -> Iterable[Difference]:

@@ -17,13 +17,14 @@ from ...model.record import decode
 from ..context import Context
 from ..dead_letters.letter import read
 from ..peek import PAGE, Place, QueueUnavailable, counts, peek
+from ..queues import resume_line
 from .facts import Letter, Search, Subject, Unseen, Waiting
 
 _ID = re.compile(GUID.encode())
 
 
 async def look(context: Context, search: Search, entities: Collection[str], max_messages: int) -> None:
-    """Fill in the messages about the persons and their parents, in the queues of these entities and the common ones.
+    """Fill in the messages about all subjects of a search, in the queues of these entities and the common ones.
 
     What cannot be looked at is noted in `search.unseen`, or in `search.troubles` when Service Bus does not answer.
     """
@@ -31,6 +32,14 @@ async def look(context: Context, search: Search, entities: Collection[str], max_
         await asyncio.gather(*(_look(context, search, place, max_messages) for place in stage))
         if "Service Bus" in search.troubles:
             return
+
+
+async def look_further(context: Context, search: Search, entities: Collection[str], max_messages: int) -> None:
+    """The same in the queues of these entities alone."""
+    names = {name: context.settings.queues.of(name) for name in sorted(entities)}
+    places = [Place(queue, session=name) for name, queue in names.items()]
+    places += [Place(queue, dead=True) for queue in names.values()]
+    await asyncio.gather(*(_look(context, search, place, max_messages) for place in places))
 
 
 def stages(queues: QueueSettings, entities: Collection[str]) -> list[list[Place]]:
@@ -66,18 +75,21 @@ async def _look(context: Context, search: Search, place: Place, max_messages: in
         if error.concerns_all:
             search.troubles["Service Bus"] = error.message
         else:
-            search.unseen.append(await _unseen(context, place, error.message))
+            search.unseen.append(await _unseen(context, place, error.message, paused=error.code == "Disabled"))
 
 
-async def _unseen(context: Context, place: Place, why: str) -> Unseen:
+async def _unseen(context: Context, place: Place, why: str, *, paused: bool = False) -> Unseen:
     """A queue that was not seen to its end, with the broker's own counts where the credentials give them."""
-    moves = not place.dead and place.queue != context.settings.queues.dead_letters
+    queues = context.settings.queues
+    moves = not place.dead and place.queue != queues.dead_letters
+    entity = queues.entity_of(place.queue)
+    resume = resume_line(entity or "changes") if paused and moves else ""
     try:
         found = await counts(context.bus_administration, place.queue)
     except QueueUnavailable:
-        return Unseen(str(place), why, moves=moves)
+        return Unseen(str(place), why, moves=moves, entity=entity, resume=resume)
     active, scheduled = (found.dead, 0) if place.dead else (found.active, found.scheduled)
-    return Unseen(str(place), why, active, scheduled, moves)
+    return Unseen(str(place), why, active, scheduled, moves, entity, resume)
 
 
 def note(subject: Subject, place: Place, message: Message, queues: QueueSettings) -> None:
@@ -86,7 +98,7 @@ def note(subject: Subject, place: Place, message: Message, queues: QueueSettings
         letter = read(place, message, queues)
         if any(id_ == subject.id for _, id_ in letter.ids):
             why = (letter.source_queue, letter.code, letter.reason, letter.system, letter.first_seen, letter.attempts)
-            subject.letters.append(Letter(str(place), *why))
+            subject.letters.append(Letter(str(place), *why, address=letter.address, replays=letter.replays))
         return
     with suppress(MessageError, NotificationError):  # of nobody, then
         if place.session is not None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from ...config.conditions import Row
 from ...config.sync_toml import SyncConfig
-from ...model.entities import CONTACT_COLUMNS, OPPORTUNITY
-from ...model.outcome import Skipped
+from ...model.entities import CONTACT_COLUMNS, OPPORTUNITY, PERSON, TABLES
+from ...model.outcome import Parent, Skipped
 from ...sync.links import Rules, primary_contact, role_ends
 from .dynamics import Dynamics
-from .facts import Person, Role
+from .facts import Person, Role, Search, Subject
 
 #: What is shown for a role whose row cannot be read: the engine does not send it.
 HIDDEN = "(the role's row cannot be read)"
@@ -21,8 +21,9 @@ _ENDS = {
 }
 
 
-async def look(dynamics: Dynamics, config: SyncConfig, persons: list[Person]) -> None:
-    """Fill in the persons' roles as Dynamics has them. Raises as DataverseClient does."""
+async def look(dynamics: Dynamics, config: SyncConfig, search: Search) -> None:
+    """Fill in the persons' roles as Dynamics has them, and what they depend on. Raises as DataverseClient does."""
+    persons = search.persons
     for person in persons:
         if person.subject.exists:
             for table in _ENDS.keys() & config.tables.keys():
@@ -32,14 +33,31 @@ async def look(dynamics: Dynamics, config: SyncConfig, persons: list[Person]) ->
             person.roles += await _as_primary_contact(dynamics, config, person.subject.id)
             person.roles = list({(role.opportunity, role.role): role for role in person.roles}.values())
     deals = {role.opportunity for person in persons for role in person.roles}
-    found = await dynamics.rows_of("opportunity", deals, ("name",))
+    source = OPPORTUNITY.tables[0]
+    found = await dynamics.rows_of(source.name, deals, ("name", *source.rule_columns))
+    rules = await dynamics.rules_for(source.name, list(found.values()))
     for person in persons:
         person.roles = [await _named(dynamics, role, found.get(role.opportunity)) for role in person.roles]
+        for role in person.roles:
+            if role.expected:
+                _depends(search, person, role, rules, found[role.opportunity])
+
+
+def _depends(search: Search, person: Person, role: Role, rules: Rules, row: Row) -> None:
+    """Note what is to be in Marketo before the role: the opportunity, and its company and sales person."""
+    name = OPPORTUNITY.name
+    deal = search.deals.setdefault(role.opportunity, Subject(name, role.opportunity, role.name, exists=True))
+    deal.parents = [parent for parent in (rules.sales_person(row), rules.company(name, row)) if parent]
+    for parent in deal.parents:
+        search.parents.setdefault(parent, Subject(parent.table, parent.id))
+    ends = [Parent(name, name, role.opportunity), Parent(PERSON.name, person.subject.table, person.subject.id)]
+    for table, id_ in role.rows:
+        search.ties.setdefault(id_, Subject(table, id_, exists=True, parents=ends))
 
 
 def roles_of(person: str, table: str, rows: list[dict[str, object]], rules: Rules) -> list[Role]:
     """The roles that rows of a table give this person; a connection's mirrored row gives the same one again."""
-    found = {}
+    found: dict[tuple[str, str], Role] = {}
     for row in rows:
         ends = role_ends(table, row)
         if isinstance(ends, Skipped):
@@ -47,7 +65,10 @@ def roles_of(person: str, table: str, rows: list[dict[str, object]], rules: Rule
         deal, who = ends["externalOpportunityId"], ends["leadId"]
         if deal and who and who.id == person:
             name = rules.role(table, row) or HIDDEN
-            found[deal.id, name] = Role(deal.id, name, expected=True, actual=False)
+            own = (table, str(row.get(TABLES[table][1].key, "")).lower())
+            before = found.get((deal.id, name))
+            rows_of_it = (*(before.rows if before else ()), own)
+            found[deal.id, name] = Role(deal.id, name, expected=True, actual=False, rows=rows_of_it)
     return list(found.values())
 
 

@@ -1,21 +1,25 @@
-"""What `msisync show person` asks Table Storage: who waits for whom, and the fields that a person was synced without.
-
-Looks only.
+"""What `msisync show person` asks Table Storage: who waits for whom, the fields that a person was synced without, and
+what the app has noted of itself. Looks only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ...azure.errors import storage_within
 from ...azure.parked_rows import note_key, note_of, utc
 from ...azure.parked_table import Store
 from ...azure.shared_state import State
+from ...marketo.quota import Budget
 from ...model.entities import PERSON
 from ...model.errors import StorageUnavailableError
 from ...model.outcome import Parent
+from ...sync import circuit, circuit_breaker, heartbeat
 from ...sync.left_out_rows import fields_of, kind_of
+from ..finding import age
+from ..status.look import rows_of
 from .facts import Search, Subject, Wait
 
 #: How long an operator waits for a storage that does not answer.
@@ -50,6 +54,34 @@ async def look_at_parked(store: ParkedRows, search: Search) -> None:
         for parent, subject in search.parents.items():
             if parent.entity == "company":
                 subject.parked = await _waits(store, subject, subject.parents or sellers)
+
+
+async def look_at_deals(store: ParkedRows, search: Search, missing: Collection[str]) -> None:
+    """The same for these opportunities, and the rows that give their roles. Raises StorageUnavailableError."""
+    async with storage_within(ANSWER_SECONDS):
+        for id_ in missing:
+            if deal := search.deals.get(id_):
+                deal.parked = await _waits(store, deal, deal.parents)
+        for tie in search.ties.values():
+            if any(parent.id in missing for parent in tie.parents):
+                tie.parked = await _waits(store, tie, tie.parents)
+
+
+async def look_at_app(state: State, budget: Budget, search: Search, schedule: str) -> None:
+    """Fill in why the app may send nothing at all, as it has noted itself. Raises StorageUnavailableError.
+
+    `schedule`: that of the timer that runs every minute.
+    """
+    async with storage_within(ANSWER_SECONDS):
+        circuits, beats, usage = await asyncio.gather(
+            rows_of(state, circuit_breaker.KIND), rows_of(state, heartbeat.KIND), budget.refresh()
+        )
+    search.outages, search.closed = circuit.still_open(circuits, search.now), usage.closed
+    beat = heartbeat.beat_of(beats.get(heartbeat.TIMER, {}))
+    if silent := heartbeat.silence(beat, schedule, search.now):
+        search.silent = f"the app has told nothing for {age(silent)}"
+    elif beat is None and heartbeat.interval(schedule):
+        search.silent = "the app has never run here"
 
 
 async def _waits(store: ParkedRows, subject: Subject, parents: Iterable[Parent]) -> list[Wait]:

@@ -78,7 +78,7 @@ def _on_its_way(person: Person) -> Iterator[str]:
         what = f"notification {each.notification}" if each.notification else "record"
         yield f"{each.queue}: {what}, first seen {_moment(each.first_seen)}{due}{tries}"
     for letter in person.subject.letters:
-        yield f"{letter.queue}: {letter.code} ({letter.system or 'unknown'}), {letter.message}"
+        yield f"{letter.address or letter.queue}: {letter.code} ({letter.system or 'unknown'}), {letter.message}"
         yield f"  from {letter.source_queue}, first seen {_moment(letter.first_seen)}, attempts {letter.attempts}"
     for parked in person.subject.parked:
         check = f", next look at {timestamp(parked.next_check)}" if parked.next_check else ""

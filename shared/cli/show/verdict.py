@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...model.entities import PERSON
-from ...model.outcome import COMPANY_FIELD, LeftOut
+from ...model.entities import OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, SALES_PERSON
+from ...model.outcome import Parent
 from ...model.record import timestamp
 from ..finding import Finding, Severity, attention, failed, ok
-from ..remedies import remedy
-from .facts import Letter, Search, Subject, Unseen, Wait, Waiting
+from ..remedies import DISCARD, remedy
+from .facts import SALES_PERSON_EMAIL, Role, Search, Subject, Wait
+from .queued import AGAIN, perhaps_queued, queued, unseen_of
+from .stuck import STEPS, blind_spots, dead_lettered, resync, without
 
-_SAVE = "save the row in Dynamics, which sends it again"
-_DOCTOR = "run msisync doctor to check the steps, then save the row in Dynamics, which sends it again"
-_AGAIN = "run this command again in a moment"
+#: So far up it is looked why a parent is missing: an opportunity, its company, the company's sales person.
+_LEVELS = 3
+#: Rows that one command line names.
+_NAMED = 5
 #: What to do about a parent that is nothing to sync, by the reason.
 _SKIPPED = {
     "RowGone": "choose another one in the row, or restore it in Dynamics",
@@ -31,19 +34,19 @@ _REMOVED = {
 _LINKS = frozenset(link.field for link in PERSON.links)
 
 
-def judge(subject: Subject, around: Search, *, explain: bool = True) -> Finding:
-    """The verdict on a record. `explain`: a parent that it waits for is judged as well, one level up."""
+def judge(subject: Subject, around: Search, *, levels: int = _LEVELS) -> Finding:
+    """The verdict on a record. A parent that it waits for is judged as well, so many `levels` up: the root is named."""
     if subject.exists is None:
         return _unknown(subject, around, "Dynamics")
     if not subject.exists:
         hidden = next((letter for letter in subject.letters if letter.code == "RowHidden"), None)
-        return _dead_lettered(subject, hidden) if hidden else _gone(subject, around)
+        return dead_lettered(subject, hidden) if hidden else _gone(subject, around)
     if subject.kept_out:
         kept = "; Marketo keeps the record that it has, and it is no longer updated" if subject.in_marketo else ""
         return ok(f"{subject} is excluded from the sync: {subject.kept_out}{kept}", code="Filtered")
     if replaced := _replaced(subject, around):
         return replaced
-    return _there(subject, around) or _under_way(subject, around, explain) or _stuck(subject, around)
+    return _there(subject, around) or _under_way(subject, around, levels) or _stuck(subject, around)
 
 
 def _replaced(subject: Subject, around: Search) -> Finding | None:
@@ -69,12 +72,13 @@ def _gone(subject: Subject, around: Search) -> Finding:
         keeps = "Marketo keeps its record, as [lifecycle] of sync.toml says"
         return ok(f"{subject} is not in Dynamics (any more); {keeps}", code="Kept")
     if subject.in_marketo:
-        return _under_way(subject, around, explain=False) or _still_there(subject, around)
+        return _under_way(subject, around, 0) or _still_there(subject, around)
     if subject.waiting or subject.letters:
         where = (subject.waiting or subject.letters)[0].queue
+        hidden = "if the row should be there, check that the sync user may read it"
         return failed(
             f"{subject} is not in Dynamics (any more), nor in Marketo; {where} still has a message about it",
-            "if the row should be there, check that the sync user may read it",
+            f"{hidden}; else {DISCARD} --id {subject.id} --apply" if subject.letters else hidden,
             code="GoneInDynamics",
         )
     return failed(
@@ -87,11 +91,11 @@ def _gone(subject: Subject, around: Search) -> Finding:
 def _still_there(subject: Subject, around: Search) -> Finding:
     """Its row is gone, and what sync.toml says of that has not been done."""
     if subject.letters:
-        return _dead_lettered(subject, subject.letters[-1])
+        return dead_lettered(subject, subject.letters[-1])
     policy = f"[lifecycle] of sync.toml says {around.policy_of(subject)}"
     return failed(
         f"{subject} is not in Dynamics (any more), but Marketo has its record as if it were, though {policy}",
-        "msisync heard nothing of the deletion: check the steps (msisync doctor), and do it by hand in Marketo",
+        f"msisync heard nothing of the deletion: do it by hand in Marketo; {STEPS}",
         code="GoneInDynamics",
     )
 
@@ -101,12 +105,58 @@ def _there(subject: Subject, around: Search) -> Finding | None:
     if subject.in_marketo and subject.in_marketo > 1:
         return failed(
             f"Marketo has {subject.in_marketo} records with the key of {subject}, and refuses to update any of them",
-            "merge them in Marketo",
+            f"merge them in Marketo, then {resync(subject)}",
             code="DuplicateInMarketo",
         )
     if subject.in_marketo and subject.differences is None:
         return _unknown(subject, around, "the mapping", "Dynamics", "Marketo")
-    return _synced(subject) if subject.in_marketo and not subject.differences else None
+    if not subject.in_marketo or any(not each.role for each in subject.differences or ()):
+        return None
+    missing = [each.role for each in subject.differences or () if each.role]
+    if missing and subject.waiting:
+        return None
+    synced = _synced(subject)
+    return _without_roles(subject, missing, around) if missing and synced.severity is Severity.OK else synced
+
+
+def _without_roles(subject: Subject, missing: Sequence[Role], around: Search) -> Finding:
+    """The person is synced, and roles of it are not: why, for the gravest of them, and what brings them."""
+    sentence = f"{subject} is in Marketo as it is in Dynamics"
+    held = [(role, why) for role in missing if (why := _missing_role(role, around))]
+    grave = [each for each in held if each[1].severity is Severity.FAILED]
+    never = [role for role in missing if role not in [role for role, _ in held]]
+    if grave or not never:
+        role, why = (grave or held)[0]
+        text = f"{sentence}, but not its role in {_deal(role, around)}: {why.text} [{why.code}]"
+        return (failed if grave else attention)(text, why.remedy, code="RoleMissing")
+    deal = _deal(never[0], around)
+    what = f"its role in {deal}" if deal.in_marketo else f"{deal}"
+    more = f" (the same of {len(never) - 1} more)" if len(never) > 1 else ""
+    return attention(f"{sentence}, but {what} was not sent yet{more}", _send_roles(never), code="RoleMissing")
+
+
+def _send_roles(roles: Sequence[Role]) -> str:
+    """What brings them: the row of a role brings its opportunity too, and an opportunity its own customer's role."""
+    ties = list(dict.fromkeys(role.rows[0][1] for role in roles if role.rows))
+    deals = list(dict.fromkeys(role.opportunity for role in roles if not role.rows))
+    named = {OPPORTUNITY_ROLE: ties[:_NAMED], OPPORTUNITY: deals[:_NAMED]}
+    return "; ".join(f"msisync resync {entity.name} {' '.join(ids)}" for entity, ids in named.items() if ids)
+
+
+def _deal(role: Role, around: Search) -> Subject:
+    return around.deals.get(role.opportunity) or Subject(OPPORTUNITY.name, role.opportunity, role.name)
+
+
+def _missing_role(role: Role, around: Search) -> Finding | None:
+    """Why a role is not in Marketo: its opportunity's reason, else its own. None: nothing was ever sent of it."""
+    deal = _deal(role, around)
+    subjects = [deal] if not deal.in_marketo else [around.ties[id_] for _, id_ in role.rows if id_ in around.ties]
+    for each in subjects:
+        if found := _under_way(each, around, _LEVELS):
+            return found
+        if each.letters:
+            return dead_lettered(each, each.letters[-1])
+    return next((found for each in subjects if (found := perhaps_queued(each, around))), None)
 
 
 def _synced(subject: Subject) -> Finding:
@@ -119,75 +169,50 @@ def _synced(subject: Subject) -> Finding:
         )
     mapped = [each for each in subject.left_out if not each.by_marketo]
     if mapped:
-        return _without(subject, mapped)
+        return without(subject, mapped)
     more = "; another change of it is on its way" if subject.waiting or subject.parked else ""
     return ok(f"{subject} is in Marketo as it is in Dynamics{more}", code="Synced")
 
 
-def _under_way(subject: Subject, around: Search, explain: bool) -> Finding | None:
+def _under_way(subject: Subject, around: Search, levels: int) -> Finding | None:
     """What waits for the record and will move on automatically."""
-    routed = [each for each in subject.waiting if each.routed]
-    retrying = next((each for each in routed if _is_retry(each, around)), None)
-    if retrying:
-        when = f"next at {timestamp(retrying.due)}" if retrying.due else "next at any moment"
-        tries = f"{retrying.attempt} counted {'try' if retrying.attempt == 1 else 'tries'}"
-        return attention(
-            f"{subject} could not be synced yet and is tried again ({tries} so far), {when}",
-            "the app's log says why (look for its id); msisync doctor shows whether Marketo and Dynamics are well",
-            code="Retrying",
-        )
-    if routed:
-        return attention(f"{subject} waits in {routed[0].queue} for its turn", _AGAIN, code="Queued")
-    if subject.waiting:
-        queue = subject.waiting[0].queue
-        return attention(
-            f"a change of {subject} waits in {queue} and has not been read by the app",
-            f"{_AGAIN}; if it stays, check that the app runs",
-            code="NotSentYet",
-        )
+    if found := queued(subject, around):
+        return found
     waits = [parked for parked in subject.parked if not parked.linked_later]
     if waits:
-        return _waiting_for_parent(subject, waits[0], around, explain)
+        return _waiting_for_parent(subject, waits[0], around, levels)
     if subject.parked and {each.field for each in subject.differences or ()} <= _LINKS:
-        return _linked_later(subject, subject.parked[0], around, explain)
+        return _linked_later(subject, subject.parked[0], around, levels)
     return None
 
 
-def _is_retry(waiting: Waiting, around: Search) -> bool:
-    if waiting.attempt:
-        return True
-    if waiting.due is None:
-        return False
-    old = waiting.first_seen is not None and around.now - waiting.first_seen > 3 * around.burst
-    return old or waiting.due - around.now > around.burst
-
-
-def _waiting_for_parent(subject: Subject, parked: Wait, around: Search, explain: bool) -> Finding:
-    named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
+def _waiting_for_parent(subject: Subject, parked: Wait, around: Search, levels: int) -> Finding:
+    named = _named(parked.parent, around)
     sentence = f"{subject} waits since {timestamp(parked.since)} for its {parked.parent.noun}, {named}"
-    if not explain:
-        return attention(sentence, _AGAIN, code="WaitingForParent")
+    is_known = named.exists is not None or named.in_marketo is not None or parked.cause
+    if not levels or not is_known:
+        return attention(sentence, AGAIN, code="WaitingForParent")
     when = f" at {timestamp(parked.next_check)}" if parked.next_check else ""
     if named.in_marketo:
         found = f"{sentence}, which is in Marketo by now: the app finds that out at its next look{when}"
-        return attention(found, _AGAIN, code="WaitingForParent")
+        return attention(found, AGAIN, code="WaitingForParent")
     if named.kept_out:
         found = (
             f"{sentence}, which is excluded from the sync ({named.kept_out}): the app does without it at its next look"
         )
-        return attention(f"{found}{when}", _AGAIN, code="WaitingForParent")
-    why = _missing(named, parked, around)
+        return attention(f"{found}{when}", AGAIN, code="WaitingForParent")
+    why = _missing(named, parked, around, levels - 1)
     grade = attention if why.severity is Severity.ATTENTION else failed
     return grade(f"{sentence}, which is not in Marketo: {why.text} [{why.code}]", why.remedy, code="WaitingForParent")
 
 
-def _linked_later(subject: Subject, parked: Wait, around: Search, explain: bool) -> Finding:
+def _linked_later(subject: Subject, parked: Wait, around: Search, levels: int) -> Finding:
     """It is in Marketo as far as it can be."""
-    named = around.parents.get(parked.parent) or Subject(parked.parent.table, parked.parent.id)
+    named = _named(parked.parent, around)
     sentence = f"{subject} is in Marketo, but without the link to its {parked.parent.noun}, {named}"
-    if not explain or named.in_marketo:
-        return attention(f"{sentence}, which is being sent", _AGAIN, code="LinkedLater")
-    why = _missing(named, parked, around)
+    if not levels or named.in_marketo:
+        return attention(f"{sentence}, which is being sent", AGAIN, code="LinkedLater")
+    why = _missing(named, parked, around, levels - 1)
     grade = attention if why.severity is Severity.ATTENTION else failed
     return grade(
         f"{sentence}, which is not there yet: {why.text} [{why.code}]",
@@ -196,14 +221,26 @@ def _linked_later(subject: Subject, parked: Wait, around: Search, explain: bool)
     )
 
 
-def _missing(named: Subject, parked: Wait, around: Search) -> Finding:
+def _named(parent: Parent, around: Search) -> Subject:
+    """What is known of a parent: of one of the persons that are asked for, too."""
+    return (
+        around.parents.get(parent)
+        or around.subjects.get(parent.id)
+        or around.deals.get(parent.id)
+        or Subject(parent.table, parent.id)
+    )
+
+
+def _missing(named: Subject, parked: Wait, around: Search, levels: int) -> Finding:
     """Why a parent is not in Marketo, and what to do: its dead letter, else what was noted when its sync ended."""
     cause = parked.cause
     if cause is None or (named.letters and named.exists):
-        return judge(named, around, explain=False)
+        if named.exists is False and not named.letters:
+            return failed(f"{named} is not in Dynamics (any more)", _SKIPPED["RowGone"], code="NotFound")
+        return judge(named, around, levels=levels)
     sentence = f"its own sync ended at {timestamp(cause.since)} with {cause.code}, {cause.message}"
     if cause.skipped:
-        return failed(sentence, _SKIPPED.get(cause.code, _SAVE), code=cause.code)
+        return failed(sentence, _SKIPPED.get(cause.code, resync(named)), code=cause.code)
     system = "marketo" if cause.code.isdecimal() else "msisync"
     return failed(sentence, remedy(cause.code, system, f"--id {named.id}"), code=cause.code)
 
@@ -211,74 +248,48 @@ def _missing(named: Subject, parked: Wait, around: Search) -> Finding:
 def _stuck(subject: Subject, around: Search) -> Finding:
     """Nothing that was seen will move the record by itself."""
     if subject.letters:
-        return _dead_lettered(subject, subject.letters[-1])
-    hidden = [each for each in around.unseen if not each.is_empty]
-    counted = next((each for each in hidden if each.moves and each.active is not None), None)
-    if subject.in_marketo is not None and counted:
-        number = (counted.active or 0) + (counted.scheduled or 0)
-        return attention(
-            f"{subject} may be among the {number} messages of {counted.queue}: {counted.why}", _AGAIN, code="Queued"
-        )
+        return dead_lettered(subject, subject.letters[-1])
     if subject.in_marketo is None:
         return _unknown(subject, around, "Marketo")
-    blind = _blind(around, hidden)
+    if found := perhaps_queued(subject, around):
+        return found
+    blind = blind_spots(around, unseen_of(subject, around))
     if subject.in_marketo:
         names = [each.field for each in subject.differences or ()]
         known = {each.field.lower() for each in subject.left_out}
         if names and known.issuperset(name.lower() for name in names):
-            return _without(subject, subject.left_out)
+            return without(subject, subject.left_out)
         return failed(
             f"{subject} is in Marketo, but {', '.join(names)} {'is' if len(names) == 1 else 'are'} not as in "
             f"Dynamics, and {blind or 'nothing waits for it'}",
-            _SAVE,
+            f"{resync(_culprit(subject, names, around))}; {STEPS}",
             code="Differs",
         )
     return failed(
         f"{subject} is not in Marketo, and {blind or 'nothing waits for it: its change was never posted'}",
-        _DOCTOR,
+        f"{resync(subject)}; {STEPS}",
         code="NotInMarketo",
     )
 
 
-def _without(subject: Subject, left_out: Sequence[LeftOut]) -> Finding:
-    sentence = f"{subject} is in Marketo, but without what Dynamics has for {'; '.join(map(str, left_out))}"
-    unfit = [each.field for each in left_out if each.code != COMPANY_FIELD]
-    of_company = ", ".join(each.field for each in left_out if each.code == COMPANY_FIELD)
-    remedies = [f"map {of_company} in [account.fields] of sync.toml instead"] if of_company else []
-    if unfit:
-        remedies.insert(
-            0,
-            f"correct what {', '.join(unfit)} {'is' if len(unfit) == 1 else 'are'} made from in Dynamics and save the "
-            'row; to save it as it is changes nothing (what Marketo has meanwhile: refused = "keep" or "clear" in '
-            "sync.toml)",
-        )
-    return failed(sentence, "; ".join(remedies), code="FieldsLeftOut")
-
-
-def _dead_lettered(subject: Subject, letter: Letter) -> Finding:
-    return failed(
-        f"{subject} is a dead letter in {letter.queue}: {letter.code}, {letter.message}",
-        remedy(letter.code, letter.system, f"--id {subject.id}"),
-        code="DeadLettered",
-    )
+def _culprit(subject: Subject, names: Sequence[str], around: Search) -> Subject:
+    """Whose resync ends the difference: an address of the sales person is not the person's to send."""
+    if list(names) == [SALES_PERSON_EMAIL]:
+        person = next((person for person in around.persons if person.subject is subject), None)
+        parents = [each.parent for each in person.relations if each.parent] if person else []
+        return next((_named(parent, around) for parent in parents if parent.entity == SALES_PERSON.name), subject)
+    return subject
 
 
 def _unknown(subject: Subject, around: Search, *systems: str) -> Finding:
     """Where the record stands depends on what did not answer; what was seen all the same counts."""
-    if subject.exists is None and (found := _under_way(subject, around, explain=True)):
+    if subject.exists is None and (found := _under_way(subject, around, _LEVELS)):
         return found
     if subject.letters:
-        return _dead_lettered(subject, subject.letters[-1])
+        return dead_lettered(subject, subject.letters[-1])
     why = "; ".join(f"{name}: {around.troubles[name]}" for name in systems if name in around.troubles)
     return failed(
         f"nobody can say where {subject} stands, because something could not be asked: {why or systems[0]}",
         "run msisync doctor",
         code="Unknown",
     )
-
-
-def _blind(around: Search, hidden: Sequence[Unseen]) -> str:
-    """What may wait for the record without having been seen, in words."""
-    places = [f"{each.queue} ({each.why})" for each in hidden]
-    places += [f"{name} ({why})" for name, why in around.troubles.items() if name in ("Service Bus", "Table Storage")]
-    return f"whether something waits for it is not known: {'; '.join(dict.fromkeys(places))}" if places else ""

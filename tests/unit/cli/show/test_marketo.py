@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from shared.cli.show.facts import Difference, Person, Relation, Role, Subject
-from shared.cli.show.marketo import SALES_PERSON_EMAIL, differences, merge_roles
+from shared.cli.show.facts import SALES_PERSON_EMAIL, Difference, Person, Relation, Role, Subject
+from shared.cli.show.marketo import differences, merge_roles
 from shared.model.outcome import Parent
 
 USER = Parent("sales_person", "systemuser", "9b1d9f40-1c52-ef11-a316-000d3a5b7c02")

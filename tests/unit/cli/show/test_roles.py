@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from shared.cli.show.facts import Person, Role, Subject
+from shared.cli.show.facts import Person, Role, Search, Subject
 from shared.cli.show.roles import HIDDEN, look
 from shared.config.sync_toml import OwnerPolicy, SyncConfig
+from shared.model.outcome import Parent
 from shared.sync.links import Rules
 from tests.support.values import guid, to
 
-CONTACT, DEAL, OTHER_DEAL, BUYER = map(guid, range(1, 5))
+CONTACT, DEAL, OTHER_DEAL, BUYER, ACCOUNT, TIE, MIRROR = map(guid, range(1, 8))
 CONFIG = SyncConfig.model_validate({"connection": {"fields": {}}, "opportunity": {"fields": {"name": "name"}}})
 
 
@@ -45,14 +46,31 @@ class Dynamics:
 
 
 async def roles(dynamics: Any, *, exists: bool = True, marketo: Sequence[Role] = ()) -> list[Role]:
-    person = Person(Subject("contact", CONTACT, exists=exists), roles=list(marketo))
-    await look(dynamics, CONFIG, [person])
-    return person.roles
+    return (await searched(dynamics, exists=exists, marketo=marketo)).persons[0].roles
+
+
+async def searched(dynamics: Any, *, exists: bool = True, marketo: Sequence[Role] = ()) -> Search:
+    search = Search([Person(Subject("contact", CONTACT, exists=exists), roles=list(marketo))])
+    await look(dynamics, CONFIG, search)
+    return search
 
 
 async def test_a_connection_and_its_mirrored_row_are_one_role_with_the_opportunitys_name() -> None:
-    found = await roles(Dynamics(connection(DEAL), connection(DEAL, mirrored=True)))
-    assert found == [Role(DEAL, "Buyer", expected=True, actual=False, name="Deal 2")]
+    rows = [connection(DEAL, connectionid=TIE.upper()), connection(DEAL, mirrored=True, connectionid=MIRROR)]
+    found = await roles(Dynamics(*rows))
+    gives = (("connection", TIE), ("connection", MIRROR))
+    assert found == [Role(DEAL, "Buyer", expected=True, actual=False, name="Deal 2", rows=gives)]
+
+
+async def test_what_a_role_needs_in_marketo_is_known_before_the_queues_are_looked_into() -> None:
+    dynamics = Dynamics(connection(DEAL, connectionid=TIE), connection(OTHER_DEAL), deals=[DEAL])
+    dynamics.deals[DEAL] |= to("_parentaccountid_value", "account", ACCOUNT)
+    search = await searched(dynamics)
+    company = Parent("company", "account", ACCOUNT)
+    assert (list(search.deals), search.deals[DEAL].parents) == ([DEAL], [company])
+    ends = [Parent("opportunity", "opportunity", DEAL), Parent("person", "contact", CONTACT)]
+    assert search.ties[TIE].parents == ends
+    assert {DEAL, TIE, ACCOUNT, CONTACT} <= search.subjects.keys()
 
 
 async def test_each_opportunity_has_its_role_and_one_without_a_name_gets_the_default() -> None:

@@ -1,0 +1,51 @@
+"""What only a person can end: dead letters, values that do not fit; with the command that ends it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...model.entities import PERSON
+from ...model.outcome import COMPANY_FIELD, LeftOut
+from ..finding import Finding, failed
+from ..remedies import remedy
+from .facts import Letter, Search, Subject, Unseen
+
+#: What to look at when a change never came.
+STEPS = "to see why nothing came: msisync doctor --only steps"
+
+
+def resync(subject: Subject) -> str:
+    """The command that sends a record once more."""
+    return f"msisync resync {subject.table or PERSON.name} {subject.id}"
+
+
+def dead_lettered(subject: Subject, letter: Letter) -> Finding:
+    """It is a dead letter."""
+    return failed(
+        f"{subject} is a dead letter, {letter.address or letter.queue}: {letter.code}, {letter.message}",
+        remedy(letter.code, letter.system, f"--id {subject.id}", replays=letter.replays),
+        code="DeadLettered",
+    )
+
+
+def without(subject: Subject, left_out: Sequence[LeftOut]) -> Finding:
+    """It is synced, but for fields whose values do not fit."""
+    sentence = f"{subject} is in Marketo, but without what Dynamics has for {'; '.join(map(str, left_out))}"
+    unfit = [each.field for each in left_out if each.code != COMPANY_FIELD]
+    of_company = ", ".join(each.field for each in left_out if each.code == COMPANY_FIELD)
+    remedies = [f"map {of_company} in [account.fields] of sync.toml instead"] if of_company else []
+    if unfit:
+        remedies.insert(
+            0,
+            f"correct what {', '.join(unfit)} {'is' if len(unfit) == 1 else 'are'} made from in Dynamics and save the "
+            'row; to save it as it is changes nothing (what Marketo has meanwhile: refused = "keep" or "clear" in '
+            "sync.toml)",
+        )
+    return failed(sentence, "; ".join(remedies), code="FieldsLeftOut")
+
+
+def blind_spots(around: Search, hidden: Sequence[Unseen]) -> str:
+    """What may wait for the record without having been seen, in words."""
+    places = [f"{each.queue} ({each.why})" for each in hidden]
+    places += [f"{name} ({why})" for name, why in around.troubles.items() if name in ("Service Bus", "Table Storage")]
+    return f"whether something waits for it is not known: {'; '.join(dict.fromkeys(places))}" if places else ""
