@@ -10,6 +10,8 @@ from pydantic import BaseModel
 #: By our own count, or by Marketo's count of everybody; and by Marketo's refusal.
 SHARE_SPENT = "DayShareSpent"
 QUOTA_SPENT = "607"
+#: The part of the day from which on a forecast makes sense.
+FORECAST_FROM = 1 / 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,8 @@ class Usage:
     measured_at: datetime | None
     as_of: datetime | None
     used_by_runs: float = 0.0
+
+    @property
+    def forecast(self) -> int | None:
+        """The calls of this app at the end of Marketo's day, if it goes on as so far; None in the day's first hour."""
+        return round(self.used_today / self.elapsed) if self.elapsed >= FORECAST_FROM else None

@@ -141,6 +141,24 @@ def totals(rows: Mapping[str, Value], entity: str, since: datetime) -> dict[str,
     return found
 
 
+def series(
+    rows: Mapping[str, Value], entity: str, *, until: datetime, step: timedelta, number: int, what: str = "synced"
+) -> list[int]:
+    """How often one of `WHATS` has happened to an entity in each of so many steps up to the slot of `until`.
+
+    A step is some slots of five minutes long.
+    """
+    first = _slot(until) + timedelta(minutes=SLOT_MINUTES) - number * step
+    found = [0] * number
+    for hour, value in _hours(rows, entity):
+        start = datetime.fromisoformat(f"{hour}:00:00+00:00")
+        for minute, n in value.get(what, {}).items():
+            place = (start + timedelta(minutes=int(minute)) - first) // step
+            if 0 <= place < number:
+                found[place] += n
+    return found
+
+
 def last_error(rows: Mapping[str, Value], entity: str) -> dict[str, Any] | None:
     """The newest error of an entity in these rows."""
     errors = [value["error"] for _, value in _hours(rows, entity) if value.get("error")]

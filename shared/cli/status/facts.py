@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -62,12 +62,15 @@ class Queue:
 class Entity:
     """One entity: totals of sync/statistics.py of the last hour and day, and the application's dead letters of it.
 
+    `by_slot`: records synced in each five minutes of the last hour, `by_hour`: in each hour of the last day.
     `hottest`: rows (table, id) that changed again a moment after they were sent, and about how often.
     """
 
     queue: Queue
     last_hour: Mapping[str, int] = field(default_factory=dict)
     last_day: Mapping[str, int] = field(default_factory=dict)
+    by_slot: Sequence[int] = ()
+    by_hour: Sequence[int] = ()
     last_error: Mapping[str, Any] | None = None
     hottest: Mapping[tuple[str, str], int] = field(default_factory=dict)
     parked: ParkedCount = field(default_factory=ParkedCount)

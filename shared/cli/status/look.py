@@ -38,6 +38,7 @@ FIRST = 50
 #: How long storage may take: 100,000 parked rows take seconds.
 STORAGE_SECONDS = 60.0
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+SLOT = timedelta(minutes=statistics.SLOT_MINUTES)
 
 
 async def look(context: Context) -> Status:
@@ -147,6 +148,8 @@ async def _state(context: Context, status: Status) -> None:
     for name, entity in status.entities.items():
         entity.last_hour = statistics.totals(rows, name, status.at - HOUR)
         entity.last_day = statistics.totals(rows, name, status.at - DAY)
+        entity.by_slot = statistics.series(rows, name, until=status.at, step=SLOT, number=HOUR // SLOT)
+        entity.by_hour = statistics.series(rows, name, until=status.at, step=HOUR, number=DAY // HOUR)
         entity.last_error = statistics.last_error(rows, name)
         entity.hottest = statistics.hottest(rows, name, status.at - HOUR)
     status.runs = [run for run in await runs_of(context).all() if not run.is_over]
