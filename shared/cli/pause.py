@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -19,7 +20,7 @@ from ..azure import sdk
 from ..model.entities import ENTITIES
 from .command import Command, Exit, Result, option, options
 from .context import Context
-from .finding import counted
+from .finding import Severity, counted
 from .peek import ANSWER_SECONDS, QueueUnavailable, counts, explained
 from .queues import ACTIVE, PAUSED, resume_line, status_word
 
@@ -54,15 +55,19 @@ class Change:
 async def run(context: Context, given: Namespace, _: Console, *, status: str) -> Result:
     """Give the queues that are meant this status. What fails for one of them does not keep the others."""
     settings = [*([given.entity] if given.entity else [] if given.routing else ENTITIES)]
-    settings += [ROUTING] if given.routing else []
-    queues, administration = context.settings.queues, context.bus_administration
-    changes = await asyncio.gather(*(_set(administration, name, queues.of(name), status) for name in settings))
+    changes = await set_status(context, [*settings, *([ROUTING] if given.routing else [])], status)
     data = {"status": status, "queues": [asdict(change) for change in changes]}
     if any(change.error for change in changes):
         exit_ = Exit.FAILED
     else:
         exit_ = Exit.OK if all(change.now == status for change in changes) else Exit.ATTENTION
     return Result(exit_, data, lambda console: _show(console, changes, status))
+
+
+async def set_status(context: Context, settings: Sequence[str], status: str) -> list[Change]:
+    """Give queues, named by their settings, this status."""
+    queues, administration = context.settings.queues, context.bus_administration
+    return await asyncio.gather(*(_set(administration, name, queues.of(name), status) for name in settings))
 
 
 async def _set(
@@ -86,8 +91,8 @@ async def _set(
 
 def _show(console: Console, changes: list[Change], status: str) -> None:
     for change in changes:
-        colour, text = _said(change, status)
-        console.print(f"[{colour}]{escape(change.queue)}[/]: {escape(text)}")
+        severity, text = said(change, status)
+        console.print(f"[{severity.colour}]{escape(change.queue)}[/]: {escape(text)}")
     if status == PAUSED and any(change.now == status for change in changes):
         console.print("Changes keep queueing.")
         lines = dict.fromkeys(resume_line(change.setting) for change in changes if change.now == status)
@@ -97,16 +102,18 @@ def _show(console: Console, changes: list[Change], status: str) -> None:
         console.print("To see them drain: msisync status --watch")
 
 
-def _said(change: Change, status: str) -> tuple[str, str]:
+def said(change: Change, status: str) -> tuple[Severity, str]:
+    """What has become of a queue that was to have this status. A queue that is paused needs attention."""
     if change.error:
-        return "red", change.error
+        return Severity.FAILED, change.error
     if change.now != status:
-        return "yellow", f"left as it is, {change.now}, which msisync does not set; change it in the Azure portal"
+        text = f"left as it is, {change.now}, which msisync does not set; change it in the Azure portal"
+        return Severity.ATTENTION, text
     done = "paused" if status == PAUSED else "active"
     if change.was == status:
         done += ", as it was before"
     waits = f"; {counted(change.waiting, 'message')} in it" if change.waiting else ""
-    return ("yellow" if status == PAUSED else "green"), done + waits
+    return (Severity.ATTENTION if status == PAUSED else Severity.OK), done + waits
 
 
 def entity_name(text: str) -> str:
