@@ -124,7 +124,8 @@ def package(values: Mapping[str, str], az: Run = run, target: Path = ROOT / "pac
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary=:all:", *wheels]
         how = [f"--python-version={version}", "--implementation=cp", "--require-hashes", "--target", str(where)]
         az([*pip, *how, "-r", str(ROOT / "requirements.txt")])
-        files = [ROOT / name for name in APP_FILES] + sorted((ROOT / "shared").rglob("*.py"))
+        shared = (path for path in (ROOT / "shared").rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+        files = [ROOT / name for name in APP_FILES] + sorted(shared)
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in files:
                 archive.write(path, path.relative_to(ROOT))

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
@@ -37,6 +38,29 @@ SPDX = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Vendored:
+    """A file of another project that is deployed as it is."""
+
+    name: str
+    version: str
+    licence: str
+    path: str
+    sha256: str
+
+
+#: From the npm package htmx.org: dist/htmx.min.js.
+VENDORED = (
+    Vendored(
+        "htmx",
+        "2.0.11",
+        "0BSD",
+        "shared/cli/console/static/htmx.min.js",
+        "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717",
+    ),
+)
 
 
 def duration(span: timedelta) -> str:
@@ -110,7 +134,9 @@ def licences() -> str:
         "| package | version | licence |",
         "|---|---|---|",
     ]
-    return "\n".join([*head, *rows, ""])
+    files = [f"| {file.name} | {file.version} | {file.licence} | `{file.path}` |" for file in VENDORED]
+    more = ["", "And as a file of its own:", "", "| project | version | licence | file |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows, *more, *files, ""])
 
 
 def as_json(value: Any) -> str:

@@ -7,6 +7,7 @@ cannot reach it goes on with what it knows.
 ==================  ====================  ==============================================
 PartitionKey        RowKey                columns
 ==================  ====================  ==============================================
+``action``          see there             Value: JSON of shared/cli/console/journal.py
 ``budget``          ``marketo``           Value: JSON of shared/marketo/quota.py
 ``arrivals``        see there             Value: JSON of shared/sync/arrivals.py
 ``circuit``         entity                Value: JSON of shared/sync/circuit_breaker.py

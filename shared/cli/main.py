@@ -26,6 +26,7 @@ from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
 from . import azd, history, lifecycle, link, pause, preview, quick_sync, reconcile, resync, write_back
 from .command import EXITS, Command, Exit, Result
+from .console import command as console
 from .context import SETTINGS_FILE, SETTINGS_VARIABLE, Context
 from .dead_letters import command as dead_letters
 from .doctor import command as doctor
@@ -42,6 +43,7 @@ from .status import command as status
 COMMANDS: tuple[Command, ...] = (
     doctor.COMMAND,
     status.COMMAND,
+    console.COMMAND,
     *fields.COMMANDS,
     register.REGISTER,
     register.UNREGISTER,

@@ -109,6 +109,15 @@ def test_the_wheel_has_one_package_called_msisync(installed: Installed) -> None:
     assert {name for name in tops if not name.endswith(".dist-info")} == {"..", "msisync"}  # ..: the command
 
 
+def test_the_wheel_has_the_files_of_the_console(installed: Installed) -> None:
+    folder = Path("shared/cli/console")
+    (record,) = installed.environment.glob("lib/*/site-packages/msisync-*.dist-info/RECORD")
+    have = {line.split(",")[0] for line in record.read_text().splitlines()}
+    wanted = {f"msisync/cli/console/{name}" for name in files(ROOT / folder) if not name.endswith((".py", ".pyc"))}
+    assert len(wanted) > 5
+    assert wanted - have == set()
+
+
 def test_it_tells_the_version_and_commit_of_the_checkout(installed: Installed, tmp_path: Path) -> None:
     told = installed.msisync(tmp_path, "--version")
     found = re.fullmatch(r"msisync (\d+\.\d+\.\d+\+[0-9a-f]{8}) \(commit ([0-9a-f]+)\)\n", told.stdout)

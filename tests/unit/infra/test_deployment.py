@@ -158,6 +158,7 @@ def test_a_package_that_needs_no_build_has_the_app_and_its_wheels(tmp_path: Path
     target = deployment.package({**VALUES, "PYTHON_VERSION": "3.12"}, pip, tmp_path / "package.zip")
     names = set(zipfile.ZipFile(target).namelist())
     assert {"function_app.py", "host.json", "requirements.txt", "sync.toml", "shared/app/composition.py"} <= names
+    assert {"shared/cli/console/templates/base.html", "shared/cli/console/static/htmx.min.js"} <= names
     assert ".python_packages/lib/site-packages/wheel.py" in names
     assert not [name for name in names if name.startswith(("tests/", "infra/", "docs/"))]
     (command,) = commands

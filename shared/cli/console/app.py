@@ -1,0 +1,187 @@
+"""The console as a Starlette application: which address shows what. What is shown is in the modules of the pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property, partial
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from ...model.errors import MsiSyncError
+from ...telemetry.redaction import described
+from ..context import Context
+from ..status.facts import Status
+from ..status.look import look
+from . import job_page, overview
+from .jobs import Jobs
+from .latest import Latest
+from .page import Action, Lead, Page, Plan, View, Visit
+from .security import CSRF, PUBLIC, Access, Form, Guard, RefusedError
+from .templating import FOLDER, environment
+
+log = logging.getLogger(__name__)
+
+#: The navigation, in its order.
+PAGES: tuple[Page, ...] = (overview.PAGE,)
+#: The field of a form that holds the title of the plan that its sender has agreed to.
+AGREED = "agreed"
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+Show = Callable[[Visit], Awaitable[View]]
+
+
+def console(context: Context, access: Access) -> Starlette:
+    """The application. `context` is whose credentials it works with; who owns it closes it."""
+    return served(Site(context, PAGES, Latest(partial(look, context))), access)
+
+
+def served(site: Site, access: Access) -> Starlette:
+    """These pages behind their guard, as an ASGI application."""
+    pages = site.pages
+    routes = [
+        Route(f"{PUBLIC}{{name}}", site.static),
+        Route("/jobs/{id}", site.job),
+        *(Route(page.path, partial(site.page, page)) for page in pages),
+        *(
+            Route(action.path, partial(site.ask if method == "GET" else site.do, page, action), methods=[method])
+            for page in pages
+            for action in page.actions
+            for method in ("GET", "POST")
+        ),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, access=access, refuse=site.refused)],
+        exception_handlers={HTTPException: site.not_there},
+        lifespan=site.lifespan,
+    )
+
+
+class Site:
+    """The pages with what they have in common. `status`: what `msisync status` finds."""
+
+    def __init__(self, context: Context, pages: Sequence[Page], status: Latest[Status]) -> None:
+        self.context, self.pages, self.status = context, pages, status
+        self.jobs = Jobs(lambda: context.state)
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """From the server's start to its end."""
+        yield
+        await self.jobs.close()
+        await self.status.close()
+
+    @cached_property
+    def files(self) -> Mapping[str, tuple[bytes, str]]:
+        """The files that browsers may ask for, with their types: a machine may know others for them."""
+        return {
+            path.name: (path.read_bytes(), _TYPES[path.suffix])
+            for path in (FOLDER / "static").iterdir()
+            if path.suffix in _TYPES
+        }
+
+    async def static(self, request: Request) -> Response:
+        """Style and scripts."""
+        found = self.files.get(request.path_params["name"])
+        if found is None:
+            raise HTTPException(404)
+        content, type_ = found
+        return Response(content, media_type=type_)
+
+    async def page(self, page: Page, request: Request) -> Response:
+        """A page."""
+        return await self._answer(request, page, page.show, request.query_params)
+
+    async def job(self, request: Request) -> Response:
+        """How far an action is, or how it has ended."""
+        show = partial(job_page.show, id_=request.path_params["id"])
+        return await self._answer(request, None, show, request.query_params)
+
+    async def ask(self, page: Page, action: Action, request: Request) -> Response:
+        """What an action would do."""
+
+        async def show(visit: Visit) -> View:
+            return _question(action, await action.plan(visit))
+
+        return await self._answer(request, page, show, request.query_params)
+
+    async def do(self, page: Page, action: Action, request: Request) -> Response:
+        """Begin an action, if what it would do is still what its sender has agreed to."""
+        started: list[str] = []
+
+        async def show(visit: Visit) -> View:
+            plan = await action.plan(visit)
+            if plan.nothing or visit.word(AGREED) != plan.title:
+                return _question(action, plan, has_changed=True)
+            job = await self.jobs.start(plan.title, visit.operator.name, action.back, partial(action.do, visit))
+            started.append(job.id)
+            return View("job.html", {"job": job, "entry": job.entry})
+
+        answer = await self._answer(request, page, show, request.state.form)
+        return RedirectResponse(f"/jobs/{started[0]}", 303) if started else answer
+
+    async def _answer(self, request: Request, page: Page | None, show: Show, asked: Form) -> Response:
+        """What `show` gives, as a page, or why it can give nothing."""
+        visit = Visit(asked, request.state.operator, self.context, self.status, self.jobs)
+        try:
+            return self._rendered(200, await show(visit), request, page)
+        except MsiSyncError as error:
+            return self._problem(502, error.code, error.message, request, page)
+        except HTTPException:
+            raise
+        except Exception as error:  # noqa: BLE001  (a defect: of this page, not of the console)
+            what = described(error)  # without its text, which may quote data
+            log.error("console_defect path=%s error=%s", request.url.path, what)
+            text = f"A defect of msisync; report it with this line: {what}"
+            return self._problem(500, "Defect", text, request, page)
+
+    def refused(self, error: RefusedError) -> Response:
+        """The page of somebody who is not let in."""
+        return self._problem(error.status, error.title, error.text)
+
+    async def not_there(self, request: Request, error: Exception) -> Response:
+        """The page of an address that the console does not have."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        return self._problem(status, "No such page", "Nothing is at this address.", request)
+
+    def _problem(
+        self, status: int, title: str, text: str, request: Request | None = None, page: Page | None = None
+    ) -> Response:
+        return self._rendered(status, View("problem.html", {"title": title, "text": text}), request, page)
+
+    def _rendered(self, status: int, view: View, request: Request | None, page: Page | None) -> Response:
+        operator = getattr(request.state, "operator", None) if request else None
+        known = self.status.known
+        common: dict[str, Any] = {
+            "pages": [(each, each.badge(known) if known else 0) for each in self.pages] if operator else [],
+            "here": page,
+            "operator": operator,
+            "csrf_name": CSRF,
+            "agreed_name": AGREED,
+            "lead_for": self.lead,
+            "systems": self._systems if operator else "",
+            "address": f"{request.url.path}?{request.url.query}".rstrip("?") if request else "",
+        }
+        return HTMLResponse(environment().get_template(view.template).render(common | dict(view.values)), status)
+
+    def lead(self, remedy: str) -> Lead | None:
+        """The link that does what a remedy says, if a page has one."""
+        return next((lead for page in self.pages if (lead := page.lead(remedy))), None)
+
+    @cached_property
+    def _systems(self) -> str:
+        """Which two systems these are: operators have several environments."""
+        settings = self.context.settings
+        return " → ".join(url.partition("://")[2] for url in (settings.dataverse.url, settings.marketo.url))
+
+
+def _question(action: Action, plan: Plan, *, has_changed: bool = False) -> View:
+    return View("confirm.html", {"action": action, "plan": plan, "has_changed": has_changed})

@@ -1,0 +1,119 @@
+"""Actions while they run: a page asks how far one is, again and again, and may be closed and opened meanwhile.
+
+An action lives in this process and ends with it. Its beginning and its end are in the journal, whatever happens here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import UTC, datetime
+
+from ...azure.shared_state import State
+from ...model.errors import MsiSyncError, StorageUnavailableError, cause_of
+from ...telemetry.redaction import described
+from ..finding import Finding, Severity, failed
+from . import journal
+from .journal import Entry
+
+log = logging.getLogger(__name__)
+
+#: Actions that are remembered after their end, and lines that each of them keeps.
+KEPT = 50
+LINES = 1_000
+_STOPPED = failed("stopped before its end", "see what was done, then do the rest")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What became of one part of an action. `link`: a page of the console about it."""
+
+    text: str
+    severity: Severity = Severity.OK
+    link: str = ""
+
+
+@dataclass
+class Job:
+    """An action. `done` of `total` parts (None: nobody knows how many there are); `outcome` when it has ended."""
+
+    id: str
+    entry: Entry
+    back: str
+    done: int = 0
+    total: int | None = None
+    lines: list[Line] = field(default_factory=list)
+    more_lines: int = 0
+    outcome: Finding | None = None
+
+    def advance(self, done: int, total: int | None = None) -> None:
+        """So many parts are done, of so many."""
+        self.done, self.total = done, self.total if total is None else total
+
+    def say(self, text: str, severity: Severity = Severity.OK, link: str = "") -> None:
+        """Tell what became of a part. Beyond LINES, lines are only counted: memory stays flat."""
+        if len(self.lines) < LINES:
+            self.lines.append(Line(text, severity, link))
+        else:
+            self.more_lines += 1
+
+
+#: What an action does: it reports to its job, and gives what has come of it.
+Work = Callable[[Job], Awaitable[Finding]]
+
+
+@dataclass
+class Jobs:
+    """The actions of this process. `state`: where the journal is, asked for when it is needed."""
+
+    state: Callable[[], State]
+    _: KW_ONLY
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _known: dict[str, Job] = field(default_factory=dict, init=False)
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+
+    async def start(self, what: str, by: str, back: str, work: Work) -> Job:
+        """Begin an action that is called `what`; `back` is the page that it was asked for on.
+
+        Raises StorageUnavailableError: what cannot be noted is not done.
+        """
+        at = self.now()
+        job = Job(journal.name_of(at), Entry(at, by, what), back)
+        await journal.write(self.state(), job.id, job.entry)
+        over = [id_ for id_, known in self._known.items() if known.outcome]
+        for id_ in over[: max(0, len(over) - KEPT + 1)]:
+            del self._known[id_]
+        self._known[job.id] = job
+        self._tasks[job.id] = asyncio.create_task(self._run(job, work), name=f"msisync-action-{job.id}")
+        return job
+
+    def get(self, id_: str) -> Job | None:
+        """An action of this process, by its id in the journal."""
+        return self._known.get(id_)
+
+    async def close(self) -> None:
+        """Stop what runs."""
+        running = list(self._tasks.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _run(self, job: Job, work: Work) -> None:
+        try:
+            outcome = await work(job)
+        except asyncio.CancelledError:
+            outcome = _STOPPED
+        except MsiSyncError as error:
+            outcome = failed(f"{error.code}: {error.message}", "")
+        except Exception as error:  # noqa: BLE001  (a defect: it ends this action, not the console)
+            outcome = failed(f"a defect of msisync; report it with this line: {described(error)}", "")
+        try:
+            await journal.write(self.state(), job.id, journal.ended(job.entry, self.now(), outcome))
+            await journal.prune(self.state(), self.now())
+        except StorageUnavailableError as error:
+            log.warning("action_end_not_written error=%s", cause_of(error))
+        finally:
+            job.outcome = outcome
+            del self._tasks[job.id]

@@ -1,0 +1,57 @@
+"""One look for all who ask at about the same time: tabs and pages that poll do not each ask the broker and storage."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass
+class Latest(Generic[T]):
+    """What `look` has found last, looked for again when that is older than `fresh` seconds and somebody asks.
+
+    Nobody waits longer than `patience` seconds: a look at 100,000 parked rows takes seconds. What was found before is
+    given meanwhile, and nothing the first time.
+    """
+
+    look: Callable[[], Awaitable[T]]
+    _: KW_ONLY
+    fresh: float = 5.0
+    patience: float = 0.7
+    clock: Callable[[], float] = time.monotonic
+    _found: T | None = field(default=None, init=False)
+    _error: Exception | None = field(default=None, init=False)
+    _at: float = field(default=0.0, init=False)
+    _looking: asyncio.Task[None] | None = field(default=None, init=False)
+
+    async def now(self) -> T | None:
+        """The newest that can be had in time. Raises what `look` has raised."""
+        if self._found is None or self.clock() - self._at > self.fresh:
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look())
+            await asyncio.wait((self._looking,), timeout=self.patience)
+            if self._error:
+                raise self._error
+        return self._found
+
+    @property
+    def known(self) -> T | None:
+        """What was found last, however old; nothing is looked for."""
+        return self._found
+
+    async def _look(self) -> None:
+        try:
+            self._found, self._error, self._at = await self.look(), None, self.clock()
+        except Exception as error:  # noqa: BLE001  (for who asks)
+            self._error = error
+
+    async def close(self) -> None:
+        """End a look that nobody waits for any more."""
+        if self._looking:
+            self._looking.cancel()
+            await asyncio.wait((self._looking,))

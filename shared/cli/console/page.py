@@ -1,0 +1,90 @@
+"""What a page of the console is, and what an action on it: values that app.py serves, without any HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..context import Context
+from ..finding import Finding
+from ..status.facts import Status
+from .jobs import Job, Jobs
+from .latest import Latest
+from .security import Form, Operator
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request: what was asked (the query of an address, or the fields of a form), by whom, and what answers it."""
+
+    asked: Form
+    operator: Operator
+    context: Context
+    status: Latest[Status]
+    jobs: Jobs
+
+    def word(self, name: str) -> str:
+        """What was asked under a name, without spaces around it; empty when nothing was."""
+        return str(self.asked.get(name, "")).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A template of templates/, and what it shows."""
+
+    template: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an action would do, for the page that asks before it is done.
+
+    `title` names it with the exact count ("Replay 12 dead letters"): it is the heading, the button and the entry of the
+    journal. `keep`: the fields that the form sends on, such as the selection. `nothing`: why there is nothing to do.
+    """
+
+    title: str
+    details: Sequence[str] = ()
+    keep: Sequence[tuple[str, str]] = ()
+    is_grave: bool = False
+    nothing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What operators may do. GET `path` shows `plan` and asks; POST `path` plans again and does it, as a job.
+
+    `back`: the page that the action belongs to. `do` gets the visit whose form has `keep` of the plan.
+    """
+
+    path: str
+    back: str
+    plan: Callable[[Visit], Awaitable[Plan]]
+    do: Callable[[Visit, Job], Awaitable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A link of the console that does what a remedy names as a command."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page in the navigation. `badge`: a number beside its title. `lead`: its link for a remedy, if it has one."""
+
+    path: str
+    title: str
+    show: Callable[[Visit], Awaitable[View]]
+    actions: Sequence[Action] = ()
+    badge: Callable[[Status], int] = lambda _: 0
+    lead: Callable[[str], Lead | None] = lambda _: None
+
+
+def leads(lead: Lead, *commands: str) -> Callable[[str], Lead | None]:
+    """For `Page.lead`: this link stands for these commands."""
+    return lambda remedy: lead if any(command in remedy for command in commands) else None

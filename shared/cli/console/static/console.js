@@ -1,0 +1,13 @@
+// What htmx does not do itself. Every page works without this, and without htmx.
+"use strict";
+
+// A page that nobody sees does not ask: each question costs requests to Service Bus and storage.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden && event.target.hasAttribute("data-poll")) event.preventDefault();
+});
+
+// What is not current any more must not look as if it were.
+const stale = (is) => { document.getElementById("stale").hidden = !is; };
+document.addEventListener("htmx:sendError", () => stale(true));
+document.addEventListener("htmx:responseError", () => stale(true));
+document.addEventListener("htmx:afterSwap", () => stale(false));
