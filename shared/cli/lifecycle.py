@@ -15,8 +15,8 @@ from .context import Context
 from .dead_letters.command import APPLYING
 from .dead_letters.look import filters
 from .dead_letters.replay import replay
+from .entity_words import as_entity
 from .output import say
-from .pause import entity_name
 from .remedies import RELEASE
 from .status.facts import braked
 
@@ -61,5 +61,5 @@ def _said(entity: str, brake: Mapping[str, Any], *, lifted: bool) -> str:
     return f"The brake on deletions of {entity} is lifted." if lifted else f"{braked(entity, brake)}."
 
 
-_ARGUMENTS = options(option("entity", type=entity_name, choices=list(ENTITIES), help="one of the five"), APPLYING)
+_ARGUMENTS = options(option("entity", type=as_entity, choices=list(ENTITIES), help="one of the five"), APPLYING)
 COMMAND = Command("lifecycle release", "send on the deletions that the brake has stopped", _MORE, release, _ARGUMENTS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from .command import Command, Exit, Result, guid, option, options, positive_numb
 from .context import Context
 from .dead_letters.look import filters
 from .dead_letters.replay import replay
+from .entity_words import as_table
 from .finding import Finding, Severity, attention, failed, ok
 from .invocation import again
 from .output import say
@@ -227,19 +228,13 @@ def _show(console: Console, finding: Finding, data: Mapping[str, Any]) -> None:
         say(console, f"It is on its way to be synced{letters}. To see it: msisync show person {data['id']}")
 
 
-def _table(text: str) -> str:
-    if text not in PERSON_TABLES:
-        raise ArgumentTypeError(f"{text!r} is neither contact nor lead")
-    return text
-
-
 COMMAND = Command(
     "link",
     "say which person of Marketo a row of Dynamics is",
     _MORE,
     run,
     options(
-        option("table", type=_table, help="contact or lead"),
+        option("table", type=as_table, choices=list(PERSON_TABLES), help="contact or lead"),
         option("id", type=guid, help="id of the row in Dynamics"),
         option("person", type=positive_number, metavar="marketo-id", help="id of the person in Marketo"),
         option("--apply", action="store_true", help="do it; without it nothing is changed"),

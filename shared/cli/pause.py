@@ -20,6 +20,7 @@ from ..azure import sdk
 from ..model.entities import ENTITIES
 from .command import Command, Exit, Result, option, options
 from .context import Context
+from .entity_words import as_entity
 from .finding import Severity, counted
 from .peek import ANSWER_SECONDS, QueueUnavailable, counts, explained
 from .queues import ACTIVE, PAUSED, resume_line, status_word
@@ -116,13 +117,8 @@ def said(change: Change, status: str) -> tuple[Severity, str]:
     return (Severity.ATTENTION if status == PAUSED else Severity.OK), done + waits
 
 
-def entity_name(text: str) -> str:
-    """An entity as it is typed: sales-person is sales_person."""
-    return text.strip().lower().replace("-", "_")
-
-
 _ARGUMENTS = options(
-    option("entity", nargs="?", type=entity_name, choices=list(ENTITIES), help="one of the five; default: all of them"),
+    option("entity", nargs="?", type=as_entity, choices=list(ENTITIES), help="one of the five; default: all of them"),
     option("--routing", action="store_true", help="the queue that Dynamics posts to; alone, or beside an entity"),
 )
 PAUSE = Command(

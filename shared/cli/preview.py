@@ -20,6 +20,7 @@ from ..sync.newcomers import Newcomers
 from ..sync.preview import Fate, Foreseen, Preview
 from .command import Command, Exit, Result, option, options
 from .context import Context
+from .entity_words import as_table
 from .finding import SHOWN
 from .output import progress_bar, say
 from .resync import tables_of
@@ -134,7 +135,7 @@ COMMAND = Command(
     _MORE,
     run,
     options(
-        option("table", choices=list(PERSON_TABLES), help="lead or contact"),
+        option("table", type=as_table, choices=list(PERSON_TABLES), help="lead or contact"),
         option("--query", metavar="FILTER", help='rows that an OData filter lets through: "statecode eq 0"'),
     ),
 )

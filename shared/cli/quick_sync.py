@@ -14,6 +14,7 @@ from ..sync.runs.model import RunKind, Scope
 from ..sync.schema import Schema
 from .command import Command, Exit, Result, option, options
 from .context import Context
+from .entity_words import as_table
 from .finding import counted
 from .initial_sync.scope import CHANGED_SINCE, query_of
 from .initial_sync.start import begun
@@ -86,7 +87,7 @@ COMMAND = Command(
     _MORE,
     run,
     options(
-        option("table", choices=_TABLES, help="a table of sync.toml"),
+        option("table", type=as_table, choices=_TABLES, help="a table of sync.toml"),
         option(
             "--fields", type=_names, required=True, metavar="NAMES", help="Marketo's fields, with commas: city,title"
         ),

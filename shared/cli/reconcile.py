@@ -27,6 +27,7 @@ from ..sync.reconciliation import KEYS, Reconciliation
 from ..transport import call_count
 from .command import Command, Exit, Result, option, options
 from .context import Context, not_told, renew
+from .entity_words import as_table
 from .finding import SHOWN, counted
 from .invocation import again
 from .output import progress_bar, say
@@ -266,7 +267,13 @@ COMMAND = Command(
     _MORE,
     run,
     options(
-        option("tables", nargs="*", metavar="table", help="tables of sync.toml, such as contact; default: all"),
+        option(
+            "tables",
+            nargs="*",
+            type=as_table,
+            metavar="table",
+            help="tables of sync.toml, such as contact; default: all",
+        ),
         option("--query", metavar="FILTER", help='rows that an OData filter lets through: "statecode eq 0"'),
         option("--csv", metavar="FILE", help="write every difference to this file, a line each"),
         option("--extra", action="store_true", help="also look for persons in Marketo whose row is gone"),

@@ -28,6 +28,7 @@ from ..model.record import MAX_RECORDS, Record, encode
 from ..sync.routing import chunked
 from .command import Command, Exit, Result, guid, option, options
 from .context import Context, not_told, renew
+from .entity_words import as_table_or_entity
 from .invocation import again
 
 #: Later than any check of a parked record: so all of them are due.
@@ -81,9 +82,8 @@ def _check(given: Namespace) -> None:
         given.refuse("give ids, or --query, or --all-parked")
     if given.all_parked and given.target:
         given.refuse("--all-parked takes no table")
-    if not given.all_parked and given.target not in {*TABLES, *ENTITIES}:
-        known = ", ".join(sorted({*TABLES, *ENTITIES}))
-        given.refuse(f"{given.target!r} is no table or entity; one of: {known}")
+    if not given.all_parked and not given.target:
+        given.refuse("give a table or an entity")
     if given.query is not None and given.target not in TABLES:
         names = ", ".join(table.name for table in ENTITIES[given.target].tables)
         given.refuse(f"--query needs a table, not an entity: {names}")
@@ -209,7 +209,7 @@ def _show(console: Console, data: Mapping[str, Any], given: Namespace, why_not: 
 
 
 _ARGUMENTS = options(
-    option("target", nargs="?", help="a table (contact) or an entity (person) of sync.toml"),
+    option("target", nargs="?", type=as_table_or_entity, help="a table (contact) or an entity (person) of sync.toml"),
     option("ids", nargs="*", type=guid, help="ids of rows; sent at once"),
     option("--query", metavar="FILTER", help='rows of the table that an OData filter lets through: "statecode eq 0"'),
     option("--all-parked", action="store_true", help="everything that waits for a parent"),

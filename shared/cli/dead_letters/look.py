@@ -16,6 +16,7 @@ from typing import Any
 from ...model.entities import ENTITIES
 from ..command import guid
 from ..context import Context
+from ..entity_words import as_entity
 from ..peek import Place, QueueUnavailable, peek
 from .letter import DeadLetter, places, read
 
@@ -75,7 +76,7 @@ def add_filters(parser: ArgumentParser) -> None:
     """Add the options that all commands share: of those that are given, every one must fit."""
     group = parser.add_argument_group("filters")
     names = ", ".join(ENTITIES)
-    group.add_argument("--entity", default="", choices=tuple(ENTITIES), metavar="NAME", help=f"one of {names}")
+    group.add_argument("--entity", type=as_entity, choices=tuple(ENTITIES), metavar="NAME", help=f"one of {names}")
     group.add_argument("--id", type=guid, metavar="GUID", help="id of the row in Dynamics")
     group.add_argument("--code", default="", metavar="CODE", help="such as 1003 or ParentMissing")
     group.add_argument("--reason", default="", metavar="TEXT", help="what the message contains")
@@ -96,7 +97,7 @@ def fits(given: Namespace, letter: DeadLetter, now: datetime) -> bool:
     """Whether a dead letter is meant. Its age is the time since it came to the place where it lies."""
     since = letter.message.enqueued
     return (
-        given.entity in ("", letter.entity)
+        given.entity in (None, letter.entity)
         and given.code in ("", letter.code)
         and given.source_queue in ("", letter.source_queue)
         and (not given.id or any(id_ == given.id for _, id_ in letter.ids))

@@ -15,6 +15,7 @@ from ...model.entities import ENTITIES, PERSON_TABLES, TABLES
 from ...write_back.insight_fields import resolve
 from ..command import Command, Exit, Result, option, options
 from ..context import Context, not_told, renew
+from ..entity_words import as_table
 from ..finding import Finding, Severity, worst
 from .checks import check_fields
 from .schemas import Schemas, load_schemas
@@ -210,7 +211,9 @@ def _show_findings(console: Console, findings: Sequence[Finding], count: int, wh
         console.print(not_told(why_not), style="yellow")
 
 
-_TABLE = option("table", nargs="?", choices=tuple(TABLES), metavar="table", help=f"one of {', '.join(TABLES)}")
+_TABLE = option(
+    "table", nargs="?", type=as_table, choices=tuple(TABLES), metavar="table", help=f"one of {', '.join(TABLES)}"
+)
 COMMANDS = (
     Command(
         "fields list",

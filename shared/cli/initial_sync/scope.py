@@ -13,6 +13,7 @@ from ...model.record import timestamp
 from ...sync.runs.model import Scope
 from ..command import option, options
 from ..context import Context
+from ..entity_words import as_table
 
 
 def tables_in(context: Context, given: Namespace) -> list[str]:
@@ -52,7 +53,14 @@ def since(text: str) -> datetime:
 
 CHANGED_SINCE = option("--changed-since", type=since, metavar="DAY", help="rows that were changed on this day or later")
 SCOPE = options(
-    option("--only", nargs="+", metavar="TABLE", choices=list(TABLES), help="these tables of sync.toml; default: all"),
+    option(
+        "--only",
+        nargs="+",
+        type=as_table,
+        metavar="TABLE",
+        choices=list(TABLES),
+        help="these tables of sync.toml; default: all",
+    ),
     option("--query", metavar="FILTER", help='of one table, rows that an OData filter lets through: "statecode eq 0"'),
     option("--created-since", type=since, metavar="DAY", help="rows that were created on this day or later"),
     CHANGED_SINCE,

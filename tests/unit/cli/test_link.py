@@ -193,7 +193,7 @@ async def test_a_broker_that_is_away_leaves_the_link_and_says_what_to_do(world: 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["account", OWN, "7"], "neither contact nor lead"),
+        (["account", OWN, "7"], "one of: lead, contact"),
         (["contact", "ann", "7"], "not a valid GUID"),
         (["contact", OWN, "0"], "at least 1"),
     ],

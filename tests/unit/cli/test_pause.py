@@ -124,7 +124,7 @@ async def test_without_the_right_to_manage_it_says_so(broker: Broker) -> None:
     assert "NoPermission" in text
 
 
-@pytest.mark.parametrize("entity", ["persons", "contact", "dead_letters", "changes"])
+@pytest.mark.parametrize("entity", ["comapny", "phonecalls", "dead_letters", "changes"])
 def test_what_is_no_entity_is_wrong_usage(entity: str) -> None:
     with pytest.raises(UsageError) as stopped:
         parser((PAUSE,)).parse_args(["pause", entity])
