@@ -31,7 +31,7 @@ _TENANT = re.compile(rf"{GUID}|[a-z0-9-]+(\.[a-z0-9-]+)+")
 _REFERENCE = re.compile(r"@Microsoft\.(KeyVault|AppConfiguration)\b", re.IGNORECASE)
 #: What is read of the environment: by this product, and by the Functions host for it.
 _READ = re.compile(
-    r"(DATAVERSE|MARKETO|WRITE_BACK|TRICKLE|BURST|WEBHOOK|PARENT|ServiceBusConnection|AzureWebJobsStorage|AZURE|"
+    r"(DATAVERSE|MARKETO|WRITE_BACK|TRICKLE|BURST|WEBHOOK|PARENT|HISTORY|ServiceBusConnection|AzureWebJobsStorage|AZURE|"
     r"APPLICATIONINSIGHTS)\w*|\w+_QUEUE|\w+_TABLE|\w+_SCHEDULE|CHANGES_SEND_CONNECTION|SYNC_CONFIG|"
     r"TIME_BUDGET_SECONDS|CIRCUIT_SECONDS|MAX_ATTEMPTS|RUN_DAILY_SHARE|NOTIFY_URL"
 )
