@@ -110,6 +110,14 @@ class Plans:
             self._plan = None
         return self._plan
 
+    async def targets(self) -> dict[str, tuple[Target, ...]]:
+        """The columns of each table that take a field, without making a plan: for those who look at values only."""
+        if plan := await self.known():
+            return plan.tables
+        described = await self.marketo.describe(PERSON)
+        found = {name: await self.metadata.columns(name, self.config.language) for name in self.tables}
+        return {name: await self._targets(name, columns, described) for name, columns in found.items()}
+
     async def describe(self, entity: Entity) -> dict[str, MarketoField]:
         """The fields of persons that sync.toml names, without a call while the plan lasts; all of another object."""
         return (await self.current()).described if entity is PERSON else await self.marketo.describe(entity)

@@ -108,6 +108,26 @@ async def test_what_differs_in_marketo_is_named(system: System, rows: Rows) -> N
     assert fourth.data["verdict"]["remedy"].startswith("msisync resync opportunity_role ")
 
 
+async def test_values_stand_side_by_side_on_request_with_sales_insight_s(system: System, rows: Rows) -> None:
+    contact = rows.contact()
+    await system.save(rows, contact)
+    await system.synced(contact)
+    await system.broker.idle()
+    await by_hand_in_marketo(system, contact, firstName="Somebody", priority=3)
+    before = await calls_of_marketo(system)
+    shown = await show(system, contact.id, "--values")
+    assert await calls_of_marketo(system) - before <= MARKETO_CALLS
+    values = {row["field"]: row for row in shown.person["values"]}
+    first = values["firstName"]
+    assert (first["sent"], first["marketo"], first["differs"]) == (contact.values["firstname"], "Somebody", True)
+    assert first["dynamics"] == {"firstname": contact.values["firstname"]}
+    assert values["email"]["differs"] is False
+    insight = [name for name, row in values.items() if row["back"]]
+    assert len(insight) == 7
+    assert (values["priority"]["marketo"], values["priority"]["differs"]) == (3, True)
+    assert "values" not in (await show(system, contact.id)).person
+
+
 async def test_an_opportunity_that_was_never_sent_is_named_with_the_command_that_sends_it(
     system: System, rows: Rows
 ) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from ...model.entities import OPPORTUNITY, OPPORTUNITY_ROLE, PERSON
 from ...model.errors import MsiSyncError
 from ...model.ids_and_times import as_guid
+from ...write_back.plan import Plans
 from ..command import Command, Result, option, options, positive_number
 from ..context import Context
 from ..finding import Finding
@@ -24,6 +25,7 @@ from . import marketo, queues, roles, storage
 from .dynamics import Dynamics
 from .facts import Person, Search, Subject
 from .text import render
+from .values import side_by_side
 from .verdict import judge
 
 MAX_MESSAGES = 5000
@@ -38,18 +40,30 @@ Next: the verdict says what to do. If many records are stuck, begin with: msisyn
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Find everything out about one person. Raises ConfigurationError when settings or sync.toml cannot be used."""
-    search = await find_out(context, given.person, given.max_messages, progress)
+    search = await find_out(context, given.person, given.max_messages, progress, values=given.values)
     verdicts = [judge(person.subject, search) for person in search.persons]
     worst = max(verdicts, key=lambda verdict: verdict.exit)
     data = as_json(given.person, search, verdicts, worst)
-    return Result(worst.exit, data, lambda console: render(console, search, verdicts))
+    values = [side_by_side(person, context.config, search.insight) for person in search.persons] if given.values else []
+    for person, rows in zip(data["persons"], values, strict=False):
+        person["values"] = json_types(rows)
+    return Result(worst.exit, data, lambda console: render(console, search, verdicts, values))
 
 
-async def find_out(context: Context, query: str, max_messages: int, progress: Console) -> Search:
-    """All facts about who is asked for; what does not answer is noted, and the rest is found out all the same."""
+async def find_out(
+    context: Context, query: str, max_messages: int, progress: Console, *, values: bool = False
+) -> Search:
+    """All facts about who is asked for; what does not answer is noted, and the rest is found out all the same.
+
+    `values`: also what the columns hold that take Marketo's fields.
+    """
     config, burst = context.config, timedelta(seconds=context.settings.sync.burst_window)
     search = Search(burst=burst, lifecycle=config.lifecycle)
-    dynamics = Dynamics(context.dataverse, context.metadata, config)
+    if values:
+        plans = Plans(config, context.metadata, context.marketo, context.state, now=lambda: search.now, reads_only=True)
+        search.insight = await _asked(search, "Sales Insight's fields", plans.targets()) or {}
+    also = {table: [target.column for target in targets] for table, targets in search.insight.items()}
+    dynamics = Dynamics(context.dataverse, context.metadata, config, also=also)
     waiting = storage.ParkedRows(context.settings.storage, context.parked_table)
     with progress.status("Asking Dynamics"):
         found = await _asked(search, "Dynamics", dynamics.find(query))
@@ -136,6 +150,11 @@ _ARGUMENTS = options(
         default=MAX_MESSAGES,
         metavar="N",
         help=f"look at no more messages of a queue than these; default {MAX_MESSAGES}",
+    ),
+    option(
+        "--values",
+        action="store_true",
+        help="field by field: what Dynamics has, what would be sent now, what Marketo has; Sales Insight's fields too",
     ),
 )
 COMMAND = Command("show person", "follow one lead or contact, and say where it stands and why", _MORE, run, _ARGUMENTS)

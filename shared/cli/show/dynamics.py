@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -31,12 +32,23 @@ _STATES = {"lead": ("open", "qualified", "disqualified"), "contact": ("active", 
 
 
 class Dynamics:
-    """Questions about persons and their parents. Raises as DataverseClient does, and ConfigurationError."""
+    """Questions about persons and their parents. Raises as DataverseClient does, and ConfigurationError.
 
-    def __init__(self, dataverse: DataverseClient, metadata: Metadata, config: SyncConfig) -> None:
+    `also`: columns of persons, by table, that are read beside those that decide what is sent.
+    """
+
+    def __init__(
+        self,
+        dataverse: DataverseClient,
+        metadata: Metadata,
+        config: SyncConfig,
+        *,
+        also: Mapping[str, Collection[str]] = MappingProxyType({}),
+    ) -> None:
         self._dataverse = dataverse
         self._metadata = metadata
         self._config = config
+        self._also = also
         self._deadline = time.monotonic() + TIME_SECONDS
         hidden = metadata.hidden_columns
         self._references = References(dataverse, config, clock=time.monotonic, hidden_columns=hidden)
@@ -51,7 +63,7 @@ class Dynamics:
             mapped = [rule for rules in self._config.fields_of(table.name).values() for rule in rules]
             columns = {column for rule in mapped for column in rule.needed_columns}
             columns |= self._config.filter_of(table.name).columns
-            wanted = there & columns.union(table.rule_columns, _SHOWN, mails)
+            wanted = there & columns.union(table.rule_columns, _SHOWN, mails, self._also.get(table.name, ()))
             if guid := as_guid(query):
                 rows = list((await self._dataverse.rows(table.entity_set, table.key, [guid], wanted)).values())
             else:

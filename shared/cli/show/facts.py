@@ -11,6 +11,7 @@ from ...marketo.usage import Closed
 from ...model.entities import PERSON, TABLES
 from ...model.outcome import LeftOut, Parent, WillNotCome
 from ...sync.circuit import Outage
+from ...write_back.values import Target
 
 #: Field of a difference that is about the sales person's own record (guide, last paragraph).
 SALES_PERSON_EMAIL = "sales person's email"
@@ -181,6 +182,8 @@ class Role:
 class Person:
     """All about one lead or contact. `row` is Dynamics' (empty when it is not there), `records` are Marketo's.
 
+    `mapped` is what the engine would send now, without the links, and `fields` are all that it may send.
+
     `origin`: the lead that a contact comes from; `origin_person`: Marketo's id of that lead's own person, 0 where it
     has none, None when nobody could tell.
     """
@@ -190,6 +193,7 @@ class Person:
     details: dict[str, Any] = field(default_factory=dict)
     relations: list[Relation] = field(default_factory=list)
     mapped: dict[str, Any] | None = None
+    fields: tuple[str, ...] = ()
     records: list[dict[str, Any]] = field(default_factory=list)
     same_email: list[dict[str, Any]] = field(default_factory=list)
     roles: list[Role] = field(default_factory=list)
@@ -206,7 +210,8 @@ class Search:
     `burst` is how long a burst's records are collected: what is scheduled later than that waits for another try.
     `lifecycle`: what sync.toml says of deleted rows. `deals` and `ties`: the opportunities of the persons' roles, and
     the rows that give these roles, by id. What the app has noted: `outages` are the open circuits, `closed` says why
-    Marketo is not called at all; `silent` says that the app does not run, empty when it does.
+    Marketo is not called at all; `silent` says that the app does not run, empty when it does. `insight`: the columns
+    that take Marketo's fields, by table; empty where nobody asks for values.
     """
 
     persons: list[Person] = field(default_factory=list)
@@ -222,6 +227,7 @@ class Search:
     outages: dict[str, Outage] = field(default_factory=dict)
     closed: Closed | None = None
     silent: str = ""
+    insight: dict[str, tuple[Target, ...]] = field(default_factory=dict)
 
     @property
     def subjects(self) -> dict[str, Subject]:

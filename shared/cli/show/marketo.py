@@ -30,7 +30,8 @@ async def look(marketo: MarketoClient, schema: Schema, tables: Collection[str], 
     await _map(schema, tables, search)
     await _read_parents(marketo, search)
     flag = await _deleted_flag(schema, tables)
-    fields = tuple(dict.fromkeys([*_fields(marketo, search.persons), *filter(None, [flag])]))
+    insight = [target.field for targets in search.insight.values() for target in targets]
+    fields = tuple(dict.fromkeys([*_fields(marketo, search.persons), *filter(None, [flag]), *insight]))
     await _read_by_key(marketo, search.persons, fields)
     await _read_by_email(marketo, search.persons, fields, query)
     await _read_origins(marketo, search.persons)
@@ -75,6 +76,7 @@ async def _map(schema: Schema, tables: Collection[str], search: Search) -> None:
         try:
             found = await schema.of(person.subject.table)
             person.mapped, left_out = found.fields.map(person.row, found.labels)
+            person.fields = tuple(sorted(found.fields.names))
             by_mapping = {each.field: each for each in left_out}
             if any(relation.field == COMPANY.key and relation.parent for relation in person.relations):
                 for name in found.company_fields_in(person.mapped):  # the company has them
@@ -108,7 +110,7 @@ async def _read_parents(marketo: MarketoClient, search: Search) -> None:
 def _fields(marketo: MarketoClient, persons: Iterable[Person]) -> tuple[str, ...]:
     """The fields to ask for: what is mapped, the keys, and what tells records apart."""
     links = [link.field for link in PERSON.links]
-    mapped = [name for person in persons for name in person.mapped or ()]
+    mapped = [name for person in persons for name in (*(person.mapped or ()), *person.fields)]
     return tuple(dict.fromkeys(["id", marketo.key_of(PERSON), *links, "email", "createdAt", "updatedAt", *mapped]))
 
 

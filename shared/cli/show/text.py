@@ -11,13 +11,20 @@ from rich.markup import escape
 
 from ...model.record import timestamp
 from ...sync.matches import AMBIGUOUS
+from ..dead_letters.text import cut
 from ..finding import Finding
 from .facts import Person, Relation, Search
+from .values import ValueRow
+
+#: So much of a value is shown; --json has all of it.
+_LONGEST = 200
 
 
-def render(console: Console, search: Search, verdicts: Sequence[Finding]) -> None:
-    """Print everything that was found."""
-    for person, verdict in zip(search.persons, verdicts, strict=True):
+def render(
+    console: Console, search: Search, verdicts: Sequence[Finding], values: Sequence[Sequence[ValueRow]] = ()
+) -> None:
+    """Print everything that was found. `values`: of each person, where they were asked for."""
+    for person, verdict, rows in zip(search.persons, verdicts, values or [()] * len(verdicts), strict=True):
         console.print(f"[bold {verdict.severity.colour}]{verdict.code}[/] {escape(verdict.text)}")
         if verdict.remedy:
             console.print(f"  [bold]next:[/] {escape(verdict.remedy)}")
@@ -26,6 +33,8 @@ def render(console: Console, search: Search, verdicts: Sequence[Finding]) -> Non
             ("On its way", _on_its_way(person)),
             ("Marketo", _marketo(person)),
             ("Opportunity roles", _roles(person)),
+            ("Values, those that differ with *", _values([row for row in rows if not row.back])),
+            ("Values that Sales Insight writes into Dynamics", _values([row for row in rows if row.back])),
             ("Notes", person.notes),
         ):
             _section(console, title, lines)
@@ -129,6 +138,25 @@ def _roles(person: Person) -> Iterator[str]:
         there = {"Dynamics": role.expected, "Marketo": role.actual}
         where = " and ".join(system for system, has_it in there.items() if has_it) or "neither"
         yield f"{role.role} in {role.name or role.opportunity}: in {where}{f'; {role.why}' if role.why else ''}"
+
+
+def _values(rows: Iterable[ValueRow]) -> Iterator[str]:
+    """A field in one line; on several, where the sides differ."""
+    for row in rows:
+        has = " / ".join(_short(value) for value in row.dynamics.values()) or _short(None)
+        note = f" ({row.note})" if row.note else ""
+        if not row.differs:
+            wanted = f" → {_short(row.sent)}" if row.is_sent and _short(row.sent) != has and not row.back else ""
+            yield f"  {row.field}: {_short(row.marketo) if row.back else has}{wanted}{note}"
+            continue
+        yield f"* {row.field}{note}"
+        yield f"    Dynamics  {has}  ({', '.join(row.dynamics)})" if row.dynamics else f"    Dynamics  {has}"
+        yield f"    {'to write' if row.back else 'to send '}  {_short(row.sent)}"
+        yield f"    Marketo   {_short(row.marketo)}"
+
+
+def _short(value: Any) -> str:
+    return cut(_value(value), _LONGEST)
 
 
 def _not_looked_at(search: Search) -> Iterator[str]:
