@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
-from ..output import json_types, say
+from ..output import Indented, json_types, say
 from .letter import DeadLetter
 from .selection import Group
 
@@ -68,12 +69,16 @@ def show_groups(console: Console, groups: Iterable[Mapping[str, Any]], *, remedi
 
 
 def show_brief(console: Console, letter: Mapping[str, Any]) -> None:
-    """A dead letter as one line; a terminal cuts it at its edge."""
+    """A dead letter: on a terminal why it is there, and below it which row; in a pipe one line, for grep."""
     rows = f" and {letter['rows'] - 1} more" if letter["rows"] > 1 else ""
     what = f"{letter['table']} {letter['id']}{rows}" if letter["id"] else "no row named"
     again = f" replayed {letter['replays']} times" if letter["replays"] else ""
-    line = f"{letter['address']}  {letter['since']}  {letter['code']}  {what}{again}  {cut(letter['reason'])}"
-    console.print(line, markup=False, no_wrap=True, overflow="ellipsis" if console.is_terminal else "ignore")
+    address, code, reason, since = (str(letter[name]) for name in ("address", "code", "reason", "since"))
+    if not console.is_terminal:
+        say(console, f"{address}  {since}  {code}  {what}{again}  {cut(reason)}")
+        return
+    console.print(Indented(Text.assemble((address, "bold"), "  ", (code, "red"), f"  {cut(reason)}"), 0, hanging=4))
+    console.print(Indented(Text(f"{since[:16].replace('T', ' ')}  {what}{again}", "dim"), 4, hanging=4))
 
 
 def show_full(console: Console, letter: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 from rich.console import Console
 from rich.text import Text
@@ -36,8 +35,8 @@ _MARKS = {
     Severity.FAILED: ("✖", "x"),
     Severity.SKIPPED: ("·", "-"),
 }
-#: Where details begin: below the titles.
-_BELOW = 15
+#: Where details begin, below the checks.
+_BELOW = 6
 
 
 async def doctor(context: Context, given: Namespace, progress: Console) -> Result:
@@ -86,11 +85,14 @@ def result(checks: Sequence[Check], found: Mapping[str, Finding], seconds: float
 def _show(
     console: Console, checks: Sequence[Check], found: Mapping[str, Finding], counts: Counter[Severity], seconds: float
 ) -> None:
-    width = max(len(check.title) for check in checks)
-    for group, members in groupby(checks, key=lambda check: check.group):
+    width = max(len(check.id) for check in checks)
+    made = [check for check in checks if found[check.id].severity is not Severity.SKIPPED]
+    for group in dict.fromkeys(check.group for check in made):
         console.print(Text(group, style="bold"))
-        for check in members:
-            _show_one(console, check, found[check.id], width)
+        for check in made:
+            if check.group == group:
+                _show_one(console, check, found[check.id], width)
+    _show_skipped(console, found)
     console.print()
     for check in checks:
         if found[check.id].severity is Severity.FAILED:
@@ -101,18 +103,33 @@ def _show(
 
 
 def _show_one(console: Console, check: Check, finding: Finding, width: int) -> None:
-    mark, plain = _MARKS[finding.severity]
-    mark = mark if console.encoding.lower().startswith("utf") else plain
-    line = Text.assemble((f"{mark} {finding.severity:<9}", finding.severity.colour), f"  {check.title:<{width}}")
-    text = f"because of {finding.because}" if finding.severity is Severity.SKIPPED else finding.text
-    line.append(f"  {text}" if text else "", style="dim" if finding.severity in (Severity.OK, Severity.SKIPPED) else "")
-    line.rstrip()
+    line = Text.assemble((_mark(console, finding.severity), finding.severity.colour), f" {check.id:<{width}}  ")
+    said = f"{check.title}: {finding.text}" if finding.text else check.title
+    line.append(said, style="dim" if finding.severity is Severity.OK else "")
     console.print(Indented(line, hanging=_BELOW - 2))
     if finding.severity in (Severity.ATTENTION, Severity.FAILED):
         for detail in finding.details:
             console.print(Indented(Text(f"- {detail}"), _BELOW))
         if finding.remedy:
             console.print(Indented(Text.assemble(("To do: ", "bold"), finding.remedy), _BELOW))
+
+
+def _show_skipped(console: Console, found: Mapping[str, Finding]) -> None:
+    """A line for each culprit: what it keeps from being checked."""
+    by_culprit: dict[str, list[str]] = {}
+    for name, finding in found.items():
+        if finding.severity is Severity.SKIPPED:
+            by_culprit.setdefault(finding.because, []).append(name)
+    if by_culprit:
+        console.print(Text("Skipped", style="bold"))
+    for culprit, names in by_culprit.items():
+        text = f"{_mark(console, Severity.SKIPPED)} {len(names)} because of {culprit}: {', '.join(names)}"
+        console.print(Indented(Text(text, style="dim"), hanging=2))
+
+
+def _mark(console: Console, severity: Severity) -> str:
+    mark, plain = _MARKS[severity]
+    return mark if console.encoding.lower().startswith("utf") else plain
 
 
 COMMAND = Command(

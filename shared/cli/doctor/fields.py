@@ -154,7 +154,10 @@ async def _mail(subject: Subject) -> Finding:
             "to sync them again",
             different,
         )
-    return ok(f"the same for {len(theirs)} sales persons, of {len(mail)} users looked at")
+    looked = counted(len(mail), "user")
+    if not theirs:
+        return ok(f"nothing to compare: of {looked} looked at, none is a sales person in Marketo yet")
+    return ok(f"the same for {counted(len(theirs), 'sales person')}, of {looked} looked at")
 
 
 _PERSONS = ("dynamics-read", "marketo-read-person")

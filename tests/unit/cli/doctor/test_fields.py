@@ -60,7 +60,13 @@ async def test_sales_persons_with_the_e_mail_of_their_user_are_fine_whatever_its
     found = await find(
         "sales-person-mail", users={guid(1): "Sam@x.com", guid(2): "b@x.com"}, sellers={guid(1): "sam@X.com "}
     )
-    assert (found.severity, found.text) == (Severity.OK, "the same for 1 sales persons, of 2 users looked at")
+    assert (found.severity, found.text) == (Severity.OK, "the same for 1 sales person, of 2 users looked at")
+
+
+async def test_without_a_sales_person_in_marketo_there_is_nothing_to_compare() -> None:
+    found = await find("sales-person-mail", users={guid(1): "sam@x.com"}, sellers={})
+    assert found.severity is Severity.OK
+    assert found.text == "nothing to compare: of 1 user looked at, none is a sales person in Marketo yet"
 
 
 async def test_a_sales_person_with_another_e_mail_is_named_with_both() -> None:

@@ -204,24 +204,35 @@ def sample() -> Result:
     return result(checks, found, 1.25)
 
 
-def test_people_get_one_line_a_check_and_below_it_what_to_do() -> None:
+def test_people_get_one_line_a_check_with_its_id_and_below_it_what_to_do() -> None:
     text = shown(sample())
     assert text.splitlines() == [
         "Set-up",
-        "  ✔ ok         App settings  complete and valid",
+        "  ✔ settings  App settings: complete and valid",
         "Dynamics",
-        "  ✖ failed     Address       it does not answer at all today",
-        "               - first",
-        "               - second",
-        "               To do: compare DATAVERSE_URL [x]",
-        "  · skipped    Sign-in       because of address",
+        "  ✖ address   Address: it does not answer at all today",
+        "      - first",
+        "      - second",
+        "      To do: compare DATAVERSE_URL [x]",
         "Marketo",
-        "  ! attention  Calls         45,000 of 50,000 used",
-        "               To do: buy more",
+        "  ! calls     Calls: 45,000 of 50,000 used",
+        "      To do: buy more",
+        "Skipped",
+        "  · 1 because of address: sign-in",
         "",
         "Fix first: Dynamics, Address (address)",
         "1 ok, 1 attention, 1 failed, 1 skipped; 1.2 s",
     ]
+
+
+def test_a_heading_is_printed_once_wherever_its_checks_stand_in_the_table() -> None:
+    checks = [Check(name, group, name, gives(ok())) for name, group in (("a", "Bus"), ("b", "Storage"), ("c", "Bus"))]
+    lines = shown(result(checks, dict.fromkeys("abc", ok()), 1)).splitlines()
+    assert lines[:5] == ["Bus", "  ✔ a  a", "  ✔ c  c", "Storage", "  ✔ b  b"]
+    everything = shown(result(CHECKS, {each.id: ok() for each in CHECKS}, 1)).splitlines()
+    headings = [line for line in everything if line and not line.startswith(" ")]
+    assert sorted(headings) == sorted(set(headings))
+    assert max(map(len, everything)) <= 80
 
 
 def test_a_narrow_terminal_wraps_and_keeps_its_indent() -> None:
@@ -230,11 +241,12 @@ def test_a_narrow_terminal_wraps_and_keeps_its_indent() -> None:
     assert "".join(line.strip() + " " for line in lines).count("it does not answer at all today") == 1
 
 
-def test_a_console_without_unicode_gets_words_and_ascii_marks() -> None:
+def test_a_console_without_unicode_gets_ascii_marks() -> None:
     text = shown(sample(), encoding="ascii")
-    assert "+ ok" in text
-    assert "x failed" in text
-    assert "! attention" in text
+    assert "+ settings" in text
+    assert "x address" in text
+    assert "! calls" in text
+    assert "- 1 because of address" in text
 
 
 def test_programs_get_every_finding_as_json() -> None:
