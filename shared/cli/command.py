@@ -22,6 +22,8 @@ class Exit(IntEnum):
     ATTENTION = 1  # it works, but something should be looked at or is still to be done
     FAILED = 2  # something does not work
     USAGE = 64  # the command line itself is wrong
+    INTERRUPTED = 130  # by Ctrl-C, as shells say it
+    TERMINATED = 143  # by SIGTERM
 
 
 #: What is said of each, in the help and in docs/commands.md.
@@ -30,6 +32,8 @@ EXITS = {
     Exit.ATTENTION: "something needs attention, or is still to be done",
     Exit.FAILED: "something does not work",
     Exit.USAGE: "wrong usage; the message says what was probably meant",
+    Exit.INTERRUPTED: "stopped by Ctrl-C; the message says what was done",
+    Exit.TERMINATED: "the same, stopped by SIGTERM",
 }
 
 

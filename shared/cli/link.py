@@ -29,6 +29,7 @@ from .entity_words import as_table
 from .finding import Finding, Severity, attention, failed, ok
 from .invocation import again
 from .output import say
+from .progress import steps
 from .resync import forced, send
 from .show.dynamics import Dynamics
 
@@ -135,7 +136,9 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
         row = await _row(context, given.table, given.id)
         finding = judge(await _sides(context, row, given.person), given.person)
         if given.apply and finding.code == "NotLinked":
+            done = steps(progress, "done (linked, sent to be synced)", 2)
             finding = await _link(context, row, given.person)
+            done.count = int(finding.severity is Severity.OK)
     remedy = again("--apply") if finding.code == "NotLinked" else finding.remedy
     data: dict[str, Any] = {
         "applied": bool(given.apply and finding.severity is Severity.OK),

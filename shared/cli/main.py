@@ -11,12 +11,14 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import sys
 import traceback
 from argparse import SUPPRESS
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -35,6 +37,7 @@ from .initial_sync.commands import COMMANDS as INITIAL_SYNC
 from .invocation import NAME, started, this_program, use
 from .output import Console, as_json, nobody_reads, take_any_text
 from .parsing import Parser, UsageError
+from .progress import so_far
 from .register import command as register
 from .settings_file import read_settings_file
 from .show import command as show
@@ -164,13 +167,16 @@ def _main(words: Sequence[str]) -> int:
     logging.basicConfig(level=logging.ERROR, handlers=[errors])
     set_up_lines()
     in_json: bool = given.json
+    progress = Console(stderr=True, quiet=in_json)
     try:
-        result = asyncio.run(_run(given, _take_settings(given)))
+        result = asyncio.run(_run(given, _take_settings(given), progress))
         _show(result, in_json=in_json)
     except MsiSyncError as error:
         return _show_error(error.code, error.message, in_json=in_json)
     except KeyboardInterrupt:
-        return _show_error("Interrupted", "stopped by the keyboard", in_json=in_json)
+        return _show_stop(Exit.INTERRUPTED, "the keyboard", progress, in_json=in_json)
+    except asyncio.CancelledError:
+        return _show_stop(Exit.TERMINATED, "SIGTERM", progress, in_json=in_json)
     except Exception as error:  # noqa: BLE001  (Python's own exit code, 1, would say that all works)
         what = "a defect of msisync; report it with this line and the ones on standard error"
         sys.stderr.write("Traceback (most recent call last):\n")
@@ -199,10 +205,13 @@ def _take_settings(given: argparse.Namespace) -> Path | None:
     return None if file.exists() else file.absolute()
 
 
-async def _run(given: argparse.Namespace, missing_file: Path | None) -> Result:
+async def _run(given: argparse.Namespace, missing_file: Path | None, progress: Console) -> Result:
+    running = asyncio.current_task()
+    with suppress(NotImplementedError):  # Windows has no such signal
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel if running else sys.exit)
     context = Context(missing_file=missing_file)
     try:
-        result: Result = await given.command.run(context, given, Console(stderr=True, quiet=given.json))
+        result: Result = await given.command.run(context, given, progress)
         return result
     finally:
         # A link whose opening or answer Ctrl-C has cut off may wait for its end for ever.
@@ -231,9 +240,17 @@ def _show_usage(error: UsageError, *, in_json: bool) -> int:
     return int(Exit.USAGE)
 
 
-def _show_error(code: str, message: str, *, in_json: bool) -> int:
+def _show_stop(how: Exit, whom: str, progress: Console, *, in_json: bool) -> int:
+    """Somebody has stopped the command: say what it has done."""
+    done = [each for each in so_far(progress) if each.count or each.total]
+    text = f"stopped by {whom}" + (f": {', '.join(map(str, done))}" if done else "")
+    _show_error("Interrupted", text, in_json=in_json, facts={"done": done})
+    return int(how)
+
+
+def _show_error(code: str, message: str, *, in_json: bool, facts: Mapping[str, Any] | None = None) -> int:
     if in_json:
-        print(as_json({"error": {"code": code, "message": message}}))  # noqa: T201
+        print(as_json({"error": {"code": code, "message": message, **(facts or {})}}))  # noqa: T201
     else:
         console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
         first, *more = message.splitlines() or [""]

@@ -20,7 +20,6 @@ from typing import Any
 
 from rich import console
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Span, Text
 
 from ..model.record import timestamp
@@ -39,6 +38,7 @@ class Console(console.Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"emoji": False, **options})
+        self.steps: list[object] = []  # what is counted on it (progress.py)
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as Rich does; the parts of a group one by one."""
@@ -104,12 +104,6 @@ def _typed(text: Text) -> Text:
         spans = [Span(0, len(beginning), span.style) for span in part.spans]
         whole.append_text(Text(beginning, style=part.style, spans=spans) if is_name else part)
     return whole
-
-
-def progress_bar(console: console.Console) -> Progress:
-    """How much is done, and how long the rest will take; gone when all is."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
 
 
 def say(console: console.Console, text: str, style: str = "") -> None:

@@ -22,7 +22,8 @@ from .command import Command, Exit, Result, option, options
 from .context import Context
 from .entity_words import as_table
 from .finding import SHOWN
-from .output import progress_bar, say
+from .output import say
+from .progress import progress_bar
 from .resync import tables_of
 
 _MORE = """\
@@ -62,7 +63,8 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     counts = Counter[Fate]()
     listed: dict[Fate, list[Foreseen]] = {fate: [] for fate in _LISTED}
     with progress_bar(progress) as bar:
-        task = bar.add_task(table, total=None if given.query else await about(context, table))
+        total = None if given.query else await about(context, table)
+        task = bar.add_task(table, total=total, done=f"rows of {table} looked at")
         columns_of = (await context.schema.of(table)).columns
         async for rows in pages(context, table, columns_of, given.query):
             for each in await preview.of(table, rows, lambda done: bar.advance(task, done)):

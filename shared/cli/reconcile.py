@@ -30,7 +30,8 @@ from .context import Context, not_told, renew
 from .entity_words import as_table
 from .finding import SHOWN, counted
 from .invocation import again
-from .output import progress_bar, say
+from .output import say
+from .progress import Steps, progress_bar, steps
 from .resync import forced, send_to
 
 #: What --apply sends: of several persons with one key nobody knows which one is meant.
@@ -83,7 +84,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     rows = sum(totals.values())
     await _check_calls(context, -(-rows // KEYS), f"{rows:,} rows")
     why_not = await renew(context, "rows", "schema") if given.apply else ""
-    sender = _Sender(context) if given.apply else None
+    sender = _Sender(context, steps(progress, "sent")) if given.apply else None
     with (
         call_count.counted() as calls,
         _written(given.csv) as write,
@@ -94,7 +95,8 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
             clock=time.monotonic, now=lambda: datetime.now(UTC),
         )  # fmt: skip
         for table in tables:
-            advance = partial(bar.advance, bar.add_task(table, total=totals.get(table)))
+            task = bar.add_task(table, total=totals.get(table), done=f"rows of {table} compared")
+            advance = partial(bar.advance, task)
             async for found in work.of(table, given.query or "", advance):
                 write(found)
                 if sender:
@@ -103,7 +105,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
             await sender.flush()
         not_extra = await _look_for_extra(context, work, bar, write) if given.extra else ""
     tally = work.tally
-    data = _data(tally, tables, sent=sender.sent if sender else 0, applied=given.apply, calls=calls["marketo"])
+    data = _data(tally, tables, sent=sender.sent.count if sender else 0, applied=given.apply, calls=calls["marketo"])
     data["extra_not_looked_for"] = not_extra
     exit_ = Exit.ATTENTION if not_extra else _exit(tally, applied=given.apply)
     return Result(exit_, data, lambda console: _show(console, tally, data, why_not))
@@ -130,7 +132,7 @@ async def _look_for_extra(context: Context, work: Reconciliation, bar: Progress,
         await _check_calls(context, -(-number // MAX_FILTER_VALUES), f"{number:,} ids")
     except MsiSyncError as error:
         return error.message
-    advance = partial(bar.advance, bar.add_task("persons in Marketo", total=number))
+    advance = partial(bar.advance, bar.add_task("persons in Marketo", total=number, done="ids looked for in Marketo"))
     async for found in ExtraPersons(context.dataverse, context.marketo).between(first, last, advance):
         work.tally.add(found)
         write(found)
@@ -178,10 +180,10 @@ def _written(path: str | None) -> Iterator[_Sink]:
 class _Sender:
     """Sends the rows of differences to their entities' queues, each once for all of its differences."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, sent: Steps) -> None:
         self._context = context
         self._waiting: dict[tuple[str, str, str], Record] = {}
-        self.sent = 0
+        self.sent = sent
 
     async def take(self, found: Difference) -> None:
         """Send it, sooner or later."""
@@ -193,7 +195,7 @@ class _Sender:
     async def flush(self) -> None:
         """Send what waits; the broker has all of it then."""
         await send_to(self._context, [(entity, record) for (entity, *_), record in self._waiting.items()])
-        self.sent += len(self._waiting)
+        self.sent.count += len(self._waiting)
         self._waiting.clear()
 
 

@@ -30,6 +30,7 @@ from .command import Command, Exit, Result, guid, option, options
 from .context import Context, not_told, renew
 from .entity_words import as_table_or_entity
 from .invocation import again
+from .progress import steps
 
 #: Later than any check of a parked record: so all of them are due.
 _ANY_TIME = datetime(9999, 1, 1, tzinfo=UTC)
@@ -54,6 +55,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Send what is meant, or count it. Raises MsiSyncError when Dynamics, Service Bus or storage do not answer."""
     _check(given)
     sent, unknown = Counter[str](), list[str]()
+    counted = steps(progress, "records sent" if given.apply or given.ids else "records counted", len(given.ids) or None)
     applied = bool(given.apply or given.ids)
     why_not = await renew(context, "rows", "schema") if applied else ""
     with progress.status("Counting" if not applied else "Sending") as status:
@@ -61,6 +63,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
             if applied and not given.all_parked:
                 await send(context, records)
             sent.update(record.table for record in records)
+            counted.count = sent.total()
             status.update(f"{'Sent' if applied else 'Counted'}: {sent.total():,}")
     least, most = marketo_calls(sent)
     data = {

@@ -21,6 +21,7 @@ from ..write_back.results import Run
 from ..write_back.run import WriteBack
 from .command import Command, Exit, Result, option, options
 from .context import Context
+from .progress import steps
 
 #: Of failures, shown to people.
 _SHOWN = 10
@@ -43,9 +44,15 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     if not all(text.strip() for text in given.person):
         given.refuse("--person needs ids or e-mail addresses")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
+    done = steps(progress, "compared" if given.dry_run else "written")
     with Progress(*columns, console=progress, transient=True) as bar:
         task = bar.add_task("Comparing" if given.dry_run else "Writing back", total=None, counts="")
-        work = _write_back(context, given, lambda run: bar.update(task, counts=_counts(run)))
+
+        def on_progress(run: Run) -> None:
+            done.count = run.read if given.dry_run else run.written
+            bar.update(task, counts=_counts(run))
+
+        work = _write_back(context, given, on_progress)
         async with work.alone() as mine:
             if not mine:
                 raise MsiSyncError("WriteBackRuns", "another run is in progress; wait a minute and see msisync status")

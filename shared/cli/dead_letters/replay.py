@@ -18,7 +18,8 @@ from ...sync.routing import Refusal
 from ..command import Exit, Result
 from ..context import Context
 from ..invocation import again
-from ..output import progress_bar, say
+from ..output import say
+from ..progress import progress_bar
 from ..remedies import OFTEN
 from .archive import letters_in
 from .look import fits, look
@@ -103,7 +104,7 @@ def counting(console: Console, action: str, total: int, tally: Tally) -> Iterato
     """A progress bar; gives the function that takes what is newly done. Notes in `tally` how long it took."""
     began = time.monotonic()
     with progress_bar(console) as bar:
-        task = bar.add_task(action, total=total)
+        task = bar.add_task(action, total=total, done=_DONE[action])
         yield lambda done: bar.advance(task, done)
     tally.seconds = time.monotonic() - began
 

@@ -19,8 +19,8 @@ from ...sync.preview import Fate, Foreseen, Preview
 from ...sync.routing import chunked
 from ...sync.schema import Schema
 from ..context import Context
-from ..output import progress_bar
 from ..preview import about, foresight, pages
+from ..progress import progress_bar
 from .estimate import Sample, scaled
 
 #: Persons of each table of which Marketo is asked: a share of them is right within two per cent.
@@ -70,7 +70,8 @@ class Look:
         plan, sample = TablePlan(table), Sample[Row](self.sample or 0)
         filter_ = await self.schema.filter_of(table)
         columns = (await self.schema.of(table)).columns if table in PERSON_TABLES else filter_.columns
-        task = self.bar.add_task(table, total=None if query else await about(self.context, table))
+        total = None if query else await about(self.context, table)
+        task = self.bar.add_task(table, total=total, done=f"rows of {table} looked at")
         async for rows in pages(self.context, table, columns, query):
             kept = [row for row in rows if not filter_.excludes(row)]
             plan.rows, plan.kept = plan.rows + len(rows), plan.kept + len(kept)

@@ -14,6 +14,7 @@ from ..command import Command, Exit, Result, option, options
 from ..context import Context, renew
 from ..invocation import again
 from ..output import say
+from ..progress import steps
 from .plan import Action, Repairs, plan, plan_removal
 from .rows import Writer, read_columns, read_endpoints
 from .wanted import NAME, Endpoint, Wanted, places_of, queue_target, wanted, webhook_target
@@ -84,13 +85,15 @@ async def _carry_out(actions: Sequence[Action], writer: Writer, progress: Consol
         await writer.prepare(actions)
     except DataverseError as error:
         raise _explained(error, "nothing has been written") from None
+    done = steps(progress, "written", len(actions))
     for number, action in enumerate(actions, 1):
         try:
             await writer.write(action)
         except DataverseError as error:
-            done = ", ".join(f"{each.verb} {each.what}" for each in actions[: number - 1]) or "nothing"
-            doing = f"{action.verb} {action.what} failed; done before it: {done}"
+            before = ", ".join(f"{each.verb} {each.what}" for each in actions[: number - 1]) or "nothing"
+            doing = f"{action.verb} {action.what} failed; done before it: {before}"
             raise _explained(error, f"{doing}. When it is fixed, run the same command again") from None
+        done.count = number
         progress.print(f"{number}/{len(actions)} {action.verb} {action.what}: done", markup=False)
 
 

@@ -201,7 +201,7 @@ def test_ctrl_c_ends_without_a_traceback(msisync: Msisync, capsys: pytest.Captur
     async def interrupted(*_: Any) -> Result:
         raise KeyboardInterrupt
 
-    assert msisync("look", does=interrupted) == Exit.FAILED
+    assert msisync("look", does=interrupted) == 130
     assert capsys.readouterr().err == "Interrupted: stopped by the keyboard\n"
 
 

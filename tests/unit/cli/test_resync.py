@@ -1,5 +1,6 @@
 """`msisync resync`: which records it sends, in which messages, what it only shows, and what it refuses."""
 
+from asyncio import CancelledError
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -8,12 +9,13 @@ from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
-from rich.console import Console
 
 from shared.azure.service_bus import Outgoing
 from shared.cli.command import Result
 from shared.cli.main import parser
+from shared.cli.output import Console
 from shared.cli.parsing import UsageError
+from shared.cli.progress import so_far
 from shared.cli.resync import COMMAND, marketo_calls
 from shared.model.errors import BrokerUnavailableError, ConfigurationError, MsiSyncError, StorageUnavailableError
 from shared.model.record import Record, decode
@@ -34,6 +36,8 @@ class World:
         self.versions: dict[str, Any] = {}
         self.told_after: list[int] = []
         self.storage_away = False
+        self.console = Console(quiet=True)
+        self.stopped = False
         self.tables = ["systemuser", "account", "lead", "contact", "opportunity", "connection"]
 
     async def rows(self, entity_set: str, key: str, ids: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
@@ -60,6 +64,8 @@ class World:
     async def send(self, messages: Sequence[Outgoing]) -> None:
         if self.away:
             raise BrokerUnavailableError("ServiceBusConnectionError")
+        if self.stopped and self.sent:
+            raise CancelledError
         self.sent += messages
 
     async def run(self, *words: str) -> tuple[Result, str]:
@@ -73,7 +79,7 @@ class World:
             state=itself,
         )
         given = parser((COMMAND,)).parse_args(["resync", *words])
-        result = await COMMAND.run(context, given, Console(quiet=True))
+        result = await COMMAND.run(context, given, self.console)
         return result, shown(result)
 
     def records(self) -> list[Record]:
@@ -97,6 +103,15 @@ async def test_ids_are_sent_at_once_however_they_are_written(world: World) -> No
     }  # fmt: skip
     assert world.versions == {"rows": 1, "schema": 1}
     assert world.told_after == [0, 0], "the app must know before the records are on their way"
+
+
+async def test_who_stops_it_is_told_how_many_were_sent(world: World) -> None:
+    world.rows_by_set["contacts"] = [guid(number) for number in range(1, 5200)]
+    world.stopped = True
+    with pytest.raises(CancelledError):
+        await world.run("contact", "--query", "statecode eq 0", "--apply")
+    assert [str(each) for each in so_far(world.console)] == ["5,000 records sent"]
+    assert len(world.records()) == 5000
 
 
 async def test_storage_that_is_away_keeps_no_record_back_but_is_told(world: World) -> None:
