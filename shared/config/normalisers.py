@@ -45,6 +45,13 @@ def unresolved(settings: Mapping[str, str]) -> list[str]:
     return [name for name, value in settings.items() if _READ.fullmatch(name) and _REFERENCE.search(value)]
 
 
+def without(settings: Mapping[str, str]) -> list[str]:
+    """Those of them that the app does without, and runs: the doctor tells."""
+    return [name for name in unresolved(settings) if name in _NOT_NEEDED]
+
+
+#: Settings whose secret may be missing: nobody is told of a long run, and everything is synced.
+_NOT_NEEDED = frozenset({"NOTIFY_URL"})
 #: What is done about them.
 RESOLVE = (
     "nobody signs in until the reference is resolved: in Azure, the function app's Environment variables say why it "

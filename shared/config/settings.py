@@ -247,6 +247,8 @@ _GROUPS: dict[str, Any] = {name: field.annotation for name, field in Settings.mo
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from the environment. Raises ConfigurationError that lists every problem by setting name."""
     given = {name: value for name, value in environment.items() if value != ""}
+    for name in normalisers.without(given):
+        del given[name]
     groups: dict[str, _Settings] = {}
     wrong: list[str] = []
     for name, group in _GROUPS.items():

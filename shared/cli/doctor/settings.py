@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import httpx
 
+from ...config.normalisers import without
 from ...model.errors import ConfigurationError
 from ...model.ids_and_times import http_date
 from ..context import NO_SETTINGS
@@ -40,6 +41,12 @@ async def _settings(subject: Subject) -> Finding:
     if problems:
         details = (line.removeprefix("app settings: ") for line in problems)
         return failed(counted(len(problems), "problem"), remedy, details)
+    if missing := without(subject.context.environment):
+        names = ", ".join(missing)
+        return attention(
+            f"{names} is a Key Vault reference that Azure did not resolve: the app does without, and tells nobody",
+            "python3 infra/operate.py secrets asks for the address; or azd env set NOTIFY false, then azd provision",
+        )
     return ok("complete and valid")
 
 

@@ -243,6 +243,15 @@ def test_the_address_that_is_told_of_runs_is_a_secret_and_encrypted() -> None:
     assert "s3cret" not in said
 
 
+def test_without_the_secret_of_that_address_the_app_starts_and_tells_nobody() -> None:
+    """NOTIFY is true, and nobody has put notify-url into the Key Vault yet."""
+    reference = "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/notify-url)"
+    assert loaded(NOTIFY_URL=reference).notify.url.get_secret_value() == ""
+    assert "MARKETO_CLIENT_SECRET: is a Key Vault reference" in refused(
+        ENVIRONMENT | {"NOTIFY_URL": reference, "MARKETO_CLIENT_SECRET": reference}
+    )
+
+
 def example() -> tuple[dict[str, str], str]:
     """The example file: its settings, and its explanations as one text."""
     text = (ROOT / "local.settings.example.json").read_text(encoding="utf-8")

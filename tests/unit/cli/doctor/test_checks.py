@@ -13,7 +13,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from shared.azure.table import Table
 from shared.cli.doctor.command import CHECKS
 from shared.cli.doctor.runner import Subject
-from shared.cli.doctor.settings import knock
+from shared.cli.doctor.settings import FOR_TRIGGERS, knock
 from shared.cli.finding import Finding, Severity
 from shared.config.sync_toml import SyncConfig
 from shared.model.codes import Kind
@@ -238,3 +238,13 @@ async def test_without_an_identity_of_azure_that_is_what_is_told() -> None:
     for name in ("bus", "storage"):
         found = await next(each.run for each in CHECKS if each.id == name)(Subject(context))
         assert (found.severity, "az login" in found.remedy) == (Severity.FAILED, True)
+
+
+async def test_a_missing_address_to_tell_of_runs_needs_attention_and_stops_nothing() -> None:
+    schedules = dict.fromkeys(FOR_TRIGGERS, "0 * * * * *")
+    reference = "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/notify-url)"
+    context: Any = SimpleNamespace(settings=None, environment={**schedules, "NOTIFY_URL": reference})
+    found = await next(each.run for each in CHECKS if each.id == "settings")(Subject(context))
+    assert (found.severity, found.blocks) == (Severity.ATTENTION, False)
+    assert "NOTIFY_URL" in found.text
+    assert "operate.py secrets" in found.remedy
