@@ -185,6 +185,7 @@ def pipeline() -> Pipeline:
         causes=parking.causes,
         roles=rules.roles,
         synced_versions=versions,
+        history=shared.history,
     )
     return Pipeline(
         given.queues,

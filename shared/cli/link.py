@@ -20,6 +20,7 @@ from rich.console import Console
 from ..marketo.client import Write
 from ..model.entities import PERSON, PERSON_TABLES
 from ..model.errors import MsiSyncError, NotNowError
+from ..sync.history import What
 from ..sync.matches import AMBIGUOUS, Match, match_of
 from .command import Command, Exit, Result, guid, option, options, positive_number
 from .context import Context
@@ -28,6 +29,7 @@ from .dead_letters.replay import replay
 from .entity_words import as_table
 from .finding import Finding, Severity, attention, failed, ok
 from .invocation import again
+from .operator import did
 from .output import say
 from .progress import steps
 from .resync import forced, send
@@ -201,6 +203,7 @@ async def _link(context: Context, row: Row, number: int) -> Finding:
     if finding.code != "AlreadyLinked":
         text = f"Marketo took it, but it is not as it should be: {finding.text}"
         return failed(text, finding.remedy, code="NotStored")
+    did(context, What.LINK, [(row.table, row.id)], marketo_id=number)
     return ok(finding.text.replace(" is Marketo's", " is now Marketo's", 1), code="Linked")
 
 

@@ -25,11 +25,13 @@ from ..marketo.batching import MAX_PER_CALL
 from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, TABLES
 from ..model.errors import ConfigurationError
 from ..model.record import MAX_RECORDS, Record, encode
+from ..sync.history import What
 from ..sync.routing import chunked
 from .command import Command, Exit, Result, guid, option, options
 from .context import Context, not_told, renew
 from .entity_words import as_table_or_entity
 from .invocation import again
+from .operator import did
 from .progress import steps
 
 #: Later than any check of a parked record: so all of them are due.
@@ -159,7 +161,7 @@ async def send(context: Context, records: Sequence[Record]) -> None:
 
 
 async def send_to(context: Context, records: Iterable[tuple[str, Record]]) -> None:
-    """The same for records that each come with their entity."""
+    """The same for records that each come with their entity. The history says who did it."""
     by_entity: dict[str, list[Record]] = {}
     for entity, record in records:
         by_entity.setdefault(entity, []).append(record)
@@ -170,6 +172,8 @@ async def send_to(context: Context, records: Iterable[tuple[str, Record]]) -> No
         for group in chunked(all_of_it, MAX_RECORDS)
     ]
     await context.outgoing.send(messages)
+    did(context, What.RESYNC, [record.key for all_of_it in by_entity.values() for record in all_of_it])
+    await context.history.written()
 
 
 def marketo_calls(records: dict[str, int]) -> tuple[int, int]:

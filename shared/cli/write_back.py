@@ -87,6 +87,7 @@ def _write_back(context: Context, given: Namespace, on_progress: Callable[[Run],
         now=now,
         time_budget=math.inf,
         dry_run=given.dry_run,
+        history=context.history,
         on_progress=on_progress,
     )
 

@@ -34,6 +34,8 @@ from .batch import Batch, Candidate
 from .circuit_breaker import Circuits
 from .delete_brake import CODE as BRAKE
 from .delete_brake import DeleteBrake
+from .history import What
+from .history_log import History, nothing_kept
 from .marketo_cache import Known
 from .routing import chunked
 from .schema import Schema
@@ -92,6 +94,7 @@ class Deletes:
     wait: float
     clock: Callable[[], float]
     now: Callable[[], datetime]
+    history: History = field(default_factory=nothing_kept)
     _removals: Removals = field(init=False)
     _roles: RoleRemovals = field(init=False)
 
@@ -99,7 +102,7 @@ class Deletes:
         """Its calls are those of upserts."""
         parts = self.marketo, self.schema, self.known, self.circuits, self.clock
         self._removals = Removals(*parts, policy=self.policy, wait=self.wait, now=self.now)
-        self._roles = RoleRemovals(*parts)
+        self._roles = RoleRemovals(*parts, history=self.history)
 
     async def send(self, batch: Batch) -> None:
         """Decide the records of this batch whose rows are gone (`Batch.gone`)."""
@@ -269,6 +272,8 @@ class Removals(Upserts):
 class RoleRemovals(Upserts):
     """Deletes the roles of opportunities. What fails shows when the opportunity itself is refused: it is in use."""
 
+    history: History = field(default_factory=nothing_kept, kw_only=True)
+
     async def go_before(self, batch: Batch, opportunities: Sequence[str]) -> None:
         """Delete all roles of these opportunities. Raises MsiSyncError when Marketo cannot be asked for them."""
         names = OPPORTUNITY_ROLE.dedupe_fields
@@ -291,8 +296,17 @@ class RoleRemovals(Upserts):
             log.warning("role_not_deleted opportunity=%s code=%s", candidate.key, result.code)
         elif not result.code:
             log.info("removed entity=%s action=deleted opportunity=%s", OPPORTUNITY_ROLE.name, candidate.key)
-            metrics.record(metrics.REMOVED, 1, OPPORTUNITY_ROLE.name, "deleted")
+            self.note(candidate, result)
         return Removed("deleted", "RowGone")
+
+    def note(self, candidate: Candidate, result: Result) -> None:
+        """Count a role that was deleted, and keep it in the history of its opportunity."""
+        metrics.record(metrics.REMOVED, 1, OPPORTUNITY_ROLE.name, "deleted")
+        opportunity = candidate.key.partition("|")[0]
+        self.history.happened(
+            What.ROLE_DELETED, [(OPPORTUNITY.name, opportunity)], request_id=result.request_id,
+            marketo_id=json.loads(candidate.body)["leadId"],
+        )  # fmt: skip
 
 
 def action_of(policy: LifecyclePolicy, entity: Entity) -> str:

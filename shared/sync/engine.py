@@ -27,6 +27,7 @@ from .company_fields import Companies
 from .delete_brake import DeleteBrake
 from .deletes import Deletes
 from .gone_persons import GonePersons
+from .history_log import History, nothing_kept
 from .lease import Leases
 from .lookups import References
 from .marketo_cache import Known
@@ -60,7 +61,7 @@ class Engine:
     `arrivals`: of the parents of a burst, where their functions run in other processes. `causes`: why parents will not
     come, see shared/sync/parents.py. `roles`: the policy of sync.toml for opportunity roles. `gone`: persons that this
     process must not remember any more. `synced_versions`: keeps what was read, for the search for missed changes; None:
-    nobody wants it.
+    nobody wants it. `history`: keeps which roles were deleted; the rest follows from the outcomes.
     `time_budget`, `parent_wait`: in seconds.
     """
 
@@ -84,6 +85,7 @@ class Engine:
     causes: Causes = no_causes
     roles: RolePolicy = field(default_factory=RolePolicy)
     synced_versions: SyncedVersions | None = None
+    history: History = field(default_factory=nothing_kept)
 
     def __post_init__(self) -> None:
         """Its parts share what it has."""
@@ -97,12 +99,13 @@ class Engine:
         self._upserts = Upserts(marketo, schema, known, self.circuits, clock=clock, newcomers=self._newcomers)
         self._deletes = Deletes(
             marketo, schema, known, self.circuits, policy=self.lifecycle, brake=self.brake, wait=self.parent_wait,
-            clock=clock, now=self.now,
+            clock=clock, now=self.now, history=self.history,
         )  # fmt: skip
         self._merges = Merges(self.dataverse, marketo, schema, known, self._deletes, self.lifecycle)
         self._roles = Roles(
             self.dataverse, marketo, schema, references=self.references, known=known, circuits=self.circuits,
             brake=self.brake, tables=tables, policy=self.roles, deletes=self.lifecycle.role == "delete", clock=clock,
+            history=self.history,
         )  # fmt: skip
         self._storms = {name: Storms(clock=clock) for name in ENTITIES}
 

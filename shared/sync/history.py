@@ -74,10 +74,10 @@ TEXTS: dict[What, str] = {
     What.MERGED_IN_MARKETO: "another person was merged into its person, by hand in Marketo",
     What.WRITTEN_BACK: "Sales Insight's fields were written back to Dynamics",
     What.NOT_WRITTEN_BACK: "Dynamics refused Sales Insight's fields",
-    What.RESYNC: "sent by msisync resync",
+    What.RESYNC: "sent to be synced again",
     What.REPLAY: "its dead letter was replayed",
     What.DISCARD: "its dead letter was discarded",
-    What.LINK: "linked to a person of Marketo by msisync link",
+    What.LINK: "linked to a person of Marketo",
     What.LET_GO: "its deletion was released from the brake",
 }
 PHRASES: dict[str, str] = {

@@ -18,14 +18,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..azure.errors import best_effort, storage_within
 from ..azure.history_tables import Row
 from ..model.errors import StorageUnavailableError
 from ..telemetry import metrics
 from ..telemetry.redaction import described
-from .history import Event, Line, events_of
+from .history import Event, Line, Step, What, events_of
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,15 @@ PATIENCE_SECONDS = 5.0
 AGAIN_SECONDS = 60.0
 #: Seconds that dropping old days may take, and that a command waits for its own lines.
 DROP_SECONDS = 5.0
-LAST_SECONDS = 5.0
+LAST_SECONDS = 3.0
 #: Old days are looked for so often.
 DROP_EVERY = timedelta(hours=1)
 #: Answers of storage to lines that it will never take.
 _NEVER = frozenset({400, 413})
+
+
+#: A row of Dynamics: table and id.
+Key = tuple[str, str]
 
 
 class Tables(Protocol):
@@ -94,6 +98,16 @@ class History:
         except Exception as error:  # noqa: BLE001  (whatever it is, the sync goes on)
             log.error("history_not_kept error=%s", described(error))
 
+    def happened(self, what: What, rows: Iterable[Key], *, by: str = "", request_id: str = "", **facts: Any) -> None:
+        """Have it written that this happened to these rows (table, id) just now; `by`: an operator."""
+        now, steps = self._now(), [Step(what, facts)]
+        self.add(Line(table, id_, now, steps, by=by, request_id=request_id) for table, id_ in rows)
+
+    async def written(self) -> None:
+        """Wait until what was added is written, some seconds at most: for commands that add many lines."""
+        if self._task:
+            await asyncio.wait([self._task], timeout=LAST_SECONDS)
+
     async def drop_old(self) -> None:
         """The timer's part: take away the tables of the days that are over, once an hour."""
         now = self._now()
@@ -108,8 +122,8 @@ class History:
 
     async def close(self) -> None:
         """Write what waits, for some seconds at most, and close the connection."""
+        await self.written()
         if self._task:
-            await asyncio.wait([self._task], timeout=LAST_SECONDS)
             self._task.cancel()
         if self._tables:
             await self._tables.close()

@@ -1,4 +1,4 @@
-"""What the history says of records that came in, of what became of them, and of what an operator did. Pure."""
+"""What the history says of records that came in, and of what became of them. Pure."""
 
 from __future__ import annotations
 
@@ -58,11 +58,6 @@ def settled(entity: Entity, outcomes: Iterable[tuple[Record, Outcome]], at: date
             record.correlation_id, getattr(outcome, "request_id", ""), record.run,
         )  # fmt: skip
         yield from _of_others(record, outcome, at)
-
-
-def act(what: What, table: str, id_: str, at: datetime, by: str, **facts: Any) -> Line:
-    """What an operator did with a record."""
-    return Line(table, id_, at, [Step(what, facts)], by=by)
 
 
 def _step(record: Record, outcome: Outcome) -> Step | None:

@@ -17,7 +17,6 @@ from ..model.entities import OPPORTUNITY, OPPORTUNITY_ROLE, Entity
 from ..model.errors import StorageUnavailableError
 from ..model.outcome import Failed, Outcome, Removed, Retry, of_skip
 from ..model.record import Record
-from ..telemetry import metrics
 from .batch import Batch, Candidate
 from .delete_brake import CODE as BRAKE
 from .delete_brake import DeleteBrake
@@ -106,7 +105,7 @@ class OldRoles(RoleRemovals):
         if not result.code:
             opportunity = candidate.key.partition("|")[0]
             log.info("removed entity=%s action=deleted table=%s id=%s", entity.name, OPPORTUNITY.name, opportunity)
-            metrics.record(metrics.REMOVED, 1, entity.name, "deleted")
+            self.note(candidate, result)
         return Removed("deleted", "RoleEnded")
 
 

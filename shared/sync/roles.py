@@ -26,6 +26,7 @@ from ..model.record import Record
 from .batch import Batch
 from .circuit_breaker import Circuits
 from .delete_brake import DeleteBrake
+from .history_log import History, nothing_kept
 from .links import ROLE_LENGTH, Rules, opportunities_of, primary_contact, role_ends
 from .lookups import References
 from .mapping import FieldMap
@@ -149,6 +150,7 @@ class Roles:
         policy: RolePolicy,
         deletes: bool,
         clock: Callable[[], float],
+        history: History | None = None,
     ) -> None:
         """`tables`: those that are mapped. `deletes`: whether [lifecycle] has roles deleted."""
         self._dataverse = dataverse
@@ -160,7 +162,8 @@ class Roles:
         self._policy = policy
         self._deletes = deletes
         self._clock = clock
-        self._old_roles = OldRoles(marketo, schema, known, circuits, clock, brake=brake)
+        kept = history or nothing_kept()
+        self._old_roles = OldRoles(marketo, schema, known, circuits, clock, brake=brake, history=kept)
         needed: dict[str, tuple[str, ...]] = {OPPORTUNITY.tables[0].name: CONTACT_COLUMNS}
         needed |= {table: TABLES[table][1].rule_columns for table in self._tables}
         self._visibility = Visibility(dataverse, schema, needed, clock=clock)

@@ -20,7 +20,7 @@ from ..azure.shared_state import State
 from ..config.settings import QueueSettings
 from ..model.record import MAX_RECORDS, Record, encode
 from ..sync import gone_persons
-from ..sync.history import Line, Step, What
+from ..sync.history import What
 from ..sync.history_log import History, nothing_kept
 from ..sync.routing import chunked
 from .plan import PERSON
@@ -61,10 +61,8 @@ class ByHand:
             log.info("merged_in_marketo table=%s id=%s marketo_id=%s", table, guid, left[guid])
         # Their children follow: the roles of a person have its id.
         await self._sync(Record(table, guid, self.now(), filter_changed=True) for table, guid in found)
-        self.history.add(
-            Line(table, guid, self.now(), [Step(What.MERGED_IN_MARKETO, {"marketo_id": left[guid]})])
-            for table, guid in found
-        )
+        for table, guid in found:
+            self.history.happened(What.MERGED_IN_MARKETO, [(table, guid)], marketo_id=left[guid])
 
     async def missing(self, table: str, ids: Sequence[str]) -> None:
         """These rows have no person."""

@@ -17,10 +17,12 @@ from shared.cli.command import Exit, Result
 from shared.cli.context import Context
 from shared.cli.dead_letters import move
 from shared.cli.main import parser
+from shared.cli.operator import acting_as
 from shared.cli.peek import Place
 from shared.model.errors import MsiSyncError
 from shared.model.record import Record, encode
 from tests.support.commands import shown
+from tests.support.history import Kept
 
 
 @pytest.fixture
@@ -60,6 +62,22 @@ async def test_only_what_is_chosen_goes_and_the_rest_stays_for_others(broker: Le
     # They are not locked: another run gets all of them at once.
     assert (await run(context, "discard --apply")).data["went"] == 300
     assert await numbers(broker) == []
+
+
+async def test_the_history_says_who_replayed_or_discarded_what(broker: Letters, context: Context) -> None:
+    kept = Kept()
+    context.history = kept.history
+    await broker.post([*refused(2, code="1007"), *refused(code="1003")])
+    with acting_as("ada"):
+        await run(context, "replay --code 1007")
+        await run(context, "replay --code 1007 --apply")
+        await run(context, "discard --code 1003 --apply")
+    events = await kept.events()
+    assert [(event.by, event.text) for event in events] == [
+        *[("ada", "its dead letter was replayed: 1007")] * 2,
+        ("ada", "its dead letter was discarded: 1003"),
+    ]
+    assert all(event.id for event in events)
 
 
 async def test_what_the_broker_gave_up_goes_back_to_its_queue(broker: Letters, context: Context) -> None:

@@ -58,7 +58,7 @@ class Tally:
 class Mover:
     """Moves the dead letters with these numbers out of a place, and counts in `tally`.
 
-    `on_progress` is called with how many are done since the last call.
+    `on_progress` is called with how many are done since the last call, `went` with each that was sent, or goes without.
     """
 
     context: Context
@@ -67,6 +67,7 @@ class Mover:
     prepare: Prepare
     tally: Tally
     on_progress: Callable[[int], None]
+    went: Callable[[DeadLetter], None] = lambda _: None
     max_held: int = MAX_HELD
     _wanted: set[int] = field(init=False)
 
@@ -112,25 +113,28 @@ class Mover:
 
     async def _send(self, received: Sequence[Message]) -> tuple[list[Message], bool]:
         """Send the chosen ones. Gives those that may be removed now, and whether going on is hopeless."""
-        ready, originals, messages = [], [], []
+        ready, letters, messages = [], [], []
         for message in received:
             if message.sequence_number not in self._wanted:
                 continue
-            prepared = self.prepare(read(self.place, message, self.context.settings.queues))
+            letter = read(self.place, message, self.context.settings.queues)
+            prepared = self.prepare(letter)
             if isinstance(prepared, Refusal):
                 self._failed(message, f"{prepared.code}: {prepared.message}")
             elif prepared is None:
-                ready.append(message)
+                ready.append(letter)
             else:
-                originals.append(message)
+                letters.append(letter)
                 messages.append(prepared)
         sent = await send(self.context.outgoing, messages)
-        for message, why in zip(originals, sent.failures, strict=True):
+        for letter, why in zip(letters, sent.failures, strict=True):
             if why:
-                self._failed(message, why)
+                self._failed(letter.message, why)
             else:
-                ready.append(message)
-        return ready, sent.hopeless
+                ready.append(letter)
+        for letter in ready:
+            self.went(letter)
+        return [letter.message for letter in ready], sent.hopeless
 
     def _failed(self, message: Message, why: str) -> None:
         self._wanted.discard(message.sequence_number)

@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import uuid4
@@ -14,14 +15,17 @@ from uuid import uuid4
 from rich.console import Console
 
 from ...azure.service_bus import Outgoing
+from ...sync.history import What
 from ...sync.routing import Refusal
 from ..command import Exit, Result
 from ..context import Context
 from ..invocation import again
+from ..operator import did
 from ..output import say
 from ..progress import progress_bar
 from ..remedies import OFTEN
 from .archive import letters_in
+from .letter import DeadLetter
 from .look import fits, look
 from .move import MAX_HELD, Mover, Prepare, Tally, send
 from .resend import Stamp, refusal, resend
@@ -44,7 +48,9 @@ async def replay(context: Context, given: Namespace, progress: Console, *, confi
         unseen = await look(context, given, lambda letter: found.offer(letter, refusal(letter, queues)))
     if given.apply:
         with counting(progress, "replay", found.count, tally) as on_progress:
-            await _move(context, found, lambda letter: resend(letter, queues, stamp), tally, on_progress)
+            prepare = partial(resend, queues=queues, stamp=stamp)
+            what = What.LET_GO if confirms else What.REPLAY
+            await _move(context, found, prepare, tally, on_progress=on_progress, what=what)
     return result("replay", found, tally, applied=given.apply, stamp=stamp, unseen=unseen)
 
 
@@ -58,7 +64,7 @@ async def discard(context: Context, given: Namespace, progress: Console) -> Resu
         unseen = await look(context, given, lambda letter: found.offer(letter, None), only=only)
     if given.apply:
         with counting(progress, "discard", found.count, tally) as on_progress:
-            await _move(context, found, lambda _: None, tally, on_progress)
+            await _move(context, found, lambda _: None, tally, on_progress=on_progress, what=What.DISCARD)
     return result("discard", found, tally, applied=given.apply, stamp=None, unseen=unseen)
 
 
@@ -72,31 +78,47 @@ async def import_(context: Context, given: Namespace, progress: Console) -> Resu
         with counting(progress, "import", found.count, tally) as on_progress:
             messages = _outgoing(context, given, stamp, Selection(again=given.again))
             while batch := list(islice(messages, _AT_ONCE)):
-                sent = await send(context.outgoing, batch)
+                sent = await send(context.outgoing, [message for _, message in batch])
                 tally.failures.update(filter(None, sent.failures))
                 tally.went += sent.failures.count("")
+                for (letter, _), why in zip(batch, sent.failures, strict=True):
+                    if not why:
+                        did(context, What.REPLAY, letter.ids, code=letter.code)
                 on_progress(len(batch))
                 if sent.hopeless:
                     break
     return result("import", found, tally, applied=given.apply, stamp=stamp, unseen={})
 
 
-def _outgoing(context: Context, given: Namespace, stamp: Stamp, found: Selection) -> Iterator[Outgoing]:
-    """What is to be sent, one by one; `found` takes the rest."""
+def _outgoing(
+    context: Context, given: Namespace, stamp: Stamp, found: Selection
+) -> Iterator[tuple[DeadLetter, Outgoing]]:
+    """What is to be sent, one by one, each with its dead letter; `found` takes the rest."""
     queues = context.settings.queues
     for letter in letters_in(given.file, queues):
         if fits(given, letter, stamp.at):
             prepared = resend(letter, queues, stamp)
             refusal = prepared if isinstance(prepared, Refusal) else None
             if found.offer(letter, refusal) and isinstance(prepared, Outgoing):
-                yield prepared
+                yield letter, prepared
 
 
 async def _move(
-    context: Context, found: Selection, prepare: Prepare, tally: Tally, on_progress: Callable[[int], None]
+    context: Context,
+    found: Selection,
+    prepare: Prepare,
+    tally: Tally,
+    *,
+    on_progress: Callable[[int], None],
+    what: What,
 ) -> None:
+    """Move what was chosen; `what` that is, for the history."""
+
+    def went(letter: DeadLetter) -> None:
+        did(context, what, letter.ids, code=letter.code)
+
     for place, numbers in found.chosen.items():
-        await Mover(context, place, numbers, prepare, tally, on_progress).run()
+        await Mover(context, place, numbers, prepare, tally, on_progress, went).run()
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from shared.sync import lease
 from shared.sync.lease import Lease, Leases
 from shared.sync.matches import Match
 from tests.support.commands import shown
+from tests.support.history import Kept
 from tests.support.values import guid
 from tests.support.vendors import Vendors
 
@@ -69,6 +70,7 @@ class World(Vendors):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.persons: dict[int, dict[str, Any]] = {7: {"id": 7, "email": "Ann@x.com", KEY: None}}
+        self.kept = Kept()
         self.state = MemoryState(MemoryTable(seconds=0))
         self.refuses: tuple[str, str] | None = None
         self.dead_letters = 0
@@ -108,7 +110,7 @@ class World(Vendors):
     async def run(self, *words: str) -> tuple[Result, str]:
         itself: Any = self
         leases = Leases(self.state, instance_id="operator", longest_call=90.0, clock=time.monotonic)
-        context: Any = SimpleNamespace(leases=leases, marketo=itself)
+        context: Any = SimpleNamespace(leases=leases, marketo=itself, history=self.kept.history)
         given = parser((link.COMMAND,)).parse_args(["link", *words])
         result = await link.COMMAND.run(context, given, Console(quiet=True))
         return result, shown(result)
@@ -133,6 +135,7 @@ async def test_the_key_is_written_and_the_row_sent(world: World) -> None:
     assert [(record.table, record.id, record.forced) for record in world.sent] == [("contact", OWN, True)]
     assert (result.data["verdict"]["code"], result.data["applied"], result.data["sent"]) == ("Linked", True, True)
     assert f"msisync show person {OWN}" in text
+    assert await world.kept.texts() == ["linked to a person of Marketo: Marketo id 7"]
 
 
 async def test_a_dead_letter_is_what_is_sent(world: World) -> None:

@@ -13,6 +13,7 @@ import pytest
 from shared.azure.service_bus import Outgoing
 from shared.cli.command import Result
 from shared.cli.main import parser
+from shared.cli.operator import acting_as
 from shared.cli.output import Console
 from shared.cli.parsing import UsageError
 from shared.cli.progress import so_far
@@ -20,6 +21,7 @@ from shared.cli.resync import COMMAND, marketo_calls
 from shared.model.errors import BrokerUnavailableError, ConfigurationError, MsiSyncError, StorageUnavailableError
 from shared.model.record import Record, decode
 from tests.support.commands import shown
+from tests.support.history import Kept
 from tests.support.values import guid
 
 
@@ -38,6 +40,7 @@ class World:
         self.storage_away = False
         self.console = Console(quiet=True)
         self.stopped = False
+        self.kept = Kept()
         self.tables = ["systemuser", "account", "lead", "contact", "opportunity", "connection"]
 
     async def rows(self, entity_set: str, key: str, ids: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
@@ -77,6 +80,7 @@ class World:
             dataverse=itself,
             outgoing=itself,
             state=itself,
+            history=self.kept.history,
         )
         given = parser((COMMAND,)).parse_args(["resync", *words])
         result = await COMMAND.run(context, given, self.console)
@@ -112,6 +116,14 @@ async def test_who_stops_it_is_told_how_many_were_sent(world: World) -> None:
         await world.run("contact", "--query", "statecode eq 0", "--apply")
     assert [str(each) for each in so_far(world.console)] == ["5,000 records sent"]
     assert len(world.records()) == 5000
+
+
+async def test_the_history_says_who_sent_them(world: World) -> None:
+    world.rows_by_set["contacts"] = [guid(1)]
+    with acting_as("ada"):
+        await world.run("contact", guid(1))
+    (event,) = await world.kept.events()
+    assert (event.table, event.id, event.text, event.by) == ("contact", guid(1), "sent to be synced again", "ada")
 
 
 async def test_storage_that_is_away_keeps_no_record_back_but_is_told(world: World) -> None:

@@ -27,7 +27,7 @@ from shared.model.outcome import (
 )
 from shared.model.record import Record
 from shared.sync.history import PHRASES, TEXTS, Event, Line, Step, What, events_of
-from shared.sync.history_steps import MOST_NAMES, act, received, settled
+from shared.sync.history_steps import MOST_NAMES, received, settled
 from shared.sync.storms import COVERED
 from tests.support.values import guid
 
@@ -136,11 +136,6 @@ def test_a_change_that_waited_long_says_since_when() -> None:
     )
     assert quick.text == "received: by notification"
     assert late.text == "received: by notification; deletion; in the queue since 2026-03-04T12:00:00.000Z"
-
-
-def test_an_operator_s_act_has_a_name() -> None:
-    (event,) = events_of([act(What.REPLAY, "contact", guid(1), NOON, "ada", code="1007").row()])
-    assert (event.by, event.text) == ("ada", "its dead letter was replayed: 1007")
 
 
 def test_a_long_list_of_names_is_cut() -> None:

@@ -120,6 +120,14 @@ async def test_a_command_writes_before_it_ends(kept: Kept) -> None:
     assert kept.tables.is_closed
 
 
+async def test_what_an_operator_did_has_a_name(kept: Kept) -> None:
+    kept.history.happened(What.REPLAY, [("contact", guid(1)), ("lead", guid(2))], by="ada", code="1007")
+    found = await kept.events()
+    assert [(event.table, event.by, event.text) for event in found] == [
+        ("contact", "ada", "its dead letter was replayed: 1007"), ("lead", "ada", "its dead letter was replayed: 1007"),
+    ]  # fmt: skip
+
+
 async def test_the_end_of_a_command_does_not_wait_for_storage_for_ever(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
