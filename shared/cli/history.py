@@ -30,7 +30,7 @@ LIMIT = 100
 
 _MORE = """\
 What is known of it: when changes were received, what was sent to Marketo, for whom it was parked, refusals, retries,
-dead letters, merges and deletions, and what was written back; with the ids that the logs of
+dead letters, merges and deletions, what was written back, and what operators did; with the ids that the logs of Azure,
 Dynamics and Marketo have. No values: names, codes and ids only. Any record's id will do, also of one that is deleted.
 
 It is kept for HISTORY_DAYS days. A line may be missing: the sync never waits for the history.

@@ -92,6 +92,7 @@ PHRASES: dict[str, str] = {
     "from_row": "from {}",
     "into": "into {}",
     "into_marketo_id": "Marketo id {}",
+    "gone_marketo_ids": "gone are Marketo ids {}",
     "action": "its record in Marketo was {}",
     "reason": "{}",
     "code": "{}",

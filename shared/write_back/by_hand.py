@@ -53,8 +53,13 @@ class ByHand:
             named = ",".join(sorted(deleted, key=int)[:NAMED])
             log.info("deleted_in_marketo persons=%d marketo_ids=%s", len(deleted), named)
 
-    async def merged(self, ids: Collection[str], persons: Mapping[str, Mapping[str, Any]], deadline: float) -> None:
-        """Others were merged into the persons with these of Marketo's ids. `persons`: by the GUID in their key."""
+    async def merged(
+        self, ids: Mapping[str, Collection[str]], persons: Mapping[str, Mapping[str, Any]], deadline: float
+    ) -> None:
+        """Others were merged into the persons with these of Marketo's ids: `ids` has theirs.
+
+        `persons`: by the GUID in their key.
+        """
         left = {guid: person["id"] for guid, person in persons.items() if str(person["id"]) in ids}
         found = await self.rows.find(left, dict.fromkeys(self.tables, ()), deadline) if left else {}
         for table, guid in found:
@@ -62,7 +67,8 @@ class ByHand:
         # Their children follow: the roles of a person have its id.
         await self._sync(Record(table, guid, self.now(), filter_changed=True) for table, guid in found)
         for table, guid in found:
-            self.history.happened(What.MERGED_IN_MARKETO, [(table, guid)], marketo_id=left[guid])
+            gone = sorted(ids[str(left[guid])], key=int)[:NAMED]
+            self.history.happened(What.MERGED_IN_MARKETO, [(table, guid)], marketo_id=left[guid], gone_marketo_ids=gone)
 
     async def missing(self, table: str, ids: Sequence[str]) -> None:
         """These rows have no person."""

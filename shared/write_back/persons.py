@@ -87,8 +87,8 @@ class Changed:
 
     `is_over`: whether the time is up in which pages are read.
 
-    `merged`: those of them that others were merged into. `losers`, `deleted`: ids of persons that are gone, by a merge
-    or a deletion; they are not among the others.
+    `merged`: those of them that others were merged into, each with those others. `losers`, `deleted`: ids of persons
+    that are gone, by a merge or a deletion; they are not among the others.
 
     `cursors`: where each stream goes on once these are written. `lost`: the token was none, so some may be missing.
     """
@@ -96,7 +96,7 @@ class Changed:
     enough: int
     is_over: Callable[[], bool]
     ids: set[str] = field(default_factory=set)
-    merged: set[str] = field(default_factory=set)
+    merged: dict[str, set[str]] = field(default_factory=dict)
     losers: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     cursors: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -111,8 +111,9 @@ class Changed:
             return
         self.ids.add(person)
         if merges and type_ == merges:
-            self.merged.add(person)
-            self.losers |= _losers(entry)
+            losers = _losers(entry)
+            self.merged.setdefault(person, set()).update(losers)
+            self.losers |= losers
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,8 @@ class WriteBack:
                 persons = await self.persons.by("id", part, plan, self._last_moment)
                 await self._writer.find_and_write(run, plan, persons, self._last_moment)
                 if not self.dry_run:
-                    await self.by_hand.merged(changed.merged.intersection(part), persons, self._last_moment)
+                    merged = {id_: changed.merged[id_] for id_ in part if id_ in changed.merged}
+                    await self.by_hand.merged(merged, persons, self._last_moment)
             cursors = {**cursors, **changed.cursors}
             if not self.dry_run:
                 await self._past(changed)

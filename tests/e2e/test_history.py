@@ -7,6 +7,7 @@ import pytest
 
 from local.harness import Made, Rows, System, commands, eventually
 from local.harness.showing import way_to
+from shared.cli.operator import operator
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,8 @@ async def test_a_person_that_was_parked_released_sent_refused_and_replayed(syste
     await system.forget_faults()
     replay = ("dead-letters", "replay", "--id", contact.id, "--apply")
     assert (await commands.run_here(system.stack.settings_file, *replay)).code == 0
-    again = (await history(system, contact, "updated"))[-1]
+    replayed, again = (await history(system, contact, "replay", "updated"))[-2:]
+    assert replayed["by"] == operator()
     assert again["facts"]["replays"] == 1
 
     printed = await commands.run(system.stack.settings_file, "history", str(contact.values["emailaddress1"]))

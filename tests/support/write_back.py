@@ -25,6 +25,7 @@ from shared.write_back.rows import Rows
 from shared.write_back.run import PAGE, WriteBack
 from shared.write_back.sweep import Sweeps
 from shared.write_back.values import Target
+from tests.support.history import Kept
 from tests.support.queues import QUEUES
 from tests.support.values import guid
 
@@ -69,6 +70,7 @@ class World:
         self.before_read: Callable[[], None] = lambda: None
         self.table = MemoryTable(seconds=0)
         self.tables = ["contact", "lead"]
+        self.kept = Kept()
         self.plan = PLAN
         self.work = self.write_back()
 
@@ -91,6 +93,7 @@ class World:
                 tables=self.tables,
                 creates=more.pop("creates", False),
                 now=self.time,
+                history=self.kept.history,
             ),
             due=DueRows(state, self.send, QUEUES, now=self.time, max_attempts=3),
             sweeps=Sweeps(state, hour=3, calls=more.pop("share", 10_000), now=self.time),
@@ -99,6 +102,7 @@ class World:
             clock=self.clock,
             now=self.time,
             time_budget=180.0,
+            history=self.kept.history,
             **more,
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import getpass
 import socket
 import webbrowser
 from argparse import ArgumentTypeError, Namespace
@@ -16,6 +15,7 @@ from rich.console import Console
 from ...model.errors import MsiSyncError
 from ..command import Command, Exit, Result, number, option, options
 from ..context import Context
+from ..operator import operator
 from ..output import say
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     from .local import LocalAccess  # noqa: PLC0415
 
     with bound(given.port) as listening:
-        access = LocalAccess(getpass.getuser(), listening.getsockname()[1])
+        access = LocalAccess(operator(), listening.getsockname()[1])
         server = _server(console(context, access))
         # In one line at any width, so that it can be copied.
         progress.print(f"The console is at {access.address}", style="bold", markup=False, soft_wrap=True)

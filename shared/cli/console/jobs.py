@@ -15,6 +15,7 @@ from ...azure.shared_state import State
 from ...model.errors import MsiSyncError, StorageUnavailableError, cause_of
 from ...telemetry.redaction import described
 from ..finding import Finding, Severity, failed
+from ..operator import acting_as
 from . import journal
 from .journal import Entry
 
@@ -102,7 +103,8 @@ class Jobs:
 
     async def _run(self, job: Job, work: Work) -> None:
         try:
-            outcome = await work(job)
+            with acting_as(job.entry.by):
+                outcome = await work(job)
         except asyncio.CancelledError:
             outcome = _STOPPED
         except MsiSyncError as error:

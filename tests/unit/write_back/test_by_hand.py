@@ -10,6 +10,7 @@ import pytest
 from local.virtual import MemoryState
 from shared.model.record import Record, decode
 from shared.sync.gone_persons import KEPT, GonePersons, tell
+from shared.sync.history import What
 from shared.sync.marketo_cache import Known
 from shared.write_back.plan import Plan
 from tests.support.queues import QUEUES
@@ -58,6 +59,10 @@ async def test_the_row_of_the_person_that_is_left_is_synced_again_with_its_roles
     assert sorted((record.table, record.id) for record in sent(told)) == [("contact", guid(1)), ("lead", guid(2))]
     assert all(record.filter_changed for record in sent(told)), "its roles follow"
     assert told.priorities() == [4], "Sales Insight's values may be those of the other one"
+    noted = [event for event in await told.kept.events() if event.what == What.MERGED_IN_MARKETO]
+    assert sorted((event.id, event.text.partition(": ")[2]) for event in noted) == [
+        (guid(1), "Marketo id 1; gone are Marketo ids 8, 9"), (guid(2), "Marketo id 2; gone are Marketo ids 7"),
+    ]  # fmt: skip
     assert run.complete
     told.sent.clear()
     await told.changes()

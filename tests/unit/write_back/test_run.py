@@ -37,6 +37,10 @@ async def test_only_columns_that_differ_are_written(world: World) -> None:
     world.log.append(1)
     await world.changes()
     assert world.rows_of["contact"][guid(1)] == {"contactid": guid(1), "msi_priority": 3, "msi_type": "Web "}
+    (event,) = await world.kept.events()
+    assert (event.id, event.text) == (
+        guid(1), "Sales Insight's fields were written back to Dynamics: columns msi_priority",
+    )  # fmt: skip
 
 
 async def test_a_thousand_changes_among_many_cost_at_most_fifteen_calls_of_each(world: World) -> None:
@@ -79,6 +83,7 @@ async def test_a_refused_row_is_tried_again_and_is_a_dead_letter_at_last(world: 
     ]  # fmt: skip
     (record,) = decode(letter.body, "person")
     assert (record.id, record.write_back) == (guid(1), True)
+    assert [event.what for event in await world.kept.events()] == ["not_written_back"] * 3 + ["dead_lettered"]
 
 
 async def test_a_dead_row_is_left_alone_until_its_values_change_or_it_is_replayed(world: World) -> None:

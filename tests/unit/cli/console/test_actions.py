@@ -12,6 +12,7 @@ from shared.cli.console import jobs, journal, overview, pause
 from shared.cli.console.jobs import Job
 from shared.cli.console.page import Action, Page, Plan, Visit
 from shared.cli.finding import Finding, Severity, ok
+from shared.cli.operator import operator
 from shared.cli.pause import Change
 from shared.model.errors import MsiSyncError
 from tests.support.console import World, hidden_fields, text_of
@@ -26,6 +27,7 @@ class Letters:
         self.gate = asyncio.Event()
         self.error: Exception | None = None
         self.visits: list[Visit] = []
+        self.by = ""
         action = Action("/letters/discard", "/letters", self.plan, self.do)
         self.page = Page("/letters", "Letters", overview.show, (action,), badge=lambda status: status.dead)
 
@@ -38,6 +40,7 @@ class Letters:
 
     async def do(self, visit: Visit, job: Job) -> Finding:
         self.visits.append(visit)
+        self.by = operator()
         job.advance(1, 3)
         job.say("letter 1 <b>discarded</b>", link="/letters")
         job.say("letter 2 was gone", Severity.ATTENTION)
@@ -116,6 +119,7 @@ async def test_who_began_it_is_noted_before_and_its_end_after(world: World, lett
     assert (entry.by, entry.what, entry.ended, entry.state) == ("ann", "Discard 3 letters", None, "")
     letters.gate.set()
     await world.app_ends()
+    assert letters.by == "ann", "the history would name somebody else"
     entry = (await journal.newest(world.state, 9))[name]
     assert (entry.state, entry.text) == ("ok", "3 letters discarded")
     assert "ann Discard 3 letters done 3 letters discarded" in text_of(await world.get("/"))
