@@ -50,6 +50,7 @@ from shared.sync.runs.model import Run, RunKind, RunState, Scope, new_run
 from shared.sync.runs.page import IN_MARKETO
 from shared.sync.runs.reporting import Reporter
 from shared.sync.runs.store import RUNS, Runs
+from shared.sync.runs.synced_fields import SyncedFields
 from shared.sync.scheduling import Bursts, Trickle, Windows
 from shared.sync.settlement import Settler
 from shared.sync.sole_run import SoleRun
@@ -304,6 +305,7 @@ class _Simulation:
             calls=given.daily_calls * min(given.run_share, given.daily_share),
             calls_per_second=given.calls_per_20_seconds / 20,
             tables=frozenset(self.rules.tables),
+            synced_fields=SyncedFields(MemoryState(table), self.rules),
             parent_wait=timedelta(days=1),
             sole=SoleRun(
                 MemoryState(table),

@@ -46,6 +46,7 @@ from ..sync.runs import events
 from ..sync.runs.carrier import Carrier
 from ..sync.runs.reporting import Reporter
 from ..sync.runs.store import RUNS, Runs
+from ..sync.runs.synced_fields import SyncedFields
 from ..sync.scheduling import Bursts, Trickle
 from ..sync.schema import Schema
 from ..sync.settlement import Settler
@@ -238,6 +239,7 @@ def carrier() -> Carrier:
         calls=given.marketo.daily_calls * min(given.marketo.run_share, given.marketo.daily_share),
         calls_per_second=given.marketo.calls_per_20_seconds / 20,
         tables=frozenset(shared.rules.tables),
+        synced_fields=SyncedFields(shared.state, shared.rules),
         parent_wait=timedelta(seconds=given.sync.parent_wait),
         sole=SoleRun(shared.state, instance_id=uuid4().hex[:12], clock=time.monotonic, kind=RUNS),
         tell=events.Notifier(given.notify.url).tell,

@@ -18,6 +18,7 @@ PartitionKey        RowKey                columns
 ``left_out_…``      ``<table>|<id>``      Value: JSON of shared/sync/left_out_rows.py
 ``reference``       see there             Value: JSON of sync/reference_state.py, as of ``labels`` and ``relabel``
 ``counts``          ``<hour>|<entity>``   Value: JSON of shared/sync/statistics.py
+``mapped``          table                 Value: JSON of shared/sync/runs/synced_fields.py
 ``missed_changes``  table                 Value: JSON of shared/sync/missed_changes_place.py
 ``role_of``         ``<table>|<id>``      Value: JSON of shared/sync/role_memory.py
 ``synced_…``        see there             Value: JSON of shared/sync/synced_versions.py

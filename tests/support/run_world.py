@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from local.wiring import QUEUES
 from shared.azure.service_bus import Outgoing
+from shared.config.sync_toml import SyncConfig
 from shared.model.codes import Kind
 from shared.model.entities import TABLES
 from shared.model.errors import DataverseError
@@ -21,7 +22,9 @@ from shared.sync.runs.events import Event
 from shared.sync.runs.model import Run, RunKind, Scope, new_run
 from shared.sync.runs.reporting import Reporter
 from shared.sync.runs.store import Runs
+from shared.sync.runs.synced_fields import SyncedFields
 from tests.support.clocks import WallClock
+from tests.support.state import SharedState
 from tests.support.tables import FullTable
 from tests.support.values import guid
 
@@ -33,8 +36,8 @@ class KilledError(BaseException):
 class RunWorld:
     """`rows` of Dynamics by table, each (createdon, id); `marketo`: how often each record was stored.
 
-    `outcome`: what becomes of a record. `steps` counts what the carrier asks of its neighbours; at the step `kill_at`,
-    its process dies, before that is done, or, of a message, after.
+    `rules`: sync.toml. `outcome`: what becomes of a record. `steps` counts what the carrier asks of its neighbours; at
+    the step `kill_at`, its process dies, before that is done, or, of a message, after.
     """
 
     def __init__(self) -> None:
@@ -60,6 +63,8 @@ class RunWorld:
         self.kill_at: int | None = None
         self.carrying = False
         self.tables = frozenset(TABLES)
+        self.state = SharedState()
+        self.rules = SyncConfig()
 
     def fill(self, table: str, number: int, *, same_second: bool = False) -> list[str]:
         """Put rows into Dynamics, one a second; gives their ids."""
@@ -87,6 +92,7 @@ class RunWorld:
     def carrier(self) -> Carrier:
         """Return the carrier of a new process."""
         itself: Any = self
+        state: Any = self.state
         return Carrier(
             runs=self.runs,
             dataverse=itself,
@@ -96,6 +102,7 @@ class RunWorld:
             calls=1000.0,
             calls_per_second=self.calls_per_second,
             tables=self.tables,
+            synced_fields=SyncedFields(state, self.rules),
             parent_wait=timedelta(days=1),
             sole=itself,
             tell=self.tell,

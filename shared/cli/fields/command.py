@@ -17,6 +17,7 @@ from ..command import Command, Exit, Result, option, options
 from ..context import Context, not_told, renew
 from ..entity_words import as_table
 from ..finding import Finding, Severity, worst
+from . import unsynced
 from .checks import check_fields
 from .schemas import Schemas, load_schemas
 from .suggestions import as_toml, suggest_fields, suggest_write_back, toml_of
@@ -77,13 +78,20 @@ async def check(context: Context, _: Namespace, progress: Console) -> Result:
     findings = check_fields(config, schemas)
     count = sum(len(config.fields_of(table)) for table in config.tables)
     why_not = await renew(context, "schema")  # what is green here is sent with the next change
+    new = [] if why_not else await unsynced.look(context)
     data: Json = {
         "tables": list(config.tables),
         "fields": count,
         "announced": not why_not,
+        "not_synced_yet": unsynced.as_json(new),
         "findings": [{name: str(getattr(finding, name)) for name in _OF_FINDING} for finding in findings],
     }
-    return Result(worst(findings).exit, data, lambda console: _show_findings(console, findings, count, why_not))
+
+    def show(console: Console) -> None:
+        _show_findings(console, findings, count, why_not)
+        unsynced.show(console, new)
+
+    return Result(worst(findings).exit, data, show)
 
 
 async def _load(
@@ -238,6 +246,7 @@ COMMANDS = (
         "check sync.toml against both sides' schema",
         "Exit code 0: all fields can be synced; 1: something is left out or cut; 2: records would be refused.\n"
         "The running app looks at both schemas again with its next change, so a new field is sent at once.\n"
+        "Fields that were mapped since the last run over all rows are named, with the command that sends them.\n"
         "Next: fix what is named, then msisync register, so that Dynamics reports changes of the mapped columns.",
         check,
     ),

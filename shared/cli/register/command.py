@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from ...model.errors import ConfigurationError, DataverseError
+from ...sync.runs.synced_fields import Unsynced
 from ..command import Command, Exit, Result, option, options
 from ..context import Context, renew
+from ..fields import unsynced
 from ..invocation import again
 from ..output import say
 from ..progress import steps
@@ -40,12 +42,13 @@ async def register(context: Context, given: Namespace, progress: Console) -> Res
     needed = await _wanted(context, given)
     endpoints = await _endpoints(context, needed.name, needed.places)
     found = plan(needed, endpoints, new_key=given.new_key)
+    new = await unsynced.look(context)
     if not given.apply:
-        return _result(needed.name, found, needed)
+        return _result(needed.name, found, needed, new=new)
     await _carry_out(found.actions, Writer(context.dataverse, needed.target, solution=given.solution), progress)
     await renew(context, "schema", "rows")  # who registers has changed the mapping, or Dynamics
     after = plan(needed, await _endpoints(context, needed.name, needed.places))
-    return _result(needed.name, found, needed, after)
+    return _result(needed.name, found, needed, after, new=new)
 
 
 async def _wanted(context: Context, given: Namespace) -> Wanted:
@@ -107,8 +110,15 @@ def _explained(error: DataverseError, doing: str) -> DataverseError:
     )
 
 
-def _result(name: str, found: Repairs, needed: Wanted | None = None, after: Repairs | None = None) -> Result:
-    """What is to be done; with `after`, what was done, and what is still to be done then."""
+def _result(
+    name: str,
+    found: Repairs,
+    needed: Wanted | None = None,
+    after: Repairs | None = None,
+    *,
+    new: Sequence[Unsynced] = (),
+) -> Result:
+    """What is to be done; with `after`, what was done, and what is still to be done then. `new`: fields to be sent."""
     remaining = after.actions if after else ()
     attention = (after or found).attention
     data = {
@@ -118,10 +128,16 @@ def _result(name: str, found: Repairs, needed: Wanted | None = None, after: Repa
         "actions": [_as_json(action) for action in found.actions],
         "remaining": [_as_json(action) for action in remaining],
         "attention": list(attention),
+        "not_synced_yet": unsynced.as_json(new),
         "left_out": [{"table": table, "column": column} for table, column in (needed.left_out if needed else ())],
     }
     todo = remaining if after else found.actions
-    return Result(Exit.ATTENTION if todo or attention else Exit.OK, data, lambda console: _show(console, data))
+
+    def show(console: Console) -> None:
+        _show(console, data)
+        unsynced.show(console, new)
+
+    return Result(Exit.ATTENTION if todo or attention else Exit.OK, data, show)
 
 
 def _as_json(action: Action) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from .events import Event, Tell, of_state
 from .model import Run, RunState
 from .page import PAGE, PARKED, UNFINISHED, UNSENT, pages_of
 from .store import Runs, Summary
+from .synced_fields import SyncedFields
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,8 @@ class Carrier:
     """The carrier of one process.
 
     `usage`: of Marketo's day; `calls`: how many of it runs may make. `calls_per_second`: Marketo's rate, of this app.
-    `tables`: those of sync.toml. `parent_wait`: how long a record may wait for its parent. `tell` hears of events
-    (events.py).
+    `tables`: those of sync.toml. `synced_fields` takes note of what has reached all rows. `parent_wait`: how long a
+    record may wait for its parent. `tell` hears of events (events.py).
     """
 
     runs: Runs
@@ -59,6 +60,7 @@ class Carrier:
     calls: float
     calls_per_second: float
     tables: Collection[str]
+    synced_fields: SyncedFields
     parent_wait: timedelta
     sole: SoleRun
     tell: Tell
@@ -170,6 +172,8 @@ class Carrier:
     async def _read(self, run: Run, table: str) -> tuple[Run, list[Summary]]:
         """Read the next rows of a table, and store them as pages. Nothing where the run was changed meanwhile."""
         progress = run.tables[table]
+        if not (progress.pages or progress.since or progress.link):
+            await self.synced_fields.began(run, table)
         block = await reading.read(self.dataverse, run.scope, table, progress)
         pages = pages_of(run.id, table, progress.pages, block.ids)
         changed = run.table(
@@ -228,6 +232,7 @@ class Carrier:
         new = [name for name in done if not run.tables[name].complete]
         for name in new:
             await self.tell(Event.TABLE_COMPLETE, run, {name: totals[name]})
+            await self.synced_fields.completed(run, name)
         run = await self.runs.change(run.id, lambda found: self._carried(found, new))
         if len(done) == len(run.tables):
             return await self._end(run, RunState.COMPLETE, totals=totals)

@@ -1,0 +1,98 @@
+"""Which fields have reached all records of Marketo: noted when a run over all rows of a table is complete.
+
+A field that is mapped later reaches a record with its row's next change. Rows that do not change stay without it, until
+somebody runs msisync quick-sync: who maps one is told so. One row of the shared state for each table:
+
+    {"synced": {field: rules}, "begun": {"run": id, "fields": {field: rules}}}
+
+`begun` is what sync.toml said when the run that is going on came to the table: a field that was mapped otherwise since
+has not reached the rows that were sent before. Nothing is noted of a part of a table's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...azure.shared_state import State, Value
+from ...config.sync_toml import SyncConfig
+from .model import Run, RunKind, Scope
+
+#: The kind of the rows of the shared state, by table.
+KIND = "mapped"
+#: A run of another kind sends what differs, not every row.
+_KINDS = frozenset({RunKind.INITIAL_SYNC, RunKind.QUICK_SYNC})
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedFields:
+    """Notes what runs have done. Raises StorageUnavailableError. Done twice, it does no harm."""
+
+    state: State
+    config: SyncConfig
+
+    async def began(self, run: Run, table: str) -> None:
+        """A run comes to a table."""
+        if _covers_all(run):
+            begun = {"run": run.id, "fields": rules_of(self.config, table)}
+            await self.state.change(KIND, table, lambda row: {**row, "begun": begun})
+
+    async def completed(self, run: Run, table: str) -> None:
+        """A run has nothing left to do in a table."""
+        if _covers_all(run):
+            now = rules_of(self.config, table)
+            await self.state.change(KIND, table, lambda row: _ended(row, run, now))
+
+
+def _covers_all(run: Run) -> bool:
+    nothing = (None, None)
+    scope: Scope = run.scope
+    return run.kind in _KINDS and not scope.filter and scope.created == nothing and scope.changed == nothing
+
+
+def _ended(row: Value, run: Run, now: Mapping[str, Any]) -> Value | None:
+    begun = row.get("begun") or {}
+    if begun.get("run") != run.id:
+        return None
+    kept = {name: rules for name, rules in begun["fields"].items() if now.get(name) == rules}
+    if not run.scope.fields:
+        return {"synced": kept}
+    if "synced" not in row:  # nobody knows of the others
+        return {}
+    sent = {name.lower() for name in run.scope.fields}
+    return {"synced": {**row["synced"], **{name: rules for name, rules in kept.items() if name.lower() in sent}}}
+
+
+def rules_of(config: SyncConfig, table: str) -> dict[str, Any]:
+    """The rules of a table as JSON types, by field."""
+    return {
+        name: [rule.model_dump(mode="json", exclude_defaults=True) for rule in rules]
+        for name, rules in config.fields_of(table).items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Unsynced:
+    """Fields of a table that rows may be without. `is_whole`: no run has been through the table at all."""
+
+    table: str
+    fields: tuple[str, ...]
+    is_whole: bool = False
+
+
+def unsynced(config: SyncConfig, rows: Mapping[str, Value]) -> list[Unsynced]:
+    """What was mapped, or mapped otherwise, since the last complete run over all rows, by the notes of all tables.
+
+    Nothing where no run was ever complete: then Marketo has what changed, as was decided when the app was set up.
+    """
+    return list(_unsynced(config, rows)) if any("synced" in row for row in rows.values()) else []
+
+
+def _unsynced(config: SyncConfig, rows: Mapping[str, Value]) -> Iterator[Unsynced]:
+    for table in config.tables:
+        rules, synced = rules_of(config, table), rows.get(table, {}).get("synced")
+        if synced is None:
+            yield Unsynced(table, tuple(rules), is_whole=True)
+        elif new := tuple(name for name, each in rules.items() if synced.get(name) != each):
+            yield Unsynced(table, new)

@@ -1,0 +1,46 @@
+"""What was mapped since the last run over all rows is told with the command that sends it."""
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+from rich.console import Console
+
+from shared.cli.fields import unsynced
+from shared.config.sync_toml import SyncConfig
+from shared.sync.runs.synced_fields import KIND, Unsynced, rules_of
+from tests.support.state import SharedState
+
+CONFIG = SyncConfig.model_validate({"contact": {"fields": {"firstName": "firstname", "title": "jobtitle"}}})
+
+
+def context(state: SharedState) -> Any:
+    return SimpleNamespace(config=CONFIG, state=state)
+
+
+async def test_a_new_field_comes_with_the_command_that_sends_it() -> None:
+    state = SharedState()
+    rules = rules_of(CONFIG, "contact")
+    await state.put(KIND, "contact", {"synced": {"firstName": rules["firstName"]}})
+    found = await unsynced.look(context(state))
+    assert found == [Unsynced("contact", ("title",))]
+    output = io.StringIO()
+    unsynced.show(Console(file=output, width=200), found)
+    assert "since the last run over all: title" in output.getvalue()
+    assert "msisync quick-sync contact --fields title" in output.getvalue()
+    assert unsynced.as_json(found)[0]["next"] == "msisync quick-sync contact --fields title"
+
+
+async def test_an_installation_without_a_complete_run_gets_no_advice_nor_one_without_storage() -> None:
+    state = SharedState()
+    assert await unsynced.look(context(state)) == []
+    await state.put(KIND, "contact", {"synced": {}})
+    state.storage_away = True
+    assert await unsynced.look(context(state)) == []
+
+
+def test_what_a_quick_sync_cannot_send_needs_an_initial_sync_of_the_table() -> None:
+    role = Unsynced("connection", ("dealStage",))
+    assert unsynced.remedy(role) == "msisync initial-sync start --only connection"
+    assert unsynced.remedy(Unsynced("lead", ("title",), is_whole=True)) == "msisync initial-sync start --only lead"
+    assert unsynced.remedy(Unsynced("lead", ("title", "city"))) == "msisync quick-sync lead --fields title,city"

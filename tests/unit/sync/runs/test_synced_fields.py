@@ -1,0 +1,103 @@
+"""What runs have brought to all records is noted, and what was mapped since is told."""
+
+from typing import Any
+
+import pytest
+
+from shared.config.sync_toml import SyncConfig
+from shared.sync.runs.model import RunKind, Scope, new_run
+from shared.sync.runs.synced_fields import KIND, Unsynced, rules_of, unsynced
+from tests.support.run_world import RunWorld
+from tests.support.values import NOON
+
+OLD = {"email": "emailaddress1", "phone": ["telephone1", "mobilephone"]}
+
+
+def config(lead: dict[str, Any], **tables: dict[str, Any]) -> SyncConfig:
+    sections = {"lead": lead, **tables}
+    return SyncConfig.model_validate({name: {"fields": fields} for name, fields in sections.items()})
+
+
+@pytest.fixture
+def world() -> RunWorld:
+    world = RunWorld()
+    world.fill("lead", 3)
+    world.rules = config(OLD)
+    return world
+
+
+async def ran(world: RunWorld, kind: RunKind = RunKind.INITIAL_SYNC, **scope: Any) -> None:
+    """A run of the leads, to its end."""
+    run = new_run(kind, Scope(("lead",), **scope), world.wall.now, unique=str(len(world.events)))
+    await world.runs.create(run)
+    await world.ticks()
+    assert (await world.run(run)).is_over
+
+
+def told(world: RunWorld) -> list[Unsynced]:
+    rows = {name: value for (kind, name), value in world.state.stored.items() if kind == KIND}
+    return unsynced(world.rules, rows)
+
+
+async def test_a_field_that_is_mapped_after_an_initial_sync_is_told_until_a_quick_sync_has_brought_it(
+    world: RunWorld,
+) -> None:
+    await ran(world)
+    assert world.state.stored[KIND, "lead"] == {"synced": rules_of(world.rules, "lead")}
+    assert told(world) == []
+    world.rules = config({**OLD, "title": "jobtitle", "city": "address1_city"})
+    assert told(world) == [Unsynced("lead", ("title", "city"))]
+    await ran(world, RunKind.QUICK_SYNC, fields=("Title",))
+    assert told(world) == [Unsynced("lead", ("city",))]
+    await ran(world, RunKind.QUICK_SYNC, fields=("city",))
+    assert told(world) == []
+
+
+async def test_a_field_that_is_mapped_otherwise_is_told_too(world: RunWorld) -> None:
+    await ran(world)
+    world.rules = config({**OLD, "phone": "mobilephone"})
+    assert told(world) == [Unsynced("lead", ("phone",))]
+
+
+async def test_where_no_run_was_ever_complete_nothing_is_told(world: RunWorld) -> None:
+    assert told(world) == []
+    await ran(world, RunKind.QUICK_SYNC, fields=("email",))
+    assert told(world) == []
+
+
+@pytest.mark.parametrize("scope", [{"filter": "statecode eq 0"}, {"changed": (NOON, None)}, {"created": (NOON, None)}])
+async def test_a_run_over_a_part_of_the_rows_proves_nothing(world: RunWorld, scope: dict[str, Any]) -> None:
+    await ran(world, **scope)
+    assert (KIND, "lead") not in world.state.stored
+
+
+async def test_a_run_that_sends_what_differs_proves_nothing(world: RunWorld) -> None:
+    await ran(world, RunKind.RECONCILE)
+    assert (KIND, "lead") not in world.state.stored
+
+
+async def test_a_table_that_is_mapped_later_needs_a_run_of_its_own(world: RunWorld) -> None:
+    await ran(world)
+    world.rules = config(OLD, opportunity={"name": "name"})
+    assert told(world) == [Unsynced("opportunity", ("name",), is_whole=True)]
+
+
+async def test_what_was_mapped_while_the_run_went_on_has_not_reached_all_rows(world: RunWorld) -> None:
+    def deploy() -> None:
+        world.rules = config({**OLD, "title": "jobtitle"})
+
+    world.before_sync = deploy  # when the first page has been sent
+    await ran(world)
+    assert told(world) == [Unsynced("lead", ("title",))]
+
+
+async def test_without_storage_the_run_waits_and_the_note_is_not_lost(world: RunWorld) -> None:
+    run = await world.start("lead")
+    world.state.storage_away = True
+    await world.ticks(2)
+    assert not (await world.run(run)).is_over
+    world.state.storage_away = False
+    await world.ticks()
+    assert (await world.run(run)).is_over
+    assert told(world) == []
+    assert (KIND, "lead") in world.state.stored
