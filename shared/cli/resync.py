@@ -81,6 +81,19 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     return Result(exit_, data, lambda console: _show(console, data, given, why_not))
 
 
+async def send_rows(context: Context, target: str, ids: Sequence[str]) -> tuple[Counter[str], list[str], str]:
+    """Send the rows of a table or an entity with these ids, as the command does.
+
+    Gives how many of each table, the ids that no row has, and why the app could not be told to read anew.
+    """
+    sent, unknown = Counter[str](), list[str]()
+    why_not = await renew(context, "rows", "schema")
+    async for records in _named(context, tables_of(context, target), ids, unknown):
+        await send(context, records)
+        sent.update(record.table for record in records)
+    return sent, unknown, why_not
+
+
 def _check(given: Namespace) -> None:
     ways = [bool(given.ids), given.query is not None, given.all_parked]
     if sum(ways) != 1:

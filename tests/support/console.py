@@ -75,7 +75,7 @@ class World:
         self.context = context
         self.access = LocalAccess("ann", PORT)
         site = app.Site(self.context, pages, Latest(self.look))
-        self.latest, self.jobs = site.status, site.jobs
+        self.latest, self.looks, self.jobs = site.status, site.looks, site.jobs
         self.app: Starlette = app.served(site, self.access)
         self.browser = self.another_browser()
 

@@ -20,9 +20,9 @@ from ...telemetry.redaction import described
 from ..context import Context
 from ..status.facts import Status
 from ..status.look import look
-from . import job_page, overview
+from . import job_page, overview, records
 from .jobs import Jobs
-from .latest import Latest
+from .latest import Latest, Looks
 from .page import Action, Lead, Page, Plan, View, Visit
 from .security import CSRF, PUBLIC, Access, Form, Guard, RefusedError
 from .templating import FOLDER, environment
@@ -30,7 +30,7 @@ from .templating import FOLDER, environment
 log = logging.getLogger(__name__)
 
 #: The navigation, in its order.
-PAGES: tuple[Page, ...] = (overview.PAGE,)
+PAGES: tuple[Page, ...] = (overview.PAGE, records.PAGE)
 #: The field of a form that holds the title of the plan that its sender has agreed to.
 AGREED = "agreed"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -70,7 +70,7 @@ class Site:
 
     def __init__(self, context: Context, pages: Sequence[Page], status: Latest[Status]) -> None:
         self.context, self.pages, self.status = context, pages, status
-        self.jobs = Jobs(lambda: context.state)
+        self.looks, self.jobs = Looks(), Jobs(lambda: context.state)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -78,6 +78,7 @@ class Site:
         yield
         await self.jobs.close()
         await self.status.close()
+        await self.looks.close()
 
     @cached_property
     def files(self) -> Mapping[str, tuple[bytes, str]]:
@@ -121,7 +122,9 @@ class Site:
             plan = await action.plan(visit)
             if plan.nothing or visit.word(AGREED) != plan.title:
                 return _question(action, plan, has_changed=True)
-            job = await self.jobs.start(plan.title, visit.operator.name, action.back, partial(action.do, visit))
+            job = await self.jobs.start(
+                plan.title, visit.operator.name, plan.back or action.back, partial(action.do, visit)
+            )
             started.append(job.id)
             return View("job.html", {"job": job, "entry": job.entry})
 
@@ -130,7 +133,7 @@ class Site:
 
     async def _answer(self, request: Request, page: Page | None, show: Show, asked: Form) -> Response:
         """What `show` gives, as a page, or why it can give nothing."""
-        visit = Visit(asked, request.state.operator, self.context, self.status, self.jobs)
+        visit = Visit(asked, request.state.operator, self.context, self.status, self.looks, self.jobs)
         try:
             return self._rendered(200, await show(visit), request, page)
         except MsiSyncError as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -55,3 +55,26 @@ class Latest(Generic[T]):
         if self._looking:
             self._looking.cancel()
             await asyncio.wait((self._looking,))
+
+
+@dataclass
+class Looks:
+    """Looks that are told apart by a key, such as what was searched for. The last ones are kept."""
+
+    kept: int = 30
+    patience: float = 0.7
+    _known: dict[Hashable, Latest[Any]] = field(default_factory=dict, init=False)
+
+    def of(self, key: Hashable, look: Callable[[], Awaitable[T]], *, fresh: float) -> Latest[T]:
+        """The look with this key; made if it is not among the last ones. Each key belongs to one kind of look."""
+        found: Latest[T] = self._known.pop(key) if key in self._known else Latest(look, fresh=fresh)
+        found.patience = self.patience
+        self._known[key] = found
+        for old in list(self._known)[: -self.kept]:
+            del self._known[old]
+        return found
+
+    async def close(self) -> None:
+        """End the looks that nobody waits for any more."""
+        for each in self._known.values():
+            await each.close()

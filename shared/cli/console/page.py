@@ -10,7 +10,7 @@ from ..context import Context
 from ..finding import Finding
 from ..status.facts import Status
 from .jobs import Job, Jobs
-from .latest import Latest
+from .latest import Latest, Looks
 from .security import Form, Operator
 
 
@@ -22,6 +22,7 @@ class Visit:
     operator: Operator
     context: Context
     status: Latest[Status]
+    looks: Looks
     jobs: Jobs
 
     def word(self, name: str) -> str:
@@ -43,6 +44,7 @@ class Plan:
 
     `title` names it with the exact count ("Replay 12 dead letters"): it is the heading, the button and the entry of the
     journal. `keep`: the fields that the form sends on, such as the selection. `nothing`: why there is nothing to do.
+    `back`: the page that is gone back to, if it is not the action's.
     """
 
     title: str
@@ -50,6 +52,7 @@ class Plan:
     keep: Sequence[tuple[str, str]] = ()
     is_grave: bool = False
     nothing: str = ""
+    back: str = ""
 
 
 @dataclass(frozen=True, slots=True)

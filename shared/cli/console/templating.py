@@ -39,6 +39,11 @@ def exact(value: str) -> Markup:
     return escape(value)
 
 
+def sentence(text: str) -> str:
+    """With a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 @cache
 def environment() -> Environment:
     """The templates, read when they are first used."""
@@ -50,6 +55,6 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "time": time, "age": age, "exact": exact}
+    made.filters |= {"number": number, "time": time, "age": age, "exact": exact, "sentence": sentence}
     made.globals |= {"counted": counted}
     return made

@@ -28,19 +28,22 @@ def render(
         console.print(f"[bold {verdict.severity.colour}]{verdict.code}[/] {escape(verdict.text)}")
         if verdict.remedy:
             console.print(f"  [bold]next:[/] {escape(verdict.remedy)}")
-        for title, lines in (
-            ("Dynamics", _dynamics(person)),
-            ("On its way", _on_its_way(person)),
-            ("Marketo", _marketo(person)),
-            ("Opportunity roles", _roles(person)),
-            ("Values, those that differ with *", _values([row for row in rows if not row.back])),
-            ("Values that Sales Insight writes into Dynamics", _values([row for row in rows if row.back])),
-            ("Notes", person.notes),
-        ):
+        for title, lines in sections(person):
             _section(console, title, lines)
+        _section(console, "Values, those that differ with *", _values([row for row in rows if not row.back]))
+        _section(console, "Values that Sales Insight writes into Dynamics", _values([row for row in rows if row.back]))
         console.print()
     _section(console, "Messages looked at", [f"{place}: {count}" for place, count in search.looked_at.items()])
-    _section(console, "Not looked at", _not_looked_at(search))
+    _section(console, "Not looked at", not_looked_at(search))
+
+
+def sections(person: Person) -> Iterator[tuple[str, Iterable[str]]]:
+    """What the verdict rests on, as lines under titles; some may have none."""
+    yield "Dynamics", _dynamics(person)
+    yield "On its way", _on_its_way(person)
+    yield "Marketo", _marketo(person)
+    yield "Opportunity roles", _roles(person)
+    yield "Notes", person.notes
 
 
 def _section(console: Console, title: str, lines: Iterable[str]) -> None:
@@ -159,7 +162,8 @@ def _short(value: Any) -> str:
     return cut(_value(value), _LONGEST)
 
 
-def _not_looked_at(search: Search) -> Iterator[str]:
+def not_looked_at(search: Search) -> Iterator[str]:
+    """What could not be asked, and why."""
     for each in search.unseen:
         counts = "" if each.active is None else f"; the broker counts {each.active} waiting, {each.scheduled} scheduled"
         yield f"{each.queue}: {each.why}{counts}"

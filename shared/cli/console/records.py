@@ -1,0 +1,177 @@
+"""One record in both systems, as `msisync show person --values` and `msisync history` find it; and its sync, now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+from rich.console import Console
+
+from ...model.entities import PERSON_TABLES, TABLES
+from ...model.errors import MsiSyncError
+from ...model.ids_and_times import as_guid
+from ...sync.history_log import Past
+from ...sync.preview import Foreseen
+from ..context import Context, not_told
+from ..finding import Finding, attention, failed, ok
+from ..history import past_of
+from ..preview import WORDS, foresee
+from ..resync import send_rows
+from ..show import elsewhere
+from ..show.command import MAX_MESSAGES, find_out
+from ..show.facts import Person, Search
+from ..show.text import not_looked_at, sections
+from ..show.values import ValueRow, side_by_side
+from ..show.verdict import judge
+from .jobs import Job
+from .page import Action, Lead, Page, Plan, View, Visit, leads
+
+PATH = "/records"
+#: Seconds in which the same record is not looked for again: that costs up to 12 Marketo calls.
+FRESH_SECONDS = 15.0
+#: Events of a history that are shown.
+EVENTS = 100
+WRONG = "That is neither a GUID nor an e-mail address."
+
+
+@dataclass(slots=True)
+class Looked:
+    """What was found for a query. `others`: rows that are no leads or contacts; `past`: None where nobody could tell.
+
+    `troubles`: why something could not be asked, beside those of the search.
+    """
+
+    at: datetime
+    search: Search
+    verdicts: list[Finding]
+    values: list[list[ValueRow]]
+    others: list[elsewhere.Found] = field(default_factory=list)
+    past: Past | None = None
+    troubles: list[str] = field(default_factory=list)
+
+    @property
+    def persons(self) -> list[tuple[Person, Finding, list[ValueRow]]]:
+        """Each with its verdict and its fields; who was found in neither system only if nothing else was found."""
+        all_of_them = list(zip(self.search.persons, self.verdicts, self.values, strict=True))
+        return all_of_them if not self.others else [each for each in all_of_them if each[0].row]
+
+
+async def show(visit: Visit) -> View:
+    """The search, and what it has found. Raises ConfigurationError when settings or sync.toml cannot be used."""
+    query = visit.word("q")
+    guid = as_guid(query)
+    values: dict[str, Any] = {
+        "query": query,
+        "wrong": WRONG if query and not guid and "@" not in query else "",
+        "looked": None,
+        "is_looking": False,
+        "alike": _alike,
+        "order": _in_order,
+        "empty_ones": lambda rows: [row.field for row in rows if _is_empty(row)],
+        "as_it_is": _as_it_is,
+        "sync": SYNC.path,
+        "sync_title": _title,
+        "own_address": partial(address, query),
+        "preview": None,
+        "wants_preview": False,
+        "words": WORDS,
+        "person_tables": PERSON_TABLES,
+        "sections": sections,
+        "not_looked_at": not_looked_at,
+        "most_events": EVENTS,
+    }
+    if not query or values["wrong"]:
+        return View("records.html", values)
+    look = partial(_look, visit.context, guid or query)
+    looked = await visit.looks.of(("record", guid or query.casefold()), look, fresh=FRESH_SECONDS).now()
+    values |= {"looked": looked, "is_looking": looked is None}
+    table, id_ = visit.word("preview"), as_guid(visit.word("id"))
+    if table in PERSON_TABLES and id_:
+        foresees = partial(_foresee, visit.context, table, id_)
+        foreseen = await visit.looks.of(("preview", table, id_), foresees, fresh=FRESH_SECONDS).now()
+        values |= {"wants_preview": True, "preview": foreseen[0] if foreseen else None}
+        values["is_looking"] = looked is None or foreseen is None
+    return View("records.html", values)
+
+
+async def _foresee(context: Context, table: str, id_: str) -> tuple[Foreseen | None]:
+    return (await foresee(context, table, id_),)
+
+
+async def _look(context: Context, query: str) -> Looked:
+    search = await find_out(context, query, MAX_MESSAGES, Console(quiet=True), values=True)
+    verdicts = [judge(person.subject, search) for person in search.persons]
+    values = [side_by_side(person, context.config, search.insight) for person in search.persons]
+    looked = Looked(datetime.now(UTC), search, verdicts, values)
+    guid = as_guid(query)
+    try:
+        if guid and not any(person.row for person in search.persons):
+            looked.others = await elsewhere.find(context, guid)
+    except MsiSyncError as error:
+        looked.troubles.append(f"other tables: {error}")
+    try:
+        ids = [person.subject.id for person in search.persons if person.subject.id]
+        looked.past = await past_of(context, dict.fromkeys([*ids, *([guid] if guid else [])]))
+    except MsiSyncError as error:
+        looked.troubles.append(f"the history: {error}")
+    return looked
+
+
+def address(query: str, **more: str) -> str:
+    """The page of a query."""
+    return f"{PATH}?{urlencode({'q': query, **more})}"
+
+
+def _is_empty(row: ValueRow) -> bool:
+    """Whether there is nothing to be seen of it."""
+    values = (*row.dynamics.values(), row.sent, row.marketo)
+    return not row.differs and not row.note and all(value in (None, "") for value in values)
+
+
+def _in_order(rows: Sequence[ValueRow]) -> list[ValueRow]:
+    """What is to be shown line by line: differences first, then as in sync.toml."""
+    return sorted((row for row in rows if not _is_empty(row)), key=lambda row: not row.differs)
+
+
+def _alike(row: ValueRow) -> bool:
+    """Whether both sides look alike, so that one stands for both."""
+    return [str(value) for value in row.dynamics.values()] == [str(row.marketo)]
+
+
+def _as_it_is(row: ValueRow) -> bool:
+    """Whether what is sent looks as what Dynamics has."""
+    return str(row.sent) in {str(value) for value in row.dynamics.values()} or not row.is_sent
+
+
+def _title(table: str, id_: str) -> str:
+    return f"Sync {table} {id_} now"
+
+
+async def _plan(visit: Visit) -> Plan:
+    table, id_ = visit.word("table"), as_guid(visit.word("id"))
+    if table not in TABLES or not id_:
+        return Plan("Sync a record now", nothing="The address names no record.")
+    details = [
+        "Marketo gets every field again, even when msisync believes that it has them.",
+        "The sync filter of sync.toml decides as always.",
+    ]
+    return Plan(_title(table, id_), details, [("table", table), ("id", id_)], back=address(id_))
+
+
+async def _do(visit: Visit, job: Job) -> Finding:
+    table, id_ = visit.word("table"), str(as_guid(visit.word("id")))
+    sent, unknown, why_not = await send_rows(visit.context, table, [id_])
+    job.advance(sent.total(), 1)
+    if unknown:
+        return failed(f"{table} {id_} is not in Dynamics", "")
+    if why_not:
+        return attention(f"sent; {not_told(why_not)}", "")
+    return ok(f"{table} {id_} is on its queue; its page shows how it goes on", "")
+
+
+SYNC = Action("/records/sync", PATH, _plan, _do)
+PAGE = Page(PATH, "Records", show, (SYNC,), lead=leads(Lead(PATH, "Records"), "msisync show person"))

@@ -1,0 +1,245 @@
+"""The page of one record: searched by id or address, shown in both systems, and synced at a click."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.cli.console import records
+from shared.cli.show import elsewhere
+from shared.cli.show.elsewhere import Found
+from shared.cli.show.facts import Difference, Person, Search, Subject
+from shared.cli.show.values import ValueRow
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError, StorageUnavailableError
+from shared.sync.history import Event
+from shared.sync.history_log import Past
+from shared.sync.preview import Fate, Foreseen
+from tests.support.console import World, hidden_fields, text_of
+from tests.support.values import NOON
+
+ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
+OTHER = "7a1d9f40-1c52-ef11-a316-000d3a5b7c01"
+NASTY = "<script>alert(1)</script>\u202e"
+
+
+class Facts:
+    """What the functions of the commands find."""
+
+    def __init__(self) -> None:
+        subject = Subject("contact", ID, NASTY, exists=True, in_marketo=1)
+        subject.differences = [Difference("title", "Head of Sales", "Sales Manager")]
+        details = {"email": "li@contoso.example", "state": "active", "modifiedon": None}
+        self.person = Person(subject, {"contactid": ID}, details, records=[{"id": 7149}])
+        self.search = Search(persons=[self.person])
+        self.values = [
+            ValueRow("email", {"emailaddress1": "li@x.example"}, "li@x.example", "li@x.example", differs=False),
+            ValueRow("title", {"jobtitle": "Head of Sales"}, "Head of Sales", "Sales Manager", differs=True),
+            ValueRow("fax", {"fax": None}, None, None, differs=False),
+            ValueRow("rating", {"new_rating": 7}, "Warm", "Warm", differs=False),
+            ValueRow("score", {"new_score": "x"}, None, 9, differs=False, is_sent=False, note="it is no number"),
+            ValueRow("priority", {"new_priority": 3}, 5, 5, differs=True, back=True),
+        ]
+        self.past: Past | Exception = Past(
+            [
+                Event(NOON, "contact", ID, "updated", {"left_out": ["title"]}, request_id="f869#17d4"),
+                Event(NOON + timedelta(hours=1), "contact", ID, "resync", {}, by="ann"),
+            ]
+        )
+        self.others: list[Found] | Exception = []
+        self.foreseen: Foreseen | None = Foreseen(ID, Fate.UPDATED, (7149,))
+        self.queries: list[str] = []
+        self.sent: list[tuple[str, list[str]]] = []
+        self.unknown: list[str] = []
+        self.why_not = ""
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def find_out(self, _: Any, query: str, *__: Any, values: bool) -> Search:
+        assert values
+        self.queries.append(query)
+        await self.gate.wait()
+        return self.search
+
+    async def past_of(self, _: Any, ids: Any) -> Past:
+        assert ID in ids or OTHER in ids
+        if isinstance(self.past, Exception):
+            raise self.past
+        return self.past
+
+    async def find(self, *_: Any) -> list[Found]:
+        if isinstance(self.others, Exception):
+            raise self.others
+        return self.others
+
+    async def foresee(self, *_: Any) -> Foreseen | None:
+        return self.foreseen
+
+    async def send_rows(self, _: Any, table: str, ids: list[str]) -> tuple[Counter[str], list[str], str]:
+        self.sent.append((table, ids))
+        return Counter({} if self.unknown else {table: 1}), self.unknown, self.why_not
+
+
+@pytest.fixture
+def facts(monkeypatch: pytest.MonkeyPatch) -> Facts:
+    found = Facts()
+    for name in ("find_out", "past_of", "foresee", "send_rows"):
+        monkeypatch.setattr(records, name, getattr(found, name))
+    monkeypatch.setattr(records, "side_by_side", lambda *_: found.values)
+    monkeypatch.setattr(elsewhere, "find", found.find)
+    return found
+
+
+@pytest.fixture
+async def world(facts: Facts) -> World:
+    del facts
+    made = World()
+    made.context.config = None
+    await made.sign_in()
+    return made
+
+
+async def test_it_begins_with_a_search_that_every_page_has(world: World, facts: Facts) -> None:
+    page = await world.get("/records")
+    assert 'id="q" name="q"' in page
+    assert "hx-get" not in page
+    assert facts.queries == []
+    assert 'action="/records"' in await world.get("/")
+
+
+@pytest.mark.parametrize("query", ["pat", "1234", "<script>"])
+async def test_what_is_neither_an_id_nor_an_address_costs_nothing(world: World, facts: Facts, query: str) -> None:
+    page = (await world.browser.get("/records", params={"q": query})).text
+    assert "neither a GUID nor an e-mail address" in page
+    assert '<script>"' not in page
+    assert facts.queries == []
+
+
+async def test_both_sides_are_shown_with_their_differences_first(world: World) -> None:
+    page = await world.get(f"/records?q={ID}")
+    text = text_of(page)
+    assert "differs in 2 fields" in text
+    assert text.index("title jobtitle Head of Sales Sales Manager") < text.index("email emailaddress1")
+    assert "<mark>Head of Sales</mark>" in page
+    assert "priority from Marketo new_priority 3 to write: 5 5" in text
+    assert "rating new_rating 7 to send: Warm Warm" in text
+    assert "score new_score x it is no number 9" in text
+    assert "Empty on both sides: fax" in text
+    assert text.count("li@x.example") == 1, "one value stands for both sides"
+
+
+async def test_the_verdict_is_the_command_s(world: World) -> None:
+    text = text_of(await world.get(f"/records?q={ID}"))
+    assert "Differs: contact" in text
+    assert f"msisync resync contact {ID}" in text
+
+
+async def test_texts_of_rows_are_text(world: World) -> None:
+    page = await world.get(f"/records?q={ID}")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e" in page
+
+
+async def test_the_history_is_a_timeline_with_the_newest_first(world: World) -> None:
+    text = text_of(await world.get(f"/records?q={ID}"))
+    newer, older = (
+        "2026-03-04 13:00:00 UTC sent to be synced again, by ann",
+        "2026-03-04 12:00:00 UTC updated in Marketo",
+    )
+    assert text.index(newer) < text.index(older)
+    assert "without the fields title request f869#17d4" in text
+
+
+async def test_what_could_not_be_asked_is_said_and_the_rest_is_shown(world: World, facts: Facts) -> None:
+    facts.past = StorageUnavailableError("ServiceRequestError")
+    facts.search.troubles["Marketo"] = "601: no"
+    text = text_of(await world.get(f"/records?q={ID}"))
+    assert "History could not be asked" in text
+    assert "Marketo: 601: no" in text
+    assert "the history: StorageAway" in text
+    assert "Differs: contact" in text
+
+
+async def test_a_row_that_is_no_person_is_found_by_its_id(world: World, facts: Facts) -> None:
+    facts.search.persons = [Person(Subject("", OTHER, exists=False))]
+    facts.others = [Found("account", OTHER, "Contoso", "company", in_marketo=False)]
+    text = text_of(await world.get(f"/records?q={OTHER}"))
+    assert f"account {OTHER} Contoso not in Marketo Sync now" in text
+    assert "NotFound" not in text
+
+
+async def test_who_is_nowhere_is_said_to_be(world: World, facts: Facts) -> None:
+    facts.search.persons = [Person(Subject("", OTHER, exists=False, in_marketo=0))]
+    facts.others = DataverseError("503", "away", kind=Kind.TRANSIENT)
+    text = text_of(await world.get(f"/records?q={OTHER}"))
+    assert "no such lead or contact" in text
+    assert "other tables: 503: away" in text
+    assert "Sync now" not in text
+
+
+async def test_the_same_record_is_not_looked_for_again_at_once(world: World, facts: Facts) -> None:
+    for query in (ID, ID.upper(), f"{{{ID}}}"):
+        await world.browser.get("/records", params={"q": query})
+    assert facts.queries == [ID], "however it is written"
+
+
+async def test_a_search_that_takes_its_time_is_waited_for(world: World, facts: Facts) -> None:
+    facts.gate.clear()
+    world.looks.patience = 0.0
+    page = await world.get(f"/records?q={ID}")
+    assert "Asking Dynamics" in page
+    assert f'hx-get="/records?q={ID}"' in page
+    facts.gate.set()
+    world.looks.patience = 5.0
+    page = await world.get(f"/records?q={ID}")
+    assert "hx-get" not in page
+    assert "Differs: contact" in text_of(page)
+
+
+async def test_a_preview_says_what_would_be_sent_and_writes_nothing(world: World, facts: Facts) -> None:
+    text = text_of(await world.get(f"/records?q={ID}&preview=contact&id={ID}"))
+    assert "Updated: Marketo has their id. Marketo: 7149" in text
+    assert "sent email, title, rating" in text
+    assert "sent empty fax" in text
+    assert "left out score: it is no number" in text
+    assert "changes in Marketo title" in text
+    assert world.table.rows == {}
+    assert facts.sent == []
+
+
+async def test_a_preview_of_a_row_that_is_kept_out_says_why(world: World, facts: Facts) -> None:
+    facts.person.subject.kept_out = "new_synctomkto is No"
+    text = text_of(await world.get(f"/records?q={ID}&preview=contact&id={ID}"))
+    assert "not sent new_synctomkto is No" in text
+
+
+async def test_sync_now_sends_it_and_leads_back(world: World, facts: Facts) -> None:
+    fields = hidden_fields(await world.get(f"/records?q={ID}"))
+    address = (await world.post("/records/sync", fields)).headers["location"]
+    await world.app_ends()
+    assert facts.sent == [("contact", [ID])]
+    page = await world.get(address)
+    assert f"contact {ID} is on its queue" in page
+    assert f'href="/records?q={ID}">Back</a>' in page
+
+
+async def test_a_row_that_is_gone_is_not_sent(world: World, facts: Facts) -> None:
+    facts.unknown = [ID]
+    fields = hidden_fields(await world.get(f"/records/sync?table=contact&id={ID}"))
+    address = (await world.post("/records/sync", fields)).headers["location"]
+    await world.app_ends()
+    assert f"contact {ID} is not in Dynamics" in await world.get(address)
+
+
+async def test_an_app_that_could_not_be_told_is_said(world: World, facts: Facts) -> None:
+    facts.why_not = "ServiceRequestError"
+    fields = hidden_fields(await world.get(f"/records/sync?table=contact&id={ID}"))
+    address = (await world.post("/records/sync", fields)).headers["location"]
+    await world.app_ends()
+    assert "could not be told" in await world.get(address)
+
+
+async def test_an_address_without_a_record_does_nothing(world: World) -> None:
+    assert "names no record" in await world.get("/records/sync?table=accounts&id=1")
