@@ -12,10 +12,10 @@ from ..config.settings import QueueSettings
 from ..dataverse.notifications import Notification, parse
 from ..marketo.client import MarketoClient
 from ..model.dead_letter import FIRST_SEEN, Explanation
-from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, REFERENCE_TABLES, Entity
+from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, REFERENCE_TABLES
 from ..model.errors import BrokerUnavailableError, MessageError, MsiSyncError, NotificationError
-from ..model.outcome import Failed, Later, Merged, Outcome, Parent, Removed, Skipped, Synced, of_error
-from ..model.record import MAX_RECORDS, Record, coalesce, encode, read, timestamp
+from ..model.outcome import Later, Outcome, Removed, Skipped, Synced
+from ..model.record import MAX_RECORDS, Record, read, timestamp
 from ..telemetry import spans
 from ..telemetry.redaction import described
 from ..transport import call_count
@@ -23,14 +23,14 @@ from . import history_steps, measures
 from .circuit_breaker import DATAVERSE, Circuits
 from .dependants import Dependants
 from .engine import Engine
+from .follow_ups import FollowUps
 from .heartbeat import FUNCTIONS, TIMER, Note, unnoted
 from .history_log import History, nothing_kept
 from .incoming import MAX_BODY_BYTES, Incoming, Rejected, webhook
 from .left_out_rows import LeftOutRows
 from .marketo_cache import Known
 from .parking import Parking
-from .recreated import children_in_marketo
-from .role_requests import Begun, RoleRequests
+from .role_requests import RoleRequests
 from .routing import Refusal, Routed, opportunities_before, records_of, worth_packing
 from .scheduling import AT_ONCE, Bursts, Windows
 from .settlement import STORAGE_AWAY, Settler, dead_letter, storage_fails
@@ -39,8 +39,6 @@ from .synced_versions import SyncedVersions
 
 log = logging.getLogger(__name__)
 
-#: Seconds: the roles of opportunities that have most likely been sent before come together at multiples of this.
-OTHER_ROLES_SECONDS = 60.0
 #: How long notifications wait when Dataverse cannot be asked whose they are.
 ORGANIZATION_SECONDS = 60
 
@@ -87,6 +85,14 @@ class Pipeline:
     delivered: Callable[[datetime], None] = lambda _: None
     tell_runs: Callable[[Sequence[tuple[Record, Outcome]], int], Awaitable[None]] | None = None
     history: History = field(default_factory=nothing_kept)
+    _follow_ups: FollowUps = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What follows from a batch goes through the same neighbours."""
+        self._follow_ups = FollowUps(
+            queues=self.queues, bus=self.bus, dependants=self.dependants, marketo=self.marketo, parking=self.parking,
+            role_requests=self.role_requests,
+        )  # fmt: skip
 
     async def accept(self, body: bytes, content_type: str, headers: Mapping[str, str]) -> tuple[int, str]:
         """Take a webhook in: (HTTP status, text). 202 means that the change is in the queue for good."""
@@ -138,7 +144,7 @@ class Pipeline:
                     deciding.append((message, decides))
         spans.correlate(record.correlation_id for record in seen)
         windows = self.bursts.noticed(len(messages))
-        await self.bus.send([*self._put_off(routed, windows), *self._work(routed, windows), *letters])
+        await self.bus.send([*self._put_off(routed, windows), *self._follow_ups.work(routed, windows), *letters])
         await self._decided(deciding, windows)
         self.history.add(history_steps.received(seen, self.now()))
         measures.refused(letters)
@@ -147,7 +153,7 @@ class Pipeline:
     async def _decided(self, deciding: Sequence[tuple[Incoming, list[Record]]], windows: Windows) -> None:
         """Sync what was linked or named by what these teams and roles were; later, where that cannot be found out."""
         try:
-            await self._resend([record for _, records in deciding for record in records], windows)
+            await self._follow_ups.resend([record for _, records in deciding for record in records], windows)
         except BrokerUnavailableError:  # nothing is durable: the host delivers the messages again
             raise
         except MsiSyncError as error:
@@ -155,11 +161,6 @@ class Pipeline:
             waits = self.circuits.delays(len(deciding), DATAVERSE)
             later = [self._later(message, wait) for (message, _), wait in zip(deciding, waits, strict=True)]
             await self.bus.send(later)
-
-    async def _resend(self, records: Sequence[Record], windows: Windows) -> None:
-        """Sync what depends on these rows."""
-        async for page in self.dependants.of(coalesce(records)):
-            await self._send_on(page, windows)
 
     async def sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         """Sync the records of these messages and make every outcome durable."""
@@ -201,9 +202,9 @@ class Pipeline:
             return await self.settler.settle(entity, [(r, Later("FillsAMessage", soon=True)) for r in unique], windows)
         begun = self.role_requests.begin(records) if entity is OPPORTUNITY else None
         outcomes = await self.engine.sync(entity, records, windows, received)
-        outcomes = await self._relink(entity, await self._write_back(outcomes), windows)
+        outcomes = await self._follow_ups.relink(entity, await self._write_back(outcomes), windows)
         if begun:
-            await self._send_roles(begun, outcomes, windows)
+            await self._follow_ups.roles(begun, outcomes, windows)
         settled = await self.settler.settle(entity, outcomes, windows)
         self.history.add(history_steps.settled(entity, settled, self.now()))
         await self.counts.add(entity_name, settled)
@@ -222,43 +223,6 @@ class Pipeline:
         keys = {record.key for record in again}
         return [(record, STORAGE_AWAY if record.key in keys else outcome) for record, outcome in outcomes]
 
-    async def _relink(
-        self, entity: Entity, outcomes: list[tuple[Record, Outcome]], windows: Windows
-    ) -> list[tuple[Record, Outcome]]:
-        """Sync the rows that went without a link, or with another one: a parent was let in or has changed just now.
-
-        Gives the outcomes, with another try for those parents when their children cannot be read.
-        """
-        entered = [r for r, outcome in outcomes if _must_be_followed(r, outcome)]
-        anew = [r for r, outcome in outcomes if isinstance(outcome, Synced) and outcome.anew and r not in entered]
-        try:
-            await self._send_on(_winners(outcomes), windows)
-            await self._resend(entered, windows)
-            lost = [Parent(entity.name, record.table, record.id) for record in anew]
-            parked = await self.parking.links_to(lost) if lost else []
-            async for page in children_in_marketo(self.dependants, self.marketo, anew):
-                await self._send_on(page, windows)
-                sent = {record.key for record in page}
-                await storage_fails(self.parking.linked([child for child in parked if child.record.key in sent]))
-        except BrokerUnavailableError:  # nothing is durable: the host delivers the messages again
-            raise
-        except MsiSyncError as error:
-            again = {**{r.key: r for r in entered}, **{r.key: replace(r, filter_changed=True) for r in anew}}
-            return [(again.get(r.key, r), of_error(error) if r.key in again else outcome) for r, outcome in outcomes]
-        return outcomes
-
-    async def _send_roles(self, begun: Begun, outcomes: Sequence[tuple[Record, Outcome]], windows: Windows) -> None:
-        """Sync the roles of opportunities that may have another primary contact, or may be new in Marketo.
-
-        Those of the others most likely follow for nothing: they are collected.
-        """
-        changed, others = Routed(), Routed()
-        for routed, records in zip((changed, others), self.role_requests.of(begun, outcomes), strict=True):
-            routed.add_roles(records)
-        at = windows.together(OTHER_ROLES_SECONDS)
-        await self.bus.send([*self._work(changed, windows), *self._work(others, windows, at=at)])
-        self.role_requests.end(begun, outcomes)
-
     async def take_up(self, records: Sequence[Record], opportunities: Sequence[Record]) -> None:
         """Have rows synced whose changes were missed, and the roles of opportunities compared: durably.
 
@@ -269,8 +233,8 @@ class Pipeline:
         routed = Routed()
         routed.add(record for record in records if record.table not in REFERENCE_TABLES)
         routed.add_roles(opportunities)
-        await self.bus.send(self._work(routed, windows))
-        await self._resend([record for record in records if record.table in REFERENCE_TABLES], windows)
+        await self.bus.send(self._follow_ups.work(routed, windows))
+        await self._follow_ups.resend([record for record in records if record.table in REFERENCE_TABLES], windows)
         self.history.add(history_steps.received(records, self.now(), "change tracking: no notification told of it"))
 
     async def release(self) -> None:
@@ -281,8 +245,8 @@ class Pipeline:
             if self.versions:
                 await self.versions.tend()
             await self.gauges()
-            await self.relabel(self._send_on)
-            await self.look_again(self._send_on)
+            await self.relabel(self._follow_ups.send_on)
+            await self.look_again(self._follow_ups.send_on)
             try:
                 if await storage_fails(self._check_parked()):
                     log.warning("release_waits storage is away")
@@ -295,11 +259,6 @@ class Pipeline:
     async def _check_parked(self) -> None:
         counts = await self.parking.check(self.marketo, self.known)
         log.info("release_deferred %s", " ".join(f"{name}={n}" for name, n in counts.items()))
-
-    async def _send_on(self, records: Sequence[Record], windows: Windows = AT_ONCE) -> None:
-        routed = Routed()
-        routed.add(records)
-        await self.bus.send(self._work(routed, windows))
 
     def _later(self, message: Incoming, wait: float) -> Outgoing:
         return Outgoing(
@@ -345,19 +304,7 @@ class Pipeline:
         """
         compares = any(not record.additive for record in routed.records.get(OPPORTUNITY_ROLE.name, ()))
         at = windows.unhurried() if compares else None
-        return self._work(routed.put_off_comparisons(), windows, at=at) if at else []
-
-    def _work(self, routed: Routed, windows: Windows, *, at: datetime | None = None) -> list[Outgoing]:
-        """`at`: not in the windows of changes, but then."""
-        return [
-            Outgoing(
-                self.queues.of(entity),
-                encode(entity, group, windows.burst),
-                session=entity,
-                at=at or windows.next_cycle(entity),
-            )
-            for entity, group in routed.groups()
-        ]
+        return self._follow_ups.work(routed.put_off_comparisons(), windows, at=at) if at else []
 
     def _refused(self, message: Incoming, refusal: Refusal, queue: str) -> Outgoing:
         """The body as it was; of one that fills a message by itself, the beginning: its neighbours must go on."""
@@ -368,21 +315,3 @@ class Pipeline:
             Explanation(refusal.code, refusal.message, "msisync", queue, message.first_seen, replays=message.replays),
             properties={**spans.passed_on(message.properties), **cut},
         )
-
-
-def _winners(outcomes: Sequence[tuple[Record, Outcome]]) -> list[Record]:
-    """The rows that go on in place of those that were merged into them, and what refers to them now with them."""
-    return [
-        replace(Record(o.winner.table, o.winner.id, r.first_seen), filter_changed=True, deciding=True)
-        for r, o in outcomes
-        if isinstance(o, Merged)
-    ]
-
-
-def _must_be_followed(record: Record, outcome: Outcome) -> bool:
-    """Whether other rows must be synced again: when it may have come into Marketo just now, and whatever has become of
-    it when its row decides for them.
-    """
-    if record.deciding and isinstance(outcome, Synced | Removed | Skipped | Failed):
-        return True
-    return record.filter_changed and isinstance(outcome, Synced)
