@@ -91,3 +91,4 @@ class Command:
     more: str
     run: Callable[[Context, Namespace, Console], Awaitable[Result]]
     arguments: Adding = lambda _: None
+    reads_settings: bool = True

@@ -28,6 +28,7 @@ from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
 from . import azd, history, lifecycle, link, pause, preview, quick_sync, reconcile, resync, write_back
 from .command import EXITS, Command, Exit, Result
+from .completion import command as completion
 from .console import command as console
 from .context import SETTINGS_FILE, SETTINGS_VARIABLE, Context
 from .dead_letters import command as dead_letters
@@ -47,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     doctor.COMMAND,
     status.COMMAND,
     console.COMMAND,
+    completion.COMMAND,
     *fields.COMMANDS,
     register.REGISTER,
     register.UNREGISTER,
@@ -101,7 +103,7 @@ def parser(commands: Sequence[Command] = COMMANDS) -> Parser:
     top = Parser(prog=NAME, description=purpose, epilog=_MORE)
     top.add_argument("--version", action=_Version, nargs=0, help="show version and commit, and exit")
     top.commands = tuple(command.name for command in commands)
-    top.set_defaults(command=None, parser=top, json=False, settings=None, env="")
+    top.set_defaults(command=None, parser=top, top=top, json=False, settings=None, env="")
     _add_common(top)
     places = {"": top.add_places()}
     for command in commands:
@@ -190,6 +192,8 @@ def _take_settings(given: argparse.Namespace) -> Path | None:
 
     Gives the file that was looked for, where it is not there. Raises MsiSyncError.
     """
+    if not given.command.reads_settings:
+        return None
     named = given.settings or os.environ.get(SETTINGS_VARIABLE)
     if given.env:
         if given.settings:

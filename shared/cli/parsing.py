@@ -44,6 +44,16 @@ class Parser(argparse.ArgumentParser):
         self._places = self.add_subparsers(metavar="command")
         return self._places
 
+    @property
+    def arguments(self) -> list[argparse.Action]:
+        """All arguments and options, but for the commands."""
+        return [action for action in self._actions if action is not self._places]
+
+    @property
+    def places(self) -> dict[str, Parser]:
+        """The parsers of the commands below, by name."""
+        return dict(self._places.choices) if self._places else {}
+
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
         raise UsageError(self.format_usage(), f"{self.prog}: {plain(message)}")

@@ -22,8 +22,7 @@ NAMES = ("MSISYNC_TEST_A", "MSISYNC_TEST_B")
 
 
 def command(name: str, run: Run, arguments: Callable[[ArgumentParser], None] | None = None) -> Command:
-    more = {} if arguments is None else {"arguments": arguments}
-    return Command(name, f"{name} things", "Then: msisync doctor", run, **more)
+    return Command(name, f"{name} things", "Then: msisync doctor", run, arguments or (lambda _: None))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,138 @@
+"""The scripts in the shells themselves: typed with the tabulator in bash and zsh, and asked for in fish."""
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.cli.completion.command import SHELLS
+from shared.cli.completion.tree import places
+from shared.cli.main import parser
+
+PLACES = list(places(parser()))
+SECONDS = 60.0
+
+#: What is typed, with tabulators, and the words that come of it.
+TYPED = [
+    ("do\t", "doctor"),
+    ("dead-l\tlis\t--ent\tcomp\t", "dead-letters list --entity company"),
+    ("pau\topportunity_\t", "pause opportunity_role"),
+    ("initial-sync pl\t--onl\tcontact lea\t", "initial-sync plan --only contact lead"),
+    ("--settings my\\ se\tstat\t", "--settings my settings.json status"),
+    ("status --settings my\\ se\t--js\t", "status --settings my settings.json --json"),
+    ("dead-letters import lett\t--ap\t", "dead-letters import letters.jsonl --apply"),
+    ("resync --quer\tx", "resync --query x"),
+    ("completion pow\t", "completion powershell"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the scripts are, with files to be completed."""
+    for name, make in SHELLS.items():
+        (tmp_path / name).write_text(make(PLACES))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/msisync").write_text(PRINTS)
+    (tmp_path / "bin/msisync").chmod(0o755)
+    (tmp_path / "my settings.json").touch()
+    (tmp_path / "letters.jsonl").touch()
+    return tmp_path
+
+
+class Terminal:
+    """A shell at a terminal, in a folder, with nobody's settings."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self.seen = b""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(folder)
+            environment = {"PATH": f"{folder}/bin:{os.environ['PATH']}", "TERM": "dumb", "HOME": str(folder)}
+            os.execvpe(command[0], command, environment)  # noqa: S606
+
+    def type(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+    def wait_for(self, text: str) -> str:
+        """Everything up to this text."""
+        ends = time.monotonic() + SECONDS
+        while text.encode() not in self.seen:
+            ready, _, _ = select.select([self.fd], [], [], ends - time.monotonic())
+            assert ready, self.seen.decode(errors="replace")
+            self.seen += os.read(self.fd, 65536)
+        before, _, self.seen = self.seen.partition(text.encode())
+        return before.decode(errors="replace")
+
+    def end(self) -> None:
+        os.close(self.fd)
+        os.waitpid(self.pid, 0)
+
+
+START = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], "source ./bash"),
+    "zsh": (["zsh", "-f", "-i"], "autoload -Uz compinit; compinit -u -D; source ./zsh"),
+}
+#: What stands for msisync: it prints its words, with a bar before each.
+PRINTS = """#!/bin/sh
+printf 'GOT'; printf '|%s' "$@"; echo '|END'
+"""
+
+
+def shell(name: str) -> str:
+    """The shell, if this machine has it."""
+    if not shutil.which(name):
+        pytest.skip(f"{name} is not installed here")
+    return name
+
+
+@pytest.fixture(params=START)
+def terminal(request: pytest.FixtureRequest, folder: Path) -> Iterator[Terminal]:
+    """A shell that has read its script."""
+    command, start = START[shell(request.param)]
+    opened = Terminal(command, folder)
+    try:
+        opened.type(f"PS1=''; {start}; echo REA''DY\n")  # the echo of the line has no such word
+        opened.wait_for("READY")
+        yield opened
+    finally:
+        opened.end()
+
+
+@pytest.mark.parametrize("command", ["msisync", "bin/msisync"])
+def test_the_tabulator_completes_what_is_typed(terminal: Terminal, command: str) -> None:
+    for typed, words in TYPED:
+        terminal.type(f"{command} {typed}\n")
+        terminal.wait_for("GOT|")
+        assert terminal.wait_for("|END").replace("|", " ") == words
+
+
+@pytest.mark.parametrize(
+    ("line", "offered", "not_offered"),
+    [
+        ("", {"doctor", "dead-letters"}, {"list"}),
+        ("--", {"--settings", "--version"}, {"--apply"}),
+        ("dead-letters ", {"list", "replay"}, {"doctor"}),
+        ("dead-letters replay --", {"--apply", "--json"}, {"--oldest"}),
+        ("dead-letters list --entity ", {"company", "person"}, {"--json", "letters.jsonl"}),
+        ("status --settings ", {"letters.jsonl"}, {"--json"}),
+        ("--settings x doctor --only ", {"bus", "clock"}, {"letters.jsonl"}),
+        ("show person ", set[str](), {"letters.jsonl", "person"}),
+        ("dead-letters import ", {"letters.jsonl"}, {"list"}),
+    ],
+)
+def test_fish_offers_what_may_follow(folder: Path, line: str, offered: set[str], not_offered: set[str]) -> None:
+    asked = "source ./fish; complete -C $argv[1]"
+    done = subprocess.run(  # noqa: S603  (fixed)
+        [shell("fish"), "--no-config", "-c", asked, f"msisync {line}"],
+        cwd=folder, capture_output=True, text=True, check=True, env={**os.environ, "HOME": str(folder)},
+    )  # fmt: skip
+    found = {row.partition("\t")[0] for row in done.stdout.splitlines()}
+    assert done.stderr == ""
+    assert offered <= found
+    assert not found & not_offered
