@@ -9,8 +9,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from rich.console import Console
-
 from ...model.entities import PERSON_TABLES, TABLES
 from ...model.errors import MsiSyncError
 from ...model.ids_and_times import as_guid
@@ -19,6 +17,7 @@ from ...sync.preview import Foreseen
 from ..context import Context, not_told
 from ..finding import Finding, attention, failed, ok
 from ..history import past_of
+from ..output import Console
 from ..preview import WORDS, foresee
 from ..resync import send_rows
 from ..show import elsewhere
