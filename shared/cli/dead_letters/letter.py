@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from ...azure.receiver import Message
 from ...config.settings import QueueSettings
@@ -22,6 +23,50 @@ _SUB_QUEUE = "dead"
 
 #: Rows of Dynamics: (table, id).
 Rows = tuple[tuple[str, str], ...]
+
+
+class Facts(Protocol):
+    """What filters, groups and selections ask of a dead letter: of a whole one, or of what the console keeps of it."""
+
+    @property
+    def place(self) -> Place:
+        """Where it lies."""
+
+    @property
+    def number(self) -> int:
+        """Its sequence number there."""
+
+    @property
+    def since(self) -> datetime | None:
+        """When it came there."""
+
+    @property
+    def code(self) -> str:
+        """Whose meaning `system` knows."""
+
+    @property
+    def reason(self) -> str:
+        """The message."""
+
+    @property
+    def system(self) -> str:
+        """Who gave the code."""
+
+    @property
+    def source_queue(self) -> str:
+        """Where it came from."""
+
+    @property
+    def entity(self) -> str:
+        """Empty when nobody knows it."""
+
+    @property
+    def ids(self) -> Rows:
+        """The rows that it names."""
+
+    @property
+    def replays(self) -> int:
+        """How often it was replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +89,16 @@ class DeadLetter:
     first_seen: datetime | None
     attempts: int
     replays: int
+
+    @property
+    def number(self) -> int:
+        """Its sequence number."""
+        return self.message.sequence_number
+
+    @property
+    def since(self) -> datetime | None:
+        """When it came to the place where it lies."""
+        return self.message.enqueued
 
     @property
     def address(self) -> str:

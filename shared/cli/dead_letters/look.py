@@ -18,7 +18,7 @@ from ..command import guid
 from ..context import Context
 from ..entity_words import as_entity
 from ..peek import Place, QueueUnavailable, peek
-from .letter import DeadLetter, places, read
+from .letter import DeadLetter, Facts, places, read
 
 #: Pages that are read ahead of each place: opening one takes the SDK a second, so all are opened at once.
 _AHEAD = 2
@@ -93,15 +93,15 @@ def filters(*words: str, **more: Any) -> Namespace:
     return parser.parse_args(words, Namespace(**more))
 
 
-def fits(given: Namespace, letter: DeadLetter, now: datetime) -> bool:
+def fits(given: Namespace, letter: Facts, now: datetime) -> bool:
     """Whether a dead letter is meant. Its age is the time since it came to the place where it lies."""
-    since = letter.message.enqueued
+    since = letter.since
     return (
         given.entity in (None, letter.entity)
         and given.code in ("", letter.code)
         and given.source_queue in ("", letter.source_queue)
         and (not given.id or any(id_ == given.id for _, id_ in letter.ids))
-        and given.reason.casefold() in letter.reason.casefold()
+        and (not given.reason or given.reason.casefold() in letter.reason.casefold())
         and (given.replayed is None or letter.replays in given.replayed)
         and (given.older_than is None or (since is not None and now - since > given.older_than))
         and (given.newer_than is None or (since is not None and now - since < given.newer_than))

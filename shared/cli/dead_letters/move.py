@@ -58,7 +58,8 @@ class Tally:
 class Mover:
     """Moves the dead letters with these numbers out of a place, and counts in `tally`.
 
-    `on_progress` is called with how many are done since the last call, `went` with each that was sent, or goes without.
+    `on_progress` is called with how many are done since the last call, `became` with each of them and why it stays:
+    empty when it was sent, or goes without.
     """
 
     context: Context
@@ -67,7 +68,7 @@ class Mover:
     prepare: Prepare
     tally: Tally
     on_progress: Callable[[int], None]
-    went: Callable[[DeadLetter], None] = lambda _: None
+    became: Callable[[DeadLetter, str], None] = lambda *_: None
     max_held: int = MAX_HELD
     _wanted: set[int] = field(init=False)
 
@@ -120,7 +121,7 @@ class Mover:
             letter = read(self.place, message, self.context.settings.queues)
             prepared = self.prepare(letter)
             if isinstance(prepared, Refusal):
-                self._failed(message, f"{prepared.code}: {prepared.message}")
+                self._failed(letter, f"{prepared.code}: {prepared.message}")
             elif prepared is None:
                 ready.append(letter)
             else:
@@ -129,15 +130,16 @@ class Mover:
         sent = await send(self.context.outgoing, messages)
         for letter, why in zip(letters, sent.failures, strict=True):
             if why:
-                self._failed(letter.message, why)
+                self._failed(letter, why)
             else:
                 ready.append(letter)
         for letter in ready:
-            self.went(letter)
+            self.became(letter, "")
         return [letter.message for letter in ready], sent.hopeless
 
-    def _failed(self, message: Message, why: str) -> None:
-        self._wanted.discard(message.sequence_number)
+    def _failed(self, letter: DeadLetter, why: str) -> None:
+        self._wanted.discard(letter.number)
+        self.became(letter, why)
         self.tally.failures[why] += 1
         self.on_progress(1)
 

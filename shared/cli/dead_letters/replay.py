@@ -50,7 +50,7 @@ async def replay(context: Context, given: Namespace, progress: Console, *, confi
         with counting(progress, "replay", found.count, tally) as on_progress:
             prepare = partial(resend, queues=queues, stamp=stamp)
             what = What.LET_GO if confirms else What.REPLAY
-            await _move(context, found, prepare, tally, on_progress=on_progress, what=what)
+            await move_all(context, found, prepare, tally, on_progress=on_progress, what=what)
     return result("replay", found, tally, applied=given.apply, stamp=stamp, unseen=unseen)
 
 
@@ -64,7 +64,7 @@ async def discard(context: Context, given: Namespace, progress: Console) -> Resu
         unseen = await look(context, given, lambda letter: found.offer(letter, None), only=only)
     if given.apply:
         with counting(progress, "discard", found.count, tally) as on_progress:
-            await _move(context, found, lambda _: None, tally, on_progress=on_progress, what=What.DISCARD)
+            await move_all(context, found, lambda _: None, tally, on_progress=on_progress, what=What.DISCARD)
     return result("discard", found, tally, applied=given.apply, stamp=None, unseen=unseen)
 
 
@@ -103,7 +103,7 @@ def _outgoing(
                 yield letter, prepared
 
 
-async def _move(
+async def move_all(
     context: Context,
     found: Selection,
     prepare: Prepare,
@@ -111,14 +111,17 @@ async def _move(
     *,
     on_progress: Callable[[int], None],
     what: What,
+    became: Callable[[DeadLetter, str], None] = lambda *_: None,
 ) -> None:
-    """Move what was chosen; `what` that is, for the history."""
+    """Move what was chosen; `what` that is, for the history. `became`: as of Mover."""
 
-    def went(letter: DeadLetter) -> None:
-        did(context, what, letter.ids, code=letter.code)
+    def noted(letter: DeadLetter, why: str) -> None:
+        if not why:
+            did(context, what, letter.ids, code=letter.code)
+        became(letter, why)
 
     for place, numbers in found.chosen.items():
-        await Mover(context, place, numbers, prepare, tally, on_progress, went).run()
+        await Mover(context, place, numbers, prepare, tally, on_progress, noted).run()
 
 
 @contextmanager
@@ -178,7 +181,7 @@ def _show(console: Console, data: dict[str, Any]) -> None:
         say(console, f"{data['went']} of {count} {_DONE[action]} in {data['seconds']:.0f} s.", style)
     if not count:
         say(console, f"Nothing to {action}.", "green")
-    for text in _left_out(data):
+    for text in left_out(data):
         say(console, f"! {text}", "yellow")
     for refused in data["refused_examples"]:
         say(console, f"    {refused['address']}: {refused['why']}")
@@ -187,7 +190,8 @@ def _show(console: Console, data: dict[str, Any]) -> None:
     show_unseen(console, data["not_looked_at"])
 
 
-def _left_out(data: dict[str, Any]) -> list[str]:
+def left_out(data: dict[str, Any]) -> list[str]:
+    """A sentence for each reason why some did not go, or would not."""
     refused, often, doubtful = sum(data["refused"].values()), data["replayed_often"], data["not_confirmed"]
     beyond, left, blocked = data["beyond_max"], data["not_given_out"], data["too_many_before_them"]
     told = {

@@ -11,7 +11,7 @@ from ...sync.routing import Refusal
 from ..invocation import quoted
 from ..peek import Place
 from ..remedies import OFTEN, remedy
-from .letter import DeadLetter
+from .letter import Facts, address
 
 #: Groups that are distinguished; more than that, and codes are not codes.
 MAX_GROUPS = 1000
@@ -34,11 +34,11 @@ class Group:
     newest: datetime | None = None
     replayed_before: int = 0
 
-    def add(self, letter: DeadLetter) -> None:
+    def add(self, letter: Facts) -> None:
         """Count one more."""
         self.count += 1
         self.replayed_before += letter.replays > 0
-        since = letter.message.enqueued
+        since = letter.since
         if self.newest is None or (since and since >= self.newest):
             self.newest, self.reason = since or self.newest, letter.reason
         if since and (self.oldest is None or since < self.oldest):
@@ -54,7 +54,7 @@ class Group:
 class Groups(dict[tuple[str, str, str], Group]):
     """All groups of one look."""
 
-    def add(self, letter: DeadLetter) -> None:
+    def add(self, letter: Facts) -> None:
         """Count a dead letter."""
         key = (letter.entity, letter.source_queue, letter.code)
         if key not in self and len(self) >= MAX_GROUPS:
@@ -85,18 +85,18 @@ class Selection:
     refused: Counter[str] = field(default_factory=Counter)
     named: list[tuple[str, str]] = field(default_factory=list)
 
-    def offer(self, letter: DeadLetter, refusal: Refusal | None) -> bool:
+    def offer(self, letter: Facts, refusal: Refusal | None) -> bool:
         """Take a dead letter in, unless something speaks against it. `refusal`: why it cannot be sent."""
         if letter.replays >= OFTEN and not self.again:
             self.often += 1
         elif refusal:
             self.refused[refusal.code] += 1
             if len(self.named) < MAX_NAMED:
-                self.named.append((letter.address, f"{refusal.code}: {refusal.message}"))
+                self.named.append((address(letter.place, letter.number), f"{refusal.code}: {refusal.message}"))
         elif self.most and self.count >= self.most:
             self.beyond += 1
         else:
-            self.chosen.setdefault(letter.place, array("q")).append(letter.message.sequence_number)
+            self.chosen.setdefault(letter.place, array("q")).append(letter.number)
             self.groups.add(letter)
             self.count += 1
             return True
