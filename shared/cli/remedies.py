@@ -51,6 +51,40 @@ _NO_REPLAY = {
     "BadMessage": "see who posts to the queue beside this app",
 }
 
+#: What a code means, where the message that comes with it does not say so; other codes by their kind.
+_MEANINGS = {
+    BRAKE: "too many rows were deleted within an hour, so deletions have stopped",
+    AMBIGUOUS: "several persons in Marketo have the row's e-mail address",
+    "RowHidden": "the row exists, and the sync user may not read it",
+    "RoleHidden": "the sync user may not read the role of a connection",
+    "ParentMissing": "what the row belongs to did not reach Marketo in time",
+    "CannotMap": "its values do not fit the rules of sync.toml",
+    "FieldsRefused": "Marketo refuses one field after another",
+    "UnknownTable": "a notification of a table that sync.toml does not map",
+    "NotJson": "a message that is not from Dynamics",
+    "NotAnObject": "a message that is not from Dynamics",
+    "NoRoutingTriple": "a message that is not from Dynamics",
+    "BadGuid": "a message that is not from Dynamics",
+    "WrongOrganization": "a message of another environment of Dynamics",
+    "MaxDeliveryCountExceeded": "the app failed with the message again and again",
+    "TTLExpiredException": "the message was too old when its turn came",
+    "1022": "its row is deleted, and other records in Marketo refer to it",
+}
+_MEANINGS_BY_KIND = {
+    Kind.FIELD: "Marketo refuses the value of a field",
+    Kind.AMBIGUOUS: "several records in Marketo match",
+    Kind.MISSING_PARENT: "what the record refers to is not in Marketo",
+    Kind.CONFIGURATION: "Marketo is not set up for it",
+    Kind.TRANSIENT: "Marketo was not well for a long time",
+    Kind.UNKNOWN: "Marketo does not document the code",
+}
+
+
+def meaning(code: str, system: str) -> str:
+    """What a code means, in half a sentence; empty where its message says all that is known."""
+    of_kind = _MEANINGS_BY_KIND.get(marketo_record(code), "") if system == "marketo" else ""
+    return _MEANINGS.get(code) or of_kind
+
 
 def remedy(code: str, system: str, selection: str, *, replays: int = 0) -> str:
     """What to do next, with the command. `selection` picks the dead letter: "--id ..." or the like.

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ...model.errors import MsiSyncError
@@ -23,6 +23,7 @@ from ..status.look import look
 from . import job_page, overview, records
 from .jobs import Jobs
 from .latest import Latest, Looks
+from .letters import page as letters
 from .page import Action, Lead, Page, Plan, View, Visit
 from .security import CSRF, PUBLIC, Access, Form, Guard, RefusedError
 from .templating import FOLDER, environment
@@ -30,7 +31,7 @@ from .templating import FOLDER, environment
 log = logging.getLogger(__name__)
 
 #: The navigation, in its order.
-PAGES: tuple[Page, ...] = (overview.PAGE, records.PAGE)
+PAGES: tuple[Page, ...] = (overview.PAGE, records.PAGE, letters.PAGE)
 #: The field of a form that holds the title of the plan that its sender has agreed to.
 AGREED = "agreed"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -49,6 +50,7 @@ def served(site: Site, access: Access) -> Starlette:
     routes = [
         Route(f"{PUBLIC}{{name}}", site.static),
         Route("/jobs/{id}", site.job),
+        Route("/jobs/{id}/file", site.file),
         *(Route(page.path, partial(site.page, page)) for page in pages),
         *(
             Route(action.path, partial(site.ask if method == "GET" else site.do, page, action), methods=[method])
@@ -105,6 +107,13 @@ class Site:
         """How far an action is, or how it has ended."""
         show = partial(job_page.show, id_=request.path_params["id"])
         return await self._answer(request, None, show, request.query_params)
+
+    async def file(self, request: Request) -> Response:
+        """What an action has written, for operators alone: it may hold personal data."""
+        job = self.jobs.get(request.path_params["id"])
+        if not job or not job.file or not request.state.operator.may_act:
+            raise HTTPException(404)
+        return FileResponse(job.file, media_type="application/octet-stream", filename=job.file.name)
 
     async def ask(self, page: Page, action: Action, request: Request) -> Response:
         """What an action would do."""

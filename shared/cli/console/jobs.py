@@ -10,6 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ...azure.shared_state import State
 from ...model.errors import MsiSyncError, StorageUnavailableError, cause_of
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 #: Actions that are remembered after their end, and lines that each of them keeps.
 KEPT = 50
 LINES = 1_000
+#: Files of actions that are kept: each may have the size of all dead letters.
+FILES = 3
 _STOPPED = failed("stopped before its end", "see what was done, then do the rest")
 
 
@@ -38,7 +42,10 @@ class Line:
 
 @dataclass
 class Job:
-    """An action. `done` of `total` parts (None: nobody knows how many there are); `outcome` when it has ended."""
+    """An action. `done` of `total` parts (None: nobody knows how many there are); `outcome` when it has ended.
+
+    `file`: what it has written for whoever began it, to be taken away from its page.
+    """
 
     id: str
     entry: Entry
@@ -48,6 +55,7 @@ class Job:
     lines: list[Line] = field(default_factory=list)
     more_lines: int = 0
     outcome: Finding | None = None
+    file: Path | None = None
 
     def advance(self, done: int, total: int | None = None) -> None:
         """So many parts are done, of so many."""
@@ -74,6 +82,7 @@ class Jobs:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _known: dict[str, Job] = field(default_factory=dict, init=False)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _folder: TemporaryDirectory[str] | None = field(default=None, init=False)
 
     async def start(self, what: str, by: str, back: str, work: Work) -> Job:
         """Begin an action that is called `what`; `back` is the page that it was asked for on.
@@ -85,7 +94,8 @@ class Jobs:
         await journal.write(self.state(), job.id, job.entry)
         over = [id_ for id_, known in self._known.items() if known.outcome]
         for id_ in over[: max(0, len(over) - KEPT + 1)]:
-            del self._known[id_]
+            if (forgotten := self._known.pop(id_)).file:
+                forgotten.file.unlink(missing_ok=True)
         self._known[job.id] = job
         self._tasks[job.id] = asyncio.create_task(self._run(job, work), name=f"msisync-action-{job.id}")
         return job
@@ -94,12 +104,26 @@ class Jobs:
         """An action of this process, by its id in the journal."""
         return self._known.get(id_)
 
+    def new_file(self, job: Job, name: str) -> Path:
+        """Where an action may write its file. The last FILES of all actions are kept, until the console ends."""
+        self._folder = self._folder or TemporaryDirectory(prefix="msisync-console-")
+        with_files = [each for each in self._known.values() if each.file]
+        for old in with_files[: max(0, len(with_files) - FILES + 1)]:
+            if old.file:
+                old.file.unlink(missing_ok=True)
+            old.file = None
+        folder = Path(self._folder.name) / job.id
+        folder.mkdir(exist_ok=True)
+        return folder / name
+
     async def close(self) -> None:
-        """Stop what runs."""
+        """Stop what runs, and take away what was written."""
         running = list(self._tasks.values())
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        if self._folder:
+            self._folder.cleanup()
 
     async def _run(self, job: Job, work: Work) -> None:
         try:

@@ -27,11 +27,13 @@ class Latest(Generic[T]):
     _found: T | None = field(default=None, init=False)
     _error: Exception | None = field(default=None, init=False)
     _at: float = field(default=0.0, init=False)
+    _began: float = field(default=0.0, init=False)
+    _outdated: float = field(default=float("-inf"), init=False)
     _looking: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def now(self) -> T | None:
         """The newest that can be had in time. Raises what `look` has raised."""
-        if self._found is None or self.clock() - self._at > self.fresh:
+        if self._found is None or self.clock() - self._at > self.fresh or self._began <= self._outdated:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look())
             await asyncio.wait((self._looking,), timeout=self.patience)
@@ -39,14 +41,20 @@ class Latest(Generic[T]):
                 raise self._error
         return self._found
 
+    def outdate(self) -> None:
+        """Have it looked for again when somebody asks: what was found until now is of the past."""
+        self._outdated = self.clock()
+
     @property
     def known(self) -> T | None:
         """What was found last, however old; nothing is looked for."""
         return self._found
 
     async def _look(self) -> None:
+        began = self.clock()
         try:
             self._found, self._error, self._at = await self.look(), None, self.clock()
+            self._began = began
         except Exception as error:  # noqa: BLE001  (for who asks)
             self._error = error
 

@@ -70,18 +70,23 @@ async def list_(context: Context, given: Namespace, progress: Console) -> Result
 
 
 async def show_one(context: Context, given: Namespace, _: Console) -> Result:
-    """Everything of one dead letter. Raises MsiSyncError when it is not there, and QueueUnavailable."""
+    """Everything of one dead letter. Raises as `one`."""
+    data = full(await one(context, given.place))
+    return Result(Exit.OK, data, lambda console: show_full(console, data))
+
+
+async def one(context: Context, address: str) -> DeadLetter:
+    """The dead letter at an address. Raises MsiSyncError when it is not there, and QueueUnavailable."""
     queues = context.settings.queues
-    found = place_of(given.place, queues)
+    found = place_of(address, queues)
     if found is None:
-        raise MsiSyncError("NoAddress", f"{given.place} is no address as msisync dead-letters list prints it")
+        raise MsiSyncError("NoAddress", f"{address} is no address as msisync dead-letters list prints it")
     place, number = found
     async with aclosing(peek(context.bus, place, start=number, page=1)) as pages:
         page = await anext(pages, None)
     if not page or page[0].sequence_number != number:
-        raise MsiSyncError("NotThere", f"{given.place} is not there any more; see msisync dead-letters list")
-    data = full(read(place, page[0], queues))
-    return Result(Exit.OK, data, lambda console: show_full(console, data))
+        raise MsiSyncError("NotThere", f"{address} is not there any more; see msisync dead-letters list")
+    return read(place, page[0], queues)
 
 
 #: Whether it is done at all, and for how many.

@@ -68,6 +68,10 @@ class Facts(Protocol):
     def replays(self) -> int:
         """How often it was replayed."""
 
+    @property
+    def is_write_back(self) -> bool:
+        """Whether it is about Sales Insight's fields on their way back to Dynamics."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -99,6 +103,11 @@ class DeadLetter:
     def since(self) -> datetime | None:
         """When it came to the place where it lies."""
         return self.message.enqueued
+
+    @property
+    def is_write_back(self) -> bool:
+        """Whether it is about Sales Insight's fields on their way back to Dynamics."""
+        return self.message.properties.get("write_back") is True
 
     @property
     def address(self) -> str:

@@ -102,6 +102,7 @@ class Mover:
                 self.tally.went += removed
                 self.tally.doubtful += len(ready) - removed
                 self.on_progress(len(ready))
+                await self.context.history.written()
                 if hopeless or all(message.sequence_number > last for message in received):
                     return
                 if self._wanted and len(held) >= self.max_held:

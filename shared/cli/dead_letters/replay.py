@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -190,7 +190,7 @@ def _show(console: Console, data: dict[str, Any]) -> None:
     show_unseen(console, data["not_looked_at"])
 
 
-def left_out(data: dict[str, Any]) -> list[str]:
+def left_out(data: Mapping[str, Any]) -> list[str]:
     """A sentence for each reason why some did not go, or would not."""
     refused, often, doubtful = sum(data["refused"].values()), data["replayed_often"], data["not_confirmed"]
     beyond, left, blocked = data["beyond_max"], data["not_given_out"], data["too_many_before_them"]

@@ -1,0 +1,1 @@
+"""The console's page of dead letters: what `msisync dead-letters` counts, lists, replays, discards and exports."""
