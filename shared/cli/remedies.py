@@ -80,6 +80,11 @@ _MEANINGS_BY_KIND = {
 }
 
 
+def helps(code: str) -> str:
+    """Which command ends a dead letter with this code: REPLAY, DISCARD or RELEASE."""
+    return RELEASE if code == BRAKE else DISCARD if code in _NO_REPLAY else REPLAY
+
+
 def meaning(code: str, system: str) -> str:
     """What a code means, in half a sentence; empty where its message says all that is known."""
     of_kind = _MEANINGS_BY_KIND.get(marketo_record(code), "") if system == "marketo" else ""

@@ -35,7 +35,7 @@ PATH = "/dead-letters"
 #: Groups that are named before an action.
 GROUPS = 8
 _READING = "The dead letters are still being read. Reload this page in a moment."
-_CHANGED = Refusal("Changed", "another message is at its address by now")
+_CHANGED = Refusal("NotThere", "another message is at its address by now")
 _SEVERITIES = {Exit.OK: Severity.OK, Exit.ATTENTION: Severity.ATTENTION}
 
 

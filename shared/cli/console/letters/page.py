@@ -13,7 +13,7 @@ from ...dead_letters.command import one
 from ...dead_letters.selection import Group, Groups
 from ...dead_letters.synced import look_up
 from ...dead_letters.text import cut, full
-from ...remedies import OFTEN, meaning
+from ...remedies import DISCARD, OFTEN, REPLAY, helps, meaning
 from ..page import Lead, Page, View, Visit, leads
 from . import actions
 from .actions import PATH, mark
@@ -85,6 +85,8 @@ async def show(visit: Visit) -> View:
         "most": MOST,
         "often": OFTEN,
         "actions": actions,
+        "replay_helps": lambda code: helps(code) == REPLAY,
+        "discard_helps": lambda code: helps(code) == DISCARD,
         "cut": cut,
     }
     return View("letters.html", values)

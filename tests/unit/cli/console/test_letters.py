@@ -46,13 +46,22 @@ async def test_groups_say_what_they_mean_and_what_to_do(world: LettersWorld) -> 
     page = await world.get("/dead-letters")
     text = text_of(page)
     assert "1003 person from persons Marketo refuses the value of a field Invalid value for field 'email'" in text
-    assert "Correct the row in Dynamics, then msisync dead-letters replay --code 1003 --entity person --apply 3" in text
+    assert "Correct the row in Dynamics, then msisync dead-letters replay --code 1003 --entity person --apply" in text
     assert "What the row belongs to did not reach Marketo in time" in text
-    first, second = links(page, "Replay…")
+    (first,), (second,) = links(page, "Replay 3…"), links(page, "Replay 1…")
     assert parse_qs(urlsplit(first).query) == {
         "scope": ["all"], "entity": ["person"], "queue": ["persons"], "code": ["1003"],
     }  # fmt: skip
     assert "code=ParentMissing" in second
+
+
+async def test_what_no_replay_helps_is_offered_for_discard(world: LettersWorld) -> None:
+    world.put(1, code="NotJson", system="msisync")
+    world.put(2, 3, code="DeleteBrake", system="msisync")
+    page = await world.get("/dead-letters")
+    assert len(links(page, "Discard 1…")) == 1
+    assert not re.search("Replay [123]…", page)
+    assert "then msisync lifecycle release" in text_of(page)
 
 
 async def test_letters_are_listed_the_newest_first_with_their_row(world: LettersWorld) -> None:
