@@ -250,7 +250,7 @@ async def examined(operator: Operator, settings: Mapping[str, str]) -> dict[str,
     async with operator.context(**settings) as context:
         subject = Subject(context)
         try:
-            return await examine(OURS, subject, done=lambda _: None)
+            return await examine(OURS, subject, done=lambda *_: None)
         finally:
             await subject.close()
 

@@ -36,7 +36,7 @@ async def examined(operator: Operator, settings: Mapping[str, str]) -> dict[str,
     async with operator.context(STATE_TABLE=f"t{uuid4().hex}", **settings) as context:
         subject = Subject(context)
         try:
-            return await examine([c for c in CHECKS if c.id not in NOT_OF_VENDORS], subject, done=lambda _: None)
+            return await examine([c for c in CHECKS if c.id not in NOT_OF_VENDORS], subject, done=lambda *_: None)
         finally:
             await subject.close()
 

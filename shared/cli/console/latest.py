@@ -50,6 +50,15 @@ class Latest(Generic[T]):
         """What was found last, however old; nothing is looked for."""
         return self._found
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether a look is under way."""
+        return self._looking is not None and not self._looking.done()
+
+    def forget(self) -> None:
+        """Look again when somebody asks, however new it is."""
+        self._at = float("-inf")
+
     async def _look(self) -> None:
         began = self.clock()
         try:

@@ -39,6 +39,11 @@ def exact(value: str) -> Markup:
     return escape(value)
 
 
+def lines(text: str) -> Markup:
+    """A text of several lines, each as `shown` would show it."""
+    return Markup("\n").join(shown(line) for line in text.split("\n"))
+
+
 def sentence(text: str) -> str:
     """With a capital letter at its beginning."""
     return text[:1].upper() + text[1:]
@@ -55,6 +60,6 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "time": time, "age": age, "exact": exact, "sentence": sentence}
+    made.filters |= {"number": number, "time": time, "age": age, "exact": exact, "sentence": sentence, "lines": lines}
     made.globals |= {"counted": counted}
     return made

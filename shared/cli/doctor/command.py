@@ -47,7 +47,7 @@ async def doctor(context: Context, given: Namespace, progress: Console) -> Resul
     left = {check.title for check in chosen}
     with progress.status("Checking") as status:
 
-        def done(check: Check) -> None:
+        def done(check: Check, _: Finding) -> None:
             left.discard(check.title)
             status.update(f"Checking: {len(left)} left")
 

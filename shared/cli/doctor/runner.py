@@ -75,16 +75,19 @@ def with_needs(checks: Sequence[Check], wanted: Iterable[str]) -> list[Check]:
 
 
 async def examine(
-    checks: Sequence[Check], subject: Subject, *, limit: float = LIMIT_SECONDS, done: Callable[[Check], None]
+    checks: Sequence[Check], subject: Subject, *, limit: float = LIMIT_SECONDS, done: Callable[[Check, Finding], None]
 ) -> dict[str, Finding]:
-    """Make the checks, independent ones at the same time, and give what each has found, by id, in their order."""
+    """Make the checks, independent ones at the same time, and give what each has found, by id, in their order.
+
+    `done` gets each check with its finding as soon as it is made.
+    """
     tasks: dict[str, asyncio.Task[Finding]] = {}
 
     async def one(check: Check) -> Finding:
         found = {name: await tasks[name] for name in (*check.needs, *check.after)}
         culprit = next((name for name in check.needs if found[name].blocks), "")
         finding = skipped(found[culprit].because or culprit) if culprit else await _made(check, subject, limit)
-        done(check)
+        done(check, finding)
         return finding
 
     async with asyncio.TaskGroup() as group:

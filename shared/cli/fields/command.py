@@ -40,8 +40,8 @@ async def list_fields(context: Context, given: Namespace, progress: Console) -> 
     schemas = await _load(context, tables, progress)
     text = (given.find or "").casefold()
     data: Json = {
-        "tables": {table: _kept(_columns(config, schemas, table), text) for table in tables if schemas.of(table)},
-        "objects": {entity: _kept(_fields(config, schemas, entity), text) for entity in schemas.fields},
+        "tables": {table: kept(columns_of(config, schemas, table), text) for table in tables if schemas.of(table)},
+        "objects": {entity: kept(fields_of(config, schemas, entity), text) for entity in schemas.fields},
         "refused": schemas.refused,
     }
     return Result(Exit.ATTENTION if schemas.refused else Exit.OK, data, lambda console: _show_list(console, data))
@@ -50,7 +50,7 @@ async def list_fields(context: Context, given: Namespace, progress: Console) -> 
 async def suggest(context: Context, given: Namespace, progress: Console) -> Result:
     """Lines for sync.toml, as TOML."""
     config = context.config
-    tables = [given.table] if given.table else list(dict.fromkeys([*config.tables, *_USUAL_TABLES]))
+    tables = [given.table] if given.table else usual_tables(config)
     # [write_back] is for both tables of persons, and a lead's fields tell from its company's by the company's.
     more = PERSON_TABLES if given.table in PERSON_TABLES else ()
     schemas = await _load(context, list(dict.fromkeys([*tables, *more])), progress, ("company",) if more else ())
@@ -69,6 +69,11 @@ async def suggest(context: Context, given: Namespace, progress: Console) -> Resu
         "refused": schemas.refused,
     }
     return Result(Exit.OK, data, lambda console: _show_toml(console, toml, schemas.refused))
+
+
+def usual_tables(config: SyncConfig) -> list[str]:
+    """The tables of sync.toml, and those that are usually synced."""
+    return list(dict.fromkeys([*config.tables, *_USUAL_TABLES]))
 
 
 async def check(context: Context, _: Namespace, progress: Console) -> Result:
@@ -102,7 +107,8 @@ async def _load(
         return await load_schemas(context.metadata, context.marketo, tables, language, entities)
 
 
-def _columns(config: SyncConfig, schemas: Schemas, table: str) -> list[Json]:
+def columns_of(config: SyncConfig, schemas: Schemas, table: str) -> list[Json]:
+    """The columns of a table that could be described, and what each is mapped to."""
     uses: dict[str, list[str]] = {}
     for name, rules in config.fields_of(table).items():
         for column in dict.fromkeys(column for rule in rules for column in rule.columns):
@@ -125,7 +131,8 @@ def _columns(config: SyncConfig, schemas: Schemas, table: str) -> list[Json]:
     ]
 
 
-def _fields(config: SyncConfig, schemas: Schemas, entity: str) -> list[Json]:
+def fields_of(config: SyncConfig, schemas: Schemas, entity: str) -> list[Json]:
+    """The fields of an object of Marketo that could be described, and what each is mapped from."""
     sources: dict[str, list[str]] = {}
     for table in ENTITIES[entity].tables:
         if table.name not in config.tables:
@@ -151,7 +158,7 @@ def _fields(config: SyncConfig, schemas: Schemas, entity: str) -> list[Json]:
     ]
 
 
-def _kept(rows: list[Json], text: str) -> list[Json]:
+def kept(rows: list[Json], text: str) -> list[Json]:
     """The rows that have the text in a name, in the label, or in what they are mapped to or from."""
     names = ("name", "label", "mapped_to", "mapped_from")
     return [row for row in rows if any(text in _cell(row.get(name)).casefold() for name in names)]

@@ -35,6 +35,16 @@ class Schemas:
             return None
         return self.columns[table], self.fields[entity]
 
+    def only(self, tables: Collection[str]) -> Schemas:
+        """What of these is about the tables, and the objects that they feed."""
+        entities = {TABLES[table][0].name for table in tables}
+        names = {*tables, *map(in_marketo, entities)}
+        return Schemas(
+            {table: columns for table, columns in self.columns.items() if table in tables},
+            {entity: fields for entity, fields in self.fields.items() if entity in entities},
+            {name: why for name, why in self.refused.items() if name in names},
+        )
+
 
 async def load_schemas(
     metadata: Metadata,

@@ -199,7 +199,7 @@ async def _examined(context: Context, progress: Console) -> dict[Check, Finding]
     subject = Subject(context)
     with progress.status("Checking"):
         try:
-            found = await examine(CHECKS, subject, done=lambda _: None)
+            found = await examine(CHECKS, subject, done=lambda *_: None)
         finally:
             await subject.close()
     return {check: found[check.id] for check in CHECKS}

@@ -6,6 +6,19 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   if (document.hidden && event.target.hasAttribute("data-poll")) event.preventDefault();
 });
 
+// Text to copy can be copied at once.
+const offerCopies = () => {
+  for (const button of document.querySelectorAll("button[data-copy]")) {
+    button.hidden = !navigator.clipboard;
+    button.onclick = async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      button.textContent = "Copied";
+    };
+  }
+};
+document.addEventListener("DOMContentLoaded", offerCopies);
+document.addEventListener("htmx:afterSwap", offerCopies);
+
 // What is not current any more must not look as if it were.
 const stale = (is) => { document.getElementById("stale").hidden = !is; };
 document.addEventListener("htmx:sendError", () => stale(true));

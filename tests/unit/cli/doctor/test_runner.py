@@ -42,7 +42,7 @@ def check(name: str, run: Run | Finding, *needs: str, after: tuple[str, ...] = (
 async def made(*checks: Check, limit: float = 5.0) -> dict[str, Finding]:
     subject = Subject(Context({}))
     try:
-        return await examine(checks, subject, limit=limit, done=lambda _: None)
+        return await examine(checks, subject, limit=limit, done=lambda *_: None)
     finally:
         await subject.close()
 
