@@ -211,7 +211,7 @@ def _take_settings(given: argparse.Namespace) -> Path | None:
 
 async def _run(given: argparse.Namespace, missing_file: Path | None, progress: Console) -> Result:
     running = asyncio.current_task()
-    with suppress(NotImplementedError):  # Windows has no such signal
+    with suppress(NotImplementedError, RuntimeError):  # Windows has no such signal, and a thread takes none
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel if running else sys.exit)
     context = Context(missing_file=missing_file)
     try:

@@ -21,7 +21,7 @@ from ..command import Command, Result, option, options, positive_number
 from ..context import Context
 from ..finding import Finding
 from ..output import json_types
-from . import marketo, queues, roles, storage
+from . import marketo, past, queues, roles, storage
 from .dynamics import Dynamics
 from .facts import Person, Search, Subject
 from .text import render
@@ -77,6 +77,8 @@ async def find_out(
         await _asked(search, "Table Storage", storage.look_at_parked(waiting, search))
         await _asked(search, "Table Storage", storage.look_at_left_out(context.state, search))
         await _asked(search, "Table Storage", storage.look_at_app(context.state, context.budget, search, schedule))
+        if "Table Storage" not in search.troubles:  # else the history does not answer either, after another wait
+            await _asked(search, "The history", past.look(context, search))
     entities = _entities(search)
     with progress.status("Looking into the queues"):
         await queues.look(context, search, entities, max_messages)
@@ -115,7 +117,7 @@ def _waited_for(subjects: Iterable[Subject]) -> set[str]:
 def as_json(query: str, search: Search, verdicts: list[Finding], worst: Finding) -> dict[str, Any]:
     """Everything that was found, as JSON types; personal data is there on purpose, secrets never are."""
     persons = [
-        {"verdict": _verdict(verdict), **json_types(person)}
+        {"verdict": _verdict(verdict), **json_types(person), "history": [each.as_json() for each in person.history]}
         for person, verdict in zip(search.persons, verdicts, strict=True)
     ]
     missing = {role.opportunity for role in search.missing}

@@ -11,6 +11,7 @@ from ...marketo.usage import Closed
 from ...model.entities import PERSON, TABLES
 from ...model.outcome import LeftOut, Parent, WillNotCome
 from ...sync.circuit import Outage
+from ...sync.history import Event
 from ...write_back.values import Target
 
 #: Field of a difference that is about the sales person's own record (guide, last paragraph).
@@ -185,7 +186,8 @@ class Person:
     `mapped` is what the engine would send now, without the links, and `fields` are all that it may send.
 
     `origin`: the lead that a contact comes from; `origin_person`: Marketo's id of that lead's own person, 0 where it
-    has none, None when nobody could tell.
+    has none, None when nobody could tell. `history`: what happened to it last, and where it comes from; `no_history`
+    says why there is none.
     """
 
     subject: Subject
@@ -200,6 +202,8 @@ class Person:
     children: int | None = None
     origin: str = ""
     origin_person: int | None = None
+    history: list[Event] = field(default_factory=list)
+    no_history: str = ""
     notes: list[str] = field(default_factory=list)
 
 

@@ -13,6 +13,7 @@ from ...model.record import timestamp
 from ...sync.matches import AMBIGUOUS
 from ..dead_letters.text import cut
 from ..finding import Finding
+from . import past
 from .facts import Person, Relation, Search
 from .values import ValueRow
 
@@ -43,6 +44,7 @@ def sections(person: Person) -> Iterator[tuple[str, Iterable[str]]]:
     yield "On its way", _on_its_way(person)
     yield "Marketo", _marketo(person)
     yield "Opportunity roles", _roles(person)
+    yield "History", past.lines(person)
     yield "Notes", person.notes
 
 
