@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from azure.data.tables.aio import TableServiceClient
 
 from local.harness import Made, Rows, System, commands, eventually
 from local.harness.showing import way_to
@@ -62,6 +63,29 @@ async def test_a_person_that_was_parked_released_sent_refused_and_replayed(syste
     assert printed.out.index("parked: waits for") < printed.out.index("became a dead letter: 1007")
     mail = str(contact.values["emailaddress1"])
     assert mail not in printed.out
+
+
+async def test_no_value_of_a_row_is_kept(system: System, rows: Rows) -> None:
+    contact = rows.contact(rows.account(), emailaddress1="jürgen@example.com")  # no address for Marketo
+    await system.save(rows, contact)
+    await system.synced(contact)
+    events = await history(system, contact, "created")
+    assert events[-1]["facts"]["left_out"] == ["email (NotAnAddress)"]
+    lines = "".join(await kept_lines(system))
+    assert contact.id in lines
+    names = ("emailaddress1", "firstname", "lastname", "name")
+    told = [str(made.values[name]) for made in rows.made for name in names if made.values.get(name)]
+    assert len(told) > 2
+    assert [value for value in told if value in lines] == []
+
+
+async def kept_lines(system: System) -> list[str]:
+    """Everything that the tables of the history hold."""
+    connection = system.endpoints["storage"]["connection_string"]
+    async with TableServiceClient.from_connection_string(connection) as service:
+        names = [table.name async for table in service.list_tables() if table.name.startswith("history")]
+        tables = [service.get_table_client(name) for name in names]
+        return [str(dict(row)) for table in tables async for row in table.list_entities()]
 
 
 async def test_who_has_no_history_reads_why(system: System, rows: Rows) -> None:

@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from local.harness.telemetry import in_memory
 from shared.dataverse.client import error_of, names_of
 from shared.model import vendor_text
-from shared.model.codes import MARKETO_RECORD, MARKETO_RESPONSE
-from shared.model.errors import DefectError, MsiSyncError
+from shared.model.codes import MARKETO_RECORD, MARKETO_RESPONSE, Kind
+from shared.model.entities import PERSON
+from shared.model.errors import DefectError, MarketoError, MsiSyncError
+from shared.model.outcome import LeftOut, Synced, of_error, of_skip
+from shared.model.record import Record
 from shared.model.safe_text import plain
 from shared.sync.batch import Candidate
+from shared.sync.history_steps import settled
 from shared.telemetry.redaction import Lines, described, set_up_lines, without_values
+from tests.support.values import NOON, guid
 from tests.unit.telemetry.test_spans import World
 
 #: What makes a value known again, wherever a piece of it comes out.
@@ -74,6 +79,19 @@ def test_a_text_of_dataverse_is_told_without_the_value(text: str, value: str, co
     names = names_of(f"/api/data/v9.2/leads?$select=statuscode&$filter=x eq '{MARK}'", {"subject": value})
     error = error_of(status, {"x-ms-service-request-id": value}, json.dumps(content).encode(), names)
     assert_untold(value, error, error.message, error.code, error.request_id)
+
+
+@given(TEXTS, VALUES, st.sampled_from(CODES))
+def test_the_history_keeps_codes_and_names_and_nothing_of_a_text(text: str, value: str, code: str) -> None:
+    said = vendor_text.marketo(code, text.replace("{}", value), ["email"])
+    known, request = vendor_text.marketo_code(code), vendor_text.request_id(value)
+    row = Record("contact", guid(1), NOON)
+    outcomes = [
+        of_skip(known, said, request),
+        of_error(MarketoError(known, said, kind=Kind.PERMANENT, request_id=request)),
+        Synced("updated", left_out=(LeftOut("email", known, said, value),), request_id=request),
+    ]
+    assert_untold(value, *(line.row().text for line in settled(PERSON, [(row, each) for each in outcomes], NOON)))
 
 
 INVALID = "Invalid value for field 'email' and value '{}'"
