@@ -41,6 +41,9 @@ Next: the verdict says what to do. If many records are stuck, begin with: msisyn
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Find everything out about one person. Raises ConfigurationError when settings or sync.toml cannot be used."""
     search = await find_out(context, given.person, given.max_messages, progress, values=given.values)
+    if "Table Storage" not in search.troubles:  # else the history does not answer either, after another wait
+        with progress.status("Reading the history"):
+            await _asked(search, "The history", past.look(context, search))
     verdicts = [judge(person.subject, search) for person in search.persons]
     worst = max(verdicts, key=lambda verdict: verdict.exit)
     data = as_json(given.person, search, verdicts, worst)
@@ -77,8 +80,6 @@ async def find_out(
         await _asked(search, "Table Storage", storage.look_at_parked(waiting, search))
         await _asked(search, "Table Storage", storage.look_at_left_out(context.state, search))
         await _asked(search, "Table Storage", storage.look_at_app(context.state, context.budget, search, schedule))
-        if "Table Storage" not in search.troubles:  # else the history does not answer either, after another wait
-            await _asked(search, "The history", past.look(context, search))
     entities = _entities(search)
     with progress.status("Looking into the queues"):
         await queues.look(context, search, entities, max_messages)

@@ -31,6 +31,7 @@ def render(
             console.print(f"  [bold]next:[/] {escape(verdict.remedy)}")
         for title, lines in sections(person):
             _section(console, title, lines)
+        _section(console, "History", past.lines(person))
         _section(console, "Values, those that differ with *", _values([row for row in rows if not row.back]))
         _section(console, "Values that Sales Insight writes into Dynamics", _values([row for row in rows if row.back]))
         console.print()
@@ -44,7 +45,6 @@ def sections(person: Person) -> Iterator[tuple[str, Iterable[str]]]:
     yield "On its way", _on_its_way(person)
     yield "Marketo", _marketo(person)
     yield "Opportunity roles", _roles(person)
-    yield "History", past.lines(person)
     yield "Notes", person.notes
 
 
