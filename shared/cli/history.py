@@ -1,31 +1,25 @@
 """`msisync history`: what happened to a record and when, as the app and operators have noted it.
 
-The history has ids alone. So for an e-mail address, Dynamics and Marketo say first whose it is. `past_of` is what the
-other commands and the console ask.
+The history has ids alone. So for an e-mail address, Dynamics and Marketo say first whose it is.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 
-from ..azure.errors import storage_within
 from ..model.entities import PERSON
 from ..model.ids_and_times import as_guid
-from ..sync import history_log
 from ..sync.history import Event
 from ..sync.history_log import Past
 from .command import Command, Exit, Result, option, options, positive_number
 from .context import Context
 from .output import say
+from .past import lines_of, past_of
 from .show.dynamics import Dynamics
 
-#: How long an operator waits for a storage that does not answer.
-ANSWER_SECONDS = 15.0
 LIMIT = 100
 
 _MORE = """\
@@ -58,16 +52,6 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     return Result(found, data, lambda console: _show(console, events, data))
 
 
-async def past_of(context: Context, ids: Collection[str]) -> Past:
-    """What happened to the rows with these ids. Raises StorageUnavailableError.
-
-    Costs a request to storage, and for each id one for each day that is kept.
-    """
-    async with storage_within(ANSWER_SECONDS):
-        days = context.settings.storage.history_days
-        return await history_log.read(context.history_tables, ids, days=days, now=datetime.now(UTC))
-
-
 async def ids_of(context: Context, query: str) -> list[str]:
     """The id itself, or those of the leads and contacts with this address, in Dynamics or, as keys, in Marketo."""
     if guid := as_guid(query):
@@ -78,20 +62,6 @@ async def ids_of(context: Context, query: str) -> list[str]:
     persons = await context.marketo.read(PERSON, "email", [query], ("id", "email", key))
     found += [guid for person in persons if (guid := as_guid(str(person.get(key) or "")))]
     return list(dict.fromkeys(found))
-
-
-def lines_of(event: Event) -> Iterator[str]:
-    """An event for people: when it was, here and in UTC, what it was; then the ids that other logs have."""
-    local, utc = event.at.astimezone(), event.at.astimezone(UTC)
-    when = (
-        f"{utc:%Y-%m-%d %H:%M:%S} UTC"
-        if local.utcoffset() == utc.utcoffset()
-        else (f"{local:%Y-%m-%d %H:%M:%S} ({utc:%Y-%m-%d %H:%M:%S} UTC)")
-    )
-    yield f"{when}  {event.text}{f', by {event.by}' if event.by else ''}"
-    named = {"correlation": event.correlation_id, "request": event.request_id, "run": event.run}
-    if ids := ", ".join(f"{name} {id_}" for name, id_ in named.items() if id_):
-        yield f"    {ids}"
 
 
 def _why_nothing(query: str, ids: list[str], past: Past) -> str:

@@ -16,8 +16,8 @@ from ...sync.history_log import Past
 from ...sync.preview import Foreseen
 from ..context import Context, not_told
 from ..finding import Finding, attention, failed, ok
-from ..history import past_of
 from ..output import Console
+from ..past import past_of
 from ..preview import WORDS, foresee
 from ..resync import send_rows
 from ..show import elsewhere

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...sync.history import Event, What
 from ..context import Context
-from ..history import lines_of, past_of
+from ..past import lines_of, past_of
 from .facts import Person, Search
 
 #: Events that are shown at most, beside those of the lineage.

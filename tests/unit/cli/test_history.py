@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from shared.cli import history
+from shared.cli import history, past
 from shared.cli.command import Exit, Result
-from shared.cli.history import lines_of
 from shared.cli.main import parser
 from shared.cli.output import Console
 from shared.cli.parsing import UsageError
+from shared.cli.past import lines_of
 from shared.cli.show.facts import Person, Subject
 from shared.model.errors import StorageUnavailableError
 from shared.sync.history import Line, Step, What
@@ -45,7 +45,7 @@ class World:
                 return itself.kept.now.astimezone(tz)
 
         monkeypatch.setattr(history, "Dynamics", Dynamics)
-        monkeypatch.setattr(history, "datetime", Now)
+        monkeypatch.setattr(past, "datetime", Now)
 
     def key_of(self, _: Any) -> str:
         return "externalPersonId"

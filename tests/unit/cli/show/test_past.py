@@ -32,7 +32,7 @@ async def look(search: Search, kept: Kept, monkeypatch: pytest.MonkeyPatch, days
         def now(_: Any) -> Any:
             return kept.now
 
-    monkeypatch.setattr("shared.cli.history.datetime", Now)
+    monkeypatch.setattr("shared.cli.past.datetime", Now)
     settings = SimpleNamespace(storage=SimpleNamespace(history_days=days))
     context: Any = SimpleNamespace(settings=settings, history_tables=kept.tables)
     await past.look(context, search)
