@@ -64,7 +64,8 @@ TASKS = {
     "test versions repeats lint, types and unit on every Python that is promised and here, test tasks tries each task, "
     "shortened",
     "up": "run the embedded stack until Ctrl-C; --empty leaves out the sample records",
-    "stack": "drive the stack that runs: kill-functions [FUNCTION], start-functions [FUNCTION], stop PART, start PART",
+    "stack": "drive the stack that runs: write contact firstname=Ada …, read contact ID, kill-functions [FUNCTION], "
+    "start-functions [FUNCTION], stop PART, start PART",
     "bench": "measure",
     "lock": "pin every package with its hash after a change of a requirements*.in; --check, --upgrade",
     "generate": "write the files that are made from the code: queues, emulator, licences, pages of commands; --check",

@@ -26,10 +26,12 @@ from emulators import azurite
 from emulators.certificates import write_certificates, write_client_certificate
 from emulators.functions.settings import CLOCK_VARIABLE
 from emulators.processes import Child, ChildError, announces_ready, free_ports
+from local import now_try
 from local.control import ControlServer, StackError, send_command
 from local.endpoints import HOSTS, Addresses, Ports, inherited_environment, write_private_json
 from local.parts import SUBSCRIPTION, MarketoLimits, functions_command, neighbour_commands, write_queues
 from local.registration import register
+from local.row_commands import ROW_COMMANDS, WORDS_HELP, on_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = ROOT / ".local"
@@ -325,7 +327,8 @@ async def _up(stack: Stack, say: Callable[[str], None]) -> None:
     try:
         async with stack:
             say(f"The stack is up. Addresses and credentials: {stack.endpoints_file}")
-            say("From another terminal: python3 dev.py stack kill-functions | start-functions [FUNCTION] | stop PART")
+            for line in now_try.after_start(stack.directory):
+                say(line)
             say("Ctrl-C stops everything.")
             await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -347,6 +350,10 @@ def main() -> int:
         host.add_argument("--name", default="a", help="which instance; the first one is a")
     for command in ("start", "stop", "kill"):
         commands.add_parser(command, parents=[common], help="… a part of the running stack").add_argument("name")
+    for command, (text, more) in ROW_COMMANDS.items():
+        row = commands.add_parser(command, parents=[common], help=text, description=f"{text[:1].upper()}{text[1:]}.")
+        row.add_argument("table", help="its logical name, such as contact")
+        row.add_argument("words", nargs="+", metavar=more, help=WORDS_HELP)
     options = parser.parse_args()
 
     def say(line: str) -> None:
@@ -368,6 +375,9 @@ def main() -> int:
                 before_ready=before_ready,
             )
             asyncio.run(_up(stack, say))
+        elif options.command in ROW_COMMANDS:
+            for line in on_rows(options.directory, options.command, options.table, options.words):
+                say(line)
         else:
             function = getattr(options, "function", None)
             send_command(options.directory / "control.json", options.command, options.name, function)

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from emulators.processes import ChildError
+from local import now_try
 from local.control import StackError
 from local.demo.run import Outcome, default_directory, run
 from local.demo.screen import WIDTH, Screen, proof_tables, record_svg, verdict
@@ -60,8 +61,13 @@ async def _demo(options: argparse.Namespace, console: Console) -> bool:
             sys.stdout.flush()
         if options.keep:
             console.print(f"The stack keeps running; its addresses: {stack.endpoints_file}. Ctrl-C ends it.")
+            for line in now_try.after_start(stack.directory):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
+    if not options.keep:
+        for line in now_try.after_demo():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     return outcome.proof.ok
 
 
