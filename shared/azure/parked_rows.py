@@ -26,6 +26,8 @@ from ..model.safe_text import redacted
 
 #: What a record is to do beside syncing its row, by column: each is written where it is so, and never taken back.
 _STAYS = {"FilterChanged": "filter_changed", "Deciding": "deciding", "Forced": "forced", "WriteBack": "write_back"}
+#: The columns that an outline needs.
+OUTLINE = ("RowKey", "Entity", "Since", "LinkedLater")
 #: Longest reason that a note keeps.
 REASON_LENGTH = 300
 
@@ -60,6 +62,16 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """Of a parked record only whose it is and since when it waits: for counting many of them."""
+
+    parent_id: str
+    entity: str
+    since: datetime | None
+    linked_later: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A parent that is waited for. `since`: its oldest child's wait; `checks`: looks of the timer so far.
 
@@ -91,14 +103,12 @@ class ParkedCount:
         """All that wait."""
         return sum(self.by_parent.values())
 
-    def add(self, parent: str, row: Any) -> None:
-        """One more row, of a record that waits for a parent of this entity."""
-        linked_later = bool(row.get("LinkedLater"))
-        counts = self.linked_later if linked_later else self.by_parent
+    def add(self, parent: str, waits: Outline) -> None:
+        """One more record that waits for a parent of this entity."""
+        counts = self.linked_later if waits.linked_later else self.by_parent
         counts[parent] = counts.get(parent, 0) + 1
-        if row.get("Since") and not linked_later:
-            since = utc(row["Since"])
-            self.oldest = min(self.oldest or since, since)
+        if waits.since and not waits.linked_later:
+            self.oldest = min(self.oldest or waits.since, waits.since)
 
 
 def note_key(parent: Parent) -> dict[str, str]:
@@ -174,6 +184,12 @@ def child_of(parent: Parent, row: Any) -> Parked:
     record = replace(kept, parked_since=utc(row["Since"]), run=row.get("Run", ""), additive=additive, **stays)
     linked_later = row.get("LinkedLater", False)
     return Parked(parent, row["Entity"], record, row.metadata["etag"], row.get("Trace", ""), linked_later)
+
+
+def outline_of(row: Any) -> Outline:
+    """The outline of a row that has the columns of OUTLINE at least."""
+    since = utc(row["Since"]) if row.get("Since") else None
+    return Outline(row["RowKey"].partition("|")[0], row["Entity"], since, bool(row.get("LinkedLater")))
 
 
 def _earlier_record(row: Any) -> Record:

@@ -15,7 +15,20 @@ from typing import Any
 from ..config.settings import StorageSettings
 from ..model.entities import ENTITIES
 from ..model.outcome import Parent
-from .parked_rows import Note, Parked, ParkedCount, child_of, child_row, first_note, note_key, note_of, note_row
+from .parked_rows import (
+    OUTLINE,
+    Note,
+    Outline,
+    Parked,
+    ParkedCount,
+    child_of,
+    child_row,
+    first_note,
+    note_key,
+    note_of,
+    note_row,
+    outline_of,
+)
 from .table import PAGE, TRANSACTION, Table, connect, some_at_a_time, transactions
 
 #: So many notes are read one by one.
@@ -47,10 +60,10 @@ class Store:
         await self._table.write("upsert", [first_note(parent, next_check) for parent in others])
         await some_at_a_time(self._table.write("upsert", part) for part in parts)
 
-    async def children(self, parent: Parent) -> AsyncIterator[list[Parked]]:
-        """The records that wait for a parent, by pages of at most 1,000."""
+    async def children(self, parent: Parent, after: str = "") -> AsyncIterator[list[Parked]]:
+        """The records that wait for a parent, by pages of at most 1,000; `after`: those behind this row key."""
         query = "PartitionKey eq @entity and RowKey gt @low and RowKey lt @high"
-        within = {"entity": parent.entity, "low": f"{parent.id}|", "high": f"{parent.id}}}"}
+        within = {"entity": parent.entity, "low": max(f"{parent.id}|", after), "high": f"{parent.id}}}"}
         async for page in self._table.pages(query, within):
             yield [child_of(parent, row) for row in page]
 
@@ -66,15 +79,19 @@ class Store:
         """
         found: dict[str, ParkedCount] = {}
         seen = 0
-        columns = ("Entity", "Since", "LinkedLater")
         for parent in ENTITIES:
-            async for page in self._table.pages(_RECORDS, {"entity": parent}, select=columns):
-                for row in page:
+            async for page in self.outlines(parent):
+                for waits in page:
                     if seen == most:
                         return found, True
                     seen += 1
-                    found.setdefault(row["Entity"], ParkedCount()).add(parent, row)
+                    found.setdefault(waits.entity, ParkedCount()).add(parent, waits)
         return found, False
+
+    async def outlines(self, entity: str) -> AsyncIterator[list[Outline]]:
+        """What waits for parents of this entity, parent by parent, by pages of few columns."""
+        async for page in self._table.pages(_RECORDS, {"entity": entity}, select=OUTLINE):
+            yield [outline_of(row) for row in page]
 
     async def remove(self, parked: Iterable[Parked]) -> None:
         """These records wait no more, except those that have been parked again since they were read."""

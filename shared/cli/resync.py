@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,13 +17,14 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.markup import escape
 
-from ..azure.parked_rows import NoteState
-from ..azure.parked_table import Store
+from ..azure.parked_rows import Note, NoteState, Parked
+from ..azure.parked_table import FEW, Store
 from ..azure.service_bus import Outgoing
 from ..dataverse.client import API, MAX_IDS
 from ..marketo.batching import MAX_PER_CALL
 from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, TABLES
 from ..model.errors import ConfigurationError
+from ..model.outcome import Parent
 from ..model.record import MAX_RECORDS, Record, encode
 from ..sync.history import What
 from ..sync.routing import chunked
@@ -35,7 +36,7 @@ from .operator import did
 from .progress import steps
 
 #: Later than any check of a parked record: so all of them are due.
-_ANY_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+ANY_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 #: What of unknown ids is shown to people.
 _SHOWN = 10
 
@@ -151,21 +152,57 @@ def forced(table: str, id_: str) -> Record:
 
 
 async def _parked(context: Context, *, applied: bool) -> _Pages:
-    """Everything that waits for a parent; with `applied`, sent on, page by page, and only then taken from the table.
-
-    The notes of parents are set back to "unasked" first, so that what must wait again asks anew.
-    """
-    store = Store(context.settings.storage, context.parked_table)
+    """Everything that waits for a parent; with `applied`, sent on."""
     for name in ENTITIES:
-        if applied:
-            async for notes in store.due(name, _ANY_TIME):
-                await store.put(replace(note, state=NoteState.UNASKED, cause=None) for note in notes)
-        async for page in store.everybody(name):
-            if applied and page:
-                released = [(child.entity, replace(child.record, released=True, forced=True)) for child in page]
-                await send_to(context, released)
-                await store.remove(page)
+        async for page in released(context, name) if applied else store_of(context).everybody(name):
             yield [child.record for child in page]
+
+
+async def released(
+    context: Context,
+    entity: str,
+    parents: Collection[str] | None = None,
+    chosen: Callable[[Parked], bool] = lambda _: True,
+) -> AsyncIterator[list[Parked]]:
+    """Send on what waits for these parents of an entity, by id (None: for any), and give it, page by page.
+
+    Only what was sent is taken from the table. `chosen`: what of it is meant. The notes of the parents are set back to
+    "unasked" first, so that what must wait again asks anew.
+    """
+    store = store_of(context)
+    async for notes in _notes(store, entity, parents):
+        await store.put(replace(note, state=NoteState.UNASKED, cause=None) for note in notes)
+    async for page in _children(store, entity, parents):
+        if meant := [child for child in page if chosen(child)]:
+            await send_to(
+                context, [(child.entity, replace(child.record, released=True, forced=True)) for child in meant]
+            )
+            await store.remove(meant)
+            yield meant
+
+
+def store_of(context: Context) -> Store:
+    """The table of parked records."""
+    return Store(context.settings.storage, context.parked_table)
+
+
+async def _notes(store: Store, entity: str, parents: Collection[str] | None) -> AsyncIterator[Collection[Note]]:
+    if parents is not None:
+        yield (await store.waited_for(entity, parents)).values()
+        return
+    async for page in store.due(entity, ANY_TIME):
+        yield page
+
+
+async def _children(store: Store, entity: str, parents: Collection[str] | None) -> AsyncIterator[list[Parked]]:
+    """What waits for these parents: of few, each is looked for; of many, all that waits is looked through."""
+    if parents is not None and len(parents) <= FEW:
+        for id_ in parents:
+            async for page in store.children(Parent(entity, "", id_)):
+                yield page
+        return
+    async for page in store.everybody(entity):
+        yield [child for child in page if parents is None or child.parent.id in parents]
 
 
 async def send(context: Context, records: Sequence[Record]) -> None:

@@ -25,13 +25,14 @@ from .jobs import Jobs
 from .latest import Latest, Looks
 from .letters import page as letters
 from .page import Action, Lead, Page, Plan, View, Visit
+from .parked import page as parked
 from .security import CSRF, PUBLIC, Access, Form, Guard, RefusedError
 from .templating import FOLDER, environment
 
 log = logging.getLogger(__name__)
 
 #: The navigation, in its order.
-PAGES: tuple[Page, ...] = (overview.PAGE, records.PAGE, letters.PAGE, health.PAGE, mapping.PAGE)
+PAGES: tuple[Page, ...] = (overview.PAGE, records.PAGE, letters.PAGE, parked.PAGE, health.PAGE, mapping.PAGE)
 #: The field of a form that holds the title of the plan that its sender has agreed to.
 AGREED = "agreed"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

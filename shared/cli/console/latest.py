@@ -15,6 +15,8 @@ T = TypeVar("T")
 class Latest(Generic[T]):
     """What `look` has found last, looked for again when that is older than `fresh` seconds and somebody asks.
 
+    What took long is looked for more seldom: when it is older than `times` as long as it took.
+
     Nobody waits longer than `patience` seconds: a look at 100,000 parked rows takes seconds. What was found before is
     given meanwhile, and nothing the first time.
     """
@@ -22,6 +24,7 @@ class Latest(Generic[T]):
     look: Callable[[], Awaitable[T]]
     _: KW_ONLY
     fresh: float = 5.0
+    times: float = 0.0
     patience: float = 0.7
     clock: Callable[[], float] = time.monotonic
     _found: T | None = field(default=None, init=False)
@@ -33,13 +36,18 @@ class Latest(Generic[T]):
 
     async def now(self) -> T | None:
         """The newest that can be had in time. Raises what `look` has raised."""
-        if self._found is None or self.clock() - self._at > self.fresh or self._began <= self._outdated:
+        if self._is_old:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look())
             await asyncio.wait((self._looking,), timeout=self.patience)
             if self._error:
                 raise self._error
         return self._found
+
+    @property
+    def _is_old(self) -> bool:
+        lasts = max(self.fresh, self.times * (self._at - self._began))
+        return self._found is None or self.clock() - self._at > lasts or self._began <= self._outdated
 
     def outdate(self) -> None:
         """Have it looked for again when somebody asks: what was found until now is of the past."""
@@ -82,9 +90,9 @@ class Looks:
     patience: float = 0.7
     _known: dict[Hashable, Latest[Any]] = field(default_factory=dict, init=False)
 
-    def of(self, key: Hashable, look: Callable[[], Awaitable[T]], *, fresh: float) -> Latest[T]:
+    def of(self, key: Hashable, look: Callable[[], Awaitable[T]], *, fresh: float, times: float = 0.0) -> Latest[T]:
         """The look with this key; made if it is not among the last ones. Each key belongs to one kind of look."""
-        found: Latest[T] = self._known.pop(key) if key in self._known else Latest(look, fresh=fresh)
+        found: Latest[T] = self._known.pop(key) if key in self._known else Latest(look, fresh=fresh, times=times)
         found.patience = self.patience
         self._known[key] = found
         for old in list(self._known)[: -self.kept]:

@@ -5,13 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...model.entities import PERSON
-from ...model.outcome import COMPANY_FIELD, LeftOut
+from ...model.outcome import COMPANY_FIELD, LeftOut, WillNotCome
+from ...model.record import timestamp
 from ..finding import Finding, failed
 from ..remedies import remedy
 from .facts import Letter, Search, Subject, Unseen
 
 #: What to look at when a change never came.
 STEPS = "to see why nothing came: msisync doctor --only steps"
+
+
+#: What to do about a parent that is nothing to sync, by the reason.
+SKIPPED = {
+    "RowGone": "choose another one in the row, or restore it in Dynamics",
+    "Deleted": "choose another one in the row, or restore it in Dynamics",
+    "UserWithoutMail": "give the user an e-mail address in Dynamics",
+    "MailHidden": "let the sync user read internalemailaddress by a column security profile in Dynamics",
+    "ApplicationUser": "assign the row to a person, or see [owner] in sync.toml",
+}
+
+
+def not_coming(parent: Subject, cause: WillNotCome) -> Finding:
+    """Why a parent will not be in Marketo, as was noted when its own sync ended."""
+    sentence = f"its own sync ended at {timestamp(cause.since)} with {cause.code}, {cause.message}"
+    if cause.skipped:
+        return failed(sentence, SKIPPED.get(cause.code, resync(parent)), code=cause.code)
+    system = "marketo" if cause.code.isdecimal() else "msisync"
+    return failed(sentence, remedy(cause.code, system, f"--id {parent.id}"), code=cause.code)
 
 
 def resync(subject: Subject) -> str:

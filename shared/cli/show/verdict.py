@@ -8,23 +8,15 @@ from ...model.entities import OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, SALES_PERSO
 from ...model.outcome import Parent
 from ...model.record import timestamp
 from ..finding import Finding, Severity, attention, failed, ok
-from ..remedies import DISCARD, remedy
+from ..remedies import DISCARD
 from .facts import SALES_PERSON_EMAIL, Role, Search, Subject, Wait
 from .queued import AGAIN, perhaps_queued, queued, unseen_of
-from .stuck import STEPS, blind_spots, dead_lettered, resync, without
+from .stuck import SKIPPED, STEPS, blind_spots, dead_lettered, not_coming, resync, without
 
 #: So far up it is looked why a parent is missing: an opportunity, its company, the company's sales person.
 _LEVELS = 3
 #: Rows that one command line names.
 _NAMED = 5
-#: What to do about a parent that is nothing to sync, by the reason.
-_SKIPPED = {
-    "RowGone": "choose another one in the row, or restore it in Dynamics",
-    "Deleted": "choose another one in the row, or restore it in Dynamics",
-    "UserWithoutMail": "give the user an e-mail address in Dynamics",
-    "MailHidden": "let the sync user read internalemailaddress by a column security profile in Dynamics",
-    "ApplicationUser": "assign the row to a person, or see [owner] in sync.toml",
-}
 #: What has become of persons whose rows are deleted, by the policy.
 _REMOVED = {
     "delete": "; a person whose row is deleted is deleted in Marketo too",
@@ -236,13 +228,9 @@ def _missing(named: Subject, parked: Wait, around: Search, levels: int) -> Findi
     cause = parked.cause
     if cause is None or (named.letters and named.exists):
         if named.exists is False and not named.letters:
-            return failed(f"{named} is not in Dynamics (any more)", _SKIPPED["RowGone"], code="NotFound")
+            return failed(f"{named} is not in Dynamics (any more)", SKIPPED["RowGone"], code="NotFound")
         return judge(named, around, levels=levels)
-    sentence = f"its own sync ended at {timestamp(cause.since)} with {cause.code}, {cause.message}"
-    if cause.skipped:
-        return failed(sentence, _SKIPPED.get(cause.code, resync(named)), code=cause.code)
-    system = "marketo" if cause.code.isdecimal() else "msisync"
-    return failed(sentence, remedy(cause.code, system, f"--id {named.id}"), code=cause.code)
+    return not_coming(named, cause)
 
 
 def _stuck(subject: Subject, around: Search) -> Finding:

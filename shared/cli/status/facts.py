@@ -170,6 +170,11 @@ class Status:
             *([attention(counted(self.dead, "dead letter"), "msisync dead-letters summary")] if self.dead else []),
         ]
 
+    @property
+    def holding(self) -> list[Finding]:
+        """What keeps records of whole entities from moving, whatever they are."""
+        return [*self._silent(), *self._stopped(), *self._closed()]
+
     def _silent(self) -> Iterator[Finding]:
         """The app itself, before all that it does."""
         if self.beats is None:

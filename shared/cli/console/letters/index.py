@@ -6,7 +6,6 @@ read through as `msisync dead-letters list` reads them, again when that is a whi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,7 +82,6 @@ class Index:
     notes: list[Note] = field(default_factory=list)
     unseen: dict[str, str] = field(default_factory=dict)
     more: bool = False
-    seconds: float = 0.0
 
     @property
     def newest(self) -> datetime:
@@ -98,10 +96,7 @@ class Index:
 
 def latest(visit: Visit) -> Latest[Index]:
     """The index of this console: one for all who visit it."""
-    found = visit.looks.of("dead letters", _Reader(visit.context).look, fresh=FRESH_SECONDS)
-    if found.known:
-        found.fresh = max(FRESH_SECONDS, FRESH_TIMES * found.known.seconds)
-    return found
+    return visit.looks.of("dead letters", _Reader(visit.context).look, fresh=FRESH_SECONDS, times=FRESH_TIMES)
 
 
 class _EnoughError(Exception):
@@ -117,7 +112,7 @@ class _Reader:
 
     async def look(self) -> Index:
         """Read them. Raises QueueUnavailable when Service Bus does not answer."""
-        began, index = time.monotonic(), Index(datetime.now(UTC))
+        index = Index(datetime.now(UTC))
         known = {(note.place, note.number): note for note in self._last.letters} if self._last else {}
         noted = Noting(self._context.settings.queues)
 
@@ -133,7 +128,6 @@ class _Reader:
         except _EnoughError:
             index.more = True
         index.notes.sort(key=lambda note: (note.came, note.number), reverse=True)
-        index.seconds = time.monotonic() - began
         self._last = index
         return index
 
