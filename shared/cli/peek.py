@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 from ..azure import sdk
@@ -58,27 +58,48 @@ class QueueCounts:
 
 
 async def peek(
-    bus: sdk.servicebus_aio.ServiceBusClient, place: Place, *, start: int = 1, page: int = PAGE
+    bus: sdk.servicebus_aio.ServiceBusClient,
+    place: Place,
+    *,
+    start: int = 1,
+    page: int = PAGE,
+    ready: asyncio.Event | None = None,
 ) -> AsyncGenerator[list[Message], None]:
     """The messages of a place from a sequence number on, page by page, in any state.
 
     `bus` is to try again seldom (`retry_total`), as Context's does: the SDK repeats what is refused as well. The
     session of a session queue is held while a page is handled, so pages are to be handled at once. Close the iterator
     (contextlib.aclosing) when it is left early. Raises QueueUnavailable.
+
+    `ready`: nothing is read before. To open a place takes the SDK a second, which can pass meanwhile; a session that
+    was opened too early is given back and opened again. To close it takes up to another second: before that, an empty
+    page says that everything has been read.
     """
     while True:
         async with _receiver(bus, place) as receiver:
             until = time.monotonic() + HOLD_SECONDS
-            held = True
+            held = ready is None or await _came(ready, HOLD_SECONDS if place.session else None)
             while held:
                 with explained():
                     found = await receiver.peek_messages(page, sequence_number=start, timeout=ANSWER_SECONDS)
                 if not found:
+                    if ready:
+                        yield []
                     return
                 start = (found[-1].sequence_number or start) + 1
                 yield list(map(as_message, found))
                 held = place.session is None or time.monotonic() < until
-        await asyncio.sleep(PAUSE_SECONDS)
+        if ready and not ready.is_set():
+            await ready.wait()
+        else:
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _came(ready: asyncio.Event, within: float | None) -> bool:
+    """Whether it came within so many seconds; None: it is waited for."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(ready.wait(), within)
+    return ready.is_set()
 
 
 async def counts(administration: sdk.bus_management_aio.ServiceBusAdministrationClient, queue: str) -> QueueCounts:

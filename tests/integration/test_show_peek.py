@@ -1,5 +1,6 @@
 """Looking into the emulator's queues: everything is seen, nothing is taken, and nobody is kept waiting."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -148,3 +149,18 @@ async def test_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     async with ServiceBusAdministrationClient.from_connection_string(away) as administration:
         with pytest.raises(QueueUnavailable):
             await counts(administration, "plain0")
+
+
+async def test_nothing_is_read_before_it_is_time_and_a_session_is_free_until_then(
+    client: ServiceBusClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HOLD_SECONDS", 0.1)
+    ready = asyncio.Event()
+    async with aclosing(peek(client, Place("session4", "person"), ready=ready)) as pages:
+        first = asyncio.create_task(anext(pages))
+        async with client.get_queue_receiver("session4", session_id="person", max_wait_time=WAIT):
+            await send(client, "session4", "one", session="person")  # the app works meanwhile
+            assert not first.done()
+        ready.set()
+        assert bodies(await first) == ["one"]
+        assert await anext(pages) == [], "everything has been read"

@@ -6,6 +6,7 @@ only. What is asked first is what a record leaves first, so that a record on the
 
 from __future__ import annotations
 
+import asyncio
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Iterable
 from datetime import timedelta
@@ -68,31 +69,46 @@ async def find_out(
     also = {table: [target.column for target in targets] for table, targets in search.insight.items()}
     dynamics = Dynamics(context.dataverse, context.metadata, config, also=also)
     waiting = storage.ParkedRows(context.settings.storage, context.parked_table)
-    with progress.status("Asking Dynamics"):
-        found = await _asked(search, "Dynamics", dynamics.find(query))
-        guid = as_guid(query)
-        stranger = Subject("", guid, "" if guid else query, exists=None if found is None else False)
-        search.persons = found or [Person(stranger)]
-        await _asked(search, "Dynamics", roles.look(dynamics, config, search))
-        await _asked(search, "Dynamics", dynamics.relate(search))
-    with progress.status("Asking Table Storage"):
-        schedule = context.environment.get("RELEASE_SCHEDULE", "")
-        await _asked(search, "Table Storage", storage.look_at_parked(waiting, search))
-        await _asked(search, "Table Storage", storage.look_at_left_out(context.state, search))
-        await _asked(search, "Table Storage", storage.look_at_app(context.state, context.budget, search, schedule))
-    entities = _entities(search)
-    with progress.status("Looking into the queues"):
-        await queues.look(context, search, entities, max_messages)
-    with progress.status("Asking Marketo"):
-        looking = marketo.look(context.marketo, context.schema, config.tables.keys(), search, query)
-        await _asked(search, "Marketo", looking)
-    if missing := {role.opportunity for role in search.missing}:
-        with progress.status("Looking for the opportunities"):
-            await _asked(search, "Table Storage", storage.look_at_deals(waiting, search, missing))
-            further = {OPPORTUNITY.name, OPPORTUNITY_ROLE.name, *_waited_for(search.deals.values())} - entities
-            await queues.look_further(context, search, further, max_messages)
-    await _asked(search, "Marketo", marketo.compare(context.marketo, search))
+    async with queues.Looking(context, search, max_messages) as looking:
+        with progress.status("Asking Dynamics"):
+            await _ask_dynamics(context, search, dynamics, query)
+        with progress.status("Asking Table Storage"):
+            await asyncio.gather(
+                _asked(search, "Table Storage", storage.look_at_parked(waiting, search)),
+                _asked(search, "Table Storage", storage.look_at_left_out(context.state, search)),
+            )
+        entities = _entities(search)
+        with progress.status("Looking into the queues"):
+            preparing = marketo.prepare(context.schema, config.tables.keys(), search)
+            await asyncio.gather(looking.look(entities), _asked(search, "Marketo", preparing))
+        with progress.status("Asking Marketo"):
+            if "Marketo" not in search.troubles:
+                await _asked(search, "Marketo", marketo.look(context.marketo, search, query))
+        if missing := {role.opportunity for role in search.missing}:
+            with progress.status("Looking for the opportunities"):
+                await _asked(search, "Table Storage", storage.look_at_deals(waiting, search, missing))
+                further = {OPPORTUNITY.name, OPPORTUNITY_ROLE.name, *_waited_for(search.deals.values())} - entities
+                await looking.look_further(further)
+    if "Marketo" not in search.troubles:
+        await _asked(search, "Marketo", marketo.compare(context.marketo, search))
     return search
+
+
+async def _ask_dynamics(context: Context, search: Search, dynamics: Dynamics, query: str) -> None:
+    """Who it is, and what belongs to it; meanwhile, what the app has noted of itself."""
+    schedule = context.environment.get("RELEASE_SCHEDULE", "")
+    found, _ = await asyncio.gather(
+        _asked(search, "Dynamics", dynamics.find(query)),
+        _asked(search, "Table Storage", storage.look_at_app(context.state, context.budget, search, schedule)),
+    )
+    guid = as_guid(query)
+    stranger = Subject("", guid, "" if guid else query, exists=None if found is None else False)
+    search.persons = found or [Person(stranger)]
+    await asyncio.gather(
+        _asked(search, "Dynamics", roles.look(dynamics, context.config, search)),
+        _asked(search, "Dynamics", dynamics.relate(search)),
+    )
+    await _asked(search, "Dynamics", dynamics.look_up(search))
 
 
 async def _asked(search: Search, system: str, work: Awaitable[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from ...config.conditions import Row
 from ...config.sync_toml import SyncConfig
 from ...dataverse.client import API, DataverseClient
 from ...dataverse.metadata import Column, Metadata, hidden_in
-from ...model.entities import PERSON, TABLES
+from ...model.entities import PERSON, PERSON_TABLES, TABLES, Table
 from ...model.ids_and_times import as_guid
 from ...model.outcome import Parent, Skipped
 from ...sync.links import ORIGIN, Rules, is_qualified, lookup, origin_of, skip_user, winner_of
@@ -26,6 +27,8 @@ MAX_MATCHES = 50
 #: Seconds for everything that is asked of Dynamics.
 TIME_SECONDS = 60.0
 
+#: Tables whose columns are asked for at once: those of persons, and those of what they refer to.
+_TABLES = ("lead", "contact", "systemuser", "account", "opportunity")
 _SHOWN = ("fullname", "modifiedon", "statecode")
 _USER_WORDS = {"ApplicationUser": "it is an application user", "UserWithoutMail": "the user has no e-mail address"}
 _STATES = {"lead": ("open", "qualified", "disqualified"), "contact": ("active", "inactive")}
@@ -52,40 +55,48 @@ class Dynamics:
         self._deadline = time.monotonic() + TIME_SECONDS
         hidden = metadata.hidden_columns
         self._references = References(dataverse, config, clock=time.monotonic, hidden_columns=hidden)
-        self._columns: dict[str, Mapping[str, Column]] = {}
+        self._columns: dict[str, asyncio.Task[dict[str, Column]]] = {}
 
     async def find(self, query: str) -> list[Person]:
         """Leads and contacts with this id or e-mail address."""
-        persons = []
-        for table in PERSON.tables:
-            there = frozenset(await self._there(table.name))
-            mails = self.mail_columns(table.name)
-            mapped = [rule for rules in self._config.fields_of(table.name).values() for rule in rules]
-            columns = {column for rule in mapped for column in rule.needed_columns}
-            columns |= self._config.filter_of(table.name).columns
-            wanted = there & columns.union(table.rule_columns, _SHOWN, mails, self._also.get(table.name, ()))
-            if guid := as_guid(query):
-                rows = list((await self._dataverse.rows(table.entity_set, table.key, [guid], wanted)).values())
-            else:
-                text = quote(query.strip().replace("'", "''"))
-                chosen = " or ".join(f"{column} eq '{text}'" for column in sorted(there.intersection(mails)))
-                select = ",".join(sorted({table.key, *wanted}))
-                url = f"{API}/{table.entity_set}?$select={select}&$filter={chosen}&$top={MAX_MATCHES + 1}"
-                rows = await self._dataverse.query(url) if chosen else []
-            persons += [await self._person(table.name, table.key, row) for row in rows[:MAX_MATCHES]]
-            if len(rows) > MAX_MATCHES:
-                persons[-1].notes.append(f"more than {MAX_MATCHES} rows of {table.name} have this address")
+        known = [name for name in _TABLES if name in PERSON_TABLES or name in self._config.tables]
+        await asyncio.gather(*map(self._there, known), return_exceptions=True)  # raised where it is needed
+        found = await asyncio.gather(*(self._find(table, query) for table in PERSON.tables))
+        return [person for persons in found for person in persons]
+
+    async def _find(self, table: Table, query: str) -> list[Person]:
+        there = frozenset(await self._there(table.name))
+        mails = self.mail_columns(table.name)
+        mapped = [rule for rules in self._config.fields_of(table.name).values() for rule in rules]
+        columns = {column for rule in mapped for column in rule.needed_columns}
+        columns |= self._config.filter_of(table.name).columns
+        wanted = there & columns.union(table.rule_columns, _SHOWN, mails, self._also.get(table.name, ()))
+        if guid := as_guid(query):
+            rows = list((await self._dataverse.rows(table.entity_set, table.key, [guid], wanted)).values())
+        else:
+            text = quote(query.strip().replace("'", "''"))
+            chosen = " or ".join(f"{column} eq '{text}'" for column in sorted(there.intersection(mails)))
+            select = ",".join(sorted({table.key, *wanted}))
+            url = f"{API}/{table.entity_set}?$select={select}&$filter={chosen}&$top={MAX_MATCHES + 1}"
+            rows = await self._dataverse.query(url) if chosen else []
+        persons = [await self._person(table.name, table.key, row) for row in rows[:MAX_MATCHES]]
+        if len(rows) > MAX_MATCHES:
+            persons[-1].notes.append(f"more than {MAX_MATCHES} rows of {table.name} have this address")
         return persons
 
     async def relate(self, search: Search) -> None:
-        """Fill in the relations of the persons, and the parents that they and their opportunities may wait for."""
-        for person in search.persons:
-            if person.row:
-                table = person.subject.table
-                rules = await self.rules_for(table, [person.row])
-                await self._relate(person, rules)
-                for parent in possible_parents(rules, table, person.row):
-                    search.parents.setdefault(parent, Subject(parent.table, parent.id))
+        """Fill in the relations of the persons."""
+        await asyncio.gather(*(self._relate_to(search, person) for person in search.persons if person.row))
+
+    async def _relate_to(self, search: Search, person: Person) -> None:
+        table = person.subject.table
+        rules = await self.rules_for(table, [person.row])
+        await self._relate(person, rules)
+        for parent in possible_parents(rules, table, person.row):
+            search.parents.setdefault(parent, Subject(parent.table, parent.id))
+
+    async def look_up(self, search: Search) -> None:
+        """Fill in the parents that the persons and their opportunities may wait for, and theirs."""
         owners = await self._look_up(search.parents.values())
         others = {parent: subject for parent, subject in owners.items() if parent not in search.parents}
         await self._look_up(others.values())
@@ -177,24 +188,29 @@ class Dynamics:
 
     async def _look_up(self, subjects: Collection[Subject]) -> dict[Parent, Subject]:
         """Fill in what Dynamics knows of these users and accounts. Gives the sales persons of the accounts."""
-        found: dict[str, dict[str, dict[str, Any]]] = {}
-        for table, name in (("systemuser", "fullname"), ("account", "name")):
-            wanted = {subject.id: subject for subject in subjects if subject.table == table}
-            rows = found[table] = await self.rows_of(table, wanted, (*TABLES[table][1].rule_columns, name))
-            for id_, subject in wanted.items():
-                row = rows.get(id_, {})
-                subject.exists = id_ in rows
-                subject.name = str(row.get(name) or "")
-                subject.email = str(row.get("internalemailaddress") or "")
-                subject.kept_out = await self.kept_out(table, row) if row else ""
-        rules = await self.rules_for("account", list(found["account"].values()))
-        owners = {id_: rules.sales_person(row) for id_, row in found["account"].items()}
+        names = {"account": "name", "systemuser": "fullname"}
+        accounts, _ = await asyncio.gather(*(self._fill_in(table, name, subjects) for table, name in names.items()))
+        rules = await self.rules_for("account", list(accounts.values()))
+        owners = {id_: rules.sales_person(row) for id_, row in accounts.items()}
         for subject in subjects:
             owner = owners.get(subject.id)
             subject.parents = [owner] if owner else subject.parents
         return {owner: Subject(owner.table, owner.id) for owner in owners.values() if owner}
 
+    async def _fill_in(self, table: str, name: str, subjects: Collection[Subject]) -> dict[str, dict[str, Any]]:
+        """What Dynamics knows of those of a table, whose names are in this column. Gives their rows."""
+        wanted = {subject.id: subject for subject in subjects if subject.table == table}
+        rows = await self.rows_of(table, wanted, (*TABLES[table][1].rule_columns, name))
+        for id_, subject in wanted.items():
+            row = rows.get(id_, {})
+            subject.exists = id_ in rows
+            subject.name = str(row.get(name) or "")
+            subject.email = str(row.get("internalemailaddress") or "")
+            subject.kept_out = await self.kept_out(table, row) if row else ""
+        return rows
+
     async def _there(self, table: str) -> Mapping[str, Column]:
+        """The columns of a table, asked for once."""
         if table not in self._columns:
-            self._columns[table] = await self._metadata.readable_columns(table)
-        return self._columns[table]
+            self._columns[table] = asyncio.ensure_future(self._metadata.readable_columns(table))
+        return await self._columns[table]

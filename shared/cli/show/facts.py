@@ -215,7 +215,7 @@ class Search:
     `lifecycle`: what sync.toml says of deleted rows. `deals` and `ties`: the opportunities of the persons' roles, and
     the rows that give these roles, by id. What the app has noted: `outages` are the open circuits, `closed` says why
     Marketo is not called at all; `silent` says that the app does not run, empty when it does. `insight`: the columns
-    that take Marketo's fields, by table; empty where nobody asks for values.
+    that take Marketo's fields, by table; empty where nobody asks for values. `flag`: the field that flags deleted rows.
     """
 
     persons: list[Person] = field(default_factory=list)
@@ -232,6 +232,7 @@ class Search:
     closed: Closed | None = None
     silent: str = ""
     insight: dict[str, tuple[Target, ...]] = field(default_factory=dict)
+    flag: str = ""
 
     @property
     def subjects(self) -> dict[str, Subject]:

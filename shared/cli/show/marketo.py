@@ -6,6 +6,7 @@ contact comes from, companies, sales persons, roles, and the opportunities of ro
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,22 +23,30 @@ _TAB = "Data may not show in the Marketo tab in Dynamics if the e-mails do not m
 _STAYS = "Marketo cannot take a person from a company, only move it to another one"
 
 
-async def look(marketo: MarketoClient, schema: Schema, tables: Collection[str], search: Search, query: str) -> None:
-    """Fill in Marketo's side of the persons and their parents, and the differences. Raises as MarketoClient does.
+async def prepare(schema: Schema, tables: Collection[str], search: Search) -> None:
+    """Fill in what the engine would send now. Raises as MarketoClient does.
 
-    `tables` are those that sync.toml maps.
+    It asks for Marketo's schema, and for no record: it may come before the queues are looked into. `tables` are those
+    that sync.toml maps.
     """
     await _map(schema, tables, search)
-    await _read_parents(marketo, search)
-    flag = await _deleted_flag(schema, tables)
+    search.flag = await _deleted_flag(schema, tables)
+
+
+async def look(marketo: MarketoClient, search: Search, query: str) -> None:
+    """Fill in Marketo's side of the persons and their parents. Raises as MarketoClient does."""
     insight = [target.field for targets in search.insight.values() for target in targets]
-    fields = tuple(dict.fromkeys([*_fields(marketo, search.persons), *filter(None, [flag]), *insight]))
-    await _read_by_key(marketo, search.persons, fields)
-    await _read_by_email(marketo, search.persons, fields, query)
-    await _read_origins(marketo, search.persons)
+    fields = tuple(dict.fromkeys([*_fields(marketo, search.persons), *filter(None, [search.flag]), *insight]))
+    _, _, with_email, _ = await asyncio.gather(
+        _read_parents(marketo, search),
+        _read_by_key(marketo, search.persons, fields),
+        _read_by_email(marketo, search.persons, fields, query),
+        _read_origins(marketo, search.persons),
+    )
+    _tell_apart(marketo, search.persons, with_email)
     await _read_roles(marketo, search.persons)
     for person in search.persons:
-        person.subject.flagged = bool(flag) and any(row.get(flag) is True for row in _found(person))
+        person.subject.flagged = bool(search.flag) and any(row.get(search.flag) is True for row in _found(person))
 
 
 async def compare(marketo: MarketoClient, search: Search) -> None:
@@ -95,10 +104,12 @@ async def _read_parents(marketo: MarketoClient, search: Search) -> None:
     companies = {parent.id for parent in search.parents if parent.entity == COMPANY.name}
     sellers = {parent.id for parent in search.parents if parent.entity == SALES_PERSON.name}
     there: dict[str, str] = {}
-    for entity, ids, more in ((COMPANY, companies, ()), (SALES_PERSON, sellers, ("email",))):
-        if ids:
-            rows = await marketo.read(entity, entity.key, sorted(ids), (entity.key, *more), unique=True)
-            there |= {str(row[entity.key]).lower(): str(row.get("email") or "") for row in rows}
+    asked = [each for each in ((COMPANY, companies, ()), (SALES_PERSON, sellers, ("email",))) if each[1]]
+    answers = await asyncio.gather(
+        *(marketo.read(e, e.key, sorted(ids), (e.key, *more), unique=True) for e, ids, more in asked)
+    )
+    for (entity, *_), rows in zip(asked, answers, strict=True):
+        there |= {str(row[entity.key]).lower(): str(row.get("email") or "") for row in rows}
     for parent, subject in search.parents.items():
         subject.in_marketo = int(parent.id in there)
     for relation in (relation for person in search.persons for relation in person.relations):
@@ -124,19 +135,25 @@ async def _read_by_key(marketo: MarketoClient, persons: list[Person], fields: tu
             person.subject.in_marketo = len(person.records)
 
 
-async def _read_by_email(marketo: MarketoClient, persons: list[Person], fields: tuple[str, ...], query: str) -> None:
-    """Other records with the e-mail: the address that was asked for, else the row's."""
-    key = marketo.key_of(PERSON)
+async def _read_by_email(
+    marketo: MarketoClient, persons: list[Person], fields: tuple[str, ...], query: str
+) -> list[dict[str, Any]] | None:
+    """Records with the e-mail: the address that was asked for, else the row's. None: there is none to ask for."""
     email = query if "@" in query else next((e for p in persons if (e := p.details.get("email"))), "")
     if not email or "," in email:  # a comma cannot be asked for (marketo.md 5.3)
-        return
-    rows = await marketo.read(PERSON, "email", [email], fields, unique=True)
-    for person in persons:
+        return None
+    return await marketo.read(PERSON, "email", [email], fields, unique=True)
+
+
+def _tell_apart(marketo: MarketoClient, persons: list[Person], rows: list[dict[str, Any]] | None) -> None:
+    """Note the others among those with the e-mail."""
+    key = marketo.key_of(PERSON)
+    for person in persons if rows is not None else ():
         own = {row.get("id") for row in person.records}
-        person.same_email = [row for row in rows if row.get("id") not in own]
+        person.same_email = [row for row in rows or () if row.get("id") not in own]
         person.subject.lookalikes = [row["id"] for row in person.same_email if not row.get(key)]
         if not person.subject.id:
-            person.subject.in_marketo = len(rows)
+            person.subject.in_marketo = len(rows or ())
 
 
 async def _read_origins(marketo: MarketoClient, persons: list[Person]) -> None:

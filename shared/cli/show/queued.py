@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...model.entities import PERSON, TABLES
 from ...model.record import timestamp
 from ...sync.circuit_breaker import DATAVERSE
-from ..finding import Finding, attention
+from ..finding import Finding, attention, counted
 from ..remedies import APP_SILENT
 from .facts import Search, Subject, Unseen, Waiting
 
@@ -78,14 +78,14 @@ def perhaps_queued(subject: Subject, around: Search) -> Finding | None:
     hidden = [each for each in unseen_of(subject, around) if each.moves]
     paused = next((each for each in hidden if each.resume), None)
     if paused:
-        text = f"{paused.queue} is paused, and {subject} may be among its {_number(paused)}messages"
+        text = f"{paused.queue} is paused, and {subject} may be among its {_messages(paused)}"
         return attention(text, paused.resume, code="Paused")
-    counted = next((each for each in hidden if each.active is not None), None)
-    if counted is None:
+    known = next((each for each in hidden if each.active is not None), None)
+    if known is None:
         return None
-    text = f"{subject} may be among the {_number(counted)}messages of {counted.queue}: {counted.why}"
+    text = f"{subject} may be among the {_messages(known)} of {known.queue}: {known.why}"
     return attention(text, AGAIN, code="Queued")
 
 
-def _number(unseen: Unseen) -> str:
-    return "" if unseen.active is None else f"{unseen.active + (unseen.scheduled or 0)} "
+def _messages(unseen: Unseen) -> str:
+    return "messages" if unseen.active is None else counted(unseen.active + (unseen.scheduled or 0), "message")

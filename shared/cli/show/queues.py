@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing, suppress
 
 from ...azure.receiver import Message
 from ...config.settings import QueueSettings
 from ...dataverse.notifications import parse
 from ...model.dead_letter import Explanation, first_seen
+from ...model.entities import PERSON
 from ...model.errors import MessageError, NotificationError
 from ...model.ids_and_times import GUID
 from ...model.record import decode
@@ -23,59 +24,104 @@ from .facts import Letter, Search, Subject, Unseen, Waiting
 _ID = re.compile(GUID.encode())
 
 
-async def look(context: Context, search: Search, entities: Collection[str], max_messages: int) -> None:
-    """Fill in the messages about all subjects of a search, in the queues of these entities and the common ones.
+class Looking:
+    """One look at the queues: those that everybody needs are opened at once, and read when it is known for whom.
 
-    What cannot be looked at is noted in `search.unseen`, or in `search.troubles` when Service Bus does not answer.
+    They are read in the order in which a change travels (`stages`), so one on the move is met somewhere. What cannot be
+    looked at is noted in `search.unseen`, or in `search.troubles` when Service Bus does not answer.
     """
-    for stage in stages(context.settings.queues, entities):
-        await asyncio.gather(*(_look(context, search, place, max_messages) for place in stage))
-        if "Service Bus" in search.troubles:
-            return
+
+    def __init__(self, context: Context, search: Search, max_messages: int) -> None:
+        self._context, self._search, self._most = context, search, max_messages
+        self._ready = [asyncio.Event() for _ in range(STAGES)]
+        self._done: list[list[asyncio.Event]] = [[] for _ in range(STAGES)]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Looking:
+        self._open(stages(self._context.settings.queues, {PERSON.name}))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """What has been read need not be waited for: it is closed but for the end of the SDK's own waiting."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def look(self, entities: Collection[str]) -> None:
+        """Fill in the messages about all subjects of the search, in the queues of these entities and the common ones.
+
+        Raises ConfigurationError when the namespace is not set.
+        """
+        self._open(stages_of(self._context.settings.queues, set(entities) - {PERSON.name}))
+        await self._look_at_all()
+
+    async def look_further(self, entities: Collection[str]) -> None:
+        """The same in the queues of these entities alone, when the others have been looked at."""
+        self._open(stages_of(self._context.settings.queues, entities))
+        await self._look_at_all()
+
+    def _open(self, found: Sequence[Sequence[Place]]) -> None:
+        for number, stage in enumerate(found):
+            for place in stage:
+                done = asyncio.Event()
+                self._done[number].append(done)
+                self._tasks.append(asyncio.create_task(self._look(place, self._ready[number], done)))
+
+    async def _look_at_all(self) -> None:
+        for ready, places in zip(self._ready, self._done, strict=True):
+            ready.set()
+            await asyncio.gather(*(done.wait() for done in places))
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    async def _look(self, place: Place, ready: asyncio.Event, done: asyncio.Event) -> None:
+        context, search = self._context, self._search
+        try:
+            async with aclosing(peek(context.bus, place, page=min(PAGE, self._most), ready=ready)) as pages:
+                await self._go_through(place, pages, done)
+        except QueueUnavailable as error:
+            if error.concerns_all:
+                search.troubles["Service Bus"] = error.message
+            else:
+                paused = error.code == "Disabled"
+                search.unseen.append(await _unseen(context, place, error.message, paused=paused))
+        finally:
+            done.set()
+
+    async def _go_through(self, place: Place, pages: AsyncIterator[list[Message]], done: asyncio.Event) -> None:
+        search, queues, seen = self._search, self._context.settings.queues, 0
+        async for page in pages:
+            if page and seen >= self._most:
+                why = f"only its first {seen} messages were looked at (see --max-messages)"
+                search.unseen.append(await _unseen(self._context, place, why))
+                return
+            subjects = search.subjects
+            for message in page:
+                named = {id_.decode() for id_ in _ID.findall(message.body.lower())}
+                for id_ in subjects.keys() & {*named, Explanation.read(message.properties).record_id}:
+                    note(subjects[id_], place, message, queues)
+            seen += len(page)
+            search.looked_at[str(place)] = seen
+            if not page:  # to close the place takes longer than the next one may wait
+                done.set()
 
 
-async def look_further(context: Context, search: Search, entities: Collection[str], max_messages: int) -> None:
-    """The same in the queues of these entities alone."""
-    names = {name: context.settings.queues.of(name) for name in sorted(entities)}
-    places = [Place(queue, session=name) for name, queue in names.items()]
-    places += [Place(queue, dead=True) for queue in names.values()]
-    await asyncio.gather(*(_look(context, search, place, max_messages) for place in places))
+#: Where a change may be, one after the other: not routed yet or given up by the broker, in its queue, a dead letter.
+STAGES = 3
 
 
 def stages(queues: QueueSettings, entities: Collection[str]) -> list[list[Place]]:
-    """Where to look, in the order in which a change travels: so one on the move is met somewhere.
-
-    Opening a queue takes the SDK a second: what nothing leaves is read beside the first.
-    """
-    dead = [Place(queues.of(entity), dead=True) for entity in entities]
-    return [
-        [Place(queues.changes), Place(queues.changes, dead=True), *dead],
-        [Place(queues.of(entity), session=entity) for entity in entities],
-        [Place(queues.dead_letters)],
-    ]
+    """Where to look for what concerns these entities, in the order in which a change travels."""
+    first, second, _ = stages_of(queues, entities)
+    return [[Place(queues.changes), Place(queues.changes, dead=True), *first], second, [Place(queues.dead_letters)]]
 
 
-async def _look(context: Context, search: Search, place: Place, max_messages: int) -> None:
-    subjects, queues, seen = search.subjects, context.settings.queues, 0
-    try:
-        async with aclosing(peek(context.bus, place, page=min(PAGE, max_messages))) as pages:
-            async for page in pages:
-                if seen >= max_messages:
-                    why = f"only its first {seen} messages were looked at (see --max-messages)"
-                    search.unseen.append(await _unseen(context, place, why))
-                    return
-                for message in page:
-                    named = {id_.decode() for id_ in _ID.findall(message.body.lower())}
-                    for id_ in subjects.keys() & {*named, Explanation.read(message.properties).record_id}:
-                        note(subjects[id_], place, message, queues)
-                seen += len(page)
-                search.looked_at[str(place)] = seen
-        search.looked_at[str(place)] = seen
-    except QueueUnavailable as error:
-        if error.concerns_all:
-            search.troubles["Service Bus"] = error.message
-        else:
-            search.unseen.append(await _unseen(context, place, error.message, paused=error.code == "Disabled"))
+def stages_of(queues: QueueSettings, entities: Collection[str]) -> list[list[Place]]:
+    """The same in the queues of these entities alone."""
+    names = sorted(entities)
+    dead = [Place(queues.of(entity), dead=True) for entity in names]
+    return [dead, [Place(queues.of(entity), session=entity) for entity in names], []]
 
 
 async def _unseen(context: Context, place: Place, why: str, *, paused: bool = False) -> Unseen:

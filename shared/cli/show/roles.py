@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from ...config.conditions import Row
@@ -24,14 +25,7 @@ _ENDS = {
 async def look(dynamics: Dynamics, config: SyncConfig, search: Search) -> None:
     """Fill in the persons' roles as Dynamics has them, and what they depend on. Raises as DataverseClient does."""
     persons = search.persons
-    for person in persons:
-        if person.subject.exists:
-            for table in _ENDS.keys() & config.tables.keys():
-                rows = await dynamics.referring(table, _ENDS[table], person.subject.id)
-                rules = await dynamics.rules_for(table, rows)
-                person.roles += roles_of(person.subject.id, table, rows, rules)
-            person.roles += await _as_primary_contact(dynamics, config, person.subject.id)
-            person.roles = list({(role.opportunity, role.role): role for role in person.roles}.values())
+    await asyncio.gather(*(_of_person(dynamics, config, person) for person in persons if person.subject.exists))
     deals = {role.opportunity for person in persons for role in person.roles}
     source = OPPORTUNITY.tables[0]
     found = await dynamics.rows_of(source.name, deals, ("name", *source.rule_columns))
@@ -41,6 +35,20 @@ async def look(dynamics: Dynamics, config: SyncConfig, search: Search) -> None:
         for role in person.roles:
             if role.expected:
                 _depends(search, person, role, rules, found[role.opportunity])
+
+
+async def _of_person(dynamics: Dynamics, config: SyncConfig, person: Person) -> None:
+    *found, own = await asyncio.gather(
+        *(_of_table(dynamics, table, person.subject.id) for table in sorted(_ENDS.keys() & config.tables.keys())),
+        _as_primary_contact(dynamics, config, person.subject.id),
+    )
+    everything = [*person.roles, *(role for roles in found for role in roles), *own]
+    person.roles = list({(role.opportunity, role.role): role for role in everything}.values())
+
+
+async def _of_table(dynamics: Dynamics, table: str, person: str) -> list[Role]:
+    rows = await dynamics.referring(table, _ENDS[table], person)
+    return roles_of(person, table, rows, await dynamics.rules_for(table, rows))
 
 
 def _depends(search: Search, person: Person, role: Role, rules: Rules, row: Row) -> None:

@@ -20,7 +20,7 @@ from ...sync import circuit, circuit_breaker, heartbeat
 from ...sync.left_out_rows import fields_of, kind_of
 from ..finding import age
 from ..status.look import rows_of
-from .facts import Search, Subject, Wait
+from .facts import Person, Search, Subject, Wait
 
 #: How long an operator waits for a storage that does not answer.
 ANSWER_SECONDS = 15.0
@@ -46,25 +46,30 @@ async def look_at_parked(store: ParkedRows, search: Search) -> None:
     """Fill in who waits for whom among the persons and their parents. Raises StorageUnavailableError."""
     async with storage_within(ANSWER_SECONDS):
         sellers = [parent for parent in search.parents if parent.entity == "sales_person"]
-        for person in search.persons:
-            if person.subject.id:
-                person.subject.parked = await _waits(store, person.subject, search.parents)
-                parent = Parent(PERSON.name, person.subject.table, person.subject.id)
-                person.children = len(await anext(store.children(parent), []))  # of a page of 1,000 at most
-        for parent, subject in search.parents.items():
-            if parent.entity == "company":
-                subject.parked = await _waits(store, subject, subject.parents or sellers)
+        await asyncio.gather(
+            *(_look_at_person(store, search, person) for person in search.persons if person.subject.id),
+            *(
+                _look_at_waits(store, subject, subject.parents or sellers)
+                for parent, subject in search.parents.items()
+                if parent.entity == "company"
+            ),
+        )
+
+
+async def _look_at_person(store: ParkedRows, search: Search, person: Person) -> None:
+    parent = Parent(PERSON.name, person.subject.table, person.subject.id)
+    _, children = await asyncio.gather(
+        _look_at_waits(store, person.subject, search.parents), anext(store.children(parent), [])
+    )
+    person.children = len(children)  # of a page of 1,000 at most
 
 
 async def look_at_deals(store: ParkedRows, search: Search, missing: Collection[str]) -> None:
     """The same for these opportunities, and the rows that give their roles. Raises StorageUnavailableError."""
+    deals = [deal for id_ in missing if (deal := search.deals.get(id_))]
+    ties = [tie for tie in search.ties.values() if any(parent.id in missing for parent in tie.parents)]
     async with storage_within(ANSWER_SECONDS):
-        for id_ in missing:
-            if deal := search.deals.get(id_):
-                deal.parked = await _waits(store, deal, deal.parents)
-        for tie in search.ties.values():
-            if any(parent.id in missing for parent in tie.parents):
-                tie.parked = await _waits(store, tie, tie.parents)
+        await asyncio.gather(*(_look_at_waits(store, each, each.parents) for each in (*deals, *ties)))
 
 
 async def look_at_app(state: State, budget: Budget, search: Search, schedule: str) -> None:
@@ -84,9 +89,9 @@ async def look_at_app(state: State, budget: Budget, search: Search, schedule: st
         search.silent = "the app has never run here"
 
 
-async def _waits(store: ParkedRows, subject: Subject, parents: Iterable[Parent]) -> list[Wait]:
-    found = [await store.wait_of(subject, parent) for parent in parents]
-    return [parked for parked in found if parked]
+async def _look_at_waits(store: ParkedRows, subject: Subject, parents: Iterable[Parent]) -> None:
+    found = await asyncio.gather(*(store.wait_of(subject, parent) for parent in parents))
+    subject.parked = [parked for parked in found if parked]
 
 
 async def look_at_left_out(state: State, search: Search) -> None:

@@ -1,14 +1,18 @@
 """What a message says about a record: on its way, dead, or about somebody else."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from shared.azure.receiver import Message
 from shared.cli.peek import Place
-from shared.cli.show.facts import Subject
-from shared.cli.show.queues import note, stages
+from shared.cli.show import queues as module
+from shared.cli.show.facts import Person, Search, Subject
+from shared.cli.show.queues import Looking, note, stages
 from shared.model.record import Record, encode
 from tests.support.queues import QUEUES
 from tests.support.values import NOON
@@ -91,3 +95,51 @@ def test_places_are_looked_into_in_the_order_in_which_a_change_travels() -> None
         ["companies", "persons"],
         ["dead-letters"],
     ]
+
+
+class Broker:
+    """Places as `peek` reads them. `opened` and `read` are those that were, in order; none of them is ever closed."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.read: list[str] = []
+        self.messages: dict[str, Message] = {}
+        self.closed = asyncio.Event()
+
+    async def peek(self, _: Any, place: Place, *, page: int, ready: asyncio.Event) -> AsyncIterator[list[Message]]:
+        assert page
+        self.opened.append(str(place))
+        await ready.wait()
+        await asyncio.sleep(0)
+        self.read.append(str(place))
+        if message := self.messages.get(str(place)):
+            yield [message]
+        yield []
+        await self.closed.wait()
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    broker = Broker()
+    monkeypatch.setattr(module, "peek", broker.peek)
+    return broker
+
+
+async def test_places_are_opened_while_nobody_knows_who_it_is_and_read_in_order(broker: Broker) -> None:
+    context: Any = SimpleNamespace(settings=SimpleNamespace(queues=QUEUES), bus=None)
+    search = Search()
+    broker.messages["persons"] = Message(7, records(ID), NOON)
+    async with asyncio.timeout(10), Looking(context, search, 5000) as looking:
+        await asyncio.sleep(0)
+        assert set(broker.opened) == {str(place) for stage in stages(QUEUES, {"person"}) for place in stage}
+        assert broker.read == []
+        search.persons = [Person(Subject("contact", ID))]  # known only now
+        await looking.look({"person", "company"})
+        order = {name: place for place, name in enumerate(broker.read)}
+        assert order["changes"] < order["persons"] < order["dead-letters"]
+        assert order["companies/$deadletterqueue"] < order["companies"] < order["dead-letters"]
+        assert [waiting.queue for waiting in search.persons[0].subject.waiting] == ["persons"]
+        assert search.looked_at["persons"] == 1
+        assert search.looked_at["dead-letters"] == 0
+        await looking.look_further({"opportunity"})
+        assert broker.read[len(order) :] == ["deals/$deadletterqueue", "deals"]
