@@ -306,7 +306,6 @@ def install_venv() -> None:
     what = "Python packages (a minute or two: python-qpid-proton is compiled)"
     pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--no-input"]
     install(what, [*pip, "-r", DEV_LOCK])
-    write_command()
     version = ".".join(str(part) for part in present)
     write_stamp(VENV, python=version, root=str(ROOT), fingerprint=fingerprint(DEV_LOCK))
 
@@ -315,11 +314,13 @@ def write_command() -> None:
     """Put `msisync` into .venv, over the code of this checkout: what pip would install is another package's name."""
     # sys.argv is as of any program: first how it was called, which its texts repeat.
     code = (
-        f"import sys; sys.path[0] = {str(ROOT)!r}; del sys.argv[0]; from shared.cli.main import main; sys.exit(main())"
+        f"import sys; sys.path[0] = {str(ROOT)!r}; del sys.argv[0]; from shared.cli.start import main; sys.exit(main())"
     )
     command = VENV / "bin" / "msisync"
-    command.write_text(f'#!/bin/sh\nexec {shlex.quote(str(PYTHON))} -c {shlex.quote(code)} "$0" "$@"\n')
-    command.chmod(0o755)
+    text = f'#!/bin/sh\nexec {shlex.quote(str(PYTHON))} -c {shlex.quote(code)} "$0" "$@"\n'
+    if not command.exists() or command.read_text() != text:  # another version wrote it
+        command.write_text(text)
+        command.chmod(0o755)
 
 
 def node_is_usable() -> bool:
@@ -367,6 +368,7 @@ def set_up() -> None:
                 say("Setting up, once:")
             install_venv()
             install_azurite()
+    write_command()
     version = venv_version()
     if version[:2] != DEPLOYED:
         shown = ".".join(str(part) for part in version)

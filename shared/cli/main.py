@@ -35,7 +35,7 @@ from .dead_letters import command as dead_letters
 from .doctor import command as doctor
 from .fields import command as fields
 from .initial_sync.commands import COMMANDS as INITIAL_SYNC
-from .invocation import NAME, started, this_program, use
+from .invocation import NAME, as_typed, started, this_program, use
 from .output import Console, as_json, nobody_reads, take_any_text
 from .parsing import Parser, UsageError
 from .progress import so_far
@@ -240,7 +240,7 @@ def _show_usage(error: UsageError, *, in_json: bool) -> int:
     if in_json:
         print(as_json({"error": {"code": "Usage", "message": error.message}}))  # noqa: T201
     else:
-        sys.stderr.write(f"{error.usage}{error.message}\n")
+        sys.stderr.write(f"{error.usage}{error.command}: {as_typed(error.message)}\n")
     return int(Exit.USAGE)
 
 

@@ -18,12 +18,13 @@ _MANY = 12
 class UsageError(SystemExit):
     """The command line is wrong. Ends the process with that exit code, unless somebody shows it first.
 
-    `usage` says how the command is written.
+    `usage` says how the command is written, `command` which one it is.
     """
 
-    def __init__(self, usage: str, message: str) -> None:
+    def __init__(self, usage: str, command: str, message: str) -> None:
         super().__init__(int(Exit.USAGE))
         self.usage = usage
+        self.command = command
         self.message = message
 
 
@@ -56,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
-        raise UsageError(self.format_usage(), f"{self.prog}: {plain(message)}")
+        raise UsageError(self.format_usage(), self.prog, plain(message))
 
     def format_help(self) -> str:
         """The help; below the usage, the commands that it names are as they were started."""

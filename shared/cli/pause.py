@@ -125,4 +125,4 @@ PAUSE = Command(
     "pause", "stop the sync of one entity or of all, while changes keep queueing", _MORE_PAUSE,
     partial(run, status=PAUSED), _ARGUMENTS,
 )  # fmt: skip
-RESUME = Command("resume", "go on after msisync pause", _MORE_RESUME, partial(run, status=ACTIVE), _ARGUMENTS)
+RESUME = Command("resume", "go on after a pause", _MORE_RESUME, partial(run, status=ACTIVE), _ARGUMENTS)

@@ -197,7 +197,7 @@ def test_the_command_runs_the_code_of_the_checkout(tmp_path: Path, monkeypatch: 
     root, elsewhere = tmp_path / "a 'clone' of \"it\"", tmp_path / "elsewhere"
     (root / ".venv/bin").mkdir(parents=True)
     (root / "shared/cli").mkdir(parents=True)
-    (root / "shared/cli/main.py").write_text("import sys\n\ndef main(): print(*sys.argv[1:])\n")
+    (root / "shared/cli/start.py").write_text("import sys\n\ndef main(): print(*sys.argv[1:])\n")
     (elsewhere / "shared").mkdir(parents=True)  # not ours
     (elsewhere / "shared/__init__.py").touch()
     (root / ".venv/bin/python").symlink_to(sys.executable)

@@ -123,7 +123,7 @@ def test_programs_are_told_of_a_wrong_command_line_in_json(
     said = capsys.readouterr()
     error = json.loads(said.out)["error"]
     assert error["code"] == "Usage"
-    assert error["message"].endswith(WRONG.get(words, "msisync: a command is missing"))
+    assert WRONG.get(words, "a command is missing").endswith(error["message"])
     assert said.err == ""
 
 
@@ -135,7 +135,7 @@ def test_what_a_command_itself_refuses_is_wrong_usage_too(msisync: Msisync, caps
     assert msisync("look", "--json", does=refuse) == Exit.USAGE
     assert json.loads(capsys.readouterr().out)["error"] == {
         "code": "Usage",
-        "message": "msisync look: give ids, or --query",
+        "message": "give ids, or --query",
     }
 
 
