@@ -1,4 +1,5 @@
-// Storage: the host's own blobs, the deployed package, and the two tables of the app. No account key works.
+// Storage: the host's own blobs, the deployed package, and the two tables of the app, which makes those of its history
+// itself, one a day. No account key works.
 
 param location string
 param tags object

@@ -24,6 +24,7 @@ from local.bench.chaos import chaos_figures, run_chaos
 from local.bench.doctor import doctor_figures, run_doctor
 from local.bench.engine import run_engine
 from local.bench.figures import Figure, all_met, table
+from local.bench.history import history_figures, run_history
 from local.bench.initial_sync import initial_sync_figures, run_initial_sync
 from local.bench.lone import run_lone
 from local.bench.population import LEAST_RECORDS, ORDERS
@@ -48,6 +49,7 @@ SECTIONS = (
     "write-back",
     "reconcile",
     "initial-sync",
+    "history",
     "chaos",
 )
 #: Fields of one's own in a large sync.toml.
@@ -97,6 +99,7 @@ class Bench:
             "write-back": self.write_back,
             "reconcile": self.reconcile,
             "initial-sync": self.initial_sync,
+            "history": self.history,
             "chaos": self.chaos,
         }
         for section in SECTIONS:
@@ -216,6 +219,12 @@ class Bench:
         run = await run_initial_sync(persons=self.persons)
         self.figures += initial_sync_figures(run)
         self.details["initial-sync"] = asdict(run)
+
+    async def history(self) -> None:
+        """What the history costs, beside what is written anyway."""
+        run = await run_history(self.directory / "history", report=self.progress("history"))
+        self.figures += history_figures(run)
+        self.details["history"] = asdict(run)
 
     async def chaos(self) -> None:
         """Minutes of edits, kills and faults; then both systems are compared."""

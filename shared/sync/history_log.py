@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 #: Lines that wait in memory at most: some megabytes. Of more of them, the oldest are lost.
 MOST_LINES = 5_000
 #: Lines that are written at a time, and seconds that this may take.
-AT_ONCE = 1_000
-PATIENCE_SECONDS = 5.0
+AT_ONCE = 500
+PATIENCE_SECONDS = 15.0
 #: After a failure nothing is tried for so long.
 AGAIN_SECONDS = 60.0
 #: Seconds that dropping old days may take, and that a command waits for its own lines.
@@ -102,6 +102,11 @@ class History:
         """Have it written that this happened to these rows (table, id) just now; `by`: an operator."""
         now, steps = self._now(), [Step(what, facts)]
         self.add(Line(table, id_, now, steps, by=by, request_id=request_id) for table, id_ in rows)
+
+    @property
+    def waiting(self) -> int:
+        """Lines that are not written yet."""
+        return len(self._waiting)
 
     async def written(self) -> None:
         """Wait until what was added is written, some seconds at most: for commands that add many lines."""
