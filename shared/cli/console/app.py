@@ -20,7 +20,7 @@ from ...telemetry.redaction import described
 from ..context import Context
 from ..status.facts import Status
 from ..status.look import look
-from . import health, job_page, mapping, overview, records
+from . import health, job_page, mapping, overview, records, runs
 from .jobs import Jobs
 from .latest import Latest, Looks
 from .letters import page as letters
@@ -32,7 +32,15 @@ from .templating import FOLDER, environment
 log = logging.getLogger(__name__)
 
 #: The navigation, in its order.
-PAGES: tuple[Page, ...] = (overview.PAGE, records.PAGE, letters.PAGE, parked.PAGE, health.PAGE, mapping.PAGE)
+PAGES: tuple[Page, ...] = (
+    overview.PAGE,
+    records.PAGE,
+    letters.PAGE,
+    parked.PAGE,
+    runs.PAGE,
+    health.PAGE,
+    mapping.PAGE,
+)
 #: The field of a form that holds the title of the plan that its sender has agreed to.
 AGREED = "agreed"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -76,7 +76,7 @@ async def show(visit: Visit) -> View:
     latest = visit.looks.of("health", Examination(visit.context), fresh=FRESH_SECONDS)
     kept = cast(Examination, latest.look)
     if kept.began and visit.word("after") == timestamp(kept.began) and not latest.is_looking:
-        latest.forget()
+        latest.outdate()
     await latest.now()
     began = timestamp(kept.began) if kept.began else ""
     return View("health.html", {"it": kept, "is_looking": latest.is_looking, "began": began})

@@ -63,10 +63,6 @@ class Latest(Generic[T]):
         """Whether a look is under way."""
         return self._looking is not None and not self._looking.done()
 
-    def forget(self) -> None:
-        """Look again when somebody asks, however new it is."""
-        self._at = float("-inf")
-
     async def _look(self) -> None:
         began = self.clock()
         try:
@@ -98,6 +94,11 @@ class Looks:
         for old in list(self._known)[: -self.kept]:
             del self._known[old]
         return found
+
+    def outdate(self, key: Hashable) -> None:
+        """Have this looked for again."""
+        if key in self._known:
+            self._known[key].outdate()
 
     async def close(self) -> None:
         """End the looks that nobody waits for any more."""

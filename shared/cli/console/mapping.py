@@ -27,7 +27,7 @@ async def show(visit: Visit) -> View:
     entity = TABLES[table][0].name
     latest = visit.looks.of("mapping", partial(_load, visit.context, tables), fresh=FRESH_SECONDS)
     if visit.word("again"):
-        latest.forget()
+        latest.outdate()
     schemas = await latest.now()
     values: dict[str, Any] = {
         "tables": tables,

@@ -60,6 +60,13 @@ class TableFacts:
         """Rows that are not done, those that were not read yet included."""
         return max(self.unfinished, (self.total or 0) - self.done)
 
+    @property
+    def numbers(self) -> dict[str, int]:
+        """What has become of its rows: `in_marketo`, `left_out`, `failed`, `parked`."""
+        left_out, failed = (self.by_reason(state).total() for state in (page.SKIPPED, page.FAILED))
+        there = sum(self.states[state] for state in page.IN_MARKETO)
+        return {"in_marketo": there, "left_out": left_out, "failed": failed, "parked": self.states[page.PARKED]}
+
     def by_reason(self, state: str) -> Counter[str]:
         """The reasons of records that were left out, or the codes of those that failed."""
         return Counter({key.partition(":")[2]: n for key, n in self.states.items() if key.partition(":")[0] == state})

@@ -14,6 +14,7 @@ from rich.table import Table
 from ...config.settings import MarketoSettings
 from ...model.errors import MsiSyncError
 from ...sync.preview import Fate
+from ...sync.runs.model import Scope
 from ..command import Command, Exit, Result, option, options, positive_number
 from ..context import Context
 from ..doctor.command import CHECKS
@@ -49,7 +50,7 @@ START = ("initial-sync", "start")
 #: How numbers that follow from a sample are marked.
 _ABOUT = "~"
 #: The columns of the table for persons, and the fates that each counts.
-_COLUMNS: dict[str, frozenset[Fate]] = {
+COLUMNS: dict[str, frozenset[Fate]] = {
     "created": frozenset({Fate.CREATED, Fate.CREATED_WITHOUT_EMAIL}),
     "adopted": frozenset({Fate.ADOPTED, Fate.CONTINUED}),
     "updated": frozenset({Fate.UPDATED}),
@@ -131,7 +132,7 @@ class Plan:
         """For people."""
         if self.tables:
             console.print(_table(self.tables))
-            for line in self._lines():
+            for line in self.lines():
                 say(console, line)
         if self.unread:
             say(console, f"The rows could not be read: {self.unread}", "red")
@@ -142,7 +143,8 @@ class Plan:
         for table in self.tables:
             _show_ambiguous(console, table)
 
-    def _lines(self) -> list[str]:
+    def lines(self) -> list[str]:
+        """Calls and time, for people."""
         least, most = self.calls
         share = f"{max(most / self.marketo.daily_calls, 0.001):.1%} of a day's {self.marketo.daily_calls:,}"
         took = f"{_duration(self.ends - self.at)} at RUN_DAILY_SHARE={self.marketo.run_share:g}"
@@ -181,11 +183,15 @@ def following(plan: Plan) -> str:
 
 async def make(context: Context, given: Namespace, progress: Console) -> Plan:
     """The plan of what the command line means. Raises as `run` does."""
-    tables = tables_in(context, given)
-    query = query_of(scope_of(tables, given))
+    scope = scope_of(tables_in(context, given), given)
+    return await plan_of(context, scope, progress, sample=None if given.whole else given.sample)
+
+
+async def plan_of(context: Context, scope: Scope, progress: Console, *, sample: int | None) -> Plan:
+    """The plan of a run over these rows. `sample`: of so many persons of a table Marketo is asked; None: of all."""
     checks = await _examined(context, progress)
     try:
-        found = await look(context, tables, query, progress, sample=None if given.whole else given.sample)
+        found = await look(context, scope.tables, query_of(scope), progress, sample=sample)
         unread = ""
     except MsiSyncError as error:  # what the checks have found most likely says why
         found, unread = [], f"{error.code}: {error.message}"
@@ -215,14 +221,18 @@ def _table_json(table: TablePlan) -> dict[str, Any]:
 def _table(tables: Sequence[TablePlan]) -> Table:
     shown = Table(box=None, pad_edge=False)
     shown.add_column("", no_wrap=True)
-    for name in ("rows", "kept", *_COLUMNS):
+    for name in ("rows", "kept", *COLUMNS):
         shown.add_column(name, justify="right", no_wrap=True)
     for table in tables:
-        about = _ABOUT if table.is_sampled else ""
-        counts = [sum(table.fates.get(fate, 0) for fate in fates) for fates in _COLUMNS.values()]
-        cells = [f"{about}{count:,}" if count else "-" for count in counts] if table.asked else []
-        shown.add_row(table.table, f"{table.rows:,}", f"{table.kept:,}", *cells)
+        shown.add_row(table.table, f"{table.rows:,}", f"{table.kept:,}", *cells(table))
     return shown
+
+
+def cells(table: TablePlan) -> list[str]:
+    """What would become of the persons of a table, by COLUMNS; empty of other tables."""
+    about = _ABOUT if table.is_sampled else ""
+    counts = [sum(table.fates.get(fate, 0) for fate in fates) for fates in COLUMNS.values()]
+    return [f"{about}{count:,}" if count else "-" for count in counts] if table.asked else []
 
 
 def _show_ambiguous(console: Console, table: TablePlan) -> None:

@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from ...sync.runs import page
 from ...sync.runs.model import Run
-from ...sync.runs.store import NotThere
+from ...sync.runs.store import NotThere, Runs
 from ..command import Command, Exit, Result, option, options
 from ..context import Context
 from ..dead_letters.archive import writing
@@ -38,12 +39,40 @@ Next: msisync dead-letters replay, after the cause is gone; msisync initial-sync
 _COLUMNS = ("table", "id", "state", "reason", "message")
 
 
+@dataclass(slots=True)
+class Reasons:
+    """Why rows of a run are not in Marketo: how many, and one of them, by (table, state, reason)."""
+
+    counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    examples: dict[tuple[str, str, str], NotThere] = field(default_factory=dict)
+
+    def add(self, each: NotThere) -> None:
+        """Count a row."""
+        state, _, reason = each.state.partition(":")
+        kind = (each.table, state, reason)
+        self.counts[kind] += 1
+        self.examples.setdefault(kind, each)
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether rows have failed, or are not done yet."""
+        return any(state != page.SKIPPED for _, state, _ in self.counts)
+
+
+async def reasons_of(runs: Runs, run_id: str) -> Reasons:
+    """The reasons of a run. Reads all of its pages: a request for each thousand of them or fewer."""
+    found = Reasons()
+    async for part in runs.not_in_marketo(run_id):
+        for each in part:
+            found.add(each)
+    return found
+
+
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Report. Raises MsiSyncError when there is no run, storage does not answer, or the file cannot be written."""
     runs = runs_of(context)
     found = await needed(runs, given)
-    counts: Counter[tuple[str, str, str]] = Counter()
-    examples: dict[tuple[str, str, str], NotThere] = {}
+    reasons = Reasons()
     rows: list[dict[str, str]] = []
     with writing(given.csv) if given.csv else nullcontext() as file, progress.status("Reading the run"):
         lines = csv.DictWriter(file, _COLUMNS, lineterminator="\n") if file else None
@@ -52,14 +81,12 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
         async for part in runs.not_in_marketo(found.id):
             for each in part:
                 row = _row(each)
-                kind = (row["table"], row["state"], row["reason"])
-                counts[kind] += 1
-                examples.setdefault(kind, each)
+                reasons.add(each)
                 if lines:
                     lines.writerow(row)
                 elif given.json:
                     rows.append(row)
-    is_lacking = any(state != page.SKIPPED for _, state, _ in counts)
+    counts = reasons.counts
     data: dict[str, Any] = {
         "run": found.id,
         "state": found.state,
@@ -67,8 +94,8 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
         "reasons": [{"table": t, "state": s, "reason": r, "rows": n} for (t, s, r), n in counts.most_common()],
         **({"file": str(given.csv)} if given.csv else {"rows": rows}),
     }
-    exit_ = Exit.ATTENTION if is_lacking else Exit.OK
-    return Result(exit_, data, lambda console: _show(console, found, counts, examples, given.csv))
+    exit_ = Exit.ATTENTION if reasons.is_lacking else Exit.OK
+    return Result(exit_, data, lambda console: _show(console, found, counts, reasons.examples, given.csv))
 
 
 def _row(each: NotThere) -> dict[str, str]:

@@ -14,6 +14,7 @@ from ...sync.runs.model import Run, RunKind, Scope, new_run
 from ..command import Command, Exit, Result, option, options
 from ..context import Context, not_told, renew
 from ..invocation import again
+from ..operator import operator
 from ..output import say
 from ..preview import about
 from ..runs import runs_of
@@ -50,12 +51,16 @@ async def begun(
     context: Context, kind: RunKind, scope: Scope, expected: Mapping[str, int], *, plan: Plan | None = None
 ) -> Result:
     """Store a new run, which the app takes up. Raises RunRefusedError while another has one of its tables."""
-    now = datetime.now(UTC)
-    new = new_run(kind, scope, now, unique=uuid4().hex, started_by="an operator", expected=expected)
-    await runs_of(context).create(new)
-    why_not = await renew(context, "rows", "schema")
+    new, why_not = await create(context, kind, scope, expected)
     data: dict[str, Any] = {"started": new.id, "announced": not why_not, **({"plan": plan.as_json()} if plan else {})}
     return Result(Exit.OK, data, lambda console: _show(console, new, plan, why_not))
+
+
+async def create(context: Context, kind: RunKind, scope: Scope, expected: Mapping[str, int]) -> tuple[Run, str]:
+    """Store a new run. Gives it, and why the app could not be told to read anew. Raises as `begun` does."""
+    new = new_run(kind, scope, datetime.now(UTC), unique=uuid4().hex, started_by=operator(), expected=expected)
+    await runs_of(context).create(new)
+    return new, await renew(context, "rows", "schema")
 
 
 async def _counted(context: Context, tables: Sequence[str], scope: Scope) -> dict[str, int]:

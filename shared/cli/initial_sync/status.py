@@ -64,12 +64,13 @@ async def look(context: Context, run_id: str) -> RunFacts:
 
 def frame(facts: RunFacts) -> RenderableType:
     """Everything, for a console of any width."""
-    lines = [escape(line) for line in _lines(facts)]
+    lines = [escape(line) for line in lines_of(facts)]
     remedies = [f"[{each.severity.colour}]{escape(each.text)}[/]: {escape(each.remedy)}" for each in facts.findings]
     return Group(f"[bold]{escape(title(facts.run, facts.at))}[/]", _table(facts), *lines, *remedies)
 
 
-def _lines(facts: RunFacts) -> Iterator[str]:
+def lines_of(facts: RunFacts) -> Iterator[str]:
+    """How it goes, for people: what it waits for, its rate and expected end, why rows were left out or failed."""
     found = facts.run
     if found.state is RunState.CANCELLED:
         yield f"cancelled {found.reason}"
@@ -102,9 +103,7 @@ def _table(facts: RunFacts) -> Table:
 
 
 def _cells(table: TableFacts) -> list[RenderableType]:
-    there = sum(table.states[state] for state in page.IN_MARKETO)
-    left_out, broken = (table.by_reason(state).total() for state in (page.SKIPPED, page.FAILED))
-    counts = [there, left_out, broken, table.states[page.PARKED]]
+    counts = list(table.numbers.values())
     bar = ProgressBar(total=max(table.total or 0, 1), completed=_filled(table))
     total = "?" if table.total is None else f"{table.total:,}"
     return [table.table, bar, f"{table.done:,}", total, *(f"{count:,}" if count else "-" for count in counts)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from ...sync.runs.model import Run
 from ...sync.runs.store import Runs
 from ..command import Command, Exit, Result
 from ..context import Context
+from ..operator import operator
 from ..output import say
 from ..runs import RUN, needed, runs_of
 
@@ -33,15 +35,21 @@ is synced all the same. A new run begins at the start: rows that Marketo has are
 Exit codes: 0 cancelled; 2 there is no such run, it is over, or storage does not answer.
 Next: msisync initial-sync report; msisync initial-sync start"""
 
-_Change = Callable[[Runs, Run], Awaitable[Run]]
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """One change of a run: what it does, and what is said when it is done."""
+
+    change: Callable[[Runs, Run], Awaitable[Run]]
+    done: str
 
 
-async def run(context: Context, given: Namespace, _: Console, *, change: _Change, done: str) -> Result:
+async def run(context: Context, given: Namespace, _: Console, *, steer: Steer) -> Result:
     """Change the run. Raises MsiSyncError when there is none that can be changed so, or storage does not answer."""
     runs = runs_of(context)
-    changed = await change(runs, await needed(runs, given))
+    changed = await steer.change(runs, await needed(runs, given))
     data = {"run": changed.id, "kind": changed.kind, "state": changed.state}
-    return Result(Exit.OK, data, lambda console: say(console, f"{changed.kind} {changed.id}: {done}", "green"))
+    return Result(Exit.OK, data, lambda console: say(console, f"{changed.kind} {changed.id}: {steer.done}", "green"))
 
 
 async def _pause(runs: Runs, found: Run) -> Run:
@@ -53,21 +61,27 @@ async def _resume(runs: Runs, found: Run) -> Run:
 
 
 async def _cancel(runs: Runs, found: Run) -> Run:
-    return await runs.cancel(found.id, "by an operator")
+    return await runs.cancel(found.id, f"by {operator()}")
+
+
+STEERS = {
+    "pause": Steer(_pause, "paused. To go on: msisync initial-sync resume"),
+    "resume": Steer(_resume, "goes on within a minute. To see it: msisync initial-sync status --watch"),
+    "cancel": Steer(_cancel, "cancelled. What it has done: msisync initial-sync report"),
+}
 
 
 COMMANDS = (
     Command(
         "initial-sync pause", "have a run send nothing more for the time being", _PAUSE,
-        partial(run, change=_pause, done="paused. To go on: msisync initial-sync resume"), RUN,
+        partial(run, steer=STEERS["pause"]), RUN,
     ),
     Command(
         "initial-sync resume", "have a paused run go on", _RESUME,
-        partial(run, change=_resume, done="goes on within a minute. To see it: msisync initial-sync status --watch"),
-        RUN,
+        partial(run, steer=STEERS["resume"]), RUN,
     ),
     Command(
         "initial-sync cancel", "end a run early", _CANCEL,
-        partial(run, change=_cancel, done="cancelled. What it has done: msisync initial-sync report"), RUN,
+        partial(run, steer=STEERS["cancel"]), RUN,
     ),
 )  # fmt: skip

@@ -1,0 +1,201 @@
+"""Long runs: what one would do, its start, how far it is, and its report; as `msisync initial-sync` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from ...model.errors import MsiSyncError
+from ...model.ids_and_times import moment
+from ...sync.runs.model import Run, RunKind, Scope, in_order
+from ..command import Exit
+from ..context import Context, not_told
+from ..finding import Finding, Severity, attention, ok
+from ..initial_sync import start, status
+from ..initial_sync.look import SAMPLE
+from ..initial_sync.plan import COLUMNS, Plan, cells, plan_of
+from ..initial_sync.report import reasons_of
+from ..initial_sync.steer import STEERS
+from ..output import Console
+from ..progress import so_far
+from ..runs import runs_of, title
+from . import page
+from .charts import share
+from .jobs import Job
+from .page import Action, Lead, Page, View, Visit, leads
+
+PATH = "/runs"
+#: Seconds in which a run, its report and a plan are not looked for again: a plan reads all rows of the tables.
+RUN_SECONDS, REPORT_SECONDS, PLAN_SECONDS = 3.0, 60.0, 900.0
+#: Runs that are listed.
+LISTED = 20
+#: The fields of the form that says which rows are meant, beside its tables.
+_FIELDS = ("query", "created_since", "changed_since", "whole")
+
+
+@dataclass
+class Planning:
+    """Makes a plan; `progress` has what has been done so far."""
+
+    context: Context
+    scope: Scope
+    sample: int | None
+    progress: Console = field(default_factory=lambda: Console(quiet=True))
+
+    async def __call__(self) -> Plan:
+        """Read both systems."""
+        self.progress = Console(quiet=True)
+        return await plan_of(self.context, self.scope, self.progress, sample=self.sample)
+
+    @property
+    def so_far(self) -> list[str]:
+        """How far it is, one line for each table."""
+        return [str(steps) for steps in so_far(self.progress) if steps.count]
+
+
+async def show(visit: Visit) -> View:
+    """The runs, one of them in full, and what another one would do. Raises StorageUnavailableError."""
+    runs = (await runs_of(visit.context).all())[:LISTED]
+    values: dict[str, Any] = {
+        "runs": [(run, title(run, datetime.now(run.started_at.tzinfo))) for run in runs],
+        **await _one(visit, runs),
+        **await _planned(visit),
+        "steers": STEER_PATHS,
+        "share": share,
+        "tables": in_order(list(visit.context.config.tables)),
+    }
+    return View("runs.html", values)
+
+
+async def _one(visit: Visit, runs: Sequence[Run]) -> dict[str, Any]:
+    """The run that is named, else the one that goes on, else the newest."""
+    named = visit.word("run")
+    going_on = [run for run in runs if not run.is_over]
+    run = next((run for run in (runs if named else going_on or runs) if not named or run.id == named), None)
+    if run is None:
+        return {"facts": None, "lines": [], "reasons": None, "wants_report": False}
+    look = partial(status.look, visit.context, run.id)
+    facts = await visit.looks.of(("run", run.id), look, fresh=RUN_SECONDS).now()
+    wants = visit.word("report") == "1"
+    read = partial(reasons_of, runs_of(visit.context), run.id)
+    reasons = await visit.looks.of(("report", run.id), read, fresh=REPORT_SECONDS).now() if wants else None
+    lines = list(status.lines_of(facts)) if facts else []
+    return {"facts": facts, "run_title": title(run, facts.at) if facts else "", "lines": lines,
+            "reasons": reasons, "wants_report": wants}  # fmt: skip
+
+
+async def _planned(visit: Visit) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "asked": {name: visit.word(name) for name in _FIELDS},
+        "only": _only(visit),
+        "wants_plan": visit.word("plan") == "1",
+        "wrong": "",
+        "plan": None,
+        "plan_so_far": [],
+        "plan_columns": list(COLUMNS),
+        "cells": cells,
+        "start_address": "",
+    }
+    if not values["wants_plan"]:
+        return values
+    try:
+        latest = _planning(visit)
+    except MsiSyncError as error:
+        return values | {"wrong": error.message, "wants_plan": False}
+    plan = await latest.now()
+    address = f"{START.path}?{urlencode(_kept(visit))}"
+    return values | {"plan": plan, "plan_so_far": cast(Planning, latest.look).so_far, "start_address": address}
+
+
+def _only(visit: Visit) -> list[str]:
+    """The tables that are ticked, of those that sync.toml maps."""
+    asked = visit.asked.getlist("only")
+    return [name for name in in_order(list(visit.context.config.tables)) if name in asked]
+
+
+def _kept(visit: Visit) -> list[tuple[str, str]]:
+    """What was asked, for the next page."""
+    return [*(("only", name) for name in _only(visit)), *((name, visit.word(name)) for name in _FIELDS)]
+
+
+def _scope(visit: Visit) -> Scope:
+    """The rows that are meant. Raises MsiSyncError for what cannot be meant."""
+    tables = _only(visit) or in_order(list(visit.context.config.tables))
+    query = visit.word("query")
+    if query and len(tables) != 1:
+        raise MsiSyncError("RunRefused", "a filter needs one table: tick that one alone")
+    return Scope(tuple(tables), query, (_since(visit, "created_since"), None), (_since(visit, "changed_since"), None))
+
+
+def _since(visit: Visit, name: str) -> datetime | None:
+    text = visit.word(name)
+    found = moment(text) if text else None
+    if text and not found:
+        raise MsiSyncError("RunRefused", f"{text!r} is not a day or time such as 2026-01-31 or 2026-01-31T12:00Z")
+    return found
+
+
+def _planning(visit: Visit) -> Any:
+    """The plan of what is meant, as a look that may take minutes. Raises MsiSyncError for what cannot be meant."""
+    scope, sample = _scope(visit), None if visit.word("whole") else SAMPLE
+    return visit.looks.of(("plan", scope, sample), Planning(visit.context, scope, sample), fresh=PLAN_SECONDS)
+
+
+async def _plan_start(visit: Visit) -> page.Plan:
+    plan: Plan | None = _planning(visit).known
+    back = f"{PATH}?{urlencode([*_kept(visit), ('plan', '1')])}"
+    if plan is None:
+        return page.Plan("Start an initial sync", nothing="Make its plan first.", back=back)
+    is_green = plan.exit is Exit.OK
+    anyway = "" if is_green else ", although its plan is not green"
+    what = f"Start the initial sync of {plan.records:,} records{anyway}"
+    return page.Plan(what, plan.lines(), _kept(visit), is_grave=not is_green, back=back)
+
+
+async def _start(visit: Visit, _: Job) -> Finding:
+    plan: Plan = _planning(visit).known
+    expected = {each.table: each.rows for each in plan.tables}
+    run, why_not = await start.create(visit.context, RunKind.INITIAL_SYNC, _scope(visit), expected)
+    text = f"{run.kind} {run.id} is started: the app takes it up within a minute, and needs nobody."
+    return attention(f"{text} {not_told(why_not)}", "") if why_not else ok(text)
+
+
+async def _plan_steer(visit: Visit, *, word: str) -> page.Plan:
+    run = await runs_of(visit.context).read(visit.word("run"))
+    if run is None:
+        return page.Plan(f"{word.capitalize()} a run", nothing="The address names no run.")
+    back = f"{PATH}?{urlencode({'run': run.id})}"
+    name = f"{word.capitalize()} {run.kind} {run.id}"
+    if run.is_over:
+        return page.Plan(name, nothing=f"It is {run.state} already.", back=back)
+    details = {
+        "pause": ["Nothing more is sent until it is resumed. What is in the queues already is synced all the same."],
+        "resume": ["It goes on where it was, within a minute."],
+        "cancel": ["Nothing more is sent, and it cannot be resumed. What it has synced stays in Marketo."],
+    }[word]
+    return page.Plan(name, details, [("run", run.id)], is_grave=word == "cancel", back=back)
+
+
+async def _steer(visit: Visit, _: Job, *, word: str) -> Finding:
+    runs = runs_of(visit.context)
+    run = await runs.read(visit.word("run"))
+    if run is None:
+        raise MsiSyncError("NoSuchRun", f"no run has the id {visit.word('run')}")
+    changed = await STEERS[word].change(runs, run)
+    visit.looks.outdate(("run", run.id))
+    return Finding(Severity.OK, f"{changed.kind} {changed.id}: {STEERS[word].done}")
+
+
+START = Action("/runs/start", PATH, _plan_start, _start)
+STEER_ACTIONS = {
+    word: Action(f"{PATH}/{word}", PATH, partial(_plan_steer, word=word), partial(_steer, word=word)) for word in STEERS
+}
+STEER_PATHS = {word: action.path for word, action in STEER_ACTIONS.items()}
+PAGE = Page(
+    PATH, "Runs", show, (START, *STEER_ACTIONS.values()), badge=lambda known: len(known.runs),
+    lead=leads(Lead(PATH, "Runs"), "msisync initial-sync"),
+)  # fmt: skip
