@@ -21,6 +21,7 @@ from emulators.processes import ChildError
 from local.bench import BenchError, day, machine, report
 from local.bench.burst import Burst, Report, run_burst
 from local.bench.chaos import chaos_figures, run_chaos
+from local.bench.console import console_figures, run_console
 from local.bench.doctor import doctor_figures, run_doctor
 from local.bench.engine import run_engine
 from local.bench.figures import Figure, all_met, table
@@ -44,6 +45,7 @@ SECTIONS = (
     "burst",
     "first-seen",
     "replay",
+    "console",
     "day",
     "quota",
     "write-back",
@@ -94,6 +96,7 @@ class Bench:
             "burst": self.burst,
             "first-seen": self.first_seen,
             "replay": self.replay,
+            "console": self.console_pages,
             "day": self.day,
             "quota": self.quota,
             "write-back": self.write_back,
@@ -178,6 +181,14 @@ class Bench:
         )
         self.figures += replay_figures(run)
         self.details["replay"] = asdict(run)
+
+    async def console_pages(self) -> None:
+        """The console with as many dead letters, and as many parked records."""
+        run = await run_console(
+            self.directory / "console", letters=LETTERS_PER_RECORD * self.records, report=self.progress("console")
+        )
+        self.figures += console_figures(run)
+        self.details["console"] = asdict(run)
 
     async def day(self) -> None:
         """A day of single changes, one a second, and hours of it in one of which Marketo is away: in virtual time."""

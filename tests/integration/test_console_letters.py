@@ -1,0 +1,150 @@
+"""The console's dead letters and parked records at a broker and a storage: only what is agreed to is done."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from pathlib import Path
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from local.harness.dead_letters import Letters, refused, refused_contact, running_letters
+from shared.azure.parked_rows import Note, NoteState, Parked
+from shared.azure.parked_table import Store
+from shared.cli.console.app import PAGES, Site, served
+from shared.cli.console.latest import Latest
+from shared.cli.console.local import LocalAccess
+from shared.cli.context import Context
+from shared.cli.dead_letters.archive import letters_in
+from shared.cli.past import past_of
+from shared.cli.status.look import look
+from shared.model.outcome import Parent, WillNotCome
+from shared.model.record import Record, decode
+from shared.sync.history import What
+
+HOST = "http://127.0.0.1:8400"
+FIELD = re.compile(r'type="hidden" name="(\w+)" value="([^"]*)"')
+
+
+class Console:
+    """A console, and a browser that is signed in."""
+
+    def __init__(self, context: Context) -> None:
+        access = LocalAccess("ada", 8400)
+        self.address = access.address
+        self.site = Site(context, PAGES, Latest(lambda: look(context)))
+        self.site.looks.patience = 300.0
+        self.browser = httpx.AsyncClient(
+            transport=httpx.ASGITransport(served(self.site, access)), base_url=HOST, timeout=300
+        )
+
+    async def get(self, path: str) -> str:
+        """The text of a page."""
+        answer = await self.browser.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    async def agree(self, address: str) -> str:
+        """Ask for an action, agree to it, and give its page when it has ended."""
+        fields = [(name, unescape(value)) for name, value in FIELD.findall(await self.get(address))]
+        answer = await self.browser.post(
+            address.partition("?")[0],
+            content=urlencode(fields),
+            headers={"origin": HOST, "content-type": "application/x-www-form-urlencoded"},
+        )
+        assert answer.status_code == 303, answer.text
+        (job,) = (self.site.jobs.get(answer.headers["location"].rpartition("/")[2]),)
+        assert job
+        await self.site.jobs._tasks[job.id]
+        return await self.get(answer.headers["location"])
+
+
+@pytest.fixture
+async def broker(tmp_path: Path, azurite: str) -> AsyncIterator[Letters]:
+    async with running_letters(tmp_path) as running:
+        own = uuid4().hex[:8]
+        running.settings.update(
+            AzureWebJobsStorage=azurite,
+            PARKED_TABLE=f"parked{own}",
+            STATE_TABLE=f"state{own}",
+            HISTORY_TABLES=f"h{own}",
+        )
+        yield running
+
+
+@pytest.fixture
+async def context(broker: Letters) -> AsyncIterator[Context]:
+    made = Context(broker.settings)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def console(context: Context) -> AsyncIterator[Console]:
+    made = Console(context)
+    assert (await made.browser.get(made.address)).status_code == 303
+    yield made
+    await made.site.jobs.close()
+    await made.site.status.close()
+    await made.site.looks.close()
+
+
+async def test_dead_letters(broker: Letters, context: Context, console: Console, tmp_path: Path) -> None:
+    synced = str(uuid4())
+    await broker.post([*refused(3), *refused(2, code="1007"), refused_contact(synced, code="1010")])
+    await broker.bury("persons", [b"{"], session="person")
+    context.history.happened(What.UPDATED, [("contact", synced)])
+    await context.history.written()
+    page = await console.get("/dead-letters")
+    assert "1 to 7 of 7, the newest first" in page
+    assert page.count("synced since</span>") == 1
+    first, second, *_ = reversed(re.findall(r'name="letter" value="(dead-letters/\d+)"', page))
+
+    exported = await console.agree("/dead-letters/export?scope=all")
+    assert "7 dead letters written to" in exported
+    (link,) = re.findall(r'href="(/jobs/[^"]*/file)" download>', exported)
+    file = tmp_path / "letters.jsonl"
+    file.write_bytes((await console.browser.get(link)).content)
+    assert len(list(letters_in(file, context.settings.queues))) == 7
+
+    assert "2 of 2 dead letters discarded" in await console.agree("/dead-letters/discard?scope=all&code=1007")
+    assert "1 of 1 dead letter discarded" in await console.agree("/dead-letters/discard?scope=all&synced=yes")
+    ticked = urlencode([("scope", "ticked"), ("letter", first), ("letter", second)])
+    assert "2 of 2 dead letters replayed" in await console.agree(f"/dead-letters/replay?{ticked}")
+    assert len(await broker.messages("dead-letters")) == 1
+    sent = [each for body in await broker.bodies("persons", session="person") for each in decode(body, "person")]
+    assert [record.replays for record in sent] == [1, 1]
+    page = await console.get("/dead-letters")
+    assert "1 to 2 of 2, the newest first" in page
+    assert "persons/dead/" in page
+    await context.history.written()
+    events = (await past_of(context, [synced, sent[0].id])).events
+    assert [(event.what, event.by) for event in events if event.by] == [("discard", "ada"), ("replay", "ada")]
+
+
+async def test_parked_records(broker: Letters, context: Context, console: Console) -> None:
+    store, now = Store(context.settings.storage, context.parked_table), datetime.now(UTC)
+    lost, asked = (Parent("company", "account", str(uuid4())) for _ in range(2))
+    for parent, number in ((lost, 3), (asked, 120)):
+        records = [Record("contact", str(uuid4()), now, parked_since=now) for _ in range(number)]
+        await store.park([Parked(parent, "person", record) for record in records], now + timedelta(hours=1))
+    cause = WillNotCome("1003", "Invalid value for field 'website'", now)
+    await store.put([Note(lost, now, now, state=NoteState.WILL_NOT_COME, cause=cause)])
+    await store.put([Note(asked, now, now)])
+    page = await console.get("/parked")
+    assert "123 parked records of 2 parents" in page
+    assert page.index(asked.id) < page.index(lost.id)
+    assert "Its own sync ended at" in page
+    children = await console.get(f"/parked?children=company&parent={asked.id}")
+    (more,) = re.findall(r'href="([^"]*)">Next</a>', children)
+    assert (await console.get(unescape(more))).count("/parked/release?of=company") == 21  # and all of the parent
+
+    assert "3 of 3 parked records sent on" in await console.agree("/parked/release?why=never")
+    (body,) = await broker.bodies("persons", session="person")
+    assert all(record.released and record.forced for record in decode(body, "person"))
+    assert "120 parked records of 1 parent" in await console.get("/parked")
+    (note,) = (await store.notes([lost])).values()
+    assert note.state is NoteState.UNASKED
