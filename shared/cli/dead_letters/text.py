@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from ..finding import counted
 from ..output import Indented, json_types, say
 from .letter import DeadLetter
 from .selection import Group
@@ -101,7 +102,8 @@ def show_full(console: Console, letter: Mapping[str, Any]) -> None:
 
 def show_count(console: Console, count: int, unseen: Mapping[str, str], more: str = "") -> None:
     """How many there are, and what could not be read."""
-    say(console, f"{count} dead letters{more}" if count else "No dead letters.", "bold" if count else "green")
+    found = counted(count, "dead letter")
+    say(console, f"{found}{more}" if count else "No dead letters.", "bold" if count else "green")
     show_unseen(console, unseen)
 
 

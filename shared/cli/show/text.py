@@ -8,11 +8,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from ...model.record import timestamp
 from ...sync.matches import AMBIGUOUS
 from ..dead_letters.text import cut
 from ..finding import Finding
+from ..output import Indented
 from . import past
 from .facts import Person, Relation, Search
 from .values import ValueRow
@@ -53,7 +55,8 @@ def _section(console: Console, title: str, lines: Iterable[str]) -> None:
     if found:
         console.print(f"[bold]{title}[/]")
     for line in found:
-        console.print(f"  {escape(line)}")
+        text = line.lstrip()
+        console.print(Indented(Text(text), 2 + len(line) - len(text), hanging=2))
 
 
 def _dynamics(person: Person) -> Iterator[str]:

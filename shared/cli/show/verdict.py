@@ -163,7 +163,9 @@ def _synced(subject: Subject) -> Finding:
     if mapped:
         return without(subject, mapped)
     more = "; another change of it is on its way" if subject.waiting or subject.parked else ""
-    return ok(f"{subject} is in Marketo as it is in Dynamics{more}", code="Synced")
+    old = f"; a dead letter of it is left, {subject.letters[-1].address}" if subject.letters else ""
+    remedy = f"{DISCARD} --id {subject.id} --apply" if old and not more else ""
+    return ok(f"{subject} is in Marketo as it is in Dynamics{more}{old}", remedy, code="Synced")
 
 
 def _under_way(subject: Subject, around: Search, levels: int) -> Finding | None:

@@ -178,6 +178,10 @@ CHAINS: dict[str, Sequence[Step]] = {
         ),
         SYNCED,
     ],
+    "a dead letter of what was fixed by hand": [
+        (me(in_marketo=1, letters=[REFUSED]), {}, "Synced", Exit.OK, f"msisync dead-letters discard --id {ME} --apply"),
+        SYNCED,
+    ],
     "a row that is gone left a dead letter": [
         (
             me(exists=False, letters=[REFUSED]), {}, "GoneInDynamics", Exit.FAILED,
