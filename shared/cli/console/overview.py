@@ -15,6 +15,7 @@ from ..finding import age
 from ..queues import QUEUES
 from ..runs import title
 from ..status.facts import PARKED, STATE, Entity, Queue, Status
+from ..status.text import details
 from ..status.verdict import judge
 from . import charts, journal, pause
 from .charts import Chart
@@ -71,6 +72,7 @@ async def show(visit: Visit) -> View:
         "timer": TIMER,
         "runs": [(run, title(run, status.at), *read_of(run)) for run in status.runs],
         "write_back_at": status.write_back.done(),
+        "details": [(name, lines) for name, found in details(status) if (lines := list(found))],
         "actions": await _actions(visit.context.state),
         "resume": pause.RESUME.path,
         "pause": pause.PAUSE.path,

@@ -196,6 +196,6 @@ STEER_ACTIONS = {
 }
 STEER_PATHS = {word: action.path for word, action in STEER_ACTIONS.items()}
 PAGE = Page(
-    PATH, "Runs", show, (START, *STEER_ACTIONS.values()), badge=lambda known: len(known.runs),
+    PATH, "Runs", show, (START, *STEER_ACTIONS.values()),
     lead=leads(Lead(PATH, "Runs"), "msisync initial-sync"),
 )  # fmt: skip

@@ -30,6 +30,17 @@ _UNKNOWN = "?"
 _NONE = "-"
 
 
+def details(status: Status) -> Iterator[tuple[str, Iterator[str]]]:
+    """What the numbers do not say, as lines under titles; some may have none."""
+    yield "Parked", _parked(status)
+    yield "Dead letters", _letters(status)
+    yield "Fields left out", _left_out(status)
+    yield "Missed changes", _missed(status)
+    yield "Drift", _drift(status)
+    yield "Last errors", _errors(status)
+    yield "Hot rows", _hot(status)
+
+
 def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
     """Everything, for a console of any width."""
     lines = [

@@ -3,6 +3,8 @@
 import asyncio
 import io
 import socket
+import subprocess
+import sys
 import webbrowser
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +21,7 @@ from shared.cli.parsing import UsageError
 from shared.model.errors import ConfigurationError, MsiSyncError
 from tests.support.commands import shown
 from tests.support.console import World
+from tests.support.values import ROOT
 
 
 def given(*words: str) -> Any:
@@ -95,6 +98,13 @@ async def test_it_has_no_json() -> None:
     with pytest.raises(UsageError) as refused:
         await COMMAND.run(context, given("--json"), Console(quiet=True))
     assert "for people" in refused.value.message
+
+
+@pytest.mark.parametrize("module", ["shared.cli.main", "function_app"])
+def test_who_does_not_serve_the_console_does_not_wait_for_a_web_framework(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in ('starlette', 'uvicorn', 'jinja2') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603  (fixed)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])

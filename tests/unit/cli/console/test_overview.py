@@ -64,6 +64,25 @@ async def test_everything_that_is_wrong_is_said_with_what_helps(world: World) ->
     assert row(page, "Dynamics changes") == ["3", NONE, "40 s", "", NONE, "pause…"]
 
 
+async def test_the_rest_is_said_as_the_command_says_it(world: World) -> None:
+    in_trouble(world.status)
+    world.status.entities["person"].last_error = {
+        "code": "1003", "message": "<b>wrong</b>", "at": "2026-03-04T10:00:00.000Z",
+        "table": "contact", "id": "c-1", "final": True,
+    }  # fmt: skip
+    text = text_of(await world.get("/"))
+    assert "Last errors person, 2 h ago, dead letter: 1003 <b>wrong</b> (contact c-1)" in text
+    assert "Parked 3 of company wait for sales_person 120 of person wait for company" in text
+
+
+async def test_what_waits_for_somebody_leads_to_its_page(world: World) -> None:
+    in_trouble(world.status)
+    page = await world.get("/")
+    assert '<a href="/dead-letters?entity=person" aria-label="12 dead letters of Persons">' in page
+    assert '<a href="/parked" aria-label="120 parked records of Persons">120</a>' in page
+    assert f'<a href="/runs?run={world.status.runs[0].id}">initial-sync' in page
+
+
 async def test_charts_say_in_words_what_they_show(world: World) -> None:
     in_trouble(world.status)
     page = await world.get("/")
