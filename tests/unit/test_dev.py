@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 import dev
+from tools import installation, interpreters
+from tools.interpreters import Interpreter, SetupError
 
 FakePython = Callable[..., Path]
 
@@ -46,13 +48,13 @@ def test_the_deployed_version_is_preferred(machine: FakePython) -> None:
     machine("bin", "3.11.9")
     machine("bin", "3.12.4")
     wanted = machine("bin", "3.13.1")
-    assert dev.find_python() == dev.Interpreter(wanted, (3, 13, 1))
+    assert interpreters.find_python() == Interpreter(wanted, (3, 13, 1))
 
 
 def test_a_shim_that_does_not_run_hides_no_python_behind_it(machine: FakePython) -> None:
     machine("shims", "3.13.1", runs=False)
     wanted = machine("bin", "3.13.1")
-    assert dev.find_python().path == wanted
+    assert interpreters.find_python().path == wanted
 
 
 @pytest.mark.parametrize(
@@ -66,26 +68,26 @@ def test_version_managers_are_looked_into(machine: FakePython, folder: Path) -> 
     machine("shims", "3.13.0", runs=False)
     machine("bin", "3.12.4")
     wanted = machine(f"home/{folder}", "3.13.0")
-    assert dev.find_python().path == wanted
+    assert interpreters.find_python().path == wanted
 
 
 @pytest.mark.parametrize("version", ["3.12.4", "3.11.2"])
 def test_an_older_version_serves_where_nothing_better_is(machine: FakePython, version: str) -> None:
     machine("bin", version)
-    assert str(dev.find_python()) == version
+    assert str(interpreters.find_python()) == version
 
 
 def test_a_certain_python_can_be_asked_for(machine: FakePython, monkeypatch: pytest.MonkeyPatch) -> None:
     machine("bin", "3.13.1")
     machine("bin", "3.11.4")
     monkeypatch.setenv("DEV_PYTHON", "3.11")
-    assert str(dev.find_python()) == "3.11.4"
+    assert str(interpreters.find_python()) == "3.11.4"
 
 
 def test_a_python_without_headers_is_passed_over_aloud(machine: FakePython, capsys: pytest.CaptureFixture[str]) -> None:
     machine("bin", "3.13.1", headers=False)
     machine("bin", "3.12.4")
-    assert str(dev.find_python()) == "3.12.4"
+    assert str(interpreters.find_python()) == "3.12.4"
     assert "Python 3.13.1" in (said := capsys.readouterr().out)
     assert "headers (Python.h) are missing" in said
 
@@ -95,16 +97,16 @@ def test_every_unusable_python_is_named_with_its_remedy(machine: FakePython, mon
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     machine("bin", "3.13.1", venv=False)
     machine("bin", "3.11.2", headers=False)
-    with pytest.raises(dev.SetupError) as error:
-        dev.find_python()
+    with pytest.raises(SetupError) as error:
+        interpreters.find_python()
     assert "virtual environments (apt-get install python3.13-venv)" in str(error.value)
     assert "Python.h) are missing (apt-get install python3.11-dev)" in str(error.value)
 
 
 @pytest.mark.usefixtures("machine")
 def test_a_machine_without_python_is_told_what_to_install() -> None:
-    with pytest.raises(dev.SetupError, match=r"Python 3\.13 is missing\. Remedy: "):
-        dev.find_python()
+    with pytest.raises(SetupError, match=r"Python 3\.13 is missing\. Remedy: "):
+        interpreters.find_python()
 
 
 @pytest.mark.parametrize(
@@ -121,29 +123,29 @@ def test_a_missing_compiler_is_named_with_the_platform_s_remedy(
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(shutil, "which", {"apt-get": apt}.get)
-    with pytest.raises(dev.SetupError, match=f"C compiler is missing.*{expected}$"):
-        dev.check_compiler()
+    with pytest.raises(SetupError, match=f"C compiler is missing.*{expected}$"):
+        interpreters.check_compiler()
 
 
 @pytest.mark.parametrize(("variable", "present"), [("", "gcc"), ("", "clang"), ("ccache tcc", "ccache")])
 def test_any_compiler_will_do(monkeypatch: pytest.MonkeyPatch, variable: str, present: str) -> None:
     monkeypatch.setenv("CC", variable)
     monkeypatch.setattr(shutil, "which", {present: f"/usr/bin/{present}"}.get)
-    dev.check_compiler()
+    interpreters.check_compiler()
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout in which everything is installed."""
-    monkeypatch.setattr(dev, "ROOT", tmp_path)
-    monkeypatch.setattr(dev, "VENV", tmp_path / ".venv")
-    monkeypatch.setattr(dev, "PYTHON", tmp_path / ".venv/bin/python")
-    monkeypatch.setattr(dev, "NODE_MODULES", tmp_path / "emulators/azurite/node_modules")
-    monkeypatch.setattr(dev, "LOG", tmp_path / ".local/setup.log")
+    monkeypatch.setattr(installation, "ROOT", tmp_path)
+    monkeypatch.setattr(installation, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(installation, "PYTHON", tmp_path / ".venv/bin/python")
+    monkeypatch.setattr(installation, "NODE_MODULES", tmp_path / "emulators/azurite/node_modules")
+    monkeypatch.setattr(installation, "LOG", tmp_path / ".local/setup.log")
     monkeypatch.setenv("PATH", "")
     for name in (
-        dev.DEV_LOCK,
-        dev.AZURITE_LOCK,
+        installation.DEV_LOCK,
+        installation.AZURITE_LOCK,
         ".venv/bin/python",
         ".venv/bin/node",
         "emulators/azurite/node_modules/x",
@@ -152,8 +154,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
         path.chmod(0o755)
-    dev.write_stamp(dev.VENV, python="3.13.0", root=str(tmp_path), fingerprint=dev.fingerprint(dev.DEV_LOCK))
-    dev.write_stamp(dev.NODE_MODULES, fingerprint=dev.fingerprint(dev.AZURITE_LOCK))
+    python, azurite = map(installation.fingerprint, (installation.DEV_LOCK, installation.AZURITE_LOCK))
+    installation.write_stamp(installation.VENV, python="3.13.0", root=str(tmp_path), fingerprint=python)
+    installation.write_stamp(installation.NODE_MODULES, fingerprint=azurite)
     return tmp_path
 
 
@@ -165,30 +168,32 @@ def installed(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]
     def install(_: str, command: Sequence[str | Path], folder: Path = checkout) -> None:
         words = [str(part) for part in command]
         commands.append(words)
-        for made in (dev.PYTHON, dev.VENV / "bin/node") if "venv" in words else (folder / "node_modules/x",):
+        for made in (
+            (installation.PYTHON, installation.VENV / "bin/node") if "venv" in words else (folder / "node_modules/x",)
+        ):
             made.parent.mkdir(parents=True, exist_ok=True)
             made.touch(mode=0o755)
 
-    monkeypatch.setattr(dev, "install", install)
-    monkeypatch.setattr(dev, "find_python", lambda: dev.Interpreter(Path("/usr/bin/python3.13"), (3, 13, 1)))
-    monkeypatch.setattr(dev, "node_is_usable", lambda: dev.machine_node() is not None)
-    monkeypatch.setattr(dev, "check_compiler", lambda: None)
+    monkeypatch.setattr(installation, "install", install)
+    monkeypatch.setattr(installation, "find_python", lambda: Interpreter(Path("/usr/bin/python3.13"), (3, 13, 1)))
+    monkeypatch.setattr(installation, "node_is_usable", lambda: installation.machine_node() is not None)
+    monkeypatch.setattr(installation, "check_compiler", lambda: None)
     return commands
 
 
 def test_a_complete_checkout_starts_without_any_process(installed: list[list[str]]) -> None:
-    dev.set_up()
+    installation.set_up()
     assert installed == []
 
 
 def test_a_changed_lock_file_brings_the_environment_up_to_date(checkout: Path, installed: list[list[str]]) -> None:
     (checkout / "requirements-dev.txt").write_text("httpx==0.28.1")
-    dev.set_up()
+    installation.set_up()
     assert [(command[1:4], command[-2:]) for command in installed] == [
         (["-m", "pip", "install"], ["-r", "requirements-dev.txt"]),
     ]
     installed.clear()
-    dev.set_up()
+    installation.set_up()
     assert installed == []
 
 
@@ -201,58 +206,58 @@ def test_the_command_runs_the_code_of_the_checkout(tmp_path: Path, monkeypatch: 
     (elsewhere / "shared").mkdir(parents=True)  # not ours
     (elsewhere / "shared/__init__.py").touch()
     (root / ".venv/bin/python").symlink_to(sys.executable)
-    monkeypatch.setattr(dev, "ROOT", root)
-    monkeypatch.setattr(dev, "VENV", root / ".venv")
-    monkeypatch.setattr(dev, "PYTHON", root / ".venv/bin/python")
-    dev.write_command()
-    command = [str(dev.VENV / "bin/msisync"), "two words", "--json"]
+    monkeypatch.setattr(installation, "ROOT", root)
+    monkeypatch.setattr(installation, "VENV", root / ".venv")
+    monkeypatch.setattr(installation, "PYTHON", root / ".venv/bin/python")
+    installation.write_command()
+    command = [str(installation.VENV / "bin/msisync"), "two words", "--json"]
     done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)  # noqa: S603  (fixed)
     assert (done.stdout, done.stderr) == ("two words --json\n", "")
 
 
 @pytest.mark.parametrize("damage", ["half-built", "no interpreter", "moved here", "older Python"])
 def test_a_broken_environment_is_built_anew(checkout: Path, installed: list[list[str]], damage: str) -> None:
-    facts = dev.read_stamp(dev.VENV)
+    facts = installation.read_stamp(installation.VENV)
     if damage == "half-built":
-        (dev.VENV / dev.STAMP).unlink()
+        (installation.VENV / installation.STAMP).unlink()
     elif damage == "no interpreter":
-        dev.PYTHON.unlink()
+        installation.PYTHON.unlink()
     elif damage == "moved here":
-        dev.write_stamp(dev.VENV, **{**facts, "root": "/elsewhere"})
+        installation.write_stamp(installation.VENV, **{**facts, "root": "/elsewhere"})
     else:
-        dev.write_stamp(dev.VENV, **{**facts, "python": "3.12.9"})
+        installation.write_stamp(installation.VENV, **{**facts, "python": "3.12.9"})
     (checkout / ".venv/leftover").touch()
-    dev.set_up()
+    installation.set_up()
     assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"]]
     assert not (checkout / ".venv/leftover").exists()
-    assert dev.venv_version() == (3, 13, 1)
+    assert installation.venv_version() == (3, 13, 1)
 
 
 def test_an_interrupted_installation_is_repeated(installed: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    (dev.ROOT / dev.DEV_LOCK).write_text("httpx==0.28.1")
+    (installation.ROOT / installation.DEV_LOCK).write_text("httpx==0.28.1")
 
     def fail(*_: Any) -> None:
-        raise dev.SetupError("no network")
+        raise SetupError("no network")
 
     with monkeypatch.context() as broken:
-        broken.setattr(dev, "install", fail)
-        with pytest.raises(dev.SetupError, match="no network"):
-            dev.set_up()
-    dev.set_up()
+        broken.setattr(installation, "install", fail)
+        with pytest.raises(SetupError, match="no network"):
+            installation.set_up()
+    installation.set_up()
     assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"]]
 
 
 def test_node_comes_from_pypi_where_the_machine_has_none(installed: list[list[str]]) -> None:
-    (dev.VENV / "bin/node").unlink()
-    dev.set_up()
-    assert [command[-1] for command in installed] == [dev.NODE_WHEEL]
+    (installation.VENV / "bin/node").unlink()
+    installation.set_up()
+    assert [command[-1] for command in installed] == [installation.NODE_WHEEL]
 
 
 def test_a_new_azurite_is_installed(checkout: Path, installed: list[list[str]]) -> None:
-    (checkout / dev.AZURITE_LOCK).write_text("another version")
-    dev.set_up()
+    (checkout / installation.AZURITE_LOCK).write_text("another version")
+    installation.set_up()
     assert [command[1] for command in installed] == ["ci"]
-    assert dev.is_complete()
+    assert installation.is_complete()
 
 
 def test_an_environment_of_another_python_than_the_deployed_one_is_named_aloud(
@@ -261,10 +266,10 @@ def test_an_environment_of_another_python_than_the_deployed_one_is_named_aloud(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(dev, "find_python", lambda: dev.Interpreter(Path("/usr/bin/python3.11"), (3, 11, 2)))
-    fingerprint = dev.fingerprint(dev.DEV_LOCK)
-    dev.write_stamp(dev.VENV, python="3.11.2", root=str(checkout), fingerprint=fingerprint)
-    dev.set_up()
+    monkeypatch.setattr(installation, "find_python", lambda: Interpreter(Path("/usr/bin/python3.11"), (3, 11, 2)))
+    fingerprint = installation.fingerprint(installation.DEV_LOCK)
+    installation.write_stamp(installation.VENV, python="3.11.2", root=str(checkout), fingerprint=fingerprint)
+    installation.set_up()
     assert installed == []
     assert "!!! PYTHON 3.13, WHICH IS DEPLOYED, IS NOT HERE" in capsys.readouterr().out
 
@@ -272,8 +277,8 @@ def test_an_environment_of_another_python_than_the_deployed_one_is_named_aloud(
 def test_a_failing_installer_shows_the_end_of_its_output(checkout: Path) -> None:
     (checkout / ".local").mkdir()
     program = [sys.executable, "-c", "import sys; print('no such package'); sys.exit(3)"]
-    with pytest.raises(dev.SetupError, match=r"no such package[\s\S]*Packages failed with exit code 3"):
-        dev.install("Packages", program)
+    with pytest.raises(SetupError, match=r"no such package[\s\S]*Packages failed with exit code 3"):
+        installation.install("Packages", program)
 
 
 class Tiers:
@@ -350,8 +355,8 @@ def test_the_other_pythons_repeat_lint_types_and_unit_tests(
         (dev.OTHERS / "3.11").mkdir(parents=True, exist_ok=True)
 
     monkeypatch.setattr(dev, "OTHERS", checkout / ".local/pythons")
-    monkeypatch.setattr(dev, "install", install)
-    monkeypatch.setattr(dev, "other_pythons", lambda: [dev.Interpreter(python, (3, 11, 9))])
+    monkeypatch.setattr(installation, "install", install)
+    monkeypatch.setattr(dev, "other_pythons", lambda: [Interpreter(python, (3, 11, 9))])
     for _ in range(2):
         tiers.ran.clear()
         assert dev.run_tests(["versions"]) == 0
@@ -369,14 +374,14 @@ def test_the_other_pythons_repeat_lint_types_and_unit_tests(
 
 
 def test_other_pythons_are_those_that_are_promised_and_here(machine: FakePython, checkout: Path) -> None:
-    assert dev.venv_version() == (3, 13, 0)
+    assert installation.venv_version() == (3, 13, 0)
     machine("bin", "3.13.1")
     machine("bin", "3.12.4", headers=False)
     wanted = machine("bin", "3.11.9")
     assert os.environ["PATH"] == ""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(wanted.parent))
-        assert dev.other_pythons() == [dev.Interpreter(wanted, (3, 11, 9))]
+        assert dev.other_pythons() == [Interpreter(wanted, (3, 11, 9))]
     assert checkout.exists()
 
 

@@ -12,6 +12,7 @@ import yaml
 
 import dev
 from tests.support.values import ROOT
+from tools import installation, interpreters
 
 CONTAINER = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
 FORMS = sorted(path for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
@@ -40,20 +41,20 @@ def test_the_container_has_the_python_that_is_deployed_with_its_compiler_and_hea
     """Images of `devcontainers/python` are made from Docker's `python`, which has gcc and Python.h."""
     image = re.fullmatch(r"mcr\.microsoft\.com/devcontainers/python:(\d+)\.(\d+)-\w+", CONTAINER["image"])
     assert image
-    assert (int(image[1]), int(image[2])) == dev.DEPLOYED
+    assert (int(image[1]), int(image[2])) == interpreters.DEPLOYED
     assert "gcc --version" in CONTAINER["onCreateCommand"]
 
 
 def test_the_container_has_a_node_for_azurite() -> None:
     (node,) = (given for name, given in CONTAINER["features"].items() if "/features/node:" in name)
-    assert int(node["version"]) >= dev.OLDEST_NODE
+    assert int(node["version"]) >= installation.OLDEST_NODE
 
 
 def test_the_container_is_set_up_when_it_opens() -> None:
     assert CONTAINER["postCreateCommand"].split(" && ")[0] == "python3 dev.py setup"
     assert "setup" in dev.TASKS
     python = CONTAINER["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
-    assert python.endswith(str(dev.PYTHON.relative_to(dev.ROOT)))
+    assert python.endswith(str(installation.PYTHON.relative_to(installation.ROOT)))
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)

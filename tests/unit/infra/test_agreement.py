@@ -9,7 +9,6 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-import dev
 from emulators.functions.settings import seconds_of
 from infra import operate
 from shared.cli import azd
@@ -17,7 +16,7 @@ from shared.cli.queues import LOCK, QUEUES
 from shared.config.settings import SIGN_IN_NEEDS, DataverseSettings, QueueSettings, Settings, SyncSettings
 from shared.model.entities import ENTITIES
 from tests.support.values import ROOT
-from tools import bicep
+from tools import bicep, interpreters
 from tools.bicep import INFRA
 
 APP, MAIN = INFRA / "app.bicep", INFRA / "main.bicep"
@@ -232,8 +231,8 @@ def test_azd_deploys_what_bicep_makes() -> None:
 def test_azure_offers_the_pythons_that_are_tested() -> None:
     decorators = bicep.parsed(MAIN)["parameters"]["pythonVersion"]
     (allowed,) = (item["argument"] for item in decorators["decorators"] if item["type"] == "allowed")
-    assert sorted(allowed) == sorted("{}.{}".format(*version) for version in dev.VERSIONS)
-    assert decorators["default"] == "{}.{}".format(*dev.DEPLOYED)
+    assert sorted(allowed) == sorted("{}.{}".format(*version) for version in interpreters.VERSIONS)
+    assert decorators["default"] == "{}.{}".format(*interpreters.DEPLOYED)
 
 
 def test_only_the_app_is_deployed() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-import dev
 from tests.support.values import ROOT
+from tools import interpreters
 
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
@@ -41,7 +41,7 @@ def test_a_job_has_the_rights_it_needs_and_an_end(path: Path) -> None:
 
 def test_every_python_that_is_supported_is_tested_with_the_command_of_the_readme() -> None:
     job = loaded("ci.yml")["jobs"]["test"]
-    assert job["strategy"]["matrix"]["python"] == sorted("{}.{}".format(*version) for version in dev.VERSIONS)
+    assert job["strategy"]["matrix"]["python"] == sorted("{}.{}".format(*version) for version in interpreters.VERSIONS)
     (step,) = (step for step in job["steps"] if "run" in step)
     assert step["run"] == "python dev.py test"
     assert "python3 dev.py test" in (ROOT / "README.md").read_text()
