@@ -24,7 +24,7 @@ from . import health, job_page, mapping, overview, records, runs
 from .jobs import Jobs
 from .latest import Latest, Looks
 from .letters import page as letters
-from .page import Action, Lead, Page, Plan, View, Visit
+from .page import AGREED, Action, Lead, Page, Plan, View, Visit
 from .parked import page as parked
 from .security import CSRF, PUBLIC, Access, Form, Guard, RefusedError
 from .templating import FOLDER, environment
@@ -41,8 +41,6 @@ PAGES: tuple[Page, ...] = (
     health.PAGE,
     mapping.PAGE,
 )
-#: The field of a form that holds the title of the plan that its sender has agreed to.
-AGREED = "agreed"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 Show = Callable[[Visit], Awaitable[View]]

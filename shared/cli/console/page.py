@@ -13,6 +13,9 @@ from .jobs import Job, Jobs
 from .latest import Latest, Looks
 from .security import Form, Operator
 
+#: The field of a form that holds the title of the plan that its sender has agreed to.
+AGREED = "agreed"
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -24,6 +27,11 @@ class Visit:
     status: Latest[Status]
     looks: Looks
     jobs: Jobs
+
+    @property
+    def agrees(self) -> bool:
+        """Whether its sender agrees to a plan, which is made once more now."""
+        return AGREED in self.asked
 
     def word(self, name: str) -> str:
         """What was asked under a name, without spaces around it; empty when nothing was."""

@@ -52,8 +52,12 @@ REPLAYING = Deed("Replay", "replayed", What.REPLAY)
 DISCARDING = Deed("Discard", "discarded", What.DISCARD)
 
 
-async def _meant(visit: Visit) -> tuple[Index, Chosen] | None:
-    index = await latest(visit).now()
+async def _meant(visit: Visit, *, anew: bool = False) -> tuple[Index, Chosen] | None:
+    """What is meant, as far as is known; `anew`: of what can be read in a moment."""
+    look = latest(visit)
+    if anew:
+        look.outdate()
+    index = await look.now()
     return (index, chosen(visit.asked, index)) if index else None
 
 
@@ -64,7 +68,7 @@ def _plan_of(verb: str, count: int, details: list[str], meant: Chosen, *, is_gra
 
 
 async def _plan(visit: Visit, *, deed: Deed) -> Plan:
-    meant = await _meant(visit)
+    meant = await _meant(visit, anew=visit.agrees)  # others act in other processes
     if meant is None:
         return Plan(f"{deed.verb} dead letters", nothing=_READING)
     index, letters = meant
