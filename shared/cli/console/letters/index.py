@@ -26,7 +26,7 @@ from ..page import Visit
 #: Letters that are kept; of more of them, those of the first places.
 MOST = 200_000
 #: Characters of a reason that are kept.
-REASON = 160
+REASON = 200
 #: Seconds after which they are read again, and of a long look so many times as long as it took.
 FRESH_SECONDS, FRESH_TIMES = 10.0, 20
 _NEVER = datetime.min.replace(tzinfo=UTC)
