@@ -4,7 +4,8 @@ A page is a module with `PAGE = Page(path, title, show)`, listed in PAGES of app
 View: a template of templates/ and its values, gathered by the function that the command calls as well. Values are
 escaped; templates hold no scripts and no styles. What changes by itself stands in an element with hx-get of the page's
 own address, hx-select and hx-trigger="every 10s" (overview.html): whoever has no JavaScript reloads the page. Filters
-are fields of a GET form, so they are in the address. What takes longer than a second is asked through a Latest.
+are fields of a GET form, so they are in the address. What takes longer than a second is asked through a Latest, as in
+`visit.looks.of(key, look, fresh=seconds)`: the page is there at once and asks again until that has ended (health.py).
 
 An action is an `Action(path, back, plan, do)` of its page (pause.py is the shortest). Its GET shows what `plan` gives,
 with the exact count in the title, and asks; its POST plans again and begins only if the title is still the one that was
