@@ -1,6 +1,6 @@
 """Writes the history beside the work, and reads it.
 
-Writing: `History.add` keeps lines in memory and returns at once; a task of its own writes them, 100 in a request. No
+Writing: `History.add` keeps lines in memory and returns at once; a task of its own writes what has come in a second. No
 invocation waits for that, or fails for it. Lines are lost when a process is killed, and when storage is away for so
 long that `MOST_LINES` wait; nothing else is.
 
@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -32,8 +33,10 @@ log = logging.getLogger(__name__)
 #: Lines that wait in memory at most: some megabytes. Of more of them, the oldest are lost.
 MOST_LINES = 5_000
 #: Lines that are written at a time, and seconds that this may take.
-AT_ONCE = 500
+AT_ONCE = 1_000
 PATIENCE_SECONDS = 15.0
+#: Seconds that lines wait for others, unless somebody waits for them: they share requests then.
+LINGER_SECONDS = 1.0
 #: After a failure nothing is tried for so long.
 AGAIN_SECONDS = 60.0
 #: Seconds that dropping old days may take, and that a command waits for its own lines.
@@ -81,6 +84,7 @@ class History:
         self._clock = clock
         self._waiting: deque[Row] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
         self._again = float("-inf")
         self._fails = False
         self._looked: datetime | None = None
@@ -111,7 +115,9 @@ class History:
     async def written(self) -> None:
         """Wait until what was added is written, some seconds at most: for commands that add many lines."""
         if self._task:
+            self._hurry.set()
             await asyncio.wait([self._task], timeout=LAST_SECONDS)
+            self._hurry.clear()
 
     async def drop_old(self) -> None:
         """The timer's part: take away the tables of the days that are over, once an hour."""
@@ -136,6 +142,10 @@ class History:
     async def _write_all(self) -> None:
         assert self._tables  # noqa: S101  (nothing waits without)
         while self._waiting:
+            if len(self._waiting) < AT_ONCE:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER_SECONDS):
+                        await self._hurry.wait()
             part = [self._waiting.popleft() for _ in range(min(len(self._waiting), AT_ONCE))]
             try:
                 async with storage_within(PATIENCE_SECONDS):

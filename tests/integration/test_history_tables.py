@@ -52,23 +52,39 @@ async def test_a_record_s_lines_are_read_back_the_newest_first_and_nobody_else_s
     assert await tables.days() == [YESTERDAY, TODAY]
 
 
-async def test_three_hundred_records_are_three_requests(opened: Opened) -> None:
+async def test_few_records_are_a_request_and_three_hundred_as_well(opened: Opened) -> None:
     await opened.tables.write([row(0)])
     opened.requests.clear()
+    await opened.tables.write([row(number) for number in range(1, 101)])
     await opened.tables.write([row(number) for number in range(1, 301)])
-    assert len(opened.requests) == 3
-    assert set(opened.requests) == {"POST $batch"}
+    assert opened.requests == ["POST $batch"] * 2
+    assert len(await opened.tables.read(guid(7), [TODAY])) == 2
 
 
-async def test_a_look_up_is_one_request_a_day(opened: Opened) -> None:
+async def test_a_look_up_is_two_requests_a_day(opened: Opened) -> None:
     await opened.tables.write([row(), row(days=1)])
     opened.requests.clear()
     await opened.tables.read(guid(1), [YESTERDAY, TODAY])
-    assert len(opened.requests) == 2
+    assert len(opened.requests) == 4
 
 
-async def test_a_write_that_is_repeated_is_there_once(opened: Opened) -> None:
-    lines = [row(), row()]
+async def test_a_record_that_changes_hundreds_of_times_in_a_burst(opened: Opened) -> None:
+    """Its lines do not fit into one row of the table."""
+    changes = [row(1, f'{{"n":{n},"long":"{"x" * 300}"}}', seconds=n) for n in range(350)]
+    await opened.tables.write([*changes, *(row(number) for number in range(2, 300))])
+    found = await opened.tables.read(guid(1), [TODAY])
+    assert [each.text for each in found] == [change.text for change in changes]
+    assert len(await opened.tables.read(guid(2), [TODAY])) == 1
+
+
+async def test_a_line_as_long_as_a_row_of_the_table_takes(opened: Opened) -> None:
+    await opened.tables.write([*(row(number) for number in range(1, 200)), row(7, "x" * 29_000), row(7)])
+    assert [len(each.text) for each in await opened.tables.read(guid(7), [TODAY])] == [2, 29_000, 2]
+
+
+@pytest.mark.parametrize("others", [0, 200])
+async def test_a_write_that_is_repeated_is_read_once(opened: Opened, others: int) -> None:
+    lines = [row(), row(), *(row(number) for number in range(2, 2 + others))]
     await opened.tables.write(lines)
     await opened.tables.write(lines)
     assert len(await opened.tables.read(guid(1), [TODAY])) == 2

@@ -24,9 +24,11 @@ class MemoryTables:
         self.kept: list[date] = []
         self.dropped: list[date] = []
         self.looks = 0
+        self.begun = asyncio.Event()
         self.is_closed = False
 
     async def write(self, rows: Sequence[Row]) -> None:
+        self.begun.set()
         await self.gate.wait()
         self.writes.append(len(rows))
         if self.away:
@@ -62,9 +64,8 @@ class Kept:
         return NOON + timedelta(seconds=self.time)
 
     async def events(self) -> list[Event]:
-        """Wait for the task that writes, and give what is kept."""
-        if self.history._task:
-            await self.history._task
+        """Wait until all is written, and give what is kept."""
+        await self.history.written()
         return events_of(self.tables.rows)
 
     async def texts(self) -> list[str]:

@@ -1,5 +1,6 @@
 """`msisync history`: whose history it is, what is shown of it, and why there may be none."""
 
+import time
 from argparse import Namespace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -85,9 +86,8 @@ async def test_what_happened_is_shown_the_newest_last(world: World) -> None:
     assert "correlation c-1" in text
 
 
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="a process on Windows has the zone of the machine")
 async def test_the_time_is_that_of_the_reader_and_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time  # noqa: PLC0415  (the zone of this process is turned)
-
     event = next(iter((await _events()).values()))
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()

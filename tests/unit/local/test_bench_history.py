@@ -5,7 +5,7 @@ from dataclasses import replace
 from local.bench.figures import all_met
 from local.bench.history import Cost, HistoryRun, history_figures
 
-CHEAP = Cost(requests=35, added=20, written=400, bytes=300_000)
+CHEAP = Cost(requests=7, added=20, written=100, cpu=50, bytes=300_000)
 RUN = HistoryRun(full=CHEAP, alone=replace(CHEAP, requests=2000), run=CHEAP, look_up=0.02, look_up_requests=2)
 
 

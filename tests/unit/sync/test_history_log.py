@@ -34,14 +34,31 @@ async def test_what_is_added_is_written_without_being_waited_for(kept: Kept) -> 
     assert len(await kept.events()) == 2
 
 
-async def test_what_comes_during_a_write_is_written_together(kept: Kept) -> None:
-    kept.tables.gate.clear()
+async def test_what_comes_within_a_second_is_written_together(kept: Kept) -> None:
     for n in range(5):
         kept.history.add(lines(1, n))
         await asyncio.sleep(0)
-    kept.tables.gate.set()
     assert len(await kept.events()) == 5
-    assert kept.tables.writes == [1, 4]
+    assert kept.tables.writes == [5]
+
+
+async def test_nobody_has_to_ask_for_it_to_be_written(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_log, "LINGER_SECONDS", 0.0)
+    kept.history.add(lines(1))
+    assert kept.history._task
+    await kept.history._task
+    assert len(kept.tables.rows) == 1
+
+
+async def test_what_comes_during_a_write_is_written_after_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_log, "LINGER_SECONDS", 0.0)
+    kept.tables.gate.clear()
+    kept.history.add(lines(1))
+    await kept.tables.begun.wait()
+    kept.history.add(lines(3, 1))
+    kept.tables.gate.set()
+    assert len(await kept.events()) == 4
+    assert kept.tables.writes == [1, 3]
 
 
 async def test_storage_that_is_away_is_logged_once_and_tried_again_a_minute_later(
