@@ -6,12 +6,12 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from urllib.parse import urlencode
 from uuid import UUID
 
 from ....model.entities import ENTITIES
 from ....model.ids_and_times import as_guid
 from ...dead_letters.look import age, filters, fits, replays
+from ..listing import address
 from ..security import Form
 from .index import Note
 
@@ -53,8 +53,7 @@ class Filter:
 
     def address(self, path: str, **more: str) -> str:
         """The address of a page with this filter; `more` fields replace its own, empty ones take them away."""
-        words = {name: word for name, word in {**self.words, **more}.items() if word}
-        return f"{path}?{urlencode(words)}" if words else path
+        return address(path, self.words, **more)
 
 
 def filter_of(asked: Form) -> Filter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from ...dead_letters.selection import Group, Groups
 from ...dead_letters.synced import look_up
 from ...dead_letters.text import cut, full
 from ...remedies import DISCARD, OFTEN, REPLAY, helps, meaning
+from ..listing import look_again, name_of, part_of
 from ..page import Lead, Page, View, Visit, leads
 from . import actions
 from .actions import PATH, mark
@@ -27,37 +27,12 @@ SHOWN, GROUPS = 50, 20
 FRESH_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A page of letters: which of how many, and the numbers of the pages around it (0: none)."""
-
-    notes: Sequence[Note]
-    number: int
-    total: int
-
-    @property
-    def first(self) -> int:
-        """The place of its first letter among all that match."""
-        return (self.number - 1) * SHOWN + 1
-
-    @property
-    def before(self) -> int:
-        """The page before."""
-        return self.number - 1
-
-    @property
-    def after(self) -> int:
-        """The page after."""
-        return self.number + 1 if self.first + SHOWN <= self.total else 0
-
-
 async def show(visit: Visit) -> View:
     """All that match, or one of them. Raises QueueUnavailable when Service Bus does not answer."""
     if address := visit.word("open"):
         return await _one(visit, address)
     look, filter_ = latest(visit), filter_of(visit.asked)
-    if look.known and visit.word("after") == _name(look.known):  # read again, unless that was done since
-        look.outdate()
+    look_again(visit, look)
     index = await look.now()
     if index is None:
         status = visit.status.known
@@ -66,11 +41,11 @@ async def show(visit: Visit) -> View:
     groups = Groups()
     for note in matching:
         groups.add(note)
-    shown = _page(matching, visit.word("page"))
-    is_checked = await _checked(visit, shown.notes)
+    shown = part_of(matching, visit.word("page"), SHOWN)
+    is_checked = await _checked(visit, shown.part)
     values = {
         "index": index,
-        "name": _name(index),
+        "name": name_of(index),
         "filter": filter_,
         "address_of": partial(filter_.address, PATH),
         "all_of": partial(_all_of, filter_),
@@ -90,16 +65,6 @@ async def show(visit: Visit) -> View:
         "cut": cut,
     }
     return View("letters.html", values)
-
-
-def _name(index: Index) -> str:
-    return index.at.strftime("%Y%m%dT%H%M%S.%f")
-
-
-def _page(matching: Sequence[Note], word: str) -> Shown:
-    last = max(1, -(-len(matching) // SHOWN))
-    number = min(last, max(1, int(word))) if word.isascii() and word.isdecimal() and len(word) < 9 else 1
-    return Shown(matching[(number - 1) * SHOWN : number * SHOWN], number, len(matching))
 
 
 def _all_of(filter_: Filter, path: str, **more: str) -> str:

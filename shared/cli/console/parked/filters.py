@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlencode
 
 from ....azure.parked_rows import NoteState
 from ....model.entities import ENTITIES
 from ....model.ids_and_times import as_guid
+from ..listing import address
 from ..security import Form
 from .census import Waits
 
@@ -43,8 +43,7 @@ class Filter:
 
     def address(self, path: str = PATH, **more: str) -> str:
         """The address of a page with this filter; `more` fields replace its own, empty ones take them away."""
-        words = {name: word for name, word in {**self.words, **more}.items() if word}
-        return f"{path}?{urlencode(words)}" if words else path
+        return address(path, self.words, **more)
 
 
 def filter_of(asked: Form) -> Filter:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 from ....azure.errors import storage_within
 from ....azure.parked_rows import Parked
@@ -14,9 +13,10 @@ from ....model.outcome import Parent
 from ...context import Context
 from ...resync import store_of
 from ...status.look import STORAGE_SECONDS
+from ..listing import address, look_again, name_of, part_of
 from ..page import Lead, Page, View, Visit, leads
 from .actions import RELEASE
-from .census import MOST, Census, latest
+from .census import MOST, latest
 from .filters import PATH, WHYS, filter_of
 
 #: Parents of one page, and records of one parent.
@@ -31,32 +31,24 @@ async def show(visit: Visit) -> View:
     if entity in ENTITIES and id_:
         return await _children(visit, Parent(entity, "", id_))
     look, filter_ = latest(visit), filter_of(visit.asked)
-    if look.known and visit.word("after") == _name(look.known):  # count again, unless that was done since
-        look.outdate()
+    look_again(visit, look)
     census = await look.now()
     status = visit.status.known
     if census is None:
         return View("parked.html", {"census": None})
     parents = census.parents
     matching = filter_.of(parents)
-    last = max(1, -(-len(matching) // SHOWN))
-    word = visit.word("page")
-    page = min(last, max(1, int(word))) if word.isascii() and word.isdecimal() and len(word) < 9 else 1
     codes = sorted({waits.cause.code for waits in parents if waits.cause})
     values = {
         "census": census,
-        "name": _name(census),
+        "name": name_of(census),
         "filter": filter_,
         "address_of": filter_.address,
         "children_of": _address,
         "release": RELEASE.path,
-        "parents": matching[(page - 1) * SHOWN : page * SHOWN],
-        "number": len(matching),
+        "shown": part_of(matching, visit.word("page"), SHOWN),
         "count": sum(waits.count for waits in matching),
         "linked_later": sum(waits.linked_later for waits in matching),
-        "page": page,
-        "first": (page - 1) * SHOWN + 1,
-        "last_page": last,
         "choices": {
             "of": {name: name.replace("_", " ") for name, entity_ in ENTITIES.items() if entity_.is_parent},
             "why": WHYS,
@@ -68,12 +60,8 @@ async def show(visit: Visit) -> View:
     return View("parked.html", values)
 
 
-def _name(census: Census) -> str:
-    return census.at.strftime("%Y%m%dT%H%M%S.%f")
-
-
 def _address(entity: str, id_: str, behind: str = "") -> str:
-    return f"{PATH}?{urlencode({'children': entity, 'parent': id_, **({'behind': behind} if behind else {})})}"
+    return address(PATH, {"children": entity, "parent": id_, "behind": behind})
 
 
 async def _children(visit: Visit, parent: Parent) -> View:
