@@ -42,6 +42,7 @@ async def test_it_proves_every_record_and_every_reason(tmp_path: Path) -> None:
     assert "Why the others are not there" in shown
     assert "parked" in shown
     assert "Every record and every relation is right" in shown
+    assert shown.rstrip().endswith("dev.py up")  # what to try next
     svg = picture.read_text()
     assert svg.startswith("<svg")
     assert "url(" not in svg.replace("url(#", "")  # the picture needs nothing from elsewhere
