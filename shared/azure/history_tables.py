@@ -8,7 +8,7 @@ kinds of rows, for Azure's SDK takes a third of a millisecond of CPU for each ro
 RowKey                                 columns
 =====================================  ======================================================================
 ``<id>|<countdown>|<own>``             Line: JSON of shared/sync/history.py, of the row in Dynamics with this id
-``~<bucket>|<countdown>|<own>``        Lines: of several records of one of 32 buckets, as in a burst; each is
+``~<bucket>|<countdown>|<own>``        Lines: of several records of one of 16 buckets, as in a burst; each is
                                        ``<id> <milliseconds> <own> <JSON>``, and ends with a line feed
 =====================================  ======================================================================
 
@@ -24,8 +24,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 from zlib import crc32
 
 from ..config.settings import StorageSettings
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PARTITION = "lines"
 #: What is written at a time is packed by buckets if it is more than this.
 FEW = 100
-BUCKETS = 32
+BUCKETS = 16
 #: Lines, and characters, of one row: a text of Table Storage takes 32,768 of these.
 PACK_LINES, PACK_LENGTH = 100, 30_000
 #: Pages of a bucket that are looked through at most, of 1,000 rows each.
@@ -55,7 +55,7 @@ class Row:
     id: str
     at: datetime
     text: str
-    own: str = field(default_factory=lambda: uuid4().hex[:8])
+    own: str = field(default_factory=lambda: token_hex(4))
 
 
 class HistoryTables:
@@ -174,14 +174,17 @@ def _entity(row: Row) -> dict[str, Any]:
 def _packs(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """These rows by their buckets, as many together as a row of the table takes."""
     packs: dict[str, list[str]] = {}
+    lengths: dict[str, int] = {}
     for row in rows:
         line = f"{row.id} {_milliseconds(row)} {row.own} {row.text}\n"
         bucket = _bucket(row.id)
-        pack = packs.setdefault(bucket, [])
-        if len(pack) == PACK_LINES or sum(map(len, pack)) + len(line) > PACK_LENGTH:
+        pack, length = packs.setdefault(bucket, []), lengths.get(bucket, 0) + len(line)
+        if len(pack) == PACK_LINES or (pack and length > PACK_LENGTH):
             yield _pack(bucket, pack)
             pack = packs[bucket] = []
+            length = len(line)
         pack.append(line)
+        lengths[bucket] = length
     for bucket, pack in packs.items():
         yield _pack(bucket, pack)
 
@@ -189,7 +192,7 @@ def _packs(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
 def _pack(bucket: str, lines: Sequence[str]) -> dict[str, Any]:
     """A row of the table, which counts down to the newest of these lines."""
     newest = max(int(line.split(" ", 2)[1]) for line in lines)
-    key = f"{bucket}|{_END - newest:013d}|{uuid4().hex[:8]}"
+    key = f"{bucket}|{_END - newest:013d}|{token_hex(4)}"
     return {"PartitionKey": PARTITION, "RowKey": key, "Lines": "".join(lines)}
 
 

@@ -105,6 +105,8 @@ PHRASES: dict[str, str] = {
     "columns": "columns {}",
 }
 Facts = Mapping[str, Any]
+#: Made once: making it costs as much as what it encodes.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class Line:
         more |= {"run": self.run, "by": self.by}
         steps = [{"what": step.what, **step.facts} for step in self.steps]
         value = {"table": self.table, "steps": steps, **{name: text for name, text in more.items() if text}}
-        return Row(self.id, self.at, json.dumps(value, separators=(",", ":")))
+        return Row(self.id, self.at, _ENCODER.encode(value))
 
 
 @dataclass(frozen=True, slots=True)
