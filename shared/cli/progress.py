@@ -34,7 +34,8 @@ def steps(on: console.Console, what: str, total: int | None = None) -> Steps:
 def progress_bar(on: console.Console) -> Progress:
     """How much is done, and how long the rest will take; gone when all is.
 
-    The field `done` of a task says what its steps are, for those who stop the command; else its description does.
+    The field `done` of a task says what its steps are, for those who stop the command; else its description does. With
+    an empty one the task is not told: `steps` are counted beside it.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=on, transient=True)
@@ -50,5 +51,6 @@ def so_far(on: Console) -> Iterator[Steps]:
             yield each
         elif isinstance(each, Progress):
             for task in each.tasks:
-                total = None if task.total is None else int(task.total)
-                yield Steps(str(task.fields.get("done", task.description)), total, int(task.completed))
+                if what := task.fields.get("done", task.description):
+                    total = None if task.total is None else int(task.total)
+                    yield Steps(str(what), total, int(task.completed))

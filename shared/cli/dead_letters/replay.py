@@ -22,7 +22,7 @@ from ..context import Context
 from ..invocation import again
 from ..operator import did
 from ..output import say
-from ..progress import progress_bar
+from ..progress import progress_bar, steps
 from ..remedies import OFTEN
 from .archive import letters_in
 from .letter import DeadLetter
@@ -128,9 +128,15 @@ async def move_all(
 def counting(console: Console, action: str, total: int, tally: Tally) -> Iterator[Callable[[int], None]]:
     """A progress bar; gives the function that takes what is newly done. Notes in `tally` how long it took."""
     began = time.monotonic()
+    gone = steps(console, _DONE[action], total)
     with progress_bar(console) as bar:
-        task = bar.add_task(action, total=total, done=_DONE[action])
-        yield lambda done: bar.advance(task, done)
+        task = bar.add_task(action, total=total, done="")  # it advances by what has failed, too
+
+        def on_progress(done: int) -> None:
+            gone.count = tally.went
+            bar.advance(task, done)
+
+        yield on_progress
     tally.seconds = time.monotonic() - began
 
 
