@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Set-up and tasks on a bare machine, with the standard library alone: python3 dev.py demo | test | up | bench.
 
-Every task first installs what is missing: the virtual environment in .venv, and Azurite in node_modules beside the
-package emulators.azurite. A second start finds both and begins at once. What it cannot install (Python, a C compiler)
-it names, with the remedy.
+Every task first installs what is missing: the virtual environment in .venv, Azurite in node_modules beside the package
+emulators.azurite, and axe-core in tests/browser. A second start finds them and begins at once. What it cannot install
+(Python, a C compiler, Chromium for the tests in a browser) it names, with the remedy.
 """
 
 import argparse
@@ -30,14 +30,15 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tools import installation
+from tools.chromium import find_chromium, no_chromium
 from tools.installation import DEV_LOCK, PYTHON, ROOT, read_stamp, venv_version, write_stamp
 from tools.interpreters import VERSIONS, Interpreter, SetupError, candidates, probe, say
 
 TASKS = {
     "demo": "watch thousands of changes on their way, and the proof that every one arrived",
-    "test": "run every check; test lint|types|unit|package|docs|infra|integration|e2e [pytest arguments] runs a part; "
-    "test versions repeats lint, types and unit on every Python that is promised and here, test tasks tries each task, "
-    "shortened",
+    "test": "run every check; test lint|types|unit|package|docs|infra|integration|e2e|browser [pytest arguments] runs "
+    "a part; test versions repeats lint, types and unit on every Python that is promised and here, test "
+    "tasks tries each task, shortened",
     "up": "run the embedded stack until Ctrl-C; --empty leaves out the sample records",
     "stack": "drive the stack that runs: write contact firstname=Ada …, read contact ID, kill-functions [FUNCTION], "
     "start-functions [FUNCTION], stop PART, start PART",
@@ -71,6 +72,7 @@ TIERS = {
     # These wait for processes and for the SDK's own pauses most of the time: many at once on two cores.
     "integration": (["-m", "pytest", "tests/integration", "-n", "5", *WHOLE_FILES],),
     "e2e": (["-m", "pytest", "tests/e2e", "-n", "4", "--dist", "loadgroup"],),
+    "browser": (["-m", "pytest", "tests/browser"],),
 }
 #: Tiers that run when they are named, as CI does: they set up, or occupy, what the others share.
 NAMED_TIERS = ("versions", "tasks")
@@ -110,6 +112,8 @@ def run_tests(arguments: Sequence[str]) -> int:
         if failed:
             break
     say("\n" + "\n".join(summary))
+    if "browser" in (chosen or TIERS) and not failed and find_chromium() is None:
+        say(f"!!! THE CONSOLE WAS NOT TESTED IN A BROWSER. {no_chromium()}")
     if failed:
         say(f"The tier {failed} failed; the tiers after it did not run.")
     return 1 if failed else 0

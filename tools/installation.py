@@ -21,8 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 DEV_LOCK = "requirements-dev.txt"
-AZURITE_LOCK = "emulators/azurite/package-lock.json"
-NODE_MODULES = ROOT / "emulators" / "azurite" / "node_modules"
+#: Folders with a package-lock.json, which get their node_modules, and what for.
+NPM_FOLDERS = {
+    "emulators/azurite": "Azurite, the storage emulator (npm)",
+    "tests/browser": "axe-core, for the tests in a browser (npm)",
+}
 STAMP = "msisync-setup.json"
 LOG = ROOT / ".local" / "setup.log"
 OLDEST_NODE = 18
@@ -67,12 +70,22 @@ def tools_path() -> str:
     return f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
+def npm_lock(folder: str) -> str:
+    """Return the file that pins what npm installs in a folder of NPM_FOLDERS."""
+    return f"{folder}/package-lock.json"
+
+
+def npm_is_current(folder: str) -> bool:
+    """Tell whether a folder of NPM_FOLDERS has what its lock file pins."""
+    return read_stamp(ROOT / folder / "node_modules").get("fingerprint") == fingerprint(npm_lock(folder))
+
+
 def is_complete() -> bool:
     """Tell without starting any process whether everything is installed as pinned."""
     return (
         bool(venv_version())
         and read_stamp(VENV).get("fingerprint") == fingerprint(DEV_LOCK)
-        and read_stamp(NODE_MODULES).get("fingerprint") == fingerprint(AZURITE_LOCK)
+        and all(npm_is_current(folder) for folder in NPM_FOLDERS)
         and machine_node() is not None
     )
 
@@ -142,16 +155,16 @@ def node_is_usable() -> bool:
         return False
 
 
-def install_azurite() -> None:
-    """Make Azurite's node_modules complete, with Node from PyPI where the machine has none."""
+def install_npm() -> None:
+    """Make every node_modules complete, with Node from PyPI where the machine has none."""
     if not node_is_usable():
         install("Node.js (from PyPI, as this machine has none)", [PYTHON, "-m", "pip", "install", NODE_WHEEL])
-    if read_stamp(NODE_MODULES).get("fingerprint") == fingerprint(AZURITE_LOCK):
-        return
     npm = shutil.which("npm", path=tools_path()) or "npm"
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    install("Azurite, the storage emulator (npm)", command, NODE_MODULES.parent)
-    write_stamp(NODE_MODULES, fingerprint=fingerprint(AZURITE_LOCK))
+    for folder, what in NPM_FOLDERS.items():
+        if not npm_is_current(folder):
+            install(what, command, ROOT / folder)
+            write_stamp(ROOT / folder / "node_modules", fingerprint=fingerprint(npm_lock(folder)))
 
 
 @contextlib.contextmanager
@@ -174,7 +187,7 @@ def set_up() -> None:
             if not is_complete():
                 say("Setting up, once:")
             install_venv()
-            install_azurite()
+            install_npm()
     write_command()
     version = venv_version()
     if version[:2] != DEPLOYED:

@@ -83,7 +83,8 @@ def probe(path: Path, version: tuple[int, int]) -> "Interpreter | None":
 def remedy(debian_package: str) -> str:
     """Return the command that installs a package of Debian's, or what stands for it elsewhere."""
     if sys.platform == "darwin":
-        return "xcode-select --install" if debian_package == "gcc" else "brew install python@3.13"
+        others = {"gcc": "xcode-select --install", "chromium": "brew install --cask chromium"}
+        return others.get(debian_package, "brew install python@3.13")
     if shutil.which("apt-get"):
         return f"apt-get install {debian_package}"
     return f"install what Debian calls {debian_package}"

@@ -14,6 +14,7 @@ import pytest
 
 import dev
 from tools import installation, interpreters
+from tools.chromium import find_chromium
 from tools.interpreters import Interpreter, SetupError
 
 FakePython = Callable[..., Path]
@@ -140,23 +141,24 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(installation, "ROOT", tmp_path)
     monkeypatch.setattr(installation, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(installation, "PYTHON", tmp_path / ".venv/bin/python")
-    monkeypatch.setattr(installation, "NODE_MODULES", tmp_path / "emulators/azurite/node_modules")
     monkeypatch.setattr(installation, "LOG", tmp_path / ".local/setup.log")
     monkeypatch.setenv("PATH", "")
     for name in (
         installation.DEV_LOCK,
-        installation.AZURITE_LOCK,
+        *map(installation.npm_lock, installation.NPM_FOLDERS),
         ".venv/bin/python",
         ".venv/bin/node",
-        "emulators/azurite/node_modules/x",
+        *(f"{folder}/node_modules/x" for folder in installation.NPM_FOLDERS),
     ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
         path.chmod(0o755)
-    python, azurite = map(installation.fingerprint, (installation.DEV_LOCK, installation.AZURITE_LOCK))
+    python = installation.fingerprint(installation.DEV_LOCK)
     installation.write_stamp(installation.VENV, python="3.13.0", root=str(tmp_path), fingerprint=python)
-    installation.write_stamp(installation.NODE_MODULES, fingerprint=azurite)
+    for folder in installation.NPM_FOLDERS:
+        fingerprint = installation.fingerprint(installation.npm_lock(folder))
+        installation.write_stamp(tmp_path / folder / "node_modules", fingerprint=fingerprint)
     return tmp_path
 
 
@@ -253,8 +255,9 @@ def test_node_comes_from_pypi_where_the_machine_has_none(installed: list[list[st
     assert [command[-1] for command in installed] == [installation.NODE_WHEEL]
 
 
-def test_a_new_azurite_is_installed(checkout: Path, installed: list[list[str]]) -> None:
-    (checkout / installation.AZURITE_LOCK).write_text("another version")
+@pytest.mark.parametrize("folder", installation.NPM_FOLDERS)
+def test_a_new_azurite_or_axe_is_installed(checkout: Path, installed: list[list[str]], folder: str) -> None:
+    (checkout / installation.npm_lock(folder)).write_text("another version")
     installation.set_up()
     assert [command[1] for command in installed] == ["ci"]
     assert installation.is_complete()
@@ -300,16 +303,50 @@ def tiers(monkeypatch: pytest.MonkeyPatch) -> Tiers:
     return programs
 
 
-def test_every_tier_runs_in_order(tiers: Tiers, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_tier_runs_in_order(
+    tiers: Tiers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "which", {"chromium": "/usr/bin/chromium"}.get)
     assert dev.run_tests([]) == 0
     assert tiers.ran == [
         "-m ruff check", "-m ruff format --check", f"-c {dev.IMPORT_CONTRACTS}", "-m mypy",
         "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder", "-m pytest tests/package",
         "-m tools.site", "-m tools.scan", "-m pytest tests/integration -n 5 --dist loadfile --no-loadscope-reorder",
-        "-m pytest tests/e2e -n 4 --dist loadgroup",
+        "-m pytest tests/e2e -n 4 --dist loadgroup", "-m pytest tests/browser",
     ]  # fmt: skip
     summary = capsys.readouterr().out.splitlines()[-len(dev.TIERS) :]
     assert [line.split()[:2] for line in summary] == [[name, "passed"] for name in dev.TIERS]
+
+
+@pytest.mark.parametrize(
+    ("variable", "present", "found"),
+    [
+        ("", "chromium-browser", "chromium-browser"),
+        ("", "google-chrome", "google-chrome"),
+        ("/opt/chrome", "/opt/chrome", "/opt/chrome"),
+        ("/opt/chrome", "chromium", None),
+        ("", "firefox", None),
+    ],
+)
+def test_the_browser_is_the_one_that_is_named_or_any_chromium(
+    monkeypatch: pytest.MonkeyPatch, variable: str, present: str, found: str | None
+) -> None:
+    monkeypatch.setenv("CHROMIUM", variable)
+    monkeypatch.setattr(shutil, "which", {present: present}.get)
+    assert find_chromium() == found
+
+
+@pytest.mark.usefixtures("tiers")
+@pytest.mark.parametrize(("chosen", "is_said"), [([], True), (["browser"], True), (["unit"], False)])
+def test_a_machine_without_chromium_is_told_so_last_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], chosen: list[str], is_said: bool
+) -> None:
+    monkeypatch.setattr(shutil, "which", {"apt-get": "/usr/bin/apt-get"}.get)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert dev.run_tests(chosen) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert ("!!! THE CONSOLE WAS NOT TESTED IN A BROWSER" in last) == is_said
+    assert ("apt-get install chromium; or name its path in the variable CHROMIUM" in last) == is_said
 
 
 def test_the_first_tier_that_fails_is_the_last_that_runs(tiers: Tiers, capsys: pytest.CaptureFixture[str]) -> None:
