@@ -42,13 +42,16 @@ PAGES: tuple[Page, ...] = (
     mapping.PAGE,
 )
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+#: What `msisync status` finds is not looked for again before so many times as long as a look took: of 100,000 parked
+#: records, it takes seconds.
+LOOK_TIMES = 4.0
 
 Show = Callable[[Visit], Awaitable[View]]
 
 
 def console(context: Context, access: Access) -> Starlette:
     """The application. `context` is whose credentials it works with; who owns it closes it."""
-    return served(Site(context, PAGES, Latest(partial(look, context))), access)
+    return served(Site(context, PAGES, Latest(partial(look, context), times=LOOK_TIMES)), access)
 
 
 def served(site: Site, access: Access) -> Starlette:
@@ -79,7 +82,7 @@ class Site:
 
     def __init__(self, context: Context, pages: Sequence[Page], status: Latest[Status]) -> None:
         self.context, self.pages, self.status = context, pages, status
-        self.looks, self.jobs = Looks(), Jobs(lambda: context.state)
+        self.looks, self.jobs = Looks(), Jobs(lambda: context.state, ended=status.outdate)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:

@@ -75,11 +75,15 @@ Work = Callable[[Job], Awaitable[Finding]]
 
 @dataclass
 class Jobs:
-    """The actions of this process. `state`: where the journal is, asked for when it is needed."""
+    """The actions of this process. `state`: where the journal is, asked for when it is needed.
+
+    `ended` is called at the end of each: what was found before may be of the past.
+    """
 
     state: Callable[[], State]
     _: KW_ONLY
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ended: Callable[[], None] = lambda: None
     _known: dict[str, Job] = field(default_factory=dict, init=False)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _folder: TemporaryDirectory[str] | None = field(default=None, init=False)
@@ -142,4 +146,5 @@ class Jobs:
             log.warning("action_end_not_written error=%s", cause_of(error))
         finally:
             job.outcome = outcome
+            self.ended()
             del self._tasks[job.id]

@@ -14,6 +14,7 @@ from shared.cli.console.page import Action, Page, Plan, Visit
 from shared.cli.finding import Finding, Severity, ok
 from shared.cli.operator import operator
 from shared.cli.pause import Change
+from shared.cli.status.facts import Status
 from shared.model.errors import MsiSyncError
 from tests.support.console import World, hidden_fields, text_of
 from tests.support.values import NOON
@@ -123,6 +124,24 @@ async def test_who_began_it_is_noted_before_and_its_end_after(world: World, lett
     entry = (await journal.newest(world.state, 9))[name]
     assert (entry.state, entry.text) == ("ok", "3 letters discarded")
     assert "ann Discard 3 letters done 3 letters discarded" in text_of(await world.get("/"))
+
+
+async def test_after_it_the_first_page_looks_again(world: World, letters: Letters) -> None:
+    looks = 0
+    look = world.latest.look
+
+    async def counted() -> Status:
+        nonlocal looks
+        looks += 1
+        return await look()
+
+    world.latest.look, world.latest.clock = counted, lambda: 7.0
+    letters.gate.set()
+    await world.get("/")
+    await begin(world)
+    await world.app_ends()
+    await world.get("/")
+    assert looks == 2
 
 
 async def test_what_cannot_be_noted_is_not_begun(world: World, letters: Letters) -> None:

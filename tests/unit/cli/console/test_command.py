@@ -42,7 +42,8 @@ async def test_it_serves_until_the_keyboard_ends_it(monkeypatch: pytest.MonkeyPa
     console = Console(file=printed, width=40)
     run: Any = COMMAND.run(world.context, given("--port", "0"), console)
     task = asyncio.create_task(run)
-    address = await opened
+    await asyncio.wait((task, opened), return_when=asyncio.FIRST_COMPLETED)
+    address = opened.result()
     assert address in printed.getvalue().splitlines()[0], "in one line at any width"
     async with httpx.AsyncClient(follow_redirects=True) as browser:
         answer = await browser.get(address)
@@ -63,7 +64,8 @@ async def test_no_browser_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "say", lambda *_: started.set())
     run: Any = COMMAND.run(world.context, given("--port", "0", "--no-browser"), Console(file=printed))
     task = asyncio.create_task(run)
-    await started.wait()
+    starting = asyncio.create_task(started.wait())
+    await asyncio.wait((task, starting), return_when=asyncio.FIRST_COMPLETED)
     task.cancel()
     await task
     assert "http://127.0.0.1:" in printed.getvalue()
