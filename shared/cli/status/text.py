@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -26,6 +27,9 @@ FIELDS = 5
 _ERROR_LENGTH = 120
 #: From so many changes in an hour that came a moment after the last one, a row is listed.
 HOT = 20
+#: A terminal's columns, and those between two columns of a table. Numbers that are rounded where they would not fit.
+_WIDTH, _BETWEEN = 80, 2
+_LARGE = re.compile(r"\d{1,3}(?:,\d{3}){2,}|\d{2,3},\d{3}")
 _UNKNOWN = "?"
 _NONE = "-"
 
@@ -82,13 +86,31 @@ def _table(status: Status) -> Table:
     table = Table(
         title=f"{status.at:%Y-%m-%d %H:%M:%S} UTC", title_justify="left", title_style="bold", box=None, pad_edge=False
     )
-    table.add_column("", no_wrap=True)
-    for name in ("waiting", "later", "oldest", "1 h", "24 h", "parked", "again", "dead"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_row(*_queue_cells(status, status.changes), "", "", "", "", _number(status.changes.dead, "red"))
-    for entity in status.entities.values():
-        table.add_row(*_queue_cells(status, entity.queue), *_entity_cells(status, entity))
+    names = ["", "waiting", "later", "oldest", "1 h", "24 h", "parked", "again", "dead"]
+    for name in names:
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for row in fitting([names, *_rows(status)])[1:]:
+        table.add_row(*row)
     return table
+
+
+def _rows(status: Status) -> Iterator[list[str]]:
+    yield [*_queue_cells(status, status.changes), "", "", "", "", _number(status.changes.dead, "red")]
+    for entity in status.entities.values():
+        yield [*_queue_cells(status, entity.queue), *_entity_cells(status, entity)]
+
+
+def fitting(rows: list[list[str]]) -> list[list[str]]:
+    """The rows of a table as they fit into 80 columns: rather a rounded number than one that is cut at its end."""
+    widths = [max(Text.from_markup(cell).cell_len for cell in column) for column in zip(*rows, strict=True)]
+    if sum(widths) + _BETWEEN * (len(widths) - 1) <= _WIDTH:
+        return rows
+    return [[_LARGE.sub(lambda found: _rounded(int(found[0].replace(",", ""))), cell) for cell in row] for row in rows]
+
+
+def _rounded(value: int) -> str:
+    """Rounded down: 12k, 345k, 1.3M."""
+    return f"{value // 1000}k" if value < 1_000_000 else f"{value // 100_000 / 10:,}M"
 
 
 def _queue_cells(status: Status, queue: Queue) -> list[str]:

@@ -185,6 +185,19 @@ def test_large_numbers_fit_into_80_columns(status: Status) -> None:
     assert "99,999" in table
 
 
+def test_numbers_that_would_not_fit_are_rounded_and_never_cut(status: Status) -> None:
+    for entity in status.entities.values():
+        entity.queue.waiting, entity.queue.scheduled, entity.queue.dead = 123_456, 12_345, 99_999
+        entity.last_hour, entity.last_day = {"synced": 999_999, "retried": 9_999}, {"synced": 12_345_678}
+        entity.parked = ParkedCount({"company": 99_999})
+        entity.queue.oldest = NOON - timedelta(minutes=119)
+    table = text_of(status).partition("Parked")[0]
+    assert max(len(line) for line in table.splitlines()) <= 80
+    assert "…" not in table
+    row = next(line for line in table.splitlines() if line.startswith("opportunity-roles"))
+    assert row.split() == ["opportunity-roles", "123k", "12k", "119", "min", "999k", "12.3M", "99k", "9,999", "99k"]
+
+
 def test_the_json_is_json(status: Status) -> None:
     status.entities["person"].parked = ParkedCount({"company": 2}, NOON)
     status.circuits["company"] = Outage(NOON, NOON, "away")
