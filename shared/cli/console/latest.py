@@ -15,7 +15,8 @@ T = TypeVar("T")
 class Latest(Generic[T]):
     """What `look` has found last, looked for again when that is older than `fresh` seconds and somebody asks.
 
-    What took long is looked for more seldom: when it is older than `times` as long as it took.
+    What took long is looked for more seldom, when it is older than `times` as long as it took; and nobody waits for it
+    who can have what was found before.
 
     Nobody waits longer than `patience` seconds: a look at 100,000 parked rows takes seconds. What was found before is
     given meanwhile, and nothing the first time.
@@ -39,14 +40,19 @@ class Latest(Generic[T]):
         if self._is_old:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look())
-            await asyncio.wait((self._looking,), timeout=self.patience)
+            takes_long = self._found is not None and self._took > self.patience
+            await asyncio.wait((self._looking,), timeout=0 if takes_long else self.patience)
             if self._error:
                 raise self._error
         return self._found
 
     @property
+    def _took(self) -> float:
+        return self._at - self._began
+
+    @property
     def _is_old(self) -> bool:
-        lasts = max(self.fresh, self.times * (self._at - self._began))
+        lasts = max(self.fresh, self.times * self._took)
         return self._found is None or self.clock() - self._at > lasts or self._began <= self._outdated
 
     def outdate(self) -> None:

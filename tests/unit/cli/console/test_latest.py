@@ -53,3 +53,28 @@ async def test_what_is_outdated_is_looked_for_again_also_if_the_look_had_begun_b
     time = 4
     assert await latest.now() == 3
     assert await latest.now() == 3
+
+
+async def test_nobody_waits_for_what_takes_long_when_there_is_something_to_show() -> None:
+    time, found = 0.0, 0
+    gate = asyncio.Event()
+    gate.set()
+
+    async def find() -> int:
+        nonlocal time, found
+        await gate.wait()
+        time, found = time + 3, found + 1
+        return found
+
+    latest = Latest(find, fresh=10, times=20, patience=2, clock=lambda: time)
+    assert await latest.now() == 1
+    time += 59
+    assert await latest.now() == 1
+    time += 2
+    gate.clear()
+    async with asyncio.timeout(1):
+        assert await latest.now() == 1
+    gate.set()
+    assert latest._looking
+    await latest._looking
+    assert await latest.now() == 2
