@@ -1,6 +1,7 @@
 """Every trigger of the app, a few lines each: the map of the system. What they do is in shared/sync/handlers.py."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, List  # noqa: UP035  (see Messages)
@@ -40,7 +41,7 @@ def incoming(messages: Messages) -> list[Incoming]:
     ]
 
 
-@app.route("receive_webhook", methods=["POST"])
+@app.route("api/receive_webhook", methods=["POST"])
 async def receive_webhook(req: func.HttpRequest) -> func.HttpResponse:
     """Take a change from a Dynamics webhook into the queue."""
     headers = dict(req.headers)
@@ -107,3 +108,14 @@ async def write_back_msi(timer: func.TimerRequest) -> None:  # noqa: ARG001  (th
 async def carry_on_runs(timer: func.TimerRequest) -> None:  # noqa: ARG001  (the trigger's own parameter)
     """Initial syncs and other long runs: the next rows of their tables to the queues, and what became of them."""
     await carrier().tick()
+
+
+if os.environ.get("CONSOLE") == "entra":
+
+    @app.route("{*path}", methods=["GET", "HEAD", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
+    async def serve_console(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+        """The console, behind App Service Authentication; it lets in nobody whom that has not signed in."""
+        from shared.cli.console.hosted import adapter  # noqa: PLC0415  (no other function's process imports it)
+
+        answer: func.HttpResponse = await adapter().handle_async(req, context)
+        return answer

@@ -33,6 +33,9 @@ param marketoClientId string
 @description('Whether the vault has the address that is told of the end of a long run.')
 param notify bool
 
+@description('Client id of the app registration that people sign in to the console with. Empty: the app serves no console.')
+param consoleClientId string
+
 @description('The settings that have a default, by name.')
 param settings object
 
@@ -92,12 +95,47 @@ var telemetry = {
   OTEL_TRACES_SAMPLER_ARG: tracesKept
 }
 
+// The console behind Entra (docs/console.md). One parameter turns on both, for neither is right without the other: the
+// function serve_console is anonymous to the host, and lets in whom App Service Authentication has signed in.
+var console = { CONSOLE: empty(consoleClientId) ? 'off' : 'entra' }
+var authentication = {
+  name: 'authsettingsV2'
+  properties: {
+    platform: { enabled: true }
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'RedirectToLoginPage'
+      redirectToProvider: 'azureactivedirectory'
+      // Dynamics signs in with a function key, which the host checks.
+      excludedPaths: ['/api/receive_webhook']
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        // Without a secret: sign-in takes an id token, which the registration must be allowed to issue.
+        registration: {
+          clientId: consoleClientId
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+        }
+        validation: { allowedAudiences: [consoleClientId] }
+      }
+    }
+    login: { tokenStore: { enabled: false } }
+    httpSettings: { requireHttps: true }
+  }
+}
+
 var vendors = {
   DATAVERSE_URL: dataverseUrl
   DATAVERSE_AUTH: dataverseAuth
   DATAVERSE_CLIENT_ID: dataverseAuth == 'managed_identity' ? identityClientId : settings.DATAVERSE_CLIENT_ID
   MARKETO_URL: marketoUrl
   MARKETO_CLIENT_ID: marketoClientId
+}
+
+var appSettings = {
+  name: 'appsettings'
+  properties: union(settings, queueSettings, connections, telemetry, vendors, console, references)
 }
 
 module plan 'br/public:avm/res/web/serverfarm:0.7.0' = {
@@ -126,7 +164,7 @@ module site 'br/public:avm/res/web/site:0.24.0' = {
     virtualNetworkSubnetResourceId: empty(subnetId) ? null : subnetId
     httpsOnly: true
     clientAffinityEnabled: false
-    // For deployments, and for Dynamics' webhook where that is registered; it needs a function key.
+    // For deployments; for Dynamics' webhook where that is registered, which needs a function key; for the console.
     publicNetworkAccess: 'Enabled'
     basicPublishingCredentialsPolicies: [{ name: 'ftp', allow: false }, { name: 'scm', allow: false }]
     siteConfig: { alwaysOn: false, minTlsVersion: '1.2' }
@@ -145,9 +183,7 @@ module site 'br/public:avm/res/web/site:0.24.0' = {
         alwaysReady: ready
       }
     }
-    configs: [
-      { name: 'appsettings', properties: union(settings, queueSettings, connections, telemetry, vendors, references) }
-    ]
+    configs: empty(consoleClientId) ? [appSettings] : [appSettings, authentication]
     enableTelemetry: false
   }
 }

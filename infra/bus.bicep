@@ -10,6 +10,9 @@ param appPrincipalId string
 @description('Who operates from outside: objects with id and type.')
 param operators array
 
+@description('Whether the app serves the console, whose operators replay and discard dead letters with the app\'s identity.')
+param servesConsole bool
+
 @description('Queues that are not Active, as name=status with commas: a deployment leaves a pause (msisync pause) as it is.')
 param queueStatuses string
 
@@ -25,7 +28,7 @@ var statuses = toObject(
 // The app takes from the six queues of its triggers and sends to them. Data Owner there, and nowhere else, because the
 // scale controller counts a queue's messages with the app's identity, and may do so with the right to manage alone:
 // without it it peeks ten messages, and scheduled ones at the head hide all others (docs/security.md). To dead-letters
-// the app only sends. Operators look at all queues and pause them, which is Data Owner on the namespace.
+// the app only sends, unless it serves the console. Operators look at all queues and pause them, which is Data Owner on the namespace.
 var takes = [
   {
     principalId: appPrincipalId
@@ -75,7 +78,7 @@ module namespace 'br/public:avm/res/service-bus/namespace:0.17.0' = {
         requiresDuplicateDetection: queue.requiresDuplicateDetection
         maxSizeInMegabytes: queue.maxSizeInMegabytes
         status: any(contains(statuses, queue.name) ? statuses[queue.name] : 'Active')
-        roleAssignments: queue.setting == 'DEAD_LETTER_QUEUE' ? sends : takes
+        roleAssignments: queue.setting == 'DEAD_LETTER_QUEUE' && !servesConsole ? sends : takes
         authorizationRules: queue.setting == 'CHANGES_QUEUE' ? [{ name: 'dataverse-send', rights: ['Send'] }] : []
       }
     ]

@@ -70,7 +70,7 @@ def keep_pauses(environment: Mapping[str, str], az: Run = run, ask: Ask = ask_az
 
 
 def functions() -> set[str]:
-    """The names of all functions of function_app.py."""
+    """The names of the functions of function_app.py that are always there: all but serve_console."""
     tree = ast.parse((ROOT / "function_app.py").read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list}
 

@@ -69,6 +69,9 @@ param privateNetwork bool = false
 @description('Whether the Key Vault has notify-url, the address that is told of the end of a long run (NOTIFY_URL).')
 param notify bool = false
 
+@description('Client id of the app registration that people sign in to the console with (docs/console.md). Empty: the app serves no console.')
+param consoleClientId string = ''
+
 @description('The part of the traces that is kept, 0 to 1, as text; metrics and logs are always kept.')
 param tracesKept string = '1'
 
@@ -127,6 +130,7 @@ module bus 'bus.bicep' = {
     token: token
     appPrincipalId: identity.outputs.principalId
     operators: operator
+    servesConsole: !empty(consoleClientId)
     queueStatuses: queueStatuses
   }
 }
@@ -184,6 +188,7 @@ module app 'app.bicep' = {
     marketoUrl: marketoUrl
     marketoClientId: marketoClientId
     notify: notify
+    consoleClientId: consoleClientId
     settings: settings
     pythonVersion: pythonVersion
     instanceMemoryMB: instanceMemoryMB

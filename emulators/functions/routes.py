@@ -29,10 +29,14 @@ class Keys:
 
 
 class Routes:
-    """Finds the function for a request."""
+    """Finds the function for a request: of several that match, the first by name, as the real host does.
+
+    https://github.com/Azure/azure-functions-host/issues/9876
+    """
 
     def __init__(self, triggers: Sequence[HttpTrigger], prefix: str) -> None:
-        self._routes = [(_pattern(trigger, prefix), trigger) for trigger in triggers]
+        in_order = sorted(triggers, key=lambda trigger: trigger.function.lower())
+        self._routes = [(_pattern(trigger, prefix), trigger) for trigger in in_order]
 
     def find(self, method: str, path: str) -> tuple[HttpTrigger, dict[str, str]] | None:
         """Return the trigger and the route's parameters. None, which is a 404, also for a method that is not served."""

@@ -184,6 +184,12 @@ class NotifySettings(_Settings):
     url: Annotated[SecretStr, AfterValidator(normalisers.notify)] = Field(SecretStr(""), alias="NOTIFY_URL")
 
 
+class ConsoleSettings(_Settings):
+    """Whether the app serves the console (docs/console.md). function_app.py reads it as well, before any settings."""
+
+    hosting: Literal["off", "entra"] = Field("off", alias="CONSOLE")
+
+
 class StorageSettings(_Settings):
     """Table Storage: a connection string, or an account's table endpoint with an identity."""
 
@@ -238,6 +244,7 @@ class Settings(_Settings):
     sync: SyncSettings
     registration: RegistrationSettings
     notify: NotifySettings
+    console: ConsoleSettings
 
 
 _FIELD = re.compile("^app settings: [a-z_]+: ")

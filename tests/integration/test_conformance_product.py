@@ -117,7 +117,7 @@ def test_all_eleven_functions_are_indexed(functions: dict[str, IndexedFunction])
         assert told["dataType"].upper() == "BINARY"
     webhook = binding(functions["receive_webhook"])
     assert (webhook["type"], webhook["route"], webhook["authLevel"].upper()) == (
-        "httpTrigger", "receive_webhook", "FUNCTION",
+        "httpTrigger", "api/receive_webhook", "FUNCTION",
     )  # fmt: skip
     assert [method.upper() for method in webhook["methods"]] == ["POST"]
     for name, setting in timers.items():

@@ -49,9 +49,9 @@ LOOK_TIMES = 4.0
 Show = Callable[[Visit], Awaitable[View]]
 
 
-def console(context: Context, access: Access) -> Starlette:
-    """The application. `context` is whose credentials it works with; who owns it closes it."""
-    return served(Site(context, PAGES, Latest(partial(look, context), times=LOOK_TIMES)), access)
+def console(context: Context, access: Access, *, patience: float = 0.0) -> Starlette:
+    """The application. `context` is whose credentials it works with; who owns it closes it. `patience`: of Jobs."""
+    return served(Site(context, PAGES, Latest(partial(look, context), times=LOOK_TIMES), patience), access)
 
 
 def served(site: Site, access: Access) -> Starlette:
@@ -80,9 +80,9 @@ def served(site: Site, access: Access) -> Starlette:
 class Site:
     """The pages with what they have in common. `status`: what `msisync status` finds."""
 
-    def __init__(self, context: Context, pages: Sequence[Page], status: Latest[Status]) -> None:
+    def __init__(self, context: Context, pages: Sequence[Page], status: Latest[Status], patience: float = 0.0) -> None:
         self.context, self.pages, self.status = context, pages, status
-        self.looks, self.jobs = Looks(), Jobs(lambda: context.state, ended=status.outdate)
+        self.looks, self.jobs = Looks(), Jobs(lambda: context.state, patience=patience, ended=status.outdate)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:

@@ -78,10 +78,12 @@ class Jobs:
     """The actions of this process. `state`: where the journal is, asked for when it is needed.
 
     `ended` is called at the end of each: what was found before may be of the past.
+    `patience`: seconds that the beginning of an action waits for its end, where another process may be asked next.
     """
 
     state: Callable[[], State]
     _: KW_ONLY
+    patience: float = 0.0
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ended: Callable[[], None] = lambda: None
     _known: dict[str, Job] = field(default_factory=dict, init=False)
@@ -101,7 +103,10 @@ class Jobs:
             if (forgotten := self._known.pop(id_)).file:
                 forgotten.file.unlink(missing_ok=True)
         self._known[job.id] = job
-        self._tasks[job.id] = asyncio.create_task(self._run(job, work), name=f"msisync-action-{job.id}")
+        task = asyncio.create_task(self._run(job, work), name=f"msisync-action-{job.id}")
+        self._tasks[job.id] = task
+        if self.patience:
+            await asyncio.wait({task}, timeout=self.patience)
         return job
 
     def get(self, id_: str) -> Job | None:

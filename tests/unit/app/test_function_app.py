@@ -15,7 +15,7 @@ from tests.support.values import ROOT
 
 HEAVY = (
     "opentelemetry.sdk", "azure.monitor", "msal", "azure.servicebus", "azure.data.tables", "azure.identity",
-    "aiohttp", "requests",
+    "aiohttp", "requests", "starlette", "jinja2", "shared.cli",
 )  # fmt: skip
 
 SYNC = {
@@ -31,8 +31,7 @@ TIMERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def triggers() -> dict[str, dict[str, Any]]:
+def indexed() -> dict[str, dict[str, Any]]:
     """The trigger binding of each function, by the function's name, as plain JSON values.
 
     Of a module of its own: an app can be indexed once, and pytest may ask for this again in the same process.
@@ -51,6 +50,11 @@ def triggers() -> dict[str, dict[str, Any]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def triggers() -> dict[str, dict[str, Any]]:
+    return indexed()
+
+
 def test_these_are_all_functions_of_the_app(triggers: dict[str, dict[str, Any]]) -> None:
     assert set(triggers) == {"receive_webhook", "route_changes", *SYNC, *TIMERS}
     assert set(triggers) == deployment.functions()  # what a deployment is checked for
@@ -59,6 +63,27 @@ def test_these_are_all_functions_of_the_app(triggers: dict[str, dict[str, Any]])
 def test_the_webhook_is_a_post_that_needs_a_function_key(triggers: dict[str, dict[str, Any]]) -> None:
     trigger = triggers["receive_webhook"]
     assert (trigger["type"], trigger["methods"], trigger["authLevel"]) == ("httpTrigger", ["POST"], "function")
+    host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
+    assert (host["extensions"]["http"]["routePrefix"], trigger["route"]) == ("", "api/receive_webhook")
+
+
+@pytest.mark.parametrize("value", ["off", "", "Entra", "yes"])
+def test_the_app_serves_no_console_unless_that_is_set(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("CONSOLE", value)
+    assert "serve_console" not in indexed()
+
+
+def test_the_console_takes_what_no_other_function_does_and_leaves_the_sign_in_to_the_platform(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of several functions that match, the host takes the first by name."""
+    monkeypatch.setenv("CONSOLE", "entra")
+    found = indexed()
+    trigger = found["serve_console"]
+    assert (trigger["route"], trigger["authLevel"], trigger["methods"]) == (
+        "{*path}", "anonymous", ["GET", "HEAD", "POST"],
+    )  # fmt: skip
+    assert max(name for name, each in found.items() if each["type"] == "httpTrigger") == "serve_console"
 
 
 def test_changes_come_in_batches_from_a_queue_without_sessions(triggers: dict[str, dict[str, Any]]) -> None:
@@ -105,11 +130,22 @@ def test_every_setting_that_a_trigger_names_is_in_the_example_file(triggers: dic
     assert named <= values.keys()
 
 
-def test_indexing_the_app_reads_no_setting_and_loads_no_heavy_package() -> None:
+@pytest.mark.parametrize("environment", [{}, {"CONSOLE": "entra"}])
+def test_indexing_the_app_reads_no_setting_and_loads_no_heavy_package(environment: dict[str, str]) -> None:
     """The indexer imports the app without settings; what costs a cold start is loaded on first use."""
     code = f"import sys, function_app; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run(  # noqa: S603  (our own interpreter and code)
-        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, env={}, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stderr == ""
     assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_of_httpx_is_not_deployed() -> None:
+    """With click beside rich, httpx would load it at each cold start."""
+    assert not re.search(r"^click==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)

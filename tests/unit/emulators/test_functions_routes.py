@@ -31,6 +31,26 @@ def test_another_path_or_method_is_not_found() -> None:
     assert routes("changes", "POST", prefix="").find("POST", "/changes") is not None
 
 
+@pytest.mark.parametrize(("names", "first"), [(("z_all", "a_one"), "a_one"), (("A_all", "b_one"), "A_all")])
+def test_of_several_functions_that_match_the_first_by_name_is_called(names: tuple[str, str], first: str) -> None:
+    """Whatever their routes, and in whatever order the app declares them."""
+    everything, one = (
+        HttpTrigger(function=name, route=route, methods=frozenset(), level="anonymous")
+        for name, route in zip(names, ("{*path}", "one"), strict=True)
+    )
+    for declared in ([everything, one], [one, everything]):
+        found = Routes(declared, "").find("GET", "/one")
+        assert found
+        assert found[0].function == first
+
+
+def test_a_route_that_takes_everything_takes_the_beginning_as_well() -> None:
+    for path, rest in (("/", {"path": ""}), ("/a", {"path": "a"}), ("/a/b", {"path": "a/b"})):
+        found = routes("{*path}", prefix="").find("GET", path)
+        assert found
+        assert found[1] == rest
+
+
 def test_a_route_constraint_is_refused_not_ignored() -> None:
     with pytest.raises(HostError, match=r"'f'.*\{id:int\}"):
         routes("orders/{id:int}")

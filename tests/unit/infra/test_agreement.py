@@ -74,7 +74,7 @@ def secrets() -> dict[str, dict[str, str]]:
 
 def test_azure_has_every_setting_of_the_product_and_none_that_nobody_reads() -> None:
     queues = {queue["setting"] for queue in json.loads((INFRA / "queues.json").read_text())}
-    wired = {*bicep.keys(APP, "connections"), *bicep.keys(APP, "vendors")}
+    wired = {*bicep.keys(APP, "connections"), *bicep.keys(APP, "vendors"), *bicep.keys(APP, "console")}
     secret = {"MARKETO_CLIENT_SECRET", "NOTIFY_URL", *(name for names in secrets().values() for name in names)}
     assert wired & in_azure().keys() == {"DATAVERSE_CLIENT_ID"}  # the identity's own where that signs in, else as set
     assert {*in_azure(), *queues, *wired, *secret} - PLATFORM == product().keys() - NOT_IN_AZURE.keys()

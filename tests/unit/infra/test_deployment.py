@@ -14,6 +14,7 @@ import pytest
 
 from infra import deployment, operate
 from shared.config.version import deployed
+from tests.support.values import ROOT
 from tests.unit.infra.test_operate import VALUES, Az
 from tools import bicep
 from tools.bicep import INFRA
@@ -169,13 +170,27 @@ def test_a_package_that_needs_no_build_has_the_app_and_its_wheels(tmp_path: Path
 # -- the scaler, and instances that are kept ready --------------------------------------------------------------
 
 
-def test_the_app_may_count_the_queues_that_wake_it_and_only_send_to_dead_letters() -> None:
+def test_the_app_may_count_the_queues_that_wake_it_and_only_send_to_dead_letters_without_a_console() -> None:
     text = (INFRA / "bus.bicep").read_text()
-    assert "roleAssignments: queue.setting == 'DEAD_LETTER_QUEUE' ? sends : takes" in text
+    assert "roleAssignments: queue.setting == 'DEAD_LETTER_QUEUE' && !servesConsole ? sends : takes" in text
+    assert "servesConsole: !empty(consoleClientId)" in (INFRA / "main.bicep").read_text()
     takes, sends = (re.search(rf"var {name} = \[(.*?)\n\]", text, re.DOTALL)[1] for name in ("takes", "sends"))  # type: ignore[index]
     assert "'Azure Service Bus Data Owner'" in takes
     assert "'Azure Service Bus Data Sender'" in sends
     assert "    roleAssignments: operatorRoles\n" in text  # of the namespace: not the app
+
+
+def test_there_is_no_console_as_shipped_and_never_one_without_the_platform_s_sign_in() -> None:
+    app = INFRA / "app.bicep"
+    assert bicep.parsed(INFRA / "main.bicep")["parameters"]["consoleClientId"]["default"] in ("", None)
+    text = app.read_text()
+    assert "var console = { CONSOLE: empty(consoleClientId) ? 'off' : 'entra' }" in text
+    assert "configs: empty(consoleClientId) ? [appSettings] : [appSettings, authentication]" in text
+    sign_in = bicep.keys(app, "authentication")["properties"]
+    assert sign_in["platform"] == {"enabled": True}
+    assert sign_in["globalValidation"]["requireAuthentication"] is True
+    assert sign_in["globalValidation"]["excludedPaths"] == ["/api/receive_webhook"]
+    assert '@app.route("api/receive_webhook", methods=["POST"])' in (ROOT / "function_app.py").read_text()
 
 
 def test_no_instance_is_kept_ready_unless_that_is_set() -> None:

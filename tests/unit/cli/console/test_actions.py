@@ -175,11 +175,31 @@ async def test_another_process_shows_what_the_journal_knows(world: World, letter
     other = World()
     other.context.state = world.state
     await other.sign_in()
-    assert "no end is noted" in await other.get(address)
+    page = await other.get(address)
+    assert "no end is noted" in page
+    assert 'hx-trigger="every 5s"' in page
     letters.gate.set()
     await world.app_ends()
     assert "3 letters discarded" in await other.get(address)
     assert "No such page" in await other.get("/jobs/000-0", 404)
+
+
+async def test_where_another_process_may_be_asked_next_the_end_is_waited_for(world: World) -> None:
+    async def soon(_: Job) -> Finding:
+        return ok("done")
+
+    world.jobs.patience = 60.0
+    job = await world.jobs.start("Be quick", "ann", "/", soon)
+    assert job.outcome
+    (entry,) = (await journal.newest(world.state, 9)).values()
+    assert entry.text == "done"
+
+
+async def test_what_takes_longer_is_not_waited_for(world: World, letters: Letters) -> None:
+    world.jobs.patience = 0.001
+    address = await begin(world)
+    assert "running" in await world.get(address)
+    letters.gate.set()
 
 
 async def test_the_end_of_the_console_ends_it_and_says_so(world: World) -> None:
