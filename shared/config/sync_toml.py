@@ -30,7 +30,7 @@ from .validation import problems, quoted
 Column = Annotated[str, AfterValidator(checks.column)]
 Guid = Annotated[str, AfterValidator(checks.guid)]
 MarketoName = Annotated[str, AfterValidator(checks.marketo_name)]
-Values = Annotated[tuple[int | str | bool, ...], PlainValidator(checks.values)]
+Values = Annotated[tuple[int | str | bool, ...], BeforeValidator(checks.values)]
 ColumnWanted = Annotated[Wanted, PlainValidator(checks.wanted)]
 Condition = Annotated[dict[Column, ColumnWanted], BeforeValidator(checks.condition)]
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from local.stack import ROOT
+from shared.config import sync_toml
 from shared.config.sync_toml import SyncConfig
 from shared.sync.runs.model import RunKind, Scope, new_run
 from shared.sync.runs.synced_fields import KIND, Unsynced, rules_of, unsynced
@@ -101,3 +103,10 @@ async def test_without_storage_the_run_waits_and_the_note_is_not_lost(world: Run
     assert (await world.run(run)).is_over
     assert told(world) == []
     assert (KIND, "lead") in world.state.stored
+
+
+def test_every_rule_of_the_shipped_sync_toml_is_noted_as_it_is_and_without_a_warning() -> None:
+    shipped = sync_toml.load(ROOT / "sync.toml")
+    assert rules_of(shipped, "opportunity")["isClosed"] == [
+        {"columns": ["statecode"], "convert": "is", "values": [1, 2]},
+    ]
