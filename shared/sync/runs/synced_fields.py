@@ -3,15 +3,16 @@
 A field that is mapped later reaches a record with its row's next change. Rows that do not change stay without it, until
 somebody runs msisync quick-sync: who maps one is told so. One row of the shared state for each table:
 
-    {"synced": {field: rules}, "begun": {"run": id, "fields": {field: rules}}}
+    {"synced": {field: rules}, "tables": [table], "begun": {"run": id, "fields": {field: rules}}}
 
 `begun` is what sync.toml said when the run that is going on came to the table: a field that was mapped otherwise since
-has not reached the rows that were sent before. Nothing is noted of a part of a table's rows.
+has not reached the rows that were sent before. `tables` are those of sync.toml at the end of the run: what is mapped
+later needs a run of its own. Nothing is noted of a part of a table's rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +42,8 @@ class SyncedFields:
     async def completed(self, run: Run, table: str) -> None:
         """A run has nothing left to do in a table."""
         if _covers_all(run):
-            now = rules_of(self.config, table)
-            await self.state.change(KIND, table, lambda row: _ended(row, run, now))
+            now, tables = rules_of(self.config, table), sorted(self.config.tables)
+            await self.state.change(KIND, table, lambda row: _ended(row, run, now, tables))
 
 
 def _covers_all(run: Run) -> bool:
@@ -51,30 +52,31 @@ def _covers_all(run: Run) -> bool:
     return run.kind in _KINDS and not scope.filter and scope.created == nothing and scope.changed == nothing
 
 
-def _ended(row: Value, run: Run, now: Mapping[str, Any]) -> Value | None:
+def _ended(row: Value, run: Run, now: Mapping[str, Any], tables: Sequence[str]) -> Value | None:
     begun = row.get("begun") or {}
     if begun.get("run") != run.id:
         return None
     kept = {name: rules for name, rules in begun["fields"].items() if now.get(name) == rules}
     if not run.scope.fields:
-        return {"synced": kept}
+        return {"synced": kept, "tables": tables}
     if "synced" not in row:  # nobody knows of the others
         return {}
     sent = {name.lower() for name in run.scope.fields}
-    return {"synced": {**row["synced"], **{name: rules for name, rules in kept.items() if name.lower() in sent}}}
+    kept = {name: rules for name, rules in kept.items() if name.lower() in sent}
+    return {**row, "synced": {**row["synced"], **kept}, "begun": None}
 
 
 def rules_of(config: SyncConfig, table: str) -> dict[str, Any]:
     """The rules of a table as JSON types, by field."""
     return {
-        name: [rule.model_dump(mode="json", exclude_defaults=True) for rule in rules]
+        name: [rule.model_dump(mode="json", exclude_defaults=True, warnings=False) for rule in rules]
         for name, rules in config.fields_of(table).items()
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Unsynced:
-    """Fields of a table that rows may be without. `is_whole`: no run has been through the table at all."""
+    """Fields of a table that rows may be without. `is_whole`: the table itself was mapped after the last run."""
 
     table: str
     fields: tuple[str, ...]
@@ -86,13 +88,18 @@ def unsynced(config: SyncConfig, rows: Mapping[str, Value]) -> list[Unsynced]:
 
     Nothing where no run was ever complete: then Marketo has what changed, as was decided when the app was set up.
     """
-    return list(_unsynced(config, rows)) if any("synced" in row for row in rows.values()) else []
+    ended = {table: row for table, row in rows.items() if "synced" in row}
+    return list(_unsynced(config, ended)) if ended else []
 
 
 def _unsynced(config: SyncConfig, rows: Mapping[str, Value]) -> Iterator[Unsynced]:
+    mapped_before = {name for row in rows.values() for name in row.get("tables", ())}
     for table in config.tables:
-        rules, synced = rules_of(config, table), rows.get(table, {}).get("synced")
-        if synced is None:
-            yield Unsynced(table, tuple(rules), is_whole=True)
-        elif new := tuple(name for name, each in rules.items() if synced.get(name) != each):
+        rules = rules_of(config, table)
+        if table not in rows:
+            if table not in mapped_before:
+                yield Unsynced(table, tuple(rules), is_whole=True)
+            continue
+        synced = rows[table]["synced"]
+        if new := tuple(name for name, each in rules.items() if synced.get(name) != each):
             yield Unsynced(table, new)

@@ -21,7 +21,7 @@ def context(state: SharedState) -> Any:
 async def test_a_new_field_comes_with_the_command_that_sends_it() -> None:
     state = SharedState()
     rules = rules_of(CONFIG, "contact")
-    await state.put(KIND, "contact", {"synced": {"firstName": rules["firstName"]}})
+    await state.put(KIND, "contact", {"synced": {"firstName": rules["firstName"]}, "tables": ["contact"]})
     found = await unsynced.look(context(state))
     assert found == [Unsynced("contact", ("title",))]
     output = io.StringIO()
@@ -34,7 +34,7 @@ async def test_a_new_field_comes_with_the_command_that_sends_it() -> None:
 async def test_an_installation_without_a_complete_run_gets_no_advice_nor_one_without_storage() -> None:
     state = SharedState()
     assert await unsynced.look(context(state)) == []
-    await state.put(KIND, "contact", {"synced": {}})
+    await state.put(KIND, "contact", {"synced": {}, "tables": []})
     state.storage_away = True
     assert await unsynced.look(context(state)) == []
 

@@ -45,7 +45,7 @@ async def test_a_field_that_is_mapped_after_an_initial_sync_is_told_until_a_quic
     world: RunWorld,
 ) -> None:
     await ran(world)
-    assert world.state.stored[KIND, "lead"] == {"synced": rules_of(world.rules, "lead")}
+    assert world.state.stored[KIND, "lead"] == {"synced": rules_of(world.rules, "lead"), "tables": ["lead"]}
     assert told(world) == []
     world.rules = config({**OLD, "title": "jobtitle", "city": "address1_city"})
     assert told(world) == [Unsynced("lead", ("title", "city"))]
@@ -82,6 +82,22 @@ async def test_a_table_that_is_mapped_later_needs_a_run_of_its_own(world: RunWor
     await ran(world)
     world.rules = config(OLD, opportunity={"name": "name"})
     assert told(world) == [Unsynced("opportunity", ("name",), is_whole=True)]
+
+
+async def test_a_table_that_was_mapped_when_others_had_their_run_is_nobody_s_business(world: RunWorld) -> None:
+    world.rules = config(OLD, opportunity={"name": "name"})
+    await ran(world)
+    assert told(world) == [], "somebody has decided to begin with the leads"
+
+
+@pytest.mark.filterwarnings("error")
+async def test_rules_of_every_form_are_noted_as_they_are() -> None:
+    rule = {"column": "statuscode", "convert": "is", "values": [1, 2], "when": {"statecode": 0}}
+    rules = rules_of(config({"priority": rule, "name": ["a", "b"]}), "lead")
+    assert rules == {
+        "priority": [{"columns": ["statuscode"], "convert": "is", "values": [1, 2], "when": {"statecode": [0]}}],
+        "name": [{"columns": ["a"]}, {"columns": ["b"]}],
+    }
 
 
 async def test_what_was_mapped_while_the_run_went_on_has_not_reached_all_rows(world: RunWorld) -> None:
