@@ -54,6 +54,7 @@ from shared.sync.runs.synced_fields import SyncedFields
 from shared.sync.scheduling import Bursts, Trickle, Windows
 from shared.sync.settlement import Settler
 from shared.sync.sole_run import SoleRun
+from shared.sync.storms import MAX_ROWS
 
 #: Of a million persons: accounts and opportunities.
 PARTS = {"contact": 1.0, "account": 0.1, "opportunity": 0.2}
@@ -100,19 +101,23 @@ class Loaded:
     requests: int
 
 
-def simulate(persons: int, *, kills: int = 0, live: bool = False, idle: bool = False, **given: str) -> Loaded:
+def simulate(
+    persons: int, *, kills: int = 0, live: bool = False, idle: bool = False, remembered: int = REMEMBERED, **given: str
+) -> Loaded:
     """Load so many persons, and the accounts and opportunities that belong to them, with these settings.
 
     `kills`: how often the carrier's process dies. `live`: with live changes. `idle`: these alone, Marketo has all.
+    `remembered`: records of an entity that a function remembers.
     """
+    facts = {"persons": persons, "kills": kills, "live": live or idle, "idle": idle, "remembered": remembered}
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_simulated, persons, kills, live or idle, idle, given).result()
+        return pool.submit(_simulated, {**facts, "given": given}).result()
 
 
-def _simulated(persons: int, kills: int, live: bool, idle: bool, given: Mapping[str, str]) -> Loaded:
+def _simulated(facts: Mapping[str, Any]) -> Loaded:
     logging.getLogger("shared").setLevel(logging.CRITICAL)
     time = Time(START)
-    return time.run(_Simulation(time, persons, kills, live, idle, given).run())
+    return time.run(_Simulation(time, **facts).run())
 
 
 @dataclass
@@ -137,6 +142,7 @@ class _Simulation:
     kills: int
     live: bool
     idle: bool
+    remembered: int
     given: Mapping[str, str]
     killed: int = 0
     waited: float = 0.0
@@ -225,7 +231,7 @@ class _Simulation:
             budget.refresh,
             daily_calls=given.daily_calls, share=given.trickle_share, longest=given.trickle_window, now=now,
         )  # fmt: skip
-        known = Known(clock=clock, max_entries=REMEMBERED)
+        known = Known(clock=clock, max_entries=self.remembered)
         arrivals = Arrivals(MemoryState(self.table), known, now=now)
         reporter = Reporter(self.runs, budget.charge_run)
 
@@ -241,7 +247,7 @@ class _Simulation:
             bus=bus,
             engine=engine_between(
                 self._rows(), marketo, self.rules, clock=clock, now=now,
-                known=known, circuits=circuits, arrivals=arrivals,
+                known=known, circuits=circuits, arrivals=arrivals, sent_rows=min(MAX_ROWS, self.remembered),
                 time_budget=sync.time_budget, parent_wait=sync.parent_wait,
             ),
             settler=Settler(bus, nobody, QUEUES, now=now, max_attempts=sync.max_attempts),

@@ -39,7 +39,7 @@ from .recreated import marked
 from .roles import Roles
 from .scheduling import AT_ONCE, Windows
 from .schema import Schema
-from .storms import Storms
+from .storms import MAX_ROWS, Storms
 from .synced_versions import SyncedVersions
 from .upserts import Upserts
 
@@ -62,7 +62,7 @@ class Engine:
     come, see shared/sync/parents.py. `roles`: the policy of sync.toml for opportunity roles. `gone`: persons that this
     process must not remember any more. `synced_versions`: keeps what was read, for the search for missed changes; None:
     nobody wants it. `history`: keeps which roles were deleted; the rest follows from the outcomes.
-    `time_budget`, `parent_wait`: in seconds.
+    `sent_rows`: how many rows of an entity it remembers to have sent. `time_budget`, `parent_wait`: in seconds.
     """
 
     dataverse: DataverseClient
@@ -86,6 +86,7 @@ class Engine:
     roles: RolePolicy = field(default_factory=RolePolicy)
     synced_versions: SyncedVersions | None = None
     history: History = field(default_factory=nothing_kept)
+    sent_rows: int = MAX_ROWS
 
     def __post_init__(self) -> None:
         """Its parts share what it has."""
@@ -107,7 +108,7 @@ class Engine:
             brake=self.brake, tables=tables, policy=self.roles, deletes=self.lifecycle.role == "delete", clock=clock,
             history=self.history,
         )  # fmt: skip
-        self._storms = {name: Storms(clock=clock) for name in ENTITIES}
+        self._storms = {name: Storms(clock=clock, max_rows=self.sent_rows) for name in ENTITIES}
 
     async def sync(
         self,
