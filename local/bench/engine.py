@@ -83,6 +83,7 @@ async def run_engine(directory: Path, *, records: int, report: Report) -> Engine
 def bodies(world: World, entity: str) -> list[bytes]:
     """The messages for all rows of an entity, as docs/messages.md has them."""
     tables = [table for table, (_, name) in SYNCED_TABLES.items() if name == entity]
+    tables += ["opportunity"] if entity == "opportunity_role" else []  # whose primary contact has a role
     records = [
         {"table": table, "id": row_id, "seen": "2026-01-01T00:00:00.000Z"}
         for table in tables

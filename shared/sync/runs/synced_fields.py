@@ -69,7 +69,7 @@ def _ended(row: Value, run: Run, now: Mapping[str, Any], tables: Sequence[str]) 
 def rules_of(config: SyncConfig, table: str) -> dict[str, Any]:
     """The rules of a table as JSON types, by field."""
     return {
-        name: [rule.model_dump(mode="json", exclude_defaults=True, warnings=False) for rule in rules]
+        name: [rule.model_dump(mode="json", exclude_defaults=True) for rule in rules]
         for name, rules in config.fields_of(table).items()
     }
 
