@@ -124,7 +124,7 @@ async def test_a_page_says_when_its_console_has_ended(open_desk: Open) -> None:
         await expect(tab.locator("#stale")).to_be_hidden()
         assert await ended(leaving.process) == 0
         await expect(tab.locator("#stale")).to_be_visible()
-        assert "No answer from the console" in await tab.locator("#stale").inner_text()
+        assert "What is shown is not current" in await tab.locator("#stale").inner_text()
 
 
 async def test_the_verdict_leads_to_what_helps(operator: Desk, system: System) -> None:
