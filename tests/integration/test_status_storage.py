@@ -25,6 +25,7 @@ from shared.model.errors import BrokerUnavailableError, MsiSyncError
 from shared.model.outcome import Failed, Outcome, Parent, Synced, WillNotCome
 from shared.model.record import Record, decode
 from shared.sync import statistics
+from shared.sync.history_log import nothing_kept
 from shared.sync.statistics import KIND, Counts, last_error, row_name, totals
 
 NOON = datetime(2026, 3, 4, 12, 7, tzinfo=UTC)
@@ -146,7 +147,11 @@ async def resync(storage: StorageSettings, table: TableClient, outbox: Outbox, *
     queues = SimpleNamespace(of=lambda entity: f"{entity}s")
     settings = SimpleNamespace(queues=queues, storage=storage)
     context: Any = SimpleNamespace(
-        settings=settings, parked_table=Table(lambda: table), outgoing=outbox, state=State(storage)
+        settings=settings,
+        parked_table=Table(lambda: table),
+        outgoing=outbox,
+        state=State(storage),
+        history=nothing_kept(),
     )
     given = parser((COMMAND,)).parse_args(["resync", "--all-parked", *words])
     try:
