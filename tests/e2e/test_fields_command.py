@@ -118,6 +118,6 @@ async def test_a_sign_in_that_is_refused(operator: Operator) -> None:
 
 
 async def test_a_table_that_there_is_not_is_a_wrong_command_line(operator: Operator) -> None:
-    ended = await operator.fields("list", "contacts")
+    ended = await operator.fields("list", "contracts")
     assert ended.code == 64
-    assert "contact" in ended.err
+    assert "did you mean contact?" in ended.err
