@@ -70,7 +70,7 @@ class Arrivals:
             await self._prune(entity.name)
 
     async def learn(self, entities: Collection[str], *, since: timedelta = KEPT) -> None:
-        """Know what other processes have stored of these entities `since` then."""
+        """Know what other processes have stored of these entities lately: not longer than `since` ago."""
         now = self.now()
         async with best_effort(PATIENCE_SECONDS, log, "arrivals_not_shared"):
             for entity in sorted(entities):
