@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..model.outcome import Outcome, Synced
+from ..model.outcome import Later, Outcome, Synced
 from ..model.record import Record
 
 #: Opportunities that are remembered; the roles of another one are sent once more.
@@ -58,8 +58,10 @@ class RoleRequests:
         return changed, others
 
     def end(self, begun: Begun, outcomes: Sequence[tuple[Record, Outcome]]) -> None:
-        """What follows has been sent."""
+        """What follows has been sent. Of an opportunity that only waits, nothing has changed in Marketo."""
         if self._is_alone(begun):
+            waiting = [record.id for record, outcome in outcomes if isinstance(outcome, Later)]
+            self._sent.update(dict.fromkeys(id_ for id_ in waiting if id_ in begun.sent_before))
             self._sent.update((record.id, None) for record, _ in _stored(outcomes))
         while len(self._sent) > self.most:
             del self._sent[next(iter(self._sent))]

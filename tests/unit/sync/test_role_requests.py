@@ -8,7 +8,7 @@ import pytest
 
 from local.virtual import MemoryTable, leases
 from shared.model.errors import NotNowError
-from shared.model.outcome import Deferred, Failed, Outcome, Retry, Skipped, Synced
+from shared.model.outcome import Deferred, Failed, Later, Outcome, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync.lease import Sending
 from shared.sync.role_requests import RoleRequests
@@ -54,6 +54,19 @@ async def test_the_roles_of_an_opportunity_that_marketo_had_follow_once_from_a_p
     assert await process.sync(UPDATED) == []
     assert await process.sync(COVERED) == []
     assert await process.sync(CREATED) == [roles]
+
+
+async def test_an_edit_that_waits_because_another_one_was_sent_a_moment_ago_costs_no_roles(table: MemoryTable) -> None:
+    process = await Process(table, "one").used()
+    assert await process.sync(CREATED)
+    assert await process.sync(Later("SentAMomentAgo", after=3.0)) == []
+    assert await process.sync(UPDATED) == []
+
+
+async def test_an_opportunity_that_waits_before_its_roles_were_ever_sent_has_them_sent(table: MemoryTable) -> None:
+    process = await Process(table, "one").used()
+    assert await process.sync(Later("SentAMomentAgo", after=3.0)) == []
+    assert await process.sync(UPDATED)
 
 
 async def test_another_process_may_have_created_it_and_been_killed(table: MemoryTable) -> None:
