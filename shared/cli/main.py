@@ -37,7 +37,7 @@ from .fields import command as fields
 from .initial_sync.commands import COMMANDS as INITIAL_SYNC
 from .invocation import NAME, as_typed, started, this_program, use
 from .output import Console, as_json, nobody_reads, take_any_text
-from .parsing import Parser, UsageError
+from .parsing import Parser, UsageError, empty
 from .progress import so_far
 from .register import command as register
 from .settings_file import read_settings_file
@@ -164,6 +164,8 @@ def _main(words: Sequence[str]) -> int:
             given.parser.error("a command is missing")
         given.parser.print_help()
         return int(Exit.OK)
+    if name := empty(words):
+        given.refuse(f"{name} is empty: is a variable of the shell not set?")
     errors = logging.StreamHandler()
     errors.setFormatter(_Line())
     logging.basicConfig(level=logging.ERROR, handlers=[errors])

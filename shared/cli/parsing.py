@@ -100,6 +100,23 @@ class Parser(argparse.ArgumentParser):
         return f"; did you mean {spelt[found]}?" if found else ""
 
 
+def empty(words: Sequence[str]) -> str:
+    """The option or argument that is blank on a command line, in words; empty: none is.
+
+    Nothing takes a blank one. It comes from a variable that is not set, and an option that counts as if it were not
+    given would widen what is done: `discard --code "$CODE"`, `--env "$NAME" pause`.
+    """
+    before = ""
+    for word in words:
+        name, sign, value = word.partition("=")
+        is_option = name.startswith("--")
+        if not word.strip() or (is_option and sign and not value.strip()):
+            option = name if is_option else before
+            return f"the value of {option}" if option else "an argument"
+        before = name if is_option and not sign else ""
+    return ""
+
+
 def meant(given: str, names: Sequence[str]) -> str:
     """The end of a sentence that says what was probably meant."""
     found = nearest(given, names)

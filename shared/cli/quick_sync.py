@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 
 from rich.console import Console
 
@@ -78,7 +78,10 @@ async def _count(context: Context, table: str, query: str | None) -> int:
 
 
 def _names(text: str) -> list[str]:
-    return [name for part in text.split(",") if (name := part.strip())]
+    names = [name for part in text.split(",") if (name := part.strip())]
+    if not names:
+        raise ArgumentTypeError("names of Marketo's fields are needed, with commas: city,title")
+    return names
 
 
 COMMAND = Command(

@@ -127,6 +127,25 @@ def test_programs_are_told_of_a_wrong_command_line_in_json(
     assert said.err == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--env", "", "pause"), "the value of --env is empty"),
+        (("dead-letters", "discard", "--code", "", "--apply"), "the value of --code is empty"),
+        (("dead-letters", "discard", "--code=", "--apply"), "the value of --code is empty"),
+        (("resync", "contact", "--query", " ", "--apply"), "the value of --query is empty"),
+        (("status", "--settings="), "the value of --settings is empty"),
+    ],
+)
+def test_a_variable_that_is_not_set_does_not_mean_everything(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    assert main.main(words) == Exit.USAGE
+    assert told in capsys.readouterr().err
+    assert main.main((*words, "--json")) == Exit.USAGE
+    assert told in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
 def test_what_a_command_itself_refuses_is_wrong_usage_too(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
     async def refuse(_: Context, given: Namespace, *__: Any) -> Result:
         given.refuse("give ids, or --query")

@@ -93,7 +93,7 @@ async def test_a_field_that_the_sync_does_not_send_is_refused(world: World) -> N
     assert await world.runs() == []
 
 
-@pytest.mark.parametrize("words", [("connection", "--fields", "a"), ("contact",)])
+@pytest.mark.parametrize("words", [("connection", "--fields", "a"), ("contact",), ("contact", "--fields", " , ")])
 async def test_other_words_are_a_wrong_usage(world: World, words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit, match="64"):
         await world.types(*words)
