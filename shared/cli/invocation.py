@@ -65,14 +65,19 @@ def started(arguments: Sequence[str], program: Iterable[str], commands: Iterable
     others: list[str] = []
     words = iter(arguments)
     for word in words:
-        name, _, value = word.partition("=")
-        if name in PLACES:
-            options += [name, value or next(words, "")]
+        name, sign, value = word.partition("=")
+        if place := _place(name):
+            options += [place, value if sign else next(words, "")]
         else:
             others.append(word)
     if "--json" in others:  # at the end, wherever it stood: the command's name comes first
         others = [*(word for word in others if word != "--json"), "--json"]
     return Invocation(tuple(program), tuple(options), tuple(others), tuple(commands))
+
+
+def _place(name: str) -> str:
+    """The option of PLACES that is meant: argparse takes the beginning of a name as well. Empty: none."""
+    return next((place for place in PLACES if len(name) > len("--") and place.startswith(name)), "")
 
 
 def typed_program(script: str, original: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:

@@ -41,7 +41,10 @@ def printed(*objects: object, width: int = 80) -> str:
     return text.getvalue()
 
 
-@pytest.mark.parametrize("words", [["--env=dev", "doctor"], ["doctor", "--env", "dev"], ["--env", "dev", "doctor"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--env=dev", "doctor"], ["doctor", "--env", "dev"], ["--env", "dev", "doctor"], ["doctor", "--en", "dev"]],
+)
 def test_what_says_where_settings_come_from_stands_before_every_command(words: list[str]) -> None:
     found = started(words, ["msisync"], COMMANDS)
     assert found.beginning == "msisync --env dev"
