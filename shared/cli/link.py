@@ -90,13 +90,13 @@ class Sides:
 def judge(sides: Sides, number: int) -> Finding:
     """Whether the row can be linked to Marketo's person `number`, or is; else why not."""
     row, person = sides.row, sides.person
-    return _unfit(row) or _taken(row, person, number, sides.holders) or _fit(row, sides, number)
+    return _unfit(row, number) or _taken(row, person, number, sides.holders) or _fit(row, sides, number)
 
 
-def _unfit(row: Row) -> Finding | None:
-    """What speaks against the row."""
+def _unfit(row: Row, number: int) -> Finding | None:
+    """What speaks against the row, and the command that links another one to this person instead."""
     if not row.is_there:
-        where = f"it is a {row.elsewhere}: msisync link {row.elsewhere} {row.id} MARKETO_ID" if row.elsewhere else ""
+        where = f"it is a {row.elsewhere}: msisync link {row.elsewhere} {row.id} {number}" if row.elsewhere else ""
         return failed(
             f"Dynamics has no {row}", where or "check the id, and that the sync user may read the row", code="NoRow"
         )
@@ -104,10 +104,10 @@ def _unfit(row: Row) -> Finding | None:
         remedy = "change the row, or the filter of sync.toml, if it is to be synced"
         return failed(f"{row} is excluded from the sync: {row.kept_out}", remedy, code="Filtered")
     if row.qualified:
-        which = row.winner or "that contact"
-        return failed(f"{row} was qualified: its contact goes on as its person", f"link {which}", code="Qualified")
+        instead = f"msisync link {row.winner or 'contact ID'} {number}"
+        return failed(f"{row} was qualified: its contact goes on as its person", instead, code="Qualified")
     if row.winner:
-        return failed(f"{row} was merged into {row.winner}", f"link {row.winner}", code="Merged")
+        return failed(f"{row} was merged into {row.winner}", f"msisync link {row.winner} {number}", code="Merged")
     return None
 
 
@@ -166,7 +166,7 @@ async def _row(context: Context, table: str, id_: str) -> Row:
 
 async def _sides(context: Context, row: Row, number: int) -> Sides:
     """What Marketo has of both; costs two calls. Nothing is asked for a row that cannot be linked."""
-    if _unfit(row):
+    if _unfit(row, number):
         return Sides(row)
     marketo = context.marketo
     key = marketo.key_of(PERSON)

@@ -91,13 +91,13 @@ def meaning(code: str, system: str) -> str:
     return _MEANINGS.get(code) or of_kind
 
 
-def remedy(code: str, system: str, selection: str, *, replays: int = 0) -> str:
+def remedy(code: str, system: str, selection: str, *, replays: int = 0, entity: str = "") -> str:
     """What to do next, with the command. `selection` picks the dead letter: "--id ..." or the like.
 
-    `replays`: how often it was replayed.
+    `replays`: how often it was replayed. `entity`: whose it is, empty where nobody knows.
     """
     if code == BRAKE:
-        return f"see whether so many rows were to be deleted in Dynamics; then {RELEASE} ENTITY --apply"
+        return f"see whether so many rows were to be deleted in Dynamics; then {RELEASE} {entity or 'ENTITY'} --apply"
     if code in _NO_REPLAY:
         return f"{_NO_REPLAY[code]}, then {DISCARD} {selection} --apply"
     kind = marketo_record(code) if system == "marketo" else Kind.PERMANENT

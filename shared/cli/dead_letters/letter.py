@@ -124,7 +124,7 @@ class DeadLetter:
     def remedy(self) -> str:
         """What to do next."""
         selection = quoted(["--id", self.ids[0][1]] if self.ids else ["--code", self.code])
-        return remedy(self.code, self.system, selection, replays=self.replays)
+        return remedy(self.code, self.system, selection, replays=self.replays, entity=self.entity)
 
 
 def places(queues: QueueSettings) -> list[Place]:

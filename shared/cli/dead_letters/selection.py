@@ -48,7 +48,7 @@ class Group:
     def remedy(self) -> str:
         """What to do next about all of them."""
         words = ["--code", self.code, *(["--entity", self.entity] if self.entity else [])]
-        return remedy(self.code, self.system, quoted(words))
+        return remedy(self.code, self.system, quoted(words), entity=self.entity)
 
 
 class Groups(dict[tuple[str, str, str], Group]):

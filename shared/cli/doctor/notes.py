@@ -84,7 +84,7 @@ def brakes(rows: Mapping[str, Mapping[str, Any]], policy: LifecyclePolicy) -> Fi
         return attention(
             f"the brake is on: {', '.join(lines)}",
             f"see whether so many rows were to be deleted in Dynamics (msisync dead-letters list --code DeleteBrake); "
-            f"then {RELEASE} ENTITY",
+            f"then {'; '.join(f'{RELEASE} {name}' for name in lines)}",
             lines.values(),
         )
     said = ", ".join(f"{name} {policy.of(name)}" for name in ENTITIES)

@@ -10,6 +10,7 @@ from ...model.record import timestamp
 from ..finding import Finding, failed
 from ..remedies import remedy
 from .facts import Letter, Search, Subject, Unseen
+from .queued import entity_of
 
 #: What to look at when a change never came.
 STEPS = "to see why nothing came: msisync doctor --only steps"
@@ -31,7 +32,8 @@ def not_coming(parent: Subject, cause: WillNotCome) -> Finding:
     if cause.skipped:
         return failed(sentence, SKIPPED.get(cause.code, resync(parent)), code=cause.code)
     system = "marketo" if cause.code.isdecimal() else "msisync"
-    return failed(sentence, remedy(cause.code, system, f"--id {parent.id}"), code=cause.code)
+    do = remedy(cause.code, system, f"--id {parent.id}", entity=entity_of(parent))
+    return failed(sentence, do, code=cause.code)
 
 
 def resync(subject: Subject) -> str:
@@ -43,7 +45,7 @@ def dead_lettered(subject: Subject, letter: Letter) -> Finding:
     """It is a dead letter."""
     return failed(
         f"{subject} is a dead letter, {letter.address or letter.queue}: {letter.code}, {letter.message}",
-        remedy(letter.code, letter.system, f"--id {subject.id}", replays=letter.replays),
+        remedy(letter.code, letter.system, f"--id {subject.id}", replays=letter.replays, entity=entity_of(subject)),
         code="DeadLettered",
     )
 

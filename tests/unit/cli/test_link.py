@@ -57,10 +57,10 @@ def test_what_may_be_linked(row: Row, person: Match | None, holders: Sequence[in
 
 def test_a_refusal_names_the_command_or_the_row_that_is_right() -> None:
     elsewhere = judge(Sides(Row("contact", OWN, is_there=False, elsewhere="lead")), 7)
-    assert f"msisync link lead {OWN}" in elsewhere.remedy
-    assert (
-        judge(Sides(Row("lead", OWN, qualified=True, winner=f"contact {OTHER}")), 7).remedy == f"link contact {OTHER}"
-    )
+    assert elsewhere.remedy == f"it is a lead: msisync link lead {OWN} 7"
+    qualified = judge(Sides(Row("lead", OWN, qualified=True, winner=f"contact {OTHER}")), 7)
+    assert qualified.remedy == f"msisync link contact {OTHER} 7"
+    assert judge(Sides(Row("lead", OWN, winner=f"lead {OTHER}")), 7).remedy == f"msisync link lead {OTHER} 7"
     assert f"msisync show person {OTHER}" in judge(Sides(ANN, Match(7, OTHER)), 7).remedy
     assert "merge" in judge(Sides(ANN, Match(7), holders=(9,)), 7).remedy
 

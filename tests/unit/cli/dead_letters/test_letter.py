@@ -49,6 +49,14 @@ def test_a_dead_letter_of_this_app_says_everything_in_its_properties() -> None:
     assert f"msisync dead-letters replay --id {ID} --apply" in found.remedy
 
 
+def test_what_lifts_the_brake_names_the_entity() -> None:
+    braked = letter(properties={**PROPERTIES, "code": "DeleteBrake", "system": "msisync"})
+    groups = Groups()
+    groups.add(braked)
+    for said in (braked.remedy, groups.largest_first()[0].remedy):
+        assert said.endswith("then msisync lifecycle release person --apply")
+
+
 def test_a_notification_that_this_app_refused_names_its_row() -> None:
     refused = {"code": "UnknownTable", "message": "no mapped table", "system": "msisync", "source_queue": "changes"}
     found = letter(body=notification(), properties=refused)
