@@ -11,9 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from ..model.entities import PERSON
+from ..model.errors import MsiSyncError, SignInError, VendorError
 from ..model.ids_and_times import as_guid
 from ..sync.history import Event
 from ..sync.history_log import Past
+from ..sync.matches import normal
 from .command import Command, Exit, Result, option, options, positive_number
 from .context import Context
 from .output import say
@@ -29,14 +31,15 @@ Dynamics and Marketo have. No values: names, codes and ids only. Any record's id
 
 It is kept for HISTORY_DAYS days. A line may be missing: the sync never waits for the history.
 
-Exit codes: 0 shown; 1 nothing is known of it; 2 nobody has the address, or storage cannot be reached.
+Exit codes: 0 shown; 1 nothing is known of it, or one of the two systems could not say whose the address is; 2 nobody
+has the address, or storage cannot be reached.
 Next: msisync show person <id> says where a person stands now"""
 
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
-    """Show it. Raises MsiSyncError when storage, or for an address Dynamics or Marketo, does not answer."""
+    """Show it. Raises MsiSyncError when storage, or for an address both Dynamics and Marketo, does not answer."""
     with progress.status("Looking"):
-        ids = await ids_of(context, given.record)
+        ids, unasked = await ids_of(context, given.record)
         past = await past_of(context, ids)
     events = past.events[-given.limit :]
     data = {
@@ -47,21 +50,43 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
         "events": [event.as_json() for event in events],
         "more": len(past.events) - len(events),
         "nothing_because": _why_nothing(given.record, ids, past),
+        "not_looked_at": unasked,
     }
-    found = Exit.OK if events else Exit.ATTENTION if ids else Exit.FAILED
+    found = Exit.OK if events and not unasked else Exit.ATTENTION if ids else Exit.FAILED
     return Result(found, data, lambda console: _show(console, events, data))
 
 
-async def ids_of(context: Context, query: str) -> list[str]:
-    """The id itself, or those of the leads and contacts with this address, in Dynamics or, as keys, in Marketo."""
+async def ids_of(context: Context, query: str) -> tuple[list[str], dict[str, str]]:
+    """The id itself, or those of the leads and contacts with this address, in Dynamics or, as keys, in Marketo.
+
+    Also which of the two does not answer, and why: in an outage, the other one may know whose the address is. Raises
+    what it says where nobody knows.
+    """
     if guid := as_guid(query):
-        return [guid]
+        return [guid], {}
+    found: list[str] = []
+    errors: dict[str, MsiSyncError] = {}
+    for system, ids in (("Dynamics", _in_dynamics), ("Marketo", _in_marketo)):
+        try:
+            found += await ids(context, query)
+        except (VendorError, SignInError) as error:
+            errors[system] = error
+    if errors and not found:
+        raise next(iter(errors.values()))
+    return list(dict.fromkeys(found)), {system: str(error) for system, error in errors.items()}
+
+
+async def _in_dynamics(context: Context, query: str) -> list[str]:
     dynamics = Dynamics(context.dataverse, context.metadata, context.config)
-    found = [person.subject.id for person in await dynamics.find(query)]
+    return [person.subject.id for person in await dynamics.find(query)]
+
+
+async def _in_marketo(context: Context, query: str) -> list[str]:
+    if not (address := normal(query)):  # one that Marketo would take for several
+        return []
     key = context.marketo.key_of(PERSON)
-    persons = await context.marketo.read(PERSON, "email", [query], ("id", "email", key))
-    found += [guid for person in persons if (guid := as_guid(str(person.get(key) or "")))]
-    return list(dict.fromkeys(found))
+    persons = await context.marketo.read(PERSON, "email", [address], ("id", "email", key))
+    return [guid for person in persons if (guid := as_guid(str(person.get(key) or "")))]
 
 
 def _why_nothing(query: str, ids: list[str], past: Past) -> str:
@@ -80,6 +105,8 @@ def _show(console: Console, events: list[Event], data: dict[str, Any]) -> None:
                 say(console, f"  {line}")
     if data["more"]:
         say(console, f"{data['more']:,} earlier ones are not shown; see --limit")
+    for system, why in data["not_looked_at"].items():
+        say(console, f"! not looked at: {system}: {why}", "yellow")
     if data["nothing_because"]:
         say(console, data["nothing_because"], "yellow")
 

@@ -41,8 +41,8 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Do one run. Raises MsiSyncError when another run is in progress, or storage does not answer."""
     if given.sweep and given.person:
         given.refuse("--sweep and --person exclude each other")
-    if not all(text.strip() for text in given.person):
-        given.refuse("--person needs ids or e-mail addresses")
+    if any("," in text for text in given.person):  # Marketo would take it for two
+        given.refuse("--person takes ids or e-mail addresses with blanks between them, without commas")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
     done = steps(progress, "compared" if given.dry_run else "written")
     with Progress(*columns, console=progress, transient=True) as bar:

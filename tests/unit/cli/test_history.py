@@ -15,7 +15,8 @@ from shared.cli.output import Console
 from shared.cli.parsing import UsageError
 from shared.cli.past import lines_of
 from shared.cli.show.facts import Person, Subject
-from shared.model.errors import StorageUnavailableError
+from shared.model.codes import Kind
+from shared.model.errors import DataverseError, MarketoError, StorageUnavailableError
 from shared.sync.history import Line, Step, What
 from tests.support.commands import shown
 from tests.support.history import NOON, Kept
@@ -32,12 +33,16 @@ class World:
         self.days = 14
         self.in_dynamics: list[str] = []
         self.in_marketo: list[dict[str, Any]] = []
+        self.dynamics_away, self.marketo_away = False, False
+        self.asked: list[str] = []
         itself = self
 
         class Dynamics:
             def __init__(self, *_: Any) -> None: ...
 
             async def find(self, _: str) -> list[Person]:
+                if itself.dynamics_away:
+                    raise DataverseError("HTTP 503", "Dynamics is down", kind=Kind.TRANSIENT)
                 return [Person(Subject("contact", id_)) for id_ in itself.in_dynamics]
 
         class Now(datetime):
@@ -51,7 +56,10 @@ class World:
     def key_of(self, _: Any) -> str:
         return "externalPersonId"
 
-    async def read(self, *_: Any) -> list[dict[str, Any]]:
+    async def read(self, _entity: Any, _field: str, values: list[str], *_: Any) -> list[dict[str, Any]]:
+        self.asked += values
+        if self.marketo_away:
+            raise MarketoError("Unreachable", "Marketo cannot be reached", kind=Kind.TRANSIENT)
         return self.in_marketo
 
     async def run(self, line: str) -> tuple[Result, str]:
@@ -117,6 +125,28 @@ async def test_an_address_leads_to_every_row_that_either_system_has(world: World
     result, text = await world.run("ada@example.com")
     assert result.data["records"] == [CONTACT, LEAD]
     assert text.index(CONTACT) < text.index(LEAD)
+
+
+async def test_in_an_outage_of_one_system_the_other_says_whose_an_address_is(world: World) -> None:
+    world.in_dynamics, world.marketo_away = [CONTACT], True
+    await world.happened(What.UPDATED)
+    result, text = await world.run("ada@example.com")
+    assert (result.exit, result.data["records"]) == (Exit.ATTENTION, [CONTACT])
+    assert "updated in Marketo" in text
+    assert "! not looked at: Marketo: Unreachable: Marketo cannot be reached" in text
+    world.in_dynamics = []
+    with pytest.raises(MarketoError):
+        await world.run("ada@example.com")
+    world.in_marketo, world.marketo_away, world.dynamics_away = [{"id": 1, "externalPersonId": CONTACT}], False, True
+    result, text = await world.run("ada@example.com")
+    assert "! not looked at: Dynamics: HTTP 503: Dynamics is down" in text
+    assert result.data["records"] == [CONTACT]
+
+
+async def test_an_address_with_a_comma_is_not_two_addresses_for_marketo(world: World) -> None:
+    world.in_marketo = [{"id": 1, "externalPersonId": LEAD}]
+    result, _ = await world.run("x,ada@example.com")
+    assert (world.asked, result.data["records"]) == ([], [])
 
 
 async def test_an_address_that_nobody_has(world: World) -> None:

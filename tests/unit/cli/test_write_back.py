@@ -109,9 +109,12 @@ async def test_a_second_run_and_a_storage_that_is_away_are_errors(monkeypatch: p
     assert not work.asked
 
 
-async def test_everybody_and_somebody_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("words", [("--sweep", "--person", ID), ("--person", f"{ID},{ID}")])
+async def test_everybody_and_somebody_exclude_each_other_and_persons_have_no_commas(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
     work = Work(a_run())
     with pytest.raises(SystemExit) as ended:
-        await run(monkeypatch, work, "--sweep", "--person", ID)
+        await run(monkeypatch, work, *words)
     assert ended.value.code == Exit.USAGE
     assert not work.asked
