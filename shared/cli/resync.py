@@ -253,7 +253,9 @@ def _show(console: Console, data: Mapping[str, Any], given: Namespace, why_not: 
         console.print(f"About {calls} Marketo call{'s' if most != 1 else ''}")
     if unknown:
         rest = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
-        console.print(f"[yellow]Not in Dynamics:[/] {escape(', '.join(unknown[:_SHOWN]))}{rest}")
+        where = "" if given.target in ENTITIES else f" as {given.target}"
+        console.print(f"[yellow]Not in Dynamics{where}:[/] {escape(', '.join(unknown[:_SHOWN]))}{rest}")
+        console.print(f"To see whose an id is: msisync show person {unknown[0]}")
     if sent:
         console.print(
             "To see them go: msisync status --watch"

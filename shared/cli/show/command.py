@@ -22,7 +22,7 @@ from ..command import Command, Result, option, options, positive_number
 from ..context import Context
 from ..finding import Finding
 from ..output import json_types
-from . import marketo, past, queues, roles, storage
+from . import elsewhere, marketo, past, queues, roles, storage
 from .dynamics import Dynamics
 from .facts import Person, Search, Subject
 from .text import render
@@ -42,6 +42,7 @@ Next: the verdict says what to do. If many records are stuck, begin with: msisyn
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Find everything out about one person. Raises ConfigurationError when settings or sync.toml cannot be used."""
     search = await find_out(context, given.person, given.max_messages, progress, values=given.values)
+    await _look_elsewhere(context, given.person, search)
     if "Table Storage" not in search.troubles:  # else the history does not answer either, after another wait
         with progress.status("Reading the history"):
             await _asked(search, "The history", past.look(context, search))
@@ -92,6 +93,14 @@ async def find_out(
     if "Marketo" not in search.troubles:
         await _asked(search, "Marketo", marketo.compare(context.marketo, search))
     return search
+
+
+async def _look_elsewhere(context: Context, query: str, search: Search) -> None:
+    """Whose id it is, where it is no lead's or contact's."""
+    guid = as_guid(query)
+    if guid and not any(person.row for person in search.persons) and "Dynamics" not in search.troubles:
+        found = await _asked(search, "Other tables", elsewhere.find(context, guid)) or []
+        search.others = [Subject(row.table, row.id, row.name, True, in_marketo=row.in_marketo) for row in found]
 
 
 async def _ask_dynamics(context: Context, search: Search, dynamics: Dynamics, query: str) -> None:

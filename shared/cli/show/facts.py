@@ -216,6 +216,7 @@ class Search:
     the rows that give these roles, by id. What the app has noted: `outages` are the open circuits, `closed` says why
     Marketo is not called at all; `silent` says that the app does not run, empty when it does. `insight`: the columns
     that take Marketo's fields, by table; empty where nobody asks for values. `flag`: the field that flags deleted rows.
+    `others`: rows of other tables that have the id, where no lead or contact has it.
     """
 
     persons: list[Person] = field(default_factory=list)
@@ -233,6 +234,7 @@ class Search:
     silent: str = ""
     insight: dict[str, tuple[Target, ...]] = field(default_factory=dict)
     flag: str = ""
+    others: list[Subject] = field(default_factory=list)
 
     @property
     def subjects(self) -> dict[str, Subject]:

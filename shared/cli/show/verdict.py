@@ -9,7 +9,7 @@ from ...model.outcome import Parent
 from ...model.record import timestamp
 from ..finding import Finding, Severity, attention, failed, ok
 from ..remedies import DISCARD
-from .facts import SALES_PERSON_EMAIL, Role, Search, Subject, Wait
+from .facts import SALES_PERSON_EMAIL, Letter, Role, Search, Subject, Wait
 from .queued import AGAIN, perhaps_queued, queued, unseen_of
 from .stuck import SKIPPED, STEPS, blind_spots, dead_lettered, not_coming, resync, without
 
@@ -57,6 +57,8 @@ def _replaced(subject: Subject, around: Search) -> Finding | None:
 
 
 def _gone(subject: Subject, around: Search) -> Finding:
+    if around.others and not subject.in_marketo:
+        return _no_person(around.others[0], subject.letters)
     if subject.flagged:
         return ok(f"{subject} is deleted in Dynamics, and flagged as deleted in Marketo", code="Flagged")
     policy = around.policy_of(subject)
@@ -76,6 +78,18 @@ def _gone(subject: Subject, around: Search) -> Finding:
     return failed(
         f"neither Dynamics nor Marketo has {subject}{_REMOVED.get(policy, '')}",
         "check the id or address, and that the sync user may read the row",
+        code="NotFound",
+    )
+
+
+def _no_person(row: Subject, letters: Sequence[Letter]) -> Finding:
+    """The id is that of another table's row."""
+    if letters:
+        return dead_lettered(row, letters[-1])
+    known = "" if row.in_marketo is None else f", which {'is' if row.in_marketo else 'is not'} in Marketo"
+    return failed(
+        f"it is not a lead or contact, but {row}{known}",
+        f"what happened to it: msisync history {row.id}; to send it again: {resync(row)}",
         code="NotFound",
     )
 

@@ -153,7 +153,8 @@ async def test_unknown_ids_are_told_and_the_others_sent(world: World) -> None:
     world.rows_by_set["contacts"] = [guid(1)]
     result, text = await world.run("contact", guid(1), guid(2))
     assert (result.exit, [record.id for record in world.records()]) == (1, [guid(1)])
-    assert f"Not in Dynamics: {guid(2)}" in text
+    assert f"Not in Dynamics as contact: {guid(2)}" in text
+    assert f"msisync show person {guid(2)}" in text
     world.sent.clear()
     result, _ = await world.run("contact", guid(3))
     assert (result.exit, world.sent) == (2, [])

@@ -178,6 +178,16 @@ CASES: dict[str, tuple[Subject, dict[str, Any], str, Exit, list[str]]] = {
         person(exists=False, waiting=[NOTIFIED]), {}, "GoneInDynamics", Exit.FAILED, ["dynamics-changes"],
     ),
     "nowhere": (Subject("", ID, exists=False, in_marketo=0), {}, "NotFound", Exit.FAILED, [ID]),
+    "a row of another table": (
+        Subject("", ACCOUNT.id, exists=False, in_marketo=0),
+        {"others": [Subject("account", ACCOUNT.id, "Acme", True, in_marketo=1)]}, "NotFound", Exit.FAILED,
+        ["not a lead or contact, but account Acme", "which is in Marketo"],
+    ),
+    "a row of another table that is a dead letter": (
+        Subject("", ACCOUNT.id, exists=False, in_marketo=0, letters=[REFUSED]),
+        {"others": [Subject("account", ACCOUNT.id, "Acme", True, in_marketo=0)]}, "DeadLettered", Exit.FAILED,
+        ["account Acme", "1003"],
+    ),
     "nowhere, for it is deleted": (
         Subject("", ID, exists=False, in_marketo=0), DELETES, "NotFound", Exit.FAILED, ["is deleted in Marketo too"],
     ),
