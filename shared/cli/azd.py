@@ -85,8 +85,24 @@ def values_of(file: Path) -> dict[str, str]:
 
 
 def completed(file: Path, settings: Mapping[str, str], command: str, az: Run = run) -> dict[str, str]:
-    """The settings of `file` with what they lack for a command. Raises MsiSyncError when az cannot be used."""
-    values = values_of(file.with_name(".env"))
+    """The settings of `file` with what they lack for a command.
+
+    Raises MsiSyncError when az cannot be used, or when what azd has written is not whole.
+    """
+    try:
+        asked = _questions(values_of(file.with_name(".env")), settings, command)
+    except (OSError, ValueError, KeyError) as error:
+        what = f"{error} is missing or unknown" if isinstance(error, KeyError) else type(error).__name__
+        text = f"what azd has written into {file.parent} cannot be used ({what}): azd provision writes it again"
+        raise MsiSyncError("BadSettings", text) from None
+    sync_toml = file.parents[2] / settings.get("SYNC_CONFIG", "sync.toml")  # beside .azure, wherever msisync is run
+    with ThreadPoolExecutor() as together:  # each takes a second or two
+        found = dict(zip(asked, together.map(az, asked.values()), strict=True))
+    return {**settings, **found, "SYNC_CONFIG": str(sync_toml)}
+
+
+def _questions(values: Mapping[str, str], settings: Mapping[str, str], command: str) -> dict[str, list[str]]:
+    """What az is asked for each setting that is secret. Raises KeyError for a value that is not there."""
     show = ["az", "keyvault", "secret", "show", "--vault-name", values["KEY_VAULT_NAME"], "--query", "value"]
     secrets = secret_names(settings["DATAVERSE_AUTH"])
     asked = {setting: [*show, "-o", "tsv", "--name", secret] for setting, secret in secrets.items()}
@@ -95,7 +111,4 @@ def completed(file: Path, settings: Mapping[str, str], command: str, az: Run = r
         where = ["--resource-group", values["AZURE_RESOURCE_GROUP"], "--queue-name", settings["CHANGES_QUEUE"]]
         space = ["--namespace-name", values["SERVICE_BUS_NAMESPACE"]]
         asked["CHANGES_SEND_CONNECTION"] = [*keys, *where, *space, "--query", "primaryConnectionString", "-o", "tsv"]
-    sync_toml = file.parents[2] / settings.get("SYNC_CONFIG", "sync.toml")  # beside .azure, wherever msisync is run
-    with ThreadPoolExecutor() as together:  # each takes a second or two
-        found = dict(zip(asked, together.map(az, asked.values()), strict=True))
-    return {**settings, **found, "SYNC_CONFIG": str(sync_toml)}
+    return asked

@@ -29,13 +29,13 @@ def runs_of(context: Context) -> Runs:
 
 async def run_in(runs: Runs, given: Namespace) -> Run | None:
     """The run that is meant; None: there has never been one. Raises MsiSyncError for an id that no run has."""
+    newest_first = await runs.all()
     if given.run:
-        found = await runs.read(given.run)
+        found = next((run for run in newest_first if run.id == given.run), None)
         if found is None:
-            known = ", ".join(run.id for run in (await runs.all())[:5])
+            known = ", ".join(run.id for run in newest_first[:5])
             raise MsiSyncError("NoSuchRun", f"no run has the id {given.run}; the newest: {known or 'there is none'}")
         return found
-    newest_first = await runs.all()
     going_on = [run for run in newest_first if not run.is_over]
     return next(iter(going_on or newest_first), None)
 

@@ -88,7 +88,9 @@ class Runs:
         for name in run.scope.tables:
             claim = await self._table.get(RUNS, f"!{name}")
             if claim and claim["Run"] != run.id:
-                raise RunRefusedError(f"run {claim['Run']} is not over yet, and has the table {name} too", claim["Run"])
+                other = claim["Run"]
+                text = f"run {other} is not over yet, and has the table {name} too: msisync initial-sync status {other}"
+                raise RunRefusedError(text, other)
         if await self.read(run.id) is None:  # the other one has ended in this moment
             await self.create(run)
 

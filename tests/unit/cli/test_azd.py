@@ -128,6 +128,25 @@ def test_one_sentence_says_why_az_cannot_help(
     assert json.loads(capsys.readouterr().out)["error"] == {"code": code, "message": told}
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        (".env", "AZURE_RESOURCE_GROUP=rg-x\n", "'KEY_VAULT_NAME' is missing"),
+        (".env", 'KEY_VAULT_NAME="kv', "JSONDecodeError"),
+        ("local.settings.json", '{"Values": {"DATAVERSE_AUTH": "magic"}}', "'magic' is missing or unknown"),
+    ],
+)
+def test_what_azd_has_not_written_whole_is_no_defect_of_msisync(
+    clone: Path, msisync: Any, capsys: pytest.CaptureFixture[str], *, file: str, text: str, told: str
+) -> None:
+    (clone.parent / ".azure/prod" / file).write_text(text)
+    assert msisync("doctor", "--env", "prod", "--json") == Exit.FAILED
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "BadSettings"
+    assert told in error["message"]
+    assert error["message"].endswith("azd provision writes it again")
+
+
 def test_an_environment_that_is_not_there_is_named_with_those_that_are(clone: Path) -> None:
     with pytest.raises(MsiSyncError, match=r"has no environment dev in .*; there are prod: run msisync in the clone"):
         azd.settings_path("dev", clone)

@@ -221,6 +221,13 @@ async def test_rows_that_are_left_out_need_nobody(world: World) -> None:
     assert result.exit is Exit.OK
 
 
+@pytest.mark.parametrize("typed", ["nosuch", "!contact", "a/b#?"])
+async def test_an_id_that_no_run_has_is_refused_with_those_that_there_are(world: World, typed: str) -> None:
+    run = await world.has("unsent")
+    with pytest.raises(MsiSyncError, match=f"no run has the id .*; the newest: {run.id}"):
+        await world.types("status", typed)
+
+
 async def test_a_report_of_a_run_in_which_all_went_well_says_so(world: World) -> None:
     run = await world.has("created")
     await world.runs.cancel(run.id)
