@@ -6,7 +6,7 @@ of shared/model/codes.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .codes import Kind
@@ -22,6 +22,14 @@ class MsiSyncError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickle makes it from again in another process: its attributes, whatever its class is made from."""
+        return _again, (type(self), *self.args), self.__dict__
+
+
+def _again(kind: type[MsiSyncError], *args: Any) -> MsiSyncError:
+    return kind.__new__(kind, *args)
 
 
 class ConfigurationError(MsiSyncError):
