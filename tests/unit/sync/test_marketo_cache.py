@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.sync.marketo_cache import ABSENT_SECONDS, PRESENT_SECONDS, Known
+from shared.sync.marketo_cache import ABSENT_SECONDS, LOOK_SECONDS, PRESENT_SECONDS, Known
 from tests.support.clocks import Clock
 
 
@@ -81,6 +81,51 @@ def test_the_number_is_bounded_and_the_longest_unseen_goes_first(clock: Clock) -
     known.add_absent("company", "d")
     assert [key for key in "abcd" if known.id_of("person", key) is not None] == ["a", "c", "d"]
     assert [key for key in "abcd" if known.is_absent("company", key)] == ["b", "c", "d"]
+
+
+def test_what_is_asked_for_stays_while_a_run_leads_many_others_past(clock: Clock) -> None:
+    known = Known(clock=clock, max_entries=10)
+    known.add("company", "of live changes", 7)
+    for number in range(100):
+        known.add("company", f"of the run {number}", 1)
+        if number % 5 == 0:
+            assert known.id_of("company", "of live changes") == 7
+    assert known.id_of("company", "of the run 90") is None
+
+
+def test_asking_for_a_record_is_no_sight_of_it(clock: Clock) -> None:
+    known = Known(clock=clock)
+    for key in "ab":
+        known.add("company", key, 1)
+        clock.now += 10
+    clock.now += PRESENT_SECONDS / 2
+    assert known.id_of("company", "a") == 1
+    assert known.expiring("company", 300) == ["a", "b"]
+    clock.now += PRESENT_SECONDS / 2 - 20
+    assert known.id_of("company", "a") is None
+
+
+def test_what_is_seen_after_nothing_was_expiring_expires_in_its_turn(clock: Clock) -> None:
+    known = Known(clock=clock)
+    assert known.expiring("company", 300) == []
+    known.add("company", "a", 1)
+    clock.now += PRESENT_SECONDS / 2 - 1
+    assert known.expiring("company", 300) == []
+    clock.now += LOOK_SECONDS
+    assert known.expiring("company", 300) == ["a"]
+
+
+def test_what_was_renewed_or_forgotten_is_not_named_again_nor_is_its_place_taken(clock: Clock) -> None:
+    known = Known(clock=clock)
+    for key in "abcd":
+        known.add("company", key, 1)
+    clock.now += PRESENT_SECONDS / 2
+    assert known.expiring("company", 2) == ["a", "b"]
+    known.add("company", "b", 1)
+    known.forget("company", "a")
+    assert known.expiring("company", 2) == ["c", "d"]
+    known.forget_all("company")
+    assert known.expiring("company", 2) == []
 
 
 def test_many_records_of_one_entity_leave_those_of_another_their_room(clock: Clock) -> None:
