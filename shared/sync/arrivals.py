@@ -51,7 +51,7 @@ class Arrivals:
     known: Known
     _: KW_ONLY
     now: Callable[[], datetime]
-    _looked: dict[str, datetime] = field(default_factory=dict, init=False)
+    _looked: dict[tuple[str, timedelta], datetime] = field(default_factory=dict, init=False)
     _seen: dict[str, datetime] = field(default_factory=dict, init=False)
     _pruned: dict[str, datetime] = field(default_factory=dict, init=False)
 
@@ -74,14 +74,15 @@ class Arrivals:
         now = self.now()
         async with best_effort(PATIENCE_SECONDS, log, "arrivals_not_shared"):
             for entity in sorted(entities):
-                first = max(now - since, self._looked.get(entity, now - since) - OVERLAP)
+                # Who has looked for a burst has not looked as far back as a run wants to.
+                first = max(now - since, self._looked.get((entity, since), now - since) - OVERLAP)
                 rows = self.state.all(KIND, first=f"{entity}|{timestamp(first)}", last=f"{entity}|~")
                 async for name, value in rows:
                     if name not in self._seen:
                         self._seen[name] = now
                         for key, id_ in _unpacked(value):
                             self.known.add(entity, key, id_)
-                self._looked[entity] = now
+                self._looked[entity, since] = now
             self._seen = {name: at for name, at in self._seen.items() if now - at < 2 * KEPT_LONGEST}
 
     async def _prune(self, entity: str) -> None:

@@ -108,6 +108,15 @@ async def test_a_run_looks_further_back(table: MemoryTable) -> None:
     assert reader.known.id_of("company", guid(1)) == 1_001
 
 
+async def test_a_run_looks_as_far_back_where_a_burst_has_been_looked_for(table: MemoryTable) -> None:
+    writer, reader = Process(table), Process(table)
+    await writer.stores([1], entity="company")
+    reader.now = NOON + KEPT + timedelta(minutes=1)
+    assert await reader.knows([1], "company") == [], "it is too old for a burst"
+    await reader.arrivals.learn({"company"}, since=KEPT_LONGEST)
+    assert reader.known.id_of("company", guid(1)) == 1_001
+
+
 async def test_without_storage_nothing_is_known_and_nothing_is_raised(table: MemoryTable) -> None:
     writer, reader = Process(table), Process(table)
     table.away = True
