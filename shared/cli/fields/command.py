@@ -253,7 +253,8 @@ COMMANDS = (
         "check sync.toml against both sides' schema",
         "Exit code 0: all fields can be synced; 1: something is left out or cut; 2: records would be refused.\n"
         "The running app looks at both schemas again with its next change, so a new field is sent at once.\n"
-        "Fields that were mapped since the last run over all rows are named, with the command that sends them.\n"
+        "What was mapped or filtered otherwise since the last run over all rows is named, with the command that\n"
+        "brings it to the rows that do not change.\n"
         "Next: fix what is named, then msisync register, so that Dynamics reports changes of the mapped columns.",
         check,
     ),

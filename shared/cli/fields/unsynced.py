@@ -1,4 +1,4 @@
-"""What was mapped since the last run over all rows, with the command that brings it to the rows that do not change."""
+"""What sync.toml says otherwise than in the last run over all rows, and the command for the rows that do not change."""
 
 from __future__ import annotations
 
@@ -27,19 +27,33 @@ async def look(context: Context) -> list[Unsynced]:
 
 def remedy(found: Unsynced) -> str:
     """The command. A quick sync needs the key that records of opportunity roles do not have."""
-    if found.is_whole or not TABLES[found.table][0].key:
+    if found.is_whole or found.is_filtered_anew or not TABLES[found.table][0].key:
         return f"msisync initial-sync start --only {found.table}"
     return f"msisync quick-sync {found.table} --fields {','.join(found.fields)}"
 
 
 def as_json(found: Sequence[Unsynced]) -> list[dict[str, Any]]:
     """The same for `--json`."""
-    return [{"table": each.table, "fields": list(each.fields), "next": remedy(each)} for each in found]
+    return [
+        {
+            "table": each.table,
+            "fields": list(each.fields),
+            "filter_changed": each.is_filtered_anew,
+            "next": remedy(each),
+        }
+        for each in found
+    ]
 
 
 def show(console: Console, found: Sequence[Unsynced]) -> None:
     """Print it."""
     for each in found:
         names = "the whole table" if each.is_whole else ", ".join(each.fields)
-        say(console, f"{each.table}: rows that do not change lack what was mapped since the last run over all: {names}")
+        if names:
+            say(
+                console,
+                f"{each.table}: rows that do not change lack what was mapped since the last run over all: {names}",
+            )
+        if each.is_filtered_anew:
+            say(console, f"{each.table}: the last run over all rows was with another filter than sync.toml has now")
         say(console, f"  when sync.toml is deployed: {remedy(each)}")

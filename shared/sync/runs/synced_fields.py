@@ -1,13 +1,14 @@
-"""Which fields have reached all records of Marketo: noted when a run over all rows of a table is complete.
+"""Which fields have reached all records of Marketo, by which filter: noted when a run over all rows of a table ends.
 
 A field that is mapped later reaches a record with its row's next change. Rows that do not change stay without it, until
 somebody runs msisync quick-sync: who maps one is told so. One row of the shared state for each table:
 
-    {"synced": {field: rules}, "tables": [table], "begun": {"run": id, "fields": {field: rules}}}
+    {"synced": {field: rules}, "filter": filter, "tables": [table],
+     "begun": {"run": id, "fields": {field: rules}, "filter": filter}}
 
 `begun` is what sync.toml said when the run that is going on came to the table: a field that was mapped otherwise since
-has not reached the rows that were sent before. `tables` are those of sync.toml at the end of the run: what is mapped
-later needs a run of its own. Nothing is noted of a part of a table's rows.
+has not reached the rows that were sent before, and another filter has not judged them. `tables` are those of sync.toml
+at the end of the run: what is mapped later needs a run of its own. Nothing is noted of a part of a table's rows.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class SyncedFields:
     async def began(self, run: Run, table: str) -> None:
         """A run comes to a table."""
         if _covers_all(run):
-            begun = {"run": run.id, "fields": rules_of(self.config, table)}
+            begun = {"run": run.id, "fields": rules_of(self.config, table), "filter": filter_of(self.config, table)}
             await self.state.change(KIND, table, lambda row: {**row, "begun": begun})
 
     async def completed(self, run: Run, table: str) -> None:
@@ -58,7 +59,7 @@ def _ended(row: Value, run: Run, now: Mapping[str, Any], tables: Sequence[str]) 
         return None
     kept = {name: rules for name, rules in begun["fields"].items() if now.get(name) == rules}
     if not run.scope.fields:
-        return {"synced": kept, "tables": tables}
+        return {"synced": kept, "filter": begun.get("filter"), "tables": tables}
     if "synced" not in row:  # nobody knows of the others
         return {}
     sent = {name.lower() for name in run.scope.fields}
@@ -74,13 +75,23 @@ def rules_of(config: SyncConfig, table: str) -> dict[str, Any]:
     }
 
 
+def filter_of(config: SyncConfig, table: str) -> dict[str, Any]:
+    """The filter of a table as JSON types."""
+    chosen = config.filter_of(table)
+    return {"flag": chosen.flag, "rule": [dict(condition) for condition in chosen.rule]}
+
+
 @dataclass(frozen=True, slots=True)
 class Unsynced:
-    """Fields of a table that rows may be without. `is_whole`: the table itself was mapped after the last run."""
+    """Fields of a table that rows may be without. `is_whole`: the table itself was mapped after the last run.
+
+    `is_filtered_anew`: the last run was with another filter, so that rows may be missing.
+    """
 
     table: str
     fields: tuple[str, ...]
     is_whole: bool = False
+    is_filtered_anew: bool = False
 
 
 def unsynced(config: SyncConfig, rows: Mapping[str, Value]) -> list[Unsynced]:
@@ -100,6 +111,8 @@ def _unsynced(config: SyncConfig, rows: Mapping[str, Value]) -> Iterator[Unsynce
             if table not in mapped_before:
                 yield Unsynced(table, tuple(rules), is_whole=True)
             continue
-        synced = rows[table]["synced"]
-        if new := tuple(name for name, each in rules.items() if synced.get(name) != each):
-            yield Unsynced(table, new)
+        synced, judged_by = rows[table]["synced"], rows[table].get("filter")
+        new = tuple(name for name, each in rules.items() if synced.get(name) != each)
+        anew = judged_by not in (None, filter_of(config, table))  # None: noted by an earlier version
+        if new or anew:
+            yield Unsynced(table, new, is_filtered_anew=anew)

@@ -44,3 +44,22 @@ def test_what_a_quick_sync_cannot_send_needs_an_initial_sync_of_the_table() -> N
     assert unsynced.remedy(role) == "msisync initial-sync start --only connection"
     assert unsynced.remedy(Unsynced("lead", ("title",), is_whole=True)) == "msisync initial-sync start --only lead"
     assert unsynced.remedy(Unsynced("lead", ("title", "city"))) == "msisync quick-sync lead --fields title,city"
+
+
+async def test_another_filter_needs_an_initial_sync_of_the_table() -> None:
+    state = SharedState()
+    rules, other = rules_of(CONFIG, "contact"), {"flag": "", "rule": [{"statecode": [0]}]}
+    await state.put(KIND, "contact", {"synced": rules, "filter": other, "tables": ["contact"]})
+    found = await unsynced.look(context(state))
+    output = io.StringIO()
+    unsynced.show(Console(file=output, width=200), found)
+    assert "contact: the last run over all rows was with another filter" in output.getvalue()
+    assert "lack what was mapped" not in output.getvalue()
+    assert unsynced.as_json(found) == [
+        {
+            "table": "contact",
+            "fields": [],
+            "filter_changed": True,
+            "next": "msisync initial-sync start --only contact",
+        }
+    ]

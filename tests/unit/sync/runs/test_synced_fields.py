@@ -8,7 +8,7 @@ from local.stack import ROOT
 from shared.config import sync_toml
 from shared.config.sync_toml import SyncConfig
 from shared.sync.runs.model import RunKind, Scope, new_run
-from shared.sync.runs.synced_fields import KIND, Unsynced, rules_of, unsynced
+from shared.sync.runs.synced_fields import KIND, Unsynced, filter_of, rules_of, unsynced
 from tests.support.run_world import RunWorld
 from tests.support.values import NOON
 
@@ -45,7 +45,9 @@ async def test_a_field_that_is_mapped_after_an_initial_sync_is_told_until_a_quic
     world: RunWorld,
 ) -> None:
     await ran(world)
-    assert world.state.stored[KIND, "lead"] == {"synced": rules_of(world.rules, "lead"), "tables": ["lead"]}
+    assert world.state.stored[KIND, "lead"] == {
+        "synced": rules_of(world.rules, "lead"), "filter": filter_of(world.rules, "lead"), "tables": ["lead"],
+    }  # fmt: skip
     assert told(world) == []
     world.rules = config({**OLD, "title": "jobtitle", "city": "address1_city"})
     assert told(world) == [Unsynced("lead", ("title", "city"))]
@@ -107,6 +109,37 @@ async def test_what_was_mapped_while_the_run_went_on_has_not_reached_all_rows(wo
     world.before_sync = deploy  # when the first page has been sent
     await ran(world)
     assert told(world) == [Unsynced("lead", ("title",))]
+
+
+def filtered(*states: int) -> SyncConfig:
+    return SyncConfig.model_validate({"lead": {"fields": OLD, "filter": {"statecode": list(states)}}})
+
+
+async def test_rows_were_judged_by_the_filter_of_the_last_run(world: RunWorld) -> None:
+    await ran(world)
+    world.rules = filtered(0)
+    assert told(world) == [Unsynced("lead", (), is_filtered_anew=True)]
+    await ran(world, RunKind.QUICK_SYNC, fields=("email",))
+    assert told(world) == [Unsynced("lead", (), is_filtered_anew=True)], "a quick sync creates nobody"
+    await ran(world)
+    assert told(world) == []
+
+
+async def test_a_filter_that_is_changed_while_the_run_goes_on_has_not_judged_all_rows(world: RunWorld) -> None:
+    def deploy() -> None:
+        world.rules = filtered(0, 1)
+
+    world.rules = filtered(0)
+    world.before_sync = deploy  # when the first page has been sent
+    await ran(world)
+    assert told(world) == [Unsynced("lead", (), is_filtered_anew=True)]
+
+
+async def test_of_a_run_of_an_earlier_version_nobody_knows_the_filter(world: RunWorld) -> None:
+    await ran(world)
+    del world.state.stored[KIND, "lead"]["filter"]
+    world.rules = filtered(0)
+    assert told(world) == []
 
 
 async def test_without_storage_the_run_waits_and_the_note_is_not_lost(world: RunWorld) -> None:
