@@ -1,12 +1,13 @@
 """Long runs, as several commands see them: which one is meant, and what of it needs attention.
 
-A command is about the run that is named, else about the newest that is not over, else about the newest.
+A command is about the run that is named, else about the newest that is not over, else about the newest. A command that
+changes a run changes none that might not be meant.
 """
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
 from ..model.errors import MsiSyncError
@@ -48,12 +49,21 @@ async def needed(runs: Runs, given: Namespace) -> Run:
     return found
 
 
+async def to_change(runs: Runs, given: Namespace, states: Collection[RunState]) -> Run:
+    """The run that is meant by a command for runs in these states. Raises MsiSyncError where it could be several."""
+    able = [] if given.run else [run for run in await runs.all() if run.state in states]
+    if len(able) > 1:
+        names = ", ".join(f"{run.id} ({run.kind} of {', '.join(run.in_order)})" for run in able)
+        raise MsiSyncError("WhichRun", f"say which run is meant: {names}")
+    return able[0] if able else await needed(runs, given)
+
+
 def findings_of(run: Run, at: datetime) -> Iterator[Finding]:
     """What of a run needs attention, but for records that have failed. Pure."""
     if run.state is RunState.FAILED:
         yield failed(f"{run.kind} {run.id} has failed: {run.reason}", "fix that, then start again")
     if run.state is RunState.PAUSED:
-        yield attention(f"{run.kind} {run.id} is paused", "msisync initial-sync resume")
+        yield attention(f"{run.kind} {run.id} is paused", f"msisync initial-sync resume {run.id}")
     silent = at - (run.carried_at or run.started_at)
     if run.state is RunState.RUNNING and silent > SILENT:
         yield attention(f"the app has not worked on {run.kind} {run.id} for {age(silent)}", APP_SILENT)

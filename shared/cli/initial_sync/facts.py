@@ -19,9 +19,9 @@ from ...sync.runs import page
 from ...sync.runs.model import Run, RunState
 from ...sync.runs.store import Summary
 from ..command import Exit
-from ..finding import Finding, attention, counted, worst
+from ..finding import Finding, age, attention, counted, worst
 from ..output import json_types
-from ..runs import findings_of
+from ..runs import SILENT, findings_of
 from .estimate import Pace, end_of, run_calls, scaled
 
 #: How far back the rate looks, and the least time that it is made from.
@@ -97,13 +97,18 @@ class TableFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run, as it was `at` this moment. `rate`: records a second of late, None where nobody can tell yet."""
+    """A run, as it was `at` this moment. `rate`: records a second of late, None where nobody can tell yet.
+
+    `stuck`: records that have been in their queues for longer than a run's should. `others`: runs that are not over.
+    """
 
     run: Run
     at: datetime
     tables: Sequence[TableFacts] = field(default=())
     rate: float | None = None
     expected_end: datetime | None = None
+    stuck: int = 0
+    others: Sequence[Run] = ()
 
     @property
     def failed(self) -> int:
@@ -114,6 +119,11 @@ class RunFacts:
     def findings(self) -> list[Finding]:
         """What needs an operator."""
         found = list(findings_of(self.run, self.at))
+        if self.stuck:
+            waiting = f"{counted(self.stuck, 'record')} of it waited in their queues for more than {age(SILENT)}"
+            found.append(
+                attention(waiting, "msisync status says why: a queue is paused, a system is away, or others wait")
+            )
         if self.failed:
             remedy = f"msisync initial-sync report {self.run.id}; msisync dead-letters summary"
             found.append(attention(f"{counted(self.failed, 'record')} could not be synced", remedy))
@@ -141,6 +151,8 @@ class RunFacts:
                 "records_per_second": self.rate and round(self.rate, 1),
                 "expected_end": self.expected_end,
                 "scope": run.scope,
+                "stuck": self.stuck,
+                "others": [run.id for run in self.others],
                 "tables": {table.table: table.as_json() for table in self.tables},
                 "attention": [{"what": each.text, "remedy": each.remedy} for each in self.findings],
             }
@@ -152,14 +164,17 @@ def facts_of(run: Run, pages: Sequence[Summary], at: datetime, marketo: MarketoS
     """What a run, its pages and the use of Marketo's day say."""
     tables = [_table(run, name, pages) for name in run.in_order]
     rate = None if run.is_over else _rate(run, pages, at)
-    if run.state is not RunState.RUNNING or any(table.total is None for table in tables):
+    if run.state is not RunState.RUNNING:
         return RunFacts(run, at, tables, rate)
+    facts = RunFacts(run, at, tables, rate, stuck=sum(each.counts[page.OPEN] for each in pages if _is_stuck(each, at)))
+    if any(table.total is None for table in tables):
+        return facts
     fates = {table.table: table.expected() for table in tables if table.table in PERSON_TABLES}
     remaining = {table.table: table.remaining for table in tables}
     calls = sum(run_calls(remaining, fates)) // 2
     goes_on = max(at, run.waits_until or at)
     pace = _pace(marketo, usage if day_of(goes_on) == day_of(at) else None, rate)
-    return RunFacts(run, at, tables, rate, end_of(goes_on, sum(remaining.values()), calls, pace))
+    return replace(facts, expected_end=end_of(goes_on, sum(remaining.values()), calls, pace))
 
 
 def _pace(marketo: MarketoSettings, today: Usage | None, rate: float | None) -> Pace:
@@ -177,6 +192,11 @@ def _table(run: Run, name: str, pages: Sequence[Summary]) -> TableFacts:
             states.update(each.counts)
     total = states.total() if progress.all_read else progress.expected
     return TableFacts(name, states, None if total is None else max(total, states.total()), progress.complete)
+
+
+def _is_stuck(each: Summary, at: datetime) -> bool:
+    """Whether a page's records should be out of their queue; what is sent again was not for as long as that takes."""
+    return each.sent_at is not None and (each.sends > 1 or at - each.sent_at > SILENT)
 
 
 def _rate(run: Run, pages: Sequence[Summary], at: datetime) -> float | None:

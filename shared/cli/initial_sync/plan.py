@@ -29,9 +29,8 @@ from .scope import SCOPE, query_of, scope_of, tables_in
 _MORE = """\
 Reads all rows of the mapped tables and says how many of them the sync filter keeps, what would become of persons
 (created, adopted by their e-mail address, updated because Marketo has their id, ambiguous, flagged or merged because
-their rows were merged), how many Marketo calls that
-needs, and when it would be done. Runs the checks of msisync doctor and repeats what they find. Nothing is written, in
-neither system.
+their rows were merged), how many Marketo calls that needs, and when it would be done. Runs the checks of msisync doctor
+and repeats what they find. Nothing is written, in neither system.
 
 Marketo is asked about a sample of 3,000 persons of each table, some 30 calls; --sample takes another number, --whole
 all of them. Numbers that follow from a sample begin with ~. --json lists the ambiguous rows that were seen.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
@@ -31,8 +32,8 @@ parked      rows that wait for a parent; they do not hold up the other tables
 The expected end follows from the rate of the last ten minutes, the remaining rows and the day's calls. Reads storage
 only: neither Marketo nor Dynamics is asked. --watch ends with the run.
 
-Exit codes: 0 it goes on, is complete, or there has never been one; 1 it is paused, records have failed, or the app does
-not work on it; 2 it has failed, or storage does not answer.
+Exit codes: 0 it goes on, is complete, or there has never been one; 1 it is paused, records have failed or wait in their
+queues for minutes, or the app does not work on it; 2 it has failed, there is no such run, or storage does not answer.
 Next: msisync initial-sync report"""
 
 #: Columns of a bar: it shrinks, so that a table fits into 80 columns.
@@ -56,10 +57,11 @@ async def run(context: Context, given: Namespace, _: Console) -> Result:
 async def look(context: Context, run_id: str) -> RunFacts:
     """A run, and all that is known of it. Raises StorageUnavailableError."""
     runs, at = runs_of(context), datetime.now(UTC)
-    found = await runs.read(run_id)
+    known = {run.id: run for run in await runs.all()}
     pages = await runs.summaries(run_id)
-    assert found, "runs are kept for weeks"  # noqa: S101
-    return facts_of(found, pages, at, context.settings.marketo, await context.budget.refresh())
+    found = known.pop(run_id)  # runs are kept for weeks
+    facts = facts_of(found, pages, at, context.settings.marketo, await context.budget.refresh())
+    return replace(facts, others=[run for run in known.values() if not run.is_over])
 
 
 def frame(facts: RunFacts) -> RenderableType:
@@ -85,6 +87,10 @@ def lines_of(facts: RunFacts) -> Iterator[str]:
         for state, word in ((page.SKIPPED, "left out"), (page.FAILED, "failed")):
             if reasons := table.by_reason(state):
                 yield f"{table.table}, {word}: {_listed(reasons)}"
+        if again := table.states[page.RETRYING]:
+            yield f"{table.table}: {again:,} to be tried again"
+    for other in facts.others:
+        yield f"besides, {other.kind} {other.id} is {other.state}: msisync initial-sync status {other.id}"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

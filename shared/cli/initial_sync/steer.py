@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console
 
-from ...sync.runs.model import Run
+from ...sync.runs.model import Run, RunState
 from ...sync.runs.store import Runs
 from ..command import Command, Exit, Result
 from ..context import Context
 from ..operator import operator
 from ..output import say
-from ..runs import RUN, needed, runs_of
+from ..runs import RUN, runs_of, to_change
 
 _PAUSE = """\
 Nothing more is sent until msisync initial-sync resume. What is in the queues already is synced all the same. Changes
 in Dynamics are synced as always; to stop those too, use msisync pause.
 
-Exit codes: 0 paused; 2 there is no such run, it is over, or storage does not answer.
+Exit codes: 0 paused; 2 there is no such run, it is over, several are going on and none is named, or storage does not
+answer.
 Undo: msisync initial-sync resume"""
 _RESUME = """\
 The run goes on where it was, within a minute.
 
-Exit codes: 0 it goes on; 2 there is no such run, it is over, or storage does not answer.
+Exit codes: 0 it goes on; 2 there is no such run, it is over, several are paused and none is named, or storage does not
+answer.
 Next: msisync initial-sync status --watch"""
 _CANCEL = """\
 Nothing more is sent, and the run cannot be resumed. What it has synced stays in Marketo; what is in the queues already
 is synced all the same. A new run begins at the start: rows that Marketo has are updated, and nothing is doubled.
 
-Exit codes: 0 cancelled; 2 there is no such run, it is over, or storage does not answer.
+Exit codes: 0 cancelled; 2 there is no such run, it is over, several are not and none is named, or storage does not
+answer.
 Next: msisync initial-sync report; msisync initial-sync start"""
 
 
 @dataclass(frozen=True, slots=True)
 class Steer:
-    """One change of a run: what it does, and what is said when it is done."""
+    """One change of a run: what it does, what is said of `{run}` when it is done, and which states it is for."""
 
     change: Callable[[Runs, Run], Awaitable[Run]]
     done: str
+    states: Collection[RunState]
 
 
 async def run(context: Context, given: Namespace, _: Console, *, steer: Steer) -> Result:
     """Change the run. Raises MsiSyncError when there is none that can be changed so, or storage does not answer."""
     runs = runs_of(context)
-    changed = await steer.change(runs, await needed(runs, given))
+    changed = await steer.change(runs, await to_change(runs, given, steer.states))
     data = {"run": changed.id, "kind": changed.kind, "state": changed.state}
-    return Result(Exit.OK, data, lambda console: say(console, f"{changed.kind} {changed.id}: {steer.done}", "green"))
+    text = f"{changed.kind} {changed.id}: {steer.done.format(run=changed.id)}"
+    return Result(Exit.OK, data, lambda console: say(console, text, "green"))
 
 
 async def _pause(runs: Runs, found: Run) -> Run:
@@ -65,9 +70,13 @@ async def _cancel(runs: Runs, found: Run) -> Run:
 
 
 STEERS = {
-    "pause": Steer(_pause, "paused. To go on: msisync initial-sync resume"),
-    "resume": Steer(_resume, "goes on within a minute. To see it: msisync initial-sync status --watch"),
-    "cancel": Steer(_cancel, "cancelled. What it has done: msisync initial-sync report"),
+    "pause": Steer(_pause, "paused. To go on: msisync initial-sync resume {run}", {RunState.RUNNING}),
+    "resume": Steer(
+        _resume, "goes on within a minute. To see it: msisync initial-sync status {run} --watch", {RunState.PAUSED}
+    ),
+    "cancel": Steer(
+        _cancel, "cancelled. What it has done: msisync initial-sync report {run}", {RunState.RUNNING, RunState.PAUSED}
+    ),
 }
 
 

@@ -56,17 +56,17 @@ class World:
     async def count_rows(self, tables: list[str]) -> int:
         return len(tables) * 7
 
-    async def has(self, *states: str, message: str = "") -> Run:
-        """A run of contacts, one in each of these states; `message`: why those have failed that have."""
-        run = new_run(RunKind.INITIAL_SYNC, Scope(("contact",)), datetime.now(UTC), unique="abcd")
+    async def has(self, *states: str, message: str = "", table: str = "contact") -> Run:
+        """A run of rows, one in each of these states; `message`: why those have failed that have."""
+        run = new_run(RunKind.INITIAL_SYNC, Scope((table,)), datetime.now(UTC), unique=table[::-1])
         await self.runs.create(run)
         stored = await self.runs.read(run.id)
         assert stored
         ids = [guid(number + 1) for number in range(len(states))]
         told = dict(zip(ids, states, strict=True))
         messages = {state.partition(":")[2]: message for state in states if state.startswith("failed")}
-        pages = [page.sent(datetime.now(UTC)).told(told, messages) for page in pages_of(run.id, "contact", 0, ids)]
-        await self.runs.replace(stored, stored.table("contact", rows=len(ids), pages=len(pages)), pages)
+        pages = [page.sent(datetime.now(UTC)).told(told, messages) for page in pages_of(run.id, table, 0, ids)]
+        await self.runs.replace(stored, stored.table(table, rows=len(ids), pages=len(pages)), pages)
         return run
 
     async def types(self, *words: str) -> tuple[Result, str]:
@@ -185,6 +185,36 @@ async def test_a_run_is_paused_resumed_and_cancelled(world: World) -> None:
         assert run.id in text
     with pytest.raises(RunRefusedError, match="cancelled"):
         await world.types("resume", run.id)
+
+
+async def test_of_several_runs_none_is_changed_that_might_not_be_meant(world: World) -> None:
+    contacts, accounts = await world.has("created"), await world.has("created", table="account")
+    for word in ("pause", "cancel"):
+        with pytest.raises(MsiSyncError, match="WhichRun") as refused:
+            await world.types(word)
+        assert all(name in str(refused.value) for name in (contacts.id, accounts.id, "account", "contact"))
+    _, text = await world.types("pause", contacts.id)
+    assert f"initial-sync resume {contacts.id}" in text
+    result, text = await world.types("status")
+    assert {result.data["run"], *result.data["others"]} == {contacts.id, accounts.id}
+    result, _ = await world.types("resume")
+    assert result.data["run"] == contacts.id, "the only one that is paused"
+    await world.types("cancel", contacts.id)
+    result, _ = await world.types("cancel")
+    assert result.data["run"] == accounts.id
+
+
+async def test_status_names_the_runs_that_go_on_besides(world: World) -> None:
+    contacts, accounts = await world.has("created"), await world.has("created", table="account")
+    _, text = await world.types("status", contacts.id)
+    assert f"besides, initial-sync {accounts.id} is running: msisync initial-sync status {accounts.id}" in text
+    await world.runs.cancel(accounts.id)
+    assert "besides" not in (await world.types("status", contacts.id))[1]
+
+
+async def test_records_that_wait_for_another_try_are_named(world: World) -> None:
+    await world.has("created", "retrying", "retrying")
+    assert "contact: 2 to be tried again" in (await world.types("status"))[1]
 
 
 @pytest.mark.parametrize("words", [("pause",), ("resume", "none"), ("report",), ("status", "none")])
