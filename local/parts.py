@@ -22,6 +22,8 @@ class MarketoLimits:
 
 
 SUBSCRIPTION = MarketoLimits()
+#: What the app imports at a function's first call.
+SLOW_IMPORTS = ("azure.data.tables.aio", "azure.servicebus.aio", "shared.app.composition", "shared.dataverse.identity")
 
 
 def neighbour_commands(
@@ -53,11 +55,12 @@ def neighbour_commands(
 
 
 def functions_command(
-    name: str, port: int, *, app: Path, directory: Path, profile: bool, one_process: bool
+    name: str, port: int, *, app: Path, directory: Path, profile: bool, one_process: bool, copied: bool
 ) -> list[str]:
     """Return the command of a Functions host. Hosts with the same `directory` share the locks of their timers."""
     command = _module("functions", port=port, app_dir=app, name=name, lock_dir=directory / "locks")
     command += ["--one-process"] if one_process else []
+    command += ["--copied", *SLOW_IMPORTS] if copied else []
     if not profile:
         return command
     python, *rest = command

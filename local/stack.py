@@ -45,8 +45,9 @@ class Stack:
     `empty` leaves the organization without sample records. `with_functions=False` starts the neighbours only.
     `functions_environment` goes over the app settings of every Functions host. `queues` changes queues by name, in
     the fields of the emulator's QueueSettings: `{"persons": {"lock_seconds": 5}}`. `one_process` runs all functions
-    of a host in one worker process; without it each has its own, as in production. `profile` runs the hosts under
-    cProfile, which leaves `<directory>/functions-a.prof` when they are stopped. `report` gets a line for each event.
+    of a host in one worker process; without it each has its own, as in production. `copied` forks these from one that
+    has loaded the app: a host starts sooner. `profile` runs the hosts under cProfile, which leaves
+    `<directory>/functions-a.prof` when they are stopped. `report` gets a line for each event.
     `before_ready` gets the stack when every part runs, before endpoints.json tells clients that all is ready.
     """
 
@@ -61,6 +62,7 @@ class Stack:
         functions_environment: Mapping[str, str] | None = None,
         queues: Mapping[str, Mapping[str, Any]] | None = None,
         one_process: bool = False,
+        copied: bool = False,
         profile: bool = False,
         report: Callable[[str], None] = lambda _: None,
         before_ready: "Callable[[Stack], Awaitable[None]] | None" = None,
@@ -75,6 +77,7 @@ class Stack:
         self._functions_environment = dict(functions_environment or {})
         self._queues = queues or {}
         self._one_process = one_process
+        self._copied = copied
         self._profile = profile
         self._report = report
         self._before_ready = before_ready
@@ -184,6 +187,7 @@ class Stack:
                 directory=self.directory,
                 profile=self._profile,
                 one_process=self._one_process,
+                copied=self._copied,
             )
             environment = {**self.addresses.functions_environment(), **self._functions_environment}
             environment |= {CLOCK_VARIABLE: str(clock_offset)} if clock_offset else {}

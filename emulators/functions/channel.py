@@ -4,21 +4,17 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import os
 import socket
-import sys
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
-from emulators.functions.settings import AppSettings, HostError
+from emulators.functions.processes import Spawn, WorkerProcess
+from emulators.functions.settings import HostError
 from emulators.functions.wire import Invocation, Typed, receive, send
-from emulators.processes import PARENT_VARIABLE
 
 logger = logging.getLogger("emulators.functions.host")
 
-_ROOT = Path(__file__).resolve().parents[2]
 #: Seconds that a worker has to leave once the host is gone.
 LEAVE_SECONDS = 3.0
 
@@ -33,9 +29,7 @@ class WorkerChannel:
     `start_seconds` is what it took from the start of the process until it had the app's functions.
     """
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, link: socket.socket, function_timeout: float | None
-    ) -> None:
+    def __init__(self, process: WorkerProcess, link: socket.socket, function_timeout: float | None) -> None:
         self.start_seconds = 0.0
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._process = process
@@ -48,30 +42,16 @@ class WorkerChannel:
 
     @classmethod
     async def start(
-        cls, app_dir: Path, settings: AppSettings, function_timeout: float | None
+        cls, spawn: Spawn, function_timeout: float | None
     ) -> tuple["WorkerChannel", list[tuple[str, list[dict[str, Any]]]]]:
-        """Start a worker for `app_dir` and return it with the functions it found and their bindings.
+        """Start a worker and return it with the functions it found and their bindings.
 
         Raises HostError with the worker's traceback when the app cannot be loaded.
         """
         began = time.monotonic()
         ours, theirs = socket.socketpair()
-        environment = {
-            **settings.values,
-            PARENT_VARIABLE: str(os.getpid()),
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))),
-        }
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "emulators.functions.worker"),
-                *("--app-dir", str(app_dir), "--socket", str(theirs.fileno())),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                # The host's stdout holds its READY line and nothing else.
-                stdout=sys.stderr.fileno(),
-                cwd=app_dir,
-                env=environment,
-            )
+            process = await spawn(theirs)
         channel = cls(process, ours, function_timeout)
         functions = await channel._connect()
         channel.start_seconds = time.monotonic() - began
@@ -130,7 +110,7 @@ class WorkerChannel:
         try:
             _, loaded, found = await receive(reader)
         except (asyncio.IncompleteReadError, ConnectionError):
-            loaded, found = False, f"the worker ended with exit code {await self._process.wait()}"
+            loaded, found = False, _end_of(await self._process.wait())
         self._reading = asyncio.create_task(self._read(reader))
         if not loaded:
             await self.stop()
@@ -151,7 +131,7 @@ class WorkerChannel:
                 else:
                     waiting.set_exception(FunctionError(value))
         except (asyncio.IncompleteReadError, ConnectionError):
-            self._lose(f"the worker ended with exit code {await self._process.wait()}")
+            self._lose(_end_of(await self._process.wait()))
 
     def _lose(self, reason: str) -> None:
         if not self.lost.done():
@@ -159,3 +139,7 @@ class WorkerChannel:
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(FunctionError(reason))
+
+
+def _end_of(code: int | None) -> str:
+    return "the worker ended" + ("" if code is None else f" with exit code {code}")

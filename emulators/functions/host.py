@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from aiohttp import web
 from emulators.functions.channel import WorkerChannel
 from emulators.functions.instances import Instances, Listener
 from emulators.functions.listener import QueueListener
+from emulators.functions.processes import Copies, Fresh, Spawn
 from emulators.functions.routes import Keys
 from emulators.functions.settings import AppSettings, HostOptions
 from emulators.functions.timers import TimerListener
@@ -30,13 +31,17 @@ MASTER_KEY = "FUNCTIONS_ADMIN_KEY"
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What the command line says. Port 0 chooses a free one. `one_process`: one worker for all functions."""
+    """What the command line says. Port 0 chooses a free one. `one_process`: one worker for all functions.
+
+    `copied`: workers are copies of a process that has loaded the app and these modules; None starts each anew.
+    """
 
     port: int
     app_dir: Path
     name: str
     lock_dir: Path | None = None
     one_process: bool = False
+    copied: Sequence[str] | None = None
 
 
 async def run_host(arguments: Arguments) -> int:
@@ -48,8 +53,12 @@ async def run_host(arguments: Arguments) -> int:
     settings = AppSettings.load(arguments.app_dir)
     options = HostOptions.load(arguments.app_dir, settings)
 
+    spawn: Spawn = Fresh(arguments.app_dir, settings)
+    if arguments.copied is not None:
+        spawn = Copies(arguments.app_dir, settings, arguments.copied)
+
     def launch() -> Any:
-        return WorkerChannel.start(arguments.app_dir, settings, options.function_timeout)
+        return WorkerChannel.start(spawn, options.function_timeout)
 
     loading = asyncio.ensure_future(launch())
     stopped = asyncio.ensure_future(stop.wait())

@@ -235,13 +235,19 @@ def _encode(function: Function, returned: Any) -> Typed | None:
     return None
 
 
-async def serve(app_dir: Path, link: socket.socket) -> None:
+def load(app_dir: Path) -> "dict[str, Function] | str":
+    """The functions of the app, or the traceback of what importing it has raised."""
+    try:
+        return load_functions(app_dir)
+    except Exception:  # noqa: BLE001 (whatever importing an app raises is what the host has to show)
+        return traceback.format_exc()
+
+
+async def _serve(app_dir: Path, functions: dict[str, Function] | str, link: socket.socket) -> None:
     """Announce the app's functions, then answer the host until it is gone."""
     reader, writer = await asyncio.open_connection(sock=link)
-    try:
-        functions = load_functions(app_dir)
-    except Exception:  # noqa: BLE001 (whatever importing an app raises is what the host has to show)
-        send(writer, (0, False, traceback.format_exc()))
+    if isinstance(functions, str):
+        send(writer, (0, False, functions))
         await writer.drain()
         return
     worker = Worker(app_dir, functions, writer)
@@ -255,25 +261,37 @@ async def serve(app_dir: Path, link: socket.socket) -> None:
         worker.handle(*message)
 
 
-def main() -> None:
-    """Run the worker process."""
-    die_with_parent()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Whoever stops the whole process group stops the host, and the host lets running calls finish.
-        signal.signal(number, signal.SIG_IGN)
-    parser = argparse.ArgumentParser(prog="emulators.functions.worker")
-    parser.add_argument("--app-dir", type=Path, required=True)
-    parser.add_argument("--socket", type=int, required=True)
-    arguments = parser.parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
-    logging.getLogger("azure").setLevel(logging.WARNING)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+def run(app_dir: Path, functions: dict[str, Function] | str, link: int) -> None:
+    """Serve the host at this socket with what `load` gave, by the clock that the settings ask for."""
     offset = float(os.environ.get(CLOCK_VARIABLE, "0"))
     if offset:
         import time_machine  # noqa: PLC0415  (only for an instance whose clock is wrong)
 
         time_machine.travel(datetime.now(UTC) + timedelta(seconds=offset), tick=True).start()
-    asyncio.run(serve(arguments.app_dir, socket.socket(fileno=arguments.socket)))
+    asyncio.run(_serve(app_dir, functions, socket.socket(fileno=link)))
+
+
+def set_up() -> argparse.Namespace:
+    """Make this a process of the host, with the host's log. Returns the arguments."""
+    die_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Whoever stops the whole process group stops the host, and the host lets running calls finish.
+        signal.signal(number, signal.SIG_IGN)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--app-dir", type=Path, required=True)
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("modules", nargs="*", help="to be imported, too")
+    arguments = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    return arguments
+
+
+def main() -> None:
+    """Run the worker process."""
+    arguments = set_up()
+    run(arguments.app_dir, load(arguments.app_dir), arguments.socket)
 
 
 if __name__ == "__main__":

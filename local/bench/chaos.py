@@ -72,7 +72,7 @@ async def run_chaos(directory: Path, *, seed: int, seconds: float, report: Repor
     limits = MarketoLimits(calls_per_20s=100, concurrency=10, daily=1_000_000)
     queues = {"dynamics-changes": {"lock_seconds": 10}}
     options = {"marketo": limits, "functions_environment": ENVIRONMENT, "queues": queues}
-    async with running_system(directory, **options) as system:
+    async with running_system(directory, copied=False, **options) as system:
         functions = list((await system.host_stats())["functions"])
         soak = _Soak(system, plan(seed, organisation(seed), seconds=seconds, functions=functions), report)
         await soak.begin(organisation(seed))

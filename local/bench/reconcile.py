@@ -69,7 +69,7 @@ _Drift = dict[str, str]
 
 async def run_reconcile(directory: Path, *, persons: int, report: Report) -> ReconcileRun:
     """Measure both runs on a stack of their own. Raises BenchError when the command does not end well."""
-    async with running_system(directory, functions_environment=_SETTINGS) as system:
+    async with running_system(directory, copied=False, functions_environment=_SETTINGS) as system:
         drift: _Drift = {}
         await _seed_sellers(system)
         report(f"{persons // SMALL_PART:,} contacts in both systems")

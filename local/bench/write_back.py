@@ -75,7 +75,7 @@ class WriteBackRun:
 async def run_write_back(directory: Path, *, persons: int, report: Report) -> WriteBackRun:
     """Measure all runs on a stack of their own. Raises BenchError when a command does not end well."""
     changes = persons // CHANGED_PART
-    async with running_system(directory, functions_environment=_SETTINGS) as system:
+    async with running_system(directory, copied=False, functions_environment=_SETTINGS) as system:
         insight = Insight(system)
         report(f"{persons // SMALL_PART:,} persons in both systems")
         people = await _settle(system, 0, persons // SMALL_PART)

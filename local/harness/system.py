@@ -255,10 +255,10 @@ def notification_of(made: Made, message: str = "Update", **parts: Any) -> Notifi
 
 
 @asynccontextmanager
-async def running_system(directory: Path, **options: Any) -> AsyncIterator[System]:
-    """Run a stack in `directory`; `options` are Stack's."""
+async def running_system(directory: Path, *, copied: bool = True, **options: Any) -> AsyncIterator[System]:
+    """Run a stack in `directory`; `options` are Stack's. Measurements have no copied workers: nor has production."""
     async with (
-        Stack(directory=directory, empty=True, **options) as stack,
+        Stack(directory=directory, empty=True, copied=copied, **options) as stack,
         httpx.AsyncClient(trust_env=False, timeout=300) as http,
     ):
         endpoints = json.loads(stack.endpoints_file.read_text())

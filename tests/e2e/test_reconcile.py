@@ -22,8 +22,8 @@ DEAL = "externalOpportunityId"
 async def organisation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[System, World]]:
     """A stack of its own, whose organisation was never synced."""
     world = build(11, SMALL, troubles=False)
-    options = {"marketo": LIMITS, "functions_environment": ENVIRONMENT}
-    async with running_system(tmp_path_factory.mktemp("reconcile"), **options) as system:
+    directory = tmp_path_factory.mktemp("reconcile")
+    async with running_system(directory, marketo=LIMITS, functions_environment=ENVIRONMENT) as system:
         await system.dataverse("/seed", world.seed_body())
         yield system, world
 
