@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from rich.console import Console
 
-from ..dataverse.client import API
 from ..model.entities import PERSON, PERSON_TABLES, TABLES
 from ..model.errors import DataverseError
 from ..sync.marketo_cache import Known
@@ -21,6 +19,7 @@ from ..sync.preview import Fate, Foreseen, Preview
 from .command import Command, Exit, Result, option, options
 from .context import Context
 from .entity_words import as_table
+from .filtered_rows import pages
 from .finding import SHOWN
 from .output import say
 from .progress import progress_bar
@@ -112,17 +111,6 @@ async def about(context: Context, table: str) -> int | None:
         return await context.dataverse.count_rows([table])
     except DataverseError:
         return None
-
-
-async def pages(
-    context: Context, table: str, columns: Collection[str], query: str | None
-) -> AsyncIterator[list[dict[str, Any]]]:
-    """The rows of a table that are meant, by Dataverse's pages of 5,000, with these columns and their ids."""
-    source = TABLES[table][1]
-    selected = ",".join(sorted({source.key, *columns}))
-    chosen = f"&$filter={quote(query)}" if query else ""
-    async for page in context.dataverse.pages(f"{API}/{source.entity_set}?$select={selected}{chosen}"):
-        yield page
 
 
 def _show(console: Console, data: Mapping[str, Any], ambiguous: Sequence[Foreseen]) -> None:

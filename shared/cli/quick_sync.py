@@ -15,12 +15,13 @@ from ..sync.schema import Schema
 from .command import Command, Exit, Result, option, options
 from .context import Context
 from .entity_words import as_table
+from .filtered_rows import pages
 from .finding import counted
 from .initial_sync.scope import CHANGED_SINCE, query_of
 from .initial_sync.start import begun
 from .invocation import again
 from .output import say
-from .preview import about, pages
+from .preview import about
 from .resync import tables_of
 
 _MORE = """\

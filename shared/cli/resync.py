@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,7 +19,7 @@ from rich.markup import escape
 from ..azure.parked_rows import Note, NoteState, Parked
 from ..azure.parked_table import FEW, Store
 from ..azure.service_bus import Outgoing
-from ..dataverse.client import API, MAX_IDS
+from ..dataverse.client import MAX_IDS
 from ..marketo.batching import MAX_PER_CALL
 from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, TABLES
 from ..model.errors import ConfigurationError
@@ -31,6 +30,7 @@ from ..sync.routing import chunked
 from .command import Command, Exit, Result, guid, option, options
 from .context import Context, not_told, renew
 from .entity_words import as_table_or_entity
+from .filtered_rows import pages
 from .invocation import again
 from .operator import did
 from .progress import steps
@@ -140,10 +140,9 @@ async def _named(context: Context, tables: list[str], ids: Sequence[str], unknow
 
 async def _queried(context: Context, name: str, query: str) -> _Pages:
     """The rows that a filter lets through, by Dataverse's pages of 5,000."""
-    table = TABLES[name][1]
-    url = f"{API}/{table.entity_set}?$select={table.key}&$filter={quote(query)}"
-    async for page in context.dataverse.pages(url):
-        yield [forced(name, str(row[table.key]).lower()) for row in page]
+    key = TABLES[name][1].key
+    async for page in pages(context, name, (), query):
+        yield [forced(name, str(row[key]).lower()) for row in page]
 
 
 def forced(table: str, id_: str) -> Record:

@@ -19,7 +19,8 @@ from ...sync.preview import Fate, Foreseen, Preview
 from ...sync.routing import chunked
 from ...sync.schema import Schema
 from ..context import Context
-from ..preview import about, foresight, pages
+from ..filtered_rows import pages
+from ..preview import about, foresight
 from ..progress import progress_bar
 from .estimate import Sample, scaled
 

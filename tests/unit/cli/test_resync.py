@@ -18,7 +18,14 @@ from shared.cli.output import Console
 from shared.cli.parsing import UsageError
 from shared.cli.progress import so_far
 from shared.cli.resync import COMMAND, marketo_calls
-from shared.model.errors import BrokerUnavailableError, ConfigurationError, MsiSyncError, StorageUnavailableError
+from shared.model.codes import Kind
+from shared.model.errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    DataverseError,
+    MsiSyncError,
+    StorageUnavailableError,
+)
 from shared.model.record import Record, decode
 from tests.support.commands import shown
 from tests.support.history import Kept
@@ -35,6 +42,7 @@ class World:
         self.sent: list[Outgoing] = []
         self.before_page: list[int] = []
         self.away = False
+        self.refuses = ""
         self.versions: dict[str, Any] = {}
         self.told_after: list[int] = []
         self.storage_away = False
@@ -50,6 +58,8 @@ class World:
 
     async def pages(self, url: str) -> AsyncIterator[list[dict[str, Any]]]:
         self.urls.append(url)
+        if self.refuses:
+            raise DataverseError(self.refuses, "Could not find a property named a field", kind=Kind.CONFIGURATION)
         entity_set = url.rsplit("/", maxsplit=1)[-1].partition("?")[0]
         rows = self.rows_by_set.get(entity_set, [])
         for start in range(0, len(rows), 5000):
@@ -181,6 +191,15 @@ async def test_a_query_is_shown_before_it_is_sent_page_by_page(world: World) -> 
     assert (result.exit, len(world.records())) == (0, 12_001)
     assert world.before_page[-3:] == [0, 50, 100]  # a page is with the broker before the next one is read
     assert world.records()[0].id == guid(1)
+
+
+async def test_a_filter_that_dynamics_does_not_understand_is_told_with_where_its_columns_are(world: World) -> None:
+    world.refuses = "0x80060888"
+    with pytest.raises(DataverseError, match=r"does not understand --query.*msisync fields list contact"):
+        await world.run("contact", "--query", "nosuch eq 1", "--apply")
+    world.refuses = "0x80040220"
+    with pytest.raises(DataverseError, match="Could not find"):
+        await world.run("contact", "--query", "statecode eq 0")
 
 
 async def test_a_query_without_rows_needs_no_apply(world: World) -> None:
