@@ -17,7 +17,7 @@ OFTEN = 3
 #: What is to be fixed before the replay, by code; other codes by their kind.
 _FIXES = {
     "RowHidden": "give a security role of the sync user Read on the table, for the whole organisation",
-    AMBIGUOUS: "say which person it is (msisync link), or merge them in Marketo",
+    AMBIGUOUS: "say which person it is (msisync link {row} MARKETO_ID), or merge them in Marketo",
     "ParentMissing": "see why the parent does not sync",
     "1022": "move or delete in Marketo what refers to the record",
     "UnknownAnswer": "see what stands between the app and Marketo, and whether Marketo is well",
@@ -91,15 +91,15 @@ def meaning(code: str, system: str) -> str:
     return _MEANINGS.get(code) or of_kind
 
 
-def remedy(code: str, system: str, selection: str, *, replays: int = 0, entity: str = "") -> str:
+def remedy(code: str, system: str, selection: str, *, replays: int = 0, entity: str = "", row: str = "TABLE ID") -> str:
     """What to do next, with the command. `selection` picks the dead letter: "--id ..." or the like.
 
-    `replays`: how often it was replayed. `entity`: whose it is, empty where nobody knows.
+    `replays`: how often it was replayed. `entity`: whose it is, empty where nobody knows. `row`: table and id.
     """
     if code == BRAKE:
         return f"see whether so many rows were to be deleted in Dynamics; then {RELEASE} {entity or 'ENTITY'} --apply"
     if code in _NO_REPLAY:
         return f"{_NO_REPLAY[code]}, then {DISCARD} {selection} --apply"
     kind = marketo_record(code) if system == "marketo" else Kind.PERMANENT
-    fix = _FIXES.get(code) or _FIXES_BY_KIND.get(kind, "correct the row in Dynamics")
+    fix = (_FIXES.get(code) or _FIXES_BY_KIND.get(kind, "correct the row in Dynamics")).format(row=row)
     return f"{fix}, then {REPLAY} {selection}{' --again' if replays >= OFTEN else ''} --apply"

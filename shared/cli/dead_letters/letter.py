@@ -124,7 +124,8 @@ class DeadLetter:
     def remedy(self) -> str:
         """What to do next."""
         selection = quoted(["--id", self.ids[0][1]] if self.ids else ["--code", self.code])
-        return remedy(self.code, self.system, selection, replays=self.replays, entity=self.entity)
+        row = {"row": " ".join(self.ids[0])} if self.ids else {}
+        return remedy(self.code, self.system, selection, replays=self.replays, entity=self.entity, **row)
 
 
 def places(queues: QueueSettings) -> list[Place]:

@@ -45,7 +45,14 @@ def dead_lettered(subject: Subject, letter: Letter) -> Finding:
     """It is a dead letter."""
     return failed(
         f"{subject} is a dead letter, {letter.address or letter.queue}: {letter.code}, {letter.message}",
-        remedy(letter.code, letter.system, f"--id {subject.id}", replays=letter.replays, entity=entity_of(subject)),
+        remedy(
+            letter.code,
+            letter.system,
+            f"--id {subject.id}",
+            replays=letter.replays,
+            entity=entity_of(subject),
+            row=f"{subject.table or 'TABLE'} {subject.id}",
+        ),
         code="DeadLettered",
     )
 

@@ -49,6 +49,11 @@ def test_a_dead_letter_of_this_app_says_everything_in_its_properties() -> None:
     assert f"msisync dead-letters replay --id {ID} --apply" in found.remedy
 
 
+def test_who_is_ambiguous_is_linked_by_the_command_that_names_the_row() -> None:
+    found = letter(properties={**PROPERTIES, "code": "AmbiguousPerson", "system": "msisync"})
+    assert f"msisync link contact {ID} MARKETO_ID" in found.remedy
+
+
 def test_what_lifts_the_brake_names_the_entity() -> None:
     braked = letter(properties={**PROPERTIES, "code": "DeleteBrake", "system": "msisync"})
     groups = Groups()
