@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.cli.command import Command
-from shared.cli.main import COMMANDS, GROUPS
+from shared.cli.commands import all_commands
+from shared.cli.main import GROUPS
 from shared.cli.main import parser as command_line
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +66,7 @@ def synopsis(command: Command, parser: argparse.ArgumentParser) -> str:
 
 def marked(text: str) -> str:
     """Text of a help as Markdown: commands, options and names of files as code."""
-    names = "|".join(sorted((command.name for command in COMMANDS), key=len, reverse=True))
+    names = "|".join(sorted((command.name for command in all_commands()), key=len, reverse=True))
     argument = r"(?: (?:--[a-z][\w-]*|<[^>]+>|[A-Z]{2,}\b))"
     code = rf"msisync (?:{names}|{'|'.join(GROUPS)})\b{argument}*|--[a-z][\w-]*(?: [A-Z]+\b)?|[\w.]+\.(?:toml|json)\b"
     code += r"|\b[A-Z]+(?:_[A-Z]+)+\b"

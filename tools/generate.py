@@ -17,7 +17,7 @@ from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
-from shared.cli.main import COMMANDS
+from shared.cli.commands import all_commands
 from shared.cli.queues import DELIVERIES, LOCK, QUEUES
 from shared.config.settings import QueueSettings
 from tools import command_pages
@@ -148,7 +148,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "infra/queues.json": lambda: as_json(queues()),
     "local/docker/servicebus.json": lambda: as_json(emulator()),
     "docs/licences.md": licences,
-    **{command_pages.path(command): partial(command_pages.page, command) for command in COMMANDS},
+    **{command_pages.path(command): partial(command_pages.page, command) for command in all_commands()},
 }
 
 

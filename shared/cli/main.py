@@ -26,46 +26,15 @@ from ..config.version import commit, deployed
 from ..model.errors import MsiSyncError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
-from . import azd, history, lifecycle, link, pause, preview, quick_sync, reconcile, resync, write_back
+from . import azd
 from .command import EXITS, Command, Exit, Result
-from .completion import command as completion
-from .console import command as console
+from .commands import FIRST_WORDS, all_commands, meant
 from .context import SETTINGS_FILE, SETTINGS_VARIABLE, Context
-from .dead_letters import command as dead_letters
-from .doctor import command as doctor
-from .fields import command as fields
-from .initial_sync.commands import COMMANDS as INITIAL_SYNC
 from .invocation import NAME, as_typed, started, this_program, use
 from .output import Console, as_json, nobody_reads, take_any_text
 from .parsing import Parser, UsageError, empty
 from .progress import so_far
-from .register import command as register
 from .settings_file import read_settings_file
-from .show import command as show
-from .status import command as status
-
-COMMANDS: tuple[Command, ...] = (
-    doctor.COMMAND,
-    status.COMMAND,
-    console.COMMAND,
-    completion.COMMAND,
-    *fields.COMMANDS,
-    register.REGISTER,
-    register.UNREGISTER,
-    show.COMMAND,
-    history.COMMAND,
-    *dead_letters.COMMANDS,
-    pause.PAUSE,
-    pause.RESUME,
-    resync.COMMAND,
-    reconcile.COMMAND,
-    link.COMMAND,
-    write_back.COMMAND,
-    preview.COMMAND,
-    lifecycle.COMMAND,
-    *INITIAL_SYNC,
-    quick_sync.COMMAND,
-)
 
 #: Seconds that closing all connections may take.
 CLOSE_SECONDS = 15.0
@@ -97,8 +66,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def parser(commands: Sequence[Command] = COMMANDS) -> Parser:
-    """The parser of the whole command line; `command` of its result is what to run, None where none was named."""
+def parser(commands: Sequence[Command] | None = None) -> Parser:
+    """The parser of the whole command line; `command` of its result is what to run, None where none was named.
+
+    `commands`: those that it knows, all of them where nothing is said.
+    """
+    commands = all_commands() if commands is None else commands
     purpose = "Set up, check and watch the sync between Dynamics 365 and Marketo."
     top = Parser(prog=NAME, description=purpose, epilog=_MORE)
     top.add_argument("--version", action=_Version, nargs=0, help="show version and commit, and exit")
@@ -146,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     program = this_program() if arguments is None else (NAME,)
-    use(started(words, program, {command.name.split()[0] for command in COMMANDS}))
+    use(started(words, program, FIRST_WORDS))
     take_any_text()
     try:
         return _main(words)
@@ -158,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(words: Sequence[str]) -> int:
-    given = parser().parse_args(words)
+    given = parser(meant(words)).parse_args(words)
     if given.command is None:
         if given.json:
             given.parser.error("a command is missing")

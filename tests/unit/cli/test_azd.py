@@ -51,8 +51,7 @@ def msisync(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(*words: str, name: str = "doctor") -> int:
         command = Command(name, "look", "", look)
-        monkeypatch.setattr(main, "COMMANDS", (command,))
-        monkeypatch.setattr(main.parser, "__defaults__", ((command,),))
+        monkeypatch.setattr(main, "meant", lambda _: (command,))
         before = dict(os.environ)
         try:
             return main.main(words)

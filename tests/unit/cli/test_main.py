@@ -5,7 +5,6 @@ import os
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from shared.cli import main
 from shared.cli.command import Command, Exit, Result
+from shared.cli.commands import all_commands
 from shared.cli.context import Context
 from shared.model.errors import ConfigurationError, SignInError
 
@@ -41,11 +41,10 @@ Msisync = Callable[..., int]
 @pytest.fixture
 def msisync(monkeypatch: pytest.MonkeyPatch) -> Msisync:
     """Runs the command line with these commands instead of the product's."""
-    understands = main.parser
     monkeypatch.setitem(main.GROUPS, "things", "what there is of things")
 
     def run(*words: str, does: Run, name: str = "look", arguments: Any = None) -> int:
-        monkeypatch.setattr(main, "parser", partial(understands, (command(name, does, arguments),)))
+        monkeypatch.setattr(main, "meant", lambda _: (command(name, does, arguments),))
         return main.main(words)
 
     return run
@@ -347,7 +346,7 @@ def test_a_wrong_value_is_named(capsys: pytest.CaptureFixture[str], line: str, t
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [command.name for command in main.COMMANDS])
+@pytest.mark.parametrize("name", [command.name for command in all_commands()])
 def test_the_help_of_each_command_says_what_it_does_and_what_to_do_next(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -356,7 +355,7 @@ def test_the_help_of_each_command_says_what_it_does_and_what_to_do_next(
         main.main([*name.split(), "--help"])
     assert left.value.code == 0
     said = capsys.readouterr().out
-    (meant,) = (command for command in main.COMMANDS if command.name == name)
+    (meant,) = (command for command in all_commands() if command.name == name)
     assert said.startswith(f"usage: msisync {name} ")
     assert "--json" in said
     assert "--settings FILE" in said
@@ -368,7 +367,7 @@ def test_the_help_of_all_lists_every_command_and_where_to_begin(capsys: pytest.C
     with pytest.raises(SystemExit):
         main.main(["--help"])
     said = capsys.readouterr().out
-    for command in main.COMMANDS:
+    for command in all_commands():
         assert re.search(rf"^ +{command.name.split()[0]}\s", said, re.MULTILINE)
     assert "Begin with: msisync doctor" in said
     assert "64  wrong usage" in said
@@ -379,6 +378,6 @@ def test_each_group_of_commands_lists_its_own(capsys: pytest.CaptureFixture[str]
         with pytest.raises(SystemExit):
             main.main([group, "--help"])
         said = capsys.readouterr().out
-        for command in main.COMMANDS:
+        for command in all_commands():
             if command.name.startswith(f"{group} "):
                 assert f"    {command.name.split()[1]} " in said

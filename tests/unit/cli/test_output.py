@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from rich.text import Text
 
 from shared.cli import main
 from shared.cli.command import Exit, Result
+from shared.cli.commands import all_commands
 from shared.cli.output import Console, as_json
 from shared.cli.show.text import render
 from shared.model.errors import ConfigurationError
@@ -112,8 +112,8 @@ EVERY_COMMAND = """
 import sys
 from argparse import ArgumentParser
 from dataclasses import replace
-from functools import partial
 from shared.cli import main as cli
+from shared.cli.commands import all_commands
 from shared.model.errors import ConfigurationError
 from shared.cli.command import Exit, Result
 from tests.unit.cli.test_output import HOSTILE, a_table
@@ -132,14 +132,12 @@ async def found(context, given, progress):
     return Result(Exit.ATTENTION, {"name": HOSTILE}, show)
 
 codes = set()
-for command in cli.COMMANDS:
+for command in all_commands():
     mine = replace(command, run=found, arguments=lambda leaf: None)
-    understands = partial(cli.parser.func if isinstance(cli.parser, partial) else cli.parser, (mine,))
-    cli.parser, kept = understands, cli.parser
+    cli.meant = lambda words, mine=mine: (mine,)
     codes.add((command.name, cli.main([*command.name.split(), *sys.argv[2:]])))
-    cli.parser = kept
 assert {code for _, code in codes} == {0 + int(sys.argv[1].split(":")[1])}, codes
-assert len(codes) == len(cli.COMMANDS)
+assert len(codes) == len(all_commands())
 """
 
 
@@ -164,7 +162,7 @@ def test_every_command_writes_to_any_terminal_and_keeps_its_exit_code(encoding: 
                 found, end = decoder.raw_decode(rest)
                 assert isinstance(found, dict)
                 rest, objects = rest[end:].strip(), objects + 1
-            assert objects == len(main.COMMANDS)
+            assert objects == len(all_commands())
 
 
 @pytest.mark.parametrize(
@@ -184,11 +182,11 @@ def test_the_real_commands_end_as_documented(tmp_path: Path, encoding: str, argu
 @pytest.mark.parametrize("in_json", [False, True])
 def test_a_reader_that_has_had_enough_gets_the_exit_code_and_no_traceback(in_json: bool) -> None:
     code = (
-        "import sys; from functools import partial; from shared.cli import main as cli;"
+        "import sys; from shared.cli import main as cli;"
         "from shared.cli.command import Command, Result;"
         "show = lambda console: [console.print('x' * 1000) for _ in range(1000)]\n"
         "async def run(*_): return Result(1, {'x': ['y' * 1000] * 1000}, show)\n"
-        "cli.parser = partial(cli.parser, (Command('look', 'look', 'more', run),));"
+        "cli.meant = lambda words: (Command('look', 'look', 'more', run),);"
         f"sys.exit(cli.main({['look', *['--json'] * in_json]}))"
     )
     read, write = os.pipe()
@@ -215,8 +213,7 @@ def test_an_error_in_several_lines_is_printed_in_several_lines(capsys: pytest.Ca
     async def run(*_: Any) -> Result:
         raise ConfigurationError("BadSettings", "one\ntwo \x1b[31m")
 
-    given = Namespace(json=False, settings=None, env="", command=replace(main.COMMANDS[0], run=run))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main, "parser", type("P", (), {"parse_args": lambda *_: given}))
+        patch.setattr(main, "meant", lambda _: (replace(all_commands()[0], run=run),))
         assert main.main(["doctor"]) == Exit.FAILED
     assert capsys.readouterr().err == "BadSettings: one\ntwo \\x1b[31m\n"

@@ -37,7 +37,7 @@ def msisync(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
                 await asyncio.Event().wait()
             return Result(Exit.OK, {}, lambda _: None)
 
-        monkeypatch.setattr(main.parser, "__defaults__", ((Command("send", "send", "", send),),))
+        monkeypatch.setattr(main, "meant", lambda _: (Command("send", "send", "", send),))
         return main.main(["send", *words])
 
     return run

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from shared.cli.command import EXITS, Command
+from shared.cli.commands import all_commands
 from shared.cli.doctor.command import CHECKS
-from shared.cli.main import COMMANDS, parser
+from shared.cli.main import parser
 from tools import command_pages
 
 OVERVIEW = Path("docs/commands.md").read_text(encoding="utf-8")
 PAGES = {str(page): page.read_text(encoding="utf-8") for page in [*Path("docs").rglob("*.md"), Path("README.md")]}
-PARSER = parser()
+COMMANDS, PARSER = all_commands(), parser()
 #: What a command cannot do without, where a page names the command alone.
 NEEDED = {
     "show person": ("someone@contoso.example",),

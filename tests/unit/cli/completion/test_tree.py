@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.cli.commands import all_commands
 from shared.cli.completion import bash, fish, powershell, zsh
 from shared.cli.completion.command import SHELLS
 from shared.cli.completion.tree import Value, Word, places
-from shared.cli.main import COMMANDS, main, parser
+from shared.cli.main import main, parser
 
 PLACES = {place.path: place for place in places(parser())}
 #: A help text with what each shell reads in its own way.
@@ -18,7 +19,7 @@ HELP = """it's "$HOME" `date` \\ a:b 100 %"""
 
 
 def test_every_command_has_its_place_with_what_may_follow() -> None:
-    assert {command.name for command in COMMANDS} <= PLACES.keys()
+    assert {command.name for command in all_commands()} <= PLACES.keys()
     assert {word.text for word in PLACES["dead-letters"].words} >= {"list", "replay"}
     assert PLACES["pause"].choices == ["sales_person", "company", "person", "opportunity", "opportunity_role"]
     options = {option.word.text: option.value for option in PLACES["dead-letters discard"].options}
