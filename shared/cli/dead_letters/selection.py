@@ -57,9 +57,11 @@ class Groups(dict[tuple[str, str, str], Group]):
     def add(self, letter: Facts) -> None:
         """Count a dead letter."""
         key = (letter.entity, letter.source_queue, letter.code)
-        if key not in self and len(self) >= MAX_GROUPS:
-            key = _OTHERS
-        self.setdefault(key, Group(*key, letter.reason, letter.system)).add(letter)
+        group = self.get(key)
+        if group is None:
+            key = _OTHERS if len(self) >= MAX_GROUPS else key
+            group = self.setdefault(key, Group(*key, letter.reason, letter.system))
+        group.add(letter)
 
     def largest_first(self) -> list[Group]:
         """Every group, by count."""

@@ -108,28 +108,47 @@ class _Reader:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._last: Index | None = None
+        self._last: dict[Place, list[Note]] = {}  # in the order in which they lie there
 
     async def look(self) -> Index:
         """Read them. Raises QueueUnavailable when Service Bus does not answer."""
         index = Index(datetime.now(UTC))
-        known = {(note.place, note.number): note for note in self._last.letters} if self._last else {}
+        known = {place: _Known(notes) for place, notes in self._last.items()}
+        read: dict[Place, list[Note]] = {}
         noted = Noting(self._context.settings.queues)
 
         def take(letter: DeadLetter) -> None:
             if len(index.notes) == MOST:
                 raise _EnoughError
-            note = known.get((letter.place, letter.number))
-            is_same = note is not None and note.since == letter.since and not note.is_gone
-            index.notes.append(note if note and is_same else noted.of(letter))
+            before = known.get(letter.place)
+            note = before.of(letter) if before else None
+            note = note or noted.of(letter)
+            index.notes.append(note)
+            read.setdefault(letter.place, []).append(note)
 
         try:
             index.unseen = await look(self._context, filters(), take)
         except _EnoughError:
             index.more = True
         index.notes.sort(key=lambda note: (note.came, note.number), reverse=True)
-        self._last = index
+        self._last = read
         return index
+
+
+class _Known:
+    """The notes of a place, each asked for once and in the order of their numbers, as letters come: no search."""
+
+    def __init__(self, notes: list[Note]) -> None:
+        self._left = notes[::-1]
+
+    def of(self, letter: DeadLetter) -> Note | None:
+        """The note of a letter, if that is still the same one and has not been moved since."""
+        while self._left and self._left[-1].number < letter.number:
+            self._left.pop()
+        if not self._left or self._left[-1].number != letter.number:
+            return None
+        note = self._left.pop()
+        return note if note.since == letter.since and not note.is_gone else None
 
 
 class Noting:
