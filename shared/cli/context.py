@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -40,18 +41,15 @@ NO_SETTINGS = "NoSettings"
 _FEW_TRIES: dict[str, Any] = {"retry_total": 1}
 #: How long storage may take to tell the running app that it is to read anew.
 RENEWAL_SECONDS = 10.0
-#: What is closed in the end, if it was opened, in this order.
+#: What is closed in the end, if it was opened: all side by side, but what needs another one before that.
 _CLOSED = (
-    "history",
-    "history_tables",
-    "dataverse",
-    "marketo",
-    "outgoing",
-    "bus",
-    "bus_administration",
-    "parked_table",
-    "state_table",
-    "_credential",
+    ("history", "history_tables"),
+    ("dataverse",),
+    ("marketo",),
+    ("outgoing", "bus"),
+    ("bus_administration",),
+    ("parked_table",),
+    ("state_table",),
 )
 
 
@@ -166,7 +164,11 @@ class Context:
 
     async def close(self) -> None:
         """Close every client that was opened."""
-        for name in _CLOSED:
+        await asyncio.gather(*map(self._close, _CLOSED))
+        await self._close(["_credential"])  # the others sign in with it
+
+    async def _close(self, names: Iterable[str]) -> None:
+        for name in names:
             if name in self.__dict__:
                 await self.__dict__[name].close()
 

@@ -163,4 +163,4 @@ async def test_nothing_is_read_before_it_is_time_and_a_session_is_free_until_the
             assert not first.done()
         ready.set()
         assert bodies(await first) == ["one"]
-        assert await anext(pages) == [], "everything has been read"
+        assert await anext(pages, None) is None, "everything has been read"

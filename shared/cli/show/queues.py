@@ -42,7 +42,7 @@ class Looking:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """What has been read need not be waited for: it is closed but for the end of the SDK's own waiting."""
+        """What was not looked at is closed as well."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -79,7 +79,7 @@ class Looking:
         context, search = self._context, self._search
         try:
             async with aclosing(peek(context.bus, place, page=min(PAGE, self._most), ready=ready)) as pages:
-                await self._go_through(place, pages, done)
+                await self._go_through(place, pages)
         except QueueUnavailable as error:
             if error.concerns_all:
                 search.troubles["Service Bus"] = error.message
@@ -89,10 +89,10 @@ class Looking:
         finally:
             done.set()
 
-    async def _go_through(self, place: Place, pages: AsyncIterator[list[Message]], done: asyncio.Event) -> None:
+    async def _go_through(self, place: Place, pages: AsyncIterator[list[Message]]) -> None:
         search, queues, seen = self._search, self._context.settings.queues, 0
         async for page in pages:
-            if page and seen >= self._most:
+            if seen >= self._most:
                 why = f"only its first {seen} messages were looked at (see --max-messages)"
                 search.unseen.append(await _unseen(self._context, place, why))
                 return
@@ -103,8 +103,7 @@ class Looking:
                     note(subjects[id_], place, message, queues)
             seen += len(page)
             search.looked_at[str(place)] = seen
-            if not page:  # to close the place takes longer than the next one may wait
-                done.set()
+        search.looked_at[str(place)] = seen  # 0, of an empty one
 
 
 #: Where a change may be, one after the other: not routed yet or given up by the broker, in its queue, a dead letter.

@@ -90,12 +90,16 @@ async def _queue(context: Context, status: Status, queue: Queue) -> None:
 
 
 async def _count(context: Context, queue: Queue) -> None:
+    queue.status, counted = await asyncio.gather(
+        _status_of(context, queue.name), peek.counts(context.bus_administration, queue.name)
+    )
+    queue.waiting, queue.scheduled, queue.dead = counted.active, counted.scheduled, counted.dead
+
+
+async def _status_of(context: Context, name: str) -> str:
     with explained():
         async with asyncio.timeout(ANSWER_SECONDS):
-            found = await context.bus_administration.get_queue(queue.name)
-    queue.status = status_word(found.status)
-    counted = await peek.counts(context.bus_administration, queue.name)
-    queue.waiting, queue.scheduled, queue.dead = counted.active, counted.scheduled, counted.dead
+            return status_word((await context.bus_administration.get_queue(name)).status)
 
 
 async def _oldest(context: Context, queue: Queue) -> datetime | None:
@@ -143,8 +147,17 @@ async def _parked(context: Context, status: Status) -> None:
 
 async def _state(context: Context, status: Status) -> None:
     state = context.state
+    limits = limits_of(context.settings.marketo)
+    budget = Budget(state, limits, instance_id="status", now=lambda: datetime.now(UTC), operator=True)
     first = statistics.row_name(status.at - DAY, "")
-    rows = {name: value for name, value in (await rows_of(state, statistics.KIND)).items() if name >= first}
+    kinds = (missed_changes_place.KIND, heartbeat.KIND, circuit_breaker.KIND, delete_brake.KIND, KIND, DUE)
+    rows, runs, usage, of_kinds = await asyncio.gather(
+        rows_of(state, statistics.KIND, first=first),
+        runs_of(context).all(),
+        budget.refresh(),
+        asyncio.gather(*(rows_of(state, kind) for kind in kinds)),
+    )
+    searched, beats, circuits, brakes, of_write_back, due = of_kinds
     for name, entity in status.entities.items():
         entity.last_hour = statistics.totals(rows, name, status.at - HOUR)
         entity.last_day = statistics.totals(rows, name, status.at - DAY)
@@ -152,27 +165,23 @@ async def _state(context: Context, status: Status) -> None:
         entity.by_hour = statistics.series(rows, name, until=status.at, step=HOUR, number=DAY // HOUR)
         entity.last_error = statistics.last_error(rows, name)
         entity.hottest = statistics.hottest(rows, name, status.at - HOUR)
-    status.runs = [run for run in await runs_of(context).all() if not run.is_over]
-    places = {table: place_of(row) for table, row in (await rows_of(state, missed_changes_place.KIND)).items()}
+    status.runs = [run for run in runs if not run.is_over]
+    places = {table: place_of(row) for table, row in searched.items()}
     status.missed_changes = {table: place for table, place in places.items() if place and not place.off}
-    notes = {name: beat_of(row) for name, row in (await rows_of(state, heartbeat.KIND)).items()}
+    notes = {name: beat_of(row) for name, row in beats.items()}
     status.beats = {name: beat for name, beat in notes.items() if beat}
     status.schedule = context.environment.get("RELEASE_SCHEDULE", "")
-    status.circuits = circuit.still_open(await rows_of(state, circuit_breaker.KIND), status.at)
-    status.brakes = {name: row for name, row in (await rows_of(state, delete_brake.KIND)).items() if row.get("on")}
-    of_write_back = await rows_of(state, KIND)
+    status.circuits = circuit.still_open(circuits, status.at)
+    status.brakes = {name: row for name, row in brakes.items() if row.get("on")}
     status.write_back.runs = results.runs_of(of_write_back.get(results.ROW, {}))
     status.write_back.drift = drift.drift_of(of_write_back.get(drift.ROW, {}))
-    for value in (await rows_of(state, DUE)).values():
+    for value in due.values():
         status.write_back.refused += 1
         status.write_back.dead += bool(value.get("dead"))
         status.write_back.last_refusal = f"{value.get('code')} {value.get('message')}"
-    limits = limits_of(context.settings.marketo)
-    budget = Budget(state, limits, instance_id="status", now=lambda: datetime.now(UTC), operator=True)
-    usage = await budget.refresh()
     status.budget = usage if usage.as_of else None
 
 
-async def rows_of(state: State, kind: str) -> dict[str, Value]:
-    """The rows of a kind in the table that all instances share. Raises StorageUnavailableError."""
-    return {name: value async for name, value in state.all(kind)}
+async def rows_of(state: State, kind: str, *, first: str = "") -> dict[str, Value]:
+    """The rows of a kind, from this name on, in the table that all share. Raises StorageUnavailableError."""
+    return {name: value async for name, value in state.all(kind, first=first)}
