@@ -92,10 +92,15 @@ class Looks:
     patience: float = 0.7
     _known: dict[Hashable, Latest[Any]] = field(default_factory=dict, init=False)
 
-    def of(self, key: Hashable, look: Callable[[], Awaitable[T]], *, fresh: float, times: float = 0.0) -> Latest[T]:
-        """The look with this key; made if it is not among the last ones. Each key belongs to one kind of look."""
+    def of(
+        self, key: Hashable, look: Callable[[], Awaitable[T]], *, fresh: float, times: float = 0.0, share: float = 1.0
+    ) -> Latest[T]:
+        """The look with this key; made if it is not among the last ones. Each key belongs to one kind of look.
+
+        `share`: of the patience, for what a page can do without.
+        """
         found: Latest[T] = self._known.pop(key) if key in self._known else Latest(look, fresh=fresh, times=times)
-        found.patience = self.patience
+        found.patience = self.patience * share
         self._known[key] = found
         for old in list(self._known)[: -self.kept]:
             del self._known[old]

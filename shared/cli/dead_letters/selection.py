@@ -98,7 +98,10 @@ class Selection:
         elif self.most and self.count >= self.most:
             self.beyond += 1
         else:
-            self.chosen.setdefault(letter.place, array("q")).append(letter.number)
+            numbers = self.chosen.get(letter.place)
+            if numbers is None:
+                numbers = self.chosen[letter.place] = array("q")
+            numbers.append(letter.number)
             self.groups.add(letter)
             self.count += 1
             return True

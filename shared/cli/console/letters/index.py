@@ -6,6 +6,7 @@ read through as `msisync dead-letters list` reads them, again when that is a whi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -130,7 +131,8 @@ class _Reader:
             index.unseen = await look(self._context, filters(), take)
         except _EnoughError:
             index.more = True
-        index.notes.sort(key=lambda note: (note.came, note.number), reverse=True)
+        # In a thread: of 100,000, it takes a tenth of a second, in which no page would be served.
+        await asyncio.to_thread(index.notes.sort, key=lambda note: (note.came, note.number), reverse=True)
         self._last = read
         return index
 

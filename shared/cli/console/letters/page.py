@@ -23,8 +23,8 @@ from .selection import SCOPES
 
 #: Letters of one page, and groups that are shown.
 SHOWN, GROUPS = 50, 20
-#: Seconds in which the same letters are not looked up again.
-FRESH_SECONDS = 30.0
+#: Seconds in which the same letters are not looked up again, and how much of its patience a page has for that.
+FRESH_SECONDS, CHECK_SHARE = 30.0, 0.3
 
 
 async def show(visit: Visit) -> View:
@@ -110,7 +110,7 @@ async def _checked(visit: Visit, notes: Sequence[Note]) -> bool | None:
             return False
         return True
 
-    found = await visit.looks.of(key, look, fresh=FRESH_SECONDS).now()
+    found = await visit.looks.of(key, look, fresh=FRESH_SECONDS, share=CHECK_SHARE).now()
     return False if found is None else found or None
 
 
