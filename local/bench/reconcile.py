@@ -1,6 +1,6 @@
-"""Both sides compared: what `msisync reconcile` costs for many contacts of which few differ, and what it finds.
+"""Both sides compared: what `msisync reconcile` costs for many contacts of which few differ, what it finds and repairs.
 
-Calls are counted by the simulators, and memory is that of the command's own process.
+Calls are counted by the simulators, and memory is that of the app's process that carries runs on.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from emulators.marketo.objects import COMPANIES, LEADS, SALES_PERSONS
 from local.bench.burst import FULL_SHARE, Report
 from local.bench.command import run_measured
 from local.bench.figures import Figure, Target, ratio
+from local.bench.observer import Observer
 from local.harness import System, running_system
 from local.harness.insight import Calls, Insight
 from local.world.model import lookup
@@ -32,7 +33,12 @@ SMALL_PART = 10
 DRIFTED_PART = 100
 KINDS = ("differing",) * 70 + ("missing",) * 19 + ("linked_wrongly",) * 10 + ("duplicate",)
 #: Runs by the clock would disturb.
-_SETTINGS = {**FULL_SHARE, "WRITE_BACK_SCHEDULE": "0 0 0 1 1 *", "RELEASE_SCHEDULE": "0 0 0 1 1 *"}
+_NEVER = "0 0 0 1 1 *"
+_SETTINGS = {
+    **FULL_SHARE, "WRITE_BACK_SCHEDULE": _NEVER, "RELEASE_SCHEDULE": _NEVER, "RECONCILE_SCHEDULE": _NEVER,
+    "RUN_SCHEDULE": "*/3 * * * * *",
+}  # fmt: skip
+_CARRIER = "carry_on_runs"
 _SEEDED_AT_ONCE = 10_000
 _PERSONS_OF_AN_ACCOUNT = 50
 _MB = 1024 * 1024
@@ -41,7 +47,7 @@ _SELLERS = [f"{number:08x}-0000-4000-b000-000000000000" for number in range(20)]
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One run of the command. `memory`: bytes at most. `wrong`: differences that it did not find, or made up."""
+    """One run. `memory`: bytes at most. `wrong`: differences that it did not find, or made up."""
 
     calls: Calls
     seconds: float
@@ -51,12 +57,13 @@ class Compared:
 
 @dataclass(kw_only=True)
 class ReconcileRun:
-    """The two runs of the benchmark."""
+    """The runs of the benchmark; the last one sends what differs."""
 
     persons: int
     drifted: int
     small: Compared
     large: Compared
+    repaired: Compared
 
     def details(self) -> dict[str, Any]:
         """Everything, for the report file."""
@@ -80,7 +87,13 @@ async def run_reconcile(directory: Path, *, persons: int, report: Report) -> Rec
         await _seed(system, drift, persons // SMALL_PART, persons)
         report("comparing")
         large = await _compare(system, drift)
-    return ReconcileRun(persons=persons, drifted=len(drift), small=small, large=large)
+        report("comparing, and sending what differs")
+        repaired = await _compare(system, drift, "--apply")
+        left = {id_: kind for id_, kind in drift.items() if kind == "duplicate"}
+        report("comparing once more")
+        again = await _compare(system, left)
+        repaired.wrong.extend(again.wrong)
+    return ReconcileRun(persons=persons, drifted=len(drift), small=small, large=large, repaired=repaired)
 
 
 async def _seed_sellers(system: System) -> None:
@@ -159,12 +172,14 @@ def _persons(number: int, kind: str) -> list[dict[str, Any]]:
     return [person]
 
 
-async def _compare(system: System, drift: _Drift) -> Compared:
-    async with Insight(system).counted() as calls:
+async def _compare(system: System, drift: _Drift, *more: str) -> Compared:
+    async with Insight(system).counted() as calls, Observer(system.stack) as observer:
+        await observer.reset()
         began = time.perf_counter()
-        words = ("reconcile", "contact")
-        data, memory = await asyncio.to_thread(run_measured, system.stack.settings_file, *words, codes=(1,))
+        words = ("reconcile", "start", "contact", *more)
+        data, _ = await asyncio.to_thread(run_measured, system.stack.settings_file, *words, codes=(0, 1))
         seconds = time.perf_counter() - began
+        memory = (await observer.host())["workers"][_CARRIER]["peak_rss_bytes"]
     found = {each["id"]: kind for kind, those in data["differences"].items() for each in those}
     wrong = [f"{id_}: {found.get(id_, 'nothing')}, not {drift.get(id_, 'nothing')}"
              for id_ in found.keys() | drift.keys() if found.get(id_) != drift.get(id_)]  # fmt: skip
@@ -184,9 +199,12 @@ def reconcile_figures(run: ReconcileRun) -> Iterator[Figure]:
 
     yield figure("Marketo calls", run.large.calls.of_marketo, "", most)
     yield figure("Dataverse requests", run.large.calls.of_dataverse)
-    yield figure("from start to end of the command", run.large.seconds, "s")
-    yield figure("peak memory of its process", run.large.memory / _MB, "MB")
+    yield figure("from the start of the command to the end of the run", run.large.seconds, "s")
+    yield figure("peak memory of the app's process", run.large.memory / _MB, "MB")
     yield figure(
         f"  against {run.persons // SMALL_PART:,}", ratio(run.large.memory, run.small.memory), "times", MEMORY_GROWTH
     )
     yield figure("differences not found, or made up", len([*run.small.wrong, *run.large.wrong]), "", DIFFERENCES)
+    yield figure("with --apply: Marketo calls", run.repaired.calls.of_marketo)
+    yield figure("  time", run.repaired.seconds, "s")
+    yield figure("  what is left besides duplicates", len(run.repaired.wrong), "", DIFFERENCES)

@@ -36,6 +36,7 @@ from shared.sync.routing import chunked
 from shared.sync.runs.carrier import Carrier
 from shared.sync.runs.events import Event
 from shared.sync.runs.model import Run
+from shared.sync.runs.page import Page
 from shared.sync.runs.reporting import Reporter
 from shared.sync.runs.store import RUNS, Runs
 from shared.sync.runs.synced_fields import SyncedFields
@@ -92,6 +93,7 @@ class App:
             calls=given.daily_calls * min(given.run_share, given.daily_share),
             calls_per_second=given.calls_per_20_seconds / 20,
             tables=frozenset(self.rules.tables),
+            compare=_nobody_compares,
             synced_fields=SyncedFields(MemoryState(table), self.rules),
             parent_wait=timedelta(days=1),
             sole=SoleRun(
@@ -173,6 +175,10 @@ class _Parking(Nobody):
         """Send the records again in a minute."""
         for part in chunked([replace(record, released=True) for record, _ in deferred], MAX_RECORDS):
             self.queues.put(entity.name, encode(entity.name, part), RELEASE_SECONDS)
+
+
+async def _nobody_compares(_: Run, __: str) -> tuple[Run, list[Page]]:
+    raise NotImplementedError
 
 
 async def _nobody_hears(_event: Event, _run: Run, _totals: Mapping[str, Counter[str]]) -> None:

@@ -28,6 +28,7 @@ from ..sync.circuit_breaker import Circuits
 from ..sync.delete_brake import DeleteBrake
 from ..sync.dependants import Dependants
 from ..sync.engine import Engine
+from ..sync.extra_persons import ExtraPersons
 from ..sync.gone_persons import GonePersons
 from ..sync.handlers import Pipeline
 from ..sync.heartbeat import Heartbeat
@@ -44,6 +45,7 @@ from ..sync.renamed_labels import RenamedLabels
 from ..sync.role_requests import RoleRequests
 from ..sync.runs import events
 from ..sync.runs.carrier import Carrier
+from ..sync.runs.comparing import Comparing
 from ..sync.runs.reporting import Reporter
 from ..sync.runs.store import RUNS, Runs
 from ..sync.runs.synced_fields import SyncedFields
@@ -61,6 +63,7 @@ from ..write_back.echo import Echoes
 from ..write_back.plan import Plans
 from ..write_back.run import CIRCUIT, WriteBack
 from .clients import dataverse_client, marketo_client
+from .reconciling import reconciliation_of
 from .writing_back import write_back_of
 
 _clock = Clock()
@@ -239,6 +242,7 @@ def carrier() -> Carrier:
         calls=given.marketo.daily_calls * min(given.marketo.run_share, given.marketo.daily_share),
         calls_per_second=given.marketo.calls_per_20_seconds / 20,
         tables=frozenset(shared.rules.tables),
+        compare=_comparing(shared).step,
         synced_fields=SyncedFields(shared.state, shared.rules),
         parent_wait=timedelta(seconds=given.sync.parent_wait),
         sole=SoleRun(shared.state, instance_id=uuid4().hex[:12], clock=time.monotonic, kind=RUNS),
@@ -246,6 +250,15 @@ def carrier() -> Carrier:
         now=_now,
         clock=time.monotonic,
     )
+
+
+def _comparing(shared: _Shared) -> Comparing:
+    work = reconciliation_of(
+        shared.rules, shared.dataverse, Metadata(shared.dataverse), shared.marketo,
+        clock=time.monotonic, now=_now, versions=ReferenceState(shared.state).versions,
+    )  # fmt: skip
+    extra = ExtraPersons(shared.dataverse, shared.marketo)
+    return Comparing(shared.dataverse, work, extra, shared.budget.charge_run)
 
 
 @cache

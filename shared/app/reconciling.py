@@ -1,8 +1,8 @@
-"""Builds what compares the values of both sides, from the clients of whoever asks: an operator, or a run of the app."""
+"""Builds what compares the values of both sides for the runs of the app."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from ..config.sync_toml import SyncConfig
@@ -15,6 +15,7 @@ from ..sync.marketo_cache import Known
 from ..sync.parents import Parents
 from ..sync.reader import Reader
 from ..sync.reconciliation import Reconciliation
+from ..sync.reference_state import Versions, always_the_same
 from ..sync.roles import Roles
 from ..sync.schema import Schema
 
@@ -30,10 +31,14 @@ def reconciliation_of(
     *,
     clock: Callable[[], float],
     now: Callable[[], datetime],
+    versions: Callable[[], Awaitable[Versions | None]] = always_the_same,
 ) -> Reconciliation:
-    """A reconciliation by the rules of this sync.toml. It sends nothing, so it needs no lease, brake or circuit."""
-    schema = Schema(config, metadata, marketo, clock=clock)
-    references = References(dataverse, config, clock=clock, hidden_columns=metadata.hidden_columns)
+    """A reconciliation by the rules of this sync.toml. It sends nothing, so it needs no lease, brake or circuit.
+
+    `versions`: of what is kept in memory, by which an operator has it read anew.
+    """
+    schema = Schema(config, metadata, marketo, clock=clock, versions=versions)
+    references = References(dataverse, config, clock=clock, versions=versions, hidden_columns=metadata.hidden_columns)
     known = Known(clock=clock, max_entries=_PARENTS)
     role = config.roles.customer_contact
     roles = Roles(

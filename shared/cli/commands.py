@@ -24,7 +24,7 @@ _PLACES = {
     "pause": "pause:PAUSE",
     "resume": "pause:RESUME",
     "resync": "resync:COMMAND",
-    "reconcile": "reconcile:COMMAND",
+    "reconcile": "reconcile.commands:COMMANDS",
     "link": "link:COMMAND",
     "write-back": "write_back:COMMAND",
     "lifecycle": "preview:COMMAND lifecycle:COMMAND",

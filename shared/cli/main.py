@@ -46,6 +46,8 @@ Exit codes:
 {"".join(f"  {code:>3}  {text}{chr(10)}" for code, text in EXITS.items())}\
 Begin with: msisync doctor. By symptom and by code: docs/troubleshooting.md
 Files that texts name, such as docs/troubleshooting.md or local.settings.example.json, are in msisync's repository."""
+#: Of these groups, the command that is meant where none is named.
+DEFAULTS = {"reconcile": "start"}
 #: Groups of commands, with what their help says.
 GROUPS: dict[str, str] = {
     "fields": "see, propose and check which Dynamics columns go to which Marketo fields",
@@ -53,6 +55,7 @@ GROUPS: dict[str, str] = {
     "dead-letters": "see, replay, archive or discard what could not be synced",
     "write-back": "Sales Insight's fields on their way back to Dynamics",
     "initial-sync": "bring all existing rows to Marketo, for the first time or again",
+    "reconcile": "compare the values of both sides, and send what differs; with no other word: reconcile start",
     "lifecycle": "what becomes of persons that are new to the sync, and of records whose rows are deleted",
 }
 
@@ -84,6 +87,7 @@ def parser(commands: Sequence[Command] | None = None) -> Parser:
         if group not in places:
             holder = places[""].add_parser(group, help=GROUPS[group], description=GROUPS[group])
             holder.set_defaults(parser=holder)
+            holder.default = DEFAULTS.get(group, "")
             _add_common(holder)
             places[group] = holder.add_places()
         leaf = places[group].add_parser(name, help=command.help, description=command.help, epilog=command.more)

@@ -31,13 +31,15 @@ class UsageError(SystemExit):
 class Parser(argparse.ArgumentParser):
     """Shows texts as they are, and raises UsageError instead of ending the process with 2.
 
-    `commands`: the names of all commands, where this is the parser of the whole line.
+    `commands`: the names of all commands, where this is the parser of the whole line. `default`: the command below that
+    is meant where none is named.
     """
 
     def __init__(self, *, description: str, **options: Any) -> None:
         sentence = description[:1].upper() + description[1:]
         super().__init__(description=sentence, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
         self.commands: tuple[str, ...] = ()
+        self.default = ""
         self._places: Any = None
 
     def add_places(self) -> Any:
@@ -66,6 +68,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As always; but a command takes no words that it does not know."""
+        if self.default and not _asks_for_help(args or ()):
+            first = next((word for word in args or () if not word.startswith("-")), "")
+            args = args if first in self.places else [self.default, *(args or ())]
         if self._places is None:
             self._refuse_unknown_options(args or ())
         found, rest = super().parse_known_args(args, namespace)
@@ -115,6 +120,10 @@ def empty(words: Sequence[str]) -> str:
             return f"the value of {option}" if option else "an argument"
         before = name if is_option and not sign else ""
     return ""
+
+
+def _asks_for_help(words: Sequence[str]) -> bool:
+    return any(word in ("-h", "--help") for word in words)
 
 
 def meant(given: str, names: Sequence[str]) -> str:

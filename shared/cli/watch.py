@@ -27,9 +27,13 @@ async def watch(
     frame: Callable[[T], RenderableType],
     *,
     until: Callable[[T], bool] = lambda _: False,
+    quiet: bool = False,
 ) -> T | None:
-    """Show what `look` finds, again and again until `until`, or the keyboard, ends it. Gives what was seen last."""
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Show what `look` finds, again and again until `until`, or the keyboard, ends it. Gives what was seen last.
+
+    `quiet`: nothing is shown.
+    """
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=quiet)
     last: T | None = None
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         try:

@@ -5,9 +5,8 @@ Values are compared (shared/sync/equality.py) and never kept: what is reported a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -17,8 +16,8 @@ from ..model.outcome import Parent
 from .batch import Candidate
 from .equality import same
 
-#: Differences of each kind that are kept to be shown; the others are counted.
-KEPT = 1000
+#: Persons with one key that are named; the pages of a run have to hold them.
+MOST_PERSONS = 100
 
 
 class Kind(StrEnum):
@@ -45,29 +44,10 @@ class Difference:
     fields: tuple[str, ...] = ()
     marketo_ids: tuple[int, ...] = ()
 
-
-@dataclass(slots=True)
-class Tally:
-    """How many differences of each kind there are, which fields they are about, and the first of each kind.
-
-    `compared`: rows that were compared; `left_alone`: rows that the sync does not send either, such as filtered ones;
-    `changing`: rows that were changed while they were compared, of which nothing can be said.
-    """
-
-    compared: int = 0
-    left_alone: int = 0
-    changing: int = 0
-    counts: Counter[Kind] = field(default_factory=Counter)
-    fields: Counter[tuple[str, str]] = field(default_factory=Counter)
-    first: dict[Kind, list[Difference]] = field(default_factory=dict)
-
-    def add(self, found: Difference) -> None:
-        """Count it."""
-        self.counts[found.kind] += 1
-        self.fields.update((found.table, name) for name in found.fields)
-        kept = self.first.setdefault(found.kind, [])
-        if len(kept) < KEPT:
-            kept.append(found)
+    @property
+    def can_be_sent(self) -> bool:
+        """Whether sending the row ends it. Of several persons with one key nobody knows which one is meant."""
+        return self.kind is not Kind.DUPLICATE and bool(self.table)
 
 
 @dataclass(slots=True)
@@ -88,7 +68,7 @@ class Sent:
 class Doubt:
     """A row that seems to differ. `links`: fields of links that lead elsewhere, or whose parents decide whether the
     record is missing; `held`: those of them in which Marketo has something. `is_double`: several persons have its key,
-    those in `persons`, or too many to be named.
+    those in `persons`, the first of them, or too many to be named.
     """
 
     read: Sent
@@ -122,7 +102,7 @@ def wrong_links(entity: Entity, parents: Mapping[str, Parent | None], stored: Ma
 def doubt_of(entity: Entity, read: Sent, stored: Sequence[Row]) -> Doubt | None:
     """Whether a row differs from its record. Of several records with its key, nobody knows which one is meant."""
     if len(stored) != 1:
-        persons = tuple(sorted(row["id"] for row in stored if row.get("id")))
+        persons = tuple(sorted(row["id"] for row in stored if row.get("id"))[:MOST_PERSONS])
         return Doubt(read, persons=persons, is_double=bool(stored), is_absent=not stored)
     (record,) = stored
     candidate = read.candidate

@@ -1,25 +1,25 @@
-"""Compares the rows of a table of Dynamics with their records in Marketo. Reads only.
+"""Compares rows of a table of Dynamics with their records in Marketo. Reads only.
 
-    rows, page by page ▸ what the sync would send of them ▸ Marketo's records, by key ▸ what differs ▸ looked at again
+    rows ▸ what the sync would send of them ▸ Marketo's records, by key ▸ what differs ▸ looked at again
 
 The rows are mapped by the sync's own reader (shared/sync/reader.py), and what counts as equal is decided in
-shared/sync/comparison.py. Only what differs costs more: 300 such rows are read once more, because a row may have been
-changed and synced meanwhile, and the parents that they should be linked to are looked for. Nothing but counts and what
-fills one call is kept in memory.
+shared/sync/comparison.py. Only what differs costs more: its rows are read once more, because a row may have been
+changed and synced meanwhile, and the parents that it should be linked to are looked for.
 
 Marketo cannot list its records. Roles that nothing in Dynamics gives are found by their opportunities, and persons
-whose row is gone by shared/sync/extra_persons.py.
+whose row is gone by shared/sync/extra_persons.py. Whole tables are compared by a run (shared/sync/runs/comparing.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
-from ..dataverse.client import API, MAX_IDS, DataverseClient, Row
+from ..dataverse.client import MAX_IDS, DataverseClient, Row
+from ..marketo import answers
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ..model.entities import (
     ENTITIES,
@@ -31,29 +31,52 @@ from ..model.entities import (
     Entity,
 )
 from ..model.errors import MarketoError, MsiSyncError
-from ..model.outcome import Parent
+from ..model.outcome import Failed, Parent, Retry, Skipped
 from ..model.record import Record
 from .batch import Candidate
-from .comparison import Difference, Doubt, Kind, Sent, Tally, differences_of, differing, doubt_of
+from .comparison import Difference, Doubt, Kind, Sent, differences_of, differing, doubt_of
 from .equality import same
 from .links import QUALIFIED_STATE, lookup, primary_contact
 from .marketo_cache import Known
-from .newcomers import TOO_MANY, stood_for
-from .parents import Parents
+from .newcomers import QUALIFIED, TOO_MANY, stood_for
+from .parents import MAIL_HIDDEN, Parents
 from .reader import Reader, candidate_of, contact_role
 from .roles import Roles
 from .routing import chunked
 from .schema import Schema, TableSchema
 
-#: Rows of one page of Dynamics: they are in memory with all their mapped columns.
-PAGE = 1500
 #: Keys of one call. Two fewer than a page of Marketo holds: a duplicate or two cost no second page.
 KEYS = MAX_FILTER_VALUES - 2
+#: Why nothing is said of a row: it was changed while it was compared.
+CHANGING = "Changing"
 _OPPORTUNITY_LINK, _PERSON_LINK = (link.field for link in OPPORTUNITY_ROLE.links)
 
 
+@dataclass(slots=True)
+class Compared:
+    """What has come of some rows, by id. `left_alone`: why the sync sends nothing of a row either, or CHANGING.
+
+    Who is in neither is equal on both sides. `persons`: Marketo's lowest and highest id of those that were compared.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    left_alone: dict[str, str] = field(default_factory=dict)
+    found: dict[str, list[Difference]] = field(default_factory=dict)
+    persons: tuple[int, int] | None = None
+
+    def add(self, differences: Iterable[Difference]) -> None:
+        """These were found."""
+        for each in differences:
+            self.found.setdefault(each.id, []).append(each)
+
+    def has_person(self, number: int) -> None:
+        """A person with this id of Marketo was compared."""
+        numbers = (*(self.persons or ()), number)
+        self.persons = min(numbers), max(numbers)
+
+
 class Reconciliation:
-    """Compares tables, and counts in `tally`. Raises as the two clients do."""
+    """Compares rows. Raises as the two clients do."""
 
     def __init__(
         self,
@@ -80,86 +103,55 @@ class Reconciliation:
         self._contact_role = contact_role
         self._tables = tables
         self._now = now
-        self.tally = Tally()
-        #: Marketo's ids of the persons that were compared lie between these, if any were.
-        self.persons: tuple[int, int] | None = None
 
-    async def of(
-        self, table: str, query: str = "", on_progress: Callable[[int], object] = lambda _: None
-    ) -> AsyncIterator[Difference]:
-        """The differences of a table, as they are found; of opportunities, those of their roles too.
+    async def columns(self, table: str, *, anew: bool = False) -> frozenset[str]:
+        """The columns that rows must have to be compared. `anew`: one of those that were known is not there."""
+        if anew:
+            self._schema.forget()
+        await self._schema.look()
+        return (await self._schema.of(table)).columns
 
-        `query`: an OData filter that says which rows. `on_progress`: so many more rows are compared.
+    async def compare(self, table: str, rows: Iterable[Row], columns: Collection[str]) -> Compared:
+        """Compare rows that have just been read, with these columns; of opportunities, their roles too.
+
+        Costs a call for KEYS rows, and for 300 that differ one for each entity of their parents that is not known.
         """
-        entity = TABLES[table][0]
-        doubts: dict[str, list[Doubt]] = {entity.name: [], OPPORTUNITY_ROLE.name: []}
-        async for part in self._parts(table, query):
-            doubts[entity.name] += await self._doubts(table, part)
+        entity, result = TABLES[table][0], Compared()
+        rows = [row for row in rows if _is_first_of_two(table, row)]
+        schema, rules = await self._reader.prepared(table, rows, math.inf)
+        if not schema.columns <= {*columns}:  # what was not read would count as empty
+            raise MsiSyncError("SchemaChanged", f"the columns of {table} have changed in this moment")
+        sent = [read for row in rows if (read := self._sent(table, row, schema, rules, result))]
+        doubts: list[Doubt] = []
+        of_roles: list[Doubt] = []
+        for part in chunked(sent, KEYS):
+            doubts += await self._doubts(table, part, result)
             if entity is OPPORTUNITY:
-                superfluous, of_roles = await self._of_opportunities(part)
-                doubts[OPPORTUNITY_ROLE.name] += of_roles
-                for extra in superfluous:
-                    yield self._counted(extra)
-            for found in await self._full(doubts):
-                yield self._counted(found)
-            self.tally.compared += len(part)
-            on_progress(len(part))
-        for found in await self._full(doubts, at_least=1):
-            yield self._counted(found)
-
-    async def _full(self, doubts: dict[str, list[Doubt]], at_least: int = MAX_IDS) -> list[Difference]:
-        """The differences of doubts that fill a request, or of all that are left; they are taken out of `doubts`."""
-        found: list[Difference] = []
-        for name, those in doubts.items():
-            while len(those) >= at_least:
-                found += await self._judged(ENTITIES[name], those[:MAX_IDS])
-                del those[:MAX_IDS]
-        return found
-
-    def _counted(self, difference: Difference) -> Difference:
-        self.tally.add(difference)
-        return difference
+                superfluous, of_part = await self._of_opportunities(part)
+                of_roles += of_part
+                result.add(superfluous)
+        for of_entity, those in ((entity, doubts), (OPPORTUNITY_ROLE, of_roles)):
+            for some in chunked(those, MAX_IDS):
+                await self._judge(of_entity, some, result, alone=of_entity is entity)
+        return result
 
     # -- Dynamics' side ---------------------------------------------------------------------------------------------
 
-    async def _parts(self, table: str, query: str) -> AsyncIterator[list[Sent]]:
-        """The rows that would be sent, in parts of one call."""
-        waiting: list[Sent] = []
-        async for page in self._pages(table, query):
-            waiting += page
-            while len(waiting) >= KEYS:
-                part, waiting = waiting[:KEYS], waiting[KEYS:]
-                yield part
-        if waiting:
-            yield waiting
-
-    async def _pages(self, table: str, query: str) -> AsyncIterator[Iterator[Sent]]:
-        source = TABLES[table][1]
-        columns = {source.key, *(await self._schema.of(table)).columns}
-        chosen = f"&$filter={quote(query)}" if query else ""
-        link = f"{API}/{source.entity_set}?$select={','.join(sorted(columns))}{chosen}"
-        while link:
-            rows, link = await self._dataverse.page(link, PAGE)
-            rows = [row for row in rows if _is_first_of_two(table, row)]
-            schema, rules = await self._reader.prepared(table, rows, math.inf)
-            if not schema.columns <= columns:  # what was not read would count as empty
-                raise MsiSyncError("SchemaChanged", f"the columns of {table} have changed meanwhile: start again")
-            yield filter(None, [self._sent(table, row, schema, rules) for row in rows])
-
-    def _sent(self, table: str, row: Row, schema: TableSchema, rules: Any) -> Sent | None:
-        """What the sync would send of a row; None, and counted: nothing."""
+    def _sent(self, table: str, row: Row, schema: TableSchema, rules: Any, result: Compared) -> Sent | None:
+        """What the sync would send of a row; None, and noted: nothing."""
         entity, source = TABLES[table]
         record = Record(table, str(row[source.key]).lower(), self._now())
+        result.ids.append(record.id)
         candidate = candidate_of(entity, record, row, schema, rules)
         if not isinstance(candidate, Candidate) or (candidate.winner and not candidate.is_history):
-            self.tally.left_alone += 1
+            result.left_alone[record.id] = "Merged" if isinstance(candidate, Candidate) else _why(candidate)
             return None
         contact = primary_contact(row) if entity is OPPORTUNITY and self._contact_role else None
         return Sent(candidate, str(row.get(MODIFIED_ON) or ""), contact or "")
 
     # -- Marketo's side ---------------------------------------------------------------------------------------------
 
-    async def _doubts(self, table: str, part: Sequence[Sent]) -> list[Doubt]:
+    async def _doubts(self, table: str, part: Sequence[Sent], result: Compared) -> list[Doubt]:
         """Those of these rows that seem to differ: one call."""
         entity = TABLES[table][0]
         fields = {name for read in part for name in read.candidate.fields}
@@ -169,6 +161,7 @@ class Reconciliation:
         key = self._marketo.key_of(entity)
         names = {key, *fields, *(link.field for link in entity.links)}
         stored = await self._stored(entity, key, part, sorted(names | ({"id"} if entity.is_lead else set())))
+        self._learn(entity, stored, result)
         return [doubt for read in part if (doubt := doubt_of(entity, read, stored.get(read.id, [])))]
 
     async def _stored(
@@ -188,12 +181,22 @@ class Reconciliation:
             found = [await self._stored(entity, key, half, names) for half in halves]
             return {id_: rows for half in found for id_, rows in half.items()}
         by_key: dict[str, list[Row]] = {}
-        if entity.is_lead and rows:
-            numbers = [*(self.persons or ()), *(int(row["id"]) for row in rows)]
-            self.persons = min(numbers), max(numbers)
         for row in rows:
             by_key.setdefault(str(row.get(key) or "").lower(), []).append(row)
         return by_key
+
+    def _learn(self, entity: Entity, stored: Mapping[str, Sequence[Row]], result: Compared) -> None:
+        """Marketo has these records, and what they are linked to: that need not be asked for."""
+        for key, rows in stored.items():
+            for row in rows:
+                number = answers.number(row)
+                if entity.is_lead and number:
+                    result.has_person(number)
+                if len(rows) == 1:
+                    self._known.add(entity.name, key, number)
+                for link in entity.links:  # Marketo deletes nothing that others are linked to
+                    if parent := row.get(link.field):
+                        self._known.add(link.parent, str(parent).lower(), 0)
 
     async def _stored_roles(self, opportunities: list[str], names: Iterable[str]) -> list[Row]:
         asked = sorted({*OPPORTUNITY_ROLE.dedupe_fields, *names})
@@ -245,21 +248,24 @@ class Reconciliation:
 
     # -- what differs -----------------------------------------------------------------------------------------------
 
-    async def _judged(self, entity: Entity, doubts: Sequence[Doubt]) -> list[Difference]:
-        """The differences of these rows of one entity (at most 300): what explains itself is none."""
-        doubts = await self._unchanged(doubts)
+    async def _judge(self, entity: Entity, doubts: Sequence[Doubt], result: Compared, *, alone: bool) -> None:
+        """The differences of these rows of one entity (at most 300): what explains itself is none.
+
+        `alone`: nothing else is said of these rows, so a record that nobody sends is left alone.
+        """
+        doubts = await self._unchanged(doubts, result)
         wanted = {parent for doubt in doubts for name in doubt.links if (parent := doubt.read.candidate.parents[name])}
         there = await self._there(wanted)
         never = await self._never(wanted - there)
         replaced = await self._replaced(entity, doubts)
-        found = []
         for doubt in doubts:
-            differences = list(differences_of(entity, doubt, there, never)) if doubt.read.id not in replaced else []
-            self.tally.left_alone += doubt.is_absent and not differences
-            found += differences
-        return found
+            id_ = doubt.read.id
+            differences = list(differences_of(entity, doubt, there, never)) if id_ not in replaced else []
+            if alone and doubt.is_absent and not differences:
+                result.left_alone[id_] = replaced.get(id_, "ParentNotSynced")
+            result.add(differences)
 
-    async def _unchanged(self, doubts: Sequence[Doubt]) -> list[Doubt]:
+    async def _unchanged(self, doubts: Sequence[Doubt], result: Compared) -> list[Doubt]:
         """Those whose rows are still as they were read: the others were changed, or synced, meanwhile."""
         kept: list[Doubt] = []
         for name in sorted({doubt.read.candidate.records[0].table for doubt in doubts}):
@@ -269,7 +275,8 @@ class Reconciliation:
             rows = await self._dataverse.rows(source.entity_set, source.key, ids, [MODIFIED_ON])
             now = {id_: str(row.get(MODIFIED_ON) or "") for id_, row in rows.items()}
             kept += [doubt for doubt in of_table if now.get(doubt.read.id) == doubt.read.version]
-        self.tally.changing += len(doubts) - len(kept)
+        kept_ids = {doubt.read.id for doubt in kept}
+        result.left_alone |= {doubt.read.id: CHANGING for doubt in doubts if doubt.read.id not in kept_ids}
         return kept
 
     async def _there(self, parents: Collection[Parent]) -> set[Parent]:
@@ -300,13 +307,18 @@ class Reconciliation:
             found += [lead for lead in part if rows.get(lead.id, {}).get("statecode") == QUALIFIED_STATE]
         return found
 
-    async def _replaced(self, entity: Entity, doubts: Sequence[Doubt]) -> set[str]:
-        """Rows for which the sync creates nothing: leads that a contact stands for, users with a hidden address."""
+    async def _replaced(self, entity: Entity, doubts: Sequence[Doubt]) -> dict[str, str]:
+        """Why the sync creates nothing for a row: a contact stands for the lead, the user's address is hidden."""
         absent = {doubt.read.id: doubt.read.candidate for doubt in doubts if doubt.is_absent}
         if entity is not PERSON:
-            return {id_ for id_, candidate in absent.items() if candidate.only_if_there}
+            return {id_: MAIL_HIDDEN.reason for id_, candidate in absent.items() if candidate.only_if_there}
         leads = {id_: candidate for id_, candidate in absent.items() if candidate.records[0].table == "lead"}
-        return await stood_for(self._dataverse, self._schema, leads, self._tables) if leads else set()
+        found = await stood_for(self._dataverse, self._schema, leads, self._tables) if leads else set[str]()
+        return dict.fromkeys(found, QUALIFIED.reason)
+
+
+def _why(outcome: Skipped | Failed | Retry) -> str:
+    return outcome.reason if isinstance(outcome, Skipped) else outcome.code
 
 
 def _opportunity(read: Sent) -> str:

@@ -1,29 +1,35 @@
-"""An organisation compared by `msisync reconcile`: what was changed in Marketo is named exactly, and brought back."""
+"""An organisation compared by `msisync reconcile`: what was changed in Marketo is named exactly, and brought back.
+
+So is what was changed in Dynamics while all notifications were lost, also when the app is killed meanwhile.
+"""
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from emulators.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SALES_PERSONS
-from local.harness import System, running_system
+from local.harness import System, eventually, running_system
 from local.harness.commands import Ended, run_here
 from local.harness.showing import way_to
-from local.world import Size, World, build
+from local.world import Size, World, build, expect, verify
 from tests.e2e.conftest import ENVIRONMENT, LIMITS
 
 SMALL = Size(users=10, accounts=8, persons=80, opportunities=20, connections=40)
 PERSON, COMPANY, SELLER = "externalPersonId", "externalCompanyId", "externalSalesPersonId"
 DEAL = "externalOpportunityId"
+EVERY_FEW_SECONDS = {"RUN_SCHEDULE": "*/3 * * * * *"}
+ENTITIES = ("sales_person", "company", "person", "opportunity", "opportunity_role")
 
 
 @pytest.fixture
 async def organisation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[System, World]]:
     """A stack of its own, whose organisation was never synced."""
     world = build(11, SMALL, troubles=False)
-    directory = tmp_path_factory.mktemp("reconcile")
-    async with running_system(directory, marketo=LIMITS, functions_environment=ENVIRONMENT) as system:
+    directory, environment = tmp_path_factory.mktemp("reconcile"), ENVIRONMENT | EVERY_FEW_SECONDS
+    async with running_system(directory, marketo=LIMITS, functions_environment=environment) as system:
         await system.dataverse("/seed", world.seed_body())
         yield system, world
 
@@ -65,8 +71,8 @@ def found(ended: Ended) -> set[tuple[str, str, str, tuple[str, ...]]]:
 async def test_what_differs_is_named_exactly_and_sent(organisation: tuple[System, World]) -> None:
     system, world = organisation
     first = await reconcile(system, "--apply")
-    assert (first.code, first.json["applied"]) == (0, True), first
-    assert {kind for kind, count in first.json["counts"].items() if count} == {"missing", "parent_missing"}
+    assert (first.code, first.json["applied"], first.json["state"]) == (0, True, "complete"), first
+    assert {kind for kind, count in first.json["counts"].items() if count} <= {"missing", "parent_missing"}
     await settled(system)
     equal = await reconcile(system)
     assert (equal.code, found(equal)) == (0, set()), equal
@@ -122,3 +128,52 @@ async def test_what_differs_is_named_exactly_and_sent(organisation: tuple[System
         [len(await system.marketo(f"/records/{name}")) for name in (LEADS, COMPANIES, OPPORTUNITIES, ROLES)]
     )
     assert len({seller[SELLER] for seller in sellers}) == len(sellers)
+
+
+async def test_what_no_notification_told_of_is_repaired_though_the_app_is_killed_again_and_again(
+    organisation: tuple[System, World],
+) -> None:
+    system, world = organisation
+    assert (await reconcile(system, "--apply")).code == 0
+    await settled(system)
+    lost = {
+        "contact": [{**row, "jobtitle": "Nobody was told"} for row in list(world.rows["contact"].values())[::3]],
+        "account": [{**row, "telephone1": "+49 30 1234567"} for row in list(world.rows["account"].values())[::2]],
+        "opportunity": [{**row, "name": "Nobody was told"} for row in list(world.rows["opportunity"].values())[::4]],
+    }
+    await system.dataverse("/seed", lost)
+    for table, rows in lost.items():
+        world.rows[table] |= {row[f"{table}id"]: row for row in rows}
+    with way_to(system):
+        started = await run_here(system.stack.settings_file, "reconcile", "--apply", "--no-wait", "--json")
+    run = started.json["started"]
+    for more in (1, 3, 4):
+        wanted = await calls(system) + more
+        await eventually(partial(calls, system), lambda made, wanted=wanted: made >= wanted, seconds=150, what="calls")  # type: ignore[misc]
+        await system.stack.kill_functions()
+        await system.stack.start_functions()
+
+    async def over() -> Any:
+        for name in ENTITIES:  # what is to be tried later is tried soon
+            await system.broker.fault("hurry", system.broker.queue(name))
+        with way_to(system):
+            return (await run_here(system.stack.settings_file, "reconcile", "status", run, "--json")).json
+
+    seen = await eventually(over, lambda seen: seen["state"] == "complete", seconds=300, what="the run to be complete")
+    assert seen["kind"] == "reconcile"
+    await settled(system)
+    report = await verify(expect(world), system.endpoints)
+    assert list(report.differences()) == []
+    with way_to(system):
+        told = await run_here(system.stack.settings_file, "reconcile", "report", run, "--json")
+    assert told.code == 0, told
+    assert {each["id"] for each in told.json["differences"]["differing"]} >= {
+        row["contactid"] for row in lost["contact"]
+    }
+    equal = await reconcile(system)
+    assert (equal.code, found(equal)) == (0, set()), equal
+
+
+async def calls(system: System) -> int:
+    """Calls to Marketo so far."""
+    return int((await system.marketo("/stats"))["calls_total"])

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from local.wiring import QUEUES
@@ -14,15 +14,20 @@ from shared.azure.service_bus import Outgoing
 from shared.config.sync_toml import SyncConfig
 from shared.model.codes import Kind
 from shared.model.entities import TABLES
-from shared.model.errors import DataverseError
+from shared.model.errors import DataverseError, MarketoError
 from shared.model.outcome import Outcome, Synced
 from shared.model.record import Record, coalesce, decode
+from shared.sync.comparison import Difference
+from shared.sync.comparison import Kind as Drift
+from shared.sync.reconciliation import KEYS, Compared
 from shared.sync.runs.carrier import Carrier
+from shared.sync.runs.comparing import Comparing
 from shared.sync.runs.events import Event
 from shared.sync.runs.model import Run, RunKind, Scope, new_run
 from shared.sync.runs.reporting import Reporter
 from shared.sync.runs.store import Runs
 from shared.sync.runs.synced_fields import SyncedFields
+from shared.transport import call_count
 from tests.support.clocks import WallClock
 from tests.support.state import SharedState
 from tests.support.tables import FullTable
@@ -33,11 +38,44 @@ class KilledError(BaseException):
     """The host ends the process."""
 
 
+class Work:
+    """Compares rows in place of shared/sync/reconciliation.py: `RunWorld.drifted` says what it finds."""
+
+    def __init__(self, world: "RunWorld") -> None:
+        self.world = world
+
+    async def columns(self, _: str, *, anew: bool = False) -> frozenset[str]:
+        """Return the columns of sync.toml that are there."""
+        self.world.looks += anew
+        return self.world.columns - (self.world.no_columns if anew else set())
+
+    async def compare(self, table: str, rows: Sequence[Mapping[str, Any]], columns: frozenset[str]) -> Compared:
+        """Find what has drifted."""
+        world, key = self.world, TABLES[table][1].key
+        world._step("compare")
+        assert columns <= world.columns
+        ids = [str(row[key]).lower() for row in rows]
+        for _ in range(0, len(ids), KEYS):
+            call_count.count("marketo")
+        if world.marketo_is_away:
+            raise MarketoError("HTTP 503", "busy", kind=Kind.TRANSIENT)
+        world.compared.update(ids)
+        found = Compared(ids, {id_: "Filtered" for id_ in ids if id_ in world.filtered})
+        for id_ in ids:
+            if (kind := world.drifted.get(id_)) and not world.marketo[id_]:
+                found.add([Difference(TABLES[table][0].name, table, id_, kind, ("city",))])
+        if world.persons:
+            found.persons = world.persons
+        return found
+
+
 class RunWorld:
     """`rows` of Dynamics by table, each (createdon, id); `marketo`: how often each record was stored.
 
-    `rules`: sync.toml. `outcome`: what becomes of a record. `steps` counts what the carrier asks of its neighbours; at
-    the step `kill_at`, its process dies, before that is done, or, of a message, after.
+    `rules`: sync.toml. `drifted`: rows that a comparison finds different until they are synced; `compared`: how often
+    each row was. `gone`: persons of Marketo without a row, `persons`: the ids of those that have one. `outcome`: what
+    becomes of a record. `steps` counts what the carrier asks of its neighbours; at the step `kill_at`, its process
+    dies, before that is done, or, of a message, after.
     """
 
     def __init__(self) -> None:
@@ -65,6 +103,14 @@ class RunWorld:
         self.tables = frozenset(TABLES)
         self.state = SharedState()
         self.rules = SyncConfig()
+        self.drifted: dict[str, Drift] = {}
+        self.filtered: set[str] = set()
+        self.compared: Counter[str] = Counter()
+        self.columns, self.no_columns, self.looks = frozenset({"createdon", "city"}), set[str](), 0
+        self.marketo_is_away = False
+        self.persons: tuple[int, int] | None = None
+        self.gone: dict[int, str] = {}
+        self.charged = 0.0
 
     def fill(self, table: str, number: int, *, same_second: bool = False) -> list[str]:
         """Put rows into Dynamics, one a second; gives their ids."""
@@ -79,7 +125,11 @@ class RunWorld:
 
     async def start(self, *tables: str, **scope: Any) -> Run:
         """Start a run of these tables."""
-        run = new_run(RunKind.INITIAL_SYNC, Scope(tables, **scope), self.wall.now, unique="abcd")
+        return await self.begin(RunKind.INITIAL_SYNC, Scope(tables, **scope))
+
+    async def begin(self, kind: RunKind, scope: Scope) -> Run:
+        """Start a run."""
+        run = new_run(kind, scope, self.wall.now, unique="abcd")
         await self.runs.create(run)
         return run
 
@@ -102,6 +152,7 @@ class RunWorld:
             calls=1000.0,
             calls_per_second=self.calls_per_second,
             tables=self.tables,
+            compare=Comparing(itself, cast(Any, Work(self)), itself, self.charge).step,
             synced_fields=SyncedFields(state, self.rules),
             parent_wait=timedelta(days=1),
             sole=itself,
@@ -152,6 +203,17 @@ class RunWorld:
         await self.sync()
         self.carrying = True
 
+    def charge(self, calls: float) -> None:
+        """Take note of Marketo's calls for runs."""
+        self.charged += calls
+
+    async def between(self, first: int, last: int) -> AsyncIterator[Difference]:
+        """Yield the persons of Marketo with these ids whose row is gone."""
+        self._step("ids")
+        for number in range(first, last + 1):
+            if number in self.gone:
+                yield Difference("person", "", self.gone[number], Drift.EXTRA, marketo_ids=(number,))
+
     async def usage(self) -> Any:
         """Return what is used of the day."""
         return SimpleNamespace(used_by_runs=self.used_by_runs, closed=self.closed)
@@ -181,6 +243,8 @@ class RunWorld:
         if self.refuses:
             raise self.refuses
         parts = parse_qs(urlsplit(url).query)
+        if self.no_columns & set(parts["$select"][0].split(",")):
+            raise DataverseError("0x80060888", "no such column", kind=Kind.CONFIGURATION)
         table = next(name for name, (_, t) in TABLES.items() if t.entity_set == urlsplit(url).path.rpartition("/")[2])
         after = ("", "")
         if cookie := parts.get("cookie"):

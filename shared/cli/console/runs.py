@@ -187,7 +187,7 @@ async def _steer(visit: Visit, _: Job, *, word: str) -> Finding:
         raise MsiSyncError("NoSuchRun", f"no run has the id {visit.word('run')}")
     changed = await STEERS[word].change(runs, run)
     visit.looks.outdate(("run", run.id))
-    return Finding(Severity.OK, f"{changed.kind} {changed.id}: {STEERS[word].done}")
+    return Finding(Severity.OK, f"{changed.kind} {changed.id}: {STEERS[word].done.format(run=changed.id)}")
 
 
 START = Action("/runs/start", PATH, _plan_start, _start)

@@ -15,13 +15,14 @@ from ...marketo.usage import Usage
 from ...model.entities import PERSON_TABLES
 from ...sync.matches import AMBIGUOUS
 from ...sync.preview import Fate
+from ...sync.reconciliation import KEYS
 from ...sync.runs import page
-from ...sync.runs.model import Run, RunState
+from ...sync.runs.model import Run, RunKind, RunState
 from ...sync.runs.store import Summary
 from ..command import Exit
 from ..finding import Finding, age, attention, counted, worst
 from ..output import json_types
-from ..runs import SILENT, findings_of
+from ..runs import SILENT, findings_of, group_of
 from .estimate import Pace, end_of, run_calls, scaled
 
 #: How far back the rate looks, and the least time that it is made from.
@@ -62,10 +63,12 @@ class TableFacts:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """What has become of its rows: `in_marketo`, `left_out`, `failed`, `parked`."""
-        left_out, failed = (self.by_reason(state).total() for state in (page.SKIPPED, page.FAILED))
-        there = sum(self.states[state] for state in page.IN_MARKETO)
-        return {"in_marketo": there, "left_out": left_out, "failed": failed, "parked": self.states[page.PARKED]}
+        """What has become of its rows: `in_marketo`, `left_out`, `different`, `failed`, `parked`."""
+        left_out, different, failed = (
+            self.by_reason(state).total() for state in (page.SKIPPED, page.DIFFERS, page.FAILED)
+        )
+        there, parked = sum(self.states[state] for state in page.IN_MARKETO), self.states[page.PARKED]
+        return {"in_marketo": there, "left_out": left_out, "different": different, "failed": failed, "parked": parked}
 
     def by_reason(self, state: str) -> Counter[str]:
         """The reasons of records that were left out, or the codes of those that failed."""
@@ -81,6 +84,7 @@ class TableFacts:
             "complete": self.complete,
             **{name: self.states[name] for name in names},
             page.SKIPPED: self.by_reason(page.SKIPPED),
+            page.DIFFERS: self.by_reason(page.DIFFERS),
             page.FAILED: self.by_reason(page.FAILED),
         }
 
@@ -124,8 +128,11 @@ class RunFacts:
             found.append(
                 attention(waiting, "msisync status says why: a queue is paused, a system is away, or others wait")
             )
+        group = group_of(self.run)
+        if different := sum(table.numbers["different"] for table in self.tables):
+            found.append(attention(f"{counted(different, 'row')} differ", f"msisync {group} report {self.run.id}"))
         if self.failed:
-            remedy = f"msisync initial-sync report {self.run.id}; msisync dead-letters summary"
+            remedy = f"msisync {group} report {self.run.id}; msisync dead-letters summary"
             found.append(attention(f"{counted(self.failed, 'record')} could not be synced", remedy))
         return found
 
@@ -163,15 +170,18 @@ class RunFacts:
 def facts_of(run: Run, pages: Sequence[Summary], at: datetime, marketo: MarketoSettings, usage: Usage) -> RunFacts:
     """What a run, its pages and the use of Marketo's day say."""
     tables = [_table(run, name, pages) for name in run.in_order]
-    rate = None if run.is_over else _rate(run, pages, at)
+    rate = None if run.is_over else _rate(run, tables, pages, at)
     if run.state is not RunState.RUNNING:
         return RunFacts(run, at, tables, rate)
     facts = RunFacts(run, at, tables, rate, stuck=sum(each.counts[page.OPEN] for each in pages if _is_stuck(each, at)))
     if any(table.total is None for table in tables):
         return facts
-    fates = {table.table: table.expected() for table in tables if table.table in PERSON_TABLES}
     remaining = {table.table: table.remaining for table in tables}
-    calls = sum(run_calls(remaining, fates)) // 2
+    if run.kind is RunKind.RECONCILE:
+        calls = -(-sum(remaining.values()) // KEYS)
+    else:
+        fates = {table.table: table.expected() for table in tables if table.table in PERSON_TABLES}
+        calls = sum(run_calls(remaining, fates)) // 2
     goes_on = max(at, run.waits_until or at)
     pace = _pace(marketo, usage if day_of(goes_on) == day_of(at) else None, rate)
     return replace(facts, expected_end=end_of(goes_on, sum(remaining.values()), calls, pace))
@@ -199,8 +209,14 @@ def _is_stuck(each: Summary, at: datetime) -> bool:
     return each.sent_at is not None and (each.sends > 1 or at - each.sent_at > SILENT)
 
 
-def _rate(run: Run, pages: Sequence[Summary], at: datetime) -> float | None:
-    """Records a second, by when the pages of late were sent: a run sends as fast as what it has sent is done."""
+def _rate(run: Run, tables: Sequence[TableFacts], pages: Sequence[Summary], at: datetime) -> float | None:
+    """Records a second, by when the pages of late were sent: a run sends as fast as what it has sent is done.
+
+    A comparison sends few or none: of that, all rows and its whole time count.
+    """
+    if run.kind is RunKind.RECONCILE:
+        done, took = sum(table.done for table in tables), (at - run.started_at)
+        return done / took.total_seconds() if done and took >= RATE_LEAST else None
     since = max(run.started_at, at - RATE_WINDOW)
     sent = [each for each in pages if each.sent_at and since <= each.sent_at <= at]
     took = at - min((each.sent_at for each in sent if each.sent_at), default=at)

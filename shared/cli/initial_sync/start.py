@@ -43,8 +43,11 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     plan = None if given.anyway else await make(context, given, progress)
     if plan and (plan.exit is not Exit.OK or not given.apply):
         return Result(plan.exit, {"started": None, "plan": plan.as_json()}, lambda console: _show_plan(console, plan))
-    counted = {each.table: each.rows for each in plan.tables} if plan else await _counted(context, tables, scope)
-    return await begun(context, RunKind.INITIAL_SYNC, scope, counted, plan=plan)
+    is_whole = scope == Scope(tuple(tables))
+    expected = await counted_rows(context, tables) if is_whole and not plan else {}
+    if plan:
+        expected = {each.table: each.rows for each in plan.tables}
+    return await begun(context, RunKind.INITIAL_SYNC, scope, expected, plan=plan)
 
 
 async def begun(
@@ -63,10 +66,8 @@ async def create(context: Context, kind: RunKind, scope: Scope, expected: Mappin
     return new, await renew(context, "rows", "schema")
 
 
-async def _counted(context: Context, tables: Sequence[str], scope: Scope) -> dict[str, int]:
-    """How many rows the tables have, for the bars of `status`; nothing of those of which only a part is meant."""
-    if scope != Scope(tuple(tables)):
-        return {}
+async def counted_rows(context: Context, tables: Sequence[str]) -> dict[str, int]:
+    """About how many rows the tables have, for the bars of `status`; nothing of one of which Dynamics does not say."""
     return {table: count for table in tables if (count := await about(context, table)) is not None}
 
 

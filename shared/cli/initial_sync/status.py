@@ -1,11 +1,12 @@
-"""`msisync initial-sync status`: how far a run is, how fast it goes, and when it should end."""
+"""`status` of the initial sync and of `reconcile`: how far a run is, how fast it goes, and when it should end."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -13,12 +14,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from ...sync.runs import page
-from ...sync.runs.model import RunState
+from ...sync.runs.model import RunKind, RunState
 from ..command import Command, Exit, Result, options
 from ..context import Context
 from ..finding import age
 from ..output import say
-from ..runs import RUN, run_in, runs_of, title
+from ..runs import INITIAL_SYNC, RUN, group_of, run_in, runs_of, title
 from ..watch import watch, watching
 from .facts import RunFacts, TableFacts, facts_of
 
@@ -36,15 +37,28 @@ Exit codes: 0 it goes on, is complete, or there has never been one; 1 it is paus
 queues for minutes, or the app does not work on it; 2 it has failed, there is no such run, or storage does not answer.
 Next: msisync initial-sync report"""
 
+_OF_COMPARISONS = """\
+done        rows that have been compared, and, with --apply, synced where they differed
+equal       of these, equal on both sides, or sent because they were not
+left out    of these, excluded by the sync filter or by a rule, or changed in this moment
+different   of these, not as the sync would send them; msisync reconcile report names them
+failed      of these, dead letters
+
+Reads storage only: neither Marketo nor Dynamics is asked. --watch ends with the run.
+
+Exit codes: 0 it goes on, or both sides are equal; 1 rows differ or have failed, it is paused, or the app does not work
+on it; 2 it has failed, or storage does not answer.
+Next: msisync reconcile report"""
+
 #: Columns of a bar: it shrinks, so that a table fits into 80 columns.
 _LEAST, _MOST = 6, 24
 
 
-async def run(context: Context, given: Namespace, _: Console) -> Result:
+async def run(context: Context, given: Namespace, _: Console, *, group: str = INITIAL_SYNC) -> Result:
     """Look once, or watch. Raises MsiSyncError when there is no such run, or storage does not answer."""
     if given.watch is not None and given.json:
         given.refuse("--watch is for people; call it again for a new --json")
-    found = await run_in(runs_of(context), given)
+    found = await run_in(runs_of(context), given, group)
     if found is None:
         return Result(Exit.OK, {"run": None}, lambda console: say(console, "There has never been a run."))
     if given.watch is None:
@@ -84,13 +98,13 @@ def lines_of(facts: RunFacts) -> Iterator[str]:
     if facts.expected_end:
         yield f"expected to end at {facts.expected_end:%Y-%m-%d %H:%M} UTC, in {age(facts.expected_end - facts.at)}"
     for table in facts.tables:
-        for state, word in ((page.SKIPPED, "left out"), (page.FAILED, "failed")):
+        for state, word in ((page.SKIPPED, "left out"), (page.DIFFERS, "different"), (page.FAILED, "failed")):
             if reasons := table.by_reason(state):
                 yield f"{table.table}, {word}: {_listed(reasons)}"
         if again := table.states[page.RETRYING]:
             yield f"{table.table}: {again:,} to be tried again"
     for other in facts.others:
-        yield f"besides, {other.kind} {other.id} is {other.state}: msisync initial-sync status {other.id}"
+        yield f"besides, {other.kind} {other.id} is {other.state}: msisync {group_of(other)} status {other.id}"
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -101,15 +115,19 @@ def _table(facts: RunFacts) -> Table:
     shown = Table(box=None, pad_edge=False)
     shown.add_column("", no_wrap=True)
     shown.add_column("", min_width=_LEAST, max_width=_MOST)
-    for name in ("done", "of", "in Marketo", "left out", "failed", "parked"):
+    compares = facts.run.kind is RunKind.RECONCILE
+    names = {"in_marketo": "equal" if compares else "in Marketo", "left_out": "left out"}
+    names |= {"different": "different"} if compares else {}
+    names |= {"failed": "failed", "parked": "parked"}
+    for name in ("done", "of", *names.values()):
         shown.add_column(name, justify="right", no_wrap=True)
     for table in facts.tables:
-        shown.add_row(*_cells(table))
+        shown.add_row(*_cells(table, names))
     return shown
 
 
-def _cells(table: TableFacts) -> list[RenderableType]:
-    counts = list(table.numbers.values())
+def _cells(table: TableFacts, names: Iterable[str]) -> list[RenderableType]:
+    counts = [table.numbers[name] for name in names]
     bar = ProgressBar(total=max(table.total or 0, 1), completed=_filled(table))
     total = "?" if table.total is None else f"{table.total:,}"
     return [table.table, bar, f"{table.done:,}", total, *(f"{count:,}" if count else "-" for count in counts)]
@@ -120,6 +138,11 @@ def _filled(table: TableFacts) -> int:
     return 1 if table.complete and not table.total else table.done
 
 
-COMMAND = Command(
-    "initial-sync status", "how far a run is", _MORE, run, options(RUN, watching("until the run is over"))
-)
+def command(group: str) -> Command:
+    """The command of a group."""
+    arguments = options(RUN, watching("until the run is over"))
+    more = _MORE if group == INITIAL_SYNC else _OF_COMPARISONS
+    return Command(f"{group} status", "how far a run is", more, partial(run, group=group), arguments)
+
+
+COMMAND = command(INITIAL_SYNC)

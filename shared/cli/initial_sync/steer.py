@@ -1,4 +1,4 @@
-"""`msisync initial-sync pause`, `resume` and `cancel`: what the app is to do with a run from its next look on."""
+"""`pause`, `resume` and `cancel` of the initial sync and of `reconcile`: what the app is to do with a run now."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from ..command import Command, Exit, Result
 from ..context import Context
 from ..operator import operator
 from ..output import say
-from ..runs import RUN, runs_of, to_change
+from ..runs import INITIAL_SYNC, RUN, runs_of, to_change
 
 _PAUSE = """\
-Nothing more is sent until msisync initial-sync resume. What is in the queues already is synced all the same. Changes
+Nothing more is sent until msisync {group} resume. What is in the queues already is synced all the same. Changes
 in Dynamics are synced as always; to stop those too, use msisync pause.
 
 Exit codes: 0 paused; 2 there is no such run, it is over, several are going on and none is named, or storage does not
 answer.
-Undo: msisync initial-sync resume"""
+Undo: msisync {group} resume"""
 _RESUME = """\
 The run goes on where it was, within a minute.
 
 Exit codes: 0 it goes on; 2 there is no such run, it is over, several are paused and none is named, or storage does not
 answer.
-Next: msisync initial-sync status --watch"""
+Next: msisync {group} status --watch"""
 _CANCEL = """\
 Nothing more is sent, and the run cannot be resumed. What it has synced stays in Marketo; what is in the queues already
 is synced all the same. A new run begins at the start: rows that Marketo has are updated, and nothing is doubled.
 
 Exit codes: 0 cancelled; 2 there is no such run, it is over, several are not and none is named, or storage does not
 answer.
-Next: msisync initial-sync report; msisync initial-sync start"""
+Next: msisync {group} report; msisync {group} start"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class Steer:
     states: Collection[RunState]
 
 
-async def run(context: Context, given: Namespace, _: Console, *, steer: Steer) -> Result:
+async def run(context: Context, given: Namespace, _: Console, *, steer: Steer, group: str = INITIAL_SYNC) -> Result:
     """Change the run. Raises MsiSyncError when there is none that can be changed so, or storage does not answer."""
     runs = runs_of(context)
-    changed = await steer.change(runs, await to_change(runs, given, steer.states))
+    changed = await steer.change(runs, await to_change(runs, given, steer.states, group))
     data = {"run": changed.id, "kind": changed.kind, "state": changed.state}
     text = f"{changed.kind} {changed.id}: {steer.done.format(run=changed.id)}"
     return Result(Exit.OK, data, lambda console: say(console, text, "green"))
@@ -69,28 +69,30 @@ async def _cancel(runs: Runs, found: Run) -> Run:
     return await runs.cancel(found.id, f"by {operator()}")
 
 
-STEERS = {
-    "pause": Steer(_pause, "paused. To go on: msisync initial-sync resume {run}", {RunState.RUNNING}),
-    "resume": Steer(
-        _resume, "goes on within a minute. To see it: msisync initial-sync status {run} --watch", {RunState.PAUSED}
-    ),
-    "cancel": Steer(
-        _cancel, "cancelled. What it has done: msisync initial-sync report {run}", {RunState.RUNNING, RunState.PAUSED}
-    ),
-}
+def steers(group: str) -> dict[str, Steer]:
+    """The changes, as this group of commands speaks of them."""
+    going_on, over = f"To see it: msisync {group} status {{run}} --watch", f"msisync {group} report {{run}}"
+    return {
+        "pause": Steer(_pause, f"paused. To go on: msisync {group} resume {{run}}", {RunState.RUNNING}),
+        "resume": Steer(_resume, f"goes on within a minute. {going_on}", {RunState.PAUSED}),
+        "cancel": Steer(_cancel, f"cancelled. What it has done: {over}", {RunState.RUNNING, RunState.PAUSED}),
+    }
 
 
-COMMANDS = (
-    Command(
-        "initial-sync pause", "have a run send nothing more for the time being", _PAUSE,
-        partial(run, steer=STEERS["pause"]), RUN,
-    ),
-    Command(
-        "initial-sync resume", "have a paused run go on", _RESUME,
-        partial(run, steer=STEERS["resume"]), RUN,
-    ),
-    Command(
-        "initial-sync cancel", "end a run early", _CANCEL,
-        partial(run, steer=STEERS["cancel"]), RUN,
-    ),
-)  # fmt: skip
+def commands(group: str) -> tuple[Command, ...]:
+    """The three commands of a group."""
+    words = {
+        "pause": ("have a run send nothing more for the time being", _PAUSE),
+        "resume": ("have a paused run go on", _RESUME),
+        "cancel": ("end a run early", _CANCEL),
+    }
+    return tuple(
+        Command(
+            f"{group} {word}", help_, more.format(group=group),
+            partial(run, steer=steers(group)[word], group=group), RUN,
+        )
+        for word, (help_, more) in words.items()
+    )  # fmt: skip
+
+
+STEERS = steers(INITIAL_SYNC)

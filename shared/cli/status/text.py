@@ -15,7 +15,7 @@ from ...config.settings import MarketoSettings
 from ...sync.heartbeat import TIMER
 from ..finding import age
 from ..output import Indented
-from ..runs import title
+from ..runs import group_of, title
 from .facts import LONG, MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 from .verdict import judge
 
@@ -200,7 +200,7 @@ def _runs(status: Status) -> Iterator[str]:
         read = sum(table.rows for table in run.tables.values())
         expected = sum(table.expected or 0 for table in run.tables.values())
         of = f" of {expected:,}" if expected >= read else ""
-        yield f"{title(run, status.at)}; {read:,}{of} rows read; msisync initial-sync status"
+        yield f"{title(run, status.at)}; {read:,}{of} rows read; msisync {group_of(run)} status"
 
 
 def _missed(status: Status) -> Iterator[str]:

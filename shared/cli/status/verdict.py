@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...sync.heartbeat import TIMER
 from ..finding import Finding, age, attention, counted, failed, ok
+from ..runs import group_of
 from .facts import Status
 
 _DOCTOR = "msisync doctor"
@@ -22,7 +23,7 @@ def judge(status: Status) -> Finding:
         return attention(f"{many}: {found[0].text}", found[0].remedy, code="NeedsAttention")
     if status.beats is not None and TIMER not in status.beats:
         return ok(f"{_flow(status).capitalize()}; the app has not run here yet", _DOCTOR, code="NeverRun")
-    remedy = "msisync initial-sync status" if status.runs else ""
+    remedy = f"msisync {group_of(status.runs[0])} status" if status.runs else ""
     return ok(f"All is well: {_flow(status)}", remedy, code="AllIsWell")
 
 

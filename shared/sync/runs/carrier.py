@@ -2,6 +2,8 @@
 
     ids of rows ▸ pages, stored with the place in the run ▸ one call's worth in each queue ▸ outcomes in pages
 
+A comparison stores what it has found instead (comparing.py), and sends of it what it is to send, in full calls.
+
 One instance at a time does it (sole_run.py). It may be killed anywhere: the next tick goes on with what is stored. At
 worst a page was sent and that was not stored yet: it is sent twice, which does no harm.
 """
@@ -20,16 +22,15 @@ from ...config.settings import QueueSettings
 from ...dataverse.client import DataverseClient
 from ...marketo.day import day_of
 from ...marketo.usage import Usage
-from ...model.entities import TABLES
 from ...model.errors import DataverseError, MsiSyncError, StorageUnavailableError, UnavailableError
 from ...model.record import MAX_RECORDS, Record, encode
 from ...telemetry import spans
 from ..routing import chunked
 from ..sole_run import LeaseLostError, SoleRun
-from . import feeding, reading
+from . import comparing, feeding, reading
 from .events import Event, Tell, of_state
-from .model import Run, RunState
-from .page import PAGE, PARKED, UNFINISHED, UNSENT, pages_of
+from .model import Run, RunKind, RunState
+from .page import PAGE, PARKED, UNFINISHED, UNSENT, Page, pages_of
 from .store import Runs, Summary
 from .synced_fields import SyncedFields
 
@@ -48,8 +49,9 @@ class Carrier:
     """The carrier of one process.
 
     `usage`: of Marketo's day; `calls`: how many of it runs may make. `calls_per_second`: Marketo's rate, of this app.
-    `tables`: those of sync.toml. `synced_fields` takes note of what has reached all rows. `parent_wait`: how long a
-    record may wait for its parent. `tell` hears of events (events.py).
+    `tables`: those of sync.toml. `compare` compares the next rows of a table (comparing.py). `synced_fields` takes note
+    of what has reached all rows. `parent_wait`: how long a record may wait for its parent. `tell` hears of events
+    (events.py).
     """
 
     runs: Runs
@@ -60,6 +62,7 @@ class Carrier:
     calls: float
     calls_per_second: float
     tables: Collection[str]
+    compare: Callable[[Run, str], Awaitable[tuple[Run, list[Page]]]]
     synced_fields: SyncedFields
     parent_wait: timedelta
     sole: SoleRun
@@ -157,16 +160,24 @@ class Carrier:
         """Send pages of a table until its queue has enough. Gives what was sent."""
         left, sent = feeding.room(table, busy), list[Summary]()
         unsent = [each for each in busy if each.table == table and each.counts[UNSENT]]
-        while left >= PAGE and self.clock() >= self._next.get(table, 0.0):
-            if not unsent and not run.tables[table].all_read:
-                run, unsent = await self._read(run, table)
-            if not unsent:
+        if self.clock() < self._next.get(table, 0.0):
+            return run, sent
+        if feeding.must_read(run, table, unsent):
+            if left < PAGE:
+                return run, sent
+            run, new = await self._read(run, table)
+            unsent += [each for each in new if each.counts[UNSENT]]
+            if run.kind is RunKind.RECONCILE:
+                self._next[table] = self.clock() + feeding.seconds_of(comparing.CALLS, self.calls_per_second)
+            if feeding.must_read(run, table, unsent):
+                return run, sent
+        for page in unsent:
+            if page.counts[UNSENT] > left:
                 break
-            page = unsent.pop(0)
             await self._send(run, table, page.number)
             self._next[table] = self.clock() + feeding.pause(table, self.calls_per_second)
-            left -= PAGE
-            sent.append(replace(page, counts=Counter(open=page.counts.total())))
+            left -= page.counts[UNSENT]
+            sent.append(replace(page, counts=Counter(open=page.counts[UNSENT])))
         return run, sent
 
     async def _read(self, run: Run, table: str) -> tuple[Run, list[Summary]]:
@@ -174,16 +185,19 @@ class Carrier:
         progress = run.tables[table]
         if not (progress.pages or progress.since or progress.link):
             await self.synced_fields.began(run, table)
-        block = await reading.read(self.dataverse, run.scope, table, progress)
-        pages = pages_of(run.id, table, progress.pages, block.ids)
-        changed = run.table(
-            table,
-            since=block.since,
-            link=block.link,
-            pages=progress.pages + len(pages),
-            rows=progress.rows + sum(len(page.states) for page in pages),
-            all_read=not block.link,
-        )
+        if run.kind is RunKind.RECONCILE:
+            changed, pages = await self.compare(run, table)
+        else:
+            block = await reading.read(self.dataverse, run.scope, table, progress)
+            pages = pages_of(run.id, table, progress.pages, block.ids)
+            changed = run.table(
+                table,
+                since=block.since,
+                link=block.link,
+                pages=progress.pages + len(pages),
+                rows=progress.rows + sum(len(page.states) for page in pages),
+                all_read=not block.link,
+            )
         written = await self.runs.replace(run, replace(changed, carried_at=self.now()), pages)
         if written is None:
             return run, []
@@ -195,11 +209,16 @@ class Carrier:
         if page is None:
             return
         ids = page.ids(UNSENT) or [id_ for id_, state in page.states.items() if state in UNFINISHED]
-        entity, now = TABLES[table][0].name, self.now()
-        records = [Record(table, id_, now, run=page.mark, fields=run.scope.fields) for id_ in ids]
+        now, by_entity = self.now(), dict[str, list[Record]]()
+        for id_ in ids:
+            record = Record(
+                table, id_, now, run=page.mark, fields=run.scope.fields, forced=run.kind is RunKind.RECONCILE
+            )
+            by_entity.setdefault(page.entity_of(id_), []).append(record)
         await self.send(
             [
                 Outgoing(self.queues.of(entity), encode(entity, part), session=entity)
+                for entity, records in by_entity.items()
                 for part in chunked(records, MAX_RECORDS)
             ]
         )

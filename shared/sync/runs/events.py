@@ -15,7 +15,7 @@ from ...model.record import timestamp
 from ...telemetry.metrics import RUN, record
 from ...transport.notify import notify
 from .model import Run, RunState
-from .page import FAILED, IN_MARKETO, SKIPPED, UNFINISHED
+from .page import DIFFERS, FAILED, IN_MARKETO, SKIPPED, UNFINISHED
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Event(StrEnum):
 
 #: After these, a run does nothing more, or not until somebody acts. An alert names them, with the numbers.
 OF_AN_END = frozenset({Event.PAUSED, Event.COMPLETE, Event.CANCELLED, Event.FAILED})
-_GROUPS = {SKIPPED: "left out", FAILED: "failed"}
+_GROUPS = {SKIPPED: "left out", DIFFERS: "different", FAILED: "failed"}
 
 Tell = Callable[[Event, Run, Mapping[str, Counter[str]]], Awaitable[None]]
 
@@ -85,7 +85,9 @@ def message(event: Event, run: Run, totals: Mapping[str, Counter[str]]) -> dict[
     counts = sum(totals.values(), Counter[str]())
     there = sum(counts[state] for state in IN_MARKETO)
     because = f": {run.reason}" if run.reason else ""
-    text = f"msisync {run.kind} {run.id} is {event}{because}. {there:,} of {counts.total():,} rows are in Marketo."
+    different = sum(number for state, number in counts.items() if state.startswith(DIFFERS))
+    how = f"{there:,} of {counts.total():,} rows are in Marketo" + (f", {different:,} differ" if different else "")
+    text = f"msisync {run.kind} {run.id} is {event}{because}. {how}."
     return {
         "text": text,
         "event": str(event),

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from ...model.entities import TABLES
-from .model import Run
+from .model import Run, RunKind
 from .page import OPEN, PAGE, PARKED, RETRYING, UNSENT
 from .store import Summary
 
@@ -54,9 +54,20 @@ def room(table: str, busy: Sequence[Summary]) -> int:
     return MOST_OPEN - sum(each.counts[OPEN] for each in same)
 
 
+def must_read(run: Run, table: str, unsent: Sequence[Summary]) -> bool:
+    """Whether more rows are needed before the table's next page goes. What a comparison sends fills a call."""
+    if run.tables[table].all_read:
+        return False
+    return sum(each.counts[UNSENT] for each in unsent) < PAGE if run.kind is RunKind.RECONCILE else not unsent
+
+
 def pause(table: str, calls_per_second: float) -> float:
     """Seconds from one page of this table to the next one, so that live changes find room in Marketo's rate."""
-    calls = CALLS_PER_PAGE.get(TABLES[table][0].name, OTHER_CALLS_PER_PAGE)
+    return seconds_of(CALLS_PER_PAGE.get(TABLES[table][0].name, OTHER_CALLS_PER_PAGE), calls_per_second)
+
+
+def seconds_of(calls: float, calls_per_second: float) -> float:
+    """How long so many of Marketo's calls take a run."""
     return calls / (RATE_SHARE * calls_per_second)
 
 

@@ -1,6 +1,7 @@
 """A run: what it covers, where it is, and which changes of its state there are. Pure.
 
-A run goes through tables of Dynamics, parents first, and sends their rows to the queues, as notifications would. It is
+A run goes through tables of Dynamics, parents first, and sends their rows to the queues, as notifications would; a
+comparison compares them first (comparing.py), and sends those that differ, or none. It is
 one row of the shared state, and each page of up to 300 records is another (page.py). So it survives every process.
 """
 
@@ -55,6 +56,7 @@ class Scope:
 
     `created` and `changed` are (since, before), each None where it is open. `fields`: only these fields of Marketo are
     sent, and only to records that it has; empty: all that sync.toml maps. The sync filter of sync.toml decides as well.
+    Of a comparison, `sends`: what differs is sent; `extra`: persons whose row is gone are looked for.
     """
 
     tables: tuple[str, ...]
@@ -62,6 +64,8 @@ class Scope:
     created: tuple[Stamp | None, Stamp | None] = (None, None)
     changed: tuple[Stamp | None, Stamp | None] = (None, None)
     fields: tuple[str, ...] = ()
+    sends: bool = True
+    extra: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ class Run:
 
     `reason`: why it failed, or was stopped. `carried_at`: when the app last worked on it. `waits_for` and
     `waits_until`: why it sends nothing at present, and until when, if that is known. `told`: the last state that was
-    reported as an event.
+    reported as an event. Of a comparison, `calls`: of Marketo, for comparing; `persons`: Marketo's lowest and highest
+    id of those that were compared.
     """
 
     id: str
@@ -104,6 +109,8 @@ class Run:
     carried_at: Stamp | None = None
     waits_for: str = ""
     waits_until: Stamp | None = None
+    calls: int = 0
+    persons: tuple[int, int] | None = None
     etag: str = field(default="", compare=False)
 
     @property

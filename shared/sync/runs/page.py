@@ -6,6 +6,7 @@ and nothing is counted: the numbers of a run are always those of the states in i
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zlib import compress, decompress
 
+from ...model.entities import TABLES
 from ...model.outcome import Deferred, Failed, Outcome, Removed, Retry, Skipped, Synced
 from ...model.safe_text import redacted
+from ..comparison import Difference, Kind
 from ..routing import chunked
 from ..settlement import REPEATED
 
@@ -23,6 +27,8 @@ from ..settlement import REPEATED
 PAGE = 300
 #: Longest text that a page keeps of a code.
 MESSAGE_LENGTH = 200
+#: Bytes that a column takes (64 KiB, a limit of Table Storage).
+MOST_FOUND = 60_000
 
 #: Not in its queue yet; there, or about to be; to be tried again; parked until its parent comes.
 UNSENT, OPEN, RETRYING, PARKED = "unsent", "open", "retrying", "parked"
@@ -30,12 +36,14 @@ UNSENT, OPEN, RETRYING, PARKED = "unsent", "open", "retrying", "parked"
 UNFINISHED = (UNSENT, OPEN, RETRYING, PARKED)
 #: What has not become of a record: before its code, and before its reason.
 FAILED, SKIPPED = "failed", "skipped"
+#: Both sides differ, and nothing is sent: before the kinds of shared/sync/comparison.py.
+DIFFERS = "differs"
 #: Marketo has it.
 UNCHANGED, UPDATED, ADOPTED, CREATED = "unchanged", "updated", "adopted", "created"
 IN_MARKETO = (UNCHANGED, UPDATED, ADOPTED, CREATED)
 #: The one order of states. A record that came once more is what the run has made of it: "created", not "updated"; and
 #: in Marketo, whatever a later try said.
-RANKS = {state: rank for rank, state in enumerate((*UNFINISHED, FAILED, SKIPPED, *IN_MARKETO))}
+RANKS = {state: rank for rank, state in enumerate((*UNFINISHED, DIFFERS, FAILED, SKIPPED, *IN_MARKETO))}
 
 #: What Marketo, or the sync, says of a record that is there.
 _OF_STATUS = {"created": CREATED, "updated": UPDATED, "adopted": ADOPTED}
@@ -73,7 +81,7 @@ def _rank(state: str) -> tuple[int, str]:
 class Page:
     """`states` of records by id. When nothing is left to do, those in Marketo are taken out, and only `folded`, the
     number by state, tells of them. `messages`: one text for each code of a failure. `sent_at`: when the records that
-    are open were sent last, the `sends`-th time.
+    are open were sent last, the `sends`-th time. `found`: how records differ, by id, as a comparison has found.
     """
 
     run: str
@@ -84,6 +92,7 @@ class Page:
     messages: dict[str, str] = field(default_factory=dict)
     sent_at: datetime | None = None
     sends: int = 0
+    found: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
     etag: str = field(default="", compare=False)
 
     @property
@@ -101,9 +110,18 @@ class Page:
         """Whether the run has nothing left to do with it."""
         return not any(state in UNFINISHED for state in self.states.values())
 
+    def message(self, state: str) -> str:
+        """Marketo's or our own words for a state; empty: there are none."""
+        return self.messages.get(state.partition(":")[2], "")
+
     def ids(self, state: str) -> list[str]:
         """The records in this state."""
         return [id_ for id_, found in self.states.items() if found == state]
+
+    def entity_of(self, id_: str) -> str:
+        """Whose queue a record goes to: an opportunity of which only roles differ is sent as a record of its roles."""
+        own, found = TABLES[self.table][0].name, {each.entity for each in self.found.get(id_, ())}
+        return own if own in found or not found else found.pop()
 
     def told(self, news: Mapping[str, str], messages: Mapping[str, str] | None = None) -> Page:
         """The page after these states by id; what it does not know is ignored, as it is of records that are done."""
@@ -122,15 +140,32 @@ class Page:
         return replace(page, sent_at=now, sends=self.sends + 1)
 
     def _fold(self) -> Page:
-        done = Counter(state for state in self.states.values() if state in IN_MARKETO)
-        left = {id_: state for id_, state in self.states.items() if state not in IN_MARKETO}
-        return replace(self, states=left, folded=dict(Counter(self.folded) + done))
+        done = {id_: state for id_, state in self.states.items() if state in IN_MARKETO and id_ not in self.found}
+        left = {id_: state for id_, state in self.states.items() if id_ not in done}
+        return replace(self, states=left, folded=dict(Counter(self.folded) + Counter(done.values())))
 
 
 def pages_of(run: str, table: str, first: int, ids: Sequence[str]) -> list[Page]:
     """Pages of these rows, none of which is sent yet, numbered from `first` on."""
     parts = chunked(list(dict.fromkeys(ids)), PAGE)
     return [Page(run, table, number, dict.fromkeys(part, UNSENT)) for number, part in enumerate(parts, first)]
+
+
+def pages_compared(
+    run: str, table: str, first: int, states: Mapping[str, str], found: Mapping[str, Sequence[Difference]]
+) -> list[Page]:
+    """Pages of rows that were compared, numbered from `first` on. What is found of each page fits into one column."""
+    pages: list[Page] = []
+    parts = chunked(list(states), PAGE)
+    while parts:
+        ids = parts.pop(0)
+        of_part = {id_: tuple(found[id_]) for id_ in ids if id_ in found}
+        page = Page(run, table, first + len(pages), {id_: states[id_] for id_ in ids}, found=of_part)
+        if len(ids) > 1 and len(found_as_bytes(page)) > MOST_FOUND:
+            parts[:0] = chunked(ids, (len(ids) + 1) // 2)
+        else:
+            pages.append(page.told({}))
+    return pages
 
 
 def parse_mark(mark: str) -> tuple[str, str, int] | None:
@@ -154,11 +189,43 @@ def as_json(page: Page) -> dict[str, Any]:
     }
 
 
+def found_as_bytes(page: Page) -> bytes:
+    """What a comparison has found, as the page's row has it; empty: nothing."""
+    if not page.found:
+        return b""
+    places = {id_: place for place, id_ in enumerate(page.states)}
+    rows = [
+        [places[id_], each.entity, each.table, each.kind, each.fields, each.marketo_ids]
+        for id_, those in page.found.items()
+        for each in those
+    ]
+    return compress(json.dumps(rows, separators=(",", ":")).encode())
+
+
+def _found(data: bytes, ids: Sequence[str]) -> dict[str, tuple[Difference, ...]]:
+    found: dict[str, tuple[Difference, ...]] = {}
+    for place, entity, table, kind, fields, numbers in json.loads(decompress(data)) if data else ():
+        id_ = ids[place]
+        each = Difference(entity, table, id_, Kind(kind), tuple(fields), tuple(numbers))
+        found[id_] = (*found.get(id_, ()), each)
+    return found
+
+
 def from_json(
-    value: Mapping[str, Any], *, run: str, table: str, number: int, sent_at: datetime | None, etag: str
+    value: Mapping[str, Any],
+    *,
+    run: str,
+    table: str,
+    number: int,
+    sent_at: datetime | None,
+    etag: str,
+    found: bytes = b"",
 ) -> Page:
-    """The page of `as_json`."""
+    """The page of `as_json` and `found_as_bytes`."""
     raw, kinds = b64decode(value["ids"]), value["kinds"]
     ids = (str(UUID(bytes=raw[start : start + 16])) for start in range(0, len(raw), 16))
     states = {id_: kinds[kind] for id_, kind in zip(ids, value["states"], strict=True)}
-    return Page(run, table, number, states, value["folded"], value["messages"], sent_at, value["sends"], etag)
+    return Page(
+        run, table, number, states, value["folded"], value["messages"], sent_at, value["sends"],
+        _found(found, list(states)), etag,
+    )  # fmt: skip

@@ -6,7 +6,7 @@ RowKey (PartitionKey ``run``)  columns
 ``<run>``                      Value: JSON of model.py
 ``!<table>``                   Run: the run that has this table until it is over
 ``page|<run>|<table>|<page>``  Value: JSON of page.py; Unsent, Open, Retrying, Parked: its records in these states;
-                               Counts: JSON, of all states; SentAt, Sends
+                               Counts: JSON, of all states; SentAt, Sends; Found: what a comparison has found
 ``lease``                      Value: JSON of shared/sync/lease.py, of who carries the runs on
 =============================  ============================================================================
 
@@ -30,9 +30,10 @@ from typing import Any
 from ...azure.parked_rows import utc
 from ...azure.table import Row, Step, Table
 from ...model.errors import StorageUnavailableError
+from ..comparison import Difference
 from . import model, page
 from .model import Run, RunRefusedError, RunState
-from .page import FAILED, OPEN, PARKED, RETRYING, SKIPPED, UNSENT, Page
+from .page import DIFFERS, FAILED, OPEN, PARKED, RETRYING, SKIPPED, UNSENT, Page
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,15 @@ class NotThere:
 
     table: str
     id: str
+    state: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How a record differs, and what has become of it since: `state` and `message` as in `NotThere`."""
+
+    difference: Difference
     state: str
     message: str = ""
 
@@ -189,16 +199,30 @@ class Runs:
         return found
 
     async def not_in_marketo(self, run_id: str) -> AsyncIterator[list[NotThere]]:
-        """The records that a run has not brought into Marketo, or not yet, by pages of the table."""
-        async for rows in self._table.pages(_WITHIN, _pages(run_id)):
-            for found in map(_page_of, rows):
-                left = [
-                    NotThere(found.table, id_, state, found.messages.get(state.partition(":")[2], ""))
-                    for id_, state in found.states.items()
-                    if state in page.UNFINISHED or state.startswith((FAILED, SKIPPED))
+        """The records that a run has not brought into Marketo, or not yet, or that differ there, page by page."""
+        async for found in self._whole(run_id):
+            left = [
+                NotThere(found.table, id_, state, found.message(state))
+                for id_, state in found.states.items()
+                if state in page.UNFINISHED or state.startswith((DIFFERS, FAILED, SKIPPED))
+            ]
+            if left:
+                yield left
+
+    async def differences(self, run_id: str) -> AsyncIterator[list[Found]]:
+        """How records differ, as a comparison has found, page by page."""
+        async for found in self._whole(run_id):
+            if found.found:
+                yield [
+                    Found(each, found.states[id_], found.message(found.states[id_]))
+                    for id_, those in found.found.items()
+                    for each in those
                 ]
-                if left:
-                    yield left
+
+    async def _whole(self, run_id: str) -> AsyncIterator[Page]:
+        async for rows in self._table.pages(_WITHIN, _pages(run_id)):
+            for row in rows:
+                yield _page_of(row)
 
     async def _summaries(self, query: str, run_id: str) -> list[Summary]:
         pages = self._table.pages(query, _pages(run_id), select=_COLUMNS)
@@ -239,13 +263,17 @@ def _page_row(found: Page) -> Row:
         "Sends": found.sends,
         **{column: counts[state] for state, column in _COUNTED.items()},
     }
-    return row | ({"SentAt": found.sent_at} if found.sent_at else {})
+    more = page.found_as_bytes(found)
+    return row | ({"SentAt": found.sent_at} if found.sent_at else {}) | ({"Found": more} if more else {})
 
 
 def _page_of(row: Any) -> Page:
     run, table, number, sent_at = _where(row)
     value: Mapping[str, Any] = json.loads(row["Value"])
-    return page.from_json(value, run=run, table=table, number=number, sent_at=sent_at, etag=row.metadata["etag"])
+    return page.from_json(
+        value, run=run, table=table, number=number, sent_at=sent_at, etag=row.metadata["etag"],
+        found=row.get("Found", b""),
+    )  # fmt: skip
 
 
 def _summary(row: Any) -> Summary:

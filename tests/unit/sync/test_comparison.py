@@ -9,12 +9,9 @@ from shared.model.outcome import Parent
 from shared.model.record import Record
 from shared.sync.batch import Candidate
 from shared.sync.comparison import (
-    KEPT,
-    Difference,
     Doubt,
     Kind,
     Sent,
-    Tally,
     differences_of,
     differing,
     doubt_of,
@@ -98,13 +95,3 @@ def test_a_role_with_a_parent_that_never_comes_is_none() -> None:
     assert kinds(there=(deal, person), never=()) == [(Kind.MISSING, ())]
     assert kinds(there=(deal,), never=()) == [(Kind.PARENT_MISSING, ("leadId",))]
     assert kinds(there=(deal,), never=(person,)) == []
-
-
-def test_a_tally_counts_all_and_keeps_the_first() -> None:
-    tally = Tally()
-    for number in range(KEPT + 5):
-        tally.add(Difference("person", "contact", guid(number), Kind.DIFFERING, ("city", "fax")))
-    tally.add(Difference("person", "lead", guid(1), Kind.MISSING))
-    assert (tally.counts[Kind.DIFFERING], tally.counts[Kind.MISSING]) == (KEPT + 5, 1)
-    assert tally.fields[("contact", "city")] == KEPT + 5
-    assert [len(kept) for kept in tally.first.values()] == [KEPT, 1]

@@ -46,7 +46,7 @@ def test_a_row_is_done_when_the_run_has_nothing_left_to_do_with_it() -> None:
     assert contact.as_json() == {
         "total": 10_000, "read": 600, "done": 152, "complete": False, "unsent": 300, "open": 145, "retrying": 0,
         "parked": 3, "unchanged": 0, "updated": 0, "adopted": 0, "created": 100,
-        "skipped": {"Filtered": 50}, "failed": {"1003": 2},
+        "skipped": {"Filtered": 50}, "differs": {}, "failed": {"1003": 2},
     }  # fmt: skip
 
 

@@ -9,16 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Removed, Retry, Skipped, Synced
+from shared.sync.comparison import Difference, Kind
 from shared.sync.runs.page import (
+    DIFFERS,
     IN_MARKETO,
+    MOST_FOUND,
     PAGE,
     RANKS,
     UNFINISHED,
     UNSENT,
     Page,
     as_json,
+    found_as_bytes,
     from_json,
     message_of,
+    pages_compared,
     pages_of,
     parse_mark,
     state_of,
@@ -127,3 +132,46 @@ def test_a_failures_text_is_kept_without_personal_data() -> None:
     assert message_of(Failed("1003", "no value: ann@contoso.com")) is not None
     assert "ann@" not in str(message_of(Failed("1003", "no value: ann@contoso.com")))
     assert message_of(Retry(60, "502", "busy")) is None
+
+
+def test_what_was_found_survives_storage_and_the_end_of_its_page() -> None:
+    found = {
+        IDS[0]: [Difference("person", "contact", IDS[0], Kind.DIFFERING, ("city", "title"))],
+        IDS[2]: [
+            Difference("person", "contact", IDS[2], Kind.MISSING),
+            Difference("person", "contact", IDS[2], Kind.DUPLICATE, (), (5, 6)),
+        ],
+    }
+    states = dict.fromkeys(IDS, "unchanged") | {IDS[0]: UNSENT, IDS[2]: f"{DIFFERS}:missing"}
+    (page,) = pages_compared("a-run", "contact", 4, states, found)
+    closed = page.sent(NOON).told({IDS[0]: "updated"})
+    stored = from_json(
+        as_json(closed), run="a-run", table="contact", number=4, sent_at=NOON, etag="", found=found_as_bytes(closed)
+    )
+    assert stored == closed
+    assert stored.states == {IDS[0]: "updated", IDS[2]: f"{DIFFERS}:missing"}
+    assert stored.found == {id_: tuple(those) for id_, those in found.items()}
+    assert stored.counts == Counter(unchanged=4, updated=1, **{f"{DIFFERS}:missing": 1})
+
+
+def test_much_that_was_found_is_kept_in_more_pages_each_of_which_storage_takes() -> None:
+    ids, names = [str(UUID(int=n)) for n in range(PAGE)], [f"aFieldOfMarketo{n}" for n in range(500)]
+    chance = Random(1)  # noqa: S311  (the same each time)
+    found = {
+        id_: [Difference("person", "contact", id_, Kind.DIFFERING, tuple(chance.sample(names, 250)))] for id_ in ids
+    }
+    pages = pages_compared("a-run", "contact", 7, dict.fromkeys(ids, f"{DIFFERS}:differing"), found)
+    assert [page.number for page in pages] == list(range(7, 7 + len(pages)))
+    assert len(pages) > 1
+    assert max(len(found_as_bytes(page)) for page in pages) <= MOST_FOUND
+    assert [id_ for page in pages for id_ in page.states] == ids
+    assert {id_: list(those) for page in pages for id_, those in page.found.items()} == found
+
+
+def test_an_opportunity_of_which_only_roles_differ_goes_to_their_queue() -> None:
+    role = Difference("opportunity_role", "opportunity", IDS[0], Kind.EXTRA, marketo_ids=(7,))
+    own = Difference("opportunity", "opportunity", IDS[1], Kind.DIFFERING, ("name",))
+    both = Difference("opportunity_role", "opportunity", IDS[1], Kind.MISSING)
+    found = {IDS[0]: [role], IDS[1]: [both, own]}
+    (page,) = pages_compared("a-run", "opportunity", 0, dict.fromkeys(IDS, UNSENT), found)
+    assert [page.entity_of(id_) for id_ in IDS[:3]] == ["opportunity_role", "opportunity", "opportunity"]
