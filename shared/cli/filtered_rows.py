@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from ..dataverse.client import API
 from ..model.entities import TABLES
-from ..model.errors import DataverseError
+from ..model.errors import DataverseError, MsiSyncError
 from .context import Context
 
 #: What Dataverse says of a filter that it does not understand (dataverse.md 5.3).
@@ -35,4 +35,4 @@ async def pages(
             "Dynamics does not understand --query: it takes an OData filter, such as statecode eq 0, with columns as "
             f"msisync fields list {table} names them"
         )
-        raise DataverseError(error.code, text, kind=error.kind, request_id=error.request_id) from None
+        raise MsiSyncError(error.code, text) from None

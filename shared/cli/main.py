@@ -23,7 +23,7 @@ from typing import Any
 from rich.markup import escape
 
 from ..config.version import commit, deployed
-from ..model.errors import MsiSyncError
+from ..model.errors import MsiSyncError, VendorError
 from ..model.safe_text import plain
 from ..telemetry.redaction import described, set_up_lines
 from . import azd
@@ -153,7 +153,7 @@ def _main(words: Sequence[str]) -> int:
         result = asyncio.run(_run(given, _take_settings(given), progress))
         _show(result, in_json=in_json)
     except MsiSyncError as error:
-        return _show_error(error.code, error.message, in_json=in_json)
+        return _show_known(error, in_json=in_json)
     except KeyboardInterrupt:
         return _show_stop(Exit.INTERRUPTED, "the keyboard", progress, in_json=in_json)
     except asyncio.CancelledError:
@@ -229,6 +229,20 @@ def _show_stop(how: Exit, whom: str, progress: Console, *, in_json: bool) -> int
     text = f"stopped by {whom}" + (f": {', '.join(map(str, done))}" if done else "")
     _show_error("Interrupted", text, in_json=in_json, facts={"done": done})
     return int(how)
+
+
+def _show_known(error: MsiSyncError, *, in_json: bool) -> int:
+    """Where Dynamics or Marketo does not answer, or refuses: which of them, and what to do."""
+    if not isinstance(error, VendorError):
+        return _show_error(error.code, error.message, in_json=in_json)
+    from .remedies import after, vendor  # noqa: PLC0415  (what it needs takes a moment)
+
+    who = vendor(error)
+    named = any(name in error.message.lower() for name in (who.lower(), error.system))
+    message = error.message if named else f"{who}: {error.message}"
+    remedy = "; ".join(filter(None, (after(error), "msisync doctor")))
+    shown = message if in_json else f"{message}\n  next: {remedy}"
+    return _show_error(error.code, shown, in_json=in_json, facts={"system": error.system, "remedy": remedy})
 
 
 def _show_error(code: str, message: str, *, in_json: bool, facts: Mapping[str, Any] | None = None) -> int:

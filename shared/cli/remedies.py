@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..model.codes import Kind, marketo_record
+from ..model.errors import VendorError
 from ..sync.delete_brake import CODE as BRAKE
 from ..sync.matches import AMBIGUOUS
 
@@ -78,6 +79,24 @@ _MEANINGS_BY_KIND = {
     Kind.TRANSIENT: "Marketo was not well for a long time",
     Kind.UNKNOWN: "Marketo does not document the code",
 }
+
+
+#: What people call the vendors.
+_VENDORS = {"dataverse": "Dynamics", "marketo": "Marketo"}
+
+
+def vendor(error: VendorError) -> str:
+    """Who gave an answer that is not success, or none."""
+    return _VENDORS.get(error.system, error.system)
+
+
+def after(error: VendorError) -> str:
+    """What to do when a vendor does not answer, or not now; empty where it refuses for good."""
+    return {
+        Kind.THROTTLED: "too many calls at present: try again in some minutes",
+        Kind.DAILY: "the day's calls are used up: try again after midnight US Central",
+        Kind.TRANSIENT: f"{vendor(error)} is unwell or out of reach: try again; see its status page and the network",
+    }.get(error.kind, "")
 
 
 def helps(code: str) -> str:

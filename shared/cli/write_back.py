@@ -122,6 +122,7 @@ def _show(console: Console, runs: Sequence[Run], *, dry_run: bool) -> None:
             console.print(f"  and {len(run.failures) - _SHOWN:,} more; see --json")
         if run.error:
             console.print(f"[red]{escape(run.error)}[/]")
+            console.print("  next: run it again, it resumes where it was; if it lasts, msisync doctor")
     if dry_run:
         console.print("Nothing was written. To write it: without --dry-run")
     elif any(run.failed for run in runs):

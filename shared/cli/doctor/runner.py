@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from ...model.codes import Kind
 from ...model.errors import MsiSyncError, VendorError
 from ..context import Context
 from ..finding import Finding, Severity, failed
+from ..remedies import after
 
 #: Seconds for one check. Waiting out Marketo's window of 20 seconds fits in.
 LIMIT_SECONDS = 45.0
@@ -114,11 +114,7 @@ def broken(error: MsiSyncError) -> Finding:
     """The finding for an error that a check does not expect in particular."""
     if not isinstance(error, VendorError):
         return failed(f"{error.code}: {error.message}", "fix it and run msisync doctor again")
-    remedy = {
-        Kind.THROTTLED: "too many calls at present: try again in some minutes",
-        Kind.DAILY: "the day's calls are used up: try again after midnight US Central",
-        Kind.TRANSIENT: f"{error.system} is unwell or out of reach: try again; see its status page and the network",
-    }.get(error.kind, f"look the code up in {error.system}'s documentation")
+    remedy = after(error) or f"look the code up in {error.system}'s documentation"
     return failed(f"{error.system} answered {error.code}: {error.message}", remedy)
 
 

@@ -15,7 +15,8 @@ from shared.cli import main
 from shared.cli.command import Command, Exit, Result
 from shared.cli.commands import all_commands
 from shared.cli.context import Context
-from shared.model.errors import ConfigurationError, SignInError
+from shared.model.codes import Kind
+from shared.model.errors import ConfigurationError, DataverseError, MarketoError, SignInError, VendorError
 
 Run = Callable[[Context, Namespace, Console], Awaitable[Result]]
 NAMES = ("MSISYNC_TEST_A", "MSISYNC_TEST_B")
@@ -191,6 +192,29 @@ def test_an_error_has_code_and_remedy(msisync: Msisync, capsys: pytest.CaptureFi
         assert said.err == ""
     else:
         assert (said.out, said.err) == ("", "AADSTS50126: check [DATAVERSE_USERNAME]\n")
+
+
+@pytest.mark.parametrize("vendor", [MarketoError, DataverseError])
+def test_an_outage_names_the_system_and_what_to_do(
+    msisync: Msisync, capsys: pytest.CaptureFixture[str], vendor: type[VendorError]
+) -> None:
+    async def ask(*_: Any) -> Result:
+        raise vendor("Unreachable", "no answer: ConnectError", kind=Kind.TRANSIENT)
+
+    who = {"marketo": "Marketo", "dataverse": "Dynamics"}[vendor.system]
+    assert msisync("look", does=ask) == Exit.FAILED
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"Unreachable: {who}: no answer: ConnectError"
+    assert second.startswith(f"  next: {who} is unwell or out of reach: try again")
+    assert second.endswith("msisync doctor")
+    assert msisync("look", "--json", does=ask) == Exit.FAILED
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["message"], error["system"]) == (
+        "Unreachable",
+        f"{who}: no answer: ConnectError",
+        vendor.system,
+    )
+    assert "msisync doctor" in error["remedy"]
 
 
 def test_lines_of_long_errors_are_whole_in_a_pipe(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:

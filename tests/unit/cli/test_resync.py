@@ -195,7 +195,7 @@ async def test_a_query_is_shown_before_it_is_sent_page_by_page(world: World) -> 
 
 async def test_a_filter_that_dynamics_does_not_understand_is_told_with_where_its_columns_are(world: World) -> None:
     world.refuses = "0x80060888"
-    with pytest.raises(DataverseError, match=r"does not understand --query.*msisync fields list contact"):
+    with pytest.raises(MsiSyncError, match=r"does not understand --query.*msisync fields list contact"):
         await world.run("contact", "--query", "nosuch eq 1", "--apply")
     world.refuses = "0x80040220"
     with pytest.raises(DataverseError, match="Could not find"):

@@ -96,6 +96,7 @@ async def test_the_exit_code_tells_it(monkeypatch: pytest.MonkeyPatch, facts: di
     assert result.exit == code
     assert "Nothing was written" in text
     assert str(facts.get("error", "")) in text
+    assert ("if it lasts, msisync doctor" in text) == ("error" in facts)
 
 
 async def test_a_second_run_and_a_storage_that_is_away_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
