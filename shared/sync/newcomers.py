@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from ..config.sync_toml import PersonPolicy
 from ..dataverse.client import API, MAX_ASKED, NOT_FOUND, DataverseClient
@@ -43,32 +43,24 @@ TOO_MANY = "1003"
 SAMPLE = 30
 
 
+@dataclass
 class Newcomers:
     """Decides how persons are written. What it remembers, whether most are new, only saves calls."""
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        marketo: MarketoClient,
-        schema: Schema,
-        known: Known,
-        *,
-        policy: PersonPolicy,
-        tables: Collection[str],
-    ) -> None:
-        self._dataverse = dataverse
-        self._marketo = marketo
-        self._schema = schema
-        self._known = known
-        self._policy = policy
-        self._tables = tables
-        self._mostly_new = False
+    dataverse: DataverseClient
+    marketo: MarketoClient
+    schema: Schema
+    known: Known
+    _: KW_ONLY
+    policy: PersonPolicy
+    tables: Collection[str]
+    _mostly_new: bool = field(default=False, init=False)
 
     def first_write(self, entity: Entity, candidate: Candidate) -> Write | None:
         """How a record is sent first; None: it is most likely new, so it is looked for before anything is sent."""
         if not entity.is_lead:
             return Write.UPSERT
-        if candidate.origin or candidate.is_history or self._known.id_of(entity.name, candidate.key) is not None:
+        if candidate.origin or candidate.is_history or self.known.id_of(entity.name, candidate.key) is not None:
             return Write.UPDATE
         return None if candidate.is_as_made or self._mostly_new else Write.UPDATE
 
@@ -82,7 +74,7 @@ class Newcomers:
         ordered = sorted(candidates, key=lambda c: (c.since, c.key))
         await self._ask(batch, [c for c in ordered if c.records[0].table == "lead"], self._qualified)
         await self._ask(batch, [c for c in ordered if c.origin], self._continue)
-        if self._policy.match_email:
+        if self.policy.match_email:
             await self._look_for(batch, ordered)
         for candidate in ordered:
             if candidate.write is None and _is_open(batch, candidate):
@@ -99,7 +91,7 @@ class Newcomers:
     async def _qualified(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Leads that a contact comes from, by Qualify or by somebody's own process: the contact stands for them."""
         leads = {c.key: c for c in candidates}
-        stands_for = await stood_for(self._dataverse, self._schema, leads, self._tables, deadline=batch.deadline)
+        stands_for = await stood_for(self.dataverse, self.schema, leads, self.tables, deadline=batch.deadline)
         for key in stands_for & leads.keys():
             candidate = leads[key]
             if candidate.is_absent:
@@ -109,11 +101,11 @@ class Newcomers:
 
     async def _continue(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Contacts go on as the persons of the leads that they come from."""
-        persons = await self._marketo.find(batch.entity, sorted({candidate.origin for candidate in candidates}))
+        persons = await self.marketo.find(batch.entity, sorted({candidate.origin for candidate in candidates}))
         for candidate in candidates:
             person = persons.get(candidate.origin, 0)
             if person and person not in batch.taken:
-                self._known.forget(batch.entity.name, candidate.origin)
+                self.known.forget(batch.entity.name, candidate.origin)
                 lead = Parent(batch.entity.name, "lead", candidate.origin)
                 self._adopt(batch, candidate, person, OF_QUALIFIED_LEAD, lead)
 
@@ -130,12 +122,12 @@ class Newcomers:
             await batch.guard(_records(c for same in part.values() for c in same), self._look(batch, part))
 
     async def _look(self, batch: Batch, wanted: dict[str, list[Candidate]]) -> None:
-        key = self._marketo.key_of(batch.entity)
+        key = self.marketo.key_of(batch.entity)
         table = next(iter(wanted.values()))[0].records[0].table
-        flag = (await self._schema.of(table)).deleted_flag
+        flag = (await self.schema.of(table)).deleted_flag
         fields = ("id", "email", key, "createdAt", "updatedAt", *filter(None, [flag]))
         try:
-            rows = await self._marketo.read(
+            rows = await self.marketo.read(
                 batch.entity, "email", sorted(wanted), fields,
                 refusals=frozenset({TOO_MANY}), deadline=batch.deadline,
             )  # fmt: skip
@@ -159,7 +151,7 @@ class Newcomers:
         gone = {key for key in keys if is_guid(key)}
         for table in PERSON_TABLES.values():
             for part in chunked(sorted(gone), MAX_ASKED):
-                found = await self._dataverse.statuses(table.entity_set, table.key, part, deadline=deadline)
+                found = await self.dataverse.statuses(table.entity_set, table.key, part, deadline=deadline)
                 gone -= {key for key, status in zip(part, found, strict=True) if status != NOT_FOUND}
         return gone
 
@@ -176,7 +168,7 @@ class Newcomers:
 
     def _choose(self, batch: Batch, candidate: Candidate) -> None:
         """How it is written, as far as that is known: by its key first, where it may be there by it."""
-        matches, ambiguous = candidate.matches or [], self._policy.ambiguous
+        matches, ambiguous = candidate.matches or [], self.policy.ambiguous
         chosen = choose(matches, candidate.key, batch.taken, ambiguous=ambiguous, row=_row(candidate))
         if chosen is None:
             candidate.write = Write.UPSERT
@@ -187,7 +179,7 @@ class Newcomers:
         else:
             before = None
             if chosen.key:
-                self._known.forget(batch.entity.name, chosen.key)
+                self.known.forget(batch.entity.name, chosen.key)
                 log.info("left_behind id=%s marketo_id=%d: its row is deleted", chosen.key, chosen.id)
                 before = Parent(batch.entity.name, candidate.records[0].table, chosen.key)
             self._adopt(batch, candidate, chosen.id, SAME_ADDRESS, before)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -56,30 +56,23 @@ class Foreseen:
     persons: tuple[int, ...] = ()
 
 
+@dataclass
 class Preview:
-    """Foresees the first sync of rows. Raises as the two clients do."""
+    """Foresees the first sync of rows. Raises as the two clients do.
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        marketo: MarketoClient,
-        schema: Schema,
-        newcomers: Newcomers,
-        sending: Sending,
-        *,
-        policy: LifecyclePolicy,
-        now: Callable[[], datetime],
-    ) -> None:
-        """`sending`: of persons, not held, so that nothing can be sent."""
-        self._dataverse = dataverse
-        self._policy = policy
-        self._marketo = marketo
-        self._schema = schema
-        self._newcomers = newcomers
-        self._sending = sending
-        self._now = now
-        self._taken: set[int] = set()
-        self._left: set[str] = set()
+    `sending`: of persons, not held, so that nothing can be sent.
+    """
+
+    dataverse: DataverseClient
+    marketo: MarketoClient
+    schema: Schema
+    newcomers: Newcomers
+    sending: Sending
+    _: KW_ONLY
+    policy: LifecyclePolicy
+    now: Callable[[], datetime]
+    _taken: set[int] = field(default_factory=set, init=False)
+    _left: set[str] = field(default_factory=set, init=False)
 
     async def of(
         self, table: str, rows: Sequence[Row], on_progress: Callable[[int], object] = lambda _: None
@@ -89,7 +82,7 @@ class Preview:
         Costs a Marketo call for each 300 rows, as many for those whose keys Marketo does not have, and as many for rows
         that were merged away, unless their persons are kept.
         """
-        schema = await self._schema.of(table)
+        schema = await self.schema.of(table)
         key = TABLES[table][1].key
         by_id = {str(row[key]).lower(): row for row in rows}
         found = {id_: Foreseen(id_, Fate.FILTERED) for id_, row in by_id.items() if schema.filter.excludes(row)}
@@ -98,7 +91,7 @@ class Preview:
         on_progress(len(found))
         absent: list[Candidate] = []
         for part in chunked([id_ for id_ in by_id if id_ not in found], MAX_FILTER_VALUES):
-            there = await self._marketo.find(PERSON, part)
+            there = await self.marketo.find(PERSON, part)
             found |= {id_: Foreseen(id_, Fate.UPDATED, (there[id_],)) for id_ in part if id_ in there}
             absent += [self._candidate(table, id_, by_id[id_], schema) for id_ in part if id_ not in there]
             on_progress(len(there))
@@ -108,16 +101,16 @@ class Preview:
 
     async def _merged(self, candidates: list[Candidate]) -> dict[str, Foreseen]:
         """Those of these rows, which name a winner, that it has taken the place of."""
-        keeps = self._policy.merged == "keep"
-        losers = await replaced(self._dataverse, [c for c in candidates if not (c.is_history and keeps)], math.inf)
+        keeps = self.policy.merged == "keep"
+        losers = await replaced(self.dataverse, [c for c in candidates if not (c.is_history and keeps)], math.inf)
         found = {candidate.key: Foreseen(candidate.key, Fate.MERGED) for candidate in losers}
         going = [] if keeps else losers
-        if self._policy.merged == "merge":
+        if self.policy.merged == "merge":
             winners = {candidate.winner for candidate in losers if candidate.winner}
-            let_in = await synced(self._dataverse, self._schema, winners, math.inf)
+            let_in = await synced(self.dataverse, self.schema, winners, math.inf)
             going = [candidate for candidate in losers if candidate.winner in let_in]
         for part in chunked([candidate.key for candidate in going], MAX_FILTER_VALUES):
-            there = await self._marketo.find(PERSON, part)
+            there = await self.marketo.find(PERSON, part)
             found |= {key: Foreseen(key, Fate.MERGED_PERSON, (person,)) for key, person in there.items()}
         return found
 
@@ -126,7 +119,7 @@ class Preview:
         record, _ = schema.fields.map(row, schema.labels)
         origin = "" if origin_of(row) in self._left else origin_of(row)
         return Candidate(
-            [Record(table, id_, self._now())], {}, {}, key=id_, write=None, is_absent=True, origin=origin,
+            [Record(table, id_, self.now())], {}, {}, key=id_, write=None, is_absent=True, origin=origin,
             body=json.dumps({"email": record.get("email")}).encode(), is_history=is_qualified(table, row),
             winner=winner_of(table, row),
         )  # fmt: skip
@@ -136,8 +129,8 @@ class Preview:
         if not candidates:
             return []
         records = {record.key: record for candidate in candidates for record in candidate.records}
-        batch = Batch(PERSON, math.inf, dict(records), self._sending, taken=self._taken)
-        await self._newcomers.place(batch, candidates)
+        batch = Batch(PERSON, math.inf, dict(records), self.sending, taken=self._taken)
+        await self.newcomers.place(batch, candidates)
         adopted = [candidate for candidate in candidates if candidate.marketo_id]
         self._left |= {candidate.origin for candidate in adopted if _continues(candidate)}
         outcomes = {record.key: outcome for record, outcome in batch.outcomes}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from ..dataverse.change_tracking import version_of
 from ..dataverse.client import FORBIDDEN, MAX_ASKED, MAX_IDS, NOT_FOUND, DataverseClient, Row
@@ -70,25 +70,17 @@ ROLE_HIDDEN = Retry(
 )
 
 
+@dataclass
 class Reader:
-    """Reads the rows of one process."""
+    """Reads the rows of one process. `contact_role`: of an opportunity's primary contact; empty: it has none."""
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        schema: Schema,
-        references: References,
-        *,
-        contact_role: str = "",
-        clock: Callable[[], float],
-    ) -> None:
-        """`contact_role`: the role of an opportunity's primary contact; empty: it has none."""
-        self._contact_role = contact_role
-        self._dataverse = dataverse
-        self._schema = schema
-        self._references = references
-        self._clock = clock
-        self._readers = asyncio.Semaphore(READERS)
+    dataverse: DataverseClient
+    schema: Schema
+    references: References
+    _: KW_ONLY
+    contact_role: str = ""
+    clock: Callable[[], float]
+    _readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS), init=False)
 
     async def read(self, batch: Batch, records: list[Record]) -> list[Candidate]:
         """Current rows, mapped, with their parents' identities. Rows that are gone or not to be synced are decided."""
@@ -117,7 +109,7 @@ class Reader:
         if stands_for_roles(table.name, batch.entity):
             return await self._read_contacts(batch, records)
         async with self._readers:
-            if self._clock() >= batch.deadline:
+            if self.clock() >= batch.deadline:
                 return []
             schema, rows = await self._rows(table, [record.id for record in records], batch.deadline)
             schema, rules = await self.prepared(
@@ -148,39 +140,39 @@ class Reader:
         self, table: str, rows: Sequence[Row], deadline: float, *, fresh: bool = False
     ) -> tuple[TableSchema, Rules]:
         """What maps these rows of a table, which have just been read, and what their links depend on."""
-        schema = await self._schema.believed(table, rows)
+        schema = await self.schema.believed(table, rows)
         if schema.labels:
-            schema = await self._schema.labelled(table, rows)
-        return schema, await self._references.rules_for(table, rows, deadline, fresh=fresh)
+            schema = await self.schema.labelled(table, rows)
+        return schema, await self.references.rules_for(table, rows, deadline, fresh=fresh)
 
     async def _read_contacts(self, batch: Batch, records: list[Record]) -> list[Candidate]:
         """The roles of the primary contacts of opportunities: one request."""
         async with self._readers:
-            if self._clock() >= batch.deadline:
+            if self.clock() >= batch.deadline:
                 return []
-            rows = await read_contacts(self._dataverse, [record.id for record in records], batch.deadline)
+            rows = await read_contacts(self.dataverse, [record.id for record in records], batch.deadline)
         await self._missed(batch, OPPORTUNITY.tables[0], [record for record in records if record.id not in rows])
         batch.opportunities |= {record.key: [record.id] for record in records if record.id in rows}
-        contacts = {id_: primary_contact(row) for id_, row in rows.items()} if self._contact_role else {}
+        contacts = {id_: primary_contact(row) for id_, row in rows.items()} if self.contact_role else {}
         batch.decide([record for record in records if record.id in rows and not contacts.get(record.id)], NO_CONTACT)
         return [
-            contact_role(record, contact, self._contact_role)
+            contact_role(record, contact, self.contact_role)
             for record in records
             if (contact := contacts.get(record.id))
         ]
 
     async def _rows(self, table: Table, ids: list[str], deadline: float) -> tuple[TableSchema, dict[str, Row]]:
-        schema = await self._schema.of(table.name)
+        schema = await self.schema.of(table.name)
         try:
-            return schema, await self._dataverse.rows(
+            return schema, await self.dataverse.rows(
                 table.entity_set, table.key, ids, schema.columns, deadline=deadline
             )
         except DataverseError as error:
             if not error.is_unknown_column:
                 raise
-        self._schema.forget()  # a column has disappeared since the schema was loaded
-        schema = await self._schema.of(table.name)
-        return schema, await self._dataverse.rows(table.entity_set, table.key, ids, schema.columns, deadline=deadline)
+        self.schema.forget()  # a column has disappeared since the schema was loaded
+        schema = await self.schema.of(table.name)
+        return schema, await self.dataverse.rows(table.entity_set, table.key, ids, schema.columns, deadline=deadline)
 
     async def _missed(self, batch: Batch, table: Table, records: Sequence[Record]) -> None:
         """Decide records of one table whose rows a query did not give, but for those whose rows are gone."""
@@ -200,7 +192,7 @@ class Reader:
         ids = [record.id for record in records]
         try:
             async with self._readers:
-                statuses = await self._dataverse.statuses(table.entity_set, table.key, ids, deadline=deadline)
+                statuses = await self.dataverse.statuses(table.entity_set, table.key, ids, deadline=deadline)
         except MsiSyncError as error:
             return [(record, of_error(error)) for record in records]
         return [_decided(table, record, status) for record, status in zip(records, statuses, strict=True)]

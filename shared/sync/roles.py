@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 from ..config.conditions import Row
 from ..config.sync_toml import RolePolicy
@@ -133,40 +133,35 @@ def must_be_compared(record: Record, outcome: Outcome) -> bool:
 # -- the systems --------------------------------------------------------------------------------------------------
 
 
+@dataclass
 class Roles:
-    """Compares the roles of opportunities in both systems, and deletes those that are in Marketo alone."""
+    """Compares the roles of opportunities in both systems, and deletes those that are in Marketo alone.
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        marketo: MarketoClient,
-        schema: Schema,
-        *,
-        references: References,
-        known: Known,
-        circuits: Circuits,
-        brake: DeleteBrake | None,
-        tables: Collection[str],
-        policy: RolePolicy,
-        deletes: bool,
-        clock: Callable[[], float],
-        history: History | None = None,
-    ) -> None:
-        """`tables`: those that are mapped. `deletes`: whether [lifecycle] has roles deleted."""
-        self._dataverse = dataverse
-        self._marketo = marketo
-        self._schema = schema
-        self._references = references
-        self._known = known
-        self._tables = [table for table in _ROLE_TABLES if table in tables]
-        self._policy = policy
-        self._deletes = deletes
-        self._clock = clock
-        kept = history or nothing_kept()
-        self._old_roles = OldRoles(marketo, schema, known, circuits, clock, brake=brake, history=kept)
+    `tables`: those that are mapped. `deletes`: whether [lifecycle] has roles deleted.
+    """
+
+    dataverse: DataverseClient
+    marketo: MarketoClient
+    schema: Schema
+    _: KW_ONLY
+    references: References
+    known: Known
+    circuits: Circuits
+    brake: DeleteBrake | None
+    tables: Collection[str]
+    policy: RolePolicy
+    deletes: bool
+    clock: Callable[[], float]
+    history: History = field(default_factory=nothing_kept)
+
+    def __post_init__(self) -> None:
+        """Its parts share what it has."""
+        self._tables = [table for table in _ROLE_TABLES if table in self.tables]
+        parts = self.marketo, self.schema, self.known, self.circuits, self.clock
+        self._old_roles = OldRoles(*parts, brake=self.brake, history=self.history)
         needed: dict[str, tuple[str, ...]] = {OPPORTUNITY.tables[0].name: CONTACT_COLUMNS}
         needed |= {table: TABLES[table][1].rule_columns for table in self._tables}
-        self._visibility = Visibility(dataverse, schema, needed, clock=clock)
+        self._visibility = Visibility(self.dataverse, self.schema, needed, clock=self.clock)
 
     async def compare(self, batch: Batch) -> None:
         """After the records of a batch were sent. Where it fails, the records concerned are tried again.
@@ -175,12 +170,12 @@ class Roles:
         whose they are, and one that deletes up to 300.
         """
         waiting: dict[str, list[Record]] = {}
-        for record, outcome in batch.outcomes if self._deletes else ():
+        for record, outcome in batch.outcomes if self.deletes else ():
             if must_be_compared(record, outcome):
                 for opportunity in batch.opportunities.get(record.key, ()):
-                    if not self._known.is_absent(OPPORTUNITY.name, opportunity):  # what is not there has no roles
+                    if not self.known.is_absent(OPPORTUNITY.name, opportunity):  # what is not there has no roles
                         waiting.setdefault(opportunity, []).append(record)
-        deadline = max(batch.deadline, self._clock() + SECONDS)
+        deadline = max(batch.deadline, self.clock() + SECONDS)
         for part in chunked(sorted(waiting), MAX_FILTER_VALUES):
             of_part = {opportunity: waiting[opportunity] for opportunity in part}
             try:
@@ -225,36 +220,36 @@ class Roles:
         return {triple: ends_part(triple, claims, persons) for triple in gone}
 
     def _lead_of(self, person: str) -> int | None:
-        return self._known.id_of(PERSON.name, person)
+        return self.known.id_of(PERSON.name, person)
 
     async def _leads(self, claims: Claims, opportunities: Collection[str]) -> dict[str, int]:
         """Which of the leads (rows) that play a role are in Marketo by their own id; others may be contacts by now."""
         asked = sorted({c.person for o in opportunities for c in claims.get(o, ()) if c.is_lead})
         found: dict[str, int] = {}
         for part in chunked(asked, MAX_FILTER_VALUES):
-            found |= await self._marketo.find(PERSON, part)
+            found |= await self.marketo.find(PERSON, part)
         return found
 
     async def _stored(self, opportunities: list[str], deadline: float) -> Sequence[Row]:
         """The roles that Marketo has of these opportunities."""
         names = OPPORTUNITY_ROLE.dedupe_fields
-        return await self._marketo.read(OPPORTUNITY_ROLE, OPPORTUNITY.key, opportunities, names, deadline=deadline)
+        return await self.marketo.read(OPPORTUNITY_ROLE, OPPORTUNITY.key, opportunities, names, deadline=deadline)
 
     def ours(self, rows: Iterable[Row]) -> list[Triple]:
         """Those of Marketo's roles that are this app's business."""
         found = [triple for row in rows if (triple := _triple(row))]
         if self._tables:
             return found
-        own = self._policy.customer_contact.casefold()  # without a table of roles, the others are not ours
+        own = self.policy.customer_contact.casefold()  # without a table of roles, the others are not ours
         return [triple for triple in found if own and triple.role.casefold() == own]
 
     async def _claims(self, opportunities: list[str], deadline: float, *, fresh: bool) -> dict[str, set[Claim]]:
         """What Dynamics says of those opportunities that can be read: some requests for up to 300."""
-        rows = await read_contacts(self._dataverse, opportunities, deadline)
+        rows = await read_contacts(self.dataverse, opportunities, deadline)
         claims: dict[str, set[Claim]] = {id_: set() for id_ in rows}
         for id_, row in rows.items():
-            if self._policy.customer_contact and (contact := primary_contact(row)):
-                claims[id_].add(Claim(contact, self._policy.customer_contact))
+            if self.policy.customer_contact and (contact := primary_contact(row)):
+                claims[id_].add(Claim(contact, self.policy.customer_contact))
         for table in self._tables if claims else ():
             await self._add_claims(claims, table, deadline, fresh=fresh)
         return claims
@@ -262,13 +257,13 @@ class Roles:
     async def _add_claims(self, claims: dict[str, set[Claim]], table: str, deadline: float, *, fresh: bool) -> None:
         """Both rows of a connection are read, though each mirrors the other: it is gone when neither is there."""
         source = TABLES[table][1]
-        schema = await self._schema.of(table)
+        schema = await self.schema.of(table)
         columns = schema.columns.intersection(source.rule_columns)
-        found = await self._dataverse.referring(
+        found = await self.dataverse.referring(
             source.entity_set, source.key, OPPORTUNITY_COLUMNS[table], sorted(claims), columns, deadline=deadline
         )
         rows = [row for row in found if isinstance(role_ends(table, row), dict)]
-        rules = await self._references.rules_for(table, rows, deadline, fresh=fresh)
+        rules = await self.references.rules_for(table, rows, deadline, fresh=fresh)
         for row in rows:
             ends = role_ends(table, row)
             person = ends.get("leadId") if isinstance(ends, dict) else None
@@ -279,14 +274,14 @@ class Roles:
 
     async def _persons(self, leads: list[int], deadline: float) -> dict[int, str]:
         """The row that each of these leads stands for. What is remembered of them must not have a role deleted."""
-        key = self._marketo.key_of(PERSON)
+        key = self.marketo.key_of(PERSON)
         found: dict[int, str] = {}
         for part in chunked([str(lead) for lead in leads], MAX_FILTER_VALUES):
-            for row in await self._marketo.read(PERSON, "id", part, ("id", key), deadline=deadline):
+            for row in await self.marketo.read(PERSON, "id", part, ("id", key), deadline=deadline):
                 person = str(row.get(key) or "").lower()
                 if type(row.get("id")) is int and person:
                     found[row["id"]] = person
-                    self._known.add(PERSON.name, person, row["id"])
+                    self.known.add(PERSON.name, person, row["id"])
         return found
 
 

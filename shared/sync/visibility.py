@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 
 from ..dataverse.client import API, DataverseClient
 from ..model.codes import Kind
@@ -22,36 +23,30 @@ KEEP_SECONDS = 60.0
 NARROW = frozenset({"basic", "local", "deep"})
 
 
+@dataclass
 class Visibility:
-    """What the sync user sees of some tables, with the columns of each that matter."""
+    """What the sync user sees of some tables. `needed`: the columns of each that matter."""
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        schema: Schema,
-        needed: Mapping[str, Sequence[str]],
-        *,
-        clock: Callable[[], float],
-    ) -> None:
-        self._dataverse = dataverse
-        self._schema = schema
-        self._needed = needed
-        self._clock = clock
-        self._whole_at = float("-inf")
+    dataverse: DataverseClient
+    schema: Schema
+    needed: Mapping[str, Sequence[str]]
+    _: KW_ONLY
+    clock: Callable[[], float]
+    _whole_at: float = field(default=float("-inf"), init=False)
 
     async def is_whole(self) -> bool:
         """Whether every row can be seen with these columns; kept for a minute. Raises as DataverseClient does."""
-        if self._clock() < self._whole_at + KEEP_SECONDS:
+        if self.clock() < self._whole_at + KEEP_SECONDS:
             return True
         if trouble := await self._hidden() or await self._narrow():
             log.warning("nothing_deleted: %s, so nobody can tell what is no more; see msisync doctor", trouble)
             return False
-        self._whole_at = self._clock()
+        self._whole_at = self.clock()
         return True
 
     async def _hidden(self) -> str:
-        for table, columns in self._needed.items():
-            if hidden := frozenset(columns).intersection(await self._schema.metadata.hidden_columns(table)):
+        for table, columns in self.needed.items():
+            if hidden := frozenset(columns).intersection(await self.schema.metadata.hidden_columns(table)):
                 return f"column-level security hides {', '.join(sorted(hidden))} of {table}"
         return ""
 
@@ -60,13 +55,13 @@ class Visibility:
         that there is one, the query has shown.
         """
         try:
-            user = await self._dataverse.user_id()
+            user = await self.dataverse.user_id()
             url = f"{API}/systemusers({user})/Microsoft.Dynamics.CRM.RetrieveUserPrivileges()"
-            held = (await self._dataverse.get(url)).get("RolePrivileges") or []
+            held = (await self.dataverse.get(url)).get("RolePrivileges") or []
         except DataverseError as error:
             if error.kind not in {Kind.CONFIGURATION, Kind.GONE, Kind.PERMANENT}:
                 raise
             return f"the sync user's privileges cannot be read ({error.code})"
         depths = {str(p.get("PrivilegeName") or "").lower(): str(p.get("Depth") or "").lower() for p in held}
-        narrow = [table for table in self._needed if depths.get(f"prvread{table}") in NARROW]
+        narrow = [table for table in self.needed if depths.get(f"prvread{table}") in NARROW]
         return f"the sync user may not read every row of {', '.join(narrow)}" if narrow else ""
