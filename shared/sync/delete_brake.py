@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -40,23 +41,19 @@ SHARE = 0.05
 KEEP = timedelta(hours=1)
 
 
+@dataclass
 class DeleteBrake:
-    """The brake as one process sees it. Raises StorageUnavailableError: what cannot be counted is not carried out."""
+    """The brake as one process sees it. Raises StorageUnavailableError: what cannot be counted is not carried out.
 
-    def __init__(
-        self,
-        state: State,
-        *,
-        limit: int,
-        count_rows: Callable[[Entity], Awaitable[int]],
-        now: Callable[[], datetime],
-    ) -> None:
-        """`count_rows`: how many rows Dynamics has that feed an entity; raises as DataverseClient does."""
-        self._state = state
-        self._limit = limit
-        self._count_rows = count_rows
-        self._now = now
-        self._limits: dict[str, tuple[int, datetime]] = {}
+    `count_rows`: how many rows Dynamics has that feed an entity; raises as DataverseClient does.
+    """
+
+    state: State
+    _: KW_ONLY
+    limit: int
+    count_rows: Callable[[Entity], Awaitable[int]]
+    now: Callable[[], datetime]
+    _limits: dict[str, tuple[int, datetime]] = field(default_factory=dict, init=False)
 
     async def admit(self, entity: Entity, wanted: int) -> tuple[int, int]:
         """How many of so many records may be dealt with now, and the limit: the others stop at the brake.
@@ -80,11 +77,11 @@ class DeleteBrake:
             return {**value, "slots": {slot: number for slot, number in slots.items() if number}}
 
         if count:
-            await self._state.change(KIND, entity.name, change)
+            await self.state.change(KIND, entity.name, change)
 
     async def _take(self, entity: Entity, wanted: int, limit: int, *, final: bool) -> tuple[int, int, bool]:
         """How many are granted by which limit, and whether the brake was on already. `final`: the others stop."""
-        now, granted, was_on, applied = self._now(), 0, False, limit
+        now, granted, was_on, applied = self.now(), 0, False, limit
 
         def change(value: Value) -> Mapping[str, object]:
             nonlocal granted, was_on, applied
@@ -101,24 +98,24 @@ class DeleteBrake:
                 found |= {"on": timestamp(now), "limit": limit, "stopped": wanted - granted}
             return found
 
-        await self._state.change(KIND, entity.name, change)
+        await self.state.change(KIND, entity.name, change)
         if final and granted < wanted and not was_on:
             log.error("delete_brake_on entity=%s limit=%d stopped=%d", entity.name, limit, wanted - granted)
         return granted, applied, was_on
 
     def _known_limit(self, entity: Entity) -> int:
-        limit, since = self._limits.get(entity.name, (self._limit, datetime.min.replace(tzinfo=UTC)))
-        return limit if self._now() - since < KEEP else self._limit
+        limit, since = self._limits.get(entity.name, (self.limit, datetime.min.replace(tzinfo=UTC)))
+        return limit if self.now() - since < KEEP else self.limit
 
     async def _learn_limit(self, entity: Entity) -> int:
-        now = self._now()
+        now = self.now()
         if now - self._limits.get(entity.name, (0, datetime.min.replace(tzinfo=UTC)))[1] >= KEEP:
             try:
-                rows = await self._count_rows(entity)
+                rows = await self.count_rows(entity)
             except MsiSyncError as error:
                 log.warning("rows_not_counted entity=%s %s", entity.name, error)
-                return self._limit
-            self._limits[entity.name] = max(self._limit, int(rows * SHARE)), now
+                return self.limit
+            self._limits[entity.name] = max(self.limit, int(rows * SHARE)), now
         return self._known_limit(entity)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..config.sync_toml import OwnerPolicy, SyncConfig
@@ -42,14 +42,16 @@ _COLUMNS = {
 }
 
 
+@dataclass(frozen=True)
 class Children:
-    """Finds the rows of mapped tables that depend on given rows."""
+    """Finds the rows of mapped tables that depend on given rows.
 
-    def __init__(self, dataverse: DataverseClient, tables: Collection[str], *, of_contacts: bool = True) -> None:
-        """`of_contacts`: whether an opportunity depends on its primary contact, because this is one of its roles."""
-        self._dataverse = dataverse
-        self._tables = tables
-        self._of_contacts = of_contacts
+    `of_contacts`: whether an opportunity depends on its primary contact, because this is one of its roles.
+    """
+
+    dataverse: DataverseClient
+    tables: Collection[str]
+    of_contacts: bool = True
 
     async def of(self, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
         """The children of these records, by pages. Raises as DataverseClient does.
@@ -66,7 +68,7 @@ class Children:
                 async for page in self._referring(child, column, parents):
                     yield page
                     contacts += page if (table, child) == ("account", "contact") else ()
-            for child, column in OF_PRIMARY_CONTACT if table == "contact" and self._of_contacts else ():
+            for child, column in OF_PRIMARY_CONTACT if table == "contact" and self.of_contacts else ():
                 async for page in self._referring(child, column, parents):
                     yield [replace(record, deciding=True) for record in page]
         async for page in self._below(contacts):
@@ -89,35 +91,32 @@ class Children:
             contacts = next_ones
 
     async def _referring(self, table: str, column: str, parents: list[Record]) -> AsyncIterator[list[Record]]:
-        if table not in self._tables:
+        if table not in self.tables:
             return
         source = TABLES[table][1]
         for part in chunked(parents, PARENTS):
             chosen = " or ".join(f"{column} eq {parent.id}" for parent in part)
             url = f"{API}/{source.entity_set}?$select={source.key}&$filter={chosen}"
             seen = min(parent.first_seen for parent in part)
-            async for page in self._dataverse.pages(url):
+            async for page in self.dataverse.pages(url):
                 yield [Record(table, str(row[source.key]).lower(), seen) for row in page]
 
 
+@dataclass
 class Dependants:
-    """Finds the rows that must be synced again because of changed rows, of any table."""
+    """Finds the rows that must be synced again because of changed rows, of any table.
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        state: ReferenceState,
-        config: SyncConfig,
-        *,
-        hidden_columns: Callable[[str], Awaitable[Collection[str]]] = nothing_hidden,
-    ) -> None:
-        """`hidden_columns`: those of a table that column-level security hides at this moment."""
-        self._dataverse = dataverse
-        self._children = Children(dataverse, config.tables, of_contacts=bool(config.roles.customer_contact))
-        self._state = state
-        self._policy = config.owner
-        self._tables = frozenset(config.tables)
-        self._hidden_columns = hidden_columns
+    `hidden_columns`: those of a table that column-level security hides at this moment.
+    """
+
+    dataverse: DataverseClient
+    state: ReferenceState
+    config: SyncConfig
+    hidden_columns: Callable[[str], Awaitable[Collection[str]]] = nothing_hidden
+
+    @property
+    def _children(self) -> Children:
+        return Children(self.dataverse, self.config.tables, bool(self.config.roles.customer_contact))
 
     async def of(self, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
         """These rows, by pages. Whoever takes a page must have made it durable before asking for the next.
@@ -138,9 +137,9 @@ class Dependants:
         Of a user it is the address that counts: column-level security may hide it alone.
         """
         entity_set, key = _source(table)
-        rows = await self._dataverse.rows(entity_set, key, list(ids), _COLUMNS.get(table, ()))
+        rows = await self.dataverse.rows(entity_set, key, list(ids), _COLUMNS.get(table, ()))
         nameless = {id_ for id_, row in rows.items() if table == "systemuser" and is_blank(row.get(MAIL))}
-        if nameless and MAIL in await self._hidden_columns(table):
+        if nameless and MAIL in await self.hidden_columns(table):
             return [id_ for id_ in ids if id_ in rows and id_ not in nameless]
         return [id_ for id_ in ids if id_ in rows]
 
@@ -148,45 +147,45 @@ class Dependants:
         """The rows to be synced again because of rows of one table that could not be seen before, by pages, and users
         themselves. Raises as `of`.
         """
-        if table == "systemuser" and table in self._tables:
+        if table == "systemuser" and table in self.config.tables:
             yield list(records)
-        await self._state.renew("rows")
+        await self.state.renew("rows")
         async for page in self._children.of([*records, *await self._teams(table, list(records))]):
             yield page
 
     async def _of_reference(self, table: str, records: list[Record]) -> AsyncIterator[list[Record]]:
         """Of one table. A row that cannot be seen says nothing."""
         entity_set, key = _source(table)
-        rows = await self._dataverse.rows(entity_set, key, [record.id for record in records], _COLUMNS[table])
+        rows = await self.dataverse.rows(entity_set, key, [record.id for record in records], _COLUMNS[table])
         facts = {id_: _facts(table, row) for id_, row in rows.items()}
         seen = [record for record in records if record.id in facts]
-        before = {record.id: await self._state.facts(table, record.id) for record in seen}
+        before = {record.id: await self.state.facts(table, record.id) for record in seen}
         changed = [r for r in seen if self._differs(table, before[r.id], facts[r.id])]
         if changed:
             log.info("reference_changed table=%s rows=%d", table, len(changed))
-            await self._state.renew("rows")
+            await self.state.renew("rows")
             async for page in self._children.of([*changed, *await self._teams(table, changed)]):
                 yield page
         for id_, values in facts.items():
-            await self._state.acted(table, id_, values)
+            await self.state.acted(table, id_, values)
 
     def _differs(self, table: str, before: Facts, now: Facts) -> bool:
         """Whether something else follows for other rows. What was never acted upon may have been anything."""
         if not before:
             return True
         if table == "systemuser":
-            return _effects(self._policy, before) != _effects(self._policy, now)
+            return _effects(self.config.owner, before) != _effects(self.config.owner, now)
         return before != now
 
     async def _teams(self, table: str, changed: list[Record]) -> list[Record]:
         """The teams that these users administer: their records have the administrator as sales person."""
-        if table != "systemuser" or self._policy.team != "administrator":
+        if table != "systemuser" or self.config.owner.team != "administrator":
             return []
         teams = []
         for part in chunked(changed, PARENTS):
             chosen = " or ".join(f"_administratorid_value eq {record.id}" for record in part)
             seen = min(record.first_seen for record in part)
-            async for page in self._dataverse.pages(f"{API}/teams?$select=teamid&$filter={chosen}"):
+            async for page in self.dataverse.pages(f"{API}/teams?$select=teamid&$filter={chosen}"):
                 teams += [Record("team", str(row["teamid"]).lower(), seen) for row in page]
         return teams
 

@@ -64,17 +64,15 @@ async def search(
     return found
 
 
+@dataclass(slots=True)
 class _Work(Generic[T, E]):
-    def __init__(
-        self, refusal: Callable[[list[T]], Awaitable[E | None]], goes_on: Callable[[], bool], confirm: bool
-    ) -> None:
-        self._refusal = refusal
-        self._goes_on = goes_on
-        self._confirm = confirm
-        self.found: Search[T, E] = Search()
+    refusal: Callable[[list[T]], Awaitable[E | None]]
+    goes_on: Callable[[], bool]
+    confirm: bool
+    found: Search[T, E] = field(default_factory=Search)
 
     async def send(self, items: list[T]) -> E | None:
-        refused = await self._refusal(items)
+        refused = await self.refusal(items)
         if refused is None:
             self.found.stored += items
         return refused
@@ -83,8 +81,8 @@ class _Work(Generic[T, E]):
         """Find one culprit. Gives those that have not been sent: another may be among them."""
         rest: list[T] = []
         alone = len(suspects) == 1
-        while len(suspects) > 1 or (self._confirm and not alone):
-            if not self._goes_on():
+        while len(suspects) > 1 or (self.confirm and not alone):
+            if not self.goes_on():
                 return suspects + rest
             first = suspects[: max(1, len(suspects) // 2)]
             refused = await self.send(first)
@@ -110,7 +108,7 @@ class _Work(Generic[T, E]):
         refused: list[T] = []
         size = 1
         for sent in range(PIECES):
-            if not waiting or not self._goes_on() or (sent >= FEW and not self.found.stored):
+            if not waiting or not self.goes_on() or (sent >= FEW and not self.found.stored):
                 break
             piece, waiting = waiting[:size], waiting[size:]
             error = await self.send(piece)
@@ -119,13 +117,13 @@ class _Work(Generic[T, E]):
                 self.found.culprits.append((piece[0], error))
             elif error is not None:
                 refused += piece
-        if not refused and waiting and self.found.stored and self._goes_on() and await self.send(waiting) is None:
+        if not refused and waiting and self.found.stored and self.goes_on() and await self.send(waiting) is None:
             return []
         return refused + waiting
 
     async def one_by_one(self, suspects: list[T]) -> None:
         for n, suspect in enumerate(suspects):
-            if not self._goes_on():
+            if not self.goes_on():
                 self.found.unsent += suspects[n:]
                 return
             refused = await self.send([suspect])

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Generic, TypeVar
 
 from ..config.conditions import Row
@@ -67,38 +68,33 @@ async def nothing_hidden(_table: str) -> Collection[str]:
     return ()
 
 
+@dataclass
 class References:
-    """Users, teams and role names, kept for a minute at most; contacts' parents, read for each batch."""
+    """Users, teams and role names, kept for a minute at most; contacts' parents, read for each batch.
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        config: SyncConfig,
-        *,
-        clock: Callable[[], float],
-        versions: Callable[[], Awaitable[Versions | None]] = always_the_same,
-        hidden: Callable[[str, Sequence[str]], Awaitable[None]] = nobody_told,
-        hidden_columns: Callable[[str], Awaitable[Collection[str]]] = nothing_hidden,
-        unseen: Callable[[str, Sequence[str]], Awaitable[None]] = nobody_told,
-    ) -> None:
-        """`versions`: what the processes share of the data's versions, None when storage does not answer. `hidden`: is
-        told, once a minute, the set and the ids of rows that cannot be seen. `hidden_columns`: those of a table that
-        column-level security hides at this moment. `unseen`: notes the set and the ids of all that nobody knows, to be
-        looked for again; raises MsiSyncError where it cannot.
-        """
-        self._unseen = unseen
-        self._hidden_columns = hidden_columns
-        self._dataverse = dataverse
-        self._config = config
-        self._versions = versions
-        self._hidden = hidden
-        self._clock = clock
-        self._told: dict[str, float] = {}
-        self._version: int | None = None
-        self._users: _Kept[User] = _Kept(clock)
-        self._administrators: _Kept[str] = _Kept(clock)
-        self._roles: _Kept[str] = _Kept(clock)
-        self._lock = asyncio.Lock()
+    `versions`: what the processes share of the data's versions, None when storage does not answer. `hidden`: is told,
+    once a minute, the set and the ids of rows that cannot be seen. `hidden_columns`: those of a table that column-level
+    security hides at this moment. `unseen`: notes the set and the ids of all that nobody knows, to be looked for again;
+    raises MsiSyncError where it cannot.
+    """
+
+    dataverse: DataverseClient
+    config: SyncConfig
+    _: KW_ONLY
+    clock: Callable[[], float]
+    versions: Callable[[], Awaitable[Versions | None]] = always_the_same
+    hidden: Callable[[str, Sequence[str]], Awaitable[None]] = nobody_told
+    hidden_columns: Callable[[str], Awaitable[Collection[str]]] = nothing_hidden
+    unseen: Callable[[str, Sequence[str]], Awaitable[None]] = nobody_told
+    _told: dict[str, float] = field(default_factory=dict, init=False)
+    _version: int | None = field(default=None, init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is kept yet."""
+        self._users: _Kept[User] = _Kept(self.clock)
+        self._administrators: _Kept[str] = _Kept(self.clock)
+        self._roles: _Kept[str] = _Kept(self.clock)
 
     async def rules_for(self, table: str, rows: Collection[Row], deadline: float, *, fresh: bool = False) -> Rules:
         """The rules, with everything that they need for these rows of one table, which have just been read.
@@ -113,8 +109,8 @@ class References:
             if table in ROLE_TABLES:
                 await self._load_roles(table, rows, deadline, keep)
         return Rules(
-            policy=self._config.owner,
-            default_role=self._config.roles.default,
+            policy=self.config.owner,
+            default_role=self.config.roles.default,
             users=self._users.values,
             administrators=self._administrators.values,
             roles=self._roles.values,
@@ -125,7 +121,7 @@ class References:
         """Forget what another process has been told a change of. Looked at after the rows were read, so that a row
         either is among the children that the change sends again, or meets the new version here.
         """
-        shared = await self._versions()
+        shared = await self.versions()
         if shared is None or shared.rows != self._version:
             for kept in (self._users, self._administrators, self._roles):
                 kept.forget()
@@ -134,7 +130,7 @@ class References:
     async def _load_owners(self, rows: Collection[Row], deadline: float, keep: float) -> None:
         owners = {owner for row in rows if (owner := lookup(row, "_ownerid_value"))}
         users = {id_ for kind, id_ in owners if kind == "systemuser"}
-        if self._config.owner.team == "administrator":
+        if self.config.owner.team == "administrator":
             teams = [id_ for kind, id_ in owners if kind == "team"]
             column = "_administratorid_value"
             due = self._administrators.due(teams, keep)
@@ -146,9 +142,9 @@ class References:
         found = await self._read("systemusers", "systemuserid", due, USER_COLUMNS, deadline)
         # An address that is hidden from our user is null as well: nobody knows such a user.
         nameless = {id_ for id_, row in found.items() if row and is_blank(row.get(MAIL))}
-        unknown = nameless if nameless and MAIL in await self._hidden_columns("systemuser") else set()
+        unknown = nameless if nameless and MAIL in await self.hidden_columns("systemuser") else set()
         if unknown:
-            await self._unseen("systemusers", sorted(unknown))
+            await self.unseen("systemusers", sorted(unknown))
         for id_, row in found.items():
             self._users.put(id_, user_of(row) if row and id_ not in unknown else None)
 
@@ -181,23 +177,23 @@ class References:
         found: dict[str, Row | None] = dict.fromkeys(ids)
         for start in range(0, len(ids), MAX_IDS):
             chunk = ids[start : start + MAX_IDS]
-            found |= await self._dataverse.rows(entity_set, key, chunk, columns, deadline=deadline)
+            found |= await self.dataverse.rows(entity_set, key, chunk, columns, deadline=deadline)
         absent = [id_ for id_, row in found.items() if row is None]
         if absent:
-            await self._unseen(entity_set, absent)
+            await self.unseen(entity_set, absent)
             await self._tell(entity_set, absent)
         return found
 
     async def _tell(self, entity_set: str, hidden: list[str]) -> None:
         """Report rows that cannot be seen, once a minute."""
-        if self._clock() < self._told.get(entity_set, -math.inf) + KEEP_SECONDS:
+        if self.clock() < self._told.get(entity_set, -math.inf) + KEEP_SECONDS:
             return
-        self._told[entity_set] = self._clock()
+        self._told[entity_set] = self.clock()
         log.warning(
             "reference_hidden set=%s rows=%d first=%s: not there, or hidden from the sync user; see msisync doctor",
             entity_set, len(hidden), hidden[0],
         )  # fmt: skip
-        await self._hidden(entity_set, hidden)
+        await self.hidden(entity_set, hidden)
 
 
 def user_of(row: Row) -> User:

@@ -103,14 +103,14 @@ class Place:
 _PLACE = TypeAdapter(Place)
 
 
+@dataclass(slots=True)
 class TurnOfTable:
     """One run's hold of a table's place. Raises StorageUnavailableError when storage does not answer."""
 
-    def __init__(self, state: State, table: str, place: Place, etag: str) -> None:
-        self._state = state
-        self._table = table
-        self._etag = etag
-        self.place = place
+    state: State
+    table: str
+    place: Place
+    etag: str
 
     @classmethod
     async def open(cls, state: State, table: str) -> TurnOfTable:
@@ -120,9 +120,9 @@ class TurnOfTable:
 
     async def store(self, place: Place) -> None:
         """Go on there. Raises NotNowError when another instance has been faster."""
-        self._etag = await self._state.swap(KIND, self._table, self._etag, as_json(place))
-        if not self._etag:
-            raise NotNowError("SearchedElsewhere", f"another instance goes on with {self._table}", after=0)
+        self.etag = await self.state.swap(KIND, self.table, self.etag, as_json(place))
+        if not self.etag:
+            raise NotNowError("SearchedElsewhere", f"another instance goes on with {self.table}", after=0)
         self.place = place
 
     async def off(self) -> None:

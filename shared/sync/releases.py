@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 
 from ..azure.parked_rows import Parked
@@ -30,21 +30,22 @@ class Left:
     any: bool = False
 
 
+@dataclass
 class Releases:
     """Releases of one process."""
 
-    def __init__(self, store: Store, bus: Bus, queues: QueueSettings, *, now: Callable[[], datetime]) -> None:
-        self._store = store
-        self._bus = bus
-        self._queues = queues
-        self._now = now
-        self._slots = asyncio.Semaphore(RELEASES)
+    store: Store
+    bus: Bus
+    queues: QueueSettings
+    _: KW_ONLY
+    now: Callable[[], datetime]
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RELEASES), init=False)
 
     async def of(self, parent: Parent, windows: Windows, leaves: Callable[[Parked], bool] = lambda _: True) -> Left:
         """Send on and remove the children that leave, page by page."""
         left = Left()
         async with self._slots:
-            async for page in self._store.children(parent):
+            async for page in self.store.children(parent):
                 leaving = []
                 for child in page:
                     if leaves(child):
@@ -57,14 +58,14 @@ class Releases:
                 for child in leaving:
                     by_entity.setdefault(child.entity, []).append(self._released(child))
                 await self.send(by_entity, windows, spans.carried(*(child.trace for child in leaving)))
-                await self._store.remove(leaving)
+                await self.store.remove(leaving)
                 left.count += len(leaving)
         return left
 
     def _released(self, child: Parked) -> Record:
         """The record as it goes on: of one that is in Marketo already, that its parent has come is a change of now."""
         if child.linked_later:
-            return replace(child.record, released=True, parked_since=None, first_seen=self._now())
+            return replace(child.record, released=True, parked_since=None, first_seen=self.now())
         return replace(child.record, released=True)
 
     async def send(self, records: dict[str, list[Record]], windows: Windows, context: Properties | None = None) -> None:
@@ -72,10 +73,10 @@ class Releases:
 
         `context`: of the trace that these records go on with; else it is the one of whoever sends them.
         """
-        await self._bus.send(
+        await self.bus.send(
             [
                 Outgoing(
-                    self._queues.of(entity),
+                    self.queues.of(entity),
                     encode(entity, group, windows.burst),
                     session=entity,
                     at=windows.next_turn(entity),

@@ -10,7 +10,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 
 from ..azure.service_bus import Bus, Outgoing, Properties
@@ -45,26 +45,17 @@ NO_PRIVILEGE = "0x80040220"
 _Outcomes = Sequence[tuple[Record, Outcome]]
 
 
+@dataclass
 class Settler:
-    """Makes outcomes durable."""
+    """Makes outcomes durable. `chance`: for jitter, from 0 to 1."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        parking: Parking,
-        queues: QueueSettings,
-        *,
-        now: Callable[[], datetime],
-        max_attempts: int,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        """`chance`: for jitter, from 0 to 1."""
-        self._bus = bus
-        self._parking = parking
-        self._queues = queues
-        self._now = now
-        self._max_attempts = max_attempts
-        self._chance = chance
+    bus: Bus
+    parking: Parking
+    queues: QueueSettings
+    _: KW_ONLY
+    now: Callable[[], datetime]
+    max_attempts: int
+    chance: Callable[[], float] = random.random
 
     async def settle(
         self, entity: Entity, decided: Sequence[tuple[Record, Outcome]], windows: Windows = AT_ONCE
@@ -78,9 +69,9 @@ class Settler:
         for step in (self._park, self._link_later, self._release):
             outcomes = _tried_again(outcomes, await step(entity, outcomes, windows))
         outcomes = await self._without_repeated(entity, outcomes)
-        await self._bus.send([*self._again(entity, outcomes, windows), *self._dead_letters(entity, outcomes)])
+        await self.bus.send([*self._again(entity, outcomes, windows), *self._dead_letters(entity, outcomes)])
         if again := await self._give_up(entity, outcomes, windows):  # after the dead letters, which a note stands for
-            await self._bus.send(self._again(entity, [(record, STORAGE_AWAY) for record in again], windows))
+            await self.bus.send(self._again(entity, [(record, STORAGE_AWAY) for record in again], windows))
             outcomes = _tried_again(outcomes, again)
         counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
         log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
@@ -89,19 +80,19 @@ class Settler:
     async def _park(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
         """Gives, as its neighbours do, the records that must come again because storage did not answer."""
         deferred = [(record, outcome.parents) for record, outcome in outcomes if isinstance(outcome, Deferred)]
-        failed = deferred and await storage_fails(self._parking.park(entity, deferred, windows))
+        failed = deferred and await storage_fails(self.parking.park(entity, deferred, windows))
         return [record for record, _ in deferred] if failed else []
 
     async def _link_later(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
         sent = [(r, outcome.without) for r, outcome in outcomes if isinstance(outcome, Synced) and outcome.without]
-        failed = sent and await storage_fails(self._parking.link_later(entity, sent, windows))
+        failed = sent and await storage_fails(self.parking.link_later(entity, sent, windows))
         return [record for record, _ in sent] if failed else []
 
     async def _release(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
         """Records that others are known to wait for come again; for the rest the timer stands in."""
         synced = [r for r, outcome in outcomes if isinstance(outcome, Synced) or outcome == FILTERED]
         synced = synced if entity.is_parent else []
-        failed = synced and await storage_fails(self._parking.release(entity, synced, windows))
+        failed = synced and await storage_fails(self.parking.release(entity, synced, windows))
         return [record for record in synced if record.requested] if failed else []
 
     async def _without_repeated(self, entity: Entity, outcomes: _Outcomes) -> list[tuple[Record, Outcome]]:
@@ -113,7 +104,7 @@ class Settler:
         noted: dict[Parent, WillNotCome] = {}
 
         async def look() -> None:
-            noted.update(await self._parking.noted(failed))
+            noted.update(await self.parking.noted(failed))
 
         if failed and entity.is_parent and await storage_fails(look()):
             return _tried_again(outcomes, [r for r, outcome in outcomes if r.requested and isinstance(outcome, Failed)])
@@ -124,9 +115,9 @@ class Settler:
 
     async def _give_up(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Record]:
         """Note which parents will not come, so that their children go without them."""
-        causes = [(record, will_not_come(record, outcome, self._now())) for record, outcome in outcomes]
+        causes = [(record, will_not_come(record, outcome, self.now())) for record, outcome in outcomes]
         lost = [(record, cause) for record, cause in causes if cause] if entity.is_parent else []
-        failed = lost and await storage_fails(self._parking.give_up(entity, lost, windows))
+        failed = lost and await storage_fails(self.parking.give_up(entity, lost, windows))
         return [record for record, _ in lost if record.requested] if failed else []
 
     def _again(self, entity: Entity, outcomes: _Outcomes, windows: Windows) -> list[Outgoing]:
@@ -139,18 +130,18 @@ class Settler:
                 groups.setdefault(again, []).append(replace(record, attempt=record.attempt + counted))
         return [
             Outgoing(
-                self._queues.of(entity.name),
+                self.queues.of(entity.name),
                 encode(entity.name, group, windows.burst),
                 session=entity.name,
-                at=again.at(entity.name, windows, self._now(), self._chance),
+                at=again.at(entity.name, windows, self.now(), self.chance),
             )
             for again, records in groups.items()
             for group in chunked(records, MAX_RECORDS)
         ]
 
     def _final(self, record: Record, outcome: Outcome) -> Outcome:
-        if isinstance(outcome, Retry) and outcome.counted and record.attempt + 1 >= self._max_attempts:
-            return Failed(outcome.code, f"{outcome.message} (after {self._max_attempts} tries)", "marketo")
+        if isinstance(outcome, Retry) and outcome.counted and record.attempt + 1 >= self.max_attempts:
+            return Failed(outcome.code, f"{outcome.message} (after {self.max_attempts} tries)", "marketo")
         return outcome
 
     def _dead_letters(self, entity: Entity, outcomes: Sequence[tuple[Record, Outcome]]) -> list[Outgoing]:
@@ -162,13 +153,13 @@ class Settler:
             entity.name, record.table, record.id, failed.code, failed.message, record.correlation_id,
         )  # fmt: skip
         return dead_letter(
-            self._queues,
+            self.queues,
             encode(entity.name, [record]),
             Explanation(
                 failed.code,
                 failed.message,
                 failed.source,
-                self._queues.of(entity.name),
+                self.queues.of(entity.name),
                 record.first_seen,
                 entity.name,
                 record.table,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,14 +93,14 @@ async def keep(state: State, kind: str, found: Mapping[str, Drift], now: datetim
         await state.put(kind, ROW, {**asdict(total), "at": timestamp(now)})
 
 
+@dataclass(frozen=True)
 class DriftCount:
-    """Counts the drift of rows that have been read with their persons."""
+    """Counts the drift of rows that have been read with their persons. `tables`: those that are mapped."""
 
-    def __init__(self, dataverse: DataverseClient, schema: Schema, *, tables: Collection[str]) -> None:
-        """`tables`: those that are mapped."""
-        self._dataverse = dataverse
-        self._schema = schema
-        self._tables = tables
+    dataverse: DataverseClient
+    schema: Schema
+    _: KW_ONLY
+    tables: Collection[str]
 
     async def columns(self, table: str) -> frozenset[str]:
         """The columns to be read of a table beside those of the write-back."""
@@ -114,7 +114,7 @@ class DriftCount:
 
     def forget(self) -> None:
         """One of both systems does not have a field or column any more."""
-        self._schema.forget()
+        self.schema.forget()
 
     async def of(
         self, table: str, rows: Mapping[str, Row], persons: Mapping[str, Mapping[str, Any]], now: datetime
@@ -141,7 +141,7 @@ class DriftCount:
 
     async def _of(self, table: str) -> TableSchema | None:
         try:
-            return await self._schema.of(table)
+            return await self.schema.of(table)
         except MsiSyncError as error:
             log.warning("drift_not_counted table=%s %s", table, error)
             return None
@@ -150,8 +150,8 @@ class DriftCount:
         """Leads that a contact stands for: nothing is created for them."""
         found: set[str] = set()
         try:
-            for part in chunked(absent, MAX_IDS) if table == "lead" and "contact" in self._tables else ():
-                found |= (await contacts_of(self._dataverse, self._schema, dict.fromkeys(part, False))).keys()
+            for part in chunked(absent, MAX_IDS) if table == "lead" and "contact" in self.tables else ():
+                found |= (await contacts_of(self.dataverse, self.schema, dict.fromkeys(part, False))).keys()
         except MsiSyncError as error:
             log.warning("drift_not_counted table=%s %s", table, error)
             return set(absent)
