@@ -7,14 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import sdk
 from .errors import broker_errors
-
-if TYPE_CHECKING:
-    from azure.servicebus import ServiceBusReceivedMessage
-    from azure.servicebus.aio import ServiceBusReceiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class Message:
 class Receiver:
     """Looks into and receives from a queue or its dead-letter sub-queue; close it. Raises BrokerUnavailableError."""
 
-    def __init__(self, receiver: ServiceBusReceiver) -> None:
+    def __init__(self, receiver: sdk.servicebus_aio.ServiceBusReceiver) -> None:
         """`receiver` opens with its first use, or in a with statement."""
         self._receiver = receiver
 
@@ -88,7 +84,7 @@ class Receiver:
         await self.close()
 
 
-def as_message(message: ServiceBusReceivedMessage) -> Message:
+def as_message(message: sdk.servicebus.ServiceBusReceivedMessage) -> Message:
     """A message of the SDK, peeked or received, without the SDK's types."""
     is_data = message.body is None or message.body_type is sdk.amqp.AmqpMessageBodyType.DATA
     due = _utc(message.scheduled_enqueue_time_utc)

@@ -36,17 +36,15 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from ..config.settings import StorageSettings
 from ..model.errors import StorageUnavailableError
 from .table import Table, connect
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 T = TypeVar("T")
 Value = dict[str, Any]

@@ -11,14 +11,11 @@ from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ..config.settings import StorageSettings
 from . import sdk
 from .errors import storage_errors
-
-if TYPE_CHECKING:
-    from azure.data.tables.aio import TableClient
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -36,10 +33,10 @@ CONCURRENCY = 16
 class Table:
     """A table. Raises StorageUnavailableError when storage does not answer, or refuses."""
 
-    def __init__(self, connect: Callable[[], TableClient]) -> None:
+    def __init__(self, connect: Callable[[], sdk.tables.TableClient]) -> None:
         """`connect` makes the SDK's client, when it is first needed."""
         self._connect = connect
-        self._client: TableClient | None = None
+        self._client: sdk.tables.TableClient | None = None
 
     async def get(self, partition: str, key: str, *, answered: Callable[[datetime], None] | None = None) -> Any:
         """A row, None when there is none; its `metadata` has "etag" and "timestamp".
@@ -150,7 +147,7 @@ class Table:
             await self._open().create_table()
         return await write()
 
-    def _open(self) -> TableClient:
+    def _open(self) -> sdk.tables.TableClient:
         self._client = self._client or self._connect()
         return self._client
 
@@ -185,7 +182,7 @@ def connect(
     heard: Callable[[datetime], None] | None = None,
     credential: Callable[[], Any] | None = None,
     **options: Any,
-) -> TableClient:
+) -> sdk.tables.TableClient:
     """The SDK's client of a table, by connection string, with this credential or with the app's identity.
 
     `heard` gets the time of every answer by storage's clock; `options` are the SDK's.

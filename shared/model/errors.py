@@ -6,10 +6,9 @@ of shared/model/codes.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .codes import Kind
+from .codes import Kind
 
 
 class MsiSyncError(Exception):

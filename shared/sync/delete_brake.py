@@ -14,19 +14,14 @@ asked for their number only when the first limit is reached. Where it cannot be 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
+from ..azure.shared_state import State, Value
+from ..model.entities import Entity
 from ..model.errors import MsiSyncError
 from ..model.record import timestamp
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ..azure.shared_state import State, Value
-    from ..model.entities import Entity
 
 log = logging.getLogger(__name__)
 

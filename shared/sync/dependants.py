@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..config.sync_toml import OwnerPolicy, SyncConfig
 from ..dataverse.client import API, MAX_IDS, DataverseClient, Row
@@ -22,10 +22,8 @@ from ..model.record import Record
 from ..model.text import is_blank
 from .links import MAIL, MAX_CONTACT_STEPS, NOBODY, User, effects, lookup
 from .lookups import USER_COLUMNS, nothing_hidden, user_of
+from .reference_state import ReferenceState
 from .routing import chunked
-
-if TYPE_CHECKING:
-    from .reference_state import ReferenceState
 
 log = logging.getLogger(__name__)
 

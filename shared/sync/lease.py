@@ -18,14 +18,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ..azure.errors import storage_within
+from ..azure.shared_state import State
 from ..model.errors import NotNowError, StorageUnavailableError
 from .in_flight import InFlight
-
-if TYPE_CHECKING:
-    from ..azure.shared_state import State
 
 T = TypeVar("T")
 

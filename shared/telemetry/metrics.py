@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from opentelemetry.metrics import CallbackOptions, Observation, get_meter
-
-if TYPE_CHECKING:
-    from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation, get_meter
 
 #: The name under which metrics and spans are reported.
 SCOPE = "msisync"

@@ -10,18 +10,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
+from ..azure.service_bus import Properties
 from ..model.errors import VendorError
 from . import metrics
 from .metrics import CALLS, SCOPE
 from .redaction import without_values
-
-if TYPE_CHECKING:
-    from ..azure.service_bus import Properties
 
 #: The application property of a message that says which span has sent it (W3C); .NET's SDK writes the other one too.
 TRACEPARENT = "traceparent"
