@@ -18,15 +18,14 @@ from rich.markup import escape
 
 from ..azure.parked_rows import Note, NoteState, Parked
 from ..azure.parked_table import FEW, Store
-from ..azure.service_bus import Outgoing
 from ..dataverse.client import MAX_IDS
 from ..marketo.batching import MAX_PER_CALL
 from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, TABLES
 from ..model.errors import ConfigurationError
 from ..model.outcome import Parent
-from ..model.record import MAX_RECORDS, Record, encode
+from ..model.record import Record
 from ..sync.history import What
-from ..sync.routing import chunked
+from ..sync.routing import chunked, messages_of
 from .command import Command, Exit, Result, guid, option, options
 from .context import Context, not_told, renew
 from .entity_words import as_table_or_entity
@@ -215,12 +214,8 @@ async def send_to(context: Context, records: Iterable[tuple[str, Record]]) -> No
     for entity, record in records:
         by_entity.setdefault(entity, []).append(record)
     queues = context.settings.queues
-    messages = [
-        Outgoing(queues.of(name), encode(name, group), session=name)
-        for name, all_of_it in by_entity.items()
-        for group in chunked(all_of_it, MAX_RECORDS)
-    ]
-    await context.outgoing.send(messages)
+    of_each = (messages_of(queues, name, all_of_it) for name, all_of_it in by_entity.items())
+    await context.outgoing.send([message for messages in of_each for message in messages])
     did(context, What.RESYNC, [record.key for all_of_it in by_entity.values() for record in all_of_it])
     await context.history.written()
 

@@ -15,12 +15,12 @@ from ..marketo.client import MarketoClient
 from ..model.entities import Entity
 from ..model.errors import BrokerUnavailableError, MsiSyncError
 from ..model.outcome import Failed, Merged, Outcome, Parent, Removed, Skipped, Synced, of_error
-from ..model.record import Record, coalesce, encode
+from ..model.record import Record, coalesce
 from .dependants import Dependants
 from .parking import Parking
 from .recreated import children_in_marketo
 from .role_requests import Begun, RoleRequests
-from .routing import Routed
+from .routing import Routed, messages_of
 from .scheduling import AT_ONCE, Windows
 from .settlement import storage_fails
 
@@ -42,13 +42,11 @@ class FollowUps:
     def work(self, routed: Routed, windows: Windows, *, at: datetime | None = None) -> list[Outgoing]:
         """The messages of this work. `at`: not in the windows of changes, but then."""
         return [
-            Outgoing(
-                self.queues.of(entity),
-                encode(entity, group, windows.burst),
-                session=entity,
-                at=at or windows.next_cycle(entity),
-            )
+            message
             for entity, group in routed.groups()
+            for message in messages_of(
+                self.queues, entity, group, burst=windows.burst, at=at or windows.next_cycle(entity)
+            )
         ]
 
     async def send_on(self, records: Sequence[Record], windows: Windows = AT_ONCE) -> None:

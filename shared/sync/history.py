@@ -19,67 +19,46 @@ from ..model.record import timestamp
 
 
 class What(StrEnum):
-    """Everything that can happen to a record."""
+    """Everything that can happen to a record, and what people read of it."""
 
-    RECEIVED = "received"
-    RELEASED = "released"
-    PARKED = "parked"
-    CREATED = "created"
-    UPDATED = "updated"
-    ADOPTED = "adopted"
-    CONTINUED = "continued"
-    UNCHANGED = "unchanged"
-    COVERED = "covered"
-    SKIPPED = "skipped"
-    RETRIED = "retried"
-    DEAD_LETTERED = "dead_lettered"
-    DELETED = "deleted"
-    FLAGGED = "flagged"
-    UNLINKED = "unlinked"
-    MERGED = "merged"
-    TOOK_OVER = "took_over"
-    LEFT_BEHIND = "left_behind"
-    ROLE_DELETED = "role_deleted"
-    MERGED_IN_MARKETO = "merged_in_marketo"
-    WRITTEN_BACK = "written_back"
-    NOT_WRITTEN_BACK = "not_written_back"
-    RESYNC = "resync"
-    REPLAY = "replay"
-    DISCARD = "discard"
-    LINK = "link"
-    LET_GO = "let_go"
+    text: str
+
+    def __new__(cls, name: str, text: str) -> What:
+        """As it is stored, with its text."""
+        member = str.__new__(cls, name)
+        member._value_, member.text = name, text
+        return member
+
+    RECEIVED = "received", "received"
+    RELEASED = "released", "released: what it waited for is there, or will not come"
+    PARKED = "parked", "parked"
+    CREATED = "created", "created in Marketo"
+    UPDATED = "updated", "updated in Marketo"
+    ADOPTED = "adopted", "went on as a person that Marketo had"
+    CONTINUED = "continued", "its contact went on as its person in Marketo"
+    UNCHANGED = "unchanged", "Marketo had it already"
+    COVERED = "covered", "covered: a later read of its row was sent a moment before"
+    SKIPPED = "skipped", "not sent"
+    RETRIED = "retried", "to be tried again"
+    DEAD_LETTERED = "dead_lettered", "became a dead letter"
+    DELETED = "deleted", "deleted in Marketo"
+    FLAGGED = "flagged", "flagged as deleted in Marketo"
+    UNLINKED = "unlinked", "unlinked in Marketo"
+    MERGED = "merged", "its row was merged into another one"
+    TOOK_OVER = "took_over", "another row was merged into it"
+    LEFT_BEHIND = "left_behind", "its person in Marketo went to another row, for this one was deleted"
+    ROLE_DELETED = "role_deleted", "a role of it was deleted in Marketo"
+    MERGED_IN_MARKETO = "merged_in_marketo", "another person was merged into its person, by hand in Marketo"
+    WRITTEN_BACK = "written_back", "Sales Insight's fields were written back to Dynamics"
+    NOT_WRITTEN_BACK = "not_written_back", "Dynamics refused Sales Insight's fields"
+    RESYNC = "resync", "sent to be synced again"
+    REPLAY = "replay", "its dead letter was replayed"
+    DISCARD = "discard", "its dead letter was discarded"
+    LINK = "link", "linked to a person of Marketo"
+    LET_GO = "let_go", "its deletion was released from the brake"
 
 
-#: What people read, and after it what is known of it: a phrase for each of its facts.
-TEXTS: dict[What, str] = {
-    What.RECEIVED: "received",
-    What.RELEASED: "released: what it waited for is there, or will not come",
-    What.PARKED: "parked",
-    What.CREATED: "created in Marketo",
-    What.UPDATED: "updated in Marketo",
-    What.ADOPTED: "went on as a person that Marketo had",
-    What.CONTINUED: "its contact went on as its person in Marketo",
-    What.UNCHANGED: "Marketo had it already",
-    What.COVERED: "covered: a later read of its row was sent a moment before",
-    What.SKIPPED: "not sent",
-    What.RETRIED: "to be tried again",
-    What.DEAD_LETTERED: "became a dead letter",
-    What.DELETED: "deleted in Marketo",
-    What.FLAGGED: "flagged as deleted in Marketo",
-    What.UNLINKED: "unlinked in Marketo",
-    What.MERGED: "its row was merged into another one",
-    What.TOOK_OVER: "another row was merged into it",
-    What.LEFT_BEHIND: "its person in Marketo went to another row, for this one was deleted",
-    What.ROLE_DELETED: "a role of it was deleted in Marketo",
-    What.MERGED_IN_MARKETO: "another person was merged into its person, by hand in Marketo",
-    What.WRITTEN_BACK: "Sales Insight's fields were written back to Dynamics",
-    What.NOT_WRITTEN_BACK: "Dynamics refused Sales Insight's fields",
-    What.RESYNC: "sent to be synced again",
-    What.REPLAY: "its dead letter was replayed",
-    What.DISCARD: "its dead letter was discarded",
-    What.LINK: "linked to a person of Marketo",
-    What.LET_GO: "its deletion was released from the brake",
-}
+#: What is known of it: a phrase for each of its facts.
 PHRASES: dict[str, str] = {
     "via": "by {}",
     "operation": "{}",
@@ -164,7 +143,7 @@ class Event:
     def text(self) -> str:
         """A sentence for people, without the time."""
         known = self.what in What.__members__.values()
-        head = TEXTS[What(self.what)] if known else self.what
+        head = What(self.what).text if known else self.what
         told = [PHRASES[name].format(_words(value)) for name, value in self.facts.items() if name in PHRASES]
         roles = "roles: " if self.entity and self.entity != self.table else ""
         return f"{roles}{head}{'; ' if ': ' in head else ': '}{'; '.join(told)}" if told else f"{roles}{head}"

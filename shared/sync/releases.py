@@ -12,9 +12,9 @@ from ..azure.parked_table import Store
 from ..azure.service_bus import Bus, Outgoing, Properties
 from ..config.settings import QueueSettings
 from ..model.outcome import Parent
-from ..model.record import MAX_RECORDS, Record, encode
+from ..model.record import Record
 from ..telemetry import spans
-from .routing import chunked
+from .routing import messages_of
 from .scheduling import Windows
 
 #: Parents whose children are sent on at a time.
@@ -73,19 +73,11 @@ class Releases:
 
         `context`: of the trace that these records go on with; else it is the one of whoever sends them.
         """
-        await self.bus.send(
-            [
-                Outgoing(
-                    self.queues.of(entity),
-                    encode(entity, group, windows.burst),
-                    session=entity,
-                    at=windows.next_turn(entity),
-                    properties=context or {},
-                )
-                for entity, all_of_it in records.items()
-                for group in chunked(all_of_it, MAX_RECORDS)
-            ]
-        )
+        messages: list[Outgoing] = []
+        for entity, all_of_it in records.items():
+            at = windows.next_turn(entity)
+            messages += messages_of(self.queues, entity, all_of_it, burst=windows.burst, at=at, properties=context)
+        await self.bus.send(messages)
 
 
 def waits_since(child: Parked) -> datetime | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from ..azure.service_bus import Outgoing, Properties
+from ..config.settings import QueueSettings
 from ..dataverse.notifications import Notification
 from ..model.entities import (
     DECIDING_COLUMNS,
@@ -18,7 +20,7 @@ from ..model.entities import (
     ROLE_KEY_COLUMNS,
     TABLES,
 )
-from ..model.record import MAX_RECORDS, Record, coalesce
+from ..model.record import MAX_RECORDS, Record, coalesce, encode
 
 T = TypeVar("T")
 
@@ -175,6 +177,22 @@ def worth_packing(records: Sequence[Record], messages: int) -> list[Record]:
     """
     unique = coalesce(records)
     return unique if 2 * math.ceil(len(unique) / MAX_RECORDS) <= messages else []
+
+
+def messages_of(
+    queues: QueueSettings,
+    entity: str,
+    records: Sequence[Record],
+    *,
+    burst: datetime | None = None,
+    at: datetime | None = None,
+    properties: Properties | None = None,
+) -> list[Outgoing]:
+    """The messages that bring these records to the queue of their entity, `at` that moment; `burst` as in Work."""
+    return [
+        Outgoing(queues.of(entity), encode(entity, group, burst), session=entity, at=at, properties=properties or {})
+        for group in chunked(records, MAX_RECORDS)
+    ]
 
 
 def chunked(items: Sequence[T], size: int) -> list[list[T]]:

@@ -18,11 +18,11 @@ from typing import Any
 from ..azure.service_bus import Outgoing
 from ..azure.shared_state import State
 from ..config.settings import QueueSettings
-from ..model.record import MAX_RECORDS, Record, encode
+from ..model.record import Record
 from ..sync import gone_persons
 from ..sync.history import What
 from ..sync.history_log import History, nothing_kept
-from ..sync.routing import chunked
+from ..sync.routing import messages_of
 from .plan import PERSON
 from .rows import Rows
 
@@ -75,9 +75,4 @@ class ByHand:
         await self._sync(Record(table, id_, self.now()) for id_ in ids)
 
     async def _sync(self, records: Iterable[Record]) -> None:
-        await self.send(
-            [
-                Outgoing(self.queues.of(PERSON.name), encode(PERSON.name, group), session=PERSON.name)
-                for group in chunked(list(records), MAX_RECORDS)
-            ]
-        )
+        await self.send(messages_of(self.queues, PERSON.name, list(records)))
