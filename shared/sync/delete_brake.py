@@ -14,16 +14,20 @@ asked for their number only when the first limit is reached. Where it cannot be 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from ..azure.shared_state import State, Value
 from ..model.entities import Entity
-from ..model.errors import MsiSyncError
+from ..model.errors import MsiSyncError, StorageUnavailableError
+from ..model.outcome import Failed, Outcome, Retry
 from ..model.record import timestamp
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 KIND = "delete_brake"
 #: The code of a dead letter that the brake has stopped.
@@ -34,11 +38,12 @@ WINDOW, SLOT = timedelta(hours=1), timedelta(minutes=5)
 SHARE = 0.05
 #: How long the number of rows counts: Dynamics' own is up to a day old.
 KEEP = timedelta(hours=1)
+STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer, so deletions cannot be counted")
 
 
 @dataclass
 class DeleteBrake:
-    """The brake as one process sees it. Raises StorageUnavailableError: what cannot be counted is not carried out.
+    """The brake as one process sees it: what cannot be counted is not carried out.
 
     `count_rows`: how many rows Dynamics has that feed an entity; raises as DataverseClient does.
     """
@@ -61,6 +66,20 @@ class DeleteBrake:
         more, limit, _ = await self._take(entity, wanted - granted, await self._learn_limit(entity), final=True)
         return granted + more, limit
 
+    async def let_go(
+        self, entity: Entity, wanted: Sequence[T], text: Callable[[int], str]
+    ) -> tuple[Sequence[T], Outcome | None]:
+        """The first of these, as many as may be dealt with now, and what becomes of the others: they stop, or wait.
+
+        `text`: what an operator reads of those that stop, by the limit.
+        """
+        try:
+            granted, limit = await self.admit(entity, len(wanted)) if wanted else (0, 0)
+        except StorageUnavailableError as error:
+            log.warning("deletions_wait error=%s", error.cause)
+            return (), STORAGE_AWAY
+        return wanted[:granted], None if granted == len(wanted) else Failed(CODE, text(limit))
+
     async def give_back(self, entity: Entity, count: int) -> None:
         """So many of those that were admitted were not dealt with: they come again, and are counted then."""
 
@@ -71,8 +90,11 @@ class DeleteBrake:
                 slots[slot], left = slots[slot] - taken, left - taken
             return {**value, "slots": {slot: number for slot, number in slots.items() if number}}
 
-        if count:
-            await self.state.change(KIND, entity.name, change)
+        try:
+            if count:
+                await self.state.change(KIND, entity.name, change)
+        except StorageUnavailableError as error:  # then the brake is a little stricter
+            log.warning("deletions_not_uncounted error=%s", error.cause)
 
     async def _take(self, entity: Entity, wanted: int, limit: int, *, final: bool) -> tuple[int, int, bool]:
         """How many are granted by which limit, and whether the brake was on already. `final`: the others stop."""

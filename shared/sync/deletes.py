@@ -18,40 +18,36 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ..config.sync_toml import LifecyclePolicy
 from ..marketo.answers import Result
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient, Write
 from ..model.codes import Kind
-from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, Entity
-from ..model.errors import MarketoError, MsiSyncError, StorageUnavailableError
+from ..model.entities import ENTITIES, OPPORTUNITY, Entity
+from ..model.errors import MarketoError, MsiSyncError
 from ..model.outcome import Failed, Outcome, Removed, Retry, Skipped, of_skip
 from ..model.record import Record, timestamp
 from ..telemetry import metrics
-from ..transport.client import Begin
 from .batch import Batch, Candidate
 from .circuit_breaker import Circuits
-from .delete_brake import CODE as BRAKE
 from .delete_brake import DeleteBrake
-from .history import What
 from .history_log import History, nothing_kept
 from .marketo_cache import Known
+from .old_roles import RoleRemovals
 from .routing import chunked
 from .schema import Schema
-from .upserts import Upserts
+from .upserts import NOT_THERE, Upserts
 
 log = logging.getLogger(__name__)
 
-#: Marketo's codes for what it does not have: it is gone already (marketo.md 3.3).
-GONE = frozenset({"1004", "1013"})
 #: Marketo's code for a record that others refer to.
 IN_USE = "1022"
 #: Seconds until a record that is in use is tried again: a quarter of the time for which it has waited, within these.
 SOONEST, LATEST = 60.0, 3600.0
 #: Records that refer to one are named up to so many.
 NAMED = 3
-STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer, so deletions cannot be counted")
 NO_FLAG = Retry(
     300,
     "DeletedFlagMissing",
@@ -135,9 +131,9 @@ class Deletes:
         counted = [each for each in wanted if not each.record.confirmed]
         going = await self._admitted(batch, counted)
         try:
-            await self._remove(batch, [each for each in wanted if each.record.confirmed] + going, action, flag)
+            await self._remove(batch, [*(each for each in wanted if each.record.confirmed), *going], action, flag)
         finally:
-            await self._give_back(batch, [each.record for each in going])
+            await self._give_back(batch, going)
 
     async def _find(self, entity: Entity, gone: Sequence[Record], flag: str) -> dict[str, InMarketo]:
         """What Marketo has of these records, by key. Raises MarketoError."""
@@ -158,28 +154,20 @@ class Deletes:
             if record.id in found
         }
 
-    async def _admitted(self, batch: Batch, wanted: list[InMarketo]) -> list[InMarketo]:
+    async def _admitted(self, batch: Batch, wanted: list[InMarketo]) -> Sequence[InMarketo]:
         """Those that the brake lets go; the others are decided."""
-        if not wanted or self.brake is None:
-            return wanted
-        try:
-            granted, limit = await self.brake.admit(batch.entity, len(wanted))
-        except StorageUnavailableError as error:
-            log.warning("deletions_wait error=%s", error.cause)
-            batch.decide((each.record for each in wanted), STORAGE_AWAY)
-            return []
-        batch.decide((each.record for each in wanted[granted:]), Failed(BRAKE, brake_text(batch.entity, limit)))
-        return wanted[:granted]
-
-    async def _give_back(self, batch: Batch, going: list[Record]) -> None:
-        """What was counted and comes again is counted then."""
         if self.brake is None:
-            return
-        done = {record.key for record, outcome in batch.outcomes if isinstance(outcome, Removed | Failed)}
-        try:
-            await self.brake.give_back(batch.entity, sum(record.key not in done for record in going))
-        except StorageUnavailableError as error:  # then the brake is a little stricter
-            log.warning("deletions_not_uncounted error=%s", error.cause)
+            return wanted
+        granted, stopped = await self.brake.let_go(batch.entity, wanted, partial(brake_text, batch.entity))
+        if stopped:
+            batch.decide((each.record for each in wanted[len(granted) :]), stopped)
+        return granted
+
+    async def _give_back(self, batch: Batch, going: Sequence[InMarketo]) -> None:
+        """What was counted and comes again is counted then."""
+        if self.brake:
+            done = {record.key for record, outcome in batch.outcomes if isinstance(outcome, Removed | Failed)}
+            await self.brake.give_back(batch.entity, sum(each.record.key not in done for each in going))
 
     async def _remove(self, batch: Batch, going: list[InMarketo], action: str, flag: str) -> None:
         if batch.entity is OPPORTUNITY and going:
@@ -242,7 +230,7 @@ class Removals(Upserts):
         self.known.forget(entity.name, gone.id)
         if result.code == IN_USE:
             return self._in_use(entity, candidate, result)
-        if result.code and result.code not in GONE:
+        if result.code and result.code not in NOT_THERE:
             return of_skip(result.code, result.message, result.request_id)
         if not result.code:
             log.info(
@@ -266,47 +254,6 @@ class Removals(Upserts):
         after = min(max((self.now() - since).total_seconds() / 4, SOONEST), LATEST)
         text = f"{result.message}; it is deleted as soon as nothing refers to it"
         return Retry(after, result.code, text, request_id=result.request_id)
-
-
-@dataclass(slots=True)
-class RoleRemovals(Upserts):
-    """Deletes the roles of opportunities. What fails shows when the opportunity itself is refused: it is in use."""
-
-    history: History = field(default_factory=nothing_kept, kw_only=True)
-
-    async def go_before(self, batch: Batch, opportunities: Sequence[str]) -> None:
-        """Delete all roles of these opportunities. Raises MsiSyncError when Marketo cannot be asked for them."""
-        names = OPPORTUNITY_ROLE.dedupe_fields
-        rows = await self.marketo.read(OPPORTUNITY_ROLE, names[0], opportunities, names, deadline=batch.deadline)
-        roles = [
-            Candidate([], {}, {}, names, key=str(row[names[0]]).lower(), body=_as_body(row, names))
-            for row in rows
-            if all(row.get(name) is not None for name in names)
-        ]
-        for part in chunked(roles, MAX_FILTER_VALUES):
-            await self._send_chunk(batch, part)
-
-    async def _write(
-        self, _: Entity, bodies: Sequence[bytes], __: Write, *, deadline: float, tries: int, begin: Begin
-    ) -> list[Result]:
-        return await self.marketo.delete(OPPORTUNITY_ROLE, bodies, deadline=deadline, tries=tries, begin=begin)
-
-    def _outcome(self, _: Entity, candidate: Candidate, result: Result) -> Outcome:
-        if result.code and result.code not in GONE:
-            log.warning("role_not_deleted opportunity=%s code=%s", candidate.key, result.code)
-        elif not result.code:
-            log.info("removed entity=%s action=deleted opportunity=%s", OPPORTUNITY_ROLE.name, candidate.key)
-            self.note(candidate, result)
-        return Removed("deleted", "RowGone")
-
-    def note(self, candidate: Candidate, result: Result) -> None:
-        """Count a role that was deleted, and keep it in the history of its opportunity."""
-        metrics.record(metrics.REMOVED, 1, OPPORTUNITY_ROLE.name, "deleted")
-        opportunity = candidate.key.partition("|")[0]
-        self.history.happened(
-            What.ROLE_DELETED, [(OPPORTUNITY.name, opportunity)], request_id=result.request_id,
-            marketo_id=json.loads(candidate.body)["leadId"],
-        )  # fmt: skip
 
 
 def action_of(policy: LifecyclePolicy, entity: Entity) -> str:
@@ -361,7 +308,3 @@ def _id_field(entity: Entity) -> str:
 def _named(child: Entity, keys: list[str]) -> str:
     more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
     return f"{child.path} {', '.join(keys[:NAMED])}{more}"
-
-
-def _as_body(row: dict[str, Any], names: Sequence[str]) -> bytes:
-    return json.dumps({name: row[name] for name in names}, ensure_ascii=False).encode(errors="replace")

@@ -1,7 +1,8 @@
-"""Deletes opportunity roles that are no more: in calls of 300, counted by the brake, under the lease of the batch.
+"""Deletes opportunity roles: those of an opportunity that is deleted, and those that are no more.
 
-The calls are those of other deletions (shared/sync/deletes.py): an answer that did not come says nothing, and a role
-that spoils a call does not keep the others. What is gone already is done, so everything may be done twice.
+In calls of 300, under the lease of the batch. The calls are those of upserts (shared/sync/upserts.py): an answer that
+did not come says nothing, and a role that spoils a call does not keep the others. What is gone already is done, so
+everything may be done twice.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from ..marketo.answers import Result
+from ..marketo.client import MAX_FILTER_VALUES, Write
 from ..model.entities import OPPORTUNITY, OPPORTUNITY_ROLE, Entity
-from ..model.errors import StorageUnavailableError
-from ..model.outcome import Failed, Outcome, Removed, Retry, of_skip
+from ..model.outcome import Outcome, Removed, Retry, of_skip
 from ..model.record import Record
+from ..telemetry import metrics
+from ..transport.client import Begin
 from .batch import Batch, Candidate
-from .delete_brake import CODE as BRAKE
 from .delete_brake import DeleteBrake
-from .deletes import GONE, STORAGE_AWAY, RoleRemovals
+from .history import What
+from .history_log import History, nothing_kept
+from .routing import chunked
+from .upserts import NOT_THERE, Upserts
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +60,49 @@ class Triple:
 
 
 @dataclass(slots=True)
+class RoleRemovals(Upserts):
+    """Deletes the roles of opportunities. What fails shows when the opportunity itself is refused: it is in use."""
+
+    history: History = field(default_factory=nothing_kept, kw_only=True)
+
+    async def go_before(self, batch: Batch, opportunities: Sequence[str]) -> None:
+        """Delete all roles of these opportunities. Raises MsiSyncError when Marketo cannot be asked for them."""
+        names = OPPORTUNITY_ROLE.dedupe_fields
+        rows = await self.marketo.read(OPPORTUNITY_ROLE, names[0], opportunities, names, deadline=batch.deadline)
+        roles = [
+            Candidate([], {}, {}, names, key=str(row[names[0]]).lower(), body=_as_body(row, names))
+            for row in rows
+            if all(row.get(name) is not None for name in names)
+        ]
+        for part in chunked(roles, MAX_FILTER_VALUES):
+            await self._send_chunk(batch, part)
+
+    async def _write(
+        self, _: Entity, bodies: Sequence[bytes], __: Write, *, deadline: float, tries: int, begin: Begin
+    ) -> list[Result]:
+        return await self.marketo.delete(OPPORTUNITY_ROLE, bodies, deadline=deadline, tries=tries, begin=begin)
+
+    def _outcome(self, _: Entity, candidate: Candidate, result: Result) -> Outcome:
+        if result.code and result.code not in NOT_THERE:
+            log.warning("role_not_deleted opportunity=%s code=%s", candidate.key, result.code)
+        elif not result.code:
+            log.info("removed entity=%s action=deleted opportunity=%s", OPPORTUNITY_ROLE.name, candidate.key)
+            self.note(candidate, result)
+        return Removed("deleted", "RowGone")
+
+    def note(self, candidate: Candidate, result: Result) -> None:
+        """Count a role that was deleted, and keep it in the history of its opportunity."""
+        metrics.record(metrics.REMOVED, 1, OPPORTUNITY_ROLE.name, "deleted")
+        opportunity = candidate.key.partition("|")[0]
+        self.history.happened(
+            What.ROLE_DELETED, [(OPPORTUNITY.name, opportunity)], request_id=result.request_id,
+            marketo_id=json.loads(candidate.body)["leadId"],
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
 class OldRoles(RoleRemovals):
-    """Deletes roles one by one. `brake`: None never stops."""
+    """Deletes roles that are no more, counted by the brake. `brake`: None never stops."""
 
     brake: DeleteBrake | None = field(default=None, kw_only=True)
 
@@ -68,38 +115,23 @@ class OldRoles(RoleRemovals):
             if seconds := batch.sending.in_flight(triple.key):
                 failed[triple] = Retry(seconds, "InFlight", "Marketo may still be at work on this role")
         counting = [triple for triple in sorted(counted) if triple not in failed]
-        granted, stopped = await self._admitted(counting)
-        failed |= stopped
+        granted, stopped = counting, None
+        if self.brake:
+            granted, stopped = await self.brake.let_go(OPPORTUNITY_ROLE, counting, brake_text)
+        if stopped:
+            failed |= dict.fromkeys(counting[len(granted) :], stopped)
         going = {triple.key: triple for triple in triples if triple not in failed}
         records = [triple.record() for triple in going.values()]
         own = Batch(batch.entity, deadline, {record.key: record for record in records}, batch.sending)
         await self.send(own, {key: triple.candidate() for key, triple in going.items()}, 1)
         own.decide(list(own.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
         failed |= {going[r.id]: outcome for r, outcome in own.outcomes if not isinstance(outcome, Removed)}
-        await self._give_back(sum(triple in failed for triple in granted))
+        if self.brake:
+            await self.brake.give_back(OPPORTUNITY_ROLE, sum(triple in failed for triple in granted))
         return failed
 
-    async def _admitted(self, counted: Sequence[Triple]) -> tuple[Sequence[Triple], dict[Triple, Outcome]]:
-        """Those that the brake lets go, and what becomes of the others."""
-        if self.brake is None or not counted:
-            return [], {}
-        try:
-            granted, limit = await self.brake.admit(OPPORTUNITY_ROLE, len(counted))
-        except StorageUnavailableError as error:
-            log.warning("deletions_wait error=%s", error.cause)
-            return [], dict.fromkeys(counted, STORAGE_AWAY)
-        return counted[:granted], dict.fromkeys(counted[granted:], Failed(BRAKE, brake_text(limit)))
-
-    async def _give_back(self, count: int) -> None:
-        """What was counted and comes again is counted then."""
-        try:
-            if self.brake and count:
-                await self.brake.give_back(OPPORTUNITY_ROLE, count)
-        except StorageUnavailableError as error:  # then the brake is a little stricter
-            log.warning("deletions_not_uncounted error=%s", error.cause)
-
     def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
-        if result.code and result.code not in GONE:
+        if result.code and result.code not in NOT_THERE:
             return of_skip(result.code, f"an old role was not deleted: {result.message}")
         self.known.forget(entity.name, candidate.key)
         if not result.code:
@@ -116,3 +148,7 @@ def brake_text(limit: int) -> str:
         f"within an hour. If that is right: msisync lifecycle release {OPPORTUNITY_ROLE.name} --apply. If not: restore "
         "the connections in Dynamics, or discard these dead letters, and then release"
     )
+
+
+def _as_body(row: dict[str, Any], names: Sequence[str]) -> bytes:
+    return json.dumps({name: row[name] for name in names}, ensure_ascii=False).encode(errors="replace")
