@@ -14,15 +14,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from ..azure.errors import best_effort, storage_within
-from ..azure.history_tables import Row
+from ..azure.history_tables import HistoryTables, Row
 from ..model.errors import StorageUnavailableError
 from ..telemetry import metrics
 from ..telemetry.redaction import described
@@ -52,30 +52,11 @@ _NEVER = frozenset({400, 413})
 Key = tuple[str, str]
 
 
-class Tables(Protocol):
-    """What HistoryTables of shared/azure/history_tables.py does."""
-
-    def write(self, rows: Sequence[Row]) -> Awaitable[None]:
-        """Keep these rows."""
-
-    def read(self, id_: str, days: Collection[date]) -> Awaitable[list[Row]]:
-        """The rows of a record."""
-
-    def days(self) -> Awaitable[list[date]]:
-        """The days of which there is a table."""
-
-    def drop(self, days: Collection[date]) -> Awaitable[None]:
-        """Take these days away."""
-
-    def close(self) -> Awaitable[None]:
-        """Close the connection."""
-
-
 class History:
     """What one process writes. Nothing here raises, or waits for storage but for `drop_old` and `close`."""
 
     def __init__(
-        self, tables: Tables | None, *, days: int, now: Callable[[], datetime], clock: Callable[[], float]
+        self, tables: HistoryTables | None, *, days: int, now: Callable[[], datetime], clock: Callable[[], float]
     ) -> None:
         """`days`: how many are kept; 0, or no tables: nothing is."""
         self._tables = tables
@@ -209,7 +190,7 @@ class Past:
         )
 
 
-async def read(tables: Tables, ids: Collection[str], *, days: int, now: datetime) -> Past:
+async def read(tables: HistoryTables, ids: Collection[str], *, days: int, now: datetime) -> Past:
     """What happened to these records. Raises StorageUnavailableError. Costs a request, and one per record and day."""
     if not days:
         return Past()

@@ -21,17 +21,6 @@ from ..model.text import clean, is_blank
 from .conversions import Source, convert, source_of, target_of
 from .converters import Policy, Target, UnfitError
 
-__all__ = (
-    "FieldMap",
-    "Labels",
-    "Mapped",
-    "MarketoField",
-    "compile_table",
-    "has_unknown_choice",
-    "label_columns",
-    "source_for",
-)
-
 Labels = Mapping[str, Mapping[int, str]]
 
 _CHOICE = re.compile(r"\s*(-?\d+)\s*", re.ASCII)

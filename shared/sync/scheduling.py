@@ -18,8 +18,8 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
+from ..marketo.usage import Usage
 from ..model.entities import ENTITIES
 from ..model.outcome import Later, Outcome, Retry
 from ..model.record import Record
@@ -45,22 +45,6 @@ WIDER = {"opportunity_role": 2.0}
 UNHURRIED_SECONDS = 600.0
 #: Windows end at multiples of this, or of their own width where that is less.
 GRID_SECONDS = 2.0
-
-
-class Usage(Protocol):
-    """What the budget tells: this app's calls of the day, and the fraction of Marketo's day that is over."""
-
-    @property
-    def used_today(self) -> int:
-        """Calls of all instances since midnight US Central."""
-
-    @property
-    def used_by_runs(self) -> float:
-        """How many of them were for records of runs, which have a share of their own."""
-
-    @property
-    def elapsed(self) -> float:
-        """0 to 1."""
 
 
 @dataclass

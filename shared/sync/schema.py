@@ -16,12 +16,13 @@ from typing import Any, Protocol
 from ..config.conditions import Row, SyncFilter
 from ..config.sync_toml import SyncConfig
 from ..dataverse.metadata import Column, Metadata, hidden_in
+from ..marketo.fields import MarketoField
 from ..model.entities import COMPANY, CREATED_ON, MODIFIED_ON, TABLES, Entity
 from ..model.errors import ConfigurationError, MsiSyncError
 from ..model.outcome import NO_VALUE
 from .company_fields import fields_of_company
 from .converters import Policy
-from .mapping import FieldMap, Labels, Mapped, MarketoField, compile_table, has_unknown_choice, label_columns
+from .mapping import FieldMap, Labels, Mapped, compile_table, has_unknown_choice, label_columns
 from .reference_state import Versions, always_the_same
 
 log = logging.getLogger(__name__)

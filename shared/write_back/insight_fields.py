@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from ..config.sync_toml import INSIGHT_PAIRS
 from ..dataverse.metadata import TEXT_KINDS, Column
-from ..sync.mapping import MarketoField
+from ..marketo.fields import MarketoField
 
 #: What a field of the guide is called by instances that know it under another name (marketo.md 7).
 ALIASES: Mapping[str, tuple[str, ...]] = {"relativescoring": ("relativeScore",), "relativescore": ("relativeScoring",)}

@@ -20,9 +20,9 @@ from ..config.conditions import SyncFilter
 from ..config.sync_toml import SyncConfig
 from ..dataverse.metadata import LOOKUP_KINDS, Column, Metadata
 from ..marketo.client import MarketoClient
+from ..marketo.fields import MarketoField
 from ..model.entities import ENTITIES, PERSON_TABLES, Entity
 from ..model.errors import MarketoError
-from ..sync.mapping import MarketoField
 from ..sync.schema import filter_for
 from .insight_fields import resolve
 from .values import CHOICE, MOMENT, Target

@@ -9,6 +9,7 @@ from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.marketo.client import Write
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
 from shared.model.entities import ENTITIES, TABLES, Entity
 from shared.model.errors import DataverseError, MarketoError
@@ -16,7 +17,6 @@ from shared.model.outcome import Outcome
 from shared.model.record import Record
 from shared.sync.delete_brake import DeleteBrake
 from shared.sync.engine import Engine
-from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
 from tests.support.state import SharedState
 from tests.support.values import NOON, guid

@@ -1,10 +1,10 @@
 """The tables of the history in memory, and a history that writes to them."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 
-from shared.azure.history_tables import Row
+from shared.azure.history_tables import HistoryTables, Row
 from shared.model.errors import StorageUnavailableError
 from shared.sync.history import Event, events_of
 from shared.sync.history_log import History
@@ -12,7 +12,7 @@ from shared.sync.history_log import History
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
-class MemoryTables:
+class MemoryTables(HistoryTables):
     """`away`: what each write meets, None: nothing. `gate`: writes wait until it is set."""
 
     def __init__(self) -> None:
@@ -27,13 +27,14 @@ class MemoryTables:
         self.begun = asyncio.Event()
         self.is_closed = False
 
-    async def write(self, rows: Sequence[Row]) -> None:
+    async def write(self, rows: Iterable[Row]) -> None:
+        given = list(rows)
         self.begun.set()
         await self.gate.wait()
-        self.writes.append(len(rows))
+        self.writes.append(len(given))
         if self.away:
             raise self.away
-        self.rows += rows
+        self.rows += given
 
     async def read(self, id_: str, days: Collection[date]) -> list[Row]:
         return [row for row in reversed(self.rows) if row.id == id_ and row.at.date() in days]

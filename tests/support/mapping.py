@@ -4,7 +4,8 @@ from typing import Any
 
 from shared.config import sync_toml
 from shared.config.sync_toml import FieldRule, TableConfig
-from shared.sync.mapping import Labels, MarketoField, compile_table
+from shared.marketo.fields import MarketoField
+from shared.sync.mapping import Labels, compile_table
 from tests.support.values import ROOT
 
 CONFIG = sync_toml.load(ROOT / "sync.toml")

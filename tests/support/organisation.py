@@ -8,12 +8,12 @@ from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.marketo.answers import Result
+from shared.marketo.fields import MarketoField
 from shared.model.entities import ENTITIES, TABLES, Entity
 from shared.model.outcome import Outcome, Parent, WillNotCome
 from shared.model.record import Record
 from shared.sync.engine import Engine
 from shared.sync.links import LOOKUP_TABLE
-from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
 from tests.support.values import NOON, guid
 from tests.support.vendors import Vendors

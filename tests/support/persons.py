@@ -11,12 +11,12 @@ from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.marketo.answers import Result
 from shared.marketo.client import Write
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
 from shared.model.entities import PERSON, TABLES, Entity
 from shared.model.errors import MarketoError
 from shared.model.outcome import Later, Outcome, Skipped, Synced
 from shared.model.record import Record
-from shared.sync.mapping import MarketoField
 from shared.sync.scheduling import Windows
 from tests.support.clocks import Clock
 from tests.support.values import NOON, guid, to

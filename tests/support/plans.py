@@ -6,9 +6,9 @@ from typing import Any
 from local.virtual import MemoryState, MemoryTable
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
 from shared.model.errors import MarketoError
-from shared.sync.mapping import MarketoField
 from shared.write_back.plan import Plans
 
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)

@@ -8,13 +8,13 @@ from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.marketo.client import NOBODY
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind, marketo_record
 from shared.model.entities import ENTITIES, Entity
 from shared.model.errors import MarketoError, MsiSyncError, SignInError
 from shared.model.outcome import Outcome
 from shared.model.record import Record
 from shared.sync.links import LOOKUP_TABLE
-from shared.sync.mapping import MarketoField
 from tests.support.values import NOON, guid
 from tests.support.vendors import Vendors
 

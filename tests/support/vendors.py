@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from shared.marketo.fields import MarketoField
 from shared.model.entities import TABLES, Entity
-from shared.sync.mapping import MarketoField
 
 
 class Vendors:

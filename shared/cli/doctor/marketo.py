@@ -9,10 +9,10 @@ from typing import Any
 
 from ...config.normalisers import host_of
 from ...marketo.client import USAGE
+from ...marketo.fields import MarketoField
 from ...model.codes import Kind
 from ...model.entities import ENTITIES, Entity
 from ...model.errors import MarketoError, SignInError
-from ...sync.mapping import MarketoField
 from ..finding import Finding, attention, failed, ok
 from .runner import Check, Subject, broken
 from .settings import knock

@@ -8,8 +8,8 @@ from dataclasses import replace
 from ...config.conditions import Condition
 from ...config.sync_toml import FieldRule, SyncConfig
 from ...dataverse.metadata import Column
+from ...marketo.fields import MarketoField
 from ...model.entities import ENTITIES, PERSON_TABLES, TABLES
-from ...sync.mapping import MarketoField
 from ...write_back.insight_fields import FoundBy, Reason, resolve
 from ..finding import Finding, attention, failed, ok
 from .rules import (

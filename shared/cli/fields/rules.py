@@ -12,9 +12,10 @@ from pathlib import Path
 from ...config import validation
 from ...config.sync_toml import FieldRule, SyncConfig, load
 from ...dataverse.metadata import LOOKUP_KINDS, Column
+from ...marketo.fields import MarketoField
 from ...sync.conversions import Source, cell_of, family_of, source_of
 from ...sync.converters import STRING_LENGTH, TEXT_BYTES, Family
-from ...sync.mapping import MarketoField, source_for
+from ...sync.mapping import source_for
 from ..finding import Finding, attention, failed
 
 #: The mapping that Adobe's own connector begins with.

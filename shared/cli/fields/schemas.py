@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from ...dataverse.metadata import Column, Metadata
 from ...marketo.client import MarketoClient
+from ...marketo.fields import MarketoField
 from ...model.codes import Kind
 from ...model.entities import ENTITIES, TABLES
 from ...model.errors import DataverseError, MarketoError
-from ...sync.mapping import MarketoField
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from ...config.sync_toml import INSIGHT_PAIRS, FieldRule, SyncConfig
 from ...dataverse.metadata import Column
+from ...marketo.fields import MarketoField
 from ...model.entities import PERSON_TABLES, TABLES
 from ...sync.company_fields import STANDARD_COMPANY_FIELDS
 from ...sync.conversions import Source, source_of
-from ...sync.mapping import MarketoField
 from ...write_back.insight_fields import ALIASES, FoundBy, Pair, bare, can_hold, lead_field, native_columns, resolve
 from .rules import DEFAULTS, Code, has_labels, rule_problems
 from .schemas import Schemas

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from shared.config import sync_toml
 from shared.config.conditions import Condition, SyncFilter
 from shared.config.sync_toml import INSIGHT_PAIRS, FieldRule, LifecyclePolicy, OwnerPolicy, SyncConfig
+from shared.marketo.fields import MarketoField
 from shared.model.entities import TABLES
-from shared.sync.mapping import MarketoField, compile_table
+from shared.sync.mapping import compile_table
 from tests.support.values import ROOT
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from shared.marketo.answers import Result
 from shared.marketo.client import NOBODY, Write
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
 from shared.model.errors import MarketoError
-from shared.sync.mapping import MarketoField
 from tests.support.marketo import COMPANY, FAR, PERSON, ROLE, World, ok, refusal
 from tests.support.replies import Reply
 

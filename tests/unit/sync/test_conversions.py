@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from emulators.marketo.fields import DATA_TYPES, Field, Strictness, coercion
 from shared.config.sync_toml import TableConfig
 from shared.dataverse.metadata import Column
+from shared.marketo.fields import MarketoField
 from shared.sync.conversions import TABLE, Source, convert, source_of, target_of
 from shared.sync.converters import Family, Policy, UnfitError
-from shared.sync.mapping import Mapped, MarketoField, compile_table
+from shared.sync.mapping import Mapped, compile_table
 
 PLAIN = Policy()
 STRICT = Strictness(truncate=False, url_needs_protocol=True)

@@ -15,13 +15,13 @@ from local.virtual import MemoryState, MemoryTable
 from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
+from shared.marketo.fields import MarketoField
 from shared.model.entities import ENTITIES, Entity
 from shared.model.outcome import Deferred, Later, Outcome, Parent, Synced
 from shared.model.record import Record
 from shared.sync.arrivals import Arrivals
 from shared.sync.engine import GROUP
 from shared.sync.links import LOOKUP_TABLE
-from shared.sync.mapping import MarketoField
 from shared.sync.marketo_cache import Known
 from shared.sync.scheduling import AT_ONCE, Windows
 from tests.support.values import NOON, guid

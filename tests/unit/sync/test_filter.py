@@ -12,6 +12,7 @@ import pytest
 from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
 from shared.model.entities import ENTITIES, TABLES, Entity
 from shared.model.errors import DataverseError
@@ -19,7 +20,6 @@ from shared.model.outcome import FILTERED, Deferred, Outcome, Retry, Skipped, Sy
 from shared.model.record import Record
 from shared.sync.dependants import Children
 from shared.sync.links import LOOKUP_TABLE
-from shared.sync.mapping import MarketoField
 from shared.sync.scheduling import AT_ONCE, Windows
 from shared.sync.schema import Schema
 from tests.support.values import NOON, guid

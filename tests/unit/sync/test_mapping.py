@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.dataverse.metadata import Column
-from shared.sync.mapping import FieldMap, MarketoField, compile_table, has_unknown_choice, label_columns
+from shared.marketo.fields import MarketoField
+from shared.sync.mapping import FieldMap, compile_table, has_unknown_choice, label_columns
 from tests.support.mapping import (
     DELIVERED,
     OPEN,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.marketo.usage import Usage
 from shared.model.entities import ENTITIES
 from shared.sync.scheduling import GRID_SECONDS, LOOK_SECONDS, UNHURRIED_SECONDS, WIDER, Bursts, Trickle, Windows
 from tests.support.clocks import WallClock
@@ -29,9 +30,9 @@ class Use:
 
 
 def trickle_of(use: Use, now: Callable[[], datetime], longest: float = LONGEST) -> Trickle:
-    async def usage() -> Use:
+    async def usage() -> Usage:
         use.asked += 1
-        return use
+        return Usage(use.used_today, DAILY, use.elapsed, None, None, None, None, use.used_by_runs)
 
     return Trickle(usage, daily_calls=DAILY, share=SHARE, longest=longest, now=now)
 

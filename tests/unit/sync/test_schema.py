@@ -9,10 +9,11 @@ import pytest
 from shared.config.conditions import SyncFilter
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
 from shared.model.entities import Entity
 from shared.model.errors import ConfigurationError, MarketoError
-from shared.sync.mapping import Labels, MarketoField
+from shared.sync.mapping import Labels
 from shared.sync.reference_state import Versions
 from shared.sync.schema import (
     DESCRIBE_SECONDS,

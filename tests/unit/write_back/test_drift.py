@@ -10,10 +10,10 @@ import pytest
 from local.virtual import MemoryState, MemoryTable
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
 from shared.model.entities import TABLES, Entity
 from shared.model.errors import DataverseError, MarketoError
-from shared.sync.mapping import MarketoField
 from shared.sync.schema import Schema
 from shared.write_back.drift import Drift, DriftCount, drift_of, keep
 from tests.support.values import guid, to

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from shared.config.sync_toml import INSIGHT_PAIRS
 from shared.dataverse.metadata import Column
-from shared.sync.mapping import MarketoField
+from shared.marketo.fields import MarketoField
 from shared.write_back.insight_fields import FoundBy, Pair, Reason, find_columns, lead_field, native_columns, resolve
 
 LEAD_FIELDS = {

@@ -9,9 +9,9 @@ from shared.cli.console import mapping
 from shared.cli.fields.schemas import Schemas
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
 from shared.model.errors import MarketoError
-from shared.sync.mapping import MarketoField
 from tests.support.console import World, text_of
 
 CONFIG = SyncConfig.model_validate(

@@ -11,10 +11,10 @@ from shared.cli.doctor.runner import Subject
 from shared.cli.finding import Finding, Severity
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
 from shared.model.entities import Entity
 from shared.model.errors import MarketoError
-from shared.sync.mapping import MarketoField
 from tests.support.values import guid
 
 RULES = SyncConfig.model_validate(

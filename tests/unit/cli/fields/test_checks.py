@@ -12,9 +12,10 @@ from shared.cli.fields.schemas import Schemas, in_marketo, load_schemas
 from shared.cli.finding import Finding, Severity, worst
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
+from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MarketoError, VendorError
-from shared.sync.mapping import MarketoField, compile_table
+from shared.sync.mapping import compile_table
 
 KINDS = {
     "words": "String", "notes": "Memo", "count": "Integer", "money": "Money", "yes": "Boolean", "day": "DateTime",

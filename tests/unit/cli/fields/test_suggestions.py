@@ -15,7 +15,7 @@ from shared.cli.fields.suggestions import Proposal, as_toml, suggest_fields, sug
 from shared.config import sync_toml
 from shared.config.sync_toml import FieldRule, SyncConfig
 from shared.dataverse.metadata import Column
-from shared.sync.mapping import MarketoField
+from shared.marketo.fields import MarketoField
 
 STRING = MarketoField("string", 255)
 EMPTY = SyncConfig.model_validate({"contact": {"fields": {}}})
