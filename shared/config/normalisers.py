@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -180,18 +181,15 @@ def table_endpoint(given: str) -> str:
     return given and f"https://{_https(given).netloc}{_https(given).path.rstrip('/')}"
 
 
-def table(given: str) -> str:
+def table(given: str, longest: int = 63) -> str:
     """The name of a table of Table Storage."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,62}", given):
-        raise ValueError("must be 3 to 63 letters and digits, and begin with a letter")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,}", given) or len(given) > longest:
+        raise ValueError(f"must be 3 to {longest} letters and digits, and begin with a letter")
     return given
 
 
-def tables(given: str) -> str:
-    """The beginning of the names of tables of which there is one a day: eight digits follow."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,54}", given):
-        raise ValueError("must be 3 to 55 letters and digits, and begin with a letter")
-    return given
+#: The beginning of the names of tables of which there is one a day: eight digits follow.
+tables = partial(table, longest=55)
 
 
 def webhook(given: str) -> str:

@@ -7,23 +7,20 @@ do with an opportunity are not kept.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..azure.shared_state import State
+from ..azure.table import some_at_a_time
 
 KIND = "role_of"
-#: Rows that are read at a time.
-READERS = 16
 
 
-@dataclass
+@dataclass(frozen=True)
 class RoleMemory:
     """The rows as one process reads and writes them. Raises StorageUnavailableError."""
 
     state: State
-    _readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS), init=False)
 
     async def keep(self, table: str, opportunities: Mapping[str, Sequence[str]]) -> None:
         """Remember the opportunities of these rows, by id. One request for 100."""
@@ -33,13 +30,9 @@ class RoleMemory:
 
     async def of(self, table: str, ids: Collection[str]) -> dict[str, list[str]]:
         """The opportunities of those of these rows that are remembered. One request for each."""
-
-        async def read(id_: str) -> tuple[str, list[str]]:
-            async with self._readers:
-                value = await self.state.read(KIND, f"{table}|{id_}")
-            return id_, [str(of) for of in value.get("opportunities", ())]
-
-        return {id_: found for id_, found in await asyncio.gather(*map(read, ids)) if found}
+        rows = await some_at_a_time(self.state.read(KIND, f"{table}|{id_}") for id_ in ids)
+        found = {id_: [str(of) for of in row.get("opportunities", ())] for id_, row in zip(ids, rows, strict=True)}
+        return {id_: opportunities for id_, opportunities in found.items() if opportunities}
 
     async def forget(self, table: str, ids: Collection[str]) -> None:
         """These rows are gone."""

@@ -13,7 +13,6 @@ from ...config.sync_toml import LifecyclePolicy
 from ...config.version import deployed
 from ...model.clock import AHEAD
 from ...model.entities import ENTITIES
-from ...model.errors import StorageUnavailableError
 from ...model.ids_and_times import moment
 from ...sync.delete_brake import KIND as BRAKES
 from ...sync.heartbeat import KIND, LATE_LEAST, TIMER, Beat, beat_of, interval, silence
@@ -39,10 +38,7 @@ _EFFECTS = {
 
 async def _alive(subject: Subject) -> Finding:
     """The minute timer's note in the shared table, against its schedule."""
-    try:
-        rows = await rows_of(subject.context.state, KIND)
-    except StorageUnavailableError as error:
-        return attention(f"its notes cannot be read ({error.cause})", "see the check storage")
+    rows = await rows_of(subject.context.state, KIND)
     schedule = subject.context.environment.get("RELEASE_SCHEDULE", "")
     beat = beat_of(rows.get(TIMER, {}))
     return runs(beat, schedule, datetime.fromtimestamp(subject.clock(), UTC))
@@ -70,11 +66,7 @@ def runs(beat: Beat | None, schedule: str, now: datetime) -> Finding:
 
 
 async def _deletions(subject: Subject) -> Finding:
-    try:
-        rows = await rows_of(subject.context.state, BRAKES)
-    except StorageUnavailableError as error:
-        return attention(f"the brake's row cannot be read ({error.cause})", "see the check storage")
-    return brakes(rows, subject.context.config.lifecycle)
+    return brakes(await rows_of(subject.context.state, BRAKES), subject.context.config.lifecycle)
 
 
 def brakes(rows: Mapping[str, Mapping[str, Any]], policy: LifecyclePolicy) -> Finding:
@@ -93,11 +85,8 @@ def brakes(rows: Mapping[str, Mapping[str, Any]], policy: LifecyclePolicy) -> Fi
 
 
 async def _hidden(subject: Subject) -> Finding:
-    try:
-        rows = await rows_of(subject.context.state, HIDDEN)
-        refused = await _refused(subject.context.parked_table)
-    except StorageUnavailableError as error:
-        return attention(f"the app's notes cannot be read ({error.cause})", "see the check storage")
+    rows = await rows_of(subject.context.state, HIDDEN)
+    refused = await _refused(subject.context.parked_table)
     return hidden(rows, datetime.fromtimestamp(subject.clock(), UTC), refused)
 
 

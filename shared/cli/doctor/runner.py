@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from ...model.errors import MsiSyncError, VendorError
+from ...model.codes import Kind
+from ...model.errors import MsiSyncError, StorageUnavailableError, VendorError
 from ..context import Context
-from ..finding import Finding, Severity, failed
+from ..finding import Finding, Severity, attention, failed
 from ..remedies import after
 
 #: Seconds for one check. Waiting out Marketo's window of 20 seconds fits in.
@@ -100,6 +101,8 @@ async def _made(check: Check, subject: Subject, limit: float) -> Finding:
     try:
         async with asyncio.timeout(limit):
             return await check.run(subject)
+    except StorageUnavailableError as error:
+        return attention(f"the app's notes cannot be read ({error.cause})", "see the check storage")
     except MsiSyncError as error:
         return broken(error)
     except TimeoutError:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...dataverse.metadata import Metadata
-from ...model.errors import StorageUnavailableError
 from ...sync.missed_changes import sources_of
 from ...sync.missed_changes_place import KIND, place_of
 from ..finding import Finding, attention, ok
@@ -19,10 +18,7 @@ async def _tracking(subject: Subject) -> Finding:
     tables = [source.table for source in sources_of(subject.context.config)]
     metadata = Metadata(subject.context.dataverse)
     tracked = await asyncio.gather(*map(metadata.is_tracked, tables))
-    try:
-        rows = await rows_of(subject.context.state, KIND)
-    except StorageUnavailableError as error:
-        return attention(f"the app's notes cannot be read ({error.cause})", "see the check storage")
+    rows = await rows_of(subject.context.state, KIND)
     return tracking(dict(zip(tables, tracked, strict=True)), rows)
 
 

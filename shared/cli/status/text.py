@@ -47,19 +47,10 @@ def details(status: Status) -> Iterator[tuple[str, Iterator[str]]]:
 
 def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
     """Everything, for a console of any width."""
-    lines = [
-        *_section("App", _app(status)),
-        *_section("Parked", _parked(status)),
-        *_section("Dead letters", _letters(status)),
-        *_section("Fields left out", _left_out(status)),
-        *_section("Marketo's day", _budget(status, marketo)),
-        *_section("Write-back", _write_back(status)),
-        *_section("Runs", _runs(status)),
-        *_section("Missed changes", _missed(status)),
-        *_section("Drift", _drift(status)),
-        *_section("Last errors", _errors(status)),
-        *_section("Hot rows", _hot(status)),
-    ]
+    *of_records, missed, drift, errors, hot = details(status)
+    own = ("Marketo's day", _budget(status, marketo)), ("Write-back", _write_back(status)), ("Runs", _runs(status))
+    sections = [("App", _app(status)), *of_records, *own, missed, drift, errors, hot]
+    lines = [line for title, texts in sections for line in _section(title, texts)]
     return Group(*_verdict(status), _table(status), *lines)
 
 
