@@ -18,14 +18,13 @@ from rich.markup import escape
 
 from ..azure.parked_rows import Note, NoteState, Parked
 from ..azure.parked_table import FEW, Store
-from ..dataverse.client import MAX_IDS
 from ..marketo.batching import MAX_PER_CALL
 from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, TABLES
 from ..model.errors import ConfigurationError
 from ..model.outcome import Parent
 from ..model.record import Record
 from ..sync.history import What
-from ..sync.routing import chunked, messages_of
+from ..sync.routing import messages_of
 from .command import Command, Exit, Result, guid, option, options
 from .context import Context, not_told, renew
 from .entity_words import as_table_or_entity
@@ -129,9 +128,7 @@ async def _named(context: Context, tables: list[str], ids: Sequence[str], unknow
     missing = list(dict.fromkeys(ids))
     for name in tables:
         table = TABLES[name][1]
-        found: list[str] = []
-        for part in chunked(missing, MAX_IDS):
-            found += await context.dataverse.rows(table.entity_set, table.key, part, [table.key])
+        found = list(await context.dataverse.rows(table.entity_set, table.key, missing, [table.key]))
         missing = [id_ for id_ in missing if id_ not in set(found)]
         yield [forced(name, id_) for id_ in found]
     unknown += missing

@@ -64,16 +64,17 @@ class DataverseClient(VendorClient):
     async def rows(
         self, entity_set: str, key: str, ids: Sequence[str], columns: Iterable[str], *, deadline: float | None = None
     ) -> dict[str, Row]:
-        """The current rows of these ids (at most 300), by id; those that do not exist are missing.
+        """The current rows of these ids, by id, 300 in a request; those that do not exist are missing.
 
         Lookup columns carry their table in an annotation, see shared/sync/links.py.
         """
-        url = rows_url(entity_set, key, ids, columns)
         found: dict[str, Row] = {}
-        async for page in self.pages(url, deadline=deadline):
-            if not all(row.get(key) for row in page):
-                raise _not_documented("a row without its id")
-            found |= {str(row[key]).lower(): row for row in page}
+        for start in range(0, len(ids), MAX_IDS):
+            url = rows_url(entity_set, key, ids[start : start + MAX_IDS], columns)
+            async for page in self.pages(url, deadline=deadline):
+                if not all(row.get(key) for row in page):
+                    raise _not_documented("a row without its id")
+                found |= {str(row[key]).lower(): row for row in page}
         return found
 
     async def referring(
@@ -143,12 +144,15 @@ class DataverseClient(VendorClient):
     async def statuses(
         self, entity_set: str, key: str, ids: Sequence[str], *, deadline: float | None = None
     ) -> list[int]:
-        """How Dataverse answers a request for each of these rows: 200, 403 (no right to read it), 404, or else.
+        """How Dataverse answers for each of these rows: 200, 403 (no right to read it), 404, or else. 100 in a request.
 
         404 is given only where Dataverse says that the row does not exist; for another 404, such as a gateway's, 0.
         """
         parts = [Part("GET", f"{API}/{entity_set}({id_})?$select={key}") for id_ in ids]
-        return [_status(answer) for answer in await self.batch(parts, deadline=deadline)]
+        found: list[int] = []
+        for start in range(0, len(parts), MAX_ASKED):
+            found += map(_status, await self.batch(parts[start : start + MAX_ASKED], deadline=deadline))
+        return found
 
     async def count_rows(self, tables: Sequence[str]) -> int:
         """How many rows these tables have together, as of within the last 24 hours (RetrieveTotalRecordCount)."""

@@ -111,14 +111,14 @@ class MarketoClient(VendorClient):
         return self.keys.get(entity.name, entity.key)
 
     async def find(self, entity: Entity, keys: Sequence[str]) -> dict[str, int]:
-        """Which of these external keys (at most 300) Marketo has: key in lower case → Marketo id (0 where none)."""
+        """Which of these external keys Marketo has: key in lower case → Marketo id (0 where none). 300 a call."""
         key = self.key_of(entity)
-        rows = await self.read(entity, key, keys, ("id", key) if entity.is_lead else (key,), unique=True)
+        fields = ("id", key) if entity.is_lead else (key,)
         found: dict[str, int] = {}
-        for row in rows:
-            name = str(row.get(key) or "").lower()
-            number = answers.number(row)
-            found[name] = min(found.get(name) or number, number)
+        for start in range(0, len(keys), MAX_FILTER_VALUES):
+            for row in await self.read(entity, key, keys[start : start + MAX_FILTER_VALUES], fields, unique=True):
+                name, number = str(row.get(key) or "").lower(), answers.number(row)
+                found[name] = min(found.get(name) or number, number)
         return found
 
     async def read(

@@ -7,12 +7,12 @@ what the security role hides is there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from ..dataverse.client import MAX_ASKED, MAX_IDS, NOT_FOUND, DataverseClient
+from ..dataverse.client import MAX_IDS, NOT_FOUND, DataverseClient
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
-from ..model.entities import PERSON, PERSON_TABLES, Table
+from ..model.entities import PERSON, PERSON_TABLES
 from ..model.ids_and_times import as_guid
 from .comparison import Difference, Kind
 from .routing import chunked
@@ -50,13 +50,6 @@ class ExtraPersons:
                 rows = await self.dataverse.rows(table.entity_set, table.key, ids, [table.key])
                 ids = [id_ for id_ in ids if id_ not in rows]
         for table in PERSON_TABLES.values():
-            statuses = await self._statuses(table, ids)
-            ids = [id_ for id_ in ids if statuses[id_] == NOT_FOUND]
+            statuses = await self.dataverse.statuses(table.entity_set, table.key, ids)
+            ids = [id_ for id_, status in zip(ids, statuses, strict=True) if status == NOT_FOUND]
         return ids
-
-    async def _statuses(self, table: Table, ids: list[str]) -> Mapping[str, int]:
-        found: dict[str, int] = {}
-        for part in chunked(ids, MAX_ASKED):
-            statuses = await self.dataverse.statuses(table.entity_set, table.key, part)
-            found |= dict(zip(part, statuses, strict=True))
-        return found

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from ..config.conditions import Row
 from ..config.sync_toml import SyncConfig
-from ..dataverse.client import MAX_IDS, DataverseClient
+from ..dataverse.client import DataverseClient
 from ..model.text import is_blank
 from .links import MAIL, NOBODY, ROLE_COLUMNS, Reference, Rules, User, contact_steps, lookup
 from .reference_state import Versions, always_the_same
@@ -175,9 +175,7 @@ class References:
     ) -> dict[str, Row | None]:
         """Rows by id; a row that does not exist is None."""
         found: dict[str, Row | None] = dict.fromkeys(ids)
-        for start in range(0, len(ids), MAX_IDS):
-            chunk = ids[start : start + MAX_IDS]
-            found |= await self.dataverse.rows(entity_set, key, chunk, columns, deadline=deadline)
+        found |= await self.dataverse.rows(entity_set, key, ids, columns, deadline=deadline)
         absent = [id_ for id_, row in found.items() if row is None]
         if absent:
             await self.unseen(entity_set, absent)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..config.sync_toml import LifecyclePolicy
-from ..dataverse.client import MAX_IDS, DataverseClient
+from ..dataverse.client import DataverseClient
 from ..marketo.client import MAX_LOSERS, MarketoClient
 from ..model.entities import COMPANY, PERSON, TABLES
 from ..model.outcome import Deferred, Merged, Outcome, Parent, Removed, Skipped
@@ -80,7 +80,8 @@ class Merges:
         winners = {candidate.winner for candidate in losers if candidate.winner}
         let_in = await synced(self.dataverse, self.schema, winners, batch.deadline)
         going = [(c, c.winner) for c in losers if c.winner in let_in and c.winner]
-        ids = await self._ids(sorted({c.records[0].id for c, _ in going} | {winner.id for _, winner in going}))
+        keys = {c.records[0].id for c, _ in going} | {winner.id for _, winner in going}
+        ids = await self.marketo.find(PERSON, sorted(keys))
         pairs: dict[Parent, list[Candidate]] = {}
         for candidate, winner in going:
             if candidate.records[0].id not in ids:
@@ -108,12 +109,6 @@ class Merges:
             gone = Removed("merged", MERGED, str(person), ids[winner.id], request)
             batch.decide(candidate.records, gone)
 
-    async def _ids(self, keys: list[str]) -> dict[str, int]:
-        ids: dict[str, int] = {}
-        for part in chunked(keys, MAX_IDS):
-            ids |= await self.marketo.find(PERSON, part)
-        return ids
-
 
 async def replaced(dataverse: DataverseClient, losers: list[Candidate], deadline: float) -> list[Candidate]:
     """Those of them that another row has really taken the place of. Raises as DataverseClient does.
@@ -122,10 +117,8 @@ async def replaced(dataverse: DataverseClient, losers: list[Candidate], deadline
     contact goes on as its person (shared/sync/newcomers.py).
     """
     qualified = {c.winner.id: c for c in losers if c.is_history and c.winner}
-    made: set[str] = set()
-    for part in chunked(sorted(qualified), MAX_IDS):
-        rows = await dataverse.rows("contacts", "contactid", part, [ORIGIN], deadline=deadline)
-        made |= {id_ for id_ in part if id_ not in rows or origin_of(rows[id_]) == qualified[id_].records[0].id}
+    rows = await dataverse.rows("contacts", "contactid", sorted(qualified), [ORIGIN], deadline=deadline)
+    made = {id_ for id_, c in qualified.items() if id_ not in rows or origin_of(rows[id_]) == c.records[0].id}
     return [c for c in losers if not (c.is_history and c.winner and c.winner.id in made)]
 
 
@@ -136,10 +129,10 @@ async def synced(
     found: set[Parent] = set()
     for table in sorted({winner.table for winner in winners}):
         chosen, source = await schema.filter_of(table), TABLES[table][1]
-        for part in chunked([winner for winner in winners if winner.table == table], MAX_IDS):
-            ids = [winner.id for winner in part]
-            rows = await dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
-            found.update(w for w in part if w.id in rows and not chosen.excludes(rows[w.id]))
+        of_table = [winner for winner in winners if winner.table == table]
+        ids = [winner.id for winner in of_table]
+        rows = await dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
+        found.update(w for w in of_table if w.id in rows and not chosen.excludes(rows[w.id]))
     return found
 
 

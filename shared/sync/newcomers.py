@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import KW_ONLY, dataclass, field, replace
 
 from ..config.sync_toml import PersonPolicy
-from ..dataverse.client import API, MAX_ASKED, NOT_FOUND, DataverseClient
+from ..dataverse.client import API, NOT_FOUND, DataverseClient
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient, Write
 from ..model.entities import PERSON_TABLES, Entity
 from ..model.errors import MarketoError
@@ -150,9 +150,9 @@ class Newcomers:
         """
         gone = {key for key in keys if is_guid(key)}
         for table in PERSON_TABLES.values():
-            for part in chunked(sorted(gone), MAX_ASKED):
-                found = await self.dataverse.statuses(table.entity_set, table.key, part, deadline=deadline)
-                gone -= {key for key, status in zip(part, found, strict=True) if status != NOT_FOUND}
+            asked = sorted(gone)
+            found = await self.dataverse.statuses(table.entity_set, table.key, asked, deadline=deadline)
+            gone = {key for key, status in zip(asked, found, strict=True) if status == NOT_FOUND}
         return gone
 
     async def _look_apart(self, batch: Batch, wanted: dict[str, list[Candidate]]) -> None:

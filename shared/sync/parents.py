@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass
 
-from ..dataverse.client import MAX_IDS, DataverseClient
+from ..dataverse.client import DataverseClient
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ..model.entities import ENTITIES, TABLES, Entity
 from ..model.errors import DataverseError, MsiSyncError
@@ -65,9 +65,7 @@ class Parents:
                 if record.released or not self.known.is_absent(parent.entity, parent.id):
                     unknown.setdefault(parent.entity, set()).add(parent.id)
         for name, keys in unknown.items():
-            asked = sorted(keys)
-            for start in range(0, len(asked), MAX_FILTER_VALUES):
-                part = asked[start : start + MAX_FILTER_VALUES]
+            for part in chunked(sorted(keys), MAX_FILTER_VALUES):
                 try:
                     await self._ask(ENTITIES[name], part)
                 except MsiSyncError as error:
@@ -152,18 +150,14 @@ class Parents:
         chosen = await self.schema.filter_of(table)
         if not chosen.columns:
             return []
-        source = TABLES[table][1]
-        kept_out: list[Parent] = []
-        for part in chunked(parents, MAX_IDS):
-            ids = [parent.id for parent in part]
-            try:
-                rows = await self.dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
-            except DataverseError as error:
-                if error.is_unknown_column:
-                    self.schema.forget()  # the next try finds out which columns are left
-                raise
-            kept_out += [parent for parent in part if parent.id in rows and chosen.excludes(rows[parent.id])]
-        return kept_out
+        source, ids = TABLES[table][1], [parent.id for parent in parents]
+        try:
+            rows = await self.dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
+        except DataverseError as error:
+            if error.is_unknown_column:
+                self.schema.forget()  # the next try finds out which columns are left
+            raise
+        return [parent for parent in parents if parent.id in rows and chosen.excludes(rows[parent.id])]
 
     async def _ask(self, entity: Entity, keys: list[str]) -> None:
         """One call; what it has room for is asked again before it is forgotten, which spares calls for one parent."""

@@ -17,7 +17,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 from ..config.conditions import Row
 from ..config.sync_toml import RolePolicy
-from ..dataverse.client import MAX_IDS, DataverseClient
+from ..dataverse.client import DataverseClient
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ..model.entities import CONTACT_COLUMNS, OPPORTUNITY, OPPORTUNITY_COLUMNS, OPPORTUNITY_ROLE, PERSON, TABLES
 from ..model.errors import MsiSyncError
@@ -224,11 +224,8 @@ class Roles:
 
     async def _leads(self, claims: Claims, opportunities: Collection[str]) -> dict[str, int]:
         """Which of the leads (rows) that play a role are in Marketo by their own id; others may be contacts by now."""
-        asked = sorted({c.person for o in opportunities for c in claims.get(o, ()) if c.is_lead})
-        found: dict[str, int] = {}
-        for part in chunked(asked, MAX_FILTER_VALUES):
-            found |= await self.marketo.find(PERSON, part)
-        return found
+        asked = {claim.person for o in opportunities for claim in claims.get(o, ()) if claim.is_lead}
+        return await self.marketo.find(PERSON, sorted(asked))
 
     async def _stored(self, opportunities: list[str], deadline: float) -> Sequence[Row]:
         """The roles that Marketo has of these opportunities."""
@@ -288,10 +285,7 @@ class Roles:
 async def read_contacts(dataverse: DataverseClient, opportunities: list[str], deadline: float) -> dict[str, Row]:
     """The lookups of these opportunities that may name their primary contact. Raises as DataverseClient does."""
     source = OPPORTUNITY.tables[0]
-    found: dict[str, Row] = {}
-    for part in chunked(opportunities, MAX_IDS):
-        found |= await dataverse.rows(source.entity_set, source.key, part, CONTACT_COLUMNS, deadline=deadline)
-    return found
+    return await dataverse.rows(source.entity_set, source.key, opportunities, CONTACT_COLUMNS, deadline=deadline)
 
 
 def _chosen(records: list[Record]) -> list[Record]:
