@@ -41,6 +41,15 @@ KEEP = timedelta(hours=1)
 STORAGE_AWAY = Retry(60, "StorageAway", "Table Storage did not answer, so deletions cannot be counted")
 
 
+def brake_text(entity: Entity, limit: int) -> str:
+    """What the operator reads of a record that the brake has stopped."""
+    return (
+        f"its row is gone from Dynamics, but more than {limit} records of this kind would have been deleted, unlinked "
+        f"or flagged in Marketo within an hour. If that is right: msisync lifecycle release {entity.name} --apply. "
+        "If not: restore the rows in Dynamics, or discard these dead letters, and then release"
+    )
+
+
 @dataclass
 class DeleteBrake:
     """The brake as one process sees it: what cannot be counted is not carried out.
@@ -67,18 +76,18 @@ class DeleteBrake:
         return granted + more, limit
 
     async def let_go(
-        self, entity: Entity, wanted: Sequence[T], text: Callable[[int], str]
+        self, entity: Entity, wanted: Sequence[T], text: Callable[[Entity, int], str] = brake_text
     ) -> tuple[Sequence[T], Outcome | None]:
         """The first of these, as many as may be dealt with now, and what becomes of the others: they stop, or wait.
 
-        `text`: what an operator reads of those that stop, by the limit.
+        `text`: what an operator reads of those that stop.
         """
         try:
             granted, limit = await self.admit(entity, len(wanted)) if wanted else (0, 0)
         except StorageUnavailableError as error:
             log.warning("deletions_wait error=%s", error.cause)
             return (), STORAGE_AWAY
-        return wanted[:granted], None if granted == len(wanted) else Failed(CODE, text(limit))
+        return wanted[:granted], None if granted == len(wanted) else Failed(CODE, text(entity, limit))
 
     async def give_back(self, entity: Entity, count: int) -> None:
         """So many of those that were admitted were not dealt with: they come again, and are counted then."""

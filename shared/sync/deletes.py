@@ -18,7 +18,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from ..config.sync_toml import LifecyclePolicy
@@ -158,7 +157,7 @@ class Deletes:
         """Those that the brake lets go; the others are decided."""
         if self.brake is None:
             return wanted
-        granted, stopped = await self.brake.let_go(batch.entity, wanted, partial(brake_text, batch.entity))
+        granted, stopped = await self.brake.let_go(batch.entity, wanted)
         if stopped:
             batch.decide((each.record for each in wanted[len(granted) :]), stopped)
         return granted
@@ -280,15 +279,6 @@ def body_of(entity: Entity, gone: InMarketo, action: str, *, key: str, flag: str
         return {key: gone.record.id}
     emptied = [key, *(link.field for link in entity.links if link.clears)] if action == "unlink" else []
     return dict.fromkeys(emptied) if emptied else {"id": int(gone.ids[0])}
-
-
-def brake_text(entity: Entity, limit: int) -> str:
-    """What the operator reads of a record that the brake has stopped."""
-    return (
-        f"its row is gone from Dynamics, but more than {limit} records of this kind would have been deleted, unlinked "
-        f"or flagged in Marketo within an hour. If that is right: msisync lifecycle release {entity.name} --apply. "
-        "If not: restore the rows in Dynamics, or discard these dead letters, and then release"
-    )
 
 
 def in_use_text(entity: Entity, gone: Record, hanging: str) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from ..azure.service_bus import Bus, Outgoing
 from ..config.settings import QueueSettings
 from ..marketo.client import MarketoClient
-from ..model.entities import Entity
+from ..model.entities import OPPORTUNITY_ROLE, Entity
 from ..model.errors import BrokerUnavailableError, MsiSyncError
 from ..model.outcome import Failed, Merged, Outcome, Parent, Removed, Skipped, Synced, of_error
 from ..model.record import Record, coalesce
@@ -48,6 +48,15 @@ class FollowUps:
                 self.queues, entity, group, burst=windows.burst, at=at or windows.next_cycle(entity)
             )
         ]
+
+    def put_off(self, routed: Routed, windows: Windows) -> list[Outgoing]:
+        """While changes are collected, comparisons of roles are collected for longer; takes them out of `routed`.
+
+        An old role does less harm than a late one, and each comparison costs calls, be it of one opportunity or of 300.
+        """
+        compares = any(not record.additive for record in routed.records.get(OPPORTUNITY_ROLE.name, ()))
+        at = windows.unhurried() if compares else None
+        return self.work(routed.put_off_comparisons(), windows, at=at) if at else []
 
     async def send_on(self, records: Sequence[Record], windows: Windows = AT_ONCE) -> None:
         """Sync these rows."""

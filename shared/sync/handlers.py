@@ -12,7 +12,7 @@ from ..config.settings import QueueSettings
 from ..dataverse.notifications import Notification, parse
 from ..marketo.client import MarketoClient
 from ..model.dead_letter import FIRST_SEEN, Explanation
-from ..model.entities import ENTITIES, OPPORTUNITY, OPPORTUNITY_ROLE, REFERENCE_TABLES
+from ..model.entities import ENTITIES, OPPORTUNITY, REFERENCE_TABLES
 from ..model.errors import BrokerUnavailableError, MessageError, MsiSyncError, NotificationError
 from ..model.outcome import Later, Outcome, Removed, Skipped, Synced
 from ..model.record import MAX_RECORDS, Record, read, timestamp
@@ -33,7 +33,7 @@ from .parking import Parking
 from .role_requests import RoleRequests
 from .routing import Refusal, Routed, opportunities_before, records_of, worth_packing
 from .scheduling import AT_ONCE, Bursts, Windows
-from .settlement import STORAGE_AWAY, Settler, dead_letter, storage_fails
+from .settlement import Settler, dead_letter, storage_fails, tried_again
 from .statistics import Counts
 from .synced_versions import SyncedVersions
 
@@ -144,7 +144,8 @@ class Pipeline:
                     deciding.append((message, decides))
         spans.correlate(record.correlation_id for record in seen)
         windows = self.bursts.noticed(len(messages))
-        await self.bus.send([*self._put_off(routed, windows), *self._follow_ups.work(routed, windows), *letters])
+        later = self._follow_ups.put_off(routed, windows)
+        await self.bus.send([*later, *self._follow_ups.work(routed, windows), *letters])
         await self._decided(deciding, windows)
         self.history.add(history_steps.received(seen, self.now()))
         measures.refused(letters)
@@ -220,8 +221,7 @@ class Pipeline:
         again = [r for r, outcome in outcomes if r.write_back and isinstance(outcome, Synced | Removed | Skipped)]
         if not again or not await storage_fails(self.written_again(again)):
             return outcomes
-        keys = {record.key for record in again}
-        return [(record, STORAGE_AWAY if record.key in keys else outcome) for record, outcome in outcomes]
+        return tried_again(outcomes, again)
 
     async def take_up(self, records: Sequence[Record], opportunities: Sequence[Record]) -> None:
         """Have rows synced whose changes were missed, and the roles of opportunities compared: durably.
@@ -296,15 +296,6 @@ class Pipeline:
             return found, before
         found, before = ([replace(each, replays=message.replays) for each in part] for part in (found, before))
         return found, before
-
-    def _put_off(self, routed: Routed, windows: Windows) -> list[Outgoing]:
-        """While changes are collected, comparisons of roles are collected for longer; takes them out of `routed`.
-
-        An old role does less harm than a late one, and each comparison costs calls, be it of one opportunity or of 300.
-        """
-        compares = any(not record.additive for record in routed.records.get(OPPORTUNITY_ROLE.name, ()))
-        at = windows.unhurried() if compares else None
-        return self._follow_ups.work(routed.put_off_comparisons(), windows, at=at) if at else []
 
     def _refused(self, message: Incoming, refusal: Refusal, queue: str) -> Outgoing:
         """The body as it was; of one that fills a message by itself, the beginning: its neighbours must go on."""

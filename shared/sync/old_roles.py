@@ -141,11 +141,11 @@ class OldRoles(RoleRemovals):
         return Removed("deleted", "RoleEnded")
 
 
-def brake_text(limit: int) -> str:
+def brake_text(entity: Entity, limit: int) -> str:
     """What the operator reads of an opportunity whose old roles the brake has stopped."""
     return (
         f"roles that have ended in Dynamics are still in Marketo, because more than {limit} would have been deleted "
-        f"within an hour. If that is right: msisync lifecycle release {OPPORTUNITY_ROLE.name} --apply. If not: restore "
+        f"within an hour. If that is right: msisync lifecycle release {entity.name} --apply. If not: restore "
         "the connections in Dynamics, or discard these dead letters, and then release"
     )
 

@@ -67,12 +67,12 @@ class Settler:
         """
         outcomes = [(record, self._final(record, outcome)) for record, outcome in decided]
         for step in (self._park, self._link_later, self._release):
-            outcomes = _tried_again(outcomes, await step(entity, outcomes, windows))
+            outcomes = tried_again(outcomes, await step(entity, outcomes, windows))
         outcomes = await self._without_repeated(entity, outcomes)
         await self.bus.send([*self._again(entity, outcomes, windows), *self._dead_letters(entity, outcomes)])
         if again := await self._give_up(entity, outcomes, windows):  # after the dead letters, which a note stands for
             await self.bus.send(self._again(entity, [(record, STORAGE_AWAY) for record in again], windows))
-            outcomes = _tried_again(outcomes, again)
+            outcomes = tried_again(outcomes, again)
         counts = Counter(type(outcome).__name__.lower() for _, outcome in outcomes)
         log.info("settled entity=%s %s", entity.name, " ".join(f"{name}={n}" for name, n in sorted(counts.items())))
         return outcomes
@@ -107,7 +107,7 @@ class Settler:
             noted.update(await self.parking.noted(failed))
 
         if failed and entity.is_parent and await storage_fails(look()):
-            return _tried_again(outcomes, [r for r, outcome in outcomes if r.requested and isinstance(outcome, Failed)])
+            return tried_again(outcomes, [r for r, outcome in outcomes if r.requested and isinstance(outcome, Failed)])
         return [
             (r, REPEATED if _is_repeated(r, outcome, noted.get(Parent(entity.name, r.table, r.id))) else outcome)
             for r, outcome in outcomes
@@ -192,7 +192,7 @@ def _is_repeated(record: Record, outcome: Outcome, noted: WillNotCome | None) ->
     return outcome.code == noted.code and record.first_seen <= noted.since
 
 
-def _tried_again(outcomes: _Outcomes, records: Sequence[Record]) -> list[tuple[Record, Outcome]]:
+def tried_again(outcomes: _Outcomes, records: Sequence[Record]) -> list[tuple[Record, Outcome]]:
     """The outcomes, with another try for these records, because storage did not answer."""
     keys = {record.key for record in records}
     return [(record, STORAGE_AWAY if record.key in keys else outcome) for record, outcome in outcomes]
