@@ -37,19 +37,16 @@ _FIXES_BY_KIND = {
     Kind.TRANSIENT: "wait until Marketo is well again",
     Kind.UNKNOWN: "see what Marketo says of the code, and fix it",
 }
+#: The codes of messages that are no notifications.
+_FOREIGN = ("NotJson", "NotAnObject", "NoRoutingTriple", "BadGuid")
 #: What a replay cannot help, by code.
 _NO_REPLAY = {
     "WrongOrganization": "remove the service endpoint from the environment that posted it",
-    "NotBindable": "see who posts to the queue beside Dynamics",
-    "NotJson": "see who posts to the queue beside Dynamics",
-    "NotAnObject": "see who posts to the queue beside Dynamics",
-    "NoRoutingTriple": "see who posts to the queue beside Dynamics",
-    "BadGuid": "see who posts to the queue beside Dynamics",
+    **dict.fromkeys(("NotBindable", *_FOREIGN), "see who posts to the queue beside Dynamics"),
     "NoRow": "remove the step that posted it",
     "WrongFormat": "set the service endpoint's message format to JSON (msisync register --apply)",
     "MessageVersion": "see which version of the app wrote it",
-    "WrongEntity": "see who posts to the queue beside this app",
-    "BadMessage": "see who posts to the queue beside this app",
+    **dict.fromkeys(("WrongEntity", "BadMessage"), "see who posts to the queue beside this app"),
 }
 
 #: What a code means, where the message that comes with it does not say so; other codes by their kind.
@@ -62,10 +59,7 @@ _MEANINGS = {
     "CannotMap": "its values do not fit the rules of sync.toml",
     "FieldsRefused": "Marketo refuses one field after another",
     "UnknownTable": "a notification of a table that sync.toml does not map",
-    "NotJson": "a message that is not from Dynamics",
-    "NotAnObject": "a message that is not from Dynamics",
-    "NoRoutingTriple": "a message that is not from Dynamics",
-    "BadGuid": "a message that is not from Dynamics",
+    **dict.fromkeys(_FOREIGN, "a message that is not from Dynamics"),
     "WrongOrganization": "a message of another environment of Dynamics",
     "MaxDeliveryCountExceeded": "the app failed with the message again and again",
     "TTLExpiredException": "the message was too old when its turn came",

@@ -94,7 +94,6 @@ class Deletes:
     _roles: RoleRemovals = field(init=False)
 
     def __post_init__(self) -> None:
-        """Its calls are those of upserts."""
         parts = self.marketo, self.schema, self.known, self.circuits, self.clock
         self._removals = Removals(*parts, policy=self.policy, wait=self.wait, now=self.now)
         self._roles = RoleRemovals(*parts, history=self.history)

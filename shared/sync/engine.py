@@ -89,7 +89,6 @@ class Engine:
     sent_rows: int = MAX_ROWS
 
     def __post_init__(self) -> None:
-        """Its parts share what it has."""
         marketo, schema, known, clock = self.marketo, self.schema, self.known, self.clock
         tables = frozenset(self.tables)
         contact_role = self.roles.customer_contact

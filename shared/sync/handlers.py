@@ -88,7 +88,6 @@ class Pipeline:
     _follow_ups: FollowUps = field(init=False)
 
     def __post_init__(self) -> None:
-        """What follows from a batch goes through the same neighbours."""
         self._follow_ups = FollowUps(
             queues=self.queues, bus=self.bus, dependants=self.dependants, marketo=self.marketo, parking=self.parking,
             role_requests=self.role_requests,

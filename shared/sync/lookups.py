@@ -91,7 +91,6 @@ class References:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def __post_init__(self) -> None:
-        """Nothing is kept yet."""
         self._users: _Kept[User] = _Kept(self.clock)
         self._administrators: _Kept[str] = _Kept(self.clock)
         self._roles: _Kept[str] = _Kept(self.clock)

@@ -104,12 +104,11 @@ class MissedChanges:
     time_budget: float
     most_rows: int = MOST_ROWS
     note: Note = unnoted
-    _memory: RoleMemory = field(init=False)
     _deadline: float = field(default=0.0, init=False)
 
-    def __post_init__(self) -> None:
-        """What it remembers is in the same state."""
-        self._memory = RoleMemory(self.state)
+    @property
+    def _memory(self) -> RoleMemory:
+        return RoleMemory(self.state)
 
     async def tick(self) -> None:
         """The timer's run. Raises BrokerUnavailableError, and nothing of a vendor or of storage."""

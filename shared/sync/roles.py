@@ -155,7 +155,6 @@ class Roles:
     history: History = field(default_factory=nothing_kept)
 
     def __post_init__(self) -> None:
-        """Its parts share what it has."""
         self._tables = [table for table in _ROLE_TABLES if table in self.tables]
         parts = self.marketo, self.schema, self.known, self.circuits, self.clock
         self._old_roles = OldRoles(*parts, brake=self.brake, history=self.history)

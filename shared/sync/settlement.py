@@ -152,23 +152,7 @@ class Settler:
             "dead_letter entity=%s table=%s id=%s code=%s message=%s correlation=%s",
             entity.name, record.table, record.id, failed.code, failed.message, record.correlation_id,
         )  # fmt: skip
-        return dead_letter(
-            self.queues,
-            encode(entity.name, [record]),
-            Explanation(
-                failed.code,
-                failed.message,
-                failed.source,
-                self.queues.of(entity.name),
-                record.first_seen,
-                entity.name,
-                record.table,
-                record.id,
-                record.attempt + 1,
-                record.replays,
-            ),
-            correlation_id=record.correlation_id,
-        )
+        return dead_record(self.queues, entity.name, record, failed, attempts=record.attempt + 1)
 
 
 def will_not_come(record: Record, outcome: Outcome, now: datetime) -> WillNotCome | None:
@@ -206,6 +190,17 @@ async def storage_fails(work: Awaitable[object]) -> bool:
         log.warning("storage_away error=%s", error.cause)
         return True
     return False
+
+
+def dead_record(
+    queues: QueueSettings, entity: str, record: Record, why: Failed, *, attempts: int, write_back: bool = False
+) -> Outgoing:
+    """The dead letter of a record, after so many tries. `write_back`: of Sales Insight's fields."""
+    explained = Explanation(
+        why.code, why.message, why.source, queues.of(entity), record.first_seen, entity, record.table, record.id,
+        attempts, record.replays, write_back,
+    )  # fmt: skip
+    return dead_letter(queues, encode(entity, [record]), explained, correlation_id=record.correlation_id)
 
 
 def dead_letter(

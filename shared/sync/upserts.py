@@ -72,7 +72,6 @@ class Upserts:
     _stored: dict[str, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        """Nothing has been too large yet."""
         self._sizes = CallSizes(clock=self.clock)
 
     async def send(self, batch: Batch, ready: dict[str, Candidate], at_least: int, *, calls: int | None = None) -> None:

@@ -20,11 +20,12 @@ from ..azure.shared_state import State, parsed
 from ..config.settings import QueueSettings
 from ..model.clock import AHEAD
 from ..model.codes import Kind
-from ..model.dead_letter import MESSAGE_LENGTH, Explanation
+from ..model.dead_letter import MESSAGE_LENGTH
 from ..model.errors import VendorError
-from ..model.record import Record, encode, timestamp
+from ..model.outcome import Failed
+from ..model.record import Record, timestamp
 from ..sync.scheduling import BACKOFF
-from ..sync.settlement import dead_letter
+from ..sync.settlement import dead_record
 from .plan import PERSON
 from .rows import Key, Update
 
@@ -139,22 +140,8 @@ class DueRows:
         log.warning("dead_letter write_back table=%s id=%s code=%s", due.table, due.id, due.code)
         first_seen = datetime.fromisoformat(due.first_seen)
         record = Record(due.table, due.id, first_seen, write_back=True, replays=due.replays)
-        return dead_letter(
-            self.queues,
-            encode(PERSON.name, [record]),
-            Explanation(
-                due.code,
-                f"Sales Insight's fields could not be written back: {due.message}",
-                "dataverse",
-                self.queues.of(PERSON.name),
-                first_seen,
-                PERSON.name,
-                *due.key,
-                due.attempts,
-                due.replays,
-                write_back=True,
-            ),
-        )
+        why = Failed(due.code, f"Sales Insight's fields could not be written back: {due.message}", "dataverse")
+        return dead_record(self.queues, PERSON.name, record, why, attempts=due.attempts, write_back=True)
 
 
 async def all_due(state: State) -> AsyncIterator[Due]:
