@@ -142,8 +142,7 @@ class Event:
     @property
     def text(self) -> str:
         """A sentence for people, without the time."""
-        known = self.what in What.__members__.values()
-        head = What(self.what).text if known else self.what
+        head = next((what.text for what in What if what == self.what), self.what)
         told = [PHRASES[name].format(_words(value)) for name, value in self.facts.items() if name in PHRASES]
         roles = "roles: " if self.entity and self.entity != self.table else ""
         return f"{roles}{head}{'; ' if ': ' in head else ': '}{'; '.join(told)}" if told else f"{roles}{head}"

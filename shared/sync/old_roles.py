@@ -115,7 +115,8 @@ class OldRoles(RoleRemovals):
             if seconds := batch.sending.in_flight(triple.key):
                 failed[triple] = Retry(seconds, "InFlight", "Marketo may still be at work on this role")
         counting = [triple for triple in sorted(counted) if triple not in failed]
-        granted, stopped = counting, None
+        granted: Sequence[Triple] = counting
+        stopped: Outcome | None = None
         if self.brake:
             granted, stopped = await self.brake.let_go(OPPORTUNITY_ROLE, counting, brake_text)
         if stopped:

@@ -281,7 +281,7 @@ class Roles:
         return found
 
 
-async def read_contacts(dataverse: DataverseClient, opportunities: list[str], deadline: float) -> dict[str, Row]:
+async def read_contacts(dataverse: DataverseClient, opportunities: list[str], deadline: float) -> Mapping[str, Row]:
     """The lookups of these opportunities that may name their primary contact. Raises as DataverseClient does."""
     source = OPPORTUNITY.tables[0]
     return await dataverse.rows(source.entity_set, source.key, opportunities, CONTACT_COLUMNS, deadline=deadline)
