@@ -174,7 +174,8 @@ class References:
     ) -> dict[str, Row | None]:
         """Rows by id; a row that does not exist is None."""
         found: dict[str, Row | None] = dict.fromkeys(ids)
-        found |= await self.dataverse.rows(entity_set, key, ids, columns, deadline=deadline)
+        if ids:
+            found |= await self.dataverse.rows(entity_set, key, ids, columns, deadline=deadline)
         absent = [id_ for id_, row in found.items() if row is None]
         if absent:
             await self.unseen(entity_set, absent)

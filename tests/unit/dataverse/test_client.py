@@ -32,6 +32,18 @@ async def test_300_rows_are_one_request_of_percent_encoded_ids_below_the_url_lim
     assert json.loads(query["@p2"][0]) == IDS
 
 
+async def test_more_rows_are_asked_for_300_at_a_time() -> None:
+    ids = [f"4c8e7d15-2052-ef11-a316-{n:012d}" for n in range(301)]
+    world = World(page([{"contactid": ids[0]}]), page([{"contactid": ids[300]}]))
+    assert set(await world.rows(ids)) == {ids[0], ids[300]}
+    assert [json.loads(parse_qs(request.url.query.decode())["@p2"][0]) for request in world.requests] == [
+        ids[:300],
+        ids[300:],
+    ]
+    assert await world.rows([]) == {}
+    assert len(world.requests) == 2
+
+
 async def test_rows_that_refer_to_300_others_by_either_of_two_lookups_are_one_request_below_the_url_limit() -> None:
     world = World(
         page([{"connectionid": "a"}], **{"@odata.nextLink": f"{URL}{API}/more"}), page([{"connectionid": "b"}])

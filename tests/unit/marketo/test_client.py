@@ -124,6 +124,15 @@ async def test_300_keys_are_looked_up_by_a_form_that_needs_no_long_url() -> None
     assert form["fields"] == ["id,externalPersonId"]
 
 
+async def test_more_keys_are_looked_up_300_at_a_time() -> None:
+    keys = [str(n) for n in range(1, 302)]
+    found = [[{"id": n, "externalPersonId": str(n)} for n in part] for part in (range(1, 301), [301])]
+    world = World(*map(ok, found))
+    assert await world.client.find(PERSON, keys) == {key: int(key) for key in keys}
+    values = [parse_qs(request.content.decode())["filterValues"][0].split(",") for request in world.requests]
+    assert values == [keys[:300], keys[300:]]
+
+
 async def test_objects_without_number_are_found_with_the_number_zero() -> None:
     world = World(ok([{"externalCompanyId": "a"}]))
     assert await world.client.find(COMPANY, ["a", "b"]) == {"a": 0}

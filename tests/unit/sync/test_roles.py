@@ -264,7 +264,7 @@ async def test_another_name_of_a_role_does_not_count_for_the_brake(world: World)
 
 async def test_what_the_brake_cannot_count_is_not_deleted(world: World) -> None:
     away = brake(100)
-    away._state.storage_away = True  # type: ignore[attr-defined]  # of a state in memory
+    away.state.storage_away = True  # type: ignore[attr-defined]  # of a state in memory
     before = set(world.stored)
     world.disconnect(next(iter(world.ties)))
     world.disconnect(next(iter(world.ties)))
