@@ -150,7 +150,8 @@ class Newcomers:
         """
         gone = {key for key in keys if is_guid(key)}
         for table in PERSON_TABLES.values():
-            asked = sorted(gone)
+            if not (asked := sorted(gone)):
+                break
             found = await self.dataverse.statuses(table.entity_set, table.key, asked, deadline=deadline)
             gone = {key for key, status in zip(asked, found, strict=True) if status == NOT_FOUND}
         return gone
