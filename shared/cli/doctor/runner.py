@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from ...model.codes import Kind
 from ...model.errors import MsiSyncError, StorageUnavailableError, VendorError
 from ..context import Context
 from ..finding import Finding, Severity, attention, failed
