@@ -98,13 +98,12 @@ def test_places_are_looked_into_in_the_order_in_which_a_change_travels() -> None
 
 
 class Broker:
-    """Places as `peek` reads them. `opened` and `read` are those that were, in order; none of them is ever closed."""
+    """Places as `peek` reads them. `opened` and `read` are those that were, in order."""
 
     def __init__(self) -> None:
         self.opened: list[str] = []
         self.read: list[str] = []
         self.messages: dict[str, Message] = {}
-        self.closed = asyncio.Event()
 
     async def peek(self, _: Any, place: Place, *, page: int, ready: asyncio.Event) -> AsyncIterator[list[Message]]:
         assert page
@@ -114,8 +113,6 @@ class Broker:
         self.read.append(str(place))
         if message := self.messages.get(str(place)):
             yield [message]
-        yield []
-        await self.closed.wait()
 
 
 @pytest.fixture
