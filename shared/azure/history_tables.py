@@ -31,7 +31,7 @@ from zlib import crc32
 from ..config.settings import StorageSettings
 from . import sdk
 from .errors import storage_errors
-from .table import Table, some_at_a_time, transactions
+from .table import Table, http_settings, some_at_a_time, transactions
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableServiceClient
@@ -161,6 +161,7 @@ def service(
     settings: StorageSettings, credential: Callable[[], Any] | None = None, **options: Any
 ) -> TableServiceClient:
     """The SDK's client of all tables, signed in as `connect` of shared/azure/table.py. `options`: the SDK's."""
+    options = {**http_settings(), **options}
     if settings.connection.get_secret_value():
         return sdk.tables.TableServiceClient.from_connection_string(settings.connection.get_secret_value(), **options)
     own = credential or partial(sdk.identity.ManagedIdentityCredential, client_id=settings.identity_client_id or None)

@@ -12,6 +12,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, TypeVar
+from urllib.request import getproxies
 
 from ..config.settings import StorageSettings
 from . import sdk
@@ -189,10 +190,19 @@ def connect(
     """
     if heard:
         options["raw_response_hook"] = partial(tell_time, heard)
+    options = {**http_settings(), **options}
     if settings.connection.get_secret_value():
         return sdk.tables.TableClient.from_connection_string(settings.connection.get_secret_value(), table, **options)
     own = credential or partial(sdk.identity.ManagedIdentityCredential, client_id=settings.identity_client_id or None)
     return sdk.tables.TableClient(settings.table_uri, table, credential=own(), **options)
+
+
+def http_settings() -> dict[str, Any]:
+    """How the SDK is to make HTTP requests: it looks for a proxy where the environment has one, and not otherwise.
+
+    It would look for one at each request, and for a password in ~/.netrc, in two threads: a third of the request's CPU.
+    """
+    return {} if getproxies().keys() & {"http", "https"} else {"use_env_settings": False}
 
 
 def tell_time(heard: Callable[[datetime], None], response: Any) -> None:

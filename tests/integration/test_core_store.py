@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -15,7 +16,7 @@ from emulators.azurite import connection_string
 from emulators.processes import free_ports
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store
-from shared.azure.table import PAGE, TRANSACTION
+from shared.azure.table import PAGE, TRANSACTION, Table, connect
 from shared.config.settings import StorageSettings
 from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Parent, WillNotCome
@@ -390,3 +391,20 @@ async def test_a_table_that_is_missing_holds_nothing_and_the_first_write_makes_i
         await keep(store, [parked(parent)])
         assert table in [each.name async for each in service.list_tables()]
     await store.close()
+
+
+async def test_a_proxy_of_the_environment_is_used(azurite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose requests do not go through it gets an answer."""
+    (nobody,) = free_ports(1)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{nobody}")
+    settings = StorageSettings.model_validate({"AzureWebJobsStorage": azurite})
+    table = Table(partial(connect, settings, settings.parked_table, retry_total=0))
+    with pytest.raises(StorageUnavailableError):
+        await table.get("company", "x")
+    await table.close()
+    monkeypatch.delenv("http_proxy")
+    table = Table(partial(connect, settings, settings.parked_table, retry_total=0))
+    assert await table.get("company", "x") is None
+    await table.close()

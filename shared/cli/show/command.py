@@ -41,11 +41,8 @@ Next: the verdict says what to do. If many records are stuck, begin with: msisyn
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Find everything out about one person. Raises ConfigurationError when settings or sync.toml cannot be used."""
-    search = await find_out(context, given.person, given.max_messages, progress, values=given.values)
+    search = await find_out(context, given.person, given.max_messages, progress, values=given.values, history=True)
     await _look_elsewhere(context, given.person, search)
-    if "Table Storage" not in search.troubles:  # else the history does not answer either, after another wait
-        with progress.status("Reading the history"):
-            await _asked(search, "The history", past.look(context, search))
     verdicts = [judge(person.subject, search) for person in search.persons]
     worst = max(verdicts, key=lambda verdict: verdict.exit)
     data = as_json(given.person, search, verdicts, worst)
@@ -56,11 +53,17 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
 
 
 async def find_out(
-    context: Context, query: str, max_messages: int, progress: Console, *, values: bool = False
+    context: Context,
+    query: str,
+    max_messages: int,
+    progress: Console,
+    *,
+    values: bool = False,
+    history: bool = False,
 ) -> Search:
     """All facts about who is asked for; what does not answer is noted, and the rest is found out all the same.
 
-    `values`: also what the columns hold that take Marketo's fields.
+    `values`: also what the columns hold that take Marketo's fields; `history`: also what happened last.
     """
     config, burst = context.config, timedelta(seconds=context.settings.sync.burst_window)
     search = Search(burst=burst, lifecycle=config.lifecycle)
@@ -72,7 +75,8 @@ async def find_out(
     waiting = storage.ParkedRows(context.settings.storage, context.parked_table)
     async with queues.Looking(context, search, max_messages) as looking:
         with progress.status("Asking Dynamics"):
-            await _ask_dynamics(context, search, dynamics, query)
+            signing_in = _asked(search, "Marketo", context.marketo.auth.token())  # which takes as long
+            await asyncio.gather(_ask_dynamics(context, search, dynamics, query), signing_in)
         with progress.status("Asking Table Storage"):
             await asyncio.gather(
                 _asked(search, "Table Storage", storage.look_at_parked(waiting, search)),
@@ -80,8 +84,14 @@ async def find_out(
             )
         entities = _entities(search)
         with progress.status("Looking into the queues"):
-            preparing = marketo.prepare(context.schema, config.tables.keys(), search)
-            await asyncio.gather(looking.look(entities), _asked(search, "Marketo", preparing))
+            # Who did not answer is not asked again, after another wait.
+            asked = [looking.look(entities)]
+            if "Marketo" not in search.troubles:
+                preparing = marketo.prepare(context.schema, config.tables.keys(), search)
+                asked.append(_asked(search, "Marketo", preparing))
+            if history and "Table Storage" not in search.troubles:
+                asked.append(_asked(search, "The history", past.look(context, search)))
+            await asyncio.gather(*asked)
         with progress.status("Asking Marketo"):
             if "Marketo" not in search.troubles:
                 await _asked(search, "Marketo", marketo.look(context.marketo, search, query))
