@@ -105,9 +105,10 @@ def command_line(*words: str) -> str:
     return f"{NAME} {quoted(words)}"
 
 
-def again(*more: str, instead: Sequence[str] = ()) -> str:
-    """The command that is running, with these words at its end; `instead` replaces its name."""
-    return command_line(*instead, *_in_use.arguments[len(instead) :], *more)
+def again(*flags: str, instead: Sequence[str] = ()) -> str:
+    """The command that is running, with these flags as well; `instead` replaces its name."""
+    typed = _in_use.arguments[len(instead) :]
+    return command_line(*instead, *typed, *(flag for flag in flags if flag not in typed))
 
 
 def names_command(text: str) -> bool:

@@ -32,7 +32,7 @@ hundred rows at a time, so that changes in Dynamics are not held up. Deploy sync
 Without --apply, it says how many rows and Marketo calls it would be.
 
 Exit codes: 0 started, or no row matches; 1 --apply is still to come; 2 it could not be started.
-Example: msisync quick-sync contact --fields jobTitle,city
+Example: msisync quick-sync contact --fields title,city
 Next: msisync initial-sync status --watch, which shows any run"""
 
 #: The tables whose records have a key of their own: those of opportunity roles have not.

@@ -124,9 +124,9 @@ class RunFacts:
         """What needs an operator."""
         found = list(findings_of(self.run, self.at))
         if self.stuck:
-            waiting = f"{counted(self.stuck, 'record')} of it waited in their queues for more than {age(SILENT)}"
+            waiting = f"{counted(self.stuck, 'record')} of it have waited in their queues for more than {age(SILENT)}"
             found.append(
-                attention(waiting, "msisync status says why: a queue is paused, a system is away, or others wait")
+                attention(waiting, "msisync status shows why: a paused queue, a system that is away, or many changes")
             )
         group = group_of(self.run)
         if different := sum(table.numbers["different"] for table in self.tables):
@@ -174,7 +174,7 @@ def facts_of(run: Run, pages: Sequence[Summary], at: datetime, marketo: MarketoS
     if run.state is not RunState.RUNNING:
         return RunFacts(run, at, tables, rate)
     facts = RunFacts(run, at, tables, rate, stuck=sum(each.counts[page.OPEN] for each in pages if _is_stuck(each, at)))
-    if any(table.total is None for table in tables):
+    if facts.stuck or any(table.total is None for table in tables):
         return facts
     remaining = {table.table: table.remaining for table in tables}
     if run.kind is RunKind.RECONCILE:

@@ -19,7 +19,7 @@ from ..command import Command, Exit, Result, option, options, positive_number
 from ..context import Context
 from ..doctor.command import CHECKS
 from ..doctor.runner import Check, Subject, examine
-from ..finding import SHOWN, Finding, Severity, worst
+from ..finding import SHOWN, Finding, Severity, counted, worst
 from ..invocation import again
 from ..output import say
 from .estimate import LEFT_ALONE, Pace, end_of, run_calls
@@ -46,8 +46,8 @@ GREEN = "Green. To start: "
 NOT_GREEN = "Not green: put that right first, or start all the same: "
 START = ("initial-sync", "start")
 
-#: How numbers that follow from a sample are marked.
-_ABOUT = "~"
+#: How numbers that follow from a sample are marked, and how none is shown.
+_ABOUT, _NOBODY = "~", "-"
 #: The columns of the table for persons, and the fates that each counts.
 COLUMNS: dict[str, frozenset[Fate]] = {
     "created": frozenset({Fate.CREATED, Fate.CREATED_WITHOUT_EMAIL}),
@@ -55,7 +55,7 @@ COLUMNS: dict[str, frozenset[Fate]] = {
     "updated": frozenset({Fate.UPDATED}),
     "ambiguous": frozenset({Fate.AMBIGUOUS}),
     "merged": frozenset({Fate.MERGED_PERSON}),
-    "left alone": LEFT_ALONE,
+    "left out": LEFT_ALONE,
 }
 
 
@@ -148,7 +148,7 @@ class Plan:
         share = f"{max(most / self.marketo.daily_calls, 0.001):.1%} of a day's {self.marketo.daily_calls:,}"
         took = f"{_duration(self.ends - self.at)} at RUN_DAILY_SHARE={self.marketo.run_share:g}"
         lines = [
-            f"About {least:,} to {most:,} Marketo calls, at most {share}",
+            f"About {f'{least:,} to ' if least < most else ''}{counted(most, 'Marketo call')}, at most {share}",
             f"Expected to take {took}, until {self.ends:%Y-%m-%d %H:%M} UTC; {_duration(self.earliest - self.at)} if "
             "nothing else used Marketo's calls",
         ]
@@ -218,12 +218,15 @@ def _table_json(table: TablePlan) -> dict[str, Any]:
 
 
 def _table(tables: Sequence[TablePlan]) -> Table:
+    """All tables, in 80 columns where that can be: of the fates only those that somebody has."""
+    of_tables = [dict(zip(COLUMNS, cells(table), strict=False)) for table in tables]
+    fates = [name for name in COLUMNS if any(found.get(name, _NOBODY) != _NOBODY for found in of_tables)]
     shown = Table(box=None, pad_edge=False)
     shown.add_column("", no_wrap=True)
-    for name in ("rows", "kept", *COLUMNS):
+    for name in ("rows", "kept", *fates):
         shown.add_column(name, justify="right", no_wrap=True)
-    for table in tables:
-        shown.add_row(table.table, f"{table.rows:,}", f"{table.kept:,}", *cells(table))
+    for table, found in zip(tables, of_tables, strict=True):
+        shown.add_row(table.table, f"{table.rows:,}", f"{table.kept:,}", *(found.get(name, "") for name in fates))
     return shown
 
 
@@ -231,7 +234,7 @@ def cells(table: TablePlan) -> list[str]:
     """What would become of the persons of a table, by COLUMNS; empty of other tables."""
     about = _ABOUT if table.is_sampled else ""
     counts = [sum(table.fates.get(fate, 0) for fate in fates) for fates in COLUMNS.values()]
-    return [f"{about}{count:,}" if count else "-" for count in counts] if table.asked else []
+    return [f"{about}{count:,}" if count else _NOBODY for count in counts] if table.asked else []
 
 
 def _show_ambiguous(console: Console, table: TablePlan) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...sync.runs import page
-from ...sync.runs.model import Run
+from ...sync.runs.model import Run, RunState
 from ...sync.runs.store import NotThere, Runs
 from ..command import Command, Exit, Result, option, options
 from ..context import Context
@@ -31,8 +31,8 @@ reasons are explained in docs/commands/initial-sync-report.md, and the codes of 
 
 A run and its report are kept for 30 days after its end.
 
-Exit codes: 0 every row is in Marketo or left out; 1 some have failed or are not done yet; 2 there is no such run, or
-storage does not answer.
+Exit codes: 0 every row is in Marketo or left out; 1 some have failed or are not done yet, or the run ended before it
+had read all; 2 there is no such run, or storage does not answer.
 Example: msisync initial-sync report --csv report.csv
 Next: msisync dead-letters replay, after the cause is gone; msisync initial-sync status"""
 
@@ -94,8 +94,13 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
         "reasons": [{"table": t, "state": s, "reason": r, "rows": n} for (t, s, r), n in counts.most_common()],
         **({"file": str(given.csv)} if given.csv else {"rows": rows}),
     }
-    exit_ = Exit.ATTENTION if reasons.is_lacking else Exit.OK
+    exit_ = Exit.ATTENTION if reasons.is_lacking or _is_cut_short(found) else Exit.OK
     return Result(exit_, data, lambda console: _show(console, found, counts, reasons.examples, given.csv))
+
+
+def _is_cut_short(found: Run) -> bool:
+    """Whether the run was cancelled or has failed, so that there may be rows that it knows nothing of."""
+    return found.is_over and found.state is not RunState.COMPLETE and not all(t.all_read for t in found.tables.values())
 
 
 def _row(each: NotThere) -> dict[str, str]:
@@ -111,8 +116,11 @@ def _show(
     file: Path | None,
 ) -> None:
     say(console, title(found, datetime.now(UTC)), "bold")
+    if _is_cut_short(found):
+        say(console, "It ended before it had read all rows: those that it has not read are not listed.", "yellow")
     if not counts:
-        say(console, "Every row of the run is in Marketo." if found.is_over else "Every row so far is in Marketo.")
+        whole = found.is_over and not _is_cut_short(found)
+        say(console, "Every row of the run is in Marketo." if whole else "Every row so far is in Marketo.")
         return
     shown = Table(box=None, pad_edge=False)
     for name in ("table", "state", "reason"):

@@ -29,7 +29,8 @@ RUN_DAILY_SHARE of Marketo's day, and then waits for midnight.
 
 With --anyway no plan is made. A table that another run has is refused.
 
-Exit codes: 0 started, or a green plan; 1 the plan is not green, and nothing was started; 2 it could not be started.
+Exit codes: 0 started, or a green plan; 1 something in the plan needs attention, and nothing was started; 2 something in
+it does not work, or the run could not be started.
 Next: msisync initial-sync status --watch
 Undo: msisync initial-sync cancel"""
 
@@ -84,7 +85,7 @@ def _show(console: Console, new: Run, plan: Plan | None, why_not: str) -> None:
     if plan:
         plan.show(console)
     say(console, f"{new.kind} {new.id} is started: the app takes it up within a minute, and needs nobody.", "green")
-    say(console, "To see it: msisync initial-sync status --watch")
+    say(console, f"To see it: msisync initial-sync status {new.id} --watch")
     if why_not:
         say(console, not_told(why_not), "yellow")
 

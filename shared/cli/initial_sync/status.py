@@ -52,6 +52,8 @@ Next: msisync reconcile report"""
 
 #: Columns of a bar: it shrinks, so that a table fits into 80 columns.
 _LEAST, _MOST = 6, 24
+#: A rate below this, in records a second, is shown with a decimal.
+SLOW = 10
 
 
 async def run(context: Context, given: Namespace, _: Console, *, group: str = INITIAL_SYNC) -> Result:
@@ -87,16 +89,7 @@ def frame(facts: RunFacts) -> RenderableType:
 
 def lines_of(facts: RunFacts) -> Iterator[str]:
     """How it goes, for people: what it waits for, its rate and expected end, why rows were left out or failed."""
-    found = facts.run
-    if found.state is RunState.CANCELLED:
-        yield f"cancelled {found.reason}"
-    if found.waits_for:
-        until = f", until {found.waits_until:%Y-%m-%d %H:%M} UTC" if found.waits_until else ""
-        yield f"waits for {found.waits_for}{until}"
-    if facts.rate is not None:
-        yield f"{facts.rate:,.0f} records a second of late"
-    if facts.expected_end:
-        yield f"expected to end at {facts.expected_end:%Y-%m-%d %H:%M} UTC, in {age(facts.expected_end - facts.at)}"
+    yield from _going(facts)
     for table in facts.tables:
         for state, word in ((page.SKIPPED, "left out"), (page.DIFFERS, "different"), (page.FAILED, "failed")):
             if reasons := table.by_reason(state):
@@ -105,6 +98,21 @@ def lines_of(facts: RunFacts) -> Iterator[str]:
             yield f"{table.table}: {again:,} to be tried again"
     for other in facts.others:
         yield f"besides, {other.kind} {other.id} is {other.state}: msisync {group_of(other)} status {other.id}"
+
+
+def _going(facts: RunFacts) -> Iterator[str]:
+    found = facts.run
+    if found.state is RunState.CANCELLED:
+        yield f"cancelled {found.reason}"
+    if found.state is RunState.RUNNING and not found.carried_at:
+        yield "the app takes it up within a minute"
+    if found.waits_for:
+        until = f", until {found.waits_until:%Y-%m-%d %H:%M} UTC" if found.waits_until else ""
+        yield f"waits for {found.waits_for}{until}"
+    if facts.rate is not None:
+        yield f"{facts.rate:,.{0 if facts.rate >= SLOW else 1}f} records a second of late"
+    if facts.expected_end:
+        yield f"expected to end at {facts.expected_end:%Y-%m-%d %H:%M} UTC, in {age(facts.expected_end - facts.at)}"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -88,6 +88,7 @@ def test_the_command_that_runs_can_be_repeated_with_more() -> None:
     assert again("--apply") == "msisync dead-letters replay --code 'a b' --apply"
     assert again("--apply", instead=["dead-letters", "discard"]) == "msisync dead-letters discard --code 'a b' --apply"
     assert as_typed(again("--apply")) == f"{BEGINNING} dead-letters replay --code 'a b' --apply"
+    assert again("--code", "--apply") == "msisync dead-letters replay --code 'a b' --apply", "--code is there already"
 
 
 def test_programs_get_the_same_text() -> None:

@@ -260,7 +260,19 @@ async def test_an_id_that_no_run_has_is_refused_with_those_that_there_are(world:
 
 async def test_a_report_of_a_run_in_which_all_went_well_says_so(world: World) -> None:
     run = await world.has("created")
-    await world.runs.cancel(run.id)
+    await world.runs.change(run.id, lambda found: found.to(RunState.COMPLETE, NOON))
     result, text = await world.types("report", run.id)
     assert (result.exit, result.data["rows"]) == (Exit.OK, [])
     assert "Every row of the run is in Marketo" in text
+
+
+@pytest.mark.parametrize("state", [RunState.CANCELLED, RunState.FAILED])
+async def test_a_run_that_ended_before_it_had_read_all_does_not_say_that_all_is_well(
+    world: World, state: RunState
+) -> None:
+    run = await world.has("created")
+    await world.runs.change(run.id, lambda found: found.to(state, NOON))
+    result, text = await world.types("report", run.id)
+    assert result.exit is Exit.ATTENTION
+    assert "It ended before it had read all rows" in text
+    assert "Every row of the run" not in text

@@ -80,6 +80,11 @@ def test_the_end_is_not_before_the_calls_of_the_day_suffice() -> None:
     assert waiting.expected_end == ends
 
 
+def test_nobody_knows_when_a_run_ends_whose_records_are_stuck_in_a_queue() -> None:
+    assert facts(page(0, minutes=5, created=3000), page(1, minutes=4, open=300)).expected_end
+    assert facts(page(0, minutes=5, created=3000), page(1, minutes=6, open=300)).expected_end is None
+
+
 @pytest.mark.parametrize("state", [RunState.PAUSED, RunState.COMPLETE, RunState.CANCELLED, RunState.FAILED])
 def test_a_run_that_does_not_go_on_has_no_expected_end(state: RunState) -> None:
     assert facts(page(created=300), state=state).expected_end is None
@@ -95,8 +100,13 @@ def test_a_run_that_does_not_go_on_has_no_expected_end(state: RunState) -> None:
         ([], {"state": RunState.PAUSED}, Exit.ATTENTION, "paused"),
         ([], {"state": RunState.FAILED, "reason": "Dynamics refuses"}, Exit.FAILED, "Dynamics refuses"),
         ([page(open=300, minutes=4)], {}, Exit.OK, ""),
-        ([page(open=300, minutes=6)], {}, Exit.ATTENTION, "300 records of it waited in their queues"),
-        ([replace(page(open=30, minutes=1), sends=2)], {}, Exit.ATTENTION, "30 records of it waited in their queues"),
+        ([page(open=300, minutes=6)], {}, Exit.ATTENTION, "300 records of it have waited in their queues"),
+        (
+            [replace(page(open=30, minutes=1), sends=2)],
+            {},
+            Exit.ATTENTION,
+            "30 records of it have waited in their queues",
+        ),
         ([page(retrying=300, minutes=60)], {}, Exit.OK, ""),
         ([page(open=300, minutes=6)], {"state": RunState.CANCELLED}, Exit.OK, ""),
         ([], {"carried_at": NOON - 6 * MINUTE}, Exit.ATTENTION, "initial-sync 20260304-115000-abcd for 6 min"),

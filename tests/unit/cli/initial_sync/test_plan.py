@@ -68,6 +68,23 @@ def test_a_million_persons_take_hours_and_a_part_of_the_day() -> None:
     assert "RUN_DAILY_SHARE=0.4" in text
 
 
+def test_the_table_fits_into_80_columns_and_has_the_fates_that_somebody_has() -> None:
+    million = TablePlan("opportunity", 1_000_000, 1_000_000)
+    sampled = TablePlan(
+        "contact", 1_100_000, 1_000_000, Counter({Fate.CREATED: 2400, Fate.ADOPTED: 500, Fate.QUALIFIED: 100})
+    )
+    shown = io.StringIO()
+    plan(million, sampled).show(Console(file=shown, highlight=False, width=80))
+    head, _, contact = [line.split() for line in shown.getvalue().splitlines()][:3]
+    assert head == ["rows", "kept", "created", "adopted", "left", "out"]
+    assert contact == ["contact", "1,100,000", "1,000,000", "~800,000", "~166,667", "~33,333"]
+    assert "…" not in shown.getvalue()
+
+
+def test_a_plan_of_one_call_says_so() -> None:
+    assert "About 1 Marketo call," in text_of(plan(TablePlan("systemuser", 3, 3)))
+
+
 def test_what_the_app_has_used_today_delays_the_end() -> None:
     many = TablePlan("contact", 6_000_000, 6_000_000, Counter({Fate.UPDATED: 3000}))
     assert plan(many).ends < plan(many, used_today=29_000).ends
