@@ -13,14 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 #: The file beside this one that tools/wheel.py adds to a wheel: what only its checkout could tell.
 STAMP = "built_from.json"
 _FILES = ("function_app.py", "host.json", "requirements.txt", "sync.toml")
+#: What of shared/ is deployed: the code, and the console's templates and what browsers get of it.
+SUFFIXES = frozenset({".py", ".toml", ".html", ".css", ".js", ".svg"})
 
 
 def deployed(root: Path = ROOT) -> str:
-    """`0.1.0+1a2b3c4d`: equal in the app and in the checkout that it was deployed from. Reads some 200 small files."""
+    """`0.1.0+1a2b3c4d`: equal in the app and in the checkout that it was deployed from. Reads some 300 small files."""
     if stamped := _stamp().get("deployed"):
         return stamped
     digest = hashlib.sha256()
-    sources = sorted((root / "shared").rglob("*.py"), key=lambda path: path.relative_to(root).as_posix())
+    sources = [path for path in (root / "shared").rglob("*") if path.suffix in SUFFIXES]
+    sources.sort(key=lambda path: path.relative_to(root).as_posix())
     for path in (*(root / name for name in _FILES if (root / name).exists()), *sources):
         content = path.read_bytes().replace(b"\r\n", b"\n")
         digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.cli import main
-from shared.config.version import ROOT, VERSION, commit, deployed
+from shared.config.version import ROOT, SUFFIXES, VERSION, commit, deployed
 
 
 def test_the_version_is_that_of_the_project() -> None:
@@ -26,6 +26,20 @@ def test_the_digest_is_of_what_is_deployed(tmp_path: Path) -> None:
     (tmp_path / "shared/x/y.py").write_bytes(b"three\n")
     assert deployed(tmp_path) != first
     assert deployed() == deployed(ROOT)
+
+
+def test_a_template_of_the_console_is_a_part_of_what_is_deployed(tmp_path: Path) -> None:
+    page = tmp_path / "shared/cli/console/templates/page.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<p>one</p>")
+    first = deployed(tmp_path)
+    page.write_text("<p>two</p>")
+    assert deployed(tmp_path) != first
+
+
+def test_no_file_of_the_app_is_left_out_of_the_digest() -> None:
+    files = (path for path in (ROOT / "shared").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    assert {path.suffix for path in files} <= SUFFIXES
 
 
 def test_the_command_tells_the_app_s_version_and_the_commit(capsys: pytest.CaptureFixture[str]) -> None:
