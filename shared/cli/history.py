@@ -1,6 +1,7 @@
 """`msisync history`: what happened to a record and when, as the app and operators have noted it.
 
-The history has ids alone. So for an e-mail address, Dynamics and Marketo say first whose it is.
+The history has ids alone. So for an e-mail address, Dynamics and Marketo say first whose it is. Without a record it is
+what operators did that concerns no single one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from rich.console import Console
 from ..model.entities import PERSON
 from ..model.errors import MsiSyncError, SignInError, VendorError
 from ..model.ids_and_times import as_guid
-from ..sync.history import Event
+from ..sync.history import AT_LARGE, Event
 from ..sync.history_log import Past
 from ..sync.matches import normal
 from .command import Command, Exit, Result, option, options, positive_number
@@ -29,6 +30,9 @@ What is known of it: when changes were received, what was sent to Marketo, for w
 dead letters, merges and deletions, what was written back, and what operators did; with the ids that the logs of Azure,
 Dynamics and Marketo have. No values: names, codes and ids only. Any record's id will do, also of one that is deleted.
 
+Without a record: who paused or resumed a queue, and who started, paused, resumed or cancelled a run, in a console or by
+a command.
+
 It is kept for HISTORY_DAYS days. A line may be missing: the sync never waits for the history.
 
 Exit codes: 0 shown; 1 nothing is known of it, or one of the two systems could not say whose the address is; 2 nobody
@@ -39,7 +43,7 @@ Next: msisync show person <id> says where a person stands now"""
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Show it. Raises MsiSyncError when storage, or for an address both Dynamics and Marketo, does not answer."""
     with progress.status("Looking"):
-        ids, unasked = await ids_of(context, given.record)
+        ids, unasked = await ids_of(context, given.record) if given.record else ([AT_LARGE], {})
         past = await past_of(context, ids)
     events = past.events[-given.limit :]
     data = {
@@ -89,7 +93,9 @@ async def _in_marketo(context: Context, query: str) -> list[str]:
     return [guid for person in persons if (guid := as_guid(str(person.get(key) or "")))]
 
 
-def _why_nothing(query: str, ids: list[str], past: Past) -> str:
+def _why_nothing(query: str | None, ids: list[str], past: Past) -> str:
+    if not query and past.since and not past.events:
+        return f"Nobody has paused, resumed or started anything since {past.since}."
     if ids:
         return past.why_nothing
     return f"No lead or contact, and no person of Marketo with a Dynamics id, has the address {query}; give the id."
@@ -99,7 +105,8 @@ def _show(console: Console, events: list[Event], data: dict[str, Any]) -> None:
     for id_ in data["records"]:
         of_record = [event for event in events if event.id == id_]
         if of_record:
-            console.print(f"[bold]{of_record[-1].table} {id_}[/]")
+            title = "What operators did" if id_ == AT_LARGE else f"{of_record[-1].table} {id_}"
+            console.print(f"[bold]{title}[/]")
         for event in of_record:
             for line in lines_of(event):
                 say(console, f"  {line}")
@@ -119,11 +126,17 @@ def _record(text: str) -> str:
 
 COMMAND = Command(
     "history",
-    "show what happened to a record, and when",
+    "show what happened to a record and when, or who paused and ran what",
     _MORE,
     run,
     options(
-        option("record", type=_record, help="GUID of any row that is synced, or a person's e-mail address"),
+        option(
+            "record",
+            nargs="?",
+            type=_record,
+            help="GUID of any row that is synced, or a person's e-mail address; "
+            "without it: pauses and runs, and who did that",
+        ),
         option("--limit", type=positive_number, default=LIMIT, metavar="N", help=f"the last N events; default {LIMIT}"),
     ),
 )

@@ -1,4 +1,4 @@
-"""Who does what a command does, for the history: `did` writes it.
+"""Who does what a command does, for the history: `did` writes it, and `did_at_large` what is about no single record.
 
 A command is its user's: whoever is signed in to az, or else to this machine. Who acts for several people, such as a
 console, says for whom: ``with acting_as(name): …``.
@@ -24,6 +24,8 @@ from .context import Context
 #: Longest name that is kept.
 LENGTH = 100
 UNKNOWN = "operator"
+#: Where somebody acts who is not this process' user.
+CONSOLE = "console"
 
 _acting: ContextVar[str] = ContextVar("operator", default="")
 
@@ -46,6 +48,12 @@ def operator() -> str:
 def did(context: Context, what: What, rows: Iterable[Key], **facts: Any) -> None:
     """Keep that the operator did this to these rows (table, id). Returns at once, and never raises."""
     context.history.happened(what, rows, by=operator(), **facts)
+
+
+def did_at_large(context: Context, what: What, *, run: str = "", **facts: Any) -> None:
+    """Keep that the operator did this, which concerns no single record (`run`: but that run), as `did` does."""
+    place = {"place": CONSOLE} if _acting.get() else {}
+    context.history.happened_at_large(what, by=operator(), run=run, **facts, **place)
 
 
 @cache

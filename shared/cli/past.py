@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from ..azure.errors import storage_within
 from ..sync import history_log
-from ..sync.history import Event
+from ..sync.history import AT_LARGE, Event
 from ..sync.history_log import Past
 from .context import Context
 
@@ -23,6 +23,11 @@ async def past_of(context: Context, ids: Collection[str]) -> Past:
     async with storage_within(ANSWER_SECONDS):
         days = context.settings.storage.history_days
         return await history_log.read(context.history_tables, ids, days=days, now=datetime.now(UTC))
+
+
+async def acts_at_large(context: Context) -> Past:
+    """What operators did that concerns no single record: pauses and runs. Raises StorageUnavailableError."""
+    return await past_of(context, [AT_LARGE])
 
 
 def lines_of(event: Event) -> Iterator[str]:

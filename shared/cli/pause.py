@@ -18,22 +18,26 @@ from rich.markup import escape
 
 from ..azure import sdk
 from ..model.entities import ENTITIES
+from ..sync.history import What
 from .command import Command, Exit, Result, option, options
 from .context import Context
 from .entity_words import as_entity
 from .finding import Severity, counted
+from .operator import did_at_large
 from .peek import ANSWER_SECONDS, QueueUnavailable, counts, explained
 from .queues import ACTIVE, PAUSED, resume_line, status_word
 
 #: The setting of the queue of changes, beside the entities.
 ROUTING = "changes"
 
+_WHATS = {PAUSED: What.QUEUE_PAUSED, ACTIVE: What.QUEUE_RESUMED}
+
 _MORE_PAUSE = """\
 Changes keep queueing, and nothing is lost: no queue of the app lets messages expire. What an instance is working on is
 done once more after the pause. While parents are paused, their children are parked.
 
 Exit codes: 0 paused; 1 a queue was left as somebody else had set it; 2 a queue could not be paused.
-Undo: msisync resume. See what waits: msisync status"""
+Undo: msisync resume. See what waits: msisync status. See who did it, and when: msisync history"""
 _MORE_RESUME = """\
 Running instances go on within seconds, with what has waited first.
 
@@ -66,9 +70,14 @@ async def run(context: Context, given: Namespace, _: Console, *, status: str) ->
 
 
 async def set_status(context: Context, settings: Sequence[str], status: str) -> list[Change]:
-    """Give queues, named by their settings, this status."""
+    """Give queues, named by their settings, this status. The history keeps which of them were changed, and who did."""
     queues, administration = context.settings.queues, context.bus_administration
-    return await asyncio.gather(*(_set(administration, name, queues.of(name), status) for name in settings))
+    changes = await asyncio.gather(*(_set(administration, name, queues.of(name), status) for name in settings))
+    for change in changes:
+        if change.was != change.now:
+            did_at_large(context, _WHATS[status], queue=change.queue)
+    await context.history.written()
+    return changes
 
 
 async def _set(

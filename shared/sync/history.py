@@ -2,6 +2,7 @@
 
 A `Line` is what one invocation, or one act of an operator, did with one record: its steps, each of a closed set, with
 names, codes and ids. No value of a column is in it. It is one row of Table Storage (shared/azure/history_tables.py).
+What an operator did that is about no single record, such as pausing a queue, is a line of the "record" AT_LARGE.
 This module is pure; shared/sync/history_log.py writes and reads.
 """
 
@@ -17,9 +18,12 @@ from typing import Any
 from ..azure.history_tables import Row
 from ..model.record import timestamp
 
+#: The id under which acts are kept that concern no single record; their lines have no table.
+AT_LARGE = "operators"
+
 
 class What(StrEnum):
-    """Everything that can happen to a record, and what people read of it."""
+    """Everything that can happen to a record, what operators do that concerns many, and what people read of it."""
 
     text: str
 
@@ -56,6 +60,12 @@ class What(StrEnum):
     DISCARD = "discard", "its dead letter was discarded"
     LINK = "link", "linked to a person of Marketo"
     LET_GO = "let_go", "its deletion was released from the brake"
+    QUEUE_PAUSED = "queue_paused", "queue paused"
+    QUEUE_RESUMED = "queue_resumed", "queue resumed"
+    RUN_STARTED = "run_started", "run started"
+    RUN_PAUSED = "run_paused", "run paused"
+    RUN_RESUMED = "run_resumed", "run resumed"
+    RUN_CANCELLED = "run_cancelled", "run cancelled"
 
 
 #: What is known of it: a phrase for each of its facts.
@@ -82,6 +92,10 @@ PHRASES: dict[str, str] = {
     "left_out": "without the fields {}",
     "without": "without the links to {}",
     "columns": "columns {}",
+    "queue": "{}",
+    "kind": "{}",
+    "tables": "of {}",
+    "place": "in the {}",
 }
 Facts = Mapping[str, Any]
 #: Made once: making it costs as much as what it encodes.

@@ -26,7 +26,7 @@ from ..azure.history_tables import HistoryTables, Row
 from ..model.errors import StorageUnavailableError
 from ..telemetry import metrics
 from ..telemetry.redaction import described
-from .history import Event, Line, Step, What, events_of
+from .history import AT_LARGE, Event, Line, Step, What, events_of
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,10 @@ class History:
         """Have it written that this happened to these rows (table, id) just now; `by`: an operator."""
         now, steps = self._now(), [Step(what, facts)]
         self.add(Line(table, id_, now, steps, by=by, request_id=request_id) for table, id_ in rows)
+
+    def happened_at_large(self, what: What, *, by: str, run: str = "", **facts: Any) -> None:
+        """Have it written that an operator did this just now, which concerns no single record; `run`: but a run."""
+        self.add([Line("", AT_LARGE, self._now(), [Step(what, facts)], run=run, by=by)])
 
     @property
     def waiting(self) -> int:

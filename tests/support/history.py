@@ -55,14 +55,14 @@ class MemoryTables(HistoryTables):
 class Kept:
     """A history whose clock stands still until a test turns it."""
 
-    def __init__(self, days: int = 14) -> None:
+    def __init__(self, days: int = 14, start: datetime = NOON) -> None:
         self.tables = MemoryTables()
-        self.time = 0.0
+        self.time, self.start = 0.0, start
         self.history = History(self.tables, days=days, now=lambda: self.now, clock=lambda: self.time)
 
     @property
     def now(self) -> datetime:
-        return NOON + timedelta(seconds=self.time)
+        return self.start + timedelta(seconds=self.time)
 
     async def events(self) -> list[Event]:
         """Wait until all is written, and give what is kept."""

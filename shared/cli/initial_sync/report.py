@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,6 +55,18 @@ class Reasons:
         self.counts[kind] += 1
         self.examples.setdefault(kind, each)
 
+    async def counting(self, parts: AsyncIterator[list[NotThere]]) -> AsyncIterator[list[NotThere]]:
+        """The same rows, counted on their way."""
+        async for part in parts:
+            for each in part:
+                self.add(each)
+            yield part
+
+    def as_json(self) -> dict[str, Any]:
+        """How many rows there are, in all and by reason."""
+        reasons = [{"table": t, "state": s, "reason": r, "rows": n} for (t, s, r), n in self.counts.most_common()]
+        return {"not_in_marketo": self.counts.total(), "reasons": reasons}
+
     @property
     def is_lacking(self) -> bool:
         """Whether rows have failed, or are not done yet."""
@@ -62,10 +76,31 @@ class Reasons:
 async def reasons_of(runs: Runs, run_id: str) -> Reasons:
     """The reasons of a run. Reads all of its pages: a request for each thousand of them or fewer."""
     found = Reasons()
-    async for part in runs.not_in_marketo(run_id):
-        for each in part:
-            found.add(each)
+    async for _ in found.counting(runs.not_in_marketo(run_id)):
+        pass
     return found
+
+
+async def csv_of(parts: AsyncIterator[list[NotThere]]) -> AsyncIterator[str]:
+    """These rows as the text of a CSV file, part by part."""
+    text = io.StringIO(newline="")
+    lines = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    lines.writeheader()
+    async for part in parts:
+        lines.writerows(map(_row, part))
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue()
+
+
+async def json_of(found: Run, parts: AsyncIterator[list[NotThere]]) -> AsyncIterator[str]:
+    """The report as the text of a JSON file, part by part: what `--json` gives, with the counts behind the rows."""
+    reasons, before = Reasons(), f'{{"run": {json.dumps(found.id)}, "state": {json.dumps(found.state)}, "rows": [\n'
+    async for part in reasons.counting(parts):
+        yield before + ",\n".join(json.dumps(_row(each)) for each in part)
+        before = ",\n"
+    yield f"{before if not reasons.counts else ''}],\n{json.dumps(reasons.as_json())[1:]}\n"
 
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
@@ -75,27 +110,17 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     reasons = Reasons()
     rows: list[dict[str, str]] = []
     with writing(given.csv) if given.csv else nullcontext() as file, progress.status("Reading the run"):
-        lines = csv.DictWriter(file, _COLUMNS, lineterminator="\n") if file else None
-        if lines:
-            lines.writeheader()
-        async for part in runs.not_in_marketo(found.id):
-            for each in part:
-                row = _row(each)
-                reasons.add(each)
-                if lines:
-                    lines.writerow(row)
-                elif given.json:
-                    rows.append(row)
-    counts = reasons.counts
-    data: dict[str, Any] = {
-        "run": found.id,
-        "state": found.state,
-        "not_in_marketo": counts.total(),
-        "reasons": [{"table": t, "state": s, "reason": r, "rows": n} for (t, s, r), n in counts.most_common()],
-        **({"file": str(given.csv)} if given.csv else {"rows": rows}),
-    }
+        parts = reasons.counting(runs.not_in_marketo(found.id))
+        if file:
+            async for text in csv_of(parts):
+                file.write(text)
+        else:
+            async for part in parts:
+                rows += map(_row, part) if given.json else ()
+    own = {"file": str(given.csv)} if given.csv else {"rows": rows}
+    data = {"run": found.id, "state": found.state, **reasons.as_json(), **own}
     exit_ = Exit.ATTENTION if reasons.is_lacking or _is_cut_short(found) else Exit.OK
-    return Result(exit_, data, lambda console: _show(console, found, counts, reasons.examples, given.csv))
+    return Result(exit_, data, lambda console: _show(console, found, reasons.counts, reasons.examples, given.csv))
 
 
 def _is_cut_short(found: Run) -> bool:

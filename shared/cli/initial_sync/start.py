@@ -10,11 +10,12 @@ from uuid import uuid4
 
 from rich.console import Console
 
+from ...sync.history import What
 from ...sync.runs.model import Run, RunKind, Scope, new_run
 from ..command import Command, Exit, Result, option, options
 from ..context import Context, not_told, renew
 from ..invocation import again
-from ..operator import operator
+from ..operator import did_at_large, operator
 from ..output import say
 from ..preview import about
 from ..runs import runs_of
@@ -61,9 +62,14 @@ async def begun(
 
 
 async def create(context: Context, kind: RunKind, scope: Scope, expected: Mapping[str, int]) -> tuple[Run, str]:
-    """Store a new run. Gives it, and why the app could not be told to read anew. Raises as `begun` does."""
+    """Store a new run, and keep in the history who did. Gives it, and why the app could not be told to read anew.
+
+    Raises as `begun` does.
+    """
     new = new_run(kind, scope, datetime.now(UTC), unique=uuid4().hex, started_by=operator(), expected=expected)
     await runs_of(context).create(new)
+    did_at_large(context, What.RUN_STARTED, run=new.id, kind=kind.value, tables=list(scope.tables))
+    await context.history.written()
     return new, await renew(context, "rows", "schema")
 
 

@@ -9,11 +9,12 @@ from functools import partial
 
 from rich.console import Console
 
+from ...sync.history import What
 from ...sync.runs.model import Run, RunState
 from ...sync.runs.store import Runs
 from ..command import Command, Exit, Result
 from ..context import Context
-from ..operator import operator
+from ..operator import did_at_large, operator
 from ..output import say
 from ..runs import INITIAL_SYNC, RUN, runs_of, to_change
 
@@ -41,17 +42,27 @@ Next: msisync {group} report; msisync {group} start"""
 
 @dataclass(frozen=True, slots=True)
 class Steer:
-    """One change of a run: what it does, what is said of `{run}` when it is done, and which states it is for."""
+    """One change of a run: what it does, how the history calls that, what is said of `{run}` when it is done, and which
+    states it is for.
+    """
 
     change: Callable[[Runs, Run], Awaitable[Run]]
+    what: What
     done: str
     states: Collection[RunState]
+
+    async def apply(self, context: Context, found: Run) -> Run:
+        """Change the run, and keep in the history who did. Raises RunRefusedError and StorageUnavailableError."""
+        changed = await self.change(runs_of(context), found)
+        if changed.state is not found.state:
+            did_at_large(context, self.what, run=changed.id, kind=changed.kind.value)
+            await context.history.written()
+        return changed
 
 
 async def run(context: Context, given: Namespace, _: Console, *, steer: Steer, group: str = INITIAL_SYNC) -> Result:
     """Change the run. Raises MsiSyncError when there is none that can be changed so, or storage does not answer."""
-    runs = runs_of(context)
-    changed = await steer.change(runs, await to_change(runs, given, steer.states, group))
+    changed = await steer.apply(context, await to_change(runs_of(context), given, steer.states, group))
     data = {"run": changed.id, "kind": changed.kind, "state": changed.state}
     text = f"{changed.kind} {changed.id}: {steer.done.format(run=changed.id)}"
     return Result(Exit.OK, data, lambda console: say(console, text, "green"))
@@ -72,10 +83,12 @@ async def _cancel(runs: Runs, found: Run) -> Run:
 def steers(group: str) -> dict[str, Steer]:
     """The changes, as this group of commands speaks of them."""
     going_on, over = f"To see it: msisync {group} status {{run}} --watch", f"msisync {group} report {{run}}"
+    paused, goes_on = f"paused. To go on: msisync {group} resume {{run}}", f"goes on within a minute. {going_on}"
+    cancelled = f"cancelled. What it has done: {over}"
     return {
-        "pause": Steer(_pause, f"paused. To go on: msisync {group} resume {{run}}", {RunState.RUNNING}),
-        "resume": Steer(_resume, f"goes on within a minute. {going_on}", {RunState.PAUSED}),
-        "cancel": Steer(_cancel, f"cancelled. What it has done: {over}", {RunState.RUNNING, RunState.PAUSED}),
+        "pause": Steer(_pause, What.RUN_PAUSED, paused, {RunState.RUNNING}),
+        "resume": Steer(_resume, What.RUN_RESUMED, goes_on, {RunState.PAUSED}),
+        "cancel": Steer(_cancel, What.RUN_CANCELLED, cancelled, {RunState.RUNNING, RunState.PAUSED}),
     }
 
 

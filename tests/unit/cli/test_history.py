@@ -83,6 +83,28 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return World(monkeypatch)
 
 
+async def test_without_a_record_it_is_what_operators_did_that_concerns_no_single_one(world: World) -> None:
+    await world.happened(What.RECEIVED)
+    world.kept.history.happened_at_large(What.QUEUE_PAUSED, by="ann", queue="persons", place="console")
+    world.kept.time += 1
+    world.kept.history.happened_at_large(What.RUN_STARTED, by="bo", run="20260304-1", kind="reconcile", tables=["lead"])
+    await world.kept.events()
+    result, text = await world.run("")
+    first, second, third, fourth = text.splitlines()
+    assert (result.exit, first) == (Exit.OK, "What operators did")
+    assert second.endswith("UTC  queue paused: persons; in the console, by ann")
+    assert third.endswith("UTC  run started: reconcile; of lead, by bo")
+    assert fourth.strip() == "run 20260304-1"
+    assert CONTACT not in text
+
+
+async def test_nobody_has_done_anything(world: World) -> None:
+    await world.happened(What.RECEIVED)
+    result, text = await world.run("")
+    assert result.exit is Exit.ATTENTION
+    assert "Nobody has paused, resumed or started anything since 2026-03-04." in text
+
+
 async def test_what_happened_is_shown_the_newest_last(world: World) -> None:
     await world.happened(What.RECEIVED, What.CREATED, correlation_id="c-1")
     result, text = await world.run(CONTACT)

@@ -10,10 +10,12 @@ from rich.console import Console
 
 from shared.cli.command import Result
 from shared.cli.main import parser
+from shared.cli.operator import operator
 from shared.cli.parsing import UsageError
 from shared.cli.pause import PAUSE, RESUME
 from shared.model.entities import ENTITIES
 from tests.support.commands import shown
+from tests.support.history import Kept
 from tests.support.queues import QUEUES
 
 FIVE = ["sellers", "companies", "persons", "deals", "roles"]
@@ -27,6 +29,7 @@ class Broker:
         self.updates: list[str] = []
         self.waiting = 0
         self.refuses = False
+        self.kept = Kept()
 
     async def get_queue(self, name: str) -> Any:
         if self.refuses:
@@ -48,7 +51,8 @@ class Broker:
 
     async def run(self, line: str) -> tuple[Result, str]:
         given = parser((PAUSE, RESUME)).parse_args(line.split())
-        context: Any = SimpleNamespace(settings=SimpleNamespace(queues=QUEUES), bus_administration=self)
+        settings = SimpleNamespace(queues=QUEUES)
+        context: Any = SimpleNamespace(settings=settings, bus_administration=self, history=self.kept.history)
         result = await given.command.run(context, given, Console(quiet=True))
         return result, shown(result)
 
@@ -87,6 +91,16 @@ async def test_it_can_be_said_twice(broker: Broker) -> None:
     result, text = await broker.run("resume")
     assert (result.exit, broker.updates, broker.paused) == (0, ["persons", "persons"], [])
     assert "persons: active, as it was before" in text
+
+
+async def test_the_history_keeps_who_paused_what_and_nothing_of_what_was_so_before(broker: Broker) -> None:
+    await broker.run("pause person")
+    await broker.run("pause person")
+    broker.queues["companies"] = EntityStatus.DISABLED
+    await broker.run("resume")
+    assert [(event.text, event.by) for event in await broker.kept.events()] == [
+        ("queue paused: persons", operator()), ("queue resumed: persons", operator()),
+    ]  # fmt: skip
 
 
 async def test_it_says_how_much_waits_and_what_is_next(broker: Broker) -> None:

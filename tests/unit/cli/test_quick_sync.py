@@ -17,6 +17,7 @@ from shared.cli.quick_sync import COMMAND
 from shared.model.errors import ConfigurationError
 from shared.sync.runs.model import Run, Scope
 from shared.sync.runs.store import Runs
+from tests.support.history import Kept
 from tests.support.state import SharedState
 from tests.support.tables import FullTable
 
@@ -27,6 +28,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.table = FullTable()
         self.rows = 650
+        self.kept = Kept()
         self.urls: list[str] = []
         monkeypatch.setattr(quick_sync, "Schema", lambda *_, **__: self)
 
@@ -47,8 +49,9 @@ class World:
         itself: Any = self
         config = SimpleNamespace(tables={"contact": None})
         context: Any = SimpleNamespace(
-            config=config, dataverse=itself, metadata=None, marketo=None, state=SharedState(), state_table=self.table
-        )
+            config=config, dataverse=itself, metadata=None, marketo=None, state=SharedState(), state_table=self.table,
+            history=self.kept.history,
+        )  # fmt: skip
         given = parser((COMMAND,)).parse_args(["quick-sync", *words])
         result = await COMMAND.run(context, given, Console(quiet=True))
         shown = io.StringIO()

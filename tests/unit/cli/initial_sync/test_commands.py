@@ -19,13 +19,16 @@ from shared.cli.initial_sync import start
 from shared.cli.initial_sync.commands import COMMANDS
 from shared.cli.initial_sync.look import TablePlan
 from shared.cli.initial_sync.plan import Plan
+from shared.cli.initial_sync.report import csv_of, json_of
 from shared.cli.main import parser
+from shared.cli.operator import operator
 from shared.config.settings import MarketoSettings
 from shared.marketo.usage import Usage
 from shared.model.errors import ConfigurationError, MsiSyncError
 from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
 from shared.sync.runs.page import pages_of
 from shared.sync.runs.store import Runs
+from tests.support.history import Kept
 from tests.support.settings import ENVIRONMENT
 from tests.support.state import SharedState
 from tests.support.tables import FullTable
@@ -44,6 +47,7 @@ class World:
         self.state = SharedState()
         self.green = True
         self.plans = 0
+        self.kept = Kept()
 
     async def make(self, *_: Any) -> Plan:
         self.plans += 1
@@ -74,7 +78,7 @@ class World:
         context: Any = SimpleNamespace(
             config=SimpleNamespace(tables=dict.fromkeys(["account", "contact"])),
             settings=SimpleNamespace(marketo=MARKETO),
-            state_table=self.table, state=self.state, budget=itself, dataverse=itself,
+            state_table=self.table, state=self.state, budget=itself, dataverse=itself, history=self.kept.history,
         )  # fmt: skip
         given = parser(COMMANDS).parse_args(["initial-sync", *words])
         result: Result = await given.command.run(context, given, Console(quiet=True))
@@ -217,6 +221,19 @@ async def test_records_that_wait_for_another_try_are_named(world: World) -> None
     assert "contact: 2 to be tried again" in (await world.types("status"))[1]
 
 
+async def test_the_history_keeps_who_started_and_steered_which_run(world: World) -> None:
+    await world.types("start", "--apply")
+    run = await only(world)
+    for word in ("pause", "pause", "resume", "cancel"):
+        await world.types(word)
+    events = await world.kept.events()
+    assert [event.text for event in events] == [
+        "run started: initial-sync; of account, contact", "run paused: initial-sync", "run resumed: initial-sync",
+        "run cancelled: initial-sync",
+    ]  # fmt: skip
+    assert {(event.run, event.by) for event in events} == {(run.id, operator())}
+
+
 @pytest.mark.parametrize("words", [("pause",), ("resume", "none"), ("report",), ("status", "none")])
 async def test_a_run_that_is_not_there_is_said_to_be_so(world: World, words: tuple[str, ...]) -> None:
     with pytest.raises(MsiSyncError, match="no run"):
@@ -243,6 +260,24 @@ async def test_the_report_lists_what_is_not_in_marketo_with_its_reason(world: Wo
     assert str(file) in text
     with pytest.raises(MsiSyncError, match="exists already"):
         await world.types("report", "--csv", str(file))
+
+
+async def test_the_report_as_a_file_is_what_the_command_gives(world: World, tmp_path: Path) -> None:
+    run = await world.has("created", "skipped:Filtered", "failed:1003", message='Value is "too" long')
+    parts = world.runs.not_in_marketo
+    given = (await world.types("report", "--json"))[0].data
+    assert json.loads("".join([part async for part in json_of(run, parts(run.id))])) == given
+    await world.types("report", "--csv", str(tmp_path / "report.csv"))
+    assert "".join([part async for part in csv_of(parts(run.id))]) == (tmp_path / "report.csv").read_text()
+
+
+async def test_a_report_without_rows_is_a_file_too(world: World) -> None:
+    run = await world.has("created")
+    parts = world.runs.not_in_marketo
+    assert json.loads("".join([part async for part in json_of(run, parts(run.id))])) == {
+        "run": run.id, "state": "running", "rows": [], "not_in_marketo": 0, "reasons": [],
+    }  # fmt: skip
+    assert "".join([part async for part in csv_of(parts(run.id))]) == "table,id,state,reason,message\n"
 
 
 async def test_rows_that_are_left_out_need_nobody(world: World) -> None:
