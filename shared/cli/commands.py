@@ -18,7 +18,7 @@ _PLACES = {
     "fields": "fields.command:COMMANDS",
     "register": "register.command:REGISTER",
     "unregister": "register.command:UNREGISTER",
-    "show": "show.command:COMMAND",
+    "show": "show.command:COMMAND show.command:RECORD",
     "history": "history:COMMAND",
     "dead-letters": "dead_letters.command:COMMANDS",
     "pause": "pause:PAUSE",

@@ -21,7 +21,7 @@ ROLE_LENGTH = 50
 
 LOOKUP_TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 #: The lookups that name a row's account, or a contact in between, by its table; the first that does counts.
-_COMPANY_COLUMNS = {
+COMPANY_COLUMNS = {
     "lead": ("_parentaccountid_value",),
     "contact": ("_parentcustomerid_value",),
     "opportunity": ("_customerid_value", "_parentaccountid_value"),
@@ -135,7 +135,7 @@ class Rules:
 
     def company(self, table: str, row: Row) -> Parent | None:
         """The account that a person or an opportunity belongs to, or None."""
-        references = [ref for column in _COMPANY_COLUMNS[table] if (ref := lookup(row, column))]
+        references = [ref for column in COMPANY_COLUMNS[table] if (ref := lookup(row, column))]
         accounts = [id_ for kind, id_ in references if kind == "account"]
         steps = contact_steps(table)
         accounts += [id_ for kind, ref in references if kind == "contact" and (id_ := self._account_of(ref, steps))]
@@ -169,7 +169,7 @@ class Rules:
 
 def hidden_links(table: str, row: Row, hidden: Collection[str]) -> list[str]:
     """The link fields of a row of which a lookup is hidden from our user, and therefore null, whatever it is."""
-    columns = {"externalSalesPersonId": ("_ownerid_value",), "externalCompanyId": _COMPANY_COLUMNS.get(table, ())}
+    columns = {"externalSalesPersonId": ("_ownerid_value",), "externalCompanyId": COMPANY_COLUMNS.get(table, ())}
     return [field for field, names in columns.items() if any(n in hidden and row.get(n) is None for n in names)]
 
 

@@ -128,6 +128,32 @@ async def test_values_stand_side_by_side_on_request_with_sales_insight_s(system:
     assert "values" not in (await show(system, contact.id)).person
 
 
+async def test_accounts_opportunities_and_users_are_shown_as_persons_are(system: System, rows: Rows) -> None:
+    seller = rows.user()
+    account = rows.account(seller)
+    deal = rows.opportunity(account, seller)
+    await system.save(rows, seller, account, deal)
+    await system.synced(seller, account, deal)
+    await system.broker.idle()
+    links = {seller: {}, account: {"externalSalesPersonId": seller.id}}
+    links[deal] = {**links[account], "externalCompanyId": account.id}
+    for made in (seller, account, deal):
+        before = await calls_of_marketo(system)
+        shown = await show(system, made.id, "--values")
+        assert await calls_of_marketo(system) - before <= MARKETO_CALLS
+        assert (shown.exit, shown.code) == (0, "Synced"), shown.sentence
+        values = {row["field"]: row for row in shown.person["values"]}
+        assert [name for name, row in values.items() if row["differs"]] == []
+        assert {name: values[name]["marketo"] for name in links[made]} == links[made]
+    renamed = account.values["name"] = f"{account.values['name']} Ltd"
+    await system.seed(rows)  # without a notification
+    shown = await show(system, account.id, "--values")
+    assert (shown.exit, shown.code) == (2, "Differs")
+    assert shown.data["verdict"]["remedy"].startswith(f"msisync resync account {account.id}")
+    values = {row["field"]: row for row in shown.person["values"]}
+    assert (values["company"]["sent"], values["company"]["differs"]) == (renamed, True)
+
+
 async def test_an_opportunity_that_was_never_sent_is_named_with_the_command_that_sends_it(
     system: System, rows: Rows
 ) -> None:

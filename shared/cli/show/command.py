@@ -1,4 +1,4 @@
-"""`msisync show person`: follows one lead or contact through Dynamics, the queues, the parked records and Marketo.
+"""`msisync show`: follows one lead or contact, or another row, through Dynamics, the queues, storage and Marketo.
 
 The guide's own diagnosis, a lead whose external fields are empty or wrong, and everything that may be behind it. Reads
 only. What is asked first is what a record leaves first, so that a record on the move is met somewhere.
@@ -142,7 +142,7 @@ async def _asked(search: Search, system: str, work: Awaitable[Any]) -> Any:
 def _entities(search: Search) -> set[str]:
     """Whose queues may hold what the persons, or the parents that they wait for, depend on."""
     of_persons = _waited_for(person.subject for person in search.persons)
-    return {PERSON.name, *of_persons, *_waited_for(search.parents.values())}
+    return {PERSON.name, search.entity.name, *of_persons, *_waited_for(search.parents.values())}
 
 
 def _waited_for(subjects: Iterable[Subject]) -> set[str]:
@@ -180,8 +180,7 @@ def _person(text: str) -> str:
     return text.strip()
 
 
-_ARGUMENTS = options(
-    option("person", type=_person, help="GUID of a lead or contact, or an e-mail address"),
+_OPTIONS = options(
     option(
         "--max-messages",
         type=positive_number,
@@ -195,4 +194,14 @@ _ARGUMENTS = options(
         help="field by field: what Dynamics has, what would be sent now, what Marketo has; Sales Insight's fields too",
     ),
 )
-COMMAND = Command("show person", "follow one lead or contact, and say where it stands and why", _MORE, run, _ARGUMENTS)
+COMMAND = Command(
+    "show person", "follow one lead or contact, and say where it stands and why", _MORE, run,
+    options(option("person", type=_person, help="GUID of a lead or contact, or an e-mail address"), _OPTIONS),
+)  # fmt: skip
+RECORD = Command(
+    "show record", "follow one account, opportunity or user, and say where it stands and why", _MORE, run,
+    options(
+        option("person", metavar="id", type=_person, help="GUID of any row with a record of its own in Marketo"),
+        _OPTIONS,
+    ),
+)  # fmt: skip

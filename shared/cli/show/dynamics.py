@@ -1,4 +1,4 @@
-"""What `msisync show person` asks Dynamics: the rows, the filter, and the relations as the engine sees them."""
+"""What `msisync show` asks Dynamics: the rows, the filter, and the relations as the engine sees them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...config.conditions import Row
 from ...config.sync_toml import SyncConfig
 from ...dataverse.client import API, DataverseClient
 from ...dataverse.metadata import Column, Metadata, hidden_in
-from ...model.entities import PERSON, PERSON_TABLES, TABLES, Table
+from ...model.entities import COMPANY, OPPORTUNITY_ROLE, PERSON, PERSON_TABLES, SALES_PERSON, TABLES, Table
 from ...model.ids_and_times import as_guid
 from ...model.outcome import Parent, Skipped
 from ...sync.links import ORIGIN, Rules, is_qualified, lookup, origin_of, skip_user, winner_of
@@ -29,13 +29,20 @@ TIME_SECONDS = 60.0
 
 #: Tables whose columns are asked for at once: those of persons, and those of what they refer to.
 _TABLES = ("lead", "contact", "systemuser", "account", "opportunity")
-_SHOWN = ("fullname", "modifiedon", "statecode")
+_SHOWN = ("modifiedon", "statecode")
+#: The column that names a row to people, by table; of the others, `fullname`.
+_NAMES = {"account": "name", "opportunity": "name"}
 _USER_WORDS = {"ApplicationUser": "it is an application user", "UserWithoutMail": "the user has no e-mail address"}
-_STATES = {"lead": ("open", "qualified", "disqualified"), "contact": ("active", "inactive")}
+_STATES = {
+    "lead": ("open", "qualified", "disqualified"),
+    "contact": ("active", "inactive"),
+    "account": ("active", "inactive"),
+    "opportunity": ("open", "won", "lost"),
+}
 
 
 class Dynamics:
-    """Questions about persons and their parents. Raises as DataverseClient does, and ConfigurationError.
+    """Questions about records and their parents. Raises as DataverseClient does, and ConfigurationError.
 
     `also`: columns of persons, by table, that are read beside those that decide what is sent.
     """
@@ -58,10 +65,16 @@ class Dynamics:
         self._columns: dict[str, asyncio.Task[dict[str, Column]]] = {}
 
     async def find(self, query: str) -> list[Person]:
-        """Leads and contacts with this id or e-mail address."""
+        """Leads and contacts with this id or e-mail address; else the row with this id of another table that is synced.
+
+        Rows of opportunity roles are not among them: Marketo has no key for these.
+        """
         known = [name for name in _TABLES if name in PERSON_TABLES or name in self._config.tables]
         await asyncio.gather(*map(self._there, known), return_exceptions=True)  # raised where it is needed
         found = await asyncio.gather(*(self._find(table, query) for table in PERSON.tables))
+        if as_guid(query) and not any(found):
+            others = [name for name in self._config.tables if TABLES[name][0] not in (PERSON, OPPORTUNITY_ROLE)]
+            found = await asyncio.gather(*(self._find(TABLES[name][1], query) for name in others))
         return [person for persons in found for person in persons]
 
     async def _find(self, table: Table, query: str) -> list[Person]:
@@ -70,7 +83,8 @@ class Dynamics:
         mapped = [rule for rules in self._config.fields_of(table.name).values() for rule in rules]
         columns = {column for rule in mapped for column in rule.needed_columns}
         columns |= self._config.filter_of(table.name).columns
-        wanted = there & columns.union(table.rule_columns, _SHOWN, mails, self._also.get(table.name, ()))
+        shown = (*_SHOWN, _name_column(table.name), *mails)
+        wanted = there & columns.union(table.rule_columns, shown, self._also.get(table.name, ()))
         if guid := as_guid(query):
             rows = list((await self._dataverse.rows(table.entity_set, table.key, [guid], wanted)).values())
         else:
@@ -90,6 +104,8 @@ class Dynamics:
 
     async def _relate_to(self, search: Search, person: Person) -> None:
         table = person.subject.table
+        if not person.subject.entity.links:
+            return
         rules = await self.rules_for(table, [person.row])
         await self._relate(person, rules)
         for parent in possible_parents(rules, table, person.row):
@@ -109,9 +125,10 @@ class Dynamics:
                     relation.name, relation.email = subject.name, subject.email
 
     def mail_columns(self, table: str) -> tuple[str, ...]:
-        """The columns that hold a person's e-mail address: those that are mapped to Marketo's."""
+        """The columns that hold a record's e-mail address: those that are mapped to Marketo's."""
         rules = self._config.fields_of(table).get("email", ())
-        return tuple(dict.fromkeys(column for rule in rules for column in rule.columns)) or ("emailaddress1",)
+        usual = ("emailaddress1",) if table in PERSON_TABLES else ()
+        return tuple(dict.fromkeys(column for rule in rules for column in rule.columns)) or usual
 
     async def kept_out(self, table: str, row: Row) -> str:
         """Why a row is excluded from the sync; empty when it is to be synced."""
@@ -149,12 +166,12 @@ class Dynamics:
         return await self._references.rules_for(table, rows, self._deadline)
 
     async def _person(self, table: str, key: str, row: dict[str, Any]) -> Person:
-        subject = Subject(table, str(row[key]).lower(), str(row.get("fullname") or ""), exists=True, differences=None)
+        name = str(row.get(_name_column(table)) or "")
+        subject = Subject(table, str(row[key]).lower(), name, exists=True, differences=None)
         subject.kept_out = await self.kept_out(table, row)
-        state, states = row.get("statecode"), _STATES[table]
         details = {
             "email": next((row[column] for column in self.mail_columns(table) if row.get(column)), ""),
-            "state": states[state] if isinstance(state, int) and state < len(states) else str(state),
+            "state": _state(table, row),
             "modifiedon": row.get("modifiedon"),
         }
         if winner := winner_of(table, row):
@@ -180,16 +197,16 @@ class Dynamics:
         if owner and owner[0] == "team":
             rows = await self._dataverse.rows("teams", "teamid", [owner[1]], ("name",))
             team = str(rows.get(owner[1], {}).get("name", ""))
-        seller, company = rules.sales_person(person.row), rules.company(person.subject.table, person.row)
-        person.relations = [
-            Relation("externalSalesPersonId", seller, owner_words(rules, person.row, team)),
-            Relation("externalCompanyId", company, company_words(rules, person.subject.table, person.row)),
-        ]
+        table, row = person.subject.table, person.row
+        fields = {link.field for link in person.subject.entity.links}
+        if SALES_PERSON.key in fields:
+            person.relations.append(Relation(SALES_PERSON.key, rules.sales_person(row), owner_words(rules, row, team)))
+        if COMPANY.key in fields:
+            person.relations.append(Relation(COMPANY.key, rules.company(table, row), company_words(rules, table, row)))
 
     async def _look_up(self, subjects: Collection[Subject]) -> dict[Parent, Subject]:
         """Fill in what Dynamics knows of these users and accounts. Gives the sales persons of the accounts."""
-        names = {"account": "name", "systemuser": "fullname"}
-        accounts, _ = await asyncio.gather(*(self._fill_in(table, name, subjects) for table, name in names.items()))
+        accounts, _ = await asyncio.gather(*(self._fill_in(table, subjects) for table in ("account", "systemuser")))
         rules = await self.rules_for("account", list(accounts.values()))
         owners = {id_: rules.sales_person(row) for id_, row in accounts.items()}
         for subject in subjects:
@@ -197,8 +214,9 @@ class Dynamics:
             subject.parents = [owner] if owner else subject.parents
         return {owner: Subject(owner.table, owner.id) for owner in owners.values() if owner}
 
-    async def _fill_in(self, table: str, name: str, subjects: Collection[Subject]) -> dict[str, dict[str, Any]]:
-        """What Dynamics knows of those of a table, whose names are in this column. Gives their rows."""
+    async def _fill_in(self, table: str, subjects: Collection[Subject]) -> dict[str, dict[str, Any]]:
+        """What Dynamics knows of those of a table. Gives their rows."""
+        name = _name_column(table)
         wanted = {subject.id: subject for subject in subjects if subject.table == table}
         rows = await self.rows_of(table, wanted, (*TABLES[table][1].rule_columns, name))
         for id_, subject in wanted.items():
@@ -214,3 +232,15 @@ class Dynamics:
         if table not in self._columns:
             self._columns[table] = asyncio.ensure_future(self._metadata.readable_columns(table))
         return await self._columns[table]
+
+
+def _name_column(table: str) -> str:
+    return _NAMES.get(table, "fullname")
+
+
+def _state(table: str, row: Row) -> str:
+    """The state of a row in a word; empty where its table has none."""
+    if table == SALES_PERSON.tables[0].name:
+        return "disabled" if row.get("isdisabled") else "enabled"
+    state, states = row.get("statecode"), _STATES.get(table, ())
+    return states[state] if isinstance(state, int) and state < len(states) else str(state)

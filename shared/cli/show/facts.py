@@ -1,4 +1,4 @@
-"""What `msisync show person` finds out, as values: collected by its neighbours, judged by verdict.py."""
+"""What `msisync show` finds out, as values: collected by its neighbours, judged by verdict.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ...config.sync_toml import LifecyclePolicy
 from ...marketo.usage import Closed
-from ...model.entities import PERSON, TABLES
+from ...model.entities import PERSON, TABLES, Entity
 from ...model.outcome import LeftOut, Parent, WillNotCome
 from ...sync.circuit import Outage
 from ...sync.history import Event
@@ -130,6 +130,11 @@ class Subject:
     qualified: bool = False
     winner: str = ""
 
+    @property
+    def entity(self) -> Entity:
+        """As which it is synced; who is asked for by an address is a person."""
+        return TABLES[self.table][0] if self.table in TABLES else PERSON
+
     def __str__(self) -> str:
         id_ = f"({self.id})" if self.id and self.name else self.id
         return " ".join(filter(None, [self.table or "record", self.name, id_]))
@@ -137,7 +142,7 @@ class Subject:
 
 @dataclass(slots=True)
 class Relation:
-    """A link of the person as the engine resolves it: `parent` is None where the rules give none, `how` says why.
+    """A link of the record as the engine resolves it: `parent` is None where the rules give none, `how` says why.
 
     `kept_out`, `exists` and `in_marketo` are the parent's; `expected` is what the link must hold now.
     """
@@ -181,7 +186,9 @@ class Role:
 
 @dataclass(slots=True)
 class Person:
-    """All about one lead or contact. `row` is Dynamics' (empty when it is not there), `records` are Marketo's.
+    """All about one lead or contact, or about a row of another table that was asked for by its id.
+
+    `row` is Dynamics' (empty when it is not there), `records` are Marketo's.
 
     `mapped` is what the engine would send now, without the links, and `fields` are all that it may send.
 
@@ -210,6 +217,8 @@ class Person:
 @dataclass(slots=True)
 class Search:
     """One run of the command: what was found, where was looked, and what could not be looked at (and why).
+
+    `persons`: leads and contacts, or the one row of another table; all of them are of one entity.
 
     `burst` is how long a burst's records are collected: what is scheduled later than that waits for another try.
     `lifecycle`: what sync.toml says of deleted rows. `deals` and `ties`: the opportunities of the persons' roles, and
@@ -249,6 +258,10 @@ class Search:
         return [role for person in self.persons for role in person.roles if role.is_missing]
 
     def policy_of(self, subject: Subject) -> str:
-        """What is done in Marketo when the row of such a record is deleted; who is asked for is a person."""
-        entity = TABLES[subject.table][0] if subject.table in TABLES else PERSON
-        return self.lifecycle.of(entity.name)
+        """What is done in Marketo when the row of such a record is deleted."""
+        return self.lifecycle.of(subject.entity.name)
+
+    @property
+    def entity(self) -> Entity:
+        """The entity of what was asked for."""
+        return self.persons[0].subject.entity if self.persons else PERSON

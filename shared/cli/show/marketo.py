@@ -1,4 +1,4 @@
-"""What `msisync show person` asks Marketo, and how its records differ from what the engine would send now.
+"""What `msisync show` asks Marketo, and how its records differ from what the engine would send now.
 
 Eight calls at most for one person: the lead's description, records by key and by e-mail, the person of the lead that a
 contact comes from, companies, sales persons, roles, and the opportunities of roles that are missing.
@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...marketo.client import MAX_FILTER_VALUES, MarketoClient
-from ...model.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, PERSON_TABLES, SALES_PERSON
+from ...model.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, PERSON_TABLES, SALES_PERSON, Entity
 from ...model.errors import ConfigurationError
 from ...model.outcome import COMPANY_FIELD, NO_VALUE, of_company
 from ...sync.equality import same
@@ -20,7 +20,7 @@ from ...sync.schema import Schema
 from .facts import SALES_PERSON_EMAIL, Difference, Person, Relation, Role, Search
 
 _TAB = "Data may not show in the Marketo tab in Dynamics if the e-mails do not match (guide)"
-_STAYS = "Marketo cannot take a person from a company, only move it to another one"
+_STAYS = "Marketo cannot take a record from a company, only move it to another one"
 
 
 async def prepare(schema: Schema, tables: Collection[str], search: Search) -> None:
@@ -34,12 +34,22 @@ async def prepare(schema: Schema, tables: Collection[str], search: Search) -> No
 
 
 async def look(marketo: MarketoClient, search: Search, query: str) -> None:
-    """Fill in Marketo's side of the persons and their parents. Raises as MarketoClient does."""
+    """Fill in Marketo's side of the records and their parents. Raises as MarketoClient does."""
+    if search.entity is PERSON:
+        await _look_for_persons(marketo, search, query)
+    else:
+        fields = _fields(marketo, search.entity, search.persons)
+        await asyncio.gather(_read_parents(marketo, search), _read_by_key(marketo, search, fields))
+
+
+async def _look_for_persons(marketo: MarketoClient, search: Search, query: str) -> None:
+    """They are found by their addresses too, and have roles."""
     insight = [target.field for targets in search.insight.values() for target in targets]
-    fields = tuple(dict.fromkeys([*_fields(marketo, search.persons), *filter(None, [search.flag]), *insight]))
+    mapped = _fields(marketo, PERSON, search.persons)
+    fields = tuple(dict.fromkeys(["id", "email", *mapped, *filter(None, [search.flag]), *insight]))
     _, _, with_email, _ = await asyncio.gather(
         _read_parents(marketo, search),
-        _read_by_key(marketo, search.persons, fields),
+        _read_by_key(marketo, search, fields),
         _read_by_email(marketo, search.persons, fields, query),
         _read_origins(marketo, search.persons),
     )
@@ -57,7 +67,7 @@ async def compare(marketo: MarketoClient, search: Search) -> None:
         deal.in_marketo = int(id_ in there)
     for person in search.persons:
         person.roles = [_explained(role, there) for role in person.roles]
-        if person.mapped is not None and person.relations:
+        if person.mapped is not None and (person.relations or not person.subject.entity.links):
             person.subject.differences = list(differences(person))
 
 
@@ -118,18 +128,18 @@ async def _read_parents(marketo: MarketoClient, search: Search) -> None:
             relation.email_in_marketo = there.get(relation.parent.id, "")
 
 
-def _fields(marketo: MarketoClient, persons: Iterable[Person]) -> tuple[str, ...]:
-    """The fields to ask for: what is mapped, the keys, and what tells records apart."""
-    links = [link.field for link in PERSON.links]
+def _fields(marketo: MarketoClient, entity: Entity, persons: Iterable[Person]) -> tuple[str, ...]:
+    """The fields to ask for: what is mapped, and the keys."""
+    links = [link.field for link in entity.links]
     mapped = [name for person in persons for name in (*(person.mapped or ()), *person.fields)]
-    return tuple(dict.fromkeys(["id", marketo.key_of(PERSON), *links, "email", "createdAt", "updatedAt", *mapped]))
+    return tuple(dict.fromkeys([marketo.key_of(entity), *links, "createdAt", "updatedAt", *mapped]))
 
 
-async def _read_by_key(marketo: MarketoClient, persons: list[Person], fields: tuple[str, ...]) -> None:
-    key = marketo.key_of(PERSON)
-    ids = sorted({person.subject.id for person in persons if person.subject.id})
-    rows = await marketo.read(PERSON, key, ids, fields) if ids else []
-    for person in persons:
+async def _read_by_key(marketo: MarketoClient, search: Search, fields: tuple[str, ...]) -> None:
+    key = marketo.key_of(search.entity)
+    ids = sorted({person.subject.id for person in search.persons if person.subject.id})
+    rows = await marketo.read(search.entity, key, ids, fields) if ids else []
+    for person in search.persons:
         if person.subject.id:
             person.records = [row for row in rows if str(row.get(key)).lower() == person.subject.id]
             person.subject.in_marketo = len(person.records)
@@ -212,14 +222,15 @@ def differences(person: Person) -> Iterable[Difference]:
 
 def _link_differences(person: Person, relation: Relation, actual: Any) -> Iterable[Difference]:
     expected, found = relation.expected, str(actual or "").lower() or None
-    clears = next(link.clears for link in PERSON.links if link.field == relation.field)
+    entity = person.subject.entity
+    clears = next(link.clears for link in entity.links if link.field == relation.field)
     if expected is None and found and not clears:
         person.notes.append(f"{relation.field} is still {found}: {_STAYS}")
     elif expected != found:
         missing = relation.parent if expected and not relation.in_marketo else None
         why = f"that {missing.noun} is not in Marketo" if missing else ""
         yield Difference(relation.field, expected, found, why)
-    if relation.field == SALES_PERSON.key and relation.in_marketo and relation.exists:
+    if entity is PERSON and relation.field == SALES_PERSON.key and relation.in_marketo and relation.exists:
         mine, theirs = relation.email, relation.email_in_marketo
         if mine.lower() != theirs.lower():
             yield Difference(SALES_PERSON_EMAIL, mine, theirs or None, _TAB)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...model.entities import PERSON, TABLES
 from ...model.record import timestamp
 from ...sync.circuit_breaker import DATAVERSE
 from ..finding import Finding, attention, counted
@@ -10,11 +9,6 @@ from ..remedies import APP_SILENT
 from .facts import Search, Subject, Unseen, Waiting
 
 AGAIN = "run this command again in a moment"
-
-
-def entity_of(subject: Subject) -> str:
-    """The entity of a record; who is asked for is a person."""
-    return TABLES[subject.table][0].name if subject.table in TABLES else PERSON.name
 
 
 def queued(subject: Subject, around: Search) -> Finding | None:
@@ -47,7 +41,7 @@ def _held(subject: Subject, around: Search, where: str) -> Finding | None:
     """What keeps all of its kind: the causes that the app has noted, each with its own end."""
     if around.silent:
         return attention(f"{subject} {where}, and {around.silent}", APP_SILENT, code="AppSilent")
-    for name in (DATAVERSE, entity_of(subject)):
+    for name in (DATAVERSE, subject.entity.name):
         if outage := around.outages.get(name):
             text = f"{subject} {where}: no calls for {name} since {timestamp(outage.since)} ({outage.reason})"
             when = f"tried again automatically at {timestamp(outage.until)}"
@@ -69,7 +63,7 @@ def _is_retry(waiting: Waiting, around: Search) -> bool:
 
 def unseen_of(subject: Subject, around: Search) -> list[Unseen]:
     """The queues that may hold something of a record, and could not be looked through."""
-    own = ("", entity_of(subject))
+    own = ("", subject.entity.name)
     return [each for each in around.unseen if each.entity in own and not each.is_empty]
 
 

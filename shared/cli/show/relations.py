@@ -1,10 +1,10 @@
-"""Why the engine links a person as it does, in words. Pure: over the same rules that the engine follows."""
+"""Why the engine links a record as it does, in words. Pure: over the same rules that the engine follows."""
 
 from __future__ import annotations
 
 from ...config.conditions import Row
 from ...model.outcome import Parent
-from ...sync.links import NOBODY, Rules, User, lookup
+from ...sync.links import COMPANY_COLUMNS, NOBODY, Rules, User, lookup
 
 
 def owner_words(rules: Rules, row: Row, team_name: str = "") -> str:
@@ -49,19 +49,20 @@ def _unusable(user: User | None) -> str:
 
 def company_words(rules: Rules, table: str, row: Row) -> str:
     """How the company follows from the row, or why there is none."""
-    column = "_parentaccountid_value" if table == "lead" else "_parentcustomerid_value"
-    above = lookup(row, column)
-    if above is None:
+    above = [reference for column in COMPANY_COLUMNS[table] if (reference := lookup(row, column))]
+    if not above:
         return "the row has no account"
-    if above[0] == "account":
+    if any(kind == "account" for kind, _ in above):
         return "the row's account"
+    contact = above[0][1]
     found = rules.company(table, row)
-    return f"the account above contact {above[1]}" if found else f"contact {above[1]} above it has no account"
+    return f"the account above contact {contact}" if found else f"contact {contact} above it has no account"
 
 
 def possible_parents(rules: Rules, table: str, row: Row) -> list[Parent]:
-    """Every parent that the person may be parked under: those of now, and those that another policy would give."""
-    owner, company = lookup(row, "_ownerid_value"), rules.company(table, row)
+    """Every parent that the record may be parked under: those of now, and those that another policy would give."""
+    owner = lookup(row, "_ownerid_value")
+    company = rules.company(table, row) if table in COMPANY_COLUMNS else None
     users = [parent.id] if (parent := rules.sales_person(row)) else []
     if owner and owner[0] == "systemuser":
         users.append(owner[1])

@@ -24,7 +24,7 @@ _ENDS = {
 
 async def look(dynamics: Dynamics, config: SyncConfig, search: Search) -> None:
     """Fill in the persons' roles as Dynamics has them, and what they depend on. Raises as DataverseClient does."""
-    persons = search.persons
+    persons = search.persons if search.entity is PERSON else []
     await asyncio.gather(*(_of_person(dynamics, config, person) for person in persons if person.subject.exists))
     deals = {role.opportunity for person in persons for role in person.roles}
     source = OPPORTUNITY.tables[0]

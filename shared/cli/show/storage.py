@@ -1,4 +1,4 @@
-"""What `msisync show person` asks Table Storage: who waits for whom, the fields that a person was synced without, and
+"""What `msisync show` asks Table Storage: who waits for whom, the fields that a record was synced without, and
 what the app has noted of itself. Looks only.
 """
 
@@ -13,7 +13,6 @@ from ...azure.parked_rows import note_key, note_of, utc
 from ...azure.parked_table import Store
 from ...azure.shared_state import State
 from ...marketo.quota import Budget
-from ...model.entities import PERSON
 from ...model.errors import StorageUnavailableError
 from ...model.outcome import Parent
 from ...sync import circuit, circuit_breaker, heartbeat
@@ -57,7 +56,7 @@ async def look_at_parked(store: ParkedRows, search: Search) -> None:
 
 
 async def _look_at_person(store: ParkedRows, search: Search, person: Person) -> None:
-    parent = Parent(PERSON.name, person.subject.table, person.subject.id)
+    parent = Parent(person.subject.entity.name, person.subject.table, person.subject.id)
     _, children = await asyncio.gather(
         _look_at_waits(store, person.subject, search.parents), anext(store.children(parent), [])
     )
@@ -100,7 +99,9 @@ async def look_at_left_out(state: State, search: Search) -> None:
         async with storage_within(ANSWER_SECONDS):
             for person in search.persons:
                 if person.subject.id:
-                    row = await state.read(kind_of(PERSON.name), f"{person.subject.table}|{person.subject.id}")
+                    row = await state.read(
+                        kind_of(person.subject.entity.name), f"{person.subject.table}|{person.subject.id}"
+                    )
                     person.subject.left_out = fields_of(row)
     except ValueError as error:  # written by another version
         raise StorageUnavailableError(type(error).__name__) from None

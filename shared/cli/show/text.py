@@ -1,4 +1,4 @@
-"""What `msisync show person` prints for people: the verdict, then what it rests on. Lines stay readable in a pipe."""
+"""What `msisync show` prints for people: the verdict, then what it rests on. Lines stay readable in a pipe."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from ...model.entities import PERSON
 from ...model.record import timestamp
 from ...sync.matches import AMBIGUOUS
 from ..dead_letters.text import cut
@@ -62,9 +63,12 @@ def _section(console: Console, title: str, lines: Iterable[str]) -> None:
 def _dynamics(person: Person) -> Iterator[str]:
     subject = person.subject
     if not subject.exists:
-        yield "could not be asked" if subject.exists is None else "no such lead or contact"
+        nobody = "no lead, contact or other row that is synced" if subject.id else "no such lead or contact"
+        yield "could not be asked" if subject.exists is None else nobody
         return
-    yield f"{subject.table} {subject.id}: {subject.name or 'without name'}, {person.details['email'] or 'no e-mail'}"
+    no_mail = "no e-mail" if subject.entity is PERSON else ""
+    about = [subject.name or "without name", person.details["email"] or no_mail]
+    yield f"{subject.table} {subject.id}: {', '.join(filter(None, about))}"
     yield f"{person.details['state']}, modified {person.details['modifiedon'] or 'at an unknown time'}"
     yield f"filter: {subject.kept_out or 'to be synced'}"
     if subject.winner:
@@ -138,7 +142,8 @@ def _identity(person: Person) -> Iterator[str]:
 
 def _record(record: dict[str, Any]) -> str:
     shown = {name: value for name, value in record.items() if name.startswith("external") or name.endswith("At")}
-    return f"{record.get('id')}: " + ", ".join(f"{name} {_value(value)}" for name, value in shown.items())
+    facts = ", ".join(f"{name} {_value(value)}" for name, value in shown.items())
+    return f"{record['id']}: {facts}" if "id" in record else facts
 
 
 def _roles(person: Person) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""A person field by field: what Dynamics holds, what would be sent now, what Marketo has. Pure.
+"""A record field by field: what Dynamics holds, what would be sent now, what Marketo has. Pure.
 
-For `show person --values`, and for whoever else shows a record's values to those who may see them. Never for a log.
+For `show --values`, and for whoever else shows a record's values to those who may see them. Never for a log.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class ValueRow:
 
 
 def side_by_side(person: Person, config: SyncConfig, insight: Mapping[str, Sequence[Target]]) -> list[ValueRow]:
-    """All fields of a person: keys and links first, then those of sync.toml in its order, then Sales Insight's.
+    """All fields of a record: keys and links first, then those of sync.toml in its order, then Sales Insight's.
 
     `insight`: the columns that take Marketo's fields, by table. Where Marketo has no record nothing differs: all of it
-    is missing there. Empty for a person that is not in Dynamics.
+    is missing there. Empty for a record that is not in Dynamics.
     """
     if not person.row:
         return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...model.entities import OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, SALES_PERSON
+from ...model.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, SALES_PERSON
 from ...model.outcome import Parent
 from ...model.record import timestamp
 from ..finding import Finding, Severity, attention, failed, ok
@@ -50,7 +50,8 @@ def _replaced(subject: Subject, around: Search) -> Finding | None:
         into = f" into {subject.winner}" if subject.winner else ""
         text = f"{subject} {what}{into}: nothing is created in Marketo for it any more"
         return ok(text, code="Qualified" if subject.qualified else "Merged")
-    if not subject.qualified and around.lifecycle.merged != "merge":
+    is_kept = around.policy_of(subject) == "keep" if subject.entity is COMPANY else around.lifecycle.merged != "merge"
+    if not subject.qualified and is_kept:
         keeps = "Marketo keeps the record that it has, and it is no longer updated"
         return ok(f"{subject} was merged into {subject.winner}; {keeps}", code="Merged")
     return None

@@ -1,48 +1,76 @@
-"""Rows that are no leads or contacts: found by their id in the tables that sync.toml maps."""
+"""Rows that give opportunity roles: found by their id, with what they join, and whether Marketo has the role."""
 
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from shared.cli.show.elsewhere import Found, find
 from shared.config.sync_toml import SyncConfig
+from shared.dataverse.metadata import Column
+from shared.model.entities import TABLES
+from shared.model.outcome import Parent
+from tests.support.values import guid, to
 
-ID = "7a1d9f40-1c52-ef11-a316-000d3a5b7c01"
+ID, DEAL, CONTACT, ROLE = guid(1), guid(2), guid(3), guid(4)
 CONFIG = SyncConfig.model_validate({name: {"fields": {}} for name in ("account", "contact", "connection")})
+ENDS = (Parent("opportunity", "opportunity", DEAL), Parent("person", "contact", CONTACT))
+CONNECTION = {
+    "connectionid": ID, "statecode": 0, **to("_record1id_value", "contact", CONTACT),
+    **to("_record2id_value", "opportunity", DEAL), **to("_record1roleid_value", "connectionrole", ROLE),
+}  # fmt: skip
 
 
 class Systems:
-    """Dynamics with rows by entity set, and Marketo with some keys."""
+    """Dynamics with one connection, or none, and Marketo with a person and a role of it."""
 
-    def __init__(self, rows: dict[str, dict[str, Any]], keys: set[str]) -> None:
-        self.rows_, self.keys, self.asked = rows, keys, list[str]()
+    def __init__(self, connection: dict[str, Any] | None, role: str = "Influencer", person: int | None = 7) -> None:
+        self.connection, self.role, self.person = connection, role, person
+        self.asked: list[str] = []
 
-    async def rows(self, entity_set: str, key: str, ids: list[str], _: Any) -> dict[str, dict[str, Any]]:
+    async def readable_columns(self, table: str) -> dict[str, Column]:
+        return {name: Column(name, "String", readable=True) for name in TABLES[table][1].rule_columns}
+
+    async def hidden_columns(self, _: str) -> frozenset[str]:
+        return frozenset()
+
+    async def rows(self, entity_set: str, _: str, ids: Any, *__: Any, **___: Any) -> dict[str, Any]:
         self.asked.append(entity_set)
-        row = self.rows_.get(entity_set)
-        return {ids[0]: {key: ids[0], **row}} if row is not None else {}
+        if entity_set == "connectionroles":
+            return {ROLE: {"name": "Influencer"}}
+        return {ID: self.connection} if entity_set == "connections" and self.connection and ID in ids else {}
 
     async def find(self, _: Any, ids: list[str]) -> dict[str, int]:
-        return {id_: 0 for id_ in ids if id_ in self.keys}
+        return {ids[0]: self.person} if self.person else {}
+
+    async def read(self, _: Any, by: str, values: list[str], *__: Any) -> list[dict[str, Any]]:
+        assert (by, values) == ("externalOpportunityId", [DEAL])
+        return [{"externalOpportunityId": DEAL, "leadId": 7, "role": self.role}]
 
 
-async def found(rows: dict[str, dict[str, Any]], *keys: str) -> tuple[list[Found], list[str]]:
-    systems: Any = Systems(rows, set(keys))
-    context: Any = SimpleNamespace(config=CONFIG, dataverse=systems, marketo=systems)
-    return await find(context, ID), sorted(systems.asked)
+async def found(systems: Any) -> list[Found]:
+    context: Any = SimpleNamespace(config=CONFIG, dataverse=systems, metadata=systems, marketo=systems)
+    return await find(context, ID)
 
 
-async def test_a_row_is_named_and_looked_for_in_marketo() -> None:
-    rows, asked = await found({"accounts": {"name": "Contoso"}}, ID)
-    assert rows == [Found("account", ID, "Contoso", "company", in_marketo=True)]
-    assert asked == ["accounts", "connections"], "persons are found otherwise"
-    rows, _ = await found({"accounts": {"name": None}})
-    assert rows == [Found("account", ID, "", "company", in_marketo=False)]
+@pytest.mark.parametrize(
+    ("systems", "is_there"),
+    [
+        (Systems(CONNECTION), True), (Systems(CONNECTION, role="Champion"), False),
+        (Systems(CONNECTION, person=None), False),
+    ],
+)  # fmt: skip
+async def test_a_connection_says_whose_role_it_gives_and_whether_marketo_has_it(
+    systems: Systems, is_there: bool
+) -> None:
+    assert await found(systems) == [Found("connection", ID, "Influencer", ENDS, in_marketo=is_there)]
+    assert "accounts" not in systems.asked, "other rows have records of their own"
 
 
-async def test_a_role_has_no_key_in_marketo() -> None:
-    rows, _ = await found({"connections": {}})
-    assert rows == [Found("connection", ID, "", "opportunity_role", in_marketo=None)]
+async def test_a_row_that_gives_no_role_says_why() -> None:
+    assert await found(Systems({**CONNECTION, "statecode": 1})) == [Found("connection", ID, "", why="Inactive")]
+    assert await found(Systems({"connectionid": ID})) == [Found("connection", ID, "", why="NotAStakeholder")]
 
 
 async def test_what_is_nowhere_is_not_found() -> None:
-    assert (await found({}))[0] == []
+    assert await found(Systems(None)) == []

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from shared.cli.show.facts import SALES_PERSON_EMAIL, Difference, Person, Relation, Role, Subject
-from shared.cli.show.marketo import differences, merge_roles
+from shared.cli.show.facts import SALES_PERSON_EMAIL, Difference, Person, Relation, Role, Search, Subject
+from shared.cli.show.marketo import compare, differences, look, merge_roles
+from shared.model.entities import Entity
 from shared.model.outcome import Parent
 
 USER = Parent("sales_person", "systemuser", "9b1d9f40-1c52-ef11-a316-000d3a5b7c02")
@@ -88,3 +89,46 @@ def test_without_a_record_nothing_differs() -> None:
     given = person({}, owner(), mapped={"title": "Boss"})
     given.records = []
     assert fields_of(given) == []
+
+
+class Marketo:
+    """Records by entity; notes what is read."""
+
+    def __init__(self, **records: list[dict[str, Any]]) -> None:
+        self.records, self.reads = records, list[tuple[str, str, list[str]]]()
+
+    def key_of(self, entity: Entity) -> str:
+        return entity.key
+
+    async def read(self, entity: Entity, by: str, values: list[str], fields: tuple[str, ...], **_: Any) -> Any:
+        self.reads.append((entity.name, by, sorted(set(fields) - {"createdAt", "updatedAt"})))
+        return [row for row in self.records.get(entity.name, []) if row.get(by) in values]
+
+
+async def test_another_row_is_read_by_its_own_key_and_nobody_is_looked_for_by_address() -> None:
+    account = Person(
+        Subject("account", ACCOUNT.id, "Acme", exists=True, differences=None), {"accountid": ACCOUNT.id},
+        {"email": "info@acme.example"}, [owner(email_in_marketo="other@x.example")], {"company": "Acme"}, ("company",),
+    )  # fmt: skip
+    search = Search([account], {USER: Subject("systemuser", USER.id)})
+    found = {"externalCompanyId": ACCOUNT.id, "company": "ACME", "externalSalesPersonId": USER.id}
+    marketo: Any = Marketo(company=[found], sales_person=[{"externalSalesPersonId": USER.id, "email": "o@x.example"}])
+    await look(marketo, search, ACCOUNT.id)
+    await compare(marketo, search)
+    assert account.subject.in_marketo == 1
+    assert [each.field for each in account.subject.differences or ()] == ["company"], "addresses are of persons"
+    assert sorted(marketo.reads) == [
+        ("company", "externalCompanyId", ["company", "externalCompanyId", "externalSalesPersonId"]),
+        ("sales_person", "externalSalesPersonId", ["email", "externalSalesPersonId"]),
+    ]
+
+
+async def test_a_row_without_links_is_compared_as_well() -> None:
+    user = Person(
+        Subject("systemuser", USER.id, exists=True, differences=None), {"a": 1}, mapped={"email": "a@x.example"}
+    )
+    search, key = Search([user]), "externalSalesPersonId"
+    marketo: Any = Marketo(sales_person=[{key: USER.id, "email": "old@x.example"}])
+    await look(marketo, search, USER.id)
+    await compare(marketo, search)
+    assert [each.field for each in user.subject.differences or ()] == ["email"]

@@ -82,6 +82,10 @@ def test_the_words_for_a_company() -> None:
     assert company_words(rules(), "lead", points("_parentaccountid_value", "account", ACCOUNT)) == "the row's account"
     assert ABOVE in company_words(chain, "contact", points(parent, "contact", ABOVE))
     assert "has no account" in company_words(rules(), "contact", points(parent, "contact", ABOVE))
+    of_contact = points("_customerid_value", "contact", ABOVE)
+    assert ABOVE in company_words(chain, "opportunity", of_contact)
+    beside = of_contact | points("_parentaccountid_value", "account", ACCOUNT)
+    assert company_words(rules(), "opportunity", beside) == "the row's account"
 
 
 def test_a_person_may_be_parked_under_whom_another_policy_would_give() -> None:

@@ -95,6 +95,23 @@ def test_without_a_record_in_marketo_nothing_differs() -> None:
     assert side_by_side(person(row={}), CONFIG, INSIGHT) == []
 
 
+def test_another_table_has_its_own_key_links_and_fields() -> None:
+    config = SyncConfig.model_validate({"account": {"fields": {"company": "name", "site": "websiteurl"}}})
+    seller = Parent("sales_person", "systemuser", guid(3))
+    account = Person(
+        Subject("account", ME, "Acme", exists=True, in_marketo=1),
+        row={"accountid": ME, "name": "Acme", "websiteurl": None},
+        records=[{"externalCompanyId": ME, "externalSalesPersonId": None, "company": "ACME", "site": None}],
+        fields=("company", "site"),
+        mapped={"externalCompanyId": ME, "company": "Acme", "site": None},
+        relations=[Relation("externalSalesPersonId", seller, "the row's owner", "Sam", in_marketo=True)],
+    )
+    found = side_by_side(account, config, INSIGHT)
+    assert [row.field for row in found] == ["externalCompanyId", "externalSalesPersonId", "company", "site"]
+    assert [row.field for row in found if row.differs] == ["externalSalesPersonId", "company"]
+    assert found[0].dynamics == {"accountid": ME}
+
+
 def test_people_read_one_line_each_and_three_where_the_sides_differ() -> None:
     output = io.StringIO()
     given = person()
