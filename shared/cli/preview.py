@@ -51,6 +51,19 @@ WORDS = {
     Fate.MERGED: "left alone: they were merged into other rows",
     Fate.MERGED_PERSON: "were merged into other rows: [lifecycle] merged has their persons flagged or merged",
 }
+#: The same of one row.
+OF_ONE = {
+    Fate.UPDATED: "its person in Marketo is updated",
+    Fate.CONTINUED: "it goes on as the person of the lead that it comes from",
+    Fate.ADOPTED: "the one person in Marketo that has its e-mail address and no Dynamics id becomes its person",
+    Fate.AMBIGUOUS: "it becomes a dead letter: several persons in Marketo have its e-mail address",
+    Fate.CREATED: "a person is created in Marketo: none there has its id, nor its e-mail address without another id",
+    Fate.CREATED_WITHOUT_EMAIL: "a person is created in Marketo: it has no e-mail address by which one could be found",
+    Fate.FILTERED: "it is not sent: the sync filter excludes it",
+    Fate.QUALIFIED: "it is not sent: the lead was qualified",
+    Fate.MERGED: "it is not sent: it was merged into another row",
+    Fate.MERGED_PERSON: "it was merged into another row: [lifecycle] merged has its person flagged or merged",
+}
 #: Those whose rows are listed in JSON.
 _LISTED = (Fate.AMBIGUOUS, Fate.ADOPTED, Fate.CONTINUED, Fate.MERGED_PERSON)
 

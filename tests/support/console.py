@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +25,7 @@ from shared.model.entities import ENTITIES
 from shared.sync.circuit import Outage
 from shared.sync.heartbeat import TIMER, Beat
 from shared.sync.runs.model import RunKind, Scope, new_run
+from tests.support.history import Kept
 from tests.support.queues import QUEUES
 from tests.support.tables import FullTable
 from tests.support.values import NOON
@@ -70,8 +71,12 @@ class World:
         self.error: Exception | None = None
         self.table = FullTable()
         self.state = State(STORAGE, self.table)
-        settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, dataverse=DATAVERSE)
-        context: Any = SimpleNamespace(settings=settings, state=self.state)
+        self.kept = Kept(start=datetime.now(UTC))
+        storage = SimpleNamespace(history_days=14)
+        settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, dataverse=DATAVERSE, storage=storage)
+        context: Any = SimpleNamespace(
+            settings=settings, state=self.state, history=self.kept.history, history_tables=self.kept.tables
+        )
         self.context = context
         self.access = LocalAccess("ann", PORT)
         site = app.Site(self.context, pages, Latest(self.look))

@@ -109,7 +109,6 @@ class LettersWorld(World):
         self.broker, self.kept = Broker(), Kept()
         self.context.bus, self.context.outgoing = self.broker, self.broker
         self.context.history, self.context.history_tables = self.kept.history, self.kept.tables
-        self.context.settings.storage = SimpleNamespace(history_days=14)
         monkeypatch.setattr(look, "peek", self.broker.peek)
         monkeypatch.setattr(command, "peek", self.broker.peek)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property, partial
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ...model.errors import MsiSyncError
@@ -20,11 +21,11 @@ from ...telemetry.redaction import described
 from ..context import Context
 from ..status.facts import Status
 from ..status.look import look
-from . import health, job_page, mapping, overview, records, runs
+from . import acts, health, job_page, mapping, overview, records, runs
 from .jobs import Jobs
 from .latest import Latest, Looks
 from .letters import page as letters
-from .page import AGREED, Action, Lead, Page, Plan, View, Visit
+from .page import AGREED, Action, File, Lead, Page, Plan, View, Visit
 from .parked import page as parked
 from .security import CSRF, PUBLIC, Access, Form, Guard, RefusedError
 from .templating import FOLDER, environment
@@ -46,7 +47,7 @@ _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 #: records, it takes seconds.
 LOOK_TIMES = 4.0
 
-Show = Callable[[Visit], Awaitable[View]]
+Show = Callable[[Visit], Awaitable[View | Response]]
 
 
 def console(context: Context, access: Access, *, patience: float = 0.0) -> Starlette:
@@ -62,6 +63,7 @@ def served(site: Site, access: Access) -> Starlette:
         Route("/jobs/{id}", site.job),
         Route("/jobs/{id}/file", site.file),
         *(Route(page.path, partial(site.page, page)) for page in pages),
+        *(Route(file.path, partial(site.download, page, file)) for page in pages for file in page.files),
         *(
             Route(action.path, partial(site.ask if method == "GET" else site.do, page, action), methods=[method])
             for page in pages
@@ -82,7 +84,12 @@ class Site:
 
     def __init__(self, context: Context, pages: Sequence[Page], status: Latest[Status], patience: float = 0.0) -> None:
         self.context, self.pages, self.status = context, pages, status
-        self.looks, self.jobs = Looks(), Jobs(lambda: context.state, patience=patience, ended=status.outdate)
+        self.looks, self.jobs = Looks(), Jobs(lambda: context.state, patience=patience, ended=self._of_the_past)
+
+    def _of_the_past(self) -> None:
+        """An action has ended."""
+        self.status.outdate()
+        self.looks.outdate(acts.KEY)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -125,11 +132,22 @@ class Site:
             raise HTTPException(404)
         return FileResponse(job.file, media_type="application/octet-stream", filename=job.file.name)
 
+    async def download(self, page: Page, file: File, request: Request) -> Response:
+        """A file that is made while it is sent. What cannot be read at all is said on a page."""
+
+        async def show(visit: Visit) -> Response:
+            made = await file.make(visit)
+            first = await anext(made.parts, "")
+            headers = {"content-disposition": f'attachment; filename="{made.name}"'}
+            return StreamingResponse(_after(first, made.parts), media_type=made.media_type, headers=headers)
+
+        return await self._answer(request, page, show, request.query_params)
+
     async def ask(self, page: Page, action: Action, request: Request) -> Response:
         """What an action would do."""
 
         async def show(visit: Visit) -> View:
-            return _question(action, await action.plan(visit))
+            return _question(action, visit, await action.plan(visit))
 
         return await self._answer(request, page, show, request.query_params)
 
@@ -140,7 +158,7 @@ class Site:
         async def show(visit: Visit) -> View:
             plan = await action.plan(visit)
             if plan.nothing or visit.word(AGREED) != plan.title:
-                return _question(action, plan, has_changed=True)
+                return _question(action, visit, plan, has_changed=True)
             job = await self.jobs.start(
                 plan.title, visit.operator.name, plan.back or action.back, partial(action.do, visit)
             )
@@ -154,7 +172,8 @@ class Site:
         """What `show` gives, as a page, or why it can give nothing."""
         visit = Visit(asked, request.state.operator, self.context, self.status, self.looks, self.jobs)
         try:
-            return self._rendered(200, await show(visit), request, page)
+            shown = await show(visit)
+            return shown if isinstance(shown, Response) else self._rendered(200, shown, request, page)
         except MsiSyncError as error:
             return self._problem(502, error.code, error.message, request, page)
         except HTTPException:
@@ -205,5 +224,14 @@ class Site:
         return " → ".join(url.partition("://")[2] for url in (settings.dataverse.url, settings.marketo.url))
 
 
-def _question(action: Action, plan: Plan, *, has_changed: bool = False) -> View:
-    return View("confirm.html", {"action": action, "plan": plan, "has_changed": has_changed})
+async def _after(first: str, parts: AsyncIterable[str]) -> AsyncIterator[str]:
+    yield first
+    async for part in parts:
+        yield part
+
+
+def _question(action: Action, visit: Visit, plan: Plan, *, has_changed: bool = False) -> View:
+    """What is asked before an action. Where that has to be read first, its page asks for it with the same fields."""
+    fields = [(name, value) for name, value in visit.asked.multi_items() if name not in (CSRF, AGREED)]
+    values = {"action": action, "plan": plan, "has_changed": has_changed}
+    return View("confirm.html", {**values, "again": f"{action.path}?{urlencode(fields)}"})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from ...azure.shared_state import State
 from ...config.settings import MarketoSettings
 from ...marketo.usage import Usage
 from ...model.errors import StorageUnavailableError
 from ...sync.heartbeat import TIMER
+from ...sync.history_log import Past
 from ...sync.runs.model import Run
 from ..finding import age
 from ..queues import QUEUES
@@ -17,14 +18,15 @@ from ..runs import title
 from ..status.facts import PARKED, STATE, Entity, Queue, Status
 from ..status.text import details
 from ..status.verdict import judge
-from . import charts, journal, pause
+from . import acts, charts, journal, pause
 from .charts import Chart
 from .page import Page, View, Visit
+from .templating import sentence
 
 #: How the queues are called on the pages, by their settings: `Sales persons`.
 NAMES = {design.setting: design.name.replace("-", " ").capitalize() for design in QUEUES}
 #: Last actions of operators that are shown.
-ACTIONS = 5
+ACTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,21 @@ class Row:
     parked: int | None = None
     hour_chart: Chart | None = None
     day_chart: Chart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an operator did: in a console, with its end (`state` is a Severity, empty while there is none), or by a
+    command. `link`: the page about it.
+    """
+
+    at: datetime
+    by: str
+    what: str
+    link: str = ""
+    by_command: bool = False
+    state: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +90,34 @@ async def show(visit: Visit) -> View:
         "runs": [(run, title(run, status.at), *read_of(run)) for run in status.runs],
         "write_back_at": status.write_back.done(),
         "details": [(name, lines) for name, found in details(status) if (lines := list(found))],
-        "actions": await _actions(visit.context.state),
+        "done": await _done(visit),
         "resume": pause.RESUME.path,
         "pause": pause.PAUSE.path,
     }
     return View("overview.html", values)
 
 
-async def _actions(state: State) -> Sequence[tuple[str, journal.Entry]] | None:
-    """The last actions of operators; None where storage does not answer, as the verdict says then."""
+async def _done(visit: Visit) -> Sequence[Done]:
+    """What operators did last, the newest first; nothing where storage does not answer, as the verdict says then."""
     try:
-        return list((await journal.newest(state, ACTIONS)).items())
+        entries = await journal.newest(visit.context.state, ACTIONS)
+        past = await acts.latest(visit).now()
     except StorageUnavailableError:
-        return None
+        return ()
+    in_consoles = [
+        Done(entry.at, entry.by, entry.what, f"/jobs/{name}", state=entry.state, text=entry.text)
+        for name, entry in entries.items()
+    ]
+    found = [*in_consoles, *(of_commands(past) if past else ())]
+    return sorted(found, key=lambda done: done.at, reverse=True)[:ACTIONS]
+
+
+def of_commands(past: Past) -> Iterator[Done]:
+    """What was done by commands: the journal has what was done in consoles."""
+    for event in past.events:
+        if "place" not in event.facts:
+            link = f"/runs?run={event.run}" if event.run else ""
+            yield Done(event.at, event.by, sentence(event.text), link, by_command=True)
 
 
 def rows_of(status: Status) -> Iterator[Row]:

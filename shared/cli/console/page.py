@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,12 +47,30 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """A file for the browser to save, made while it is sent: its name, its media type and its text, part by part."""
+
+    name: str
+    media_type: str
+    parts: AsyncIterator[str]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An address at which a browser gets a file. Links to it have the attribute `download`."""
+
+    path: str
+    make: Callable[[Visit], Awaitable[Download]]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What an action would do, for the page that asks before it is done.
 
     `title` names it with the exact count ("Replay 12 dead letters"): it is the heading, the button and the entry of the
-    journal. `keep`: the fields that the form sends on, such as the selection. `nothing`: why there is nothing to do.
-    `back`: the page that is gone back to, if it is not the action's.
+    journal. `keep`: the fields that the form sends on, such as the selection. `nothing`: why there is nothing to do;
+    with `is_looking`, because what it is about is still being read: its page asks again until it is known. `back`: the
+    page that is gone back to, if it is not the action's.
     """
 
     title: str
@@ -61,6 +79,7 @@ class Plan:
     is_grave: bool = False
     nothing: str = ""
     back: str = ""
+    is_looking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +111,7 @@ class Page:
     title: str
     show: Callable[[Visit], Awaitable[View]]
     actions: Sequence[Action] = ()
+    files: Sequence[File] = ()
     badge: Callable[[Status], int] = lambda _: 0
     lead: Callable[[str], Lead | None] = lambda _: None
 

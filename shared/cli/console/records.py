@@ -1,4 +1,4 @@
-"""One record in both systems, as `msisync show person --values` and `msisync history` find it; and its sync, now."""
+"""One record in both systems, as `msisync show --values` and `msisync history` find it; and its sync, now."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..context import Context, not_told
 from ..finding import Finding, attention, failed, ok
 from ..output import Console
 from ..past import past_of
-from ..preview import WORDS, foresee
+from ..preview import OF_ONE, foresee
 from ..resync import send_rows
 from ..show import elsewhere
 from ..show.command import MAX_MESSAGES, find_out
@@ -27,6 +27,7 @@ from ..show.text import not_looked_at, sections
 from ..show.values import ValueRow, side_by_side
 from ..show.verdict import judge
 from .jobs import Job
+from .listing import look_again, name_of
 from .page import Action, Lead, Page, Plan, View, Visit, leads
 
 PATH = "/records"
@@ -39,7 +40,7 @@ WRONG = "That is neither a GUID nor an e-mail address."
 
 @dataclass(slots=True)
 class Looked:
-    """What was found for a query. `others`: rows that are no leads or contacts; `past`: None where nobody could tell.
+    """What was found for a query. `others`: rows that give opportunity roles; `past`: None where nobody could tell.
 
     `troubles`: why something could not be asked, beside those of the search.
     """
@@ -75,9 +76,11 @@ async def show(visit: Visit) -> View:
         "sync": SYNC.path,
         "sync_title": _title,
         "own_address": partial(address, query),
+        "address_of": address,
+        "look_again": "",
         "preview": None,
-        "wants_preview": False,
-        "words": WORDS,
+        "preview_of": "",
+        "words": OF_ONE,
         "person_tables": PERSON_TABLES,
         "sections": sections,
         "not_looked_at": not_looked_at,
@@ -86,15 +89,24 @@ async def show(visit: Visit) -> View:
     if not query or values["wrong"]:
         return View("records.html", values)
     look = partial(_look, visit.context, guid or query)
-    looked = await visit.looks.of(("record", guid or query.casefold()), look, fresh=FRESH_SECONDS).now()
+    latest = visit.looks.of(_key(guid or query), look, fresh=FRESH_SECONDS)
+    look_again(visit, latest)
+    looked = await latest.now()
     values |= {"looked": looked, "is_looking": looked is None}
+    values["look_again"] = address(query, after=name_of(looked)) if looked else ""
     table, id_ = visit.word("preview"), as_guid(visit.word("id"))
+    if table in TABLES and id_:
+        values["preview_of"] = id_
     if table in PERSON_TABLES and id_:
         foresees = partial(_foresee, visit.context, table, id_)
         foreseen = await visit.looks.of(("preview", table, id_), foresees, fresh=FRESH_SECONDS).now()
-        values |= {"wants_preview": True, "preview": foreseen[0] if foreseen else None}
-        values["is_looking"] = looked is None or foreseen is None
+        values |= {"preview": foreseen[0] if foreseen else None, "is_looking": looked is None or foreseen is None}
     return View("records.html", values)
+
+
+def _key(query: str) -> tuple[str, str]:
+    """Of the look at what is asked for, however it is written."""
+    return "record", query.casefold()
 
 
 async def _foresee(context: Context, table: str, id_: str) -> tuple[Foreseen | None]:
@@ -164,6 +176,7 @@ async def _plan(visit: Visit) -> Plan:
 async def _do(visit: Visit, job: Job) -> Finding:
     table, id_ = visit.word("table"), str(as_guid(visit.word("id")))
     sent, unknown, why_not = await send_rows(visit.context, table, [id_])
+    visit.looks.outdate(_key(id_))
     job.advance(sent.total(), 1)
     if unknown:
         return failed(f"{table} {id_} is not in Dynamics", "")
@@ -173,4 +186,6 @@ async def _do(visit: Visit, job: Job) -> Finding:
 
 
 SYNC = Action("/records/sync", PATH, _plan, _do)
-PAGE = Page(PATH, "Records", show, (SYNC,), lead=leads(Lead(PATH, "Records"), "msisync show person"))
+PAGE = Page(
+    PATH, "Records", show, (SYNC,), lead=leads(Lead(PATH, "Records"), "msisync show person", "msisync show record")
+)

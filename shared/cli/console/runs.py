@@ -9,24 +9,25 @@ from functools import partial
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from ...model.errors import MsiSyncError
+from ...model.errors import MsiSyncError, StorageUnavailableError
 from ...model.ids_and_times import moment
+from ...sync.history import Event
 from ...sync.runs.model import Run, RunKind, Scope, in_order
 from ..command import Exit
 from ..context import Context, not_told
-from ..finding import Finding, Severity, attention, ok
+from ..finding import Finding, Severity, attention, counted, ok
 from ..initial_sync import start, status
 from ..initial_sync.look import SAMPLE
 from ..initial_sync.plan import COLUMNS, Plan, cells, plan_of
-from ..initial_sync.report import reasons_of
+from ..initial_sync.report import csv_of, json_of, reasons_of
 from ..initial_sync.steer import STEERS
 from ..output import Console
 from ..progress import so_far
 from ..runs import runs_of, title
-from . import page
+from . import acts, page
 from .charts import share
 from .jobs import Job
-from .page import Action, Lead, Page, View, Visit, leads
+from .page import Action, Download, File, Lead, Page, View, Visit, leads
 
 PATH = "/runs"
 #: Seconds in which a run, its report and a plan are not looked for again: a plan reads all rows of the tables.
@@ -65,6 +66,7 @@ async def show(visit: Visit) -> View:
         **await _one(visit, runs),
         **await _planned(visit),
         "steers": STEER_PATHS,
+        "report": REPORT.path,
         "share": share,
         "tables": in_order(list(visit.context.config.tables)),
     }
@@ -77,7 +79,7 @@ async def _one(visit: Visit, runs: Sequence[Run]) -> dict[str, Any]:
     going_on = [run for run in runs if not run.is_over]
     run = next((run for run in (runs if named else going_on or runs) if not named or run.id == named), None)
     if run is None:
-        return {"facts": None, "lines": [], "reasons": None, "wants_report": False}
+        return {"facts": None, "lines": [], "reasons": None, "wants_report": False, "acts": []}
     look = partial(status.look, visit.context, run.id)
     facts = await visit.looks.of(("run", run.id), look, fresh=RUN_SECONDS).now()
     wants = visit.word("report") == "1"
@@ -85,7 +87,28 @@ async def _one(visit: Visit, runs: Sequence[Run]) -> dict[str, Any]:
     reasons = await visit.looks.of(("report", run.id), read, fresh=REPORT_SECONDS).now() if wants else None
     lines = list(status.lines_of(facts)) if facts else []
     return {"facts": facts, "run_title": title(run, facts.at) if facts else "", "lines": lines,
-            "reasons": reasons, "wants_report": wants}  # fmt: skip
+            "reasons": reasons, "wants_report": wants, "acts": await _acts(visit, run)}  # fmt: skip
+
+
+async def _acts(visit: Visit, run: Run) -> Sequence[Event] | None:
+    """What operators did with a run, the newest first; None while that is being read."""
+    try:
+        past = await acts.latest(visit).now()
+    except StorageUnavailableError:  # of the history alone: the run was just read
+        return ()
+    return [event for event in reversed(past.events) if event.run == run.id] if past else None
+
+
+async def _report(visit: Visit) -> Download:
+    """All rows of a run that are not in Marketo, as the command writes them. Raises MsiSyncError."""
+    runs = runs_of(visit.context)
+    run = await runs.read(visit.word("run"))
+    if run is None:
+        raise MsiSyncError("NoSuchRun", f"no run has the id {visit.word('run')}")
+    parts, name = runs.not_in_marketo(run.id), f"{run.kind}-{run.id}-report"
+    if visit.word("as") == "json":
+        return Download(f"{name}.json", "application/json", json_of(run, parts))
+    return Download(f"{name}.csv", "text/csv", csv_of(parts))
 
 
 async def _planned(visit: Visit) -> dict[str, Any]:
@@ -146,20 +169,23 @@ def _planning(visit: Visit) -> Any:
 
 
 async def _plan_start(visit: Visit) -> page.Plan:
-    plan: Plan | None = _planning(visit).known
+    planning = _planning(visit)
+    plan: Plan | None = planning.known
     back = f"{PATH}?{urlencode([*_kept(visit), ('plan', '1')])}"
     if plan is None:
-        return page.Plan("Start an initial sync", nothing="Make its plan first.", back=back)
+        nothing = "Its plan is being made …" if planning.is_looking else "Make its plan first."
+        return page.Plan("Start an initial sync", nothing=nothing, back=back, is_looking=planning.is_looking)
     is_green = plan.exit is Exit.OK
     anyway = "" if is_green else ", although its plan is not green"
-    what = f"Start the initial sync of {plan.records:,} records{anyway}"
+    what = f"Start the initial sync of {counted(plan.records, 'record')}{anyway}"
     return page.Plan(what, plan.lines(), _kept(visit), is_grave=not is_green, back=back)
 
 
-async def _start(visit: Visit, _: Job) -> Finding:
+async def _start(visit: Visit, job: Job) -> Finding:
     plan: Plan = _planning(visit).known
     expected = {each.table: each.rows for each in plan.tables}
     run, why_not = await start.create(visit.context, RunKind.INITIAL_SYNC, _scope(visit), expected)
+    job.back = f"{PATH}?{urlencode({'run': run.id})}"
     text = f"{run.kind} {run.id} is started: the app takes it up within a minute, and needs nobody."
     return attention(f"{text} {not_told(why_not)}", "") if why_not else ok(text)
 
@@ -185,17 +211,18 @@ async def _steer(visit: Visit, _: Job, *, word: str) -> Finding:
     run = await runs.read(visit.word("run"))
     if run is None:
         raise MsiSyncError("NoSuchRun", f"no run has the id {visit.word('run')}")
-    changed = await STEERS[word].change(runs, run)
+    changed = await STEERS[word].apply(visit.context, run)
     visit.looks.outdate(("run", run.id))
     return Finding(Severity.OK, f"{changed.kind} {changed.id}: {STEERS[word].done.format(run=changed.id)}")
 
 
+REPORT = File(f"{PATH}/report", _report)
 START = Action("/runs/start", PATH, _plan_start, _start)
 STEER_ACTIONS = {
     word: Action(f"{PATH}/{word}", PATH, partial(_plan_steer, word=word), partial(_steer, word=word)) for word in STEERS
 }
 STEER_PATHS = {word: action.path for word, action in STEER_ACTIONS.items()}
 PAGE = Page(
-    PATH, "Runs", show, (START, *STEER_ACTIONS.values()),
+    PATH, "Runs", show, (START, *STEER_ACTIONS.values()), (REPORT,),
     lead=leads(Lead(PATH, "Runs"), "msisync initial-sync"),
 )  # fmt: skip

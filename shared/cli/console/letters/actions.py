@@ -34,7 +34,8 @@ from .selection import Chosen, chosen
 PATH = "/dead-letters"
 #: Groups that are named before an action.
 GROUPS = 8
-_READING = "The dead letters are still being read. Reload this page in a moment."
+_READING = "The dead letters are being read …"
+_NOT_READ = failed("nothing was done: the dead letters are still being read", "ask again in a moment")
 _CHANGED = Refusal("NotThere", "another message is at its address by now")
 _SEVERITIES = {Exit.OK: Severity.OK, Exit.ATTENTION: Severity.ATTENTION}
 
@@ -70,7 +71,7 @@ def _plan_of(verb: str, count: int, details: list[str], meant: Chosen, *, is_gra
 async def _plan(visit: Visit, *, deed: Deed) -> Plan:
     meant = await _meant(visit, anew=visit.agrees)  # others act in other processes
     if meant is None:
-        return Plan(f"{deed.verb} dead letters", nothing=_READING)
+        return Plan(f"{deed.verb} dead letters", nothing=_READING, is_looking=True)
     index, letters = meant
     found = letters.selection(is_replay=deed is REPLAYING)
     details = [*_groups(found), *_left(found, letters), *_synced(letters.notes, deed)]
@@ -109,7 +110,7 @@ def _synced(notes: Sequence[Note], deed: Deed) -> Iterator[str]:
 async def _do(visit: Visit, job: Job, *, deed: Deed) -> Finding:
     meant = await _meant(visit)
     if meant is None:
-        return failed(_READING, "")
+        return _NOT_READ
     _, letters = meant
     found, tally = letters.selection(is_replay=deed is REPLAYING), Tally()
     stamp = Stamp(datetime.now(UTC), str(uuid4()))
@@ -161,7 +162,7 @@ class _Moving:
 async def _plan_export(visit: Visit) -> Plan:
     meant = await _meant(visit)
     if meant is None:
-        return Plan("Export dead letters", nothing=_READING)
+        return Plan("Export dead letters", nothing=_READING, is_looking=True)
     _, letters = meant
     details = ["They stay where they are. The file holds personal data; msisync dead-letters import reads it."]
     return _plan_of("Export", len(letters.notes), details, letters)
@@ -170,7 +171,7 @@ async def _plan_export(visit: Visit) -> Plan:
 async def _export(visit: Visit, job: Job) -> Finding:
     meant = await _meant(visit)
     if meant is None:
-        return failed(_READING, "")
+        return _NOT_READ
     wanted = {(note.place, note.number): note.since for note in meant[1].notes}
     job.advance(0, len(wanted))
     path = visit.jobs.new_file(job, f"dead-letters-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl")
@@ -193,7 +194,7 @@ async def _export(visit: Visit, job: Job) -> Finding:
 async def _plan_check(visit: Visit) -> Plan:
     meant = await _meant(visit)
     if meant is None:
-        return Plan("Look up which dead letters were synced since", nothing=_READING)
+        return Plan("Look up which dead letters were synced since", nothing=_READING, is_looking=True)
     _, letters = meant
     todo = [note for note in letters.notes if not note.synced]
     details = ["Asks the history in Table Storage, for each row and each day since. Nothing is changed."]
@@ -205,7 +206,7 @@ async def _plan_check(visit: Visit) -> Plan:
 async def _check(visit: Visit, job: Job) -> Finding:
     meant = await _meant(visit)
     if meant is None:
-        return failed(_READING, "")
+        return _NOT_READ
     todo = [note for note in meant[1].notes if not note.synced]
     job.advance(0, len(todo))
 

@@ -10,7 +10,7 @@ from ....azure.parked_rows import Parked
 from ....model.entities import TABLES
 from ....model.ids_and_times import as_guid
 from ...context import not_told, renew
-from ...finding import Finding, attention, counted, ok
+from ...finding import Finding, attention, counted, failed, ok
 from ...resync import released
 from ..jobs import Job
 from ..page import Action, Plan, Visit
@@ -19,7 +19,7 @@ from .filters import PATH, Filter, filter_of
 
 #: Parents that are named before they are released.
 NAMED = 8
-_COUNTING = "The parked records are still being counted. Reload this page in a moment."
+_COUNTING = "The parked records are being counted …"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ async def _plan(visit: Visit) -> Plan:
     await latest(visit).now()
     meant = _chosen(visit)
     if meant is None:
-        return Plan("Release parked records", nothing=_COUNTING)
+        return Plan("Release parked records", nothing=_COUNTING, is_looking=True)
     nothing = "" if meant.count else meant.filter.wrong or "Nothing waits there any more."
     return Plan(
         f"Release {counted(meant.count, 'parked record')}",
@@ -95,7 +95,7 @@ def _details(meant: Chosen) -> Iterator[str]:
 async def _do(visit: Visit, job: Job) -> Finding:
     meant = _chosen(visit)
     if meant is None:
-        return attention(_COUNTING, "")
+        return failed("nothing was done: the parked records are still being counted", "ask again in a moment")
     job.advance(0, meant.count)
     by_entity: dict[str, set[str]] = {}
     for waits in meant.parents:

@@ -25,6 +25,7 @@ class Letters:
 
     def __init__(self) -> None:
         self.number = 3
+        self.is_looking = False
         self.gate = asyncio.Event()
         self.error: Exception | None = None
         self.visits: list[Visit] = []
@@ -33,6 +34,8 @@ class Letters:
         self.page = Page("/letters", "Letters", overview.show, (action,), badge=lambda status: status.dead)
 
     async def plan(self, visit: Visit) -> Plan:
+        if self.is_looking:
+            return Plan("Discard letters", nothing="The letters are being read …", is_looking=True)
         if not self.number:
             return Plan("Discard 0 letters", nothing="No letter matches.")
         return Plan(
@@ -82,6 +85,23 @@ async def test_it_asks_with_the_exact_count_and_does_nothing_yet(world: World) -
         "agreed": "Discard 3 letters", "code": "1003", "all": "1",
     }  # fmt: skip
     assert world.table.rows == {}
+
+
+async def test_what_has_to_be_read_first_is_waited_for_and_then_asked(world: World, letters: Letters) -> None:
+    fields = hidden_fields(await world.get("/letters/discard?code=1003"))
+    letters.is_looking = True
+    page = await world.get("/letters/discard?code=1003")
+    assert "<h1>Discard letters</h1>" in page
+    assert 'hx-get="/letters/discard?code=1003" hx-select="#live" hx-swap="outerHTML" hx-trigger="every 1s"' in page
+    assert '<noscript><p><a href="/letters/discard?code=1003">See whether it is done</a>' in page
+    assert "<form method" not in page
+    page = (await world.post("/letters/discard", fields, 200)).text
+    assert 'hx-get="/letters/discard?code=1003&amp;all=1"' in page, (
+        "what was asked, without the agreement and the token"
+    )
+    letters.is_looking = False
+    assert "<h1>Discard 3 letters?</h1>" in await world.get("/letters/discard?code=1003&all=1")
+    assert letters.visits == []
 
 
 async def test_what_has_changed_since_it_was_agreed_to_is_asked_again(world: World, letters: Letters) -> None:

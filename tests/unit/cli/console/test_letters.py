@@ -208,7 +208,11 @@ async def test_the_first_look_at_many_takes_a_while_and_the_page_says_so(world: 
     page = await world.get("/dead-letters")
     assert "Reading the 12,345 dead letters" in page
     assert 'hx-trigger="every 1s"' in page
-    assert "still being read" in await world.get("/dead-letters/discard?scope=all")
+    page = await world.get("/dead-letters/discard?scope=all")
+    assert "are being read" in page
+    assert 'hx-get="/dead-letters/discard?scope=all"' in page
+    page = await world.get("/dead-letters?open=dead-letters/1")
+    assert '<h1 class="hidden">dead-letters/1</h1>' in page
     world.broker.gate.set()
     world.looks.patience = 5
     assert shown(await world.get("/dead-letters")) == [1]

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.cli.console import journal
 from shared.cli.console.overview import gauge_of
 from shared.cli.console.pause import lead
 from shared.cli.console.templating import NONE
@@ -14,6 +15,7 @@ from shared.cli.queues import resume_line
 from shared.cli.status.facts import PARKED, STATE
 from shared.marketo.usage import Closed
 from shared.model.errors import ConfigurationError
+from shared.sync.history import What
 from tests.support.console import MARKETO, World, in_trouble, text_of
 from tests.support.values import NOON
 
@@ -194,3 +196,17 @@ def test_the_remedy_of_a_pause_leads_to_the_button(setting: str) -> None:
 
 def test_other_remedies_do_not() -> None:
     assert lead("msisync doctor") is None
+
+
+async def test_what_operators_did_by_commands_stands_among_what_they_did_in_consoles(world: World) -> None:
+    await journal.write(
+        world.state, journal.name_of(NOON), journal.Entry(NOON, "ann", "Pause persons", NOON, "ok", "paused")
+    )
+    world.kept.history.happened_at_large(What.QUEUE_PAUSED, by="ann", queue="persons", place="console")
+    world.kept.history.happened_at_large(What.RUN_STARTED, by="bo", run="r-1", kind="quick-sync", tables=["lead"])
+    await world.kept.events()
+    page = await world.get("/")
+    done = text_of(page).partition("What operators did last")[2]
+    assert done.index("bo Run started: quick-sync; of lead by a command") < done.index("ann Pause persons done paused")
+    assert "Queue paused" not in done, "what was done in a console is there once"
+    assert 'href="/runs?run=r-1"' in page

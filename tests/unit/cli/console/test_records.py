@@ -1,8 +1,10 @@
 """The page of one record: searched by id or address, shown in both systems, and synced at a click."""
 
 import asyncio
+import re
 from collections import Counter
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -10,15 +12,16 @@ import pytest
 from shared.cli.console import records
 from shared.cli.show import elsewhere
 from shared.cli.show.elsewhere import Found
-from shared.cli.show.facts import Difference, Person, Search, Subject
+from shared.cli.show.facts import Difference, Person, Relation, Search, Subject
 from shared.cli.show.values import ValueRow
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, StorageUnavailableError
+from shared.model.outcome import Parent
 from shared.sync.history import Event
 from shared.sync.history_log import Past
 from shared.sync.preview import Fate, Foreseen
 from tests.support.console import World, hidden_fields, text_of
-from tests.support.values import NOON
+from tests.support.values import NOON, guid
 
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
 OTHER = "7a1d9f40-1c52-ef11-a316-000d3a5b7c01"
@@ -162,11 +165,34 @@ async def test_what_could_not_be_asked_is_said_and_the_rest_is_shown(world: Worl
     assert "Differs: contact" in text
 
 
-async def test_a_row_that_is_no_person_is_found_by_its_id(world: World, facts: Facts) -> None:
+async def test_a_row_of_another_table_is_shown_as_a_person_is(world: World, facts: Facts) -> None:
+    company = Parent("company", "account", guid(8))
+    facts.person = Person(
+        Subject("opportunity", ID, "Deal", exists=True, in_marketo=0), {"opportunityid": ID},
+        {"email": "", "state": "won", "modifiedon": None},
+        [Relation("externalCompanyId", company, "the row's account", "Acme", exists=True, in_marketo=False)],
+    )  # fmt: skip
+    facts.search.persons, facts.past = [facts.person], Past()
+    page = await world.get(f"/records?q={ID}&preview=opportunity&id={ID}")
+    text = text_of(page)
+    assert f"opportunity Deal ({ID}) not in Marketo" in text
+    assert "A record is created in Marketo" in text
+    assert "waits until company Acme is in Marketo, and is parked so long" in text
+    assert f'href="/records?q={guid(8)}">Acme</a>' in page
+    assert "title jobtitle Head of Sales" in text
+    assert "won, modified at an unknown time" in text
+
+
+async def test_a_row_that_gives_a_role_leads_to_what_it_joins(world: World, facts: Facts) -> None:
     facts.search.persons = [Person(Subject("", OTHER, exists=False))]
-    facts.others = [Found("account", OTHER, "Contoso", "company", in_marketo=False)]
-    text = text_of(await world.get(f"/records?q={OTHER}"))
-    assert f"account {OTHER} Contoso not in Marketo Sync now" in text
+    ends = (Parent("opportunity", "opportunity", guid(2)), Parent("person", "contact", guid(3)))
+    facts.others = [Found("connection", OTHER, "Influencer", ends, in_marketo=False)]
+    page = await world.get(f"/records?q={OTHER}")
+    text = text_of(page)
+    assert f"connection {OTHER} It gives the role Influencer not in Marketo" in text
+    assert f'href="/records?q={guid(2)}">opportunity {guid(2)}</a>' in page
+    assert f'href="/records?q={guid(3)}">contact {guid(3)}</a>' in page
+    assert "Sync now" in text
     assert "NotFound" not in text
 
 
@@ -174,7 +200,7 @@ async def test_who_is_nowhere_is_said_to_be(world: World, facts: Facts) -> None:
     facts.search.persons = [Person(Subject("", OTHER, exists=False, in_marketo=0))]
     facts.others = DataverseError("503", "away", kind=Kind.TRANSIENT)
     text = text_of(await world.get(f"/records?q={OTHER}"))
-    assert "no such lead or contact" in text
+    assert "no lead, contact or other row that is synced" in text
     assert "other tables: 503: away" in text
     assert "Sync now" not in text
 
@@ -183,6 +209,14 @@ async def test_the_same_record_is_not_looked_for_again_at_once(world: World, fac
     for query in (ID, ID.upper(), f"{{{ID}}}"):
         await world.browser.get("/records", params={"q": query})
     assert facts.queries == [ID], "however it is written"
+
+
+async def test_look_again_looks_again_and_a_reload_of_that_page_does_not(world: World, facts: Facts) -> None:
+    page = await world.get(f"/records?q={ID}")
+    (again,) = re.findall(r'href="([^"]+)">Look again', page)
+    for _ in range(2):
+        await world.get(unescape(again))
+    assert facts.queries == [ID, ID]
 
 
 async def test_a_search_that_takes_its_time_is_waited_for(world: World, facts: Facts) -> None:
@@ -200,7 +234,7 @@ async def test_a_search_that_takes_its_time_is_waited_for(world: World, facts: F
 
 async def test_a_preview_says_what_would_be_sent_and_writes_nothing(world: World, facts: Facts) -> None:
     text = text_of(await world.get(f"/records?q={ID}&preview=contact&id={ID}"))
-    assert "Updated: Marketo has their id. Marketo: 7149" in text
+    assert "Its person in Marketo is updated. Marketo id 7149" in text
     assert "sent email, title, rating" in text
     assert "sent empty fax" in text
     assert "left out score: it is no number" in text

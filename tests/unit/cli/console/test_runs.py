@@ -1,6 +1,7 @@
 """The page of long runs: what one would do, its start, how it goes, what steers it, and its report."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from shared.cli.initial_sync.plan import Plan
 from shared.cli.progress import steps
 from shared.marketo.usage import Usage
 from shared.model.errors import StorageUnavailableError
+from shared.sync.history import What
 from shared.sync.preview import Fate, Foreseen
 from shared.sync.runs.model import Run, RunKind, RunState, Scope, new_run
 from shared.sync.runs.page import pages_of
@@ -136,6 +138,37 @@ async def test_the_report_says_why_rows_are_not_in_marketo(world: RunWorld) -> N
     assert "contact skipped Filtered 1" in text
 
 
+async def test_the_report_is_a_file_to_save(world: RunWorld) -> None:
+    run = await world.has("created", "failed:1003", "skipped:Filtered")
+    page = await world.get(f"/runs?run={run.id}&report=1")
+    for kind in ("csv", "json"):
+        assert f'href="/runs/report?run={run.id}&amp;as={kind}" download' in page
+    saved = await world.browser.get(f"/runs/report?run={run.id}&as=csv")
+    assert saved.headers["content-disposition"] == f'attachment; filename="initial-sync-{run.id}-report.csv"'
+    assert saved.headers["content-type"].startswith("text/csv")
+    assert [line.split(",")[:4] for line in saved.text.splitlines()] == [
+        ["table", "id", "state", "reason"], ["contact", guid(2), "failed", "1003"],
+        ["contact", guid(3), "skipped", "Filtered"],
+    ]  # fmt: skip
+    found = json.loads(await world.get(f"/runs/report?run={run.id}&as=json"))
+    assert (found["run"], found["not_in_marketo"], len(found["rows"])) == (run.id, 2, 2)
+    assert "no run has the id nothing" in await world.get("/runs/report?run=nothing", 502)
+
+
+async def test_what_operators_did_with_a_run_stands_beside_it(world: RunWorld) -> None:
+    run = await world.has("open")
+    await world.runs.create(new_run(RunKind.RECONCILE, Scope(("account",)), datetime.now(UTC), unique="ffff"))
+    await world.does(f"/runs/pause?run={run.id}")
+    world.kept.time += 1
+    world.kept.history.happened_at_large(What.RUN_RESUMED, by="bo", run=run.id, kind="initial-sync")
+    world.kept.history.happened_at_large(What.RUN_STARTED, by="zoe", run="another", kind="reconcile")
+    await world.kept.events()
+    text = text_of(await world.get(f"/runs?run={run.id}"))
+    newer, older = "Run resumed: initial-sync, by bo", "Run paused: initial-sync; in the console, by ann"
+    assert text.index(newer) < text.index(older)
+    assert "zoe" not in text
+
+
 async def test_a_report_of_a_run_that_lacks_nothing_says_so(world: RunWorld) -> None:
     run = await world.has("created")
     assert "Every row so far is in Marketo." in text_of(await world.get(f"/runs?run={run.id}&report=1"))
@@ -157,6 +190,9 @@ async def test_a_plan_shows_how_far_it_is_and_is_made_once(world: RunWorld) -> N
     world.looks.patience = 0.01
     page = await world.get("/runs?plan=1")
     assert "35 of 70 rows of contact looked at" in page
+    assert 'hx-trigger="every 1s"' in page
+    page = await world.get("/runs/start")
+    assert "Its plan is being made" in page
     assert 'hx-trigger="every 1s"' in page
     world.gate.set()
     world.looks.patience = 5.0
