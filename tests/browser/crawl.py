@@ -14,7 +14,7 @@ from tests.browser.desk import Desk
 #: Pages that are looked at, so that links that go round and round have an end.
 MOST = 60
 #: Addresses that a page links to, and those that its forms lead to: texts are `query`, the first box is ticked.
-_LINKS = "() => [...document.querySelectorAll('a[href]')].map(each => each.getAttribute('href'))"
+_LINKS = "() => [...document.querySelectorAll('a[href]:not([download])')].map(each => each.getAttribute('href'))"
 _FORMS = """(query) => [...document.querySelectorAll('form:not([method=post])')].flatMap((form) => {
   const given = (submitter) => {
     const data = new FormData(form, submitter);

@@ -8,6 +8,7 @@ from local.harness import Made, Rows, System, eventually
 from shared.azure.table import Table, connect
 from shared.config.settings import StorageSettings
 from shared.sync.runs.model import RunKind, Scope, new_run
+from shared.sync.runs.page import pages_of
 from shared.sync.runs.store import Runs
 
 COMPANIES = ("Arrow Pumps", "Birch Valves", "Cedar Bearings", "Dune Filters", "Elm Gears")
@@ -28,9 +29,9 @@ async def make(system: System) -> Made:
     await system.seed(rows)
     await system.notify(seller, *accounts, *persons)
     await system.synced(seller, *accounts, *persons, seconds=180)
-    await _letters(system, rows, accounts[0])
+    refused = await _letters(system, rows, accounts[0])
     await _parked(system, rows)
-    await _run(system)
+    await _run(system, refused)
     for timer in ("release_deferred", "write_back_msi"):
         await system.run_timer(function=timer)
     return persons[0]
@@ -43,7 +44,8 @@ def _person(rows: Rows, account: Made, number: int) -> Made:
     )
 
 
-async def _letters(system: System, rows: Rows, account: Made) -> None:
+async def _letters(system: System, rows: Rows, account: Made) -> list[Made]:
+    """Gives the persons that Marketo refuses."""
     refused = [_person(rows, account, 100 + number) for number in range(REFUSED)]
     nameless = [rows.opportunity(account, name=None) for _ in range(NAMELESS)]
     for each in refused:
@@ -57,6 +59,7 @@ async def _letters(system: System, rows: Rows, account: Made) -> None:
     await eventually(
         system.broker.dead_letters, lambda seen: len(seen) >= number, seconds=180, what=f"{number} dead letters"
     )
+    return refused
 
 
 async def _parked(system: System, rows: Rows) -> None:
@@ -70,12 +73,20 @@ async def _parked(system: System, rows: Rows) -> None:
     )
 
 
-async def _run(system: System) -> None:
-    """A run that the app has begun to work on; it goes no further, for its timer does not run here."""
+async def _run(system: System, refused: list[Made]) -> None:
+    """A run that has come through one page of rows; it goes no further, for its timer does not run here."""
     connection = system.endpoints["storage"]["connection_string"]
     storage = StorageSettings.model_validate({"AzureWebJobsStorage": connection})
     table = Table(partial(connect, storage, storage.state_table))
     now = datetime.now(UTC).replace(microsecond=0)
     run = new_run(RunKind.INITIAL_SYNC, Scope(("contact",)), now, unique=uuid4().hex, expected={"contact": 1200})
-    await Runs(table, now=lambda: now).create(run.table("contact", rows=300))
+    runs = Runs(table, now=lambda: now)
+    await runs.create(run)
+    states = {each.id: "failed:1007" for each in refused}
+    states |= {str(uuid4()): "skipped:Filtered" for _ in range(21)}
+    states |= {str(uuid4()): "created" for _ in range(300 - len(states))}
+    pages = [page.sent(now).told(states, {"1007": "twice"}) for page in pages_of(run.id, "contact", 0, list(states))]
+    stored = await runs.read(run.id)
+    assert stored
+    assert await runs.replace(stored, stored.table("contact", rows=len(states), pages=len(pages)), pages)
     await table.close()
