@@ -73,6 +73,7 @@ async def show(visit: Visit) -> View:
         "order": _in_order,
         "empty_ones": lambda rows: [row.field for row in rows if _is_empty(row)],
         "as_it_is": _as_it_is,
+        "parents_of": _parents_of,
         "sync": SYNC.path,
         "sync_title": _title,
         "own_address": partial(address, query),
@@ -92,7 +93,7 @@ async def show(visit: Visit) -> View:
     latest = visit.looks.of(_key(guid or query), look, fresh=FRESH_SECONDS)
     look_again(visit, latest)
     looked = await latest.now()
-    values |= {"looked": looked, "is_looking": looked is None}
+    values |= {"looked": looked, "is_looking": latest.is_looking}
     values["look_again"] = address(query, after=name_of(looked)) if looked else ""
     table, id_ = visit.word("preview"), as_guid(visit.word("id"))
     if table in TABLES and id_:
@@ -100,7 +101,7 @@ async def show(visit: Visit) -> View:
     if table in PERSON_TABLES and id_:
         foresees = partial(_foresee, visit.context, table, id_)
         foreseen = await visit.looks.of(("preview", table, id_), foresees, fresh=FRESH_SECONDS).now()
-        values |= {"preview": foreseen[0] if foreseen else None, "is_looking": looked is None or foreseen is None}
+        values |= {"preview": foreseen[0] if foreseen else None, "is_looking": latest.is_looking or foreseen is None}
     return View("records.html", values)
 
 
@@ -150,12 +151,22 @@ def _in_order(rows: Sequence[ValueRow]) -> list[ValueRow]:
 
 def _alike(row: ValueRow) -> bool:
     """Whether both sides look alike, so that one stands for both."""
-    return [str(value) for value in row.dynamics.values()] == [str(row.marketo)]
+    return len(row.dynamics) == 1 and _shows(row, row.marketo)
 
 
 def _as_it_is(row: ValueRow) -> bool:
     """Whether what is sent looks as what Dynamics has."""
-    return str(row.sent) in {str(value) for value in row.dynamics.values()} or not row.is_sent
+    return not row.is_sent or _shows(row, row.sent)
+
+
+def _parents_of(person: Person) -> dict[str, str]:
+    """The ids of the records that its links lead to, by field."""
+    return {link.field: link.parent.id for link in person.relations if link.parent}
+
+
+def _shows(row: ValueRow, value: Any) -> bool:
+    """Whether this is what the row has, which names the record behind a link before its id."""
+    return any(str(has) == str(value) or str(has).endswith(f"({value})") for has in row.dynamics.values())
 
 
 def _title(table: str, id_: str) -> str:

@@ -240,6 +240,6 @@ async def test_one_letter_with_everything(world: LettersWorld) -> None:
     text = text_of(page)
     assert "Marketo refuses the value of a field. Invalid value for field 'email' (marketo)" in text
     assert f"contact {guid(1)}" in text
-    assert guid(1) in text.partition("Body")[2]
+    assert guid(1) in text.partition("The message, as it lies in Service Bus")[2]
     assert "NotThere" in await world.get("/dead-letters?open=dead-letters/9", 502)
     assert "NoAddress" in await world.get("/dead-letters?open=nowhere", 502)

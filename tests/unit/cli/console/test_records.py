@@ -232,6 +232,33 @@ async def test_a_search_that_takes_its_time_is_waited_for(world: World, facts: F
     assert "Differs: contact" in text_of(page)
 
 
+async def test_what_is_looked_at_again_is_shown_as_it_was_until_it_is_found(world: World, facts: Facts) -> None:
+    page = await world.get(f"/records?q={ID}")
+    facts.gate.clear()
+    world.looks.patience = 0.0
+    (again,) = re.findall(r'href="([^"]+)">Look again', page)
+    page = await world.get(unescape(again))
+    assert "looking again" in page
+    assert 'hx-trigger="every 1s"' in page
+    assert "Differs: contact" in text_of(page)
+    facts.gate.set()
+    world.looks.patience = 5.0
+    page = await world.get(unescape(again))
+    assert "looking again" not in page
+    assert "hx-trigger" not in page
+
+
+async def test_a_link_leads_to_its_parent_and_one_value_stands_for_both_sides(world: World, facts: Facts) -> None:
+    parent = Parent("company", "account", guid(8))
+    facts.person.relations = [Relation("externalCompanyId", parent, "the row's account", "Acme", in_marketo=True)]
+    facts.values[:] = [
+        ValueRow("externalCompanyId", {"account": f"Acme ({guid(8)})"}, guid(8), guid(8), differs=False),
+    ]  # fmt: skip
+    page = await world.get(f"/records?q={ID}")
+    assert f'<a href="/records?q={guid(8)}">Acme ({guid(8)})</a>' in page
+    assert "to send" not in text_of(page)
+
+
 async def test_a_preview_says_what_would_be_sent_and_writes_nothing(world: World, facts: Facts) -> None:
     text = text_of(await world.get(f"/records?q={ID}&preview=contact&id={ID}"))
     assert "Its person in Marketo is updated. Marketo id 7149" in text

@@ -135,7 +135,7 @@ async def test_the_report_says_why_rows_are_not_in_marketo(world: RunWorld) -> N
     assert "contact failed 1003 <script>alert(1)</script> 2" in text
     assert "<script>alert" not in page
     assert f'href="/records?q={guid(2)}"' in page
-    assert "contact skipped Filtered 1" in text
+    assert "contact left out Filtered 1" in text
 
 
 async def test_the_report_is_a_file_to_save(world: RunWorld) -> None:
