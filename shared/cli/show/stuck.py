@@ -10,7 +10,6 @@ from ...model.record import timestamp
 from ..finding import Finding, failed
 from ..remedies import remedy
 from .facts import Letter, Search, Subject, Unseen
-from .queued import entity_of
 
 #: What to look at when a change never came.
 STEPS = "to see why nothing came: msisync doctor --only steps"
@@ -32,7 +31,7 @@ def not_coming(parent: Subject, cause: WillNotCome) -> Finding:
     if cause.skipped:
         return failed(sentence, SKIPPED.get(cause.code, resync(parent)), code=cause.code)
     system = "marketo" if cause.code.isdecimal() else "msisync"
-    do = remedy(cause.code, system, f"--id {parent.id}", entity=entity_of(parent))
+    do = remedy(cause.code, system, f"--id {parent.id}", entity=parent.entity.name)
     return failed(sentence, do, code=cause.code)
 
 
@@ -50,7 +49,7 @@ def dead_lettered(subject: Subject, letter: Letter) -> Finding:
             letter.system,
             f"--id {subject.id}",
             replays=letter.replays,
-            entity=entity_of(subject),
+            entity=subject.entity.name,
             row=f"{subject.table or 'TABLE'} {subject.id}",
         ),
         code="DeadLettered",
