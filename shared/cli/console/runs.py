@@ -16,14 +16,16 @@ from ...sync.runs.model import Run, RunKind, Scope, in_order
 from ..command import Exit
 from ..context import Context, not_told
 from ..finding import Finding, Severity, attention, counted, ok
+from ..initial_sync import report as initial_sync
 from ..initial_sync import start, status
 from ..initial_sync.look import SAMPLE
 from ..initial_sync.plan import COLUMNS, Plan, cells, plan_of
 from ..initial_sync.report import csv_of, json_of, reasons_of
-from ..initial_sync.steer import STEERS
+from ..initial_sync.steer import STEERS, steers
 from ..output import Console
 from ..progress import so_far
-from ..runs import runs_of, title
+from ..reconcile import report as differences
+from ..runs import group_of, runs_of, title
 from . import acts, page
 from .charts import share
 from .jobs import Job
@@ -105,10 +107,14 @@ async def _report(visit: Visit) -> Download:
     run = await runs.read(visit.word("run"))
     if run is None:
         raise MsiSyncError("NoSuchRun", f"no run has the id {visit.word('run')}")
-    parts, name = runs.not_in_marketo(run.id), f"{run.kind}-{run.id}-report"
+    name = f"{run.kind}-{run.id}-report"
     if visit.word("as") == "json":
-        return Download(f"{name}.json", "application/json", json_of(run, parts))
-    return Download(f"{name}.csv", "text/csv", csv_of(parts))
+        return Download(f"{name}.json", "application/json", json_of(run, runs.not_in_marketo(run.id)))
+    if run.kind is RunKind.RECONCILE:
+        lines = csv_of(runs.differences(run.id), differences.COLUMNS, differences.row_of)
+    else:
+        lines = csv_of(runs.not_in_marketo(run.id), initial_sync.COLUMNS, initial_sync.row_of)
+    return Download(f"{name}.csv", "text/csv", lines)
 
 
 async def _planned(visit: Visit) -> dict[str, Any]:
@@ -213,7 +219,8 @@ async def _steer(visit: Visit, _: Job, *, word: str) -> Finding:
         raise MsiSyncError("NoSuchRun", f"no run has the id {visit.word('run')}")
     changed = await STEERS[word].apply(visit.context, run)
     visit.looks.outdate(("run", run.id))
-    return Finding(Severity.OK, f"{changed.kind} {changed.id}: {STEERS[word].done.format(run=changed.id)}")
+    done = steers(group_of(changed))[word].done
+    return Finding(Severity.OK, f"{changed.kind} {changed.id}: {done.format(run=changed.id)}")
 
 
 REPORT = File(f"{PATH}/report", _report)

@@ -7,12 +7,12 @@ import io
 import json
 from argparse import Namespace
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -38,7 +38,9 @@ had read all; 2 there is no such run, or storage does not answer.
 Example: msisync initial-sync report --csv report.csv
 Next: msisync dead-letters replay, after the cause is gone; msisync initial-sync status"""
 
-_COLUMNS = ("table", "id", "state", "reason", "message")
+T = TypeVar("T")
+
+COLUMNS = ("table", "id", "state", "reason", "message")
 
 
 @dataclass(slots=True)
@@ -81,13 +83,15 @@ async def reasons_of(runs: Runs, run_id: str) -> Reasons:
     return found
 
 
-async def csv_of(parts: AsyncIterator[list[NotThere]]) -> AsyncIterator[str]:
-    """These rows as the text of a CSV file, part by part."""
+async def csv_of(
+    parts: AsyncIterator[list[T]], columns: Sequence[str], row: Callable[[T], dict[str, str]]
+) -> AsyncIterator[str]:
+    """A report as the text of a CSV file, part by part. `row`: a line of it."""
     text = io.StringIO(newline="")
-    lines = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    lines = csv.DictWriter(text, columns, lineterminator="\n")
     lines.writeheader()
     async for part in parts:
-        lines.writerows(map(_row, part))
+        lines.writerows(map(row, part))
         yield text.getvalue()
         text.seek(0)
         text.truncate()
@@ -98,7 +102,7 @@ async def json_of(found: Run, parts: AsyncIterator[list[NotThere]]) -> AsyncIter
     """The report as the text of a JSON file, part by part: what `--json` gives, with the counts behind the rows."""
     reasons, before = Reasons(), f'{{"run": {json.dumps(found.id)}, "state": {json.dumps(found.state)}, "rows": [\n'
     async for part in reasons.counting(parts):
-        yield before + ",\n".join(json.dumps(_row(each)) for each in part)
+        yield before + ",\n".join(json.dumps(row_of(each)) for each in part)
         before = ",\n"
     yield f"{before if not reasons.counts else ''}],\n{json.dumps(reasons.as_json())[1:]}\n"
 
@@ -112,11 +116,11 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     with writing(given.csv) if given.csv else nullcontext() as file, progress.status("Reading the run"):
         parts = reasons.counting(runs.not_in_marketo(found.id))
         if file:
-            async for text in csv_of(parts):
+            async for text in csv_of(parts, COLUMNS, row_of):
                 file.write(text)
         else:
             async for part in parts:
-                rows += map(_row, part) if given.json else ()
+                rows += map(row_of, part) if given.json else ()
     own = {"file": str(given.csv)} if given.csv else {"rows": rows}
     data = {"run": found.id, "state": found.state, **reasons.as_json(), **own}
     exit_ = Exit.ATTENTION if reasons.is_lacking or _is_cut_short(found) else Exit.OK
@@ -128,7 +132,8 @@ def _is_cut_short(found: Run) -> bool:
     return found.is_over and found.state is not RunState.COMPLETE and not all(t.all_read for t in found.tables.values())
 
 
-def _row(each: NotThere) -> dict[str, str]:
+def row_of(each: NotThere) -> dict[str, str]:
+    """A row as a line of a file."""
     state, _, reason = each.state.partition(":")
     return {"table": each.table, "id": each.id, "state": state, "reason": reason, "message": each.message}
 

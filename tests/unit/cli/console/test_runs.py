@@ -155,6 +155,23 @@ async def test_the_report_is_a_file_to_save(world: RunWorld) -> None:
     assert "no run has the id nothing" in await world.get("/runs/report?run=nothing", 502)
 
 
+async def test_a_comparison_has_its_own_words_and_columns(world: RunWorld) -> None:
+    run = new_run(RunKind.RECONCILE, Scope(("contact",)), datetime.now(UTC), unique="ffff")
+    await world.runs.create(run)
+    stored = await world.runs.read(run.id)
+    assert stored
+    ids = [guid(1), guid(2)]
+    told = {guid(1): "unchanged", guid(2): "differs:differing"}
+    pages = [page.told(told) for page in pages_of(run.id, "contact", 0, ids)]
+    await world.runs.replace(stored, stored.table("contact", rows=2, pages=1), pages)
+    text = text_of(await world.get(f"/runs?run={run.id}&report=1"))
+    assert "done rows of equal left out failed different" in text
+    assert "Report: rows that differ" in text
+    saved = await world.browser.get(f"/runs/report?run={run.id}&as=csv")
+    assert saved.text.splitlines()[0].startswith("entity,table,id,kind,fields")
+    assert f"msisync reconcile resume {run.id}" in await world.does(f"/runs/pause?run={run.id}")
+
+
 async def test_what_operators_did_with_a_run_stands_beside_it(world: RunWorld) -> None:
     run = await world.has("open")
     await world.runs.create(new_run(RunKind.RECONCILE, Scope(("account",)), datetime.now(UTC), unique="ffff"))

@@ -19,7 +19,7 @@ from shared.cli.initial_sync import start
 from shared.cli.initial_sync.commands import COMMANDS
 from shared.cli.initial_sync.look import TablePlan
 from shared.cli.initial_sync.plan import Plan
-from shared.cli.initial_sync.report import csv_of, json_of
+from shared.cli.initial_sync.report import COLUMNS, csv_of, json_of, row_of
 from shared.cli.main import parser
 from shared.cli.operator import operator
 from shared.config.settings import MarketoSettings
@@ -268,7 +268,10 @@ async def test_the_report_as_a_file_is_what_the_command_gives(world: World, tmp_
     given = (await world.types("report", "--json"))[0].data
     assert json.loads("".join([part async for part in json_of(run, parts(run.id))])) == given
     await world.types("report", "--csv", str(tmp_path / "report.csv"))
-    assert "".join([part async for part in csv_of(parts(run.id))]) == (tmp_path / "report.csv").read_text()
+    assert (
+        "".join([part async for part in csv_of(parts(run.id), COLUMNS, row_of)])
+        == (tmp_path / "report.csv").read_text()
+    )
 
 
 async def test_a_report_without_rows_is_a_file_too(world: World) -> None:
@@ -277,7 +280,7 @@ async def test_a_report_without_rows_is_a_file_too(world: World) -> None:
     assert json.loads("".join([part async for part in json_of(run, parts(run.id))])) == {
         "run": run.id, "state": "running", "rows": [], "not_in_marketo": 0, "reasons": [],
     }  # fmt: skip
-    assert "".join([part async for part in csv_of(parts(run.id))]) == "table,id,state,reason,message\n"
+    assert "".join([part async for part in csv_of(parts(run.id), COLUMNS, row_of)]) == "table,id,state,reason,message\n"
 
 
 async def test_rows_that_are_left_out_need_nobody(world: World) -> None:

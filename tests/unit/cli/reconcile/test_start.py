@@ -22,6 +22,7 @@ from shared.sync.comparison import Difference, Kind
 from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
 from shared.sync.runs.page import DIFFERS, UNSENT, pages_compared
 from shared.sync.runs.store import Runs
+from tests.support.history import Kept
 from tests.support.settings import ENVIRONMENT
 from tests.support.state import SharedState
 from tests.support.tables import FullTable
@@ -38,6 +39,7 @@ class World:
         self.table = FullTable()
         self.runs = Runs(self.table, now=lambda: datetime.now(UTC))
         self.state = SharedState()
+        self.kept = Kept()
         self.differences: list[Difference] = []
         self.states: dict[str, str] = {}
         self.equal = 1_200
@@ -91,7 +93,7 @@ class World:
         context: Any = SimpleNamespace(
             config=SimpleNamespace(tables=dict.fromkeys(["contact", "account", "opportunity"])),
             settings=SimpleNamespace(marketo=MARKETO),
-            state_table=self.table, state=self.state, budget=itself, dataverse=itself,
+            state_table=self.table, state=self.state, budget=itself, dataverse=itself, history=self.kept.history,
         )  # fmt: skip
         given = parser(COMMANDS).parse_args(["reconcile", *words])
         result: Result = await given.command.run(context, given, Console(quiet=True))
