@@ -46,6 +46,8 @@ Exit codes:
 {"".join(f"  {code:>3}  {text}{chr(10)}" for code, text in EXITS.items())}\
 Begin with: msisync doctor. By symptom and by code: docs/troubleshooting.md
 Files that texts name, such as docs/troubleshooting.md or local.settings.example.json, are in msisync's repository."""
+#: What to do when Service Bus does not answer or refuses (peek.QueueUnavailable), by code.
+_OF_THE_BROKER = dict.fromkeys(("NoAnswer", "NoPermission"), "msisync doctor --only bus queues")
 #: Of these groups, the command that is meant where none is named.
 DEFAULTS = {"reconcile": "start"}
 #: Groups of commands, with what their help says.
@@ -213,6 +215,10 @@ def _show(result: Result, *, in_json: bool) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         nobody_reads()
+    except OSError as error:  # a full disk, for one
+        nobody_reads()
+        why = error.strerror or type(error).__name__
+        raise MsiSyncError("NotWritten", f"the output could not be written: {why}") from None
 
 
 def _show_usage(error: UsageError, *, in_json: bool) -> int:
@@ -232,9 +238,11 @@ def _show_stop(how: Exit, whom: str, progress: Console, *, in_json: bool) -> int
 
 
 def _show_known(error: MsiSyncError, *, in_json: bool) -> int:
-    """Where Dynamics or Marketo does not answer, or refuses: which of them, and what to do."""
+    """Where a system does not answer, or refuses: which of them, and what to do."""
     if not isinstance(error, VendorError):
-        return _show_error(error.code, error.message, in_json=in_json)
+        next_ = {"remedy": remedy} if (remedy := _OF_THE_BROKER.get(error.code)) else {}
+        shown = f"{error.message}\n  next: {remedy}" if next_ and not in_json else error.message
+        return _show_error(error.code, shown, in_json=in_json, facts=next_)
     from .remedies import after, vendor  # noqa: PLC0415  (what it needs takes a moment)
 
     who = vendor(error)

@@ -112,7 +112,10 @@ def say(console: console.Console, text: str, style: str = "") -> None:
 
 
 def take_any_text() -> None:
-    """Let the standard streams replace what their encoding does not have, instead of failing."""
+    """Let the standard streams replace what their encoding does not have, and be there, instead of failing."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed: `msisync status >&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  (as long as the process)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -103,6 +103,8 @@ def _show(console: Console, changes: list[Change], status: str) -> None:
     for change in changes:
         severity, text = said(change, status)
         console.print(f"[{severity.colour}]{escape(change.queue)}[/]: {escape(text)}")
+    if any(change.error for change in changes):
+        console.print("  next: msisync doctor --only bus queues")
     if status == PAUSED and any(change.now == status for change in changes):
         console.print("Changes keep queueing.")
         lines = dict.fromkeys(resume_line(change.setting) for change in changes if change.now == status)

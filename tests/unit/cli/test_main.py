@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from shared.cli import main
 from shared.cli.command import Command, Exit, Result
 from shared.cli.commands import all_commands
 from shared.cli.context import Context
+from shared.cli.peek import QueueUnavailable
 from shared.model.codes import Kind
 from shared.model.errors import ConfigurationError, DataverseError, MarketoError, SignInError, VendorError
 
@@ -215,6 +217,36 @@ def test_an_outage_names_the_system_and_what_to_do(
         vendor.system,
     )
     assert "msisync doctor" in error["remedy"]
+
+
+def test_an_output_that_cannot_be_written_is_no_defect(
+    msisync: Msisync, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Console) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def much(*_: Any) -> Result:
+        return Result(Exit.OK, {}, full)
+
+    assert msisync("look", does=much) == Exit.FAILED
+    assert capsys.readouterr().err == "NotWritten: the output could not be written: No space left on device\n"
+    monkeypatch.setattr(sys, "stdout", None)
+    assert msisync("look", does=look) == Exit.OK
+    sys.stdout.close()
+
+
+def test_a_service_bus_that_does_not_answer_leads_to_its_checks(
+    msisync: Msisync, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def ask(*_: Any) -> Result:
+        raise QueueUnavailable("NoAnswer", "Service Bus does not answer")
+
+    assert msisync("look", does=ask) == Exit.FAILED
+    assert (
+        capsys.readouterr().err == "NoAnswer: Service Bus does not answer\n  next: msisync doctor --only bus queues\n"
+    )
+    assert msisync("look", "--json", does=ask) == Exit.FAILED
+    assert json.loads(capsys.readouterr().out)["error"]["remedy"] == "msisync doctor --only bus queues"
 
 
 def test_lines_of_long_errors_are_whole_in_a_pipe(msisync: Msisync, capsys: pytest.CaptureFixture[str]) -> None:
