@@ -37,7 +37,7 @@ from tools.interpreters import VERSIONS, Interpreter, SetupError, candidates, pr
 TASKS = {
     "demo": "watch thousands of changes on their way, and the proof that every one arrived",
     "test": "run every check; test lint|types|unit|package|docs|infra|integration|e2e|browser [pytest arguments] runs "
-    "a part; test versions repeats lint, types and unit on every Python that is promised and here, test "
+    "a part; test versions repeats types and unit on every Python that is promised and here, test "
     "tasks tries each task, shortened",
     "up": "run the embedded stack until Ctrl-C; --empty leaves out the sample records",
     "stack": "drive the stack that runs: write contact firstname=Ada …, read contact ID, kill-functions [FUNCTION], "
@@ -144,7 +144,10 @@ def other_pythons() -> "list[Interpreter]":
 
 
 def try_versions() -> int:
-    """Run lint, types and unit on every promised Python that is here, each in an environment of its own."""
+    """Run types and unit on every promised Python that is here, each in an environment of its own.
+
+    Not lint: ruff and import-linter read the text of the code, for which it is the same which Python runs them.
+    """
     missing = {version for version in VERSIONS if version != venv_version()[:2]}
     for python in other_pythons():
         missing -= {python.version[:2]}
@@ -157,7 +160,7 @@ def try_versions() -> int:
             pip: list[str | Path] = [interpreter, "-m", "pip", "install", "--no-input"]
             installation.install(f"Packages for Python {python}", [*pip, "-r", DEV_LOCK])
             write_stamp(environment, fingerprint=installation.fingerprint(DEV_LOCK))
-        for name in ("lint", "types", "unit"):
+        for name in ("types", "unit"):
             for command in TIERS[name]:
                 say(f"Python {python}: {name}")
                 more = ["--python-version", "{}.{}".format(*python.version)] if name == "types" else []

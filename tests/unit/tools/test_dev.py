@@ -91,7 +91,7 @@ def test_a_selection_may_miss_a_tier_but_a_tier_without_tests_fails(tiers: Tiers
 # -- the tiers that run when they are named ---------------------------------------------------------------------------
 
 
-def test_the_other_pythons_repeat_lint_types_and_unit_tests(
+def test_the_other_pythons_repeat_types_and_unit_tests(
     checkout: Path,
     tiers: Tiers,
     machine: FakePython,
@@ -113,9 +113,6 @@ def test_the_other_pythons_repeat_lint_types_and_unit_tests(
         tiers.ran.clear()
         assert dev.run_tests(["versions"]) == 0
         assert tiers.ran == [
-            "-m ruff check",
-            "-m ruff format --check",
-            f"-c {dev.IMPORT_CONTRACTS}",
             "-m mypy --python-version 3.11",
             "-m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder",
         ]
