@@ -192,6 +192,7 @@ def _take_settings(given: argparse.Namespace) -> Path | None:
 
 async def _run(given: argparse.Namespace, missing_file: Path | None, progress: Console) -> Result:
     running = asyncio.current_task()
+    asyncio.get_running_loop().set_exception_handler(_lost)
     with suppress(NotImplementedError, RuntimeError):  # Windows has no such signal, and a thread takes none
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel if running else sys.exit)
     context = Context(missing_file=missing_file)
@@ -203,6 +204,12 @@ async def _run(given: argparse.Namespace, missing_file: Path | None, progress: C
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await context.close()
+
+
+def _lost(loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+    """What a task raised that nobody waits for any more: of several answers that did not come, one is told."""
+    if not isinstance(what.get("exception"), MsiSyncError):
+        loop.default_exception_handler(what)
 
 
 def _show(result: Result, *, in_json: bool) -> None:

@@ -1,5 +1,6 @@
 """The msisync command itself: what it understands, its exit codes, where settings come from, how errors look."""
 
+import asyncio
 import json
 import os
 import re
@@ -233,6 +234,22 @@ def test_an_output_that_cannot_be_written_is_no_defect(
     monkeypatch.setattr(sys, "stdout", None)
     assert msisync("look", does=look) == Exit.OK
     sys.stdout.close()
+
+
+def test_of_several_answers_that_did_not_come_one_is_told(msisync: Msisync, caplog: pytest.LogCaptureFixture) -> None:
+    async def late() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise MarketoError("Unreachable", "no answer: ConnectError", kind=Kind.TRANSIENT)
+
+    async def ask(*_: Any) -> Result:
+        tasks = [asyncio.ensure_future(late())]
+        await asyncio.sleep(0)
+        raise DataverseError("Unreachable", f"no answer to {len(tasks)}", kind=Kind.TRANSIENT)
+
+    assert msisync("look", does=ask) == Exit.FAILED
+    assert caplog.records == []
 
 
 def test_a_service_bus_that_does_not_answer_leads_to_its_checks(
