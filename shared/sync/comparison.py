@@ -5,8 +5,8 @@ Values are compared (shared/sync/equality.py) and never kept: what is reported a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,8 @@ from .equality import same
 
 #: Persons with one key that are named; the pages of a run have to hold them.
 MOST_PERSONS = 100
+#: Why nothing is said of a row: it was changed while it was compared.
+CHANGING = "Changing"
 
 
 class Kind(StrEnum):
@@ -48,6 +50,29 @@ class Difference:
     def can_be_sent(self) -> bool:
         """Whether sending the row ends it. Of several persons with one key nobody knows which one is meant."""
         return self.kind is not Kind.DUPLICATE and bool(self.table)
+
+
+@dataclass(slots=True)
+class Compared:
+    """What has come of some rows, by id. `left_alone`: why the sync sends nothing of a row either, or CHANGING.
+
+    Who is in neither is equal on both sides. `persons`: Marketo's lowest and highest id of those that were compared.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    left_alone: dict[str, str] = field(default_factory=dict)
+    found: dict[str, list[Difference]] = field(default_factory=dict)
+    persons: tuple[int, int] | None = None
+
+    def add(self, differences: Iterable[Difference]) -> None:
+        """These were found."""
+        for each in differences:
+            self.found.setdefault(each.id, []).append(each)
+
+    def has_person(self, number: int) -> None:
+        """A person with this id of Marketo was compared."""
+        numbers = (*(self.persons or ()), number)
+        self.persons = min(numbers), max(numbers)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +33,7 @@ from ..model.errors import MarketoError, MsiSyncError
 from ..model.outcome import Failed, Parent, Retry, Skipped
 from ..model.record import Record
 from .batch import Candidate
-from .comparison import Difference, Doubt, Kind, Sent, differences_of, differing, doubt_of
+from .comparison import CHANGING, Compared, Difference, Doubt, Kind, Sent, differences_of, differing, doubt_of
 from .equality import same
 from .links import QUALIFIED_STATE, lookup, primary_contact
 from .marketo_cache import Known
@@ -47,32 +46,7 @@ from .schema import Schema, TableSchema
 
 #: Keys of one call. Two fewer than a page of Marketo holds: a duplicate or two cost no second page.
 KEYS = MAX_FILTER_VALUES - 2
-#: Why nothing is said of a row: it was changed while it was compared.
-CHANGING = "Changing"
 _OPPORTUNITY_LINK, _PERSON_LINK = (link.field for link in OPPORTUNITY_ROLE.links)
-
-
-@dataclass(slots=True)
-class Compared:
-    """What has come of some rows, by id. `left_alone`: why the sync sends nothing of a row either, or CHANGING.
-
-    Who is in neither is equal on both sides. `persons`: Marketo's lowest and highest id of those that were compared.
-    """
-
-    ids: list[str] = field(default_factory=list)
-    left_alone: dict[str, str] = field(default_factory=dict)
-    found: dict[str, list[Difference]] = field(default_factory=dict)
-    persons: tuple[int, int] | None = None
-
-    def add(self, differences: Iterable[Difference]) -> None:
-        """These were found."""
-        for each in differences:
-            self.found.setdefault(each.id, []).append(each)
-
-    def has_person(self, number: int) -> None:
-        """A person with this id of Marketo was compared."""
-        numbers = (*(self.persons or ()), number)
-        self.persons = min(numbers), max(numbers)
 
 
 class Reconciliation:

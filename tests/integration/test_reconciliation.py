@@ -32,11 +32,10 @@ from shared.marketo.limiter import Pacer
 from shared.model.entities import ENTITIES, OPPORTUNITY_ROLE, TABLES
 from shared.model.outcome import Synced
 from shared.model.record import Record
-from shared.sync.comparison import MOST_PERSONS, Difference, Kind
+from shared.sync.comparison import CHANGING, MOST_PERSONS, Difference, Kind
 from shared.sync.extra_persons import ExtraPersons
 from shared.sync.lookups import References
 from shared.sync.marketo_cache import Known
-from shared.sync.reconciliation import CHANGING
 from shared.sync.runs.comparing import Comparing
 from shared.sync.runs.model import Run, RunKind, Scope, new_run
 from shared.sync.runs.page import SKIPPED

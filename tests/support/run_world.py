@@ -17,9 +17,9 @@ from shared.model.entities import TABLES
 from shared.model.errors import DataverseError, MarketoError
 from shared.model.outcome import Outcome, Synced
 from shared.model.record import Record, coalesce, decode
-from shared.sync.comparison import Difference
+from shared.sync.comparison import Compared, Difference
 from shared.sync.comparison import Kind as Drift
-from shared.sync.reconciliation import KEYS, Compared
+from shared.sync.reconciliation import KEYS
 from shared.sync.runs.carrier import Carrier
 from shared.sync.runs.comparing import Comparing
 from shared.sync.runs.events import Event

@@ -14,8 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ...sync.comparison import Difference, Kind
-from ...sync.reconciliation import CHANGING
+from ...sync.comparison import CHANGING, Difference, Kind
 from ...sync.runs.model import Run, RunState
 from ...sync.runs.page import DIFFERS, FAILED, IN_MARKETO, SKIPPED, UNSENT
 from ...sync.runs.store import Found, Runs

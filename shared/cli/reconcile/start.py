@@ -53,6 +53,8 @@ Undo: msisync reconcile cancel"""
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Start, wait, and report. Raises MsiSyncError, RunRefusedError among them, when it cannot be started."""
     tables = _tables(context, given)
+    if given.csv and (given.no_wait or given.csv.exists()):  # not at the end of an hour
+        given.refuse("--csv needs the end, so no --no-wait" if given.no_wait else f"{given.csv} exists already")
     scope = Scope(tuple(tables), given.query or "", sends=given.apply, extra=given.extra)
     expected = {} if given.query else await counted_rows(context, tables)
     new, why_not = await create(context, RunKind.RECONCILE, scope, expected)

@@ -17,9 +17,9 @@ from ...marketo.client import MAX_FILTER_VALUES
 from ...model.entities import PERSON_TABLES
 from ...model.errors import DataverseError
 from ...transport import call_count
-from ..comparison import Difference
+from ..comparison import Compared, Difference
 from ..extra_persons import ExtraPersons
-from ..reconciliation import KEYS, Compared, Reconciliation
+from ..reconciliation import KEYS, Reconciliation
 from . import reading
 from .model import Run
 from .page import DIFFERS, SKIPPED, UNCHANGED, UNSENT, Page, pages_compared

@@ -188,6 +188,15 @@ async def test_every_difference_is_a_line_of_csv(world: World, tmp_path: Path) -
     assert "All 2 differences in" in text
 
 
+async def test_a_file_that_cannot_be_written_is_refused_before_the_hour_is_over(world: World, tmp_path: Path) -> None:
+    (there := tmp_path / "found.csv").touch()
+    with pytest.raises(SystemExit):
+        await world.types("contact", "--csv", str(there))
+    with pytest.raises(SystemExit):
+        await world.types("contact", "--csv", str(tmp_path / "new.csv"), "--no-wait")
+    assert await world.runs.all() == []
+
+
 async def test_a_query_needs_one_table(world: World) -> None:
     await world.types("contact", "--query", "statecode eq 0")
     assert (await world.newest()).scope == Scope(("contact",), "statecode eq 0", sends=False)
