@@ -1,7 +1,4 @@
-"""Long runs, as several commands see them: which one is meant, and what of it needs attention.
-
-newest_first = [run for run in newest_first if _is_of(run, group)]
-"""
+"""Long runs, as several commands see them: which one is meant, and what of it needs attention."""
 
 from __future__ import annotations
 

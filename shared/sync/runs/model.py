@@ -135,7 +135,7 @@ class Run:
         if state is self.state:
             return self
         if self.is_over:
-            raise RunRefusedError(f"run {self.id} is {self.state} already", self.id)
+            raise RunRefusedError(f"run {self.id} is over ({self.state}); start another one", self.id)
         ended = now if state in FINAL else None
         changed = replace(self, state=state, changed_at=now, ended_at=ended, reason=reason)
         return replace(changed, waits_for="", waits_until=None)
