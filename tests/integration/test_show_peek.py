@@ -76,6 +76,17 @@ async def test_a_session_queue_gives_its_messages_again_uncounted(client: Servic
         assert [(str(each), each.delivery_count) for each in received] == [("one", 0), ("two", 0), ("three", 0)]
 
 
+async def test_a_look_takes_no_message_from_those_who_receive_meanwhile(client: ServiceBusClient) -> None:
+    """A link that grants credit would have the broker lock messages for the operator, and count their delivery."""
+    await send(client, "plain1", "one", "two", "three")
+    async with aclosing(peek(client, Place("plain1"), page=1)) as pages:
+        assert bodies(await anext(pages)) == ["one"]
+        async with client.get_queue_receiver("plain1") as receiver:
+            received = await receiver.receive_messages(3, max_wait_time=WAIT)
+            assert [(str(each), each.delivery_count) for each in received] == [("one", 0), ("two", 0), ("three", 0)]
+        assert bodies(await anext(pages)) == ["two"]
+
+
 async def test_a_long_look_returns_the_session(client: ServiceBusClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HOLD_SECONDS", 0.0)
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
