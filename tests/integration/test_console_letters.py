@@ -58,7 +58,8 @@ class Console:
         assert answer.status_code == 303, answer.text
         (job,) = (self.site.jobs.get(answer.headers["location"].rpartition("/")[2]),)
         assert job
-        await self.site.jobs._tasks[job.id]
+        assert job.task
+        await job.task
         return await self.get(answer.headers["location"])
 
 

@@ -6,8 +6,8 @@ escaped; templates hold no scripts and no styles. What changes by itself stands 
 own address, hx-select and hx-trigger="every 10s" (overview.html): whoever has no JavaScript reloads the page. Filters
 are fields of a GET form, so they are in the address. What takes longer than a second is asked through a Latest, as in
 `visit.looks.of(key, look, fresh=seconds)`: the page is there at once and asks again until that has ended (health.py).
-A page of a long list (letters/, parked/) filters what is kept in memory, and shows a part of it (listing.py). A `File`
-of a page is an address that a browser saves what it gives of (runs.py).
+A page of a long list (letters/, parked/) filters what is kept in memory, and shows a part of it (listing.py). What a
+browser saves is at an address of its own, among the `files` of a page, whose function gives a Download (runs.py).
 
 An action is an `Action(path, back, plan, do)` of its page (pause.py is the shortest). Its GET shows what `plan` gives,
 with the exact count in the title, and asks; its POST plans again and begins only if the title is still the one that was

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import mimetypes
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property, partial
 from typing import Any
@@ -14,20 +15,21 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from ...model.errors import MsiSyncError
 from ...telemetry.redaction import described
 from ..context import Context
 from ..status.facts import Status
 from ..status.look import look
-from . import acts, health, job_page, mapping, overview, records, runs
+from . import acts, health, journal, mapping, overview, records, runs
 from .jobs import Jobs
 from .latest import Latest, Looks
 from .letters import page as letters
-from .page import AGREED, Action, File, Lead, Page, Plan, View, Visit
+from .page import AGREED, Action, Download, Lead, Page, Plan, Show, View, Visit
 from .parked import page as parked
-from .security import CSRF, PUBLIC, Access, Form, Guard, RefusedError
+from .security import CSRF, PUBLIC, Access, Guard, RefusedError
 from .templating import FOLDER, environment
 
 log = logging.getLogger(__name__)
@@ -42,12 +44,14 @@ PAGES: tuple[Page, ...] = (
     health.PAGE,
     mapping.PAGE,
 )
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 #: What `msisync status` finds is not looked for again before so many times as long as a look took: of 100,000 parked
 #: records, it takes seconds.
 LOOK_TIMES = 4.0
 
-Show = Callable[[Visit], Awaitable[View | Response]]
+# A machine may know other types for these files, and browsers take what they are told (nosniff).
+mimetypes.add_type("text/css", ".css")
+mimetypes.add_type("text/javascript", ".js")
+mimetypes.add_type("image/svg+xml", ".svg")
 
 
 def console(context: Context, access: Access, *, patience: float = 0.0) -> Starlette:
@@ -59,11 +63,14 @@ def served(site: Site, access: Access) -> Starlette:
     """These pages behind their guard, as an ASGI application."""
     pages = site.pages
     routes = [
-        Route(f"{PUBLIC}{{name}}", site.static),
+        Mount(PUBLIC, StaticFiles(directory=FOLDER / "static")),
         Route("/jobs/{id}", site.job),
         Route("/jobs/{id}/file", site.file),
-        *(Route(page.path, partial(site.page, page)) for page in pages),
-        *(Route(file.path, partial(site.download, page, file)) for page in pages for file in page.files),
+        *(
+            Route(path, partial(site.page, page, show))
+            for page in pages
+            for path, show in ((page.path, page.show), *page.files)
+        ),
         *(
             Route(action.path, partial(site.ask if method == "GET" else site.do, page, action), methods=[method])
             for page in pages
@@ -99,31 +106,22 @@ class Site:
         await self.status.close()
         await self.looks.close()
 
-    @cached_property
-    def files(self) -> Mapping[str, tuple[bytes, str]]:
-        """The files that browsers may ask for, with their types: a machine may know others for them."""
-        return {
-            path.name: (path.read_bytes(), _TYPES[path.suffix])
-            for path in (FOLDER / "static").iterdir()
-            if path.suffix in _TYPES
-        }
-
-    async def static(self, request: Request) -> Response:
-        """Style and scripts."""
-        found = self.files.get(request.path_params["name"])
-        if found is None:
-            raise HTTPException(404)
-        content, type_ = found
-        return Response(content, media_type=type_)
-
-    async def page(self, page: Page, request: Request) -> Response:
-        """A page."""
-        return await self._answer(request, page, page.show, request.query_params)
+    async def page(self, page: Page, show: Show, request: Request) -> Response:
+        """A page, or a file of it."""
+        return await self._answer(request, page, show)
 
     async def job(self, request: Request) -> Response:
-        """How far an action is, or how it has ended."""
-        show = partial(job_page.show, id_=request.path_params["id"])
-        return await self._answer(request, None, show, request.query_params)
+        """How far an action is, or how it has ended: as this process knows it, else as the journal does."""
+        id_ = request.path_params["id"]
+
+        async def show(visit: Visit) -> View:
+            job = self.jobs.get(id_)
+            entry = job.entry if job else await journal.read(visit.context.state, id_)
+            if entry is None:
+                raise HTTPException(404)
+            return View("job.html", {"job": job, "entry": entry})
+
+        return await self._answer(request, None, show)
 
     async def file(self, request: Request) -> Response:
         """What an action has written, for operators alone: it may hold personal data."""
@@ -132,47 +130,38 @@ class Site:
             raise HTTPException(404)
         return FileResponse(job.file, media_type="application/octet-stream", filename=job.file.name)
 
-    async def download(self, page: Page, file: File, request: Request) -> Response:
-        """A file that is made while it is sent. What cannot be read at all is said on a page."""
-
-        async def show(visit: Visit) -> Response:
-            made = await file.make(visit)
-            first = await anext(made.parts, "")
-            headers = {"content-disposition": f'attachment; filename="{made.name}"'}
-            return StreamingResponse(_after(first, made.parts), media_type=made.media_type, headers=headers)
-
-        return await self._answer(request, page, show, request.query_params)
-
     async def ask(self, page: Page, action: Action, request: Request) -> Response:
         """What an action would do."""
 
         async def show(visit: Visit) -> View:
             return _question(action, visit, await action.plan(visit))
 
-        return await self._answer(request, page, show, request.query_params)
+        return await self._answer(request, page, show)
 
     async def do(self, page: Page, action: Action, request: Request) -> Response:
         """Begin an action, if what it would do is still what its sender has agreed to."""
-        started: list[str] = []
 
-        async def show(visit: Visit) -> View:
+        async def show(visit: Visit) -> View | Response:
             plan = await action.plan(visit)
             if plan.nothing or visit.word(AGREED) != plan.title:
                 return _question(action, visit, plan, has_changed=True)
             job = await self.jobs.start(
                 plan.title, visit.operator.name, plan.back or action.back, partial(action.do, visit)
             )
-            started.append(job.id)
-            return View("job.html", {"job": job, "entry": job.entry})
+            return RedirectResponse(f"/jobs/{job.id}", 303)
 
-        answer = await self._answer(request, page, show, request.state.form)
-        return RedirectResponse(f"/jobs/{started[0]}", 303) if started else answer
+        return await self._answer(request, page, show)
 
-    async def _answer(self, request: Request, page: Page | None, show: Show, asked: Form) -> Response:
-        """What `show` gives, as a page, or why it can give nothing."""
+    async def _answer(
+        self, request: Request, page: Page | None, show: Callable[[Visit], Awaitable[View | Download | Response]]
+    ) -> Response:
+        """What `show` gives, as a page or a file, or why it can give nothing."""
+        asked = request.state.form if request.method == "POST" else request.query_params
         visit = Visit(asked, request.state.operator, self.context, self.status, self.looks, self.jobs)
         try:
             shown = await show(visit)
+            if isinstance(shown, Download):
+                return await _sent(shown)
             return shown if isinstance(shown, Response) else self._rendered(200, shown, request, page)
         except MsiSyncError as error:
             return self._problem(502, error.code, error.message, request, page)
@@ -224,10 +213,17 @@ class Site:
         return " → ".join(url.partition("://")[2] for url in (settings.dataverse.url, settings.marketo.url))
 
 
-async def _after(first: str, parts: AsyncIterable[str]) -> AsyncIterator[str]:
-    yield first
-    async for part in parts:
-        yield part
+async def _sent(file: Download) -> Response:
+    """A file that is made while it is sent, but for its first part: where nothing can be read, a page says so."""
+    first = await anext(file.parts, "")
+
+    async def parts() -> AsyncIterator[str]:
+        yield first
+        async for part in file.parts:
+            yield part
+
+    headers = {"content-disposition": f'attachment; filename="{file.name}"'}
+    return StreamingResponse(parts(), media_type=file.media_type, headers=headers)
 
 
 def _question(action: Action, visit: Visit, plan: Plan, *, has_changed: bool = False) -> View:

@@ -44,7 +44,7 @@ class Line:
 class Job:
     """An action. `done` of `total` parts (None: nobody knows how many there are); `outcome` when it has ended.
 
-    `file`: what it has written for whoever began it, to be taken away from its page.
+    `file`: what it has written for whoever began it, to be taken away from its page. `task`: what does it.
     """
 
     id: str
@@ -56,6 +56,7 @@ class Job:
     more_lines: int = 0
     outcome: Finding | None = None
     file: Path | None = None
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     def advance(self, done: int, total: int | None = None) -> None:
         """So many parts are done, of so many."""
@@ -87,7 +88,6 @@ class Jobs:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ended: Callable[[], None] = lambda: None
     _known: dict[str, Job] = field(default_factory=dict, init=False)
-    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _folder: TemporaryDirectory[str] | None = field(default=None, init=False)
 
     async def start(self, what: str, by: str, back: str, work: Work) -> Job:
@@ -103,10 +103,9 @@ class Jobs:
             if (forgotten := self._known.pop(id_)).file:
                 forgotten.file.unlink(missing_ok=True)
         self._known[job.id] = job
-        task = asyncio.create_task(self._run(job, work), name=f"msisync-action-{job.id}")
-        self._tasks[job.id] = task
+        job.task = asyncio.create_task(self._run(job, work), name=f"msisync-action-{job.id}")
         if self.patience:
-            await asyncio.wait({task}, timeout=self.patience)
+            await asyncio.wait({job.task}, timeout=self.patience)
         return job
 
     def get(self, id_: str) -> Job | None:
@@ -127,10 +126,10 @@ class Jobs:
 
     async def close(self) -> None:
         """Stop what runs, and take away what was written."""
-        running = list(self._tasks.values())
-        for task in running:
+        tasks = [job.task for job in self._known.values() if job.task]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._folder:
             self._folder.cleanup()
 
@@ -152,4 +151,3 @@ class Jobs:
         finally:
             job.outcome = outcome
             self.ended()
-            del self._tasks[job.id]

@@ -55,12 +55,7 @@ class Download:
     parts: AsyncIterator[str]
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """An address at which a browser gets a file. Links to it have the attribute `download`."""
-
-    path: str
-    make: Callable[[Visit], Awaitable[Download]]
+Show = Callable[[Visit], Awaitable[View | Download]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +100,16 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page in the navigation. `badge`: a number beside its title. `lead`: its link for a remedy, if it has one."""
+    """A page in the navigation. `badge`: a number beside its title. `lead`: its link for a remedy, if it has one.
+
+    `files`: addresses at which a browser gets a file; links to them have the attribute `download`.
+    """
 
     path: str
     title: str
-    show: Callable[[Visit], Awaitable[View]]
+    show: Show
     actions: Sequence[Action] = ()
-    files: Sequence[File] = ()
+    files: Sequence[tuple[str, Show]] = ()
     badge: Callable[[Status], int] = lambda _: 0
     lead: Callable[[str], Lead | None] = lambda _: None
 

@@ -29,9 +29,10 @@ from ..runs import group_of, runs_of, title
 from . import acts, page
 from .charts import share
 from .jobs import Job
-from .page import Action, Download, File, Lead, Page, View, Visit, leads
+from .page import Action, Download, Lead, Page, View, Visit, leads
 
 PATH = "/runs"
+REPORT = f"{PATH}/report"
 #: Seconds in which a run, its report and a plan are not looked for again: a plan reads all rows of the tables.
 RUN_SECONDS, REPORT_SECONDS, PLAN_SECONDS = 3.0, 60.0, 900.0
 #: Runs that are listed.
@@ -68,7 +69,7 @@ async def show(visit: Visit) -> View:
         **await _one(visit, runs),
         **await _planned(visit),
         "steers": STEER_PATHS,
-        "report": REPORT.path,
+        "report": REPORT,
         "share": share,
         "tables": in_order(list(visit.context.config.tables)),
     }
@@ -223,13 +224,12 @@ async def _steer(visit: Visit, _: Job, *, word: str) -> Finding:
     return Finding(Severity.OK, f"{changed.kind} {changed.id}: {done.format(run=changed.id)}")
 
 
-REPORT = File(f"{PATH}/report", _report)
 START = Action("/runs/start", PATH, _plan_start, _start)
 STEER_ACTIONS = {
     word: Action(f"{PATH}/{word}", PATH, partial(_plan_steer, word=word), partial(_steer, word=word)) for word in STEERS
 }
 STEER_PATHS = {word: action.path for word, action in STEER_ACTIONS.items()}
 PAGE = Page(
-    PATH, "Runs", show, (START, *STEER_ACTIONS.values()), (REPORT,),
+    PATH, "Runs", show, (START, *STEER_ACTIONS.values()), ((REPORT, _report),),
     lead=leads(Lead(PATH, "Runs"), "msisync initial-sync"),
 )  # fmt: skip

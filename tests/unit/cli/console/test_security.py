@@ -134,6 +134,25 @@ async def test_every_answer_says_what_a_browser_may_do_with_it(world: World, pat
     assert not [name for name in headers if name.startswith("access-control-")], "no other site may read it"
 
 
+@pytest.mark.parametrize(
+    ("name", "type_"),
+    [("console.css", "text/css"), ("htmx.min.js", "text/javascript"), ("icon.svg", "image/svg+xml")],
+)
+async def test_files_have_their_types_which_browsers_do_not_guess(world: World, name: str, type_: str) -> None:
+    answer = await world.browser.get(f"/static/{name}")
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, type_)
+    known = {"if-none-match": answer.headers["etag"]}
+    again = await world.browser.get(f"/static/{name}", headers=known)
+    assert (again.status_code, again.content, again.headers["cache-control"]) == (304, b"", "no-store")
+
+
+@pytest.mark.parametrize("path", ["", "nothing.css", "..%2Fapp.py", "..%2F..%2F..%2F..%2Fpyproject.toml", "%00"])
+async def test_nothing_else_is_a_file(world: World, path: str) -> None:
+    answer = await world.browser.get(f"/static/{path}")
+    assert answer.status_code == 404
+    assert "No such page" in answer.text
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
 async def test_other_methods_are_refused(world: World, method: str) -> None:
     assert (await world.browser.request(method, "/")).status_code == 405
