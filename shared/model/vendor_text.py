@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+from .codes import DATAVERSE, MARKETO, Code
 from .ids_and_times import GUID
 from .text import without_invisible
 
@@ -25,113 +26,6 @@ _REQUEST_ID = re.compile(r"[0-9A-Za-z#._-]{1,64}")
 _MARKETO_CODE = re.compile(r"[0-9]{1,6}")
 _DATAVERSE_CODE = re.compile(r"0x[0-9a-f]{8}")
 _WITHHELD = "{} says more, which may quote values and is not kept"
-
-#: Adobe's table of codes, in our words (marketo.md 3).
-MARKETO_MEANINGS: Mapping[str, str] = {
-    "500": "Internal server error",
-    "502": "Bad gateway",
-    "600": "Empty access token",
-    "601": "Access token invalid",
-    "602": "Access token expired",
-    "603": "Access denied",
-    "604": "Request timed out",
-    "605": "HTTP method not supported",
-    "606": "Max rate limit exceeded",
-    "607": "Daily quota reached",
-    "608": "API temporarily unavailable",
-    "609": "Invalid JSON",
-    "610": "Requested resource not found",
-    "611": "System error",
-    "612": "Invalid content type",
-    "613": "Invalid multipart request",
-    "614": "Invalid subscription",
-    "615": "Concurrent access limit reached",
-    "616": "Invalid subscription type",
-    "701": "A parameter cannot be blank",
-    "702": "No data found",
-    "703": "The feature is not enabled for the subscription",
-    "704": "Invalid date format",
-    "709": "Business rule violation",
-    "710": "Parent folder not found",
-    "711": "Incompatible folder type",
-    "712": "Merge to person account invalid",
-    "713": "Transient error",
-    "714": "No default record type",
-    "718": "ExternalSalesPersonID not found",
-    "719": "Lock wait timeout",
-    "1001": "Invalid value, another type is required",
-    "1002": "Missing value for required parameter",
-    "1003": "Invalid data",
-    "1004": "Lead not found",
-    "1005": "Lead already exists",
-    "1006": "Field not found",
-    "1007": "Multiple lead match lookup criteria",
-    "1008": "Access denied to partition",
-    "1009": "Partition name must be specified",
-    "1010": "Partition update not allowed",
-    "1011": "Field not supported",
-    "1012": "Invalid cookie",
-    "1013": "Object not found",
-    "1014": "Failed to create object",
-    "1015": "Lead not in list",
-    "1016": "Too many imports",
-    "1017": "Object already exists",
-    "1018": "CRM Enabled",
-    "1019": "Import in progress",
-    "1020": "Too many clones",
-    "1021": "Company update not allowed",
-    "1022": "Object in use",
-    "1024": "Not in the current table",
-    "1025": "Program status not found",
-    "1026": "Custom object not enabled",
-    "1029": "Too many jobs in queue, or the export's daily quota exceeded",
-    "1035": "Unsupported filter type",
-    "1036": "Duplicate object found in input",
-    "1037": "Lead was skipped",
-    "1042": "Invalid schedule date",
-    "1048": "Custom object is a draft",
-    "1049": "Activity is too large",
-    "1076": "Merge of records of Salesforce refused",
-    "1077": "Merge refused, a text of Salesforce is too long",
-    "1078": "Merge refused, conflict of personalized URLs",
-    "1079": "Merge refused",
-    "1080": "Too many ids to merge",
-}
-
-#: Microsoft's codes, in our words (dataverse.md 5.3).
-DATAVERSE_MEANINGS: Mapping[str, str] = {
-    "0x80040217": "The row does not exist",
-    "0x80040220": "The user lacks a privilege; see its security role",
-    "0x80040225": "The user is disabled",
-    "0x80040227": "Another row refers to this one, so it cannot be deleted",
-    "0x80040203": "A value breaks a rule of the table",
-    "0x80040237": "A row with the same key exists",
-    "0x80040265": "A plug-in of your organisation refused the row",
-    "0x80040333": "Duplicate detection refused the row",
-    "0x80044150": "Generic SQL error, the row may be locked (deadlock)",
-    "0x80044151": "SQL timeout, the row was locked",
-    "0x80044330": "A value is outside the valid range of its column",
-    "0x8004431a": "A value is no option of its column",
-    "0x80044331": "A text is longer than its column",
-    "0x80044352": "The version of the metadata has expired",
-    "0x80048306": "The user has no access to this row; see sharing and the security role",
-    "0x80048408": "The row's state does not allow this",
-    "0x80048d19": "The body has a property or a value that the table does not take",
-    "0x8004e023": "Too many rows for an aggregate",
-    "0x8005f101": "The access token has expired",
-    "0x8004f502": "Column-level security: the user lacks a right for a column",
-    "0x8004f504": "Column-level security: the user lacks a right for a column",
-    "0x8004f507": "Column-level security: the user lacks a right for a column",
-    "0x80060882": "The row has been changed meanwhile",
-    "0x80060883": "The row's version is missing",
-    "0x80060888": "Dataverse does not understand the request",
-    "0x8006088a": "Resource not found",
-    "0x8006088d": "The table has no row versions",
-    "0x80072321": "The execution time of all requests exceeded the limit",
-    "0x80072322": "The number of requests exceeded the limit",
-    "0x80072326": "The number of concurrent requests exceeded the limit",
-    "0x80072560": "The user is not a member of the organization",
-}
 
 #: Known forms of texts, and how they are rewritten. `field`: a name that was sent; `value`: replaced by its kind. Any
 #: other group has a shape that no value of a record has.
@@ -202,12 +96,12 @@ _CLASSES = (
 
 def marketo(code: str, text: str, names: Collection[str] = ()) -> str:
     """Marketo's text for this code, rewritten. `names`: the fields that the call named, the only ones quoted."""
-    return _told(text, names) or _meaning(MARKETO_MEANINGS, code, "Marketo", text, names)
+    return _told(text, names) or _meaning(MARKETO, code, "Marketo", text, names)
 
 
 def dataverse(code: str, text: str, names: Collection[str] = ()) -> str:
     """The same of Dataverse; `code` is normalised."""
-    return _told(text, names) or _meaning(DATAVERSE_MEANINGS, code, "Dataverse", text, names)
+    return _told(text, names) or _meaning(DATAVERSE, code, "Dataverse", text, names)
 
 
 def marketo_code(given: object) -> str:
@@ -254,9 +148,9 @@ def _told(text: str, names: Collection[str]) -> str:
     return ""
 
 
-def _meaning(meanings: Mapping[str, str], code: str, system: str, text: str, names: Collection[str]) -> str:
+def _meaning(table: Mapping[str, Code], code: str, system: str, text: str, names: Collection[str]) -> str:
     """A code's meaning, with those names of the call that the text quotes."""
-    meaning = meanings.get(code, "")
+    meaning = table[code].meaning if code in table else ""
     told = meaning or (f"{system} gives no known reason" if text else f"{system} gives no reason")
     if not text.strip() or text.strip().rstrip(".").lower() == meaning.lower():
         return told

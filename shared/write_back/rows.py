@@ -161,4 +161,5 @@ class Rows:
 
 def _is_general(error: DataverseError) -> bool:
     """Whether it says something of the whole table: a privilege or a column that is missing."""
-    return error.kind is Kind.CONFIGURATION and error.code in codes.DATAVERSE
+    known = codes.DATAVERSE.get(error.code)
+    return known is not None and known.kind is Kind.CONFIGURATION

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.cli.remedies import remedy
-from shared.model import codes, vendor_text
+from shared.model import codes
 from tests.support.values import ROOT
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
@@ -41,15 +41,15 @@ def test_every_code_of_our_own_has_an_entry() -> None:
     assert {code: where for code, where in found.items() if code not in known} == {}
 
 
-@pytest.mark.parametrize("code", sorted({*codes.MARKETO_RECORD, *codes.MARKETO_RESPONSE}))
+@pytest.mark.parametrize("code", sorted(codes.MARKETO))
 def test_every_code_of_marketo_is_told_in_words_and_has_a_remedy(code: str) -> None:
-    assert vendor_text.MARKETO_MEANINGS[code]
+    assert codes.MARKETO[code].meaning
     assert "msisync dead-letters" in remedy(code, "marketo", "--id x")
 
 
 @pytest.mark.parametrize("code", sorted(codes.DATAVERSE))
 def test_every_code_of_dataverse_is_told_in_words_and_has_a_remedy(code: str) -> None:
-    assert vendor_text.DATAVERSE_MEANINGS[code]
+    assert codes.DATAVERSE[code].meaning
     assert "msisync dead-letters" in remedy(code, "dataverse", "--id x")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.model.codes import MARKETO_RECORD, MARKETO_RESPONSE, Kind
+from shared.model.codes import MARKETO, Kind
 from shared.model.errors import ConfigurationError, DataverseError, MarketoError, SignInError
 from shared.model.outcome import Failed, Outcome, Retry, of_error, of_skip
 from shared.sync.circuit import ANSWERS, OUTAGES
@@ -79,7 +79,7 @@ def test_dataverse_is_away_only_when_it_does_not_answer_and_its_refusals_concern
     assert error == Retry(300, "0x80040220", "text")
 
 
-@pytest.mark.parametrize("code", sorted({*MARKETO_RESPONSE, *MARKETO_RECORD, "699", "1999"}))
+@pytest.mark.parametrize("code", sorted({*MARKETO, "699", "1999"}))
 def test_every_code_of_a_skipped_record_is_final_or_tried_again_and_no_code_is_tried_without_an_end_or_an_alarm(
     code: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from local.harness.telemetry import in_memory
 from shared.dataverse.client import error_of, names_of
 from shared.model import vendor_text
-from shared.model.codes import MARKETO_RECORD, MARKETO_RESPONSE, Kind
+from shared.model.codes import MARKETO, Kind
 from shared.model.entities import PERSON
 from shared.model.errors import DefectError, MarketoError, MsiSyncError
 from shared.model.outcome import LeftOut, Synced, of_error, of_skip
@@ -55,7 +55,7 @@ TEXTS = st.sampled_from(
     ]
 )
 #: Without those that a call waits for until its time is over.
-CODES = sorted({*MARKETO_RECORD, *MARKETO_RESPONSE, "9999", MARK} - {"606", "615"})
+CODES = sorted({*MARKETO, "9999", MARK} - {"606", "615"})
 
 
 def assert_untold(value: str, *told: object) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +59,14 @@ async def test_nothing_is_refused_for_the_sake_of_a_token() -> None:
     written = await rows.write([Update("contact", guid(1), {"a": 1})], 100.0)
     assert isinstance(written.error, DataverseError)
     assert (written.done, written.refused) == ([], [])
+
+
+@pytest.mark.parametrize(("code", "is_general"), [("0x80040220", True), ("0x80044330", False), ("", False)])
+async def test_only_a_code_that_says_so_is_of_the_whole_table(code: str, is_general: bool) -> None:
+    dataverse: Any = Mixed({guid(number): (400, code) for number in (1, 2)})
+
+    written = await Rows(dataverse).write([Update("contact", guid(number), {"a": 1}) for number in (1, 2)], 100.0)
+    assert (written.error is not None, len(written.refused)) == ((True, 0) if is_general else (False, 2))
 
 
 async def test_what_one_call_has_written_counts_though_another_finds_nobody() -> None:
