@@ -11,7 +11,7 @@ import json
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ from .output import say
 from .progress import steps
 from .resync import forced, send
 from .show.dynamics import Dynamics
+from .show.facts import Subject
 
 #: An operator waits for the write no longer than that.
 WRITE_SECONDS = 60.0
@@ -50,38 +51,15 @@ Next: msisync show person <id>"""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row of Dynamics. `kept_out`: why it is not synced. `qualified`: it is a lead that has become a contact.
-
-    `winner`: the row that goes on in its place: that contact, or the one that it was merged into; as table and id.
-
-    `name` and `email` may be empty. `elsewhere`: the table that has the id, where it is not this one; the row itself is
-    not there then.
-    """
-
-    table: str
-    id: str
-    is_there: bool = True
-    name: str = ""
-    email: str = ""
-    kept_out: str = ""
-    qualified: bool = False
-    winner: str = ""
-    elsewhere: str = ""
-
-    def __str__(self) -> str:
-        named = ", ".join(filter(None, [self.name, self.email]))
-        return f"{self.table} {self.id}" + (f" ({named})" if named else "")
-
-
-@dataclass(frozen=True, slots=True)
 class Sides:
-    """What the two systems have. `person`: the one that is meant, with its address; None: there is none.
+    """What the two systems have. `elsewhere`: the table that has the row's id, where it is not the one that was named.
 
-    `holders`: the persons that have the row's id.
+    `person`: the one that is meant, with its address; None: there is none. `holders`: the persons that have the row's
+    id.
     """
 
-    row: Row
+    row: Subject
+    elsewhere: str = ""
     person: Match | None = None
     email: str = ""
     holders: Sequence[int] = ()
@@ -89,62 +67,68 @@ class Sides:
 
 def judge(sides: Sides, number: int) -> Finding:
     """Whether the row can be linked to Marketo's person `number`, or is; else why not."""
-    row, person = sides.row, sides.person
-    return _unfit(row, number) or _taken(row, person, number, sides.holders) or _fit(row, sides, number)
+    return _unfit(sides, number) or _taken(sides, number) or _fit(sides, number)
 
 
-def _unfit(row: Row, number: int) -> Finding | None:
+def _named(row: Subject) -> str:
+    """A row as it is told of: contact ID (Ann Lee, ann@x.com)."""
+    known = ", ".join(filter(None, [row.name, row.email]))
+    return f"{row.table} {row.id}" + (f" ({known})" if known else "")
+
+
+def _unfit(sides: Sides, number: int) -> Finding | None:
     """What speaks against the row, and the command that links another one to this person instead."""
-    if not row.is_there:
-        where = f"it is a {row.elsewhere}: msisync link {row.elsewhere} {row.id} {number}" if row.elsewhere else ""
-        return failed(
-            f"Dynamics has no {row}", where or "check the id, and that the sync user may read the row", code="NoRow"
-        )
+    row, name, elsewhere = sides.row, _named(sides.row), sides.elsewhere
+    if not row.exists:
+        where = f"it is a {elsewhere}: msisync link {elsewhere} {row.id} {number}" if elsewhere else ""
+        remedy = where or "check the id, and that the sync user may read the row"
+        return failed(f"Dynamics has no {name}", remedy, code="NoRow")
     if row.kept_out:
         remedy = "change the row, or the filter of sync.toml, if it is to be synced"
-        return failed(f"{row} is excluded from the sync: {row.kept_out}", remedy, code="Filtered")
+        return failed(f"{name} is excluded from the sync: {row.kept_out}", remedy, code="Filtered")
     if row.qualified:
         instead = f"msisync link {row.winner or 'contact ID'} {number}"
-        return failed(f"{row} was qualified: its contact goes on as its person", instead, code="Qualified")
+        return failed(f"{name} was qualified: its contact goes on as its person", instead, code="Qualified")
     if row.winner:
-        return failed(f"{row} was merged into {row.winner}", f"msisync link {row.winner} {number}", code="Merged")
+        return failed(f"{name} was merged into {row.winner}", f"msisync link {row.winner} {number}", code="Merged")
     return None
 
 
-def _taken(row: Row, person: Match | None, number: int, holders: Sequence[int]) -> Finding | None:
+def _taken(sides: Sides, number: int) -> Finding | None:
     """What speaks against the person, or for another one."""
+    row, person = sides.row, sides.person
     if person is None:
         remedy = "check the id: of persons that were merged, only one keeps it; msisync must see the person's partition"
         return failed(f"Marketo has no person {number}", remedy, code="NoPerson")
     if person.key and person.key != row.id:
         remedy = f"see whose it is: msisync show person {person.key}"
         return failed(f"Marketo's person {number} has another Dynamics id: {person.key}", remedy, code="OtherRow")
-    if others := [str(other) for other in holders if other != number]:
-        text = f"{row} is in Marketo already, as person {', '.join(others)}"
+    if others := [str(other) for other in sides.holders if other != number]:
+        text = f"{_named(row)} is in Marketo already, as person {', '.join(others)}"
         return failed(text, f"if person {number} is the same human, merge the two in Marketo", code="OtherPerson")
     return None
 
 
-def _fit(row: Row, sides: Sides, number: int) -> Finding:
-    email = sides.email or "no e-mail address"
+def _fit(sides: Sides, number: int) -> Finding:
+    name, email = _named(sides.row), sides.email or "no e-mail address"
     if sides.person and sides.person.key:
-        return ok(f"{row} is Marketo's person {number} ({email})", code="AlreadyLinked")
-    return attention(f"{row} is not linked yet to Marketo's person {number} ({email})", "", code="NotLinked")
+        return ok(f"{name} is Marketo's person {number} ({email})", code="AlreadyLinked")
+    return attention(f"{name} is not linked yet to Marketo's person {number} ({email})", "", code="NotLinked")
 
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Link the two, or say what would be done. Raises MsiSyncError when one of the systems does not answer."""
     with progress.status("Looking at both"):
-        row = await _row(context, given.table, given.id)
-        finding = judge(await _sides(context, row, given.person), given.person)
+        sides = await _row(context, given.table, given.id)
+        finding = judge(await _sides(context, sides, given.person), given.person)
         if given.apply and finding.code == "NotLinked":
             done = steps(progress, "done (linked, sent to be synced)", 2)
-            finding = await _link(context, row, given.person)
+            finding = await _link(context, sides, given.person)
             done.count = int(finding.severity is Severity.OK)
     remedy = again("--apply") if finding.code == "NotLinked" else finding.remedy
     data: dict[str, Any] = {
         "applied": bool(given.apply and finding.severity is Severity.OK),
-        "table": row.table, "id": row.id, "marketo_id": given.person,
+        "table": given.table, "id": given.id, "marketo_id": given.person,
         "verdict": {"code": finding.code, "sentence": finding.text, "remedy": remedy},
         "dead_letters": 0, "sent": False, "not_sent_because": "",
     }  # fmt: skip
@@ -154,36 +138,40 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     return Result(found, data, lambda console: _show(console, finding, data))
 
 
-async def _row(context: Context, table: str, id_: str) -> Row:
+async def _row(context: Context, table: str, id_: str) -> Sides:
+    """What Dynamics has."""
     dynamics = Dynamics(context.dataverse, context.metadata, context.config)
     found = {person.subject.table: person for person in await dynamics.find(id_)}
     person = found.get(table)
     if person is None:
-        return Row(table, id_, is_there=False, elsewhere=next(iter(found), ""))
-    subject, email = person.subject, str(person.details.get("email") or "")
-    return Row(table, id_, True, subject.name, email, subject.kept_out, subject.qualified, subject.winner)
+        return Sides(Subject(table, id_, exists=False), next(iter(found), ""))
+    person.subject.email = str(person.details.get("email") or "")
+    return Sides(person.subject)
 
 
-async def _sides(context: Context, row: Row, number: int) -> Sides:
-    """What Marketo has of both; costs two calls. Nothing is asked for a row that cannot be linked."""
-    if _unfit(row, number):
-        return Sides(row)
+async def _sides(context: Context, sides: Sides, number: int) -> Sides:
+    """With what Marketo has of both; costs two calls. Nothing is asked for a row that cannot be linked."""
+    if _unfit(sides, number):
+        return sides
     marketo = context.marketo
     key = marketo.key_of(PERSON)
     fields = ("id", "email", key)
     rows = [each for each in await marketo.read(PERSON, "id", [str(number)], fields) if each.get("id") == number]
-    holders = [match for each in await marketo.read(PERSON, key, [row.id], fields) if (match := match_of(each, key))]
+    holders = [
+        match for each in await marketo.read(PERSON, key, [sides.row.id], fields) if (match := match_of(each, key))
+    ]
     person, email = (match_of(rows[0], key), str(rows[0].get("email") or "")) if rows else (None, "")
-    return Sides(row, person, email, [match.id for match in holders])
+    return replace(sides, person=person, email=email, holders=[match.id for match in holders])
 
 
-async def _link(context: Context, row: Row, number: int) -> Finding:
+async def _link(context: Context, sides: Sides, number: int) -> Finding:
     """Write the key, and see that it is there."""
+    row = sides.row
     sending = context.leases.of(PERSON.name)
     key = context.marketo.key_of(PERSON)
     try:
         async with sending.held():
-            finding = judge(await _sides(context, row, number), number)
+            finding = judge(await _sides(context, sides, number), number)
             if finding.code != "NotLinked":
                 return finding
             body = json.dumps({"id": number, key: row.id}).encode()
@@ -196,7 +184,7 @@ async def _link(context: Context, row: Row, number: int) -> Finding:
                 return failed(
                     f"Marketo refused it: {result.code}, {result.message}", "run msisync doctor", code="Refused"
                 )
-            finding = judge(await _sides(context, row, number), number)
+            finding = judge(await _sides(context, sides, number), number)
     except NotNowError as error:
         busy = f"{error.message}; try again in a minute, or stop the sync of persons meanwhile: msisync pause person"
         raise MsiSyncError(error.code, busy if error.code != "StorageAway" else error.message) from None

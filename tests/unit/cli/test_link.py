@@ -13,9 +13,10 @@ from rich.console import Console
 from local.virtual import MemoryState, MemoryTable
 from shared.cli import link
 from shared.cli.command import Exit, Result
-from shared.cli.link import Row, Sides, judge
+from shared.cli.link import Sides, judge
 from shared.cli.main import parser
 from shared.cli.parsing import UsageError
+from shared.cli.show.facts import Subject
 from shared.marketo.answers import Result as Written
 from shared.marketo.client import Write
 from shared.model.entities import Entity
@@ -31,7 +32,14 @@ from tests.support.vendors import Vendors
 
 KEY = "externalPersonId"
 OWN, OTHER = guid(1), guid(2)
-ANN = Row("contact", OWN, name="Ann Lee", email="ann@x.com")
+
+
+def there(table: str, **facts: Any) -> Subject:
+    """A row of Dynamics."""
+    return Subject(table, OWN, exists=True, **facts)
+
+
+ANN = there("contact", name="Ann Lee", email="ann@x.com")
 
 
 @pytest.mark.parametrize(
@@ -43,26 +51,26 @@ ANN = Row("contact", OWN, name="Ann Lee", email="ann@x.com")
         (ANN, Match(7, OTHER), (), "OtherRow", "another Dynamics id: {other}"),
         (ANN, Match(7), (9,), "OtherPerson", "as person 9"),
         (ANN, Match(7, OWN), (7, 9), "OtherPerson", "as person 9"),
-        (Row("contact", OWN, is_there=False), Match(7), (), "NoRow", "Dynamics has no contact {own}"),
-        (Row("contact", OWN, kept_out="new_synctomkto is No"), Match(7), (), "Filtered", "new_synctomkto is No"),
-        (Row("lead", OWN, qualified=True), Match(7), (), "Qualified", "was qualified"),
-        (Row("contact", OWN, winner=f"contact {OTHER}"), Match(7), (), "Merged", "was merged into contact {other}"),
+        (Subject("contact", OWN, exists=False), Match(7), (), "NoRow", "Dynamics has no contact {own}"),
+        (there("contact", kept_out="new_synctomkto is No"), Match(7), (), "Filtered", "new_synctomkto is No"),
+        (there("lead", qualified=True), Match(7), (), "Qualified", "was qualified"),
+        (there("contact", winner=f"contact {OTHER}"), Match(7), (), "Merged", "was merged into contact {other}"),
     ],
 )
-def test_what_may_be_linked(row: Row, person: Match | None, holders: Sequence[int], code: str, says: str) -> None:
-    found = judge(Sides(row, person, holders=holders), 7)
+def test_what_may_be_linked(row: Subject, person: Match | None, holders: Sequence[int], code: str, says: str) -> None:
+    found = judge(Sides(row, person=person, holders=holders), 7)
     assert found.code == code
     assert says.format(own=OWN, other=OTHER) in found.text
 
 
 def test_a_refusal_names_the_command_or_the_row_that_is_right() -> None:
-    elsewhere = judge(Sides(Row("contact", OWN, is_there=False, elsewhere="lead")), 7)
+    elsewhere = judge(Sides(Subject("contact", OWN, exists=False), "lead"), 7)
     assert elsewhere.remedy == f"it is a lead: msisync link lead {OWN} 7"
-    qualified = judge(Sides(Row("lead", OWN, qualified=True, winner=f"contact {OTHER}")), 7)
+    qualified = judge(Sides(there("lead", qualified=True, winner=f"contact {OTHER}")), 7)
     assert qualified.remedy == f"msisync link contact {OTHER} 7"
-    assert judge(Sides(Row("lead", OWN, winner=f"lead {OTHER}")), 7).remedy == f"msisync link lead {OTHER} 7"
-    assert f"msisync show person {OTHER}" in judge(Sides(ANN, Match(7, OTHER)), 7).remedy
-    assert "merge" in judge(Sides(ANN, Match(7), holders=(9,)), 7).remedy
+    assert judge(Sides(there("lead", winner=f"lead {OTHER}")), 7).remedy == f"msisync link lead {OTHER} 7"
+    assert f"msisync show person {OTHER}" in judge(Sides(ANN, person=Match(7, OTHER)), 7).remedy
+    assert "merge" in judge(Sides(ANN, person=Match(7), holders=(9,)), 7).remedy
 
 
 class World(Vendors):
@@ -82,8 +90,8 @@ class World(Vendors):
         monkeypatch.setattr(link, "send", self._send)
         monkeypatch.setattr(lease, "LOOK_SECONDS", 0.0)
 
-    async def _row(self, *_: Any) -> Row:
-        return ANN
+    async def _row(self, *_: Any) -> Sides:
+        return Sides(ANN)
 
     async def _replay(self, _context: Any, wanted: Namespace, _progress: Any) -> Any:
         assert (wanted.id, wanted.code, wanted.apply) == (OWN, "AmbiguousPerson", True)
