@@ -12,13 +12,12 @@ from datetime import datetime
 
 from .azure.errors import best_effort
 from .azure.parked_table import Store
-from .azure.shared_state import State
+from .azure.shared_state import State, parsed
 from .marketo.quota import Budget
 from .sync import circuit, circuit_breaker, measures
 from .telemetry import metrics
 from .telemetry.metrics import record
 from .write_back import drift, results
-from .write_back.drift import drift_of
 from .write_back.plan import KIND
 
 log = logging.getLogger(__name__)
@@ -78,6 +77,6 @@ class Gauges:
         """Where no run has ever come to its end, as if one had when this process began."""
         done = results.changes_done(await self.state.read(KIND, results.ROW))
         measures.write_back_is_at(done or self._began, self.now())
-        if found := drift_of(await self.state.read(KIND, drift.ROW)):
+        if found := parsed(drift.Drift, await self.state.read(KIND, drift.ROW)):
             for kind, number in found.counts.items():
                 record(metrics.DRIFT, number, kind)

@@ -37,7 +37,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -48,6 +48,8 @@ from .table import Table, connect
 
 T = TypeVar("T")
 Value = dict[str, Any]
+#: What reads and writes values of a type. To make one takes milliseconds: a process makes those that it uses.
+adapter_of: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 #: Writers of one row are few; each of them reads again at most so often.
 TRIES = 20
 #: Seconds that they get out of each other's way, at most the longer: after each try twice as far.
@@ -171,12 +173,18 @@ class State:
         return await (self.table.update(row, etag) if etag else self.table.insert(row))
 
 
-def parsed(adapter: TypeAdapter[T], value: Value) -> T | None:
+def parsed(type_: type[T], value: object) -> T | None:
     """The value of a row as this type; None where there is none, or another version has written it."""
     try:
-        return adapter.validate_python(value) if value else None
+        return adapter_of(type_).validate_python(value) if value else None
     except ValidationError:
         return None
+
+
+def dumped(value: object, *, exclude_defaults: bool = False) -> Value:
+    """What a row has of this value, in JSON's types; `exclude_defaults`: without what has its default value."""
+    found: Value = adapter_of(type(value)).dump_python(value, mode="json", exclude_defaults=exclude_defaults)
+    return found
 
 
 def _row(kind: str, name: str, value: Mapping[str, Any]) -> dict[str, str]:

@@ -9,13 +9,11 @@ closed ──(a call fails as others would)──▸ open ──(its time is ove
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import TypeAdapter
-
+from ..azure.shared_state import parsed
 from ..marketo.batching import MAX_PER_CALL
 from ..marketo.usage import QUOTA_SPENT
 from ..model.clock import AHEAD
@@ -106,26 +104,8 @@ class Outage:
             retry_after=max(0.0, (self.until - now).total_seconds()),
         )
 
-    def as_json(self) -> dict[str, Any]:
-        """The row's value."""
-        value: dict[str, Any] = _OUTAGE.dump_python(self)
-        return value
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Outage:
-        """The outage of a row. Raises ValueError for what is none."""
-        return _OUTAGE.validate_python(value)
-
-
-_OUTAGE = TypeAdapter(Outage)
-
 
 def still_open(rows: Mapping[str, Mapping[str, Any]], now: datetime) -> dict[str, Outage]:
     """The open circuits of the shared state's rows."""
-    found = {}
-    for name, value in rows.items():
-        with suppress(ValueError):  # written by another version
-            outage = Outage.from_json(value)
-            if outage.until > now - FORGOTTEN:
-                found[name] = outage
-    return found
+    outages = {name: parsed(Outage, value) for name, value in rows.items()}
+    return {name: outage for name, outage in outages.items() if outage and outage.until > now - FORGOTTEN}

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from ..azure.errors import best_effort
-from ..azure.shared_state import State
+from ..azure.shared_state import State, dumped, parsed
 from ..marketo.usage import SHARE_SPENT
 from ..model.errors import VendorError
 from ..model.record import timestamp
@@ -222,10 +222,10 @@ class Circuits:
 
         def take(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
             nonlocal theirs
-            theirs = Outage.from_json(value) if value else None
+            theirs = parsed(Outage, value)
             if theirs and self._is_from_the_future(name, theirs, now):
                 theirs = replace(mine, until=now)
-            return mine.as_json() if theirs and not theirs.is_open(now) else None
+            return dumped(mine) if theirs and not theirs.is_open(now) else None
 
         if not await self._storage(lambda state: state.change(KIND, name, take)):
             return True
@@ -240,7 +240,7 @@ class Circuits:
         circuit = self._circuit(name)
         circuit.set(outage, shared=circuit.shared)
         if name != TIMER:
-            value = outage.as_json()
+            value = dumped(outage)
             circuit.shared = await self._storage(lambda state: state.change(KIND, name, lambda _: value))
 
     async def _close(self, name: str) -> None:
@@ -258,8 +258,8 @@ class Circuits:
         found: dict[str, Outage] = {}
 
         async def read(state: State) -> None:
-            async for name, value in state.all(KIND):
-                found[name] = Outage.from_json(value)
+            rows = {name: parsed(Outage, value) async for name, value in state.all(KIND)}
+            found.update({name: outage for name, outage in rows.items() if outage})
 
         if not await self._storage(read):
             return

@@ -8,9 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pydantic import TypeAdapter
-
-from ..azure.shared_state import State, parsed
+from ..azure.shared_state import State, dumped, parsed
 from ..dataverse.change_tracking import Changes, version_of
 from ..model.errors import DataverseError, NotNowError
 from ..model.record import Stamp
@@ -100,9 +98,6 @@ class Place:
         return replace(place, delta=page.link, next="", seen=seen, began=None, since=self.began, at=now)
 
 
-_PLACE = TypeAdapter(Place)
-
-
 @dataclass(slots=True)
 class TurnOfTable:
     """One run's hold of a table's place. Raises StorageUnavailableError when storage does not answer."""
@@ -116,11 +111,11 @@ class TurnOfTable:
     async def open(cls, state: State, table: str) -> TurnOfTable:
         """The place as it is stored; one that another version has written begins anew."""
         row = await state.look(KIND, table)
-        return cls(state, table, parsed(_PLACE, row.value) or Place(), row.etag)
+        return cls(state, table, parsed(Place, row.value) or Place(), row.etag)
 
     async def store(self, place: Place) -> None:
         """Go on there. Raises NotNowError when another instance has been faster."""
-        self.etag = await self.state.swap(KIND, self.table, self.etag, as_json(place))
+        self.etag = await self.state.swap(KIND, self.table, self.etag, dumped(place, exclude_defaults=True))
         if not self.etag:
             raise NotNowError("SearchedElsewhere", f"another instance goes on with {self.table}", after=0)
         self.place = place
@@ -134,14 +129,3 @@ class TurnOfTable:
         """Dataverse refuses it: the next run tries again."""
         if self.place.error != str(error):
             await self.store(replace(self.place, error=str(error), off=False))
-
-
-def as_json(place: Place) -> dict[str, object]:
-    """A place as it is stored. What has its default value is left out."""
-    found: dict[str, object] = _PLACE.dump_python(place, exclude_defaults=True)
-    return found
-
-
-def place_of(row: object) -> Place | None:
-    """The place of a stored row; None where it cannot be read."""
-    return parsed(_PLACE, row) if isinstance(row, dict) else None

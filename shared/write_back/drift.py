@@ -18,9 +18,7 @@ from dataclasses import KW_ONLY, asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from ..azure.shared_state import State, parsed
+from ..azure.shared_state import State
 from ..config.conditions import Row
 from ..dataverse.client import MAX_IDS, DataverseClient
 from ..model.entities import MODIFIED_ON
@@ -76,14 +74,6 @@ class Drift:
         """The part of the rows that are not in Marketo as they should be."""
         rows = self.compared + self.missing
         return (self.differing + self.missing) / rows if rows else 0.0
-
-
-_DRIFT = TypeAdapter(Drift)
-
-
-def drift_of(value: Mapping[str, Any]) -> Drift | None:
-    """What a row of the state says; None: no sweep has come to its end."""
-    return parsed(_DRIFT, dict(value))
 
 
 async def keep(state: State, kind: str, found: Mapping[str, Drift], now: datetime) -> None:

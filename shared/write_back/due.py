@@ -13,8 +13,6 @@ from dataclasses import KW_ONLY, asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from ..azure.service_bus import Outgoing
 from ..azure.shared_state import State, parsed
 from ..config.settings import QueueSettings
@@ -68,9 +66,6 @@ class Due:
     def key(self) -> Key:
         """Table and id."""
         return self.table, self.id
-
-
-_DUE = TypeAdapter(Due)
 
 
 @dataclass(slots=True)
@@ -147,7 +142,7 @@ class DueRows:
 async def all_due(state: State) -> AsyncIterator[Due]:
     """Every row that is kept, one after the other."""
     async for _, value in state.all(DUE):
-        if due := parsed(_DUE, value):
+        if due := parsed(Due, value):
             yield due
 
 

@@ -13,9 +13,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from ..azure.shared_state import State, parsed
+from ..azure.shared_state import State, dumped, parsed
 from ..config.conditions import SyncFilter
 from ..config.sync_toml import SyncConfig
 from ..dataverse.metadata import LOOKUP_KINDS, Column, Metadata
@@ -75,9 +73,6 @@ class Plan:
         return frozenset(target.column for target in self.tables.get(table, ()))
 
 
-_PLAN = TypeAdapter(Plan)
-
-
 @dataclass
 class Plans:
     """Makes the plan, keeps it, and forgets it when one of the systems has changed.
@@ -105,7 +100,7 @@ class Plans:
     async def known(self) -> Plan | None:
         """The plan, if one was made within a day: costs no call of either system."""
         if self._plan is None:
-            self._plan = parsed(_PLAN, await self.state.read(KIND, ROW))
+            self._plan = parsed(Plan, await self.state.read(KIND, ROW))
         if self._plan and (self._plan.rules != _rules(self.config) or self.now() - self._plan.made > KEPT):
             self._plan = None
         return self._plan
@@ -146,7 +141,7 @@ class Plans:
     async def _keep(self, plan: Plan) -> None:
         self._plan = plan
         if not self.reads_only:
-            await self.state.put(KIND, ROW, _PLAN.dump_python(plan, mode="json"))
+            await self.state.put(KIND, ROW, dumped(plan))
 
     async def _make(self) -> Plan:
         described = await self.marketo.describe(PERSON)

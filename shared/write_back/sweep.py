@@ -11,8 +11,6 @@ from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from ..azure.shared_state import State, parsed
 from ..dataverse.client import Row
 from ..marketo.day import day_of
@@ -70,9 +68,6 @@ class Cursor:
         """After a page: with the next one's link, or in the next table."""
         tables = self.tables if link else self.tables[1:]
         return replace(self, link=link, tables=tables, missing=self.missing and bool(tables or self.asked))
-
-
-_CURSOR = TypeAdapter(Cursor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,4 +175,4 @@ class Sweeps:
 
     def _cursor(self, value: dict[str, Any]) -> Cursor:
         """The cursor of a row; of another version's, nothing is known."""
-        return (parsed(_CURSOR, value) or Cursor()) if value else Cursor(of=self.tonight)
+        return (parsed(Cursor, value) or Cursor()) if value else Cursor(of=self.tonight)

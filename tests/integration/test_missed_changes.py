@@ -13,6 +13,7 @@ from emulators.dataverse import constants
 from emulators.dataverse.harness import Running, running
 from emulators.dataverse.seeding import fixed_id, seed
 from local.virtual import MemoryState, MemoryTable
+from shared.azure.shared_state import parsed
 from shared.config import sync_toml
 from shared.dataverse.change_tracking import changes, first_link
 from shared.dataverse.client import DataverseClient
@@ -21,7 +22,7 @@ from shared.model.errors import DataverseError
 from shared.model.record import Record
 from shared.sync.links import LOOKUP_TABLE
 from shared.sync.missed_changes import MissedChanges, sources_of
-from shared.sync.missed_changes_place import place_of
+from shared.sync.missed_changes_place import Place
 from shared.sync.synced_versions import SyncedVersions
 from tests.support.values import NOON
 
@@ -63,7 +64,7 @@ class App:
         return {f"{record.operation} {record.table} {record.id}" for record in self.taken}
 
     async def error_of(self, table: str) -> str:
-        place = place_of(await self.state.read("missed_changes", table))
+        place = parsed(Place, await self.state.read("missed_changes", table))
         return place.error if place else ""
 
 

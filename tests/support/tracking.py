@@ -5,13 +5,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from local.virtual import MemoryTable
-from shared.azure.shared_state import State
+from shared.azure.shared_state import State, parsed
 from shared.config.settings import StorageSettings
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError
 from shared.model.record import Record
 from shared.sync.missed_changes import MissedChanges, Source
-from shared.sync.missed_changes_place import Place, place_of
+from shared.sync.missed_changes_place import Place
 from shared.sync.synced_versions import GONE, SyncedVersions
 from tests.support.values import NOON, guid
 
@@ -152,7 +152,7 @@ class World:
         await self.versions().note(self.source.entity, read, {})
 
     async def place(self) -> Place:
-        found = place_of(await self.state().read("missed_changes", self.source.table))
+        found = parsed(Place, await self.state().read("missed_changes", self.source.table))
         assert found
         return found
 

@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
-from pydantic import TypeAdapter
-
 from ...azure.errors import storage_within
-from ...azure.shared_state import State, parsed
+from ...azure.shared_state import State, dumped, parsed
 from ...model.record import Stamp
 from ..finding import Finding
 
@@ -41,9 +39,6 @@ class Entry:
     text: str = ""
 
 
-_ENTRY = TypeAdapter(Entry)
-
-
 def name_of(at: datetime) -> str:
     """A new name for an action that begins now; of two, the later one is the lesser."""
     return f"{(_END_OF_TIME - at) // timedelta(milliseconds=1):015d}-{token_hex(8)}"
@@ -52,13 +47,13 @@ def name_of(at: datetime) -> str:
 async def write(state: State, name: str, entry: Entry) -> None:
     """Note an action. Raises StorageUnavailableError."""
     async with storage_within(PATIENCE_SECONDS):
-        await state.put(KIND, name, _ENTRY.dump_python(entry, mode="json"))
+        await state.put(KIND, name, dumped(entry))
 
 
 async def read(state: State, name: str) -> Entry | None:
     """The action with this name, if there is one. Raises StorageUnavailableError."""
     async with storage_within(PATIENCE_SECONDS):
-        return parsed(_ENTRY, await state.read(KIND, name))
+        return parsed(Entry, await state.read(KIND, name))
 
 
 async def newest(state: State, number: int) -> dict[str, Entry]:
@@ -66,7 +61,7 @@ async def newest(state: State, number: int) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     async with storage_within(PATIENCE_SECONDS):
         async for name, value in state.all(KIND):
-            if entry := parsed(_ENTRY, value):
+            if entry := parsed(Entry, value):
                 found[name] = entry
             if len(found) == number:
                 break

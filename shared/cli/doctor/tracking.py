@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...azure.shared_state import parsed
 from ...dataverse.metadata import Metadata
 from ...sync.missed_changes import sources_of
-from ...sync.missed_changes_place import KIND, place_of
+from ...sync.missed_changes_place import KIND, Place
 from ..finding import Finding, attention, ok
 from ..status.look import rows_of
 from .runner import Check, Subject, listed
@@ -42,7 +43,7 @@ def tracking(tracked: Mapping[str, bool], rows: Mapping[str, Mapping[str, Any]])
 
 
 def _errors(tables: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    places = {table: place_of(dict(rows.get(table, {}))) for table in tables}
+    places = {table: parsed(Place, rows.get(table)) for table in tables}
     return [f"{table}: {place.error}" for table, place in places.items() if place and place.error]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ...sync.missed_changes_place import as_json as as_place
+from ...azure.shared_state import dumped
 from ..command import Command, Exit, Result
 from ..context import Context
 from ..output import json_types
@@ -80,14 +80,16 @@ def as_json(status: Status) -> dict[str, Any]:
                 "closed_code": closed.code if closed else "",
                 "closed_reason": closed.reason if closed else "",
             },
-            "circuits": {name: outage.as_json() for name, outage in status.circuits.items()},
+            "circuits": {name: dumped(outage) for name, outage in status.circuits.items()},
             "delete_brakes": {
                 name: {key: brake.get(key) for key in ("on", "limit", "stopped")}
                 for name, brake in status.brakes.items()
             },
             "runs": [{"run": run.id, "kind": run.kind, "state": run.state} for run in status.runs],
             "write_back": {"runs": back.runs, "refused": back.refused, "dead": back.dead, "drift": back.drift},
-            "missed_changes": {table: as_place(place) for table, place in status.missed_changes.items()},
+            "missed_changes": {
+                table: dumped(place, exclude_defaults=True) for table, place in status.missed_changes.items()
+            },
             "app": status.beats or {},
             "attention": [{"what": each.text, "remedy": each.remedy} for each in status.attentions],
             "not_looked_at": status.unseen,

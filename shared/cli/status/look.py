@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from ...azure.errors import storage_within
 from ...azure.parked_table import Store
 from ...azure.receiver import Message
-from ...azure.shared_state import State, Value
+from ...azure.shared_state import State, Value, parsed
 from ...marketo.quota import Budget, limits_of
 from ...model import dead_letter
 from ...model.dead_letter import Explanation
@@ -22,7 +22,6 @@ from ...model.errors import MessageError, StorageUnavailableError
 from ...model.record import decode
 from ...sync import circuit, circuit_breaker, delete_brake, heartbeat, missed_changes_place, statistics
 from ...sync.heartbeat import beat_of
-from ...sync.missed_changes_place import place_of
 from ...write_back import drift, results
 from ...write_back.due import DUE
 from ...write_back.plan import KIND
@@ -166,7 +165,7 @@ async def _state(context: Context, status: Status) -> None:
         entity.last_error = statistics.last_error(rows, name)
         entity.hottest = statistics.hottest(rows, name, status.at - HOUR)
     status.runs = [run for run in runs if not run.is_over]
-    places = {table: place_of(row) for table, row in searched.items()}
+    places = {table: parsed(missed_changes_place.Place, row) for table, row in searched.items()}
     status.missed_changes = {table: place for table, place in places.items() if place and not place.off}
     notes = {name: beat_of(row) for name, row in beats.items()}
     status.beats = {name: beat for name, beat in notes.items() if beat}
@@ -174,7 +173,7 @@ async def _state(context: Context, status: Status) -> None:
     status.circuits = circuit.still_open(circuits, status.at)
     status.brakes = {name: row for name, row in brakes.items() if row.get("on")}
     status.write_back.runs = results.runs_of(of_write_back.get(results.ROW, {}))
-    status.write_back.drift = drift.drift_of(of_write_back.get(drift.ROW, {}))
+    status.write_back.drift = parsed(drift.Drift, of_write_back.get(drift.ROW))
     for value in due.values():
         status.write_back.refused += 1
         status.write_back.dead += bool(value.get("dead"))

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field
 
 from ...model.entities import TABLES
 from ...model.errors import MsiSyncError
@@ -111,7 +111,7 @@ class Run:
     waits_until: Stamp | None = None
     calls: int = 0
     persons: tuple[int, int] | None = None
-    etag: str = field(default="", compare=False)
+    etag: Annotated[str, Field(exclude=True)] = field(default="", compare=False)
 
     @property
     def is_over(self) -> bool:
@@ -166,17 +166,3 @@ def new_run(
     tables = {name: Progress(expected=(expected or {}).get(name)) for name in scope.tables}
     id_ = f"{now:%Y%m%d-%H%M%S}-{unique[:4]}"
     return Run(id_, kind, scope, now, started_by, tables=tables)
-
-
-_RUN = TypeAdapter(Run)
-
-
-def as_json(run: Run) -> dict[str, Any]:
-    """A run as its row has it."""
-    found: dict[str, Any] = _RUN.dump_python(run, mode="json", exclude={"etag"})
-    return found
-
-
-def from_json(value: object, etag: str = "") -> Run:
-    """The run of `as_json`. Raises ValueError for what is none."""
-    return replace(_RUN.validate_python(value), etag=etag)

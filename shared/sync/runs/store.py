@@ -28,10 +28,11 @@ from datetime import datetime
 from typing import Any
 
 from ...azure.parked_rows import utc
+from ...azure.shared_state import adapter_of, dumped
 from ...azure.table import Row, Step, Table
 from ...model.errors import StorageUnavailableError
 from ..comparison import Difference
-from . import model, page
+from . import page
 from .model import Run, RunRefusedError, RunState
 from .page import DIFFERS, FAILED, OPEN, PARKED, RETRYING, SKIPPED, UNSENT, Page
 
@@ -230,11 +231,12 @@ class Runs:
 
 
 def _run_of(row: Any) -> Run:
-    return model.from_json(json.loads(row["Value"]), row.metadata["etag"])
+    run: Run = adapter_of(Run).validate_python(json.loads(row["Value"]))
+    return replace(run, etag=row.metadata["etag"])
 
 
 def _row_of(run: Run) -> Row:
-    return {"PartitionKey": RUNS, "RowKey": run.id, "Value": json.dumps(model.as_json(run))}
+    return {"PartitionKey": RUNS, "RowKey": run.id, "Value": json.dumps(dumped(run))}
 
 
 def _claim(run: Run, table: str) -> Row:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from shared.azure.shared_state import dumped, parsed
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MarketoError
 from shared.sync.circuit import TOGETHER, Outage
@@ -204,7 +205,18 @@ async def test_the_state_tells_operators_since_when_until_when_and_why(world: Wo
         "since": "2026-03-04T12:00:00.000Z", "until": "2026-03-04T12:03:00.000Z",
         "reason": "marketo 502: bad gateway", "failures": 2, "code": "502",
     }  # fmt: skip
-    assert Outage.from_json(found).as_json() == found
+    assert dumped(parsed(Outage, found)) == found
+
+
+async def test_a_row_of_another_version_is_no_circuit(world: World) -> None:
+    await world.work()
+    world.storage.rows["person"] = json.dumps({"of": "another version"})
+    world.error = None
+    world.clock.tick(MINUTE)
+    assert await world.work() == 1000
+    world.error = gateway()
+    await world.work()
+    assert parsed(Outage, json.loads(world.storage.rows["person"]))
 
 
 async def test_only_transitions_are_written(world: World) -> None:
@@ -344,7 +356,7 @@ async def believed(world: World, *, since: float, until: float, code: str = "502
     """Whether an outage that another instance has noted stops this one. Times in seconds from now."""
     now = world.clock()
     outage = Outage(now + timedelta(seconds=since), now + timedelta(seconds=until), "gone", 1, code)
-    world.storage.rows["person"] = json.dumps(outage.as_json())
+    world.storage.rows["person"] = json.dumps(dumped(outage))
     world.clock.tick(2 * MINUTE)
     world.error = None
     return await world.work() == 0

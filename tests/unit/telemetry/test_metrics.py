@@ -10,6 +10,7 @@ import pytest
 from local.harness.telemetry import Telemetry
 from shared.azure.parked_rows import ParkedCount
 from shared.azure.service_bus import Outgoing
+from shared.azure.shared_state import dumped
 from shared.marketo.usage import Usage
 from shared.model.codes import Kind as ErrorKind
 from shared.model.errors import MarketoError, StorageUnavailableError
@@ -175,7 +176,7 @@ async def test_the_timer_tells_what_all_instances_share(told: Telemetry) -> None
     }
     outage = Outage(NOON - timedelta(minutes=9), NOON + timedelta(minutes=1), "marketo 502", 3)
     forgotten = Outage(NOON - timedelta(days=9), NOON - timedelta(days=8), "marketo 502", 3)
-    shared.circuits = {"person": outage.as_json(), "company": forgotten.as_json(), "lead": {"of": "another version"}}
+    shared.circuits = {"person": dumped(outage), "company": dumped(forgotten), "lead": {"of": "another version"}}
     await gauges(shared).tell()
     assert values(told, *GAUGES) == BUDGET | {
         ("circuit.open", "person"): 540, ("parked", "person"): 4, ("linked_later", "person"): 0,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from local.virtual import MemoryState, MemoryTable
+from shared.azure.shared_state import parsed
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.marketo.fields import MarketoField
@@ -15,7 +16,7 @@ from shared.model.codes import Kind
 from shared.model.entities import TABLES, Entity
 from shared.model.errors import DataverseError, MarketoError
 from shared.sync.schema import Schema
-from shared.write_back.drift import Drift, DriftCount, drift_of, keep
+from shared.write_back.drift import Drift, DriftCount, keep
 from tests.support.values import guid, to
 from tests.support.vendors import Vendors
 from tests.support.write_back import NOON, KilledError, World
@@ -132,7 +133,7 @@ async def test_a_sweep_without_a_count_keeps_what_an_earlier_one_has_found() -> 
     state = MemoryState(MemoryTable(seconds=0))
     await keep(state, "write_back", {"contact": Drift(4, 1), "lead": Drift(2)}, NOON)
     await keep(state, "write_back", {"contact": Drift()}, NOON)
-    found = drift_of(await state.read("write_back", "drift"))
+    found = parsed(Drift, await state.read("write_back", "drift"))
     assert found
     assert (found.compared, found.differing, found.at) == (6, 1, "2026-03-04T18:00:00.000Z")
 
