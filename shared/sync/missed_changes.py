@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ..azure.shared_state import State
@@ -39,7 +39,7 @@ from . import measures
 from .dependants import deciding_tables
 from .heartbeat import RECONCILE, Note, unnoted
 from .links import opportunities_of
-from .missed_changes_place import Place, Told, TurnOfTable
+from .missed_changes_place import Place, TurnOfTable
 from .role_memory import RoleMemory
 from .synced_versions import Noted, SyncedVersions
 
@@ -143,9 +143,9 @@ class MissedChanges:
                     log.warning("delta_link_refused table=%s %s: the whole table is read", source.table, error)
                     await turn.store(place.anew())
                     continue
-                told = await self._take(source, place, page)
-                sent += told.changed + told.deleted
-                await turn.store(place.after(page, told, self.now()))
+                counted = await self._take(source, place, page)
+                sent += counted.sent - place.sent
+                await turn.store(counted.after(page, self.now()))
                 if page.is_last:
                     self._tell(source, turn.place)
                     break
@@ -160,12 +160,12 @@ class MissedChanges:
         link = place.link or first_link(source.entity_set, (source.key, *source.columns))
         return await changes(self.dataverse, link, deadline=self._deadline)
 
-    async def _take(self, source: Source, place: Place, page: Changes) -> Told:
-        """Have the rows of a page synced that the sync has not read."""
+    async def _take(self, source: Source, place: Place, page: Changes) -> Place:
+        """Have the rows of a page synced that the sync has not read. Gives the place with its totals."""
         rows = {str(row[source.key]).lower(): row for row in page.rows}
         if place.is_first:
             await self._memory.keep(source.table, _roles(source, rows))
-            return Told(read=len(rows))
+            return replace(place, read=place.read + len(rows))
         new = [id_ for id_, row in rows.items() if place.delta or (version_of(row) or place.seen + 1) > place.seen]
         noted = Noted()
         if source.entity and (new or page.deleted):
@@ -188,7 +188,13 @@ class MissedChanges:
         await self._memory.keep(source.table, _roles(source, rows))
         own = await self._own([rows[id_] for id_ in changed])
         measures.missed(source.table, changed=len(changed) - own, written_back=own, deleted=len(deleted))
-        return Told(len(rows) + len(page.deleted), len(changed), len(deleted), own)
+        return replace(
+            place,
+            read=place.read + len(rows) + len(page.deleted),
+            changed=place.changed + len(changed),
+            deleted=place.deleted + len(deleted),
+            own=place.own + own,
+        )
 
     async def _own(self, rows: Sequence[Row]) -> int:
         """How many of these rows were last written by the sync user, most likely by the write-back."""

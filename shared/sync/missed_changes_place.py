@@ -19,27 +19,16 @@ LATE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a page told: rows and deletions, and how many of each the sync had not read.
-
-    `own`: of the changed ones, those that the sync user has written last.
-    """
-
-    read: int
-    changed: int = 0
-    deleted: int = 0
-    own: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
     """Where a table is.
 
     `delta`: the link with which the pass begins, or began; empty: with the whole table. `next`: the page to go on with;
     empty: at the beginning. `seen`: the highest version that passes which came to their end have told; `top`: that this
     one has. `began`: when this pass did; None: there is none under way. `since`: when the last one did that came to its
-    end; `at`: when that was. `read`, `changed`, `deleted`, `own`: totals of the pass under way, or the last one.
-    `error`: why the last run has ended early. `off`: change tracking is not enabled.
+    end; `at`: when that was. `error`: why the last run has ended early. `off`: change tracking is not enabled.
+
+    Totals of the pass under way, or the last one: `read`: rows and deletions; `changed`, `deleted`: those that the sync
+    had not read; `own`: of the changed ones, those that the sync user has written last.
     """
 
     delta: str = ""
@@ -79,16 +68,17 @@ class Place:
         """The whole table from its beginning, for a link was refused."""
         return replace(self, delta="", next="")
 
-    def after(self, page: Changes, told: Told, now: datetime) -> Place:
-        """The place after a page."""
+    @property
+    def sent(self) -> int:
+        """Rows and deletions that the pass has had synced."""
+        return self.changed + self.deleted
+
+    def after(self, page: Changes, now: datetime) -> Place:
+        """The place after a page, whose rows are in the totals."""
         place = replace(
             self,
             next=page.link,
             top=max([self.top, *(version_of(row) or 0 for row in page.rows)]),
-            read=self.read + told.read,
-            changed=self.changed + told.changed,
-            deleted=self.deleted + told.deleted,
-            own=self.own + told.own,
             error="",
             off=False,
         )
