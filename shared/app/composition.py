@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache, partial
 from uuid import uuid4
@@ -39,6 +39,7 @@ from ..sync.lookups import References
 from ..sync.marketo_cache import Known
 from ..sync.missed_changes import MissedChanges, sources_of
 from ..sync.parking import Parking
+from ..sync.reconciliation import Reconciliation
 from ..sync.redelivery import Redelivery
 from ..sync.reference_state import ReferenceState
 from ..sync.renamed_labels import RenamedLabels
@@ -63,7 +64,6 @@ from ..write_back.echo import Echoes
 from ..write_back.plan import Plans
 from ..write_back.run import CIRCUIT, WriteBack
 from .clients import dataverse_client, marketo_client
-from .reconciling import reconciliation_of
 from .writing_back import write_back_of
 
 _clock = Clock()
@@ -253,12 +253,10 @@ def carrier() -> Carrier:
 
 
 def _comparing(shared: _Shared) -> Comparing:
-    work = reconciliation_of(
-        shared.rules, shared.dataverse, Metadata(shared.dataverse), shared.marketo,
-        clock=time.monotonic, now=_now, versions=ReferenceState(shared.state).versions,
-    )  # fmt: skip
+    """What compares for runs. It has a small memory of its own: a run leads whole tables past it."""
+    engine = replace(pipeline().engine, known=Known(clock=time.monotonic, max_entries=10_000))
     extra = ExtraPersons(shared.dataverse, shared.marketo)
-    return Comparing(shared.dataverse, work, extra, shared.budget.charge_run)
+    return Comparing(shared.dataverse, Reconciliation(engine), extra, shared.budget.charge_run)
 
 
 @cache

@@ -6,7 +6,7 @@ Values are compared (shared/sync/equality.py) and never kept: what is reported a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -76,33 +76,29 @@ class Compared:
 
 
 @dataclass(slots=True)
-class Sent:
-    """A row as it would be sent. `version`: its last change when it was read; `contact`: an opportunity's."""
+class Doubt:
+    """A row as it would be sent, and how it seems to differ. `version`: its last change when it was read; `contact`: an
+    opportunity's.
+
+    `links`: fields of links that lead elsewhere, or whose parents decide whether the record is missing; `held`: those
+    of them in which Marketo has something. `is_double`: several persons have its key, those in `persons`, the first of
+    them, or too many to be named.
+    """
 
     candidate: Candidate
     version: str
     contact: str = ""
-
-    @property
-    def id(self) -> str:
-        """Of the row."""
-        return self.candidate.records[0].id
-
-
-@dataclass(slots=True)
-class Doubt:
-    """A row that seems to differ. `links`: fields of links that lead elsewhere, or whose parents decide whether the
-    record is missing; `held`: those of them in which Marketo has something. `is_double`: several persons have its key,
-    those in `persons`, the first of them, or too many to be named.
-    """
-
-    read: Sent
     fields: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     held: frozenset[str] = frozenset()
     persons: tuple[int, ...] = ()
     is_double: bool = False
     is_absent: bool = False
+
+    @property
+    def id(self) -> str:
+        """Of the row."""
+        return self.candidate.records[0].id
 
 
 def differing(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> tuple[str, ...]:
@@ -124,11 +120,13 @@ def wrong_links(entity: Entity, parents: Mapping[str, Parent | None], stored: Ma
     )
 
 
-def doubt_of(entity: Entity, read: Sent, stored: Sequence[Row]) -> Doubt | None:
-    """Whether a row differs from its record. Of several records with its key, nobody knows which one is meant."""
+def doubt_of(entity: Entity, read: Doubt, stored: Sequence[Row]) -> Doubt | None:
+    """The row with how it differs from its record, or None. Of several records with its key, nobody knows which one is
+    meant.
+    """
     if len(stored) != 1:
         persons = tuple(sorted(row["id"] for row in stored if row.get("id"))[:MOST_PERSONS])
-        return Doubt(read, persons=persons, is_double=bool(stored), is_absent=not stored)
+        return replace(read, persons=persons, is_double=bool(stored), is_absent=not stored)
     (record,) = stored
     candidate = read.candidate
     if entity.is_lead and record.get(COMPANY.key):  # then Marketo shows the company's own values (marketo.md 5.3)
@@ -136,14 +134,14 @@ def doubt_of(entity: Entity, read: Sent, stored: Sequence[Row]) -> Doubt | None:
     fields = differing(candidate.fields, record)
     links = wrong_links(entity, candidate.parents, record)
     held = frozenset(name for name in links if not same(None, record.get(name)))
-    return Doubt(read, fields, links, held) if fields or links else None
+    return replace(read, fields=fields, links=links, held=held) if fields or links else None
 
 
 def differences_of(
     entity: Entity, doubt: Doubt, there: Collection[Parent], never: Collection[Parent]
 ) -> Iterator[Difference]:
     """What is to be reported of a row, once it is known which of the parents are in Marketo, or never will be."""
-    record, parents = doubt.read.candidate.records[0], doubt.read.candidate.parents
+    record, parents = doubt.candidate.records[0], doubt.candidate.parents
 
     def found(kind: Kind, fields: tuple[str, ...] = (), persons: tuple[int, ...] = ()) -> Difference:
         return Difference(entity.name, record.table, record.id, kind, fields, persons)

@@ -92,8 +92,8 @@ class Engine:
         marketo, schema, known, clock = self.marketo, self.schema, self.known, self.clock
         tables = frozenset(self.tables)
         contact_role = self.roles.customer_contact
-        self._reader = Reader(self.dataverse, schema, self.references, contact_role=contact_role, clock=clock)
-        self._parents = Parents(self.dataverse, marketo, schema, known, tables=tables, causes=self.causes)
+        self.reader = Reader(self.dataverse, schema, self.references, contact_role=contact_role, clock=clock)
+        self.parents = Parents(self.dataverse, marketo, schema, known, tables=tables, causes=self.causes)
         self._companies = Companies(marketo, clock=clock)
         self._newcomers = Newcomers(self.dataverse, marketo, schema, known, policy=self.persons, tables=tables)
         self._upserts = Upserts(marketo, schema, known, self.circuits, clock=clock, newcomers=self._newcomers)
@@ -102,7 +102,7 @@ class Engine:
             clock=clock, now=self.now, history=self.history,
         )  # fmt: skip
         self._merges = Merges(self.dataverse, marketo, schema, known, self._deletes, self.lifecycle)
-        self._roles = Roles(
+        self.role_comparison = Roles(
             self.dataverse, marketo, schema, references=self.references, known=known, circuits=self.circuits,
             brake=self.brake, tables=tables, policy=self.roles, deletes=self.lifecycle.role == "delete", clock=clock,
             history=self.history,
@@ -158,7 +158,7 @@ class Engine:
                     batch.decide([record], _in_flight(seconds))
             await self._work(batch, turn)
             if batch.opportunities:
-                await self._roles.compare(batch)
+                await self.role_comparison.compare(batch)
 
     async def _work(self, batch: Batch, turn: Turn) -> None:
         """Decide as much as time and the vendors' health allow."""
@@ -175,15 +175,15 @@ class Engine:
                     raise error
                 await self.circuits.probed(turn, batch.entity.name)
             going = {} if turn.probes else ready
-            candidates = await self._reader.read(batch, group)
+            candidates = await self.reader.read(batch, group)
             await self._deletes.send(batch)
             candidates = await self._merges.take(batch, candidates)
             await self._learn(batch, candidates)
-            await self._parents.find(batch, candidates)
-            await self._parents.unlink_filtered(batch, candidates)
-            await self._parents.go_without(batch, candidates)
+            await self.parents.find(batch, candidates)
+            await self.parents.unlink_filtered(batch, candidates)
+            await self.parents.go_without(batch, candidates)
             await self._companies.spare(batch, candidates)
-            await self._parents.only_there(batch, candidates)
+            await self.parents.only_there(batch, candidates)
             self._ready(batch, candidates, going)
             if turn.probes:
                 await self._upserts.send(batch, going, 1, calls=1)

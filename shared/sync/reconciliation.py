@@ -13,13 +13,13 @@ whose row is gone by shared/sync/extra_persons.py. Whole tables are compared by 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from ..dataverse.client import MAX_IDS, DataverseClient, Row
+from ..dataverse.client import MAX_IDS, Row
 from ..marketo import answers
-from ..marketo.client import MAX_FILTER_VALUES, MarketoClient
+from ..marketo.client import MAX_FILTER_VALUES
 from ..model.entities import (
     ENTITIES,
     MODIFIED_ON,
@@ -33,16 +33,17 @@ from ..model.errors import MarketoError, MsiSyncError
 from ..model.outcome import Failed, Parent, Retry, Skipped
 from ..model.record import Record
 from .batch import Candidate
-from .comparison import CHANGING, Compared, Difference, Doubt, Kind, Sent, differences_of, differing, doubt_of
+from .comparison import CHANGING, Compared, Difference, Doubt, Kind, differences_of, differing, doubt_of
 from .equality import same
 from .links import QUALIFIED_STATE, lookup, primary_contact
-from .marketo_cache import Known
 from .newcomers import QUALIFIED, TOO_MANY, stood_for
-from .parents import MAIL_HIDDEN, Parents
-from .reader import Reader, candidate_of, contact_role
-from .roles import Roles
+from .parents import MAIL_HIDDEN
+from .reader import candidate_of, contact_role
 from .routing import chunked
-from .schema import Schema, TableSchema
+from .schema import TableSchema
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 #: Keys of one call. Two fewer than a page of Marketo holds: a duplicate or two cost no second page.
 KEYS = MAX_FILTER_VALUES - 2
@@ -52,31 +53,17 @@ _OPPORTUNITY_LINK, _PERSON_LINK = (link.field for link in OPPORTUNITY_ROLE.links
 class Reconciliation:
     """Compares rows. Raises as the two clients do."""
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        marketo: MarketoClient,
-        schema: Schema,
-        *,
-        reader: Reader,
-        parents: Parents,
-        known: Known,
-        roles: Roles | None,
-        contact_role: str,
-        tables: Collection[str],
-        now: Callable[[], datetime],
-    ) -> None:
-        """`roles`: None where sync.toml keeps superfluous roles. `contact_role`: of primary contacts; empty: none."""
-        self._dataverse = dataverse
-        self._marketo = marketo
-        self._schema = schema
-        self._reader = reader
-        self._parents = parents
-        self._known = known
-        self._roles = roles
-        self._contact_role = contact_role
-        self._tables = tables
-        self._now = now
+    def __init__(self, engine: Engine) -> None:
+        """`engine`: whose parts read and map; what it remembers of Marketo's records grows with what is compared."""
+        self._engine = engine
+        self._dataverse = engine.dataverse
+        self._marketo = engine.marketo
+        self._schema = engine.schema
+        self._known = engine.known
+        #: None where sync.toml keeps superfluous roles.
+        self._roles = engine.role_comparison if engine.lifecycle.role == "delete" else None
+        #: Of primary contacts; empty: none.
+        self._contact_role = engine.roles.customer_contact
 
     async def columns(self, table: str, *, anew: bool = False) -> frozenset[str]:
         """The columns that rows must have to be compared. `anew`: one of those that were known is not there."""
@@ -92,7 +79,7 @@ class Reconciliation:
         """
         entity, result = TABLES[table][0], Compared()
         rows = [row for row in rows if _is_first_of_two(table, row)]
-        schema, rules = await self._reader.prepared(table, rows, math.inf)
+        schema, rules = await self._engine.reader.prepared(table, rows, math.inf)
         if not schema.columns <= {*columns}:  # what was not read would count as empty
             raise MsiSyncError("SchemaChanged", f"the columns of {table} have changed in this moment")
         sent = [read for row in rows if (read := self._sent(table, row, schema, rules, result))]
@@ -111,21 +98,21 @@ class Reconciliation:
 
     # -- Dynamics' side ---------------------------------------------------------------------------------------------
 
-    def _sent(self, table: str, row: Row, schema: TableSchema, rules: Any, result: Compared) -> Sent | None:
+    def _sent(self, table: str, row: Row, schema: TableSchema, rules: Any, result: Compared) -> Doubt | None:
         """What the sync would send of a row; None, and noted: nothing."""
         entity, source = TABLES[table]
-        record = Record(table, str(row[source.key]).lower(), self._now())
+        record = Record(table, str(row[source.key]).lower(), self._engine.now())
         result.ids.append(record.id)
         candidate = candidate_of(entity, record, row, schema, rules)
         if not isinstance(candidate, Candidate) or (candidate.winner and not candidate.is_history):
             result.left_alone[record.id] = "Merged" if isinstance(candidate, Candidate) else _why(candidate)
             return None
         contact = primary_contact(row) if entity is OPPORTUNITY and self._contact_role else None
-        return Sent(candidate, str(row.get(MODIFIED_ON) or ""), contact or "")
+        return Doubt(candidate, str(row.get(MODIFIED_ON) or ""), contact or "")
 
     # -- Marketo's side ---------------------------------------------------------------------------------------------
 
-    async def _doubts(self, table: str, part: Sequence[Sent], result: Compared) -> list[Doubt]:
+    async def _doubts(self, table: str, part: Sequence[Doubt], result: Compared) -> list[Doubt]:
         """Those of these rows that seem to differ: one call."""
         entity = TABLES[table][0]
         fields = {name for read in part for name in read.candidate.fields}
@@ -139,7 +126,7 @@ class Reconciliation:
         return [doubt for read in part if (doubt := doubt_of(entity, read, stored.get(read.id, [])))]
 
     async def _stored(
-        self, entity: Entity, key: str, part: Sequence[Sent], names: Sequence[str]
+        self, entity: Entity, key: str, part: Sequence[Doubt], names: Sequence[str]
     ) -> dict[str, list[Row]]:
         """Marketo's records by key. Where duplicates make more than 1,000 of them, fewer are asked for at a time."""
         try:
@@ -179,7 +166,7 @@ class Reconciliation:
             found += await self._marketo.read(OPPORTUNITY_ROLE, OPPORTUNITY.key, some, asked)
         return found
 
-    async def _of_opportunities(self, part: Sequence[Sent]) -> tuple[list[Difference], list[Doubt]]:
+    async def _of_opportunities(self, part: Sequence[Doubt]) -> tuple[list[Difference], list[Doubt]]:
         """The superfluous roles of these opportunities, and the roles of primary contacts that seem to differ."""
         if not (self._roles or self._contact_role):
             return [], []
@@ -191,13 +178,13 @@ class Reconciliation:
             for triple in sorted(gone)
         ]
         contacts = [
-            Sent(contact_role(read.candidate.records[0], read.contact, self._contact_role), read.version)
+            Doubt(contact_role(read.candidate.records[0], read.contact, self._contact_role), read.version)
             for read in part
             if read.contact
         ]
         return extra, await self._of_roles(contacts, stored)
 
-    async def _of_roles(self, part: Sequence[Sent], stored: Sequence[Row]) -> list[Doubt]:
+    async def _of_roles(self, part: Sequence[Doubt], stored: Sequence[Row]) -> list[Doubt]:
         """Those of these roles that are not among those stored: a call for 300 persons not known yet.
 
         Fields are compared of the roles of primary contacts only: several connections, and the two rows of each, may
@@ -215,9 +202,9 @@ class Reconciliation:
             of_person = roles.get((_opportunity(read), lead), ())
             role = next((row for row in of_person if same(fields["role"], row.get("role"))), None)
             if role is None:
-                found.append(Doubt(read, links=(_OPPORTUNITY_LINK, _PERSON_LINK), is_absent=True))
+                found.append(replace(read, links=(_OPPORTUNITY_LINK, _PERSON_LINK), is_absent=True))
             elif read.candidate.records[0].table == OPPORTUNITY.tables[0].name and (wrong := differing(fields, role)):
-                found.append(Doubt(read, wrong))
+                found.append(replace(read, fields=wrong))
         return found
 
     # -- what differs -----------------------------------------------------------------------------------------------
@@ -228,12 +215,12 @@ class Reconciliation:
         `alone`: nothing else is said of these rows, so a record that nobody sends is left alone.
         """
         doubts = await self._unchanged(doubts, result)
-        wanted = {parent for doubt in doubts for name in doubt.links if (parent := doubt.read.candidate.parents[name])}
+        wanted = {parent for doubt in doubts for name in doubt.links if (parent := doubt.candidate.parents[name])}
         there = await self._there(wanted)
         never = await self._never(wanted - there)
         replaced = await self._replaced(entity, doubts)
         for doubt in doubts:
-            id_ = doubt.read.id
+            id_ = doubt.id
             differences = list(differences_of(entity, doubt, there, never)) if id_ not in replaced else []
             if alone and doubt.is_absent and not differences:
                 result.left_alone[id_] = replaced.get(id_, "ParentNotSynced")
@@ -242,15 +229,15 @@ class Reconciliation:
     async def _unchanged(self, doubts: Sequence[Doubt], result: Compared) -> list[Doubt]:
         """Those whose rows are still as they were read: the others were changed, or synced, meanwhile."""
         kept: list[Doubt] = []
-        for name in sorted({doubt.read.candidate.records[0].table for doubt in doubts}):
+        for name in sorted({doubt.candidate.records[0].table for doubt in doubts}):
             source = TABLES[name][1]
-            of_table = [doubt for doubt in doubts if doubt.read.candidate.records[0].table == name]
-            ids = sorted({doubt.read.id for doubt in of_table})
+            of_table = [doubt for doubt in doubts if doubt.candidate.records[0].table == name]
+            ids = sorted({doubt.id for doubt in of_table})
             rows = await self._dataverse.rows(source.entity_set, source.key, ids, [MODIFIED_ON])
             now = {id_: str(row.get(MODIFIED_ON) or "") for id_, row in rows.items()}
-            kept += [doubt for doubt in of_table if now.get(doubt.read.id) == doubt.read.version]
-        kept_ids = {doubt.read.id for doubt in kept}
-        result.left_alone |= {doubt.read.id: CHANGING for doubt in doubts if doubt.read.id not in kept_ids}
+            kept += [doubt for doubt in of_table if now.get(doubt.id) == doubt.version]
+        kept_ids = {doubt.id for doubt in kept}
+        result.left_alone |= {doubt.id: CHANGING for doubt in doubts if doubt.id not in kept_ids}
         return kept
 
     async def _there(self, parents: Collection[Parent]) -> set[Parent]:
@@ -268,7 +255,7 @@ class Reconciliation:
         never: set[Parent] = set()
         for table in sorted({parent.table for parent in absent}):
             of_table = sorted((parent for parent in absent if parent.table == table), key=lambda parent: parent.id)
-            never.update(await self._parents.kept_out(table, of_table, math.inf))
+            never.update(await self._engine.parents.kept_out(table, of_table, math.inf))
             if table == "lead":
                 never.update(await self._qualified(of_table))
         return never
@@ -283,11 +270,11 @@ class Reconciliation:
 
     async def _replaced(self, entity: Entity, doubts: Sequence[Doubt]) -> dict[str, str]:
         """Why the sync creates nothing for a row: a contact stands for the lead, the user's address is hidden."""
-        absent = {doubt.read.id: doubt.read.candidate for doubt in doubts if doubt.is_absent}
+        absent = {doubt.id: doubt.candidate for doubt in doubts if doubt.is_absent}
         if entity is not PERSON:
             return {id_: MAIL_HIDDEN.reason for id_, candidate in absent.items() if candidate.only_if_there}
         leads = {id_: candidate for id_, candidate in absent.items() if candidate.records[0].table == "lead"}
-        found = await stood_for(self._dataverse, self._schema, leads, self._tables) if leads else set[str]()
+        found = await stood_for(self._dataverse, self._schema, leads, self._engine.tables) if leads else set[str]()
         return dict.fromkeys(found, QUALIFIED.reason)
 
 
@@ -295,7 +282,7 @@ def _why(outcome: Skipped | Failed | Retry) -> str:
     return outcome.reason if isinstance(outcome, Skipped) else outcome.code
 
 
-def _opportunity(read: Sent) -> str:
+def _opportunity(read: Doubt) -> str:
     parent = read.candidate.parents[_OPPORTUNITY_LINK]
     return parent.id if parent else ""
 

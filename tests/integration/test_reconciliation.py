@@ -23,7 +23,6 @@ from emulators.marketo.objects import COMPANIES, LEADS, OPPORTUNITIES, ROLES, SA
 from emulators.marketo.store import Record as Stored
 from local.wiring import engine_between
 from local.world import Size, World, build
-from shared.app.reconciling import reconciliation_of
 from shared.config import sync_toml
 from shared.dataverse.client import DataverseClient
 from shared.dataverse.metadata import Metadata
@@ -33,9 +32,9 @@ from shared.model.entities import ENTITIES, OPPORTUNITY_ROLE, TABLES
 from shared.model.outcome import Synced
 from shared.model.record import Record
 from shared.sync.comparison import CHANGING, MOST_PERSONS, Difference, Kind
+from shared.sync.engine import Engine
 from shared.sync.extra_persons import ExtraPersons
-from shared.sync.lookups import References
-from shared.sync.marketo_cache import Known
+from shared.sync.reconciliation import Reconciliation
 from shared.sync.runs.comparing import Comparing
 from shared.sync.runs.model import Run, RunKind, Scope, new_run
 from shared.sync.runs.page import SKIPPED
@@ -59,15 +58,17 @@ class Both:
     totals: Counter[str] = field(default_factory=Counter)
     run: Run = field(init=False)
 
-    async def sync(self) -> None:
-        """Send everything, as the app does; twice, because of what waits for its parents at first."""
+    def engine(self) -> Engine:
+        """A new one, which remembers nothing."""
         clock = asyncio.get_running_loop().time
         schema = Schema(CONFIG, Metadata(self.dataverse), self.marketo, clock=clock)
-        references = References(self.dataverse, CONFIG, clock=clock)
-        parts = {"schema": schema, "references": references, "known": Known(clock=clock)}
-        engine = engine_between(
-            self.dataverse, self.marketo, CONFIG, clock=clock, now=lambda: datetime.now(UTC), **parts
+        return engine_between(
+            self.dataverse, self.marketo, CONFIG, clock=clock, now=lambda: datetime.now(UTC), schema=schema
         )
+
+    async def sync(self) -> None:
+        """Send everything, as the app does; twice, because of what waits for its parents at first."""
+        engine = self.engine()
         rows = [*self.world.synced(), ("systemuser", constants.SYNC_USER_ID)]
         for entity in ENTITIES.values():
             tables = [table for table, _ in rows if TABLES[table][0] is entity]
@@ -83,11 +84,9 @@ class Both:
 
     async def compare(self, *tables: str, extra: bool = False) -> list[Difference]:
         """All differences of these tables, or of all, as a run of the app finds them."""
-        clock, found, self.totals = asyncio.get_running_loop().time, list[Difference](), Counter()
-        work = reconciliation_of(
-            CONFIG, self.dataverse, Metadata(self.dataverse), self.marketo, clock=clock, now=lambda: datetime.now(UTC)
-        )
-        comparing = Comparing(self.dataverse, work, ExtraPersons(self.dataverse, self.marketo), lambda _: None)
+        found, self.totals = list[Difference](), Counter()
+        work, extra_persons = Reconciliation(self.engine()), ExtraPersons(self.dataverse, self.marketo)
+        comparing = Comparing(self.dataverse, work, extra_persons, lambda _: None)
         scope = Scope(tables or tuple(CONFIG.tables), sends=False, extra=extra)
         self.run = new_run(RunKind.RECONCILE, scope, datetime.now(UTC), unique="abcd")
         for table in scope.tables:

@@ -11,7 +11,6 @@ from shared.sync.batch import Candidate
 from shared.sync.comparison import (
     Doubt,
     Kind,
-    Sent,
     differences_of,
     differing,
     doubt_of,
@@ -23,9 +22,9 @@ OWNER, COMPANY = "externalSalesPersonId", "externalCompanyId"
 SELLER, ACCOUNT = Parent("sales_person", "systemuser", guid(7)), Parent("company", "account", guid(8))
 
 
-def sent(fields: dict[str, Any] | None = None, **parents: Parent | None) -> Sent:
+def sent(fields: dict[str, Any] | None = None, **parents: Parent | None) -> Doubt:
     company_fields = frozenset({"company"})
-    return Sent(
+    return Doubt(
         Candidate([Record("contact", guid(1), NOON)], fields or {}, parents, company_fields=company_fields), "v"
     )
 
@@ -86,7 +85,7 @@ def test_a_role_with_a_parent_that_never_comes_is_none() -> None:
     deal, person = Parent("opportunity", "opportunity", guid(2)), Parent("person", "contact", guid(3))
     parents: dict[str, Parent | None] = {"externalOpportunityId": deal, "leadId": person}
     role = Doubt(
-        Sent(Candidate([Record("connection", guid(1), NOON)], {}, parents), "v"), links=tuple(parents), is_absent=True
+        Candidate([Record("connection", guid(1), NOON)], {}, parents), "v", links=tuple(parents), is_absent=True
     )
 
     def kinds(**known: Any) -> list[tuple[Kind, tuple[str, ...]]]:
