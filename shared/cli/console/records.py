@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from ...model.entities import PERSON_TABLES, TABLES
-from ...model.errors import MsiSyncError
 from ...model.ids_and_times import as_guid
-from ...sync.history_log import Past
 from ...sync.preview import Foreseen
 from ..context import Context, not_told
 from ..finding import Finding, attention, failed, ok
 from ..output import Console
-from ..past import past_of
 from ..preview import OF_ONE, foresee
 from ..resync import send_rows
-from ..show import elsewhere
 from ..show.command import MAX_MESSAGES, find_out
-from ..show.facts import Person, Search
+from ..show.facts import Person, Search, ValueRow
 from ..show.text import not_looked_at, sections
-from ..show.values import ValueRow, side_by_side
-from ..show.verdict import judge
 from .jobs import Job
 from .listing import look_again, name_of
 from .page import Action, Lead, Page, Plan, View, Visit, leads
@@ -36,28 +28,6 @@ FRESH_SECONDS = 15.0
 #: Events of a history that are shown.
 EVENTS = 100
 WRONG = "That is neither a GUID nor an e-mail address."
-
-
-@dataclass(slots=True)
-class Looked:
-    """What was found for a query. `others`: rows that give opportunity roles; `past`: None where nobody could tell.
-
-    `troubles`: why something could not be asked, beside those of the search.
-    """
-
-    at: datetime
-    search: Search
-    verdicts: list[Finding]
-    values: list[list[ValueRow]]
-    others: list[elsewhere.Found] = field(default_factory=list)
-    past: Past | None = None
-    troubles: list[str] = field(default_factory=list)
-
-    @property
-    def persons(self) -> list[tuple[Person, Finding, list[ValueRow]]]:
-        """Each with its verdict and its fields; who was found in neither system only if nothing else was found."""
-        all_of_them = list(zip(self.search.persons, self.verdicts, self.values, strict=True))
-        return all_of_them if not self.others else [each for each in all_of_them if each[0].row]
 
 
 async def show(visit: Visit) -> View:
@@ -74,6 +44,7 @@ async def show(visit: Visit) -> View:
         "empty_ones": lambda rows: [row.field for row in rows if _is_empty(row)],
         "as_it_is": _as_it_is,
         "parents_of": _parents_of,
+        "worth_showing": _worth_showing,
         "sync": SYNC.path,
         "sync_title": _title,
         "own_address": partial(address, query),
@@ -89,7 +60,7 @@ async def show(visit: Visit) -> View:
     }
     if not query or values["wrong"]:
         return View("records.html", values)
-    look = partial(_look, visit.context, guid or query)
+    look = partial(find_out, visit.context, guid or query, MAX_MESSAGES, Console(quiet=True), values=True)
     latest = visit.looks.of(_key(guid or query), look, fresh=FRESH_SECONDS)
     look_again(visit, latest)
     looked = await latest.now()
@@ -114,23 +85,9 @@ async def _foresee(context: Context, table: str, id_: str) -> tuple[Foreseen | N
     return (await foresee(context, table, id_),)
 
 
-async def _look(context: Context, query: str) -> Looked:
-    search = await find_out(context, query, MAX_MESSAGES, Console(quiet=True), values=True)
-    verdicts = [judge(person.subject, search) for person in search.persons]
-    values = [side_by_side(person, context.config, search.insight) for person in search.persons]
-    looked = Looked(datetime.now(UTC), search, verdicts, values)
-    guid = as_guid(query)
-    try:
-        if guid and not any(person.row for person in search.persons):
-            looked.others = await elsewhere.find(context, guid)
-    except MsiSyncError as error:
-        looked.troubles.append(f"other tables: {error}")
-    try:
-        ids = [person.subject.id for person in search.persons if person.subject.id]
-        looked.past = await past_of(context, dict.fromkeys([*ids, *([guid] if guid else [])]))
-    except MsiSyncError as error:
-        looked.troubles.append(f"the history: {error}")
-    return looked
+def _worth_showing(search: Search) -> list[Person]:
+    """Who was found; who is in neither system only if nothing else was found."""
+    return [person for person in search.persons if person.row or not search.others]
 
 
 def address(query: str, **more: str) -> str:

@@ -41,34 +41,22 @@ Next: the verdict says what to do. If many records are stuck, begin with: msisyn
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Find everything out about one person. Raises ConfigurationError when settings or sync.toml cannot be used."""
-    search = await find_out(context, given.person, given.max_messages, progress, values=given.values, history=True)
-    await _look_elsewhere(context, given.person, search)
-    verdicts = [judge(person.subject, search) for person in search.persons]
-    worst = max(verdicts, key=lambda verdict: verdict.exit)
-    data = as_json(given.person, search, verdicts, worst)
-    values = [side_by_side(person, context.config, search.insight) for person in search.persons] if given.values else []
-    for person, rows in zip(data["persons"], values, strict=False):
-        person["values"] = json_types(rows)
-    return Result(worst.exit, data, lambda console: render(console, search, verdicts, values))
+    search = await find_out(context, given.person, given.max_messages, progress, values=given.values)
+    worst = max((person.verdict for person in search.persons), key=lambda verdict: verdict.exit)
+    return Result(worst.exit, as_json(given.person, search, worst), lambda console: render(console, search))
 
 
 async def find_out(
-    context: Context,
-    query: str,
-    max_messages: int,
-    progress: Console,
-    *,
-    values: bool = False,
-    history: bool = False,
+    context: Context, query: str, max_messages: int, progress: Console, *, values: bool = False
 ) -> Search:
-    """All facts about who is asked for; what does not answer is noted, and the rest is found out all the same.
+    """All about who is asked for, and where they stand; what does not answer is noted, and the rest is found out.
 
-    `values`: also what the columns hold that take Marketo's fields; `history`: also what happened last.
+    `values`: also their fields on both sides, and what the columns hold that take Marketo's fields.
     """
     config, burst = context.config, timedelta(seconds=context.settings.sync.burst_window)
     search = Search(burst=burst, lifecycle=config.lifecycle)
     if values:
-        plans = Plans(config, context.metadata, context.marketo, context.state, now=lambda: search.now, reads_only=True)
+        plans = Plans(config, context.metadata, context.marketo, context.state, now=lambda: search.at, reads_only=True)
         search.insight = await _asked(search, "Sales Insight's fields", plans.targets()) or {}
     also = {table: [target.column for target in targets] for table, targets in search.insight.items()}
     dynamics = Dynamics(context.dataverse, context.metadata, config, also=also)
@@ -89,7 +77,7 @@ async def find_out(
             if "Marketo" not in search.troubles:
                 preparing = marketo.prepare(context.schema, config.tables.keys(), search)
                 asked.append(_asked(search, "Marketo", preparing))
-            if history and "Table Storage" not in search.troubles:
+            if "Table Storage" not in search.troubles:
                 asked.append(_asked(search, "The history", past.look(context, search)))
             await asyncio.gather(*asked)
         with progress.status("Asking Marketo"):
@@ -102,6 +90,10 @@ async def find_out(
                 await looking.look_further(further)
     if "Marketo" not in search.troubles:
         await _asked(search, "Marketo", marketo.compare(context.marketo, search))
+    await _look_elsewhere(context, query, search)
+    for person in search.persons:
+        person.verdict = judge(person.subject, search)
+        person.values = side_by_side(person, config, search.insight) if values else None
     return search
 
 
@@ -109,8 +101,7 @@ async def _look_elsewhere(context: Context, query: str, search: Search) -> None:
     """Whose id it is, where it is no lead's or contact's."""
     guid = as_guid(query)
     if guid and not any(person.row for person in search.persons) and "Dynamics" not in search.troubles:
-        found = await _asked(search, "Other tables", elsewhere.find(context, guid)) or []
-        search.others = [Subject(row.table, row.id, row.name, True, in_marketo=row.in_marketo) for row in found]
+        search.others = await _asked(search, "Other tables", elsewhere.find(context, guid)) or []
 
 
 async def _ask_dynamics(context: Context, search: Search, dynamics: Dynamics, query: str) -> None:
@@ -150,24 +141,29 @@ def _waited_for(subjects: Iterable[Subject]) -> set[str]:
     return {parked.parent.entity for subject in subjects for parked in subject.parked}
 
 
-def as_json(query: str, search: Search, verdicts: list[Finding], worst: Finding) -> dict[str, Any]:
+def as_json(query: str, search: Search, worst: Finding) -> dict[str, Any]:
     """Everything that was found, as JSON types; personal data is there on purpose, secrets never are."""
-    persons = [
-        {"verdict": _verdict(verdict), **json_types(person), "history": [each.as_json() for each in person.history]}
-        for person, verdict in zip(search.persons, verdicts, strict=True)
-    ]
     missing = {role.opportunity for role in search.missing}
     deals = [json_types(deal) for id_, deal in search.deals.items() if id_ in missing]
     unanswered = [{"queue": system, "why": why} for system, why in search.troubles.items()]
     return {
         "query": query,
         "verdict": _verdict(worst),
-        "persons": persons,
+        "persons": [_person_as_json(person) for person in search.persons],
         "parents": [{"entity": parent.entity, **json_types(subject)} for parent, subject in search.parents.items()],
         "opportunities": deals,
         "looked_at": search.looked_at,
         "not_looked_at": [*json_types(search.unseen), *unanswered],
     }
+
+
+def _person_as_json(person: Person) -> dict[str, Any]:
+    """`verdict` comes first; `values` are there where they were asked for."""
+    data: dict[str, Any] = {"verdict": {}} | json_types(person)
+    data |= {"verdict": _verdict(person.verdict), "history": [each.as_json() for each in person.history]}
+    if person.values is None:
+        del data["values"]
+    return data
 
 
 def _verdict(verdict: Finding) -> dict[str, Any]:

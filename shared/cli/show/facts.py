@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,9 @@ from ...model.entities import PERSON, TABLES, Entity
 from ...model.outcome import LeftOut, Parent, WillNotCome
 from ...sync.circuit import Outage
 from ...sync.history import Event
+from ...sync.history_log import Past
 from ...write_back.values import Target
+from ..finding import Finding, Severity
 
 #: Field of a difference that is about the sales person's own record (guide, last paragraph).
 SALES_PERSON_EMAIL = "sales person's email"
@@ -184,6 +187,25 @@ class Role:
         return self.expected and not self.actual
 
 
+@dataclass(frozen=True, slots=True)
+class ValueRow:
+    """One field. `field` is Marketo's name of it; `dynamics` has the row's value of each column that it is made from.
+
+    `sent` is what the app would send now, None for what clears the field; `is_sent`: whether it would send anything.
+    `back`: the way is the other one, from Marketo to the column (Sales Insight's fields), and `sent` is what the column
+    would get. `differs`: the side that it is sent to has something else. `note` says why nothing is sent.
+    """
+
+    field: str
+    dynamics: Mapping[str, Any]
+    sent: Any
+    marketo: Any
+    differs: bool
+    is_sent: bool = True
+    back: bool = False
+    note: str = ""
+
+
 @dataclass(slots=True)
 class Person:
     """All about one lead or contact, or about a row of another table that was asked for by its id.
@@ -195,6 +217,9 @@ class Person:
     `origin`: the lead that a contact comes from; `origin_person`: Marketo's id of that lead's own person, 0 where it
     has none, None when nobody could tell. `history`: what happened to it last, and where it comes from; `no_history`
     says why there is none.
+
+    `verdict`: where it stands, SKIPPED until it is judged. `values`: its fields on both sides, None where nobody asks
+    for them.
     """
 
     subject: Subject
@@ -212,6 +237,8 @@ class Person:
     history: list[Event] = field(default_factory=list)
     no_history: str = ""
     notes: list[str] = field(default_factory=list)
+    verdict: Finding = field(default_factory=lambda: Finding(Severity.SKIPPED))
+    values: list[ValueRow] | None = None
 
 
 @dataclass(slots=True)
@@ -225,7 +252,8 @@ class Search:
     the rows that give these roles, by id. What the app has noted: `outages` are the open circuits, `closed` says why
     Marketo is not called at all; `silent` says that the app does not run, empty when it does. `insight`: the columns
     that take Marketo's fields, by table; empty where nobody asks for values. `flag`: the field that flags deleted rows.
-    `others`: rows of other tables that have the id, where no lead or contact has it.
+    `others`: rows that give opportunity roles and have the id, where no row with a record of its own has it. `past`:
+    the history of the persons, None when nobody could tell.
     """
 
     persons: list[Person] = field(default_factory=list)
@@ -233,7 +261,7 @@ class Search:
     looked_at: dict[str, int] = field(default_factory=dict)
     unseen: list[Unseen] = field(default_factory=list)
     troubles: dict[str, str] = field(default_factory=dict)
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
     burst: timedelta = timedelta()
     lifecycle: LifecyclePolicy = field(default_factory=LifecyclePolicy)
     deals: dict[str, Subject] = field(default_factory=dict)
@@ -244,6 +272,7 @@ class Search:
     insight: dict[str, tuple[Target, ...]] = field(default_factory=dict)
     flag: str = ""
     others: list[Subject] = field(default_factory=list)
+    past: Past | None = None
 
     @property
     def subjects(self) -> dict[str, Subject]:

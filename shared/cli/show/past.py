@@ -20,9 +20,7 @@ LINEAGE = frozenset({
 async def look(context: Context, search: Search) -> None:
     """Fill in what happened to the persons. Raises StorageUnavailableError."""
     of_persons = [person for person in search.persons if person.subject.id]
-    if not of_persons:
-        return
-    past = await past_of(context, [person.subject.id for person in of_persons])
+    search.past = past = await past_of(context, [person.subject.id for person in of_persons])
     for person in of_persons:
         events = [event for event in past.events if event.id == person.subject.id]
         person.history = chosen(events)

@@ -57,8 +57,8 @@ def _is_retry(waiting: Waiting, around: Search) -> bool:
         return True
     if waiting.due is None:
         return False
-    old = waiting.first_seen is not None and around.now - waiting.first_seen > 3 * around.burst
-    return old or waiting.due - around.now > around.burst
+    old = waiting.first_seen is not None and around.at - waiting.first_seen > 3 * around.burst
+    return old or waiting.due - around.at > around.burst
 
 
 def unseen_of(subject: Subject, around: Search) -> list[Unseen]:

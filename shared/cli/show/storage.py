@@ -80,9 +80,9 @@ async def look_at_app(state: State, budget: Budget, search: Search, schedule: st
         circuits, beats, usage = await asyncio.gather(
             rows_of(state, circuit_breaker.KIND), rows_of(state, heartbeat.KIND), budget.refresh()
         )
-    search.outages, search.closed = circuit.still_open(circuits, search.now), usage.closed
+    search.outages, search.closed = circuit.still_open(circuits, search.at), usage.closed
     beat = heartbeat.beat_of(beats.get(heartbeat.TIMER, {}))
-    if silent := heartbeat.silence(beat, schedule, search.now):
+    if silent := heartbeat.silence(beat, schedule, search.at):
         search.silent = f"the app has told nothing for {age(silent)}"
     elif beat is None and heartbeat.interval(schedule):
         search.silent = "the app has never run here"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -14,21 +14,18 @@ from ...model.entities import PERSON
 from ...model.record import timestamp
 from ...sync.matches import AMBIGUOUS
 from ..dead_letters.text import cut
-from ..finding import Finding
 from ..output import Indented
 from . import past
-from .facts import Person, Relation, Search
-from .values import ValueRow
+from .facts import Person, Relation, Search, ValueRow
 
 #: So much of a value is shown; --json has all of it.
 _LONGEST = 200
 
 
-def render(
-    console: Console, search: Search, verdicts: Sequence[Finding], values: Sequence[Sequence[ValueRow]] = ()
-) -> None:
-    """Print everything that was found. `values`: of each person, where they were asked for."""
-    for person, verdict, rows in zip(search.persons, verdicts, values or [()] * len(verdicts), strict=True):
+def render(console: Console, search: Search) -> None:
+    """Print everything that was found."""
+    for person in search.persons:
+        verdict, rows = person.verdict, person.values or ()
         console.print(f"[bold {verdict.severity.colour}]{verdict.code}[/] {escape(verdict.text)}")
         if verdict.remedy:
             console.print(f"  [bold]next:[/] {escape(verdict.remedy)}")

@@ -6,7 +6,6 @@ For `show --values`, and for whoever else shows a record's values to those who m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...config.sync_toml import SyncConfig
@@ -14,30 +13,11 @@ from ...model.entities import TABLES
 from ...sync.equality import same
 from ...write_back.values import Target, column_value
 from ...write_back.values import differs as column_differs
-from .facts import Person
+from .facts import Person, ValueRow
 
 #: Why nothing is sent for a field, where no value of the row is to blame.
 _DROPPED = "not in Marketo, or not to be written there: msisync fields check"
 _LEFT = "nothing is sent, and Marketo keeps what it has"
-
-
-@dataclass(frozen=True, slots=True)
-class ValueRow:
-    """One field. `field` is Marketo's name of it; `dynamics` has the row's value of each column that it is made from.
-
-    `sent` is what the app would send now, None for what clears the field; `is_sent`: whether it would send anything.
-    `back`: the way is the other one, from Marketo to the column (Sales Insight's fields), and `sent` is what the column
-    would get. `differs`: the side that it is sent to has something else. `note` says why nothing is sent.
-    """
-
-    field: str
-    dynamics: Mapping[str, Any]
-    sent: Any
-    marketo: Any
-    differs: bool
-    is_sent: bool = True
-    back: bool = False
-    note: str = ""
 
 
 def side_by_side(person: Person, config: SyncConfig, insight: Mapping[str, Sequence[Target]]) -> list[ValueRow]:

@@ -90,8 +90,9 @@ def test_everything_that_show_knows_of_a_person_is_harmless() -> None:
     person.relations = [replace(relation, name=HOSTILE, email=HOSTILE) for relation in person.relations]
     person.records = [{"id": 17, "email": HOSTILE}]
     person.roles = [replace(role, role=HOSTILE, name=HOSTILE) for role in person.roles]
+    person.verdict = replace(VERDICT, text=HOSTILE)
     search.troubles = {"x": HOSTILE}
-    said = shown(lambda console: render(console, search, [replace(VERDICT, text=HOSTILE)]), soft_wrap=True)
+    said = shown(lambda console: render(console, search), soft_wrap=True)
     assert not OBEYED.search(said)
     assert r"\x1b[2J" in said
 

@@ -10,12 +10,8 @@ from typing import Any
 import pytest
 
 from shared.cli.console import records
-from shared.cli.show import elsewhere
-from shared.cli.show.elsewhere import Found
-from shared.cli.show.facts import Difference, Person, Relation, Search, Subject
-from shared.cli.show.values import ValueRow
-from shared.model.codes import Kind
-from shared.model.errors import DataverseError, StorageUnavailableError
+from shared.cli.show.facts import Difference, Person, Relation, Search, Subject, ValueRow
+from shared.cli.show.verdict import judge
 from shared.model.outcome import Parent
 from shared.sync.history import Event
 from shared.sync.history_log import Past
@@ -45,13 +41,12 @@ class Facts:
             ValueRow("score", {"new_score": "x"}, None, 9, differs=False, is_sent=False, note="it is no number"),
             ValueRow("priority", {"new_priority": 3}, 5, 5, differs=True, back=True),
         ]
-        self.past: Past | Exception = Past(
+        self.search.past = Past(
             [
                 Event(NOON, "contact", ID, "updated", {"left_out": ["title"]}, request_id="f869#17d4"),
                 Event(NOON + timedelta(hours=1), "contact", ID, "resync", {}, by="ann"),
             ]
         )
-        self.others: list[Found] | Exception = []
         self.foreseen: Foreseen | None = Foreseen(ID, Fate.UPDATED, (7149,))
         self.queries: list[str] = []
         self.sent: list[tuple[str, list[str]]] = []
@@ -64,18 +59,10 @@ class Facts:
         assert values
         self.queries.append(query)
         await self.gate.wait()
+        for person in self.search.persons:
+            person.verdict, person.values = judge(person.subject, self.search), self.values
+        self.search.at += timedelta(seconds=1)
         return self.search
-
-    async def past_of(self, _: Any, ids: Any) -> Past:
-        assert ID in ids or OTHER in ids
-        if isinstance(self.past, Exception):
-            raise self.past
-        return self.past
-
-    async def find(self, *_: Any) -> list[Found]:
-        if isinstance(self.others, Exception):
-            raise self.others
-        return self.others
 
     async def foresee(self, *_: Any) -> Foreseen | None:
         return self.foreseen
@@ -88,10 +75,8 @@ class Facts:
 @pytest.fixture
 def facts(monkeypatch: pytest.MonkeyPatch) -> Facts:
     found = Facts()
-    for name in ("find_out", "past_of", "foresee", "send_rows"):
+    for name in ("find_out", "foresee", "send_rows"):
         monkeypatch.setattr(records, name, getattr(found, name))
-    monkeypatch.setattr(records, "side_by_side", lambda *_: found.values)
-    monkeypatch.setattr(elsewhere, "find", found.find)
     return found
 
 
@@ -99,7 +84,6 @@ def facts(monkeypatch: pytest.MonkeyPatch) -> Facts:
 async def world(facts: Facts) -> World:
     del facts
     made = World()
-    made.context.config = None
     await made.sign_in()
     return made
 
@@ -156,12 +140,12 @@ async def test_the_history_is_a_timeline_with_the_newest_first(world: World) -> 
 
 
 async def test_what_could_not_be_asked_is_said_and_the_rest_is_shown(world: World, facts: Facts) -> None:
-    facts.past = StorageUnavailableError("ServiceRequestError")
-    facts.search.troubles["Marketo"] = "601: no"
+    facts.search.past = None
+    facts.search.troubles |= {"Marketo": "601: no", "The history": "StorageAway: ServiceRequestError"}
     text = text_of(await world.get(f"/records?q={ID}"))
     assert "History could not be asked" in text
     assert "Marketo: 601: no" in text
-    assert "the history: StorageAway" in text
+    assert "The history: StorageAway" in text
     assert "Differs: contact" in text
 
 
@@ -172,7 +156,7 @@ async def test_a_row_of_another_table_is_shown_as_a_person_is(world: World, fact
         {"email": "", "state": "won", "modifiedon": None},
         [Relation("externalCompanyId", company, "the row's account", "Acme", exists=True, in_marketo=False)],
     )  # fmt: skip
-    facts.search.persons, facts.past = [facts.person], Past()
+    facts.search.persons, facts.search.past = [facts.person], Past()
     page = await world.get(f"/records?q={ID}&preview=opportunity&id={ID}")
     text = text_of(page)
     assert f"opportunity Deal ({ID}) not in Marketo" in text
@@ -185,8 +169,8 @@ async def test_a_row_of_another_table_is_shown_as_a_person_is(world: World, fact
 
 async def test_a_row_that_gives_a_role_leads_to_what_it_joins(world: World, facts: Facts) -> None:
     facts.search.persons = [Person(Subject("", OTHER, exists=False))]
-    ends = (Parent("opportunity", "opportunity", guid(2)), Parent("person", "contact", guid(3)))
-    facts.others = [Found("connection", OTHER, "Influencer", ends, in_marketo=False)]
+    ends = [Parent("opportunity", "opportunity", guid(2)), Parent("person", "contact", guid(3))]
+    facts.search.others = [Subject("connection", OTHER, "Influencer", exists=True, in_marketo=False, parents=ends)]
     page = await world.get(f"/records?q={OTHER}")
     text = text_of(page)
     assert f"connection {OTHER} It gives the role Influencer not in Marketo" in text
@@ -198,10 +182,10 @@ async def test_a_row_that_gives_a_role_leads_to_what_it_joins(world: World, fact
 
 async def test_who_is_nowhere_is_said_to_be(world: World, facts: Facts) -> None:
     facts.search.persons = [Person(Subject("", OTHER, exists=False, in_marketo=0))]
-    facts.others = DataverseError("503", "away", kind=Kind.TRANSIENT)
+    facts.search.troubles["Other tables"] = "503: away"
     text = text_of(await world.get(f"/records?q={OTHER}"))
     assert "no lead, contact or other row that is synced" in text
-    assert "other tables: 503: away" in text
+    assert "Other tables: 503: away" in text
     assert "Sync now" not in text
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.cli.show.elsewhere import Found, find
+from shared.cli.show.elsewhere import find
+from shared.cli.show.facts import Subject
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.model.entities import TABLES
@@ -14,7 +15,7 @@ from tests.support.values import guid, to
 
 ID, DEAL, CONTACT, ROLE = guid(1), guid(2), guid(3), guid(4)
 CONFIG = SyncConfig.model_validate({name: {"fields": {}} for name in ("account", "contact", "connection")})
-ENDS = (Parent("opportunity", "opportunity", DEAL), Parent("person", "contact", CONTACT))
+ENDS = [Parent("opportunity", "opportunity", DEAL), Parent("person", "contact", CONTACT)]
 CONNECTION = {
     "connectionid": ID, "statecode": 0, **to("_record1id_value", "contact", CONTACT),
     **to("_record2id_value", "opportunity", DEAL), **to("_record1roleid_value", "connectionrole", ROLE),
@@ -48,7 +49,7 @@ class Systems:
         return [{"externalOpportunityId": DEAL, "leadId": 7, "role": self.role}]
 
 
-async def found(systems: Any) -> list[Found]:
+async def found(systems: Any) -> list[Subject]:
     context: Any = SimpleNamespace(config=CONFIG, dataverse=systems, metadata=systems, marketo=systems)
     return await find(context, ID)
 
@@ -63,13 +64,14 @@ async def found(systems: Any) -> list[Found]:
 async def test_a_connection_says_whose_role_it_gives_and_whether_marketo_has_it(
     systems: Systems, is_there: bool
 ) -> None:
-    assert await found(systems) == [Found("connection", ID, "Influencer", ENDS, in_marketo=is_there)]
+    expected = Subject("connection", ID, "Influencer", exists=True, in_marketo=is_there, parents=ENDS)
+    assert await found(systems) == [expected]
     assert "accounts" not in systems.asked, "other rows have records of their own"
 
 
 async def test_a_row_that_gives_no_role_says_why() -> None:
-    assert await found(Systems({**CONNECTION, "statecode": 1})) == [Found("connection", ID, "", why="Inactive")]
-    assert await found(Systems({"connectionid": ID})) == [Found("connection", ID, "", why="NotAStakeholder")]
+    for row, why in (({**CONNECTION, "statecode": 1}, "Inactive"), ({"connectionid": ID}, "NotAStakeholder")):
+        assert await found(Systems(row)) == [Subject("connection", ID, exists=True, kept_out=why)]
 
 
 async def test_what_is_nowhere_is_not_found() -> None:

@@ -40,7 +40,7 @@ async def look(search: Search, kept: Kept, monkeypatch: pytest.MonkeyPatch, days
 
 def shown(search: Search) -> str:
     text = io.StringIO()
-    render(Console(file=text, width=200, highlight=False), search, [ok("fine")])
+    render(Console(file=text, width=200, highlight=False), search)
     return text.getvalue()
 
 
@@ -54,8 +54,7 @@ async def test_the_last_ones_and_where_it_comes_from(search: Search, monkeypatch
     await happened(kept, What.ADOPTED, *[What.RECEIVED] * 2, *[What.UPDATED] * 5)
     await happened(kept, What.DELETED, id_=guid(2))
     await look(search, kept, monkeypatch)
-    verdict = ok("fine")
-    (person,) = as_json(ANN, search, [verdict], verdict)["persons"]
+    (person,) = as_json(ANN, search, ok("fine"))["persons"]
     assert [event["what"] for event in person["history"]] == ["adopted", *["updated"] * 5]
     text = shown(search)
     assert "went on as a person that Marketo had" in text

@@ -36,6 +36,7 @@ def everything() -> Search:
         roles=[Role("deal", "Influencer", True, False, "Big deal", "the opportunity is not in Marketo")],
         children=1000,
         notes=["a note"],
+        verdict=VERDICT,
     )
     return Search(
         [person], {ACCOUNT: Subject("account", ACCOUNT.id)}, {"persons": 7},
@@ -45,7 +46,7 @@ def everything() -> Search:
 
 def test_everything_is_printed_and_nothing_is_markup() -> None:
     output = io.StringIO()
-    render(Console(file=output, width=40, soft_wrap=True, highlight=False), everything(), [VERDICT])
+    render(Console(file=output, width=40, soft_wrap=True, highlight=False), everything())
     lines = [line.strip() for line in output.getvalue().splitlines()]
     assert lines[:2] == ["Differs Pat [bold]Doe[/bold] is in Marketo, but …", "next: save the row"]
     for expected in (
@@ -69,10 +70,11 @@ def test_everything_is_printed_and_nothing_is_markup() -> None:
 
 
 def test_the_json_has_json_types_only() -> None:
-    data = as_json("pat@customer.example", everything(), [VERDICT], VERDICT)
+    data = as_json("pat@customer.example", everything(), VERDICT)
     again = json.loads(json.dumps(data))
     (person,) = again["persons"]
     assert person["verdict"] == again["verdict"]
+    assert "values" not in person
     assert person["subject"]["parked"][0]["since"] == "2026-03-04T12:00:00.000Z"
     assert again["parents"][0]["entity"] == "company"
     assert [each["queue"] for each in again["not_looked_at"]] == ["companies", "Table Storage"]
@@ -84,7 +86,7 @@ def marketo_lines(**facts: object) -> str:
     for name, value in facts.items():
         setattr(person.subject if hasattr(person.subject, name) else person, name, value)
     output = io.StringIO()
-    render(Console(file=output, width=200, soft_wrap=True, highlight=False), search, [VERDICT])
+    render(Console(file=output, width=200, soft_wrap=True, highlight=False), search)
     return output.getvalue()
 
 

@@ -6,9 +6,10 @@ from typing import Any
 from rich.console import Console
 
 from shared.cli.finding import ok
-from shared.cli.show.facts import Person, Relation, Search, Subject
+from shared.cli.show.command import as_json
+from shared.cli.show.facts import Person, Relation, Search, Subject, ValueRow
 from shared.cli.show.text import render
-from shared.cli.show.values import ValueRow, side_by_side
+from shared.cli.show.values import side_by_side
 from shared.config.sync_toml import SyncConfig
 from shared.model.outcome import LeftOut, Parent
 from shared.write_back.values import Target
@@ -115,9 +116,9 @@ def test_another_table_has_its_own_key_links_and_fields() -> None:
 def test_people_read_one_line_each_and_three_where_the_sides_differ() -> None:
     output = io.StringIO()
     given = person()
-    values = [side_by_side(given, CONFIG, INSIGHT)]
+    given.verdict, given.values = ok("Pat is …", code="Synced"), side_by_side(given, CONFIG, INSIGHT)
     console = Console(file=output, width=80, highlight=False)
-    render(console, Search([given]), [ok("Pat is …", code="Synced")], values)
+    render(console, Search([given]))
     lines = [line.rstrip() for line in output.getvalue().splitlines()]
     for expected in (
         "    firstName: Pat", "    industry: 3 → Gold", "    phone: empty / 123 → 123", "  * title",
@@ -126,3 +127,14 @@ def test_people_read_one_line_each_and_three_where_the_sides_differ() -> None:
     ):  # fmt: skip
         assert expected in lines
     assert max(map(len, lines)) <= 80
+
+
+def test_the_json_has_them_where_they_were_asked_for() -> None:
+    given = person()
+    given.values = side_by_side(given, CONFIG, INSIGHT)
+    (told,) = as_json(ME, Search([given]), given.verdict)["persons"]
+    assert [row["field"] for row in told["values"]] == [row.field for row in given.values]
+    assert told["values"][3] == {
+        "field": "title", "dynamics": {"jobtitle": "Boss"}, "sent": "Boss", "marketo": None, "differs": True,
+        "is_sent": True, "back": False, "note": "",
+    }  # fmt: skip

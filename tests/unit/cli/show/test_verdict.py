@@ -41,7 +41,7 @@ def person(**facts: Any) -> Subject:
 
 
 def verdict(subject: Subject, **around: Any) -> Finding:
-    given: dict[str, Any] = {"now": NOW, "burst": timedelta(seconds=20), "parents": {}, **around}
+    given: dict[str, Any] = {"at": NOW, "burst": timedelta(seconds=20), "parents": {}, **around}
     return judge(subject, Search(**given))
 
 

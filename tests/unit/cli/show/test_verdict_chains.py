@@ -66,7 +66,7 @@ def tied(**facts: Any) -> dict[str, Any]:
 
 
 def verdict(subject: Subject, **around: Any) -> Finding:
-    return judge(subject, Search(**{"now": NOON, "burst": timedelta(seconds=20), "parents": {}, **around}))
+    return judge(subject, Search(**{"at": NOON, "burst": timedelta(seconds=20), "parents": {}, **around}))
 
 
 SYNCED: Step = (me(in_marketo=1), {}, "Synced", Exit.OK, "")
@@ -246,5 +246,5 @@ def test_what_was_replayed_often_needs_again() -> None:
 
 def test_the_address_of_the_sales_person_is_sent_by_the_sales_person() -> None:
     subject = me(in_marketo=1, differences=[Difference(SALES_PERSON_EMAIL, "a@b.example", "c@d.example")])
-    search = Search([Person(subject, relations=[Relation("externalSalesPersonId", SELLER, "…")])], now=NOON)
+    search = Search([Person(subject, relations=[Relation("externalSalesPersonId", SELLER, "…")])], at=NOON)
     assert judge(subject, search).remedy.startswith(f"msisync resync systemuser {USER}")
