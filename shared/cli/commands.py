@@ -14,7 +14,7 @@ _PLACES = {
     "doctor": "doctor.command:COMMAND",
     "status": "status.command:COMMAND",
     "console": "console.command:COMMAND",
-    "completion": "completion.command:COMMAND",
+    "completion": "completion:COMMAND",
     "fields": "fields.command:COMMANDS",
     "register": "register.command:REGISTER",
     "unregister": "register.command:UNREGISTER",

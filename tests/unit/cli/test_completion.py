@@ -1,5 +1,6 @@
 """The scripts in the shells themselves: typed with the tabulator in bash and zsh, and asked for in fish."""
 
+import json
 import os
 import pty
 import select
@@ -11,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.cli.completion.command import SHELLS
-from shared.cli.completion.tree import places
-from shared.cli.main import parser
+from shared.cli.commands import all_commands
+from shared.cli.completion import SHELLS
+from shared.cli.main import main, parser
 
-PLACES = list(places(parser()))
 SECONDS = 60.0
 
 #: What is typed, with tabulators, and the words that come of it.
@@ -24,6 +24,8 @@ TYPED = [
     ("dead-l\tlis\t--ent\tcomp\t", "dead-letters list --entity company"),
     ("pau\topportunity_\t", "pause opportunity_role"),
     ("initial-sync pl\t--onl\tcontact lea\t", "initial-sync plan --only contact lead"),
+    ("doctor --only bus --js\t", "doctor --only bus --json"),
+    ("show person x --val\t", "show person x --values"),
     ("--settings my\\ se\tstat\t", "--settings my settings.json status"),
     ("status --settings my\\ se\t--js\t", "status --settings my settings.json --json"),
     ("dead-letters import lett\t--ap\t", "dead-letters import letters.jsonl --apply"),
@@ -33,10 +35,11 @@ TYPED = [
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """Where the scripts are, with files to be completed."""
-    for name, make in SHELLS.items():
-        (tmp_path / name).write_text(make(PLACES))
+    for name in SHELLS:
+        assert main(["completion", name]) == 0
+        (tmp_path / name).write_text(capsys.readouterr().out)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/msisync").write_text(PRINTS)
     (tmp_path / "bin/msisync").chmod(0o755)
@@ -76,7 +79,7 @@ class Terminal:
 
 START = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], "source ./bash"),
-    "zsh": (["zsh", "-f", "-i"], "autoload -Uz compinit; compinit -u -D; source ./zsh"),
+    "zsh": (["zsh", "-f", "-i"], 'autoload -Uz compinit; compinit -u -D; eval "$(cat ./zsh)"'),
 }
 #: What stands for msisync: it prints its words, with a bar before each.
 PRINTS = """#!/bin/sh
@@ -136,3 +139,33 @@ def test_fish_offers_what_may_follow(folder: Path, line: str, offered: set[str],
     assert done.stderr == ""
     assert offered <= found
     assert not found & not_offered
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_script_has_every_command_and_option(folder: Path, shell: str) -> None:
+    script = (folder / shell).read_text()
+    top = parser()
+    below = [each for place in top.places.values() for each in (place, *place.places.values())]
+    for each in (top, *below):
+        for name in (option for action in each.arguments for option in action.option_strings):
+            in_fish = f"-l {name[2:]} " if name.startswith("--") else f"-s {name[1:]} "
+            assert (in_fish if shell == "fish" else name) in script
+    assert all(word in script for command in all_commands() for word in command.name.split())
+
+
+def test_powershell_completes_both_names_of_the_command(folder: Path) -> None:
+    script = (folder / "powershell").read_text()
+    assert "Register-ArgumentCompleter -Native -CommandName 'msisync', 'msisync.exe' -ScriptBlock {" in script
+
+
+def test_the_command_prints_the_script_and_nothing_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MSISYNC_SETTINGS", "nowhere.json")  # which a shell that starts must not stumble over
+    assert main(["completion", "bash"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert main(["completion", "bash", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"shell": "bash", "script": said.out}
+    assert main(["completion", "csh"]) == 64
