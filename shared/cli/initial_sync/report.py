@@ -7,8 +7,7 @@ import io
 import json
 from argparse import Namespace
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,8 +77,7 @@ class Reasons:
 async def reasons_of(runs: Runs, run_id: str) -> Reasons:
     """The reasons of a run. Reads all of its pages: a request for each thousand of them or fewer."""
     found = Reasons()
-    async for _ in found.counting(runs.not_in_marketo(run_id)):
-        pass
+    await taken(found.counting(runs.not_in_marketo(run_id)), None, COLUMNS, row_of)
     return found
 
 
@@ -98,6 +96,19 @@ async def csv_of(
     yield text.getvalue()
 
 
+async def taken(
+    parts: AsyncIterator[list[T]], file: Path | None, columns: Sequence[str], row: Callable[[T], dict[str, str]]
+) -> None:
+    """Read all parts of a report, and write them into a new CSV file, where one is named. Raises ArchiveError."""
+    if file is None:
+        async for _ in parts:
+            pass
+        return
+    with writing(file) as lines:
+        async for text in csv_of(parts, columns, row):
+            lines.write(text)
+
+
 async def json_of(found: Run, parts: AsyncIterator[list[NotThere]]) -> AsyncIterator[str]:
     """The report as the text of a JSON file, part by part: what `--json` gives, with the counts behind the rows."""
     reasons, before = Reasons(), f'{{"run": {json.dumps(found.id)}, "state": {json.dumps(found.state)}, "rows": [\n'
@@ -113,18 +124,16 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     found = await needed(runs, given)
     reasons = Reasons()
     rows: list[dict[str, str]] = []
-    with writing(given.csv) if given.csv else nullcontext() as file, progress.status("Reading the run"):
-        parts = reasons.counting(runs.not_in_marketo(found.id))
-        if file:
-            async for text in csv_of(parts, COLUMNS, row_of):
-                file.write(text)
+    parts = reasons.counting(runs.not_in_marketo(found.id))
+    with progress.status("Reading the run"):
+        if given.json and not given.csv:
+            rows = [row_of(each) async for part in parts for each in part]
         else:
-            async for part in parts:
-                rows += map(row_of, part) if given.json else ()
+            await taken(parts, given.csv, COLUMNS, row_of)
     own = {"file": str(given.csv)} if given.csv else {"rows": rows}
     data = {"run": found.id, "state": found.state, **reasons.as_json(), **own}
     exit_ = Exit.ATTENTION if reasons.is_lacking or _is_cut_short(found) else Exit.OK
-    return Result(exit_, data, lambda console: _show(console, found, reasons.counts, reasons.examples, given.csv))
+    return Result(exit_, data, lambda console: _show(console, found, reasons, given.csv))
 
 
 def _is_cut_short(found: Run) -> bool:
@@ -138,17 +147,11 @@ def row_of(each: NotThere) -> dict[str, str]:
     return {"table": each.table, "id": each.id, "state": state, "reason": reason, "message": each.message}
 
 
-def _show(
-    console: Console,
-    found: Run,
-    counts: Counter[tuple[str, str, str]],
-    examples: Mapping[tuple[str, str, str], NotThere],
-    file: Path | None,
-) -> None:
+def _show(console: Console, found: Run, reasons: Reasons, file: Path | None) -> None:
     say(console, title(found, datetime.now(UTC)), "bold")
     if _is_cut_short(found):
         say(console, "It ended before it had read all rows: those that it has not read are not listed.", "yellow")
-    if not counts:
+    if not reasons.counts:
         whole = found.is_over and not _is_cut_short(found)
         say(console, "Every row of the run is in Marketo." if whole else "Every row so far is in Marketo.")
         return
@@ -157,14 +160,14 @@ def _show(
         shown.add_column(name, no_wrap=True)
     shown.add_column("rows", justify="right", no_wrap=True)
     shown.add_column("for example", no_wrap=True)
-    for kind, number in counts.most_common():
-        shown.add_row(*kind, f"{number:,}", examples[kind].id)
+    for kind, number in reasons.counts.most_common():
+        shown.add_row(*kind, f"{number:,}", reasons.examples[kind].id)
     console.print(shown)
-    for (table, _, reason), each in examples.items():
+    for (table, _, reason), each in reasons.examples.items():
         if each.message:
             say(console, f"{table}, {reason}: {each.message}")
     if file:
-        say(console, f"All {counts.total():,} rows are in {file}.", "green")
+        say(console, f"All {reasons.counts.total():,} rows are in {file}.", "green")
     else:
         say(console, "For all rows: --csv FILE, or --json. For one of them: msisync show person <id>")
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +15,11 @@ from rich.console import Console
 from ...sync.comparison import CHANGING, Difference, Kind
 from ...sync.runs.model import Run, RunState
 from ...sync.runs.page import DIFFERS, FAILED, IN_MARKETO, SKIPPED, UNSENT
-from ...sync.runs.store import Found, Runs
+from ...sync.runs.store import Found
 from ..command import Command, Exit, Result, option, options
 from ..context import Context
-from ..dead_letters.archive import writing
 from ..finding import SHOWN, counted
+from ..initial_sync.report import taken
 from ..invocation import command_line
 from ..output import say
 from ..runs import RECONCILE, RUN, needed, runs_of, title
@@ -83,6 +81,12 @@ class Tally:
         self.sent += sum(not state.startswith((DIFFERS, UNSENT)) for state in states.values())
         self.skipped += sum(state.startswith(SKIPPED) for state in states.values())
 
+    async def counting(self, parts: AsyncIterator[list[Found]]) -> AsyncIterator[list[Found]]:
+        """The same differences, counted on their way."""
+        async for part in parts:
+            self.add(part)
+            yield part
+
 
 def row_of(found: Found) -> dict[str, str]:
     """A difference as a line of a file."""
@@ -108,24 +112,11 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
 async def result_of(context: Context, run: Run, file: Path | None) -> Result:
     """What a run has found. Raises as `run` does."""
     runs = runs_of(context)
-    tally = await _read(runs, run, file)
+    tally = Tally()
+    await taken(tally.counting(runs.differences(run.id)), file, COLUMNS, row_of)
     totals = sum((await runs.totals(run.id)).values(), Counter[str]())
     data = _data(run, tally, totals, file)
     return Result(_exit(run, tally, totals), data, lambda console: _show(console, run, tally, data))
-
-
-async def _read(runs: Runs, run: Run, file: Path | None) -> Tally:
-    """Count all differences, and write them into the file, if there is one."""
-    tally = Tally()
-    with writing(file) if file else nullcontext() as lines:
-        writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n") if lines else None
-        if writer:
-            writer.writeheader()
-        async for found in runs.differences(run.id):
-            tally.add(found)
-            if writer:
-                writer.writerows(map(row_of, found))
-    return tally
 
 
 def _exit(run: Run, tally: Tally, totals: Mapping[str, int]) -> Exit:
