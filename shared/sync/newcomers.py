@@ -17,6 +17,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 
+from ..config.conditions import SyncFilter
 from ..config.sync_toml import PersonPolicy
 from ..dataverse.client import API, NOT_FOUND, DataverseClient
 from ..marketo.client import MAX_FILTER_VALUES, MarketoClient, Write
@@ -208,17 +209,17 @@ async def stood_for(
     unnamed = {key: candidate.is_history for key, candidate in leads.items() if key not in named}
     if not unnamed or "contact" not in tables:
         return named
-    return named | (await contacts_of(dataverse, schema, unnamed, deadline=deadline)).keys()
+    chosen = await schema.filter_of("contact")
+    return named | (await contacts_of(dataverse, chosen, unnamed, deadline=deadline)).keys()
 
 
 async def contacts_of(
-    dataverse: DataverseClient, schema: Schema, leads: Mapping[str, bool], *, deadline: float | None = None
+    dataverse: DataverseClient, chosen: SyncFilter, leads: Mapping[str, bool], *, deadline: float | None = None
 ) -> dict[str, str]:
     """The contacts that stand for these leads, by lead; at most 300 leads, each with whether it was qualified.
 
-    For a lead that is still open, only a contact that is synced does.
+    For a lead that is still open, only a contact that is synced does, by the filter that is `chosen` for contacts.
     """
-    chosen = await schema.filter_of("contact")
     columns = ",".join(sorted({"contactid", ORIGIN, *chosen.columns}))
     either = " or ".join(f"{ORIGIN} eq {lead}" for lead in sorted(leads))
     found = await dataverse.query(f"{API}/contacts?$select={columns}&$filter={either}", deadline=deadline)

@@ -141,7 +141,8 @@ class DriftCount:
         found: set[str] = set()
         try:
             for part in chunked(absent, MAX_IDS) if table == "lead" and "contact" in self.tables else ():
-                found |= (await contacts_of(self.dataverse, self.schema, dict.fromkeys(part, False))).keys()
+                chosen = await self.schema.filter_of("contact")
+                found |= (await contacts_of(self.dataverse, chosen, dict.fromkeys(part, False))).keys()
         except MsiSyncError as error:
             log.warning("drift_not_counted table=%s %s", table, error)
             return set(absent)

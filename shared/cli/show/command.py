@@ -87,7 +87,7 @@ async def find_out(
             with progress.status("Looking for the opportunities"):
                 await _asked(search, "Table Storage", storage.look_at_deals(waiting, search, missing))
                 further = {OPPORTUNITY.name, OPPORTUNITY_ROLE.name, *_waited_for(search.deals.values())} - entities
-                await looking.look_further(further)
+                await looking.look(further)
     if "Marketo" not in search.troubles:
         await _asked(search, "Marketo", marketo.compare(context.marketo, search))
     await _look_elsewhere(context, query, search)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -16,8 +17,9 @@ from ...dataverse.metadata import Column, Metadata, hidden_in
 from ...model.entities import COMPANY, OPPORTUNITY_ROLE, PERSON, PERSON_TABLES, SALES_PERSON, TABLES, Table
 from ...model.ids_and_times import as_guid
 from ...model.outcome import Parent, Skipped
-from ...sync.links import ORIGIN, Rules, is_qualified, lookup, origin_of, skip_user, winner_of
+from ...sync.links import Rules, is_qualified, lookup, origin_of, skip_user, winner_of
 from ...sync.lookups import References
+from ...sync.newcomers import contacts_of
 from ...sync.schema import filter_for
 from .facts import Person, Relation, Search, Subject
 from .relations import company_words, owner_words, possible_parents
@@ -41,58 +43,55 @@ _STATES = {
 }
 
 
+@dataclass
 class Dynamics:
     """Questions about records and their parents. Raises as DataverseClient does, and ConfigurationError.
 
     `also`: columns of persons, by table, that are read beside those that decide what is sent.
     """
 
-    def __init__(
-        self,
-        dataverse: DataverseClient,
-        metadata: Metadata,
-        config: SyncConfig,
-        *,
-        also: Mapping[str, Collection[str]] = MappingProxyType({}),
-    ) -> None:
-        self._dataverse = dataverse
-        self._metadata = metadata
-        self._config = config
-        self._also = also
-        self._deadline = time.monotonic() + TIME_SECONDS
-        hidden = metadata.hidden_columns
-        self._references = References(dataverse, config, clock=time.monotonic, hidden_columns=hidden)
-        self._columns: dict[str, asyncio.Task[dict[str, Column]]] = {}
+    dataverse: DataverseClient
+    metadata: Metadata
+    config: SyncConfig
+    _: KW_ONLY
+    also: Mapping[str, Collection[str]] = field(default_factory=dict)
+    _deadline: float = field(default_factory=lambda: time.monotonic() + TIME_SECONDS, init=False)
+    _columns: dict[str, asyncio.Task[dict[str, Column]]] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def _references(self) -> References:
+        hidden = self.metadata.hidden_columns
+        return References(self.dataverse, self.config, clock=time.monotonic, hidden_columns=hidden)
 
     async def find(self, query: str) -> list[Person]:
         """Leads and contacts with this id or e-mail address; else the row with this id of another table that is synced.
 
         Rows of opportunity roles are not among them: Marketo has no key for these.
         """
-        known = [name for name in _TABLES if name in PERSON_TABLES or name in self._config.tables]
+        known = [name for name in _TABLES if name in PERSON_TABLES or name in self.config.tables]
         await asyncio.gather(*map(self._there, known), return_exceptions=True)  # raised where it is needed
         found = await asyncio.gather(*(self._find(table, query) for table in PERSON.tables))
         if as_guid(query) and not any(found):
-            others = [name for name in self._config.tables if TABLES[name][0] not in (PERSON, OPPORTUNITY_ROLE)]
+            others = [name for name in self.config.tables if TABLES[name][0] not in (PERSON, OPPORTUNITY_ROLE)]
             found = await asyncio.gather(*(self._find(TABLES[name][1], query) for name in others))
         return [person for persons in found for person in persons]
 
     async def _find(self, table: Table, query: str) -> list[Person]:
         there = frozenset(await self._there(table.name))
         mails = self.mail_columns(table.name)
-        mapped = [rule for rules in self._config.fields_of(table.name).values() for rule in rules]
+        mapped = [rule for rules in self.config.fields_of(table.name).values() for rule in rules]
         columns = {column for rule in mapped for column in rule.needed_columns}
-        columns |= self._config.filter_of(table.name).columns
+        columns |= self.config.filter_of(table.name).columns
         shown = (*_SHOWN, _name_column(table.name), *mails)
-        wanted = there & columns.union(table.rule_columns, shown, self._also.get(table.name, ()))
+        wanted = there & columns.union(table.rule_columns, shown, self.also.get(table.name, ()))
         if guid := as_guid(query):
-            rows = list((await self._dataverse.rows(table.entity_set, table.key, [guid], wanted)).values())
+            rows = list((await self.dataverse.rows(table.entity_set, table.key, [guid], wanted)).values())
         else:
             text = quote(query.strip().replace("'", "''"))
             chosen = " or ".join(f"{column} eq '{text}'" for column in sorted(there.intersection(mails)))
             select = ",".join(sorted({table.key, *wanted}))
             url = f"{API}/{table.entity_set}?$select={select}&$filter={chosen}&$top={MAX_MATCHES + 1}"
-            rows = await self._dataverse.query(url) if chosen else []
+            rows = await self.dataverse.query(url) if chosen else []
         persons = [await self._person(table.name, table.key, row) for row in rows[:MAX_MATCHES]]
         if len(rows) > MAX_MATCHES:
             persons[-1].notes.append(f"more than {MAX_MATCHES} rows of {table.name} have this address")
@@ -126,16 +125,16 @@ class Dynamics:
 
     def mail_columns(self, table: str) -> tuple[str, ...]:
         """The columns that hold a record's e-mail address: those that are mapped to Marketo's."""
-        rules = self._config.fields_of(table).get("email", ())
+        rules = self.config.fields_of(table).get("email", ())
         usual = ("emailaddress1",) if table in PERSON_TABLES else ()
         return tuple(dict.fromkeys(column for rule in rules for column in rule.columns)) or usual
 
     async def kept_out(self, table: str, row: Row) -> str:
         """Why a row is excluded from the sync; empty when it is to be synced."""
-        if table not in self._config.tables:
+        if table not in self.config.tables:
             return f"table {table} is not mapped in sync.toml"
         there = await self._there(table)
-        chosen = filter_for(self._config.filter_of(table), there, table)
+        chosen = filter_for(self.config.filter_of(table), there, table)
         if chosen.excludes(row):
             if chosen.flag and row.get(chosen.flag) is not None and not row[chosen.flag]:
                 return f"{chosen.flag} is No"
@@ -148,18 +147,13 @@ class Dynamics:
         if not ids:
             return {}
         source = TABLES[table][1]
-        wanted = {*columns, *self._config.filter_of(table).columns} & frozenset(await self._there(table))
-        return await self._dataverse.rows(source.entity_set, source.key, sorted(ids), wanted)
+        wanted = {*columns, *self.config.filter_of(table).columns} & frozenset(await self._there(table))
+        return await self.dataverse.rows(source.entity_set, source.key, sorted(ids), wanted)
 
-    async def referring(
-        self, table: str, columns: tuple[str, ...], id_: str, *, active: bool = True
-    ) -> list[dict[str, Any]]:
-        """Rows of a table of which one of these lookups points to `id_`; `active`: those in their first state alone."""
+    async def referring(self, table: str, lookups: Sequence[str], id_: str) -> Sequence[Row]:
+        """Rows of a table of which one of these lookups, by their logical names, leads to `id_`."""
         source = TABLES[table][1]
-        wanted = ",".join(sorted({source.key, *source.rule_columns}))
-        chosen = " or ".join(f"{column} eq {id_}" for column in columns)
-        state = "statecode eq 0 and " if active else ""
-        return await self._dataverse.query(f"{API}/{source.entity_set}?$select={wanted}&$filter={state}({chosen})")
+        return await self.dataverse.referring(source.entity_set, source.key, lookups, [id_], source.rule_columns)
 
     async def rules_for(self, table: str, rows: Collection[Row]) -> Rules:
         """The engine's rules for rows of a table."""
@@ -176,26 +170,18 @@ class Dynamics:
         }
         if winner := winner_of(table, row):
             subject.winner = f"{winner.table} {winner.id}"
-        if table == "lead" and (contact := await self._contact_of(subject.id, is_qualified(table, row))):
-            subject.winner = f"contact {contact}"
+        if table == "lead" and "contact" in self.config.tables:
+            chosen = filter_for(self.config.filter_of("contact"), await self._there("contact"), "contact")
+            if contacts := await contacts_of(self.dataverse, chosen, {subject.id: is_qualified(table, row)}):
+                subject.winner = f"contact {contacts[subject.id]}"
         subject.qualified = table == "lead" and subject.winner.startswith("contact ")
         return Person(subject, row, details, origin=origin_of(row))
-
-    async def _contact_of(self, lead: str, qualified: bool) -> str:
-        """The contact that stands for a lead: of an open one, only a synced one. Empty where there is none."""
-        if "contact" not in self._config.tables:
-            return ""
-        wanted = {"contactid", *(self._config.filter_of("contact").columns & frozenset(await self._there("contact")))}
-        url = f"{API}/contacts?$select={','.join(sorted(wanted))}&$filter={ORIGIN} eq {lead}"
-        found = await self._dataverse.query(url)
-        rows = [row for row in found if qualified or not await self.kept_out("contact", row)]
-        return str(rows[0]["contactid"]).lower() if rows else ""
 
     async def _relate(self, person: Person, rules: Rules) -> None:
         owner = lookup(person.row, "_ownerid_value")
         team = ""
         if owner and owner[0] == "team":
-            rows = await self._dataverse.rows("teams", "teamid", [owner[1]], ("name",))
+            rows = await self.dataverse.rows("teams", "teamid", [owner[1]], ("name",))
             team = str(rows.get(owner[1], {}).get("name", ""))
         table, row = person.subject.table, person.row
         fields = {link.field for link in person.subject.entity.links}
@@ -230,7 +216,7 @@ class Dynamics:
     async def _there(self, table: str) -> Mapping[str, Column]:
         """The columns of a table, asked for once."""
         if table not in self._columns:
-            self._columns[table] = asyncio.ensure_future(self._metadata.readable_columns(table))
+            self._columns[table] = asyncio.ensure_future(self.metadata.readable_columns(table))
         return await self._columns[table]
 
 

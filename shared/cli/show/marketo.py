@@ -14,7 +14,7 @@ from typing import Any
 from ...marketo.client import MAX_FILTER_VALUES, MarketoClient
 from ...model.entities import COMPANY, OPPORTUNITY, OPPORTUNITY_ROLE, PERSON, PERSON_TABLES, SALES_PERSON, Entity
 from ...model.errors import ConfigurationError
-from ...model.outcome import COMPANY_FIELD, NO_VALUE, of_company
+from ...model.outcome import COMPANY_FIELD, of_company
 from ...sync.equality import same
 from ...sync.schema import Schema
 from .facts import SALES_PERSON_EMAIL, Difference, Person, Relation, Role, Search
@@ -94,7 +94,7 @@ async def _map(schema: Schema, tables: Collection[str], search: Search) -> None:
             continue
         try:
             found = await schema.of(person.subject.table)
-            person.mapped, left_out = found.fields.map(person.row, found.labels)
+            person.mapped, left_out = found.record(person.subject.id, person.row)
             person.fields = tuple(sorted(found.fields.names))
             by_mapping = {each.field: each for each in left_out}
             if any(relation.field == COMPANY.key and relation.parent for relation in person.relations):
@@ -103,9 +103,6 @@ async def _map(schema: Schema, tables: Collection[str], search: Search) -> None:
                         by_mapping[name] = of_company(name)
             noted = [each for each in person.subject.left_out if each.by_marketo or each.code == COMPANY_FIELD]
             person.subject.left_out = [*by_mapping.values(), *(each for each in noted if each.field not in by_mapping)]
-            if found.clears_refused:
-                person.mapped.update((each.field, None) for each in left_out if each.code in NO_VALUE)
-            person.mapped.update(found.own_fields(person.subject.id))
         except ConfigurationError as error:
             search.troubles["the mapping"] = error.message
 

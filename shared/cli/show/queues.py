@@ -33,9 +33,9 @@ class Looking:
 
     def __init__(self, context: Context, search: Search, max_messages: int) -> None:
         self._context, self._search, self._most = context, search, max_messages
-        self._ready = [asyncio.Event() for _ in range(STAGES)]
-        self._done: list[list[asyncio.Event]] = [[] for _ in range(STAGES)]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._stages: list[tuple[asyncio.Event, list[asyncio.Task[None]]]] = [
+            (asyncio.Event(), []) for _ in range(STAGES)
+        ]
 
     async def __aenter__(self) -> Looking:
         self._open(stages(self._context.settings.queues, {PERSON.name}))
@@ -43,39 +43,27 @@ class Looking:
 
     async def __aexit__(self, *_: object) -> None:
         """What was not looked at is closed as well."""
-        for task in self._tasks:
+        tasks = [task for _, opened in self._stages for task in opened]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def look(self, entities: Collection[str]) -> None:
         """Fill in the messages about all subjects of the search, in the queues of these entities and the common ones.
 
-        Raises ConfigurationError when the namespace is not set.
+        A second look is one in the queues of these entities alone. Raises ConfigurationError when the namespace is not
+        set.
         """
         self._open(stages_of(self._context.settings.queues, set(entities) - {PERSON.name}))
-        await self._look_at_all()
-
-    async def look_further(self, entities: Collection[str]) -> None:
-        """The same in the queues of these entities alone, when the others have been looked at."""
-        self._open(stages_of(self._context.settings.queues, entities))
-        await self._look_at_all()
+        for ready, tasks in self._stages:
+            ready.set()
+            await asyncio.gather(*tasks)
 
     def _open(self, found: Sequence[Sequence[Place]]) -> None:
-        for number, stage in enumerate(found):
-            for place in stage:
-                done = asyncio.Event()
-                self._done[number].append(done)
-                self._tasks.append(asyncio.create_task(self._look(place, self._ready[number], done)))
+        for (ready, tasks), places in zip(self._stages, found, strict=True):
+            tasks += [asyncio.create_task(self._look(place, ready)) for place in places]
 
-    async def _look_at_all(self) -> None:
-        for ready, places in zip(self._ready, self._done, strict=True):
-            ready.set()
-            await asyncio.gather(*(done.wait() for done in places))
-        for task in self._tasks:
-            if task.done():
-                task.result()
-
-    async def _look(self, place: Place, ready: asyncio.Event, done: asyncio.Event) -> None:
+    async def _look(self, place: Place, ready: asyncio.Event) -> None:
         context, search = self._context, self._search
         try:
             async with aclosing(peek(context.bus, place, page=min(PAGE, self._most), ready=ready)) as pages:
@@ -86,8 +74,6 @@ class Looking:
             else:
                 paused = error.code == "Disabled"
                 search.unseen.append(await _unseen(context, place, error.message, paused=paused))
-        finally:
-            done.set()
 
     async def _go_through(self, place: Place, pages: AsyncIterator[list[Message]]) -> None:
         search, queues, seen = self._search, self._context.settings.queues, 0

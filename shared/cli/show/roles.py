@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ...config.conditions import Row
 from ...config.sync_toml import SyncConfig
-from ...model.entities import CONTACT_COLUMNS, OPPORTUNITY, PERSON, TABLES
+from ...model.entities import OPPORTUNITY, PERSON, TABLES
 from ...model.outcome import Parent, Skipped
 from ...sync.links import Rules, primary_contact, role_ends
 from .dynamics import Dynamics
@@ -15,11 +16,9 @@ from .facts import Person, Role, Search, Subject
 
 #: What is shown for a role whose row cannot be read: the engine does not send it.
 HIDDEN = "(the role's row cannot be read)"
-#: Lookups that may name the person, by the table of its roles.
-_ENDS = {
-    "connection": ("_record1id_value", "_record2id_value"),
-    "customeropportunityrole": ("_customerid_value",),
-}
+#: Lookups that may name the person, by the table of its roles, and those of an opportunity.
+_ENDS = {"connection": ("record1id", "record2id"), "customeropportunityrole": ("customerid",)}
+_OF_OPPORTUNITY = ("customerid", "parentcontactid")
 
 
 async def look(dynamics: Dynamics, config: SyncConfig, search: Search) -> None:
@@ -63,7 +62,7 @@ def _depends(search: Search, person: Person, role: Role, rules: Rules, row: Row)
         search.ties.setdefault(id_, Subject(table, id_, exists=True, parents=ends))
 
 
-def roles_of(person: str, table: str, rows: list[dict[str, object]], rules: Rules) -> list[Role]:
+def roles_of(person: str, table: str, rows: Sequence[Row], rules: Rules) -> list[Role]:
     """The roles that rows of a table give this person; a connection's mirrored row gives the same one again."""
     found: dict[tuple[str, str], Role] = {}
     for row in rows:
@@ -84,7 +83,7 @@ async def _as_primary_contact(dynamics: Dynamics, config: SyncConfig, person: st
     name, source = config.roles.customer_contact, OPPORTUNITY.tables[0]
     if not name or source.name not in config.tables:
         return []
-    rows = await dynamics.referring(source.name, CONTACT_COLUMNS, person, active=False)
+    rows = await dynamics.referring(source.name, _OF_OPPORTUNITY, person)
     own = [str(row[source.key]).lower() for row in rows if primary_contact(row) == person]
     return [Role(opportunity, name, expected=True, actual=False) for opportunity in own]
 

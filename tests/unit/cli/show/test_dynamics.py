@@ -38,7 +38,8 @@ class Systems:
         return self.contacts
 
 
-SYNCED, FILTERED = {"contactid": CONTACT, "new_synctomkto": True}, {"contactid": CONTACT, "new_synctomkto": False}
+SYNCED = {"contactid": CONTACT, "new_synctomkto": True, **to("_originatingleadid_value", "lead", LEAD)}
+FILTERED = {**SYNCED, "new_synctomkto": False}
 QUALIFIED = {"statecode": 1}
 MERGED = {"merged": True, **to("_masterid_value", "lead", OTHER)}
 

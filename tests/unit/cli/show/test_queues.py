@@ -138,5 +138,5 @@ async def test_places_are_opened_while_nobody_knows_who_it_is_and_read_in_order(
         assert [waiting.queue for waiting in search.persons[0].subject.waiting] == ["persons"]
         assert search.looked_at["persons"] == 1
         assert search.looked_at["dead-letters"] == 0
-        await looking.look_further({"opportunity"})
+        await looking.look({"opportunity"})
         assert broker.read[len(order) :] == ["deals/$deadletterqueue", "deals"]

@@ -29,10 +29,9 @@ class Dynamics:
         self.deals = {deal: {"name": f"Deal {deal[-1]}"} for deal in deals}
         self.reason = kept_out
 
-    async def referring(
-        self, table: str, _columns: Sequence[str], id_: str, *, active: bool = True
-    ) -> list[dict[str, Any]]:
-        assert (id_, active) == (CONTACT, table == "connection")
+    async def referring(self, table: str, lookups: Sequence[str], id_: str) -> list[dict[str, Any]]:
+        assert id_ == CONTACT
+        assert lookups == (("record1id", "record2id") if table == "connection" else ("customerid", "parentcontactid"))
         return [row for row in self.rows if ("opportunityid" in row) == (table == "opportunity")]
 
     async def rules_for(self, _table: str, _rows: object) -> Rules:
