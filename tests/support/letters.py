@@ -146,8 +146,7 @@ def refused(
 ) -> Message:
     """A contact that Marketo has refused, as the app writes it."""
     record = Record("contact", guid(number), since - timedelta(minutes=1))
-    given: dict[str, Any] = {"system": "marketo", "source_queue": QUEUES.person, "entity": "person", **more}
-    why = Explanation(
-        code, reason, first_seen=record.first_seen, table="contact", record_id=guid(number), attempts=3, **given
-    )
+    given: dict[str, Any] = {"system": "marketo", "source_queue": QUEUES.person, "entity": "person"}
+    given |= {"record_id": guid(number), **more}
+    why = Explanation(code, reason, first_seen=record.first_seen, table="contact", attempts=3, **given)
     return Message(0, body or encode("person", [record]), since, properties=dict(why.as_properties()))  # type: ignore[arg-type]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from ...azure.receiver import Message
 from ...config.settings import QueueSettings
@@ -25,100 +24,49 @@ _SUB_QUEUE = "dead"
 Rows = tuple[tuple[str, str], ...]
 
 
-class Facts(Protocol):
-    """What filters, groups and selections ask of a dead letter: of a whole one, or of what the console keeps of it."""
+@dataclass(slots=True, eq=False)
+class Facts:
+    """What filters, groups and selections ask of a dead letter: of a whole one, or of what the console keeps of it.
 
-    @property
-    def place(self) -> Place:
-        """Where it lies."""
-
-    @property
-    def number(self) -> int:
-        """Its sequence number there."""
-
-    @property
-    def since(self) -> datetime | None:
-        """When it came there."""
-
-    @property
-    def code(self) -> str:
-        """Whose meaning `system` knows."""
-
-    @property
-    def reason(self) -> str:
-        """The message."""
-
-    @property
-    def system(self) -> str:
-        """Who gave the code."""
-
-    @property
-    def source_queue(self) -> str:
-        """Where it came from."""
-
-    @property
-    def entity(self) -> str:
-        """Empty when nobody knows it."""
-
-    @property
-    def ids(self) -> Rows:
-        """The rows that it names."""
-
-    @property
-    def replays(self) -> int:
-        """How often it was replayed."""
-
-    @property
-    def is_write_back(self) -> bool:
-        """Whether it is about Sales Insight's fields on their way back to Dynamics."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """One message that needs a person. `message` is as it lies in `place`.
-
-    `code`, `reason` and `system` say why it is there; `source_queue` is where it came from. `entity` is empty when
-    nobody knows it; `ids` are the rows that it names (table, id), those of a broker's dead letter may be many.
-    `attempts` are counted tries, of the broker's dead letters deliveries; `replays` is how often it was replayed.
+    It lies in `place` with the sequence number `number`, and came there at `since`. `code`, `reason` and `system` say
+    why; `source_queue` is where it came from. `entity` is empty when nobody knows it; `ids` are the rows that it names,
+    those of a broker's dead letter may be many. `replays` is how often it was replayed. `is_write_back`: it is about
+    Sales Insight's fields on their way back to Dynamics.
     """
 
     place: Place
-    message: Message
+    number: int
+    since: datetime | None
     code: str
     reason: str
     system: str
     source_queue: str
     entity: str
     ids: Rows
-    first_seen: datetime | None
-    attempts: int
     replays: int
-
-    @property
-    def number(self) -> int:
-        """Its sequence number."""
-        return self.message.sequence_number
-
-    @property
-    def since(self) -> datetime | None:
-        """When it came to the place where it lies."""
-        return self.message.enqueued
-
-    @property
-    def is_write_back(self) -> bool:
-        """Whether it is about Sales Insight's fields on their way back to Dynamics."""
-        return self.message.properties.get("write_back") is True
+    is_write_back: bool
 
     @property
     def address(self) -> str:
         """What `msisync dead-letters show` takes."""
-        return address(self.place, self.message.sequence_number)
+        return address(self.place, self.number)
+
+
+@dataclass(slots=True)
+class DeadLetter(Facts):
+    """One message that needs a person. `message` is as it lies there.
+
+    `attempts` are counted tries, of the broker's dead letters deliveries.
+    """
+
+    message: Message
+    first_seen: datetime | None
+    attempts: int
 
     @property
     def identity(self) -> str:
         """What tells it from one that gets the same address when its queue was deleted and created again."""
-        since = self.message.enqueued
-        return f"{self.address}@{timestamp(since) if since else ''}"
+        return f"{self.address}@{timestamp(self.since) if self.since else ''}"
 
     @property
     def remedy(self) -> str:
@@ -162,16 +110,19 @@ def read(place: Place, message: Message, queues: QueueSettings) -> DeadLetter:
         entity, ids, replays = _body(message, why.entity or queues.entity_of(source))
     return DeadLetter(
         place,
-        message,
+        message.sequence_number,
+        message.enqueued,
         why.code or message.reason or UNKNOWN,
         why.message or message.description,
         why.system or UNKNOWN,
         source,
         entity,
         ids,
-        why.first_seen or message.enqueued,
-        why.attempts,
         max(why.replays, replays),
+        is_write_back=message.properties.get("write_back") is True,
+        message=message,
+        first_seen=why.first_seen or message.enqueued,
+        attempts=why.attempts,
     )
 
 

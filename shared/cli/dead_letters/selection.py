@@ -11,7 +11,7 @@ from ...sync.routing import Refusal
 from ..invocation import quoted
 from ..peek import Place
 from ..remedies import OFTEN, remedy
-from .letter import Facts, address
+from .letter import Facts
 
 #: Groups that are distinguished; more than that, and codes are not codes.
 MAX_GROUPS = 1000
@@ -94,7 +94,7 @@ class Selection:
         elif refusal:
             self.refused[refusal.code] += 1
             if len(self.named) < MAX_NAMED:
-                self.named.append((address(letter.place, letter.number), f"{refusal.code}: {refusal.message}"))
+                self.named.append((letter.address, f"{refusal.code}: {refusal.message}"))
         elif self.most and self.count >= self.most:
             self.beyond += 1
         else:

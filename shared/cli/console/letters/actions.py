@@ -221,7 +221,7 @@ async def _check(visit: Visit, job: Job) -> Finding:
 
 def mark(note: Note, synced: datetime | None) -> None:
     """Keep what was looked up of a letter."""
-    note.synced, note.is_checked = synced, True
+    note.synced = synced
 
 
 REPLAY = Action(f"{PATH}/replay", PATH, partial(_plan, deed=REPLAYING), partial(_do, deed=REPLAYING))

@@ -6,7 +6,6 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 from ....model.entities import ENTITIES
 from ....model.ids_and_times import as_guid
@@ -46,9 +45,6 @@ class Filter:
             return list(notes)
         if self.words.get("synced"):
             notes = (note for note in notes if note.synced)
-        if self.given.id:  # to write out the ids of each letter takes long
-            wanted = UUID(self.given.id).bytes
-            notes = (note for note in notes if wanted in note.row_ids)
         return [note for note in notes if fits(self.given, note, now)]
 
     def address(self, path: str, **more: str) -> str:

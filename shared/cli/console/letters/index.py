@@ -1,26 +1,26 @@
 """What the console keeps of dead letters in memory: Service Bus gives them in order only, and finds nothing itself.
 
-Of each letter the facts that a page filters, groups and shows: some 300 bytes, and none of its body. All of them are
+Of each letter the facts that a page filters, groups and shows: some 420 bytes, and none of its body. All of them are
 read through as `msisync dead-letters list` reads them, again when that is a while ago, and after each action.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID
+from typing import Any
 
 from ....config.settings import QueueSettings
+from ....model.ids_and_times import as_guid
 from ....model.safe_text import redacted
 from ....sync.routing import Refusal
 from ...context import Context
-from ...dead_letters.letter import DeadLetter, Rows, address
+from ...dead_letters.letter import DeadLetter, Facts
 from ...dead_letters.look import filters, look
 from ...dead_letters.resend import refusal
 from ...dead_letters.text import cut
-from ...peek import Place
 from ..latest import Latest
 from ..page import Visit
 
@@ -34,40 +34,16 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True, eq=False)
-class Note:
-    """The facts of one dead letter (Facts of dead_letters/letter.py); of many rows, all have the first one's table.
+class Note(Facts):
+    """The facts of one dead letter.
 
     `refusal`: why nobody would understand it if it were replayed. `synced`: when its row was synced after it had become
-    a dead letter, as far as that was looked up (`is_checked`). `is_gone`: the console has moved it since it was read.
+    a dead letter, as far as that was looked up. `is_gone`: the console has moved it since it was read.
     """
 
-    place: Place
-    number: int
-    since: datetime | None
-    code: str
-    reason: str
-    system: str
-    source_queue: str
-    entity: str
-    table: str
-    row_ids: bytes
-    replays: int
-    is_write_back: bool
     refusal: Refusal | None
     synced: datetime | None = None
-    is_checked: bool = False
     is_gone: bool = False
-
-    @property
-    def ids(self) -> Rows:
-        """The rows that it names: (table, id)."""
-        ids = self.row_ids
-        return tuple((self.table, str(UUID(bytes=ids[at : at + 16]))) for at in range(0, len(ids), 16))
-
-    @property
-    def address(self) -> str:
-        """What `msisync dead-letters show` takes."""
-        return address(self.place, self.number)
 
     @property
     def came(self) -> datetime:
@@ -109,23 +85,21 @@ class _Reader:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._last: dict[Place, list[Note]] = {}  # in the order in which they lie there
+        self._last: Sequence[Note] = ()
 
     async def look(self) -> Index:
         """Read them. Raises QueueUnavailable when Service Bus does not answer."""
         index = Index(datetime.now(UTC))
-        known = {place: _Known(notes) for place, notes in self._last.items()}
-        read: dict[Place, list[Note]] = {}
-        noted = Noting(self._context.settings.queues)
+        known = {(note.place, note.number): note for note in self._last}
+        common: dict[Any, Any] = {}
 
         def take(letter: DeadLetter) -> None:
             if len(index.notes) == MOST:
                 raise _EnoughError
-            before = known.get(letter.place)
-            note = before.of(letter) if before else None
-            note = note or noted.of(letter)
+            note = known.get((letter.place, letter.number))
+            if note is None or note.is_gone or note.since != letter.since:
+                note = note_of(letter, self._context.settings.queues, common)
             index.notes.append(note)
-            read.setdefault(letter.place, []).append(note)
 
         try:
             index.unseen = await look(self._context, filters(), take)
@@ -133,59 +107,27 @@ class _Reader:
             index.more = True
         # In a thread: of 100,000, it takes a tenth of a second, in which no page would be served.
         await asyncio.to_thread(index.notes.sort, key=lambda note: (note.came, note.number), reverse=True)
-        self._last = read
+        self._last = index.notes
         return index
 
 
-class _Known:
-    """The notes of a place, each asked for once and in the order of their numbers, as letters come: no search."""
+def note_of(letter: DeadLetter, queues: QueueSettings, common: dict[Any, Any]) -> Note:
+    """The facts of a letter, without ids that are none. What it has in common with others is kept once, in `common`."""
 
-    def __init__(self, notes: list[Note]) -> None:
-        self._left = notes[::-1]
+    def once(value: Any) -> Any:
+        return common.setdefault(value, value)
 
-    def of(self, letter: DeadLetter) -> Note | None:
-        """The note of a letter, if that is still the same one and has not been moved since."""
-        while self._left and self._left[-1].number < letter.number:
-            self._left.pop()
-        if not self._left or self._left[-1].number != letter.number:
-            return None
-        note = self._left.pop()
-        return note if note.since == letter.since and not note.is_gone else None
-
-
-class Noting:
-    """Makes notes of letters. What many of them have in common is kept once."""
-
-    def __init__(self, queues: QueueSettings) -> None:
-        self._queues = queues
-        self._texts: dict[str, str] = {}
-        self._refusals: dict[Refusal, Refusal] = {}
-
-    def of(self, letter: DeadLetter) -> Note:
-        """The facts of a letter."""
-        once: Callable[[str], str] = lambda text: self._texts.setdefault(text, text)  # noqa: E731
-        refused = refusal(letter, self._queues)
-        return Note(
-            letter.place,
-            letter.number,
-            letter.since,
-            once(letter.code),
-            once(cut(redacted(letter.reason), REASON)),
-            once(letter.system),
-            once(letter.source_queue),
-            once(letter.entity),
-            once(letter.ids[0][0] if letter.ids else ""),
-            b"".join(UUID(id_).bytes for _, id_ in letter.ids if _is_uuid(id_)),
-            letter.replays,
-            letter.is_write_back,
-            self._refusals.setdefault(refused, refused) if refused else None,
-        )
-
-
-def _is_uuid(text: str) -> bool:
-    """Other text is nobody's id: of a message that this app has not written."""
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
+    return Note(
+        letter.place,
+        letter.number,
+        letter.since,
+        once(letter.code),
+        once(cut(redacted(letter.reason), REASON)),
+        once(letter.system),
+        once(letter.source_queue),
+        once(letter.entity),
+        tuple((once(table), id_) for table, text in letter.ids if (id_ := as_guid(text))),
+        letter.replays,
+        is_write_back=letter.is_write_back,
+        refusal=once(refusal(letter, queues)),
+    )

@@ -149,7 +149,9 @@ async def test_texts_of_others_are_text(world: LettersWorld) -> None:
 
 async def test_no_value_of_a_column_is_kept(world: LettersWorld) -> None:
     world.put(1, reason="someone@contoso.example has the value 'Ada'", body=b'{"email": "someone@contoso.example"}')
+    world.broker.put(refused(2, record_id="someone@contoso.example"))  # another program's
     page = await world.get("/dead-letters")
+    assert "no row named" in page
     assert "someone@" not in page
     assert "Ada" not in page
     (latest,) = (each for key, each in world.looks._known.items() if key == "dead letters")
