@@ -143,11 +143,9 @@ class Site:
 
         async def show(visit: Visit) -> View | Response:
             plan = await action.plan(visit)
-            if plan.nothing or visit.word(AGREED) != plan.title:
+            if plan.nothing or not plan.do or visit.word(AGREED) != plan.title:
                 return _question(action, visit, plan, has_changed=True)
-            job = await self.jobs.start(
-                plan.title, visit.operator.name, plan.back or action.back, partial(action.do, visit)
-            )
+            job = await self.jobs.start(plan.title, visit.operator.name, plan.back or action.back, plan.do)
             return RedirectResponse(f"/jobs/{job.id}", 303)
 
         return await self._answer(request, page, show)

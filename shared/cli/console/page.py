@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..context import Context
-from ..finding import Finding
 from ..status.facts import Status
-from .jobs import Job, Jobs
+from .jobs import Jobs, Work
 from .latest import Latest, Looks
 from .security import Form, Operator
 
@@ -63,12 +62,13 @@ class Plan:
     """What an action would do, for the page that asks before it is done.
 
     `title` names it with the exact count ("Replay 12 dead letters"): it is the heading, the button and the entry of the
-    journal. `keep`: the fields that the form sends on, such as the selection. `nothing`: why there is nothing to do;
-    with `is_looking`, because what it is about is still being read: its page asks again until it is known. `back`: the
-    page that is gone back to, if it is not the action's.
+    journal. `do` does that as a job, with what the plan has found. `keep`: the fields that the form sends on, such as
+    the selection. `nothing`: why there is nothing to do; with `is_looking`, because what it is about is still being
+    read: its page asks again until it is known. `back`: the page that is gone back to, if it is not the action's.
     """
 
     title: str
+    do: Work | None = None
     details: Sequence[str] = ()
     keep: Sequence[tuple[str, str]] = ()
     is_grave: bool = False
@@ -79,15 +79,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What operators may do. GET `path` shows `plan` and asks; POST `path` plans again and does it, as a job.
+    """What operators may do. GET `path` shows `plan` and asks; POST `path` plans again and does that, as a job.
 
-    `back`: the page that the action belongs to. `do` gets the visit whose form has `keep` of the plan.
+    `back`: the page that the action belongs to.
     """
 
     path: str
     back: str
     plan: Callable[[Visit], Awaitable[Plan]]
-    do: Callable[[Visit, Job], Awaitable[Finding]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,33 +16,27 @@ _KEEPS = "Changes keep queueing, and nothing is lost."
 _DRAINS = "Running instances go on within seconds, with what has waited first."
 
 
-def _setting(visit: Visit) -> str:
-    """The queue that is meant, by its setting. Raises MsiSyncError."""
+async def _plan(visit: Visit, *, status: str) -> Plan:
     setting = visit.word("queue")
     if setting not in _NAMES:
         raise MsiSyncError("NoSuchQueue", "the address names no queue that can be paused")
-    return setting
-
-
-async def _plan(visit: Visit, *, status: str) -> Plan:
-    setting = _setting(visit)
     name = visit.context.settings.queues.of(setting)
     word = "Pause" if status == PAUSED else "Resume"
     details = [_KEEPS if status == PAUSED else _DRAINS]
     if status == PAUSED and setting != ROUTING:
         details.append("While parents are paused, their children are parked.")
-    return Plan(f"{word} {name}", details, [("queue", setting)])
+    return Plan(f"{word} {name}", partial(_do, visit, setting, status), details, [("queue", setting)])
 
 
-async def _do(visit: Visit, job: Job, *, status: str) -> Finding:
-    (change,) = await set_status(visit.context, [_setting(visit)], status)
+async def _do(visit: Visit, setting: str, status: str, job: Job) -> Finding:
+    (change,) = await set_status(visit.context, [setting], status)
     job.advance(1, 1)
     severity, text = said(change, status)
     return Finding(severity, f"{change.queue}: {text}")
 
 
-PAUSE = Action("/queues/pause", "/", partial(_plan, status=PAUSED), partial(_do, status=PAUSED))
-RESUME = Action("/queues/resume", "/", partial(_plan, status=ACTIVE), partial(_do, status=ACTIVE))
+PAUSE = Action("/queues/pause", "/", partial(_plan, status=PAUSED))
+RESUME = Action("/queues/resume", "/", partial(_plan, status=ACTIVE))
 ACTIONS = (PAUSE, RESUME)
 
 

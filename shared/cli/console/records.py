@@ -138,11 +138,11 @@ async def _plan(visit: Visit) -> Plan:
         "Marketo gets every field again, even when msisync believes that it has them.",
         "The sync filter of sync.toml decides as always.",
     ]
-    return Plan(_title(table, id_), details, [("table", table), ("id", id_)], back=address(id_))
+    do = partial(_sync, visit, table, id_)
+    return Plan(_title(table, id_), do, details, [("table", table), ("id", id_)], back=address(id_))
 
 
-async def _do(visit: Visit, job: Job) -> Finding:
-    table, id_ = visit.word("table"), str(as_guid(visit.word("id")))
+async def _sync(visit: Visit, table: str, id_: str, job: Job) -> Finding:
     sent, unknown, why_not = await send_rows(visit.context, table, [id_])
     visit.looks.outdate(_key(id_))
     job.advance(sent.total(), 1)
@@ -153,7 +153,7 @@ async def _do(visit: Visit, job: Job) -> Finding:
     return ok(f"{table} {id_} is on its queue; its page shows how it goes on", "")
 
 
-SYNC = Action("/records/sync", PATH, _plan, _do)
+SYNC = Action("/records/sync", PATH, _plan)
 PAGE = Page(
     PATH, "Records", show, (SYNC,), lead=leads(Lead(PATH, "Records"), "msisync show person", "msisync show record")
 )

@@ -185,13 +185,13 @@ async def _plan_start(visit: Visit) -> page.Plan:
     is_green = plan.exit is Exit.OK
     anyway = "" if is_green else ", although its plan is not green"
     what = f"Start the initial sync of {counted(plan.records, 'record')}{anyway}"
-    return page.Plan(what, plan.lines(), _kept(visit), is_grave=not is_green, back=back)
+    do = partial(_start, visit.context, _scope(visit), plan)
+    return page.Plan(what, do, plan.lines(), _kept(visit), is_grave=not is_green, back=back)
 
 
-async def _start(visit: Visit, job: Job) -> Finding:
-    plan: Plan = _planning(visit).known
+async def _start(context: Context, scope: Scope, plan: Plan, job: Job) -> Finding:
     expected = {each.table: each.rows for each in plan.tables}
-    run, why_not = await start.create(visit.context, RunKind.INITIAL_SYNC, _scope(visit), expected)
+    run, why_not = await start.create(context, RunKind.INITIAL_SYNC, scope, expected)
     job.back = f"{PATH}?{urlencode({'run': run.id})}"
     text = f"{run.kind} {run.id} is started: the app takes it up within a minute, and needs nobody."
     return attention(f"{text} {not_told(why_not)}", "") if why_not else ok(text)
@@ -210,24 +210,19 @@ async def _plan_steer(visit: Visit, *, word: str) -> page.Plan:
         "resume": ["It goes on where it was, within a minute."],
         "cancel": ["Nothing more is sent, and it cannot be resumed. What it has synced stays in Marketo."],
     }[word]
-    return page.Plan(name, details, [("run", run.id)], is_grave=word == "cancel", back=back)
+    do = partial(_steer, visit, run, word)
+    return page.Plan(name, do, details, [("run", run.id)], is_grave=word == "cancel", back=back)
 
 
-async def _steer(visit: Visit, _: Job, *, word: str) -> Finding:
-    runs = runs_of(visit.context)
-    run = await runs.read(visit.word("run"))
-    if run is None:
-        raise MsiSyncError("NoSuchRun", f"no run has the id {visit.word('run')}")
+async def _steer(visit: Visit, run: Run, word: str, _: Job) -> Finding:
     changed = await STEERS[word].apply(visit.context, run)
     visit.looks.outdate(("run", run.id))
     done = steers(group_of(changed))[word].done
     return Finding(Severity.OK, f"{changed.kind} {changed.id}: {done.format(run=changed.id)}")
 
 
-START = Action("/runs/start", PATH, _plan_start, _start)
-STEER_ACTIONS = {
-    word: Action(f"{PATH}/{word}", PATH, partial(_plan_steer, word=word), partial(_steer, word=word)) for word in STEERS
-}
+START = Action("/runs/start", PATH, _plan_start)
+STEER_ACTIONS = {word: Action(f"{PATH}/{word}", PATH, partial(_plan_steer, word=word)) for word in STEERS}
 STEER_PATHS = {word: action.path for word, action in STEER_ACTIONS.items()}
 PAGE = Page(
     PATH, "Runs", show, (START, *STEER_ACTIONS.values()), ((REPORT, _report),),

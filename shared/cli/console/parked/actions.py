@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from ....azure.parked_rows import Parked
 from ....model.entities import TABLES
 from ....model.ids_and_times import as_guid
 from ...context import not_told, renew
-from ...finding import Finding, attention, counted, failed, ok
+from ...finding import Finding, attention, counted, ok
 from ...resync import released
 from ..jobs import Job
 from ..page import Action, Plan, Visit
-from .census import Waits, latest
+from .census import Census, Waits, latest
 from .filters import PATH, Filter, filter_of
 
 #: Parents that are named before they are released.
@@ -51,11 +52,7 @@ class Chosen:
         return child.record.key == (self.table, self.id) if self.id else since is None or since <= self.until
 
 
-def _chosen(visit: Visit) -> Chosen | None:
-    """As the last census has it."""
-    census = latest(visit).known
-    if census is None:
-        return None
+def _chosen(visit: Visit, census: Census) -> Chosen:
     filter_ = filter_of(visit.asked)
     table, id_ = visit.word("table"), as_guid(visit.word("id"))
     one = (table, id_) if table in TABLES and id_ else ("", "")
@@ -66,13 +63,14 @@ def _chosen(visit: Visit) -> Chosen | None:
 
 
 async def _plan(visit: Visit) -> Plan:
-    await latest(visit).now()
-    meant = _chosen(visit)
-    if meant is None:
+    census = await latest(visit).now()
+    if census is None:
         return Plan("Release parked records", nothing=_COUNTING, is_looking=True)
+    meant = _chosen(visit, census)
     nothing = "" if meant.count else meant.filter.wrong or "Nothing waits there any more."
     return Plan(
         f"Release {counted(meant.count, 'parked record')}",
+        partial(_release, visit, meant),
         list(_details(meant)),
         meant.keep,
         nothing=nothing,
@@ -92,10 +90,7 @@ def _details(meant: Chosen) -> Iterator[str]:
     yield "Those whose parent is still missing are parked again."
 
 
-async def _do(visit: Visit, job: Job) -> Finding:
-    meant = _chosen(visit)
-    if meant is None:
-        return failed("nothing was done: the parked records are still being counted", "ask again in a moment")
+async def _release(visit: Visit, meant: Chosen, job: Job) -> Finding:
     job.advance(0, meant.count)
     by_entity: dict[str, set[str]] = {}
     for waits in meant.parents:
@@ -124,4 +119,4 @@ def _gone(meant: Chosen, entity: str) -> None:
             waits.is_gone = True
 
 
-RELEASE = Action(f"{PATH}/release", PATH, _plan, _do)
+RELEASE = Action(f"{PATH}/release", PATH, _plan)

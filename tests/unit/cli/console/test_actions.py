@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ class Letters:
         self.error: Exception | None = None
         self.visits: list[Visit] = []
         self.by = ""
-        action = Action("/letters/discard", "/letters", self.plan, self.do)
+        action = Action("/letters/discard", "/letters", self.plan)
         self.page = Page("/letters", "Letters", overview.show, (action,), badge=lambda status: status.dead)
 
     async def plan(self, visit: Visit) -> Plan:
@@ -38,9 +39,8 @@ class Letters:
             return Plan("Discard letters", nothing="The letters are being read …", is_looking=True)
         if not self.number:
             return Plan("Discard 0 letters", nothing="No letter matches.")
-        return Plan(
-            f"Discard {self.number} letters", ["For good."], [("code", visit.word("code")), ("all", "1")], is_grave=True
-        )
+        keep = [("code", visit.word("code")), ("all", "1")]
+        return Plan(f"Discard {self.number} letters", partial(self.do, visit), ["For good."], keep, is_grave=True)
 
     async def do(self, visit: Visit, job: Job) -> Finding:
         self.visits.append(visit)
