@@ -82,6 +82,13 @@ def is_silent(run: Run, at: datetime) -> bool:
     return run.state is RunState.RUNNING and at - (run.carried_at or run.started_at) > SILENT
 
 
+def rows_read(run: Run) -> tuple[int, int | None]:
+    """How many rows a run has read, and of how many, where that is known."""
+    read = sum(table.rows for table in run.tables.values())
+    expected = sum(table.expected or 0 for table in run.tables.values())
+    return read, expected if expected >= read else None
+
+
 def title(run: Run, at: datetime) -> str:
     """A run in one line, for people."""
     took = age((run.ended_at or at) - run.started_at)

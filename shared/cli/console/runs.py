@@ -27,7 +27,6 @@ from ..progress import so_far
 from ..reconcile import report as differences
 from ..runs import group_of, runs_of, title
 from . import acts, page
-from .charts import share
 from .jobs import Job
 from .page import Action, Download, Lead, Page, View, Visit, leads
 
@@ -70,7 +69,6 @@ async def show(visit: Visit) -> View:
         **await _planned(visit),
         "steers": STEER_PATHS,
         "report": REPORT,
-        "share": share,
         "tables": in_order(list(visit.context.config.tables)),
     }
     return View("runs.html", values)

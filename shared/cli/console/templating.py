@@ -49,6 +49,11 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def share(part: float, whole: float) -> float:
+    """A part in percent of its whole, 0 to 100, for the width of a gauge."""
+    return round(min(100.0, max(0.0, 100 * part / whole)), 1) if whole else 0.0
+
+
 @cache
 def environment() -> Environment:
     """The templates, read when they are first used."""
@@ -61,5 +66,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "time": time, "age": age, "exact": exact, "sentence": sentence, "lines": lines}
-    made.globals |= {"counted": counted}
+    made.globals |= {"counted": counted, "share": share}
     return made

@@ -15,7 +15,7 @@ from ...config.settings import MarketoSettings
 from ...sync.heartbeat import TIMER
 from ..finding import age
 from ..output import Indented
-from ..runs import group_of, title
+from ..runs import group_of, rows_read, title
 from .facts import LONG, MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 from .verdict import judge
 
@@ -188,9 +188,8 @@ def _write_back(status: Status) -> Iterator[str]:
 
 def _runs(status: Status) -> Iterator[str]:
     for run in status.runs:
-        read = sum(table.rows for table in run.tables.values())
-        expected = sum(table.expected or 0 for table in run.tables.values())
-        of = f" of {expected:,}" if expected >= read else ""
+        read, expected = rows_read(run)
+        of = "" if expected is None else f" of {expected:,}"
         yield f"{title(run, status.at)}; {read:,}{of} rows read; msisync {group_of(run)} status"
 
 

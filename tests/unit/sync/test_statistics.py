@@ -11,7 +11,7 @@ from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Removed, Retry, Skipped, Synced
 from shared.model.record import Record
 from shared.sync import statistics
-from shared.sync.statistics import WARM, Counts, hottest, last_error, row_name, totals
+from shared.sync.statistics import WARM, Counts, hottest, last_error, row_name, series, totals
 from shared.sync.storms import TOO_SOON
 
 NOON = datetime(2026, 3, 4, 12, 7, 30, tzinfo=UTC)
@@ -185,3 +185,18 @@ async def test_what_is_hot_is_not_lost_while_storage_is_away_and_needs_little_ro
     await world.counts.tend()
     assert hottest(world.rows, "person", world.now)["contact", "r7"] > 2 * WARM
     assert len(world.rows["2026-03-04T12|person"]["hot"]) == 5
+
+
+def test_a_series_ends_with_the_slot_of_now() -> None:
+    five, hour = timedelta(minutes=5), timedelta(hours=1)
+    rows = {
+        row_name(NOON, "person"): {"synced": {"0": 1, "5": 2}, "failed": {"5": 9}},
+        row_name(NOON - hour, "person"): {"synced": {"5": 100, "10": 10, "55": 20}},
+        row_name(NOON - hour, "company"): {"synced": {"55": 7}},
+        row_name(NOON - 24 * hour, "person"): {"synced": {"5": 5000, "10": 400}},
+    }
+    assert series(rows, "person", until=NOON, step=five, number=12) == [10, 0, 0, 0, 0, 0, 0, 0, 0, 20, 1, 2]
+    by_hour = series(rows, "person", until=NOON, step=hour, number=24)
+    assert (by_hour[0], by_hour[-2], by_hour[-1]) == (400, 100, 33)
+    assert sum(by_hour) + 5000 == totals(rows, "person", NOON - 24 * hour)["synced"]
+    assert series({}, "person", until=NOON, step=five, number=2) == [0, 0]

@@ -3,11 +3,11 @@
 import asyncio
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 
 from shared.cli.console import journal
-from shared.cli.console.overview import gauge_of
 from shared.cli.console.pause import lead
 from shared.cli.console.templating import NONE
 from shared.cli.finding import attention
@@ -16,7 +16,7 @@ from shared.cli.status.facts import PARKED, STATE
 from shared.marketo.usage import Closed
 from shared.model.errors import ConfigurationError
 from shared.sync.history import What
-from tests.support.console import MARKETO, World, in_trouble, text_of
+from tests.support.console import World, in_trouble, text_of
 from tests.support.values import NOON
 
 
@@ -107,11 +107,24 @@ async def test_a_closed_budget_says_when_it_opens(world: World) -> None:
     opens = (NOON + timedelta(hours=17)).timestamp()
     closed = Closed(until=opens, since=NOON.timestamp(), code="607", reason="the day is used up")
     world.status.budget = type(world.status.budget)(30_000, 30_000, 0.5, closed, None, None, NOON)
-    text = text_of(await world.get("/"))
+    page = await world.get("/")
+    text = text_of(page)
     assert "Marketo is not called (the day is used up): continues automatically at 2026-03-05 05:00:00 UTC" in text
     assert "At this pace" not in text
-    gauge = gauge_of(world.status.budget, MARKETO)
-    assert (gauge.app, gauge.everybody, gauge.forecast_is_much) == (100.0, 0.0, True)
+    assert "100.0 % of this app's calls are used" in unescape(page)
+    assert '<svg class="gauge bad"' in page
+    assert "by everybody" not in page, "nobody has said how many that are"
+
+
+async def test_the_day_in_gauges(world: World) -> None:
+    page = unescape(await world.get("/"))
+    assert '<svg class="gauge " viewBox="0 0 100 10" preserveAspectRatio="none" role="img"' in page
+    assert 'aria-label="4.1 % of this app\'s calls are used"' in page
+    assert 'aria-label="40.7 % of all calls are used, by everybody"' in page
+    in_trouble(world.status)
+    page = unescape(await world.get("/"))
+    assert '<svg class="gauge warn"' in page
+    assert 'aria-label="44.4 % of the rows are read"' in page
 
 
 async def test_texts_of_vendors_are_text(world: World) -> None:
