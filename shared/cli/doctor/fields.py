@@ -25,8 +25,8 @@ USERS = 300
 
 _COLUMNS = frozenset({Code.COLUMN_MISSING, Code.COLUMN_UNREADABLE, Code.COLUMN_HIDDEN})
 _FIELDS = frozenset({Code.FIELD_MISSING, Code.FIELD_READ_ONLY})
-#: Findings that have checks of their own.
-_ELSEWHERE = _COLUMNS | _FIELDS | {Code.KEY, Code.WRITE_BACK}
+#: All but the findings that have checks of their own.
+_OTHERS = frozenset(Code) - _COLUMNS - _FIELDS - {Code.KEY, Code.WRITE_BACK}
 
 
 async def columns(subject: Subject, table: str) -> dict[str, Column]:
@@ -41,8 +41,11 @@ async def columns_of(subject: Subject, tables: Sequence[str]) -> dict[str, dict[
     return dict(zip(tables, found, strict=True))
 
 
-async def findings(subject: Subject, *, marketo: bool) -> list[Finding]:
-    """What `fields check` says that must be fixed. Without `marketo`, its side is not asked for."""
+async def _judged(subject: Subject, *, codes: frozenset[Code], effect: str, fine: str, marketo: bool = True) -> Finding:
+    """What of these codes `fields check` says that must be fixed, as one finding; `fine` where that is nothing.
+
+    Without `marketo`, its side is not asked for.
+    """
     config = subject.context.config
     entities = dict.fromkeys(TABLES[table][0].name for table in config.tables)
     schemas = Schemas(
@@ -50,32 +53,13 @@ async def findings(subject: Subject, *, marketo: bool) -> list[Finding]:
         {name: await described(subject, ENTITIES[name]) if marketo else {} for name in entities},
         {},
     )
-    return [found for found in check_fields(config, schemas) if found.severity is not Severity.OK]
-
-
-def judged(subject: Subject, wrong: list[Finding], effect: str, fine: str) -> Finding:
-    """One finding for all of them; `fine` where there are none."""
+    found = check_fields(config, schemas)
+    wrong = [each for each in found if each.code in codes and each.severity is not Severity.OK]
     if not wrong:
         return ok(fine)
     lines = [f"{f.where}: {f.text} ({f.remedy})" for f in wrong]
     remedy = f"correct {subject.context.settings.sync.config}; msisync fields check shows everything"
     return as_grave_as(wrong, f"{counted(len(wrong), 'finding')}{effect}", remedy, lines)
-
-
-async def _columns(subject: Subject) -> Finding:
-    wrong = [found for found in await findings(subject, marketo=False) if found.code in _COLUMNS]
-    effect = ": the fields that they feed keep their value in Marketo"
-    return judged(subject, wrong, effect, "all that sync.toml names can be read")
-
-
-async def _fields(subject: Subject) -> Finding:
-    wrong = [found for found in await findings(subject, marketo=True) if found.code in _FIELDS]
-    return judged(subject, wrong, ": these fields are left out", "all that sync.toml names can be written")
-
-
-async def _mapping(subject: Subject) -> Finding:
-    wrong = [found for found in await findings(subject, marketo=True) if found.code not in _ELSEWHERE]
-    return judged(subject, wrong, "", "columns fit their fields")
 
 
 async def _key(subject: Subject, entity: Entity) -> Finding:
@@ -160,11 +144,19 @@ async def _mail(subject: Subject) -> Finding:
     return ok(f"the same for {counted(len(theirs), 'sales person')}, of {looked} looked at")
 
 
+_mapped_columns = partial(
+    _judged, codes=_COLUMNS, marketo=False, effect=": the fields that they feed keep their value in Marketo",
+    fine="all that sync.toml names can be read",
+)  # fmt: skip
+_mapped_fields = partial(
+    _judged, codes=_FIELDS, effect=": these fields are left out", fine="all that sync.toml names can be written"
+)
+_mapping = partial(_judged, codes=_OTHERS, effect="", fine="columns fit their fields")
 _PERSONS = ("dynamics-read", "marketo-read-person")
 _SELLERS = ("dynamics-read", "marketo-read-sales-person")
 CHECKS = (
-    Check("mapped-columns", GROUP, "Mapped columns in Dynamics", _columns, needs=("dynamics-read",)),
-    Check("mapped-fields", GROUP, "Mapped fields in Marketo", _fields, needs=("dynamics-read", *READ_IDS)),
+    Check("mapped-columns", GROUP, "Mapped columns in Dynamics", _mapped_columns, needs=("dynamics-read",)),
+    Check("mapped-fields", GROUP, "Mapped fields in Marketo", _mapped_fields, needs=("dynamics-read", *READ_IDS)),
     Check("mapping", GROUP, "Types, lengths, filter", _mapping, needs=("dynamics-read", *READ_IDS)),
     Check("person-key", INSIGHT, "Person's key", partial(_key, entity=PERSON), needs=("marketo-read-person",)),
     Check("company-key", INSIGHT, "Company's key", partial(_key, entity=COMPANY), needs=("marketo-read-company",)),
