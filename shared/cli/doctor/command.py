@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from argparse import Namespace
-from collections import Counter
-from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from ..command import Command, Result, option
 from ..context import Context
-from ..finding import Finding, Severity, worst
+from ..finding import Finding, Severity
 from ..output import Indented
 from . import bus, dynamics, fields, marketo, notes, registration, settings, tracking
-from .runner import Check, Subject, examine, with_needs
+from .runner import Check, Examination, with_needs
 
 CHECKS: tuple[Check, ...] = (
     *settings.CHECKS,
@@ -42,8 +39,6 @@ _BELOW = 6
 async def doctor(context: Context, given: Namespace, progress: Console) -> Result:
     """Make the checks. What is wrong is in the result: nothing is raised."""
     chosen = with_needs(CHECKS, given.only) if given.only else list(CHECKS)
-    began = time.monotonic()
-    subject = Subject(context)
     left = {check.title for check in chosen}
     with progress.status("Checking") as status:
 
@@ -51,19 +46,14 @@ async def doctor(context: Context, given: Namespace, progress: Console) -> Resul
             left.discard(check.title)
             status.update(f"Checking: {len(left)} left")
 
-        try:
-            found = await examine(chosen, subject, done=done)
-        finally:
-            await subject.close()
-    return result(chosen, found, time.monotonic() - began)
+        return result(await Examination(context, chosen, done)())
 
 
-def result(checks: Sequence[Check], found: Mapping[str, Finding], seconds: float) -> Result:
+def result(it: Examination) -> Result:
     """What the findings come to."""
-    counts = Counter(finding.severity for finding in found.values())
     data = {
-        "counts": {str(status): counts[status] for status in Severity},
-        "seconds": round(seconds, 2),
+        "counts": {str(status): len(it.having(status)) for status in Severity},
+        "seconds": round(it.seconds, 2),
         "checks": [
             {
                 "id": check.id,
@@ -75,31 +65,27 @@ def result(checks: Sequence[Check], found: Mapping[str, Finding], seconds: float
                 "remedy": finding.remedy,
                 "because": finding.because,
             }
-            for check in checks
-            for finding in [found[check.id]]
+            for check in it.checks
+            for finding in [it.found[check.id]]
         ],
     }
-    return Result(worst(found.values()).exit, data, lambda console: _show(console, checks, found, counts, seconds))
+    return Result(it.severity.exit, data, lambda console: _show(console, it))
 
 
-def _show(
-    console: Console, checks: Sequence[Check], found: Mapping[str, Finding], counts: Counter[Severity], seconds: float
-) -> None:
-    width = max(len(check.id) for check in checks)
-    made = [check for check in checks if found[check.id].severity is not Severity.SKIPPED]
-    for group in dict.fromkeys(check.group for check in made):
-        console.print(Text(group, style="bold"))
+def _show(console: Console, it: Examination) -> None:
+    width = max(len(check.id) for check in it.checks)
+    for group, checks in it.groups.items():
+        made = [check for check in checks if it.found[check.id].severity is not Severity.SKIPPED]
+        if made:
+            console.print(Text(group, style="bold"))
         for check in made:
-            if check.group == group:
-                _show_one(console, check, found[check.id], width)
-    _show_skipped(console, found)
+            _show_one(console, check, it.found[check.id], width)
+    _show_skipped(console, it)
     console.print()
-    for check in checks:
-        if found[check.id].severity is Severity.FAILED:
-            console.print(Text(f"Fix first: {check.group}, {check.title} ({check.id})", style="red"))
-            break
-    numbers = ", ".join(f"{counts[status]} {status}" for status in Severity)
-    console.print(Text(f"{numbers}; {seconds:.1f} s"))
+    if it.first:
+        console.print(Text(f"Fix first: {it.first.group}, {it.first.title} ({it.first.id})", style="red"))
+    numbers = ", ".join(f"{len(it.having(status))} {status}" for status in Severity)
+    console.print(Text(f"{numbers}; {it.seconds:.1f} s"))
 
 
 def _show_one(console: Console, check: Check, finding: Finding, width: int) -> None:
@@ -114,12 +100,11 @@ def _show_one(console: Console, check: Check, finding: Finding, width: int) -> N
             console.print(Indented(Text.assemble(("To do: ", "bold"), finding.remedy), _BELOW))
 
 
-def _show_skipped(console: Console, found: Mapping[str, Finding]) -> None:
+def _show_skipped(console: Console, it: Examination) -> None:
     """A line for each culprit: what it keeps from being checked."""
     by_culprit: dict[str, list[str]] = {}
-    for name, finding in found.items():
-        if finding.severity is Severity.SKIPPED:
-            by_culprit.setdefault(finding.because, []).append(name)
+    for check in it.having(Severity.SKIPPED):
+        by_culprit.setdefault(it.found[check.id].because, []).append(check.id)
     if by_culprit:
         console.print(Text("Skipped", style="bold"))
     for culprit, names in by_culprit.items():

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from ...model.errors import MsiSyncError, StorageUnavailableError, VendorError
 from ..context import Context
-from ..finding import Finding, Severity, attention, failed
+from ..finding import Finding, Severity, attention, failed, worst
 from ..remedies import after
 
 #: Seconds for one check. Waiting out Marketo's window of 20 seconds fits in.
@@ -94,6 +95,59 @@ async def examine(
         for check in checks:
             tasks[check.id] = group.create_task(one(check))
     return {name: task.result() for name, task in tasks.items()}
+
+
+@dataclass
+class Examination:
+    """One round of checks. `found`: by id, what has been found so far; `seconds`: how long the whole round took.
+
+    `done` gets each check with its finding as soon as it is made.
+    """
+
+    context: Context
+    checks: Sequence[Check]
+    done: Callable[[Check, Finding], None] = lambda *_: None
+    found: dict[str, Finding] = field(default_factory=dict)
+    began: datetime | None = None
+    seconds: float = 0.0
+
+    async def __call__(self) -> Examination:
+        """Make all checks."""
+        began = time.monotonic()
+        self.began, self.found = datetime.now(UTC), {}
+        subject = Subject(self.context)
+        try:
+            self.found = await examine(self.checks, subject, done=self._done)
+        finally:
+            await subject.close()
+        self.seconds = time.monotonic() - began
+        return self
+
+    def _done(self, check: Check, finding: Finding) -> None:
+        self.found[check.id] = finding
+        self.done(check, finding)
+
+    @property
+    def groups(self) -> dict[str, list[Check]]:
+        """The checks by group, in their order."""
+        found: dict[str, list[Check]] = {}
+        for check in self.checks:
+            found.setdefault(check.group, []).append(check)
+        return found
+
+    def having(self, severity: Severity) -> list[Check]:
+        """The checks that have found this, in their order."""
+        return [check for check in self.checks if check.id in self.found and self.found[check.id].severity == severity]
+
+    @property
+    def first(self) -> Check | None:
+        """The check that is to be put right first."""
+        return next(iter(self.having(Severity.FAILED)), None)
+
+    @property
+    def severity(self) -> Severity:
+        """The gravest that was found so far."""
+        return worst(self.found.values())
 
 
 async def _made(check: Check, subject: Subject, limit: float) -> Finding:

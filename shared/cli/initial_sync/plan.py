@@ -18,7 +18,7 @@ from ...sync.runs.model import Scope
 from ..command import Command, Exit, Result, option, options, positive_number
 from ..context import Context
 from ..doctor.command import CHECKS
-from ..doctor.runner import Check, Subject, examine
+from ..doctor.runner import Check, Examination
 from ..finding import SHOWN, Finding, Severity, counted, worst
 from ..invocation import again
 from ..output import say
@@ -188,26 +188,17 @@ async def make(context: Context, given: Namespace, progress: Console) -> Plan:
 
 async def plan_of(context: Context, scope: Scope, progress: Console, *, sample: int | None) -> Plan:
     """The plan of a run over these rows. `sample`: of so many persons of a table Marketo is asked; None: of all."""
-    checks = await _examined(context, progress)
+    with progress.status("Checking"):
+        examined = await Examination(context, CHECKS)()
     try:
         found = await look(context, scope.tables, query_of(scope), progress, sample=sample)
         unread = ""
     except MsiSyncError as error:  # what the checks have found most likely says why
         found, unread = [], f"{error.code}: {error.message}"
     usage = await context.budget.refresh()
+    checks = {check: examined.found[check.id] for check in CHECKS}
     settings, match_email = context.settings.marketo, context.config.person.match_email
     return Plan(datetime.now(UTC), found, checks, settings, usage.used_today, match_email, unread)
-
-
-async def _examined(context: Context, progress: Console) -> dict[Check, Finding]:
-    """What the doctor finds."""
-    subject = Subject(context)
-    with progress.status("Checking"):
-        try:
-            found = await examine(CHECKS, subject, done=lambda *_: None)
-        finally:
-            await subject.close()
-    return {check: found[check.id] for check in CHECKS}
 
 
 def _table_json(table: TablePlan) -> dict[str, Any]:

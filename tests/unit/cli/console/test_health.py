@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from shared.cli.console import health
-from shared.cli.console.health import Examination
 from shared.cli.doctor.command import CHECKS
-from shared.cli.doctor.runner import Check, Subject
+from shared.cli.doctor.runner import Check, Examination, Subject
 from shared.cli.finding import Finding, attention, failed, ok
 from tests.support.console import World, text_of
 
@@ -43,7 +42,7 @@ class Checks:
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
     made = Checks()
-    monkeypatch.setattr(health, "Examination", lambda context: Examination(context, made.table))
+    monkeypatch.setattr(health, "CHECKS", made.table)
     return made
 
 
@@ -110,5 +109,5 @@ async def test_the_remedy_doctor_leads_there(world: World) -> None:
 
 def test_every_check_of_the_doctor_is_there() -> None:
     context: Any = None
-    shown = [check.id for group in Examination(context).groups.values() for check in group]
+    shown = [check.id for group in Examination(context, CHECKS).groups.values() for check in group]
     assert sorted(shown) == sorted(check.id for check in CHECKS)
