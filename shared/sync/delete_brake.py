@@ -7,8 +7,8 @@ All instances count together, in the shared state (`delete_brake`, entity)::
 `slots`: records by the five minutes in which they were dealt with; those of the last hour count. `on`: since when the
 brake is on; it stays on until an operator releases it (`msisync lifecycle release`). `stopped`: records since then.
 
-The limit is `delete_brake` of sync.toml, or a twentieth of the rows that Dynamics has, if that is more. Dynamics is
-asked for their number only when the first limit is reached. Where it cannot be asked, the first limit stands.
+The limit is `delete_brake` of sync.toml, or a twentieth of the rows that Dynamics has, if that is more. Each process
+asks Dynamics for their number before it deletes, at most once an hour. Where it cannot be asked, the first one stands.
 """
 
 from __future__ import annotations
@@ -64,17 +64,6 @@ class DeleteBrake:
     now: Callable[[], datetime]
     _limits: dict[str, tuple[int, datetime]] = field(default_factory=dict, init=False)
 
-    async def admit(self, entity: Entity, wanted: int) -> tuple[int, int]:
-        """How many of so many records may be dealt with now, and the limit: the others stop at the brake.
-
-        Those that may are counted.
-        """
-        granted, limit, is_on = await self._take(entity, wanted, self._known_limit(entity), final=False)
-        if granted == wanted or is_on:
-            return granted, limit
-        more, limit, _ = await self._take(entity, wanted - granted, await self._learn_limit(entity), final=True)
-        return granted + more, limit
-
     async def let_go(
         self, entity: Entity, wanted: Sequence[T], text: Callable[[Entity, int], str] = brake_text
     ) -> tuple[Sequence[T], Outcome | None]:
@@ -82,8 +71,10 @@ class DeleteBrake:
 
         `text`: what an operator reads of those that stop.
         """
+        if not wanted:
+            return (), None
         try:
-            granted, limit = await self.admit(entity, len(wanted)) if wanted else (0, 0)
+            granted, limit = await self._take(entity, len(wanted), await self._limit(entity))
         except StorageUnavailableError as error:
             log.warning("deletions_wait error=%s", error.cause)
             return (), STORAGE_AWAY
@@ -105,44 +96,41 @@ class DeleteBrake:
         except StorageUnavailableError as error:  # then the brake is a little stricter
             log.warning("deletions_not_uncounted error=%s", error.cause)
 
-    async def _take(self, entity: Entity, wanted: int, limit: int, *, final: bool) -> tuple[int, int, bool]:
-        """How many are granted by which limit, and whether the brake was on already. `final`: the others stop."""
-        now, granted, was_on, applied = self.now(), 0, False, limit
+    async def _take(self, entity: Entity, wanted: int, limit: int) -> tuple[int, int]:
+        """How many of so many are granted and counted, and by which limit: the others stop."""
+        now, granted, turns_on, applied = self.now(), 0, False, limit
 
         def change(value: Value) -> Mapping[str, object]:
-            nonlocal granted, was_on, applied
+            nonlocal granted, turns_on, applied
             slots = within_the_hour(value, now)
-            granted, was_on, applied = 0, bool(value.get("on")), int(value.get("limit", limit))
-            if was_on:
+            granted, turns_on, applied = 0, False, int(value.get("limit", limit))
+            if value.get("on"):
                 return {**value, "slots": slots, "stopped": int(value.get("stopped", 0)) + wanted}
-            applied = limit
-            granted = max(0, min(wanted, limit - sum(slots.values())))
+            granted, applied = max(0, min(wanted, limit - sum(slots.values()))), limit
+            turns_on = granted < wanted
             slot = _slot(now)
             slots[slot] = slots.get(slot, 0) + granted
             found: dict[str, object] = {"slots": {name: number for name, number in slots.items() if number}}
-            if final and granted < wanted:
-                found |= {"on": timestamp(now), "limit": limit, "stopped": wanted - granted}
-            return found
+            return found | ({"on": timestamp(now), "limit": limit, "stopped": wanted - granted} if turns_on else {})
 
         await self.state.change(KIND, entity.name, change)
-        if final and granted < wanted and not was_on:
+        if turns_on:
             log.error("delete_brake_on entity=%s limit=%d stopped=%d", entity.name, limit, wanted - granted)
-        return granted, applied, was_on
+        return granted, applied
 
-    def _known_limit(self, entity: Entity) -> int:
-        limit, since = self._limits.get(entity.name, (self.limit, datetime.min.replace(tzinfo=UTC)))
-        return limit if self.now() - since < KEEP else self.limit
-
-    async def _learn_limit(self, entity: Entity) -> int:
+    async def _limit(self, entity: Entity) -> int:
         now = self.now()
-        if now - self._limits.get(entity.name, (0, datetime.min.replace(tzinfo=UTC)))[1] >= KEEP:
-            try:
-                rows = await self.count_rows(entity)
-            except MsiSyncError as error:
-                log.warning("rows_not_counted entity=%s %s", entity.name, error)
-                return self.limit
-            self._limits[entity.name] = max(self.limit, int(rows * SHARE)), now
-        return self._known_limit(entity)
+        limit, until = self._limits.get(entity.name, (self.limit, now))
+        if now < until:
+            return limit
+        try:
+            rows = await self.count_rows(entity)
+        except MsiSyncError as error:
+            log.warning("rows_not_counted entity=%s %s", entity.name, error)
+            return self.limit
+        limit = max(self.limit, int(rows * SHARE))
+        self._limits[entity.name] = limit, now + KEEP
+        return limit
 
 
 def within_the_hour(value: Value, now: datetime) -> dict[str, int]:

@@ -32,9 +32,8 @@ from ..telemetry import metrics
 from .batch import Batch, Candidate
 from .circuit_breaker import Circuits
 from .delete_brake import DeleteBrake
-from .history_log import History, nothing_kept
 from .marketo_cache import Known
-from .old_roles import RoleRemovals
+from .old_roles import OldRoles
 from .routing import chunked
 from .schema import Schema
 from .upserts import NOT_THERE, Upserts
@@ -57,22 +56,22 @@ WRITES = {"delete": Write.DELETE, "flag": Write.UPDATE, "unlink": Write.BY_ID}
 DONE = {"delete": "deleted", "flag": "flagged", "unlink": "unlinked"}
 
 
-@dataclass(frozen=True, slots=True)
-class InMarketo:
-    """A record without a row, and what Marketo has of it. `ids`: Marketo's own; several, where several have the key."""
-
-    record: Record
-    ids: tuple[str, ...]
-    flagged: bool = False
-
-
 @dataclass(slots=True)
 class Going(Candidate):
-    """A record on its way out. `ids`: Marketo's own. `hanging`: what refers to it, in words, as far as is known."""
+    """A record without a row, on its way out of Marketo. `ids`: Marketo's own; several, where several have the key.
+
+    `flagged`: Marketo has the flag already. `hanging`: what refers to it, in words, as far as is known.
+    """
 
     action: str = ""
     ids: tuple[str, ...] = ()
+    flagged: bool = False
     hanging: str = ""
+
+    @property
+    def record(self) -> Record:
+        """The record itself."""
+        return self.records[0]
 
 
 @dataclass(slots=True)
@@ -86,17 +85,15 @@ class Deletes:
     _: KW_ONLY
     policy: LifecyclePolicy
     brake: DeleteBrake | None
+    old_roles: OldRoles
     wait: float
     clock: Callable[[], float]
     now: Callable[[], datetime]
-    history: History = field(default_factory=nothing_kept)
     _removals: Removals = field(init=False)
-    _roles: RoleRemovals = field(init=False)
 
     def __post_init__(self) -> None:
         parts = self.marketo, self.schema, self.known, self.circuits, self.clock
         self._removals = Removals(*parts, policy=self.policy, wait=self.wait, now=self.now)
-        self._roles = RoleRemovals(*parts, history=self.history)
 
     async def send(self, batch: Batch) -> None:
         """Decide the records of this batch whose rows are gone (`Batch.gone`)."""
@@ -120,7 +117,7 @@ class Deletes:
             log.error("cannot_flag %s: %s", NO_FLAG.code, NO_FLAG.message)
             batch.decide(gone, NO_FLAG)
             return
-        found = await self._find(batch.entity, gone, flag)
+        found = await self._find(batch.entity, gone, action, flag)
         for record in gone:
             self.known.forget(batch.entity.name, record.id)
             if record.id not in found or found[record.id].flagged:
@@ -129,11 +126,11 @@ class Deletes:
         counted = [each for each in wanted if not each.record.confirmed]
         going = await self._admitted(batch, counted)
         try:
-            await self._remove(batch, [*(each for each in wanted if each.record.confirmed), *going], action, flag)
+            await self._remove(batch, [*(each for each in wanted if each.record.confirmed), *going], flag)
         finally:
             await self._give_back(batch, going)
 
-    async def _find(self, entity: Entity, gone: Sequence[Record], flag: str) -> dict[str, InMarketo]:
+    async def _find(self, entity: Entity, gone: Sequence[Record], action: str, flag: str) -> dict[str, Going]:
         """What Marketo has of these records, by key. Raises MarketoError."""
         key, own = self.marketo.key_of(entity), _id_field(entity)
         ids = sorted({record.id for record in gone})
@@ -143,16 +140,21 @@ class Deletes:
                 raise MarketoError("UnknownAnswer", "a person without Marketo's id", kind=Kind.TRANSIENT)
             found.setdefault(str(row.get(key) or "").lower(), []).append(row)
         return {
-            record.id: InMarketo(
-                record,
-                tuple(str(row.get(own, "")) for row in found[record.id]),
+            record.id: Going(
+                [record],
+                {},
+                {},
+                key=record.id,
+                write=WRITES[action],
+                action=action,
+                ids=tuple(str(row.get(own, "")) for row in found[record.id]),
                 flagged=bool(flag) and all(row.get(flag) is True for row in found[record.id]),
             )
             for record in gone
             if record.id in found
         }
 
-    async def _admitted(self, batch: Batch, wanted: list[InMarketo]) -> Sequence[InMarketo]:
+    async def _admitted(self, batch: Batch, wanted: list[Going]) -> Sequence[Going]:
         """Those that the brake lets go; the others are decided."""
         if self.brake is None:
             return wanted
@@ -161,26 +163,23 @@ class Deletes:
             batch.decide((each.record for each in wanted[len(granted) :]), stopped)
         return granted
 
-    async def _give_back(self, batch: Batch, going: Sequence[InMarketo]) -> None:
+    async def _give_back(self, batch: Batch, going: Sequence[Going]) -> None:
         """What was counted and comes again is counted then."""
         if self.brake:
             done = {record.key for record, outcome in batch.outcomes if isinstance(outcome, Removed | Failed)}
             await self.brake.give_back(batch.entity, sum(each.record.key not in done for each in going))
 
-    async def _remove(self, batch: Batch, going: list[InMarketo], action: str, flag: str) -> None:
+    async def _remove(self, batch: Batch, going: list[Going], flag: str) -> None:
         if batch.entity is OPPORTUNITY and going:
-            await self._roles.go_before(batch, [each.record.id for each in going])
+            await self.old_roles.go_before(batch, [each.record.id for each in going])
         waited = [each.record for each in going if self._removals.has_waited(each.record)]
         hanging = await self._what_hangs_on(batch.entity, waited) if waited else {}
-        ready: dict[str, Candidate] = {}
         for each in going:
-            body = body_of(batch.entity, each, action, key=self.marketo.key_of(batch.entity), flag=flag)
-            ready[each.record.id] = Going(
-                [each.record], {}, {}, tuple(body), each.record.id, json.dumps(body).encode(), ids=each.ids,
-                hanging=hanging.get(each.record.id, ""), action=action, write=WRITES[action],
-                marketo_id=int(each.ids[0]) if action == "unlink" else 0,
-            )  # fmt: skip
-        await self._removals.send(batch, ready, 1)
+            body = body_of(batch.entity, each, key=self.marketo.key_of(batch.entity), flag=flag)
+            each.id_fields, each.body = tuple(body), json.dumps(body).encode()
+            each.marketo_id = int(each.ids[0]) if each.action == "unlink" else 0
+            each.hanging = hanging.get(each.key, "")
+        await self._removals.send(batch, {each.key: each for each in going}, 1)
 
     async def _what_hangs_on(self, entity: Entity, records: Sequence[Record]) -> dict[str, str]:
         """What Marketo has that refers to these records, in words, by id: as far as it can be asked for that."""
@@ -224,7 +223,7 @@ class Removals(Upserts):
 
     def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
         assert isinstance(candidate, Going)  # noqa: S101  (nothing else is sent here)
-        (gone,), action = candidate.records, DONE[candidate.action]
+        gone, action = candidate.record, DONE[candidate.action]
         self.known.forget(entity.name, gone.id)
         if result.code == IN_USE:
             return self._in_use(entity, candidate, result)
@@ -244,7 +243,7 @@ class Removals(Upserts):
         return Removed(action, reason_of(gone), candidate.ids[0], request_id=result.request_id)
 
     def _in_use(self, entity: Entity, candidate: Going, result: Result) -> Outcome:
-        (gone,) = candidate.records
+        gone = candidate.record
         if self.has_waited(gone):
             return Failed(result.code, in_use_text(entity, gone, candidate.hanging), "marketo", result.request_id)
         since = gone.parked_since or self.now()
@@ -267,16 +266,16 @@ def reason_of(gone: Record) -> str:
     return "Deleted" if gone.operation == "delete" else "RowGone"
 
 
-def body_of(entity: Entity, gone: InMarketo, action: str, *, key: str, flag: str) -> dict[str, Any]:
+def body_of(entity: Entity, gone: Going, *, key: str, flag: str) -> dict[str, Any]:
     """What Marketo gets: a person is deleted and unlinked by Marketo's id, everything else is done by its key.
 
     A person cannot leave its company, only move to another one (marketo.md 5.3).
     """
-    if action == "flag":
-        return {key: gone.record.id, flag: True}
+    if gone.action == "flag":
+        return {key: gone.key, flag: True}
     if not entity.is_lead:
-        return {key: gone.record.id}
-    emptied = [key, *(link.field for link in entity.links if link.clears)] if action == "unlink" else []
+        return {key: gone.key}
+    emptied = [key, *(link.field for link in entity.links if link.clears)] if gone.action == "unlink" else []
     return dict.fromkeys(emptied) if emptied else {"id": int(gone.ids[0])}
 
 

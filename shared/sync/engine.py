@@ -33,6 +33,7 @@ from .lookups import References
 from .marketo_cache import Known
 from .merges import Merges, named
 from .newcomers import Newcomers
+from .old_roles import OldRoles
 from .parents import Causes, Parents, no_causes
 from .reader import Reader
 from .recreated import marked
@@ -97,15 +98,15 @@ class Engine:
         self._companies = Companies(marketo, clock=clock)
         self._newcomers = Newcomers(self.dataverse, marketo, schema, known, policy=self.persons, tables=tables)
         self._upserts = Upserts(marketo, schema, known, self.circuits, clock=clock, newcomers=self._newcomers)
+        old_roles = OldRoles(marketo, schema, known, self.circuits, clock=clock, brake=self.brake, history=self.history)
         self._deletes = Deletes(
-            marketo, schema, known, self.circuits, policy=self.lifecycle, brake=self.brake, wait=self.parent_wait,
-            clock=clock, now=self.now, history=self.history,
+            marketo, schema, known, self.circuits, policy=self.lifecycle, brake=self.brake, old_roles=old_roles,
+            wait=self.parent_wait, clock=clock, now=self.now,
         )  # fmt: skip
         self._merges = Merges(self.dataverse, marketo, schema, known, self._deletes, self.lifecycle)
         self.role_comparison = Roles(
-            self.dataverse, marketo, schema, references=self.references, known=known, circuits=self.circuits,
-            brake=self.brake, tables=tables, policy=self.roles, deletes=self.lifecycle.role == "delete", clock=clock,
-            history=self.history,
+            self.dataverse, marketo, schema, references=self.references, known=known, old_roles=old_roles,
+            tables=tables, policy=self.roles, deletes=self.lifecycle.role == "delete", clock=clock,
         )  # fmt: skip
         self._storms = {name: Storms(clock=clock, max_rows=self.sent_rows) for name in ENTITIES}
 

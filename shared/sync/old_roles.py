@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from ..marketo.answers import Result
-from ..marketo.client import MAX_FILTER_VALUES, Write
+from ..marketo.client import Write
 from ..model.entities import OPPORTUNITY, OPPORTUNITY_ROLE, Entity
-from ..model.outcome import Outcome, Removed, Retry, of_skip
+from ..model.outcome import Failed, Outcome, Removed, Retry, of_skip
 from ..model.record import Record
 from ..telemetry import metrics
-from ..transport.client import Begin
 from .batch import Batch, Candidate
 from .delete_brake import DeleteBrake
 from .history import What
 from .history_log import History, nothing_kept
-from .routing import chunked
 from .upserts import NOT_THERE, Upserts
 
 log = logging.getLogger(__name__)
@@ -52,59 +49,40 @@ class Triple:
         names = OPPORTUNITY_ROLE.dedupe_fields
         values = dict(zip(names, (self.opportunity, self.lead, self.role), strict=True))
         body = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-        return Candidate([self.record()], {}, {}, names, self.key, body)
+        return Candidate([self.record()], {}, {}, names, self.key, body, write=Write.DELETE)
 
     def record(self) -> Record:
         """What stands for it while it is sent."""
         return Record(OPPORTUNITY_ROLE.name, self.key, _NEVER)
 
 
-@dataclass(slots=True)
-class RoleRemovals(Upserts):
-    """Deletes the roles of opportunities. What fails shows when the opportunity itself is refused: it is in use."""
+def triple_of(row: Mapping[str, object]) -> Triple | None:
+    """A role as Marketo gives it; None: one without an opportunity, a person or a name."""
+    opportunity, lead, role = (row.get(name) for name in OPPORTUNITY_ROLE.dedupe_fields)
+    if type(lead) is not int or not isinstance(opportunity, str) or not isinstance(role, str):
+        return None
+    return Triple(opportunity.lower(), lead, role)
 
+
+@dataclass(slots=True)
+class OldRoles(Upserts):
+    """Deletes roles. `brake`: counts those that are no more; None never stops."""
+
+    brake: DeleteBrake | None = field(default=None, kw_only=True)
     history: History = field(default_factory=nothing_kept, kw_only=True)
 
     async def go_before(self, batch: Batch, opportunities: Sequence[str]) -> None:
-        """Delete all roles of these opportunities. Raises MsiSyncError when Marketo cannot be asked for them."""
+        """Delete all roles of these opportunities. Raises MsiSyncError when Marketo cannot be asked for them.
+
+        What fails shows when the opportunity itself is refused: it is in use.
+        """
         names = OPPORTUNITY_ROLE.dedupe_fields
         rows = await self.marketo.read(OPPORTUNITY_ROLE, names[0], opportunities, names, deadline=batch.deadline)
-        roles = [
-            Candidate([], {}, {}, names, key=str(row[names[0]]).lower(), body=_as_body(row, names))
-            for row in rows
-            if all(row.get(name) is not None for name in names)
-        ]
-        for part in chunked(roles, MAX_FILTER_VALUES):
-            await self._send_chunk(batch, part)
-
-    async def _write(
-        self, _: Entity, bodies: Sequence[bytes], __: Write, *, deadline: float, tries: int, begin: Begin
-    ) -> list[Result]:
-        return await self.marketo.delete(OPPORTUNITY_ROLE, bodies, deadline=deadline, tries=tries, begin=begin)
-
-    def _outcome(self, _: Entity, candidate: Candidate, result: Result) -> Outcome:
-        if result.code and result.code not in NOT_THERE:
-            log.warning("role_not_deleted opportunity=%s code=%s", candidate.key, result.code)
-        elif not result.code:
-            log.info("removed entity=%s action=deleted opportunity=%s", OPPORTUNITY_ROLE.name, candidate.key)
-            self.note(candidate, result)
-        return Removed("deleted", "RowGone")
-
-    def note(self, candidate: Candidate, result: Result) -> None:
-        """Count a role that was deleted, and keep it in the history of its opportunity."""
-        metrics.record(metrics.REMOVED, 1, OPPORTUNITY_ROLE.name, "deleted")
-        opportunity = candidate.key.partition("|")[0]
-        self.history.happened(
-            What.ROLE_DELETED, [(OPPORTUNITY.name, opportunity)], request_id=result.request_id,
-            marketo_id=json.loads(candidate.body)["leadId"],
-        )  # fmt: skip
-
-
-@dataclass(slots=True)
-class OldRoles(RoleRemovals):
-    """Deletes roles that are no more, counted by the brake. `brake`: None never stops."""
-
-    brake: DeleteBrake | None = field(default=None, kw_only=True)
+        triples = frozenset(triple for row in rows if (triple := triple_of(row)))
+        failed = await self.delete(batch, triples, (), batch.deadline) if triples else {}
+        for triple, outcome in failed.items():
+            code = outcome.code if isinstance(outcome, Failed | Retry) else ""
+            log.warning("role_not_deleted opportunity=%s code=%s", triple.key, code)
 
     async def delete(
         self, batch: Batch, triples: Collection[Triple], counted: Collection[Triple], deadline: float
@@ -123,7 +101,7 @@ class OldRoles(RoleRemovals):
             failed |= dict.fromkeys(counting[len(granted) :], stopped)
         going = {triple.key: triple for triple in triples if triple not in failed}
         records = [triple.record() for triple in going.values()]
-        own = Batch(batch.entity, deadline, {record.key: record for record in records}, batch.sending)
+        own = Batch(OPPORTUNITY_ROLE, deadline, {record.key: record for record in records}, batch.sending)
         await self.send(own, {key: triple.candidate() for key, triple in going.items()}, 1)
         own.decide(list(own.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
         failed |= {going[r.id]: outcome for r, outcome in own.outcomes if not isinstance(outcome, Removed)}
@@ -138,7 +116,11 @@ class OldRoles(RoleRemovals):
         if not result.code:
             opportunity = candidate.key.partition("|")[0]
             log.info("removed entity=%s action=deleted table=%s id=%s", entity.name, OPPORTUNITY.name, opportunity)
-            self.note(candidate, result)
+            metrics.record(metrics.REMOVED, 1, entity.name, "deleted")
+            self.history.happened(
+                What.ROLE_DELETED, [(OPPORTUNITY.name, opportunity)], request_id=result.request_id,
+                marketo_id=json.loads(candidate.body)["leadId"],
+            )  # fmt: skip
         return Removed("deleted", "RoleEnded")
 
 
@@ -149,7 +131,3 @@ def brake_text(entity: Entity, limit: int) -> str:
         f"within an hour. If that is right: msisync lifecycle release {entity.name} --apply. If not: restore "
         "the connections in Dynamics, or discard these dead letters, and then release"
     )
-
-
-def _as_body(row: dict[str, Any], names: Sequence[str]) -> bytes:
-    return json.dumps({name: row[name] for name in names}, ensure_ascii=False).encode(errors="replace")

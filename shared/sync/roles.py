@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 
 from ..config.conditions import Row
 from ..config.sync_toml import RolePolicy
@@ -24,14 +24,11 @@ from ..model.errors import MsiSyncError
 from ..model.outcome import Later, Outcome, Retry, of_error
 from ..model.record import Record
 from .batch import Batch
-from .circuit_breaker import Circuits
-from .delete_brake import DeleteBrake
-from .history_log import History, nothing_kept
 from .links import ROLE_LENGTH, Rules, opportunities_of, primary_contact, role_ends
 from .lookups import References
 from .mapping import FieldMap
 from .marketo_cache import Known
-from .old_roles import OldRoles, Triple
+from .old_roles import OldRoles, Triple, triple_of
 from .routing import chunked
 from .schema import Schema
 from .visibility import Visibility
@@ -146,18 +143,14 @@ class Roles:
     _: KW_ONLY
     references: References
     known: Known
-    circuits: Circuits
-    brake: DeleteBrake | None
+    old_roles: OldRoles
     tables: Collection[str]
     policy: RolePolicy
     deletes: bool
     clock: Callable[[], float]
-    history: History = field(default_factory=nothing_kept)
 
     def __post_init__(self) -> None:
         self._tables = [table for table in _ROLE_TABLES if table in self.tables]
-        parts = self.marketo, self.schema, self.known, self.circuits, self.clock
-        self._old_roles = OldRoles(*parts, brake=self.brake, history=self.history)
         needed: dict[str, tuple[str, ...]] = {OPPORTUNITY.tables[0].name: CONTACT_COLUMNS}
         needed |= {table: TABLES[table][1].rule_columns for table in self._tables}
         self._visibility = Visibility(self.dataverse, self.schema, needed, clock=self.clock)
@@ -197,7 +190,7 @@ class Roles:
         found = await self.superfluous(stored, deadline, fresh=fresh)
         confirmed = {o for o in opportunities if any(record.confirmed for record in waiting[o])}
         counted = [t for t, ends in found.items() if ends and t.opportunity not in confirmed]
-        return await self._old_roles.delete(batch, frozenset(found), counted, deadline) if found else {}
+        return await self.old_roles.delete(batch, frozenset(found), counted, deadline) if found else {}
 
     async def superfluous(
         self, stored: Collection[Triple], deadline: float, *, fresh: bool = False
@@ -233,7 +226,7 @@ class Roles:
 
     def ours(self, rows: Iterable[Row]) -> list[Triple]:
         """Those of Marketo's roles that are this app's business."""
-        found = [triple for row in rows if (triple := _triple(row))]
+        found = [triple for row in rows if (triple := triple_of(row))]
         if self._tables:
             return found
         own = self.policy.customer_contact.casefold()  # without a table of roles, the others are not ours
@@ -290,10 +283,3 @@ async def read_contacts(dataverse: DataverseClient, opportunities: list[str], de
 def _chosen(records: list[Record]) -> list[Record]:
     """The record that stands for its opportunity, if there is one."""
     return sorted(records, key=lambda record: record.table != OPPORTUNITY.tables[0].name)[:1]
-
-
-def _triple(row: Mapping[str, object]) -> Triple | None:
-    opportunity, lead, role = (row.get(name) for name in OPPORTUNITY_ROLE.dedupe_fields)
-    if type(lead) is not int or not isinstance(opportunity, str) or not isinstance(role, str):
-        return None
-    return Triple(opportunity.lower(), lead, role)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -14,7 +14,7 @@ from ..model.codes import Kind, marketo_record
 from ..model.entities import Entity
 from ..model.errors import MarketoError, MsiSyncError, VendorError
 from ..model.outcome import RETRY_SECONDS, Failed, Outcome, Retry, Skipped, Synced, of_error, of_skip
-from ..transport.client import TRANSIENT_TRIES, Begin
+from ..transport.client import TRANSIENT_TRIES
 from .batch import Batch, Candidate
 from .call_sizes import CallSizes
 from .circuit import ANSWERS
@@ -130,10 +130,10 @@ class Upserts:
         bodies, write = [candidate.content for candidate in chunk], chunk[0].write or Write.UPSERT
         keys = [candidate.key for candidate in chunk]
         try:
-            results = await self._write(
-                batch.entity, bodies, write, deadline=batch.deadline, tries=tries,
-                begin=partial(batch.sending.begin, keys),
-            )  # fmt: skip
+            send = self.marketo.delete if write is Write.DELETE else partial(self.marketo.upsert, write=write)
+            results = await send(
+                batch.entity, bodies, deadline=batch.deadline, tries=tries, begin=partial(batch.sending.begin, keys)
+            )
         except MsiSyncError as error:
             if not _at_work(error):
                 batch.sending.ended(keys)
@@ -141,13 +141,6 @@ class Upserts:
         batch.sending.ended(keys)
         self._sizes.answered(batch.entity.name, chunk)
         return await self._answered(batch, list(zip(chunk, results, strict=True)))
-
-    async def _write(
-        self, entity: Entity, bodies: Sequence[bytes], write: Write, *, deadline: float, tries: int, begin: Begin
-    ) -> list[Result]:
-        if write is Write.DELETE:
-            return await self.marketo.delete(entity, bodies, deadline=deadline, tries=tries, begin=begin)
-        return await self.marketo.upsert(entity, bodies, write=write, deadline=deadline, tries=tries, begin=begin)
 
     async def _answered(self, batch: Batch, answers: _Answers) -> list[Candidate]:
         """Decide what Marketo's results mean; gives the candidates to be sent again, without a refused field."""

@@ -146,6 +146,21 @@ async def test_an_opportunity_goes_after_its_roles(world: World) -> None:
     assert [row["externalOpportunityId"] for row in world.marketo.records["opportunity_role"]] == [guid(21)]
 
 
+async def test_a_role_that_marketo_does_not_delete_shows_when_its_opportunity_is_refused(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.marketo.has("opportunity", externalOpportunityId=guid(20))
+    world.marketo.has("opportunity_role", externalOpportunityId=guid(20), leadId=7, role="Buyer")
+    world.marketo.skips[guid(20)] = "1022"
+    record, outcome = await world.one("opportunity", deleted("opportunity", 20))
+    assert isinstance(outcome, Retry)
+    assert (outcome.code, outcome.counted) == ("1022", False)
+    assert f"role_not_deleted opportunity={guid(20)}|7|Buyer code=1022" in caplog.text
+    world.marketo.skips.clear()
+    assert (await world.one("opportunity", record))[1] == Removed("deleted", "Deleted")
+    assert world.marketo.records["opportunity_role"] == []
+
+
 async def test_a_role_whose_row_is_gone_is_left_to_its_opportunity(world: World) -> None:
     assert await world.sync("opportunity_role", deleted("connection", 30)) != []
     assert world.marketo.calls == []
