@@ -23,7 +23,7 @@ PartitionKey        RowKey                columns
 ``role_of``         ``<table>|<id>``      Value: JSON of shared/sync/role_memory.py
 ``synced_…``        see there             Value: JSON of shared/sync/synced_versions.py
 ``redelivery``      queue                 Value: JSON of shared/sync/redelivery.py
-``run``             see there             see shared/sync/runs/store.py
+``runs``            see there             see shared/sync/runs/store.py
 ``write_back``      see there             Value: JSON of shared/write_back/
 ``write_back_due``  ``<table>|<id>``      Value: JSON of shared/write_back/due.py
 ==================  ====================  ==============================================

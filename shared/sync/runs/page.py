@@ -6,20 +6,20 @@ and nothing is counted: the numbers of a run are always those of the states in i
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
-from uuid import UUID
+from typing import Annotated
 from zlib import compress, decompress
 
+from pydantic import Field
+
+from ...azure.shared_state import adapter_of
 from ...model.entities import TABLES
 from ...model.outcome import Deferred, Failed, Outcome, Removed, Retry, Skipped, Synced
 from ...model.safe_text import redacted
-from ..comparison import Difference, Kind
+from ..comparison import Difference
 from ..routing import chunked
 from ..settlement import REPEATED
 
@@ -27,8 +27,8 @@ from ..settlement import REPEATED
 PAGE = 300
 #: Longest text that a page keeps of a code.
 MESSAGE_LENGTH = 200
-#: Bytes that a column takes (64 KiB, a limit of Table Storage).
-MOST_FOUND = 60_000
+#: Bytes of a new page: a column takes 64 KiB (a limit of Table Storage), and the words of failures are still to come.
+MOST_BYTES = 60_000
 
 #: Not in its queue yet; there, or about to be; to be tried again; parked until its parent comes.
 UNSENT, OPEN, RETRYING, PARKED = "unsent", "open", "retrying", "parked"
@@ -93,7 +93,7 @@ class Page:
     sent_at: datetime | None = None
     sends: int = 0
     found: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
-    etag: str = field(default="", compare=False)
+    etag: Annotated[str, Field(exclude=True)] = field(default="", compare=False)
 
     @property
     def mark(self) -> str:
@@ -154,14 +154,14 @@ def pages_of(run: str, table: str, first: int, ids: Sequence[str]) -> list[Page]
 def pages_compared(
     run: str, table: str, first: int, states: Mapping[str, str], found: Mapping[str, Sequence[Difference]]
 ) -> list[Page]:
-    """Pages of rows that were compared, numbered from `first` on. What is found of each page fits into one column."""
+    """Pages of rows that were compared, numbered from `first` on. Each page fits into one column."""
     pages: list[Page] = []
     parts = chunked(list(states), PAGE)
     while parts:
         ids = parts.pop(0)
         of_part = {id_: tuple(found[id_]) for id_ in ids if id_ in found}
         page = Page(run, table, first + len(pages), {id_: states[id_] for id_ in ids}, found=of_part)
-        if len(ids) > 1 and len(found_as_bytes(page)) > MOST_FOUND:
+        if len(ids) > 1 and len(as_bytes(page)) > MOST_BYTES:
             parts[:0] = chunked(ids, (len(ids) + 1) // 2)
         else:
             pages.append(page.told({}))
@@ -175,57 +175,12 @@ def parse_mark(mark: str) -> tuple[str, str, int] | None:
     return (run, table, int(number)) if run and table and number.isdecimal() else None
 
 
-def as_json(page: Page) -> dict[str, Any]:
-    """A page as its row has it: 16 bytes for each id, and each state once."""
-    kinds = list(dict.fromkeys(page.states.values()))
-    ids = b"".join(UUID(id_).bytes for id_ in page.states)
-    return {
-        "ids": b64encode(ids).decode(),
-        "kinds": kinds,
-        "states": [kinds.index(state) for state in page.states.values()],
-        "folded": page.folded,
-        "messages": page.messages,
-        "sends": page.sends,
-    }
+def as_bytes(page: Page) -> bytes:
+    """A page as its row has it."""
+    return compress(adapter_of(Page).dump_json(page))
 
 
-def found_as_bytes(page: Page) -> bytes:
-    """What a comparison has found, as the page's row has it; empty: nothing."""
-    if not page.found:
-        return b""
-    places = {id_: place for place, id_ in enumerate(page.states)}
-    rows = [
-        [places[id_], each.entity, each.table, each.kind, each.fields, each.marketo_ids]
-        for id_, those in page.found.items()
-        for each in those
-    ]
-    return compress(json.dumps(rows, separators=(",", ":")).encode())
-
-
-def _found(data: bytes, ids: Sequence[str]) -> dict[str, tuple[Difference, ...]]:
-    found: dict[str, tuple[Difference, ...]] = {}
-    for place, entity, table, kind, fields, numbers in json.loads(decompress(data)) if data else ():
-        id_ = ids[place]
-        each = Difference(entity, table, id_, Kind(kind), tuple(fields), tuple(numbers))
-        found[id_] = (*found.get(id_, ()), each)
-    return found
-
-
-def from_json(
-    value: Mapping[str, Any],
-    *,
-    run: str,
-    table: str,
-    number: int,
-    sent_at: datetime | None,
-    etag: str,
-    found: bytes = b"",
-) -> Page:
-    """The page of `as_json` and `found_as_bytes`."""
-    raw, kinds = b64decode(value["ids"]), value["kinds"]
-    ids = (str(UUID(bytes=raw[start : start + 16])) for start in range(0, len(raw), 16))
-    states = {id_: kinds[kind] for id_, kind in zip(ids, value["states"], strict=True)}
-    return Page(
-        run, table, number, states, value["folded"], value["messages"], sent_at, value["sends"],
-        _found(found, list(states)), etag,
-    )  # fmt: skip
+def from_bytes(data: bytes, etag: str = "") -> Page:
+    """The page of `as_bytes`."""
+    found: Page = adapter_of(Page).validate_json(decompress(data))
+    return replace(found, etag=etag)

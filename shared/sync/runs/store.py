@@ -1,14 +1,14 @@
 """Runs and their pages in Table Storage: rows of the table that holds the shared state.
 
-=============================  ============================================================================
-RowKey (PartitionKey ``run``)  columns
-=============================  ============================================================================
-``<run>``                      Value: JSON of model.py
-``!<table>``                   Run: the run that has this table until it is over
-``page|<run>|<table>|<page>``  Value: JSON of page.py; Unsent, Open, Retrying, Parked: its records in these states;
-                               Counts: JSON, of all states; SentAt, Sends; Found: what a comparison has found
-``lease``                      Value: JSON of shared/sync/lease.py, of who carries the runs on
-=============================  ============================================================================
+==============================  ============================================================================
+RowKey (PartitionKey ``runs``)  columns
+==============================  ============================================================================
+``<run>``                       Value: JSON of model.py
+``!<table>``                    Run: the run that has this table until it is over
+``page|<run>|<table>|<page>``   Page: JSON of page.py, compressed; Unsent, Open, Retrying, Parked: its records in
+                                these states; Counts: JSON, of all states; SentAt, Sends
+``lease``                       Value: JSON of shared/sync/lease.py, of who carries the runs on
+==============================  ============================================================================
 
 They are one partition for the sake of transactions. A run and its claims of tables are written in one: no two runs that
 are not over have a table in common. So are new pages and the place in the run up to which they were read: no row is
@@ -22,7 +22,7 @@ import json
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -38,7 +38,7 @@ from .page import DIFFERS, FAILED, OPEN, PARKED, RETRYING, SKIPPED, UNSENT, Page
 
 log = logging.getLogger(__name__)
 
-RUNS = "run"
+RUNS = "runs"
 #: Writers of one row are few; each of them reads again at most so often, this long after the first try at most.
 TRIES = 12
 ASIDE_SECONDS = 0.1
@@ -260,33 +260,22 @@ def _page_row(found: Page) -> Row:
     row = {
         "PartitionKey": RUNS,
         "RowKey": _key(found.run, found.table, found.number),
-        "Value": json.dumps(page.as_json(found)),
+        "Page": page.as_bytes(found),
         "Counts": json.dumps(counts),
         "Sends": found.sends,
         **{column: counts[state] for state, column in _COUNTED.items()},
     }
-    more = page.found_as_bytes(found)
-    return row | ({"SentAt": found.sent_at} if found.sent_at else {}) | ({"Found": more} if more else {})
+    return row | ({"SentAt": found.sent_at} if found.sent_at else {})
 
 
 def _page_of(row: Any) -> Page:
-    run, table, number, sent_at = _where(row)
-    value: Mapping[str, Any] = json.loads(row["Value"])
-    return page.from_json(
-        value, run=run, table=table, number=number, sent_at=sent_at, etag=row.metadata["etag"],
-        found=row.get("Found", b""),
-    )  # fmt: skip
+    return page.from_bytes(row["Page"], row.metadata["etag"])
 
 
 def _summary(row: Any) -> Summary:
-    _, table, number, sent_at = _where(row)
-    return Summary(table, number, Counter(json.loads(row["Counts"])), sent_at, row["Sends"])
-
-
-def _where(row: Any) -> tuple[str, str, int, datetime | None]:
-    _, run, table, number = row["RowKey"].split("|")
-    sent_at = row.get("SentAt")
-    return run, table, int(number), utc(sent_at) if sent_at else None
+    _, _, table, number = row["RowKey"].split("|")
+    sent_at = utc(row["SentAt"]) if row.get("SentAt") else None
+    return Summary(table, int(number), Counter(json.loads(row["Counts"])), sent_at, row["Sends"])
 
 
 async def _aside(tried: int) -> None:
