@@ -61,34 +61,27 @@ async def export(context: Context, given: Namespace, progress: Console) -> Resul
 
 @contextmanager
 def writing(path: Path) -> Iterator[TextIO]:
-    """A new file that appears under its name when it is complete. Raises ArchiveError; never overwrites a file."""
+    """A new text file (UTF-8) that appears under its name when it is complete, readable by its owner alone (0600).
+
+    Raises ArchiveError when anything has that name, a link that leads nowhere too, and when it cannot be written.
+    """
     try:
-        with private_file(path) as file:
-            yield file
+        if os.path.lexists(path):
+            raise FileExistsError(path)
+        unfinished = path.with_name(f"{path.name}.{uuid4().hex[:12]}.unfinished")
+        try:
+            with os.fdopen(os.open(unfinished, _NEW, 0o600), "w", encoding="utf-8", newline="\n") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _appear(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except FileExistsError:
         raise ArchiveError("FileExists", f"{path} exists already: name another file") from None
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
         raise ArchiveError("NotWritten", f"{path} cannot be written: {why}") from None
-
-
-@contextmanager
-def private_file(path: Path) -> Iterator[TextIO]:
-    """A new text file (UTF-8) that appears under its name when it is complete, readable by its owner alone (0600).
-
-    Raises FileExistsError when anything has that name, a link that leads nowhere too; other OSErrors as they come.
-    """
-    if os.path.lexists(path):
-        raise FileExistsError(path)
-    unfinished = path.with_name(f"{path.name}.{uuid4().hex[:12]}.unfinished")
-    try:
-        with os.fdopen(os.open(unfinished, _NEW, 0o600), "w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _appear(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _appear(unfinished: Path, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra import operate
-from shared.cli.dead_letters.archive import ArchiveError, private_file, writing
+from shared.cli.dead_letters.archive import ArchiveError, writing
 
 CONTENT = "Łucja\n"
 
@@ -23,7 +23,7 @@ def open_to_all() -> Iterator[None]:
 
 def test_only_the_owner_can_read_it_from_the_first_moment(tmp_path: Path) -> None:
     path = tmp_path / "letters.jsonl"
-    with private_file(path) as file:
+    with writing(path) as file:
         (unfinished,) = tmp_path.iterdir()
         assert stat.S_IMODE(unfinished.stat().st_mode) == 0o600
         assert unfinished != path
@@ -73,7 +73,7 @@ def test_it_appears_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(1, "not permitted")
 
     monkeypatch.setattr(os, "link", no_links)
-    with private_file(tmp_path / "a") as file:
+    with writing(tmp_path / "a") as file:
         file.write(CONTENT)
     assert (tmp_path / "a").read_text(encoding="utf-8") == CONTENT
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
@@ -81,13 +81,21 @@ def test_it_appears_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest
 
 def test_nothing_is_left_of_what_was_not_finished(tmp_path: Path) -> None:
     def write() -> None:
-        with private_file(tmp_path / "a") as file:
+        with writing(tmp_path / "a") as file:
             file.write("half")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a file")
+    with pytest.raises(ArchiveError, match="cannot be written: Not a directory"), writing(tmp_path / "a" / "b"):
+        pass
+    with pytest.raises(ArchiveError, match="exists already"), writing(Path()):
+        pass
 
 
 def test_settings_replace_a_link_and_are_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
