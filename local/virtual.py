@@ -13,7 +13,6 @@ from azure.data.tables import TableEntity
 
 from shared.azure.shared_state import State
 from shared.azure.table import Row, Step, Table
-from shared.config.settings import StorageSettings
 from shared.model.errors import StorageUnavailableError
 from shared.sync.lease import Leases
 
@@ -169,7 +168,7 @@ class MemoryState(State):
     """The state over a table in memory. Each instance has its own."""
 
     def __init__(self, table: MemoryTable) -> None:
-        super().__init__(StorageSettings.model_validate({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}), table)
+        super().__init__(table)
 
 
 def leases(clock: Callable[[], float], table: MemoryTable | None = None, **more: Any) -> Leases:

@@ -19,7 +19,8 @@ from emulators.processes import Child, free_ports
 from local.bench import BenchError
 from local.bench.burst import Report
 from local.bench.figures import Figure, Target
-from shared.azure.history_tables import HistoryTables, service
+from shared.azure.history_tables import HistoryTables
+from shared.azure.table import Account
 from shared.config.settings import StorageSettings
 from shared.model.entities import ENTITIES
 from shared.model.outcome import LeftOut, Synced
@@ -68,7 +69,8 @@ class _Storage:
         given = {"AzureWebJobsStorage": connection, "HISTORY_TABLES": f"h{uuid4().hex}"}
         settings = StorageSettings.model_validate(given)
         self.requests = 0
-        self.tables = HistoryTables(settings, connect=lambda: service(settings, raw_request_hook=self._count))
+        self.account = Account(settings, raw_request_hook=self._count)
+        self.tables = HistoryTables(self.account)
 
     def _count(self, _: Any) -> None:
         self.requests += 1
@@ -95,7 +97,7 @@ async def run_history(directory: Path, *, report: Report) -> HistoryRun:
         began = time.perf_counter()
         past = await read(storage.tables, [records[7].id], days=14, now=datetime.now(UTC))
         seconds, requests = time.perf_counter() - began, storage.requests
-        await storage.tables.close()
+        await storage.account.close()
         if not past.events:
             raise BenchError("a record whose changes were written has no history")
         return HistoryRun(full=full, alone=alone, run=run, look_up=seconds, look_up_requests=requests)

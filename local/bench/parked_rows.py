@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +16,7 @@ from uuid import UUID
 from emulators import azurite
 from emulators.processes import Child, free_ports
 from shared.azure.parked_rows import Note, NoteState, note_row
-from shared.azure.table import Table, connect
+from shared.azure.table import Account
 from shared.config.settings import StorageSettings
 from shared.model.outcome import Parent, WillNotCome
 
@@ -45,10 +44,11 @@ async def park(directory: Path, number: int) -> None:
     """Have so many contacts wait in the data of an Azurite that does not run, for accounts that Marketo refused."""
     async with storage(directory) as connection:
         settings = StorageSettings.model_validate({"AzureWebJobsStorage": connection})
-        table = Table(partial(connect, settings, settings.parked_table))
+        account = Account(settings)
+        table = account.table(settings.parked_table)
         for row in (_note(0), _contact(0)):
             await table.upsert(row)
-        await table.close()
+        await account.close()
     content = json.loads((directory / _FILE).read_text())
     (rows,) = (each for each in content["collections"] if each["name"].endswith(f"${settings.parked_table}"))
     note, contact = sorted(rows["data"], key=lambda document: str(document["RowKey"]))

@@ -13,6 +13,7 @@ from ..azure.history_tables import HistoryTables
 from ..azure.parked_table import Store
 from ..azure.service_bus import Bus
 from ..azure.shared_state import State
+from ..azure.table import Account
 from ..config import settings, sync_toml
 from ..config.settings import Settings
 from ..config.sync_toml import SyncConfig
@@ -76,6 +77,7 @@ class _Shared:
 
     settings: Settings
     rules: SyncConfig
+    account: Account
     state: State
     circuits: Circuits
     dataverse: DataverseClient
@@ -110,15 +112,15 @@ def _shared() -> _Shared:
     _telemetry()
     given = settings.load()
     rules = sync_toml.load(given.sync.config)
-    state = State(given.storage, heard=_clock.heard)
+    account = Account(given.storage, heard=_clock.heard)
+    state = State(account.table(given.storage.state_table))
     circuits = Circuits(state, seconds=given.sync.circuit, now=_now)
     dataverse = dataverse_client(given.dataverse, circuits)
     budget = Budget(state, limits_of(given.marketo), instance_id=uuid4().hex[:12], now=_now)
     marketo = marketo_client(given.marketo, rules, budget, circuits)
     bus = Bus(given.bus, context=spans.carried)
-    kept = HistoryTables(given.storage)
-    history = History(kept, days=given.storage.history_days, now=_now, clock=time.monotonic)
-    return _Shared(given, rules, state, circuits, dataverse, budget, marketo, bus, history)
+    history = History(HistoryTables(account), days=given.storage.history_days, now=_now, clock=time.monotonic)
+    return _Shared(given, rules, account, state, circuits, dataverse, budget, marketo, bus, history)
 
 
 @cache
@@ -143,7 +145,7 @@ def pipeline() -> Pipeline:
     renamed_labels = RenamedLabels(state, dataverse, metadata, language=rules.language, now=_now)
     dependants = Dependants(dataverse, reference_state, rules, hidden_columns=metadata.hidden_columns)
     unseen = Unseen(state, dependants, now=_now)
-    store = Store(given.storage)
+    store = Store(shared.account.table(given.storage.parked_table))
     parking = Parking(
         store, bus, given.queues, now=_now, check_after=given.sync.parent_check, max_wait=given.sync.parent_wait
     )

@@ -19,22 +19,16 @@ of the same millisecond. So the lines of a record on one day are two ranges: its
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
-from ..config.settings import StorageSettings
-from . import sdk
 from .errors import storage_errors
-from .table import Table, http_settings, some_at_a_time, transactions
-
-if TYPE_CHECKING:
-    from azure.data.tables.aio import TableServiceClient
+from .table import Account, Table, some_at_a_time, transactions
 
 PARTITION = "lines"
 #: What is written at a time is packed by buckets if it is more than this.
@@ -61,11 +55,9 @@ class Row:
 class HistoryTables:
     """The tables. Raises StorageUnavailableError when storage does not answer, or refuses."""
 
-    def __init__(self, settings: StorageSettings, *, connect: Callable[[], TableServiceClient] | None = None) -> None:
-        """`connect`: makes the client of somebody who is signed in otherwise, as operators are."""
-        self._prefix = settings.history_tables
-        self._connect = connect or partial(service, settings)
-        self._client: TableServiceClient | None = None
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._prefix = account.settings.history_tables
         self._tables: dict[date, Table] = {}
 
     async def write(self, rows: Iterable[Row]) -> None:
@@ -98,7 +90,7 @@ class HistoryTables:
         with storage_errors():
             # Storage compares the names as they were given when the tables were made.
             query = "TableName ge @first and TableName le @last"
-            async for table in self._open().query_tables(query, parameters={"first": first, "last": last}):
+            async for table in self._account.service.query_tables(query, parameters={"first": first, "last": last}):
                 if match := name.fullmatch(table.name):
                     with suppress(ValueError):  # somebody else's table: no day has this number
                         found.add(datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC).date())
@@ -109,14 +101,7 @@ class HistoryTables:
         for day in days:
             self._tables.pop(day, None)
             with storage_errors():
-                await self._open().delete_table(self._name(day))
-
-    async def close(self) -> None:
-        """Close the connection."""
-        self._tables.clear()
-        if self._client:
-            await self._client.close()
-            self._client = None
+                await self._account.service.delete_table(self._name(day))
 
     async def _write(self, day: date, entities: Sequence[Mapping[str, Any]]) -> None:
         table = self._table(day)
@@ -146,26 +131,11 @@ class HistoryTables:
 
     def _table(self, day: date) -> Table:
         if day not in self._tables:
-            self._tables[day] = Table(lambda: self._open().get_table_client(self._name(day)))
+            self._tables[day] = self._account.table(self._name(day))
         return self._tables[day]
 
     def _name(self, day: date) -> str:
         return f"{self._prefix}{day:%Y%m%d}"
-
-    def _open(self) -> TableServiceClient:
-        self._client = self._client or self._connect()
-        return self._client
-
-
-def service(
-    settings: StorageSettings, credential: Callable[[], Any] | None = None, **options: Any
-) -> TableServiceClient:
-    """The SDK's client of all tables, signed in as `connect` of shared/azure/table.py. `options`: the SDK's."""
-    options = {**http_settings(), **options}
-    if settings.connection.get_secret_value():
-        return sdk.tables.TableServiceClient.from_connection_string(settings.connection.get_secret_value(), **options)
-    own = credential or partial(sdk.identity.ManagedIdentityCredential, client_id=settings.identity_client_id or None)
-    return sdk.tables.TableServiceClient(settings.table_uri, credential=own(), **options)
 
 
 def _entity(row: Row) -> dict[str, Any]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from ..config.settings import StorageSettings
 from ..model.entities import ENTITIES
 from ..model.outcome import Parent
 from .parked_rows import (
@@ -29,7 +27,7 @@ from .parked_rows import (
     note_row,
     outline_of,
 )
-from .table import PAGE, TRANSACTION, Table, connect, some_at_a_time, transactions
+from .table import PAGE, TRANSACTION, Table, some_at_a_time, transactions
 
 #: So many notes are read one by one.
 FEW = 10
@@ -43,9 +41,8 @@ _NOTES = "PartitionKey eq @entity and RowKey ge '!' and RowKey lt '0'"
 class Store:
     """The table of parked records. Raises StorageUnavailableError when storage does not answer."""
 
-    def __init__(self, settings: StorageSettings, table: Table | None = None) -> None:
-        """`table`: of somebody who is signed in otherwise, as operators are."""
-        self._table = table or Table(partial(connect, settings, settings.parked_table))
+    def __init__(self, table: Table) -> None:
+        self.table = table
 
     async def park(self, parked: Iterable[Parked], next_check: datetime, others: Iterable[Parent] = ()) -> None:
         """Keep these records. A record that is parked already under the same parent is overwritten.
@@ -57,19 +54,19 @@ class Store:
         for child in parked:
             by_partition.setdefault(child.parent.entity, {})[child.row_key] = child
         parts = [part for unique in by_partition.values() for part in _with_notes(sorted(unique.items()), next_check)]
-        await self._table.write("upsert", [first_note(parent, next_check) for parent in others])
-        await some_at_a_time(self._table.write("upsert", part) for part in parts)
+        await self.table.write("upsert", [first_note(parent, next_check) for parent in others])
+        await some_at_a_time(self.table.write("upsert", part) for part in parts)
 
     async def children(self, parent: Parent, after: str = "") -> AsyncIterator[list[Parked]]:
         """The records that wait for a parent, by pages of at most 1,000; `after`: those behind this row key."""
         query = "PartitionKey eq @entity and RowKey gt @low and RowKey lt @high"
         within = {"entity": parent.entity, "low": max(f"{parent.id}|", after), "high": f"{parent.id}}}"}
-        async for page in self._table.pages(query, within):
+        async for page in self.table.pages(query, within):
             yield [child_of(parent, row) for row in page]
 
     async def everybody(self, entity: str) -> AsyncIterator[list[Parked]]:
         """The records that wait for any parent of this entity, by pages; the parents' tables are not told."""
-        async for page in self._table.pages(_RECORDS, {"entity": entity}):
+        async for page in self.table.pages(_RECORDS, {"entity": entity}):
             yield [child_of(Parent(entity, "", row["RowKey"].partition("|")[0]), row) for row in page]
 
     async def count(self, most: int) -> tuple[dict[str, ParkedCount], bool]:
@@ -90,22 +87,22 @@ class Store:
 
     async def outlines(self, entity: str) -> AsyncIterator[list[Outline]]:
         """What waits for parents of this entity, parent by parent, by pages of few columns."""
-        async for page in self._table.pages(_RECORDS, {"entity": entity}, select=OUTLINE):
+        async for page in self.table.pages(_RECORDS, {"entity": entity}, select=OUTLINE):
             yield [outline_of(row) for row in page]
 
     async def remove(self, parked: Iterable[Parked]) -> None:
         """These records wait no more, except those that have been parked again since they were read."""
         rows = [{"PartitionKey": child.parent.entity, "RowKey": child.row_key, "etag": child.etag} for child in parked]
-        await self._table.write("delete", rows)
+        await self.table.write("delete", rows)
 
     async def notes(self, parents: Collection[Parent]) -> dict[Parent, Note]:
         """The notes of these parents; one that nobody waits for has none."""
-        rows = await some_at_a_time(self._table.get(*note_key(parent).values()) for parent in parents)
+        rows = await some_at_a_time(self.table.get(*note_key(parent).values()) for parent in parents)
         return {note.parent: note for note in map(note_of, filter(None, rows))}
 
     async def put(self, notes: Iterable[Note]) -> None:
         """Write these notes, whatever is there."""
-        await self._table.write("upsert", [note_row(note) for note in notes])
+        await self.table.write("upsert", [note_row(note) for note in notes])
 
     async def replace(self, notes: Collection[Note]) -> dict[Parent, str]:
         """Write these notes over those with their etags, but none that somebody else has changed or taken away.
@@ -119,15 +116,15 @@ class Store:
 
     async def unmark(self, parents: Iterable[Parent]) -> None:
         """These parents have come."""
-        await self._table.write("delete", [note_key(parent) for parent in parents])
+        await self.table.write("delete", [note_key(parent) for parent in parents])
 
     async def leave(self, note: Note) -> str:
         """Write a note before the children of its parent are sent on. Gives the etag for `forget`."""
-        return await self._table.upsert(note_row(note))
+        return await self.table.upsert(note_row(note))
 
     async def forget(self, parent: Parent, etag: str) -> None:
         """Take the note of `leave` away, unless somebody has parked under the parent or asked for it since then."""
-        await self._table.delete({**note_key(parent), "etag": etag})
+        await self.table.delete({**note_key(parent), "etag": etag})
 
     async def waited_for(self, entity: str, ids: Collection[str]) -> dict[str, Note]:
         """The notes of those of these parents of an entity that have one, by id.
@@ -138,7 +135,7 @@ class Store:
             return await self._by_id(entity, ids)
         found: dict[str, Note] = {}
         pages = 0
-        async for page in self._table.pages(_NOTES, {"entity": entity}):
+        async for page in self.table.pages(_NOTES, {"entity": entity}):
             pages += 1
             notes = [note_of(row) for row in page]
             found |= {note.parent.id: note for note in notes if note.parent.id in ids}
@@ -151,12 +148,8 @@ class Store:
         """Notes of one parent entity whose next check has come, by pages."""
         # The SDK looks for parameters between blanks.
         query = f"{_NOTES} and (NextCheck le @now or Unasked le @now )"
-        async for page in self._table.pages(query, {"entity": entity, "now": now}):
+        async for page in self.table.pages(query, {"entity": entity, "now": now}):
             yield [note for row in page if (note := note_of(row)).next_check <= now]
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._table.close()
 
     async def _by_id(self, entity: str, ids: Collection[str]) -> dict[str, Note]:
         found = await self.notes([Parent(entity, "", id_) for id_ in ids])
@@ -164,7 +157,7 @@ class Store:
 
     async def _replace(self, notes: list[Note], etags: dict[Parent, str]) -> None:
         """One transaction; when one of the notes was changed, which undoes the whole, one by one."""
-        written = await self._table.transact([("update", {**note_row(note), "etag": note.etag}) for note in notes])
+        written = await self.table.transact([("update", {**note_row(note), "etag": note.etag}) for note in notes])
         if written is not None:
             etags |= {note.parent: etag for note, etag in zip(notes, written, strict=True)}
         elif len(notes) > 1:

@@ -37,14 +37,13 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..config.settings import StorageSettings
 from ..model.errors import StorageUnavailableError
-from .table import Table, connect
+from .table import Table
 
 T = TypeVar("T")
 Value = dict[str, Any]
@@ -68,20 +67,9 @@ class Seen:
 class State:
     """The table. Raises StorageUnavailableError when storage does not answer."""
 
-    def __init__(
-        self,
-        settings: StorageSettings,
-        table: Table | None = None,
-        *,
-        heard: Callable[[datetime], None] = lambda _: None,
-    ) -> None:
-        """`table`: of somebody who is signed in otherwise, as operators are.
-
-        `heard` gets the time by storage's clock with every answer (of a client that is made here).
-        """
-        self._heard = heard
+    def __init__(self, table: Table) -> None:
         #: For what has rows with columns of its own.
-        self.table = table or Table(partial(connect, settings, settings.state_table, heard=heard))
+        self.table = table
         self._written: dict[tuple[str, str], tuple[str, str]] = {}
 
     async def read(self, kind: str, name: str) -> Value:
@@ -129,12 +117,7 @@ class State:
     async def look(self, kind: str, name: str) -> Seen:
         """A row with its version and its age."""
         answered: list[datetime] = []
-
-        def at(moment: datetime) -> None:
-            answered.append(moment)
-            self._heard(moment)
-
-        row = await self.table.get(kind, name, answered=at)
+        row = await self.table.get(kind, name, answered=answered.append)
         if row is None:
             return Seen({}, "", 0.0)
         written = row.metadata["timestamp"]
@@ -157,10 +140,6 @@ class State:
     async def remove(self, kind: str, name: str) -> None:
         """Take a row away, if it is there."""
         await self.table.delete({"PartitionKey": kind, "RowKey": name})
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self.table.close()
 
     async def _read(self, kind: str, name: str) -> tuple[str, str]:
         """(JSON, etag) of a row; the etag is empty when there is none."""

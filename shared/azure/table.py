@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 from urllib.request import getproxies
 
@@ -29,6 +29,46 @@ PAGE = 1000
 TRANSACTION = 100
 #: Requests of one piece of work at a time.
 CONCURRENCY = 16
+
+
+class Account:
+    """A storage account: one client, signed in once, for all of its tables."""
+
+    def __init__(
+        self,
+        settings: StorageSettings,
+        *,
+        credential: Callable[[], Any] | None = None,
+        heard: Callable[[datetime], None] | None = None,
+        **options: Any,
+    ) -> None:
+        """Signed in by connection string, with this credential or with the app's identity.
+
+        `heard` gets the time of every answer by storage's clock; `options` are the SDK's.
+        """
+        self.settings = settings
+        self._credential = credential or self._identity
+        self._options = {**http_settings(), **({"raw_response_hook": partial(tell_time, heard)} if heard else {})}
+        self._options |= options
+
+    @cached_property
+    def service(self) -> sdk.tables.TableServiceClient:
+        """The SDK's client of all tables."""
+        if connection := self.settings.connection.get_secret_value():
+            return sdk.tables.TableServiceClient.from_connection_string(connection, **self._options)
+        return sdk.tables.TableServiceClient(self.settings.table_uri, credential=self._credential(), **self._options)
+
+    def table(self, name: str) -> Table:
+        """A table, whether or not it is there."""
+        return Table(lambda: self.service.get_table_client(name))
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if "service" in self.__dict__:
+            await self.service.close()
+
+    def _identity(self) -> Any:
+        return sdk.identity.ManagedIdentityCredential(client_id=self.settings.identity_client_id or None)
 
 
 class Table:
@@ -120,12 +160,6 @@ class Table:
         parts = transactions(unique.values(), lambda row: str(row["PartitionKey"]))
         await some_at_a_time(self._write(operation, part) for part in parts)
 
-    async def close(self) -> None:
-        """Close the connection."""
-        if self._client:
-            await self._client.close()
-            self._client = None
-
     async def _write(self, operation: str, rows: Sequence[Row]) -> None:
         if await self.transact([(operation, row) for row in rows]) is None:  # one that is gone undoes them all
             for row in rows:
@@ -174,27 +208,6 @@ async def some_at_a_time(works: Iterable[Awaitable[T]]) -> list[T]:
             return await work
 
     return await asyncio.gather(*map(limited, works))
-
-
-def connect(
-    settings: StorageSettings,
-    table: str,
-    *,
-    heard: Callable[[datetime], None] | None = None,
-    credential: Callable[[], Any] | None = None,
-    **options: Any,
-) -> sdk.tables.TableClient:
-    """The SDK's client of a table, by connection string, with this credential or with the app's identity.
-
-    `heard` gets the time of every answer by storage's clock; `options` are the SDK's.
-    """
-    if heard:
-        options["raw_response_hook"] = partial(tell_time, heard)
-    options = {**http_settings(), **options}
-    if settings.connection.get_secret_value():
-        return sdk.tables.TableClient.from_connection_string(settings.connection.get_secret_value(), table, **options)
-    own = credential or partial(sdk.identity.ManagedIdentityCredential, client_id=settings.identity_client_id or None)
-    return sdk.tables.TableClient(settings.table_uri, table, credential=own(), **options)
 
 
 def http_settings() -> dict[str, Any]:

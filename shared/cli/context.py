@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,10 +15,11 @@ from uuid import uuid4
 from ..app.clients import dataverse_client, marketo_client
 from ..azure import sdk, service_bus
 from ..azure.errors import storage_within
-from ..azure.history_tables import HistoryTables, service
+from ..azure.history_tables import HistoryTables
+from ..azure.parked_table import Store
 from ..azure.service_bus import Bus
 from ..azure.shared_state import State
-from ..azure.table import Table, connect
+from ..azure.table import Account
 from ..config import settings, sync_toml
 from ..config.settings import Settings
 from ..config.sync_toml import SyncConfig
@@ -30,6 +31,7 @@ from ..model.errors import ConfigurationError, MsiSyncError, StorageUnavailableE
 from ..sync.history_log import History
 from ..sync.lease import Leases
 from ..sync.reference_state import ReferenceState
+from ..sync.runs.store import Runs
 from ..sync.schema import Schema
 
 SETTINGS_FILE = "local.settings.json"
@@ -43,13 +45,11 @@ _FEW_TRIES: dict[str, Any] = {"retry_total": 1}
 RENEWAL_SECONDS = 10.0
 #: What is closed in the end, if it was opened: all side by side, but what needs another one before that.
 _CLOSED = (
-    ("history", "history_tables"),
+    ("history", "account"),
     ("dataverse",),
     ("marketo",),
     ("outgoing", "bus"),
     ("bus_administration",),
-    ("parked_table",),
-    ("state_table",),
 )
 
 
@@ -108,9 +108,19 @@ class Context:
         return Budget(self.state, limits, instance_id="operator", now=lambda: datetime.now(UTC), operator=True)
 
     @cached_property
+    def account(self) -> Account:
+        """The storage account."""
+        return Account(self.settings.storage, credential=lambda: self._credential, **_FEW_TRIES)
+
+    @cached_property
     def state(self) -> State:
         """What the app's instances share."""
-        return State(self.settings.storage, self.state_table)
+        return State(self.account.table(self.settings.storage.state_table))
+
+    @cached_property
+    def runs(self) -> Runs:
+        """The long runs."""
+        return Runs(self.state.table, now=lambda: datetime.now(UTC))
 
     @cached_property
     def bus(self) -> sdk.servicebus_aio.ServiceBusClient:
@@ -131,32 +141,20 @@ class Context:
         return client(self.settings.bus.namespace, self._credential)
 
     @cached_property
-    def parked_table(self) -> Table:
-        """The table of parked records."""
-        return self._table(self.settings.storage.parked_table)
-
-    @cached_property
-    def state_table(self) -> Table:
-        """The table of what the app's instances share."""
-        return self._table(self.settings.storage.state_table)
+    def parked(self) -> Store:
+        """The parked records."""
+        return Store(self.account.table(self.settings.storage.parked_table))
 
     @cached_property
     def history_tables(self) -> HistoryTables:
         """The tables of the history."""
-        storage = self.settings.storage
-        return HistoryTables(
-            storage, connect=lambda: service(storage, credential=lambda: self._credential, **_FEW_TRIES)
-        )
+        return HistoryTables(self.account)
 
     @cached_property
     def history(self) -> History:
         """Keeps what operators do."""
         days = self.settings.storage.history_days
         return History(self.history_tables, days=days, now=lambda: datetime.now(UTC), clock=time.monotonic)
-
-    def _table(self, name: str) -> Table:
-        storage = self.settings.storage
-        return Table(partial(connect, storage, name, credential=lambda: self._credential, **_FEW_TRIES))
 
     @cached_property
     def _credential(self):  # type: ignore[no-untyped-def]

@@ -149,7 +149,7 @@ def forced(table: str, id_: str) -> Record:
 async def _parked(context: Context, *, applied: bool) -> _Pages:
     """Everything that waits for a parent; with `applied`, sent on."""
     for name in ENTITIES:
-        async for page in released(context, name) if applied else store_of(context).everybody(name):
+        async for page in released(context, name) if applied else context.parked.everybody(name):
             yield [child.record for child in page]
 
 
@@ -164,7 +164,7 @@ async def released(
     Only what was sent is taken from the table. `chosen`: what of it is meant. The notes of the parents are set back to
     "unasked" first, so that what must wait again asks anew.
     """
-    store = store_of(context)
+    store = context.parked
     async for notes in _notes(store, entity, parents):
         await store.put(replace(note, state=NoteState.UNASKED, cause=None) for note in notes)
     async for page in _children(store, entity, parents):
@@ -174,11 +174,6 @@ async def released(
             )
             await store.remove(meant)
             yield meant
-
-
-def store_of(context: Context) -> Store:
-    """The table of parked records."""
-    return Store(context.settings.storage, context.parked_table)
 
 
 async def _notes(store: Store, entity: str, parents: Collection[str] | None) -> AsyncIterator[Collection[Note]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from ..model.errors import MsiSyncError
 from ..sync.runs.model import Run, RunKind, RunState
 from ..sync.runs.store import Runs
 from .command import option
-from .context import Context
 from .finding import Finding, age, attention, failed
 from .remedies import APP_SILENT
 
@@ -19,11 +18,6 @@ SILENT = timedelta(minutes=5)
 #: The groups of commands about runs.
 INITIAL_SYNC, RECONCILE = "initial-sync", "reconcile"
 RUN = option("run", nargs="?", help="a run's id; default: the one that is going on, else the newest")
-
-
-def runs_of(context: Context) -> Runs:
-    """The runs in the table of the shared state."""
-    return Runs(context.state_table, now=lambda: datetime.now(UTC))
 
 
 def group_of(run: Run) -> str:

@@ -117,12 +117,10 @@ class History:
                 log.info("history_dropped days=%d", len(old))
 
     async def close(self) -> None:
-        """Write what waits, for some seconds at most, and close the connection."""
+        """Write what waits, for some seconds at most."""
         await self.written()
         if self._task:
             self._task.cancel()
-        if self._tables:
-            await self._tables.close()
 
     async def _write_all(self) -> None:
         assert self._tables  # noqa: S101  (nothing waits without)

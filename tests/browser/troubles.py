@@ -1,11 +1,10 @@
 """A small company whose sync is in every trouble that the console shows, to be acted on."""
 
 from datetime import UTC, datetime
-from functools import partial
 from uuid import uuid4
 
 from local.harness import Made, Rows, System, eventually
-from shared.azure.table import Table, connect
+from shared.azure.table import Account
 from shared.config.settings import StorageSettings
 from shared.sync.runs.model import RunKind, Scope, new_run
 from shared.sync.runs.page import pages_of
@@ -77,10 +76,10 @@ async def _run(system: System, refused: list[Made]) -> None:
     """A run that has come through one page of rows; it goes no further, for its timer does not run here."""
     connection = system.endpoints["storage"]["connection_string"]
     storage = StorageSettings.model_validate({"AzureWebJobsStorage": connection})
-    table = Table(partial(connect, storage, storage.state_table))
+    account = Account(storage)
     now = datetime.now(UTC).replace(microsecond=0)
     run = new_run(RunKind.INITIAL_SYNC, Scope(("contact",)), now, unique=uuid4().hex, expected={"contact": 1200})
-    runs = Runs(table, now=lambda: now)
+    runs = Runs(account.table(storage.state_table), now=lambda: now)
     await runs.create(run)
     states = {each.id: "failed:1007" for each in refused}
     states |= {str(uuid4()): "skipped:Filtered" for _ in range(21)}
@@ -89,4 +88,4 @@ async def _run(system: System, refused: list[Made]) -> None:
     stored = await runs.read(run.id)
     assert stored
     assert await runs.replace(stored, stored.table("contact", rows=len(states), pages=len(pages)), pages)
-    await table.close()
+    await account.close()

@@ -8,6 +8,7 @@ import pytest
 
 from local.harness import Made, Rows, System, eventually, running_system
 from shared.azure.shared_state import State
+from shared.azure.table import Account
 from shared.config.settings import StorageSettings
 from shared.marketo.quota import LARGEST_BLOCK
 
@@ -31,11 +32,11 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 
 async def ledger(system: System) -> dict[str, Any]:
     connection = system.endpoints["storage"]["connection_string"]
-    state = State(StorageSettings.model_validate({"AzureWebJobsStorage": connection}))
+    account = Account(StorageSettings.model_validate({"AzureWebJobsStorage": connection}))
     try:
-        return await state.read("budget", "marketo")
+        return await State(account.table(account.settings.state_table)).read("budget", "marketo")
     finally:
-        await state.close()
+        await account.close()
 
 
 async def calls_today(system: System) -> int:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +14,7 @@ import pytest
 from local.harness import System, eventually, running_system
 from local.world import Size, World, build, expect, verify
 from local.world.model import SYNCED_TABLES
-from shared.azure.table import Table, connect
+from shared.azure.table import Account
 from shared.config.settings import StorageSettings
 from shared.sync.runs.model import Run, RunKind, RunState, Scope, new_run
 from shared.sync.runs.page import IN_MARKETO, SKIPPED
@@ -79,9 +78,9 @@ async def organisation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         await system.dataverse("/seed", world.seed_body())
         connection = system.endpoints["storage"]["connection_string"]
         storage = StorageSettings.model_validate({"AzureWebJobsStorage": connection})
-        table = Table(partial(connect, storage, storage.state_table))
-        yield Organisation(system, world, Runs(table, now=_now))
-        await table.close()
+        account = Account(storage)
+        yield Organisation(system, world, Runs(account.table(storage.state_table), now=_now))
+        await account.close()
 
 
 def _now() -> datetime:

@@ -13,7 +13,6 @@ import pytest
 
 from local.harness.dead_letters import Letters, refused, refused_contact, running_letters
 from shared.azure.parked_rows import Note, NoteState, Parked
-from shared.azure.parked_table import Store
 from shared.cli.console.app import PAGES, Site, served
 from shared.cli.console.latest import Latest
 from shared.cli.console.local import LocalAccess
@@ -127,7 +126,7 @@ async def test_dead_letters(broker: Letters, context: Context, console: Console,
 
 
 async def test_parked_records(broker: Letters, context: Context, console: Console) -> None:
-    store, now = Store(context.settings.storage, context.parked_table), datetime.now(UTC)
+    store, now = context.parked, datetime.now(UTC)
     lost, asked = (Parent("company", "account", str(uuid4())) for _ in range(2))
     for parent, number in ((lost, 3), (asked, 120)):
         records = [Record("contact", str(uuid4()), now, parked_since=now) for _ in range(number)]

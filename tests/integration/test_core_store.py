@@ -4,9 +4,9 @@ import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -16,7 +16,7 @@ from emulators.azurite import connection_string
 from emulators.processes import free_ports
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store
-from shared.azure.table import PAGE, TRANSACTION, Table, connect
+from shared.azure.table import PAGE, TRANSACTION, Account
 from shared.config.settings import StorageSettings
 from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Parent, WillNotCome
@@ -44,17 +44,20 @@ async def asked(store: Store, parents: Sequence[Parent]) -> set[Parent]:
     return {parent for parent, note in (await store.notes(parents)).items() if note.state is NoteState.ASKED}
 
 
-def opened(connection: str, table: str) -> Store:
-    settings = {"AzureWebJobsStorage": connection, "PARKED_TABLE": table}
-    return Store(StorageSettings.model_validate(settings))
+@asynccontextmanager
+async def opened(connection: str, table: str) -> AsyncIterator[Store]:
+    account = Account(StorageSettings.model_validate({"AzureWebJobsStorage": connection}))
+    try:
+        yield Store(account.table(table))
+    finally:
+        await account.close()
 
 
 @pytest.fixture
 async def store(azurite: str) -> AsyncIterator[Store]:
     """A store with a table of its own."""
-    store = opened(azurite, f"t{uuid4().hex}")
-    yield store
-    await store.close()
+    async with opened(azurite, f"t{uuid4().hex}") as store:
+        yield store
 
 
 @pytest.fixture
@@ -342,34 +345,29 @@ async def test_many_due_requests_come_in_pages_each_once_also_when_they_are_mark
 
 async def test_instances_share_the_table_and_the_first_use_by_many_at_once_makes_it(azurite: str) -> None:
     table = f"t{uuid4().hex}"
-    stores = [opened(azurite, table) for _ in range(2)]
     parents = [company() for _ in range(20)]
-    try:
-        await asyncio.gather(*(s.put([request(p)]) for s in stores for p in parents))
-        for store in stores:
+    async with opened(azurite, table) as one, opened(azurite, table) as other:
+        await asyncio.gather(*(s.put([request(p)]) for s in (one, other) for p in parents))
+        for store in (one, other):
             assert await asked(store, parents) == set(parents)
-    finally:
-        for store in stores:
-            await store.close()
 
 
 async def test_what_is_parked_is_there_after_the_process_that_parked_it_is_gone(azurite: str) -> None:
     table = f"t{uuid4().hex}"
     parent = company()
     for number in (1, 2):
-        store = opened(azurite, table)
-        await keep(store, [parked(parent, number)])
-        assert len(await children(store, parent)) == number
-        await store.close()
+        async with opened(azurite, table) as store:
+            await keep(store, [parked(parent, number)])
+            assert len(await children(store, parent)) == number
 
 
 @pytest.mark.filterwarnings("ignore:Testing an element's truth value:DeprecationWarning")  # the SDK's, of a refusal
 async def test_storage_that_is_away_or_refuses_is_an_error_of_the_products_own(azurite: str) -> None:
     blob, queue, table = free_ports(3)
     key = base64.b64encode(b"another key").decode()
-    away = opened(connection_string(blob_port=blob, queue_port=queue, table_port=table), "parked")
-    stranger = opened(re.sub("AccountKey=[^;]*", f"AccountKey={key}", azurite), "parked")
-    try:
+    nowhere = connection_string(blob_port=blob, queue_port=queue, table_port=table)
+    strange = re.sub("AccountKey=[^;]*", f"AccountKey={key}", azurite)
+    async with opened(nowhere, "parked") as away, opened(strange, "parked") as stranger:
         with pytest.raises(StorageUnavailableError) as error:
             await away.put([request(company())])
         assert (error.value.cause, error.value.status) == ("ServiceRequestError", None)
@@ -377,20 +375,15 @@ async def test_storage_that_is_away_or_refuses_is_an_error_of_the_products_own(a
             with pytest.raises(StorageUnavailableError) as error:
                 await look()
             assert error.value.status == 403
-    finally:
-        await away.close()
-        await stranger.close()
 
 
 async def test_a_table_that_is_missing_holds_nothing_and_the_first_write_makes_it(azurite: str) -> None:
     table, parent = f"t{uuid4().hex}", company()
-    store = opened(azurite, table)
-    assert (await children(store, parent), await due(store, NOON), await asked(store, [parent])) == ([], [], set())
-    async with TableServiceClient.from_connection_string(azurite) as service:
+    async with opened(azurite, table) as store, TableServiceClient.from_connection_string(azurite) as service:
+        assert (await children(store, parent), await due(store, NOON), await asked(store, [parent])) == ([], [], set())
         assert table not in [each.name async for each in service.list_tables()]
         await keep(store, [parked(parent)])
         assert table in [each.name async for each in service.list_tables()]
-    await store.close()
 
 
 async def test_a_proxy_of_the_environment_is_used(azurite: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,11 +393,11 @@ async def test_a_proxy_of_the_environment_is_used(azurite: str, monkeypatch: pyt
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{nobody}")
     settings = StorageSettings.model_validate({"AzureWebJobsStorage": azurite})
-    table = Table(partial(connect, settings, settings.parked_table, retry_total=0))
+    account = Account(settings, retry_total=0)
     with pytest.raises(StorageUnavailableError):
-        await table.get("company", "x")
-    await table.close()
+        await account.table("parked").get("company", "x")
+    await account.close()
     monkeypatch.delenv("http_proxy")
-    table = Table(partial(connect, settings, settings.parked_table, retry_total=0))
-    assert await table.get("company", "x") is None
-    await table.close()
+    account = Account(settings, retry_total=0)
+    assert await account.table("parked").get("company", "x") is None
+    await account.close()

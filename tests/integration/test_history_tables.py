@@ -9,7 +9,8 @@ import pytest
 
 from emulators.azurite import connection_string
 from emulators.processes import free_ports
-from shared.azure.history_tables import HistoryTables, Row, service
+from shared.azure.history_tables import HistoryTables, Row
+from shared.azure.table import Account
 from shared.config.settings import StorageSettings
 from shared.model.errors import StorageUnavailableError
 from tests.support.values import guid
@@ -25,8 +26,8 @@ class Opened:
         given = {"AzureWebJobsStorage": connection, "HISTORY_TABLES": f"h{uuid4().hex}"}
         settings = StorageSettings.model_validate(given)
         self.requests: list[str] = []
-        connect = lambda: service(settings, raw_request_hook=self._note, retry_total=0)  # noqa: E731
-        self.tables = HistoryTables(settings, connect=connect)
+        self.account = Account(settings, raw_request_hook=self._note, retry_total=0)
+        self.tables = HistoryTables(self.account)
 
     def _note(self, request: Any) -> None:
         self.requests.append(f"{request.http_request.method} {request.http_request.url.rpartition('/')[2]}")
@@ -36,7 +37,7 @@ class Opened:
 async def opened(azurite: str) -> AsyncIterator[Opened]:
     opened = Opened(azurite)
     yield opened
-    await opened.tables.close()
+    await opened.account.close()
 
 
 def row(number: int = 1, text: str = "{}", **before: float) -> Row:
@@ -107,8 +108,8 @@ async def test_other_tables_of_the_account_are_none_of_its_days(azurite: str) ->
     first, second = Opened(azurite), Opened(azurite)
     await first.tables.write([row()])
     assert await second.tables.days() == []
-    await first.tables.close()
-    await second.tables.close()
+    await first.account.close()
+    await second.account.close()
 
 
 async def test_storage_that_is_away_says_so() -> None:
@@ -117,4 +118,4 @@ async def test_storage_that_is_away_says_so() -> None:
     for work in (opened.tables.write([row()]), opened.tables.days(), opened.tables.read(guid(1), [TODAY])):
         with pytest.raises(StorageUnavailableError):
             await work
-    await opened.tables.close()
+    await opened.account.close()

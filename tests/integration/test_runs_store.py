@@ -4,12 +4,11 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 
-from shared.azure.table import Table, connect
+from shared.azure.table import Account
 from shared.config.settings import StorageSettings
 from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
 from shared.sync.runs.page import PAGE, pages_of
@@ -25,9 +24,9 @@ def now() -> datetime:
 @pytest.fixture
 async def runs(azurite: str) -> AsyncIterator[Runs]:
     storage = StorageSettings.model_validate({"AzureWebJobsStorage": azurite})
-    table = Table(partial(connect, storage, f"t{uuid4().hex}"))
-    yield Runs(table, now=now)
-    await table.close()
+    account = Account(storage)
+    yield Runs(account.table(f"t{uuid4().hex}"), now=now)
+    await account.close()
 
 
 def a_run(*tables: str) -> Run:

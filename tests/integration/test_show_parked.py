@@ -10,6 +10,7 @@ from emulators.azurite import connection_string
 from emulators.processes import free_ports
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store
+from shared.azure.table import Account
 from shared.cli.show.facts import Person, Search, Subject
 from shared.cli.show.storage import ParkedRows, look_at_parked
 from shared.config.settings import StorageSettings
@@ -26,11 +27,11 @@ def settings(connection: str, table: str) -> StorageSettings:
 
 
 async def looked(given: StorageSettings, search: Search) -> Search:
-    store = ParkedRows(given)
+    account = Account(given)
     try:
-        await look_at_parked(store, search)
+        await look_at_parked(ParkedRows(account.table(given.parked_table)), search)
     finally:
-        await store.close()
+        await account.close()
     return search
 
 
@@ -42,7 +43,8 @@ async def test_waits_are_found_by_the_possible_parents(azurite: str) -> None:
     given = settings(azurite, f"t{uuid4().hex}")
     seller, account = Parent("sales_person", "systemuser", guid()), Parent("company", "account", guid())
     person, child = Subject("contact", guid()), Record("connection", guid(), NOON, parked_since=NOON)
-    store = Store(given)
+    opened = Account(given)
+    store = Store(opened.table(given.parked_table))
     try:
         await store.park(
             [
@@ -55,7 +57,7 @@ async def test_waits_are_found_by_the_possible_parents(azurite: str) -> None:
         )
         await store.put([Note(account, NOON, CHECK, 3)])
     finally:
-        await store.close()
+        await opened.close()
     parents = {
         seller: Subject("systemuser", seller.id),
         account: Subject("account", account.id, parents=[seller]),
@@ -74,13 +76,14 @@ async def test_what_is_linked_later_and_why_its_parent_does_not_come_is_found(az
     given = settings(azurite, f"t{uuid4().hex}")
     account, person = Parent("company", "account", guid()), Subject("contact", guid())
     cause = WillNotCome("1003", "Invalid value", NOON)
-    store = Store(given)
+    opened = Account(given)
+    store = Store(opened.table(given.parked_table))
     try:
         record = Record("contact", person.id, NOON, parked_since=NOON)
         await store.park([Parked(account, "person", record, linked_later=True)], CHECK)
         await store.put([Note(account, NOON, CHECK, state=NoteState.WILL_NOT_COME, cause=cause)])
     finally:
-        await store.close()
+        await opened.close()
     await looked(given, Search([Person(person)], {account: Subject("account", account.id)}))
     (wait,) = person.parked
     assert (wait.linked_later, wait.cause) == (True, cause)

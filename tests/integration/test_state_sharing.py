@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from shared.azure.shared_state import State
+from shared.azure.table import Account
 from shared.config.settings import StorageSettings
 from shared.marketo.limiter import Pacer
 from shared.marketo.quota import Budget
@@ -29,11 +31,25 @@ def storage(azurite: str) -> StorageSettings:
     return StorageSettings.model_validate({"AzureWebJobsStorage": azurite, "STATE_TABLE": f"t{uuid4().hex}"})
 
 
+@asynccontextmanager
+async def opened(storage: StorageSettings, **options: Any) -> AsyncIterator[State]:
+    account = Account(storage, **options)
+    try:
+        yield State(account.table(storage.state_table))
+    finally:
+        await account.close()
+
+
 @pytest.fixture
 async def state(storage: StorageSettings) -> AsyncIterator[State]:
-    state = State(storage)
-    yield state
-    await state.close()
+    async with opened(storage) as state:
+        yield state
+
+
+@pytest.fixture
+async def other(storage: StorageSettings) -> AsyncIterator[State]:
+    async with opened(storage) as state:
+        yield state
 
 
 def plus_one(value: dict[str, Any]) -> dict[str, Any]:
@@ -53,41 +69,33 @@ async def test_a_row_is_read_changed_left_and_removed(state: State) -> None:
 
 
 @pytest.mark.parametrize("alone", [False, True])
-async def test_concurrent_writes_lose_no_change(storage: StorageSettings, state: State, alone: bool) -> None:
-    other = State(storage)
-
+async def test_concurrent_writes_lose_no_change(state: State, other: State, alone: bool) -> None:
     async def count(writer: State) -> None:
         for _ in range(10):
             await writer.change("kind", "name", plus_one, alone=alone)
 
     await asyncio.gather(count(state), count(state), count(other))
     assert await other.read("kind", "name") == {"count": 30}
-    await other.close()
 
 
 async def test_every_answer_of_storage_tells_the_time_also_one_that_refuses(storage: StorageSettings) -> None:
     heard: list[datetime] = []
-    state = State(storage, heard=heard.append)
-    try:
+    async with opened(storage, heard=heard.append) as state:
         await state.put("kind", "name", {"count": 1})
-        await state.look("kind", "name")
+        await state.read("kind", "name")
         before = len(heard)
         assert await state.read("kind", "nobody") == {}
         assert len(heard) > before >= 2
         assert all(abs((moment - datetime.now(UTC)).total_seconds()) < 600 for moment in heard)
-    finally:
-        await state.close()
 
 
-async def test_who_believes_to_be_alone_is_put_right(storage: StorageSettings, state: State) -> None:
-    other = State(storage)
+async def test_who_believes_to_be_alone_is_put_right(state: State, other: State) -> None:
     await state.change("kind", "name", plus_one, alone=True)
     await other.change("kind", "name", plus_one)
     assert await state.change("kind", "name", lambda _: None, alone=True) == {"count": 2}
     assert await state.change("kind", "name", plus_one, alone=True) == {"count": 3}
     await other.remove("kind", "name")
     assert await state.change("kind", "name", plus_one, alone=True) == {"count": 1}
-    await other.close()
 
 
 class Instance(threading.Thread):
@@ -103,12 +111,11 @@ class Instance(threading.Thread):
         asyncio.run(self._work())
 
     async def _work(self) -> None:
-        state = State(self._storage)
         limits = Limits(calls=RATE, concurrency=4, daily=50_000, allowed=30_000)
-        budget = Budget(state, limits, instance_id=self.name, now=lambda: datetime.fromtimestamp(fast(), UTC))
-        pacer = Pacer(RATE, 4, clock=fast, sleep=lambda seconds: asyncio.sleep(seconds / FAST), budget=budget)
-        await asyncio.gather(*(self._call(pacer) for _ in range(EACH)))
-        await state.close()
+        async with opened(self._storage) as state:
+            budget = Budget(state, limits, instance_id=self.name, now=lambda: datetime.fromtimestamp(fast(), UTC))
+            pacer = Pacer(RATE, 4, clock=fast, sleep=lambda seconds: asyncio.sleep(seconds / FAST), budget=budget)
+            await asyncio.gather(*(self._call(pacer) for _ in range(EACH)))
 
     async def _call(self, pacer: Pacer) -> None:
         async with pacer.admitted():

@@ -16,7 +16,7 @@ from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store
 from shared.azure.service_bus import Outgoing
 from shared.azure.shared_state import State
-from shared.azure.table import Table
+from shared.azure.table import Account, Table
 from shared.cli.doctor.notes import _refused
 from shared.cli.main import parser
 from shared.cli.resync import COMMAND
@@ -48,10 +48,15 @@ async def table(storage: StorageSettings) -> AsyncIterator[TableClient]:
 
 
 @pytest.fixture
-async def store(storage: StorageSettings) -> AsyncIterator[Store]:
-    opened = Store(storage)
-    yield opened
-    await opened.close()
+async def account(storage: StorageSettings) -> AsyncIterator[Account]:
+    account = Account(storage)
+    yield account
+    await account.close()
+
+
+@pytest.fixture
+def store(storage: StorageSettings, account: Account) -> Store:
+    return Store(account.table(storage.parked_table))
 
 
 def guid() -> str:
@@ -62,7 +67,8 @@ async def test_processes_count_into_the_same_rows_and_the_timer_removes_old_ones
     storage: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statistics, "PATIENCE_SECONDS", 300.0)  # fifteen writers of one row, on a busy machine
-    states = [State(storage) for _ in range(3)]
+    accounts = [Account(storage) for _ in range(3)]
+    states = [State(account.table(storage.state_table)) for account in accounts]
     now = NOON
     some = [Counts(state, now=lambda: now) for state in states]
     record = Record("contact", guid(), NOON)
@@ -83,8 +89,8 @@ async def test_processes_count_into_the_same_rows_and_the_timer_removes_old_ones
     assert [name async for name, _ in states[0].all(KIND)] == []
     await some[1].add("person", outcomes)
     assert [name async for name, _ in states[0].all(KIND)] == [row_name(now, "person")]
-    for state in states:
-        await state.close()
+    for account in accounts:
+        await account.close()
 
 
 async def park(store: Store, parent: Parent, entity: str, record: Record) -> Record:
@@ -146,18 +152,19 @@ async def states(store: Store, *parents: Parent) -> set[NoteState]:
 async def resync(storage: StorageSettings, table: TableClient, outbox: Outbox, *words: str) -> Any:
     queues = SimpleNamespace(of=lambda entity: f"{entity}s")
     settings = SimpleNamespace(queues=queues, storage=storage)
+    account = Account(storage)
     context: Any = SimpleNamespace(
         settings=settings,
-        parked_table=Table(lambda: table),
+        parked=Store(Table(lambda: table)),
         outgoing=outbox,
-        state=State(storage),
+        state=State(account.table(storage.state_table)),
         history=nothing_kept(),
     )
     given = parser((COMMAND,)).parse_args(["resync", "--all-parked", *words])
     try:
         return await COMMAND.run(context, given, Console(quiet=True))
     finally:
-        await context.state.close()
+        await account.close()
 
 
 async def test_parked_records_are_sent_then_removed(storage: StorageSettings, store: Store, table: TableClient) -> None:

@@ -70,7 +70,7 @@ class World:
         self.status = all_is_well()
         self.error: Exception | None = None
         self.table = FullTable()
-        self.state = State(STORAGE, self.table)
+        self.state = State(self.table)
         self.kept = Kept(start=datetime.now(UTC))
         storage = SimpleNamespace(history_days=14)
         settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, dataverse=DATAVERSE, storage=storage)

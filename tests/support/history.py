@@ -25,7 +25,6 @@ class MemoryTables(HistoryTables):
         self.dropped: list[date] = []
         self.looks = 0
         self.begun = asyncio.Event()
-        self.is_closed = False
 
     async def write(self, rows: Iterable[Row]) -> None:
         given = list(rows)
@@ -47,9 +46,6 @@ class MemoryTables(HistoryTables):
 
     async def drop(self, days: Collection[date]) -> None:
         self.dropped += days
-
-    async def close(self) -> None:
-        self.is_closed = True
 
 
 class Kept:

@@ -9,7 +9,6 @@ from typing import Any
 from shared.azure.parked_rows import Note, Parked, child_of, note_of
 from shared.azure.parked_table import Store
 from shared.azure.service_bus import Outgoing
-from shared.config.settings import StorageSettings
 from shared.model.entities import ENTITIES
 from shared.model.outcome import Parent, WillNotCome
 from shared.model.record import Record, decode
@@ -46,7 +45,7 @@ class Steps:
         self.table = FullTable()
         self.log = log
         self.after: dict[str, Callable[[], Awaitable[Any]]] = {}
-        self._store = Store(StorageSettings.model_construct(), self.table)
+        self._store = Store(self.table)
 
     @property
     def parked(self) -> list[Parked]:

@@ -6,7 +6,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from local.virtual import MemoryTable
 from shared.azure.shared_state import State, parsed
-from shared.config.settings import StorageSettings
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError
 from shared.model.record import Record
@@ -119,8 +118,7 @@ class World:
         return done
 
     def state(self) -> State:
-        storage = StorageSettings.model_validate({"AzureWebJobsStorage": "UseDevelopmentStorage=true"})
-        state = State(storage, self.table)
+        state = State(self.table)
         swap = state.swap
 
         async def stepped(kind: str, name: str, etag: str, value: Any) -> str:

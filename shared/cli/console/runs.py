@@ -25,7 +25,7 @@ from ..initial_sync.steer import STEERS, steers
 from ..output import Console
 from ..progress import so_far
 from ..reconcile import report as differences
-from ..runs import group_of, runs_of, title
+from ..runs import group_of, title
 from . import acts, page
 from .jobs import Job
 from .page import Action, Download, Lead, Page, View, Visit, leads
@@ -62,7 +62,7 @@ class Planning:
 
 async def show(visit: Visit) -> View:
     """The runs, one of them in full, and what another one would do. Raises StorageUnavailableError."""
-    runs = (await runs_of(visit.context).all())[:LISTED]
+    runs = (await visit.context.runs.all())[:LISTED]
     values: dict[str, Any] = {
         "runs": [(run, title(run, datetime.now(run.started_at.tzinfo))) for run in runs],
         **await _one(visit, runs),
@@ -84,7 +84,7 @@ async def _one(visit: Visit, runs: Sequence[Run]) -> dict[str, Any]:
     look = partial(status.look, visit.context, run.id)
     facts = await visit.looks.of(("run", run.id), look, fresh=RUN_SECONDS).now()
     wants = visit.word("report") == "1"
-    read = partial(reasons_of, runs_of(visit.context), run.id)
+    read = partial(reasons_of, visit.context.runs, run.id)
     reasons = await visit.looks.of(("report", run.id), read, fresh=REPORT_SECONDS).now() if wants else None
     lines = list(status.lines_of(facts)) if facts else []
     return {"facts": facts, "run_title": title(run, facts.at) if facts else "", "lines": lines,
@@ -102,7 +102,7 @@ async def _acts(visit: Visit, run: Run) -> Sequence[Event] | None:
 
 async def _report(visit: Visit) -> Download:
     """All rows of a run that are not in Marketo, as the command writes them. Raises MsiSyncError."""
-    runs = runs_of(visit.context)
+    runs = visit.context.runs
     run = await runs.read(visit.word("run"))
     if run is None:
         raise MsiSyncError("NoSuchRun", f"no run has the id {visit.word('run')}")
@@ -196,7 +196,7 @@ async def _start(context: Context, scope: Scope, plan: Plan, job: Job) -> Findin
 
 
 async def _plan_steer(visit: Visit, *, word: str) -> page.Plan:
-    run = await runs_of(visit.context).read(visit.word("run"))
+    run = await visit.context.runs.read(visit.word("run"))
     if run is None:
         return page.Plan(f"{word.capitalize()} a run", nothing="The address names no run.")
     back = f"{PATH}?{urlencode({'run': run.id})}"

@@ -212,7 +212,7 @@ def _recent(queue: str, noted: Mapping[str, Any], now: datetime) -> list[str]:
 
 async def _storage(subject: Subject) -> Finding:
     """Writes a row of its own into the table of parked records and takes it away again."""
-    table, name = subject.context.parked_table, subject.context.settings.storage.parked_table
+    table, name = subject.context.parked.table, subject.context.settings.storage.parked_table
     row = {"PartitionKey": "doctor", "RowKey": str(uuid4())}
     try:
         try:

@@ -86,7 +86,7 @@ def brakes(rows: Mapping[str, Mapping[str, Any]], policy: LifecyclePolicy) -> Fi
 
 async def _hidden(subject: Subject) -> Finding:
     rows = await rows_of(subject.context.state, HIDDEN)
-    refused = await _refused(subject.context.parked_table)
+    refused = await _refused(subject.context.parked.table)
     return hidden(rows, datetime.fromtimestamp(subject.clock(), UTC), refused)
 
 

@@ -23,7 +23,7 @@ from ..command import Command, Exit, Result, option, options
 from ..context import Context
 from ..dead_letters.archive import writing
 from ..output import say
-from ..runs import RUN, needed, runs_of, title
+from ..runs import RUN, needed, title
 
 _MORE = """\
 Left out are rows that the sync filter or a rule excludes; failed ones are dead letters. Rows that are not done yet have
@@ -120,7 +120,7 @@ async def json_of(found: Run, parts: AsyncIterator[list[NotThere]]) -> AsyncIter
 
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Report. Raises MsiSyncError when there is no run, storage does not answer, or the file cannot be written."""
-    runs = runs_of(context)
+    runs = context.runs
     found = await needed(runs, given)
     reasons = Reasons()
     rows: list[dict[str, str]] = []

@@ -18,7 +18,6 @@ from ..invocation import again
 from ..operator import did_at_large, operator
 from ..output import say
 from ..preview import about
-from ..runs import runs_of
 from .plan import ASKED, Plan, make
 from .scope import SCOPE, scope_of, tables_in
 
@@ -67,7 +66,7 @@ async def create(context: Context, kind: RunKind, scope: Scope, expected: Mappin
     Raises as `begun` does.
     """
     new = new_run(kind, scope, datetime.now(UTC), unique=uuid4().hex, started_by=operator(), expected=expected)
-    await runs_of(context).create(new)
+    await context.runs.create(new)
     did_at_large(context, What.RUN_STARTED, run=new.id, kind=kind.value, tables=list(scope.tables))
     await context.history.written()
     return new, await renew(context, "rows", "schema")

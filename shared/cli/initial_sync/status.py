@@ -19,7 +19,7 @@ from ..command import Command, Exit, Result, options
 from ..context import Context
 from ..finding import age
 from ..output import say
-from ..runs import INITIAL_SYNC, RUN, group_of, run_in, runs_of, title
+from ..runs import INITIAL_SYNC, RUN, group_of, run_in, title
 from ..watch import watch, watching
 from .facts import RunFacts, TableFacts, facts_of
 
@@ -60,7 +60,7 @@ async def run(context: Context, given: Namespace, _: Console, *, group: str = IN
     """Look once, or watch. Raises MsiSyncError when there is no such run, or storage does not answer."""
     if given.watch is not None and given.json:
         given.refuse("--watch is for people; call it again for a new --json")
-    found = await run_in(runs_of(context), given, group)
+    found = await run_in(context.runs, given, group)
     if found is None:
         return Result(Exit.OK, {"run": None}, lambda console: say(console, "There has never been a run."))
     if given.watch is None:
@@ -72,7 +72,7 @@ async def run(context: Context, given: Namespace, _: Console, *, group: str = IN
 
 async def look(context: Context, run_id: str) -> RunFacts:
     """A run, and all that is known of it. Raises StorageUnavailableError."""
-    runs, at = runs_of(context), datetime.now(UTC)
+    runs, at = context.runs, datetime.now(UTC)
     known = {run.id: run for run in await runs.all()}
     pages = await runs.summaries(run_id)
     found = known.pop(run_id)  # runs are kept for weeks

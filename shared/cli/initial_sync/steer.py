@@ -16,7 +16,7 @@ from ..command import Command, Exit, Result
 from ..context import Context
 from ..operator import did_at_large, operator
 from ..output import say
-from ..runs import INITIAL_SYNC, RUN, runs_of, to_change
+from ..runs import INITIAL_SYNC, RUN, to_change
 
 _PAUSE = """\
 Nothing more is sent until msisync {group} resume. What is in the queues already is synced all the same. Changes
@@ -53,7 +53,7 @@ class Steer:
 
     async def apply(self, context: Context, found: Run) -> Run:
         """Change the run, and keep in the history who did. Raises RunRefusedError and StorageUnavailableError."""
-        changed = await self.change(runs_of(context), found)
+        changed = await self.change(context.runs, found)
         if changed.state is not found.state:
             did_at_large(context, self.what, run=changed.id, kind=changed.kind.value)
             await context.history.written()
@@ -62,7 +62,7 @@ class Steer:
 
 async def run(context: Context, given: Namespace, _: Console, *, steer: Steer, group: str = INITIAL_SYNC) -> Result:
     """Change the run. Raises MsiSyncError when there is none that can be changed so, or storage does not answer."""
-    changed = await steer.apply(context, await to_change(runs_of(context), given, steer.states, group))
+    changed = await steer.apply(context, await to_change(context.runs, given, steer.states, group))
     data = {"run": changed.id, "kind": changed.kind, "state": changed.state}
     text = f"{changed.kind} {changed.id}: {steer.done.format(run=changed.id)}"
     return Result(Exit.OK, data, lambda console: say(console, text, "green"))

@@ -22,7 +22,7 @@ from ..finding import SHOWN, counted
 from ..initial_sync.report import taken
 from ..invocation import command_line
 from ..output import say
-from ..runs import RECONCILE, RUN, needed, runs_of, title
+from ..runs import RECONCILE, RUN, needed, title
 
 _MORE = """\
 What a run of msisync reconcile has found so far: rows that are missing in Marketo, have other values there, are linked
@@ -106,12 +106,12 @@ def row_of(found: Found) -> dict[str, str]:
 async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Report. Raises MsiSyncError when there is no run, storage does not answer, or the file cannot be written."""
     with progress.status("Reading the run"):
-        return await result_of(context, await needed(runs_of(context), given, RECONCILE), given.csv)
+        return await result_of(context, await needed(context.runs, given, RECONCILE), given.csv)
 
 
 async def result_of(context: Context, run: Run, file: Path | None) -> Result:
     """What a run has found. Raises as `run` does."""
-    runs = runs_of(context)
+    runs = context.runs
     tally = Tally()
     await taken(tally.counting(runs.differences(run.id)), file, COLUMNS, row_of)
     totals = sum((await runs.totals(run.id)).values(), Counter[str]())

@@ -19,7 +19,7 @@ from ..initial_sync.facts import RunFacts
 from ..initial_sync.start import counted_rows, create
 from ..initial_sync.status import frame, look
 from ..output import say
-from ..runs import is_silent, runs_of
+from ..runs import is_silent
 from ..watch import WATCH_SECONDS, watch
 from .report import CSV, result_of
 
@@ -83,7 +83,7 @@ def _has_ended(given: Namespace) -> Callable[[RunFacts], bool]:
 
 
 async def _stored(context: Context, run: Run) -> Run:
-    return await runs_of(context).read(run.id) or run
+    return await context.runs.read(run.id) or run
 
 
 def _tables(context: Context, given: Namespace) -> Sequence[str]:

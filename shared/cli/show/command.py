@@ -60,7 +60,7 @@ async def find_out(
         search.insight = await _asked(search, "Sales Insight's fields", plans.targets()) or {}
     also = {table: [target.column for target in targets] for table, targets in search.insight.items()}
     dynamics = Dynamics(context.dataverse, context.metadata, config, also=also)
-    waiting = storage.ParkedRows(context.settings.storage, context.parked_table)
+    waiting = storage.ParkedRows(context.parked.table)
     async with queues.Looking(context, search, max_messages) as looking:
         with progress.status("Asking Dynamics"):
             signing_in = _asked(search, "Marketo", context.marketo.auth.token())  # which takes as long

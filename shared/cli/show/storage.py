@@ -30,10 +30,10 @@ class ParkedRows(Store):
 
     async def wait_of(self, subject: Subject, parent: Parent) -> Wait | None:
         """The record's wait for this parent, or None: two point reads."""
-        row = await self._table.get(parent.entity, f"{parent.id}|{subject.table}|{subject.id}")
+        row = await self.table.get(parent.entity, f"{parent.id}|{subject.table}|{subject.id}")
         if row is None:
             return None
-        noted = await self._table.get(*note_key(parent).values())
+        noted = await self.table.get(*note_key(parent).values())
         waits = Wait(parent, utc(row["Since"]), linked_later=bool(row.get("LinkedLater")))
         if noted is None:
             return waits

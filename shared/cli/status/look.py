@@ -11,7 +11,6 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 from ...azure.errors import storage_within
-from ...azure.parked_table import Store
 from ...azure.receiver import Message
 from ...azure.shared_state import State, Value, parsed
 from ...marketo.quota import Budget, limits_of
@@ -29,7 +28,6 @@ from .. import peek
 from ..context import Context
 from ..peek import ANSWER_SECONDS, Place, QueueUnavailable, explained
 from ..queues import status_word
-from ..runs import runs_of
 from .facts import MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 
 #: Messages among which the oldest change is looked for.
@@ -138,8 +136,7 @@ async def _letters(context: Context, status: Status) -> None:
 
 
 async def _parked(context: Context, status: Status) -> None:
-    store = Store(context.settings.storage, context.parked_table)
-    found, status.parked_more = await store.count(MAX_PARKED)
+    found, status.parked_more = await context.parked.count(MAX_PARKED)
     for name, waiting in found.items():
         status.entities[name].parked = waiting
 
@@ -152,7 +149,7 @@ async def _state(context: Context, status: Status) -> None:
     kinds = (missed_changes_place.KIND, heartbeat.KIND, circuit_breaker.KIND, delete_brake.KIND, KIND, DUE)
     rows, runs, usage, of_kinds = await asyncio.gather(
         rows_of(state, statistics.KIND, first=first),
-        runs_of(context).all(),
+        context.runs.all(),
         budget.refresh(),
         asyncio.gather(*(rows_of(state, kind) for kind in kinds)),
     )

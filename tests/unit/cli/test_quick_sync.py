@@ -49,8 +49,8 @@ class World:
         itself: Any = self
         config = SimpleNamespace(tables={"contact": None})
         context: Any = SimpleNamespace(
-            config=config, dataverse=itself, metadata=None, marketo=None, state=SharedState(), state_table=self.table,
-            history=self.kept.history,
+            config=config, dataverse=itself, metadata=None, marketo=None, state=SharedState(),
+            runs=Runs(self.table, now=lambda: datetime.now(UTC)), history=self.kept.history,
         )  # fmt: skip
         given = parser((COMMAND,)).parse_args(["quick-sync", *words])
         result = await COMMAND.run(context, given, Console(quiet=True))

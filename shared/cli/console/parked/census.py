@@ -17,7 +17,7 @@ from ....model.entities import ENTITIES
 from ....model.outcome import WillNotCome
 from ...context import Context
 from ...finding import Finding
-from ...resync import ANY_TIME, store_of
+from ...resync import ANY_TIME
 from ...show.facts import Subject
 from ...show.stuck import not_coming
 from ...status.look import STORAGE_SECONDS
@@ -95,7 +95,7 @@ def latest(visit: Visit) -> Latest[Census]:
 
 async def take(context: Context) -> Census:
     """Count all that wait. Raises StorageUnavailableError."""
-    census, store = Census(datetime.now(UTC)), store_of(context)
+    census, store = Census(datetime.now(UTC)), context.parked
     async with storage_within(STORAGE_SECONDS):
         for entity in ENTITIES:
             counting = Counting(entity)

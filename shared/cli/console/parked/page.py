@@ -11,7 +11,6 @@ from ....model.entities import ENTITIES
 from ....model.ids_and_times import as_guid
 from ....model.outcome import Parent
 from ...context import Context
-from ...resync import store_of
 from ...status.look import STORAGE_SECONDS
 from ..listing import address, look_again, name_of, part_of
 from ..page import Lead, Page, View, Visit, leads
@@ -90,7 +89,7 @@ async def _children(visit: Visit, parent: Parent) -> View:
 
 async def _read(context: Context, parent: Parent, behind: str) -> list[Parked]:
     async with storage_within(STORAGE_SECONDS):
-        return (await anext(store_of(context).children(parent, behind), []))[: CHILDREN + 1]
+        return (await anext(context.parked.children(parent, behind), []))[: CHILDREN + 1]
 
 
 PAGE = Page(PATH, "Parked", show, (RELEASE,), lead=leads(Lead(PATH, "Parked records"), "msisync resync --all-parked"))

@@ -31,8 +31,8 @@ class ParkedWorld(LettersWorld):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(monkeypatch)
-        self.parked = self.context.parked_table = FullTable()
-        self.store = Store(self.context.settings.storage, self.parked)
+        self.parked = FullTable()
+        self.store = self.context.parked = Store(self.parked)
 
     async def park(self, parent: Parent, *numbers: int, linked_later: bool = False, since: float = 0) -> None:
         """Contacts wait for a parent."""

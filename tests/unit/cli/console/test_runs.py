@@ -43,7 +43,7 @@ class RunWorld(World):
         itself: Any = self
         context: Any = self.context
         context.config = SimpleNamespace(tables=dict.fromkeys(["contact", "account"]))
-        context.state_table, context.budget = self.table, itself
+        context.runs, context.budget = self.runs, itself
 
     async def refresh(self) -> Usage:
         """Stands for the budget."""

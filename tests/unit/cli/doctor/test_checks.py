@@ -10,6 +10,7 @@ import httpx
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
+from shared.azure.parked_table import Store
 from shared.azure.table import Table
 from shared.cli.doctor.command import CHECKS
 from shared.cli.doctor.runner import Subject
@@ -233,7 +234,7 @@ async def test_without_an_identity_of_azure_that_is_what_is_told() -> None:
     context: Any = SimpleNamespace(
         settings=SimpleNamespace(queues=queues, storage=SimpleNamespace(parked_table="parked")),
         bus=nobody,
-        parked_table=Table(lambda: nobody),
+        parked=Store(Table(lambda: nobody)),
     )
     for name in ("bus", "storage"):
         found = await next(each.run for each in CHECKS if each.id == name)(Subject(context))

@@ -93,7 +93,8 @@ class World:
         context: Any = SimpleNamespace(
             config=SimpleNamespace(tables=dict.fromkeys(["contact", "account", "opportunity"])),
             settings=SimpleNamespace(marketo=MARKETO),
-            state_table=self.table, state=self.state, budget=itself, dataverse=itself, history=self.kept.history,
+            state=self.state, runs=Runs(self.table, now=lambda: datetime.now(UTC)),
+            budget=itself, dataverse=itself, history=self.kept.history,
         )  # fmt: skip
         given = parser(COMMANDS).parse_args(["reconcile", *words])
         result: Result = await given.command.run(context, given, Console(quiet=True))

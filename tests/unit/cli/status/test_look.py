@@ -12,6 +12,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.servicebus.management import EntityStatus
 from rich.console import Console
 
+from shared.azure.parked_table import Store
 from shared.azure.receiver import Message
 from shared.azure.shared_state import State
 from shared.cli import peek
@@ -91,8 +92,8 @@ class World:
         settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, storage=None)
         context: Any = SimpleNamespace(
             settings=settings, environment={}, bus_administration=self, bus=None,
-            parked_table=self.table(self.parked), state=State(STORAGE, self.table(self.rows)),
-            state_table=self.runs,
+            parked=Store(self.table(self.parked)), state=State(self.table(self.rows)),
+            runs=Runs(self.runs, now=lambda: NOW),
         )  # fmt: skip
         return await look(context)
 
