@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 
 from .azure.errors import best_effort
@@ -27,56 +26,48 @@ MOST_PARKED = 10_000
 PATIENCE_SECONDS = 15.0
 
 
-@dataclass
-class Gauges:
-    """Reads them and tells them."""
+async def tell(
+    budget: Budget, state: State, store: Store, *, daily_calls: int, began: datetime, now: Callable[[], datetime]
+) -> None:
+    """Read and tell all of them. Raises nothing: what cannot be read is missing, and the log says why.
 
-    budget: Budget
-    state: State
-    store: Store
-    _: KW_ONLY
-    daily_calls: int
-    now: Callable[[], datetime]
-    _began: datetime = field(init=False)
+    `began`: when this process did; where no run of the write-back has ever come to its end, as if one had then.
+    """
+    at = now()
+    async with best_effort(PATIENCE_SECONDS, log, "gauges_not_read"):
+        await _tell_budget(budget, daily_calls)
+        await _tell_circuits(state, at)
+        await _tell_parked(store, at)
+        await _tell_write_back(state, began, at)
 
-    def __post_init__(self) -> None:
-        self._began = self.now()
 
-    async def tell(self) -> None:
-        """Read and tell all of them. Raises nothing: what cannot be read is missing, and the log says why."""
-        async with best_effort(PATIENCE_SECONDS, log, "gauges_not_read"):
-            await self._tell_budget()
-            await self._tell_circuits()
-            await self._tell_parked()
-            await self._tell_write_back()
+async def _tell_budget(budget: Budget, daily_calls: int) -> None:
+    usage = await budget.refresh()
+    record(metrics.BUDGET_USED, usage.used_today)
+    record(metrics.BUDGET_ALLOWED, usage.allowed_today)
+    record(metrics.DAY_ALLOWED, daily_calls)
+    if usage.everybody is not None:
+        record(metrics.DAY_USED, usage.everybody)
 
-    async def _tell_budget(self) -> None:
-        usage = await self.budget.refresh()
-        record(metrics.BUDGET_USED, usage.used_today)
-        record(metrics.BUDGET_ALLOWED, usage.allowed_today)
-        record(metrics.DAY_ALLOWED, self.daily_calls)
-        if usage.everybody is not None:
-            record(metrics.DAY_USED, usage.everybody)
 
-    async def _tell_circuits(self) -> None:
-        now = self.now()
-        rows = {name: value async for name, value in self.state.all(circuit_breaker.KIND)}
-        for name, outage in circuit.still_open(rows, now).items():
-            record(metrics.CIRCUIT_OPEN, (now - outage.since).total_seconds(), name)
+async def _tell_circuits(state: State, at: datetime) -> None:
+    rows = {name: value async for name, value in state.all(circuit_breaker.KIND)}
+    for name, outage in circuit.still_open(rows, at).items():
+        record(metrics.CIRCUIT_OPEN, (at - outage.since).total_seconds(), name)
 
-    async def _tell_parked(self) -> None:
-        now = self.now()
-        found, _ = await self.store.count(MOST_PARKED)
-        for entity, parked in found.items():
-            record(metrics.PARKED, parked.count, entity)
-            record(metrics.LINKED_LATER, sum(parked.linked_later.values()), entity)
-            if parked.oldest:
-                record(metrics.PARKED_AGE, (now - parked.oldest).total_seconds(), entity)
 
-    async def _tell_write_back(self) -> None:
-        """Where no run has ever come to its end, as if one had when this process began."""
-        done = results.changes_done(await self.state.read(KIND, results.ROW))
-        measures.write_back_is_at(done or self._began, self.now())
-        if found := parsed(drift.Drift, await self.state.read(KIND, drift.ROW)):
-            for kind, number in found.counts.items():
-                record(metrics.DRIFT, number, kind)
+async def _tell_parked(store: Store, at: datetime) -> None:
+    found, _ = await store.count(MOST_PARKED)
+    for entity, parked in found.items():
+        record(metrics.PARKED, parked.count, entity)
+        record(metrics.LINKED_LATER, sum(parked.linked_later.values()), entity)
+        if parked.oldest:
+            record(metrics.PARKED_AGE, (at - parked.oldest).total_seconds(), entity)
+
+
+async def _tell_write_back(state: State, began: datetime, at: datetime) -> None:
+    done = results.changes_done(await state.read(KIND, results.ROW))
+    measures.write_back_is_at(done or began, at)
+    if found := parsed(drift.Drift, await state.read(KIND, drift.ROW)):
+        for kind, number in found.counts.items():
+            record(metrics.DRIFT, number, kind)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import cache, partial
 from uuid import uuid4
 
+from .. import monitoring
 from ..azure.history_tables import HistoryTables
 from ..azure.parked_table import Store
 from ..azure.service_bus import Bus
@@ -23,7 +24,6 @@ from ..marketo.client import MarketoClient
 from ..marketo.quota import Budget, limits_of
 from ..model.clock import Clock
 from ..model.entities import OPPORTUNITY
-from ..monitoring import Gauges
 from ..sync.arrivals import Arrivals
 from ..sync.circuit_breaker import Circuits
 from ..sync.delete_brake import DeleteBrake
@@ -207,7 +207,9 @@ def pipeline() -> Pipeline:
         counts=Counts(state, now=_now),
         left_out=LeftOutRows(state, now=_now),
         role_requests=RoleRequests(lambda: engine.leases.of(OPPORTUNITY.name).tenure),
-        gauges=Gauges(budget, state, store, daily_calls=given.marketo.daily_calls, now=_now).tell,
+        gauges=partial(
+            monitoring.tell, budget, state, store, daily_calls=given.marketo.daily_calls, began=_now(), now=_now
+        ),
         tables={table: rules.filter_columns(table) for table in rules.tables},
         organization_id=organization_id,
         is_echo=Echoes(shared.plans, dataverse.user_id, synced=synced, clock=clock).is_echo,

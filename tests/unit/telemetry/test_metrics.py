@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from local.harness.telemetry import Telemetry
+from shared import monitoring
 from shared.azure.parked_rows import ParkedCount
 from shared.azure.service_bus import Outgoing
 from shared.azure.shared_state import dumped
@@ -16,7 +17,7 @@ from shared.model.codes import Kind as ErrorKind
 from shared.model.errors import MarketoError, StorageUnavailableError
 from shared.model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Skipped, Synced
 from shared.model.record import Record
-from shared.monitoring import MOST_PARKED, Gauges
+from shared.monitoring import MOST_PARKED
 from shared.sync import measures
 from shared.sync.circuit import Outage
 from shared.telemetry import metrics, spans
@@ -156,8 +157,8 @@ class Shared:
         return self.parked, False
 
 
-def gauges(shared: Any) -> Gauges:
-    return Gauges(shared, shared, shared, daily_calls=50_000, now=lambda: NOON)
+async def tell(shared: Any, began: datetime = NOON) -> None:
+    await monitoring.tell(shared, shared, shared, daily_calls=50_000, began=began, now=lambda: NOON)
 
 
 GAUGES = [metric for metric in METRICS if metric.kind == "gauge"]
@@ -177,7 +178,7 @@ async def test_the_timer_tells_what_all_instances_share(told: Telemetry) -> None
     outage = Outage(NOON - timedelta(minutes=9), NOON + timedelta(minutes=1), "marketo 502", 3)
     forgotten = Outage(NOON - timedelta(days=9), NOON - timedelta(days=8), "marketo 502", 3)
     shared.circuits = {"person": dumped(outage), "company": dumped(forgotten), "lead": {"of": "another version"}}
-    await gauges(shared).tell()
+    await tell(shared)
     assert values(told, *GAUGES) == BUDGET | {
         ("circuit.open", "person"): 540, ("parked", "person"): 4, ("linked_later", "person"): 0,
         ("linked_later", "opportunity"): 2, ("parked.age", "person"): 7200, ("parked", "opportunity"): 1,
@@ -192,7 +193,7 @@ async def test_the_timer_tells_up_to_when_changes_are_written_back(told: Telemet
         {"kind": "changes", "started": "2026-03-04T11:45:00Z", "complete": True},
         {"kind": "changes", "started": "2026-03-04T11:35:00Z", "complete": True},
     ]
-    await gauges(shared).tell()
+    await tell(shared)
     assert values(told, *GAUGES) == BUDGET | {("write_back.age",): 900}
 
 
@@ -205,30 +206,27 @@ async def test_the_timer_tells_how_far_persons_have_drifted(told: Telemetry) -> 
         "fields": {"city": 12},
         "at": "2026-03-04T03:00:00Z",
     }
-    await gauges(shared).tell()
+    await tell(shared)
     assert values(told, *GAUGES) == BUDGET | {
         ("drift", "compared"): 900, ("drift", "differing"): 12, ("drift", "missing"): 0,
     }  # fmt: skip
 
 
 async def test_a_write_back_that_has_never_run_is_late_as_well(told: Telemetry) -> None:
-    clock = iter([NOON - timedelta(hours=2)])
-    shared: Any = Shared()
-    never = Gauges(shared, shared, shared, daily_calls=50_000, now=lambda: next(clock, NOON))
-    await never.tell()
+    await tell(Shared(), began=NOON - timedelta(hours=2))
     assert values(told, *GAUGES) == BUDGET | {("write_back.age",): 7200}
 
 
 async def test_what_is_not_known_is_not_told(told: Telemetry) -> None:
     shared = Shared()
     shared.usage = replace(shared.usage, everybody=None)
-    await gauges(shared).tell()
+    await tell(shared)
     assert values(told, *GAUGES) == {name: value for name, value in BUDGET.items() if name != ("day.used",)}
 
 
 async def test_the_timer_goes_on_when_storage_is_away(told: Telemetry) -> None:
     shared = Shared()
     shared.away = True
-    await gauges(shared).tell()
+    await tell(shared)
     assert values(told, *GAUGES) == {name: value for name, value in BUDGET.items() if name != ("write_back.age",)}
     assert any("gauges_not_read error=ServiceRequestError" in line for line in told.lines)
