@@ -27,7 +27,7 @@ from . import acts, health, journal, mapping, overview, records, runs
 from .jobs import Jobs
 from .latest import Latest, Looks
 from .letters import page as letters
-from .page import AGREED, Action, Download, Lead, Page, Plan, Show, View, Visit
+from .page import AGREED, Action, Download, Lead, Page, Plan, View, Visit
 from .parked import page as parked
 from .security import CSRF, PUBLIC, Access, Guard, RefusedError
 from .templating import FOLDER, environment
@@ -67,15 +67,15 @@ def served(site: Site, access: Access) -> Starlette:
         Route("/jobs/{id}", site.job),
         Route("/jobs/{id}/file", site.file),
         *(
-            Route(path, partial(site.page, page, show))
+            Route(path, partial(site.answer, page, show))
             for page in pages
             for path, show in ((page.path, page.show), *page.files)
         ),
         *(
-            Route(action.path, partial(site.ask if method == "GET" else site.do, page, action), methods=[method])
+            Route(action.path, partial(site.answer, page, partial(show, action)), methods=[method])
             for page in pages
             for action in page.actions
-            for method in ("GET", "POST")
+            for method, show in (("GET", _ask), ("POST", _do))
         ),
     ]
     return Starlette(
@@ -106,22 +106,9 @@ class Site:
         await self.status.close()
         await self.looks.close()
 
-    async def page(self, page: Page, show: Show, request: Request) -> Response:
-        """A page, or a file of it."""
-        return await self._answer(request, page, show)
-
     async def job(self, request: Request) -> Response:
-        """How far an action is, or how it has ended: as this process knows it, else as the journal does."""
-        id_ = request.path_params["id"]
-
-        async def show(visit: Visit) -> View:
-            job = self.jobs.get(id_)
-            entry = job.entry if job else await journal.read(visit.context.state, id_)
-            if entry is None:
-                raise HTTPException(404)
-            return View("job.html", {"job": job, "entry": entry})
-
-        return await self._answer(request, None, show)
+        """How far an action is, or how it has ended."""
+        return await self.answer(None, partial(_job, request.path_params["id"]), request)
 
     async def file(self, request: Request) -> Response:
         """What an action has written, for operators alone: it may hold personal data."""
@@ -130,28 +117,8 @@ class Site:
             raise HTTPException(404)
         return FileResponse(job.file, media_type="application/octet-stream", filename=job.file.name)
 
-    async def ask(self, page: Page, action: Action, request: Request) -> Response:
-        """What an action would do."""
-
-        async def show(visit: Visit) -> View:
-            return _question(action, visit, await action.plan(visit))
-
-        return await self._answer(request, page, show)
-
-    async def do(self, page: Page, action: Action, request: Request) -> Response:
-        """Begin an action, if what it would do is still what its sender has agreed to."""
-
-        async def show(visit: Visit) -> View | Response:
-            plan = await action.plan(visit)
-            if plan.nothing or not plan.do or visit.word(AGREED) != plan.title:
-                return _question(action, visit, plan, has_changed=True)
-            job = await self.jobs.start(plan.title, visit.operator.name, plan.back or action.back, plan.do)
-            return RedirectResponse(f"/jobs/{job.id}", 303)
-
-        return await self._answer(request, page, show)
-
-    async def _answer(
-        self, request: Request, page: Page | None, show: Callable[[Visit], Awaitable[View | Download | Response]]
+    async def answer(
+        self, page: Page | None, show: Callable[[Visit], Awaitable[View | Download | Response]], request: Request
     ) -> Response:
         """What `show` gives, as a page or a file, or why it can give nothing."""
         asked = request.state.form if request.method == "POST" else request.query_params
@@ -222,6 +189,29 @@ async def _sent(file: Download) -> Response:
 
     headers = {"content-disposition": f'attachment; filename="{file.name}"'}
     return StreamingResponse(parts(), media_type=file.media_type, headers=headers)
+
+
+async def _job(id_: str, visit: Visit) -> View:
+    """An action as this process knows it, else as the journal does."""
+    job = visit.jobs.get(id_)
+    entry = job.entry if job else await journal.read(visit.context.state, id_)
+    if entry is None:
+        raise HTTPException(404)
+    return View("job.html", {"job": job, "entry": entry})
+
+
+async def _ask(action: Action, visit: Visit) -> View:
+    """What an action would do."""
+    return _question(action, visit, await action.plan(visit))
+
+
+async def _do(action: Action, visit: Visit) -> View | Response:
+    """Begin an action, if what it would do is still what its sender has agreed to."""
+    plan = await action.plan(visit)
+    if plan.nothing or not plan.do or visit.word(AGREED) != plan.title:
+        return _question(action, visit, plan, has_changed=True)
+    job = await visit.jobs.start(plan.title, visit.operator.name, plan.back or action.back, plan.do)
+    return RedirectResponse(f"/jobs/{job.id}", 303)
 
 
 def _question(action: Action, visit: Visit, plan: Plan, *, has_changed: bool = False) -> View:
