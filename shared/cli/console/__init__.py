@@ -2,8 +2,8 @@
 
 A page is a module with `PAGE = Page(path, title, show)`, listed in PAGES of app.py. `show` takes a Visit and gives a
 View: a template of templates/ and its values, gathered by the function that the command calls as well. Values are
-escaped; templates hold no scripts and no styles. What changes by itself stands in an element with hx-get of the page's
-own address, hx-select and hx-trigger="every 10s" (overview.html): whoever has no JavaScript reloads the page. Filters
+escaped; templates hold no scripts and no styles. What changes by itself stands in an element with the id `live`, which
+`polls` of parts.html has asked for again: whoever has no JavaScript reloads the page. Filters
 are fields of a GET form, so they are in the address. What takes longer than a second is asked through a Latest, as in
 `visit.looks.of(key, look, fresh=seconds)`: the page is there at once and asks again until that has ended (health.py).
 A page of a long list (letters/, parked/) filters what is kept in memory, and shows a part of it (listing.py). What a

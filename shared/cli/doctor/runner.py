@@ -99,7 +99,7 @@ async def examine(
 
 @dataclass
 class Examination:
-    """One round of checks. `found`: by id, what has been found so far; `seconds`: how long the whole round took.
+    """One round of checks. `found`: by id, what has been found so far; `at`: when it began, `seconds`: how long it took.
 
     `done` gets each check with its finding as soon as it is made.
     """
@@ -108,13 +108,13 @@ class Examination:
     checks: Sequence[Check]
     done: Callable[[Check, Finding], None] = lambda *_: None
     found: dict[str, Finding] = field(default_factory=dict)
-    began: datetime | None = None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seconds: float = 0.0
 
     async def __call__(self) -> Examination:
         """Make all checks."""
         began = time.monotonic()
-        self.began, self.found = datetime.now(UTC), {}
+        self.at, self.found = datetime.now(UTC), {}
         subject = Subject(self.context)
         try:
             self.found = await examine(self.checks, subject, done=self._done)

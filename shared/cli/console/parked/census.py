@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from ....azure.errors import storage_within
@@ -86,11 +87,7 @@ class Census:
 
 def latest(visit: Visit) -> Latest[Census]:
     """The census of this console: one for all who visit it."""
-
-    async def look() -> Census:
-        return await take(visit.context)
-
-    return visit.looks.of("parked", look, fresh=FRESH_SECONDS, times=FRESH_TIMES)
+    return visit.looks.of("parked", partial(take, visit.context), fresh=FRESH_SECONDS, times=FRESH_TIMES)
 
 
 async def take(context: Context) -> Census:
