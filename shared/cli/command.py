@@ -12,6 +12,7 @@ from uuid import UUID
 
 from rich.console import Console
 
+from ..model.ids_and_times import as_guid
 from .context import Context
 
 
@@ -62,6 +63,13 @@ def guid(text: str) -> str:
         return str(UUID(text.strip().strip("(){}")))
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is not a valid GUID") from None
+
+
+def guid_or_email(text: str) -> str:
+    """What names a record: a GUID, or an e-mail address. Raises ArgumentTypeError."""
+    if not as_guid(text) and "@" not in text:
+        raise ArgumentTypeError(f"{text!r} is neither a GUID nor an e-mail address")
+    return text.strip()
 
 
 #: Adds something to a command's parser.

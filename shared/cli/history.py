@@ -6,7 +6,7 @@ what operators did that concerns no single one.
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from typing import Any
 
 from rich.console import Console
@@ -17,7 +17,7 @@ from ..model.ids_and_times import as_guid
 from ..sync.history import AT_LARGE, Event
 from ..sync.history_log import Past
 from ..sync.matches import normal
-from .command import Command, Exit, Result, option, options, positive_number
+from .command import Command, Exit, Result, guid_or_email, option, options, positive_number
 from .context import Context
 from .output import say
 from .past import lines_of, past_of
@@ -118,12 +118,6 @@ def _show(console: Console, events: list[Event], data: dict[str, Any]) -> None:
         say(console, data["nothing_because"], "yellow")
 
 
-def _record(text: str) -> str:
-    if not as_guid(text) and "@" not in text:
-        raise ArgumentTypeError(f"{text!r} is neither a GUID nor an e-mail address")
-    return text.strip()
-
-
 COMMAND = Command(
     "history",
     "show what happened to a record and when, or who paused and ran what",
@@ -133,7 +127,7 @@ COMMAND = Command(
         option(
             "record",
             nargs="?",
-            type=_record,
+            type=guid_or_email,
             help="GUID of any row that is synced, or a person's e-mail address; "
             "without it: pauses and runs, and who did that",
         ),

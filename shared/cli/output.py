@@ -12,7 +12,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
@@ -90,6 +90,15 @@ class Indented:
         yield Padding(first, (0, 0, 0, self.left), expand=False)
         if rest:
             yield Padding(rest, (0, 0, 0, self.left + self.hanging), expand=False)
+
+
+def section(title: str, lines: Iterable[str], colour: str = "") -> Iterator[console.RenderableType]:
+    """A title above its lines, which may be indented; nothing where there are no lines."""
+    for number, line in enumerate(lines):
+        if not number:
+            yield f"[bold {colour}]{title}[/]"
+        text = line.lstrip()
+        yield Indented(Text(text), 2 + len(line) - len(text), hanging=2)
 
 
 def _typed(text: Text) -> Text:

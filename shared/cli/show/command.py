@@ -7,7 +7,7 @@ only. What is asked first is what a record leaves first, so that a record on the
 from __future__ import annotations
 
 import asyncio
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Awaitable, Iterable
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from ...model.entities import OPPORTUNITY, OPPORTUNITY_ROLE, PERSON
 from ...model.errors import MsiSyncError
 from ...model.ids_and_times import as_guid
 from ...write_back.plan import Plans
-from ..command import Command, Result, option, options, positive_number
+from ..command import Command, Result, guid_or_email, option, options, positive_number
 from ..context import Context
 from ..finding import Finding
 from ..output import json_types
@@ -170,12 +170,6 @@ def _verdict(verdict: Finding) -> dict[str, Any]:
     return {"code": verdict.code, "exit": verdict.exit, "sentence": verdict.text, "remedy": verdict.remedy}
 
 
-def _person(text: str) -> str:
-    if not as_guid(text) and "@" not in text:
-        raise ArgumentTypeError(f"{text!r} is neither a GUID nor an e-mail address")
-    return text.strip()
-
-
 _OPTIONS = options(
     option(
         "--max-messages",
@@ -192,12 +186,12 @@ _OPTIONS = options(
 )
 COMMAND = Command(
     "show person", "follow one lead or contact, and say where it stands and why", _MORE, run,
-    options(option("person", type=_person, help="GUID of a lead or contact, or an e-mail address"), _OPTIONS),
+    options(option("person", type=guid_or_email, help="GUID of a lead or contact, or an e-mail address"), _OPTIONS),
 )  # fmt: skip
 RECORD = Command(
     "show record", "follow one account, opportunity or user, and say where it stands and why", _MORE, run,
     options(
-        option("person", metavar="id", type=_person, help="GUID of any row with a record of its own in Marketo"),
+        option("person", metavar="id", type=guid_or_email, help="GUID of any row with a record of its own in Marketo"),
         _OPTIONS,
     ),
 )  # fmt: skip

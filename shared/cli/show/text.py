@@ -6,15 +6,14 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
-from rich.text import Text
 
 from ...model.entities import PERSON
 from ...model.record import timestamp
 from ...sync.matches import AMBIGUOUS
 from ..dead_letters.text import cut
-from ..output import Indented
+from ..output import section
 from . import past
 from .facts import Person, Relation, Search, ValueRow
 
@@ -29,14 +28,17 @@ def render(console: Console, search: Search) -> None:
         console.print(f"[bold {verdict.severity.colour}]{verdict.code}[/] {escape(verdict.text)}")
         if verdict.remedy:
             console.print(f"  [bold]next:[/] {escape(verdict.remedy)}")
-        for title, lines in sections(person):
-            _section(console, title, lines)
-        _section(console, "History", past.lines(person))
-        _section(console, "Values, those that differ with *", _values([row for row in rows if not row.back]))
-        _section(console, "Values that Sales Insight writes into Dynamics", _values([row for row in rows if row.back]))
+        of_person = [
+            *sections(person),
+            ("History", past.lines(person)),
+            ("Values, those that differ with *", _values([row for row in rows if not row.back])),
+            ("Values that Sales Insight writes into Dynamics", _values([row for row in rows if row.back])),
+        ]
+        for title, lines in of_person:
+            console.print(Group(*section(title, lines)))
         console.print()
-    _section(console, "Messages looked at", [f"{place}: {count}" for place, count in search.looked_at.items()])
-    _section(console, "Not looked at", not_looked_at(search))
+    looked_at = [f"{place}: {count}" for place, count in search.looked_at.items()]
+    console.print(Group(*section("Messages looked at", looked_at), *section("Not looked at", not_looked_at(search))))
 
 
 def sections(person: Person) -> Iterator[tuple[str, Iterable[str]]]:
@@ -46,15 +48,6 @@ def sections(person: Person) -> Iterator[tuple[str, Iterable[str]]]:
     yield "Marketo", _marketo(person)
     yield "Opportunity roles", _roles(person)
     yield "Notes", person.notes
-
-
-def _section(console: Console, title: str, lines: Iterable[str]) -> None:
-    found = list(lines)
-    if found:
-        console.print(f"[bold]{title}[/]")
-    for line in found:
-        text = line.lstrip()
-        console.print(Indented(Text(text), 2 + len(line) - len(text), hanging=2))
 
 
 def _dynamics(person: Person) -> Iterator[str]:

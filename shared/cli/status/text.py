@@ -14,7 +14,7 @@ from rich.text import Text
 from ...config.settings import MarketoSettings
 from ...sync.heartbeat import TIMER
 from ..finding import age
-from ..output import Indented
+from ..output import Indented, section
 from ..runs import group_of, rows_read, title
 from .facts import LONG, MAX_LETTERS, MAX_PARKED, PARKED, STATE, Entity, Queue, Status
 from .verdict import judge
@@ -50,7 +50,7 @@ def frame(status: Status, marketo: MarketoSettings) -> RenderableType:
     *of_records, missed, drift, errors, hot = details(status)
     own = ("Marketo's day", _budget(status, marketo)), ("Write-back", _write_back(status)), ("Runs", _runs(status))
     sections = [("App", _app(status)), *of_records, *own, missed, drift, errors, hot]
-    lines = [line for title, texts in sections for line in _section(title, texts)]
+    lines = [line for title, texts in sections for line in section(title, texts)]
     return Group(*_verdict(status), _table(status), *lines)
 
 
@@ -61,16 +61,9 @@ def _verdict(status: Status) -> Iterator[RenderableType]:
     if found.remedy:
         yield Indented(Text.assemble(("next:", "bold"), f" {found.remedy}"), hanging=2)
     others = status.attentions if status.unseen else status.attentions[1:]
-    yield from _section("Needs attention", (f"{each.text}: {each.remedy}" for each in others), colour="yellow")
-    yield from _section("Not looked at", (f"{what}: {why}" for what, why in status.unseen.items()), colour="red")
+    yield from section("Needs attention", (f"{each.text}: {each.remedy}" for each in others), colour="yellow")
+    yield from section("Not looked at", (f"{what}: {why}" for what, why in status.unseen.items()), colour="red")
     yield ""
-
-
-def _section(title: str, lines: Iterator[str], colour: str = "") -> Iterator[RenderableType]:
-    for number, line in enumerate(lines):
-        if not number:
-            yield f"[bold {colour}]{title}[/]"
-        yield Indented(Text(line), hanging=2)
 
 
 def _table(status: Status) -> Table:
