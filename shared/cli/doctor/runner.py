@@ -99,7 +99,7 @@ async def examine(
 
 @dataclass
 class Examination:
-    """One round of checks. `found`: by id, what has been found so far; `at`: when it began, `seconds`: how long it took.
+    """One round of checks. `found`: by id, what has been found so far; `at`: when it began, `seconds`: how long it was.
 
     `done` gets each check with its finding as soon as it is made.
     """
