@@ -12,8 +12,9 @@ from playwright.async_api import Browser, async_playwright
 
 from local.harness import Made, System, running_system
 from tests.browser import troubles
-from tests.browser.crawl import addresses
+from tests.browser.crawl import pages
 from tests.browser.desk import Desk, agreed, desk
+from tests.browser.looks import Look, look
 from tests.e2e.conftest import ENVIRONMENT, LIMITS
 from tests.support.values import ROOT
 from tools.chromium import find_chromium, no_chromium
@@ -56,12 +57,20 @@ async def person(system: System) -> Made:
 
 
 @pytest.fixture(scope="session")
-async def paths(browser: Browser, system: System, person: Made) -> list[str]:
-    """One address of each kind of page, with what is known of a person, and after an action."""
+async def looks(browser: Browser, system: System, person: Made) -> dict[str, Look]:
+    """One address of each kind of page, with what is known of a person, and after an action: what is wrong with it."""
     async with desk(browser, system.stack.settings_file) as made:
         tab = await made.open("/queues/resume?queue=opportunity")
         await agreed(tab)
-        return await addresses(made, str(person.values["emailaddress1"]))
+        found = {path: await look(tab) async for path, tab in pages(made, str(person.values["emailaddress1"]))}
+        assert made.complaints == []
+        return found
+
+
+@pytest.fixture(scope="session")
+def paths(looks: dict[str, Look]) -> list[str]:
+    """One address of each kind of page."""
+    return list(looks)
 
 
 @pytest.fixture
@@ -70,12 +79,22 @@ def open_desk(browser: Browser, system: System, person: Made) -> Open:  # noqa: 
     return partial(desk, browser, system.stack.settings_file)
 
 
-@pytest.fixture
-async def operator(open_desk: Open) -> AsyncIterator[Desk]:
-    """An operator whose browser has nothing to complain about."""
-    async with open_desk("ann") as made:
+@pytest.fixture(scope="module")
+async def seated(browser: Browser, system: System, person: Made) -> AsyncIterator[Desk]:  # noqa: ARG001  (in trouble)
+    """One console for the tests of a module: it takes seconds to start."""
+    async with desk(browser, system.stack.settings_file) as made:
         yield made
-        assert made.complaints == []
+
+
+@pytest.fixture
+async def operator(seated: Desk) -> AsyncIterator[Desk]:
+    """An operator whose browser has nothing to complain about. Tabs are closed in the end."""
+    yield seated
+    complaints = seated.complaints[:]
+    seated.complaints.clear()
+    for tab in seated.context.pages:
+        await tab.close()
+    assert complaints == []
 
 
 @pytest.fixture

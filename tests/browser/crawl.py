@@ -4,7 +4,7 @@ A page that is new in the navigation is tested without a line here.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from urllib.parse import parse_qsl, urlsplit
 
 from playwright.async_api import Page
@@ -43,21 +43,21 @@ async def navigation(tab: Page) -> list[str]:
     return [str(await link.get_attribute("href")) for link in await links.all()]
 
 
-async def addresses(operator: Desk, query: str) -> list[str]:
-    """One address of each kind of page. `query` is searched for."""
+async def pages(operator: Desk, query: str) -> AsyncIterator[tuple[str, Page]]:
+    """One address of each kind of page, open in a tab. `query` is searched for."""
     tab = await operator.open("/")
     waiting = await navigation(tab)
-    found: dict[str, str] = {}
-    while waiting and len(found) < MOST:
+    known: set[str] = set()
+    while waiting and len(known) < MOST:
         path = waiting.pop(0)
-        if shape(path) in found:
+        if shape(path) in known:
             continue
-        found[shape(path)] = path
+        known.add(shape(path))
         await operator.go(tab, path)
         waiting += _inner(await tab.evaluate(_LINKS))
         waiting += _inner(await tab.evaluate(_FORMS, query))
+        yield path, tab
     await tab.close()
-    return list(found.values())
 
 
 def _inner(paths: list[str]) -> Iterator[str]:
