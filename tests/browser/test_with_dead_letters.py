@@ -2,12 +2,14 @@
 
 from playwright.async_api import Page, expect
 
-from local.harness import System, eventually
+from local.harness import Made, System, eventually
+from local.harness.commands import run
 from tests.browser.conftest import Open
 from tests.browser.desk import PATIENCE, Desk, agreed, over, settled
 from tests.browser.troubles import NAMELESS, REFUSED, UNREADABLE
 
 expect.set_options(timeout=PATIENCE)
+REFUSED_ONES = "/dead-letters?code=1007"
 NAMELESS_ONES, UNREADABLE_ONES = "/dead-letters?code=1002", "/dead-letters?code=NotJson"
 
 
@@ -76,6 +78,8 @@ async def test_all_that_match_are_replayed_and_come_back_with_the_same_reason(op
 
 async def test_an_export_is_downloaded(operator: Desk) -> None:
     tab = await operator.open(NAMELESS_ONES)
+    await tab.get_by_role("link", name="Look again").click()  # those that were replayed have come back meanwhile
+    await settled(tab)
     await tab.get_by_role("combobox", name="Take").select_option("all")
     await tab.get_by_role("button", name="Export").click()
     await asked(tab)
@@ -85,3 +89,28 @@ async def test_an_export_is_downloaded(operator: Desk) -> None:
     path = await (await saving.value).path()
     assert path.read_text().count("\n") >= 1
     assert "1002" in path.read_text()
+
+
+async def test_what_was_synced_since_is_looked_up_and_offered_for_discard(operator: Desk, system: System) -> None:
+    await system.forget_faults()  # Marketo would take them now
+    tab = await operator.open(REFUSED_ONES)
+    # The oldest one. Its page looks a few up without being asked; the others are for the action.
+    id_ = (await tab.locator("td a[href^='/records?q=']").last.inner_text()).split()[-1]
+    person = Made("contact", id_, {})
+    await system.notify(person)
+    await system.synced(person)
+
+    async def history() -> list[str]:
+        ended = await run(system.stack.settings_file, "history", id_, "--json")
+        return [event["what"] for event in ended.json["events"]]
+
+    await eventually(history, lambda events: events[-1] == "created", what="its history says so")
+    await tab.get_by_role("combobox", name="Take").select_option("all")
+    await tab.get_by_role("button", name="Look up which were synced since").click()
+    assert (await asked(tab)).startswith("Look up whether ")
+    assert "1 of " in await agreed(tab)
+    await tab.get_by_role("link", name="Back").click()
+    await settled(tab)
+    assert await tab.locator(".pill", has_text="synced since").count() == 1
+    await tab.get_by_role("link", name="Discard 1…").click()
+    assert "1 of 1 dead letter discarded" in await agreed(tab)

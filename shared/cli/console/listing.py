@@ -75,3 +75,8 @@ def look_again(visit: Visit, look: Latest[Any]) -> None:
     """Have it looked for again, if the address asks for something newer than what is known (a Dated)."""
     if look.known and visit.word("after") == name_of(look.known):
         look.outdate()
+
+
+def is_awaited(visit: Visit, look: Latest[Any]) -> bool:
+    """Whether something newer that the address asks for is still being looked for; what is known is shown meanwhile."""
+    return look.is_looking and bool(visit.word("after"))

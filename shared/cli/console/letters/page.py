@@ -13,7 +13,7 @@ from ...dead_letters.selection import Group, Groups
 from ...dead_letters.synced import look_up
 from ...dead_letters.text import cut, full
 from ...remedies import DISCARD, OFTEN, REPLAY, helps, meaning
-from ..listing import look_again, name_of, part_of
+from ..listing import is_awaited, look_again, name_of, part_of
 from ..page import Lead, Page, View, Visit, leads
 from . import actions
 from .actions import PATH, mark
@@ -46,6 +46,7 @@ async def show(visit: Visit) -> View:
     values = {
         "index": index,
         "name": name_of(index),
+        "is_awaited": is_awaited(visit, look),
         "filter": filter_,
         "address_of": partial(filter_.address, PATH),
         "all_of": partial(_all_of, filter_),

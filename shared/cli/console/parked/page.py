@@ -12,7 +12,7 @@ from ....model.ids_and_times import as_guid
 from ....model.outcome import Parent
 from ...context import Context
 from ...status.look import STORAGE_SECONDS
-from ..listing import address, look_again, name_of, part_of
+from ..listing import address, is_awaited, look_again, name_of, part_of
 from ..page import Lead, Page, View, Visit, leads
 from .actions import RELEASE
 from .census import MOST, latest
@@ -41,6 +41,7 @@ async def show(visit: Visit) -> View:
     values = {
         "census": census,
         "name": name_of(census),
+        "is_awaited": is_awaited(visit, look),
         "filter": filter_,
         "address_of": filter_.address,
         "children_of": _address,

@@ -201,6 +201,24 @@ async def test_the_index_is_read_again_when_asked_and_once(world: LettersWorld) 
     assert world.broker.peeks == 2, "an address that is reloaded reads no more"
 
 
+async def test_a_page_follows_a_look_that_was_asked_for_until_it_has_ended(world: LettersWorld) -> None:
+    world.put(1)
+    (again,) = links(await world.get("/dead-letters"), "Look again")
+    world.put(2)
+    world.broker.gate.clear()
+    world.looks.patience = 0
+    page = await world.get(again)
+    assert shown(page) == [1]
+    assert "looking again" in text_of(page)
+    assert f'hx-get="{again}"'.replace("&", "&amp;") in page
+    assert "looking again" not in text_of(await world.get("/dead-letters")), "who has not asked is left alone"
+    world.broker.gate.set()
+    world.looks.patience = 5
+    page = await world.get(again)
+    assert shown(page) == [2, 1]
+    assert "hx-trigger" not in page
+
+
 async def test_the_first_look_at_many_takes_a_while_and_the_page_says_so(world: LettersWorld) -> None:
     world.put(1)
     world.broker.gate.clear()
