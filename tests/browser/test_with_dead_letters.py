@@ -94,7 +94,6 @@ async def test_an_export_is_downloaded(operator: Desk) -> None:
 async def test_what_was_synced_since_is_looked_up_and_offered_for_discard(operator: Desk, system: System) -> None:
     await system.forget_faults()  # Marketo would take them now
     tab = await operator.open(REFUSED_ONES)
-    # The oldest one. Its page looks a few up without being asked; the others are for the action.
     id_ = (await tab.locator("td a[href^='/records?q=']").last.inner_text()).split()[-1]
     person = Made("contact", id_, {})
     await system.notify(person)
