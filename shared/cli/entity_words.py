@@ -37,46 +37,38 @@ def _of(entity: Entity) -> Iterable[str]:
     return _forms(entity.name, *_OTHER_WORDS.get(entity.name, ()))
 
 
-#: The entity that a word means. The table of an entity that has one only means it too.
-_ENTITIES = {form: entity.name for entity in ENTITIES.values() for form in _of(entity)} | {
-    form: entity.name for name, (entity, _) in TABLES.items() if len(entity.tables) == 1 for form in _forms(name)
-}
-#: The table that a word means.
-_TABLES = {form: name for name in TABLES for form in _forms(name)} | {
-    form: entity.tables[0].name for entity in ENTITIES.values() if len(entity.tables) == 1 for form in _of(entity)
-}
-#: The tables of an entity that has several, by its words; and the entity of such a table.
-_SEVERAL = {
-    form: ", ".join(table.name for table in entity.tables)
-    for entity in ENTITIES.values()
-    if len(entity.tables) > 1
-    for form in _of(entity)
-}
-_PART_OF = {form: TABLES[name][0].name for name in TABLES for form in _forms(name) if form not in _ENTITIES}
+#: What a word means: an entity, and which of its tables.
+_MEANT: dict[str, tuple[Entity, tuple[str, ...]]] = {
+    form: (entity, tuple(table.name for table in entity.tables)) for entity in ENTITIES.values() for form in _of(entity)
+} | {form: (entity, (name,)) for name, (entity, _) in TABLES.items() for form in _forms(name)}
 
 
 def as_entity(text: str) -> str:
     """The name of an entity. Raises ArgumentTypeError."""
+    names = {word: entity.name for word, (entity, tables) in _MEANT.items() if len(tables) == len(entity.tables)}
     word = _squashed(text)
-    if word in _PART_OF:
-        whole = ENTITIES[_PART_OF[word]]
+    if word in _MEANT and word not in names:
+        whole = _MEANT[word][0]
         parts = " and ".join(table.name for table in whole.tables)
         raise ArgumentTypeError(f"{text!r} is a part of {whole.name}, which has {parts}; did you mean {whole.name}?")
-    return _found(text, _ENTITIES, "entity", ENTITIES)
+    return _found(text, names, "entity", ENTITIES)
 
 
 def as_table(text: str) -> str:
     """The name of a table. Raises ArgumentTypeError."""
-    if names := _SEVERAL.get(_squashed(text)):
-        raise ArgumentTypeError(f"{text!r} has several tables; one of: {names}")
-    return _found(text, _TABLES, "table", TABLES)
+    names = {word: tables[0] for word, (_, tables) in _MEANT.items() if len(tables) == 1}
+    word = _squashed(text)
+    if word in _MEANT and word not in names:
+        raise ArgumentTypeError(f"{text!r} has several tables; one of: {', '.join(_MEANT[word][1])}")
+    return _found(text, names, "table", TABLES)
 
 
 def as_table_or_entity(text: str) -> str:
     """The name of a table or of an entity, the table's where both have the word. Raises ArgumentTypeError."""
     if text in TABLES or text in ENTITIES:
         return text
-    return _found(text, _ENTITIES | _TABLES, "table or entity", {*TABLES, *ENTITIES})
+    names = {word: tables[0] if len(tables) == 1 else entity.name for word, (entity, tables) in _MEANT.items()}
+    return _found(text, names, "table or entity", {*TABLES, *ENTITIES})
 
 
 def _found(text: str, words: Mapping[str, str], what: str, names: Iterable[str]) -> str:
