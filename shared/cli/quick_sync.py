@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from argparse import ArgumentTypeError, Namespace
 
 from rich.console import Console
@@ -11,7 +10,6 @@ from ..marketo.batching import MAX_PER_CALL
 from ..model.entities import ENTITIES
 from ..model.errors import ConfigurationError
 from ..sync.runs.model import RunKind, Scope
-from ..sync.schema import Schema
 from .command import Command, Exit, Result, option, options
 from .context import Context
 from .entity_words import as_table
@@ -61,8 +59,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
 
 async def _fields(context: Context, table: str, wanted: list[str]) -> tuple[str, ...]:
     """The fields as Marketo spells them. Raises ConfigurationError for those that the sync does not send."""
-    schema = Schema(context.config, context.metadata, context.marketo, clock=time.monotonic)
-    sent = {name.lower(): name for name in (await schema.of(table)).fields.names}
+    sent = {name.lower(): name for name in (await context.schema.of(table)).fields.names}
     if missing := [name for name in wanted if name.lower() not in sent]:
         names = ", ".join(missing)
         text = (

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...azure.shared_state import parsed
-from ...dataverse.metadata import Metadata
 from ...sync.missed_changes import sources_of
 from ...sync.missed_changes_place import KIND, Place
 from ..finding import Finding, attention, ok
@@ -17,8 +16,7 @@ from .runner import Check, Subject, listed
 
 async def _tracking(subject: Subject) -> Finding:
     tables = [source.table for source in sources_of(subject.context.config)]
-    metadata = Metadata(subject.context.dataverse)
-    tracked = await asyncio.gather(*map(metadata.is_tracked, tables))
+    tracked = await asyncio.gather(*map(subject.context.metadata.is_tracked, tables))
     rows = await rows_of(subject.context.state, KIND)
     return tracking(dict(zip(tables, tracked, strict=True)), rows)
 

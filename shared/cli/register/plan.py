@@ -187,13 +187,13 @@ def _step_actions(name: str, endpoint: str, key: StepKey, wanted: WantedStep, st
     if step is None:
         values = {"name": f"{name}: {' '.join(key)}", "rank": 1, **wanted.values}
         yield Action("create", "step", what, "missing", parent=endpoint, values=values, key=key)
-        for image in wanted.images:
-            yield _new_image(key, "", image, "missing")
+        if wanted.image:
+            yield _new_image(key, "", wanted.image, "missing")
         return
     wrong = different(step.values, {c: wanted.values.get(c) for c in STEP_COLUMNS if c != "statecode"})
     if wrong:
         yield Action("update", "step", what, said(step.values, wrong), step.id, values=wrong, key=key)
-    yield from _image_actions(key, wanted, step)
+    yield from _image_actions(key, wanted.image, step)
     if not step.enabled:
         yield Action("enable", "step", what, "it is disabled", step.id, values=ENABLED, key=key)
 
@@ -206,23 +206,17 @@ def _step_removal(step: Step, why: str) -> Iterator[Action]:
     yield Action("delete", "step", what, why, step.id, key=key)
 
 
-def _image_actions(key: StepKey, wanted: WantedStep, step: Step) -> Iterator[Action]:
-    free = sorted(step.images, key=lambda image: (-_fit(image, wanted), image.id))
-    kept = [(image, values) for image, values in zip(free, wanted.images, strict=False) if _can_become(image, values)]
+def _image_actions(key: StepKey, wanted: Values | None, step: Step) -> Iterator[Action]:
     what = f"image of step {' '.join(key)}"
-    for image in free:
-        if all(image is not other for other, _ in kept):
+    able = [image for image in step.images if wanted and _can_become(image, wanted)]
+    kept = min(able, key=lambda image: (bool(different(image.values, wanted or {})), image.id), default=None)
+    for image in step.images:
+        if image is not kept:
             yield Action("delete", "image", what, "not the one that is needed", image.id, key=key)
-    for image, values in kept:
-        wrong = different(image.values, values)
-        if wrong:
-            yield Action("update", "image", what, said(image.values, wrong), image.id, values=wrong, key=key)
-    for values in wanted.images[len(kept) :]:
-        yield _new_image(key, step.id, values, "missing: only a pre-image tells what the row connected before")
-
-
-def _fit(image: Image, wanted: WantedStep) -> int:
-    return max((1 + (not different(image.values, v)) for v in wanted.images if _can_become(image, v)), default=0)
+    if wanted and kept and (wrong := different(kept.values, wanted)):
+        yield Action("update", "image", what, said(kept.values, wrong), kept.id, values=wrong, key=key)
+    if wanted and not kept:
+        yield _new_image(key, step.id, wanted, "missing: only a pre-image tells what the row connected before")
 
 
 def _can_become(image: Image, values: Values) -> bool:

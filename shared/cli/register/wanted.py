@@ -119,10 +119,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class WantedStep:
-    """How a step must be; `images` are the values of its images."""
+    """How a step must be; `image` has the values of its image, None where it needs none."""
 
     values: Values
-    images: tuple[Values, ...] = ()
+    image: Values | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +227,10 @@ def wanted(
         rules = {logical(column) for column in TABLES[table][1].rule_columns}
         watched = asked.union(rules, _ALWAYS) & there - ours
         pre_image = [column for column in _PRE_IMAGES.get(table, ()) if column in there]
-        images = ({**_PRE_IMAGE, "attributes": ",".join(pre_image)},) if pre_image else ()
+        image = {**_PRE_IMAGE, "attributes": ",".join(pre_image)} if pre_image else None
         steps[table, "Create"] = WantedStep(_STEP)
-        steps[table, "Update"] = WantedStep({**_STEP, "filteringattributes": ",".join(sorted(watched))}, images)
-        steps[table, "Delete"] = WantedStep(_STEP, images)
+        steps[table, "Update"] = WantedStep({**_STEP, "filteringattributes": ",".join(sorted(watched))}, image)
+        steps[table, "Delete"] = WantedStep(_STEP, image)
     for table in deciding_tables(config):
         there = {column.name for column in columns.get(table, ())}
         if watched := DECIDING_COLUMNS[table] & there:

@@ -10,7 +10,6 @@ from urllib.parse import unquote
 import pytest
 from rich.console import Console
 
-from shared.cli import quick_sync
 from shared.cli.command import Exit, Result
 from shared.cli.main import parser
 from shared.cli.quick_sync import COMMAND
@@ -25,12 +24,11 @@ from tests.support.tables import FullTable
 class World:
     """A table with fields that are sent, and rows in it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.table = FullTable()
         self.rows = 650
         self.kept = Kept()
         self.urls: list[str] = []
-        monkeypatch.setattr(quick_sync, "Schema", lambda *_, **__: self)
 
     async def of(self, _table: str) -> Any:
         return SimpleNamespace(fields=SimpleNamespace(names=("city", "jobTitle")))
@@ -49,7 +47,7 @@ class World:
         itself: Any = self
         config = SimpleNamespace(tables={"contact": None})
         context: Any = SimpleNamespace(
-            config=config, dataverse=itself, metadata=None, marketo=None, state=SharedState(),
+            config=config, dataverse=itself, schema=itself, state=SharedState(),
             runs=Runs(self.table, now=lambda: datetime.now(UTC)), history=self.kept.history,
         )  # fmt: skip
         given = parser((COMMAND,)).parse_args(["quick-sync", *words])
@@ -60,8 +58,8 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(monkeypatch)
+def world() -> World:
+    return World()
 
 
 async def test_it_counts_first_and_starts_with_apply(world: World) -> None:

@@ -28,7 +28,7 @@ IMAGE = {"imagetype": 0, "messagepropertyname": "Target", "entityalias": "pre", 
 STEPS: dict[StepKey, WantedStep] = {
     ("contact", "Create"): WantedStep(STEP),
     ("contact", "Update"): WantedStep({**STEP, "filteringattributes": "firstname,lastname,ownerid"}),
-    ("connection", "Delete"): WantedStep(STEP, (IMAGE,)),
+    ("connection", "Delete"): WantedStep(STEP, IMAGE),
 }
 WANTED = Wanted("msisync", QUEUE, STEPS, frozenset({HERE, HOOK.place}))
 WEBHOOK_WANTED = replace(WANTED, target=HOOK)

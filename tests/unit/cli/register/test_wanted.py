@@ -208,10 +208,10 @@ def test_a_table_that_is_not_there_gets_no_steps_and_is_said() -> None:
 def test_deletes_of_roles_bring_along_what_they_joined(table: str, attributes: str) -> None:
     rules = mapping(**{table: {"fields": {"externalCreatedDate": "createdon"}}})
     found = of(rules, **{table: columns("createdon", lookups=tuple(attributes.split(",")))})
-    (image,) = found.steps[table, "Delete"].images
+    image = found.steps[table, "Delete"].image
     assert image == {"imagetype": 0, "messagepropertyname": "Target", "entityalias": "pre", "attributes": attributes}
-    assert found.steps[table, "Update"].images == (image,), "an update may move it to another opportunity"
-    assert not found.steps[table, "Create"].images
+    assert found.steps[table, "Update"].image == image, "an update may move it to another opportunity"
+    assert not found.steps[table, "Create"].image
 
 
 def test_the_default_sync_toml_watches_no_column_under_its_web_api_name() -> None:
