@@ -61,11 +61,11 @@ from ..sync.unseen import Unseen
 from ..telemetry import export, spans
 from ..telemetry.redaction import set_up_lines
 from ..write_back import due
+from ..write_back.drift import DriftCount
 from ..write_back.echo import Echoes
 from ..write_back.plan import Plans
 from ..write_back.run import CIRCUIT, WriteBack
 from .clients import dataverse_client, marketo_client
-from .writing_back import write_back_of
 
 _clock = Clock()
 _now = _clock.now
@@ -285,14 +285,17 @@ def missed_changes() -> MissedChanges:
 def write_back() -> WriteBack:
     """The one write-back of this process. Raises ConfigurationError as `pipeline` does."""
     shared = _shared()
-    return write_back_of(
-        shared.settings,
+    plans = shared.plans
+    schema = Schema(shared.rules, plans.metadata, plans, clock=time.monotonic)
+    return WriteBack(
+        settings=shared.settings,
         state=shared.state,
-        plans=shared.plans,
+        plans=plans,
         dataverse=shared.dataverse,
         marketo=shared.marketo,
         send=shared.bus.send,
         turn=partial(shared.circuits.attempt, CIRCUIT),
+        drift=DriftCount(shared.dataverse, schema, tables=shared.rules.tables),
         history=shared.history,
         now=_now,
         time_budget=shared.settings.sync.time_budget,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -12,10 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..app.writing_back import write_back_of
 from ..azure.service_bus import Outgoing
 from ..model.errors import MsiSyncError
 from ..model.ids_and_times import as_guid
+from ..sync.schema import Schema
+from ..write_back.drift import DriftCount
 from ..write_back.plan import Plans
 from ..write_back.results import Run
 from ..write_back.run import WriteBack
@@ -69,23 +71,25 @@ def _write_back(context: Context, given: Namespace, on_progress: Callable[[Run],
     def now() -> datetime:
         return datetime.now(UTC)
 
-    sources = (context.config, context.metadata, context.marketo, context.state)
-    plans = Plans(*sources, now=now, reads_only=given.dry_run)
+    config, dataverse, metadata = context.config, context.dataverse, context.metadata
+    plans = Plans(config, metadata, context.marketo, context.state, now=now, reads_only=given.dry_run)
+    schema = Schema(config, metadata, plans, clock=time.monotonic)
 
     async def send(messages: Sequence[Outgoing]) -> None:
         if messages:  # Service Bus is opened for a dead letter only
             await context.outgoing.send(messages)
 
-    return write_back_of(
-        context.settings,
+    return WriteBack(
+        settings=context.settings,
         state=context.state,
         plans=plans,
-        dataverse=context.dataverse,
+        dataverse=dataverse,
         marketo=context.marketo,
         send=send,
         turn=nullcontext,
         now=now,
         time_budget=math.inf,
+        drift=DriftCount(dataverse, schema, tables=config.tables),
         dry_run=given.dry_run,
         history=context.history,
         on_progress=on_progress,

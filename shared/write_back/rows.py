@@ -88,6 +88,15 @@ class Rows:
             del self._table_of[next(iter(self._table_of))]
         return found
 
+    async def page(
+        self, table: str, link: str, columns: Iterable[str], *, size: int, deadline: float
+    ) -> tuple[dict[str, Row], str]:
+        """The rows of a page by id, and the link of the next one. `link`: of this page; empty: of the first one."""
+        source = PERSON_TABLES[table]
+        url = link or f"{API}/{source.entity_set}?$select={','.join(sorted({source.key, *columns}))}"
+        rows, following = await self.dataverse.page(url, size, deadline=deadline)
+        return {str(row[source.key]).lower(): row for row in rows}, following
+
     async def _read(
         self, wanted: Mapping[str, Sequence[str]], columns: Mapping[str, Iterable[str]], deadline: float
     ) -> dict[Key, Row]:

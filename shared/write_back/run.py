@@ -10,15 +10,20 @@ A cursor is stored only after what lies before it is written: a run that is cut 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from uuid import uuid4
 
+from ..azure.service_bus import Outgoing
 from ..azure.shared_state import State
-from ..dataverse.client import API, DataverseClient, Row
-from ..model.entities import PERSON_TABLES
+from ..config.settings import Settings
+from ..dataverse.client import DataverseClient, Row
+from ..marketo.client import MarketoClient
+from ..marketo.quota import limits_of
 from ..model.errors import DataverseError, MarketoError, MsiSyncError, UnavailableError
 from ..model.record import timestamp
 from ..sync import measures
@@ -37,14 +42,13 @@ from .plan import KIND, Plan, Plans
 from .results import Run, RunKind
 from .rows import Rows
 from .sweep import Cursor, Sweeps, pages
-from .writer import Writer
+from .writer import SLICE, Writer
 
 log = logging.getLogger(__name__)
 
 #: The circuit of its Marketo calls.
 CIRCUIT = "write_back"
-#: Persons in memory at a time, and rows of a page of the sweep: full calls of Marketo.
-SLICE = 1500
+#: Rows of a page of the sweep: full calls of Marketo.
 PAGE = 1500
 CALL = 300
 #: Seconds after the end of its time in which what has begun may end: the host ends everything after 290.
@@ -53,33 +57,44 @@ GRACE_SECONDS = 60.0
 
 @dataclass(kw_only=True)
 class WriteBack:
-    """The write-back of one process. `dry_run`: nothing is written anywhere. `on_progress` hears how a run goes on."""
+    """The write-back of one process, the app's or an operator's.
 
+    `send`: to the queue of dead letters. `turn`: around Marketo's calls of a run. `time_budget`: seconds of a run.
+    `dry_run`: nothing is written anywhere. `on_progress` hears how a run goes on.
+    """
+
+    settings: Settings
     state: State
     plans: Plans
-    persons: Persons
-    feed: Feed
-    rows: Rows
     dataverse: DataverseClient
-    due: DueRows
-    by_hand: ByHand
-    sweeps: Sweeps
-    lease: SoleRun
+    marketo: MarketoClient
+    send: Callable[[Sequence[Outgoing]], Awaitable[None]]
     turn: Callable[[], AbstractAsyncContextManager[object]]
-    clock: Callable[[], float]
     now: Callable[[], datetime]
     time_budget: float
     drift: DriftCount | None = None
     dry_run: bool = False
     history: History = field(default_factory=nothing_kept)
     on_progress: Callable[[Run], None] = lambda _: None
-    _writer: Writer = field(init=False)
+    instance_id: str = field(default_factory=lambda: uuid4().hex[:12])
+    clock: Callable[[], float] = time.monotonic
     _deadline: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
+        given, queues, state, now = self.settings.sync, self.settings.queues, self.state, self.now
+        self.rows, self.persons = Rows(self.dataverse), Persons(self.marketo)
+        self.feed = Feed(self.marketo, state, now=now)
+        self.due = DueRows(state, self.send, queues, now=now, max_attempts=given.max_attempts)
+        self.by_hand = ByHand(
+            state, self.rows, self.send, queues, tables=self.plans.tables, history=self.history, now=now,
+            creates=self.plans.config.lifecycle.deleted_in_marketo == "create",
+        )  # fmt: skip
+        share = limits_of(self.settings.marketo).allowed * given.sweep_share
+        self.sweeps = Sweeps(state, hour=given.sweep_hour, calls=int(share), now=now)
+        self.lease = SoleRun(state, instance_id=self.instance_id, clock=self.clock, kind=KIND)
         self._writer = Writer(
             plans=self.plans, rows=self.rows, due=self.due, dry_run=self.dry_run, on_progress=self.on_progress,
-            history=self.history, now=self.now,
+            history=self.history, now=now,
         )  # fmt: skip
 
     # -- what is asked for --------------------------------------------------------------------------------------
@@ -106,11 +121,7 @@ class WriteBack:
 
         Raises LeaseLostError when storage was away for so long that another may have begun.
         """
-        if self.dry_run:
-            self._begin()
-            yield True
-            return
-        async with self.lease.held() as mine:
+        async with nullcontext(True) if self.dry_run else self.lease.held() as mine:
             self._begin()
             yield mine
 
@@ -195,7 +206,7 @@ class WriteBack:
     async def _changes(self, run: Run, plan: Plan) -> bool:
         if not (plan.fields or plan.merges):
             return True
-        await self._again(run, plan)
+        await self._writer.again(run, plan, self.persons, self._last_moment)
         cursors = await self.feed.cursors()
         while not self._is_over:
             changed, tells = await self.feed.next(
@@ -224,17 +235,6 @@ class WriteBack:
         if changed.lost or looks_for_rows:
             await self.sweeps.ask(missing=looks_for_rows)
         await self.feed.store(changed.cursors)
-
-    async def _again(self, run: Run, plan: Plan) -> None:
-        """Rows whose last write failed, and whose time has come."""
-        ready = self.due.ready()
-        for part in chunked(ready, SLICE):
-            ids = [due.id for due in part]
-            known = await self.persons.by(self.persons.key, ids, plan, self._last_moment)
-            for due in part:
-                if due.id not in known and not self.dry_run:  # the person is gone, and with it what was to be written
-                    await self.due.done(due.key)
-            await self._writer.find_and_write(run, plan, known, self._last_moment)
 
     # -- sweep --------------------------------------------------------------------------------------------------
 
@@ -289,10 +289,8 @@ class WriteBack:
         """
         if not (missing or plan.tables.get(table)):
             return {}, ""
-        source = PERSON_TABLES[table]
         more = await self.drift.columns(table) if self.drift else ()
-        columns = ",".join(sorted({source.key, *self._writer.columns_of(plan, table), *more}))
-        url = link or f"{API}/{source.entity_set}?$select={columns}"
-        rows, following = await self.dataverse.page(url, PAGE, deadline=self._last_moment)
+        columns = {*self._writer.columns_of(plan, table), *more}
+        rows, following = await self.rows.page(table, link, columns, size=PAGE, deadline=self._last_moment)
         wanted = self.plans.filter_of(plan, table)
-        return {str(row[source.key]).lower(): row for row in rows if not wanted.excludes(row)}, following
+        return {id_: row for id_, row in rows.items() if not wanted.excludes(row)}, following

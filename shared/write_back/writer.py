@@ -10,14 +10,18 @@ from datetime import datetime
 from ..dataverse.client import Row
 from ..sync.history import Line, Step, What
 from ..sync.history_log import History
+from ..sync.routing import chunked
 from .due import DueRows
-from .persons import Values
+from .persons import Persons, Values
 from .plan import Plan, Plans
 from .results import Run
 from .rows import Key, Rows, Update, Written
 from .values import differences
 
 log = logging.getLogger(__name__)
+
+#: Persons in memory at a time: full calls of Marketo.
+SLICE = 1500
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +55,14 @@ class Writer:
         run.gone += len(gone)
         await self._forget((table, id_) for table in plan.tables for id_ in gone)
         await self.write(run, plan, persons, rows, deadline, forced=forced)
+
+    async def again(self, run: Run, plan: Plan, persons: Persons, deadline: float) -> None:
+        """The same for rows whose last write failed, and whose time has come."""
+        for part in chunked(self.due.ready(), SLICE):
+            known = await persons.by(persons.key, [due.id for due in part], plan, deadline)
+            # Where the person is gone, so is what was to be written.
+            await self._forget(due.key for due in part if due.id not in known)
+            await self.find_and_write(run, plan, known, deadline)
 
     async def write(
         self,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -14,16 +15,10 @@ from shared.dataverse.batch import Answer, Part
 from shared.dataverse.client import error_of
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MarketoError
-from shared.sync.sole_run import SoleRun
 from shared.transport import call_count
-from shared.write_back.by_hand import ByHand
-from shared.write_back.due import DueRows
-from shared.write_back.persons import Feed, Persons
 from shared.write_back.plan import Plan
 from shared.write_back.results import Run
-from shared.write_back.rows import Rows
 from shared.write_back.run import PAGE, WriteBack
-from shared.write_back.sweep import Sweeps
 from shared.write_back.values import Target
 from tests.support.history import Kept
 from tests.support.queues import QUEUES
@@ -72,38 +67,31 @@ class World:
         self.tables = ["contact", "lead"]
         self.kept = Kept()
         self.plan = PLAN
+        self.config = SimpleNamespace(lifecycle=SimpleNamespace(deleted_in_marketo="leave"))
         self.work = self.write_back()
 
     def write_back(self, **more: Any) -> WriteBack:
         """Another process's, on the same state."""
         itself: Any = self
-        state = MemoryState(self.table)
+        self.config.lifecycle.deleted_in_marketo = "create" if more.pop("creates", False) else "leave"
+        limits = SimpleNamespace(
+            calls_per_20_seconds=50, concurrency=5, daily_calls=more.pop("share", 10_000), daily_share=1.0
+        )
+        sync = SimpleNamespace(max_attempts=3, sweep_hour=3, sweep_share=1.0)
+        settings: Any = SimpleNamespace(queues=QUEUES, sync=sync, marketo=limits)
         return WriteBack(
-            state=state,
+            settings=settings,
+            state=MemoryState(self.table),
             plans=itself,
-            persons=Persons(itself),
-            feed=Feed(itself, state, now=self.time),
-            rows=Rows(itself),
             dataverse=itself,
-            by_hand=ByHand(
-                state,
-                Rows(itself),
-                self.send,
-                QUEUES,
-                tables=self.tables,
-                creates=more.pop("creates", False),
-                now=self.time,
-                history=self.kept.history,
-            ),
-            due=DueRows(state, self.send, QUEUES, now=self.time, max_attempts=3),
-            sweeps=Sweeps(state, hour=3, calls=more.pop("share", 10_000), now=self.time),
-            lease=SoleRun(state, instance_id=more.pop("instance_id", "a"), clock=self.clock, kind="write_back"),
+            marketo=itself,
+            send=self.send,
             turn=nullcontext,
             clock=self.clock,
             now=self.time,
             time_budget=180.0,
             history=self.kept.history,
-            **more,
+            **{"instance_id": "a", **more},
         )
 
     def time(self) -> datetime:
