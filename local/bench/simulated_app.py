@@ -28,7 +28,6 @@ from shared.marketo.quota import Budget, limits_of
 from shared.model.entities import Entity
 from shared.model.outcome import Outcome
 from shared.model.record import MAX_RECORDS, Record, encode
-from shared.sync.arrivals import Arrivals
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.handlers import Pipeline
 from shared.sync.marketo_cache import Known
@@ -44,6 +43,7 @@ from shared.sync.scheduling import Bursts, Trickle, Windows
 from shared.sync.settlement import Settler
 from shared.sync.sole_run import SoleRun
 from shared.sync.storms import MAX_ROWS
+from shared.sync.synced_versions import SyncedVersions
 
 #: The timer that looks at parked records.
 RELEASE_SECONDS = 60.0
@@ -132,7 +132,7 @@ class App:
             daily_calls=given.daily_calls, share=given.trickle_share, longest=given.trickle_window, now=now,
         )  # fmt: skip
         known = Known(clock=clock, max_entries=self.remembered)
-        arrivals = Arrivals(MemoryState(self.table), known, now=now)
+        versions = SyncedVersions(MemoryState(self.table), now=now)
         reporter = Reporter(Runs(self.table, now=now), budget.charge_run)
 
         async def tell(outcomes: Iterable[tuple[Record, Outcome]], calls: int) -> None:
@@ -147,7 +147,7 @@ class App:
             bus=bus,
             engine=engine_between(
                 self._rows(), marketo, self.rules, clock=clock, now=now,
-                known=known, circuits=circuits, arrivals=arrivals, sent_rows=min(MAX_ROWS, self.remembered),
+                known=known, circuits=circuits, synced_versions=versions, sent_rows=min(MAX_ROWS, self.remembered),
                 time_budget=sync.time_budget, parent_wait=sync.parent_wait,
             ),
             settler=Settler(bus, nobody, QUEUES, now=now, max_attempts=sync.max_attempts),

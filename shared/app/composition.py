@@ -24,7 +24,6 @@ from ..marketo.client import MarketoClient
 from ..marketo.quota import Budget, limits_of
 from ..model.clock import Clock
 from ..model.entities import OPPORTUNITY
-from ..sync.arrivals import Arrivals
 from ..sync.circuit_breaker import Circuits
 from ..sync.delete_brake import DeleteBrake
 from ..sync.dependants import Dependants
@@ -130,7 +129,6 @@ def pipeline() -> Pipeline:
     given, rules, state, circuits = shared.settings, shared.rules, shared.state, shared.circuits
     dataverse, budget, marketo, bus = shared.dataverse, shared.budget, shared.marketo, shared.bus
     known = Known(clock=clock)
-    arrivals = Arrivals(state, known, now=_now)
     synced = {table: rules.columns_of(table) for table in rules.tables}
     trickle = Trickle(
         budget.refresh,
@@ -186,7 +184,6 @@ def pipeline() -> Pipeline:
             count_rows=lambda entity: dataverse.count_rows([t.name for t in entity.tables if t.name in rules.tables]),
             now=_now,
         ),
-        arrivals=arrivals,
         gone=GonePersons(state, known),
         causes=parking.causes,
         roles=rules.roles,

@@ -9,7 +9,6 @@ PartitionKey        RowKey                columns
 ==================  ====================  ==============================================
 ``action``          see there             Value: JSON of shared/cli/console/journal.py
 ``budget``          ``marketo``           Value: JSON of shared/marketo/quota.py
-``arrivals``        see there             Value: JSON of shared/sync/arrivals.py
 ``circuit``         entity                Value: JSON of shared/sync/circuit_breaker.py
 ``lease``           entity                Value: JSON of shared/sync/lease.py
 ``delete_brake``    entity                Value: JSON of shared/sync/delete_brake.py

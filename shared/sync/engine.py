@@ -17,10 +17,9 @@ from ..config.sync_toml import LifecyclePolicy, PersonPolicy, RolePolicy
 from ..dataverse.client import DataverseClient
 from ..marketo.batching import MAX_PER_CALL
 from ..marketo.client import MarketoClient, Write
-from ..model.entities import ENTITIES, OPPORTUNITY_ROLE, TABLES, Entity, stands_for_roles
-from ..model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, WillNotCome
+from ..model.entities import COMPANY, ENTITIES, OPPORTUNITY_ROLE, SALES_PERSON, TABLES, Entity, stands_for_roles
+from ..model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Synced, WillNotCome
 from ..model.record import Record, coalesce, timestamp
-from .arrivals import KEPT, KEPT_LONGEST, OF_A_RUN, Arrivals
 from .batch import Batch, Candidate
 from .circuit_breaker import DATAVERSE, Circuits, Turn
 from .company_fields import Companies
@@ -41,7 +40,7 @@ from .roles import Roles
 from .scheduling import AT_ONCE, Windows
 from .schema import Schema
 from .storms import MAX_ROWS, Storms
-from .synced_versions import SyncedVersions
+from .synced_versions import OF_A_BURST, OF_A_RUN, Key, SyncedVersions
 from .upserts import Upserts
 
 log = logging.getLogger(__name__)
@@ -51,6 +50,8 @@ GROUP = 5 * MAX_PER_CALL
 #: From this tier on, what does not fill a call waits for the next cycle of a burst. Below, too many records would wait
 #: for it: it waits only until the messages that became visible with it are through.
 COLLECTED_TIER = 2
+#: Entities with few records beside their children: in a run a process reads all that was stored of them.
+FEW = frozenset({SALES_PERSON.name, COMPANY.name})
 CIRCUIT_OPEN = Retry(0, "CircuitOpen", "the other system is away; see msisync status")
 
 
@@ -59,10 +60,10 @@ class Engine:
     """Syncs batches of records of one entity.
 
     `lifecycle`, `brake`: what becomes of the records of rows that are gone, and when that stops; None: never.
-    `arrivals`: of the parents of a burst, where their functions run in other processes. `causes`: why parents will not
-    come, see shared/sync/parents.py. `roles`: the policy of sync.toml for opportunity roles. `gone`: persons that this
-    process must not remember any more. `synced_versions`: keeps what was read, for the search for missed changes; None:
-    nobody wants it. `history`: keeps which roles were deleted; the rest follows from the outcomes.
+    `causes`: why parents will not come, see shared/sync/parents.py. `roles`: the policy of sync.toml for opportunity
+    roles. `gone`: persons that this process must not remember any more. `synced_versions`: keeps what was read, for the
+    search for missed changes, and the stored parents of a burst, for functions in other processes; None: nobody wants
+    it. `history`: keeps which roles were deleted; the rest follows from the outcomes.
     `sent_rows`: how many rows of an entity it remembers to have sent. `time_budget`, `parent_wait`: in seconds.
     """
 
@@ -81,7 +82,6 @@ class Engine:
     persons: PersonPolicy
     lifecycle: LifecyclePolicy = field(default_factory=LifecyclePolicy)
     brake: DeleteBrake | None = None
-    arrivals: Arrivals | None = None
     gone: GonePersons | None = None
     causes: Causes = no_causes
     roles: RolePolicy = field(default_factory=RolePolicy)
@@ -140,10 +140,9 @@ class Engine:
             async with self.circuits.turn(entity.name) as turn:
                 await batch.guard(list(batch.open.values()), self._alone(batch, turn))
             storms.note(batch.outcomes, received)
-            if self.arrivals and entity.name in _told_of(batch, unique):
-                await self.arrivals.tell(entity, batch.outcomes)
             if self.synced_versions:
-                await self.synced_versions.note(entity.name, batch.versions, batch.opportunities)
+                stored = self._stored(batch) if entity.name in _told_of(batch, unique) else {}
+                await self.synced_versions.note(entity.name, batch.versions, batch.opportunities, stored)
         batch.decide(list(batch.open.values()), Retry(0, "OutOfTime", "the invocation's time was over"))
         return marked(entity, named(self._postponed(batch), batch.merged), batch.created, self.now())
 
@@ -199,9 +198,16 @@ class Engine:
         """In a burst or a run, the parents have most likely been stored a while ago, perhaps by another process."""
         candidates = list(candidates)
         told = _told_of(batch, (record for candidate in candidates for record in candidate.records))
-        if self.arrivals and told:
+        if self.synced_versions and told:
             missing = {parent.entity for candidate in candidates for parent in candidate.missing(self.known)}
-            await self.arrivals.learn(missing & told, since=KEPT if batch.windows.until else KEPT_LONGEST)
+            since = OF_A_BURST if batch.windows.until else OF_A_RUN
+            await self.synced_versions.learn(self.known, missing & told, since)
+
+    def _stored(self, batch: Batch) -> dict[Key, int]:
+        """Marketo's ids of what this batch has stored; not of roles, for which nobody waits: their rows have none."""
+        stored = [record for record, outcome in batch.outcomes if isinstance(outcome, Synced)]
+        ids = {record.key: self.known.id_of(batch.entity.name, record.id) for record in stored}
+        return {key: id_ for key, id_ in ids.items() if id_ is not None}
 
     def _postponed(self, batch: Batch) -> list[tuple[Record, Outcome]]:
         """The outcomes; while a circuit is open, nothing is tried again before it may close."""
@@ -265,7 +271,7 @@ def _told_of(batch: Batch, records: Iterable[Record]) -> frozenset[str]:
     """Entities of which processes tell each other what they have stored: all in a burst, in a run those with few."""
     if batch.windows.until:
         return frozenset(ENTITIES)
-    return OF_A_RUN if any(record.run for record in records) else frozenset()
+    return FEW if any(record.run for record in records) else frozenset()
 
 
 def _in_flight(seconds: float) -> Retry:

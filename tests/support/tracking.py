@@ -147,7 +147,7 @@ class World:
     async def synced(self, *numbers: int) -> None:
         """The live path has read these rows as they are."""
         read = {(self.source.table, guid(number)): self.rows.get(guid(number), GONE) for number in numbers}
-        await self.versions().note(self.source.entity, read, {})
+        await self.versions().note(self.source.entity, read, {}, {})
 
     async def place(self) -> Place:
         found = parsed(Place, await self.state().read("missed_changes", self.source.table))

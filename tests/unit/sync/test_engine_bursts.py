@@ -19,11 +19,11 @@ from shared.marketo.fields import MarketoField
 from shared.model.entities import ENTITIES, Entity
 from shared.model.outcome import Deferred, Later, Outcome, Parent, Synced
 from shared.model.record import Record
-from shared.sync.arrivals import Arrivals
 from shared.sync.engine import GROUP
 from shared.sync.links import LOOKUP_TABLE
 from shared.sync.marketo_cache import Known
 from shared.sync.scheduling import AT_ONCE, Windows
+from shared.sync.synced_versions import OF_A_RUN, SyncedVersions
 from tests.support.values import NOON, guid
 from tests.support.vendors import Vendors
 
@@ -56,7 +56,7 @@ class World(Vendors):
             clock=lambda: 0.0,
             now=lambda: self.now,
             known=self.known,
-            arrivals=Arrivals(MemoryState(shared), self.known, now=lambda: self.now) if shared else None,
+            synced_versions=SyncedVersions(MemoryState(shared), now=lambda: self.now) if shared else None,
         )
 
     async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
@@ -202,6 +202,23 @@ async def test_in_a_burst_a_process_that_stored_no_parent_asks_for_none_that_ano
     assert persons.sizes("find") == []
 
 
+async def learned(table: MemoryTable, entity: str, id_: str) -> int | None:
+    """The Marketo id that a process knows which was told of what is stored."""
+    known = Known(clock=lambda: 0.0)
+    await SyncedVersions(MemoryState(table), now=lambda: NOON).learn(known, {entity}, OF_A_RUN)
+    return known.id_of(entity, id_)
+
+
+async def test_in_a_burst_only_what_is_in_marketo_is_told() -> None:
+    table = MemoryTable(seconds=0.0)
+    persons = World(shared=table)
+    persons.company_of = {guid(2): guid(900)}
+    outcomes = dict(await persons.sync(contact(1, collected=True), contact(2, collected=True)))
+    assert outcomes[contact(1, collected=True)] == Synced("created")
+    assert await learned(table, "person", guid(1)) is not None
+    assert await learned(table, "person", guid(2)) is None
+
+
 async def test_in_a_run_companies_are_known_to_the_process_that_syncs_their_persons() -> None:
     table = MemoryTable(seconds=0.0)
     companies, persons = World(burst=False, shared=table), World(burst=False, shared=table)
@@ -215,7 +232,7 @@ async def test_in_a_run_nobody_is_told_of_persons_of_whom_there_are_many() -> No
     table = MemoryTable(seconds=0.0)
     persons = World(burst=False, shared=table)
     assert await persons.sync(contact(1, run="r/contact/0")) == [(contact(1, run="r/contact/0"), Synced("created"))]
-    assert not table.requests
+    assert await learned(table, "person", guid(1)) is None
 
 
 async def test_outside_of_a_burst_nothing_is_shared_and_the_parent_is_asked_for() -> None:
@@ -225,4 +242,4 @@ async def test_outside_of_a_burst_nothing_is_shared_and_the_parent_is_asked_for(
     await companies.sync(Record("account", guid(900), NOON), entity="company")
     assert await persons.sync(contact(1)) == [(contact(1), Synced("created"))]
     assert persons.sizes("find") == [1]
-    assert not table.requests
+    assert await learned(table, "company", guid(900)) is None

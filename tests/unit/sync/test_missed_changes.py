@@ -189,7 +189,7 @@ async def test_a_role_that_came_and_went_between_two_runs_is_known_from_its_sync
     await world.tick()
     world.write(1, **_role(guid(900)))
     key = ("connection", guid(1))
-    await world.versions().note("opportunity_role", {key: world.rows[guid(1)]}, {key: [guid(900)]})
+    await world.versions().note("opportunity_role", {key: world.rows[guid(1)]}, {key: [guid(900)]}, {})
     world.delete(1)
     await world.tick()
     assert (world.sent, world.compared) == (["delete 1"], [guid(900)])

@@ -24,7 +24,7 @@ class World:
 async def test_what_one_process_has_read_another_one_knows() -> None:
     world = World()
     await world.process().note(
-        "person", {("contact", guid(1)): 7, ("lead", guid(2)): 8, ("contact", guid(3)): GONE}, {}
+        "person", {("contact", guid(1)): 7, ("lead", guid(2)): 8, ("contact", guid(3)): GONE}, {}, {}
     )
     noted = await world.process().of("person", "contact", [guid(1), guid(2), guid(3), guid(4)], NOON)
     assert noted.versions == {guid(1): 7, guid(3): GONE}
@@ -43,14 +43,14 @@ async def test_the_last_note_of_a_row_counts(versions: list[int]) -> None:
     world = World()
     for version in versions:
         world.now += timedelta(seconds=1)
-        await world.process().note("company", {("account", guid(1)): version}, {})
+        await world.process().note("company", {("account", guid(1)): version}, {}, {})
     assert (await world.process().of("company", "account", [guid(1)], NOON)).versions == {guid(1): versions[-1]}
 
 
 async def test_thousands_of_rows_cost_one_request_and_fit_into_values() -> None:
     world = World()
     keys = [("connection", guid(n)) for n in range(32 * 100)]
-    await world.process().note("opportunity_role", dict.fromkeys(keys, 2**63), {key: [guid(1)] * 2 for key in keys})
+    await world.process().note("opportunity_role", dict.fromkeys(keys, 2**63), {key: [guid(1)] * 2 for key in keys}, {})
     assert world.table.requests == 1
     assert len(world.table.rows) == len(keys) / IN_A_ROW
     assert max(len(text) for text, _ in world.table.rows.values()) < 32_000
@@ -60,16 +60,16 @@ async def test_thousands_of_rows_cost_one_request_and_fit_into_values() -> None:
 
 async def test_only_what_was_noted_since_then_is_read_with_some_minutes_to_spare() -> None:
     world = World()
-    await world.process().note("company", {("account", guid(1)): 1}, {})
+    await world.process().note("company", {("account", guid(1)): 1}, {}, {})
     assert (await world.process().of("company", "account", [guid(1)], NOON + timedelta(minutes=9))).versions
     assert not (await world.process().of("company", "account", [guid(1)], NOON + timedelta(minutes=11))).versions
 
 
 async def test_what_is_old_is_dropped_and_the_rest_is_kept() -> None:
     world = World()
-    await world.process().note("company", {("account", guid(1)): 1}, {})
+    await world.process().note("company", {("account", guid(1)): 1}, {}, {})
     world.now += KEPT / 2
-    await world.process().note("company", {("account", guid(2)): 1}, {})
+    await world.process().note("company", {("account", guid(2)): 1}, {}, {})
     world.now += KEPT / 2 + timedelta(seconds=1)
     timer = world.process()
     await timer.tend()
@@ -86,13 +86,13 @@ async def test_without_storage_nothing_fails_and_nobody_waits_again_for_a_minute
     world = World()
     process = world.process()
     world.table.away = True
-    await process.note("company", {("account", guid(1)): 1}, {})
+    await process.note("company", {("account", guid(1)): 1}, {}, {})
     asked = world.table.requests
-    await process.note("company", {("account", guid(1)): 1}, {})
+    await process.note("company", {("account", guid(1)): 1}, {}, {})
     assert world.table.requests == asked
     world.table.away = False
     world.now += timedelta(minutes=1)
-    await process.note("company", {("account", guid(1)): 1}, {})
+    await process.note("company", {("account", guid(1)): 1}, {}, {})
     assert len(world.table.rows) == 1
 
 
@@ -107,5 +107,5 @@ async def test_what_another_version_of_the_app_has_written_is_ignored() -> None:
 
 async def test_an_invocation_that_has_read_nothing_writes_nothing() -> None:
     world = World()
-    await world.process().note("company", {}, {})
+    await world.process().note("company", {}, {}, {})
     assert world.table.requests == 0

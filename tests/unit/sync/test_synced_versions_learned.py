@@ -8,14 +8,9 @@ import pytest
 
 from local.virtual import MemoryState, MemoryTable
 from shared.azure.shared_state import State
-from shared.model.entities import ENTITIES
-from shared.model.outcome import Outcome, Retry, Skipped, Synced
-from shared.model.record import Record
-from shared.sync.arrivals import KEPT, KEPT_LONGEST, KIND, MAX_KEYS, Arrivals
 from shared.sync.marketo_cache import Known
+from shared.sync.synced_versions import IN_A_ROW, KEPT, OF_A_BURST, OF_A_RUN, SyncedVersions, kind_of
 from tests.support.values import NOON, guid
-
-STORED = Synced("created")
 
 
 class Process:
@@ -24,16 +19,16 @@ class Process:
     def __init__(self, table: MemoryTable, *, behind: timedelta = timedelta()) -> None:
         self.now = NOON - behind
         self.known = Known(clock=lambda: 0.0)
-        self.arrivals = Arrivals(MemoryState(table), self.known, now=lambda: self.now)
+        self.versions = SyncedVersions(MemoryState(table), now=lambda: self.now)
 
-    async def stores(self, numbers: Sequence[int], outcome: Outcome = STORED, entity: str = "person") -> None:
+    async def stores(self, numbers: Sequence[int], entity: str = "person") -> None:
         for number in numbers:
             self.known.add(entity, guid(number), 1_000 + number)
-        records = [(Record("contact", guid(number), NOON), outcome) for number in numbers]
-        await self.arrivals.tell(ENTITIES[entity], records)
+        keys = {("contact", guid(number)): number for number in numbers}
+        await self.versions.note(entity, keys, {}, {key: 1_000 + number for key, number in keys.items()})
 
-    async def knows(self, numbers: Sequence[int], entity: str = "person") -> list[int]:
-        await self.arrivals.learn({entity})
+    async def knows(self, numbers: Sequence[int], entity: str = "person", since: timedelta = OF_A_BURST) -> list[int]:
+        await self.versions.learn(self.known, {entity}, since)
         return [number for number in numbers if self.known.id_of(entity, guid(number)) == 1_000 + number]
 
 
@@ -44,26 +39,34 @@ def table() -> MemoryTable:
 
 async def test_another_process_knows_what_was_stored_with_its_marketo_ids(table: MemoryTable) -> None:
     writer, reader = Process(table), Process(table)
-    numbers = range(1, 2 * MAX_KEYS + 2)
+    numbers = range(1, 2 * IN_A_ROW + 2)
     await writer.stores(numbers)
     assert len(table.rows) == 3
     assert await reader.knows(numbers) == list(numbers)
-    assert max(len(text) for text, _ in table.rows.values()) < 32_768
+    assert max(len(text) for text, _ in table.rows.values()) < 32_000
 
 
-@pytest.mark.parametrize("outcome", [Retry(60.0, "502", ""), Skipped("RowGone")])
-async def test_what_was_not_stored_is_not_told(table: MemoryTable, outcome: Outcome) -> None:
-    await Process(table).stores([1], outcome)
-    assert not table.rows
+async def test_what_was_stored_is_known_in_its_version_as_well(table: MemoryTable) -> None:
+    await Process(table).stores([1, 2])
+    noted = await Process(table).versions.of("person", "contact", [guid(1), guid(2)], NOON)
+    assert noted.versions == {guid(1): 1, guid(2): 2}
 
 
-async def test_nobody_waits_for_a_role(table: MemoryTable) -> None:
-    await Process(table).stores([1], entity="opportunity_role")
-    assert not table.rows
+async def test_what_was_stored_and_has_no_version_is_learned_and_not_covered(table: MemoryTable) -> None:
+    await Process(table).versions.note("person", {}, {}, {("contact", guid(1)): 1_001})
+    assert await Process(table).knows([1]) == [1]
+    assert not (await Process(table).versions.of("person", "contact", [guid(1)], NOON)).versions
+
+
+async def test_what_was_read_and_not_stored_is_not_learned(table: MemoryTable) -> None:
+    reader = Process(table)
+    await Process(table).versions.note("person", {("contact", guid(1)): 1_001}, {}, {})
+    assert await reader.knows([1]) == []
+    assert reader.known.id_of("person", guid(1)) is None
 
 
 @pytest.mark.parametrize("behind", [timedelta(), timedelta(seconds=50)])
-async def test_clocks_that_differ_hide_no_arrival(table: MemoryTable, behind: timedelta) -> None:
+async def test_clocks_that_differ_hide_nothing(table: MemoryTable, behind: timedelta) -> None:
     writer, reader = Process(table, behind=behind), Process(table)
     assert await reader.knows([1]) == []
     await writer.stores([1])
@@ -74,16 +77,15 @@ async def test_what_marketo_contradicts_is_not_learned_again_from_the_same_row(t
     writer, reader = Process(table), Process(table)
     await writer.stores([1])
     assert await reader.knows([1]) == [1]
-    reader.known.forget("person", guid(1))
-    assert await reader.knows([1]) == []
+    for process in (reader, writer):
+        process.known.forget("person", guid(1))
+        assert await process.knows([1]) == []
     await writer.stores([1])
     assert await reader.knows([1]) == [1]
 
 
-async def test_a_look_costs_one_request_and_a_told_batch_one(table: MemoryTable) -> None:
+async def test_a_look_costs_one_request_and_a_batch_that_was_stored_one(table: MemoryTable) -> None:
     writer, reader = Process(table), Process(table)
-    await writer.stores([0])
-    table.requests = 0
     await writer.stores(range(300))
     assert table.requests == 1
     await reader.knows([])
@@ -93,28 +95,26 @@ async def test_a_look_costs_one_request_and_a_told_batch_one(table: MemoryTable)
 async def test_rows_of_an_earlier_burst_count_no_more_and_are_taken_away(table: MemoryTable) -> None:
     writer, reader = Process(table), Process(table)
     await writer.stores([1])
-    writer.now = reader.now = NOON + KEPT + timedelta(seconds=1)
+    reader.now = NOON + OF_A_BURST + timedelta(seconds=1)
     assert await reader.knows([1]) == []
-    writer.now = NOON + KEPT_LONGEST + timedelta(seconds=1)
-    await writer.stores([2])
-    assert [name for kind, name in table.rows if kind == KIND] == [name for _, name in table.rows if "13:00" in name]
+    reader.now = NOON + KEPT + timedelta(seconds=1)
+    await reader.versions.tend()
+    assert not table.rows
 
 
 async def test_a_run_looks_further_back(table: MemoryTable) -> None:
     writer, reader = Process(table), Process(table)
     await writer.stores([1], entity="company")
-    reader.now = NOON + KEPT_LONGEST - timedelta(seconds=1)
-    await reader.arrivals.learn({"company"}, since=KEPT_LONGEST)
-    assert reader.known.id_of("company", guid(1)) == 1_001
+    reader.now = NOON + OF_A_RUN - timedelta(seconds=1)
+    assert await reader.knows([1], "company", OF_A_RUN) == [1]
 
 
 async def test_a_run_looks_as_far_back_where_a_burst_has_been_looked_for(table: MemoryTable) -> None:
     writer, reader = Process(table), Process(table)
     await writer.stores([1], entity="company")
-    reader.now = NOON + KEPT + timedelta(minutes=1)
+    reader.now = NOON + OF_A_BURST + timedelta(minutes=1)
     assert await reader.knows([1], "company") == [], "it is too old for a burst"
-    await reader.arrivals.learn({"company"}, since=KEPT_LONGEST)
-    assert reader.known.id_of("company", guid(1)) == 1_001
+    assert await reader.knows([1], "company", OF_A_RUN) == [1]
 
 
 async def test_without_storage_nothing_is_known_and_nothing_is_raised(table: MemoryTable) -> None:
@@ -127,8 +127,8 @@ async def test_without_storage_nothing_is_known_and_nothing_is_raised(table: Mem
 async def test_a_row_that_is_damaged_spoils_nothing(table: MemoryTable) -> None:
     reader = Process(table)
     state: State = MemoryState(table)
-    damaged: list[Any] = [{"keys": "%"}, {"keys": "AAAA"}, {"keys": 7}, {}]
+    damaged: list[Any] = [{"stored": "%"}, {"stored": "AAAA"}, {"stored": 7}, {}]
     for number, value in enumerate(damaged):
-        await state.put(KIND, f"person|{NOON:%Y-%m-%dT%H:%M}:00.00{number}Z|x", value)
+        await state.put(kind_of("person"), f"{NOON:%Y-%m-%dT%H:%M}:00.00{number}|x", value)
     await Process(table).stores([1])
     assert await reader.knows([1]) == [1]
