@@ -12,7 +12,7 @@ from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store
 from shared.azure.table import Account
 from shared.cli.show.facts import Person, Search, Subject
-from shared.cli.show.storage import ParkedRows, look_at_parked
+from shared.cli.show.storage import look_at_parked
 from shared.config.settings import StorageSettings
 from shared.model.errors import StorageUnavailableError
 from shared.model.outcome import Parent, WillNotCome
@@ -29,7 +29,7 @@ def settings(connection: str, table: str) -> StorageSettings:
 async def looked(given: StorageSettings, search: Search) -> Search:
     account = Account(given)
     try:
-        await look_at_parked(ParkedRows(account.table(given.parked_table)), search)
+        await look_at_parked(Store(account.table(given.parked_table)), search)
     finally:
         await account.close()
     return search

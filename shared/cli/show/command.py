@@ -60,14 +60,13 @@ async def find_out(
         search.insight = await _asked(search, "Sales Insight's fields", plans.targets()) or {}
     also = {table: [target.column for target in targets] for table, targets in search.insight.items()}
     dynamics = Dynamics(context.dataverse, context.metadata, config, also=also)
-    waiting = storage.ParkedRows(context.parked.table)
     async with queues.Looking(context, search, max_messages) as looking:
         with progress.status("Asking Dynamics"):
             signing_in = _asked(search, "Marketo", context.marketo.auth.token())  # which takes as long
             await asyncio.gather(_ask_dynamics(context, search, dynamics, query), signing_in)
         with progress.status("Asking Table Storage"):
             await asyncio.gather(
-                _asked(search, "Table Storage", storage.look_at_parked(waiting, search)),
+                _asked(search, "Table Storage", storage.look_at_parked(context.parked, search)),
                 _asked(search, "Table Storage", storage.look_at_left_out(context.state, search)),
             )
         entities = _entities(search)
@@ -85,7 +84,7 @@ async def find_out(
                 await _asked(search, "Marketo", marketo.look(context.marketo, search, query))
         if missing := {role.opportunity for role in search.missing}:
             with progress.status("Looking for the opportunities"):
-                await _asked(search, "Table Storage", storage.look_at_deals(waiting, search, missing))
+                await _asked(search, "Table Storage", storage.look_at_deals(context.parked, search, missing))
                 further = {OPPORTUNITY.name, OPPORTUNITY_ROLE.name, *_waited_for(search.deals.values())} - entities
                 await looking.look(further)
     if "Marketo" not in search.troubles:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ...azure.errors import storage_within
-from ...azure.parked_rows import note_key, note_of, utc
+from ...azure.parked_rows import utc
 from ...azure.parked_table import Store
 from ...azure.shared_state import State
 from ...marketo.quota import Budget
@@ -25,23 +25,7 @@ from .facts import Person, Search, Subject, Wait
 ANSWER_SECONDS = 15.0
 
 
-class ParkedRows(Store):
-    """Single rows of the table of parked records."""
-
-    async def wait_of(self, subject: Subject, parent: Parent) -> Wait | None:
-        """The record's wait for this parent, or None: two point reads."""
-        row = await self.table.get(parent.entity, f"{parent.id}|{subject.table}|{subject.id}")
-        if row is None:
-            return None
-        noted = await self.table.get(*note_key(parent).values())
-        waits = Wait(parent, utc(row["Since"]), linked_later=bool(row.get("LinkedLater")))
-        if noted is None:
-            return waits
-        note = note_of(noted)
-        return replace(waits, next_check=note.next_check, checks=note.checks, cause=note.cause)
-
-
-async def look_at_parked(store: ParkedRows, search: Search) -> None:
+async def look_at_parked(store: Store, search: Search) -> None:
     """Fill in who waits for whom among the persons and their parents. Raises StorageUnavailableError."""
     async with storage_within(ANSWER_SECONDS):
         sellers = [parent for parent in search.parents if parent.entity == "sales_person"]
@@ -55,7 +39,7 @@ async def look_at_parked(store: ParkedRows, search: Search) -> None:
         )
 
 
-async def _look_at_person(store: ParkedRows, search: Search, person: Person) -> None:
+async def _look_at_person(store: Store, search: Search, person: Person) -> None:
     parent = Parent(person.subject.entity.name, person.subject.table, person.subject.id)
     _, children = await asyncio.gather(
         _look_at_waits(store, person.subject, search.parents), anext(store.children(parent), [])
@@ -63,7 +47,7 @@ async def _look_at_person(store: ParkedRows, search: Search, person: Person) -> 
     person.children = len(children)  # of a page of 1,000 at most
 
 
-async def look_at_deals(store: ParkedRows, search: Search, missing: Collection[str]) -> None:
+async def look_at_deals(store: Store, search: Search, missing: Collection[str]) -> None:
     """The same for these opportunities, and the rows that give their roles. Raises StorageUnavailableError."""
     deals = [deal for id_ in missing if (deal := search.deals.get(id_))]
     ties = [tie for tie in search.ties.values() if any(parent.id in missing for parent in tie.parents)]
@@ -88,9 +72,20 @@ async def look_at_app(state: State, budget: Budget, search: Search, schedule: st
         search.silent = "the app has never run here"
 
 
-async def _look_at_waits(store: ParkedRows, subject: Subject, parents: Iterable[Parent]) -> None:
-    found = await asyncio.gather(*(store.wait_of(subject, parent) for parent in parents))
+async def _look_at_waits(store: Store, subject: Subject, parents: Iterable[Parent]) -> None:
+    found = await asyncio.gather(*(_wait_of(store, subject, parent) for parent in parents))
     subject.parked = [parked for parked in found if parked]
+
+
+async def _wait_of(store: Store, subject: Subject, parent: Parent) -> Wait | None:
+    """The record's wait for this parent, or None: two point reads."""
+    row = await store.table.get(parent.entity, f"{parent.id}|{subject.table}|{subject.id}")
+    if row is None:
+        return None
+    wait = Wait(parent, utc(row["Since"]), linked_later=bool(row.get("LinkedLater")))
+    for note in (await store.notes([parent])).values():
+        wait = replace(wait, next_check=note.next_check, checks=note.checks, cause=note.cause)
+    return wait
 
 
 async def look_at_left_out(state: State, search: Search) -> None:
