@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from functools import partial
 
 from ...model.errors import StorageUnavailableError
 from ...sync.heartbeat import TIMER
-from ...sync.history_log import Past
 from ..finding import age
 from ..queues import QUEUES
 from ..runs import rows_read, title
@@ -17,6 +14,7 @@ from ..status.facts import PARKED, STATE, Queue, Status
 from ..status.text import details
 from ..status.verdict import judge
 from . import acts, journal, pause
+from .journal import Entry
 from .page import Page, View, Visit
 from .templating import NONE, UNKNOWN, sentence
 
@@ -24,21 +22,6 @@ from .templating import NONE, UNKNOWN, sentence
 NAMES = {design.setting: design.name.replace("-", " ").capitalize() for design in QUEUES}
 #: Last actions of operators that are shown.
 ACTIONS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What an operator did: in a console, with its end (`state` is a Severity, empty while there is none), or by a
-    command. `link`: the page about it.
-    """
-
-    at: datetime
-    by: str
-    what: str
-    link: str = ""
-    by_command: bool = False
-    state: str = ""
-    text: str = ""
 
 
 async def show(visit: Visit) -> View:
@@ -67,27 +50,23 @@ async def show(visit: Visit) -> View:
     return View("overview.html", values)
 
 
-async def _done(visit: Visit) -> Sequence[Done]:
-    """What operators did last, the newest first; nothing where storage does not answer, as the verdict says then."""
+async def _done(visit: Visit) -> Sequence[tuple[Entry, str, bool]]:
+    """What operators did last, the newest first: each with the page about it, and whether a command did it.
+
+    The journal has what was done in consoles. Nothing where storage does not answer, as the verdict says then.
+    """
     try:
         entries = await journal.newest(visit.context.state, ACTIONS)
         past = await acts.latest(visit).now()
     except StorageUnavailableError:
         return ()
-    in_consoles = [
-        Done(entry.at, entry.by, entry.what, f"/jobs/{name}", state=entry.state, text=entry.text)
-        for name, entry in entries.items()
+    by_commands = [
+        (Entry(event.at, event.by, sentence(event.text)), f"/runs?run={event.run}" if event.run else "", True)
+        for event in (past.events if past else ())
+        if "place" not in event.facts
     ]
-    found = [*in_consoles, *(of_commands(past) if past else ())]
-    return sorted(found, key=lambda done: done.at, reverse=True)[:ACTIONS]
-
-
-def of_commands(past: Past) -> Iterator[Done]:
-    """What was done by commands: the journal has what was done in consoles."""
-    for event in past.events:
-        if "place" not in event.facts:
-            link = f"/runs?run={event.run}" if event.run else ""
-            yield Done(event.at, event.by, sentence(event.text), link, by_command=True)
+    found = [*((entry, f"/jobs/{name}", False) for name, entry in entries.items()), *by_commands]
+    return sorted(found, key=lambda done: done[0].at, reverse=True)[:ACTIONS]
 
 
 def _oldest(status: Status, queue: Queue) -> str:
