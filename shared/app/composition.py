@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache, partial
 from uuid import uuid4
@@ -16,11 +16,7 @@ from ..azure.service_bus import Bus
 from ..azure.shared_state import State
 from ..azure.table import Account
 from ..config import settings, sync_toml
-from ..config.settings import Settings
-from ..config.sync_toml import SyncConfig
-from ..dataverse.client import DataverseClient
 from ..dataverse.metadata import Metadata
-from ..marketo.client import MarketoClient
 from ..marketo.quota import Budget, limits_of
 from ..model.clock import Clock
 from ..model.entities import OPPORTUNITY
@@ -70,32 +66,6 @@ _clock = Clock()
 _now = _clock.now
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    """What the triggers of a process have in common: above all the clients, with their sign-ins and limits."""
-
-    settings: Settings
-    rules: SyncConfig
-    account: Account
-    state: State
-    circuits: Circuits
-    dataverse: DataverseClient
-    budget: Budget
-    marketo: MarketoClient
-    bus: Bus
-    history: History
-
-    @property
-    def runs(self) -> Runs:
-        """The runs, in the table of the state."""
-        return Runs(self.state.table, now=_now)
-
-    @property
-    def plans(self) -> Plans:
-        """What is written back where."""
-        return Plans(self.rules, Metadata(self.dataverse), self.marketo, self.state, now=_now)
-
-
 @cache
 def _telemetry() -> None:
     """Once per process, also where settings are refused at each invocation."""
@@ -106,20 +76,27 @@ def _telemetry() -> None:
     export.start()
 
 
-@cache
-def _shared() -> _Shared:
-    _telemetry()
-    given = settings.load()
-    rules = sync_toml.load(given.sync.config)
-    account = Account(given.storage, heard=_clock.heard)
-    state = State(account.table(given.storage.state_table))
-    circuits = Circuits(state, seconds=given.sync.circuit, now=_now)
-    dataverse = dataverse_client(given.dataverse, circuits)
-    budget = Budget(state, limits_of(given.marketo), instance_id=uuid4().hex[:12], now=_now)
-    marketo = marketo_client(given.marketo, rules, budget, circuits)
-    bus = Bus(given.bus, context=spans.carried)
-    history = History(HistoryTables(account), days=given.storage.history_days, now=_now, clock=time.monotonic)
-    return _Shared(given, rules, account, state, circuits, dataverse, budget, marketo, bus, history)
+class _Shared:
+    """What the triggers of a process have in common: above all the clients, with their sign-ins and limits."""
+
+    def __init__(self) -> None:
+        _telemetry()
+        self.settings = given = settings.load()
+        self.rules = sync_toml.load(given.sync.config)
+        self.account = Account(given.storage, heard=_clock.heard)
+        self.state = State(self.account.table(given.storage.state_table))
+        self.runs = Runs(self.state.table, now=_now)
+        self.circuits = Circuits(self.state, seconds=given.sync.circuit, now=_now)
+        self.dataverse = dataverse_client(given.dataverse, self.circuits)
+        self.budget = Budget(self.state, limits_of(given.marketo), instance_id=uuid4().hex[:12], now=_now)
+        self.marketo = marketo_client(given.marketo, self.rules, self.budget, self.circuits)
+        self.plans = Plans(self.rules, Metadata(self.dataverse), self.marketo, self.state, now=_now)
+        self.bus = Bus(given.bus, context=spans.carried)
+        days = given.storage.history_days
+        self.history = History(HistoryTables(self.account), days=days, now=_now, clock=time.monotonic)
+
+
+_shared = cache(_Shared)
 
 
 @cache
