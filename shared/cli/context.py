@@ -65,8 +65,8 @@ class Context:
         """The app settings; every problem of them is in the error. Where there are none at all, that is the problem."""
         try:
             return settings.load(self.environment)
-        except ConfigurationError as error:
-            if self._missing_file and error.message == _of_nothing():
+        except ConfigurationError:
+            if self._missing_file and not settings.any_given(self.environment):
                 raise ConfigurationError(NO_SETTINGS, _no_settings(self._missing_file)) from None
             raise
 
@@ -169,15 +169,6 @@ class Context:
         for name in names:
             if name in self.__dict__:
                 await self.__dict__[name].close()
-
-
-def _of_nothing() -> str:
-    """What is said of settings of which none is given."""
-    try:
-        settings.load({})
-    except ConfigurationError as error:
-        return error.message
-    return ""
 
 
 def _no_settings(file: Path) -> str:

@@ -251,6 +251,11 @@ _FIELD = re.compile("^app settings: [a-z_]+: ")
 _GROUPS: dict[str, Any] = {name: field.annotation for name, field in Settings.model_fields.items()}
 
 
+def any_given(environment: Mapping[str, str]) -> bool:
+    """Whether an environment has any of the app's settings."""
+    return any(environment.get(field.alias) for group in _GROUPS.values() for field in group.model_fields.values())
+
+
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from the environment. Raises ConfigurationError that lists every problem by setting name."""
     given = {name: value for name, value in environment.items() if value != ""}
