@@ -24,7 +24,7 @@ from local.world.model import Row, lookup
 from shared.azure.table import PAGE, Step
 from shared.azure.table import Row as Stored
 from shared.marketo.client import NOBODY, USAGE
-from shared.model.entities import ENTITIES, TABLES
+from shared.model.entities import ENTITIES, TABLES, Table
 
 #: From this number on, rows are in Marketo before the run, which does not list them: those of live changes.
 LIVE = 10**9
@@ -137,14 +137,13 @@ class Rows(Dataverse):
     step: Callable[[], None] = nothing
     reads: int = 0
 
-    async def rows(self, _entity_set: str, key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Row]:
+    async def rows(self, table: Table, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Row]:
         """The rows of these ids."""
-        table = key.removesuffix("id")
-        if table not in self.sizes:
-            return await super().rows(_entity_set, key, ids)
+        if table.name not in self.sizes:
+            return await super().rows(table, ids)
         await asyncio.sleep(0.1)
         self.reads += 1
-        return {id_: self._row(table, key, id_) for id_ in ids}
+        return {id_: self._row(table.name, table.key, id_) for id_ in ids}
 
     async def page(self, url: str, size: int) -> tuple[list[Row], str]:
         """The next ids of a table, and the link to those after them."""

@@ -34,7 +34,7 @@ from shared.marketo.client import NOBODY, USAGE, MarketoClient
 from shared.marketo.day import day_of
 from shared.marketo.limiter import Pacer
 from shared.marketo.quota import ROW, Budget, limits_of
-from shared.model.entities import ENTITIES
+from shared.model.entities import ENTITIES, Table
 from shared.model.record import MAX_RECORDS, Record, decode, encode
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.routing import chunked
@@ -73,15 +73,15 @@ class Quota:
 class Persons(Dataverse):
     """As many contacts as anybody asks for, each of the same account and owner."""
 
-    async def rows(self, _entity_set: str, key: str, ids: Any, *_: Any, **__: Any) -> dict[str, Row]:
+    async def rows(self, table: Table, ids: Any, *_: Any, **__: Any) -> dict[str, Row]:
         """The rows of these ids."""
-        rows = self.world.rows[key.removesuffix("id")]
-        if key != "contactid":
+        rows = self.world.rows[table.name]
+        if table.name != "contact":
             return {id_: rows[id_] for id_ in ids if id_ in rows}
         contact = next(
             row for row in rows.values() if row.get("_parentcustomerid_value") and row.get("_owninguser_value")
         )
-        return {id_: {**contact, key: id_, "emailaddress1": f"{id_}@contoso.com"} for id_ in ids}
+        return {id_: {**contact, table.key: id_, "emailaddress1": f"{id_}@contoso.com"} for id_ in ids}
 
 
 @dataclass

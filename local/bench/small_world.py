@@ -13,7 +13,7 @@ import httpx
 from local.virtual import Time
 from local.world.model import Row, World
 from shared.azure.service_bus import Outgoing
-from shared.model.entities import Entity
+from shared.model.entities import Entity, Table
 from shared.model.outcome import Outcome
 from shared.model.record import Record
 from shared.sync.incoming import Incoming
@@ -72,10 +72,10 @@ class Dataverse:
     world: World
     time: Time
 
-    async def rows(self, _entity_set: str, key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Row]:
+    async def rows(self, table: Table, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Row]:
         """The rows of these ids."""
         await asyncio.sleep(ROWS_SECONDS)
-        rows = self.world.rows[key.removesuffix("id")]
+        rows = self.world.rows[table.name]
         news = dict.fromkeys(_NEWS, str(self.time.passed))
         return {id_: {**rows[id_], **news} for id_ in ids if id_ in rows}
 

@@ -101,7 +101,7 @@ async def foresee(context: Context, table: str, id_: str) -> Foreseen | None:
     Costs up to three Marketo calls. Raises as both clients do.
     """
     source, schema = TABLES[table][1], await context.schema.of(table)
-    rows = await context.dataverse.rows(source.entity_set, source.key, [id_], {source.key, *schema.columns})
+    rows = await context.dataverse.rows(source, [id_], schema.columns)
     found = await foresight(context).of(table, list(rows.values()))
     return found[0] if found else None
 

@@ -128,7 +128,7 @@ async def _named(context: Context, tables: list[str], ids: Sequence[str], unknow
     missing = list(dict.fromkeys(ids))
     for name in tables:
         table = TABLES[name][1]
-        found = list(await context.dataverse.rows(table.entity_set, table.key, missing, [table.key]))
+        found = list(await context.dataverse.rows(table, missing, ()))
         missing = [id_ for id_ in missing if id_ not in set(found)]
         yield [forced(name, id_) for id_ in found]
     unknown += missing

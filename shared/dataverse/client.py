@@ -15,6 +15,7 @@ import httpx
 
 from ..model import codes, vendor_text
 from ..model.codes import Kind
+from ..model.entities import Table
 from ..model.errors import DataverseError, VendorError
 from ..telemetry import spans
 from ..transport.client import Request, VendorClient
@@ -62,7 +63,7 @@ class DataverseClient(VendorClient):
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def rows(
-        self, entity_set: str, key: str, ids: Sequence[str], columns: Iterable[str], *, deadline: float | None = None
+        self, table: Table, ids: Sequence[str], columns: Iterable[str], *, deadline: float | None = None
     ) -> dict[str, Row]:
         """The current rows of these ids, by id, 300 in a request; those that do not exist are missing.
 
@@ -70,17 +71,16 @@ class DataverseClient(VendorClient):
         """
         found: dict[str, Row] = {}
         for start in range(0, len(ids), MAX_IDS):
-            url = rows_url(entity_set, key, ids[start : start + MAX_IDS], columns)
+            url = rows_url(table, ids[start : start + MAX_IDS], columns)
             async for page in self.pages(url, deadline=deadline):
-                if not all(row.get(key) for row in page):
+                if not all(row.get(table.key) for row in page):
                     raise _not_documented("a row without its id")
-                found |= {str(row[key]).lower(): row for row in page}
+                found |= {str(row[table.key]).lower(): row for row in page}
         return found
 
     async def referring(
         self,
-        entity_set: str,
-        key: str,
+        table: Table,
         lookups: Sequence[str],
         ids: Sequence[str],
         columns: Iterable[str],
@@ -90,7 +90,7 @@ class DataverseClient(VendorClient):
         """The rows of which one of these lookups, by their logical names, leads to one of these ids (at most 300)."""
         chosen = " or ".join(f"Microsoft.Dynamics.CRM.In(PropertyName='{name}',PropertyValues=@p1)" for name in lookups)
         url = (
-            f"{API}/{entity_set}?$select={','.join(sorted({key, *columns}))}&$filter={quote(chosen)}"
+            f"{API}/{table.entity_set}?$select={','.join(sorted({table.key, *columns}))}&$filter={quote(chosen)}"
             f"&@p1={quote(json.dumps(list(ids), separators=(',', ':')))}"
         )
         return [row async for page in self.pages(url, deadline=deadline) for row in page]
@@ -141,14 +141,12 @@ class DataverseClient(VendorClient):
             raise DataverseError("BatchAnswer", "not one answer for each request of the batch", kind=Kind.TRANSIENT)
         return answers
 
-    async def statuses(
-        self, entity_set: str, key: str, ids: Sequence[str], *, deadline: float | None = None
-    ) -> list[int]:
+    async def statuses(self, table: Table, ids: Sequence[str], *, deadline: float | None = None) -> list[int]:
         """How Dataverse answers for each of these rows: 200, 403 (no right to read it), 404, or else. 100 in a request.
 
         404 is given only where Dataverse says that the row does not exist; for another 404, such as a gateway's, 0.
         """
-        parts = [Part("GET", f"{API}/{entity_set}({id_})?$select={key}") for id_ in ids]
+        parts = [Part("GET", f"{API}/{table.entity_set}({id_})?$select={table.key}") for id_ in ids]
         found: list[int] = []
         for start in range(0, len(parts), MAX_ASKED):
             found += map(_status, await self.batch(parts[start : start + MAX_ASKED], deadline=deadline))
@@ -265,12 +263,12 @@ def _not_documented(what: str) -> DataverseError:
     return DataverseError("UnknownAnswer", f"HTTP 200 with {what}", kind=Kind.TRANSIENT)
 
 
-def rows_url(entity_set: str, key: str, ids: Sequence[str], columns: Iterable[str]) -> str:
+def rows_url(table: Table, ids: Sequence[str], columns: Iterable[str]) -> str:
     """The query for these rows."""
     return (
-        f"{API}/{entity_set}?$select={','.join(sorted({key, *columns}))}"
+        f"{API}/{table.entity_set}?$select={','.join(sorted({table.key, *columns}))}"
         "&$filter=Microsoft.Dynamics.CRM.In(PropertyName=@p1,PropertyValues=@p2)"
-        f"&@p1='{key}'&@p2={quote(json.dumps(list(ids), separators=(',', ':')))}"
+        f"&@p1='{table.key}'&@p2={quote(json.dumps(list(ids), separators=(',', ':')))}"
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A Dataverse table that feeds an entity. `rule_columns` are read for relations, beside the mapped ones."""
+    """A Dataverse table. `rule_columns` are read for what follows for relations, beside the mapped ones."""
 
     name: str
     entity_set: str
@@ -184,12 +184,17 @@ CHILDREN: dict[str, tuple[tuple[str, str], ...]] = {
 OF_PRIMARY_CONTACT = (("opportunity", "_customerid_value"), ("opportunity", "_parentcontactid_value"))
 #: The rows whose company is found through a contact, by the lookup that leads to it (shared/sync/links.py).
 BELOW_CONTACT = (("opportunity", "_customerid_value"), ("contact", "_parentcustomerid_value"))
-#: Tables that are not synced themselves, but decide what is sent of other rows: entity set and key.
+#: Tables that are not synced themselves, but decide what is sent of other rows.
 REFERENCE_TABLES = {
-    "team": ("teams", "teamid"),
-    "connectionrole": ("connectionroles", "connectionroleid"),
-    "relationshiprole": ("relationshiproles", "relationshiproleid"),
+    table.name: table
+    for table in (
+        Table("team", "teams", "teamid", ("_administratorid_value",)),
+        Table("connectionrole", "connectionroles", "connectionroleid", ("name",)),
+        Table("relationshiprole", "relationshiproles", "relationshiproleid", ("name",)),
+    )
 }
+#: Every table that is read.
+ALL_TABLES = REFERENCE_TABLES | {name: table for name, (_, table) in TABLES.items()}
 #: The columns of a row that decide what is sent of others, as notifications name them.
 DECIDING_COLUMNS: dict[str, frozenset[str]] = {
     "systemuser": frozenset({"internalemailaddress", "isdisabled", "applicationid", "accessmode"}),

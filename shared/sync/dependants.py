@@ -1,5 +1,5 @@
-"""The rows that must be synced again because of another one: what refers to it, what is linked through it (`Children`),
-and what was synced by what a user, a team or a role was before (`Dependants`).
+"""The rows that must be synced again because of another one: what refers to it, what is linked through it, and what
+was synced by what a user, a team or a role was before.
 
 Most edits of users mean nothing: a phone number must not send ten thousand records again. So what was last acted upon
 is kept in the shared state, and compared by what follows from it under the policies of sync.toml. When something does:
@@ -17,11 +17,11 @@ from typing import Any
 
 from ..config.sync_toml import OwnerPolicy, SyncConfig
 from ..dataverse.client import API, MAX_IDS, DataverseClient, Row
-from ..model.entities import BELOW_CONTACT, CHILDREN, OF_PRIMARY_CONTACT, REFERENCE_TABLES, TABLES
+from ..model.entities import ALL_TABLES, BELOW_CONTACT, CHILDREN, OF_PRIMARY_CONTACT, REFERENCE_TABLES, SALES_PERSON
 from ..model.record import Record
 from ..model.text import is_blank
 from .links import MAIL, MAX_CONTACT_STEPS, NOBODY, User, effects, lookup
-from .lookups import USER_COLUMNS, nothing_hidden, user_of
+from .lookups import nothing_hidden, user_of
 from .reference_state import ReferenceState
 from .routing import chunked
 
@@ -32,26 +32,74 @@ PARENTS = 50
 #: A contact's company is no matter of its own roles, nor is the primary contact of an opportunity one of the others'.
 _DECIDING_THEMSELVES = ("contact", "opportunity")
 Facts = Mapping[str, Any]
-_COLUMNS = {
-    "systemuser": USER_COLUMNS,
-    "team": ("_administratorid_value",),
-    "connectionrole": ("name",),
-    "relationshiprole": ("name",),
-}
+#: The tables whose rows decide by their rule columns.
+_DECIDING = {table.name: table for table in (*SALES_PERSON.tables, *REFERENCE_TABLES.values())}
 
 
-@dataclass(frozen=True)
-class Children:
-    """Finds the rows of mapped tables that depend on given rows.
+@dataclass
+class Dependants:
+    """Finds the rows that must be synced again because of changed rows, of any table.
 
-    `of_contacts`: whether an opportunity depends on its primary contact, because this is one of its roles.
+    `hidden_columns`: those of a table that column-level security hides at this moment.
     """
 
     dataverse: DataverseClient
-    tables: Collection[str]
-    of_contacts: bool = True
+    state: ReferenceState
+    config: SyncConfig
+    hidden_columns: Callable[[str], Awaitable[Collection[str]]] = nothing_hidden
 
     async def of(self, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
+        """These rows, by pages. Whoever takes a page must have made it durable before asking for the next.
+
+        Raises MsiSyncError when Dataverse or storage does not answer: then the records are to be tried again.
+        """
+        async for page in self._children([record for record in records if record.table not in _DECIDING]):
+            yield page
+        for table in _DECIDING:
+            changed = [record for record in records if record.table == table]
+            for part in chunked(changed, MAX_IDS):
+                async for page in self._of_reference(table, part):
+                    yield page
+
+    async def visible(self, table: str, ids: Sequence[str]) -> list[str]:
+        """Those of these rows of one table that can be seen now. One request for 300; raises as DataverseClient does.
+
+        Of a user it is the address that counts: column-level security may hide it alone.
+        """
+        columns = _DECIDING[table].rule_columns if table in _DECIDING else ()
+        rows = await self.dataverse.rows(ALL_TABLES[table], list(ids), columns)
+        nameless = {id_ for id_, row in rows.items() if table == "systemuser" and is_blank(row.get(MAIL))}
+        if nameless and MAIL in await self.hidden_columns(table):
+            return [id_ for id_ in ids if id_ in rows and id_ not in nameless]
+        return [id_ for id_ in ids if id_ in rows]
+
+    async def of_appeared(self, table: str, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
+        """The rows to be synced again because of rows of one table that could not be seen before, by pages, and users
+        themselves. Raises as `of`.
+        """
+        if table == "systemuser" and table in self.config.tables:
+            yield list(records)
+        await self.state.renew("rows")
+        async for page in self._children([*records, *await self._teams(table, list(records))]):
+            yield page
+
+    async def _of_reference(self, table: str, records: list[Record]) -> AsyncIterator[list[Record]]:
+        """Of one table. A row that cannot be seen says nothing."""
+        source = _DECIDING[table]
+        rows = await self.dataverse.rows(source, [record.id for record in records], source.rule_columns)
+        facts = {id_: _facts(table, row) for id_, row in rows.items()}
+        seen = [record for record in records if record.id in facts]
+        before = {record.id: await self.state.facts(table, record.id) for record in seen}
+        changed = [r for r in seen if self._differs(table, before[r.id], facts[r.id])]
+        if changed:
+            log.info("reference_changed table=%s rows=%d", table, len(changed))
+            await self.state.renew("rows")
+            async for page in self._children([*changed, *await self._teams(table, changed)]):
+                yield page
+        for id_, values in facts.items():
+            await self.state.acted(table, id_, values)
+
+    async def _children(self, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
         """The children of these records, by pages. Raises as DataverseClient does.
 
         The company of a contact or an opportunity may be found through a contact: what is below a contact follows it.
@@ -66,7 +114,9 @@ class Children:
                 async for page in self._referring(child, column, parents):
                     yield page
                     contacts += page if (table, child) == ("account", "contact") else ()
-            for child, column in OF_PRIMARY_CONTACT if table == "contact" and self.of_contacts else ():
+            for child, column in (
+                OF_PRIMARY_CONTACT if table == "contact" and self.config.roles.customer_contact else ()
+            ):
                 async for page in self._referring(child, column, parents):
                     yield [replace(record, deciding=True) for record in page]
         async for page in self._below(contacts):
@@ -89,83 +139,15 @@ class Children:
             contacts = next_ones
 
     async def _referring(self, table: str, column: str, parents: list[Record]) -> AsyncIterator[list[Record]]:
-        if table not in self.tables:
+        if table not in self.config.tables:
             return
-        source = TABLES[table][1]
+        source = ALL_TABLES[table]
         for part in chunked(parents, PARENTS):
             chosen = " or ".join(f"{column} eq {parent.id}" for parent in part)
             url = f"{API}/{source.entity_set}?$select={source.key}&$filter={chosen}"
             seen = min(parent.first_seen for parent in part)
             async for page in self.dataverse.pages(url):
                 yield [Record(table, str(row[source.key]).lower(), seen) for row in page]
-
-
-@dataclass
-class Dependants:
-    """Finds the rows that must be synced again because of changed rows, of any table.
-
-    `hidden_columns`: those of a table that column-level security hides at this moment.
-    """
-
-    dataverse: DataverseClient
-    state: ReferenceState
-    config: SyncConfig
-    hidden_columns: Callable[[str], Awaitable[Collection[str]]] = nothing_hidden
-
-    @property
-    def _children(self) -> Children:
-        return Children(self.dataverse, self.config.tables, bool(self.config.roles.customer_contact))
-
-    async def of(self, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
-        """These rows, by pages. Whoever takes a page must have made it durable before asking for the next.
-
-        Raises MsiSyncError when Dataverse or storage does not answer: then the records are to be tried again.
-        """
-        async for page in self._children.of([record for record in records if record.table not in _COLUMNS]):
-            yield page
-        for table in _COLUMNS:
-            changed = [record for record in records if record.table == table]
-            for part in chunked(changed, MAX_IDS):
-                async for page in self._of_reference(table, part):
-                    yield page
-
-    async def visible(self, table: str, ids: Sequence[str]) -> list[str]:
-        """Those of these rows of one table that can be seen now. One request for 300; raises as DataverseClient does.
-
-        Of a user it is the address that counts: column-level security may hide it alone.
-        """
-        entity_set, key = _source(table)
-        rows = await self.dataverse.rows(entity_set, key, list(ids), _COLUMNS.get(table, ()))
-        nameless = {id_ for id_, row in rows.items() if table == "systemuser" and is_blank(row.get(MAIL))}
-        if nameless and MAIL in await self.hidden_columns(table):
-            return [id_ for id_ in ids if id_ in rows and id_ not in nameless]
-        return [id_ for id_ in ids if id_ in rows]
-
-    async def of_appeared(self, table: str, records: Sequence[Record]) -> AsyncIterator[list[Record]]:
-        """The rows to be synced again because of rows of one table that could not be seen before, by pages, and users
-        themselves. Raises as `of`.
-        """
-        if table == "systemuser" and table in self.config.tables:
-            yield list(records)
-        await self.state.renew("rows")
-        async for page in self._children.of([*records, *await self._teams(table, list(records))]):
-            yield page
-
-    async def _of_reference(self, table: str, records: list[Record]) -> AsyncIterator[list[Record]]:
-        """Of one table. A row that cannot be seen says nothing."""
-        entity_set, key = _source(table)
-        rows = await self.dataverse.rows(entity_set, key, [record.id for record in records], _COLUMNS[table])
-        facts = {id_: _facts(table, row) for id_, row in rows.items()}
-        seen = [record for record in records if record.id in facts]
-        before = {record.id: await self.state.facts(table, record.id) for record in seen}
-        changed = [r for r in seen if self._differs(table, before[r.id], facts[r.id])]
-        if changed:
-            log.info("reference_changed table=%s rows=%d", table, len(changed))
-            await self.state.renew("rows")
-            async for page in self._children.of([*changed, *await self._teams(table, changed)]):
-                yield page
-        for id_, values in facts.items():
-            await self.state.acted(table, id_, values)
 
     def _differs(self, table: str, before: Facts, now: Facts) -> bool:
         """Whether something else follows for other rows. What was never acted upon may have been anything."""
@@ -196,12 +178,6 @@ def deciding_tables(config: SyncConfig) -> list[str]:
         if any(table in config.tables for table, _ in CHILDREN[name])
         and (name != "team" or config.owner.team == "administrator")
     ]
-
-
-def _source(table: str) -> tuple[str, str]:
-    if table in REFERENCE_TABLES:
-        return REFERENCE_TABLES[table]
-    return TABLES[table][1].entity_set, TABLES[table][1].key
 
 
 def _facts(table: str, row: Row) -> dict[str, Any]:

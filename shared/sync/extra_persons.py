@@ -47,9 +47,9 @@ class ExtraPersons:
         """Those of these at most 300 ids that no lead or contact has."""
         for table in PERSON_TABLES.values():
             if ids:
-                rows = await self.dataverse.rows(table.entity_set, table.key, ids, [table.key])
+                rows = await self.dataverse.rows(table, ids, ())
                 ids = [id_ for id_ in ids if id_ not in rows]
         for table in PERSON_TABLES.values():
-            statuses = await self.dataverse.statuses(table.entity_set, table.key, ids)
+            statuses = await self.dataverse.statuses(table, ids)
             ids = [id_ for id_, status in zip(ids, statuses, strict=True) if status == NOT_FOUND]
         return ids

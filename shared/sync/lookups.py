@@ -11,12 +11,13 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Generic, TypeVar
 
 from ..config.conditions import Row
 from ..config.sync_toml import SyncConfig
 from ..dataverse.client import DataverseClient
+from ..model.entities import ALL_TABLES, REFERENCE_TABLES, SALES_PERSON, Table
 from ..model.text import is_blank
 from .links import MAIL, NOBODY, ROLE_COLUMNS, Reference, Rules, User, contact_steps, lookup
 from .reference_state import Versions, always_the_same
@@ -29,11 +30,8 @@ T = TypeVar("T")
 KEEP_SECONDS = 60.0
 #: The same for records that want fresh reference data: a resync of many does not ask for each of its chunks.
 FRESH_SECONDS = 5.0
-USER_COLUMNS = ("isdisabled", MAIL, "applicationid", "accessmode")
-ROLE_TABLES = {
-    "connection": ("connectionroles", "connectionroleid"),
-    "customeropportunityrole": ("relationshiproles", "relationshiproleid"),
-}
+#: Contacts, as far as they stand between a row and its account.
+_CONTACT = replace(ALL_TABLES["contact"], rule_columns=("_parentcustomerid_value",))
 
 
 class _Kept(Generic[T]):
@@ -105,7 +103,7 @@ class References:
         async with self._lock:  # chunks of one batch mostly have the same owners: read them once
             await self._compare_versions()
             await self._load_owners(rows, deadline, keep)
-            if table in ROLE_TABLES:
+            if table in ROLE_COLUMNS:
                 await self._load_roles(table, rows, deadline, keep)
         return Rules(
             policy=self.config.owner,
@@ -131,14 +129,13 @@ class References:
         users = {id_ for kind, id_ in owners if kind == "systemuser"}
         if self.config.owner.team == "administrator":
             teams = [id_ for kind, id_ in owners if kind == "team"]
-            column = "_administratorid_value"
             due = self._administrators.due(teams, keep)
-            for id_, row in (await self._read("teams", "teamid", due, (column,), deadline)).items():
-                leader = lookup(row, column) if row else None
+            for id_, row in (await self._read(REFERENCE_TABLES["team"], due, deadline)).items():
+                leader = lookup(row, "_administratorid_value") if row else None
                 self._administrators.put(id_, (leader[1] if leader else NOBODY) if row else None)
             users.update(admin for team in teams if (admin := self._administrators.values[team]))
         due = self._users.due(users - {NOBODY}, keep)
-        found = await self._read("systemusers", "systemuserid", due, USER_COLUMNS, deadline)
+        found = await self._read(SALES_PERSON.tables[0], due, deadline)
         # An address that is hidden from our user is null as well: nobody knows such a user.
         nameless = {id_ for id_, row in found.items() if row and is_blank(row.get(MAIL))}
         unknown = nameless if nameless and MAIL in await self.hidden_columns("systemuser") else set()
@@ -148,9 +145,9 @@ class References:
             self._users.put(id_, user_of(row) if row and id_ not in unknown else None)
 
     async def _load_roles(self, table: str, rows: Collection[Row], deadline: float, keep: float) -> None:
-        entity_set, key = ROLE_TABLES[table]
+        names = REFERENCE_TABLES["connectionrole" if table == "connection" else "relationshiprole"]
         wanted = {ref[1] for row in rows for column in ROLE_COLUMNS[table] if (ref := lookup(row, column))}
-        found = await self._read(entity_set, key, self._roles.due(wanted, keep), ("name",), deadline)
+        found = await self._read(names, self._roles.due(wanted, keep), deadline)
         for id_, row in found.items():
             self._roles.put(id_, str(row.get("name") or "") if row else None)
 
@@ -164,22 +161,20 @@ class References:
         for _ in range(contact_steps(table)):
             if not ahead:
                 break
-            found = await self._read("contacts", "contactid", sorted(ahead), ("_parentcustomerid_value",), deadline)
+            found = await self._read(_CONTACT, sorted(ahead), deadline)
             parents |= {id_: lookup(row, "_parentcustomerid_value") if row else None for id_, row in found.items()}
             ahead = {ref[1] for ref in parents.values() if ref and ref[0] == "contact" and ref[1] not in parents}
         return parents
 
-    async def _read(
-        self, entity_set: str, key: str, ids: list[str], columns: tuple[str, ...], deadline: float
-    ) -> dict[str, Row | None]:
-        """Rows by id; a row that does not exist is None."""
+    async def _read(self, table: Table, ids: list[str], deadline: float) -> dict[str, Row | None]:
+        """Rows by id, with the table's rule columns; a row that does not exist is None."""
         found: dict[str, Row | None] = dict.fromkeys(ids)
         if ids:
-            found |= await self.dataverse.rows(entity_set, key, ids, columns, deadline=deadline)
+            found |= await self.dataverse.rows(table, ids, table.rule_columns, deadline=deadline)
         absent = [id_ for id_, row in found.items() if row is None]
         if absent:
-            await self.unseen(entity_set, absent)
-            await self._tell(entity_set, absent)
+            await self.unseen(table.entity_set, absent)
+            await self._tell(table.entity_set, absent)
         return found
 
     async def _tell(self, entity_set: str, hidden: list[str]) -> None:
@@ -195,7 +190,7 @@ class References:
 
 
 def user_of(row: Row) -> User:
-    """What the owner rules ask of a user, from a row with USER_COLUMNS."""
+    """What the owner rules ask of a user, from a row with the rule columns."""
     return User(
         has_mail=not is_blank(row.get("internalemailaddress")) and not row.get("applicationid"),
         disabled=bool(row.get("isdisabled")),

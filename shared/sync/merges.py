@@ -18,7 +18,7 @@ from functools import partial
 from ..config.sync_toml import LifecyclePolicy
 from ..dataverse.client import DataverseClient
 from ..marketo.client import MAX_LOSERS, MarketoClient
-from ..model.entities import COMPANY, PERSON, TABLES
+from ..model.entities import ALL_TABLES, COMPANY, PERSON, TABLES
 from ..model.outcome import Deferred, Merged, Outcome, Parent, Removed, Skipped
 from ..model.record import Record
 from ..telemetry import metrics
@@ -117,7 +117,7 @@ async def replaced(dataverse: DataverseClient, losers: list[Candidate], deadline
     contact goes on as its person (shared/sync/newcomers.py).
     """
     qualified = {c.winner.id: c for c in losers if c.is_history and c.winner}
-    rows = await dataverse.rows("contacts", "contactid", sorted(qualified), [ORIGIN], deadline=deadline)
+    rows = await dataverse.rows(ALL_TABLES["contact"], sorted(qualified), [ORIGIN], deadline=deadline)
     made = {id_ for id_, c in qualified.items() if id_ not in rows or origin_of(rows[id_]) == c.records[0].id}
     return [c for c in losers if not (c.is_history and c.winner and c.winner.id in made)]
 
@@ -131,7 +131,7 @@ async def synced(
         chosen, source = await schema.filter_of(table), TABLES[table][1]
         of_table = [winner for winner in winners if winner.table == table]
         ids = [winner.id for winner in of_table]
-        rows = await dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
+        rows = await dataverse.rows(source, ids, chosen.columns, deadline=deadline)
         found.update(w for w in of_table if w.id in rows and not chosen.excludes(rows[w.id]))
     return found
 

@@ -25,12 +25,13 @@ from ..dataverse.client import DataverseClient, Row
 from ..dataverse.metadata import Metadata
 from ..model.codes import Kind
 from ..model.entities import (
+    ALL_TABLES,
     DECIDING_COLUMNS,
     OPPORTUNITY,
     OPPORTUNITY_COLUMNS,
     PERSON_TABLES,
-    REFERENCE_TABLES,
     TABLES,
+    Table,
 )
 from ..model.errors import BrokerUnavailableError, DataverseError, MsiSyncError
 from ..model.record import Record
@@ -59,31 +60,14 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 TakeUp = Callable[[Sequence[Record], Sequence[Record]], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A tracked table. `entity`: empty for a table that decides about rows of others, and is not synced itself.
-
-    `columns`: read beside the key: the opportunities of rows that are roles, the last writer of persons.
-    """
-
-    table: str
-    entity_set: str
-    key: str
-    entity: str = ""
-    columns: tuple[str, ...] = ()
-
-
-def sources_of(config: SyncConfig) -> list[Source]:
+def sources_of(config: SyncConfig) -> list[Table]:
     """The tables that matter under sync.toml: those that decide about others first, then parents before children."""
     mapped = sorted(config.tables, key=lambda table: TABLES[table][0].tier)
-    deciding = [Source(table, *REFERENCE_TABLES[table]) for table in deciding_tables(config)]
-    return deciding + [
-        Source(table.name, table.entity_set, table.key, entity.name, _columns(table.name))
-        for entity, table in (TABLES[name] for name in mapped)
-    ]
+    return [ALL_TABLES[name] for name in (*deciding_tables(config), *mapped)]
 
 
 def _columns(table: str) -> tuple[str, ...]:
+    """Read beside the key: the opportunities of rows that are roles, the last writer of persons."""
     if table in PERSON_TABLES:
         return (_WRITER,)
     return tuple(f"_{column}_value" for column in OPPORTUNITY_COLUMNS.get(table, ()))
@@ -97,7 +81,7 @@ class MissedChanges:
     dataverse: DataverseClient
     metadata: Metadata
     versions: SyncedVersions
-    sources: Sequence[Source]
+    sources: Sequence[Table]
     take_up: TakeUp
     clock: Callable[[], float]
     now: Callable[[], datetime]
@@ -124,12 +108,12 @@ class MissedChanges:
             except MsiSyncError as error:
                 log.warning("missed_changes_wait %s", error)
 
-    async def _table(self, source: Source, most: int) -> int:
+    async def _table(self, source: Table, most: int) -> int:
         """Go on with a table as long as there is time, and rows may be sent. Gives how many were."""
-        turn = await TurnOfTable.open(self.state, source.table)
+        turn = await TurnOfTable.open(self.state, source.name)
         sent, again = 0, False
         try:
-            if turn.place.is_new and not await self.metadata.is_tracked(source.table):
+            if turn.place.is_new and not await self.metadata.is_tracked(source.name):
                 await turn.off()
                 return 0
             while self.clock() < self._deadline and sent < most:
@@ -140,7 +124,7 @@ class MissedChanges:
                     if again or not place.link or error.kind not in _REFUSED or error.is_missing_privilege:
                         raise
                     again = True
-                    log.warning("delta_link_refused table=%s %s: the whole table is read", source.table, error)
+                    log.warning("delta_link_refused table=%s %s: the whole table is read", source.name, error)
                     await turn.store(place.anew())
                     continue
                 counted = await self._take(source, place, page)
@@ -152,42 +136,43 @@ class MissedChanges:
         except DataverseError as error:
             if error.kind in _OF_ALL:
                 raise
-            log.error("change_tracking_refused table=%s %s", source.table, error)
+            log.error("change_tracking_refused table=%s %s", source.name, error)
             await turn.refused(error)
         return sent
 
-    async def _page(self, source: Source, place: Place) -> Changes:
-        link = place.link or first_link(source.entity_set, (source.key, *source.columns))
+    async def _page(self, source: Table, place: Place) -> Changes:
+        link = place.link or first_link(source.entity_set, (source.key, *_columns(source.name)))
         return await changes(self.dataverse, link, deadline=self._deadline)
 
-    async def _take(self, source: Source, place: Place, page: Changes) -> Place:
+    async def _take(self, source: Table, place: Place, page: Changes) -> Place:
         """Have the rows of a page synced that the sync has not read. Gives the place with its totals."""
         rows = {str(row[source.key]).lower(): row for row in page.rows}
         if place.is_first:
-            await self._memory.keep(source.table, _roles(source, rows))
+            await self._memory.keep(source.name, _roles(source, rows))
             return replace(place, read=place.read + len(rows))
         new = [id_ for id_, row in rows.items() if place.delta or (version_of(row) or place.seen + 1) > place.seen]
-        noted = Noted()
-        if source.entity and (new or page.deleted):
+        # A table that decides about rows of others is not synced itself.
+        entity, noted = TABLES[source.name][0].name if source.name in TABLES else "", Noted()
+        if entity and (new or page.deleted):
             ids = [*new, *page.deleted]
-            noted = await self.versions.of(source.entity, source.table, ids, place.since or _NEVER)
+            noted = await self.versions.of(entity, source.name, ids, place.since or _NEVER)
         changed = [id_ for id_ in new if not noted.covers(id_, version_of(rows[id_]))]
-        deleted = [id_ for id_ in page.deleted if source.entity and not noted.knows_gone(id_)]
+        deleted = [id_ for id_ in page.deleted if entity and not noted.knows_gone(id_)]
         before = await self._before(source, noted, changed, page.deleted)
         unseen = {*changed, *deleted}
         moved = [o for id_, ids in before.items() if id_ in unseen for o in ids]
-        seen, is_deciding = self.now(), source.table in DECIDING_COLUMNS
+        seen, is_deciding = self.now(), source.name in DECIDING_COLUMNS
         await self.take_up(
             [
-                *(Record(source.table, id_, seen, deciding=is_deciding) for id_ in changed),
-                *(Record(source.table, id_, seen, "delete") for id_ in deleted),
+                *(Record(source.name, id_, seen, deciding=is_deciding) for id_ in changed),
+                *(Record(source.name, id_, seen, "delete") for id_ in deleted),
             ],
             [Record(OPPORTUNITY.name, id_, seen) for id_ in dict.fromkeys(moved)],
         )
-        await self._memory.forget(source.table, [id_ for id_ in before if id_ not in rows])
-        await self._memory.keep(source.table, _roles(source, rows))
+        await self._memory.forget(source.name, [id_ for id_ in before if id_ not in rows])
+        await self._memory.keep(source.name, _roles(source, rows))
         own = await self._own([rows[id_] for id_ in changed])
-        measures.missed(source.table, changed=len(changed) - own, written_back=own, deleted=len(deleted))
+        measures.missed(source.name, changed=len(changed) - own, written_back=own, deleted=len(deleted))
         return replace(
             place,
             read=place.read + len(rows) + len(page.deleted),
@@ -202,25 +187,25 @@ class MissedChanges:
         return writers.count(await self.dataverse.user_id()) if writers else 0
 
     async def _before(
-        self, source: Source, noted: Noted, changed: Sequence[str], deleted: Sequence[str]
+        self, source: Table, noted: Noted, changed: Sequence[str], deleted: Sequence[str]
     ) -> dict[str, list[str]]:
         """The opportunities that these roles belonged to: a role that has moved, or is gone, is an old one there."""
-        if source.table not in OPPORTUNITY_COLUMNS:
+        if source.name not in OPPORTUNITY_COLUMNS:
             return {}
-        return {**noted.opportunities, **await self._memory.of(source.table, [*changed, *deleted])}
+        return {**noted.opportunities, **await self._memory.of(source.name, [*changed, *deleted])}
 
-    def _tell(self, source: Source, place: Place) -> None:
+    def _tell(self, source: Table, place: Place) -> None:
         log.info(
             "missed_changes table=%s read=%d changed=%d deleted=%d",
-            source.table,
+            source.name,
             place.read,
             place.changed,
             place.deleted,
         )
 
 
-def _roles(source: Source, rows: dict[str, Row]) -> dict[str, list[str]]:
+def _roles(source: Table, rows: dict[str, Row]) -> dict[str, list[str]]:
     """The opportunities of rows that are roles; nothing of other tables."""
-    if source.table not in OPPORTUNITY_COLUMNS:
+    if source.name not in OPPORTUNITY_COLUMNS:
         return {}
-    return {id_: opportunities_of(source.table, row) for id_, row in rows.items()}
+    return {id_: opportunities_of(source.name, row) for id_, row in rows.items()}

@@ -153,7 +153,7 @@ class Newcomers:
         for table in PERSON_TABLES.values():
             if not (asked := sorted(gone)):
                 break
-            found = await self.dataverse.statuses(table.entity_set, table.key, asked, deadline=deadline)
+            found = await self.dataverse.statuses(table, asked, deadline=deadline)
             gone = {key for key, status in zip(asked, found, strict=True) if status == NOT_FOUND}
         return gone
 

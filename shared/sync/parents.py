@@ -152,7 +152,7 @@ class Parents:
             return []
         source, ids = TABLES[table][1], [parent.id for parent in parents]
         try:
-            rows = await self.dataverse.rows(source.entity_set, source.key, ids, chosen.columns, deadline=deadline)
+            rows = await self.dataverse.rows(source, ids, chosen.columns, deadline=deadline)
         except DataverseError as error:
             if error.is_unknown_column:
                 self.schema.forget()  # the next try finds out which columns are left

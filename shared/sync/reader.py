@@ -164,15 +164,13 @@ class Reader:
     async def _rows(self, table: Table, ids: list[str], deadline: float) -> tuple[TableSchema, dict[str, Row]]:
         schema = await self.schema.of(table.name)
         try:
-            return schema, await self.dataverse.rows(
-                table.entity_set, table.key, ids, schema.columns, deadline=deadline
-            )
+            return schema, await self.dataverse.rows(table, ids, schema.columns, deadline=deadline)
         except DataverseError as error:
             if not error.is_unknown_column:
                 raise
         self.schema.forget()  # a column has disappeared since the schema was loaded
         schema = await self.schema.of(table.name)
-        return schema, await self.dataverse.rows(table.entity_set, table.key, ids, schema.columns, deadline=deadline)
+        return schema, await self.dataverse.rows(table, ids, schema.columns, deadline=deadline)
 
     async def _missed(self, batch: Batch, table: Table, records: Sequence[Record]) -> None:
         """Decide records of one table whose rows a query did not give, but for those whose rows are gone."""
@@ -192,7 +190,7 @@ class Reader:
         ids = [record.id for record in records]
         try:
             async with self._readers:
-                statuses = await self.dataverse.statuses(table.entity_set, table.key, ids, deadline=deadline)
+                statuses = await self.dataverse.statuses(table, ids, deadline=deadline)
         except MsiSyncError as error:
             return [(record, of_error(error)) for record in records]
         return [_decided(table, record, status) for record, status in zip(records, statuses, strict=True)]

@@ -233,7 +233,7 @@ class Reconciliation:
             source = TABLES[name][1]
             of_table = [doubt for doubt in doubts if doubt.candidate.records[0].table == name]
             ids = sorted({doubt.id for doubt in of_table})
-            rows = await self._dataverse.rows(source.entity_set, source.key, ids, [MODIFIED_ON])
+            rows = await self._dataverse.rows(source, ids, [MODIFIED_ON])
             now = {id_: str(row.get(MODIFIED_ON) or "") for id_, row in rows.items()}
             kept += [doubt for doubt in of_table if now.get(doubt.id) == doubt.version]
         kept_ids = {doubt.id for doubt in kept}
@@ -264,7 +264,7 @@ class Reconciliation:
         source = TABLES["lead"][1]
         found: list[Parent] = []
         for part in chunked(leads, MAX_IDS):
-            rows = await self._dataverse.rows(source.entity_set, source.key, [lead.id for lead in part], ["statecode"])
+            rows = await self._dataverse.rows(source, [lead.id for lead in part], ["statecode"])
             found += [lead for lead in part if rows.get(lead.id, {}).get("statecode") == QUALIFIED_STATE]
         return found
 

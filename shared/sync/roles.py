@@ -249,7 +249,7 @@ class Roles:
         schema = await self.schema.of(table)
         columns = schema.columns.intersection(source.rule_columns)
         found = await self.dataverse.referring(
-            source.entity_set, source.key, OPPORTUNITY_COLUMNS[table], sorted(claims), columns, deadline=deadline
+            source, OPPORTUNITY_COLUMNS[table], sorted(claims), columns, deadline=deadline
         )
         rows = [row for row in found if isinstance(role_ends(table, row), dict)]
         rules = await self.references.rules_for(table, rows, deadline, fresh=fresh)
@@ -277,7 +277,7 @@ class Roles:
 async def read_contacts(dataverse: DataverseClient, opportunities: list[str], deadline: float) -> Mapping[str, Row]:
     """The lookups of these opportunities that may name their primary contact. Raises as DataverseClient does."""
     source = OPPORTUNITY.tables[0]
-    return await dataverse.rows(source.entity_set, source.key, opportunities, CONTACT_COLUMNS, deadline=deadline)
+    return await dataverse.rows(source, opportunities, CONTACT_COLUMNS, deadline=deadline)
 
 
 def _chosen(records: list[Record]) -> list[Record]:

@@ -17,7 +17,7 @@ from zlib import crc32
 from ..azure.errors import storage_within
 from ..azure.shared_state import State, Value
 from ..dataverse.client import MAX_IDS
-from ..model.entities import REFERENCE_TABLES, TABLES
+from ..model.entities import ALL_TABLES
 from ..model.errors import MsiSyncError, cause_of
 from ..model.ids_and_times import moment
 from ..model.record import Record, timestamp
@@ -35,9 +35,7 @@ ASK_SECONDS = 900.0
 #: Rows of the shared state for each entity set, and the ids in one: of more than these, the rest is found at its next
 #: use, or not at all.
 BUCKETS, BUCKET_IDS = 16, 400
-_TABLE_OF = {table.entity_set: name for name, (_, table) in TABLES.items()} | {
-    entity_set: name for name, (entity_set, _) in REFERENCE_TABLES.items()
-}
+_TABLE_OF = {table.entity_set: name for name, table in ALL_TABLES.items()}
 
 Send = Callable[[Sequence[Record]], Awaitable[None]]
 

@@ -101,7 +101,7 @@ class Rows:
         self, wanted: Mapping[str, Sequence[str]], columns: Mapping[str, Iterable[str]], deadline: float
     ) -> dict[Key, Row]:
         asked = [(PERSON_TABLES[table], part) for table, ids in wanted.items() for part in chunked(ids, MAX_IDS)]
-        parts = [Part("GET", rows_url(table.entity_set, table.key, ids, columns[table.name])) for table, ids in asked]
+        parts = [Part("GET", rows_url(table, ids, columns[table.name])) for table, ids in asked]
         found: dict[Key, Row] = {}
         for (table, _), answer in zip(asked, await self.dataverse.batch(parts, deadline=deadline), strict=True):
             if answer.status != 200:

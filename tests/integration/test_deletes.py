@@ -17,7 +17,7 @@ from shared.config.sync_toml import SyncConfig
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.limiter import Pacer
-from shared.model.entities import ENTITIES
+from shared.model.entities import ENTITIES, Table
 from shared.model.outcome import Failed, Merged, Outcome, Parent, Removed, Retry, Skipped, Synced
 from shared.model.record import Record
 from tests.support.values import NOON, guid, to
@@ -36,10 +36,10 @@ class Dataverse(Vendors):
         self.there: set[str] = set()
         self.values: dict[str, dict[str, Any]] = {}
 
-    async def rows(self, _set: str, key: str, ids: list[str], *_: Any, **__: Any) -> dict[str, dict[str, Any]]:
-        return {id_: {key: id_, **self.values.get(id_, {})} for id_ in ids if id_ in self.there}
+    async def rows(self, table: Table, ids: list[str], *_: Any, **__: Any) -> dict[str, dict[str, Any]]:
+        return {id_: {table.key: id_, **self.values.get(id_, {})} for id_ in ids if id_ in self.there}
 
-    async def statuses(self, _set: str, _key: str, ids: list[str], **_: Any) -> list[int]:
+    async def statuses(self, _table: Table, ids: list[str], **_: Any) -> list[int]:
         return [200 if id_ in self.there else 404 for id_ in ids]
 
 

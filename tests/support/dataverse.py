@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from shared.dataverse.client import DataverseClient
+from shared.model.entities import TABLES
 from shared.model.errors import DataverseError
 from tests.support.replies import Replies, Reply
 
@@ -42,7 +43,7 @@ class World(Replies):
         self.refused.append(token)
 
     async def rows(self, ids: Sequence[str] = ("a",), *, deadline: float = FAR) -> dict[str, Any]:
-        return await self.client.rows("contacts", "contactid", ids, ["firstname"], deadline=deadline)
+        return await self.client.rows(TABLES["contact"][1], ids, ["firstname"], deadline=deadline)
 
     async def error(self, *, deadline: float = FAR) -> DataverseError:
         with pytest.raises(DataverseError) as refused:

@@ -11,7 +11,7 @@ from shared.marketo.answers import Result
 from shared.marketo.client import Write
 from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.entities import ENTITIES, TABLES, Entity, Table
 from shared.model.errors import DataverseError, MarketoError
 from shared.model.outcome import Outcome
 from shared.model.record import Record
@@ -22,7 +22,6 @@ from tests.support.state import SharedState
 from tests.support.values import NOON, guid
 from tests.support.vendors import Vendors
 
-SETS = {table.entity_set: name for name, (_, table) in TABLES.items()}
 FLAG = "newDeleted"
 DAY = timedelta(days=1)
 Row = dict[str, Any]
@@ -51,16 +50,15 @@ class Dataverse(Vendors):
         self.asked: list[int] = []
         self.away = ""
 
-    async def rows(self, entity_set: str, key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Row]:
-        return {
-            id_: {key: id_, "internalemailaddress": "a@b.c"} for id_ in ids if id_ in self.rows_of[SETS[entity_set]]
-        }
+    async def rows(self, table: Table, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Row]:
+        there = self.rows_of[table.name]
+        return {id_: {table.key: id_, "internalemailaddress": "a@b.c"} for id_ in ids if id_ in there}
 
-    async def statuses(self, entity_set: str, _key: str, ids: Sequence[str], **_: Any) -> list[int]:
+    async def statuses(self, table: Table, ids: Sequence[str], **_: Any) -> list[int]:
         self.asked.append(len(ids))
         if self.away in ids:
             raise DataverseError("HTTP 503", "away", kind=Kind.TRANSIENT)
-        there = self.rows_of[SETS[entity_set]]
+        there = self.rows_of[table.name]
         return [403 if id_ in self.hidden else 0 if id_ in self.unsure else 200 if id_ in there else 404 for id_ in ids]
 
     async def count_rows(self, _: Entity) -> int:

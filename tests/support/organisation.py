@@ -9,7 +9,7 @@ from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.marketo.answers import Result
 from shared.marketo.fields import MarketoField
-from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.entities import ENTITIES, TABLES, Entity, Table
 from shared.model.outcome import Outcome, Parent, WillNotCome
 from shared.model.record import Record
 from shared.sync.engine import Engine
@@ -30,7 +30,6 @@ CONFIG = SyncConfig.model_validate(
     }
 )
 Row = dict[str, Any]
-SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables} | {"connectionroles": "connectionrole"}
 
 
 def to(column: str, table: str, id_: str) -> Row:
@@ -57,11 +56,9 @@ class Dataverse:
         self.tables.setdefault(table, {})[id_] = columns
         return id_
 
-    async def rows(
-        self, entity_set: str, _key: str, ids: Sequence[str], columns: Iterable[str], **_: Any
-    ) -> dict[str, Row]:
+    async def rows(self, source: Table, ids: Sequence[str], columns: Iterable[str], **_: Any) -> dict[str, Row]:
         assert len(ids) <= 300
-        table = SETS[entity_set]
+        table = source.name
         self.requests.append((table, len(ids)))
         if self.error:
             raise self.error
@@ -69,11 +66,11 @@ class Dataverse:
         stored = self.tables.get(table, {})
         return {id_: {k: v for k, v in stored[id_].items() if k in asked} for id_ in ids if id_ in stored}
 
-    async def statuses(self, entity_set: str, _key: str, ids: Sequence[str], **_: Any) -> list[int]:
+    async def statuses(self, table: Table, ids: Sequence[str], **_: Any) -> list[int]:
         """Of requests for single rows: those that queries do not give are hidden or not there."""
         assert len(ids) <= 100
         self.asked_one_by_one.append(len(ids))
-        there = self.tables.get(SETS[entity_set], {})
+        there = self.tables.get(table.name, {})
         return [403 if id_ in self.hidden else 200 if id_ in there else 404 for id_ in ids]
 
     async def hidden_columns(self, _table: str) -> frozenset[str]:

@@ -13,7 +13,7 @@ from shared.marketo.answers import Result
 from shared.marketo.client import Write
 from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
-from shared.model.entities import PERSON, TABLES, Entity
+from shared.model.entities import PERSON, TABLES, Entity, Table
 from shared.model.errors import MarketoError
 from shared.model.outcome import Later, Outcome, Skipped, Synced
 from shared.model.record import Record
@@ -40,16 +40,16 @@ class Dataverse(Vendors):
         self.rows_of: dict[str, dict[str, Row]] = {"lead": {}, "contact": {}}
         self.missing = 404  # what is said of a row that is not there
 
-    async def rows(self, entity_set: str, _key: str, ids: Sequence[str], columns: Iterable[str], **_: Any) -> Any:
-        stored = self.rows_of[entity_set[:-1]]
+    async def rows(self, table: Table, ids: Sequence[str], columns: Iterable[str], **_: Any) -> Any:
+        stored = self.rows_of[table.name]
         asked = set(columns)
         return {i: {k: v for k, v in stored[i].items() if k.partition("@")[0] in asked} for i in ids if i in stored}
 
     async def query(self, url: str, **_: Any) -> list[Row]:
         return [row for row in self.rows_of["contact"].values() if str(row.get("_originatingleadid_value")) in url]
 
-    async def statuses(self, entity_set: str, _key: str, ids: Sequence[str], **_: Any) -> list[int]:
-        return [200 if id_ in self.rows_of[entity_set[:-1]] else self.missing for id_ in ids]
+    async def statuses(self, table: Table, ids: Sequence[str], **_: Any) -> list[int]:
+        return [200 if id_ in self.rows_of[table.name] else self.missing for id_ in ids]
 
     async def readable_columns(self, table: str, /) -> Any:
         names = ["emailaddress1", "createdon", "modifiedon", "new_synctomkto", *TABLES[table][1].rule_columns]

@@ -10,7 +10,7 @@ from shared.marketo.answers import Result
 from shared.marketo.client import NOBODY
 from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind, marketo_record
-from shared.model.entities import ENTITIES, Entity
+from shared.model.entities import ENTITIES, Entity, Table
 from shared.model.errors import MarketoError, MsiSyncError, SignInError
 from shared.model.outcome import Outcome
 from shared.model.record import Record
@@ -69,12 +69,12 @@ class World(Vendors):
             time_budget=TIME_BUDGET,
         )
 
-    async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
+    async def rows(self, table: Table, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
         self.reads += 1
         for error in filter(None, (self.read_error, *map(self.row_errors.get, ids))):
             raise error
         self.now += self.seconds_per_read
-        if entity_set == "systemusers":
+        if table.name == "systemuser":
             return {id_: {"internalemailaddress": "sam@x.com"} for id_ in ids}
         owner = {"_ownerid_value": self.owner, "_ownerid_value" + LOOKUP_TABLE: "systemuser"}
         return {id_: {"name": f"Company {id_}", **owner, **self.odd.get(id_, {})} for id_ in ids}

@@ -10,7 +10,7 @@ from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.marketo.answers import Result
 from shared.model.codes import Kind
-from shared.model.entities import OPPORTUNITY_ROLE, TABLES, Entity
+from shared.model.entities import OPPORTUNITY_ROLE, TABLES, Entity, Table
 from shared.model.errors import DataverseError
 from shared.model.outcome import Later, Outcome, Retry
 from shared.model.record import Record
@@ -29,11 +29,6 @@ CONFIG = SyncConfig.model_validate(
     {"opportunity": {"fields": {}}, "connection": {"fields": {}}, "customeropportunityrole": {"fields": {}}}
 )
 ROLES = {guid(900): "Buyer", guid(901): "Champion"}
-SETS = {
-    "opportunities": "opportunity",
-    "connections": "connection",
-    "customeropportunityroles": "customeropportunityrole",
-}
 PEOPLE = [guid(number) for number in range(11, 14)]
 DEALS = [DEAL, OTHER]
 
@@ -114,21 +109,21 @@ class World(Vendors):
         ties = {(tie.deal, self.leads[tie.person], self.names[tie.role]) for tie in self.ties.values() if tie.active}
         return ties | {(deal, self.leads[who], "Primary Contact") for deal, who in self.contacts.items() if who}
 
-    async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
-        if entity_set in ("connectionroles", "relationshiproles"):
+    async def rows(self, table: Table, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
+        if table.name in ("connectionrole", "relationshiprole"):
             return {id_: {"name": self.names[id_]} for id_ in ids if id_ in self.names}
-        if entity_set == "opportunities":
+        if table.name == "opportunity":
             return {id_: self._deal(id_) for id_ in ids if id_ in self.contacts}
-        found = dict(self._rows(SETS[entity_set]))
+        found = dict(self._rows(table.name))
         return {id_: found[id_] for id_ in ids if id_ in found}
 
     async def referring(
-        self, entity_set: str, key: str, lookups: Sequence[str], ids: Sequence[str], *_: Any, **__: Any
+        self, table: Table, lookups: Sequence[str], ids: Sequence[str], *_: Any, **__: Any
     ) -> list[dict[str, Any]]:
         if self.away:
             raise DataverseError("HTTP 503", "away", kind=Kind.TRANSIENT)
-        rows = self._rows(SETS[entity_set])
-        return [{key: id_, **row} for id_, row in rows if any(row[f"_{name}_value"] in ids for name in lookups)]
+        rows = self._rows(table.name)
+        return [{table.key: id_, **row} for id_, row in rows if any(row[f"_{name}_value"] in ids for name in lookups)]
 
     def _deal(self, id_: str) -> dict[str, Any]:
         contact = self.contacts[id_]
@@ -152,7 +147,7 @@ class World(Vendors):
                 found.append((id_, ends | to("_opportunityroleid_value", "relationshiprole", tie.role) | state))
         return found
 
-    async def statuses(self, _set: str, _key: str, ids: Sequence[str], **_: Any) -> list[int]:
+    async def statuses(self, _table: Table, ids: Sequence[str], **_: Any) -> list[int]:
         return [404 for _ in ids]
 
     async def hidden_columns(self, table: str, /) -> frozenset[str]:

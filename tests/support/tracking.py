@@ -7,14 +7,15 @@ from urllib.parse import parse_qs, urlsplit
 from local.virtual import MemoryTable
 from shared.azure.shared_state import State, parsed
 from shared.model.codes import Kind
+from shared.model.entities import ALL_TABLES, TABLES, Table
 from shared.model.errors import DataverseError
 from shared.model.record import Record
-from shared.sync.missed_changes import MissedChanges, Source
+from shared.sync.missed_changes import MissedChanges
 from shared.sync.missed_changes_place import Place
 from shared.sync.synced_versions import GONE, SyncedVersions
 from tests.support.values import NOON, guid
 
-ACCOUNTS = Source("account", "accounts", "accountid", "company")
+ACCOUNTS = ALL_TABLES["account"]
 PAGE = 2
 
 
@@ -28,7 +29,7 @@ class World:
     `die_at`: the step, from 1 on, that is the last one of the process; `after`: its effect is still there.
     """
 
-    def __init__(self, source: Source = ACCOUNTS) -> None:
+    def __init__(self, source: Table = ACCOUNTS) -> None:
         self.source = source
         self.table = MemoryTable(seconds=0)
         self.rows: dict[str, int] = {}
@@ -146,11 +147,11 @@ class World:
 
     async def synced(self, *numbers: int) -> None:
         """The live path has read these rows as they are."""
-        read = {(self.source.table, guid(number)): self.rows.get(guid(number), GONE) for number in numbers}
-        await self.versions().note(self.source.entity, read, {}, {})
+        read = {(self.source.name, guid(number)): self.rows.get(guid(number), GONE) for number in numbers}
+        await self.versions().note(TABLES[self.source.name][0].name, read, {}, {})
 
     async def place(self) -> Place:
-        found = parsed(Place, await self.state().read("missed_changes", self.source.table))
+        found = parsed(Place, await self.state().read("missed_changes", self.source.name))
         assert found
         return found
 

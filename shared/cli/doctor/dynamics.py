@@ -8,7 +8,7 @@ from typing import Any
 from ...config.normalisers import host_of
 from ...dataverse.client import API
 from ...model.codes import Kind
-from ...model.entities import CHILDREN, PERSON_TABLES, REFERENCE_TABLES, TABLES
+from ...model.entities import ALL_TABLES, CHILDREN, PERSON_TABLES, REFERENCE_TABLES, Table
 from ...model.errors import DataverseError, SignInError
 from ..finding import Finding, attention, failed, ok
 from .runner import Check, Subject, broken, listed
@@ -121,11 +121,11 @@ async def _privileges(subject: Subject) -> dict[str, str] | None:
     return held if any(held) else None  # older environments leave the names out
 
 
-def _tables(mapped: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Entity set and key of the tables that are read: the mapped ones, and those that decide about their rows."""
-    tables = {table: (TABLES[table][1].entity_set, TABLES[table][1].key) for table in (*mapped, "systemuser")}
+def _tables(mapped: Iterable[str]) -> list[str]:
+    """The tables that are read: the mapped ones, and those that decide about their rows."""
+    tables = [*mapped, "systemuser"]
     deciding = [name for name in REFERENCE_TABLES if any(child in tables for child, _ in CHILDREN[name])]
-    return tables | {name: REFERENCE_TABLES[name] for name in ("team", *deciding)}
+    return list(dict.fromkeys([*tables, "team", *deciding]))
 
 
 def _privilege(verb: str, table: str) -> str:
@@ -136,10 +136,10 @@ async def _read_role(subject: Subject) -> Finding:
     held = await _privileges(subject) or {}
     tables = _tables(subject.context.config.tables)
     wrong, narrow = [], []
-    for table, (entity_set, key) in tables.items():
+    for table in tables:
         depth = held.get(_privilege("read", table))
         if depth is None:
-            wrong += await _read_one(subject, table, entity_set, key)
+            wrong += await _read_one(subject, ALL_TABLES[table])
         elif depth in _DEPTHS:
             narrow.append(f"{table}: only rows of {_DEPTHS[depth]}")
     if wrong:
@@ -157,15 +157,17 @@ async def _read_role(subject: Subject) -> Finding:
     return ok(f"{len(tables)} tables: {listed(tables, 10)}")
 
 
-async def _read_one(subject: Subject, table: str, entity_set: str, key: str) -> list[str]:
+async def _read_one(subject: Subject, table: Table) -> list[str]:
     """Why a table cannot be read, if it cannot. Privileges may have other names than their tables, so it is tried."""
     try:
-        await subject.context.dataverse.get(f"{API}/{entity_set}?$select={key}&$top=1")
+        await subject.context.dataverse.get(f"{API}/{table.entity_set}?$select={table.key}&$top=1")
     except DataverseError as error:
         if error.kind is Kind.GONE or error.code == "0x80060888":
-            return [f"{table}: there is no such table; leads and opportunities come with the Dynamics 365 Sales app"]
+            return [
+                f"{table.name}: there is no such table; leads and opportunities come with the Dynamics 365 Sales app"
+            ]
         if error.kind in (Kind.CONFIGURATION, Kind.PERMANENT):
-            return [f"{table}: {error.code} {error.message}"]
+            return [f"{table.name}: {error.code} {error.message}"]
         raise
     return []
 

@@ -15,7 +15,7 @@ from .runner import Check, Subject, listed
 
 
 async def _tracking(subject: Subject) -> Finding:
-    tables = [source.table for source in sources_of(subject.context.config)]
+    tables = [source.name for source in sources_of(subject.context.config)]
     tracked = await asyncio.gather(*map(subject.context.metadata.is_tracked, tables))
     rows = await rows_of(subject.context.state, KIND)
     return tracking(dict(zip(tables, tracked, strict=True)), rows)

@@ -14,7 +14,7 @@ from ...config.conditions import Row
 from ...config.sync_toml import SyncConfig
 from ...dataverse.client import API, DataverseClient
 from ...dataverse.metadata import Column, Metadata, hidden_in
-from ...model.entities import COMPANY, OPPORTUNITY_ROLE, PERSON, PERSON_TABLES, SALES_PERSON, TABLES, Table
+from ...model.entities import ALL_TABLES, COMPANY, OPPORTUNITY_ROLE, PERSON, PERSON_TABLES, SALES_PERSON, TABLES, Table
 from ...model.ids_and_times import as_guid
 from ...model.outcome import Parent, Skipped
 from ...sync.links import Rules, is_qualified, lookup, origin_of, skip_user, winner_of
@@ -85,7 +85,7 @@ class Dynamics:
         shown = (*_SHOWN, _name_column(table.name), *mails)
         wanted = there & columns.union(table.rule_columns, shown, self.also.get(table.name, ()))
         if guid := as_guid(query):
-            rows = list((await self.dataverse.rows(table.entity_set, table.key, [guid], wanted)).values())
+            rows = list((await self.dataverse.rows(table, [guid], wanted)).values())
         else:
             text = quote(query.strip().replace("'", "''"))
             chosen = " or ".join(f"{column} eq '{text}'" for column in sorted(there.intersection(mails)))
@@ -146,14 +146,13 @@ class Dynamics:
         """Rows of a table by id, with the columns of its filter, as far as they are there."""
         if not ids:
             return {}
-        source = TABLES[table][1]
         wanted = {*columns, *self.config.filter_of(table).columns} & frozenset(await self._there(table))
-        return await self.dataverse.rows(source.entity_set, source.key, sorted(ids), wanted)
+        return await self.dataverse.rows(TABLES[table][1], sorted(ids), wanted)
 
     async def referring(self, table: str, lookups: Sequence[str], id_: str) -> Sequence[Row]:
         """Rows of a table of which one of these lookups, by their logical names, leads to `id_`."""
         source = TABLES[table][1]
-        return await self.dataverse.referring(source.entity_set, source.key, lookups, [id_], source.rule_columns)
+        return await self.dataverse.referring(source, lookups, [id_], source.rule_columns)
 
     async def rules_for(self, table: str, rows: Collection[Row]) -> Rules:
         """The engine's rules for rows of a table."""
@@ -181,7 +180,7 @@ class Dynamics:
         owner = lookup(person.row, "_ownerid_value")
         team = ""
         if owner and owner[0] == "team":
-            rows = await self.dataverse.rows("teams", "teamid", [owner[1]], ("name",))
+            rows = await self.dataverse.rows(ALL_TABLES["team"], [owner[1]], ("name",))
             team = str(rows.get(owner[1], {}).get("name", ""))
         table, row = person.subject.table, person.row
         fields = {link.field for link in person.subject.entity.links}

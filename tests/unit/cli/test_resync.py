@@ -19,6 +19,7 @@ from shared.cli.parsing import UsageError
 from shared.cli.progress import so_far
 from shared.cli.resync import COMMAND, marketo_calls
 from shared.model.codes import Kind
+from shared.model.entities import Table
 from shared.model.errors import (
     BrokerUnavailableError,
     ConfigurationError,
@@ -51,10 +52,10 @@ class World:
         self.kept = Kept()
         self.tables = ["systemuser", "account", "lead", "contact", "opportunity", "connection"]
 
-    async def rows(self, entity_set: str, key: str, ids: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
-        assert list(columns) == [key]
+    async def rows(self, table: Table, ids: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+        assert not columns
         self.asked.append(len(ids))
-        return {id_: {key: id_} for id_ in ids if id_ in self.rows_by_set.get(entity_set, [])}
+        return {id_: {table.key: id_} for id_ in ids if id_ in self.rows_by_set.get(table.entity_set, [])}
 
     async def pages(self, url: str) -> AsyncIterator[list[dict[str, Any]]]:
         self.urls.append(url)

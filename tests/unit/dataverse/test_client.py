@@ -10,6 +10,7 @@ import pytest
 
 from shared.dataverse.client import DataverseClient
 from shared.model.codes import Kind
+from shared.model.entities import TABLES, Table
 from shared.model.errors import DataverseError, SignInError
 from tests.support.dataverse import API, FAR, IDS, URL, World, page, refusal
 from tests.support.replies import Reply
@@ -49,7 +50,7 @@ async def test_rows_that_refer_to_300_others_by_either_of_two_lookups_are_one_re
         page([{"connectionid": "a"}], **{"@odata.nextLink": f"{URL}{API}/more"}), page([{"connectionid": "b"}])
     )
     found = await world.client.referring(
-        "connections", "connectionid", ["record1id", "record2id"], IDS, ["_record1id_value"], deadline=FAR
+        TABLES["connection"][1], ["record1id", "record2id"], IDS, ["_record1id_value"], deadline=FAR
     )
     assert [row["connectionid"] for row in found] == ["a", "b"]
     first, _ = world.requests
@@ -74,7 +75,7 @@ async def test_a_read_asks_for_fresh_rows_and_for_the_tables_of_lookups() -> Non
 async def test_further_pages_are_read_by_the_link_as_it_is() -> None:
     link = f"{URL}{API}/connectionroles?$select=name&$skiptoken=%3Ccookie%20page%3D%222%22%2F%3E"
     world = World(page([{"name": "A"}], **{"@odata.nextLink": link}), page([{"name": "B"}]))
-    found = await world.client.rows("connectionroles", "name", ["a", "b"], ["name"])
+    found = await world.client.rows(Table("connectionrole", "connectionroles", "name"), ["a", "b"], ["name"])
     assert found == {"a": {"name": "A"}, "b": {"name": "B"}}
     assert str(world.requests[1].url) == link
 
@@ -265,7 +266,7 @@ async def test_a_next_page_elsewhere_is_not_followed(link: str) -> None:
     world = World(page([], **{"@odata.nextLink": link}))
     with pytest.raises(DataverseError, match="ForeignLink"):
         await world.client.page(f"{API}/leads", 300)
-    for read in (world.client.query(f"{API}/leads"), world.client.rows("leads", "leadid", ["a"], ["name"])):
+    for read in (world.client.query(f"{API}/leads"), world.client.rows(TABLES["lead"][1], ["a"], ["name"])):
         world.replies.append(page([], **{"@odata.nextLink": link}))
         with pytest.raises(DataverseError, match="ForeignLink"):
             await read

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from shared.dataverse.batch import Part
+from shared.model.entities import TABLES
 from shared.model.errors import DataverseError
 from tests.support.dataverse import API, FAR, URL, World, refusal
 
@@ -104,4 +105,4 @@ def parts(*answers: tuple[int, str]) -> httpx.Response:
 async def test_only_dataverses_own_word_says_that_a_row_does_not_exist() -> None:
     """A gateway's 404, or that of a wrong address, says nothing about a row: its record would be deleted for that."""
     world = World(parts((200, ""), (404, "0x80040217"), (404, ""), (404, "0x8006088a"), (403, "0x80048306")))
-    assert await world.client.statuses("contacts", "contactid", list("abcde")) == [200, 404, 0, 0, 403]
+    assert await world.client.statuses(TABLES["contact"][1], list("abcde")) == [200, 404, 0, 0, 403]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shared.config.sync_toml import SyncConfig
+from shared.model.entities import Table
 from shared.model.errors import MsiSyncError
 from shared.model.record import Record
 from shared.sync.dependants import Dependants
@@ -36,11 +37,9 @@ class World(SharedState):
         tables = [*OWNED, "connection", "customeropportunityrole", "systemuser"]
         self.config = SyncConfig.model_validate({"owner": owner, **{table: {"fields": {}} for table in tables}})
 
-    async def rows(
-        self, entity_set: str, _key: str, ids: Sequence[str], columns: Iterable[str]
-    ) -> dict[str, dict[str, Any]]:
+    async def rows(self, table: Table, ids: Sequence[str], columns: Iterable[str]) -> dict[str, dict[str, Any]]:
         asked = {*columns, *(column + LOOKUP_TABLE for column in columns)}
-        found = self.rows_of.get(entity_set, {})
+        found = self.rows_of.get(table.entity_set, {})
         return {id_: {k: v for k, v in found[id_].items() if k in asked} for id_ in ids if id_ in found}
 
     async def pages(self, url: str) -> AsyncIterator[list[dict[str, Any]]]:

@@ -16,7 +16,7 @@ from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.marketo.fields import MarketoField
-from shared.model.entities import ENTITIES, Entity
+from shared.model.entities import ENTITIES, Entity, Table
 from shared.model.outcome import Deferred, Later, Outcome, Parent, Synced
 from shared.model.record import Record
 from shared.sync.engine import GROUP
@@ -59,8 +59,8 @@ class World(Vendors):
             synced_versions=SyncedVersions(MemoryState(shared), now=lambda: self.now) if shared else None,
         )
 
-    async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
-        self.log += [(entity_set, len(ids))] if ids else []
+    async def rows(self, table: Table, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
+        self.log += [(table.entity_set, len(ids))] if ids else []
         column = "_parentcustomerid_value"
         return {id_: {"name": id_, column: self.company_of.get(id_), column + LOOKUP_TABLE: "account"} for id_ in ids}
 

@@ -19,7 +19,7 @@ from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES, Entity
+from shared.model.entities import ENTITIES, Entity, Table
 from shared.model.errors import MarketoError, MsiSyncError
 from shared.model.outcome import Outcome, Retry, Synced
 from shared.model.record import Record
@@ -90,7 +90,7 @@ class Dataverse(Vendors):
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
 
-    async def rows(self, _set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
+    async def rows(self, _table: Table, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
         read = {id_: {"name": self.names[id_]} for id_ in ids}
         await asyncio.sleep(0.2)  # what is read is old when it comes
         return read

@@ -15,7 +15,7 @@ from shared.config.settings import QueueSettings
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES, Entity
+from shared.model.entities import ENTITIES, Entity, Table
 from shared.model.errors import DataverseError, MarketoError, VendorError
 from shared.model.outcome import Failed, Outcome, Retry, Synced
 from shared.model.record import MAX_RECORDS, Record, decode, encode
@@ -64,7 +64,7 @@ class World(Vendors):
 
     # -- Dataverse, Marketo, parking, bus ------------------------------------------------------------------------
 
-    async def rows(self, _set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
+    async def rows(self, _table: Table, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
         async with self.circuits.call("dataverse"):
             self.reads.append(self.passed)
             if self.dataverse_error:

@@ -9,23 +9,24 @@ from uuid import UUID
 
 import pytest
 
+from local.virtual import MemoryState, MemoryTable
 from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES, TABLES, Entity
+from shared.model.entities import ENTITIES, TABLES, Entity, Table
 from shared.model.errors import DataverseError
 from shared.model.outcome import FILTERED, Deferred, Outcome, Retry, Skipped, Synced
 from shared.model.record import Record
-from shared.sync.dependants import Children
+from shared.sync.dependants import Dependants
 from shared.sync.links import LOOKUP_TABLE
+from shared.sync.reference_state import ReferenceState
 from shared.sync.scheduling import AT_ONCE, Windows
 from shared.sync.schema import Schema
 from tests.support.values import NOON, guid
 from tests.support.vendors import Vendors
 
-SETS = {t.entity_set: t.name for e in ENTITIES.values() for t in e.tables}
 TABLES_OF_FILE: dict[str, dict[str, Any]] = {
     "systemuser": {"fields": {"email": "internalemailaddress"}},
     "account": {"fields": {"company": "name"}},
@@ -67,10 +68,8 @@ class World(Vendors):
         self.rows_of[table][guid(number)] = columns
         return Record(table, guid(number), NOON)
 
-    async def rows(
-        self, entity_set: str, _key: str, ids: Sequence[str], columns: Iterable[str], **_: Any
-    ) -> dict[str, Row]:
-        table = SETS[entity_set]
+    async def rows(self, source: Table, ids: Sequence[str], columns: Iterable[str], **_: Any) -> dict[str, Row]:
+        table = source.name
         self.requests.append(table)
         for column in columns:
             if column not in self.columns and column not in TABLES[table][1].rule_columns:
@@ -273,10 +272,16 @@ class Chain:
             yield []
 
 
+def dependants(dataverse: Any, *tables: str) -> Dependants:
+    """Of a system that maps these tables."""
+    config = SyncConfig.model_validate({table: {"fields": {}} for table in tables})
+    return Dependants(dataverse, ReferenceState(MemoryState(MemoryTable())), config)
+
+
 async def test_the_children_of_a_row_are_found_in_every_mapped_table_that_refers_to_it() -> None:
     dataverse: Any = Referring()
     parents = [Record("account", guid(n), NOON + timedelta(hours=n)) for n in range(60)]
-    pages = [page async for page in Children(dataverse, ["contact", "opportunity"]).of(parents)]
+    pages = [page async for page in dependants(dataverse, "contact", "opportunity").of(parents)]
     assert len(dataverse.urls) == 2 * 3 + 4, "two queries of at most 50 parents for each of three lookups"
     assert {record.table for page in pages for record in page} == {"contact", "opportunity"}
     assert pages[0][0] == Record("contact", guid(100), NOON)
@@ -287,7 +292,7 @@ async def below(length: int, *tables: str, deciding: bool = False, filter_change
     """What follows from a change of contact 1; opportunities count from 1,000."""
     dataverse: Any = Chain(length)
     changed = Record("contact", guid(1), NOON, deciding=deciding, filter_changed=filter_changed)
-    pages = [page async for page in Children(dataverse, tables).of([changed])]
+    pages = [page async for page in dependants(dataverse, *tables).of([changed])]
     return sorted(int(UUID(record.id)) for page in pages for record in page)
 
 

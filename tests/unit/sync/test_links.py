@@ -7,6 +7,7 @@ import pytest
 
 from shared.config.conditions import Row
 from shared.config.sync_toml import OwnerPolicy, SyncConfig
+from shared.model.entities import Table
 from shared.model.outcome import Parent, Skipped
 from shared.sync.links import Reference, Rules, User, lookup, skip_user
 from shared.sync.lookups import FRESH_SECONDS, KEEP_SECONDS, References
@@ -218,11 +219,12 @@ class Dataverse:
         self.sets = sets
         self.asked: list[tuple[str, int]] = []
 
-    async def rows(self, entity_set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Row]:
+    async def rows(self, table: Table, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Row]:
         assert len(ids) <= 300
         if ids:
-            self.asked.append((entity_set, len(ids)))
-        return {id_: self.sets[entity_set][id_] for id_ in ids if id_ in self.sets.get(entity_set, {})}
+            self.asked.append((table.entity_set, len(ids)))
+        found = self.sets.get(table.entity_set, {})
+        return {id_: found[id_] for id_ in ids if id_ in found}
 
 
 class World:

@@ -6,16 +6,14 @@ from typing import Any
 import pytest
 
 from shared.model.codes import Kind
+from shared.model.entities import ALL_TABLES
 from shared.model.errors import BrokerUnavailableError, DataverseError
 from shared.model.record import Record
 from shared.sync.links import LOOKUP_TABLE
-from shared.sync.missed_changes import Source
 from tests.support.tracking import World
 from tests.support.values import NOON, guid
 
-ROLES = Source("connection", "connections", "connectionid", "opportunity_role", ("_record1id_value",))
-CONTACTS = Source("contact", "contacts", "contactid", "person", ("_modifiedby_value",))
-TEAMS = Source("team", "teams", "teamid")
+ROLES, CONTACTS, TEAMS = (ALL_TABLES[name] for name in ("connection", "contact", "team"))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from shared.azure.service_bus import Outgoing
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
 from shared.model.codes import Kind
-from shared.model.entities import ENTITIES, Entity
+from shared.model.entities import ENTITIES, Entity, Table
 from shared.model.errors import MarketoError
 from shared.sync.circuit_breaker import Circuits
 from shared.sync.handlers import Pipeline
@@ -175,7 +175,7 @@ class World(Vendors):
 
     # -- Dynamics ----------------------------------------------------------------------------------------------------
 
-    async def rows(self, _set: str, _key: str, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
+    async def rows(self, _table: Table, ids: Sequence[str], *_: Any, **__: Any) -> dict[str, Any]:
         found = {id_: {"name": str(self.versions[id_])} for id_ in ids if id_ in self.versions}
         await asyncio.sleep(0.1)
         return found

@@ -8,6 +8,7 @@ import pytest
 
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.client import MAX_IDS
+from shared.model.entities import Table
 from shared.model.errors import MsiSyncError
 from shared.model.record import Record
 from shared.sync.dependants import Dependants
@@ -45,11 +46,11 @@ class World(SharedState):
     async def hidden_columns(self, _table: str) -> set[str]:
         return self.secured
 
-    async def rows(self, entity_set: str, _key: str, ids: Sequence[str], _columns: Any) -> dict[str, dict[str, Any]]:
+    async def rows(self, table: Table, ids: Sequence[str], _columns: Any) -> dict[str, dict[str, Any]]:
         if self.dataverse_away:
             raise MsiSyncError("HTTP 503", "away")
-        self.asked.append((entity_set, len(ids)))
-        found = self.visible.get(entity_set, {})
+        self.asked.append((table.entity_set, len(ids)))
+        found = self.visible.get(table.entity_set, {})
         return {id_: found[id_] for id_ in ids if id_ in found}
 
     async def pages(self, url: str) -> AsyncIterator[list[dict[str, Any]]]:

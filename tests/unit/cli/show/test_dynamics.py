@@ -9,7 +9,7 @@ from shared.cli.show.dynamics import Dynamics
 from shared.cli.show.facts import Search
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
-from shared.model.entities import COMPANY, OPPORTUNITY, TABLES
+from shared.model.entities import COMPANY, OPPORTUNITY, TABLES, Table
 from shared.model.outcome import Parent
 from tests.support.values import guid, to
 
@@ -31,8 +31,8 @@ class Systems:
     async def hidden_columns(self, _table: str) -> frozenset[str]:
         return frozenset()
 
-    async def rows(self, entity_set: str, *_: Any, **__: Any) -> dict[str, Any]:
-        return {LEAD: {"leadid": LEAD, **self.lead}} if entity_set == "leads" else {}
+    async def rows(self, table: Table, *_: Any, **__: Any) -> dict[str, Any]:
+        return {LEAD: {"leadid": LEAD, **self.lead}} if table.name == "lead" else {}
 
     async def query(self, _url: str, **_: Any) -> Sequence[dict[str, Any]]:
         return self.contacts
@@ -93,9 +93,9 @@ class Others(Systems):
         names = ("name", "fullname", "statecode", "emailaddress1", *TABLES[table][1].rule_columns)
         return {name: Column(name, "String", readable=True) for name in names}
 
-    async def rows(self, entity_set: str, _: str, ids: Any, *__: Any, **___: Any) -> dict[str, Any]:
-        self.asked.append(entity_set)
-        return {id_: row for id_, row in ROWS.get(entity_set, {}).items() if id_ in ids}
+    async def rows(self, table: Table, ids: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        self.asked.append(table.entity_set)
+        return {id_: row for id_, row in ROWS.get(table.entity_set, {}).items() if id_ in ids}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from shared.cli.show.elsewhere import find
 from shared.cli.show.facts import Subject
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
-from shared.model.entities import TABLES
+from shared.model.entities import TABLES, Table
 from shared.model.outcome import Parent
 from tests.support.values import guid, to
 
@@ -35,11 +35,11 @@ class Systems:
     async def hidden_columns(self, _: str) -> frozenset[str]:
         return frozenset()
 
-    async def rows(self, entity_set: str, _: str, ids: Any, *__: Any, **___: Any) -> dict[str, Any]:
-        self.asked.append(entity_set)
-        if entity_set == "connectionroles":
+    async def rows(self, table: Table, ids: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        self.asked.append(table.entity_set)
+        if table.name == "connectionrole":
             return {ROLE: {"name": "Influencer"}}
-        return {ID: self.connection} if entity_set == "connections" and self.connection and ID in ids else {}
+        return {ID: self.connection} if table.name == "connection" and self.connection and ID in ids else {}
 
     async def find(self, _: Any, ids: list[str]) -> dict[str, int]:
         return {ids[0]: self.person} if self.person else {}
