@@ -3,15 +3,19 @@
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from emulators.azurite import connection_string, is_listening
 from emulators.processes import Child, free_ports
+from shared.azure.parked_table import Store
+from shared.model.outcome import Parent
+from tests.support.parked_table import company, opened
 
 HERE = Path(__file__).parent
 LONGEST = (
-    *("test_stack", "test_functions_host_servicebus_failures", "test_functions_host_servicebus", "test_core_store"),
+    *("test_stack", "test_functions_host_servicebus_failures", "test_functions_host_servicebus", "test_parked_table"),
     *("test_functions_host_end", "test_servicebus_sdk", "test_register_command", "test_sign_in_dataverse"),
     *("test_register_rows", "test_core_bus", "test_servicebus_sessions", "test_show_peek", "test_fields_command_sides"),
 )
@@ -34,3 +38,15 @@ async def azurite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
     await child.start()
     yield connection_string(blob_port=blob, queue_port=queue, table_port=table)
     await child.kill()
+
+
+@pytest.fixture
+async def store(azurite: str) -> AsyncIterator[Store]:
+    """A store with a table of its own."""
+    async with opened(azurite, f"t{uuid4().hex}") as store:
+        yield store
+
+
+@pytest.fixture
+def parent() -> Parent:
+    return company()
