@@ -12,15 +12,25 @@ import httpx
 from pydantic import SecretStr
 
 from local.virtual import MemoryState, MemoryTable, Time
+from shared.config.settings import MarketoSettings
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.limiter import Pacer
 from shared.marketo.quota import Budget
-from shared.marketo.usage import Limits
 from shared.model.errors import MarketoError
 
 #: Ten in the morning in Chicago.
 MORNING = datetime(2026, 3, 4, 16, 0, tzinfo=UTC)
+
+
+def settings_with(
+    *, calls: int = 50, concurrency: int = 5, daily: int = 50_000, allowed: int = 30_000
+) -> MarketoSettings:
+    """The settings of an app that has these limits, and nothing else."""
+    share = (allowed + 0.5) / daily  # of which the app takes the whole calls
+    return MarketoSettings.model_construct(
+        calls_per_20_seconds=calls, concurrency=concurrency, daily_calls=daily, daily_share=share
+    )
 
 
 class Instances:
@@ -42,7 +52,7 @@ class Instances:
         self.time = Time(start)
         self.run = self.time.run
         self.table = MemoryTable()
-        self.limits = Limits(calls=calls, concurrency=concurrency, daily=daily, allowed=allowed)
+        self.limits = settings_with(calls=calls, concurrency=concurrency, daily=daily, allowed=allowed)
         self.answer: Callable[[str], dict[str, Any]] = lambda _path: {"success": True, "result": []}
         self.began: list[float] = []
         self.paths: list[str] = []
@@ -62,7 +72,8 @@ class Instances:
             return self.time.now() + ahead
 
         budget = Budget(MemoryState(self.table), self.limits, instance_id=f"i{number}", now=now, operator=operator)
-        pacer = Pacer(self.limits.calls, self.limits.concurrency, clock=clock, sleep=sleep, budget=budget)
+        rate, places = self.limits.calls_per_20_seconds, self.limits.concurrency
+        pacer = Pacer(rate, places, clock=clock, sleep=sleep, budget=budget)
         http: Any = self
         auth = MarketoAuth(http, "id", SecretStr("secret"), clock=clock, sleep=sleep)
         self.budgets.append(budget)

@@ -29,7 +29,7 @@ from shared.config.sync_toml import SyncConfig
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.limiter import Pacer
-from shared.marketo.quota import Budget, limits_of
+from shared.marketo.quota import Budget
 from shared.model.entities import ENTITIES, OPPORTUNITY_ROLE, Entity
 from shared.model.outcome import Outcome, Synced
 from shared.model.record import Record
@@ -227,7 +227,7 @@ def _app(
     marketo_http, rows, queues = around
     sync = SyncSettings.model_validate({})
     nobody: Any = Nobody()
-    budget = Budget(MemoryState(MemoryTable()), limits_of(given), instance_id="simulated", now=now)
+    budget = Budget(MemoryState(MemoryTable()), given, instance_id="simulated", now=now)
     circuits = Circuits(None, seconds=sync.circuit, now=now)
     trickle = Trickle(
         budget.refresh, daily_calls=given.daily_calls, share=given.trickle_share, longest=given.trickle_window, now=now

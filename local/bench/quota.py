@@ -33,7 +33,7 @@ from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import NOBODY, USAGE, MarketoClient
 from shared.marketo.day import day_of
 from shared.marketo.limiter import Pacer
-from shared.marketo.quota import ROW, Budget, limits_of
+from shared.marketo.quota import ROW, Budget
 from shared.model.entities import ENTITIES, Table
 from shared.model.record import MAX_RECORDS, Record, decode, encode
 from shared.sync.circuit_breaker import Circuits
@@ -148,13 +148,12 @@ def quota_figures(quota: Quota) -> Iterator[Figure]:
 
 
 async def _simulate(time: Time, changes: int, left: int) -> Quota:
-    given = MarketoSettings.model_validate(_SETTINGS)
-    limits = limits_of(given)
+    limits = MarketoSettings.model_validate(_SETTINGS)
     table = MemoryTable()
     await _spend(table, limits.allowed - left, time)
     budget = Budget(MemoryState(table), limits, instance_id="simulated", now=time.now)
     subscription = Subscription(
-        lambda: time.now().timestamp(), calls_per_window=100, concurrency=10, daily=limits.daily
+        lambda: time.now().timestamp(), calls_per_window=100, concurrency=10, daily=limits.daily_calls
     )
     subscription.use_today(limits.allowed - left)
     marketo = Limited(time, set(), (-1.0, -1.0), subscription=subscription)
@@ -163,7 +162,7 @@ async def _simulate(time: Time, changes: int, left: int) -> Quota:
     for part in chunked(sorted(ids), MAX_RECORDS):
         queues.put(PERSON.name, encode(PERSON.name, [Record("contact", id_, EVENING) for id_ in part]))
     sent = queues.sent[PERSON.name]
-    work = asyncio.create_task(_sync(time, queues, budget, marketo, given))
+    work = asyncio.create_task(_sync(time, queues, budget, marketo, limits))
     before_midnight, midnight = 0, day_of(EVENING).end
     while not ids <= marketo.stored and time.passed < HOURS * 3600:
         await asyncio.wait({work}, timeout=1.0)

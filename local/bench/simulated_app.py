@@ -24,7 +24,7 @@ from shared.config.sync_toml import SyncConfig
 from shared.marketo.auth import MarketoAuth
 from shared.marketo.client import MarketoClient
 from shared.marketo.limiter import Pacer
-from shared.marketo.quota import Budget, limits_of
+from shared.marketo.quota import Budget
 from shared.model.entities import Entity
 from shared.model.outcome import Outcome
 from shared.model.record import MAX_RECORDS, Record, encode
@@ -112,7 +112,7 @@ class App:
         now, clock, sleep = self.time.now, self.time.clock, asyncio.sleep
         http: Any = self.marketo
         instance = uuid4().hex[:12]
-        budget = Budget(MemoryState(self.table), limits_of(self.settings), instance_id=instance, now=now)
+        budget = Budget(MemoryState(self.table), self.settings, instance_id=instance, now=now)
         circuits = Circuits(None, seconds=60.0, now=now)
         auth = MarketoAuth(http, "id", SecretStr("secret"), clock=clock, sleep=sleep)
         given = self.settings

@@ -29,7 +29,6 @@ from local.world.build import build
 from shared.config import sync_toml
 from shared.config.settings import MarketoSettings
 from shared.config.sync_toml import SyncConfig
-from shared.marketo.quota import limits_of
 from shared.model.entities import ENTITIES, TABLES
 from shared.sync.marketo_cache import MAX_ENTRIES
 from shared.sync.runs.model import RunKind, RunState, Scope, new_run
@@ -117,7 +116,7 @@ class _Simulation:
         self.runs = Runs(self.table, now=self.time.now)
         subscription = Subscription(
             lambda: self.time.now().timestamp(),
-            calls_per_window=100, concurrency=10, daily=limits_of(settings).daily,
+            calls_per_window=100, concurrency=10, daily=settings.daily_calls,
         )  # fmt: skip
         self.marketo = Instance(
             self.time, _fields(rules), (-1.0, -1.0),

@@ -17,7 +17,7 @@ from ..azure.shared_state import State
 from ..azure.table import Account
 from ..config import settings, sync_toml
 from ..dataverse.metadata import Metadata
-from ..marketo.quota import Budget, limits_of
+from ..marketo.quota import Budget
 from ..model.clock import Clock
 from ..model.entities import OPPORTUNITY
 from ..sync.circuit_breaker import Circuits
@@ -88,7 +88,7 @@ class _Shared:
         self.runs = Runs(self.state.table, now=_now)
         self.circuits = Circuits(self.state, seconds=given.sync.circuit, now=_now)
         self.dataverse = dataverse_client(given.dataverse, self.circuits)
-        self.budget = Budget(self.state, limits_of(given.marketo), instance_id=uuid4().hex[:12], now=_now)
+        self.budget = Budget(self.state, given.marketo, instance_id=uuid4().hex[:12], now=_now)
         self.marketo = marketo_client(given.marketo, self.rules, self.budget, self.circuits)
         self.plans = Plans(self.rules, Metadata(self.dataverse), self.marketo, self.state, now=_now)
         self.bus = Bus(given.bus, context=spans.carried)

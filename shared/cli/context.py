@@ -26,7 +26,7 @@ from ..config.sync_toml import SyncConfig
 from ..dataverse.client import DataverseClient
 from ..dataverse.metadata import Metadata
 from ..marketo.client import MarketoClient
-from ..marketo.quota import Budget, limits_of
+from ..marketo.quota import Budget
 from ..model.errors import ConfigurationError, MsiSyncError, StorageUnavailableError
 from ..sync.history_log import History
 from ..sync.lease import Leases
@@ -104,7 +104,7 @@ class Context:
     @cached_property
     def budget(self) -> Budget:
         """The use of Marketo's day."""
-        limits = limits_of(self.settings.marketo)
+        limits = self.settings.marketo
         return Budget(self.state, limits, instance_id="operator", now=lambda: datetime.now(UTC), operator=True)
 
     @cached_property

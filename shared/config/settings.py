@@ -117,6 +117,11 @@ class MarketoSettings(_Settings):
     trickle_share: float = Field(0.185, alias="TRICKLE_SHARE", gt=0, le=1)
     trickle_window: float = Field(60.0, alias="TRICKLE_SECONDS", ge=0, le=120)
 
+    @property
+    def allowed(self) -> int:
+        """Calls that this app may make on one of Marketo's days."""
+        return int(self.daily_calls * self.daily_share)
+
 
 class QueueSettings(_Settings):
     """Names of the queues: the same settings that the triggers of function_app.py name."""

@@ -24,7 +24,7 @@ from ..model.errors import MarketoError, StorageUnavailableError, cause_of
 from . import quota_ledger as ledgers
 from .day import day_of, day_on
 from .quota_ledger import Ledger
-from .usage import Closed, Grant, Limits, Usage
+from .usage import Closed, Grant, Usage
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Budget:
     """
 
     state: State
-    limits: Limits
+    limits: MarketoSettings
     _: KW_ONLY
     instance_id: str
     now: Callable[[], datetime]
@@ -276,16 +276,6 @@ class Budget:
 
     def _time(self) -> float:
         return self.now().timestamp()
-
-
-def limits_of(given: MarketoSettings) -> Limits:
-    """The limits as the settings have them."""
-    return Limits(
-        calls=given.calls_per_20_seconds,
-        concurrency=given.concurrency,
-        daily=given.daily_calls,
-        allowed=int(given.daily_calls * given.daily_share),
-    )
 
 
 def _moment(seconds: float) -> datetime:

@@ -18,9 +18,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from ..config.settings import MarketoSettings
 from ..model.clock import AHEAD
 from .day import day_of, day_on
-from .usage import QUOTA_SPENT, SHARE_SPENT, Closed, Grant, Limits
+from .usage import QUOTA_SPENT, SHARE_SPENT, Closed, Grant
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Ledger(DayUse):
         if instance_id in self.instances:
             self.instances[instance_id].held = 0
 
-    def reserve(self, instance_id: str, wanted: int, running: int, limits: Limits, now: float) -> Grant:
+    def reserve(self, instance_id: str, wanted: int, running: int, limits: MarketoSettings, now: float) -> Grant:
         """Up to `wanted` calls for an instance with `running` calls: fewer if the limits or other instances need it.
 
         Closes the ledger when the share is used up.
@@ -121,7 +122,8 @@ class Ledger(DayUse):
         places = min(limits.concurrency // (len(others) + 1), limits.concurrency - sum(o.places for o in others))
         mine = Instance(seen=now, places=max(1, places))
         left = limits.allowed - self.taken
-        if self.closed and self.closed.code == SHARE_SPENT and left > 0 and (self.measured.total or 0) < limits.daily:
+        total = self.measured.total or 0
+        if self.closed and self.closed.code == SHARE_SPENT and left > 0 and total < limits.daily_calls:
             self.closed = None  # the settings allow more now, or held calls were given back
         if left <= 0 and not self.closed:
             self.close_share(limits, now)
@@ -134,7 +136,7 @@ class Ledger(DayUse):
         self.instances[instance_id] = mine.model_copy(update={"places": max(mine.places, running)})
         return Grant(mine.held, mine.until, wait, mine.places)
 
-    def one(self, limits: Limits, now: float) -> Grant:
+    def one(self, limits: MarketoSettings, now: float) -> Grant:
         """One call for an operator, whom the share does not limit; it counts as made."""
         if self._free(limits, now) <= 0:
             return Grant(0, now, self._wait(now), limits.concurrency)
@@ -155,16 +157,16 @@ class Ledger(DayUse):
         """Marketo has answered 607."""
         return self.close(QUOTA_SPENT, "Marketo refuses every further call today", now, doubtful=True)
 
-    def close_share(self, limits: Limits, now: float) -> Closed:
+    def close_share(self, limits: MarketoSettings, now: float) -> Closed:
         """Our share of the day is used up."""
-        reason = f"this app's share of the day, {limits.allowed:,} of {limits.daily:,} calls, is used up"
+        reason = f"this app's share of the day, {limits.allowed:,} of {limits.daily_calls:,} calls, is used up"
         return self.close(SHARE_SPENT, reason, now)
 
     def hold_back(self, until: float) -> None:
         """Grant nothing before `until`."""
         self.held_back_until = max(self.held_back_until, until)
 
-    def claim_measuring(self, limits: Limits, now: float) -> bool:
+    def claim_measuring(self, limits: MarketoSettings, now: float) -> bool:
         """Whether the caller is to measure everybody's use now."""
         at_the_end = limits.allowed - MEASURE_BEFORE_END
         due = (
@@ -177,12 +179,12 @@ class Ledger(DayUse):
         self.measuring_until = now + MEASURING_SECONDS
         return True
 
-    def measure(self, total: int, limits: Limits, now: float) -> None:
+    def measure(self, total: int, limits: MarketoSettings, now: float) -> None:
         """Everybody together has made `total` calls today."""
         self.measured = Measured(at=now, total=total, taken=self.taken)
         self.measuring_until = 0.0
-        if total >= limits.daily:
-            used = f"{total:,} of its {limits.daily:,} calls (MARKETO_DAILY_CALLS)"
+        if total >= limits.daily_calls:
+            used = f"{total:,} of its {limits.daily_calls:,} calls (MARKETO_DAILY_CALLS)"
             self.close(SHARE_SPENT, f"all that call this Marketo have used {used}", now, doubtful=True)
 
     def at(self, now: float) -> Ledger:
@@ -191,9 +193,10 @@ class Ledger(DayUse):
         ledger._tidy(now)
         return ledger
 
-    def _free(self, limits: Limits, now: float) -> int:
+    def _free(self, limits: MarketoSettings, now: float) -> int:
         """Calls that may begin now within the limit of any 20 seconds."""
-        return 0 if now < self.held_back_until else limits.calls - sum(count for _, count in self._window(now))
+        taken = sum(count for _, count in self._window(now))
+        return 0 if now < self.held_back_until else limits.calls_per_20_seconds - taken
 
     def _wait(self, now: float) -> float:
         first = min((end for end, _ in self._window(now)), default=now)

@@ -15,16 +15,6 @@ FORECAST_FROM = 1 / 24
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What all instances together may use: calls in any 20 seconds, at a time, a day; `daily` is everybody's."""
-
-    calls: int
-    concurrency: int
-    daily: int
-    allowed: int
-
-
-@dataclass(frozen=True, slots=True)
 class Grant:
     """`calls` may be made until `until`, `places` at a time. Without any, ask again in `wait` seconds."""
 

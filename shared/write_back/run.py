@@ -23,7 +23,6 @@ from ..azure.shared_state import State
 from ..config.settings import Settings
 from ..dataverse.client import DataverseClient, Row
 from ..marketo.client import MarketoClient
-from ..marketo.quota import limits_of
 from ..model.errors import DataverseError, MarketoError, MsiSyncError, UnavailableError
 from ..model.record import timestamp
 from ..sync import measures
@@ -89,7 +88,7 @@ class WriteBack:
             state, self.rows, self.send, queues, tables=self.plans.tables, history=self.history, now=now,
             creates=self.plans.config.lifecycle.deleted_in_marketo == "create",
         )  # fmt: skip
-        share = limits_of(self.settings.marketo).allowed * given.sweep_share
+        share = self.settings.marketo.allowed * given.sweep_share
         self.sweeps = Sweeps(state, hour=given.sweep_hour, calls=int(share), now=now)
         self.lease = SoleRun(state, instance_id=self.instance_id, clock=self.clock, kind=KIND)
         self._writer = Writer(

@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import pytest
 
+from local.instances import settings_with
 from shared.azure.shared_state import State
 from shared.azure.table import Account
 from shared.config.settings import StorageSettings
 from shared.marketo.limiter import Pacer
 from shared.marketo.quota import Budget
 from shared.marketo.quota_ledger import WINDOW_SECONDS
-from shared.marketo.usage import Limits
 
 #: The instances' time runs so many times as fast as ours.
 FAST = 20.0
@@ -111,7 +111,7 @@ class Instance(threading.Thread):
         asyncio.run(self._work())
 
     async def _work(self) -> None:
-        limits = Limits(calls=RATE, concurrency=4, daily=50_000, allowed=30_000)
+        limits = settings_with(calls=RATE, concurrency=4, daily=50_000, allowed=30_000)
         async with opened(self._storage) as state:
             budget = Budget(state, limits, instance_id=self.name, now=lambda: datetime.fromtimestamp(fast(), UTC))
             pacer = Pacer(RATE, 4, clock=fast, sleep=lambda seconds: asyncio.sleep(seconds / FAST), budget=budget)
@@ -142,7 +142,7 @@ async def test_the_rate_holds_over_event_loops(storage: StorageSettings) -> None
 
 
 async def test_a_block_costs_one_request(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = Limits(calls=1000, concurrency=4, daily=50_000, allowed=30_000)
+    limits = settings_with(calls=1000, concurrency=4, daily=50_000, allowed=30_000)
     budget = Budget(state, limits, instance_id="i0", now=lambda: datetime.now(UTC))
     requests = 0
 

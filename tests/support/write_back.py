@@ -74,10 +74,8 @@ class World:
         """Another process's, on the same state."""
         itself: Any = self
         self.config.lifecycle.deleted_in_marketo = "create" if more.pop("creates", False) else "leave"
-        limits = SimpleNamespace(
-            calls_per_20_seconds=50, concurrency=5, daily_calls=more.pop("share", 10_000), daily_share=1.0
-        )
         sync = SimpleNamespace(max_attempts=3, sweep_hour=3, sweep_share=1.0)
+        limits = SimpleNamespace(allowed=more.pop("share", 10_000))
         settings: Any = SimpleNamespace(queues=QUEUES, sync=sync, marketo=limits)
         return WriteBack(
             settings=settings,

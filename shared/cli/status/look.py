@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from ...azure.errors import storage_within
 from ...azure.receiver import Message
 from ...azure.shared_state import State, Value, parsed
-from ...marketo.quota import Budget, limits_of
 from ...model import dead_letter
 from ...model.dead_letter import Explanation
 from ...model.entities import ENTITIES
@@ -143,14 +142,12 @@ async def _parked(context: Context, status: Status) -> None:
 
 async def _state(context: Context, status: Status) -> None:
     state = context.state
-    limits = limits_of(context.settings.marketo)
-    budget = Budget(state, limits, instance_id="status", now=lambda: datetime.now(UTC), operator=True)
     first = statistics.row_name(status.at - DAY, "")
     kinds = (missed_changes_place.KIND, heartbeat.KIND, circuit_breaker.KIND, delete_brake.KIND, KIND, DUE)
     rows, runs, usage, of_kinds = await asyncio.gather(
         rows_of(state, statistics.KIND, first=first),
         context.runs.all(),
-        budget.refresh(),
+        context.budget.refresh(),
         asyncio.gather(*(rows_of(state, kind) for kind in kinds)),
     )
     searched, beats, circuits, brakes, of_write_back, due = of_kinds

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.instances import MORNING, Instances
+from local.instances import MORNING, Instances, settings_with
+from shared.config.settings import MarketoSettings
 from shared.marketo.day import day_of
 from shared.marketo.quota_ledger import Ledger, read
-from shared.marketo.usage import Limits
 
 DAY = timedelta(days=1)
 WRONG = [DAY, -DAY, timedelta(hours=15), timedelta(days=400), -timedelta(days=400)]
@@ -113,7 +113,7 @@ def test_what_is_ignored_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_clocks_that_differ_by_seconds_around_midnight_count_each_in_its_day() -> None:
     midnight = day_of(MORNING).end
-    limits = Limits(calls=50, concurrency=5, daily=50_000, allowed=100)
+    limits = settings_with(calls=50, concurrency=5, daily=50_000, allowed=100)
     before, after = (midnight - timedelta(seconds=2)).timestamp(), (midnight + timedelta(seconds=2)).timestamp()
     ledger = read({}, before)
     ledger.report("a", [before] * 7)
@@ -134,7 +134,7 @@ moments = st.floats(-3 * 86_400, 3 * 86_400).map(lambda seconds: MORNING.timesta
 @given(st.lists(st.tuples(moments, st.sampled_from(["call", "close", "quota", "hold", "measure", "reserve"]))))
 def test_the_numbers_of_a_day_are_changed_by_those_only_who_live_in_it(acts: list[tuple[float, str]]) -> None:
     """Each look at the row is that of somebody whose clock says another time."""
-    limits = Limits(calls=50, concurrency=5, daily=1_000, allowed=100)
+    limits = settings_with(calls=50, concurrency=5, daily=1_000, allowed=100)
     value: dict[str, object] = {}
     used: dict[str, int] = {}
     for now, act in acts:
@@ -150,7 +150,7 @@ def test_the_numbers_of_a_day_are_changed_by_those_only_who_live_in_it(acts: lis
     assert Ledger.model_validate(value or read({}, 0.0).model_dump(mode="json"))
 
 
-def _do(ledger: Ledger, act: str, limits: Limits, now: float) -> None:
+def _do(ledger: Ledger, act: str, limits: MarketoSettings, now: float) -> None:
     if act == "call":
         ledger.report("me", [now])
     elif act == "close":

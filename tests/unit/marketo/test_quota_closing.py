@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from local.instances import MORNING, Instances
+from local.instances import MORNING, Instances, settings_with
 from shared.marketo.client import USAGE
 from shared.marketo.day import day_of
 from shared.marketo.usage import Usage
@@ -202,7 +201,7 @@ def test_a_raised_share_opens_at_the_next_start(share: dict[str, int], opens: bo
 
     async def work() -> None:
         await instances.until_refused(0)
-        instances.limits = replace(instances.limits, **share)
+        instances.limits = settings_with(**{"allowed": 10, **share})
         raised = instances.start()
         if opens:
             await instances.call(raised)
@@ -220,7 +219,7 @@ def test_a_larger_day_opens_at_the_next_start() -> None:
     async def work() -> None:
         await until_refused(instances, 0)
         await until_refused(instances, instances.start())
-        instances.limits = replace(instances.limits, daily=60_000)
+        instances.limits = settings_with(calls=1000, daily=60_000)
         await instances.ask(instances.start())
 
     instances.run(work())

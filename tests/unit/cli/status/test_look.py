@@ -23,6 +23,7 @@ from shared.cli.status.facts import MAX_LETTERS, PARKED, STATE, Status
 from shared.cli.status.look import look
 from shared.cli.status.text import frame
 from shared.config.settings import MarketoSettings, StorageSettings
+from shared.marketo.quota import Budget
 from shared.model.errors import StorageUnavailableError
 from shared.model.record import Record, encode, timestamp
 from shared.sync.runs.model import RunKind, Scope, new_run
@@ -90,9 +91,11 @@ class World:
 
     async def look(self) -> Status:
         settings = SimpleNamespace(queues=QUEUES, marketo=MARKETO, storage=None)
+        state = State(self.table(self.rows))
         context: Any = SimpleNamespace(
             settings=settings, environment={}, bus_administration=self, bus=None,
-            parked=Store(self.table(self.parked)), state=State(self.table(self.rows)),
+            parked=Store(self.table(self.parked)), state=state,
+            budget=Budget(state, MARKETO, instance_id="operator", now=lambda: datetime.now(UTC), operator=True),
             runs=Runs(self.runs, now=lambda: NOW),
         )  # fmt: skip
         return await look(context)
