@@ -33,7 +33,6 @@ PAGE_SECONDS = 0.3
 _MADE = datetime(2025, 1, 1, tzinfo=UTC)
 #: Rows are without an owner: sales persons are no part of this.
 _NOBODYS = lookup("ownerid", None, None) | lookup("owninguser", None, None)
-_BUSY = ("Unsent", "Open", "Retrying")
 _BY_SET = {table.entity_set: name for name, (_, table) in TABLES.items()}
 _BY_PATH = {f"/rest/v1/{entity.path}.json": entity for entity in ENTITIES.values()}
 
@@ -82,7 +81,7 @@ class RunTable(MemoryTable):
     ) -> AsyncIterator[list[Any]]:
         """Yield the rows of a kind whose names are within these two, those that are busy where that is asked for."""
         del select
-        keys = self._busy if _BUSY[0] in query else self.rows
+        keys = self._busy if "Busy" in query else self.rows
         first, last = (parameters["kind"], parameters["first"]), (parameters["kind"], parameters["last"])
         found = sorted(key for key in keys if first <= key < last)
         for start in range(0, len(found), PAGE) or [0]:
@@ -117,7 +116,7 @@ class RunTable(MemoryTable):
     def _store(self, row: Stored, version: int) -> str:
         key = row["PartitionKey"], row["RowKey"]
         self._columns[key] = {name: value for name, value in row.items() if name != "etag"}
-        (self._busy.add if any(row.get(name) for name in _BUSY) else self._busy.discard)(key)
+        (self._busy.add if row.get("Busy") else self._busy.discard)(key)
         return super()._store({"Value": "", **row}, version)
 
     def _entity(self, key: tuple[str, str]) -> TableEntity:

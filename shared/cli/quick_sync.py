@@ -15,7 +15,7 @@ from .context import Context
 from .entity_words import as_table
 from .filtered_rows import pages
 from .finding import counted
-from .initial_sync.scope import CHANGED_SINCE, query_of
+from .initial_sync.scope import CHANGED_SINCE
 from .initial_sync.start import begun
 from .invocation import again
 from .output import say
@@ -41,9 +41,9 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     """Start, or count. Raises MsiSyncError: ConfigurationError for fields that cannot be sent, RunRefusedError."""
     (table,) = tables_of(context, given.table)
     fields = await _fields(context, table, given.fields)
-    scope = Scope((table,), changed=(given.changed_since, None), fields=fields)
+    scope = Scope((table,), changed_since=given.changed_since, fields=fields)
     with progress.status("Counting the rows"):
-        rows = await _count(context, table, query_of(scope))
+        rows = await _count(context, table, " and ".join(scope.conditions) or None)
     if given.apply:
         return await begun(context, RunKind.QUICK_SYNC, scope, {table: rows})
     calls = -(-rows // MAX_PER_CALL)

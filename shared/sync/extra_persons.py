@@ -7,7 +7,7 @@ what the security role hides is there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from ..dataverse.client import MAX_IDS, NOT_FOUND, DataverseClient
@@ -25,10 +25,8 @@ class ExtraPersons:
     dataverse: DataverseClient
     marketo: MarketoClient
 
-    async def between(
-        self, first: int, last: int, on_progress: Callable[[int], object] = lambda _: None
-    ) -> AsyncIterator[Difference]:
-        """Those with one of these ids of Marketo. `on_progress`: so many more ids are looked at."""
+    async def between(self, first: int, last: int) -> AsyncIterator[Difference]:
+        """Those with one of these ids of Marketo."""
         key = self.marketo.key_of(PERSON)
         found: dict[str, int] = {}
         for start in range(first, last + 1, MAX_FILTER_VALUES):
@@ -41,7 +39,6 @@ class ExtraPersons:
                     for guid in await self._gone(part):
                         yield Difference(PERSON.name, "", guid, Kind.EXTRA, marketo_ids=(found[guid],))
                 found.clear()
-            on_progress(len(ids))
 
     async def _gone(self, ids: list[str]) -> list[str]:
         """Those of these at most 300 ids that no lead or contact has."""

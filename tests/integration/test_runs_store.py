@@ -39,7 +39,7 @@ async def test_of_two_that_are_started_at_once_one_is_refused(runs: Runs) -> Non
     assert Counter(type(answer) for answer in answers) == Counter({type(None): 1, RunRefusedError: 1})
     (kept,) = await runs.all()
     assert kept == started[answers.index(None)]
-    assert (await runs.cancel(kept.id)).state is RunState.CANCELLED
+    assert (await runs.to(kept.id, RunState.CANCELLED)).state is RunState.CANCELLED
     await runs.create(started[1 - answers.index(None)])
 
 
@@ -70,7 +70,7 @@ async def test_a_page_takes_news_from_several_processes_and_says_what_is_missing
     assert page
     assert page.sent_at
     assert page.is_closed
-    await runs.cancel(run.id)
+    await runs.to(run.id, RunState.CANCELLED)
     await runs.remove(run)
     assert await runs.all() == []
     assert await runs.summaries(run.id) == []

@@ -156,7 +156,7 @@ def _scope(visit: Visit) -> Scope:
     query = visit.word("query")
     if query and len(tables) != 1:
         raise MsiSyncError("RunRefused", "a filter needs one table: tick that one alone")
-    return Scope(tuple(tables), query, (_since(visit, "created_since"), None), (_since(visit, "changed_since"), None))
+    return Scope(tuple(tables), query, _since(visit, "created_since"), _since(visit, "changed_since"))
 
 
 def _since(visit: Visit, name: str) -> datetime | None:

@@ -24,7 +24,7 @@ from ..invocation import again
 from ..output import say
 from .estimate import LEFT_ALONE, Pace, end_of, run_calls
 from .look import SAMPLE, TablePlan, look
-from .scope import SCOPE, query_of, scope_of, tables_in
+from .scope import SCOPE, scope_of, tables_in
 
 _MORE = """\
 Reads all rows of the mapped tables and says how many of them the sync filter keeps, what would become of persons
@@ -191,7 +191,8 @@ async def plan_of(context: Context, scope: Scope, progress: Console, *, sample: 
     with progress.status("Checking"):
         examined = await Examination(context, CHECKS)()
     try:
-        found = await look(context, scope.tables, query_of(scope), progress, sample=sample)
+        query = " and ".join(scope.conditions) or None
+        found = await look(context, scope.tables, query, progress, sample=sample)
         unread = ""
     except MsiSyncError as error:  # what the checks have found most likely says why
         found, unread = [], f"{error.code}: {error.message}"

@@ -6,10 +6,9 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from datetime import datetime
 
-from ...model.entities import CREATED_ON, ENTITIES, MODIFIED_ON, TABLES
+from ...model.entities import ENTITIES, TABLES
 from ...model.errors import ConfigurationError
 from ...model.ids_and_times import moment
-from ...model.record import timestamp
 from ...sync.runs.model import Scope
 from ..command import option, options
 from ..context import Context
@@ -30,17 +29,7 @@ def tables_in(context: Context, given: Namespace) -> list[str]:
 
 def scope_of(tables: Sequence[str], given: Namespace) -> Scope:
     """The same for a run."""
-    created, changed = (given.created_since, None), (given.changed_since, None)
-    return Scope(tuple(tables), given.query or "", created, changed)
-
-
-def query_of(scope: Scope) -> str | None:
-    """The rows of a scope as one OData filter; None: all."""
-    parts = [f"({scope.filter})"] if scope.filter else []
-    for column, (since, before) in ((CREATED_ON, scope.created), (MODIFIED_ON, scope.changed)):
-        parts += [f"{column} ge {timestamp(since)}"] if since else []
-        parts += [f"{column} lt {timestamp(before)}"] if before else []
-    return " and ".join(parts) or None
+    return Scope(tuple(tables), given.query or "", given.created_since, given.changed_since)
 
 
 def since(text: str) -> datetime:

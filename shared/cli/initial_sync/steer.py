@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +11,6 @@ from rich.console import Console
 
 from ...sync.history import What
 from ...sync.runs.model import Run, RunState
-from ...sync.runs.store import Runs
 from ..command import Command, Exit, Result
 from ..context import Context
 from ..operator import did_at_large, operator
@@ -42,18 +41,19 @@ Next: msisync {group} report; msisync {group} start"""
 
 @dataclass(frozen=True, slots=True)
 class Steer:
-    """One change of a run: what it does, how the history calls that, what is said of `{run}` when it is done, and which
-    states it is for.
+    """One change of a run: the state that it leads to, how the history calls that, what is said of `{run}` when it is
+    done, and which states it is for.
     """
 
-    change: Callable[[Runs, Run], Awaitable[Run]]
+    state: RunState
     what: What
     done: str
     states: Collection[RunState]
 
     async def apply(self, context: Context, found: Run) -> Run:
         """Change the run, and keep in the history who did. Raises RunRefusedError and StorageUnavailableError."""
-        changed = await self.change(context.runs, found)
+        reason = f"by {operator()}" if self.state is RunState.CANCELLED else ""
+        changed = await context.runs.to(found.id, self.state, reason)
         if changed.state is not found.state:
             did_at_large(context, self.what, run=changed.id, kind=changed.kind.value)
             await context.history.written()
@@ -68,27 +68,15 @@ async def run(context: Context, given: Namespace, _: Console, *, steer: Steer, g
     return Result(Exit.OK, data, lambda console: say(console, text, "green"))
 
 
-async def _pause(runs: Runs, found: Run) -> Run:
-    return await runs.pause(found.id)
-
-
-async def _resume(runs: Runs, found: Run) -> Run:
-    return await runs.resume(found.id)
-
-
-async def _cancel(runs: Runs, found: Run) -> Run:
-    return await runs.cancel(found.id, f"by {operator()}")
-
-
 def steers(group: str) -> dict[str, Steer]:
     """The changes, as this group of commands speaks of them."""
     going_on, over = f"To see it: msisync {group} status {{run}} --watch", f"msisync {group} report {{run}}"
     paused, goes_on = f"paused. To go on: msisync {group} resume {{run}}", f"goes on within a minute. {going_on}"
     cancelled = f"cancelled. What it has done: {over}"
     return {
-        "pause": Steer(_pause, What.RUN_PAUSED, paused, {RunState.RUNNING}),
-        "resume": Steer(_resume, What.RUN_RESUMED, goes_on, {RunState.PAUSED}),
-        "cancel": Steer(_cancel, What.RUN_CANCELLED, cancelled, {RunState.RUNNING, RunState.PAUSED}),
+        "pause": Steer(RunState.PAUSED, What.RUN_PAUSED, paused, {RunState.RUNNING}),
+        "resume": Steer(RunState.RUNNING, What.RUN_RESUMED, goes_on, {RunState.PAUSED}),
+        "cancel": Steer(RunState.CANCELLED, What.RUN_CANCELLED, cancelled, {RunState.RUNNING, RunState.PAUSED}),
     }
 
 

@@ -15,7 +15,7 @@ from ...model.record import timestamp
 from ...telemetry.metrics import RUN, record
 from ...transport.notify import notify
 from .model import Run, RunState
-from .page import DIFFERS, FAILED, IN_MARKETO, SKIPPED, UNFINISHED
+from .page import DIFFERS, FAILED, SKIPPED, UNFINISHED
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def of_state(run: Run) -> Event:
 
 
 def in_short(totals: Mapping[str, Counter[str]]) -> str:
-    """The numbers of a run, for an e-mail: `1,200 in Marketo, 30 left out, 2 failed, 5 not done`."""
+    """The numbers of a run, for an e-mail and a channel: `1,200 in Marketo, 30 left out, 2 failed, 5 not done`."""
     sums: Counter[str] = Counter()
     for state, number in (item for counts in totals.values() for item in counts.items()):
         kind = state.partition(":")[0]
@@ -82,14 +82,9 @@ class Notifier:
 
 def message(event: Event, run: Run, totals: Mapping[str, Counter[str]]) -> dict[str, Any]:
     """What is posted: `text` is a line for people, as Teams and Slack show it; no ids or values of rows are in it."""
-    counts = sum(totals.values(), Counter[str]())
-    there = sum(counts[state] for state in IN_MARKETO)
     because = f": {run.reason}" if run.reason else ""
-    different = sum(number for state, number in counts.items() if state.startswith(DIFFERS))
-    how = f"{there:,} of {counts.total():,} rows are in Marketo" + (f", {different:,} differ" if different else "")
-    text = f"msisync {run.kind} {run.id} is {event}{because}. {how}."
     return {
-        "text": text,
+        "text": f"msisync {run.kind} {run.id} is {event}{because}. {in_short(totals)}.",
         "event": str(event),
         "kind": str(run.kind),
         "run": run.id,

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ...model.entities import TABLES
+from ...model.entities import CREATED_ON, MODIFIED_ON, TABLES
 from ...model.errors import MsiSyncError
-from ...model.record import Stamp
+from ...model.record import Stamp, timestamp
 
 
 class RunKind(StrEnum):
@@ -52,20 +52,27 @@ class RunRefusedError(MsiSyncError):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The rows of a run: those of `tables` that `filter`, in OData, and the ranges of times let through.
+    """The rows of a run: those of `tables` that `filter`, in OData, lets through, and that are as new as it says.
 
-    `created` and `changed` are (since, before), each None where it is open. `fields`: only these fields of Marketo are
-    sent, and only to records that it has; empty: all that sync.toml maps. The sync filter of sync.toml decides as well.
-    Of a comparison, `sends`: what differs is sent; `extra`: persons whose row is gone are looked for.
+    `fields`: only these fields of Marketo are sent, and only to records that it has; empty: all that sync.toml maps.
+    The sync filter of sync.toml decides as well. Of a comparison, `sends`: what differs is sent; `extra`: persons whose
+    row is gone are looked for.
     """
 
     tables: tuple[str, ...]
     filter: str = ""
-    created: tuple[Stamp | None, Stamp | None] = (None, None)
-    changed: tuple[Stamp | None, Stamp | None] = (None, None)
+    created_since: Stamp | None = None
+    changed_since: Stamp | None = None
     fields: tuple[str, ...] = ()
     sends: bool = True
     extra: bool = False
+
+    @property
+    def conditions(self) -> list[str]:
+        """What its rows fulfil, in OData; none: all rows of its tables are meant."""
+        since = ((CREATED_ON, self.created_since), (MODIFIED_ON, self.changed_since))
+        times = [f"{column} ge {timestamp(at)}" for column, at in since if at]
+        return [f"({self.filter})", *times] if self.filter else times
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,6 @@ class Run:
     state: RunState = RunState.RUNNING
     tables: dict[str, Progress] = field(default_factory=dict)
     told: RunState | None = None
-    changed_at: Stamp | None = None
     ended_at: Stamp | None = None
     reason: str = ""
     carried_at: Stamp | None = None
@@ -137,7 +143,7 @@ class Run:
         if self.is_over:
             raise RunRefusedError(f"run {self.id} is over ({self.state}); start another one", self.id)
         ended = now if state in FINAL else None
-        changed = replace(self, state=state, changed_at=now, ended_at=ended, reason=reason)
+        changed = replace(self, state=state, ended_at=ended, reason=reason)
         return replace(changed, waits_for="", waits_until=None)
 
 

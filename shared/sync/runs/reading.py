@@ -10,14 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import parse_qs, quote, urlsplit
 
 from ...dataverse.client import API, DataverseClient, Row
 from ...model.codes import Kind
-from ...model.entities import CREATED_ON, MODIFIED_ON, TABLES
+from ...model.entities import CREATED_ON, TABLES
 from ...model.errors import DataverseError
-from ...model.record import timestamp
 from .model import Progress, Scope
 from .page import PAGE
 
@@ -79,14 +77,7 @@ def query(scope: Scope, table: str, since: str = "", columns: Collection[str] = 
     """The query for the rows of a table that a scope lets through, those that were made at `since` first."""
     source = TABLES[table][1]
     names = [source.key, CREATED_ON, *sorted({*columns} - {source.key, CREATED_ON})]
-    conditions = [f"({scope.filter})"] if scope.filter else []
-    conditions += _within(CREATED_ON, scope.created) + _within(MODIFIED_ON, scope.changed)
-    conditions += [f"{CREATED_ON} ge {since}"] if since else []
+    conditions = scope.conditions + ([f"{CREATED_ON} ge {since}"] if since else [])
     chosen = f"&$filter={quote(' and '.join(conditions))}" if conditions else ""
     order = quote(f"{CREATED_ON} asc,{source.key} asc")
     return f"{API}/{source.entity_set}?$select={','.join(names)}&$orderby={order}{chosen}"
-
-
-def _within(column: str, between: tuple[datetime | None, datetime | None]) -> list[str]:
-    since, before = between
-    return [f"{column} {name} {timestamp(moment)}" for name, moment in (("ge", since), ("lt", before)) if moment]

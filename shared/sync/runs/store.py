@@ -5,8 +5,8 @@ RowKey (PartitionKey ``runs``)  columns
 ==============================  ============================================================================
 ``<run>``                       Value: JSON of model.py
 ``!<table>``                    Run: the run that has this table until it is over
-``page|<run>|<table>|<page>``   Page: JSON of page.py, compressed; Unsent, Open, Retrying, Parked: its records in
-                                these states; Counts: JSON, of all states; SentAt, Sends
+``page|<run>|<table>|<page>``   Page: JSON of page.py, compressed; Counts: JSON, of its records' states; Busy: how many
+                                are in those of BUSY; SentAt, Sends
 ``lease``                       Value: JSON of shared/sync/lease.py, of who carries the runs on
 ==============================  ============================================================================
 
@@ -34,7 +34,7 @@ from ...model.errors import StorageUnavailableError
 from ..comparison import Difference
 from . import page
 from .model import Run, RunRefusedError, RunState
-from .page import DIFFERS, FAILED, OPEN, PARKED, RETRYING, SKIPPED, UNSENT, Page
+from .page import DIFFERS, FAILED, OPEN, RETRYING, SKIPPED, UNSENT, Page
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ RUNS = "runs"
 #: Writers of one row are few; each of them reads again at most so often, this long after the first try at most.
 TRIES = 12
 ASIDE_SECONDS = 0.1
-#: The columns of a page by the states that they count.
-_COUNTED = {UNSENT: "Unsent", OPEN: "Open", RETRYING: "Retrying", PARKED: "Parked"}
+#: States of records that the carrier must look after.
+BUSY = (UNSENT, OPEN, RETRYING)
 _COLUMNS = ("PartitionKey", "RowKey", "Counts", "SentAt", "Sends")
 _WITHIN = "PartitionKey eq @kind and RowKey ge @first and RowKey lt @last"
 
@@ -144,19 +144,11 @@ class Runs:
         etags = await self._table.transact(steps)
         return replace(changed, etag=etags[0]) if etags else None
 
-    async def pause(self, run_id: str) -> Run:
-        """Have the run send nothing more until it is resumed. Raises RunRefusedError, as the next two do."""
-        return await self._to(run_id, RunState.PAUSED)
+    async def to(self, run_id: str, state: RunState, reason: str = "") -> Run:
+        """Have the run send nothing more (PAUSED), go on where it was (RUNNING), or end (CANCELLED).
 
-    async def resume(self, run_id: str) -> Run:
-        """Have a paused run go on where it was."""
-        return await self._to(run_id, RunState.RUNNING)
-
-    async def cancel(self, run_id: str, reason: str = "") -> Run:
-        """End the run. What is in the queues already is synced all the same."""
-        return await self._to(run_id, RunState.CANCELLED, reason)
-
-    async def _to(self, run_id: str, state: RunState, reason: str = "") -> Run:
+        What is in the queues already is synced all the same. Raises RunRefusedError.
+        """
         return await self.change(run_id, lambda run: run.to(state, self._now(), reason))
 
     async def remove(self, run: Run) -> None:
@@ -186,7 +178,7 @@ class Runs:
 
     async def busy(self, run_id: str) -> list[Summary]:
         """The pages with records that are unsent, open or to be tried again."""
-        return await self._summaries(f"{_WITHIN} and (Unsent gt 0 or Open gt 0 or Retrying gt 0)", run_id)
+        return await self._summaries(f"{_WITHIN} and Busy gt 0", run_id)
 
     async def summaries(self, run_id: str) -> list[Summary]:
         """All pages of a run: one request for 1,000 of them, which are 300,000 records."""
@@ -263,7 +255,7 @@ def _page_row(found: Page) -> Row:
         "Page": page.as_bytes(found),
         "Counts": json.dumps(counts),
         "Sends": found.sends,
-        **{column: counts[state] for state, column in _COUNTED.items()},
+        "Busy": sum(counts[state] for state in BUSY),
     }
     return row | ({"SentAt": found.sent_at} if found.sent_at else {})
 

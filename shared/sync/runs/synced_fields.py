@@ -19,7 +19,7 @@ from typing import Any
 
 from ...azure.shared_state import State, Value
 from ...config.sync_toml import SyncConfig
-from .model import Run, RunKind, Scope
+from .model import Run, RunKind
 
 #: The kind of the rows of the shared state, by table.
 KIND = "mapped"
@@ -48,9 +48,7 @@ class SyncedFields:
 
 
 def _covers_all(run: Run) -> bool:
-    nothing = (None, None)
-    scope: Scope = run.scope
-    return run.kind in _KINDS and not scope.filter and scope.created == nothing and scope.changed == nothing
+    return run.kind in _KINDS and not run.scope.conditions
 
 
 def _ended(row: Value, run: Run, now: Mapping[str, Any], tables: Sequence[str]) -> Value | None:

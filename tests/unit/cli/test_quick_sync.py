@@ -78,7 +78,7 @@ async def test_it_counts_first_and_starts_with_apply(world: World) -> None:
 async def test_a_day_limits_it_to_rows_that_were_changed_since(world: World) -> None:
     await world.types("contact", "--fields", "city", "--changed-since", "2026-01-31", "--apply")
     (run,) = await world.runs()
-    assert run.scope.changed == (datetime(2026, 1, 31, tzinfo=UTC), None)
+    assert run.scope.changed_since == datetime(2026, 1, 31, tzinfo=UTC)
     assert world.urls[0].endswith("$select=contactid&$filter=modifiedon ge 2026-01-31T00:00:00.000Z")
 
 

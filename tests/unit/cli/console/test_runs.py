@@ -193,7 +193,7 @@ async def test_a_report_of_a_run_that_lacks_nothing_says_so(world: RunWorld) -> 
 
 async def test_an_older_run_can_be_looked_at(world: RunWorld) -> None:
     older = await world.has("created")
-    await world.runs.cancel(older.id)
+    await world.runs.to(older.id, RunState.CANCELLED)
     scope = Scope(("account",))
     await world.runs.create(new_run(RunKind.RECONCILE, scope, datetime.now(UTC) + timedelta(seconds=2), unique="ffff"))
     assert "account" in text_of(await world.get("/runs")).partition("All runs")[0]
@@ -224,7 +224,7 @@ async def test_what_is_ticked_and_typed_is_what_the_plan_is_of(world: RunWorld) 
     await world.get("/runs?plan=1&only=contact&query=statecode+eq+0&changed_since=2026-01-31&whole=1")
     ((scope, sample),) = world.plans
     assert (scope.tables, scope.filter, sample) == (("contact",), "statecode eq 0", None)
-    assert scope.changed == (datetime(2026, 1, 31, tzinfo=UTC), None)
+    assert scope.changed_since == datetime(2026, 1, 31, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

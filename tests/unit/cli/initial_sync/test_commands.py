@@ -140,7 +140,7 @@ async def test_the_scope_is_what_the_command_line_says(world: World) -> None:
     await world.types("start", *words)
     run = await only(world)
     since = datetime(2026, 1, 31, tzinfo=UTC)
-    assert run.scope == Scope(("contact",), "statecode eq 0", changed=(since, None))
+    assert run.scope == Scope(("contact",), "statecode eq 0", changed_since=since)
     assert run.tables["contact"].expected is None, "nobody has counted a part of the rows"
 
 
@@ -176,7 +176,7 @@ async def test_watching_ends_with_the_run(world: World, monkeypatch: pytest.Monk
     shown = io.StringIO()
     monkeypatch.setattr(watching, "Console", lambda **_: Console(file=shown, width=120))
     run = await world.has("created")
-    await world.runs.cancel(run.id)
+    await world.runs.to(run.id, RunState.CANCELLED)
     result, text = await world.types("status", "--watch")
     assert (result.data["state"], text) == ("cancelled", "")
     assert f"{run.id}: cancelled" in shown.getvalue()
@@ -213,7 +213,7 @@ async def test_status_names_the_runs_that_go_on_besides(world: World) -> None:
     contacts, accounts = await world.has("created"), await world.has("created", table="account")
     _, text = await world.types("status", contacts.id)
     assert f"besides, initial-sync {accounts.id} is running: msisync initial-sync status {accounts.id}" in text
-    await world.runs.cancel(accounts.id)
+    await world.runs.to(accounts.id, RunState.CANCELLED)
     assert "besides" not in (await world.types("status", contacts.id))[1]
 
 

@@ -239,7 +239,7 @@ async def test_a_program_does_not_wait_for_a_run_that_somebody_has_paused(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def pause(run: Run) -> None:
-        await world.runs.pause(run.id)
+        await world.runs.to(run.id, RunState.PAUSED)
 
     world.works = pause
     seen: list[bool] = []

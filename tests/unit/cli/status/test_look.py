@@ -26,7 +26,7 @@ from shared.config.settings import MarketoSettings, StorageSettings
 from shared.marketo.quota import Budget
 from shared.model.errors import StorageUnavailableError
 from shared.model.record import Record, encode, timestamp
-from shared.sync.runs.model import RunKind, Scope, new_run
+from shared.sync.runs.model import RunKind, RunState, Scope, new_run
 from shared.sync.runs.store import Runs
 from shared.sync.statistics import row_name
 from tests.support.queues import QUEUES
@@ -270,8 +270,8 @@ async def test_runs_that_are_not_over_are_named(world: World) -> None:
     )
     for run in (over, going):
         await runs.create(run)
-    await runs.cancel(over.id)
-    await runs.pause(going.id)
+    await runs.to(over.id, RunState.CANCELLED)
+    await runs.to(going.id, RunState.PAUSED)
     status = await world.look()
     assert [run.id for run in status.runs] == [going.id]
     assert "paused" in " ".join(each.text for each in status.attentions)

@@ -145,11 +145,11 @@ async def test_a_paused_run_sends_nothing_until_it_is_resumed(world: RunWorld) -
     world.queue_paused = True
     run = await world.start("lead")
     await world.ticks(1)
-    await world.runs.pause(run.id)
+    await world.runs.to(run.id, RunState.PAUSED)
     world.queue_paused = False
     await world.ticks(3)
     assert len(world.sent) == PAGE
-    await world.runs.resume(run.id)
+    await world.runs.to(run.id, RunState.RUNNING)
     await world.ticks()
     assert len(world.sent) == 2_000
     names = [event for event, _ in world.events if event not in (Event.IN_PROGRESS, Event.TABLE_COMPLETE)]
@@ -161,7 +161,7 @@ async def test_a_cancelled_run_is_told_of_and_its_tables_are_free(world: RunWorl
     world.queue_paused = True
     run = await world.start("lead")
     await world.ticks(1)
-    await world.runs.cancel(run.id)
+    await world.runs.to(run.id, RunState.CANCELLED)
     await world.ticks(2)
     assert world.events[-1][0] is Event.CANCELLED
     world.wall.tick(60)
@@ -262,7 +262,7 @@ async def test_a_pause_in_the_middle_of_a_step_is_not_overwritten(world: RunWorl
 
     async def paused(url: str, size: int) -> object:
         found = await read(url, size)
-        await world.runs.pause(run.id)
+        await world.runs.to(run.id, RunState.PAUSED)
         return found
 
     world.page = paused  # type: ignore[method-assign, assignment]

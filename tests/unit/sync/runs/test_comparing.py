@@ -185,12 +185,12 @@ async def test_a_paused_comparison_asks_nobody_until_it_is_resumed(world: RunWor
     async def sleep(seconds: float) -> None:
         world.wall.tick(seconds)
         while pause:
-            await world.runs.pause(pause.pop())
+            await world.runs.to(pause.pop(), RunState.PAUSED)
 
     world.sleep = sleep  # type: ignore[method-assign]
     await world.ticks(3)
     assert ((await world.run(run)).state, world.compared.total()) == (RunState.PAUSED, ROWS)
-    await world.runs.resume(run.id)
+    await world.runs.to(run.id, RunState.RUNNING)
     await world.ticks()
     assert (await world.run(run)).state is RunState.COMPLETE
     assert world.compared == Counter(ids)

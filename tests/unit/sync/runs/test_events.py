@@ -44,7 +44,7 @@ async def test_the_end_is_posted_with_the_numbers(run: Run, posted: list[dict[st
     ended = run.to(RunState.COMPLETE, NOON)
     await Notifier(URL).tell(Event.COMPLETE, ended, TOTALS)
     (message,) = posted
-    assert message["text"] == f"msisync initial-sync {run.id} is complete. 1,200 of 1,234 rows are in Marketo."
+    assert message["text"] == f"msisync initial-sync {run.id} is complete. 1,200 in Marketo, 34 failed."
     assert message["tables"] == {"lead": {"created": 1_200, "failed:1003": 34}}
     assert (message["event"], message["ended"]) == ("complete", "2026-03-04T12:00:00.000Z")
 

@@ -62,7 +62,7 @@ def test_what_is_over_stays_over(state: RunState, wanted: RunState) -> None:
 
 def test_a_run_survives_its_row() -> None:
     since = datetime(2026, 1, 1, tzinfo=UTC)
-    run = a_run("contact", "lead", filter="statecode eq 0", changed=(since, None), fields=("title",))
+    run = a_run("contact", "lead", filter="statecode eq 0", changed_since=since, fields=("title",))
     run = run.table("lead", since="2026-02-03T04:05:06Z", link="/api?cookie", pages=3, rows=700, all_read=True)
     failed = replace(run.to(RunState.FAILED, NOON, "a reason"), etag="W/1")
     for each in (run, failed):

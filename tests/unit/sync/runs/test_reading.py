@@ -53,11 +53,11 @@ async def test_another_refusal_is_raised() -> None:
 
 
 def test_a_scope_is_a_filter() -> None:
-    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
-    scope = Scope(("lead",), "statecode eq 0 or statecode eq 1", (start, end), (None, end))
+    created, changed = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    scope = Scope(("lead",), "statecode eq 0 or statecode eq 1", created, changed)
     url = query(scope, "lead", "2026-01-15T00:00:00Z")
     assert url.startswith("/api/data/v9.2/leads?$select=leadid,createdon&$orderby=createdon%20asc%2Cleadid%20asc&")
     assert url.partition("$filter=")[2].replace("%20", " ").replace("%3A", ":") == (
-        "%28statecode eq 0 or statecode eq 1%29 and createdon ge 2026-01-01T00:00:00.000Z and createdon lt "
-        "2026-02-01T00:00:00.000Z and modifiedon lt 2026-02-01T00:00:00.000Z and createdon ge 2026-01-15T00:00:00Z"
+        "%28statecode eq 0 or statecode eq 1%29 and createdon ge 2026-01-01T00:00:00.000Z and modifiedon ge "
+        "2026-02-01T00:00:00.000Z and createdon ge 2026-01-15T00:00:00Z"
     )

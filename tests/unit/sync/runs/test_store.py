@@ -44,11 +44,11 @@ async def test_a_second_run_of_a_table_is_refused_until_the_first_is_over(runs: 
     assert refused.value.run_id == first.id
     assert await runs.read(second.id) is None
     await runs.create(a_run(wall, "account", unique="cccc"))
-    await runs.pause(first.id)
+    await runs.to(first.id, RunState.PAUSED)
     with pytest.raises(RunRefusedError):
         await runs.create(second)
-    await runs.cancel(first.id)
-    await runs.cancel(f"{first.id[:-4]}cccc")
+    await runs.to(first.id, RunState.CANCELLED)
+    await runs.to(f"{first.id[:-4]}cccc", RunState.CANCELLED)
     await runs.create(second)
     assert [run.id for run in await runs.all()] == sorted([first.id, second.id, f"{first.id[:-4]}cccc"], reverse=True)
 
@@ -63,15 +63,15 @@ async def test_the_same_start_again_is_no_second_run(runs: Runs, wall: WallClock
 async def test_commands_change_the_row_and_refuse_what_makes_no_sense(runs: Runs, wall: WallClock) -> None:
     run = a_run(wall)
     await runs.create(run)
-    assert (await runs.pause(run.id)).state is RunState.PAUSED
-    assert (await runs.resume(run.id)).state is RunState.RUNNING
+    assert (await runs.to(run.id, RunState.PAUSED)).state is RunState.PAUSED
+    assert (await runs.to(run.id, RunState.RUNNING)).state is RunState.RUNNING
     wall.tick(60)
-    cancelled = await runs.cancel(run.id, "enough")
+    cancelled = await runs.to(run.id, RunState.CANCELLED, "enough")
     assert (cancelled.state, cancelled.reason, cancelled.ended_at) == (RunState.CANCELLED, "enough", wall.now)
     with pytest.raises(RunRefusedError, match="cancelled"):
-        await runs.resume(run.id)
+        await runs.to(run.id, RunState.RUNNING)
     with pytest.raises(RunRefusedError, match="no run"):
-        await runs.pause("20000101-000000-dead")
+        await runs.to("20000101-000000-dead", RunState.PAUSED)
 
 
 async def test_a_change_meets_that_of_somebody_else(runs: Runs, wall: WallClock) -> None:
@@ -79,7 +79,7 @@ async def test_a_change_meets_that_of_somebody_else(runs: Runs, wall: WallClock)
     await runs.create(run)
     seen = await runs.read(run.id)
     assert seen
-    await runs.pause(run.id)
+    await runs.to(run.id, RunState.PAUSED)
     assert await runs.replace(seen, seen.table("contact", pages=1)) is None
     await runs.change(run.id, lambda found: found.table("contact", pages=1))
     found = await runs.read(run.id)
@@ -145,7 +145,7 @@ async def test_what_is_not_in_marketo_is_listed_with_its_reason(runs: Runs, wall
 
 async def test_a_run_is_forgotten_with_its_pages(runs: Runs, wall: WallClock, table: FullTable) -> None:
     run = await stored(runs, wall, lambda run: pages_of(run, "lead", 0, IDS))
-    await runs.remove(await runs.cancel(run))
+    await runs.remove(await runs.to(run, RunState.CANCELLED))
     assert not table.rows
 
 

@@ -69,7 +69,7 @@ async def test_where_no_run_was_ever_complete_nothing_is_told(world: RunWorld) -
     assert told(world) == []
 
 
-@pytest.mark.parametrize("scope", [{"filter": "statecode eq 0"}, {"changed": (NOON, None)}, {"created": (NOON, None)}])
+@pytest.mark.parametrize("scope", [{"filter": "statecode eq 0"}, {"changed_since": NOON}, {"created_since": NOON}])
 async def test_a_run_over_a_part_of_the_rows_proves_nothing(world: RunWorld, scope: dict[str, Any]) -> None:
     await ran(world, **scope)
     assert (KIND, "lead") not in world.state.stored
