@@ -10,6 +10,9 @@ from shared.cli.command import EXITS, Command
 from shared.cli.commands import all_commands
 from shared.cli.doctor.command import CHECKS
 from shared.cli.main import parser
+from shared.model.record import Record
+from shared.sync.deletes import reason_of
+from tests.support.values import NOON
 from tools import command_pages
 
 OVERVIEW = Path("docs/commands.md").read_text(encoding="utf-8")
@@ -111,7 +114,8 @@ def test_the_page_explains_every_check_of_the_doctor() -> None:
 def test_the_page_of_the_report_explains_every_reason() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in Path("shared").rglob("*.py"))
     given = {*re.findall(r'Skipped\("(\w+)"\)', source), *re.findall(r'Removed\("\w+", "(\w+)"\)', source)}
-    assert {"Filtered", "RowGone"} <= given
+    assert {"Filtered", "RoleEnded"} <= given
+    given |= {reason_of(Record("contact", "", NOON)), reason_of(Record("contact", "", NOON, "delete"))}
     told = set(re.findall(r"`(\w+)`", PAGES["docs/commands/initial-sync-report.md"].partition("## The reasons")[2]))
     assert given - told == set()
 
