@@ -5,14 +5,13 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from shared.cli import watch as watching
-from shared.cli.command import Exit, Result
+from shared.cli.command import Exit
 from shared.cli.doctor.command import CHECKS
 from shared.cli.finding import attention, ok
 from shared.cli.initial_sync import start
@@ -20,45 +19,29 @@ from shared.cli.initial_sync.commands import COMMANDS
 from shared.cli.initial_sync.look import TablePlan
 from shared.cli.initial_sync.plan import Plan
 from shared.cli.initial_sync.report import COLUMNS, csv_of, json_of, row_of
-from shared.cli.main import parser
 from shared.cli.operator import operator
-from shared.config.settings import MarketoSettings
-from shared.marketo.usage import Usage
 from shared.model.errors import ConfigurationError, MsiSyncError
 from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
 from shared.sync.runs.page import pages_of
-from shared.sync.runs.store import Runs
-from tests.support.history import Kept
-from tests.support.settings import ENVIRONMENT
-from tests.support.state import SharedState
-from tests.support.tables import FullTable
+from tests.support.run_commands import MARKETO, RunCommands
 from tests.support.values import NOON, guid
 
-MARKETO = MarketoSettings.model_validate(ENVIRONMENT)
-USAGE = Usage(0, 30_000, elapsed=0.5, closed=None, everybody=None, measured_at=None, as_of=NOON)
 
-
-class World:
+class World(RunCommands):
     """Runs in storage, and an operator. `green`: what a plan says."""
 
+    group, commands = "initial-sync", COMMANDS
+    tables, rows = ("account", "contact"), 7
+
     def __init__(self) -> None:
-        self.table = FullTable()
-        self.runs = Runs(self.table, now=lambda: datetime.now(UTC))
-        self.state = SharedState()
+        super().__init__()
         self.green = True
         self.plans = 0
-        self.kept = Kept()
 
     async def make(self, *_: Any) -> Plan:
         self.plans += 1
         finding = ok() if self.green else attention("something", "do it")
         return Plan(NOON, [TablePlan("contact", 70, 60)], {CHECKS[0]: finding}, MARKETO, 0)
-
-    async def refresh(self) -> Usage:
-        return USAGE
-
-    async def count_rows(self, tables: list[str]) -> int:
-        return len(tables) * 7
 
     async def has(self, *states: str, message: str = "", table: str = "contact") -> Run:
         """A run of rows, one in each of these states; `message`: why those have failed that have."""
@@ -72,20 +55,6 @@ class World:
         pages = [page.sent(datetime.now(UTC)).told(told, messages) for page in pages_of(run.id, table, 0, ids)]
         await self.runs.replace(stored, stored.table(table, rows=len(ids), pages=len(pages)), pages)
         return run
-
-    async def types(self, *words: str) -> tuple[Result, str]:
-        itself: Any = self
-        context: Any = SimpleNamespace(
-            config=SimpleNamespace(tables=dict.fromkeys(["account", "contact"])),
-            settings=SimpleNamespace(marketo=MARKETO),
-            state=self.state, runs=Runs(self.table, now=lambda: datetime.now(UTC)),
-            budget=itself, dataverse=itself, history=self.kept.history,
-        )  # fmt: skip
-        given = parser(COMMANDS).parse_args(["initial-sync", *words])
-        result: Result = await given.command.run(context, given, Console(quiet=True))
-        shown = io.StringIO()
-        result.show(Console(file=shown, highlight=False, width=160))
-        return result, shown.getvalue()
 
 
 @pytest.fixture

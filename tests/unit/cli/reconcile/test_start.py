@@ -1,45 +1,32 @@
 """`msisync reconcile`: what it starts, how it waits, and what it reports of what the app has found."""
 
 import csv
-import io
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from shared.cli.command import Exit, Result
-from shared.cli.main import parser
+from shared.cli.command import Exit
 from shared.cli.reconcile import report, start
 from shared.cli.reconcile.commands import COMMANDS
-from shared.config.settings import MarketoSettings
-from shared.marketo.usage import Usage
 from shared.model.errors import MsiSyncError
 from shared.sync.comparison import Difference, Kind
 from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
 from shared.sync.runs.page import DIFFERS, UNSENT, pages_compared
-from shared.sync.runs.store import Runs
-from tests.support.history import Kept
-from tests.support.settings import ENVIRONMENT
-from tests.support.state import SharedState
-from tests.support.tables import FullTable
+from tests.support.run_commands import RunCommands
 from tests.support.values import NOON, guid
 
-MARKETO = MarketoSettings.model_validate(ENVIRONMENT)
-USAGE = Usage(0, 30_000, elapsed=0.5, closed=None, everybody=None, measured_at=None, as_of=NOON)
 
-
-class World:
+class World(RunCommands):
     """Runs in storage, an operator, and an app that finds `differences` whenever the operator waits."""
 
+    group, commands = "reconcile", COMMANDS
+    tables, rows = ("contact", "account", "opportunity"), 298
+
     def __init__(self) -> None:
-        self.table = FullTable()
-        self.runs = Runs(self.table, now=lambda: datetime.now(UTC))
-        self.state = SharedState()
-        self.kept = Kept()
+        super().__init__()
         self.differences: list[Difference] = []
         self.states: dict[str, str] = {}
         self.equal = 1_200
@@ -81,26 +68,6 @@ class World:
         seen = await look()
         frame(seen)
         return seen
-
-    async def refresh(self) -> Usage:
-        return USAGE
-
-    async def count_rows(self, tables: list[str]) -> int:
-        return len(tables) * 298
-
-    async def types(self, *words: str) -> tuple[Result, str]:
-        itself: Any = self
-        context: Any = SimpleNamespace(
-            config=SimpleNamespace(tables=dict.fromkeys(["contact", "account", "opportunity"])),
-            settings=SimpleNamespace(marketo=MARKETO),
-            state=self.state, runs=Runs(self.table, now=lambda: datetime.now(UTC)),
-            budget=itself, dataverse=itself, history=self.kept.history,
-        )  # fmt: skip
-        given = parser(COMMANDS).parse_args(["reconcile", *words])
-        result: Result = await given.command.run(context, given, Console(quiet=True))
-        shown = io.StringIO()
-        result.show(Console(file=shown, highlight=False, width=200))
-        return result, shown.getvalue()
 
     async def newest(self) -> Run:
         return (await self.runs.all())[0]
