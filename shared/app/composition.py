@@ -25,7 +25,6 @@ from ..sync.delete_brake import DeleteBrake
 from ..sync.dependants import Dependants
 from ..sync.engine import Engine
 from ..sync.extra_persons import ExtraPersons
-from ..sync.gone_persons import GonePersons
 from ..sync.handlers import Pipeline
 from ..sync.heartbeat import Heartbeat
 from ..sync.history_log import History
@@ -161,7 +160,6 @@ def pipeline() -> Pipeline:
             count_rows=lambda entity: dataverse.count_rows([t.name for t in entity.tables if t.name in rules.tables]),
             now=_now,
         ),
-        gone=GonePersons(state, known),
         causes=parking.causes,
         roles=rules.roles,
         synced_versions=versions,

@@ -12,7 +12,6 @@ PartitionKey        RowKey                columns
 ``circuit``         entity                Value: JSON of shared/sync/circuit_breaker.py
 ``lease``           entity                Value: JSON of shared/sync/lease.py
 ``delete_brake``    entity                Value: JSON of shared/sync/delete_brake.py
-``gone``            ``persons``           Value: JSON of shared/sync/gone_persons.py
 ``heartbeat``       function              Value: JSON of shared/sync/heartbeat.py
 ``left_out_…``      ``<table>|<id>``      Value: JSON of shared/sync/left_out_rows.py
 ``reference``       see there             Value: JSON of sync/reference_state.py, as of ``labels`` and ``relabel``

@@ -17,7 +17,7 @@ from ..config.sync_toml import LifecyclePolicy, PersonPolicy, RolePolicy
 from ..dataverse.client import DataverseClient
 from ..marketo.batching import MAX_PER_CALL
 from ..marketo.client import MarketoClient, Write
-from ..model.entities import COMPANY, ENTITIES, OPPORTUNITY_ROLE, SALES_PERSON, TABLES, Entity, stands_for_roles
+from ..model.entities import COMPANY, ENTITIES, SALES_PERSON, TABLES, Entity, stands_for_roles
 from ..model.outcome import Deferred, Failed, Later, Outcome, Parent, Retry, Synced, WillNotCome
 from ..model.record import Record, coalesce, timestamp
 from .batch import Batch, Candidate
@@ -25,7 +25,6 @@ from .circuit_breaker import DATAVERSE, Circuits, Turn
 from .company_fields import Companies
 from .delete_brake import DeleteBrake
 from .deletes import Deletes
-from .gone_persons import GonePersons
 from .history_log import History, nothing_kept
 from .lease import Leases
 from .lookups import References
@@ -61,9 +60,9 @@ class Engine:
 
     `lifecycle`, `brake`: what becomes of the records of rows that are gone, and when that stops; None: never.
     `causes`: why parents will not come, see shared/sync/parents.py. `roles`: the policy of sync.toml for opportunity
-    roles. `gone`: persons that this process must not remember any more. `synced_versions`: keeps what was read, for the
-    search for missed changes, and the stored parents of a burst, for functions in other processes; None: nobody wants
-    it. `history`: keeps which roles were deleted; the rest follows from the outcomes.
+    roles. `synced_versions`: keeps what was read, for the search for missed changes, and the stored parents of a burst,
+    for functions in other processes; None: nobody wants it. `history`: keeps which roles were deleted; the rest follows
+    from the outcomes.
     `sent_rows`: how many rows of an entity it remembers to have sent. `time_budget`, `parent_wait`: in seconds.
     """
 
@@ -82,7 +81,6 @@ class Engine:
     persons: PersonPolicy
     lifecycle: LifecyclePolicy = field(default_factory=LifecyclePolicy)
     brake: DeleteBrake | None = None
-    gone: GonePersons | None = None
     causes: Causes = no_causes
     roles: RolePolicy = field(default_factory=RolePolicy)
     synced_versions: SyncedVersions | None = None
@@ -135,8 +133,6 @@ class Engine:
                 batch.decide([record], outcome)
         if batch.open:
             await self.schema.look(fresh=any(record.wants_fresh for record in unique))
-            if self.gone and entity is OPPORTUNITY_ROLE:
-                await self.gone.learn()
             async with self.circuits.turn(entity.name) as turn:
                 await batch.guard(list(batch.open.values()), self._alone(batch, turn))
             storms.note(batch.outcomes, received)

@@ -10,7 +10,7 @@ need stays, while a run leads all other records past.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -105,13 +105,3 @@ class Known:
         """Marketo's answers contradict what is known of this record."""
         self._present[entity].pop(key, None)
         self._absent.pop((entity, key), None)
-
-    def forget_ids(self, entity: str, ids: Collection[int]) -> None:
-        """These records of Marketo, by its own ids, are gone."""
-        for key in [key for key, entry in self._present[entity].items() if entry.id in ids]:
-            self.forget(entity, key)
-
-    def forget_all(self, entity: str) -> None:
-        """Nothing is known of the records of an entity any more."""
-        for key in list(self._present.pop(entity, ())):
-            self.forget(entity, key)

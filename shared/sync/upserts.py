@@ -13,9 +13,9 @@ from ..marketo.client import MarketoClient, Write
 from ..model.codes import Kind, marketo_record
 from ..model.entities import Entity
 from ..model.errors import MarketoError, MsiSyncError, VendorError
-from ..model.outcome import RETRY_SECONDS, Failed, Outcome, Retry, Skipped, Synced, of_error, of_skip
+from ..model.outcome import RECHECK_SECONDS, RETRY_SECONDS, Failed, Outcome, Retry, Skipped, Synced, of_error, of_skip
 from ..transport.client import TRANSIENT_TRIES
-from .batch import Batch, Candidate
+from .batch import INVALID_VALUE, Batch, Candidate
 from .call_sizes import CallSizes
 from .circuit import ANSWERS
 from .circuit_breaker import Circuits
@@ -317,8 +317,9 @@ class Upserts:
             )  # fmt: skip
         if candidate.is_part and result.code in NOT_THERE:
             return NOT_IN_MARKETO
-        if kind is Kind.MISSING_PARENT:
+        if kind is Kind.MISSING_PARENT or _may_miss_a_parent(entity, result):
             self._forget_parents([candidate])
+            return Retry(RECHECK_SECONDS, result.code, result.message, counted=True, request_id=result.request_id)
         return of_skip(result.code, result.message, result.request_id)
 
     def _forget_parents(self, candidates: list[Candidate]) -> None:
@@ -330,6 +331,15 @@ class Upserts:
 
 def _at_work(error: MsiSyncError) -> bool:
     return isinstance(error, MarketoError) and error.at_work
+
+
+def _may_miss_a_parent(entity: Entity, result: Result) -> bool:
+    """Whether a role is refused for a parent that is not there, which may be said as of a value (marketo.md 3.4).
+
+    What names another field than the links is about that field's value.
+    """
+    links = {link.field for link in entity.links}
+    return not entity.key and result.code == INVALID_VALUE and result.refused_fields <= links
 
 
 def _of_culprit(candidate: Candidate, error: VendorError, *, works: bool) -> Outcome:

@@ -16,10 +16,8 @@ from datetime import datetime
 from typing import Any
 
 from ..azure.service_bus import Outgoing
-from ..azure.shared_state import State
 from ..config.settings import QueueSettings
 from ..model.record import Record
-from ..sync import gone_persons
 from ..sync.history import What
 from ..sync.history_log import History, nothing_kept
 from ..sync.routing import messages_of
@@ -36,7 +34,6 @@ NAMED = 100
 class ByHand:
     """Acts on it. `tables`: lead and contact, as far as they are synced. `creates`: so are rows without a person."""
 
-    state: State
     rows: Rows
     send: Callable[[Sequence[Outgoing]], Awaitable[None]]
     queues: QueueSettings
@@ -46,9 +43,9 @@ class ByHand:
     now: Callable[[], datetime]
     history: History = field(default_factory=nothing_kept)
 
-    async def gone(self, losers: Collection[str], deleted: Collection[str]) -> None:
-        """These of Marketo's ids lead to nobody any more: their persons were merged into others, or deleted."""
-        await gone_persons.tell(self.state, {int(id_) for id_ in (*losers, *deleted)})
+    @staticmethod
+    def gone(deleted: Collection[str]) -> None:
+        """The persons with these of Marketo's ids were deleted."""
         if deleted:
             named = ",".join(sorted(deleted, key=int)[:NAMED])
             log.info("deleted_in_marketo persons=%d marketo_ids=%s", len(deleted), named)

@@ -87,8 +87,8 @@ class Changed:
 
     `is_over`: whether the time is up in which pages are read.
 
-    `merged`: those of them that others were merged into, each with those others. `losers`, `deleted`: ids of persons
-    that are gone, by a merge or a deletion; they are not among the others.
+    `merged`: those of them that others were merged into, each with those others. `deleted`: ids of persons that were
+    deleted; they are not among the others.
 
     `cursors`: where each stream goes on once these are written. `lost`: the token was none, so some may be missing.
     """
@@ -97,7 +97,6 @@ class Changed:
     is_over: Callable[[], bool]
     ids: set[str] = field(default_factory=set)
     merged: dict[str, set[str]] = field(default_factory=dict)
-    losers: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     cursors: dict[str, dict[str, str]] = field(default_factory=dict)
     more: bool = False
@@ -111,9 +110,7 @@ class Changed:
             return
         self.ids.add(person)
         if merges and type_ == merges:
-            losers = _losers(entry)
-            self.merged.setdefault(person, set()).update(losers)
-            self.losers |= losers
+            self.merged.setdefault(person, set()).update(_losers(entry))
 
 
 @dataclass(frozen=True)

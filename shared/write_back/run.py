@@ -85,7 +85,7 @@ class WriteBack:
         self.feed = Feed(self.marketo, state, now=now)
         self.due = DueRows(state, self.send, queues, now=now, max_attempts=given.max_attempts)
         self.by_hand = ByHand(
-            state, self.rows, self.send, queues, tables=self.plans.tables, history=self.history, now=now,
+            self.rows, self.send, queues, tables=self.plans.tables, history=self.history, now=now,
             creates=self.plans.config.lifecycle.deleted_in_marketo == "create",
         )  # fmt: skip
         share = self.settings.marketo.allowed * given.sweep_share
@@ -214,7 +214,7 @@ class WriteBack:
             if plan.logged and not tells and not self.dry_run:
                 plan = await self.plans.without_changes(plan)
             if not self.dry_run:
-                await self.by_hand.gone(changed.losers, changed.deleted)
+                self.by_hand.gone(changed.deleted)
             for part in chunked(sorted(changed.ids), SLICE):
                 persons = await self.persons.by("id", part, plan, self._last_moment)
                 await self._writer.find_and_write(run, plan, persons, self._last_moment)

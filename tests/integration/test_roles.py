@@ -9,7 +9,8 @@ import pytest
 
 from emulators.dataverse.environment import Fault
 from emulators.functions.harness import until
-from emulators.marketo.objects import ROLES
+from emulators.marketo.merging import merge_leads
+from emulators.marketo.objects import LEADS, ROLES
 from shared.model.entities import Entity
 from tests.support.roles import (
     BUYER,
@@ -89,6 +90,21 @@ async def test_a_contact_that_takes_another_one_s_place_takes_the_role(app: App)
     await app.write("PATCH", f"connections({connection})", {"record2id_contact@odata.bind": f"/contacts({other})"})
     await app.pump()
     assert app.roles(deal) == [(other, "Buyer")]
+
+
+@pytest.mark.parametrize("code", ["by_parent", "1003", "1004", "1013"])
+async def test_a_role_of_a_person_merged_away_in_marketo_ends_at_the_person_that_is_left(app: App, code: str) -> None:
+    """The process remembers the id of the person that is gone, and nobody knows with which code Marketo refuses it."""
+    deal, contact, _ = await stakeholder(app)
+    instance = app.marketo.instance
+    (gone,) = instance.tables[LEADS].find(("externalPersonId",), contact)
+    left = instance.tables[LEADS].insert({"email": "left@example.org"})
+    merge_leads(instance, left, [gone])
+    await app.marketo.switch(role_parent_code=code)
+    spent = await app.spent(app.connect(deal, contact, CHAMPION))
+    assert app.roles(deal) == [(contact, "Buyer"), (contact, "Champion")]
+    assert {role["leadId"] for role in instance.tables[ROLES]} == {left["id"]}
+    assert spent[UPSERT] == 2, "one is refused"
 
 
 async def test_a_connection_that_moves_to_another_opportunity_leaves_nothing_behind(app: App) -> None:

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from shared.marketo.answers import Result
 from shared.model.entities import ENTITIES
-from shared.model.outcome import Deferred, Failed, Parent, Skipped, Synced, WillNotCome
+from shared.model.outcome import Deferred, Failed, Parent, Retry, Skipped, Synced, WillNotCome
 from shared.model.record import Record
 from tests.support.organisation import World, owned_by, to
 from tests.support.values import NOON, guid
@@ -162,6 +163,31 @@ async def test_a_role_of_what_is_nothing_to_sync_is_nothing_to_sync(world: World
     world.causes[Parent("person", "contact", person.id)] = replace(REFUSED, code="RowGone", skipped=True)
     (role, _) = world.connection(30, person.id, deal)
     assert await world.sync("opportunity_role", role) == [Skipped("ParentNotSynced")]
+
+
+@pytest.mark.parametrize(
+    ("told", "is_of_a_parent"),
+    [
+        ("Invalid data", True),
+        ("Invalid value for field 'leadId' and value '101'", True),
+        ("Invalid value for field 'externalOpportunityId'", True),
+        ("Invalid value for field 'role'", False),
+    ],
+)
+async def test_of_a_role_marketo_may_say_1003_when_a_parent_is_not_there(
+    world: World, monkeypatch: pytest.MonkeyPatch, told: str, is_of_a_parent: bool
+) -> None:
+    person, deal = world.person(10), world.dataverse.put("opportunity", guid(20), name="Chairs")
+    world.marketo.has("opportunity", deal)
+    world.marketo.has("person", person.id)
+    (role, _) = world.connection(30, person.id, deal)
+    monkeypatch.setattr(world.marketo, "_store", lambda *_: Result("skipped", code="1003", message=told))
+    tried_again = Retry(5.0, "1003", told, counted=True)
+    assert await world.sync("opportunity_role", role) == [
+        tried_again if is_of_a_parent else Failed("1003", told, "marketo")
+    ]
+    remembers = world.known.id_of("person", person.id) is not None
+    assert remembers != is_of_a_parent
 
 
 async def test_what_was_refused_before_does_not_trust_what_is_remembered_of_its_parents(world: World) -> None:

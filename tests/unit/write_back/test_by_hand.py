@@ -1,17 +1,15 @@
-"""Persons are merged or deleted in Marketo by hand: their rows are synced again, and nobody remembers who is gone."""
+"""Persons are merged or deleted in Marketo by hand: their rows are synced again."""
 
 import json
+import logging
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from local.virtual import MemoryState
 from shared.model.record import Record, decode
-from shared.sync.gone_persons import KEPT, GonePersons, tell
 from shared.sync.history import What
-from shared.sync.marketo_cache import Known
 from shared.write_back.plan import Plan
 from tests.support.queues import QUEUES
 from tests.support.values import guid
@@ -41,14 +39,6 @@ def sent(world: World) -> list[Record]:
     assert {message.queue for message in world.sent} <= {QUEUES.of("person")}
     assert {message.session for message in world.sent} <= {"person"}
     return [record for message in world.sent for record in decode(message.body, "person")]
-
-
-def process(world: World, *numbers: int) -> tuple[Known, GonePersons]:
-    """One that sends roles: it remembers these persons."""
-    known = Known(clock=lambda: 0.0)
-    for number in numbers:
-        known.add("person", guid(number), number)
-    return known, GonePersons(MemoryState(world.table), known)
 
 
 async def test_the_row_of_the_person_that_is_left_is_synced_again_with_its_roles(told: World) -> None:
@@ -91,31 +81,9 @@ async def test_a_run_that_is_killed_before_it_is_sent_does_it_again(told: World)
     assert [record.id for record in sent(told)] == [guid(1)]
 
 
-async def test_processes_forget_who_was_merged_or_deleted_and_nobody_else(told: World) -> None:
-    known, gone = process(told, 1, 2, 3, 4)
-    told.add(1)
-    told.log += [merge(1, 2)]
-    told.deletions += [3]
-    await told.changes()
-    await gone.learn()
-    assert [known.id_of("person", guid(number)) for number in (1, 2, 3, 4)] == [1, None, None, 4]
-    known.add("person", guid(2), 2)
-    await gone.learn()
-    assert known.id_of("person", guid(2)) == 2, "it was told once"
-
-
-@pytest.mark.parametrize("missed", [1, KEPT, KEPT + 1])
-async def test_who_has_missed_too_much_forgets_all_persons(told: World, missed: int) -> None:
-    known, gone = process(told, *range(1, KEPT + 10))
-    known.add("company", guid(1), 1)
-    await tell(MemoryState(told.table), range(1, missed + 1))
-    await gone.learn()
-    assert (known.id_of("person", guid(KEPT + 5)) is None) == (missed > KEPT)
-    assert known.id_of("person", guid(1)) is None
-    assert known.id_of("company", guid(1)) == 1
-
-
-async def test_deletions_are_read_once_an_hour_and_cost_nothing_else(told: World) -> None:
+async def test_deletions_are_read_once_an_hour_and_cost_nothing_else(
+    told: World, caplog: pytest.LogCaptureFixture
+) -> None:
     await told.changes()
     assert sum("deletedleads" in path for path in told.paths) == 1
     told.now += timedelta(minutes=50)
@@ -123,9 +91,10 @@ async def test_deletions_are_read_once_an_hour_and_cost_nothing_else(told: World
     assert quiet.marketo_calls == 2
     told.deletions += range(1, 400)
     told.now += timedelta(minutes=10)
-    found = await told.changes(told.write_back(instance_id="a"))
+    with caplog.at_level(logging.INFO):
+        found = await told.changes(told.write_back(instance_id="a"))
     assert found.marketo_calls == 4, "two pages"
-    assert (await MemoryState(told.table).read("gone", "persons"))["count"] == 399
+    assert "deleted_in_marketo persons=399 marketo_ids=1,2,3," in caplog.text
     assert not told.sent
     assert not (await told.state("sweep")).get("asked")
 
@@ -162,11 +131,11 @@ async def test_an_app_without_fields_to_write_back_watches_as_well(told: World) 
     assert (run.read, run.gone) == (0, 0)
 
 
-async def test_a_dry_run_tells_nobody(told: World) -> None:
-    known, gone = process(told, 2)
+async def test_a_dry_run_tells_nobody(told: World, caplog: pytest.LogCaptureFixture) -> None:
     told.add(1)
     told.log += [merge(1, 2)]
-    await told.changes(told.write_back(dry_run=True))
-    await gone.learn()
+    told.deletions += [3]
+    with caplog.at_level(logging.INFO):
+        await told.changes(told.write_back(dry_run=True))
     assert not told.sent
-    assert known.id_of("person", guid(2)) == 2
+    assert "in_marketo" not in caplog.text
