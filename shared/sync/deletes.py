@@ -36,7 +36,8 @@ from .marketo_cache import Known
 from .old_roles import OldRoles
 from .routing import chunked
 from .schema import Schema
-from .upserts import NOT_THERE, Upserts
+from .upsert_results import NOT_THERE
+from .upserts import Upserts
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timedelta
 
-from ..azure.service_bus import Bus, Outgoing, Properties
+from ..azure.service_bus import Bus, Outgoing
 from ..config.settings import QueueSettings
 from ..dataverse.notifications import Notification, parse
 from ..marketo.client import MarketoClient
-from ..model.dead_letter import FIRST_SEEN, Explanation
+from ..model.dead_letter import FIRST_SEEN
 from ..model.entities import ENTITIES, OPPORTUNITY, REFERENCE_TABLES
 from ..model.errors import BrokerUnavailableError, MessageError, MsiSyncError, NotificationError
 from ..model.outcome import Later, Outcome, Removed, Skipped, Synced
@@ -26,14 +26,14 @@ from .engine import Engine
 from .follow_ups import FollowUps
 from .heartbeat import FUNCTIONS, TIMER, Note, unnoted
 from .history_log import History, nothing_kept
-from .incoming import MAX_BODY_BYTES, Incoming, Rejected, webhook
+from .incoming import Incoming, Rejected, webhook
 from .left_out_rows import LeftOutRows
 from .marketo_cache import Known
 from .parking import Parking
 from .role_requests import RoleRequests
 from .routing import Refusal, Routed, opportunities_before, records_of, worth_packing
 from .scheduling import AT_ONCE, Bursts, Windows
-from .settlement import Settler, dead_letter, storage_fails, tried_again
+from .settlement import Settler, refused, storage_fails, tried_again
 from .statistics import Counts
 from .synced_versions import SyncedVersions
 
@@ -119,8 +119,7 @@ class Pipeline:
             organization = await self.organization_id()
         except MsiSyncError as error:  # without it nothing can be checked: later, not ten times at once
             log.warning("routing_waits %s", error)
-            waits = self.circuits.delays(len(messages), DATAVERSE)
-            await self.bus.send([self._later(message, wait) for message, wait in zip(messages, waits, strict=True)])
+            await self._put_off(messages)
             return
         await self.bursts.adapt()
         routed = Routed()
@@ -134,7 +133,7 @@ class Pipeline:
                 echoes += 1
             elif isinstance(found, Refusal):
                 log.warning("refused code=%s message=%s", found.code, found.message)
-                letters.append(self._refused(message, found, self.queues.changes))
+                letters.append(refused(self.queues, message, found, self.queues.changes))
             else:
                 routed.add(record for record in found if record.table not in REFERENCE_TABLES)
                 routed.add_roles(opportunities)
@@ -158,9 +157,24 @@ class Pipeline:
             raise
         except MsiSyncError as error:
             log.warning("references_wait %s", error)
-            waits = self.circuits.delays(len(deciding), DATAVERSE)
-            later = [self._later(message, wait) for (message, _), wait in zip(deciding, waits, strict=True)]
-            await self.bus.send(later)
+            await self._put_off([message for message, _ in deciding])
+
+    async def _put_off(self, messages: Sequence[Incoming]) -> None:
+        """Have these notifications come again when Dataverse may answer."""
+        waits = self.circuits.delays(len(messages), DATAVERSE)
+        await self.bus.send([self._later(message, wait) for message, wait in zip(messages, waits, strict=True)])
+
+    def _later(self, message: Incoming, wait: float) -> Outgoing:
+        return Outgoing(
+            self.queues.changes,
+            message.body,
+            at=self.now() + timedelta(seconds=max(wait, ORGANIZATION_SECONDS)),
+            properties={
+                FIRST_SEEN: timestamp(message.first_seen),
+                **message.replayed,
+                **spans.passed_on(message.properties),
+            },
+        )
 
     async def sync(self, entity_name: str, messages: Sequence[Incoming]) -> None:
         """Sync the records of these messages and make every outcome durable."""
@@ -192,7 +206,7 @@ class Pipeline:
                 bursts.append(work.burst)
             except MessageError as error:
                 refusal = Refusal(error.code, error.message)
-                letters.append(self._refused(message, refusal, self.queues.of(entity_name)))
+                letters.append(refused(self.queues, message, refusal, self.queues.of(entity_name)))
         await self.bus.send(letters)
         measures.refused(letters, entity_name)
         spans.correlate(record.correlation_id for record in records)
@@ -259,18 +273,6 @@ class Pipeline:
         counts = await self.parking.check(self.marketo, self.known)
         log.info("release_deferred %s", " ".join(f"{name}={n}" for name, n in counts.items()))
 
-    def _later(self, message: Incoming, wait: float) -> Outgoing:
-        return Outgoing(
-            self.queues.changes,
-            message.body,
-            at=self.now() + timedelta(seconds=max(wait, ORGANIZATION_SECONDS)),
-            properties={
-                FIRST_SEEN: timestamp(message.first_seen),
-                **message.replayed,
-                **spans.passed_on(message.properties),
-            },
-        )
-
     async def _read(self, message: Incoming, organization: str) -> tuple[list[Record] | Refusal | None, list[Record]]:
         """The records of a notification, or why it is refused, or None for an echo; and the opportunities that may have
         a role less.
@@ -295,13 +297,3 @@ class Pipeline:
             return found, before
         found, before = ([replace(each, replays=message.replays) for each in part] for part in (found, before))
         return found, before
-
-    def _refused(self, message: Incoming, refusal: Refusal, queue: str) -> Outgoing:
-        """The body as it was; of one that fills a message by itself, the beginning: its neighbours must go on."""
-        cut: Properties = {"truncated_from_bytes": len(message.body)} if len(message.body) > MAX_BODY_BYTES else {}
-        return dead_letter(
-            self.queues,
-            message.body[:MAX_BODY_BYTES],
-            Explanation(refusal.code, refusal.message, "msisync", queue, message.first_seen, replays=message.replays),
-            properties={**spans.passed_on(message.properties), **cut},
-        )

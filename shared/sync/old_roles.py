@@ -23,7 +23,8 @@ from .batch import Batch, Candidate
 from .delete_brake import DeleteBrake
 from .history import What
 from .history_log import History, nothing_kept
-from .upserts import NOT_THERE, Upserts
+from .upsert_results import NOT_THERE
+from .upserts import Upserts
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,8 @@ from .matches import AMBIGUOUS, free, normal
 from .merges import replaced, synced
 from .newcomers import Newcomers
 from .routing import chunked
-from .schema import Schema, TableSchema
+from .schema import Schema
+from .table_schema import TableSchema
 
 
 class Fate(StrEnum):

@@ -48,8 +48,9 @@ from .links import (
 from .lookups import KEEP_SECONDS, References
 from .roles import name_of, read_contacts
 from .routing import chunked
-from .schema import Schema, TableSchema
+from .schema import Schema
 from .synced_versions import GONE
+from .table_schema import TableSchema
 
 log = logging.getLogger(__name__)
 

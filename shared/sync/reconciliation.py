@@ -40,7 +40,7 @@ from .newcomers import QUALIFIED, TOO_MANY, stood_for
 from .parents import MAIL_HIDDEN
 from .reader import candidate_of, contact_role
 from .routing import chunked
-from .schema import TableSchema
+from .table_schema import TableSchema
 
 if TYPE_CHECKING:
     from .engine import Engine

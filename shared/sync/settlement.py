@@ -20,8 +20,10 @@ from ..model.entities import Entity
 from ..model.errors import StorageUnavailableError
 from ..model.outcome import FILTERED, Deferred, Failed, Outcome, Parent, Removed, Retry, Skipped, Synced, WillNotCome
 from ..model.record import MAX_RECORDS, Record, encode
+from ..telemetry import spans
+from .incoming import MAX_BODY_BYTES, Incoming
 from .parking import Parking
-from .routing import chunked
+from .routing import Refusal, chunked
 from .scheduling import AT_ONCE, Again, Windows, comes_again
 
 log = logging.getLogger(__name__)
@@ -217,4 +219,15 @@ def dead_letter(
         body,
         correlation_id=correlation_id or None,
         properties={**why.as_properties(), **(properties or {})},
+    )
+
+
+def refused(queues: QueueSettings, message: Incoming, refusal: Refusal, queue: str) -> Outgoing:
+    """The body as it was; of one that fills a message by itself, the beginning: its neighbours must go on."""
+    cut: Properties = {"truncated_from_bytes": len(message.body)} if len(message.body) > MAX_BODY_BYTES else {}
+    return dead_letter(
+        queues,
+        message.body[:MAX_BODY_BYTES],
+        Explanation(refusal.code, refusal.message, "msisync", queue, message.first_seen, replays=message.replays),
+        properties={**spans.passed_on(message.properties), **cut},
     )

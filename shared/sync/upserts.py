@@ -13,9 +13,9 @@ from ..marketo.client import MarketoClient, Write
 from ..model.codes import Kind, marketo_record
 from ..model.entities import Entity
 from ..model.errors import MarketoError, MsiSyncError, VendorError
-from ..model.outcome import RECHECK_SECONDS, RETRY_SECONDS, Failed, Outcome, Retry, Skipped, Synced, of_error, of_skip
+from ..model.outcome import RETRY_SECONDS, Failed, Outcome, Retry, of_error
 from ..transport.client import TRANSIENT_TRIES
-from .batch import INVALID_VALUE, Batch, Candidate
+from .batch import Batch, Candidate
 from .call_sizes import CallSizes
 from .circuit import ANSWERS
 from .circuit_breaker import Circuits
@@ -24,6 +24,7 @@ from .marketo_cache import Known
 from .newcomers import Newcomers
 from .routing import chunked
 from .schema import Schema
+from .upsert_results import COMPANY_UPDATE, GONE_FIELD, NO_PERSON, at_work, forget_parents, of_culprit, outcome_of
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +40,6 @@ TOO_LARGE = frozenset({"HTTP 413", "HTTP 414", "1036", "1080"})
 TIMED_OUT = "604"
 #: Refusals that tell nothing: where they hit everything, Marketo is as good as away.
 UNEXPLAINED = frozenset({Kind.SPLIT, Kind.UNKNOWN})
-#: The code of a field that is not there (any more).
-GONE_FIELD = "1006"
-#: The code of a person that is not there, in a call that creates none.
-NO_PERSON = "1004"
-#: The codes of a record that is not there, and what becomes of one of which only some fields were to be sent.
-NOT_THERE = frozenset({NO_PERSON, "1013"})
-NOT_IN_MARKETO = Skipped("NotInMarketo")
-#: The code of company fields on a person that is linked to a company.
-COMPANY_UPDATE = "1021"
 #: A record that is refused again, alone, while others were stored so short a while ago, is the reason itself.
 JUST_NOW_SECONDS = 60.0
 #: What becomes of these decides how they are written next; the first one first.
@@ -135,7 +127,7 @@ class Upserts:
                 batch.entity, bodies, deadline=batch.deadline, tries=tries, begin=partial(batch.sending.begin, keys)
             )
         except MsiSyncError as error:
-            if not _at_work(error):
+            if not at_work(error):
                 batch.sending.ended(keys)
             raise
         batch.sending.ended(keys)
@@ -184,13 +176,13 @@ class Upserts:
         if not isinstance(error, VendorError):
             self._decide(batch, chunk, error)
             return
-        if error.kind in OF_ALL_OR_THESE or _at_work(error):
+        if error.kind in OF_ALL_OR_THESE or at_work(error):
             await self._of_all_or_these(batch, chunk, error)
             return
         first_try = all(record.attempt == 0 for candidate in chunk for record in candidate.records)
         may_part = len(chunk) > 1 and rounds > 0
         if error.kind is Kind.MISSING_PARENT and first_try:
-            self._forget_parents(chunk)  # the next try looks them up again
+            forget_parents(self.known, chunk)  # the next try looks them up again
         elif may_part and error.code in TOO_LARGE:
             for half in chunked(chunk, (len(chunk) + 1) // 2):
                 await self._send_chunk(batch, half, rounds)
@@ -204,7 +196,7 @@ class Upserts:
 
     async def _of_all_or_these(self, batch: Batch, chunk: list[Candidate], error: VendorError) -> None:
         """A call failed as others would, or for what is in it."""
-        if _at_work(error):
+        if at_work(error):
             log.warning("answer_lost entity=%s records=%d %s", batch.entity.name, len(chunk), error)
         if error.code == TIMED_OUT:
             self._sizes.timed_out(batch.entity.name, len(chunk))
@@ -258,7 +250,7 @@ class Upserts:
             found = await search(chunk, error, partial(self._refusal, batch), goes_on=in_time, confirm=confirm)
         except MsiSyncError as other:  # something else has happened
             left = [c for c in chunk if any(record.key in batch.open for record in c.records)]
-            if isinstance(other, VendorError) and (other.kind in OF_ALL_OR_THESE or _at_work(other)):
+            if isinstance(other, VendorError) and (other.kind in OF_ALL_OR_THESE or at_work(other)):
                 await self._of_all_or_these(batch, left, other)
             self._decide(batch, left, other)
             return
@@ -278,7 +270,7 @@ class Upserts:
         try:
             again = await self._call(batch, chunk, tries=1)
         except VendorError as error:
-            if error.kind in ISOLATED | {Kind.UNKNOWN, Kind.CONFIGURATION} and not _at_work(error):
+            if error.kind in ISOLATED | {Kind.UNKNOWN, Kind.CONFIGURATION} and not at_work(error):
                 return error
             raise
         if again:
@@ -289,11 +281,11 @@ class Upserts:
         """Each of these records was refused for what it is, while others were stored (`works`), or all alike were."""
         for candidate, error in culprits:
             if error.kind is Kind.MISSING_PARENT:
-                self._forget_parents([candidate])
+                forget_parents(self.known, [candidate])
             if error.kind is Kind.CONFIGURATION and not works and await self.elsewhere(batch):
                 self._decide(batch, [candidate], error)
             else:
-                batch.decide(candidate.records, _of_culprit(candidate, error, works=works))
+                batch.decide(candidate.records, of_culprit(candidate, error, works=works))
 
     @staticmethod
     def _decide(batch: Batch, chunk: list[Candidate], error: MsiSyncError, *, counted: bool = False) -> None:
@@ -305,56 +297,4 @@ class Upserts:
             batch.decide(candidate.records, outcome)
 
     def _outcome(self, entity: Entity, candidate: Candidate, result: Result) -> Outcome:
-        """What Marketo's result for one record means, and what it teaches."""
-        kind = marketo_record(result.code) if result.code else Kind.OK
-        if kind is Kind.OK:
-            self.known.add(entity.name, candidate.key, result.id)
-            adopted = candidate.write is Write.BY_ID
-            return Synced(
-                "adopted" if adopted else result.status, candidate.unlinked, tuple(candidate.left_out),
-                marketo_id=result.id, request_id=result.request_id,
-                found_by=candidate.found_by if adopted else "", continues=candidate.continues if adopted else None,
-            )  # fmt: skip
-        if candidate.is_part and result.code in NOT_THERE:
-            return NOT_IN_MARKETO
-        if kind is Kind.MISSING_PARENT or _may_miss_a_parent(entity, result):
-            self._forget_parents([candidate])
-            return Retry(RECHECK_SECONDS, result.code, result.message, counted=True, request_id=result.request_id)
-        return of_skip(result.code, result.message, result.request_id)
-
-    def _forget_parents(self, candidates: list[Candidate]) -> None:
-        for candidate in candidates:
-            for parent in candidate.parents.values():
-                if parent:
-                    self.known.forget(parent.entity, parent.id)
-
-
-def _at_work(error: MsiSyncError) -> bool:
-    return isinstance(error, MarketoError) and error.at_work
-
-
-def _may_miss_a_parent(entity: Entity, result: Result) -> bool:
-    """Whether a role is refused for a parent that is not there, which may be said as of a value (marketo.md 3.4).
-
-    What names another field than the links is about that field's value.
-    """
-    links = {link.field for link in entity.links}
-    return not entity.key and result.code == INVALID_VALUE and result.refused_fields <= links
-
-
-def _of_culprit(candidate: Candidate, error: VendorError, *, works: bool) -> Outcome:
-    """A record that spoils a call while others are stored gets one more chance, unless its fault is certain.
-
-    What may be the configuration's fault is tried as often as any other as long as no other record was stored.
-    """
-    first_try = all(record.attempt == 0 for record in candidate.records)
-    if error.kind is Kind.CONFIGURATION:
-        log.error("marketo_configuration %s", error)
-        outcome: Outcome = Retry(RETRY_SECONDS[Kind.TRANSIENT], error.code, error.message, counted=True)
-        again = not works or (first_try and error.code == GONE_FIELD)  # Marketo's fields have been read anew
-    else:
-        outcome = of_error(error)
-        again = first_try or error.kind is Kind.MISSING_PARENT
-    if again or isinstance(outcome, Failed):
-        return outcome
-    return Failed(error.code, f"{error.message}; it spoils every call that it is in", "marketo", error.request_id)
+        return outcome_of(entity, candidate, result, self.known)

@@ -29,7 +29,8 @@ from ..sync.comparison import differing
 from ..sync.links import is_qualified, winner_of
 from ..sync.newcomers import contacts_of
 from ..sync.routing import chunked
-from ..sync.schema import Schema, TableSchema
+from ..sync.schema import Schema
+from ..sync.table_schema import TableSchema
 from ..telemetry.redaction import described
 
 log = logging.getLogger(__name__)

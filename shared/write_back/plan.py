@@ -21,7 +21,7 @@ from ..marketo.client import MarketoClient
 from ..marketo.fields import MarketoField
 from ..model.entities import ENTITIES, PERSON_TABLES, Entity
 from ..model.errors import MarketoError
-from ..sync.schema import filter_for
+from ..sync.table_schema import filter_for
 from .insight_fields import resolve
 from .values import CHOICE, MOMENT, Target
 

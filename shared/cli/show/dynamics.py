@@ -20,7 +20,7 @@ from ...model.outcome import Parent, Skipped
 from ...sync.links import Rules, is_qualified, lookup, origin_of, skip_user, winner_of
 from ...sync.lookups import References
 from ...sync.newcomers import contacts_of
-from ...sync.schema import filter_for
+from ...sync.table_schema import filter_for
 from .facts import Person, Relation, Search, Subject
 from .relations import company_words, owner_words, possible_parents
 

@@ -22,8 +22,8 @@ from shared.sync.schema import (
     LONGEST_LOOK_SECONDS,
     RELABEL_SECONDS,
     Schema,
-    filter_for,
 )
+from shared.sync.table_schema import filter_for
 
 CONFIG = SyncConfig.model_validate(
     {
