@@ -25,7 +25,7 @@ from shared.config.settings import StorageSettings
 from shared.model.entities import ENTITIES
 from shared.model.outcome import LeftOut, Synced
 from shared.model.record import Record
-from shared.sync.history import Line
+from shared.sync.history import Line, row_of
 from shared.sync.history_log import History, read
 from shared.sync.history_steps import received, settled
 
@@ -116,7 +116,7 @@ async def _cost(storage: _Storage, batches: Sequence[list[Line]], *, changes: in
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     if history.waiting:
         raise BenchError("storage did not take all lines in time")
-    size = sum(len(line.row().text) for batch in batches for line in batch)
+    size = sum(len(row_of(line).text) for batch in batches for line in batch)
     thousands = changes / 1000
     return Cost(
         requests=storage.requests / thousands, added=added * 1000 / thousands, written=seconds * 1000 / thousands,

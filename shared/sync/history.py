@@ -1,6 +1,6 @@
 """What happened to a record and when: kept for some days beside what is written anyway, and never needed to sync.
 
-A `Line` is what one invocation, or one act of an operator, did with one record: its steps, each of a closed set, with
+A line is what one invocation, or one act of an operator, did with one record: its events, each of a closed set, with
 names, codes and ids. No value of a column is in it. It is one row of Table Storage (shared/azure/history_tables.py).
 What an operator did that is about no single record, such as pausing a queue, is a line of the "record" AT_LARGE.
 This module is pure; shared/sync/history_log.py writes and reads.
@@ -103,50 +103,20 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that happened. `facts`: names, codes and ids, by the names of PHRASES."""
+class Event:
+    """One thing that happened. `what`: a What, or the name of one that a newer version knows. `facts`: names, codes and
+    ids, by the names of PHRASES.
 
-    what: What
-    facts: Facts = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What happened to a record in one invocation.
-
-    `entity`: as which it was synced, where that is not its table's own: an opportunity stands for its roles.
+    `entity`: as which the record was synced, where that is not its table's own: an opportunity stands for its roles.
     `request_id`: Marketo's, or the Dataverse call's. `run`: of which initial sync or the like it was a part. `by`: the
     operator whose act it was.
     """
-
-    table: str
-    id: str
-    at: datetime
-    steps: Sequence[Step]
-    entity: str = ""
-    correlation_id: str = ""
-    request_id: str = ""
-    run: str = ""
-    by: str = ""
-
-    def row(self) -> Row:
-        """As it is stored; what is empty is left out."""
-        more = {"entity": self.entity, "correlation": self.correlation_id, "request": self.request_id}
-        more |= {"run": self.run, "by": self.by}
-        steps = [{"what": step.what, **step.facts} for step in self.steps]
-        value = {"table": self.table, "steps": steps, **{name: text for name, text in more.items() if text}}
-        return Row(self.id, self.at, _ENCODER.encode(value))
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A step as it is read. `what` is the name of a What, or of one that a newer version knows."""
 
     at: datetime
     table: str
     id: str
     what: str
-    facts: Facts
+    facts: Facts = field(default_factory=dict)
     entity: str = ""
     correlation_id: str = ""
     request_id: str = ""
@@ -170,8 +140,22 @@ class Event:
         }  # fmt: skip
 
 
+#: What happened to a record in one invocation: all of it but `what` and `facts` is the same.
+Line = Sequence[Event]
+
+
+def row_of(line: Line) -> Row:
+    """A line as it is stored; what is empty is left out."""
+    first = line[0]
+    more = {"entity": first.entity, "correlation": first.correlation_id, "request": first.request_id}
+    more |= {"run": first.run, "by": first.by}
+    steps = [{"what": event.what, **event.facts} for event in line]
+    value = {"table": first.table, "steps": steps, **{name: text for name, text in more.items() if text}}
+    return Row(first.id, first.at, _ENCODER.encode(value))
+
+
 def events_of(rows: Iterable[Row]) -> list[Event]:
-    """The steps of these rows, the oldest first. A row that cannot be read is left out."""
+    """The events of these rows, the oldest first. A row that cannot be read is left out."""
     return [event for row in sorted(rows, key=lambda row: row.at) for event in _events(row)]
 
 

@@ -26,7 +26,7 @@ from ..azure.history_tables import HistoryTables, Row
 from ..model.errors import StorageUnavailableError
 from ..telemetry import metrics
 from ..telemetry.redaction import described
-from .history import AT_LARGE, Event, Line, Step, What, events_of
+from .history import AT_LARGE, Event, Line, What, events_of, row_of
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class History:
         if not self._days:
             return
         try:
-            self._waiting.extend(line.row() for line in lines)
+            self._waiting.extend(map(row_of, lines))
             self._lose(len(self._waiting) - MOST_LINES)
             if self._waiting and (self._task is None or self._task.done()) and self._clock() >= self._again:
                 # With a context of its own: its requests are no part of the trace of whoever adds a line.
@@ -85,12 +85,12 @@ class History:
 
     def happened(self, what: What, rows: Iterable[Key], *, by: str = "", request_id: str = "", **facts: Any) -> None:
         """Have it written that this happened to these rows (table, id) just now; `by`: an operator."""
-        now, steps = self._now(), [Step(what, facts)]
-        self.add(Line(table, id_, now, steps, by=by, request_id=request_id) for table, id_ in rows)
+        now = self._now()
+        self.add([Event(now, table, id_, what, facts, by=by, request_id=request_id)] for table, id_ in rows)
 
     def happened_at_large(self, what: What, *, by: str, run: str = "", **facts: Any) -> None:
         """Have it written that an operator did this just now, which concerns no single record; `run`: but a run."""
-        self.add([Line("", AT_LARGE, self._now(), [Step(what, facts)], run=run, by=by)])
+        self.add([[Event(self._now(), "", AT_LARGE, what, facts, run=run, by=by)]])
 
     @property
     def waiting(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..model.outcome import (
     Synced,
 )
 from ..model.record import Record, timestamp
-from .history import Line, Step, What
+from .history import Event, Line, What
 from .storms import COVERED
 
 #: Names of a list that are kept.
@@ -33,6 +34,7 @@ _OF_ALL = frozenset({"CircuitOpen", "OutOfTime", "InFlight", "StorageAway", "Lea
 _STATUSES = {"created": What.CREATED, "updated": What.UPDATED, "adopted": What.ADOPTED, "covered": What.COVERED}
 _FOUND_BY = {QUALIFIED: "Qualify", SAME_ADDRESS: "its e-mail address"}
 _REMOVED = {"deleted": What.DELETED, "flagged": What.FLAGGED, "unlinked": What.UNLINKED}
+_Told = tuple[What, dict[str, Any]]
 
 
 def received(records: Iterable[Record], at: datetime, via: str = "notification") -> Iterator[Line]:
@@ -43,24 +45,24 @@ def received(records: Iterable[Record], at: datetime, via: str = "notification")
             facts["operation"] = "deletion"
         if at - record.first_seen >= LONG_IN_QUEUE:
             facts["since"] = timestamp(record.first_seen)
-        yield Line(record.table, record.id, at, [Step(What.RECEIVED, facts)], correlation_id=record.correlation_id)
+        yield [Event(at, record.table, record.id, What.RECEIVED, facts, correlation_id=record.correlation_id)]
 
 
 def settled(entity: Entity, outcomes: Iterable[tuple[Record, Outcome]], at: datetime) -> Iterator[Line]:
     """What became of the records of an invocation, as it was carried out; and what it means for other rows."""
     for record, outcome in outcomes:
-        step = _step(record, outcome)
-        if step is None:
+        told = _told(record, outcome)
+        if told is None:
             continue
-        steps = [Step(What.RELEASED), step] if record.released else [step]
-        yield Line(
-            record.table, record.id, at, steps, "" if _is_own(record.table, entity) else entity.name,
+        event = Event(
+            at, record.table, record.id, *told, "" if _is_own(record.table, entity) else entity.name,
             record.correlation_id, getattr(outcome, "request_id", ""), record.run,
         )  # fmt: skip
+        yield [replace(event, what=What.RELEASED, facts={}), event] if record.released else [event]
         yield from _of_others(record, outcome, at)
 
 
-def _step(record: Record, outcome: Outcome) -> Step | None:
+def _told(record: Record, outcome: Outcome) -> _Told | None:
     """What an outcome says; None for what comes again without having been looked at."""
     told = _TOLD[type(outcome)](record, outcome) if type(outcome) in _TOLD else None
     if told is None:
@@ -69,10 +71,7 @@ def _step(record: Record, outcome: Outcome) -> Step | None:
     asked: dict[str, Any] = {"requested": True} if record.requested else {}
     if record.replays:
         asked["replays"] = record.replays
-    return Step(what, {**asked, **{name: value for name, value in facts.items() if value not in ("", 0, [])}})
-
-
-_Told = tuple[What, dict[str, Any]]
+    return what, {**asked, **{name: value for name, value in facts.items() if value not in ("", 0, [])}}
 
 
 def _synced(record: Record, outcome: Synced) -> _Told:
@@ -127,12 +126,12 @@ def _of_others(record: Record, outcome: Outcome, at: datetime) -> Iterator[Line]
         facts: dict[str, Any] = {"from_row": f"{record.table} {record.id}", "action": outcome.action}
         if outcome.into_marketo_id:
             facts["marketo_id"] = outcome.into_marketo_id
-        yield Line(winner.table, winner.id, at, [Step(What.TOOK_OVER, facts)])
+        yield [Event(at, winner.table, winner.id, What.TOOK_OVER, facts)]
     if isinstance(outcome, Synced) and outcome.continues:
         before = outcome.continues
         what = What.CONTINUED if outcome.found_by == QUALIFIED else What.LEFT_BEHIND
         facts = {"into": f"{record.table} {record.id}"}
-        yield Line(before.table, before.id, at, [Step(what, facts)])
+        yield [Event(at, before.table, before.id, what, facts)]
 
 
 def _is_own(table: str, entity: Entity) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..dataverse.client import Row
-from ..sync.history import Line, Step, What
+from ..sync.history import Event, Line, What
 from ..sync.history_log import History
 from ..sync.routing import chunked
 from .due import DueRows
@@ -116,13 +116,12 @@ class Writer:
         """What the history says of it: names of columns, no values."""
         now = self.now()
         for update in written.done:
-            yield Line(*update.key, now, [Step(What.WRITTEN_BACK, {"columns": sorted(update.values)})])
+            yield [Event(now, *update.key, What.WRITTEN_BACK, {"columns": sorted(update.values)})]
         for update, error in written.refused:
             facts = {"code": error.code, "columns": sorted(update.values)}
-            steps = [Step(What.NOT_WRITTEN_BACK, facts)]
-            if self.due.is_dead(update.key):
-                steps.append(Step(What.DEAD_LETTERED, {"code": error.code, "system": error.system}))
-            yield Line(*update.key, now, steps, request_id=error.request_id)
+            event = Event(now, *update.key, What.NOT_WRITTEN_BACK, facts, request_id=error.request_id)
+            dead = replace(event, what=What.DEAD_LETTERED, facts={"code": error.code, "system": error.system})
+            yield [event, dead] if self.due.is_dead(update.key) else [event]
 
     async def _forget(self, keys: Iterable[Key]) -> None:
         """These rows are as they should be, gone, or not to be written: no more tries."""

@@ -23,7 +23,7 @@ from shared.cli.peek import PAGE, Place, QueueUnavailable
 from shared.model.dead_letter import Explanation
 from shared.model.errors import BrokerUnavailableError
 from shared.model.record import Record, encode
-from shared.sync.history import Line, Step, What
+from shared.sync.history import Event, What, row_of
 from tests.support.console import HOST, World
 from tests.support.history import Kept
 from tests.support.queues import QUEUES
@@ -132,7 +132,7 @@ class LettersWorld(World):
 
     def synced(self, number: int, at: datetime, what: What = What.UPDATED, table: str = "contact") -> None:
         """A row was synced."""
-        self.kept.tables.rows.append(Line(table, guid(number), at, [Step(what)]).row())
+        self.kept.tables.rows.append(row_of([Event(at, table, guid(number), what)]))
 
 
 def refused(

@@ -17,7 +17,7 @@ from shared.cli.past import lines_of
 from shared.cli.show.facts import Person, Subject
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MarketoError, StorageUnavailableError
-from shared.sync.history import Line, Step, What
+from shared.sync.history import Event, What
 from tests.support.commands import shown
 from tests.support.history import NOON, Kept
 from tests.support.values import guid
@@ -73,7 +73,7 @@ class World:
 
     async def happened(self, *whats: What, id_: str = CONTACT, **more: Any) -> None:
         self.kept.history.add(
-            Line("contact", id_, NOON + timedelta(seconds=n), [Step(what)], **more) for n, what in enumerate(whats)
+            [Event(NOON + timedelta(seconds=n), "contact", id_, what, **more)] for n, what in enumerate(whats)
         )
         await self.kept.events()
 
@@ -130,7 +130,7 @@ async def test_the_time_is_that_of_the_reader_and_utc(monkeypatch: pytest.Monkey
 
 async def _events() -> dict[str, Any]:
     kept = Kept()
-    kept.history.add([Line("contact", CONTACT, NOON, [Step(What.UPDATED)])])
+    kept.history.add([[Event(NOON, "contact", CONTACT, What.UPDATED)]])
     return {event.id: event for event in await kept.events()}
 
 

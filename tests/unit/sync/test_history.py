@@ -26,7 +26,7 @@ from shared.model.outcome import (
     Synced,
 )
 from shared.model.record import Record
-from shared.sync.history import PHRASES, Event, Line, Step, What, events_of
+from shared.sync.history import PHRASES, Event, What, events_of, row_of
 from shared.sync.history_steps import MOST_NAMES, received, settled
 from shared.sync.storms import COVERED
 from tests.support.values import guid
@@ -40,7 +40,7 @@ LEFT_OUT = LeftOut("email", "1003", "Invalid value for field 'email'", "text of 
 
 
 def events(outcome: Outcome, record: Record = CONTACT) -> list[Event]:
-    return events_of(line.row() for line in settled(PERSON, [(record, outcome)], NOON))
+    return events_of(row_of(line) for line in settled(PERSON, [(record, outcome)], NOON))
 
 
 @pytest.mark.parametrize(
@@ -120,17 +120,17 @@ def test_what_comes_again_in_its_burst_leaves_no_line() -> None:
 
 def test_an_opportunity_s_roles_are_not_the_opportunity() -> None:
     record = Record("opportunity", guid(5), NOON)
-    (event,) = events_of(line.row() for line in settled(OPPORTUNITY_ROLE, [(record, Synced("updated"))], NOON))
+    (event,) = events_of(row_of(line) for line in settled(OPPORTUNITY_ROLE, [(record, Synced("updated"))], NOON))
     assert event.text == "roles: updated in Marketo"
     account = Record("account", guid(5), NOON)
-    (own,) = events_of(line.row() for line in settled(COMPANY, [(account, Synced("updated"))], NOON))
+    (own,) = events_of(row_of(line) for line in settled(COMPANY, [(account, Synced("updated"))], NOON))
     assert own.text == "updated in Marketo"
 
 
 def test_a_change_that_waited_long_says_since_when() -> None:
     records = [CONTACT, replace(CONTACT, operation="delete")]
     quick, late = events_of(
-        line.row()
+        row_of(line)
         for record, after in zip(records, (3, 90), strict=True)
         for line in received([record], NOON + timedelta(seconds=after))
     )
@@ -147,9 +147,9 @@ def test_a_long_list_of_names_is_cut() -> None:
 
 def test_neither_a_reason_s_sentence_nor_a_value_s_look_is_kept() -> None:
     text = "".join(
-        line.row().text for line in settled(PERSON, [(CONTACT, Synced("updated", left_out=(LEFT_OUT,)))], NOON)
+        row_of(line).text for line in settled(PERSON, [(CONTACT, Synced("updated", left_out=(LEFT_OUT,)))], NOON)
     )
-    failed = "".join(line.row().text for line in settled(PERSON, [(CONTACT, Failed("1007", "Ada is twice"))], NOON))
+    failed = "".join(row_of(line).text for line in settled(PERSON, [(CONTACT, Failed("1007", "Ada is twice"))], NOON))
     assert "Invalid" not in text
     assert "12 characters" not in text
     assert "Ada" not in failed
@@ -162,13 +162,25 @@ def test_everything_that_can_happen_has_its_words() -> None:
 
 
 def test_the_oldest_comes_first_and_json_has_all() -> None:
-    lines = [Line("contact", guid(1), NOON + timedelta(hours=n), [Step(What.UPDATED)]) for n in (2, 1)]
-    first, second = events_of(line.row() for line in lines)
+    lines = [[Event(NOON + timedelta(hours=n), "contact", guid(1), What.UPDATED)] for n in (2, 1)]
+    first, second = events_of(row_of(line) for line in lines)
     assert first.at < second.at
     assert first.as_json() == {
         "at": "2026-03-04T13:00:00.000Z", "what": "updated", "text": "updated in Marketo", "table": "contact",
         "id": guid(1), "facts": {}, "correlation_id": "", "request_id": "", "run": "", "by": "",
     }  # fmt: skip
+
+
+def test_what_happens_in_one_invocation_is_one_row() -> None:
+    """As rows of earlier versions are: they are read for days after a deployment."""
+    record = replace(CONTACT, released=True, run="r-1")
+    (line,) = settled(OPPORTUNITY_ROLE, [(record, Synced("updated", marketo_id=7, request_id="14d8#1"))], NOON)
+    row = row_of(line)
+    assert (row.id, row.at) == (guid(1), NOON)
+    assert row.text == (
+        '{"table":"contact","steps":[{"what":"released"},{"what":"updated","marketo_id":7}],'
+        '"entity":"opportunity_role","correlation":"c-1","request":"14d8#1","run":"r-1"}'
+    )
 
 
 def test_a_step_of_a_newer_version_is_shown_by_its_name() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from shared.model.entities import ENTITIES, PERSON
 from shared.model.record import Record
-from shared.sync.history import Event, What, events_of
+from shared.sync.history import Event, What, events_of, row_of
 from shared.sync.history_steps import settled
 from tests.support import deletions
 from tests.support.history import Kept
@@ -16,7 +16,7 @@ from tests.support.values import NOON, guid, to
 
 async def synced(world: World, *records: Record) -> list[Event]:
     outcomes = await world.engine.sync(PERSON, list(records))
-    return events_of(line.row() for line in settled(PERSON, outcomes, NOON))
+    return events_of(row_of(line) for line in settled(PERSON, outcomes, NOON))
 
 
 async def test_a_person_that_marketing_had() -> None:
@@ -74,7 +74,7 @@ async def test_a_row_that_is_deleted(rules: dict[str, str], what: What) -> None:
     world.with_rules(**rules)
     number = world.person()
     outcomes = await world.engine.sync(ENTITIES["person"], [deletions.deleted()])
-    (event,) = events_of(line.row() for line in settled(PERSON, outcomes, NOON))
+    (event,) = events_of(row_of(line) for line in settled(PERSON, outcomes, NOON))
     assert (event.what, event.facts) == (what, {"marketo_id": str(number), "reason": "Deleted"})
 
 

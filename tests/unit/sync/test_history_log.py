@@ -8,7 +8,7 @@ import pytest
 
 from shared.model.errors import StorageUnavailableError
 from shared.sync import history_log
-from shared.sync.history import Line, Step, What
+from shared.sync.history import Event, Line, What
 from shared.sync.history_log import AGAIN_SECONDS, DROP_EVERY, MOST_LINES, Past, nothing_kept, read
 from tests.support.history import NOON, Kept
 from tests.support.values import guid
@@ -17,7 +17,7 @@ AWAY = StorageUnavailableError("ServiceRequestError")
 
 
 def lines(count: int, first: int = 0) -> list[Line]:
-    return [Line("contact", guid(n), NOON, [Step(What.UPDATED)]) for n in range(first, first + count)]
+    return [[Event(NOON, "contact", guid(n), What.UPDATED)] for n in range(first, first + count)]
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ async def test_who_finds_nothing_reads_why() -> None:
 
 async def test_days_that_are_over_are_not_read_though_they_are_still_there() -> None:
     kept = Kept()
-    old = Line("contact", guid(1), NOON - timedelta(days=20), [Step(What.UPDATED)])
+    old = [Event(NOON - timedelta(days=20), "contact", guid(1), What.UPDATED)]
     kept.history.add([old, *lines(1, 1)])
     await kept.events()
     assert len((await read(kept.tables, [guid(1)], days=14, now=NOON)).events) == 1

@@ -19,6 +19,7 @@ from shared.model.outcome import LeftOut, Synced, of_error, of_skip
 from shared.model.record import Record
 from shared.model.safe_text import plain
 from shared.sync.batch import Candidate
+from shared.sync.history import row_of
 from shared.sync.history_steps import settled
 from shared.telemetry.redaction import Lines, described, set_up_lines, without_values
 from tests.support.values import NOON, guid
@@ -91,7 +92,7 @@ def test_the_history_keeps_codes_and_names_and_nothing_of_a_text(text: str, valu
         of_error(MarketoError(known, said, kind=Kind.PERMANENT, request_id=request)),
         Synced("updated", left_out=(LeftOut("email", known, said, value),), request_id=request),
     ]
-    assert_untold(value, *(line.row().text for line in settled(PERSON, [(row, each) for each in outcomes], NOON)))
+    assert_untold(value, *(row_of(line).text for line in settled(PERSON, [(row, each) for each in outcomes], NOON)))
 
 
 INVALID = "Invalid value for field 'email' and value '{}'"

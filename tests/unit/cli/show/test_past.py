@@ -13,7 +13,7 @@ from shared.cli.show import past
 from shared.cli.show.command import as_json
 from shared.cli.show.facts import Person, Search, Subject
 from shared.cli.show.text import render
-from shared.sync.history import Line, Step, What
+from shared.sync.history import Event, What
 from tests.support.history import NOON, Kept
 from tests.support.values import guid
 
@@ -45,7 +45,7 @@ def shown(search: Search) -> str:
 
 
 async def happened(kept: Kept, *whats: What, id_: str = ANN) -> None:
-    kept.history.add(Line("contact", id_, NOON + timedelta(seconds=n), [Step(what)]) for n, what in enumerate(whats))
+    kept.history.add([Event(NOON + timedelta(seconds=n), "contact", id_, what)] for n, what in enumerate(whats))
     await kept.events()
 
 
