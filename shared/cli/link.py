@@ -175,10 +175,8 @@ async def _link(context: Context, sides: Sides, number: int) -> Finding:
             if finding.code != "NotLinked":
                 return finding
             body = json.dumps({"id": number, key: row.id}).encode()
-            (result,) = await context.marketo.upsert(
-                PERSON, [body], deadline=time.monotonic() + WRITE_SECONDS, begin=partial(sending.begin, [row.id]),
-                write=Write.BY_ID,
-            )  # fmt: skip
+            begin, deadline = partial(sending.begin, [row.id]), time.monotonic() + WRITE_SECONDS
+            (result,) = await context.marketo.write(PERSON, [body], Write.BY_ID, deadline=deadline, begin=begin)
             sending.ended([row.id])
             if result.code:
                 return failed(

@@ -1,4 +1,4 @@
-"""Marketo's REST API, as far as the product uses it: describe, look up by external key, upsert, delete.
+"""Marketo's REST API, as far as the product uses it: describe, look up by external key, write, delete.
 
 One place turns an answer into a value or a MarketoError: HTTP status, response level and, for upserts, one result per
 record, matched by position (marketo.md 3 and 5.1).
@@ -154,35 +154,30 @@ class MarketoClient(VendorClient):
                 return found
             form["nextPageToken"] = answer["nextPageToken"]
 
-    async def upsert(
+    async def write(
         self,
         entity: Entity,
         bodies: Sequence[bytes],
+        write: Write,
         *,
-        deadline: float,
-        begin: Begin,
+        deadline: float | None,
+        begin: Begin | None,
         tries: int = TRANSIENT_TRIES,
-        write: Write = Write.UPSERT,
     ) -> list[Result]:
-        """Create or update at most 300 records, each already encoded. One result per record, in the same order.
+        """Write at most 300 records, each already encoded. One result per record, in the same order.
+
+        Those to be deleted are given by their Marketo ids (persons) or else by their keys. One that is not there is
+        skipped: with 1004 a person, with 1013 any other.
 
         `tries`: how often the call is sent while Marketo has a problem. It is not sent again after an error that leaves
         open whether Marketo is still working on it (`at_work`): both calls would create the same records (marketo.md
-        5.2).
+        5.2). `begin`: called when it is sent; None: of a call that cannot store anything.
         """
-        return await self._write(entity, write, bodies, deadline=deadline, tries=tries, begin=begin)
-
-    async def delete(
-        self, entity: Entity, bodies: Sequence[bytes], *, deadline: float, begin: Begin, tries: int = TRANSIENT_TRIES
-    ) -> list[Result]:
-        """Delete at most 300 records, each given by its Marketo id (persons) or else by its key. Results as `upsert`.
-
-        One that is not there is skipped: with 1004 a person, with 1013 any other.
-        """
-        how = b"{" if entity.is_lead else b'{"deleteBy":"dedupeFields",'
-        content = how + b'"input":[' + b",".join(bodies) + b"]}"
-        request = Request("POST", f"/rest/v1/{entity.path}/delete.json", _JSON, content, begin=begin)
-        return answers.results(await self._call(request, deadline, tries), "delete", bodies)
+        how = self._how(entity, write)
+        path = f"/rest/v1/{entity.path}{'/delete' if write is Write.DELETE else ''}.json"
+        content = json.dumps({**how, "input": []})[:-2].encode() + b",".join(bodies) + b"]}"
+        request = Request("POST", path, _JSON, content, begin=begin)
+        return answers.results(await self._call(request, deadline, tries), how.get("action", "delete"), bodies)
 
     async def merge(self, winner: int, losers: Sequence[int], *, deadline: float, begin: Begin) -> str:
         """Merge at most 25 persons into another one, by Marketo's ids: they are gone then. It cannot be undone.
@@ -203,31 +198,22 @@ class MarketoClient(VendorClient):
         """
         names = entity.dedupe_fields if not entity.is_lead else (self.key_of(entity),)
         nobody = {name: 0 if name == "leadId" else NOBODY for name in names}
-        (result,) = await self._write(entity, Write.UPDATE, [json.dumps(nobody).encode()])
+        body = json.dumps(nobody).encode()
+        (result,) = await self.write(entity, [body], Write.UPDATE, deadline=None, begin=None)
         if result.code and codes.marketo_record(result.code) is Kind.CONFIGURATION:
             raise MarketoError(result.code, result.message, kind=Kind.CONFIGURATION)
 
-    async def _write(
-        self,
-        entity: Entity,
-        write: Write,
-        bodies: Sequence[bytes],
-        *,
-        deadline: float | None = None,
-        tries: int = TRANSIENT_TRIES,
-        begin: Begin | None = None,
-    ) -> list[Result]:
-        action = "createOrUpdate" if write is Write.UPSERT else "updateOnly"
-        how = {"action": action}
-        if entity.is_lead:
-            how["lookupField"] = "id" if write is Write.BY_ID else self.key_of(entity)
-            if self.partition and write is Write.UPSERT:  # Marketo refuses it with updateOnly
-                how["partitionName"] = self.partition
-        else:
-            how["dedupeBy"] = "dedupeFields"
-        content = json.dumps(how)[:-1].encode() + b',"input":[' + b",".join(bodies) + b"]}"
-        request = Request("POST", f"/rest/v1/{entity.path}.json", _JSON, content, begin=begin)
-        return answers.results(await self._call(request, deadline, tries), action, bodies)
+    def _how(self, entity: Entity, write: Write) -> dict[str, str]:
+        """What Marketo is told of the records of a call beside themselves."""
+        if write is Write.DELETE:
+            return {} if entity.is_lead else {"deleteBy": "dedupeFields"}
+        how = {"action": "createOrUpdate" if write is Write.UPSERT else "updateOnly"}
+        if not entity.is_lead:
+            return {**how, "dedupeBy": "dedupeFields"}
+        how["lookupField"] = "id" if write is Write.BY_ID else self.key_of(entity)
+        if self.partition and write is Write.UPSERT:  # Marketo refuses it with updateOnly
+            how["partitionName"] = self.partition
+        return how
 
     async def _call(self, request: Request, deadline: float | None = None, tries: int = TRANSIENT_TRIES) -> Any:
         if self.budget and self.budget.must_measure():

@@ -122,10 +122,10 @@ class Upserts:
         bodies, write = [candidate.content for candidate in chunk], chunk[0].write or Write.UPSERT
         keys = [candidate.key for candidate in chunk]
         try:
-            send = self.marketo.delete if write is Write.DELETE else partial(self.marketo.upsert, write=write)
-            results = await send(
-                batch.entity, bodies, deadline=batch.deadline, tries=tries, begin=partial(batch.sending.begin, keys)
-            )
+            results = await self.marketo.write(
+                batch.entity, bodies, write, deadline=batch.deadline, tries=tries,
+                begin=partial(batch.sending.begin, keys),
+            )  # fmt: skip
         except MsiSyncError as error:
             if not at_work(error):
                 batch.sending.ended(keys)

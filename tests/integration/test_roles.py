@@ -11,6 +11,7 @@ from emulators.dataverse.environment import Fault
 from emulators.functions.harness import until
 from emulators.marketo.merging import merge_leads
 from emulators.marketo.objects import LEADS, ROLES
+from shared.marketo.client import Write
 from shared.model.entities import Entity
 from tests.support.roles import (
     BUYER,
@@ -285,13 +286,14 @@ async def test_what_marketo_does_not_answer_is_tried_again(app: App, path: str, 
 
 async def test_a_role_that_is_gone_already_is_as_good_as_deleted(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     deal, _, connection = await stakeholder(app)
-    delete = app.client.delete
+    write = app.client.write
 
-    async def second(entity: Entity, bodies: Sequence[bytes], **more: Any) -> Any:
-        await delete(entity, bodies, deadline=more["deadline"], begin=None)  # type: ignore[arg-type]  # of no lease
-        return await delete(entity, bodies, **more)
+    async def twice(entity: Entity, bodies: Sequence[bytes], how: Write, **more: Any) -> Any:
+        if how is Write.DELETE:
+            await write(entity, bodies, how, deadline=more["deadline"], begin=None)
+        return await write(entity, bodies, how, **more)
 
-    monkeypatch.setattr(app.client, "delete", second)
+    monkeypatch.setattr(app.client, "write", twice)
     await app.write("DELETE", f"connections({connection})")
     await app.pump()
     assert app.roles(deal) == []

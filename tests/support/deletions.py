@@ -95,16 +95,12 @@ class Marketo(Vendors):
     async def read(self, entity: Entity, by: str, values: Sequence[str], *_: Any, **__: Any) -> list[Row]:
         return [dict(row) for row in self.records[entity.name] if row.get(by) in values]
 
-    async def upsert(self, entity: Entity, bodies: Sequence[bytes], *, write: Write, **how: Any) -> list[Result]:
-        action = "upsert" if write is Write.UPSERT else "update"
-        return await self._write(action, entity, bodies, "id" if write is Write.BY_ID else entity.key, **how)
-
-    async def delete(self, entity: Entity, bodies: Sequence[bytes], **how: Any) -> list[Result]:
-        return await self._write("delete", entity, bodies, "id" if entity.is_lead else entity.key, **how)
-
-    async def _write(
-        self, action: str, entity: Entity, bodies: Sequence[bytes], by: str, *, begin: Any, **_: Any
+    async def write(
+        self, entity: Entity, bodies: Sequence[bytes], write: Write, *, begin: Any, **_: Any
     ) -> list[Result]:
+        action = {Write.UPSERT: "upsert", Write.DELETE: "delete"}.get(write, "update")
+        is_by_id = write is Write.BY_ID or (write is Write.DELETE and entity.is_lead)
+        by = "id" if is_by_id else entity.key
         assert 1 <= len(bodies) <= 300
         await begin()
         self.calls.append((action, entity.name, len(bodies)))

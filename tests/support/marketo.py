@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from shared.marketo.answers import Result
 from shared.marketo.auth import MarketoAuth
-from shared.marketo.client import MarketoClient
+from shared.marketo.client import MarketoClient, Write
 from shared.model.entities import ENTITIES
 from shared.model.errors import MarketoError
 from tests.support.replies import Replies, Reply, given
@@ -64,7 +64,7 @@ class World(Replies):
         self.closed.append(seconds)
 
     async def upsert(self, *bodies: bytes, deadline: float = FAR) -> list[Result]:
-        return await self.client.upsert(COMPANY, bodies or (b"{}",), deadline=deadline, begin=self.begin)
+        return await self.client.write(COMPANY, bodies or (b"{}",), Write.UPSERT, deadline=deadline, begin=self.begin)
 
     async def begin(self) -> None:
         self.begun += 1

@@ -107,7 +107,7 @@ class Marketo(Vendors):
         self.finds.append((entity.name, len(keys)))
         return {key: self.stored[entity.name][key]["id"] for key in keys if key in self.stored[entity.name]}
 
-    async def upsert(self, entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+    async def write(self, entity: Entity, bodies: Sequence[bytes], *_: Any, **__: Any) -> list[Result]:
         sent = [json.loads(body) for body in bodies]
         keys = ["|".join(str(row[name]) for name in entity.dedupe_fields) for row in sent]
         assert len(set(keys)) == len(keys) <= 300, "Marketo refuses a key twice in one call (1036)"

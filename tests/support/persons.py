@@ -81,10 +81,6 @@ class Marketo(Vendors):
             gone = self.persons.pop(loser)
             self.persons[winner] = {**gone, **{k: v for k, v in self.persons[winner].items() if v is not None}}
 
-    async def delete(self, *_: Any, **__: Any) -> list[Result]:
-        """Nothing is deleted here."""
-        raise AssertionError
-
     async def find(self, _entity: Entity, keys: Sequence[str], /) -> dict[str, int]:
         self.calls["find"] += 1
         return {person[KEY]: number for number, person in self.persons.items() if person[KEY] in keys}
@@ -97,7 +93,8 @@ class Marketo(Vendors):
             raise MarketoError("1003", "Too many results match the filter", kind=Kind.CONFIGURATION)
         return found
 
-    async def upsert(self, _entity: Entity, bodies: Sequence[bytes], *, write: Write, **_: Any) -> list[Result]:
+    async def write(self, _entity: Entity, bodies: Sequence[bytes], write: Write, **_: Any) -> list[Result]:
+        assert write is not Write.DELETE, "nothing is deleted here"
         self.calls[write.name] += 1
         sent = [json.loads(body) for body in bodies]
         assert 0 < len(sent) <= 300

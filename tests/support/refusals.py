@@ -7,7 +7,7 @@ from typing import Any
 from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
-from shared.marketo.client import NOBODY
+from shared.marketo.client import NOBODY, Write
 from shared.marketo.fields import MarketoField
 from shared.model.codes import Kind, marketo_record
 from shared.model.entities import ENTITIES, Entity, Table
@@ -92,8 +92,8 @@ class World(Vendors):
             raise self.find_error
         return dict.fromkeys(self.there & set(keys), 0)
 
-    async def upsert(
-        self, _entity: Entity, bodies: Sequence[bytes], *, deadline: float, tries: int = 3, **_: Any
+    async def write(
+        self, _entity: Entity, bodies: Sequence[bytes], _: Write, *, deadline: float, tries: int = 3, **__: Any
     ) -> list[Result]:
         assert deadline == TIME_BUDGET
         self.tries += tries

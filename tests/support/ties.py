@@ -9,6 +9,7 @@ from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.dataverse.metadata import Column
 from shared.marketo.answers import Result
+from shared.marketo.client import Write
 from shared.model.codes import Kind
 from shared.model.entities import OPPORTUNITY_ROLE, TABLES, Entity, Table
 from shared.model.errors import DataverseError
@@ -184,7 +185,9 @@ class World(Vendors):
         persons = {str(lead): person for person, lead in self.leads.items()}
         return [{"id": int(lead), "externalPersonId": persons[lead]} for lead in values if lead in persons]
 
-    async def upsert(self, entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+    async def write(self, entity: Entity, bodies: Sequence[bytes], write: Write, **_: Any) -> list[Result]:
+        if write is Write.DELETE:
+            return self._delete(bodies)
         self._called("upsert")
         sent = [json.loads(body) for body in bodies]
         triples = [(row["externalOpportunityId"], row["leadId"], row["role"]) for row in sent]
@@ -195,7 +198,7 @@ class World(Vendors):
         self._called("stored")
         return [Result("updated" if triple in known else "created") for triple in triples]
 
-    async def delete(self, _entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+    def _delete(self, bodies: Sequence[bytes]) -> list[Result]:
         assert len(bodies) <= 300
         self._called("delete")
         results = []

@@ -105,7 +105,7 @@ class World(Vendors):
     async def read(self, _entity: Entity, field: str, values: Sequence[str], *_: Any) -> list[dict[str, Any]]:
         return [person for person in self.persons.values() if str(person[field]) in values]
 
-    async def upsert(self, _: Entity, bodies: Sequence[bytes], *, begin: Any, write: Write, **_more: Any) -> Any:
+    async def write(self, _: Entity, bodies: Sequence[bytes], write: Write, *, begin: Any, **_more: Any) -> Any:
         assert write is Write.BY_ID
         await begin()
         self.writes += 1

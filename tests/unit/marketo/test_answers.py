@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from shared.marketo.answers import Result
+from shared.marketo.client import Write
 from shared.model.codes import Kind
 from shared.model.errors import MarketoError
 from shared.model.outcome import Retry, of_error, of_skip
@@ -14,7 +15,7 @@ from tests.support.marketo import COMPANY, FAR, PERSON, World, ok
 
 async def test_only_the_documented_status_of_a_delete_counts_as_done() -> None:
     world = World(ok([{"status": "updated"}]))
-    (found,) = await world.client.delete(COMPANY, [b"{}"], deadline=FAR, begin=world.begin)
+    (found,) = await world.client.write(COMPANY, [b"{}"], Write.DELETE, deadline=FAR, begin=world.begin)
     assert found.code == "UnknownResult"
 
 
@@ -22,7 +23,7 @@ async def test_only_the_documented_status_of_a_delete_counts_as_done() -> None:
 async def test_a_delete_has_a_result_for_each_record(count: int) -> None:
     world = World(ok([{"status": "deleted"}] * count))
     with pytest.raises(MarketoError, match="ResultCount"):
-        await world.client.delete(COMPANY, [b"{}"], deadline=FAR, begin=world.begin)
+        await world.client.write(COMPANY, [b"{}"], Write.DELETE, deadline=FAR, begin=world.begin)
 
 
 async def test_each_record_has_its_result_by_position() -> None:

@@ -27,7 +27,8 @@ from tests.support.replies import Reply
 )
 async def test_an_upsert_is_the_call_that_marketo_documents(entity: Any, path: str, how: dict[str, str]) -> None:
     world = World(ok([{"status": "created"}, {"status": "updated"}]))
-    await world.client.upsert(entity, ['{"a":"é"}'.encode(), b'{"a":null}'], deadline=FAR, begin=world.begin)
+    bodies = ['{"a":"é"}'.encode(), b'{"a":null}']
+    await world.client.write(entity, bodies, Write.UPSERT, deadline=FAR, begin=world.begin)
     (request,) = world.requests
     assert (request.method, request.url.path, request.url.query) == ("POST", path, b"")
     assert json.loads(request.content) == {"action": "createOrUpdate", **how, "input": [{"a": "é"}, {"a": None}]}
@@ -45,7 +46,7 @@ async def test_an_upsert_is_the_call_that_marketo_documents(entity: Any, path: s
 async def test_a_delete_is_as_marketo_documents_it(entity: Any, path: str, how: dict[str, str], body: bytes) -> None:
     gone = {"status": "skipped", "reasons": [{"code": "1013", "message": "Record not found"}]}
     world = World(ok([{"id": 7, "status": "deleted"}, gone]))
-    found = await world.client.delete(entity, [body, body], deadline=FAR, begin=world.begin)
+    found = await world.client.write(entity, [body, body], Write.DELETE, deadline=FAR, begin=world.begin)
     assert [(each.status, each.id, each.code) for each in found] == [("deleted", 7, ""), ("skipped", 0, "1013")]
     (request,) = world.requests
     assert (request.method, request.url.path, request.url.query) == ("POST", path, b"")
@@ -57,14 +58,14 @@ async def test_a_delete_whose_answer_is_lost_is_not_sent_again() -> None:
     """It may be at work: until it must have ended, the key belongs to it."""
     world = World(httpx.ReadTimeout("late"), ok([{"status": "deleted"}]))
     with pytest.raises(MarketoError) as lost:
-        await world.client.delete(COMPANY, [b"{}"], deadline=FAR, begin=world.begin)
+        await world.client.write(COMPANY, [b"{}"], Write.DELETE, deadline=FAR, begin=world.begin)
     assert lost.value.at_work
     assert len(world.requests) == 1
 
 
 async def test_an_update_by_another_field_creates_nothing() -> None:
     world = World(ok([{"id": 7, "status": "updated"}]))
-    await world.client.upsert(PERSON, [b'{"id":7}'], write=Write.BY_ID, deadline=FAR, begin=world.begin)
+    await world.client.write(PERSON, [b'{"id":7}'], Write.BY_ID, deadline=FAR, begin=world.begin)
     expected = {"action": "updateOnly", "lookupField": "id", "input": [{"id": 7}]}
     assert json.loads(world.requests[0].content) == expected
 
@@ -73,7 +74,7 @@ async def test_persons_are_created_in_the_partition_of_sync_toml_and_updates_do_
     world = World(ok([{"id": 7, "status": "created"}]), ok([{"id": 7, "status": "updated"}]))
     world.client.partition = "Germany"
     for write in (Write.UPSERT, Write.UPDATE):
-        await world.client.upsert(PERSON, [b"{}"], write=write, deadline=FAR, begin=world.begin)
+        await world.client.write(PERSON, [b"{}"], write, deadline=FAR, begin=world.begin)
     assert [json.loads(each.content).get("partitionName") for each in world.requests] == ["Germany", None]
 
 
@@ -191,7 +192,7 @@ async def test_a_lead_is_found_and_stored_by_the_field_that_holds_its_guid() -> 
     assert await world.client.find(PERSON, ["a"]) == {"a": 7}
     form = parse_qs(world.requests[0].content.decode())
     assert (form["filterType"], form["fields"]) == (["crmGuid"], ["id,crmGuid"])
-    await world.client.upsert(PERSON, [b"{}"], deadline=FAR, begin=world.begin)
+    await world.client.write(PERSON, [b"{}"], Write.UPSERT, deadline=FAR, begin=world.begin)
     assert json.loads(world.requests[1].content)["lookupField"] == "crmGuid"
     assert (world.client.key_of(PERSON), world.client.key_of(COMPANY)) == ("crmGuid", "externalCompanyId")
 

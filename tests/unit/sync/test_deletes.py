@@ -228,12 +228,12 @@ async def test_a_record_that_spoils_its_call_keeps_no_other(world: World) -> Non
     world.with_rules(person="delete")
     poison = str(world.person(10))
 
-    async def delete(entity: Entity, bodies: Sequence[bytes], **how: Any) -> list[Result]:
+    async def write(entity: Entity, bodies: Sequence[bytes], *how: Any, **more: Any) -> list[Result]:
         if any(json.loads(body)["id"] == int(poison) for body in bodies):
             raise MarketoError("609", "Invalid JSON", kind=Kind.CONFIGURATION)
-        return await Marketo.delete(world.marketo, entity, bodies, **how)
+        return await Marketo.write(world.marketo, entity, bodies, *how, **more)
 
-    world.marketo.delete = delete  # type: ignore[method-assign]
+    world.marketo.write = write  # type: ignore[method-assign]
     for number in range(11, 40):
         world.person(number)
     outcomes = await world.sync("person", *(deleted(number=n) for n in range(10, 40)))

@@ -72,7 +72,7 @@ class World(Vendors):
         self.log.append(("find", len(keys)))
         return dict.fromkeys(self.there & set(keys), 0)
 
-    async def upsert(self, entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+    async def write(self, entity: Entity, bodies: Sequence[bytes], *_: Any, **__: Any) -> list[Result]:
         self.log.append(("upsert", len(bodies)))
         self.sent.append([json.loads(body)[entity.key] for body in bodies])
         return [Result("created", 7)] * len(bodies)

@@ -18,6 +18,7 @@ from local.virtual import MemoryTable, Time, leases
 from local.wiring import engine_between
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
+from shared.marketo.client import Write
 from shared.model.codes import Kind
 from shared.model.entities import ENTITIES, Entity, Table
 from shared.model.errors import MarketoError, MsiSyncError
@@ -57,7 +58,9 @@ class Marketo(Vendors):
         self.calls: list[tuple[float, list[str]]] = []
         self.works: set[asyncio.Task[None]] = set()
 
-    async def upsert(self, _entity: Entity, bodies: Sequence[bytes], *, begin: Begin, **_: Any) -> list[Result]:
+    async def write(
+        self, _entity: Entity, bodies: Sequence[bytes], _: Write, *, begin: Begin, **__: Any
+    ) -> list[Result]:
         await begin()
         call = self.planned.pop(0) if self.planned else Call()
         sent = [json.loads(body) for body in bodies]

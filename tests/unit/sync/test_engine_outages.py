@@ -77,7 +77,7 @@ class World(Vendors):
             if self.error:
                 raise self.error
 
-    async def upsert(self, _entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+    async def write(self, _entity: Entity, bodies: Sequence[bytes], *_: Any, **__: Any) -> list[Result]:
         async with self.circuits.call("marketo", of_records=True) as tries:
             self.calls += [(self.passed, len(bodies))] * min(tries, 3)
             self.passed += CALL_SECONDS

@@ -32,9 +32,9 @@ def world() -> World:
     world.rules = TWO
     world.engine = world.restarted(world.known)
     world.marketo.writes = []
-    stored = world.marketo.upsert
+    stored = world.marketo.write
 
-    async def upsert(entity: Entity, bodies: Sequence[bytes], *, write: Write, **_: Any) -> list[Result]:
+    async def written(entity: Entity, bodies: Sequence[bytes], write: Write, **_: Any) -> list[Result]:
         """As Marketo does: who is only to be updated, and is not there, is skipped."""
         world.marketo.writes.append(write)
         results: list[Result] = await stored(entity, bodies)
@@ -43,7 +43,7 @@ def world() -> World:
         code = "1004" if entity.is_lead else "1013"
         return [Result("skipped", 0, code) if each.status == "created" else each for each in results]
 
-    world.marketo.upsert = upsert
+    world.marketo.write = written
     return world
 
 

@@ -88,7 +88,7 @@ class World(Vendors):
     async def find(self, entity: Entity, keys: Sequence[str]) -> dict[str, int]:
         return {key: 7 for key in keys if key in self.stored[entity.name]}
 
-    async def upsert(self, entity: Entity, bodies: Sequence[bytes], **_: Any) -> list[Result]:
+    async def write(self, entity: Entity, bodies: Sequence[bytes], *_: Any, **__: Any) -> list[Result]:
         return [self._store(entity, json.loads(body)) for body in bodies]
 
     def _store(self, entity: Entity, sent: Row) -> Result:

@@ -19,6 +19,7 @@ from local.wiring import QUEUES, engine_between, pipeline_around
 from shared.azure.service_bus import Outgoing
 from shared.config.sync_toml import SyncConfig
 from shared.marketo.answers import Result
+from shared.marketo.client import Write
 from shared.model.codes import Kind
 from shared.model.entities import ENTITIES, Entity, Table
 from shared.model.errors import MarketoError
@@ -188,8 +189,8 @@ class World(Vendors):
     async def probe_write(self, _entity: Entity) -> None:
         self.calls["probe"] += 1
 
-    async def upsert(
-        self, _entity: Entity, bodies: Sequence[bytes], *, begin: Callable[[], Awaitable[None]], **_: Any
+    async def write(
+        self, _entity: Entity, bodies: Sequence[bytes], _write: Write, *, begin: Callable[[], Awaitable[None]], **_: Any
     ) -> list[Result]:
         """One call, which goes on when its caller is killed."""
         await begin()
