@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.cli.console import journal
-from shared.cli.console.jobs import FILES
+from shared.cli.console.jobs import FILES, Job
 from shared.cli.dead_letters.archive import letters_in
 from shared.cli.peek import Place
 from shared.model.record import decode
@@ -191,6 +192,23 @@ async def test_another_message_at_the_same_address_stays(world: LettersWorld) ->
     world.broker.gate.set()
     assert "another message is at its address by now" in page
     assert world.left() == [1]
+
+
+async def test_what_is_read_after_it_was_agreed_to_changes_nothing_of_it(
+    world: LettersWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put(1, 2)
+    page = await world.get("/dead-letters/discard?scope=all")
+    start = world.jobs.start
+
+    async def after_a_look(*given: Any) -> Job:
+        world.broker.messages[OURS].pop(0)  # another program was faster
+        world.looks.outdate("dead letters")
+        assert "1 to 1 of 1, the newest first" in text_of(await world.get("/dead-letters"))
+        return await start(*given)
+
+    monkeypatch.setattr(world.jobs, "start", after_a_look)
+    assert "1 of 2 dead letters discarded" in await agree(world, "/dead-letters/discard", page)
 
 
 async def test_the_page_knows_at_once_what_is_gone(world: LettersWorld) -> None:
