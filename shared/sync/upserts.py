@@ -112,10 +112,8 @@ class Upserts:
         if again and rounds:
             await self._send_chunk(batch, again, rounds - 1)
         else:
-            refused = Failed(
-                "FieldsRefused", "Marketo refuses field after field of this record; see the log", "marketo"
-            )
-            batch.decide([r for c in again for r in c.records], refused)
+            why = Failed("FieldsRefused", "Marketo refuses field after field of this record; see the log", "marketo")
+            batch.decide([r for c in again for r in c.records], why)
 
     async def _call(self, batch: Batch, chunk: list[Candidate], tries: int = TRANSIENT_TRIES) -> list[Candidate]:
         """Upsert and decide; gives the candidates that are to be sent again, without a field that Marketo refuses."""
