@@ -14,6 +14,7 @@ from ...sync.runs.model import Run, RunKind, RunState, Scope
 from ..command import Command, Exit, Result, option, options
 from ..context import Context, not_told
 from ..entity_words import as_table
+from ..filtered_rows import pages
 from ..finding import counted
 from ..initial_sync.facts import RunFacts
 from ..initial_sync.start import counted_rows, create
@@ -56,7 +57,7 @@ async def run(context: Context, given: Namespace, progress: Console) -> Result:
     if given.csv and (given.no_wait or given.csv.exists()):  # not at the end of an hour
         given.refuse("--csv needs the end, so no --no-wait" if given.no_wait else f"{given.csv} exists already")
     scope = Scope(tuple(tables), given.query or "", sends=given.apply, extra=given.extra)
-    expected = {} if given.query else await counted_rows(context, tables)
+    expected = await _expected(context, tables, given.query)
     new, why_not = await create(context, RunKind.RECONCILE, scope, expected)
     calls = -(-sum(expected.values()) // KEYS)
     said = [f"{new.kind} {new.id} is started: the app takes it up within a minute, and needs nobody."]
@@ -80,6 +81,17 @@ def _has_ended(given: Namespace) -> Callable[[RunFacts], bool]:
         return seen.run.is_over or (given.json and stands)
 
     return has_ended
+
+
+async def _expected(context: Context, tables: Sequence[str], query: str | None) -> dict[str, int]:
+    """How many rows there are, where that can be said. Raises MsiSyncError where Dynamics does not understand `query`.
+
+    It is asked for a page: its refusal would otherwise be seen when the app has taken the run up, a minute later.
+    """
+    if not query:
+        return await counted_rows(context, tables)
+    await anext(pages(context, tables[0], (), query), None)
+    return {}
 
 
 async def _stored(context: Context, run: Run) -> Run:

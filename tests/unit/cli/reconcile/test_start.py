@@ -1,7 +1,7 @@
 """`msisync reconcile`: what it starts, how it waits, and what it reports of what the app has found."""
 
 import csv
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import pytest
 from shared.cli.command import Exit
 from shared.cli.reconcile import report, start
 from shared.cli.reconcile.commands import COMMANDS
-from shared.model.errors import MsiSyncError
+from shared.model.errors import DataverseError, MsiSyncError
+from shared.model.errors import Kind as ErrorKind
 from shared.sync.comparison import Difference, Kind
 from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
 from shared.sync.runs.page import DIFFERS, UNSENT, pages_compared
@@ -31,6 +32,13 @@ class World(RunCommands):
         self.states: dict[str, str] = {}
         self.equal = 1_200
         self.works: Callable[[Run], Awaitable[None]] = self.compare
+        self.refuses = ""
+
+    async def pages(self, url: str) -> AsyncIterator[list[dict[str, Any]]]:
+        """Dynamics, which may refuse a filter."""
+        if self.refuses and "$filter" in url:
+            raise DataverseError(self.refuses, "Could not find a property", kind=ErrorKind.CONFIGURATION)
+        yield []
 
     def has(self, kind: Kind, *fields: str, table: str = "contact", count: int = 1, entity: str = "person") -> None:
         first = len(self.differences) + 1
@@ -172,6 +180,13 @@ async def test_a_query_needs_one_table(world: World) -> None:
         await world.types("--query", "statecode eq 0")
     with pytest.raises(SystemExit):
         await world.types("lead")
+
+
+async def test_a_query_that_dynamics_does_not_understand_starts_nothing(world: World) -> None:
+    world.refuses = "0x80060888"
+    with pytest.raises(MsiSyncError, match=r"does not understand --query.*msisync fields list contact"):
+        await world.types("contact", "--query", "nosuch eq 1")
+    assert await world.runs.all() == []
 
 
 async def test_persons_without_a_row_are_reported_and_left(world: World) -> None:
