@@ -41,6 +41,8 @@ SETTINGS_VARIABLE = "MSISYNC_SETTINGS"
 NO_SETTINGS = "NoSettings"
 #: An operator waits for the answer: the SDKs' own patience is too long.
 _FEW_TRIES: dict[str, Any] = {"retry_total": 1}
+#: The same for storage, which is asked for a page at most.
+OPTIONS_OF_STORAGE: dict[str, Any] = {**_FEW_TRIES, "connection_timeout": 5, "read_timeout": 10}
 #: How long storage may take to tell the running app that it is to read anew.
 RENEWAL_SECONDS = 10.0
 #: What is closed in the end, if it was opened: all side by side, but what needs another one before that.
@@ -110,7 +112,7 @@ class Context:
     @cached_property
     def account(self) -> Account:
         """The storage account."""
-        return Account(self.settings.storage, credential=lambda: self._credential, **_FEW_TRIES)
+        return Account(self.settings.storage, credential=lambda: self._credential, **OPTIONS_OF_STORAGE)
 
     @cached_property
     def state(self) -> State:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from argparse import Namespace
-from collections.abc import Awaitable, Iterable
+from collections.abc import Coroutine, Iterable
 from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
 
 from ...model.entities import OPPORTUNITY, OPPORTUNITY_ROLE, PERSON
-from ...model.errors import MsiSyncError
+from ...model.errors import MsiSyncError, StorageUnavailableError
 from ...model.ids_and_times import as_guid
 from ...write_back.plan import Plans
 from ..command import Command, Result, guid_or_email, option, options, positive_number
@@ -30,6 +30,7 @@ from .values import side_by_side
 from .verdict import judge
 
 MAX_MESSAGES = 5000
+_STORAGE = "Table Storage"
 
 _MORE = """\
 Shows personal data. Looks into the queues without taking anything: of a session queue, only while the app does not
@@ -66,29 +67,24 @@ async def find_out(
             await asyncio.gather(_ask_dynamics(context, search, dynamics, query), signing_in)
         with progress.status("Asking Table Storage"):
             await asyncio.gather(
-                _asked(search, "Table Storage", storage.look_at_parked(context.parked, search)),
-                _asked(search, "Table Storage", storage.look_at_left_out(context.state, search)),
+                _asked(search, _STORAGE, storage.look_at_parked(context.parked, search)),
+                _asked(search, _STORAGE, storage.look_at_left_out(context.state, search)),
             )
         entities = _entities(search)
         with progress.status("Looking into the queues"):
-            # Who did not answer is not asked again, after another wait.
-            asked = [looking.look(entities)]
-            if "Marketo" not in search.troubles:
-                preparing = marketo.prepare(context.schema, config.tables.keys(), search)
-                asked.append(_asked(search, "Marketo", preparing))
-            if "Table Storage" not in search.troubles:
-                asked.append(_asked(search, "The history", past.look(context, search)))
-            await asyncio.gather(*asked)
+            await asyncio.gather(
+                looking.look(entities),
+                _asked(search, "Marketo", marketo.prepare(context.schema, config.tables.keys(), search)),
+                _asked(search, "The history", past.look(context, search), of=_STORAGE),
+            )
         with progress.status("Asking Marketo"):
-            if "Marketo" not in search.troubles:
-                await _asked(search, "Marketo", marketo.look(context.marketo, search, query))
+            await _asked(search, "Marketo", marketo.look(context.marketo, search, query))
         if missing := {role.opportunity for role in search.missing}:
             with progress.status("Looking for the opportunities"):
-                await _asked(search, "Table Storage", storage.look_at_deals(context.parked, search, missing))
+                await _asked(search, _STORAGE, storage.look_at_deals(context.parked, search, missing))
                 further = {OPPORTUNITY.name, OPPORTUNITY_ROLE.name, *_waited_for(search.deals.values())} - entities
                 await looking.look(further)
-    if "Marketo" not in search.troubles:
-        await _asked(search, "Marketo", marketo.compare(context.marketo, search))
+    await _asked(search, "Marketo", marketo.compare(context.marketo, search))
     await _look_elsewhere(context, query, search)
     for person in search.persons:
         person.verdict = judge(person.subject, search)
@@ -108,7 +104,7 @@ async def _ask_dynamics(context: Context, search: Search, dynamics: Dynamics, qu
     schedule = context.environment.get("RELEASE_SCHEDULE", "")
     found, _ = await asyncio.gather(
         _asked(search, "Dynamics", dynamics.find(query)),
-        _asked(search, "Table Storage", storage.look_at_app(context.state, context.budget, search, schedule)),
+        _asked(search, _STORAGE, storage.look_at_app(context.state, context.budget, search, schedule)),
     )
     guid = as_guid(query)
     stranger = Subject("", guid, "" if guid else query, exists=None if found is None else False)
@@ -120,12 +116,19 @@ async def _ask_dynamics(context: Context, search: Search, dynamics: Dynamics, qu
     await _asked(search, "Dynamics", dynamics.look_up(search))
 
 
-async def _asked(search: Search, system: str, work: Awaitable[Any]) -> Any:
-    """The answer, or None and a note of why there is none."""
+async def _asked(search: Search, what: str, work: Coroutine[Any, Any, Any], *, of: str = "") -> Any:
+    """The answer, or None and a note of why there is none. Who did not answer is not asked again, after another wait.
+
+    `of`: who is asked, where that is not what is asked for.
+    """
+    if (of or what) in search.troubles:
+        work.close()
+        return None
     try:
         return await work
     except MsiSyncError as error:
-        search.troubles[system] = f"{error.code}: {error.message}"
+        for name in (what, _STORAGE) if isinstance(error, StorageUnavailableError) else (what,):
+            search.troubles[name] = f"{error.code}: {error.message}"
         return None
 
 

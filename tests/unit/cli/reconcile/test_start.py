@@ -11,8 +11,8 @@ import pytest
 from shared.cli.command import Exit
 from shared.cli.reconcile import report, start
 from shared.cli.reconcile.commands import COMMANDS
+from shared.model.codes import Kind as ErrorKind
 from shared.model.errors import DataverseError, MsiSyncError
-from shared.model.errors import Kind as ErrorKind
 from shared.sync.comparison import Difference, Kind
 from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
 from shared.sync.runs.page import DIFFERS, UNSENT, pages_compared
