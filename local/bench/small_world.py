@@ -146,6 +146,13 @@ class Nobody:
     async def give_up(self, _entity: Entity, _lost: Sequence[tuple[Record, object]], _windows: Windows) -> None:
         """Nobody needs these."""
 
+    async def links_to(self, _parents: Sequence[object]) -> list[object]:
+        """Nobody was parked to be linked later."""
+        return []
+
+    async def linked(self, _children: Sequence[object]) -> None:
+        """So nobody is taken away."""
+
     async def of(self, _records: Sequence[Record]) -> AsyncIterator[list[Record]]:
         """Nobody was synced without the link to these."""
         nothing: list[list[Record]] = []
