@@ -65,6 +65,7 @@ async def run(_: Context, given: Namespace, __: Console) -> Result:
     _prepare(given.top, given.shell)
     script = shtab.complete(given.top, given.shell)
     script = script.replace("-CommandName msisync ", "-CommandName 'msisync', 'msisync.exe' ")  # PowerShell's
+    script = script.replace("$zsh_eval_context[-1] == eval ", "$zsh_eval_context[-1] == (eval|file) ")  # also by source
 
     def show(console: Console) -> None:
         console.file.write(script)  # as it is: it is no text for people

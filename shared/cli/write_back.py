@@ -23,6 +23,7 @@ from ..write_back.results import Run
 from ..write_back.run import WriteBack
 from .command import Command, Exit, Result, option, options
 from .context import Context
+from .finding import counted
 from .progress import steps
 
 #: Of failures, shown to people.
@@ -113,7 +114,7 @@ def _counts(run: Run) -> str:
 
 def _show(console: Console, runs: Sequence[Run], *, dry_run: bool) -> None:
     for run in runs:
-        calls = f"{run.marketo_calls:,} Marketo calls, {run.dataverse_requests:,} Dataverse requests"
+        calls = f"{counted(run.marketo_calls, 'Marketo call')}, {counted(run.dataverse_requests, 'Dataverse request')}"
         console.print(f"{run.kind}: {_counts(run)}, {run.failed:,} refused, {run.gone:,} gone; {calls}")
         if run.kind == "persons" and not run.read and not run.error:
             console.print("[yellow]None of them was found with a row in Dynamics[/]; see msisync show person")

@@ -79,7 +79,8 @@ def written_place(place: Sequence[int | str], given: Mapping[str, Any]) -> Place
 def nearest(name: str, names: Sequence[str]) -> str:
     """The name that was probably meant, or nothing."""
     lower = {known.lower(): known for known in names}
-    found = get_close_matches(name.lower(), lower, 1)
+    begun = sorted((known for known in lower if len(name) > 2 and known.startswith(name.lower())), key=len)
+    found = begun or get_close_matches(name.lower(), lower, 1)
     return lower[found[0]] if found else ""
 
 

@@ -33,6 +33,8 @@ from .security import CSRF, PUBLIC, Access, Guard, RefusedError
 from .templating import FOLDER, environment
 
 log = logging.getLogger(__name__)
+#: Codes of an address that names nothing, or nothing any more.
+_NOT_HERE = frozenset({"NoSuchQueue", "NoSuchRun", "NoAddress", "NotThere"})
 
 #: The navigation, in its order.
 PAGES: tuple[Page, ...] = (
@@ -129,7 +131,7 @@ class Site:
                 return await _sent(shown)
             return shown if isinstance(shown, Response) else self._rendered(200, shown, request, page)
         except MsiSyncError as error:
-            return self._problem(502, error.code, error.message, request, page)
+            return self._problem(404 if error.code in _NOT_HERE else 502, error.code, error.message, request, page)
         except HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  (a defect: of this page, not of the console)

@@ -73,7 +73,7 @@ def show_brief(console: Console, letter: Mapping[str, Any]) -> None:
     """A dead letter: on a terminal why it is there, and below it which row; in a pipe one line, for grep."""
     rows = f" and {letter['rows'] - 1} more" if letter["rows"] > 1 else ""
     what = f"{letter['table']} {letter['id']}{rows}" if letter["id"] else "no row named"
-    again = f" replayed {letter['replays']} times" if letter["replays"] else ""
+    again = f" replayed {counted(letter['replays'], 'time')}" if letter["replays"] else ""
     address, code, reason, since = (str(letter[name]) for name in ("address", "code", "reason", "since"))
     if not console.is_terminal:
         say(console, f"{address}  {since}  {code}  {what}{again}  {cut(reason)}")

@@ -130,7 +130,12 @@ class RunFacts:
             )
         group = group_of(self.run)
         if different := sum(table.numbers["different"] for table in self.tables):
-            found.append(attention(f"{counted(different, 'row')} differ", f"msisync {group} report {self.run.id}"))
+            found.append(
+                attention(
+                    f"{counted(different, 'row')} differ{'s' if different == 1 else ''}",
+                    f"msisync {group} report {self.run.id}",
+                )
+            )
         if self.failed:
             remedy = f"msisync {group} report {self.run.id}; msisync dead-letters summary"
             found.append(attention(f"{counted(self.failed, 'record')} could not be synced", remedy))

@@ -33,6 +33,7 @@ class Looking:
 
     def __init__(self, context: Context, search: Search, max_messages: int) -> None:
         self._context, self._search, self._most = context, search, max_messages
+        self._order: list[str] = []
         self._stages: list[tuple[asyncio.Event, list[asyncio.Task[None]]]] = [
             (asyncio.Event(), []) for _ in range(STAGES)
         ]
@@ -47,6 +48,9 @@ class Looking:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        search = self._search  # who answered first does not matter
+        search.looked_at = {name: search.looked_at[name] for name in self._order if name in search.looked_at}
+        search.unseen.sort(key=lambda unseen: self._order.index(unseen.queue))
 
     async def look(self, entities: Collection[str]) -> None:
         """Fill in the messages about all subjects of the search, in the queues of these entities and the common ones.
@@ -62,6 +66,7 @@ class Looking:
     def _open(self, found: Sequence[Sequence[Place]]) -> None:
         for (ready, tasks), places in zip(self._stages, found, strict=True):
             tasks += [asyncio.create_task(self._look(place, ready)) for place in places]
+            self._order += map(str, places)
 
     async def _look(self, place: Place, ready: asyncio.Event) -> None:
         context, search = self._context, self._search

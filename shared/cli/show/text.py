@@ -28,6 +28,9 @@ def render(console: Console, search: Search) -> None:
         console.print(f"[bold {verdict.severity.colour}]{verdict.code}[/] {escape(verdict.text)}")
         if verdict.remedy:
             console.print(f"  [bold]next:[/] {escape(verdict.remedy)}")
+        if search.others and not person.row:  # the verdict says whose id it is
+            console.print()
+            continue
         of_person = [
             *sections(person),
             ("History", past.lines(person)),
@@ -98,7 +101,8 @@ def _on_its_way(person: Person) -> Iterator[str]:
         if parked.cause:
             yield f"  which will not come until this is fixed: {parked.cause.code}, {parked.cause.message}"
     if person.children:
-        yield f"{person.children}{' or more' if person.children >= 1000 else ''} records wait for this one"
+        more = " or more" if person.children >= 1000 else ""
+        yield f"{person.children}{more} {'record waits' if person.children == 1 else 'records wait'} for this one"
 
 
 def _marketo(person: Person) -> Iterator[str]:

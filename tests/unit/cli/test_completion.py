@@ -80,6 +80,7 @@ class Terminal:
 START = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], "source ./bash"),
     "zsh": (["zsh", "-f", "-i"], 'autoload -Uz compinit; compinit -u -D; eval "$(cat ./zsh)"'),
+    "zsh, by source": (["zsh", "-f", "-i"], "autoload -Uz compinit; compinit -u -D; source ./zsh"),
 }
 #: What stands for msisync: it prints its words, with a bar before each.
 PRINTS = """#!/bin/sh
@@ -97,7 +98,8 @@ def shell(name: str) -> str:
 @pytest.fixture(params=START)
 def terminal(request: pytest.FixtureRequest, folder: Path) -> Iterator[Terminal]:
     """A shell that has read its script."""
-    command, start = START[shell(request.param)]
+    command, start = START[request.param]
+    shell(command[0])
     opened = Terminal(command, folder)
     try:
         opened.type(f"PS1=''; {start}; echo REA''DY\n")  # the echo of the line has no such word

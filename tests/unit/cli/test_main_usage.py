@@ -94,6 +94,7 @@ def test_what_a_command_itself_refuses_is_wrong_usage_too(msisync: Msisync, caps
         ("dead-letters lst", "list"),
         ("replay", "dead-letters replay"),
         ("Status", "status"),
+        ("stat", "status"),
     ],
 )
 def test_a_misspelt_command_is_recognised(capsys: pytest.CaptureFixture[str], line: str, meant: str) -> None:

@@ -281,7 +281,7 @@ async def test_a_queue_is_paused_and_resumed_as_the_command_does(world: World, m
         await world.app_ends()
         assert text in await world.get(address)
         assert asked.pop() == (["person"], status)
-    assert "NoSuchQueue" in await world.get("/queues/pause?queue=dead_letters", 502)
+    assert "NoSuchQueue" in await world.get("/queues/pause?queue=dead_letters", 404)
 
 
 async def test_a_form_sends_back_exactly_what_was_asked_for(world: World) -> None:

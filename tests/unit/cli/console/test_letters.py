@@ -261,5 +261,5 @@ async def test_one_letter_with_everything(world: LettersWorld) -> None:
     assert "Marketo refuses the value of a field. Invalid value for field 'email' (marketo)" in text
     assert f"contact {guid(1)}" in text
     assert guid(1) in text.partition("The message, as it lies in Service Bus")[2]
-    assert "NotThere" in await world.get("/dead-letters?open=dead-letters/9", 502)
-    assert "NoAddress" in await world.get("/dead-letters?open=nowhere", 502)
+    assert "NotThere" in await world.get("/dead-letters?open=dead-letters/9", 404)
+    assert "NoAddress" in await world.get("/dead-letters?open=nowhere", 404)

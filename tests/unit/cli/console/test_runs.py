@@ -152,7 +152,7 @@ async def test_the_report_is_a_file_to_save(world: RunWorld) -> None:
     ]  # fmt: skip
     found = json.loads(await world.get(f"/runs/report?run={run.id}&as=json"))
     assert (found["run"], found["not_in_marketo"], len(found["rows"])) == (run.id, 2, 2)
-    assert "no run has the id nothing" in await world.get("/runs/report?run=nothing", 502)
+    assert "no run has the id nothing" in await world.get("/runs/report?run=nothing", 404)
 
 
 async def test_a_comparison_has_its_own_words_and_columns(world: RunWorld) -> None:

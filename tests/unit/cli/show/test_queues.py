@@ -140,3 +140,4 @@ async def test_places_are_opened_while_nobody_knows_who_it_is_and_read_in_order(
         assert search.looked_at["dead-letters"] == 0
         await looking.look({"opportunity"})
         assert broker.read[len(order) :] == ["deals/$deadletterqueue", "deals"]
+    assert list(search.looked_at) == broker.opened, "in the same order, whoever answers first"

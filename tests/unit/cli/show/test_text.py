@@ -90,6 +90,15 @@ def marketo_lines(**facts: object) -> str:
     return output.getvalue()
 
 
+def test_of_an_id_of_another_table_only_the_verdict_is_said() -> None:
+    search = everything()
+    search.persons, search.others = [Person(Subject("", ACCOUNT.id, exists=False))], [Subject("connection", ACCOUNT.id)]
+    search.persons[0].verdict = failed("it is no lead or contact, but connection 1", "", code="NotFound")
+    output = io.StringIO()
+    render(Console(file=output, width=200, highlight=False), search)
+    assert output.getvalue().startswith("NotFound it is no lead or contact, but connection 1\n\nMessages looked at\n")
+
+
 def test_where_a_person_comes_from_is_said() -> None:
     lead = ACCOUNT.id
     assert f"continues lead {lead}" in marketo_lines(origin=lead, origin_person=0)
