@@ -39,13 +39,13 @@ async def test_a_batch_under_way_is_done_once_more_after_the_pause(tmp_path: Pat
     app = App(tmp_path / "app", bus, queue, MANY.format(sessions=True))
     app.behave(held=True)
     await start(apps, app)
-    await bus.send(queue, *numbered(2, "person"))
-    await until(lambda: len(app.bodies("begin")) == 2)
+    await bus.send(queue, *numbered(1, "person"))  # of two, the second one may come after the batch has begun
+    await until(lambda: len(app.bodies("begin")) == 1)
     await set_status(bus, queue, "ReceiveDisabled")
     app.behave()
-    await until(lambda: len(app.bodies()) == 2)
-    assert await bus.left(queue) == 2
+    await until(lambda: len(app.bodies()) == 1)
+    assert await bus.left(queue) == 1
     await set_status(bus, queue, "Active")
-    await until(lambda: len(app.bodies()) == 4)
+    await until(lambda: len(app.bodies()) == 2)
     await bus.until_empty(queue)
-    assert [message["delivery_count"] for message in app.calls()[-1]["messages"]] == [1, 1]  # a session was closed
+    assert [message["delivery_count"] for message in app.calls()[-1]["messages"]] == [1]  # a session was closed
