@@ -30,7 +30,7 @@ TRANSACTION = 100
 #: Requests of one piece of work at a time.
 CONCURRENCY = 16
 #: Seconds to connect, and until more of an answer comes. Storage itself gives up after 30; the SDK would wait for 300.
-_TIMES = {"connection_timeout": 10, "read_timeout": 35}
+TIMES = {"connection_timeout": 10, "read_timeout": 35}
 
 
 class Account:
@@ -217,7 +217,7 @@ def http_settings() -> dict[str, Any]:
 
     It would look for one at each request, and for a password in ~/.netrc, in two threads: a third of the request's CPU.
     """
-    return {**_TIMES, **({} if getproxies().keys() & {"http", "https"} else {"use_env_settings": False})}
+    return {**TIMES, **({} if getproxies().keys() & {"http", "https"} else {"use_env_settings": False})}
 
 
 def tell_time(heard: Callable[[datetime], None], response: Any) -> None:

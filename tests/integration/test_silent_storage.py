@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.azure import table
 from shared.azure.table import Account
 from shared.cli import context
 from shared.cli.context import Context
@@ -37,8 +38,9 @@ async def storage() -> AsyncIterator[StorageSettings]:
     server.close()
 
 
-async def test_a_request_ends(storage: StorageSettings) -> None:
-    account = Account(storage, retry_total=0, read_timeout=SOON)
+async def test_a_request_of_the_app_ends(storage: StorageSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(table.TIMES, "read_timeout", SOON)
+    account = Account(storage, retry_total=0)
     async with asyncio.timeout(30):
         with pytest.raises(StorageUnavailableError):
             await account.table("t").get("p", "k")
