@@ -2,22 +2,18 @@
 
 import asyncio
 import json
-import os
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulators.processes import PARENT_VARIABLE
 from local.bench import BenchError
+from local.bench.child import spoken_to
 from local.bench.marketo_side import Calls, calls_of, latencies, upserts
 from local.bench.observer import Observer
 from local.bench.population import edited, known_addresses, ordered_changes, world_of
-from local.endpoints import inherited_environment
-from local.stack import ROOT, Stack
+from local.stack import Stack
 from local.world.expectations import expect
 from local.world.model import Reference, World
 from local.world.rest import verify
@@ -108,7 +104,7 @@ async def run_burst(
     world = world_of(records)
     expectations = expect(world)
     async with (
-        _producer(records, order) as producer,
+        spoken_to(*_producer(records, order)) as producer,
         Stack(directory=directory, empty=True, functions_environment=FULL_SHARE | NO_WRITE_BACK) as stack,
         Observer(stack) as observer,
     ):
@@ -164,7 +160,7 @@ async def _updates(stack: Stack, observer: Observer, world: World, order: str, r
     report("changing every row once more")
     edited(world)
     await observer.seed(world)
-    async with _producer(sum(1 for _ in world.synced()), order) as producer:
+    async with spoken_to(*_producer(sum(1 for _ in world.synced()), order)) as producer:
         await producer.tell(stack.addresses.service_bus)
         await producer.hear()
         await observer.reset()
@@ -209,38 +205,5 @@ async def until_idle(observer: Observer) -> None:
         await asyncio.sleep(POLL_SECONDS)
 
 
-class _Producer:
-    """The process that posts, spoken to line by line."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def tell(self, line: str) -> None:
-        assert self._process.stdin is not None  # noqa: S101  (narrows the type: it was started with a pipe)
-        self._process.stdin.write(f"{line}\n".encode())
-        await self._process.stdin.drain()
-
-    async def hear(self) -> str:
-        assert self._process.stdout is not None  # noqa: S101  (narrows the type: it was started with a pipe)
-        line = await self._process.stdout.readline()
-        if not line:
-            raise BenchError("the producer ended; its error is above")
-        return line.decode()
-
-
-@asynccontextmanager
-async def _producer(records: int, order: str) -> AsyncIterator[_Producer]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "local.bench.producer", "--records", str(records), "--order", order),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=16 * 1024 * 1024,
-        cwd=ROOT,
-        env={**inherited_environment(), PARENT_VARIABLE: str(os.getpid())},
-    )
-    try:
-        yield _Producer(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+def _producer(records: int, order: str) -> tuple[str, ...]:
+    return "local.bench.producer", "--records", str(records), "--order", order

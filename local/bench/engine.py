@@ -21,12 +21,12 @@ from emulators.functions import usage
 from emulators.functions.metadata import QueueMessage, batch_invocation
 from emulators.functions.wire import to_datum
 from emulators.functions.worker import Function, load_functions
-from emulators.processes import PARENT_VARIABLE, die_with_parent
-from local.bench import BenchError
+from emulators.processes import die_with_parent
 from local.bench.burst import FULL_SHARE, Report
+from local.bench.child import Child, spoken_to
 from local.bench.marketo_side import Calls, calls_of
 from local.bench.observer import Observer
-from local.bench.population import world_of
+from local.bench.population import edited, world_of
 from local.stack import ROOT, Stack
 from local.world.expectations import expect
 from local.world.model import SYNCED_TABLES, World
@@ -43,17 +43,27 @@ FUNCTIONS = {
 #: docs/messages.md: up to 100 records in a message. host.json: up to 32 messages in a batch.
 MAX_RECORDS = 100
 MESSAGES_PER_BATCH = 32
+#: guide: 100 calls in 20 seconds.
+RATE_WINDOW_SECONDS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineRun:
-    """What the engine took for `records`. Times in seconds; `by_entity` is the wall time of each function."""
+class Pass:
+    """What the functions took for every record once, in seconds; `by_entity` is the wall time of each of them."""
 
-    records: int
     seconds: float
     cpu_seconds: float
     by_entity: dict[str, float]
     calls: Calls
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRun:
+    """Every record when Marketo does not know it yet, and again when its row has changed."""
+
+    records: int
+    first_seen: Pass
+    updates: Pass
     problems: list[str]
 
 
@@ -61,23 +71,29 @@ async def run_engine(directory: Path, *, records: int, report: Report) -> Engine
     """Run the engine over a world on a stack without host, and verify what arrived. Raises BenchError when it fails."""
     world = world_of(records)
     async with Stack(directory=directory, empty=True, with_functions=False) as stack, Observer(stack) as observer:
-        report("seeding Dataverse, calling the functions")
+        report("seeding Dataverse")
         await observer.seed(world)
-        environment = {**stack.addresses.functions_environment(), **FULL_SHARE, PARENT_VARIABLE: str(os.getpid())}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "local.bench.engine", "--records", str(records)),
-            stdout=asyncio.subprocess.PIPE,
-            cwd=ROOT,
-            env=environment,
-        )
-        output, _ = await process.communicate()
-        if process.returncode:
-            raise BenchError("the engine failed; its error is above")
-        measured = json.loads(output.splitlines()[-1])
-        calls = calls_of(await observer.marketo())
+        environment = {**stack.addresses.functions_environment(), **FULL_SHARE}
+        arguments = ("local.bench.engine", "--records", str(records))
+        async with spoken_to(*arguments, environment=environment) as functions:
+            report("calling the functions")
+            first_seen = await _pass(functions, observer)
+            report("changing every row, and waiting until no call counts against Marketo's limit any more")
+            edited(world)
+            await observer.seed(world)
+            await asyncio.sleep(RATE_WINDOW_SECONDS)
+            report("calling the functions")
+            updates = await _pass(functions, observer)
         report("reading Marketo back")
         problems = list((await verify(expect(world), stack.addresses.endpoints())).differences())
-    return EngineRun(calls=calls, problems=problems, **measured)
+    return EngineRun(records=len(world.synced()), first_seen=first_seen, updates=updates, problems=problems)
+
+
+async def _pass(functions: Child, observer: Observer) -> Pass:
+    await observer.reset_marketo()
+    await functions.tell("go")
+    measured = json.loads(await functions.hear())
+    return Pass(calls=calls_of(await observer.marketo()), **measured)
 
 
 def bodies(world: World, entity: str) -> list[bytes]:
@@ -104,8 +120,7 @@ def batches(function: Function, messages: Sequence[bytes]) -> Iterator[Any]:
         yield function.converter.decode(to_datum(invocation.data, meta.Datum), trigger_metadata=metadata)
 
 
-async def _call_all(functions: dict[str, Function], world: World) -> dict[str, Any]:
-    prepared = {entity: list(batches(functions[name], bodies(world, entity))) for entity, name in FUNCTIONS.items()}
+async def _call_all(functions: dict[str, Function], prepared: dict[str, list[Any]]) -> dict[str, Any]:
     by_entity = {}
     cpu = usage.cpu_seconds()
     began = time.perf_counter()
@@ -114,20 +129,29 @@ async def _call_all(functions: dict[str, Function], world: World) -> dict[str, A
         for batch in prepared[entity]:
             await functions[name].call(batch)
         by_entity[entity] = time.perf_counter() - entity_began
-    seconds = time.perf_counter() - began
-    cpu = usage.cpu_seconds() - cpu
-    return {"records": len(world.synced()), "seconds": seconds, "cpu_seconds": cpu, "by_entity": by_entity}
+    return {
+        "seconds": time.perf_counter() - began,
+        "cpu_seconds": usage.cpu_seconds() - cpu,
+        "by_entity": by_entity,
+    }
+
+
+async def _answer(records: int) -> None:
+    """For every line of the input, call the functions for all records and print what was measured, as JSON."""
+    world, functions = world_of(records), load_functions(ROOT)
+    messages = {entity: bodies(world, entity) for entity in FUNCTIONS}
+    while await asyncio.to_thread(sys.stdin.readline):
+        prepared = {entity: list(batches(functions[name], messages[entity])) for entity, name in FUNCTIONS.items()}
+        sys.stdout.write(json.dumps(await _call_all(functions, prepared)) + "\n")
+        sys.stdout.flush()
 
 
 def main() -> None:
-    """Run the functions in this process and print what was measured, as JSON."""
+    """Run the functions in this process, whenever asked."""
     die_with_parent()
     parser = argparse.ArgumentParser(prog="python -m local.bench.engine", description=__doc__)
     parser.add_argument("--records", type=int, required=True)
-    world = world_of(parser.parse_args().records)
-    measured = asyncio.run(_call_all(load_functions(ROOT), world))
-    sys.stdout.write(json.dumps(measured) + "\n")
-    sys.stdout.flush()
+    asyncio.run(_answer(parser.parse_args().records))
     # The app has no end of its own: the platform kills its workers. So does this.
     os._exit(0)
 

@@ -70,8 +70,12 @@ class Observer:
     async def reset(self) -> None:
         """Count from zero everywhere."""
         await self._ask("POST", f"{self._host}/stats/reset", headers=self._key())
-        for control in (self._marketo, self._dataverse):
-            await self._ask("POST", f"{control}/stats/reset")
+        await self._ask("POST", f"{self._dataverse}/stats/reset")
+        await self.reset_marketo()
+
+    async def reset_marketo(self) -> None:
+        """Count Marketo's calls from zero."""
+        await self._ask("POST", f"{self._marketo}/stats/reset")
 
     async def start_sampling(self) -> None:
         """Have the worker count whose code its processor time goes to."""
