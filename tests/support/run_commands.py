@@ -1,33 +1,46 @@
 """Commands about runs, typed at runs in a table in memory."""
 
-import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from rich.console import Console
-
-from shared.cli.command import Command, Result
-from shared.cli.main import parser
+from shared.cli.command import Result
 from shared.config.settings import MarketoSettings
 from shared.marketo.usage import Usage
+from shared.sync.runs.model import Run, RunKind, Scope, new_run
+from shared.sync.runs.page import pages_of
 from shared.sync.runs.store import Runs
+from tests.support.commands import typed
 from tests.support.history import Kept
 from tests.support.settings import ENVIRONMENT
 from tests.support.state import SharedState
 from tests.support.tables import FullTable
-from tests.support.values import NOON
+from tests.support.values import NOON, guid
 
 MARKETO = MarketoSettings.model_validate(ENVIRONMENT)
 USAGE = Usage(0, 30_000, elapsed=0.5, closed=None, everybody=None, measured_at=None, as_of=NOON)
 
 
+async def run_with_rows(
+    runs: Runs, *states: str, table: str = "contact", message: str = "", expected: int | None = None, by: str = ""
+) -> Run:
+    """A run of rows, one in each of these states. `message`: why those have failed that have."""
+    run = new_run(RunKind.INITIAL_SYNC, Scope((table,)), datetime.now(UTC), unique=table[::-1], started_by=by)
+    await runs.create(run)
+    stored = await runs.read(run.id)
+    assert stored
+    told = {guid(number): state for number, state in enumerate(states, 1)}
+    messages = {state.partition(":")[2]: message for state in states if state.startswith("failed")}
+    pages = [page.sent(datetime.now(UTC)).told(told, messages) for page in pages_of(run.id, table, 0, list(told))]
+    await runs.replace(stored, stored.table(table, rows=len(told), pages=len(pages), expected=expected), pages)
+    return run
+
+
 class RunCommands:
-    """Runs in storage, and an operator. `group` is the first word of all `commands`; each of `tables` has `rows`."""
+    """Runs in storage, and an operator. `group` is the first word of all commands; each of `tables` has `rows`."""
 
     group: str
-    commands: Sequence[Command]
     tables: Sequence[str]
     rows: int
 
@@ -45,13 +58,8 @@ class RunCommands:
 
     async def types(self, *words: str) -> tuple[Result, str]:
         """What a command gives, and what of it people are shown."""
-        itself: Any = self
         context: Any = SimpleNamespace(
             config=SimpleNamespace(tables=dict.fromkeys(self.tables)), settings=SimpleNamespace(marketo=MARKETO),
-            state=self.state, runs=self.runs, budget=itself, dataverse=itself, history=self.kept.history,
+            state=self.state, runs=self.runs, budget=self, dataverse=self, schema=self, history=self.kept.history,
         )  # fmt: skip
-        given = parser(self.commands).parse_args([self.group, *words])
-        result: Result = await given.command.run(context, given, Console(quiet=True))
-        shown = io.StringIO()
-        result.show(Console(file=shown, highlight=False, width=200))
-        return result, shown.getvalue()
+        return await typed(context, self.group, *words)

@@ -1,7 +1,6 @@
 """`msisync history`: whose history it is, what is shown of it, and why there may be none."""
 
 import time
-from argparse import Namespace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -10,15 +9,13 @@ import pytest
 
 from shared.cli import history, past
 from shared.cli.command import Exit, Result
-from shared.cli.main import parser
-from shared.cli.output import Console
 from shared.cli.parsing import UsageError
 from shared.cli.past import lines_of
 from shared.cli.show.facts import Person, Subject
 from shared.model.codes import Kind
 from shared.model.errors import DataverseError, MarketoError, StorageUnavailableError
 from shared.sync.history import Event, What
-from tests.support.commands import shown
+from tests.support.commands import typed
 from tests.support.history import NOON, Kept
 from tests.support.values import guid
 
@@ -64,12 +61,10 @@ class World:
 
     async def run(self, line: str) -> tuple[Result, str]:
         storage = SimpleNamespace(storage=SimpleNamespace(history_days=self.days))
-        context: Any = SimpleNamespace(
+        context = SimpleNamespace(
             settings=storage, history_tables=self.kept.tables, dataverse=None, metadata=None, config=None, marketo=self
         )
-        given: Namespace = parser().parse_args(["history", *line.split()])
-        result = await history.run(context, given, Console(quiet=True))
-        return result, shown(result)
+        return await typed(context, "history", *line.split())
 
     async def happened(self, *whats: What, id_: str = CONTACT, **more: Any) -> None:
         self.kept.history.add(
@@ -117,8 +112,8 @@ async def test_what_happened_is_shown_the_newest_last(world: World) -> None:
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="a process on Windows has the zone of the machine")
-async def test_the_time_is_that_of_the_reader_and_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    event = next(iter((await _events()).values()))
+def test_the_time_is_that_of_the_reader_and_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = Event(NOON, "contact", CONTACT, What.UPDATED)
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     here = next(lines_of(event))
@@ -126,12 +121,6 @@ async def test_the_time_is_that_of_the_reader_and_utc(monkeypatch: pytest.Monkey
     time.tzset()
     assert here.startswith("2026-03-04 13:00:00 (2026-03-04 12:00:00 UTC)  ")
     assert next(lines_of(event)).startswith("2026-03-04 12:00:00 UTC  ")
-
-
-async def _events() -> dict[str, Any]:
-    kept = Kept()
-    kept.history.add([[Event(NOON, "contact", CONTACT, What.UPDATED)]])
-    return {event.id: event for event in await kept.events()}
 
 
 async def test_an_operator_is_named(world: World) -> None:
@@ -199,7 +188,7 @@ async def test_storage_that_is_away_is_an_error_and_not_an_empty_history(world: 
         await world.run(CONTACT)
 
 
-def test_what_is_neither_an_id_nor_an_address_is_refused() -> None:
+async def test_what_is_neither_an_id_nor_an_address_is_refused(world: World) -> None:
     with pytest.raises(UsageError) as stopped:
-        parser().parse_args(["history", "Ada"])
+        await world.run("Ada")
     assert "neither a GUID nor an e-mail address" in stopped.value.message

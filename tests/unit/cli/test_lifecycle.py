@@ -8,10 +8,8 @@ import pytest
 
 from shared.cli import lifecycle
 from shared.cli.command import Exit, Result
-from shared.cli.main import parser
-from shared.cli.output import Console
 from shared.sync.delete_brake import KIND
-from tests.support.commands import shown
+from tests.support.commands import typed
 from tests.support.state import SharedState
 
 ON = {"slots": {}, "on": "2026-03-04T11:58:00.000Z", "limit": 500, "stopped": 41}
@@ -31,10 +29,7 @@ class World:
         return self.replayed
 
     async def run(self, line: str) -> tuple[Result, str]:
-        given = parser().parse_args(["lifecycle", "release", *line.split()])
-        context: Any = SimpleNamespace(state=self.state)
-        result = await lifecycle.release(context, given, Console(quiet=True))
-        return result, shown(result)
+        return await typed(SimpleNamespace(state=self.state), "lifecycle", "release", *line.split())
 
     @property
     def is_on(self) -> bool:

@@ -6,15 +6,10 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError
 from azure.servicebus.management import EntityStatus
-from rich.console import Console
 
 from shared.cli.command import Result
-from shared.cli.main import parser
 from shared.cli.operator import operator
-from shared.cli.parsing import UsageError
-from shared.cli.pause import PAUSE, RESUME
-from shared.model.entities import ENTITIES
-from tests.support.commands import shown
+from tests.support.commands import typed
 from tests.support.history import Kept
 from tests.support.queues import QUEUES
 
@@ -50,11 +45,9 @@ class Broker:
         )
 
     async def run(self, line: str) -> tuple[Result, str]:
-        given = parser((PAUSE, RESUME)).parse_args(line.split())
         settings = SimpleNamespace(queues=QUEUES)
-        context: Any = SimpleNamespace(settings=settings, bus_administration=self, history=self.kept.history)
-        result = await given.command.run(context, given, Console(quiet=True))
-        return result, shown(result)
+        context = SimpleNamespace(settings=settings, bus_administration=self, history=self.kept.history)
+        return await typed(context, *line.split())
 
     @property
     def paused(self) -> list[str]:
@@ -136,12 +129,3 @@ async def test_without_the_right_to_manage_it_says_so(broker: Broker) -> None:
     result, text = await broker.run("pause person")
     assert result.exit == 2
     assert "NoPermission" in text
-
-
-@pytest.mark.parametrize("entity", ["comapny", "phonecalls", "dead_letters", "changes"])
-def test_what_is_no_entity_is_wrong_usage(entity: str) -> None:
-    with pytest.raises(UsageError) as stopped:
-        parser((PAUSE,)).parse_args(["pause", entity])
-    assert stopped.value.code == 64
-    said = stopped.value.message
-    assert all(name in said for name in ENTITIES)

@@ -6,15 +6,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from rich.console import Console
 
 from shared.cli import preview
 from shared.cli.command import Exit, Result
-from shared.cli.main import parser
 from shared.model.codes import Kind
 from shared.model.errors import ConfigurationError, DataverseError
 from shared.sync.preview import Fate, Foreseen
-from tests.support.commands import shown
+from tests.support.commands import typed
 from tests.support.values import guid
 
 
@@ -54,12 +52,9 @@ class World:
         return [self.said[row["contactid"]] for row in rows]
 
     async def run(self, *words: str) -> tuple[Result, str]:
-        itself: Any = self
         config = SimpleNamespace(tables={"contact": None}, person=SimpleNamespace(match_email=self.match_email))
-        context: Any = SimpleNamespace(config=config, dataverse=itself, schema=itself)
-        given = parser((preview.COMMAND,)).parse_args(["lifecycle", "preview", *words])
-        result = await preview.COMMAND.run(context, given, Console(quiet=True))
-        return result, shown(result)
+        context = SimpleNamespace(config=config, dataverse=self, schema=self)
+        return await typed(context, "lifecycle", "preview", *words)
 
 
 @pytest.fixture

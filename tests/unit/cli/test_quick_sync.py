@@ -1,6 +1,5 @@
 """`msisync quick-sync`: which fields it takes, what it counts, and the run that it starts."""
 
-import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -8,53 +7,28 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from rich.console import Console
 
-from shared.cli.command import Exit, Result
-from shared.cli.main import parser
-from shared.cli.quick_sync import COMMAND
+from shared.cli.command import Exit
 from shared.model.errors import ConfigurationError
-from shared.sync.runs.model import Run, Scope
-from shared.sync.runs.store import Runs
-from tests.support.history import Kept
-from tests.support.state import SharedState
-from tests.support.tables import FullTable
+from shared.sync.runs.model import Scope
+from tests.support.run_commands import RunCommands
 
 
-class World:
+class World(RunCommands):
     """A table with fields that are sent, and rows in it."""
 
+    group, tables, rows = "quick-sync", ("contact",), 650
+
     def __init__(self) -> None:
-        self.table = FullTable()
-        self.rows = 650
-        self.kept = Kept()
+        super().__init__()
         self.urls: list[str] = []
 
     async def of(self, _table: str) -> Any:
         return SimpleNamespace(fields=SimpleNamespace(names=("city", "jobTitle")))
 
-    async def count_rows(self, _tables: list[str]) -> int:
-        return self.rows
-
     async def pages(self, url: str) -> AsyncIterator[list[dict[str, Any]]]:
         self.urls.append(unquote(url))
         yield [{"contactid": str(number)} for number in range(self.rows)]
-
-    async def runs(self) -> list[Run]:
-        return await Runs(self.table, now=lambda: datetime.now(UTC)).all()
-
-    async def types(self, *words: str) -> tuple[Result, str]:
-        itself: Any = self
-        config = SimpleNamespace(tables={"contact": None})
-        context: Any = SimpleNamespace(
-            config=config, dataverse=itself, schema=itself, state=SharedState(),
-            runs=Runs(self.table, now=lambda: datetime.now(UTC)), history=self.kept.history,
-        )  # fmt: skip
-        given = parser((COMMAND,)).parse_args(["quick-sync", *words])
-        result = await COMMAND.run(context, given, Console(quiet=True))
-        shown = io.StringIO()
-        result.show(Console(file=shown, highlight=False, width=200))
-        return result, shown.getvalue()
 
 
 @pytest.fixture
@@ -66,9 +40,9 @@ async def test_it_counts_first_and_starts_with_apply(world: World) -> None:
     result, text = await world.types("contact", "--fields", "city, JOBTITLE,city")
     assert (result.exit, result.data["rows"], result.data["marketo_calls"]) == (Exit.ATTENTION, 650, 3)
     assert "Only city, jobTitle would be sent" in text
-    assert await world.runs() == []
+    assert await world.runs.all() == []
     result, text = await world.types("contact", "--fields", "city,JOBTITLE", "--apply")
-    (run,) = await world.runs()
+    (run,) = await world.runs.all()
     assert (result.exit, result.data["started"], run.kind) == (Exit.OK, run.id, "quick-sync")
     assert run.scope == Scope(("contact",), fields=("city", "jobTitle"))
     assert run.tables["contact"].expected == 650
@@ -77,7 +51,7 @@ async def test_it_counts_first_and_starts_with_apply(world: World) -> None:
 
 async def test_a_day_limits_it_to_rows_that_were_changed_since(world: World) -> None:
     await world.types("contact", "--fields", "city", "--changed-since", "2026-01-31", "--apply")
-    (run,) = await world.runs()
+    (run,) = await world.runs.all()
     assert run.scope.changed_since == datetime(2026, 1, 31, tzinfo=UTC)
     assert world.urls[0].endswith("$select=contactid&$filter=modifiedon ge 2026-01-31T00:00:00.000Z")
 
@@ -91,7 +65,7 @@ async def test_without_rows_there_is_nothing_to_do(world: World) -> None:
 async def test_a_field_that_the_sync_does_not_send_is_refused(world: World) -> None:
     with pytest.raises(ConfigurationError, match="fax of contact"):
         await world.types("contact", "--fields", "city,fax", "--apply")
-    assert await world.runs() == []
+    assert await world.runs.all() == []
 
 
 @pytest.mark.parametrize("words", [("connection", "--fields", "a"), ("contact",), ("contact", "--fields", " , ")])

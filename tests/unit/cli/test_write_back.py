@@ -6,14 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from shared.cli import write_back
 from shared.cli.command import Exit, Result
-from shared.cli.main import parser
 from shared.model.errors import MsiSyncError, StorageUnavailableError
 from shared.write_back.results import Run
-from tests.support.commands import shown
+from tests.support.commands import typed
 
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
 
@@ -52,10 +50,7 @@ def a_run(**facts: Any) -> Run:
 
 async def run(monkeypatch: pytest.MonkeyPatch, work: Work, *words: str) -> tuple[Result, str]:
     monkeypatch.setattr(write_back, "_write_back", lambda *_: work)
-    context: Any = SimpleNamespace()
-    given = parser().parse_args(["write-back", "run", *words])
-    result = await given.command.run(context, given, Console(quiet=True))
-    return result, shown(result)
+    return await typed(SimpleNamespace(), "write-back", "run", *words)
 
 
 @pytest.mark.parametrize(

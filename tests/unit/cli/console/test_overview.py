@@ -16,7 +16,8 @@ from shared.cli.status.facts import PARKED, STATE
 from shared.marketo.usage import Closed
 from shared.model.errors import ConfigurationError
 from shared.sync.history import What
-from tests.support.console import World, in_trouble, text_of
+from tests.support.console import World, text_of
+from tests.support.status import in_trouble
 from tests.support.values import NOON
 
 

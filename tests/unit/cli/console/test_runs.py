@@ -25,9 +25,8 @@ from shared.sync.runs.model import Run, RunKind, RunState, Scope, new_run
 from shared.sync.runs.page import pages_of
 from shared.sync.runs.store import Runs
 from tests.support.console import MARKETO, World, hidden_fields, text_of
+from tests.support.run_commands import USAGE, run_with_rows
 from tests.support.values import NOON, guid
-
-USAGE = Usage(0, 30_000, elapsed=0.5, closed=None, everybody=None, measured_at=None, as_of=NOON)
 
 
 class RunWorld(World):
@@ -61,15 +60,7 @@ class RunWorld(World):
 
     async def has(self, *states: str) -> Run:
         """A run of contacts, one in each of these states."""
-        run = new_run(RunKind.INITIAL_SYNC, Scope(("contact",)), datetime.now(UTC), unique="abcd", started_by="bo")
-        await self.runs.create(run)
-        stored = await self.runs.read(run.id)
-        assert stored
-        ids = [guid(number + 1) for number in range(len(states))]
-        told, messages = dict(zip(ids, states, strict=True)), {"1003": "<script>alert(1)</script>"}
-        pages = [page.sent(datetime.now(UTC)).told(told, messages) for page in pages_of(run.id, "contact", 0, ids)]
-        await self.runs.replace(stored, stored.table("contact", rows=len(ids), pages=len(pages), expected=8), pages)
-        return run
+        return await run_with_rows(self.runs, *states, message="<script>alert(1)</script>", expected=8, by="bo")
 
     async def does(self, path: str) -> str:
         """Ask for an action, agree, wait for its end, and give its page."""

@@ -15,23 +15,20 @@ from shared.cli.command import Exit
 from shared.cli.doctor.command import CHECKS
 from shared.cli.finding import attention, ok
 from shared.cli.initial_sync import start
-from shared.cli.initial_sync.commands import COMMANDS
 from shared.cli.initial_sync.look import TablePlan
 from shared.cli.initial_sync.plan import Plan
 from shared.cli.initial_sync.report import COLUMNS, csv_of, json_of, row_of
 from shared.cli.operator import operator
 from shared.model.errors import ConfigurationError, MsiSyncError
-from shared.sync.runs.model import Run, RunKind, RunRefusedError, RunState, Scope, new_run
-from shared.sync.runs.page import pages_of
-from tests.support.run_commands import MARKETO, RunCommands
+from shared.sync.runs.model import Run, RunRefusedError, RunState, Scope
+from tests.support.run_commands import MARKETO, RunCommands, run_with_rows
 from tests.support.values import NOON, guid
 
 
 class World(RunCommands):
     """Runs in storage, and an operator. `green`: what a plan says."""
 
-    group, commands = "initial-sync", COMMANDS
-    tables, rows = ("account", "contact"), 7
+    group, tables, rows = "initial-sync", ("account", "contact"), 7
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,18 +40,8 @@ class World(RunCommands):
         finding = ok() if self.green else attention("something", "do it")
         return Plan(NOON, [TablePlan("contact", 70, 60)], {CHECKS[0]: finding}, MARKETO, 0)
 
-    async def has(self, *states: str, message: str = "", table: str = "contact") -> Run:
-        """A run of rows, one in each of these states; `message`: why those have failed that have."""
-        run = new_run(RunKind.INITIAL_SYNC, Scope((table,)), datetime.now(UTC), unique=table[::-1])
-        await self.runs.create(run)
-        stored = await self.runs.read(run.id)
-        assert stored
-        ids = [guid(number + 1) for number in range(len(states))]
-        told = dict(zip(ids, states, strict=True))
-        messages = {state.partition(":")[2]: message for state in states if state.startswith("failed")}
-        pages = [page.sent(datetime.now(UTC)).told(told, messages) for page in pages_of(run.id, table, 0, ids)]
-        await self.runs.replace(stored, stored.table(table, rows=len(ids), pages=len(pages)), pages)
-        return run
+    async def has(self, *states: str, **facts: Any) -> Run:
+        return await run_with_rows(self.runs, *states, **facts)
 
 
 @pytest.fixture

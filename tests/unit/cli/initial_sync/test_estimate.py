@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.cli.initial_sync.estimate import Pace, Sample, end_of, run_calls, scaled
-from shared.config.settings import MarketoSettings
 from shared.marketo.day import day_of
 from shared.sync.preview import Fate
-from tests.support.settings import ENVIRONMENT
+from tests.support.run_commands import MARKETO
 
 NOON = datetime(2026, 3, 3, 18, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -109,8 +108,7 @@ def test_more_calls_never_end_earlier(calls: int, more: int, left: int, records:
 
 
 def test_a_run_has_a_share_of_the_day_and_never_more_than_the_app() -> None:
-    given = MarketoSettings.model_validate(ENVIRONMENT)
-    assert Pace.of(given, 0, run_share=0.5, app_share=0.6) == Pace(2.5, 25_000, 25_000)
-    assert Pace.of(given, 10_000, run_share=0.5, app_share=0.6).left_today == 20_000
-    assert Pace.of(given, 40_000, run_share=0.5, app_share=0.6).left_today == 0
-    assert Pace.of(given, 0, run_share=1, app_share=0.6).calls_per_day == 30_000
+    assert Pace.of(MARKETO, 0, run_share=0.5, app_share=0.6) == Pace(2.5, 25_000, 25_000)
+    assert Pace.of(MARKETO, 10_000, run_share=0.5, app_share=0.6).left_today == 20_000
+    assert Pace.of(MARKETO, 40_000, run_share=0.5, app_share=0.6).left_today == 0
+    assert Pace.of(MARKETO, 0, run_share=1, app_share=0.6).calls_per_day == 30_000

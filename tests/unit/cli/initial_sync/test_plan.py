@@ -1,25 +1,22 @@
 """The plan of an initial sync: when it is green, and what it says of a million rows."""
 
-import io
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from shared.cli.command import Exit
 from shared.cli.doctor.command import CHECKS
 from shared.cli.finding import Finding, attention, failed, ok
 from shared.cli.initial_sync.look import TablePlan
 from shared.cli.initial_sync.plan import Plan
-from shared.config.settings import MarketoSettings
 from shared.sync.preview import Fate, Foreseen
-from tests.support.settings import ENVIRONMENT
+from tests.support.commands import printed
+from tests.support.run_commands import MARKETO
 from tests.support.values import guid
 
 NOON = datetime(2026, 3, 3, 18, tzinfo=UTC)
-MARKETO = MarketoSettings.model_validate(ENVIRONMENT)
 
 
 def contacts(**fates: int) -> TablePlan:
@@ -30,12 +27,6 @@ def contacts(**fates: int) -> TablePlan:
 
 def plan(*tables: TablePlan, finding: Finding | None = None, **changes: Any) -> Plan:
     return Plan(NOON, tables, {CHECKS[0]: finding or ok()}, **{"marketo": MARKETO, "used_today": 0, **changes})
-
-
-def text_of(made: Plan) -> str:
-    shown = io.StringIO()
-    made.show(Console(file=shown, highlight=False, width=200))
-    return shown.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +53,7 @@ def test_a_million_persons_take_hours_and_a_part_of_the_day() -> None:
     assert data["tables"]["account"] == {"rows": 100_000, "kept": 90_000}
     assert 10_000 < data["marketo_calls"]["least"] < data["marketo_calls"]["most"] < 30_000
     assert 2.5 < data["hours_at_full_share"] <= 3.1
-    text = text_of(made)
+    text = printed(made.show)
     assert "~800,000" in text
     assert "Marketo was asked about 3,000 of 1,000,000 contacts" in text
     assert "RUN_DAILY_SHARE=0.4" in text
@@ -73,16 +64,15 @@ def test_the_table_fits_into_80_columns_and_has_the_fates_that_somebody_has() ->
     sampled = TablePlan(
         "contact", 1_100_000, 1_000_000, Counter({Fate.CREATED: 2400, Fate.ADOPTED: 500, Fate.QUALIFIED: 100})
     )
-    shown = io.StringIO()
-    plan(million, sampled).show(Console(file=shown, highlight=False, width=80))
-    head, _, contact = [line.split() for line in shown.getvalue().splitlines()][:3]
+    text = printed(plan(million, sampled).show, width=80)
+    head, _, contact = [line.split() for line in text.splitlines()][:3]
     assert head == ["rows", "kept", "created", "adopted", "left", "out"]
     assert contact == ["contact", "1,100,000", "1,000,000", "~800,000", "~166,667", "~33,333"]
-    assert "…" not in shown.getvalue()
+    assert "…" not in text
 
 
 def test_a_plan_of_one_call_says_so() -> None:
-    assert "About 1 Marketo call," in text_of(plan(TablePlan("systemuser", 3, 3)))
+    assert "About 1 Marketo call," in printed(plan(TablePlan("systemuser", 3, 3)).show)
 
 
 def test_what_the_app_has_used_today_delays_the_end() -> None:
@@ -92,7 +82,7 @@ def test_what_the_app_has_used_today_delays_the_end() -> None:
 
 
 def test_findings_and_ambiguous_rows_are_listed_with_what_to_do() -> None:
-    text = text_of(plan(contacts(ambiguous=20), finding=failed("it is broken", "mend it")))
+    text = printed(plan(contacts(ambiguous=20), finding=failed("it is broken", "mend it")).show)
     assert "it is broken" in text
     assert "To do: mend it" in text
     assert text.count("persons 1, 2") == 12
@@ -103,9 +93,9 @@ def test_findings_and_ambiguous_rows_are_listed_with_what_to_do() -> None:
 def test_without_tables_only_the_reason_and_the_findings_are_shown() -> None:
     made = plan(finding=ok(), unread="401: nobody can sign in")
     assert (made.records, made.calls, made.ends, made.exit) == (0, (0, 0), NOON, Exit.FAILED)
-    assert "401: nobody can sign in" in text_of(made)
-    assert "Marketo calls" not in text_of(made)
+    assert "401: nobody can sign in" in printed(made.show)
+    assert "Marketo calls" not in printed(made.show)
 
 
 def test_a_policy_that_doubles_persons_is_named() -> None:
-    assert "match_email of sync.toml is false" in text_of(plan(contacts(created=1), match_email=False))
+    assert "match_email of sync.toml is false" in printed(plan(contacts(created=1), match_email=False).show)

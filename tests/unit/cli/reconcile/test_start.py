@@ -10,7 +10,6 @@ import pytest
 
 from shared.cli.command import Exit
 from shared.cli.reconcile import report, start
-from shared.cli.reconcile.commands import COMMANDS
 from shared.model.codes import Kind as ErrorKind
 from shared.model.errors import DataverseError, MsiSyncError
 from shared.sync.comparison import Difference, Kind
@@ -23,8 +22,7 @@ from tests.support.values import NOON, guid
 class World(RunCommands):
     """Runs in storage, an operator, and an app that finds `differences` whenever the operator waits."""
 
-    group, commands = "reconcile", COMMANDS
-    tables, rows = ("contact", "account", "opportunity"), 298
+    group, tables, rows = "reconcile", ("contact", "account", "opportunity"), 298
 
     def __init__(self) -> None:
         super().__init__()

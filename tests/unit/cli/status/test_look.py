@@ -1,6 +1,5 @@
 """What `msisync status` asks, and what it makes of answers that do not come."""
 
-import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.servicebus.management import EntityStatus
-from rich.console import Console
 
 from shared.azure.parked_table import Store
 from shared.azure.receiver import Message
@@ -21,8 +19,6 @@ from shared.cli.peek import Place, QueueUnavailable
 from shared.cli.status.command import as_json
 from shared.cli.status.facts import MAX_LETTERS, PARKED, STATE, Status
 from shared.cli.status.look import look
-from shared.cli.status.text import frame
-from shared.config.settings import MarketoSettings, StorageSettings
 from shared.marketo.quota import Budget
 from shared.model.errors import StorageUnavailableError
 from shared.model.record import Record, encode, timestamp
@@ -30,12 +26,10 @@ from shared.sync.runs.model import RunKind, RunState, Scope, new_run
 from shared.sync.runs.store import Runs
 from shared.sync.statistics import row_name
 from tests.support.queues import QUEUES
+from tests.support.run_commands import MARKETO
+from tests.support.status import text_of
 from tests.support.tables import FullTable
 
-STORAGE = StorageSettings.model_validate({"AzureWebJobsStorage": "UseDevelopmentStorage=true"})
-MARKETO = MarketoSettings.model_validate(
-    {"MARKETO_URL": "https://123-abc-456.mktorest.com", "MARKETO_CLIENT_ID": "i", "MARKETO_CLIENT_SECRET": "s"}
-)
 ID = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -213,10 +207,8 @@ async def test_the_last_runs_of_the_write_back_are_shown(world: World) -> None:
     world.rows.append(row("write_back", "runs", {"runs": [a_run("sweep", 1), a_run()]}))
     status = await world.look()
     assert status.exit == Exit.OK
-    console = Console(width=200, file=io.StringIO())
-    console.print(frame(status, MARKETO))
-    shown = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
-    assert " ago: 2 read, 2 differing, 2 written, 2 failed, 2 gone; 2 Marketo calls; goes on" in shown
+    last = " ago: 2 read, 2 differing, 2 written, 2 failed, 2 gone; 2 Marketo calls; goes on"
+    assert last in text_of(status, width=200)
     assert as_json(status)["write_back"]["runs"][1]["kind"] == "changes"
 
 
@@ -227,9 +219,7 @@ async def test_how_far_persons_have_drifted_is_shown_and_needs_attention_from_5_
     found = {"compared": 990, "differing": differing, "missing": 5, "fields": {"city": 30, "phone": 4, "title": 31}}
     world.rows.append(row("write_back", "drift", {**found, "at": timestamp(NOW - timedelta(hours=5))}))
     status = await world.look()
-    console = Console(width=200, file=io.StringIO())
-    console.print(frame(status, MARKETO))
-    shown = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    shown = text_of(status, width=200)
     assert f"990 leads and contacts compared with Marketo, 5 h ago: {differing} differ, 5 missing there" in shown
     assert "most often title 31, city 30, phone 4" in shown
     assert as_json(status)["write_back"]["drift"]["fields"]["title"] == 31
@@ -275,7 +265,6 @@ async def test_runs_that_are_not_over_are_named(world: World) -> None:
     status = await world.look()
     assert [run.id for run in status.runs] == [going.id]
     assert "paused" in " ".join(each.text for each in status.attentions)
-    shown = io.StringIO()
-    Console(file=shown, width=200).print(frame(status, MARKETO))
-    assert f"initial-sync {going.id}: paused" in shown.getvalue()
-    assert "0 of 900 rows read" in shown.getvalue()
+    shown = text_of(status, width=200)
+    assert f"initial-sync {going.id}: paused" in shown
+    assert "0 of 900 rows read" in shown

@@ -1,36 +1,16 @@
 """What `msisync status` says about missed changes."""
 
-import io
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import Any
-
-import pytest
-from rich.console import Console
 
 from shared.cli.command import Exit
 from shared.cli.status.command import as_json
-from shared.cli.status.facts import Entity, Queue, Status
-from shared.cli.status.text import frame
-from shared.model.entities import ENTITIES
+from shared.cli.status.facts import Status
 from shared.sync.heartbeat import Beat
 from shared.sync.missed_changes_place import LATE, Place
+from tests.support.status import text_of
 from tests.support.values import NOON
 
-MARKETO: Any = SimpleNamespace(daily_calls=50_000)
 DONE = Place(delta="/d", at=NOON - timedelta(minutes=12), since=NOON - timedelta(minutes=13))
-
-
-@pytest.fixture
-def status() -> Status:
-    entities = {name: Entity(Queue(name, name)) for name in ENTITIES}
-    return Status(NOON, Queue("changes", "c"), Queue("dead_letters", "d"), entities)
-
-
-def text_of(status: Status) -> str:
-    shown = io.StringIO()
-    Console(file=shown, width=100, highlight=False).print(frame(status, MARKETO))
-    return shown.getvalue()
 
 
 def test_nothing_is_said_before_the_first_run(status: Status) -> None:
@@ -43,8 +23,7 @@ def test_when_it_was_and_what_was_found(status: Status) -> None:
         "contact": Place(delta="/d", at=NOON - timedelta(minutes=1), changed=1200, deleted=34, own=900),
         "lead": Place(next="/n", began=NOON - timedelta(minutes=5), read=15_000),
     }
-    shown = text_of(status)
-    shown = " ".join(shown.split())
+    shown = text_of(status, width=200)
     assert "2 tables, 12 min ago: 1,234 rows that the sync had not read (contact 1,234, 900 of them" in shown
     assert "lead is being read, 15,000 rows so far, since 5 min" in shown
     assert status.exit is Exit.OK

@@ -7,20 +7,16 @@ import pytest
 from shared.azure.parked_rows import ParkedCount
 from shared.cli.command import Exit
 from shared.cli.finding import Severity
-from shared.cli.status.facts import STATE, Entity, Queue, Status
+from shared.cli.status.facts import STATE, Status
 from shared.cli.status.verdict import judge
-from shared.model.entities import ENTITIES
 from shared.sync.circuit import Outage
 from shared.sync.heartbeat import TIMER, Beat
 from tests.support.values import NOON
 
 
-@pytest.fixture
-def status() -> Status:
-    """A system in which all is well."""
-    entities = {name: Entity(Queue(name, name, "Active", 0, 0, 0)) for name in ENTITIES}
-    changes, dead = (Queue(name, name, "Active", 0, 0, 0) for name in ("changes", "dead_letters"))
-    return Status(NOON, changes, dead, entities, beats={TIMER: Beat(NOON, "i-1", "1.0")})
+@pytest.fixture(autouse=True)
+def _runs(status: Status) -> None:
+    status.beats = {TIMER: Beat(NOON, "i-1", "1.0")}
 
 
 def test_all_is_well(status: Status) -> None:
@@ -50,7 +46,7 @@ def test_where_the_app_has_never_run_the_doctor_is_next(status: Status) -> None:
 def test_one_thing_is_said_with_what_ends_it(status: Status) -> None:
     status.entities["person"].queue.status = "ReceiveDisabled"
     found = judge(status)
-    assert (found.text, found.remedy) == ("1 thing needs attention: person is paused", "msisync resume person")
+    assert (found.text, found.remedy) == ("1 thing needs attention: persons is paused", "msisync resume person")
     assert (found.severity, found.exit) == (Severity.ATTENTION, status.exit)
 
 
