@@ -39,14 +39,6 @@ def test_all_columns_of_one_condition_must_fit_and_one_condition_is_enough(row: 
     assert SyncFilter("", (OPEN, KEY_ACCOUNT)).excludes(row) is not synced
 
 
-@pytest.mark.parametrize(
-    ("flag", "key", "synced"),
-    [(None, True, True), (True, True, True), (False, True, False), (True, False, False), (None, None, False)],
-)
-def test_the_column_and_the_rule_must_both_let_a_row_through(flag: bool | None, key: bool | None, synced: bool) -> None:
-    assert SyncFilter(FLAG, (KEY_ACCOUNT,)).excludes({FLAG: flag, "new_key": key}) is not synced
-
-
 def test_the_columns_that_decide_are_those_of_all_conditions_and_the_native_one() -> None:
     assert SyncFilter(FLAG, (OPEN, KEY_ACCOUNT)).columns == {FLAG, "statecode", "emailaddress1", "new_key"}
     assert SyncFilter().columns == frozenset()

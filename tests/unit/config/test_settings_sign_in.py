@@ -26,6 +26,8 @@ def refused(**changes: str) -> list[str]:
 @pytest.mark.parametrize(
     "pasted",
     [
+        "https://contoso.crm4.dynamics.com",
+        "contoso.crm4.dynamics.com",
         "HTTPS://CONTOSO.CRM4.DYNAMICS.COM/XRMServices/2011/Organization.svc",
         "https://contoso.crm4.dynamics.com/main.aspx?appid=9b7e41d2-0000-0000-0000-000000000000&forceUCI=1",
         "https://contoso.api.crm4.dynamics.com",

@@ -20,6 +20,11 @@ def answers_of(*answers: bytes) -> httpx.Response:
     return httpx.Response(200, content=body, headers={"Content-Type": "multipart/mixed; boundary=r"})
 
 
+def refused_with(status: int, code: str) -> bytes:
+    error = {"error": {"code": code, "message": "x"}}
+    return f"{status} X\r\nContent-Type: application/json\r\n\r\n{json.dumps(error)}".encode()
+
+
 async def test_many_requests_are_one_and_each_has_its_own_answer() -> None:
     answer = answers_of(b"204 No Content\r\n\r\n", b'404 Not Found\r\nA: b\r\n\r\n{"error":{}}')
     world = World(refusal(503), answer)
@@ -51,9 +56,8 @@ async def test_parts_that_stay_throttled_are_given_up_with_that_answer(deadline:
 
 
 async def test_a_batch_without_an_answer_for_each_request_is_none() -> None:
-    answer = httpx.Response(200, content=b"--r--", headers={"Content-Type": "multipart/mixed; boundary=r"})
     with pytest.raises(DataverseError, match="BatchAnswer"):
-        await World(answer).client.batch([Part("GET", f"{API}/leads")])
+        await World(answers_of()).client.batch([Part("GET", f"{API}/leads")])
 
 
 async def test_all_rows_of_a_table_are_updated_at_once_with_a_tag() -> None:
@@ -89,20 +93,9 @@ async def test_a_lock_among_many_rows_is_told_at_once_and_is_no_outage(code: str
     assert (seen, world.slept, len(world.requests)) == ([None], [], 1)
 
 
-def parts(*answers: tuple[int, str]) -> httpx.Response:
-    lines = [
-        line
-        for status, code in answers
-        for line in (
-            *("--r", "Content-Type: application/http", "", f"HTTP/1.1 {status} X", "Content-Type: application/json"),
-            *("", json.dumps({"error": {"code": code, "message": "x"}} if code else {})),
-        )
-    ]
-    body = "\r\n".join([*lines, "--r--", ""]).encode()
-    return httpx.Response(200, content=body, headers={"Content-Type": "multipart/mixed; boundary=r"})
-
-
 async def test_only_dataverses_own_word_says_that_a_row_does_not_exist() -> None:
     """A gateway's 404, or that of a wrong address, says nothing about a row: its record would be deleted for that."""
-    world = World(parts((200, ""), (404, "0x80040217"), (404, ""), (404, "0x8006088a"), (403, "0x80048306")))
+    gateway, wrong_address = b"404 Not Found\r\n\r\n{}", refused_with(404, "0x8006088a")
+    gone, hidden = refused_with(404, "0x80040217"), refused_with(403, "0x80048306")
+    world = World(answers_of(b"200 OK\r\n\r\n{}", gone, gateway, wrong_address, hidden))
     assert await world.client.statuses(TABLES["contact"][1], list("abcde")) == [200, 404, 0, 0, 403]

@@ -74,7 +74,6 @@ def rewritten(value: Any, change: Callable[[Any], Any]) -> Any:
 )
 def test_each_message_names_its_rows_once_and_in_order(name: str, expected: list[tuple[str, str]]) -> None:
     notification = parse(sample(name))
-
     assert rows(notification) == expected
     assert {change.operation for change in notification.changes} == {"upsert"}
 
@@ -90,7 +89,6 @@ def test_a_delete_is_told_from_an_upsert() -> None:
 @pytest.mark.parametrize("message", ["SetStateDynamicEntity", "LoseOpportunity", "new_Approve", "GrantAccess"])
 def test_any_message_about_a_row_is_an_upsert_of_that_row(message: str) -> None:
     body = loaded("opportunity_setstate") | {"MessageName": message}
-
     assert parsed(body).changes == (Change("opportunity", OPPORTUNITY, "upsert"),)
     assert parsed(body).message == message
 
@@ -98,26 +96,22 @@ def test_any_message_about_a_row_is_an_upsert_of_that_row(message: str) -> None:
 @pytest.mark.parametrize("name", ["lead_update_minimal", "account_delete", "lead_assign", "opportunity_setstate"])
 def test_the_parameters_name_the_row_when_the_triple_does_not(name: str) -> None:
     expected = parse(sample(name)).changes
-
     assert parsed(loaded(name) | {"PrimaryEntityId": NOBODY}).changes == expected
     assert parsed(loaded(name) | {"PrimaryEntityId": None, "PrimaryEntityName": "none"}).changes == expected
 
 
 def test_the_triple_names_the_row_when_a_parameter_is_not_readable() -> None:
     body = loaded("lead_update_minimal") | {"InputParameters": [{"key": "Target", "value": 17}]}
-
     assert rows(parsed(body)) == [("lead", LEAD)]
 
 
 def test_a_won_opportunity_is_the_row_even_if_the_triple_names_the_closing_activity() -> None:
     body = loaded("opportunity_win") | {"PrimaryEntityName": "opportunityclose", "PrimaryEntityId": OTHER_CONTACT}
-
     assert rows(parsed(body)) == [("opportunity", OPPORTUNITY)]
 
 
 def test_a_won_opportunity_without_its_closing_activity_counts_by_the_triple() -> None:
     body = loaded("opportunity_win") | {"PrimaryEntityName": "opportunity", "PrimaryEntityId": OPPORTUNITY}
-
     assert rows(parsed(body | {"InputParameters": []})) == [("opportunity", OPPORTUNITY)]
 
 
@@ -135,7 +129,6 @@ def test_created_rows_are_found_by_their_ids_or_in_the_targets() -> None:
 
 def test_a_merged_row_is_found_in_a_message_without_a_primary_table() -> None:
     body = loaded("contact_merge") | {"PrimaryEntityName": "none", "PrimaryEntityId": NOBODY}
-
     assert rows(parsed(body)) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
 
 
@@ -143,7 +136,6 @@ def test_rows_of_a_collection_may_leave_their_table_to_it() -> None:
     body = loaded("contact_updatemultiple") | {"PrimaryEntityName": None}
     for entity in parameter(body, "Targets")["Entities"]:
         del entity["LogicalName"]
-
     assert rows(parsed(body)) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
 
 
@@ -181,7 +173,6 @@ def test_only_references_count_not_the_values_of_columns(name: str) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_every_unicode_encoding_is_read_with_or_without_bom(encoding: str) -> None:
     text = sample("contact_update_async").decode()
-
     assert parse(text.encode(encoding)) == parse(text.encode())
 
 
@@ -206,7 +197,6 @@ def test_a_boxed_guid_is_read() -> None:
         "__type": "Guid:#System",
         "__value": OTHER_CONTACT,
     }
-
     assert rows(parsed(body)) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
 
 
@@ -216,9 +206,7 @@ def test_a_boxed_guid_is_read() -> None:
 @pytest.mark.parametrize("empty", [None, [], {}, 0])
 def test_without_parameters_the_triple_counts_and_no_column_is_known(empty: object) -> None:
     keys = ("InputParameters", "ParentContext", "PreEntityImages", "PostEntityImages")
-
     notification = parsed(loaded("contact_update_async") | dict.fromkeys(keys, empty))
-
     assert rows(notification) == [("contact", CONTACT)]
     assert notification.columns is None
 
@@ -238,14 +226,12 @@ def test_without_parameters_the_triple_counts_and_no_column_is_known(empty: obje
 )
 def test_the_transport_tells_that_a_body_was_stripped(properties: dict[str, object], stripped: bool) -> None:
     notification = parse(sample("contact_update_async"), properties=properties)
-
     assert (notification.columns is None) is stripped
     assert rows(notification) == [("contact", CONTACT)]
 
 
 def test_created_rows_survive_the_stripping_of_createmultiple() -> None:
     notification = parsed(loaded("contact_createmultiple") | {"InputParameters": None})
-
     assert rows(notification) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
 
 
@@ -253,7 +239,6 @@ def test_a_webhook_body_and_a_queue_message_give_the_same_notification() -> None
     body = sample("contact_update_async")
     webhook = {"Content-Type": "application/json", "x-ms-dynamics-entity-name": "contact"}
     queue = {"http://schemas.microsoft.com/xrm/2011/Claims/EntityLogicalName": "contact"}
-
     assert parse(body, content_type="application/json; charset=utf-8", properties=webhook) == parse(
         body, content_type="application/json", properties=queue
     )
@@ -265,12 +250,10 @@ def test_a_merge_without_the_loser_still_counts_for_the_winner() -> None:
 
 def test_a_merge_without_its_target_counts_for_both() -> None:
     body = without_parameter(loaded("contact_merge"), "Target")
-
     assert rows(parsed(body)) == [("contact", CONTACT), ("contact", OTHER_CONTACT)]
 
 
 @pytest.mark.parametrize("nothing", [None, [], {"Entities": None}, {"Entities": []}])
 def test_a_lead_may_be_qualified_without_creating_anything(nothing: object) -> None:
     body = loaded("lead_qualify") | {"OutputParameters": [{"key": "CreatedEntities", "value": nothing}]}
-
     assert rows(parsed(body)) == [("lead", LEAD)]

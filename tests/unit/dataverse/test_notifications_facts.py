@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.dataverse.notifications import Change, Notification, parse
-from shared.model.errors import MsiSyncError, NotificationError
+from shared.model.errors import NotificationError
 from tests.support.notifications import (
     ACCOUNT,
     CONTACT,
@@ -53,7 +53,6 @@ def test_an_update_tells_its_facts() -> None:
 
 def test_only_the_triple_is_required() -> None:
     body = {"MessageName": "Delete", "PrimaryEntityName": "account", "PrimaryEntityId": ACCOUNT}
-
     assert parsed(body) == Notification(
         message="Delete", changes=(Change("account", ACCOUNT, "delete"),), organization_id=None,
         organization_name=None, correlation_id="", columns=None, user_id=None, initiating_user_id=None,
@@ -80,14 +79,12 @@ def test_a_user_of_zeros_is_nobody() -> None:
 def test_columns_are_unknown_rather_than_wrong(attributes: object) -> None:
     body = loaded("lead_update_minimal")
     parameter(body, "Target")["Attributes"] = attributes
-
     assert parsed(body).columns is None
 
 
 def test_columns_are_lower_case() -> None:
     body = loaded("lead_update_minimal")
     parameter(body, "Target")["Attributes"] = [{"key": "EMailAddress1", "value": None}]
-
     assert parsed(body).columns == frozenset({"emailaddress1"})
 
 
@@ -96,7 +93,6 @@ def test_the_tag_of_a_write_is_found_in_the_context_or_an_earlier_stage_of_it(ho
     variables = [{"key": "IsAutoTransact", "value": True}, {"key": "tag", "value": "msi-writeback"}]
     body = loaded("contact_update_async")
     (body if holder == "itself" else body["ParentContext"])["SharedVariables"] = variables
-
     assert parsed(body).tag == "msi-writeback"
 
 
@@ -104,7 +100,6 @@ def test_what_a_plugin_writes_in_answer_to_a_tagged_write_has_no_tag() -> None:
     answer = loaded("contact_update_async")
     answer["ParentContext"]["SharedVariables"] = [{"key": "tag", "value": "msi-writeback"}]
     assert parsed(answer).tag == "msi-writeback"
-
     assert parsed(answer | {"Depth": 2}).tag is None
 
 
@@ -115,9 +110,7 @@ def test_the_echo_of_an_own_write_has_its_tag() -> None:
 @pytest.mark.parametrize("text", ["", "\ud83d", "a\nb", 5, ["x"]])
 def test_texts_that_no_log_or_queue_can_hold_are_absent(text: object) -> None:
     variables = [{"key": "tag", "value": text}]
-
     notification = parsed(loaded("lead_update_minimal") | {"OrganizationName": text, "SharedVariables": variables})
-
     assert (notification.organization_name, notification.tag) == (None, None)
 
 
@@ -127,7 +120,6 @@ def test_texts_that_no_log_or_queue_can_hold_are_absent(text: object) -> None:
 @pytest.mark.parametrize("content_type", ["application/msbin1", "application/xml", "Text/XML; charset=utf-8"])
 def test_another_message_format_is_refused_by_its_content_type(content_type: str) -> None:
     error = refusal(sample("lead_update_minimal"), content_type=content_type)
-
     assert error.code == "WrongFormat"
     assert "set the service endpoint's message format to JSON" in str(error)
 
@@ -145,7 +137,6 @@ def test_another_message_format_is_refused_by_its_content_type(content_type: str
 )
 def test_another_message_format_is_recognised_by_its_first_bytes(body: bytes) -> None:
     error = refusal(body)
-
     assert error.code == "WrongFormat"
     assert "set the service endpoint's message format to JSON" in str(error)
 
@@ -192,7 +183,6 @@ def test_a_cut_body_is_refused_with_the_place_and_without_its_content() -> None:
 )
 def test_what_is_missing_or_malformed_is_named(change: Body, code: str, named: str) -> None:
     error = refused(loaded("lead_update_minimal") | change)
-
     assert error.code == code
     assert named in str(error)
 
@@ -222,14 +212,8 @@ def test_a_row_is_never_dropped_silently(name: str, names: str, reference: Any, 
 @pytest.mark.parametrize("name", ["associate", "contact_updatemultiple", "contact_deletemultiple", "opportunity_win"])
 def test_a_stripped_message_whose_rows_were_only_in_its_parameters_is_refused(name: str) -> None:
     error = refused(loaded(name) | {"InputParameters": []})
-
     assert error.code == "NoRow"
     assert "register the step for Create, Update and Delete" in str(error)
-
-
-def test_a_refusal_is_an_error_of_this_product_and_a_value_error() -> None:
-    assert issubclass(NotificationError, MsiSyncError)
-    assert issubclass(NotificationError, ValueError)
 
 
 def test_the_lookups_of_pre_images_are_told_and_what_is_odd_in_them_is_not() -> None:

@@ -145,7 +145,6 @@ def test_a_mutated_notification_is_understood_or_refused(body: str, mutations: l
 )
 def test_damaged_bytes_do_no_harm(body: str, how: str, where: int, properties: dict[str, object]) -> None:
     found = check(damaged(body.encode(), how, where), properties)
-
     if how in {"whole", "bom", "utf-16"}:
         assert isinstance(found, Notification)
     if how in {"cut", "listed"}:

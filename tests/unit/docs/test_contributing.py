@@ -62,15 +62,3 @@ def test_every_issue_form_asks_for_the_version(path: Path) -> None:
     fields = {field.get("id"): field for field in yaml.safe_load(path.read_text())["body"]}
     assert "`msisync --version`" in fields["version"]["attributes"]["description"]
     assert fields["version"]["validations"]["required"]
-
-
-def test_who_reports_a_bug_is_asked_for_what_the_doctor_says() -> None:
-    fields = {field.get("id"): field for field in yaml.safe_load((FORMS[0].parent / "bug.yml").read_text())["body"]}
-    assert "`msisync doctor --json`" in fields["doctor"]["attributes"]["description"]
-    assert fields["doctor"]["validations"]["required"]
-
-
-def test_a_pull_request_says_how_it_was_checked() -> None:
-    text = (ROOT / ".github/PULL_REQUEST_TEMPLATE.md").read_text()
-    for wanted in ("`msisync --version`", "`msisync doctor --json`", "`python3 dev.py test`", "CHANGELOG.md"):
-        assert wanted in text

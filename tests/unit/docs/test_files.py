@@ -168,9 +168,3 @@ def test_the_picture_in_the_readme_shows_both_commands_and_loads_nothing() -> No
     ):
         assert shown in text, shown
     assert set(re.findall(r"https?://[\w.]+", picture)) <= {"http://www.w3.org", "https://www.textualize.io"}
-
-
-def test_the_readme_fits_on_two_screens_and_begins_with_the_benefit() -> None:
-    lines = PAGES["README.md"].splitlines()
-    assert len(lines) <= 110
-    assert lines[2].startswith("**Your sales people see Marketo Sales Insight in Dynamics 365")

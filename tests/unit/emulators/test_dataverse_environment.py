@@ -6,20 +6,14 @@ import pytest
 
 from emulators.dataverse.environment import Environment, Fault
 from emulators.dataverse.errors import ApiError
+from tests.support.clocks import Clock
 
 USER = "somebody"
 
 
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000_000.0)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from azure.functions.servicebus import ServiceBusMessageInConverter
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus._pyamqp.message import Message
 
-from emulators.functions.metadata import QueueMessage, batch_invocation, message_invocation
+from emulators.functions.metadata import QueueMessage, batch_invocation
 from emulators.functions.wire import Invocation, to_datum
 
 ENQUEUED = datetime(2026, 11, 21, 20, 30, 1, 250_000, tzinfo=UTC)
@@ -75,11 +75,3 @@ def test_which_bodies_can_be_bound(sent: dict[str, Any], text: bytes | None, bin
                 QueueMessage.of(received, binary=as_bytes)
         else:
             assert QueueMessage.of(received, binary=as_bytes).body == wanted
-
-
-def test_a_single_message_becomes_an_official_message() -> None:
-    got = convert(message_invocation("f", message(b"hello", correlation_id="c", delivery_count=2, sequence_number=9)))
-    assert got.get_body() == b"hello"
-    assert (got.correlation_id, got.delivery_count, got.sequence_number) == ("c", 2, 9)
-    assert got.enqueued_time_utc == ENQUEUED.replace(tzinfo=None)
-    assert got.session_id is None

@@ -115,17 +115,6 @@ def test_a_queue_on_the_command_line_may_have_sessions() -> None:
             queue_of(wrong)
 
 
-def test_deadlines_give_the_latest_word_on_each_key() -> None:
-    deadlines: Deadlines[str] = Deadlines()
-    for key, when in (("a", 5), ("b", 3), ("c", 4), ("a", 1)):
-        deadlines.set(key, when)
-    assert deadlines.cancel("c")
-    assert not deadlines.cancel("c")
-    assert deadlines.next() == 1
-    assert list(deadlines.take_due(3)) == ["a", "b"]
-    assert deadlines.next() is None
-
-
 def test_changed_deadlines_do_not_pile_up() -> None:
     deadlines: Deadlines[int] = Deadlines()
     for number in range(10_000):

@@ -14,14 +14,7 @@ from emulators.servicebus.errors import (
 from emulators.servicebus.messages import Message, MessageState, parse_message
 from emulators.servicebus.queues import MessageQueue
 from emulators.servicebus.settings import QueueSettings
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clocks import Clock
 
 
 class Holder:
@@ -31,7 +24,7 @@ class Holder:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000.0)
 
 
 def queue_of(clock: Clock, **options: object) -> MessageQueue:

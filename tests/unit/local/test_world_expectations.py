@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from local.world.build import build
 from local.world.expectations import Expectations, expect
 from local.world.model import FULL, SMALL, Row, World, lookup
 from local.world.relations import Reason
@@ -231,8 +232,6 @@ def test_parents_are_asked_for_by_their_children_and_nobody_else_comes_unannounc
 
 
 def test_every_row_of_a_world_is_accounted_for_once() -> None:
-    from local.world import build  # noqa: PLC0415
-
     whole = build(5, FULL)
     found = expect(whole, refused={("account", whole.troubled_account): "1003"})
     sources = [source for records in found.records.values() for record in records.values() for source in record.sources]

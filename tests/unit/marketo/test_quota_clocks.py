@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -34,20 +35,24 @@ def test_a_share_that_is_used_up_stays_so_whatever_another_clock_says(ahead: tim
     instances.run(work())
 
 
+CLOSES: dict[str, Callable[[Instances, int], Awaitable[object]]] = {
+    "the share": lambda instances, number: instances.until_refused(number),
+    "a 607": lambda instances, number: instances.budgets[number].exhausted(),
+    "everybody's calls": lambda instances, number: instances.budgets[number].measured(50_000),
+}
+
+
 @pytest.mark.parametrize("ahead", WRONG, ids=IDS)
-@pytest.mark.parametrize("how", ["the share", "a 607", "everybody's calls"])
-def test_what_closes_for_a_wrong_clock_is_open_for_the_others(ahead: timedelta, how: str) -> None:
+@pytest.mark.parametrize("closes", CLOSES.values(), ids=CLOSES)
+def test_what_closes_for_a_wrong_clock_is_open_for_the_others(
+    ahead: timedelta, closes: Callable[[Instances, int], Awaitable[object]]
+) -> None:
     instances = Instances(1, allowed=100)
     other = instances.start(ahead=ahead)
 
     async def work() -> None:
         await instances.call(0)
-        if how == "the share":
-            await instances.until_refused(other)
-        elif how == "a 607":
-            await instances.budgets[other].exhausted()
-        else:
-            await instances.budgets[other].measured(50_000)
+        await closes(instances, other)
         await asyncio.sleep(90)
         before = len(instances.began)
         await instances.until_refused(0)

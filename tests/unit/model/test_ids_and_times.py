@@ -55,7 +55,6 @@ def test_anything_else_is_malformed(value: object) -> None:
 )
 def test_every_form_of_a_date_is_read_as_utc(value: object, expected: datetime) -> None:
     found = moment(value)
-
     assert found == expected
     assert found.tzinfo is UTC
 
@@ -73,7 +72,6 @@ def test_what_is_no_date_is_none(value: object) -> None:
 
 def test_a_dictionary_is_read_in_both_of_its_forms() -> None:
     pairs = [17, {"key": [], "value": 1}, {"key": "Target", "value": 2}, {"key": "Target", "value": 3}]
-
     assert lookup(pairs, "Target") == 2
     assert lookup({"Target": 2}, "Target") == 2
 

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from local.harness.telemetry import in_memory
+from shared.azure.service_bus import Outgoing
+from shared.dataverse.batch import Answer, Part
 from shared.dataverse.client import error_of, names_of
 from shared.model import vendor_text
 from shared.model.codes import MARKETO, Kind
@@ -21,9 +23,11 @@ from shared.model.safe_text import plain
 from shared.sync.batch import Candidate
 from shared.sync.history import row_of
 from shared.sync.history_steps import settled
+from shared.sync.incoming import Incoming
 from shared.telemetry.redaction import Lines, described, set_up_lines, without_values
+from shared.write_back.rows import Update
 from tests.support.values import NOON, guid
-from tests.unit.telemetry.test_spans import World
+from tests.support.whole_app import SEEN, World
 
 #: What makes a value known again, wherever a piece of it comes out.
 MARK = "Zażółć-qx7"
@@ -175,7 +179,7 @@ def test_a_change_that_is_refused_tells_nothing_of_its_values(
     caplog.clear()
     caplog.set_level(logging.DEBUG)
     reason = {"code": code, "message": text.replace("{}", value)}
-    world = Patient()
+    world = World()
     world.row = {**world.row, "firstname": value}
     skipped = {"result": [{"status": "skipped", "reasons": [reason]}]}
     world.upsert = skipped if of_record else {"success": False, "errors": [reason], "requestId": value}
@@ -189,24 +193,10 @@ def test_a_change_that_is_refused_tells_nothing_of_its_values(
     assert_untold(value, *(letter.properties for letter in [*letters, *later]), *letters, *later)
 
 
-class Patient(World):
-    """Clients that wait do so at once."""
-
-    async def __call__(self, _: float) -> None:
-        pass
-
-
 async def _run(world: World) -> tuple[list[Any], list[Any]]:
-    await world.pipeline.route([_incoming(world)])
+    await world.pipeline.route([Incoming(world.notification(), SEEN, {})])
     await world.pipeline.sync("person", world.broker.take("person"))
     return world.broker.take("dead-letters"), world.broker.take("person")
-
-
-def _incoming(world: World) -> Any:
-    from shared.sync.incoming import Incoming  # noqa: PLC0415
-    from tests.unit.telemetry.test_spans import SEEN  # noqa: PLC0415
-
-    return Incoming(world.notification(), SEEN, {})
 
 
 @given(VALUES)
@@ -262,16 +252,9 @@ def test_plain_text_shows_what_was_there() -> None:
 
 
 def test_what_holds_values_does_not_show_them() -> None:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    from shared.azure.service_bus import Outgoing  # noqa: PLC0415
-    from shared.dataverse.batch import Answer, Part  # noqa: PLC0415
-    from shared.sync.incoming import Incoming  # noqa: PLC0415
-    from shared.write_back.rows import Update  # noqa: PLC0415
-
     value, body = {"x": MARK}, MARK.encode()
     holders = (
-        Outgoing("q", body), Incoming(body, datetime.now(UTC)), Part("PATCH", "/x", value), Answer(200, {}, body),
+        Outgoing("q", body), Incoming(body, NOON), Part("PATCH", "/x", value), Answer(200, {}, body),
         Update("lead", "1", value), Candidate([], value, {}, body=body),
     )  # fmt: skip
     for holder in holders:

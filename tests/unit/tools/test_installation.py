@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +67,23 @@ def test_the_command_runs_the_code_of_the_checkout(tmp_path: Path, monkeypatch: 
     assert (done.stdout, done.stderr) == ("two words --json\n", "")
 
 
-@pytest.mark.parametrize("damage", ["half-built", "no interpreter", "moved here", "older Python"])
-def test_a_broken_environment_is_built_anew(checkout: Path, installed: list[list[str]], damage: str) -> None:
-    facts = installation.read_stamp(installation.VENV)
-    if damage == "half-built":
-        (installation.VENV / installation.STAMP).unlink()
-    elif damage == "no interpreter":
-        installation.PYTHON.unlink()
-    elif damage == "moved here":
-        installation.write_stamp(installation.VENV, **{**facts, "root": "/elsewhere"})
-    else:
-        installation.write_stamp(installation.VENV, **{**facts, "python": "3.12.9"})
+def restamp(venv: Path, **other: str) -> None:
+    installation.write_stamp(venv, **{**installation.read_stamp(venv), **other})
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "half-built": lambda venv: (venv / installation.STAMP).unlink(),
+    "no interpreter": lambda venv: (venv / "bin/python").unlink(),
+    "moved here": lambda venv: restamp(venv, root="/elsewhere"),
+    "older Python": lambda venv: restamp(venv, python="3.12.9"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_broken_environment_is_built_anew(
+    checkout: Path, installed: list[list[str]], damage: Callable[[Path], None]
+) -> None:
+    damage(checkout / ".venv")
     (checkout / ".venv/leftover").touch()
     installation.set_up()
     assert [command[1:3] for command in installed] == [["-m", "venv"], ["-m", "pip"]]

@@ -2,9 +2,8 @@
 
 from datetime import timedelta
 
-import pytest
-
 from local.virtual import MemoryState
+from shared.config.sync_toml import SyncConfig
 from shared.write_back.plan import KEPT
 from shared.write_back.values import Target
 from tests.support.plans import CONFIG, Systems
@@ -42,19 +41,22 @@ async def test_a_process_that_has_just_started_asks_nobody_for_the_plan() -> Non
     assert systems.asked == []
 
 
-@pytest.mark.parametrize("why", ["a day is over", "sync.toml has changed", "it was forgotten"])
-async def test_a_plan_is_made_anew_when(why: str) -> None:
+async def test_a_plan_is_made_anew_after_a_day_for_another_sync_toml_and_once_it_is_forgotten() -> None:
     systems = Systems()
-    plans = systems.plans()
-    await plans.current()
-    systems.asked.clear()
-    if why == "a day is over":
-        systems.now += KEPT + timedelta(seconds=1)
-    elif why == "it was forgotten":
-        await plans.forget()
-    changed = CONFIG.model_copy(update={"write_back": {"priority": ("Engagement",)}})
-    await systems.plans(changed if why == "sync.toml has changed" else CONFIG).current()
-    assert "describe" in systems.asked
+
+    async def is_made_anew(config: SyncConfig = CONFIG) -> bool:
+        systems.asked.clear()
+        await systems.plans(config).current()
+        return "describe" in systems.asked
+
+    assert await is_made_anew()
+    assert not await is_made_anew()
+    systems.now += KEPT + timedelta(seconds=1)
+    assert await is_made_anew()
+    assert await is_made_anew(CONFIG.model_copy(update={"write_back": {"priority": ("Engagement",)}}))
+    assert await is_made_anew()
+    await systems.plans().forget()
+    assert await is_made_anew()
 
 
 async def test_a_plan_that_another_version_has_kept_is_made_anew() -> None:
