@@ -1,5 +1,6 @@
 """The scripts in the shells themselves: typed with the tabulator in bash and zsh, and asked for in fish."""
 
+import asyncio
 import json
 import os
 import pty
@@ -15,6 +16,7 @@ import pytest
 from shared.cli.commands import all_commands
 from shared.cli.completion import SHELLS
 from shared.cli.main import main, parser
+from tests.support.commands import typed
 
 SECONDS = 60.0
 
@@ -34,12 +36,16 @@ TYPED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def scripts() -> dict[str, str]:
+    return {name: asyncio.run(typed(None, "completion", name))[0].data["script"] for name in SHELLS}
+
+
 @pytest.fixture
-def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+def folder(tmp_path: Path, scripts: dict[str, str]) -> Path:
     """Where the scripts are, with files to be completed."""
-    for name in SHELLS:
-        assert main(["completion", name]) == 0
-        (tmp_path / name).write_text(capsys.readouterr().out)
+    for name, script in scripts.items():
+        (tmp_path / name).write_text(script)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/msisync").write_text(PRINTS)
     (tmp_path / "bin/msisync").chmod(0o755)
@@ -111,8 +117,8 @@ def terminal(request: pytest.FixtureRequest, folder: Path) -> Iterator[Terminal]
 
 @pytest.mark.parametrize("command", ["msisync", "bin/msisync"])
 def test_the_tabulator_completes_what_is_typed(terminal: Terminal, command: str) -> None:
-    for typed, words in TYPED:
-        terminal.type(f"{command} {typed}\n")
+    for keys, words in TYPED:
+        terminal.type(f"{command} {keys}\n")
         terminal.wait_for("GOT|")
         assert terminal.wait_for("|END").replace("|", " ") == words
 
@@ -144,9 +150,8 @@ def test_fish_offers_what_may_follow(folder: Path, line: str, offered: set[str],
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_script_has_every_command_and_option(folder: Path, shell: str) -> None:
-    script = (folder / shell).read_text()
-    top = parser()
+def test_a_script_has_every_command_and_option(scripts: dict[str, str], shell: str) -> None:
+    script, top = scripts[shell], parser()
     below = [each for place in top.places.values() for each in (place, *place.places.values())]
     for each in (top, *below):
         for name in (option for action in each.arguments for option in action.option_strings):
@@ -155,9 +160,9 @@ def test_a_script_has_every_command_and_option(folder: Path, shell: str) -> None
     assert all(word in script for command in all_commands() for word in command.name.split())
 
 
-def test_powershell_completes_both_names_of_the_command(folder: Path) -> None:
-    script = (folder / "powershell").read_text()
-    assert "Register-ArgumentCompleter -Native -CommandName 'msisync', 'msisync.exe' -ScriptBlock {" in script
+def test_powershell_completes_both_names_of_the_command(scripts: dict[str, str]) -> None:
+    registers = "Register-ArgumentCompleter -Native -CommandName 'msisync', 'msisync.exe' -ScriptBlock {"
+    assert registers in scripts["powershell"]
 
 
 def test_the_command_prints_the_script_and_nothing_else(

@@ -136,18 +136,6 @@ def test_a_file_gives_back_what_was_written(tmp_path_factory: Any, body: bytes, 
     assert list(letters_in(path, QUEUES)) == written
 
 
-def test_a_file_is_never_overwritten_and_never_half_there(tmp_path: Path) -> None:
-    path = tmp_path / "letters.jsonl"
-    unfinished = writing(path)
-    unfinished.__enter__().write("half")
-    assert not unfinished.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert not list(tmp_path.iterdir())
-    path.write_text("precious")
-    with pytest.raises(ArchiveError, match="exists already"), writing(path):
-        pass
-    assert path.read_text() == "precious"
-
-
 @pytest.mark.parametrize(
     "line",
     [

@@ -1,6 +1,6 @@
 """Single checks of the doctor, on answers that a simulator does not give."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from types import SimpleNamespace
@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
+from pydantic import SecretStr
 
 from shared.azure.parked_table import Store
 from shared.azure.table import Table
@@ -31,23 +32,41 @@ class Dataverse:
 
     def __init__(self, answers: Mapping[str, Any]) -> None:
         self._answers = answers
-        self.asked: list[str] = []
 
     async def get(self, url: str) -> Any:
-        self.asked.append(url)
         answer: Any = next((found for part, found in self._answers.items() if part in url), {"value": []})
         if isinstance(answer, Exception):
             raise answer
         return answer
 
 
-async def find(check: str, answers: Mapping[str, Any], *, organization_id: str = "", **more: Any) -> Finding:
+async def made(check: str, subject: Subject) -> Finding:
+    return await next(each.run for each in CHECKS if each.id == check)(subject)
+
+
+def subject(**context: Any) -> Subject:
+    given: Any = SimpleNamespace(**context)
+    return Subject(given)
+
+
+async def find(check: str, answers: Mapping[str, Any], *, organization_id: str = "") -> Finding:
     """What a check finds with these answers of Dataverse."""
-    given = SimpleNamespace(url=URL, organization_id=organization_id)
+    settings = SimpleNamespace(dataverse=SimpleNamespace(url=URL, organization_id=organization_id))
     dataverse = Dataverse({"WhoAmI": {"UserId": "u-1"}, **answers})
-    context: Any = SimpleNamespace(settings=SimpleNamespace(dataverse=given, **more), config=RULES, dataverse=dataverse)
-    run = next(each.run for each in CHECKS if each.id == check)
-    return await run(Subject(context))
+    return await made(check, subject(settings=settings, config=RULES, dataverse=dataverse))
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[httpx.Response], None]:
+    """Lets everybody who is asked without signing in answer this."""
+
+    def all_answer(response: httpx.Response) -> None:
+        client, transport = httpx.AsyncClient, httpx.MockTransport(lambda _: response)
+        monkeypatch.setattr(
+            "shared.cli.doctor.settings.httpx.AsyncClient", lambda **options: client(transport=transport, **options)
+        )
+
+    return all_answer
 
 
 def organization(**changes: Any) -> dict[str, Any]:
@@ -115,29 +134,14 @@ async def test_a_registration_that_may_not_be_seen_is_no_failure_but_hides_the_s
         async def query(self, _: str) -> Any:
             raise DENIED
 
-    context: Any = SimpleNamespace(
-        settings=SimpleNamespace(
-            bus=SimpleNamespace(namespace="contoso-sync.servicebus.windows.net", connection=Secret("")),
-            registration=SimpleNamespace(send_connection=Secret(""), webhook_url=""),
-            queues=SimpleNamespace(changes="dynamics-changes"),
-        ),
-        config=RULES,
-        dataverse=Unseen({}),
+    settings = SimpleNamespace(
+        bus=SimpleNamespace(namespace="contoso-sync.servicebus.windows.net", connection=SecretStr("")),
+        registration=SimpleNamespace(send_connection=SecretStr(""), webhook_url=""),
+        queues=SimpleNamespace(changes="dynamics-changes"),
     )
-    found = await next(each.run for each in CHECKS if each.id == "endpoint")(Subject(context))
+    found = await made("endpoint", subject(settings=settings, config=RULES, dataverse=Unseen({})))
     assert (found.severity, found.blocks) == (Severity.ATTENTION, True)
     assert "may read service endpoints" in found.remedy
-
-
-class Secret:
-    """A setting that is a secret."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def get_secret_value(self) -> str:
-        """Show it."""
-        return self._value
 
 
 @pytest.mark.parametrize(
@@ -150,39 +154,28 @@ class Secret:
         (httpx.Response(401, headers={"WWW-Authenticate": "Bearer authorization_uri=https://login/x"}), URL),
     ],
 )
-async def test_what_answers_there(response: httpx.Response, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = httpx.AsyncClient
-
-    def with_mock(**options: Any) -> httpx.AsyncClient:
-        return client(transport=httpx.MockTransport(lambda _: response), **options)
-
-    monkeypatch.setattr("shared.cli.doctor.settings.httpx.AsyncClient", with_mock)
+async def test_what_answers_there(
+    response: httpx.Response, text: str, answers: Callable[[httpx.Response], None]
+) -> None:
+    answers(response)
     found = await find("dynamics-url", {})
     assert text in found.text
     assert (found.severity is Severity.OK) is (text == URL)
 
 
-async def test_a_clock_is_compared_with_the_date_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_clock_is_compared_with_the_date_of_an_answer(answers: Callable[[httpx.Response], None]) -> None:
     date = format_datetime(datetime.fromtimestamp(1_000_000_000, UTC), usegmt=True)
-    client = httpx.AsyncClient
-
-    def with_mock(**options: Any) -> httpx.AsyncClient:
-        transport = httpx.MockTransport(lambda _: httpx.Response(401, headers={"Date": date}))
-        return client(transport=transport, **options)
-
-    monkeypatch.setattr("shared.cli.doctor.settings.httpx.AsyncClient", with_mock)
-    context: Any = SimpleNamespace()
-    subject = Subject(context, clock=lambda: 1_000_000_100.5)
-    await knock(subject, "Dynamics", URL, "/")
-    assert subject.clocks == {"Dynamics": -100.0}
-    found = await next(each.run for each in CHECKS if each.id == "clock")(subject)
+    answers(httpx.Response(401, headers={"Date": date}))
+    asking = subject()
+    asking.clock = lambda: 1_000_000_100.5
+    await knock(asking, "Dynamics", URL, "/")
+    assert asking.clocks == {"Dynamics": -100.0}
+    found = await made("clock", asking)
     assert (found.severity, found.details) == (Severity.ATTENTION, ("this machine is 100 s ahead of Dynamics",))
 
 
 async def test_without_any_time_told_the_clock_is_not_judged() -> None:
-    context: Any = SimpleNamespace()
-    found = await next(each.run for each in CHECKS if each.id == "clock")(Subject(context))
-    assert found.severity is Severity.SKIPPED
+    assert (await made("clock", subject())).severity is Severity.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -191,61 +184,48 @@ async def test_without_any_time_told_the_clock_is_not_judged() -> None:
         ("https://123-abc-456.mktorest.com", httpx.Response(403, text="Forbidden"), Severity.OK),
         ("https://123-abc-456.mktorest.com", httpx.Response(502), Severity.FAILED),
         (
-            "https://marketo.example",
+            "https://m.example",
             httpx.Response(200, json={"success": False, "errors": [{"code": "600"}]}),
             Severity.OK,
         ),
-        ("https://marketo.example", httpx.Response(200, json={"success": True}), Severity.FAILED),
-        ("https://marketo.example", httpx.Response(200, text="<html>"), Severity.FAILED),
+        ("https://m.example", httpx.Response(200, json={"success": True}), Severity.FAILED),
+        ("https://m.example", httpx.Response(200, text="<html>"), Severity.FAILED),
     ],
 )
 async def test_what_answers_at_marketo_address(
-    url: str, response: httpx.Response, status: Severity, monkeypatch: pytest.MonkeyPatch
+    url: str, response: httpx.Response, status: Severity, answers: Callable[[httpx.Response], None]
 ) -> None:
-    client = httpx.AsyncClient
-
-    def with_mock(**options: Any) -> httpx.AsyncClient:
-        return client(transport=httpx.MockTransport(lambda _: response), **options)
-
-    monkeypatch.setattr("shared.cli.doctor.settings.httpx.AsyncClient", with_mock)
-    context: Any = SimpleNamespace(settings=SimpleNamespace(marketo=SimpleNamespace(url=url)))
-    found = await next(each.run for each in CHECKS if each.id == "marketo-url")(Subject(context))
-    assert found.severity is status
+    answers(response)
+    asking = subject(settings=SimpleNamespace(marketo=SimpleNamespace(url=url)))
+    assert (await made("marketo-url", asking)).severity is status
 
 
 async def test_without_an_identity_of_azure_that_is_what_is_told() -> None:
     class Nobody:
-        def get_queue_sender(self, _: str) -> "Nobody":
-            return self
-
-        async def __aenter__(self) -> "Nobody":
+        async def refuse(self, *_: object) -> "Nobody":
             raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token")
+
+        __aenter__ = create_entity = delete_entity = refuse
 
         async def __aexit__(self, *_: object) -> None: ...
 
-        async def create_entity(self, _: Any) -> None:
-            raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token")
+        def get_queue_sender(self, _: str) -> "Nobody":
+            return self
 
-        async def delete_entity(self, *_: Any) -> None:
-            raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token")
-
-    queues = SimpleNamespace(dead_letters="dead-letters")
     nobody: Any = Nobody()
-    context: Any = SimpleNamespace(
-        settings=SimpleNamespace(queues=queues, storage=SimpleNamespace(parked_table="parked")),
-        bus=nobody,
-        parked=Store(Table(lambda: nobody)),
+    settings = SimpleNamespace(
+        queues=SimpleNamespace(dead_letters="dead-letters"), storage=SimpleNamespace(parked_table="parked")
     )
+    asking = subject(settings=settings, bus=nobody, parked=Store(Table(lambda: nobody)))
     for name in ("bus", "storage"):
-        found = await next(each.run for each in CHECKS if each.id == name)(Subject(context))
+        found = await made(name, asking)
         assert (found.severity, "az login" in found.remedy) == (Severity.FAILED, True)
 
 
 async def test_a_missing_address_to_tell_of_runs_needs_attention_and_stops_nothing() -> None:
     schedules = dict.fromkeys(FOR_TRIGGERS, "0 * * * * *")
     reference = "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/notify-url)"
-    context: Any = SimpleNamespace(settings=None, environment={**schedules, "NOTIFY_URL": reference})
-    found = await next(each.run for each in CHECKS if each.id == "settings")(Subject(context))
+    found = await made("settings", subject(settings=None, environment={**schedules, "NOTIFY_URL": reference}))
     assert (found.severity, found.blocks) == (Severity.ATTENTION, False)
     assert "NOTIFY_URL" in found.text
     assert "operate.py secrets" in found.remedy

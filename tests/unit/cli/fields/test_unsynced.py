@@ -1,14 +1,12 @@
 """What was mapped since the last run over all rows is told with the command that sends it."""
 
-import io
 from types import SimpleNamespace
 from typing import Any
-
-from rich.console import Console
 
 from shared.cli.fields import unsynced
 from shared.config.sync_toml import SyncConfig
 from shared.sync.runs.synced_fields import KIND, Unsynced, rules_of
+from tests.support.commands import printed
 from tests.support.state import SharedState
 
 CONFIG = SyncConfig.model_validate({"contact": {"fields": {"firstName": "firstname", "title": "jobtitle"}}})
@@ -24,10 +22,9 @@ async def test_a_new_field_comes_with_the_command_that_sends_it() -> None:
     await state.put(KIND, "contact", {"synced": {"firstName": rules["firstName"]}, "tables": ["contact"]})
     found = await unsynced.look(context(state))
     assert found == [Unsynced("contact", ("title",))]
-    output = io.StringIO()
-    unsynced.show(Console(file=output, width=200), found)
-    assert "since the last run over all: title" in output.getvalue()
-    assert "msisync quick-sync contact --fields title" in output.getvalue()
+    text = printed(lambda console: unsynced.show(console, found))
+    assert "since the last run over all: title" in text
+    assert "msisync quick-sync contact --fields title" in text
     assert unsynced.as_json(found)[0]["next"] == "msisync quick-sync contact --fields title"
 
 
@@ -51,15 +48,9 @@ async def test_another_filter_needs_an_initial_sync_of_the_table() -> None:
     rules, other = rules_of(CONFIG, "contact"), {"flag": "", "rule": [{"statecode": [0]}]}
     await state.put(KIND, "contact", {"synced": rules, "filter": other, "tables": ["contact"]})
     found = await unsynced.look(context(state))
-    output = io.StringIO()
-    unsynced.show(Console(file=output, width=200), found)
-    assert "contact: the last run over all rows was with another filter" in output.getvalue()
-    assert "lack what was mapped" not in output.getvalue()
-    assert unsynced.as_json(found) == [
-        {
-            "table": "contact",
-            "fields": [],
-            "filter_changed": True,
-            "next": "msisync initial-sync start --only contact",
-        }
-    ]
+    text = printed(lambda console: unsynced.show(console, found))
+    assert "contact: the last run over all rows was with another filter" in text
+    assert "lack what was mapped" not in text
+    (told,) = unsynced.as_json(found)
+    assert (told["fields"], told["filter_changed"]) == ([], True)
+    assert told["next"] == "msisync initial-sync start --only contact"

@@ -1,12 +1,10 @@
 """What `show person` takes from the history: the last events, and whatever says who became whom."""
 
-import io
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from shared.cli.finding import ok
 from shared.cli.show import past
@@ -14,6 +12,7 @@ from shared.cli.show.command import as_json
 from shared.cli.show.facts import Person, Search, Subject
 from shared.cli.show.text import render
 from shared.sync.history import Event, What
+from tests.support.commands import printed
 from tests.support.history import NOON, Kept
 from tests.support.values import guid
 
@@ -39,9 +38,7 @@ async def look(search: Search, kept: Kept, monkeypatch: pytest.MonkeyPatch, days
 
 
 def shown(search: Search) -> str:
-    text = io.StringIO()
-    render(Console(file=text, width=200, highlight=False), search)
-    return text.getvalue()
+    return printed(lambda console: render(console, search))
 
 
 async def happened(kept: Kept, *whats: What, id_: str = ANN) -> None:

@@ -1,15 +1,14 @@
 """What an operator reads: the verdict first, every fact on a line of its own, nothing taken for markup."""
 
-import io
 import json
-
-from rich.console import Console
+from typing import Any
 
 from shared.cli.finding import failed
 from shared.cli.show.command import as_json
 from shared.cli.show.facts import Difference, Letter, Person, Relation, Role, Search, Subject, Unseen, Wait, Waiting
 from shared.cli.show.text import render
 from shared.model.outcome import Parent
+from tests.support.commands import printed
 from tests.support.values import NOON
 
 ACCOUNT = Parent("company", "account", "7a1d9f40-1c52-ef11-a316-000d3a5b7c01")
@@ -44,10 +43,12 @@ def everything() -> Search:
     )  # fmt: skip
 
 
+def text_of(search: Search, **options: Any) -> str:
+    return printed(lambda console: render(console, search), **options)
+
+
 def test_everything_is_printed_and_nothing_is_markup() -> None:
-    output = io.StringIO()
-    render(Console(file=output, width=40, soft_wrap=True, highlight=False), everything())
-    lines = [line.strip() for line in output.getvalue().splitlines()]
+    lines = [line.strip() for line in text_of(everything(), width=40, soft_wrap=True).splitlines()]
     assert lines[:2] == ["Differs Pat [bold]Doe[/bold] is in Marketo, but …", "next: save the row"]
     for expected in (
         "active, modified 2026-03-04T11:00:00Z",
@@ -85,18 +86,14 @@ def marketo_lines(**facts: object) -> str:
     (person,) = search.persons
     for name, value in facts.items():
         setattr(person.subject if hasattr(person.subject, name) else person, name, value)
-    output = io.StringIO()
-    render(Console(file=output, width=200, soft_wrap=True, highlight=False), search)
-    return output.getvalue()
+    return text_of(search, soft_wrap=True)
 
 
 def test_of_an_id_of_another_table_only_the_verdict_is_said() -> None:
     search = everything()
     search.persons, search.others = [Person(Subject("", ACCOUNT.id, exists=False))], [Subject("connection", ACCOUNT.id)]
     search.persons[0].verdict = failed("it is no lead or contact, but connection 1", "", code="NotFound")
-    output = io.StringIO()
-    render(Console(file=output, width=200, highlight=False), search)
-    assert output.getvalue().startswith("NotFound it is no lead or contact, but connection 1\n\nMessages looked at\n")
+    assert text_of(search).startswith("NotFound it is no lead or contact, but connection 1\n\nMessages looked at\n")
 
 
 def test_where_a_person_comes_from_is_said() -> None:

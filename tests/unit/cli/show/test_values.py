@@ -1,9 +1,6 @@
 """A person field by field: what Dynamics has, what would be sent, what Marketo has, and which of them differ."""
 
-import io
 from typing import Any
-
-from rich.console import Console
 
 from shared.cli.finding import ok
 from shared.cli.show.command import as_json
@@ -13,6 +10,7 @@ from shared.cli.show.values import side_by_side
 from shared.config.sync_toml import SyncConfig
 from shared.model.outcome import LeftOut, Parent
 from shared.write_back.values import Target
+from tests.support.commands import printed
 from tests.support.values import guid
 
 ME, ACCOUNT = guid(1), Parent("company", "account", guid(2))
@@ -114,12 +112,10 @@ def test_another_table_has_its_own_key_links_and_fields() -> None:
 
 
 def test_people_read_one_line_each_and_three_where_the_sides_differ() -> None:
-    output = io.StringIO()
     given = person()
     given.verdict, given.values = ok("Pat is …", code="Synced"), side_by_side(given, CONFIG, INSIGHT)
-    console = Console(file=output, width=80, highlight=False)
-    render(console, Search([given]))
-    lines = [line.rstrip() for line in output.getvalue().splitlines()]
+    text = printed(lambda console: render(console, Search([given])), width=80)
+    lines = [line.rstrip() for line in text.splitlines()]
     for expected in (
         "    firstName: Pat", "    industry: 3 → Gold", "    phone: empty / 123 → 123", "  * title",
         "      Dynamics  Boss  (jobtitle)", "      to send   Boss", "      Marketo   empty",
