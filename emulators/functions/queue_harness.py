@@ -12,7 +12,7 @@ from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 from azure.servicebus.exceptions import SessionCannotBeLockedError
 
-from emulators.functions.harness import ADMIN, client_of, host_child, write_app
+from emulators.functions.harness import ADMIN, client_of, host_child, until, write_app
 from emulators.processes import Child, complete_lines, free_ports
 from emulators.servicebus.administration import administration
 from emulators.waiting import eventually
@@ -174,6 +174,7 @@ class App:
     def __init__(self, folder: Path, bus: Bus, queue: str, source: str, name: str = "a", **settings: str) -> None:
         options = {"maxMessageBatchSize": 100, "sessionIdleTimeout": "00:00:00.5"}
         self.folder = write_app(folder, _APP + source, extensions={"serviceBus": options})
+        self.bus, self.queue = bus, queue
         environment = {"Queue": queue, "Bus": bus.connection_string, "HOST_NAME": name}
         self.child = host_child(folder, name=name, **environment, **settings)
 
@@ -214,6 +215,15 @@ async def start(apps: list[App], app: App) -> App:
     """Start a host, and note it among those to be stopped."""
     apps.append(app)
     await app.child.start()
+    return app
+
+
+async def start_held(apps: list[App], app: App, *messages: ServiceBusMessage) -> App:
+    """Start a host whose function has begun with these messages, and waits until it is told to behave otherwise."""
+    app.behave(held=True)
+    await app.bus.send(app.queue, *messages)
+    await start(apps, app)
+    await until(lambda: len(app.bodies("begin")) == len(messages))
     return app
 
 

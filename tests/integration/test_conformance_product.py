@@ -30,16 +30,12 @@ pytestmark = pytest.mark.skipif(
 APP = Path(__file__).parents[2]
 ENQUEUED = datetime(2026, 3, 4, 10, 2, 11, tzinfo=UTC)
 CONTACT = "2e6d9f40-1c52-ef11-a316-000d3a5b7c8d"
-#: Function, its queue's setting, whether it uses sessions, and the entity that it syncs.
-QUEUES = {
-    "route_changes": ("%CHANGES_QUEUE%", False, None),
-    "sync_sales_persons": ("%SALES_PERSON_QUEUE%", True, "sales_person"),
-    "sync_companies": ("%COMPANY_QUEUE%", True, "company"),
-    "sync_persons": ("%PERSON_QUEUE%", True, "person"),
-    "sync_opportunities": ("%OPPORTUNITY_QUEUE%", True, "opportunity"),
-    "sync_opportunity_roles": ("%OPPORTUNITY_ROLE_QUEUE%", True, "opportunity_role"),
-}
-SYNCS = {name: entity for name, (_, _, entity) in QUEUES.items() if entity}
+#: Functions that sync, and the entity of each.
+SYNCS = {
+    "sync_sales_persons": "sales_person", "sync_companies": "company", "sync_persons": "person",
+    "sync_opportunities": "opportunity", "sync_opportunity_roles": "opportunity_role",
+}  # fmt: skip
+TIMERS = {"release_deferred", "reconcile_changes", "write_back_msi", "carry_on_runs"}
 
 
 class RecordingPipeline:
@@ -93,37 +89,9 @@ def changed() -> Notification:
     return notification("Update", "contact", row, Origin(at=time.time()), columns=["firstname"])
 
 
-def binding(function: IndexedFunction) -> dict[str, Any]:
-    """The trigger as the platform's host is told of it."""
-    found: dict[str, Any] = next(each for raw in function.raw_bindings if "rigger" in (each := json.loads(raw))["type"])
-    return found
-
-
 def test_all_eleven_functions_are_indexed(functions: dict[str, IndexedFunction]) -> None:
-    timers = {
-        "release_deferred": "RELEASE_SCHEDULE",
-        "reconcile_changes": "RECONCILE_SCHEDULE",
-        "write_back_msi": "WRITE_BACK_SCHEDULE",
-        "carry_on_runs": "RUN_SCHEDULE",
-    }
-    assert set(functions) == {"receive_webhook", *timers, *QUEUES}
-    for name, (queue, sessions, _) in QUEUES.items():
-        told = binding(functions[name])
-        assert (told["type"], told["queueName"], told["connection"]) == (
-            "serviceBusTrigger", queue, "ServiceBusConnection",
-        )  # fmt: skip
-        assert told["cardinality"].upper() == "MANY"
-        assert bool(told.get("isSessionsEnabled")) is sessions
-        assert told["dataType"].upper() == "BINARY"
-    webhook = binding(functions["receive_webhook"])
-    assert (webhook["type"], webhook["route"], webhook["authLevel"].upper()) == (
-        "httpTrigger", "api/receive_webhook", "FUNCTION",
-    )  # fmt: skip
-    assert [method.upper() for method in webhook["methods"]] == ["POST"]
-    for name, setting in timers.items():
-        timer = binding(functions[name])
-        assert (timer["type"], timer["schedule"]) == ("timerTrigger", f"%{setting}%")
-        assert not timer.get("runOnStartup")
+    """With which bindings: see tests/unit/app/test_function_app.py."""
+    assert set(functions) == {"receive_webhook", "route_changes", *SYNCS, *TIMERS}
 
 
 async def test_route_changes_gets_notifications_as_they_were_sent(

@@ -26,6 +26,7 @@ from local.control import StackError, send_command
 from local.endpoints import inherited_environment
 from local.registration import register
 from local.stack import Stack
+from tests.support.processes import until_dead
 from tests.support.values import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
@@ -45,14 +46,6 @@ def settings(req: func.HttpRequest) -> func.HttpResponse:
 """
 
 
-def alive(pid: int) -> bool:
-    """Whether the process is there and not only waiting to be reaped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def with_descendants(pids: list[int]) -> list[int]:
     """The processes and all others in their groups (each part leads a group)."""
     found = []
@@ -61,13 +54,6 @@ def with_descendants(pids: list[int]) -> list[int]:
             group = int(entry.read_text().rsplit(")", 1)[1].split()[2])
             found += [int(entry.parent.name)] if group in pids else []
     return found
-
-
-async def until_gone(pids: list[int]) -> None:
-    """Wait until none of the processes is left."""
-    async with asyncio.timeout(60):
-        while any(map(alive, pids)):  # noqa: ASYNC110 - a foreign process has no event to wait for
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -143,35 +129,13 @@ async def test_clients_find_their_way_with_endpoints_json_alone(stack: Stack) ->
         assert await marketo_token(client, told)
 
 
-async def test_messages_pass_through_the_queues_that_are_told(stack: Stack) -> None:
-    told = endpoints(stack)["service_bus"]
-    async with ServiceBusClient.from_connection_string(told["connection_string"]) as client:
-        async with client.get_queue_sender(told["queues"]["changes"]) as sender:
-            await sender.send_messages(ServiceBusMessage("a change"))
-        async with client.get_queue_receiver(told["queues"]["changes"], max_wait_time=10) as receiver:
-            (message,) = await receiver.receive_messages()
-            assert str(message) == "a change"
-            await receiver.complete_message(message)
-
-
-async def test_the_app_runs_with_the_settings_of_a_deployed_one(stack: Stack) -> None:
-    told = endpoints(stack)
-    seen = await settings_seen_by(told["functions"]["url"])
-    assert seen["FUNCTIONS_WEBHOOK_KEY"] == told["functions"]["webhook_key"]
-    assert seen["SSL_CERT_FILE"] == told["ca_bundle"]
-    assert seen["MARKETO_CONCURRENCY"] == "7"
-    assert "SSL_CERT_DIR" not in seen
-
-
-async def test_local_settings_hold_what_the_app_runs_with(stack: Stack) -> None:
+async def test_the_app_and_local_settings_have_the_same(stack: Stack) -> None:
     assert stat.S_IMODE(stack.settings_file.stat().st_mode) == 0o600
     values = json.loads(stack.settings_file.read_text())["Values"]
     seen = await settings_seen_by(endpoints(stack)["functions"]["url"])
-    only_for_commands = {"CHANGES_SEND_CONNECTION", "WEBHOOK_URL", "WEBHOOK_KEY"}
-    assert {name: seen.get(name) for name in values.keys() - only_for_commands} == {
-        name: values[name] for name in values.keys() - only_for_commands
-    }
     assert values["MARKETO_CONCURRENCY"] == "7"
+    only_for_commands = {"CHANGES_SEND_CONNECTION", "WEBHOOK_URL", "WEBHOOK_KEY"}
+    assert {name for name, value in values.items() if seen.get(name) != value} == only_for_commands
 
 
 async def test_every_part_is_reported_with_its_log(stack: Stack, lines: list[str]) -> None:
@@ -187,7 +151,7 @@ async def test_a_killed_host_starts_again_on_its_own_with_the_same_address_and_k
     old = stack.parts["functions-a"].pid
     assert old is not None
     await stack.kill_functions()
-    await until_gone([old])
+    await until_dead(old)
     with pytest.raises(httpx.ConnectError):
         await settings_seen_by(told["functions"]["url"])
     await stack.start_functions()
@@ -226,20 +190,6 @@ async def test_azurite_keeps_its_data_and_address_over_a_stop(stack: Stack) -> N
         await stack.stop_part("azurite")
         await stack.start_part("azurite")
         assert (await table.get_entity("p", "r"))["RowKey"] == "r"
-
-
-async def test_another_process_drives_the_running_stack(stack: Stack) -> None:
-    def pid() -> int | None:
-        found: int | None = json.loads(stack.control_file.read_text())["parts"]["functions-a"]["pid"]
-        return found
-
-    before = pid()
-    await asyncio.to_thread(send_command, stack.control_file, "kill-functions", "a")
-    assert pid() is None
-    await asyncio.to_thread(send_command, stack.control_file, "start-functions", "a")
-    assert pid() not in {None, before}
-    with pytest.raises(StackError, match="there is no part 'nothing'; there are service-bus"):
-        await asyncio.to_thread(send_command, stack.control_file, "stop", "nothing")
 
 
 async def test_a_part_that_dies_is_reported(stack: Stack, lines: list[str]) -> None:
@@ -312,7 +262,7 @@ async def up(tmp_path: Path) -> AsyncIterator[Child]:
         yield child
 
 
-async def test_the_sample_company_is_registered_and_healthy(tmp_path: Path) -> None:
+async def test_the_sample_company_is_registered_healthy_and_synced(tmp_path: Path) -> None:
     async with running_up(tmp_path) as up:
         settings = tmp_path / "state" / "local.settings.json"
         doctor = await asyncio.create_subprocess_exec(
@@ -327,21 +277,18 @@ async def test_the_sample_company_is_registered_and_healthy(tmp_path: Path) -> N
         (said,) = (line for line in up.log.read_text().splitlines() if line.startswith("registration"))
         assert re.fullmatch(r"registration ready in \d+\.\d s \(20 steps\)", said)
 
-
-async def test_a_row_written_to_the_sample_company_arrives_in_marketo(tmp_path: Path) -> None:
-    async with running_up(tmp_path):
         told = json.loads((tmp_path / "state" / "endpoints.json").read_text())
         async with client_of(told) as client, asyncio.timeout(60):
             written = await client.post(f"{told['dataverse']['url']}/api/data/v9.2/leads", json={"lastname": "Byron"})
             lead = written.raise_for_status().headers["OData-EntityId"].rpartition("(")[2].rstrip(")")
             client.headers["Authorization"] = f"Bearer {await marketo_token(client, told)}"
             query = {"filterType": "externalPersonId", "filterValues": lead, "fields": "lastName"}
-            found: list[Any] = []
-            while not found:
+            arrived: list[Any] = []
+            while not arrived:
                 answer = await client.get(f"{told['marketo']['url']}/rest/v1/leads.json", params=query)
-                found = answer.raise_for_status().json()["result"]
+                arrived = answer.raise_for_status().json()["result"]
                 await asyncio.sleep(0.2)
-            assert [record["lastName"] for record in found] == ["Byron"]
+            assert [record["lastName"] for record in arrived] == ["Byron"]
 
 
 async def test_an_empty_organization_registers_nothing(up: Child, tmp_path: Path) -> None:
@@ -358,7 +305,7 @@ async def test_nothing_outlives_up(up: Child, tmp_path: Path, number: signal.Sig
     assert len(pids) >= len(parts) == 6
     assert up.pid is not None
     os.kill(up.pid, number)
-    await until_gone([up.pid, *pids])
+    await until_dead(up.pid, *pids)
     if number != signal.SIGKILL:
         assert "Everything is stopped." in up.log_tail()
         assert not (tmp_path / "state" / "endpoints.json").exists()
@@ -388,7 +335,7 @@ async def test_a_person_drives_up_from_the_command_line_and_ends_it(up: Child, t
     parts = json.loads((tmp_path / "state" / "control.json").read_text())["parts"]
     assert up.pid is not None
     os.kill(up.pid, signal.SIGINT)
-    await until_gone([up.pid, *(part["pid"] for part in parts.values())])
+    await until_dead(up.pid, *(part["pid"] for part in parts.values()))
     assert "Everything is stopped." in up.log_tail()
 
 

@@ -1,8 +1,6 @@
-"""What instances share, in the real Azurite: rows that several write at once, and Marketo's limits over event loops."""
+"""What instances share, in the real Azurite: rows that several write at once."""
 
 import asyncio
-import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -11,18 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from local.instances import settings_with
 from shared.azure.shared_state import State
 from shared.azure.table import Account
 from shared.config.settings import StorageSettings
-from shared.marketo.limiter import Pacer
-from shared.marketo.quota import Budget
-from shared.marketo.quota_ledger import WINDOW_SECONDS
-
-#: The instances' time runs so many times as fast as ours.
-FAST = 20.0
-RATE = 30
-EACH = 75
 
 
 @pytest.fixture
@@ -96,68 +85,3 @@ async def test_who_believes_to_be_alone_is_put_right(state: State, other: State)
     assert await state.change("kind", "name", plus_one, alone=True) == {"count": 3}
     await other.remove("kind", "name")
     assert await state.change("kind", "name", plus_one, alone=True) == {"count": 1}
-
-
-class Instance(threading.Thread):
-    """One instance of the app with an event loop of its own: makes its calls, then ends."""
-
-    def __init__(self, storage: StorageSettings, name: str, began: list[float]) -> None:
-        super().__init__(name=name)
-        self._storage = storage
-        self._began = began
-        self.seconds = 0.0
-
-    def run(self) -> None:
-        asyncio.run(self._work())
-
-    async def _work(self) -> None:
-        limits = settings_with(calls=RATE, concurrency=4, daily=50_000, allowed=30_000)
-        async with opened(self._storage) as state:
-            budget = Budget(state, limits, instance_id=self.name, now=lambda: datetime.fromtimestamp(fast(), UTC))
-            pacer = Pacer(RATE, 4, clock=fast, sleep=lambda seconds: asyncio.sleep(seconds / FAST), budget=budget)
-            await asyncio.gather(*(self._call(pacer) for _ in range(EACH)))
-
-    async def _call(self, pacer: Pacer) -> None:
-        async with pacer.admitted():
-            self._began.append(fast())
-
-
-def fast() -> float:
-    return time.time() * FAST
-
-
-async def test_the_rate_holds_over_event_loops(storage: StorageSettings) -> None:
-    began: list[float] = []
-    instances = [Instance(storage, f"i{number}", began) for number in range(2)]
-    for instance in instances:
-        instance.start()
-    for instance in instances:
-        await asyncio.to_thread(instance.join)
-    assert len(began) == 2 * EACH
-    began.sort()
-    # What is counted is the moment in which a call was taken: until it begins, some time may pass.
-    late = 0.2 * FAST
-    closest = min(beyond - first for first, beyond in zip(began, began[RATE:], strict=False))
-    assert closest > WINDOW_SECONDS - late
-
-
-async def test_a_block_costs_one_request(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = settings_with(calls=1000, concurrency=4, daily=50_000, allowed=30_000)
-    budget = Budget(state, limits, instance_id="i0", now=lambda: datetime.now(UTC))
-    requests = 0
-
-    def counted(name: str) -> None:
-        original = getattr(State, name)
-
-        async def count(*given: Any) -> Any:
-            nonlocal requests
-            requests += 1
-            return await original(*given)
-
-        monkeypatch.setattr(State, name, count)
-
-    counted("_read")
-    counted("_write")
-    for _ in range(104):  # blocks of 2, 4, 8 and ten
-        assert await budget.take(1) == 0
-    assert requests == 1 + 3 + 9

@@ -126,7 +126,7 @@ def test_a_port_that_is_taken_is_named(start: Start) -> None:
 
 
 def test_marketo_answers_clients_that_trust_the_authority_it_has_made(start: Start) -> None:
-    process, ready = start("marketo")
+    process, ready = start("marketo", "--daily", "1")
     trust = ssl.create_default_context(cafile=ready["ca_bundle"])
     with httpx.Client(base_url=f"https://127.0.0.1:{ready['port']}", verify=trust, trust_env=False) as client:
         form = {"grant_type": "client_credentials"}
@@ -135,6 +135,7 @@ def test_marketo_answers_clients_that_trust_the_authority_it_has_made(start: Sta
         client.headers["Authorization"] = f"Bearer {token}"
         stored = client.post("/rest/v1/leads.json", json={"input": [{"email": "anna@example.com"}]}).json()
         assert [each["status"] for each in stored["result"]] == ["created"]
+        assert client.get("/rest/v1/stats/usage.json").json()["errors"][0]["code"] == "607"
     process.terminate()
     process.communicate(timeout=WAIT)
     assert process.returncode == 0

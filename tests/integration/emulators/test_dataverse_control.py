@@ -1,19 +1,13 @@
-"""The control API, the sample company, and the simulator as a process."""
+"""The control API, and the sample company."""
 
-import asyncio
-import json
-import signal
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import trustme
 
 from emulators.dataverse import constants
-from emulators.dataverse.harness import HOSTS, RecordingQueues, Running, registration, running
+from emulators.dataverse.harness import RecordingQueues, Running, registration, running
 from emulators.dataverse.seeding import REGISTRATION_TABLES
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
@@ -43,19 +37,6 @@ async def test_an_empty_environment_has_the_sync_users_and_the_roles(control: ht
     assert "Stakeholder" in {row["name"] for row in await rows(control, "connectionrole")}
     assert await rows(control, "account") == []
     assert await rows(control, "sdkmessageprocessingstep") == []
-
-
-async def test_the_sample_company_is_believable() -> None:
-    async with running() as started:
-        store = started.environment.store
-        sizes = {name: len(found) for name, found in store.rows.items()}
-        users = store.rows["systemuser"].values()
-        assert (sizes["systemuser"], sizes["team"], sizes["account"]) == (11, 2, 20)
-        assert (sizes["lead"], sizes["contact"], sizes["opportunity"], sizes["connection"]) == (60, 60, 25, 60)
-        assert sum(bool(user.get("isdisabled")) for user in users) == 1
-        assert sum(user.get("applicationid") is not None for user in users) == 2
-        assert not any(store.rows[name] for name in REGISTRATION_TABLES)
-        assert started.simulator.delivery.pending == 0
 
 
 async def test_seeding_takes_rows_in_any_order_and_posts_nothing(started: Running, control: httpx.AsyncClient) -> None:
@@ -137,23 +118,3 @@ async def test_secrets_are_never_shown(control: httpx.AsyncClient) -> None:
     endpoints = await rows(control, "serviceendpoint")
     assert endpoints[0]["issaskeyset"] is True
     assert "saskey" not in endpoints[0]
-
-
-async def test_the_process_announces_its_ports_and_leaves_when_asked(tmp_path: Path) -> None:
-    certificate = trustme.CA().issue_cert(*HOSTS)
-    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "emulators.dataverse", "--empty"),
-        *("--cert", str(tmp_path / "server.pem"), "--key", str(tmp_path / "server.pem")),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
-    assert line.startswith("READY ")
-    ports = json.loads(line.removeprefix("READY "))
-    async with httpx.AsyncClient() as client:
-        stats = await client.get(f"http://127.0.0.1:{ports['control_port']}/stats")
-    assert stats.status_code == 200
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 10) == 0
-    assert await process.stdout.read() == b""

@@ -6,39 +6,25 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from emulators.dataverse.harness import Answer, RecordingQueues, Running, running
+from emulators.dataverse.harness import Answer, RecordingQueues, Running, registration, running
 from emulators.dataverse.notifications import CLAIMS
 from emulators.dataverse.seeding import seed
 from emulators.functions.harness import until
-from emulators.servicebus.sas import POLICIES
 
 TABLE = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 ANNA = "0a000000-0000-4000-a000-000000000001"
 DEAL = "0d000000-0000-4000-a000-000000000001"
-ENDPOINT: dict[str, Any] = {
-    "name": "Marketo sync queue", "contract": 6, "authtype": 2, "connectionmode": 1, "messageformat": 2,
-    "messagecharset": 1, "namespaceformat": 2, "namespaceaddress": "sb://contoso-sync.servicebus.windows.net/",
-    "solutionnamespace": "contoso-sync", "path": "changes", "saskeyname": "SendOnly",
-    "saskey": POLICIES["SendOnly"].key, "userclaim": 2,
-}  # fmt: skip
+(REGISTERED,) = registration("contact")["serviceendpoint"]
+ENDPOINT = {name: value for name, value in REGISTERED.items() if name != "serviceendpointid"}
 
 
 @pytest.fixture
 async def api(queues: RecordingQueues) -> AsyncIterator[Running]:
     async with running(empty=True, queues=queues) as started:
-        fill(started)
+        started.environment.switches.post_retry_seconds = [0.0, 0.0]
+        anna = {"contactid": ANNA, "firstname": "Anna", "lastname": "Berg"}
+        seed(started.environment, {"contact": [anna], "opportunity": [{"opportunityid": DEAL, "name": "Deal"}]})
         yield started
-
-
-def fill(started: Running) -> None:
-    started.environment.switches.post_retry_seconds = [0.0, 0.0]
-    seed(
-        started.environment,
-        {
-            "contact": [{"contactid": ANNA, "firstname": "Anna", "lastname": "Berg"}],
-            "opportunity": [{"opportunityid": DEAL, "name": "Deal"}],
-        },
-    )
 
 
 async def register(api: Running, endpoint: dict[str, Any] = ENDPOINT) -> str:

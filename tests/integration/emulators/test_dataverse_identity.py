@@ -1,14 +1,10 @@
-"""App Service's identity endpoint: through MSAL, and its refusals."""
+"""App Service's identity endpoint: its answer, and its refusals. MSAL uses it in test_sign_in_dataverse.py."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
-import msal
 import pytest
-import requests
 
 from emulators.dataverse import constants
 from emulators.dataverse.harness import Running, running
@@ -26,31 +22,6 @@ async def started() -> AsyncIterator[Running]:
 async def ask(started: Running, headers: dict[str, str], params: dict[str, str]) -> httpx.Response:
     async with httpx.AsyncClient() as client:
         return await client.get(f"{started.control_url}{constants.IDENTITY_PATH}", headers=headers, params=params)
-
-
-@pytest.mark.parametrize("client_id", [None, constants.MANAGED_IDENTITY_CLIENT_ID])
-async def test_msal_gets_a_token_of_the_identitys_own_user(
-    started: Running, client_id: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{started.control_url}{constants.IDENTITY_PATH}")
-    monkeypatch.setenv("IDENTITY_HEADER", constants.IDENTITY_HEADER)
-
-    def acquire() -> dict[str, Any]:
-        with requests.Session() as session:
-            session.trust_env = False
-            identity = (
-                msal.SystemAssignedManagedIdentity()
-                if client_id is None
-                else msal.UserAssignedManagedIdentity(client_id=client_id)
-            )
-            client = msal.ManagedIdentityClient(identity, http_client=session)
-            found: dict[str, Any] = client.acquire_token_for_client(resource=constants.ORGANIZATION_URL)
-            return found
-
-    token = await asyncio.to_thread(acquire)
-    assert 3500 < token["expires_in"] <= 3600
-    who = await started.call("GET", "WhoAmI", token=token["access_token"])
-    assert who.json()["UserId"] == constants.MANAGED_IDENTITY_USER_ID
 
 
 async def test_the_answer_has_the_shape_of_app_service(started: Running) -> None:
@@ -83,10 +54,3 @@ async def test_refusals_are_told(
     assert answer.status_code == status
     assert answer.json()["statusCode"] == status
     assert answer.json()["message"]
-
-
-async def test_an_identity_without_an_application_user_is_no_member(started: Running) -> None:
-    token = (await ask(started, HEADERS, PARAMS)).json()["access_token"]
-    del started.environment.store.rows["systemuser"][constants.MANAGED_IDENTITY_USER_ID]
-    answer = await started.call("GET", "WhoAmI", token=token)
-    assert (answer.status, answer.code) == (403, "0x80072560")

@@ -10,9 +10,9 @@ from emulators.dataverse.harness import RecordingQueues, Running, registration, 
 from emulators.dataverse.seeding import seed
 from emulators.dataverse.tables import TABLES
 
-PLATFORM = [
+NAMES = [
     "serviceendpoint", "sdkmessageprocessingstep", "sdkmessageprocessingstepimage", "asyncoperation", "systemuser",
-    "team", "connectionrole",
+    "team", "connectionrole", "contact",
 ]  # fmt: skip
 
 
@@ -59,8 +59,8 @@ async def test_nobody_else_has_privileges(api: Running) -> None:
     assert (await api.call("GET", on_team)).status == 404
 
 
-@pytest.mark.parametrize("name", PLATFORM)
-async def test_platform_tables_cannot_be_read_without_the_privilege(api: Running, name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_table_cannot_be_read_without_the_privilege(api: Running, name: str) -> None:
     table = TABLES[name]
     query = f"{table.set_name}?$select={table.primary_id}"
     assert (await api.call("GET", query)).status == 200
@@ -72,8 +72,8 @@ async def test_platform_tables_cannot_be_read_without_the_privilege(api: Running
     assert expected.get(name, f"prvRead{table.schema_name}") in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("name", PLATFORM)
-async def test_platform_tables_cannot_be_written_without_the_privilege(api: Running, name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_table_cannot_be_written_without_the_privilege(api: Running, name: str) -> None:
     table = TABLES[name]
     api.environment.switches.no_write_privilege = [name]
     address = f"{table.set_name}({next(iter(api.environment.store.rows[name]), constants.EMPTY_ID)})"

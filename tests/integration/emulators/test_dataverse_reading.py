@@ -141,15 +141,6 @@ async def test_what_is_not_there(api: Running) -> None:
     assert (await api.call("GET", "contacts?$skip=3")).status == 400
 
 
-async def test_a_read_privilege_can_be_missing(api: Running) -> None:
-    api.environment.switches.no_read_privilege = ["contact"]
-    for path in (f"contacts({ANNA})", "contacts?$top=1"):
-        answer = await api.call("GET", path)
-        assert (answer.status, answer.code) == (403, "0x80040220")
-        assert "prvReadContact" in answer.json()["error"]["message"]
-    assert (await api.call("GET", "accounts")).status == 200
-
-
 async def test_a_row_that_has_not_changed_is_not_sent_again(api: Running) -> None:
     etag = (await api.call("GET", f"contacts({ANNA})")).json()["@odata.etag"]
     assert (await api.call("GET", f"contacts({ANNA})", if_none_match=etag)).status == 304

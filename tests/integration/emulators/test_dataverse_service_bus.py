@@ -14,6 +14,7 @@ from azure.servicebus.aio import ServiceBusClient
 from emulators.dataverse.harness import Running, registration, running
 from emulators.dataverse.notifications import CLAIMS
 from emulators.dataverse.seeding import seed
+from emulators.functions.harness import until
 from emulators.servicebus.harness import running_emulator
 from emulators.servicebus.sas import POLICIES
 from emulators.servicebus.settings import QueueSettings
@@ -44,9 +45,7 @@ async def api(broker: str) -> AsyncIterator[Running]:
 
 async def settled(api: Running) -> tuple[int, int]:
     """How many posts went through and how many failed, once none is on its way."""
-    async with asyncio.timeout(20):
-        while api.simulator.delivery.pending:  # noqa: ASYNC110 - the counter is no event
-            await asyncio.sleep(0.01)
+    await until(lambda: not api.simulator.delivery.pending)
     return api.environment.stats.posted, api.environment.stats.failed_posts
 
 

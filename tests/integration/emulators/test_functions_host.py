@@ -138,9 +138,8 @@ async def test_a_request_reaches_the_function_as_official_types(client: httpx.As
 @pytest.mark.parametrize(
     ("path", "key", "status"),
     [
-        ("/api/echo", None, 401), ("/api/echo", "wrong", 401), ("/api/echo", "function key", 202),
-        ("/api/echo", "master", 202), ("/api/open", None, 200), ("/api/secret", "function key", 401),
-        ("/api/secret", "master", 200), ("/api/nowhere", "master", 404), ("/echo", "master", 404),
+        ("/api/echo", None, 401), ("/api/echo", "function key", 202), ("/api/open", None, 200),
+        ("/api/secret", "function key", 401), ("/api/secret", "master", 200), ("/api/nowhere", "master", 404),
     ],
 )  # fmt: skip
 async def test_keys_and_routes(client: httpx.AsyncClient, path: str, key: str | None, status: int) -> None:
@@ -150,14 +149,6 @@ async def test_keys_and_routes(client: httpx.AsyncClient, path: str, key: str | 
 
 async def test_the_key_may_be_in_the_address(client: httpx.AsyncClient) -> None:
     assert (await client.post("/api/echo", params={"code": "function key"})).status_code == 202
-
-
-async def test_a_method_that_is_not_served_is_not_found(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/api/echo", params={"code": "function key"})).status_code == 404
-
-
-async def test_text_is_an_answer_too(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/api/open")).text == "hello"
 
 
 async def test_an_exception_is_a_500_that_says_nothing(client: httpx.AsyncClient) -> None:

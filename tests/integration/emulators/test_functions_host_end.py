@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -43,11 +44,14 @@ async def tick(timer: func.TimerRequest) -> None:
 """
 MEMORY = """
 import os
+from pathlib import Path
 
 import azure.functions as func
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 calls = 0
+with (Path(__file__).parent / "notes.txt").open("a") as notes:
+    notes.write("loaded\\n")
 
 
 def count():
@@ -75,8 +79,33 @@ async def end(req: func.HttpRequest) -> str:
 ANEW_OR_COPIED = pytest.mark.parametrize("options", [(), ("--copied", "json")], ids=["anew", "copied"])
 
 
+#: Starts a host of an app, and gives what it ends with where nobody has asked it to.
+Start = Callable[..., Awaitable[tuple[Child, list[int]]]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """The app is in the folder `app`; the host is stopped in the end."""
+    children: list[Child] = []
+
+    async def begin(source: str, *options: str, **host_json: str) -> tuple[Child, list[int]]:
+        codes: list[int] = []
+        child = host_child(write_app(tmp_path / "app", source, **host_json), *options)
+        child._on_death = lambda _child, code: codes.append(code)
+        children.append(child)
+        await child.start()
+        return child, codes
+
+    yield begin
+    await asyncio.gather(*(child.stop(15) for child in children))
+
+
 def notes(app_dir: Path) -> list[str]:
     return complete_lines(app_dir / "notes.txt")
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().split()[3])
 
 
 def worker_of(host: Child, function: str = "slow") -> int:
@@ -111,22 +140,16 @@ async def test_one_of_two_instances_runs_a_timer_and_the_other_takes_over(tmp_pa
         await asyncio.gather(*(host.stop(15) for host in hosts))
 
 
-async def test_a_stop_lets_running_calls_finish(tmp_path: Path) -> None:
-    deaths: list[int] = []
-    app_dir = write_app(tmp_path / "app", APP)
-    child = host_child(app_dir)
-    child._on_death = lambda _child, code: deaths.append(code)
-    await child.start()
+async def test_a_stop_lets_running_calls_finish(tmp_path: Path, start: Start) -> None:
+    child, codes = await start(APP)
     assert child.pid is not None
     async with client_of(child) as client:
         call = asyncio.create_task(client.get("/api/slow"))
-        await until(lambda: "slow begins" in notes(app_dir))
+        await until(lambda: "slow begins" in notes(tmp_path / "app"))
         os.killpg(child.pid, signal.SIGTERM)  # the worker too, as a service manager does it
-        (app_dir / "gate").touch()
+        (tmp_path / "app/gate").touch()
         assert (await call).text == "done"
-    await until(lambda: bool(deaths))
-    assert deaths == [0]
-    await child.kill()
+    await until(lambda: codes == [0])
 
 
 async def test_a_stop_while_the_app_loads_is_prompt(tmp_path: Path) -> None:
@@ -140,47 +163,48 @@ async def test_a_stop_while_the_app_loads_is_prompt(tmp_path: Path) -> None:
 
 
 @ANEW_OR_COPIED
-async def test_the_worker_dies_with_a_killed_host(tmp_path: Path, options: tuple[str, ...]) -> None:
-    app_dir = write_app(tmp_path / "app", APP)
-    child = host_child(app_dir, *options)
-    await child.start()
+async def test_the_worker_dies_with_a_killed_host(tmp_path: Path, start: Start, options: tuple[str, ...]) -> None:
+    child, _ = await start(APP, *options)
     worker = worker_of(child)
     assert child.pid is not None
     async with client_of(child) as client:
         call = asyncio.create_task(client.get("/api/slow"))
-        await until(lambda: "slow begins" in notes(app_dir))
+        await until(lambda: "slow begins" in notes(tmp_path / "app"))
         os.kill(child.pid, signal.SIGKILL)
         await until(lambda: not Path(f"/proc/{worker}").exists())
         with pytest.raises(httpx.HTTPError):
             await call
     await child.kill()
-    assert "slow ends" not in notes(app_dir)
+    assert "slow ends" not in notes(tmp_path / "app")
 
 
-async def test_a_lost_worker_ends_the_host(tmp_path: Path) -> None:
-    deaths: list[int] = []
-    app_dir = write_app(tmp_path / "app", APP)
-    child = host_child(app_dir, "--one-process")
-    child._on_death = lambda _child, code: deaths.append(code)
-    await child.start()
+async def test_a_lost_worker_ends_the_host(start: Start) -> None:
+    child, codes = await start(APP, "--one-process")
     os.kill(worker_of(child), signal.SIGKILL)
-    await until(lambda: bool(deaths))
-    assert deaths == [1]
-    await child.kill()
+    await until(lambda: codes == [1])
+
+
+async def test_a_host_that_can_make_no_more_copies_leaves(start: Start) -> None:
+    """The process that its workers are copies of was killed, and they end with it."""
+    child, codes = await start(MEMORY, "--copied", "json")
+    original = parent_of(worker_of(child, "one"))
+    assert original == parent_of(worker_of(child, "two")) != child.pid
+    os.kill(original, signal.SIGKILL)
+    await until(lambda: codes == [1])
+    assert "the process that workers are copied from has ended" in child.log.read_text()
 
 
 @ANEW_OR_COPIED
 async def test_a_lost_worker_of_one_function_is_replaced_and_the_others_go_on(
-    tmp_path: Path, options: tuple[str, ...]
+    start: Start, options: tuple[str, ...]
 ) -> None:
-    child = host_child(write_app(tmp_path / "app", MEMORY), *options)
-    await child.start()
-    pids = child.announced()["workers"]
+    child, _ = await start(MEMORY, *options)
+    lost = worker_of(child, "one")
     async with client_of(child) as client:
         assert [(await client.get("/api/one")).text for _ in range(2)] == ["1", "2"]
         assert (await client.get("/api/two")).text == "1"
-        os.kill(pids["one"], signal.SIGKILL)
-        await until_gone(pids["one"])
+        os.kill(lost, signal.SIGKILL)
+        await until_gone(lost)
         answers = [""]
 
         async def is_answered() -> bool:  # a call that the lost one has taken fails
@@ -190,40 +214,35 @@ async def test_a_lost_worker_of_one_function_is_replaced_and_the_others_go_on(
         await eventually(is_answered, seconds=15)
         assert answers[-1] == "1"
         assert (await client.get("/api/two")).text == "2"
-    await child.stop(15)
     code = "" if options else " with exit code -9"  # which the parent of a copy keeps for itself
     assert f"one: the worker ended{code}; another one is started" in child.log.read_text()
 
 
-async def test_a_worker_that_is_lost_again_and_again_ends_the_host(tmp_path: Path) -> None:
-    deaths: list[int] = []
-    child = host_child(write_app(tmp_path / "app", MEMORY))
-    child._on_death = lambda _child, code: deaths.append(code)
-    await child.start()
+async def test_a_worker_that_is_lost_again_and_again_ends_the_host(start: Start) -> None:
+    child, codes = await start(MEMORY)
     async with client_of(child) as client:
         with contextlib.suppress(httpx.HTTPError):
             for _ in range(4):
                 assert (await client.get("/api/end")).status_code == 500
-    await until(lambda: bool(deaths))
-    assert deaths == [1]
-    await child.kill()
+    await until(lambda: codes == [1])
 
 
-async def test_in_one_process_functions_share_their_memory(tmp_path: Path) -> None:
-    child = host_child(write_app(tmp_path / "app", MEMORY), "--one-process")
-    await child.start()
+async def test_in_one_process_functions_share_their_memory(start: Start) -> None:
+    child, _ = await start(MEMORY, "--one-process")
     async with client_of(child) as client:
         assert [(await client.get(path)).text for path in ("/api/one", "/api/two")] == ["1", "2"]
         assert (await client.post("/admin/local/functions/one/kill", headers=ADMIN)).status_code == 409
     assert len(set(child.announced()["workers"].values())) == 1
-    await child.stop(15)
 
 
-@ANEW_OR_COPIED
-async def test_the_instance_of_one_function_can_be_killed_and_started(tmp_path: Path, options: tuple[str, ...]) -> None:
-    child = host_child(write_app(tmp_path / "app", MEMORY), *options)
-    await child.start()
-    pid = child.announced()["workers"]["one"]
+@pytest.mark.parametrize(
+    ("options", "loaded"), [((), 4), (("--copied", "json"), 1)], ids=["each loads the app", "they are copies of one"]
+)
+async def test_the_instance_of_one_function_can_be_killed_and_started(
+    tmp_path: Path, start: Start, options: tuple[str, ...], loaded: int
+) -> None:
+    child, _ = await start(MEMORY, *options)
+    pid = worker_of(child, "one")
     async with client_of(child) as client:
         assert (await client.post("/admin/local/functions/one/kill", headers=ADMIN)).status_code == 200
         await until_gone(pid)
@@ -233,21 +252,15 @@ async def test_the_instance_of_one_function_can_be_killed_and_started(tmp_path: 
         assert started["workers"]["one"] != pid
         assert (await client.get("/api/one")).text == "1"
         assert (await client.post("/admin/local/functions/nothing/kill", headers=ADMIN)).status_code == 409
-    await child.stop(15)
+    assert notes(tmp_path / "app") == ["loaded"] * loaded
 
 
-async def test_a_call_out_of_time_ends_the_host(tmp_path: Path) -> None:
-    deaths: list[int] = []
-    app_dir = write_app(tmp_path / "app", APP, functionTimeout="00:00:00.2")
-    child = host_child(app_dir, "--one-process")
-    child._on_death = lambda _child, code: deaths.append(code)
-    await child.start()
+async def test_a_call_out_of_time_ends_the_host(start: Start) -> None:
+    child, codes = await start(APP, "--one-process", functionTimeout="00:00:00.2")
     async with client_of(child) as client:
         assert (await client.get("/api/slow")).status_code == 500
-    await until(lambda: bool(deaths))
-    assert deaths == [1]
+    await until(lambda: codes == [1])
     assert "functionTimeout" in child.log.read_text()
-    await child.kill()
 
 
 BUILTIN_LIST = """

@@ -9,7 +9,7 @@ import pytest
 from azure.servicebus import ServiceBusMessage
 
 from emulators.functions.harness import until
-from emulators.functions.queue_harness import MANY, ONE, App, Bus, numbered, overlaps, running_bus, start
+from emulators.functions.queue_harness import MANY, ONE, App, Bus, numbered, overlaps, running_bus, start, start_held
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +128,8 @@ async def test_several_sessions_are_served_one_after_the_other(tmp_path: Path, b
 @pytest.mark.parametrize(("kind", "session"), [("short-lock", None), ("sessions", "s")])
 async def test_a_kill_settles_none(tmp_path: Path, bus: Bus, apps: list[App], kind: str, session: str | None) -> None:
     queue = bus.queue(kind)
-    await bus.send(queue, *numbered(3, session))
     app = App(tmp_path / "app", bus, queue, MANY.format(sessions=session is not None))
-    app.behave(held=True)
-    await start(apps, app)
-    await until(lambda: len(app.bodies("begin")) == 3)
+    await start_held(apps, app, *numbered(3, session))
     await app.control("kill")
     assert await bus.left(queue) == 3
     app.behave()
@@ -144,11 +141,7 @@ async def test_a_kill_settles_none(tmp_path: Path, bus: Bus, apps: list[App], ki
 
 async def test_a_stopped_instance_finishes_its_batch_first(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("plain")
-    await bus.send(queue, *numbered(3))
-    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
-    app.behave(held=True)
-    await start(apps, app)
-    await until(lambda: len(app.bodies("begin")) == 3)
+    app = await start_held(apps, App(tmp_path / "app", bus, queue, MANY.format(sessions=False)), *numbered(3))
     stopping = asyncio.create_task(app.control("stop"))
     app.behave()
     await stopping

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from emulators.functions.harness import until
-from emulators.functions.queue_harness import MANY, App, Bus, numbered, overlaps, start
+from emulators.functions.queue_harness import MANY, App, Bus, numbered, overlaps, start, start_held
 
 
 async def test_an_exception_gives_the_whole_batch_back(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
@@ -26,11 +26,7 @@ async def test_an_exception_gives_the_whole_batch_back(tmp_path: Path, bus: Bus,
 
 async def test_a_lost_lock_brings_the_messages_again(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("plain")
-    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
-    app.behave(held=True)
-    await start(apps, app)
-    await bus.send(queue, *numbered(2))
-    await until(lambda: len(app.calls("begin")) == 1)
+    app = await start_held(apps, App(tmp_path / "app", bus, queue, MANY.format(sessions=False)), *numbered(2))
     await bus.lose_locks(queue)
     app.behave()
     await until(lambda: len(app.calls()) >= 2)
@@ -67,11 +63,7 @@ async def test_two_instances_never_work_on_one_session_at_once(tmp_path: Path, b
 
 async def test_a_killed_host_loses_nothing(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("short-lock")
-    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
-    app.behave(held=True)
-    await start(apps, app)
-    await bus.send(queue, *numbered(20))
-    await until(lambda: len(app.bodies("begin")) >= 20)
+    app = await start_held(apps, App(tmp_path / "app", bus, queue, MANY.format(sessions=False)), *numbered(20))
     await app.child.kill()
     app.behave()
     assert app.calls() == []
@@ -82,11 +74,7 @@ async def test_a_killed_host_loses_nothing(tmp_path: Path, bus: Bus, apps: list[
 
 async def test_a_stop_settles_the_batch_under_way(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("plain")
-    app = App(tmp_path / "app", bus, queue, MANY.format(sessions=False))
-    app.behave(held=True)
-    await start(apps, app)
-    await bus.send(queue, *numbered(3))
-    await until(lambda: len(app.calls("begin")) == 1)
+    app = await start_held(apps, App(tmp_path / "app", bus, queue, MANY.format(sessions=False)), *numbered(3))
     stopping = asyncio.create_task(app.child.stop(15))
     app.behave()
     await stopping

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from emulators.functions.harness import until
-from emulators.functions.queue_harness import MANY, App, Bus, numbered, start
+from emulators.functions.queue_harness import MANY, App, Bus, numbered, start, start_held
 from emulators.servicebus.administration import administration
 
 
@@ -37,10 +37,7 @@ async def test_a_pause_lasts_until_the_queue_is_resumed(tmp_path: Path, bus: Bus
 async def test_a_batch_under_way_is_done_once_more_after_the_pause(tmp_path: Path, bus: Bus, apps: list[App]) -> None:
     queue = bus.queue("sessions")
     app = App(tmp_path / "app", bus, queue, MANY.format(sessions=True))
-    app.behave(held=True)
-    await start(apps, app)
-    await bus.send(queue, *numbered(1, "person"))  # of two, the second one may come after the batch has begun
-    await until(lambda: len(app.bodies("begin")) == 1)
+    await start_held(apps, app, *numbered(1, "person"))
     await set_status(bus, queue, "ReceiveDisabled")
     app.behave()
     await until(lambda: len(app.bodies()) == 1)

@@ -65,7 +65,6 @@ async def seen(emulator: Emulator, tls: Certificates, queue: str, session: str |
         (0, 500, 1),
         (9, 500, 1),
         (10, 500, 0),  # ten messages that come later hide all that could be worked on now
-        (10, 0, 0),
     ],
 )
 async def test_scheduled_messages_hide_work_from_a_scaler_that_may_not_read_counts(

@@ -1,28 +1,21 @@
 """The time that the Marketo simulator tells its clients, over HTTP."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
 
-from emulators.marketo.harness import Marketo, running
-from emulators.marketo.instance import Instance
+from emulators.marketo.harness import Marketo
 
-NOW = datetime(2026, 7, 1, 12, 0, 30, tzinfo=UTC)
+STARTED = datetime(2026, 7, 1, 12, 0, 30, tzinfo=UTC)
+NOW = STARTED.timestamp()
 USAGE = "/rest/v1/stats/usage.json"
-
-
-@pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance(now=NOW.timestamp)) as marketo:
-        yield marketo
 
 
 def ahead(response: httpx.Response) -> float:
     """Return by how many seconds the answer's Date header is ahead of the start of the test."""
-    return (parsedate_to_datetime(response.headers["Date"]) - NOW).total_seconds()
+    return (parsedate_to_datetime(response.headers["Date"]) - STARTED).total_seconds()
 
 
 async def test_every_answer_tells_the_simulators_time(marketo: Marketo) -> None:
@@ -47,11 +40,11 @@ async def test_a_wrong_clock_shows_and_breaks_no_token(marketo: Marketo, offset:
     assert ahead(response) == offset
     await marketo.sync("leads", [{"email": "a@x.example"}])
     (lead,) = (await marketo.get("leads", filterType="email", filterValues="a@x.example"))["result"]
-    assert datetime.fromisoformat(lead["createdAt"]).timestamp() == NOW.timestamp() + offset
+    assert datetime.fromisoformat(lead["createdAt"]).timestamp() == NOW + offset
     # What happened "since then" is judged by the same wrong clock.
     await marketo.switch(clock_offset=0.0)
     for since, expected in ((0.0, 1), (1.0, 0)):
-        moment = datetime.fromtimestamp(NOW.timestamp() + since, UTC).isoformat()
+        moment = datetime.fromtimestamp(NOW + since, UTC).isoformat()
         token = (await marketo.get("activities/pagingtoken", sinceDatetime=moment))["nextPageToken"]
         page = await marketo.get("activities", activityTypeIds="12", nextPageToken=token)
         assert len(page["result"]) == expected

@@ -1,18 +1,12 @@
 """What public sources say of Marketo beyond Adobe's reference: texts, sales persons, companies behind leads, merges."""
 
-from typing import Any
-
 import pytest
 
 from emulators.marketo.harness import Marketo
+from tests.support.marketo_simulator import records
 
 BY_PERSON = {"lookupField": "externalPersonId"}
 CUSTOM = {"companies": [{"name": "custTier", "dataType": "string"}]}
-
-
-async def records(marketo: Marketo, name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await marketo.control.get(f"/records/{name}")).json()
-    return found
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,19 @@
-"""The faults and the control API of the Marketo simulator, and its command line."""
+"""The faults and the control API of the Marketo simulator."""
 
 import asyncio
 import contextlib
 import json
-import signal
-import ssl
-import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import trustme
 
 from emulators.marketo.harness import Marketo
-from emulators.marketo.identity import CLIENT_ID, CLIENT_SECRET
 from emulators.waiting import eventually
+from tests.support.marketo_simulator import records
 
 PERSON = [{"externalPersonId": "p"}]
 BY_PERSON = {"lookupField": "externalPersonId"}
-HOST_NAME = "123-abc-456.mktorest.com"
-
-
-async def leads(marketo: Marketo) -> int:
-    """Return how many leads are stored."""
-    return len((await marketo.control.get("/records/leads")).json())
 
 
 async def test_a_response_level_code_strikes_as_often_as_asked(marketo: Marketo) -> None:
@@ -33,14 +22,14 @@ async def test_a_response_level_code_strikes_as_often_as_asked(marketo: Marketo)
     answers = [await marketo.sync("leads", PERSON, **BY_PERSON) for _ in range(3)]
     assert [answer["success"] for answer in answers] == [False, False, True]
     assert answers[0]["errors"] == [{"code": "713", "message": "Transient Error"}]
-    assert await leads(marketo) == 1
+    assert len(await records(marketo)) == 1
 
 
 async def test_an_http_status_after_the_write_was_applied(marketo: Marketo) -> None:
     await marketo.fault("status", status=502, when="after")
     response = await marketo.rest.post("/rest/v1/leads.json", json={**BY_PERSON, "input": PERSON})
     assert response.status_code == 502
-    assert await leads(marketo) == 1
+    assert len(await records(marketo)) == 1
 
 
 @pytest.mark.parametrize(("when", "stored"), [("before", 0), ("after", 1)])
@@ -48,7 +37,7 @@ async def test_a_connection_reset(marketo: Marketo, when: str, stored: int) -> N
     await marketo.fault("reset", when=when)
     with pytest.raises(httpx.TransportError):
         await marketo.sync("leads", PERSON, **BY_PERSON)
-    assert await leads(marketo) == stored
+    assert len(await records(marketo)) == stored
     assert (await marketo.sync("leads", PERSON, **BY_PERSON))["success"]
     calls = (await marketo.control.get("/stats")).json()["calls"]
     assert calls["/rest/v1/leads.json"]["POST"] == {"ok": 1, "reset": 1}
@@ -57,7 +46,7 @@ async def test_a_connection_reset(marketo: Marketo, when: str, stored: int) -> N
 async def test_an_answer_that_does_not_come(marketo: Marketo) -> None:
     await marketo.fault("hang", when="after", seconds=30)
     call = asyncio.create_task(marketo.sync("leads", PERSON, **BY_PERSON))
-    await eventually(lambda: leads(marketo), what="the lead")
+    await eventually(lambda: records(marketo), what="the lead")
     assert not call.done()
     call.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -91,14 +80,16 @@ async def test_a_record_fault_and_a_poison_record(marketo: Marketo) -> None:
     [
         ("/switches", {"missing_company": "perhaps"}), ("/switches", {"no_such_switch": True}),
         ("/switches", {"msi_non_native": "yes"}), ("/faults", {"kind": "flood"}),
-        ("/faults", {"kind": "code", "colour": "red"}), ("/seed", {"leads": [{"noSuchField": 1}]}),
-        ("/activities", {"leadId": 9, "activityTypeId": 46}),
+        ("/faults", {"kind": "code", "colour": "red"}), ("/faults", {"kind": "answer", "when": "before"}),
+        ("/faults", {"kind": "hold"}), ("/faults", {"kind": "code", "when": "never"}),
+        ("/seed", {"leads": [{"noSuchField": 1}]}), ("/activities", {"leadId": 9, "activityTypeId": 46}),
     ],
 )  # fmt: skip
 async def test_control_explains_what_it_refuses(marketo: Marketo, path: str, content: dict[str, Any]) -> None:
     response = await marketo.control.post(path, json=content)
     assert response.status_code == 400
     assert response.json()["error"]
+    assert (await marketo.control.get("/faults")).json() == []
 
 
 async def test_statistics(marketo: Marketo) -> None:
@@ -125,42 +116,3 @@ async def test_changing_records_and_clearing(marketo: Marketo) -> None:
     assert (await marketo.get("leads", **query))["result"] == [{"priority": 5, "relativeUrgency": 3}]
     await marketo.control.post("/clear")
     assert (await marketo.get("leads", **query))["result"] == []
-
-
-async def test_the_command_serves_tls_and_leaves_on_sigterm(tmp_path: Path) -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert(HOST_NAME)
-    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    pem = str(tmp_path / "server.pem")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "emulators.marketo", "--cert", pem, "--key", pem, "--daily", "1"),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        line = await asyncio.wait_for(process.stdout.readline(), 20)
-        assert line.startswith(b"READY ")
-        ports = json.loads(line.removeprefix(b"READY "))
-        context = ssl.create_default_context()
-        authority.configure_trust(context)
-        async with httpx.AsyncClient(verify=context, trust_env=False) as client:
-            form = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-            named = {"sni_hostname": HOST_NAME}
-            url = f"https://127.0.0.1:{ports['port']}"
-            token = (await client.post(f"{url}/identity/oauth/token", data=form, extensions=named)).json()[
-                "access_token"
-            ]
-            bearer = {"Authorization": f"Bearer {token}"}
-            usage = f"{url}/rest/v1/stats/usage.json"
-            answers = [(await client.get(usage, headers=bearer, extensions=named)).json() for _ in range(2)]
-            assert [answer["success"] for answer in answers] == [True, False]
-            assert answers[1]["errors"][0]["code"] == "607"
-            stats = (await client.get(f"http://127.0.0.1:{ports['control_port']}/stats")).json()
-            assert stats["counted_today"] == 2
-        process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
-        assert await process.stdout.read() == b""
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from emulators.marketo.harness import Marketo
+from tests.support.marketo_simulator import outcomes
 
 NOW = 1_780_000_000.0
 BY_PERSON = {"lookupField": "externalPersonId"}
@@ -15,13 +16,6 @@ LEAD_FIELDS = [
     {"name": "hiddenKey", "dataType": "string", "searchable": False},
     {"name": "notes", "dataType": "text"},
 ]
-
-
-def outcomes(answer: dict[str, Any]) -> list[str]:
-    """Return the status of each record or the code it was skipped for, or the response-level code."""
-    if not answer["success"]:
-        return [answer["errors"][0]["code"]]
-    return [entry["reasons"][0]["code"] if "reasons" in entry else entry["status"] for entry in answer["result"]]
 
 
 async def described(marketo: Marketo, path: str = "leads/describe2") -> tuple[dict[str, Any], list[list[str]]]:

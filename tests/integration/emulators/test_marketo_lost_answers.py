@@ -11,14 +11,11 @@ import httpx
 import pytest
 
 from emulators.marketo.harness import Marketo
+from tests.support.marketo_simulator import records
 
 PERSON = [{"externalPersonId": "p"}]
 BY_PERSON = {"lookupField": "externalPersonId"}
 LEADS = "/rest/v1/leads.json"
-
-
-async def stored(marketo: Marketo, name: str = "leads") -> int:
-    return len((await marketo.control.get(f"/records/{name}")).json())
 
 
 async def held(marketo: Marketo, gate: str = "call", count: int = 1) -> None:
@@ -52,9 +49,9 @@ async def test_a_call_whose_answer_is_lost_is_carried_out_later(marketo: Marketo
     except httpx.TransportError:
         assert not lost
     await held(marketo)
-    assert (await stored(marketo), await executing(marketo)) == (0, 1)
+    assert (len(await records(marketo)), await executing(marketo)) == (0, 1)
     await let_go(marketo)
-    assert (await stored(marketo), await executing(marketo)) == (1, 0)
+    assert (len(await records(marketo)), await executing(marketo)) == (1, 0)
 
 
 async def test_who_sends_again_too_early_creates_the_person_twice(marketo: Marketo) -> None:
@@ -64,7 +61,7 @@ async def test_who_sends_again_too_early_creates_the_person_twice(marketo: Marke
     assert (await marketo.get("leads", **query))["result"] == []
     assert (await marketo.sync("leads", PERSON, **BY_PERSON))["result"][0]["status"] == "created"
     await let_go(marketo)
-    assert await stored(marketo) == 2
+    assert len(await records(marketo)) == 2
     duplicates = (await marketo.control.get("/stats")).json()["duplicates"]["leads"]
     assert duplicates["externalPersonId"] == {"p": 2}
 
@@ -73,7 +70,7 @@ async def test_who_waits_for_the_first_call_finds_the_person(marketo: Marketo) -
     await lose_an_answer(marketo)
     await let_go(marketo)
     assert (await marketo.sync("leads", PERSON, **BY_PERSON))["result"][0]["status"] == "updated"
-    assert await stored(marketo) == 1
+    assert len(await records(marketo)) == 1
 
 
 async def test_a_client_that_gives_up_does_not_end_the_call(marketo: Marketo) -> None:
@@ -83,9 +80,9 @@ async def test_a_client_that_gives_up_does_not_end_the_call(marketo: Marketo) ->
     impatient.cancel()
     with pytest.raises(asyncio.CancelledError):
         await impatient
-    assert (await stored(marketo), await executing(marketo)) == (0, 1)
+    assert (len(await records(marketo)), await executing(marketo)) == (0, 1)
     await let_go(marketo)
-    assert await stored(marketo) == 1
+    assert len(await records(marketo)) == 1
 
 
 @pytest.mark.parametrize(("when", "before"), [("before", 0), ("during", 0), ("after", 1)])
@@ -93,10 +90,10 @@ async def test_a_call_is_held_before_during_or_after_its_work(marketo: Marketo, 
     await marketo.fault("hold", gate="call", when=when, path=LEADS, verb="POST")
     call = asyncio.ensure_future(marketo.sync("leads", PERSON, **BY_PERSON))
     await held(marketo)
-    assert (await stored(marketo), call.done()) == (before, False)
+    assert (len(await records(marketo)), call.done()) == (before, False)
     await let_go(marketo)
     assert (await call)["result"][0]["status"] == "created"
-    assert await stored(marketo) == 1
+    assert len(await records(marketo)) == 1
 
 
 async def test_a_gate_that_is_open_holds_nobody_until_it_is_shut(marketo: Marketo) -> None:

@@ -5,42 +5,31 @@ from typing import Any
 import pytest
 
 from emulators.marketo.harness import Marketo
+from tests.support.marketo_simulator import code, seed
 
 NOW = 1_780_000_000.0
 BY_PERSON = {"lookupField": "externalPersonId"}
 ROLES = "/rest/v1/opportunities/roles.json?_method=GET"
 
 
-def error(answer: dict[str, Any]) -> str:
-    """Return the response-level code."""
-    assert not answer["success"]
-    return str(answer["errors"][0]["code"])
-
-
-async def seed(marketo: Marketo, kind: str, records: list[dict[str, Any]]) -> list[Any]:
-    """Put records into the store and return their ids."""
-    answer = await marketo.control.post("/seed", json={kind: records})
-    return list(answer.raise_for_status().json()[kind])
-
-
 async def test_default_fields_of_each_object(marketo: Marketo) -> None:
-    (lead_id,) = await seed(marketo, "leads", [{"email": "a@x.example", "city": "Ulm"}])
+    (lead_id,) = await seed(marketo, "leads", {"email": "a@x.example", "city": "Ulm"})
     (answer,) = (await marketo.get("leads", filterType="email", filterValues="a@x.example"))["result"]
     assert set(answer) == {"id", "email", "updatedAt", "createdAt", "firstName", "lastName"}
     assert answer["firstName"] is None
     assert (await marketo.get(f"lead/{lead_id}"))["result"] == [answer]
-    assert error(await marketo.get("lead/9")) == "1004"
-    await seed(marketo, "companies", [{"externalCompanyId": "c", "company": "C"}])
+    assert code(await marketo.get("lead/9")) == "1004"
+    await seed(marketo, "companies", {"externalCompanyId": "c", "company": "C"})
     (company,) = (await marketo.get("companies", filterType="dedupeFields", filterValues="c"))["result"]
     assert set(company) == {"seq", "id", "externalCompanyId", "updatedAt", "createdAt"}
-    await seed(marketo, "salespersons", [{"externalSalesPersonId": "s", "email": "s@x.example"}])
+    await seed(marketo, "salespersons", {"externalSalesPersonId": "s", "email": "s@x.example"})
     (person,) = (await marketo.get("salespersons", filterType="email", filterValues="s@x.example"))["result"]
     assert set(person) == {"seq", "id", "externalSalesPersonId", "email", "updatedAt", "createdAt"}
 
 
 async def test_leads_show_requested_nulls_and_other_objects_do_not(marketo: Marketo) -> None:
-    await seed(marketo, "leads", [{"externalPersonId": "p"}])
-    await seed(marketo, "companies", [{"externalCompanyId": "c"}])
+    await seed(marketo, "leads", {"externalPersonId": "p"})
+    await seed(marketo, "companies", {"externalCompanyId": "c"})
     query = {
         "filterType": "externalPersonId", "filterValues": "p", "fields": "ID,priority,unsubscribed,externalpersonid",
     }  # fmt: skip
@@ -51,7 +40,7 @@ async def test_leads_show_requested_nulls_and_other_objects_do_not(marketo: Mark
 
 
 async def test_results_are_not_in_the_order_of_the_values_and_match_exactly(marketo: Marketo) -> None:
-    await seed(marketo, "leads", [{"externalPersonId": key} for key in ("a", "b", "AB", "a")])
+    await seed(marketo, "leads", *({"externalPersonId": key} for key in ("a", "b", "AB", "a")))
     answer = await marketo.get(
         "leads", filterType="externalPersonId", filterValues="b,a,ab,a", fields="externalPersonId"
     )
@@ -72,25 +61,18 @@ async def test_results_are_not_in_the_order_of_the_values_and_match_exactly(mark
         ("companies", {"filterType": "industry", "filterValues": "1"}, "1011"),
         ("opportunities", {"filterType": "name", "filterValues": "1"}, "1011"),
         ("activities", {"activityTypeIds": "12"}, "701"),
-        ("activities", {"activityTypeIds": ",".join(map(str, range(11))), "nextPageToken": "x"}, "1003"),
         ("activities/leadchanges", {"nextPageToken": "x"}, "701"),
         ("activities/leadchanges", {"nextPageToken": "x", "fields": "city"}, "1003"),
+        ("activities/leadchanges", {"nextPageToken": "x", "fields": "noSuchField"}, "1006"),
         ("activities/pagingtoken", {"sinceDatetime": "yesterday"}, "704"),
     ],
 )
 async def test_queries_that_are_refused(marketo: Marketo, path: str, query: dict[str, str], expected: str) -> None:
-    assert error(await marketo.get(path, **query)) == expected
-
-
-async def test_unknown_query_fields_may_be_ignored(marketo: Marketo) -> None:
-    await marketo.switch(unknown_query_fields="ignore")
-    await seed(marketo, "leads", [{"email": "a@x.example"}])
-    query = {"filterType": "email", "filterValues": "a@x.example", "fields": "email,relativeScoring"}
-    assert (await marketo.get("leads", **query))["result"] == [{"email": "a@x.example"}]
+    assert code(await marketo.get(path, **query)) == expected
 
 
 async def test_pages(marketo: Marketo) -> None:
-    await seed(marketo, "leads", [{"externalSalesPersonId": "s"} for _ in range(650)])
+    await seed(marketo, "leads", *({"externalSalesPersonId": "s"} for _ in range(650)))
     query = {"filterType": "externalSalesPersonId", "filterValues": "s", "fields": "id"}
     seen, sizes, token = set(), [], ""
     while True:
@@ -106,7 +88,7 @@ async def test_pages(marketo: Marketo) -> None:
 
 
 async def test_a_last_page_may_carry_a_token(marketo: Marketo) -> None:
-    await seed(marketo, "companies", [{"externalCompanyId": "c"}])
+    await seed(marketo, "companies", {"externalCompanyId": "c"})
     query = {"filterType": "externalCompanyId", "filterValues": "c"}
     first = await marketo.get("companies", **query)
     assert "moreResult" not in first
@@ -119,16 +101,16 @@ async def test_a_last_page_may_carry_a_token(marketo: Marketo) -> None:
 
 async def test_more_than_1000_leads_are_too_many(marketo: Marketo) -> None:
     people = [{"externalSalesPersonId": "s"} for _ in range(1000)]
-    await seed(marketo, "leads", people)
+    await seed(marketo, "leads", *people)
     query = {"filterType": "externalSalesPersonId", "filterValues": "s"}
     assert len((await marketo.get("leads", **query))["result"]) == 300
-    await seed(marketo, "leads", people[:1])
+    await seed(marketo, "leads", people[0])
     answer = await marketo.get("leads", **query)
     assert answer["errors"] == [{"code": "1003", "message": "Too many results match the filter"}]
 
 
 async def test_every_get_may_be_a_post(marketo: Marketo) -> None:
-    (lead_id,) = await seed(marketo, "leads", [{"email": "a@x.example"}])
+    (lead_id,) = await seed(marketo, "leads", {"email": "a@x.example"})
     query = {"filterType": "email", "filterValues": "a@x.example", "fields": "id"}
     response = await marketo.rest.post("/rest/v1/leads.json?_method=GET", data=query)
     assert response.json()["result"] == [{"id": lead_id}]
@@ -136,12 +118,12 @@ async def test_every_get_may_be_a_post(marketo: Marketo) -> None:
     response = await marketo.rest.post("/rest/v1/leads/describe2.json?_method=GET", headers=form)
     assert response.json()["success"]
     response = await marketo.rest.post("/rest/v1/leads.json?_method=GET", headers={"Content-Type": "text/plain"})
-    assert error(response.json()) == "612"
+    assert code(response.json()) == "612"
 
 
 async def test_roles_by_compound_key(marketo: Marketo) -> None:
     keys = [{"externalOpportunityId": "o", "leadId": number, "role": "Captain"} for number in range(3)]
-    await seed(marketo, "roles", keys)
+    await seed(marketo, "roles", *keys)
     content: dict[str, Any] = {"filterType": "dedupeFields", "fields": ["marketoGuid", "leadId"], "input": keys[:2]}
     answer = (await marketo.rest.post(ROLES, json=content | {"batchSize": 1})).json()
     assert [(role["seq"], role["leadId"], len(role["marketoGUID"])) for role in answer["result"]] == [(0, 0, 36)]
@@ -149,7 +131,7 @@ async def test_roles_by_compound_key(marketo: Marketo) -> None:
     answer = (await marketo.rest.post(ROLES, json=content | {"batchSize": 1, "nextPageToken": token})).json()
     assert [role["leadId"] for role in answer["result"]] == [1]
     incomplete = content | {"input": [{"externalOpportunityId": "o", "leadId": 1}]}
-    assert error((await marketo.rest.post(ROLES, json=incomplete)).json()) == "1002"
+    assert code((await marketo.rest.post(ROLES, json=incomplete)).json()) == "1002"
     for name, value in {"leadId": "1", "externalOpportunityId": "o"}.items():
         assert (await marketo.get("opportunities/roles", filterType=name, filterValues=value))["result"]
 
@@ -184,7 +166,7 @@ async def test_the_msi_feature_and_the_guides_name_of_the_score(marketo: Marketo
     await marketo.switch(msi_non_native=False)
     names = {field["name"] for field in (await marketo.get("leads/describe2"))["result"][0]["fields"]}
     assert not {"externalPersonId", "msiLastInterestingMomentType"} & names
-    assert error(await marketo.get("leads", filterType="externalPersonId", filterValues="p")) == "1006"
+    assert code(await marketo.get("leads", filterType="externalPersonId", filterValues="p")) == "1006"
 
 
 async def test_the_log_of_new_leads_changes_and_deletions(marketo: Marketo) -> None:
@@ -210,7 +192,7 @@ async def test_the_log_of_new_leads_changes_and_deletions(marketo: Marketo) -> N
 
 async def test_an_injected_interesting_moment(marketo: Marketo) -> None:
     token = (await marketo.get("activities/pagingtoken", sinceDatetime="2026-01-01T00:00:00Z"))["nextPageToken"]
-    await seed(marketo, "leads", [{"externalPersonId": key} for key in ("p", "q")])
+    await seed(marketo, "leads", *({"externalPersonId": key} for key in ("p", "q")))
     moment = {"primaryAttributeValue": "Web", "attributes": {"Description": "Looked at prices", "Source": "Visit"}}
     await marketo.control.post("/activities", json={"externalPersonId": "p", "activityTypeId": 46, **moment})
     kinds = {kind["name"]: kind["id"] for kind in (await marketo.get("activities/types"))["result"]}
@@ -223,17 +205,3 @@ async def test_an_injected_interesting_moment(marketo: Marketo) -> None:
     first, second = (await marketo.get("leads", **query))["result"]
     assert list(first.values()) == ["Web", "Looked at prices", "Visit", entry["activityDate"]]
     assert set(second.values()) == {None}
-
-
-async def test_a_page_of_activities_may_be_empty_with_more_to_come(marketo: Marketo) -> None:
-    token = (await marketo.get("activities/pagingtoken", sinceDatetime="2026-01-01T00:00:00Z"))["nextPageToken"]
-    (lead_id,) = await seed(marketo, "leads", [{"email": "a@x.example"}])
-    for number in range(3100):
-        marketo.instance.log.add(lead_id, 46 if number > 3050 else 22)
-    pages = []
-    more = True
-    while more:
-        answer = await marketo.get("activities", activityTypeIds=46, nextPageToken=token)
-        pages.append(len(answer["result"]))
-        token, more = answer["nextPageToken"], answer["moreResult"]
-    assert pages == [0, 49]

@@ -1,12 +1,9 @@
 """Links between records in the Marketo simulator, under every setting of what is not documented (marketo.md 3.4)."""
 
-from collections.abc import AsyncIterator
-from typing import Any
-
 import pytest
 
-from emulators.marketo.harness import Marketo, running
-from emulators.marketo.instance import Instance
+from emulators.marketo.harness import Marketo
+from tests.support.marketo_simulator import outcomes, records
 
 NOW = 1_780_000_000.0
 BY_PERSON = {"lookupField": "externalPersonId"}
@@ -14,23 +11,10 @@ OWNER, COMPANY, DEAL = "externalSalesPersonId", "externalCompanyId", "externalOp
 
 
 @pytest.fixture
-async def marketo() -> AsyncIterator[Marketo]:
-    async with running(Instance(now=lambda: NOW)) as marketo:
-        await marketo.sync("salespersons", [{OWNER: "s"}])
-        await marketo.sync("companies", [{COMPANY: "c", "company": "Contoso", OWNER: "s"}])
-        yield marketo
-
-
-def codes(answer: dict[str, Any]) -> list[str]:
-    """Return each record's status or skip code, or the response-level code."""
-    if not answer["success"]:
-        return ["all " + answer["errors"][0]["code"]]
-    return [entry["reasons"][0]["code"] if "reasons" in entry else entry["status"] for entry in answer["result"]]
-
-
-async def stored(marketo: Marketo, kind: str) -> list[dict[str, Any]]:
-    """Return an object's records as they are stored."""
-    return list((await marketo.control.get(f"/records/{kind}")).json())
+async def marketo(marketo: Marketo) -> Marketo:
+    await marketo.sync("salespersons", [{OWNER: "s"}])
+    await marketo.sync("companies", [{COMPANY: "c", "company": "Contoso", OWNER: "s"}])
+    return marketo
 
 
 @pytest.mark.parametrize(
@@ -39,9 +23,9 @@ async def stored(marketo: Marketo, kind: str) -> list[dict[str, Any]]:
 )
 async def test_unknown_company(marketo: Marketo, policy: str, expected: str, link: str | None, companies: int) -> None:
     await marketo.switch(missing_company=policy)
-    assert codes(await marketo.sync("leads", [{"externalPersonId": "p", COMPANY: "new"}], **BY_PERSON)) == [expected]
-    assert [person.get(COMPANY) for person in await stored(marketo, "leads")] == ([] if policy == "skip" else [link])
-    assert len(await stored(marketo, "companies")) == companies
+    assert outcomes(await marketo.sync("leads", [{"externalPersonId": "p", COMPANY: "new"}], **BY_PERSON)) == [expected]
+    assert [person.get(COMPANY) for person in await records(marketo, "leads")] == ([] if policy == "skip" else [link])
+    assert len(await records(marketo, "companies")) == companies
 
 
 @pytest.mark.parametrize(
@@ -51,23 +35,23 @@ async def test_unknown_company(marketo: Marketo, policy: str, expected: str, lin
 async def test_no_sales_person(marketo: Marketo, path: str, key: dict[str, str], policy: str, expected: str) -> None:
     await marketo.switch(missing_sales_person=policy)
     code, _, link = expected.partition(" ")
-    assert codes(await marketo.sync(path, [{**key, OWNER: "x"}])) == [code]
+    assert outcomes(await marketo.sync(path, [{**key, OWNER: "x"}])) == [code]
     if code == "created":
-        assert (await stored(marketo, path))[-1].get(OWNER) == {"null": None, "linked": "x"}[link]
+        assert (await records(marketo, path))[-1].get(OWNER) == {"null": None, "linked": "x"}[link]
 
 
 async def test_an_opportunity_of_an_unknown_sales_person_fails_the_whole_call(marketo: Marketo) -> None:
     deals = [{DEAL: "o1", "name": "Deal", OWNER: "s"}, {DEAL: "o2", "name": "Deal", OWNER: "x"}]
-    assert codes(await marketo.sync("opportunities", deals)) == ["all 718"]
-    assert await stored(marketo, "opportunities") == []
+    assert outcomes(await marketo.sync("opportunities", deals)) == ["718"]
+    assert await records(marketo, "opportunities") == []
     await marketo.switch(opportunity_sales_person="record")
-    assert codes(await marketo.sync("opportunities", deals)) == ["created", "718"]
+    assert outcomes(await marketo.sync("opportunities", deals)) == ["created", "718"]
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("skip", "1013"), ("ignore", "created"), ("implicit", "created")])
 async def test_an_opportunity_of_an_unknown_company(marketo: Marketo, policy: str, expected: str) -> None:
     await marketo.switch(missing_company=policy)
-    assert codes(await marketo.sync("opportunities", [{DEAL: "o", "name": "D", COMPANY: "new"}])) == [expected]
+    assert outcomes(await marketo.sync("opportunities", [{DEAL: "o", "name": "D", COMPANY: "new"}])) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -87,20 +71,20 @@ async def test_a_role_needs_its_opportunity_and_its_lead(marketo: Marketo, setti
         {DEAL: "x", "leadId": lead_id, "role": "Decision Maker"},
         {DEAL: "o", "leadId": 99, "role": "Decision Maker"},
     ]
-    assert codes(await marketo.sync("opportunities/roles", roles)) == expected
+    assert outcomes(await marketo.sync("opportunities/roles", roles)) == expected
     again = [{**roles[0], "isPrimary": True}, {**roles[0], "role": "Other"}, {DEAL: "o", "leadId": lead_id}]
-    assert codes(await marketo.sync("opportunities/roles", again)) == ["updated", "created", "1002"]
-    assert codes(await marketo.sync("opportunities/roles", [roles[0], roles[0]])) == ["updated", "1036"]
-    assert codes(await marketo.sync("opportunities/roles/delete", roles[:2])) == ["deleted", "1013"]
+    assert outcomes(await marketo.sync("opportunities/roles", again)) == ["updated", "created", "1002"]
+    assert outcomes(await marketo.sync("opportunities/roles", [roles[0], roles[0]])) == ["updated", "1036"]
+    assert outcomes(await marketo.sync("opportunities/roles/delete", roles[:2])) == ["deleted", "1013"]
 
 
 async def test_company_fields_cannot_be_written_through_a_linked_lead(marketo: Marketo) -> None:
     free = {"externalPersonId": "p", "company": "Home", "industry": "None"}
-    assert codes(await marketo.sync("leads", [free], **BY_PERSON)) == ["created"]
-    assert codes(await marketo.sync("leads", [{"externalPersonId": "p", COMPANY: "c"}], **BY_PERSON)) == ["updated"]
-    assert codes(await marketo.sync("leads", [free], **BY_PERSON)) == ["1021"]
+    assert outcomes(await marketo.sync("leads", [free], **BY_PERSON)) == ["created"]
+    assert outcomes(await marketo.sync("leads", [{"externalPersonId": "p", COMPANY: "c"}], **BY_PERSON)) == ["updated"]
+    assert outcomes(await marketo.sync("leads", [free], **BY_PERSON)) == ["1021"]
     linked = {"externalPersonId": "q", COMPANY: "c", "website": "https://contoso.example"}
-    assert codes(await marketo.sync("leads", [linked], **BY_PERSON)) == ["1021"]
+    assert outcomes(await marketo.sync("leads", [linked], **BY_PERSON)) == ["1021"]
     answer = await marketo.get("leads", filterType="externalPersonId", filterValues="p", fields="company,industry")
     assert answer["result"] == [{"company": "Contoso", "industry": None}]
 
@@ -110,8 +94,8 @@ async def test_a_lead_cannot_leave_its_company(marketo: Marketo, policy: str, li
     await marketo.switch(lead_without_company=policy)
     await marketo.sync("leads", [{"externalPersonId": "p", COMPANY: "c"}], **BY_PERSON)
     answer = await marketo.sync("leads", [{"externalPersonId": "p", COMPANY: None}], **BY_PERSON)
-    assert codes(answer) == ["updated"]
-    assert (await stored(marketo, "leads"))[0].get(COMPANY) == link
+    assert outcomes(answer) == ["updated"]
+    assert (await records(marketo, "leads"))[0].get(COMPANY) == link
 
 
 async def test_records_in_use_cannot_be_deleted(marketo: Marketo) -> None:
@@ -120,13 +104,13 @@ async def test_records_in_use_cannot_be_deleted(marketo: Marketo) -> None:
     role = {DEAL: "o", "leadId": person["id"], "role": "Buyer"}
     await marketo.sync("opportunities/roles", [role])
     for path, key in {"salespersons": {OWNER: "s"}, "companies": {COMPANY: "c"}, "opportunities": {DEAL: "o"}}.items():
-        assert codes(await marketo.sync(f"{path}/delete", [key])) == ["1022"]
+        assert outcomes(await marketo.sync(f"{path}/delete", [key])) == ["1022"]
     await marketo.sync("opportunities/roles/delete", [role])
-    assert codes(await marketo.sync("opportunities/delete", [{DEAL: "o"}])) == ["deleted"]
+    assert outcomes(await marketo.sync("opportunities/delete", [{DEAL: "o"}])) == ["deleted"]
     await marketo.sync("leads/delete", [{"id": person["id"]}])
-    assert codes(await marketo.sync("companies/delete", [{COMPANY: "c"}])) == ["deleted"]
+    assert outcomes(await marketo.sync("companies/delete", [{COMPANY: "c"}])) == ["deleted"]
     # Adobe: a sales person of a company that has been deleted stays in use.
-    assert codes(await marketo.sync("salespersons/delete", [{OWNER: "s"}])) == ["1022"]
+    assert outcomes(await marketo.sync("salespersons/delete", [{OWNER: "s"}])) == ["1022"]
 
 
 async def test_deletions_may_take_the_links_along(marketo: Marketo) -> None:
@@ -136,9 +120,9 @@ async def test_deletions_may_take_the_links_along(marketo: Marketo) -> None:
     await marketo.sync(
         "opportunities/roles", [{DEAL: deal, "leadId": person["id"], "role": "Buyer"} for deal in ("o", "o2")]
     )
-    assert codes(await marketo.sync("opportunities/delete", [{DEAL: "o"}])) == ["deleted"]
-    assert len(await stored(marketo, "roles")) == 1
-    assert codes(await marketo.sync("companies/delete", [{COMPANY: "c"}])) == ["deleted"]
-    assert (await stored(marketo, "leads"))[0][COMPANY] is None
-    assert codes(await marketo.sync("leads/delete", [{"id": person["id"]}])) == ["deleted"]
-    assert await stored(marketo, "roles") == []
+    assert outcomes(await marketo.sync("opportunities/delete", [{DEAL: "o"}])) == ["deleted"]
+    assert len(await records(marketo, "roles")) == 1
+    assert outcomes(await marketo.sync("companies/delete", [{COMPANY: "c"}])) == ["deleted"]
+    assert (await records(marketo, "leads"))[0][COMPANY] is None
+    assert outcomes(await marketo.sync("leads/delete", [{"id": person["id"]}])) == ["deleted"]
+    assert await records(marketo, "roles") == []

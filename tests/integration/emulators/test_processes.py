@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from emulators import processes
 from emulators.processes import Child, ChildError, free_ports
+from tests.support.processes import is_alive, until_dead
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 
@@ -30,19 +31,6 @@ SLEEPER = """
 
 def _python(program: str) -> list[str]:
     return [sys.executable, "-u", "-c", textwrap.dedent(program)]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-async def _gone(pid: int) -> None:
-    async with asyncio.timeout(10):
-        while _alive(pid):  # noqa: ASYNC110 - a foreign process has no event to wait for
-            await asyncio.sleep(0.02)
 
 
 @pytest_asyncio.fixture
@@ -72,7 +60,7 @@ async def test_a_child_that_never_gets_ready_is_killed_at_the_deadline(tmp_path:
     with pytest.raises(ChildError, match=r"slow was not ready after 0\.5 s"):
         await child.start()
     assert pids[0] is not None
-    await _gone(pids[0])
+    await until_dead(pids[0])
 
 
 async def test_a_command_that_does_not_exist_is_reported_by_the_name_of_the_part(tmp_path: Path) -> None:
@@ -107,7 +95,7 @@ async def test_stop_kills_a_child_that_does_not_leave(tmp_path: Path) -> None:
     pid = child.pid
     assert pid is not None
     await child.stop(grace=0.2)
-    await _gone(pid)
+    await until_dead(pid)
 
 
 async def test_kill_takes_the_whole_group_and_the_child_starts_again(tmp_path: Path) -> None:
@@ -121,7 +109,7 @@ async def test_kill_takes_the_whole_group_and_the_child_starts_again(tmp_path: P
     await child.start()
     helper = int(child.log_tail().split()[-1])
     await child.kill()
-    await _gone(helper)
+    await until_dead(helper)
     await child.start()
     assert child.running
     assert child.log.read_text().count("READY") == 2
@@ -173,10 +161,10 @@ async def test_no_child_survives_the_sigkill_of_its_parent(tmp_path: Path) -> No
     parent = Child("parent", _python(parent_program), log=tmp_path / "parent.log")
     await parent.start()
     grandchild = json.loads(parent.log_tail().removeprefix("READY"))
-    assert _alive(grandchild)
+    assert is_alive(grandchild)
     assert parent.pid is not None
     os.kill(parent.pid, signal.SIGKILL)
-    await _gone(grandchild)
+    await until_dead(grandchild)
     await parent.kill()
 
 

@@ -7,11 +7,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import httpx
 import pytest
 import pytest_asyncio
-import requests
 
 from emulators.certificates import Certificates, write_certificates
 from emulators.processes import Child, free_ports
@@ -69,29 +67,6 @@ async def test_httpx_reaches_a_simulator_by_its_production_name(neighbourhood: N
     async with httpx.AsyncClient(proxy=neighbourhood.proxy, verify=context) as client:
         answer = await client.post(f"https://{HOST}/token", content=b"x" * 3_000_000)
     assert answer.content == b"x" * 3_000_000
-
-
-async def test_requests_reaches_it_too(neighbourhood: Neighbourhood) -> None:
-    def post() -> bytes:
-        with requests.post(
-            f"https://{HOST}/token",
-            data=b"hello",
-            proxies={"https": neighbourhood.proxy},
-            verify=str(neighbourhood.certificates.bundle),
-            timeout=10,
-        ) as answer:
-            return answer.content
-
-    assert await asyncio.to_thread(post) == b"hello"
-
-
-async def test_aiohttp_reaches_it_too(neighbourhood: Neighbourhood) -> None:
-    context = ssl.create_default_context(cafile=neighbourhood.certificates.bundle)
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"https://{HOST}/token", data=b"hello", proxy=neighbourhood.proxy, ssl=context) as answer,
-    ):
-        assert await answer.read() == b"hello"
 
 
 async def test_a_client_that_does_not_trust_the_authority_refuses(neighbourhood: Neighbourhood) -> None:

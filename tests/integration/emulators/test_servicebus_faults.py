@@ -5,17 +5,16 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import ServiceBusError
 
 from emulators.servicebus.administration import Administration, administration
 from emulators.servicebus.harness import Emulator
 from emulators.servicebus.settings import QueueSettings
+from tests.support.service_bus import WAIT, send
 
 #: The SDK leaves the socket of a broken connection to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-WAIT = 5.0
 QUEUES = [QueueSettings("plain", lock_seconds=60), QueueSettings("sessions", sessions=True, lock_seconds=60)]
 
 
@@ -26,16 +25,9 @@ async def broker(emulator: Emulator) -> AsyncIterator[Administration]:
     gc.collect()
 
 
-async def post(emulator: Emulator, queue: str, *bodies: str, session: str | None = None) -> None:
-    async with (
-        ServiceBusClient.from_connection_string(emulator.connection_string) as client,
-        client.get_queue_sender(queue) as sender,
-    ):
-        await sender.send_messages([ServiceBusMessage(body, session_id=session) for body in bodies])
-
-
 async def test_a_lost_settlement_ends_the_link_and_messages_return(emulator: Emulator, broker: Administration) -> None:
-    await post(emulator, "sessions", "one", "two", session="s")
+    async with ServiceBusClient.from_connection_string(emulator.connection_string) as client:
+        await send(client, "sessions", "one", "two", session="s")
     for lost in (True, False):
         async with (
             ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as client,
@@ -54,8 +46,8 @@ async def test_a_lost_settlement_ends_the_link_and_messages_return(emulator: Emu
 
 
 async def test_dropped_connections_and_lost_locks(emulator: Emulator, broker: Administration) -> None:
-    await post(emulator, "plain", "x")
     async with ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as client:
+        await send(client, "plain", "x")
         receiver = client.get_queue_receiver("plain")
         assert len(await receiver.receive_messages(1, max_wait_time=WAIT)) == 1
         assert await broker.fault("drop-connections") == 1

@@ -10,8 +10,8 @@ from azure.servicebus.exceptions import SessionCannotBeLockedError
 
 from emulators.servicebus.harness import Emulator
 from emulators.servicebus.settings import QueueSettings
+from tests.support.service_bus import WAIT, send
 
-WAIT = 5.0
 QUEUES = [QueueSettings(f"p{number}", sessions=True) for number in range(5)]
 # A refusal by the emulator takes milliseconds; any waiting of its own would last longer than this.
 PROMPTLY = 2.0
@@ -19,14 +19,9 @@ PROMPTLY = 2.0
 FROM_THE_START = 1
 
 
-async def send(client: ServiceBusClient, queue: str, session: str, *bodies: str) -> None:
-    async with client.get_queue_sender(queue) as sender:
-        await sender.send_messages([ServiceBusMessage(body, session_id=session) for body in bodies])
-
-
 async def test_a_session_receiver_peeks_its_own_session_whatever_the_messages_state(client: ServiceBusClient) -> None:
-    await send(client, "p0", "A", "locked", "deferred", "ready")
-    await send(client, "p0", "B", "other")
+    await send(client, "p0", "locked", "deferred", "ready", session="A")
+    await send(client, "p0", "other", session="B")
     async with client.get_queue_sender("p0") as sender:
         later = datetime.now(UTC) + timedelta(hours=1)
         await sender.schedule_messages(ServiceBusMessage("scheduled", session_id="A"), later)
@@ -47,7 +42,7 @@ async def test_a_session_receiver_peeks_its_own_session_whatever_the_messages_st
 
 
 async def test_peeking_takes_nothing_away(client: ServiceBusClient) -> None:
-    await send(client, "p1", "S", "one", "two")
+    await send(client, "p1", "one", "two", session="S")
     async with client.get_queue_receiver("p1", session_id=NEXT_AVAILABLE_SESSION, max_wait_time=WAIT) as receiver:
         for _ in range(3):
             peeked = await receiver.peek_messages(10, sequence_number=FROM_THE_START)
@@ -61,7 +56,7 @@ async def test_peeking_takes_nothing_away(client: ServiceBusClient) -> None:
 
 async def test_the_dead_letters_of_a_session_queue_are_peeked_without_a_session(client: ServiceBusClient) -> None:
     for session in ("A", "B"):
-        await send(client, "p2", session, session.lower())
+        await send(client, "p2", session.lower(), session=session)
         async with client.get_queue_receiver("p2", session_id=session) as receiver:
             (message,) = await receiver.receive_messages(1, max_wait_time=WAIT)
             await receiver.dead_letter_message(message, reason="why", error_description=f"because of {session}")
@@ -80,7 +75,7 @@ async def test_the_dead_letters_of_a_session_queue_are_peeked_without_a_session(
 
 
 async def test_a_session_that_is_held_refuses_others_promptly(client: ServiceBusClient, emulator: Emulator) -> None:
-    await send(client, "p3", "S", "one")
+    await send(client, "p3", "one", session="S")
     async with (
         client.get_queue_receiver("p3", session_id=NEXT_AVAILABLE_SESSION, max_wait_time=WAIT) as holder,
         ServiceBusClient.from_connection_string(emulator.connection_string, retry_total=0) as other,

@@ -10,11 +10,10 @@ from azure.servicebus import (
     ServiceBusMessage,
     ServiceBusMessageBatch,
     ServiceBusMessageState,
-    ServiceBusReceivedMessage,
     ServiceBusReceiveMode,
     ServiceBusSubQueue,
 )
-from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
+from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 from azure.servicebus.exceptions import (
     MessageLockLostError,
@@ -23,25 +22,20 @@ from azure.servicebus.exceptions import (
     MessagingEntityDisabledError,
     MessagingEntityNotFoundError,
     ServiceBusAuthenticationError,
-    ServiceBusAuthorizationError,
     ServiceBusError,
 )
 
-from emulators.servicebus import connection_string
 from emulators.servicebus.harness import Emulator, die_holding
 from emulators.servicebus.settings import QueueSettings, QueueStatus
+from tests.support.service_bus import WAIT, receive, send
 
-WAIT = 5.0
 SHORT_LOCK = 1.0
 
 QUEUES = [
     *[QueueSettings(f"q{number}") for number in range(12)],
     QueueSettings("short", lock_seconds=SHORT_LOCK, max_delivery_count=2),
-    QueueSettings("ttl", ttl_seconds=0.3, dead_letter_on_expiration=True),
-    QueueSettings("unique", duplicate_detection_seconds=60),
     QueueSettings("no-sends", status=QueueStatus.SEND_DISABLED),
     QueueSettings("no-receives", status=QueueStatus.RECEIVE_DISABLED),
-    QueueSettings("send-only"),
     QueueSettings("refused"),
     *[QueueSettings(f"given-back-{number}", lock_seconds=60) for number in range(16)],
     QueueSettings("nested"),
@@ -52,21 +46,6 @@ def parts_of(batch: ServiceBusMessageBatch) -> list[bytes]:
     """The data sections of the SDK's batch."""
     parts: list[bytes] = batch._message[5]
     return parts
-
-
-async def send(client: ServiceBusClient, queue: str, *messages: ServiceBusMessage) -> None:
-    async with client.get_queue_sender(queue) as sender:
-        await sender.send_messages(list(messages))
-
-
-async def receive(receiver: ServiceBusReceiver, count: int = 1) -> list[ServiceBusReceivedMessage]:
-    """Receive until so many messages came."""
-    received: list[ServiceBusReceivedMessage] = []
-    while len(received) < count:
-        more = await receiver.receive_messages(count - len(received), max_wait_time=WAIT)
-        assert more, f"only {len(received)} of {count} messages came"
-        received += more
-    return received
 
 
 async def test_a_message_comes_as_it_was_sent(client: ServiceBusClient) -> None:
@@ -114,7 +93,7 @@ async def test_a_message_whose_body_is_messages_is_not_taken_for_a_batch(client:
 
 async def test_waiting_messages_come_as_one_full_batch(client: ServiceBusClient) -> None:
     for start in range(0, 300, 100):
-        await send(client, "q1", *[ServiceBusMessage(str(number)) for number in range(start, start + 100)])
+        await send(client, "q1", *map(str, range(start, start + 100)))
     async with client.get_queue_receiver("q1") as receiver:
         for start in range(0, 300, 100):
             batch = await receiver.receive_messages(100, max_wait_time=WAIT)
@@ -139,7 +118,7 @@ async def test_a_lone_message_reaches_a_waiting_receiver_at_once(client: Service
 
 
 async def test_every_way_to_settle_a_message(client: ServiceBusClient) -> None:
-    await send(client, "q3", *[ServiceBusMessage(name) for name in ("complete", "abandon", "dead-letter", "defer")])
+    await send(client, "q3", "complete", "abandon", "dead-letter", "defer")
     async with client.get_queue_receiver("q3") as receiver:
         complete, abandon, dead_letter, defer = await receive(receiver, 4)
         await receiver.complete_message(complete)
@@ -169,7 +148,7 @@ async def test_every_way_to_settle_a_message(client: ServiceBusClient) -> None:
 
 
 async def test_receive_and_delete_removes_what_it_hands_out(client: ServiceBusClient) -> None:
-    await send(client, "q4", ServiceBusMessage("once"))
+    await send(client, "q4", "once")
     mode = ServiceBusReceiveMode.RECEIVE_AND_DELETE
     async with client.get_queue_receiver("q4", receive_mode=mode) as receiver:
         assert [str(message) for message in await receive(receiver)] == ["once"]
@@ -178,7 +157,7 @@ async def test_receive_and_delete_removes_what_it_hands_out(client: ServiceBusCl
 
 
 async def test_a_lock_that_expired_is_lost_and_too_many_deliveries_dead_letter(client: ServiceBusClient) -> None:
-    await send(client, "short", ServiceBusMessage("slow"))
+    await send(client, "short", "slow")
     async with client.get_queue_receiver("short") as receiver:
         (first,) = await receive(receiver)
         (second,) = await receive(receiver)
@@ -197,7 +176,7 @@ async def test_a_lock_that_expired_is_lost_and_too_many_deliveries_dead_letter(c
 
 
 async def test_message_locks_of_a_dead_client_expire_in_time(client: ServiceBusClient, emulator: Emulator) -> None:
-    await send(client, "short", ServiceBusMessage("orphan"))
+    await send(client, "short", "orphan")
     locked_at = await die_holding(emulator, "short")
     async with client.get_queue_receiver("short") as receiver:
         (message,) = await receive(receiver)
@@ -228,22 +207,8 @@ async def test_scheduled_messages_come_when_they_are_due_all_at_once(client: Ser
         await sender.cancel_scheduled_messages(far)
 
 
-async def test_expired_messages_are_dead_lettered(client: ServiceBusClient) -> None:
-    await send(client, "ttl", ServiceBusMessage("late"))
-    async with client.get_queue_receiver("ttl", sub_queue=ServiceBusSubQueue.DEAD_LETTER) as receiver:
-        (dead,) = await receive(receiver)
-        assert dead.dead_letter_reason == "TTLExpiredException"
-        await receiver.complete_message(dead)
-
-
-async def test_duplicates_are_dropped(client: ServiceBusClient) -> None:
-    await send(client, "unique", ServiceBusMessage("a", message_id="1"), ServiceBusMessage("b", message_id="1"))
-    async with client.get_queue_receiver("unique") as receiver:
-        assert [str(message) for message in await receiver.peek_messages(10)] == ["a"]
-
-
 async def test_closing_a_receiver_gives_back_what_it_did_not_look_at(client: ServiceBusClient) -> None:
-    await send(client, "q6", *[ServiceBusMessage(str(number)) for number in range(5)])
+    await send(client, "q6", *map(str, range(5)))
     async with client.get_queue_receiver("q6", prefetch_count=10) as receiver:
         (first,) = await receive(receiver)
         await receiver.complete_message(first)
@@ -267,7 +232,7 @@ async def test_what_is_too_large_is_refused(client: ServiceBusClient) -> None:
 
 async def test_an_unknown_queue_is_not_found(client: ServiceBusClient) -> None:
     with pytest.raises(MessagingEntityNotFoundError):
-        await send(client, "nowhere", ServiceBusMessage("x"))
+        await send(client, "nowhere", "x")
     with pytest.raises(MessagingEntityNotFoundError):
         async with client.get_queue_receiver("nowhere") as receiver:
             await receiver.receive_messages(1, max_wait_time=WAIT)
@@ -275,8 +240,8 @@ async def test_an_unknown_queue_is_not_found(client: ServiceBusClient) -> None:
 
 async def test_a_disabled_direction_is_refused(client: ServiceBusClient) -> None:
     with pytest.raises(MessagingEntityDisabledError):
-        await send(client, "no-sends", ServiceBusMessage("x"))
-    await send(client, "no-receives", ServiceBusMessage("x"))
+        await send(client, "no-sends", "x")
+    await send(client, "no-receives", "x")
     with pytest.raises(MessagingEntityDisabledError):
         async with client.get_queue_receiver("no-receives") as receiver:
             await receiver.receive_messages(1, max_wait_time=WAIT)
@@ -288,17 +253,11 @@ async def test_a_session_receiver_on_a_queue_without_sessions_is_refused(client:
             await receiver.receive_messages(1, max_wait_time=WAIT)
 
 
-async def test_a_wrong_key_is_refused_and_a_policy_gives_no_more_than_its_claims(emulator: Emulator) -> None:
+async def test_a_wrong_key_is_refused(emulator: Emulator) -> None:
     wrong = emulator.connection_string.replace("SharedAccessKey=", "SharedAccessKey=not-")
     async with ServiceBusClient.from_connection_string(wrong, retry_total=0) as client:
         with pytest.raises(ServiceBusAuthenticationError):
-            await send(client, "q8", ServiceBusMessage("x"))
-    send_only = connection_string(emulator.port, "SendOnly")
-    async with ServiceBusClient.from_connection_string(send_only, retry_total=0) as client:
-        await send(client, "send-only", ServiceBusMessage("x"))
-        with pytest.raises(ServiceBusAuthorizationError):
-            async with client.get_queue_receiver("send-only") as receiver:
-                await receiver.receive_messages(1, max_wait_time=WAIT)
+            await send(client, "q8", "x")
 
 
 def test_the_synchronous_client_works_too(emulator: Emulator) -> None:
@@ -316,7 +275,7 @@ def test_the_synchronous_client_works_too(emulator: Emulator) -> None:
 
 async def test_what_is_abandoned_just_before_the_link_closes_is_free_for_others(client: ServiceBusClient) -> None:
     async def given_back(queue: str) -> int:
-        await send(client, queue, ServiceBusMessage("a"), ServiceBusMessage("b"))
+        await send(client, queue, "a", "b")
         async with client.get_queue_receiver(queue) as receiver:
             # More credit than there are messages: what is abandoned is on its way to this link again.
             received = await receiver.receive_messages(100, max_wait_time=WAIT)

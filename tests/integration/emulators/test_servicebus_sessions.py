@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusMessage, ServiceBusSubQueue
-from azure.servicebus.aio import AutoLockRenewer, ServiceBusClient, ServiceBusReceiver
+from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import (
     OperationTimeoutError,
     ServiceBusError,
@@ -15,20 +15,14 @@ from azure.servicebus.exceptions import (
 
 from emulators.servicebus.harness import Emulator, die_holding
 from emulators.servicebus.settings import QueueSettings
+from tests.support.service_bus import WAIT, send
 
-WAIT = 5.0
 SHORT_LOCK = 1.5
 
 QUEUES = [
-    *[QueueSettings(f"s{number}", sessions=True) for number in range(9)],
+    *[QueueSettings(f"s{number}", sessions=True) for number in range(8)],
     QueueSettings("short", sessions=True, lock_seconds=SHORT_LOCK),
-    QueueSettings("short-renewed", sessions=True, lock_seconds=SHORT_LOCK),
 ]
-
-
-async def send(client: ServiceBusClient, queue: str, session: str, *bodies: str) -> None:
-    async with client.get_queue_sender(queue) as sender:
-        await sender.send_messages([ServiceBusMessage(body, session_id=session) for body in bodies])
 
 
 def next_session(client: ServiceBusClient, queue: str, wait: float = WAIT) -> ServiceBusReceiver:
@@ -36,8 +30,8 @@ def next_session(client: ServiceBusClient, queue: str, wait: float = WAIT) -> Se
 
 
 async def test_the_next_available_session_is_accepted_and_its_messages_come_in_order(client: ServiceBusClient) -> None:
-    await send(client, "s0", "A", "a1", "a2")
-    await send(client, "s0", "B", "b1")
+    await send(client, "s0", "a1", "a2", session="A")
+    await send(client, "s0", "b1", session="B")
     async with next_session(client, "s0") as first, next_session(client, "s0") as second:
         assert (first.session.session_id, second.session.session_id) == ("A", "B")
         messages = await first.receive_messages(10, max_wait_time=WAIT)
@@ -54,7 +48,7 @@ async def test_a_waiting_receiver_gets_the_session_that_appears(client: ServiceB
     waiting = asyncio.create_task(receiver.receive_messages(1, max_wait_time=WAIT))
     await asyncio.sleep(0.5)  # nobody tells that a receiver waits; if it does not yet, nothing fails
     assert not waiting.done()
-    await send(client, "s1", "new", "hello")
+    await send(client, "s1", "hello", session="new")
     async with receiver:
         assert [str(message) for message in await waiting] == ["hello"]
         assert receiver.session.session_id == "new"
@@ -66,7 +60,7 @@ async def test_waiting_for_a_session_ends_and_who_left_gets_none(client: Service
         async with next_session(client, "s2", wait=0.5):
             pass
     assert 0.4 < time.monotonic() - started < WAIT
-    await send(client, "s2", "S", "x")
+    await send(client, "s2", "x", session="S")
     async with next_session(client, "s2") as receiver:
         assert receiver.session.session_id == "S"
 
@@ -94,7 +88,7 @@ async def test_only_its_holder_renews_and_reads_a_session(emulator: Emulator, sh
 
 
 async def test_closing_gives_the_session_and_its_messages_back_at_once(client: ServiceBusClient) -> None:
-    await send(client, "s4", "S", "one")
+    await send(client, "s4", "one", session="S")
     async with client.get_queue_receiver("s4", session_id="S") as receiver:
         assert len(await receiver.receive_messages(1, max_wait_time=WAIT)) == 1
     async with next_session(client, "s4") as receiver:
@@ -104,7 +98,7 @@ async def test_closing_gives_the_session_and_its_messages_back_at_once(client: S
 
 
 async def test_a_client_that_dies_loses_its_session_at_once(client: ServiceBusClient, emulator: Emulator) -> None:
-    await send(client, "s5", "S", "one", "two")
+    await send(client, "s5", "one", "two", session="S")
     await die_holding(emulator, "s5", 2, session="S")
     async with next_session(client, "s5") as receiver:
         messages = await receiver.receive_messages(2, max_wait_time=WAIT)
@@ -114,7 +108,7 @@ async def test_a_client_that_dies_loses_its_session_at_once(client: ServiceBusCl
 
 
 async def test_a_session_lock_ends_when_it_is_not_renewed(client: ServiceBusClient) -> None:
-    await send(client, "short", "S", "one")
+    await send(client, "short", "one", session="S")
     async with client.get_queue_receiver("short", session_id="S") as receiver:
         until = receiver.session.locked_until_utc
         assert until is not None
@@ -131,23 +125,8 @@ async def test_a_session_lock_ends_when_it_is_not_renewed(client: ServiceBusClie
             await other.complete_message(again)
 
 
-async def test_a_renewed_session_lock_holds(client: ServiceBusClient) -> None:
-    await send(client, "short-renewed", "S", "one")
-    async with (
-        AutoLockRenewer() as renewer,
-        client.get_queue_receiver("short-renewed", session_id="S", auto_lock_renewer=renewer) as receiver,
-    ):
-        (message,) = await receiver.receive_messages(1, max_wait_time=WAIT)
-        assert receiver.session.locked_until_utc is not None
-        first_end = receiver.session.locked_until_utc
-        # Long enough for the first lock to have ended without the renewer.
-        assert not await receiver.receive_messages(1, max_wait_time=SHORT_LOCK + 0.5)
-        assert datetime.now(UTC) > first_end
-        await receiver.complete_message(message)
-
-
 async def test_settling_deferring_and_dead_lettering_in_a_session(client: ServiceBusClient) -> None:
-    await send(client, "s6", "S", "abandon", "defer", "dead-letter")
+    await send(client, "s6", "abandon", "defer", "dead-letter", session="S")
     async with client.get_queue_receiver("s6", session_id="S") as receiver:
         abandon, defer, dead_letter = await receiver.receive_messages(3, max_wait_time=WAIT)
         await receiver.abandon_message(abandon)
@@ -175,14 +154,6 @@ async def test_scheduled_messages_of_a_session_make_it_available(client: Service
         assert len(messages) == 20
         assert datetime.now(UTC) >= due
         await asyncio.gather(*map(receiver.complete_message, messages))
-
-
-async def test_a_session_keeps_its_state(client: ServiceBusClient) -> None:
-    async with client.get_queue_receiver("s8", session_id="S") as receiver:
-        assert await receiver.session.get_state() is None
-        await receiver.session.set_state("half-way")
-    async with client.get_queue_receiver("s8", session_id="S") as receiver:
-        assert await receiver.session.get_state() == b"half-way"
 
 
 async def test_a_session_queue_takes_neither_messages_nor_receivers_without_a_session(client: ServiceBusClient) -> None:

@@ -41,16 +41,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget()
 
 
-def test_one_pipeline_serves_the_whole_process() -> None:
-    assert composition.pipeline() is composition.pipeline()
-
-
-def test_the_write_back_has_the_clients_of_the_pipeline() -> None:
-    """One sign-in, one pace and one budget for a process."""
+def test_a_process_has_one_pipeline_and_one_write_back_with_the_same_clients() -> None:
+    """One sign-in, one pace and one budget."""
     pipeline: Any = composition.pipeline()
     write_back: Any = composition.write_back()
     assert write_back.feed.marketo is pipeline.marketo
-    assert write_back is composition.write_back()
+    assert (composition.pipeline(), composition.write_back()) == (pipeline, write_back)
 
 
 def test_everything_that_is_wrong_is_told_and_mending_it_needs_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:

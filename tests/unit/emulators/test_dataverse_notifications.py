@@ -313,8 +313,3 @@ def test_application_properties_and_headers_name_organisation_user_table_and_mes
         "x-ms-dynamics-request-name": "Update",
         "x-ms-correlation-request-id": built.context["CorrelationId"],
     }
-
-
-def test_a_tag_travels_as_a_shared_variable() -> None:
-    body = parsed(notification("Update", "contact", ROW, Origin(at=0, tag="msi-writeback"), columns=["firstname"]))
-    assert pairs(body["SharedVariables"])["tag"] == "msi-writeback"

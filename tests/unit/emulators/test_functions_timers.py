@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from emulators.functions.channel import FunctionError
 from emulators.functions.schedule import Schedule
 from emulators.functions.timers import TimerListener
@@ -58,48 +60,33 @@ async def run(clock: Clock, worker: FakeWorker, lock_dir: Path | None = None, **
         await listener.run()
 
 
-async def test_runs_come_on_schedule() -> None:
-    clock = Clock(seconds=35)
-    worker = FakeWorker(clock)
-    await run(clock, worker)
-    assert worker.calls == [(10, False), (20, False), (30, False)]
+RUNS: dict[str, tuple[float, dict[str, Any], dict[str, Any], list[tuple[float, bool]]]] = {
+    "they come on schedule": (35, {}, {}, [(10, False), (20, False), (30, False)]),
+    "a failed one does not end the schedule": (25, {"fails": True}, {}, [(10, False), (20, False)]),
+    "they do not overlap": (65, {"takes": 25}, {}, [(10, False), (40, False)]),
+    "one at the start": (5, {}, {"run_on_startup": True}, [(0, False)]),
+}
 
 
-async def test_a_failed_run_does_not_end_the_schedule() -> None:
-    clock = Clock(seconds=25)
-    worker = FakeWorker(clock, fails=True)
-    await run(clock, worker)
-    assert worker.calls == [(10, False), (20, False)]
+@pytest.mark.parametrize(("seconds", "function", "trigger", "calls"), RUNS.values(), ids=RUNS)
+async def test_runs(
+    seconds: float, function: dict[str, Any], trigger: dict[str, Any], calls: list[tuple[float, bool]]
+) -> None:
+    clock = Clock(seconds=seconds)
+    worker = FakeWorker(clock, **function)
+    await run(clock, worker, **trigger)
+    assert worker.calls == calls
 
 
-async def test_runs_do_not_overlap() -> None:
-    clock = Clock(seconds=65)
-    worker = FakeWorker(clock, takes=25)
-    await run(clock, worker)
-    assert worker.calls == [(10, False), (40, False)]
-
-
-async def test_run_on_startup() -> None:
-    clock = Clock(seconds=5)
-    worker = FakeWorker(clock)
-    await run(clock, worker, run_on_startup=True)
-    assert worker.calls == [(0, False)]
-
-
-async def test_a_run_that_was_missed_is_made_up_for_once_as_past_due(tmp_path: Path) -> None:
-    await run(clock := Clock(seconds=15), FakeWorker(clock), tmp_path)
+@pytest.mark.parametrize(("monitor", "calls"), [(True, [(47, True), (50, False)]), (False, [(50, False)])])
+async def test_the_monitor_has_a_run_that_was_missed_made_up_for_once_as_past_due(
+    tmp_path: Path, monitor: bool, calls: list[tuple[float, bool]]
+) -> None:
+    await run(clock := Clock(seconds=15), FakeWorker(clock), tmp_path, monitor=monitor)
     clock = Clock(START + timedelta(seconds=47), seconds=8)
     worker = FakeWorker(clock)
-    await run(clock, worker, tmp_path)
-    assert worker.calls == [(47, True), (50, False)]
-
-
-async def test_nothing_is_made_up_for_without_the_monitor(tmp_path: Path) -> None:
-    await run(clock := Clock(seconds=15), FakeWorker(clock), tmp_path, monitor=False)
-    clock = Clock(START + timedelta(seconds=47), seconds=8)
-    worker = FakeWorker(clock)
-    await run(clock, worker, tmp_path, monitor=False)
-    assert worker.calls == [(50, False)]
+    await run(clock, worker, tmp_path, monitor=monitor)
+    assert worker.calls == calls
 
 
 @contextlib.contextmanager

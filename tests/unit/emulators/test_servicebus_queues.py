@@ -45,11 +45,9 @@ def names(messages: list[Message]) -> list[object]:
     return [item.message_id for item in messages]
 
 
-def test_a_released_message_was_never_delivered(clock: Clock) -> None:
-    queue = queue_of(clock)
-    queue.send([message("a")])
-    queue.release(queue.receive(1)[0].lock_token)
-    assert queue.receive(1)[0].delivery_count == 0
+def reason_of(dead: Message) -> object:
+    properties, _ = amqp.decode(parse_message(dead.encode()).application_properties)
+    return properties["DeadLetterReason"]
 
 
 def test_the_last_failed_delivery_dead_letters_the_message_with_the_services_reason(clock: Clock) -> None:
@@ -62,8 +60,7 @@ def test_the_last_failed_delivery_dead_letters_the_message_with_the_services_rea
     dead = queue.dead_letters.receive(1)[0]
     assert dead.delivery_count == 2
     assert dead.enqueued_sequence_number == 1
-    properties, _ = amqp.decode(parse_message(dead.encode()).application_properties)
-    assert properties["DeadLetterReason"] == "MaxDeliveryCountExceeded"
+    assert reason_of(dead) == "MaxDeliveryCountExceeded"
 
 
 def test_nothing_ever_leaves_the_dead_letter_queue_by_itself(clock: Clock) -> None:
@@ -118,7 +115,9 @@ def test_an_expired_message_is_dropped_or_dead_lettered(clock: Clock, dead_lette
     clock.now += 50
     assert not queue.receive(1)
     assert queue.dead_letters is not None
-    assert names(queue.dead_letters.peek(0, 10)) == (["own", "queue's"] if dead_letter else [])
+    dead = queue.dead_letters.peek(0, 10)
+    assert names(dead) == (["own", "queue's"] if dead_letter else [])
+    assert {reason_of(each) for each in dead} == ({"TTLExpiredException"} if dead_letter else set())
 
 
 def test_a_locked_message_can_be_settled_after_it_expired_but_does_not_come_again(clock: Clock) -> None:

@@ -1,17 +1,23 @@
-"""A newcomer's own row: written, read and deleted by dev.py's own commands, against the Web API of a stack."""
+"""A stack without the app: a newcomer's own rows by dev.py's commands, and signing in as endpoints.json says."""
 
 import asyncio
 import json
 import shlex
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
+from emulators.dataverse import constants
 from local.control import StackError
 from local.row_commands import on_rows
 from local.stack import Stack
+from shared.config.settings import DataverseSettings
+from shared.dataverse.auth import DataverseAuth
+from shared.dataverse.client import DataverseClient
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -80,3 +86,32 @@ async def test_what_is_wrong_is_said(say: Callable[[str], list[str]], line: str,
 def test_without_a_stack_up_is_named(tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"no stack is running in .*: start it with python3 dev\.py up"):
         list(on_rows(tmp_path, "write", "contact", ["lastname=Byron"]))
+
+
+@pytest.mark.parametrize(
+    ("way", "client_id", "user"),
+    [
+        ("certificate", "client_id", constants.APPLICATION_USER_ID),
+        ("managed_identity", "managed_identity_client_id", constants.MANAGED_IDENTITY_USER_ID),
+    ],
+)
+async def test_clients_sign_in_with_what_endpoints_json_tells(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, way: str, client_id: str, user: str
+) -> None:
+    told = json.loads(stack.endpoints_file.read_text())
+    dataverse = told["dataverse"]
+    environment = {
+        "HTTPS_PROXY": told["https_proxy"], "SSL_CERT_FILE": told["ca_bundle"], "REQUESTS_CA_BUNDLE": told["ca_bundle"],
+        "IDENTITY_ENDPOINT": dataverse["identity_endpoint"], "IDENTITY_HEADER": dataverse["identity_header"],
+    }  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = DataverseSettings.model_validate(
+        {
+            "DATAVERSE_URL": dataverse["url"], "DATAVERSE_AUTH": way, "DATAVERSE_CLIENT_ID": dataverse[client_id],
+            "DATAVERSE_CLIENT_CERTIFICATE": dataverse["client_certificate"],
+        }
+    )  # fmt: skip
+    async with httpx.AsyncClient(base_url=settings.url) as http:
+        auth = DataverseAuth(settings, http, clock=time.monotonic)
+        assert await DataverseClient(http, auth, clock=time.monotonic, sleep=asyncio.sleep).user_id() == user
