@@ -66,16 +66,24 @@ def test_an_authority_is_a_host_and_a_tenant(given: str, authority: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("name", "given", "told"),
     [
-        ("http://login.microsoftonline.com/t", "https://"), ("https://login.microsoftonline.com", "tenant"),
-        ("https://login.microsoftonline.com/", "tenant"), ("https://login.microsoftonline.com//t", "tenant"),
-        ("https://login.microsoftonline.com/common", "tenant"), ("https://", "https://"),
+        ("DATAVERSE_AUTHORITY", "http://login.microsoftonline.com/t", "https://"),
+        ("DATAVERSE_AUTHORITY", "https://login.microsoftonline.com", "tenant"),
+        ("DATAVERSE_AUTHORITY", "https://login.microsoftonline.com/", "tenant"),
+        ("DATAVERSE_AUTHORITY", "https://login.microsoftonline.com//t", "tenant"),
+        ("DATAVERSE_AUTHORITY", "https://login.microsoftonline.com/common", "tenant"),
+        ("DATAVERSE_AUTHORITY", "https://", "https://"),
+        ("DATAVERSE_USERNAME", "CONTOSO\\sync", "DOMAIN\\user"),
+        ("DATAVERSE_USERNAME", "sync", "UPN, user@domain"),
+        ("DATAVERSE_USERNAME", "a b@c.com", "UPN, user@domain"),
     ],
-)  # fmt: skip
-def test_an_authority_without_tls_or_tenant_is_refused(given: str, told: str) -> None:
-    (problem,) = refused(DATAVERSE_AUTHORITY=given)
-    assert "DATAVERSE_AUTHORITY" in problem
+)
+def test_an_authority_without_tls_or_tenant_and_a_user_name_that_is_no_upn_are_refused(
+    name: str, given: str, told: str
+) -> None:
+    (problem,) = refused(**{name: given})
+    assert name in problem
     assert told in problem
 
 
@@ -105,14 +113,6 @@ def test_what_is_no_tenant_is_refused(given: str, auth: str) -> None:
 def test_blanks_around_a_credential_are_a_problem(name: str, form: str) -> None:
     (problem,) = refused(**{name: form.format(ENVIRONMENT[name])})
     assert f"{name}: must not begin or end with a blank" in problem
-
-
-@pytest.mark.parametrize(("given", "told"), [("CONTOSO\\sync", "DOMAIN\\user"), ("sync", "UPN"), ("a b@c.com", "UPN")])
-def test_a_user_name_that_is_no_upn_is_refused(given: str, told: str) -> None:
-    (problem,) = refused(DATAVERSE_USERNAME=given)
-    assert "DATAVERSE_USERNAME" in problem
-    assert told in problem
-    assert "user@domain" in problem
 
 
 def test_a_user_is_not_judged_where_none_signs_in() -> None:

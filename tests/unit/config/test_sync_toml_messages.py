@@ -56,7 +56,6 @@ BAD = [
     ('[lifecycle]\nrols = "keep"', "lifecycle.rols", 'did you mean "role"?'),
     ('language = "1033"', "language", 'must be a whole number, not "1033"'),
     ("language = true", "language", "must be a whole number, not true"),
-    ("language = 1033.5", "language", "must be a whole number, not 1033.5"),
     ("language = 0", "language", "must be 1 or more"),
     ("empty = false", "empty", "must be 'clear' or 'keep', not false"),
     ('empty = "kep"', "empty", 'did you mean "keep"?'),
@@ -65,8 +64,6 @@ BAD = [
     ("filter_column = false", "filter_column", "must be text in quotes, not false"),
     ('filter_column = "New_SyncToMkto"', "filter_column", 'write "new_synctomkto"'),
     ('owner = "none"', "owner", "must be a section: [owner]"),
-    ('keys = "x"', "keys", "must be a section: [keys]"),
-    ('roles = ["x"]', "roles", "must be a section: [roles]"),
     ('write_back = "x"', "write_back", "must be a section: [write_back]"),
     ("account = 5", "account", "must be a section: [account]"),
     ("[account]\nfields = 5", "account.fields", "must be a section: [account.fields]"),
@@ -78,11 +75,9 @@ BAD = [
     ("[owner]\nfixed = 5", "owner.fixed", "must be text in quotes, not 5"),
     ('[roles]\ndefault = " "', "roles.default", "must not be empty"),
     (f'[roles]\ndefault = "{"x" * 51}"', "roles.default", "at most 50 characters"),
-    ("[roles]\ndefault = 1", "roles.default", "must be text in quotes, not 1"),
     ('[contact.fields]\nunsubscribe = "both"', "contact.fields.unsubscribe", "stands at the top of the file"),
     ('[lead.fields]\nfilter_column = "new_sync"', "lead.fields.filter_column", "stands at the top of the file"),
     ('[keys]\nperson = "CRM GUID"', "keys.person", "write its API name, such as firstName, not its label"),
-    ("[keys]\ncompany = 7", "keys.company", "must be text in quotes, not 7"),
     ("[write_back]\npriority = 5", "write_back.priority", "must be text in quotes, not 5"),
     ('[write_back]\npriority = ["a", 5]', "write_back.priority.1", "must be text in quotes, not 5"),
     ("[write_back]\npriority = []", "write_back.priority", "write at least one, or delete the line"),
@@ -139,7 +134,6 @@ BAD = [
     ('[opportunity.fields]\nstage = "stepname"', "opportunity.fields.name", 'write name = "name"'),
     # TOML itself
     ("[owner\n", "line 1", "[owner; text needs quotes"),
-    ("language = 1033\n[owner\n", "line 2", "no valid TOML"),
     (f"{LEAD}email = emailaddress1", "line 2", "email = emailaddress1; text needs quotes"),
     (f'{LEAD}email = "a"\nemail = "b"', "line 3", 'email = "b"; this key or section is there twice'),
     (f"[owner]\n{LEAD}[owner]", "line 3", "[owner]; this key or section is there twice"),
@@ -198,14 +192,12 @@ def test_a_file_in_another_encoding_is_told_with_its_line(tmp_path: Path) -> Non
     assert refused(path) == ["line 2 is not UTF-8; save the file as UTF-8"]
 
 
-def test_a_missing_file_is_told_with_the_setting_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="SYNC_CONFIG") as refusal:
-        sync_toml.load(tmp_path / "nowhere.toml")
-    assert refusal.value.code == "NoSyncConfig"
-    assert "nowhere.toml does not exist" in refusal.value.message
-
-
-def test_a_directory_instead_of_a_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is a directory; set SYNC_CONFIG") as refusal:
-        sync_toml.load(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("nowhere.toml", "nowhere.toml does not exist"), ("", "is a directory")],
+    ids=["a missing file", "a directory instead of a file"],
+)
+def test_what_is_no_file_is_told_with_the_setting_that_names_it(tmp_path: Path, name: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{told}[\s\S]*SYNC_CONFIG") as refusal:
+        sync_toml.load(tmp_path / name)
     assert refusal.value.code == "NoSyncConfig"

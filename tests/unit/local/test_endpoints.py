@@ -16,30 +16,26 @@ def addresses() -> Addresses:
     return Addresses(ports=ports, ca_bundle=Path("/stack/ca.pem"))
 
 
-def _keys(content: dict[str, Any], prefix: str = "") -> set[str]:
-    found: set[str] = set()
+def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values by their keys, such as a.b for {"a": {"b": …}}."""
+    found: dict[str, Any] = {}
     for key, value in content.items():
-        found |= _keys(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key}
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
 
 
-def test_endpoints_hold_exactly_the_promised_keys(addresses: Addresses) -> None:
+def test_endpoints_hold_exactly_the_promised_keys_and_a_text_for_each(addresses: Addresses) -> None:
+    told = leaves(addresses.endpoints())
+    assert all(isinstance(value, str) and value for value in told.values())
     queues = ["changes", "sales_person", "company", "person", "opportunity", "opportunity_role", "dead_letters"]
     dataverse = ["url", "authority", "tenant_id", "client_id", "client_secret", "username", "password"]
     dataverse += ["client_certificate", "identity_endpoint", "identity_header", "managed_identity_client_id"]
-    assert _keys(addresses.endpoints()) == {
+    assert told.keys() == {
         "service_bus.connection_string", *(f"service_bus.queues.{name}" for name in queues),
         *(f"dataverse.{name}" for name in dataverse),
         *(f"marketo.{name}" for name in ("url", "client_id", "client_secret")), "storage.connection_string",
         *(f"functions.{name}" for name in ("url", "webhook_key", "admin_key")), "https_proxy", "ca_bundle",
     }  # fmt: skip
-
-
-def test_every_endpoint_is_a_text_that_is_not_empty(addresses: Addresses) -> None:
-    def leaves(value: Any) -> list[Any]:
-        return [leaf for inner in value.values() for leaf in leaves(inner)] if isinstance(value, dict) else [value]
-
-    assert all(isinstance(leaf, str) and leaf for leaf in leaves(addresses.endpoints()))
 
 
 def test_the_service_bus_sdk_reads_the_connection_string(addresses: Addresses) -> None:

@@ -66,7 +66,7 @@ async def test_a_token_that_is_dying_is_waited_for_and_never_used() -> None:
 
 async def test_an_identity_that_gives_dying_tokens_only_is_given_up() -> None:
     error = await World(tokens=[token("dying", 0)] * 9).refused()
-    assert error.kind is Kind.TRANSIENT
+    assert (error.code, error.kind) == ("DyingToken", Kind.TRANSIENT)
 
 
 @pytest.mark.parametrize("status", [400, 401])
