@@ -9,7 +9,9 @@ import pytest
 
 from emulators.azurite import connection_string, is_listening
 from emulators.processes import Child, free_ports
+from local.harness.dead_letters import Letters, running_letters
 from shared.azure.parked_table import Store
+from shared.cli.context import Context
 from shared.model.outcome import Parent
 from tests.support.parked_table import company, opened
 
@@ -50,3 +52,18 @@ async def store(azurite: str) -> AsyncIterator[Store]:
 @pytest.fixture
 def parent() -> Parent:
     return company()
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Letters]:
+    """A broker with the product's queues."""
+    async with running_letters(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def context(broker: Letters) -> AsyncIterator[Context]:
+    """What an operator's command has of it."""
+    made = Context(broker.settings)
+    yield made
+    await made.close()

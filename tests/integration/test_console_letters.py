@@ -76,13 +76,6 @@ async def broker(tmp_path: Path, azurite: str) -> AsyncIterator[Letters]:
 
 
 @pytest.fixture
-async def context(broker: Letters) -> AsyncIterator[Context]:
-    made = Context(broker.settings)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
 async def console(context: Context) -> AsyncIterator[Console]:
     made = Console(context)
     assert (await made.browser.get(made.address)).status_code == 303

@@ -2,46 +2,31 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusReceiver
-from rich.console import Console
 
 from local.harness.dead_letters import Letters, refused, running_letters
 from shared.cli.command import Exit, Result
 from shared.cli.context import Context
 from shared.cli.dead_letters import move
-from shared.cli.main import parser
 from shared.cli.operator import acting_as
+from shared.cli.output import Console
 from shared.cli.peek import Place
+from shared.cli.progress import so_far
 from shared.model.errors import MsiSyncError
 from shared.model.record import Record, encode
-from tests.support.commands import shown
+from tests.support.commands import shown, typed
 from tests.support.history import Kept
 
 
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Letters]:
-    async with running_letters(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def context(broker: Letters) -> AsyncIterator[Context]:
-    made = Context(broker.settings)
-    yield made
-    await made.close()
-
-
-async def run(context: Context, line: str) -> Result:
-    given = parser().parse_args(["dead-letters", *line.split()])
-    result: Result = await given.command.run(context, given, Console(quiet=True))
-    return result
+async def run(context: Context, line: str, progress: Console | None = None) -> Result:
+    return (await typed(context, "dead-letters", *line.split(), progress=progress))[0]
 
 
 async def numbers(broker: Letters, **place: Any) -> list[int]:
@@ -143,6 +128,33 @@ async def test_stopped_between_sending_and_removing_nothing_is_lost(
             await running
     assert len(await numbers(broker)) == 3
     assert len(await broker.messages("persons", session="person")) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "sent"), [("replay", "3 of 5 sent again", 3), ("discard", "3 of 5 removed", 0)]
+)
+async def test_who_stops_it_is_told_how_many_went_and_the_next_run_takes_the_rest(
+    broker: Letters, context: Context, monkeypatch: pytest.MonkeyPatch, *, line: str, words: str, sent: int
+) -> None:
+    """Slices of three; the keyboard comes when the second one is asked for."""
+    await broker.post(refused(5, code="1007"))
+    monkeypatch.setattr(move, "SLICE", 3)
+    receive, asked = ServiceBusReceiver.receive_messages, count()
+
+    async def stopped(receiver: ServiceBusReceiver, *most: int, **given: Any) -> Any:
+        if next(asked):
+            raise asyncio.CancelledError
+        return await receive(receiver, *most, **given)
+
+    screen = Console(quiet=True)
+    with monkeypatch.context() as keyboard:
+        keyboard.setattr(ServiceBusReceiver, "receive_messages", stopped)
+        with pytest.raises(asyncio.CancelledError):
+            await run(context, f"{line} --apply", screen)
+    assert [str(each) for each in so_far(screen)] == [words]
+    assert len(await numbers(broker)) == 2
+    assert len(await broker.messages("persons", session="person")) == sent
+    assert (await run(context, f"{line} --apply")).data["went"] == 2
 
 
 async def test_what_was_given_back_too_often_is_moved_and_keeps_its_code(tmp_path: Path) -> None:
