@@ -5,21 +5,18 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from azure.data.tables.aio import TableClient
-from rich.console import Console
 
 from shared.azure.parked_rows import Note, NoteState, Parked
 from shared.azure.parked_table import Store
 from shared.azure.service_bus import Outgoing
 from shared.azure.shared_state import State
-from shared.azure.table import Account, Table
+from shared.azure.table import Account
+from shared.cli.command import Result
 from shared.cli.doctor.notes import _refused
-from shared.cli.main import parser
-from shared.cli.resync import COMMAND
 from shared.config.settings import StorageSettings
 from shared.model.errors import BrokerUnavailableError, MsiSyncError
 from shared.model.outcome import Failed, Outcome, Parent, Synced, WillNotCome
@@ -27,6 +24,8 @@ from shared.model.record import Record, decode
 from shared.sync import statistics
 from shared.sync.history_log import nothing_kept
 from shared.sync.statistics import KIND, Counts, last_error, row_name, totals
+from tests.support.commands import typed
+from tests.support.queues import QUEUES
 
 NOON = datetime(2026, 3, 4, 12, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -123,89 +122,69 @@ async def test_counting_stops_at_its_bound(store: Store) -> None:
 
 
 class Outbox:
-    """The bus, and what was still parked when something was sent."""
+    """An operator who sends parked records on, the bus, and what was still parked when something was sent."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, store: Store, state: State, table: TableClient) -> None:
         self.sent: list[Outgoing] = []
         self.parked_meanwhile: list[int] = []
         self.away = False
         self._table = table
+        settings = SimpleNamespace(queues=QUEUES)
+        parts = {"parked": store, "outgoing": self, "state": state, "history": nothing_kept()}
+        self._context = SimpleNamespace(settings=settings, **parts)
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         if self.away:
             raise BrokerUnavailableError("ServiceBusConnectionError")
-        self.parked_meanwhile.append(len(await children(self._table)))
+        self.parked_meanwhile.append(len(await self.parked()))
         self.sent += messages
 
-    def records(self) -> list[Record]:
-        return [record for message in self.sent for record in decode(message.body, str(message.session))]
+    async def parked(self) -> list[str]:
+        return [row["RowKey"] async for row in self._table.list_entities() if "|" in row["RowKey"]]
+
+    async def resync(self, *words: str) -> Result:
+        return (await typed(self._context, "resync", "--all-parked", *words))[0]
 
 
-async def children(table: TableClient) -> list[str]:
-    return [row["RowKey"] async for row in table.list_entities() if "|" in row["RowKey"]]
+@pytest.fixture
+def outbox(storage: StorageSettings, account: Account, store: Store, table: TableClient) -> Outbox:
+    return Outbox(store, State(account.table(storage.state_table)), table)
 
 
 async def states(store: Store, *parents: Parent) -> set[NoteState]:
     return {note.state for note in (await store.notes(parents)).values()}
 
 
-async def resync(storage: StorageSettings, table: TableClient, outbox: Outbox, *words: str) -> Any:
-    queues = SimpleNamespace(of=lambda entity: f"{entity}s")
-    settings = SimpleNamespace(queues=queues, storage=storage)
-    account = Account(storage)
-    context: Any = SimpleNamespace(
-        settings=settings,
-        parked=Store(Table(lambda: table)),
-        outgoing=outbox,
-        state=State(account.table(storage.state_table)),
-        history=nothing_kept(),
-    )
-    given = parser((COMMAND,)).parse_args(["resync", "--all-parked", *words])
-    try:
-        return await COMMAND.run(context, given, Console(quiet=True))
-    finally:
-        await account.close()
-
-
-async def test_parked_records_are_sent_then_removed(storage: StorageSettings, store: Store, table: TableClient) -> None:
-    outbox = Outbox(table)
-    assert (await resync(storage, table, outbox)).data["records"] == {}  # there is no table yet
+async def test_parked_records_are_sent_then_removed(store: Store, outbox: Outbox) -> None:
+    assert (await outbox.resync()).data["records"] == {}  # there is no table yet
     account, seller = Parent("company", "account", guid()), Parent("sales_person", "systemuser", guid())
     waiting = [
         await park(store, account, "person", Record("contact", guid(), NOON, attempt=2, parked_since=NOON)),
         await park(store, seller, "company", Record("account", account.id, NOON, requested=True, parked_since=NOON)),
     ]
-    shown = await resync(storage, table, outbox)
+    shown = await outbox.resync()
     assert (shown.exit, shown.data["records"], outbox.sent) == (1, {"account": 1, "contact": 1}, [])
-    assert len(await children(table)) == 2
     assert await states(store, account, seller) == {NoteState.ASKED}
-    done = await resync(storage, table, outbox, "--apply")
+    outbox.away = True
+    with pytest.raises(MsiSyncError, match="Service Bus did not take"):
+        await outbox.resync("--apply")
+    assert len(await outbox.parked()) == 2
+    outbox.away = False
+    done = await outbox.resync("--apply")
     assert (done.exit, done.data["applied"]) == (0, True)
     assert outbox.parked_meanwhile == [2, 1]  # what is being sent is still there
-    by_id = {record.id: record for record in outbox.records()}
-    assert by_id == {record.id: replace(record, released=True, forced=True) for record in waiting}
-    assert {(message.queue, message.session) for message in outbox.sent} == {
-        ("companys", "company"), ("persons", "person"),
-    }  # fmt: skip
-    assert await children(table) == []
+    sent = {record.id: record for each in outbox.sent for record in decode(each.body, str(each.session))}
+    assert sent == {record.id: replace(record, released=True, forced=True) for record in waiting}
+    assert {(each.queue, each.session) for each in outbox.sent} == {("companies", "company"), ("persons", "person")}
+    assert await outbox.parked() == []
     assert await states(store, account, seller) == {NoteState.UNASKED}  # who parks again asks anew
 
 
-async def test_what_the_broker_refuses_stays_parked(storage: StorageSettings, store: Store, table: TableClient) -> None:
-    outbox = Outbox(table)
-    outbox.away = True
-    account = Parent("company", "account", guid())
-    await park(store, account, "person", Record("contact", guid(), NOON, parked_since=NOON))
-    with pytest.raises(MsiSyncError, match="Service Bus did not take"):
-        await resync(storage, table, outbox, "--apply")
-    assert len(await children(table)) == 1
-
-
-async def test_the_doctor_counts_rows_that_the_security_role_hides(store: Store, table: TableClient) -> None:
-    assert await _refused(Table(lambda: table)) == {}  # there is no table yet
+async def test_the_doctor_counts_rows_that_the_security_role_hides(store: Store) -> None:
+    assert await _refused(store.table) == {}  # there is no table yet
     for code, number in (("RowHidden", 2), ("1003", 1)):
         cause = WillNotCome(code, "no", NOON)
         for _ in range(number):
             parent = Parent("company", "account", guid())
             await store.put([Note(parent, NOON, NOON, state=NoteState.WILL_NOT_COME, cause=cause)])
-    assert await _refused(Table(lambda: table)) == {"account": 2}
+    assert await _refused(store.table) == {"account": 2}
