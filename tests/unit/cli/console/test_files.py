@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from shared.cli.console.templating import FOLDER, environment
+from shared.cli.console.templating import FOLDER
 from tests.support.values import ROOT
 from tools.generate import VENDORED
 
@@ -45,13 +45,6 @@ def test_colours_can_be_told_apart(scheme: str, ink: str, ground: str, least: fl
     assert light.keys() == dark.keys()
     chosen = light if scheme == "light" else dark
     assert contrast(chosen[ink], chosen[ground]) >= least
-
-
-def test_every_template_can_be_read() -> None:
-    names = [path.name for path in FILES if path.suffix == ".html"]
-    assert names
-    for name in names:
-        environment().get_template(name)
 
 
 def test_what_is_vendored_is_as_its_publisher_has_it() -> None:

@@ -122,17 +122,6 @@ async def test_what_comes_after_it_was_asked_is_not_meant(world: LettersWorld) -
     assert world.left() == [3]
 
 
-async def test_two_operators_at_once(world: LettersWorld) -> None:
-    world.put(1, 2, 3)
-    first = await world.get("/dead-letters/discard?scope=ticked&letter=dead-letters/1&letter=dead-letters/2")
-    second = await world.get("/dead-letters/replay?scope=all")
-    await agree(world, "/dead-letters/discard", first)
-    answer = await world.submit("/dead-letters/replay", FIELD.findall(second))
-    assert "has changed meanwhile" in answer.text
-    assert "<h1>Replay 1 dead letter?</h1>" in answer.text
-    assert world.broker.sent == []
-
-
 async def test_what_came_back_three_times_stays_unless_it_is_asked_for(world: LettersWorld) -> None:
     world.put(1)
     world.put(2, replays=3)
@@ -278,6 +267,6 @@ async def test_all_of_them_are_looked_up(world: LettersWorld) -> None:
         world.synced(number, NOON + timedelta(minutes=5))
     page = await do(world, "/dead-letters/check", "scope=all")
     assert "99 of 119 dead letters were synced since" in page
-    assert "99 of 99" in text_of(await world.get("/dead-letters?synced=yes")).replace("1 to 50 of 99", "99 of 99")
+    assert "1 to 50 of 99" in text_of(await world.get("/dead-letters?synced=yes"))
     assert "<h1>Discard 99 dead letters?</h1>" in await world.get("/dead-letters/discard?scope=all&synced=yes")
     assert "20 dead letters were synced" in await world.get("/dead-letters/check?scope=all")

@@ -10,7 +10,6 @@ import pytest
 from shared.cli.console import journal
 from shared.cli.console.pause import lead
 from shared.cli.console.templating import NONE
-from shared.cli.finding import attention
 from shared.cli.queues import resume_line
 from shared.cli.status.facts import PARKED, STATE
 from shared.marketo.usage import Closed
@@ -160,25 +159,6 @@ async def test_a_page_that_waits_for_the_first_look_asks_again_soon(world: World
     assert 'hx-trigger="every 10s"' in await world.get("/")
 
 
-async def test_pages_share_one_look(world: World) -> None:
-    looks = 0
-    look = world.look
-
-    async def counted() -> object:
-        nonlocal looks
-        looks += 1
-        return await look()
-
-    world.latest.look = counted  # type: ignore[assignment]  # the same, counted
-    now = 0.0
-    world.latest.clock = lambda: now
-    await asyncio.gather(*(world.get("/") for _ in range(5)))
-    assert looks == 1
-    now = 5.1
-    await world.get("/")
-    assert looks == 2
-
-
 async def test_an_error_is_told_as_by_the_command_and_is_over_when_it_is_over(world: World) -> None:
     world.error = ConfigurationError("BadSettings", "MARKETO_URL: is missing\nCOMPANY_QUEUE: is missing")
     page = await world.get("/", 502)
@@ -201,14 +181,11 @@ async def test_storage_that_is_away_does_not_take_the_page_away(world: World) ->
     assert "What operators did last" not in await world.get("/")
 
 
-@pytest.mark.parametrize("setting", ["changes", "person", "sales_person"])
-def test_the_remedy_of_a_pause_leads_to_the_button(setting: str) -> None:
-    found = lead(attention("paused", resume_line(setting)).remedy)
-    assert found
-    assert found.path == f"/queues/resume?queue={setting}"
-
-
-def test_other_remedies_do_not() -> None:
+def test_the_remedy_of_a_pause_leads_to_the_button_and_no_other_does() -> None:
+    for setting in ("changes", "person", "sales_person"):
+        found = lead(resume_line(setting))
+        assert found
+        assert found.path == f"/queues/resume?queue={setting}"
     assert lead("msisync doctor") is None
 
 

@@ -260,30 +260,28 @@ async def test_a_preview_of_a_row_that_is_kept_out_says_why(world: World, facts:
     assert "not sent new_synctomkto is No" in text
 
 
-async def test_sync_now_sends_it_and_leads_back(world: World, facts: Facts) -> None:
-    fields = hidden_fields(await world.get(f"/records?q={ID}"))
-    address = (await world.post("/records/sync", fields)).headers["location"]
+async def synced(world: World, page: str) -> str:
+    """Press the button of a page, and give the page of what has come of it."""
+    address = (await world.post("/records/sync", hidden_fields(await world.get(page)))).headers["location"]
     await world.app_ends()
+    return await world.get(address)
+
+
+async def test_sync_now_sends_it_and_leads_back(world: World, facts: Facts) -> None:
+    page = await synced(world, f"/records?q={ID}")
     assert facts.sent == [("contact", [ID])]
-    page = await world.get(address)
     assert f"contact {ID} is on its queue" in page
     assert f'href="/records?q={ID}">Back</a>' in page
 
 
 async def test_a_row_that_is_gone_is_not_sent(world: World, facts: Facts) -> None:
     facts.unknown = [ID]
-    fields = hidden_fields(await world.get(f"/records/sync?table=contact&id={ID}"))
-    address = (await world.post("/records/sync", fields)).headers["location"]
-    await world.app_ends()
-    assert f"contact {ID} is not in Dynamics" in await world.get(address)
+    assert f"contact {ID} is not in Dynamics" in await synced(world, f"/records/sync?table=contact&id={ID}")
 
 
 async def test_an_app_that_could_not_be_told_is_said(world: World, facts: Facts) -> None:
     facts.why_not = "ServiceRequestError"
-    fields = hidden_fields(await world.get(f"/records/sync?table=contact&id={ID}"))
-    address = (await world.post("/records/sync", fields)).headers["location"]
-    await world.app_ends()
-    assert "could not be told" in await world.get(address)
+    assert "could not be told" in await synced(world, f"/records/sync?table=contact&id={ID}")
 
 
 async def test_an_address_without_a_record_does_nothing(world: World) -> None:
