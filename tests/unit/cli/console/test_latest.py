@@ -15,7 +15,7 @@ async def test_the_last_looks_are_kept_by_what_they_are_of() -> None:
 
         return looks.of(name, find, fresh=60)
 
-    assert await asyncio.gather(look("a").now(), look("a").now(), look("b").now()) == ["a", "a", "b"]
+    assert list(await asyncio.gather(*(look(name).now() for name in "aab"))) == ["a", "a", "b"]
     assert await look("a").now() == "a"
     assert made == ["a", "b"]
     await look("c").now()
